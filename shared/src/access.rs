@@ -1,0 +1,279 @@
+//! Who calls and what they may do. Holding a value of this module proves the permission: its fields are private, so only
+//! authentication makes a [`Caller`], and only the extractors here make a [`Tenant`], an [`AuthorizedRepository`] or an
+//! [`AuthorizedDeployment`].
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{FromRef, FromRequestParts};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, ErrorCode, Result};
+use crate::extract::path_parameter;
+use crate::id::{DeploymentId, UserId};
+use crate::model::{AccessToken, Account, Deployment, Repository, RepositorySlug};
+use crate::table::Table;
+use crate::token::{TokenHash, TokenSecret};
+
+/// What a token was given the right to do. No scope includes another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Scope {
+    #[serde(rename = "repositories:read")]
+    RepositoriesRead,
+    #[serde(rename = "repositories:write")]
+    RepositoriesWrite,
+    #[serde(rename = "deployments:read")]
+    DeploymentsRead,
+    #[serde(rename = "deployments:write")]
+    DeploymentsWrite,
+}
+
+impl Scope {
+    pub const ALL: [Scope; 4] =
+        [Self::RepositoriesRead, Self::RepositoriesWrite, Self::DeploymentsRead, Self::DeploymentsWrite];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RepositoriesRead => "repositories:read",
+            Self::RepositoriesWrite => "repositories:write",
+            Self::DeploymentsRead => "deployments:read",
+            Self::DeploymentsWrite => "deployments:write",
+        }
+    }
+}
+
+/// Who may call an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody, and the request counts against its source address.
+    Public,
+    /// Any valid token.
+    Authenticated,
+    /// A valid token with the scope.
+    Scope(Scope),
+}
+
+/// How long an execution environment may go on with what it knows of a token and its account. A revocation, a new
+/// plan or a new scope takes effect everywhere within this time.
+pub const TOKEN_CACHE_TTL: Duration = Duration::from_secs(30);
+/// Tokens remembered in one execution environment, about 1 KB each.
+const REMEMBERED: usize = 2_000;
+
+/// The holder of a valid token.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    token: Arc<AccessToken>,
+    account: Arc<Account>,
+}
+
+impl Caller {
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    pub fn user_id(&self) -> &UserId {
+        &self.token.user_id
+    }
+
+    /// # Errors
+    /// `insufficient_scope`, as RFC 6750 section 3.1 has it.
+    pub(crate) fn check(&self, access: Access) -> Result<()> {
+        match access {
+            Access::Scope(scope) if !self.token.scopes.contains(&scope) => {
+                let scope = scope.as_str();
+                let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
+                let challenge = HeaderValue::try_from(challenge).expect("scopes are ASCII");
+                Err(Error::new(ErrorCode::InsufficientScope, format!("The token lacks the scope '{scope}'"))
+                    .with_header(WWW_AUTHENTICATE, challenge))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_validity(&self, now: Timestamp) -> Result<()> {
+        if self.token.revoked_at.is_some_and(|at| at <= now) {
+            return Err(unauthorized(ErrorCode::TokenRevoked, "The token was revoked"));
+        }
+        if let Some(at) = self.token.expires_at.filter(|at| *at <= now) {
+            return Err(unauthorized(ErrorCode::TokenExpired, format!("The token expired at {at}")));
+        }
+        Ok(())
+    }
+}
+
+/// A 401 with the challenge of RFC 6750 section 3: without an error code when no credentials were sent.
+fn unauthorized(code: ErrorCode, message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    let challenge = match code {
+        ErrorCode::MissingToken => "Bearer",
+        _ => "Bearer error=\"invalid_token\"",
+    };
+    Error::new(code, message).with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}
+
+/// Authenticates bearer tokens, remembering the good ones for [`TOKEN_CACHE_TTL`].
+#[derive(Debug)]
+pub struct Authenticator {
+    table: Table,
+    clock: Clock,
+    known: Mutex<HashMap<TokenHash, (Caller, Timestamp)>>,
+}
+
+impl Authenticator {
+    pub fn new(table: Table, clock: Clock) -> Self {
+        Self { table, clock, known: Mutex::default() }
+    }
+
+    /// # Errors
+    /// One of the 401s; a malformed token is refused without a read.
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller> {
+        let hash = bearer_token(headers)?.hash();
+        let now = self.clock.now();
+        let caller = match self.remembered(hash, now) {
+            Some(caller) => caller,
+            None => self.look_up(hash, now).await?,
+        };
+        caller.check_validity(now)?;
+        Ok(caller)
+    }
+
+    async fn look_up(&self, hash: TokenHash, now: Timestamp) -> Result<Caller> {
+        let unknown = || unauthorized(ErrorCode::InvalidToken, "The token is unknown");
+        let token = AccessToken::by_hash(&self.table, hash).await?.ok_or_else(unknown)?;
+        let account = Account::load(&self.table, &token.account_id).await?.ok_or_else(unknown)?;
+        let caller = Caller { token: Arc::new(token), account: Arc::new(account) };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(hash, (caller.clone(), now));
+        Ok(caller)
+    }
+
+    fn remembered(&self, hash: TokenHash, now: Timestamp) -> Option<Caller> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (caller, read_at) = known.get(&hash)?;
+        (now.since(*read_at) < TOKEN_CACHE_TTL).then(|| caller.clone())
+    }
+}
+
+fn bearer_token(headers: &HeaderMap) -> Result<TokenSecret> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let missing = || unauthorized(ErrorCode::MissingToken, "Send a token as 'Authorization: Bearer <token>'");
+    let malformed = || unauthorized(ErrorCode::InvalidToken, "The token is malformed");
+    let value = values.next().ok_or_else(missing)?.to_str().map_err(|_| malformed())?;
+    if values.next().is_some() {
+        return Err(unauthorized(ErrorCode::InvalidToken, "Send one Authorization header"));
+    }
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            token.trim().parse().map_err(|error| malformed().because(error))
+        }
+        _ => Err(missing()),
+    }
+}
+
+/// The caller's account, on an endpoint whose [`Access`] let the caller in.
+#[derive(Clone, Debug)]
+pub struct Tenant(Caller);
+
+impl Tenant {
+    pub fn account(&self) -> &Account {
+        self.0.account()
+    }
+
+    pub fn user_id(&self) -> &UserId {
+        self.0.user_id()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Tenant {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        caller.map(Tenant).ok_or_else(|| Error::internal("a public endpoint asked for its caller"))
+    }
+}
+
+/// The repository in the path, which the caller may use as the endpoint's [`Access`] says.
+#[derive(Clone, Debug)]
+pub struct AuthorizedRepository {
+    repository: Repository,
+    tenant: Tenant,
+}
+
+impl AuthorizedRepository {
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    pub fn into_inner(self) -> Repository {
+        self.repository
+    }
+}
+
+impl Deref for AuthorizedRepository {
+    type Target = Repository;
+
+    fn deref(&self) -> &Repository {
+        &self.repository
+    }
+}
+
+impl<S> FromRequestParts<S> for AuthorizedRepository
+where
+    S: Send + Sync,
+    App: FromRef<S>,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let tenant = Tenant::from_request_parts(parts, state).await?;
+        let not_found = || Error::not_found("Repository");
+        // A name that no repository can have is one that does not exist.
+        let slug: RepositorySlug = path_parameter(parts, "repo_id")?.parse().map_err(|_| not_found())?;
+        let repository = Repository::find(App::from_ref(state).table(), &tenant, &slug).await?;
+        Ok(Self { repository: repository.ok_or_else(not_found)?, tenant })
+    }
+}
+
+/// The deployment in the path, which the caller may use as the endpoint's [`Access`] says.
+#[derive(Clone, Debug)]
+pub struct AuthorizedDeployment(Deployment);
+
+impl AuthorizedDeployment {
+    pub fn into_inner(self) -> Deployment {
+        self.0
+    }
+}
+
+impl Deref for AuthorizedDeployment {
+    type Target = Deployment;
+
+    fn deref(&self) -> &Deployment {
+        &self.0
+    }
+}
+
+impl<S> FromRequestParts<S> for AuthorizedDeployment
+where
+    S: Send + Sync,
+    App: FromRef<S>,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let tenant = Tenant::from_request_parts(parts, state).await?;
+        let not_found = || Error::not_found("Deployment");
+        let id: DeploymentId = path_parameter(parts, "deployment_id")?.parse().map_err(|_| not_found())?;
+        let found = Deployment::find(App::from_ref(state).table(), &tenant, &id).await?;
+        found.map(Self).ok_or_else(not_found)
+    }
+}

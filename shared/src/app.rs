@@ -1,0 +1,76 @@
+//! What one function has for as long as its execution environment lives.
+
+use std::sync::Arc;
+
+use crate::access::Authenticator;
+use crate::aws::{Aws, AwsConfigError};
+use crate::clock::Clock;
+use crate::rate_limit::Limiter;
+use crate::settings::{self, Settings};
+use crate::table::Table;
+use crate::telemetry::Log;
+
+#[derive(Clone, Debug)]
+pub struct App(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    settings: Settings,
+    aws: Aws,
+    table: Table,
+    clock: Clock,
+    log: Log,
+    authenticator: Authenticator,
+    limiter: Limiter,
+}
+
+impl App {
+    /// # Errors
+    /// When a setting is missing or unusable.
+    pub fn new(settings: Settings, clock: Clock, log: Log) -> Result<Self, AwsConfigError> {
+        let aws = Aws::new(&settings)?;
+        let table = Table::new(aws.dynamodb(), settings.require(settings::TABLE_NAME)?);
+        Ok(Self(Arc::new(Parts {
+            authenticator: Authenticator::new(table.clone(), clock.clone()),
+            limiter: Limiter::new(table.clone(), clock.clone()),
+            settings,
+            aws,
+            table,
+            clock,
+            log,
+        })))
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub fn aws(&self) -> &Aws {
+        &self.0.aws
+    }
+
+    pub fn table(&self) -> &Table {
+        &self.0.table
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.0.log
+    }
+
+    pub fn limiter(&self) -> &Limiter {
+        &self.0.limiter
+    }
+
+    pub(crate) fn authenticator(&self) -> &Authenticator {
+        &self.0.authenticator
+    }
+
+    /// The URL of a path of the API as clients reach it.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.0.settings.get(settings::API_BASE_URL).unwrap_or("https://api.git.dev"))
+    }
+}

@@ -1,0 +1,101 @@
+//! AWS SDK configuration, built by hand: a Lambda function has its region and credentials in the environment, and
+//! aws-config's provider chains would only add size and start-up time.
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedHttpClient};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+
+use crate::settings::{MissingSetting, Settings};
+
+/// The certificate authorities of Amazon Trust Services, from which every AWS endpoint's certificate descends
+/// (<https://www.amazontrust.com/repository/>). Parsing these five takes a tenth of the time that a full bundle does.
+const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
+
+/// What every SDK client of a function is built from.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    region: Region,
+    credentials: Credentials,
+    http: SharedHttpClient,
+    endpoints: Settings,
+}
+
+/// The configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AwsConfigError {
+    #[error(transparent)]
+    Missing(#[from] MissingSetting),
+    #[error("the certificates in AWS_CA_BUNDLE can't be read")]
+    CaBundle(#[source] std::io::Error),
+    #[error("TLS can't be set up")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Aws {
+    /// Reads the variables that Lambda sets (`AWS_REGION` and the credentials) and the ones that every AWS tool knows:
+    /// `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_DYNAMODB` and their like, and `AWS_CA_BUNDLE`, a PEM file that takes
+    /// the place of the built-in roots.
+    pub fn new(settings: &Settings) -> Result<Self, AwsConfigError> {
+        let credentials = Credentials::new(
+            settings.require("AWS_ACCESS_KEY_ID")?,
+            settings.require("AWS_SECRET_ACCESS_KEY")?,
+            settings.get("AWS_SESSION_TOKEN").map(str::to_owned),
+            None,
+            "environment",
+        );
+        let roots = match settings.get("AWS_CA_BUNDLE") {
+            Some(path) => std::fs::read(path).map_err(AwsConfigError::CaBundle)?,
+            None => AMAZON_ROOTS.to_vec(),
+        };
+        let tls = TlsContext::builder()
+            .with_trust_store(TrustStore::empty().with_pem_certificate(roots))
+            .build()
+            .map_err(|error| AwsConfigError::Tls(error.into()))?;
+        let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build_https();
+        Ok(Self {
+            region: Region::new(settings.require("AWS_REGION")?.to_owned()),
+            credentials,
+            http,
+            endpoints: settings.clone(),
+        })
+    }
+
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let mut config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(self.region())
+            .credentials_provider(self.credentials())
+            .http_client(self.http());
+        config.set_endpoint_url(self.endpoint("AWS_ENDPOINT_URL_DYNAMODB"));
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        let mut config = aws_sdk_sqs::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(self.region())
+            .credentials_provider(self.credentials())
+            .http_client(self.http());
+        config.set_endpoint_url(self.endpoint("AWS_ENDPOINT_URL_SQS"));
+        aws_sdk_sqs::Client::from_conf(config.build())
+    }
+
+    pub fn region(&self) -> Region {
+        self.region.clone()
+    }
+
+    pub fn credentials(&self) -> Credentials {
+        self.credentials.clone()
+    }
+
+    pub fn http(&self) -> SharedHttpClient {
+        self.http.clone()
+    }
+
+    /// The endpoint that a variable like `AWS_ENDPOINT_URL_KMS` or else `AWS_ENDPOINT_URL` names.
+    pub fn endpoint(&self, service: &str) -> Option<String> {
+        self.endpoints.get(service).or_else(|| self.endpoints.get("AWS_ENDPOINT_URL")).map(str::to_owned)
+    }
+}

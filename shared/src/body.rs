@@ -1,0 +1,88 @@
+//! Response bodies that several endpoints have in common.
+
+use serde::Serialize;
+
+use crate::app::App;
+use crate::clock::Rfc3339;
+use crate::id::{DeploymentId, RepositoryId, UserId};
+use crate::model::{Deployment, Environment, Failure, Repository, RepositoryName, Status, Visibility};
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct RepositoryBody {
+    pub id: RepositoryId,
+    pub name: RepositoryName,
+    /// The account's slug and the name.
+    #[schema(example = "acme/frontend-app")]
+    pub full_name: String,
+    pub visibility: Visibility,
+    pub created_at: Rfc3339,
+    pub updated_at: Rfc3339,
+    #[schema(example = "main")]
+    pub default_branch: String,
+    #[schema(example = "https://git.example.com/acme/frontend-app.git")]
+    pub clone_url: String,
+}
+
+impl From<Repository> for RepositoryBody {
+    fn from(row: Repository) -> Self {
+        Self {
+            full_name: row.full_name(),
+            id: row.id,
+            name: row.name,
+            visibility: row.visibility,
+            created_at: row.created_at.into(),
+            updated_at: row.updated_at.into(),
+            default_branch: row.default_branch,
+            clone_url: row.clone_url,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct DeploymentBody {
+    pub id: DeploymentId,
+    pub status: Status,
+    /// Where the deployment can be followed.
+    #[schema(example = "https://api.git.dev/v1/deployments/deploy_k3vyq2w7x5m4n6pa")]
+    pub url: String,
+    pub created_at: Rfc3339,
+    pub repository_id: RepositoryId,
+    /// 1, 2, 3, … in the repository.
+    #[schema(example = 7)]
+    pub number: u64,
+    pub environment: Environment,
+    /// The ref as it was asked for.
+    #[schema(example = "main")]
+    pub r#ref: String,
+    /// The commit that the ref stood for at creation, and that is deployed.
+    #[schema(example = "3f786850e387550fdab836ed7e6dc881de23001b")]
+    pub sha: String,
+    pub created_by: UserId,
+    pub updated_at: Rfc3339,
+    /// When a runner first took it.
+    pub started_at: Option<Rfc3339>,
+    pub finished_at: Option<Rfc3339>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+impl DeploymentBody {
+    pub fn new(app: &App, row: Deployment) -> Self {
+        Self {
+            url: app.url(&format!("/v1/deployments/{}", row.id)),
+            id: row.id,
+            status: row.status,
+            created_at: row.created_at.into(),
+            repository_id: row.repository_id,
+            number: row.number,
+            environment: row.environment,
+            r#ref: row.git_ref,
+            sha: row.sha,
+            created_by: row.created_by,
+            updated_at: row.updated_at.into(),
+            started_at: row.started_at.map(Into::into),
+            finished_at: row.finished_at.map(Into::into),
+            failure: row.failure,
+        }
+    }
+}

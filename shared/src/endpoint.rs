@@ -1,0 +1,108 @@
+//! An endpoint: its route with the permission that it needs, and its handler.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::handler::Handler;
+use axum::response::Response;
+use http::{Method, Request};
+use tower::util::BoxCloneSyncService;
+
+use crate::access::{Access, Scope};
+
+/// What the gateway, the pipeline, the documentation and the templates need to know of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The crate, the binary, the Lambda function and the sample event.
+    pub function: &'static str,
+    pub method: &'static Method,
+    /// API Gateway's form: `/v1/repositories/{repo_id}`, or `$default`.
+    pub path: &'static str,
+    pub access: Access,
+    pub counting: Counting,
+    pub without_limiter: WithoutLimiter,
+}
+
+/// Whether requests count against the rate limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    Counted,
+    Free,
+}
+
+/// What happens to a request when the limiter can't tell, because DynamoDB does not answer it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutLimiter {
+    /// Open: reads change nothing.
+    Admit,
+    /// Closed: what can't be counted must not start work.
+    Refuse,
+}
+
+impl Route {
+    /// A read: needs a token, counts, and stays open when the limiter fails.
+    pub const fn get(function: &'static str, path: &'static str) -> Self {
+        const GET: &Method = &Method::GET;
+        Self::new(function, GET, path, WithoutLimiter::Admit)
+    }
+
+    /// A write: needs a token, counts, and is refused when the limiter fails.
+    pub const fn post(function: &'static str, path: &'static str) -> Self {
+        const POST: &Method = &Method::POST;
+        Self::new(function, POST, path, WithoutLimiter::Refuse)
+    }
+
+    /// What the gateway sends when no other route matches, whatever the method.
+    pub const fn fallback(function: &'static str) -> Self {
+        Self::get(function, "$default")
+    }
+
+    const fn new(
+        function: &'static str,
+        method: &'static Method,
+        path: &'static str,
+        without_limiter: WithoutLimiter,
+    ) -> Self {
+        Self { function, method, path, access: Access::Authenticated, counting: Counting::Counted, without_limiter }
+    }
+
+    pub const fn requires(mut self, scope: Scope) -> Self {
+        self.access = Access::Scope(scope);
+        self
+    }
+
+    /// Needs no token.
+    pub const fn public(mut self) -> Self {
+        self.access = Access::Public;
+        self
+    }
+
+    /// Does not count against the rate limit.
+    pub const fn free(mut self) -> Self {
+        self.counting = Counting::Free;
+        self
+    }
+
+    /// Whether the handler only reads, so that it may run while the limiter decides.
+    pub fn is_safe(&self) -> bool {
+        self.method.is_safe()
+    }
+}
+
+/// A route and what serves it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub route: Route,
+    pub(crate) handler: BoxCloneSyncService<Request<Body>, Response, Infallible>,
+}
+
+impl Endpoint {
+    pub fn new<H, T, S>(route: Route, handler: H, state: S) -> Self
+    where
+        H: Handler<T, S>,
+        T: Send + 'static,
+        S: Clone + Send + Sync + 'static,
+    {
+        Self { route, handler: BoxCloneSyncService::new(handler.with_state(state)) }
+    }
+}

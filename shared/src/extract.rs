@@ -1,0 +1,124 @@
+//! Extractors that parse a request at the door and answer in the envelope when they can't.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use lambda_http::RequestExt;
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, ErrorCode, Result};
+
+/// The largest body that is read, in bytes: the variables' 32 KiB with room for JSON's escapes.
+pub const MAX_BODY: usize = 256 * 1024;
+
+/// A parameter of the route's path, as the gateway extracted it.
+///
+/// API Gateway decodes it once before; what is still encoded after that (`account%252Fname`) is decoded here. No
+/// parameter of this API may contain a percent sign, so decoding twice loses nothing.
+pub(crate) fn path_parameter(parts: &Parts, name: &str) -> Result<String> {
+    let value = parts.path_parameters_ref().and_then(|parameters| parameters.first(name));
+    let value = value.ok_or_else(|| Error::internal(format!("the gateway gave no path parameter '{name}'")))?;
+    Ok(percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+/// A JSON body. Unknown fields are refused where `T` denies them.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        if !is_json(&request) {
+            let message = "Send the body with 'Content-Type: application/json'";
+            return Err(Error::new(ErrorCode::UnsupportedMediaType, message));
+        }
+        parse_json(&read_body(request).await?).map(Self)
+    }
+}
+
+fn is_json(request: &Request) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+async fn read_body(request: Request) -> Result<Bytes> {
+    match Limited::new(request.into_body(), MAX_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Error::new(ErrorCode::BodyTooLarge, "The body is larger than 256 KiB"))
+        }
+        Err(error) => Err(Error::internal(error)),
+    }
+}
+
+/// Syntax errors are `invalid_json`; a value of the wrong kind is `invalid_request` and names its field.
+pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        match inner.classify() {
+            serde_json::error::Category::Data => {
+                let field = if path == "." { "body".to_owned() } else { path };
+                Error::invalid(field, without_position(&inner))
+            }
+            _ => Error::new(ErrorCode::InvalidJson, format!("The body is not JSON: {inner}")),
+        }
+    })?;
+    match deserializer.end() {
+        Ok(()) => Ok(parsed),
+        Err(error) => Err(Error::new(ErrorCode::InvalidJson, format!("The body is not JSON: {error}"))),
+    }
+}
+
+/// The field's path says where already.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+/// The query string. Parameters that `T` does not know are ignored.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let query = parts.uri.query().unwrap_or_default();
+        let deserializer = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+        serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| {
+            let path = error.path().to_string();
+            Error::invalid(if path == "." { "query".to_owned() } else { path }, error.into_inner().to_string())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn code(body: &[u8]) -> ErrorCode {
+        parse_json::<HashMap<String, u8>>(body).unwrap_err().code()
+    }
+
+    #[test]
+    fn syntax_and_shape_have_their_own_codes() {
+        for body in [&b""[..], b"{", b"{\"a\": 1} x", b"{\"a\": \"\xff\"}"] {
+            assert_eq!(code(body), ErrorCode::InvalidJson, "{}", String::from_utf8_lossy(body));
+        }
+        for body in [&b"[]"[..], b"{\"a\": \"b\"}", b"null"] {
+            assert_eq!(code(body), ErrorCode::InvalidRequest, "{}", String::from_utf8_lossy(body));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Identifiers: a prefix that names the kind and 16 lower-case base32 characters (80 random bits).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// RFC 4648 base32, in lower case.
+const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+const RANDOM_CHARS: usize = 16;
+
+/// The text is not an identifier of the expected kind.
+#[derive(Debug, thiserror::Error)]
+#[error("must be '{prefix}' followed by {RANDOM_CHARS} characters of a-z and 2-7")]
+pub struct InvalidId {
+    prefix: &'static str,
+}
+
+fn random(prefix: &str) -> String {
+    let mut bytes = [0u8; RANDOM_CHARS];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    // 256 is a multiple of 32, so taking each byte's low five bits keeps every character equally likely.
+    let chars = bytes.map(|byte| char::from(BASE32[usize::from(byte & 31)]));
+    prefix.chars().chain(chars).collect()
+}
+
+fn parse(prefix: &'static str, text: &str) -> Result<String, InvalidId> {
+    match text.strip_prefix(prefix) {
+        Some(rest) if rest.len() == RANDOM_CHARS && rest.bytes().all(|b| BASE32.contains(&b)) => Ok(text.to_owned()),
+        _ => Err(InvalidId { prefix }),
+    }
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $example:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+        #[serde(try_from = "String", into = "String")]
+        #[schema(value_type = String, examples($example))]
+        pub struct $name(String);
+
+        impl $name {
+            /// What every identifier of this kind starts with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new identifier from 80 random bits.
+            pub fn random() -> Self {
+                Self(random($prefix))
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                parse($prefix, text).map(Self)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// An account: the tenant that everything else belongs to.
+    AccountId,
+    "acct_",
+    "acct_k3vyq2w7x5m4n6pa"
+);
+id!(
+    /// A person in an account.
+    UserId,
+    "user_",
+    "user_k3vyq2w7x5m4n6pa"
+);
+id!(
+    /// A personal access token, not its secret.
+    TokenId,
+    "tok_",
+    "tok_k3vyq2w7x5m4n6pa"
+);
+id!(RepositoryId, "repo_", "repo_k3vyq2w7x5m4n6pa");
+id!(DeploymentId, "deploy_", "deploy_k3vyq2w7x5m4n6pa");
+id!(
+    /// One request, in `X-Request-Id`, the error envelope and the log.
+    RequestId,
+    "req_",
+    "req_k3vyq2w7x5m4n6pa"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_random_id_parses_as_its_own_kind_and_no_other() {
+        let id = RepositoryId::random();
+        assert_eq!(id.as_str().parse::<RepositoryId>().unwrap(), id);
+        assert!(id.as_str().parse::<DeploymentId>().is_err());
+        assert_ne!(id, RepositoryId::random());
+    }
+
+    #[test]
+    fn malformed_ids_are_refused() {
+        for text in
+            ["", "repo_", "repo_short", "repo_abcdefghijklmno1", "repo_ABCDEFGHIJKLMNOP", "repo_abcdefghijklmnop2"]
+        {
+            assert!(text.parse::<RepositoryId>().is_err(), "{text}");
+        }
+    }
+}

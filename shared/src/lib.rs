@@ -1,0 +1,27 @@
+//! What every function of the .git API shares: the request pipeline, authentication, rate limits, the error envelope,
+//! pagination, and the models with their DynamoDB access.
+
+pub mod access;
+pub mod app;
+pub mod aws;
+pub mod body;
+pub mod clock;
+pub mod endpoint;
+pub mod error;
+pub mod extract;
+pub mod id;
+pub mod model;
+pub mod page;
+pub mod pipeline;
+pub mod queue;
+pub mod rate_limit;
+pub mod serve;
+pub mod settings;
+pub mod table;
+pub mod telemetry;
+pub mod token;
+
+pub use app::App;
+pub use endpoint::{Endpoint, Route};
+pub use error::{Error, ErrorCode, Result};
+pub use serve::{InitError, serve};

@@ -1,0 +1,192 @@
+//! Accounts, their users and their access tokens.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::Scope;
+use crate::clock::Timestamp;
+use crate::id::{AccountId, TokenId, UserId};
+use crate::rate_limit::Quota;
+use crate::table::{Consistency, Key, Table, TableError, TransactFailed, Write};
+use crate::token::{TokenHash, TokenSecret};
+
+/// The short name of an account, the first half of a repository's full name: 1 to 39 characters of a-z, 0-9 and
+/// single hyphens inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AccountSlug(String);
+
+#[derive(Debug, thiserror::Error)]
+#[error("must be 1 to 39 characters of a-z, 0-9 and single hyphens inside")]
+pub struct InvalidSlug;
+
+impl FromStr for AccountSlug {
+    type Err = InvalidSlug;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSlug> {
+        let words_are_fine = text.split('-').all(|word| {
+            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        });
+        if words_are_fine && text.len() <= 39 { Ok(Self(text.to_owned())) } else { Err(InvalidSlug) }
+    }
+}
+
+impl TryFrom<String> for AccountSlug {
+    type Error = InvalidSlug;
+
+    fn try_from(text: String) -> Result<Self, InvalidSlug> {
+        text.parse()
+    }
+}
+
+impl std::fmt::Display for AccountSlug {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Plan {
+    Starter,
+    Pro,
+    Enterprise,
+}
+
+impl Plan {
+    /// The plan's rate limits (the public contract's table). Enterprise has its own on the account; these stand in
+    /// until they are set.
+    pub const fn quota(self) -> Quota {
+        match self {
+            Self::Starter => Quota { per_minute: 60, burst: 20 },
+            Self::Pro | Self::Enterprise => Quota { per_minute: 600, burst: 100 },
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Account {
+    pub id: AccountId,
+    pub slug: AccountSlug,
+    pub plan: Plan,
+    /// Takes the place of the plan's limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom_quota: Option<Quota>,
+    pub created_at: Timestamp,
+}
+
+impl Account {
+    pub fn quota(&self) -> Quota {
+        self.custom_quota.unwrap_or(self.plan.quota())
+    }
+
+    pub(crate) async fn load(table: &Table, id: &AccountId) -> Result<Option<Self>, TableError> {
+        table.get(account_key(id), Consistency::Eventual).await
+    }
+
+    /// The account that a slug names. For operations, not for requests: those start from their token's account.
+    pub async fn by_slug(table: &Table, slug: &AccountSlug) -> Result<Option<Self>, TableError> {
+        match table.get::<SlugClaim>(slug_key(slug), Consistency::Strong).await? {
+            Some(claim) => table.get(account_key(&claim.account_id), Consistency::Strong).await,
+            None => Ok(None),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct SlugClaim {
+    account_id: AccountId,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct User {
+    pub id: UserId,
+    pub account_id: AccountId,
+    pub email: String,
+    pub role: Role,
+    pub created_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Owner,
+    Admin,
+    Member,
+}
+
+/// What is kept of a personal access token. The secret is not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccessToken {
+    pub id: TokenId,
+    pub account_id: AccountId,
+    pub user_id: UserId,
+    pub name: String,
+    pub scopes: Vec<Scope>,
+    pub last_four: String,
+    pub created_at: Timestamp,
+    /// `None`: permanent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl AccessToken {
+    pub(crate) async fn by_hash(table: &Table, hash: TokenHash) -> Result<Option<Self>, TableError> {
+        table.get(token_key(hash), Consistency::Eventual).await
+    }
+
+    pub async fn create(&self, secret: &TokenSecret, table: &Table) -> Result<(), TransactFailed> {
+        table.transact(vec![self.write(secret).map_err(TransactFailed::Table)?]).await
+    }
+
+    fn write(&self, secret: &TokenSecret) -> Result<Write, TableError> {
+        Write::create(token_key(secret.hash()), self, Vec::new())
+    }
+}
+
+/// Everything that a new account starts with, written at once.
+pub struct NewAccount<'a> {
+    pub account: &'a Account,
+    pub owner: &'a User,
+    pub token: &'a AccessToken,
+    pub secret: &'a TokenSecret,
+}
+
+impl NewAccount<'_> {
+    /// # Errors
+    /// [`TransactFailed::Conditions`] when the slug is taken.
+    pub async fn create(self, table: &Table) -> Result<(), TransactFailed> {
+        let writes = || {
+            Ok(vec![
+                Write::create(
+                    slug_key(&self.account.slug),
+                    &SlugClaim { account_id: self.account.id.clone() },
+                    Vec::new(),
+                )?,
+                Write::create(account_key(&self.account.id), self.account, Vec::new())?,
+                Write::create(user_key(&self.account.id, &self.owner.id), self.owner, Vec::new())?,
+                self.token.write(self.secret)?,
+            ])
+        };
+        table.transact(writes().map_err(TransactFailed::Table)?).await
+    }
+}
+
+fn account_key(id: &AccountId) -> Key {
+    Key { pk: format!("ACCT#{id}"), sk: "ACCOUNT".to_owned() }
+}
+
+fn slug_key(slug: &AccountSlug) -> Key {
+    Key { pk: format!("SLUG#{slug}"), sk: "SLUG".to_owned() }
+}
+
+fn user_key(account: &AccountId, user: &UserId) -> Key {
+    Key { pk: format!("ACCT#{account}"), sk: format!("USER#{user}") }
+}
+
+fn token_key(hash: TokenHash) -> Key {
+    Key { pk: format!("TOKEN#{hash}"), sk: "TOKEN".to_owned() }
+}

@@ -1,0 +1,258 @@
+//! Repositories, their names, their refs and their number.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use crate::access::Tenant;
+use crate::clock::Timestamp;
+use crate::id::{AccountId, RepositoryId};
+use crate::model::AccountSlug;
+use crate::page::{Position, Sort};
+use crate::table::{Change, Consistency, IndexKey, Item, Key, Source, Table, TableError, TransactFailed, Write};
+
+/// 1 to 100 characters of letters, digits, `.`, `_` and `-`, not starting with a dot and not looking like an id.
+/// Two names that differ only in case are the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$", examples("frontend-app"))]
+pub struct RepositoryName(String);
+
+#[derive(Debug, thiserror::Error)]
+#[error("must be 1 to 100 characters of A-Z, a-z, 0-9, '.', '_' and '-', and must not start with '.' or 'repo_'")]
+pub struct InvalidName;
+
+impl RepositoryName {
+    /// The form that is unique in an account.
+    fn folded(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+}
+
+impl FromStr for RepositoryName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let chars_are_fine = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        let reserved = text.starts_with('.') || text.to_ascii_lowercase().starts_with(RepositoryId::PREFIX);
+        if (1..=100).contains(&text.len()) && chars_are_fine && !reserved {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidName)
+        }
+    }
+}
+
+impl TryFrom<String> for RepositoryName {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    Private,
+    Public,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Repository {
+    pub id: RepositoryId,
+    pub account_id: AccountId,
+    pub account_slug: AccountSlug,
+    pub name: RepositoryName,
+    pub visibility: Visibility,
+    pub clone_url: String,
+    pub default_branch: String,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// How a path names a repository: `repo_…`, `name`, or `account/name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RepositorySlug {
+    Id(RepositoryId),
+    Name(RepositoryName),
+    FullName(String, RepositoryName),
+}
+
+impl FromStr for RepositorySlug {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Id(id));
+        }
+        match text.split_once('/') {
+            Some((account, name)) => Ok(Self::FullName(account.to_owned(), name.parse()?)),
+            None => Ok(Self::Name(text.parse()?)),
+        }
+    }
+}
+
+impl Repository {
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.account_slug, self.name)
+    }
+
+    pub(crate) async fn find(
+        table: &Table,
+        tenant: &Tenant,
+        slug: &RepositorySlug,
+    ) -> Result<Option<Self>, TableError> {
+        let account = &tenant.account().id;
+        let name = match slug {
+            RepositorySlug::Id(id) => return table.get(repository_key(account, id), Consistency::Strong).await,
+            RepositorySlug::FullName(owner, _) if *owner != tenant.account().slug.to_string() => return Ok(None),
+            RepositorySlug::FullName(_, name) | RepositorySlug::Name(name) => name,
+        };
+        let by_name = crate::table::Query {
+            source: Source::Index(3),
+            partition: repositories_partition(account),
+            order: crate::table::Order::Ascending,
+            after: Some(&name.folded()),
+            limit: 1,
+        };
+        // The sort key is the folded name and the id, so the first row after the bare name is the one, if it exists.
+        let (rows, _) = table.query::<Repository>(by_name).await?;
+        if let Some(row) = rows.into_iter().find(|row| row.name.folded() == name.folded()) {
+            return Ok(Some(row));
+        }
+        // The index may be a moment behind a repository that was just created.
+        match table.get::<NameClaim>(name_key(account, name), Consistency::Strong).await? {
+            Some(claim) => table.get(repository_key(account, &claim.repository_id), Consistency::Strong).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Writes the repository, its name, the account's number of repositories and the default branch's ref at once.
+    ///
+    /// # Errors
+    /// [`TransactFailed::Conditions`] when the account has a repository of that name.
+    pub async fn create(&self, table: &Table, tip: &KnownRef) -> Result<(), TransactFailed> {
+        let writes = || {
+            Ok(vec![
+                Write::create(
+                    name_key(&self.account_id, &self.name),
+                    &NameClaim { repository_id: self.id.clone() },
+                    Vec::new(),
+                )?,
+                Write::create(repository_key(&self.account_id, &self.id), self, self.index_keys())?,
+                Write::Update {
+                    key: total_key(&self.account_id),
+                    change: Change {
+                        expression: "ADD repositories :one".to_owned(),
+                        values: Item::from([(":one".to_owned(), AttributeValue::N("1".to_owned()))]),
+                        ..Change::default()
+                    },
+                },
+                tip.write(self)?,
+            ])
+        };
+        table.transact(writes().map_err(TransactFailed::Table)?).await
+    }
+
+    /// The exact number of an account's repositories: a count that each creation's transaction keeps.
+    pub async fn total(table: &Table, tenant: &Tenant) -> Result<u64, TableError> {
+        let total: Option<RepositoryTotal> = table.get(total_key(&tenant.account().id), Consistency::Strong).await?;
+        Ok(total.map_or(0, |total| total.repositories))
+    }
+
+    /// Where an account's repositories are listed in a sort order.
+    pub fn listed(tenant: &Tenant, sort: Sort) -> (Source, String) {
+        let source = match sort {
+            Sort::Created => Source::Index(1),
+            Sort::Updated => Source::Index(2),
+            Sort::Name => Source::Index(3),
+        };
+        (source, repositories_partition(&tenant.account().id))
+    }
+
+    fn sort_key(&self, sort: Sort) -> String {
+        match sort {
+            Sort::Created => format!("{:015}#{}", self.created_at.as_millis(), self.id),
+            Sort::Updated => format!("{:015}#{}", self.updated_at.as_millis(), self.id),
+            Sort::Name => format!("{}#{}", self.name.folded(), self.id),
+        }
+    }
+
+    fn index_keys(&self) -> Vec<IndexKey> {
+        let sorts = [(1, Sort::Created), (2, Sort::Updated), (3, Sort::Name)];
+        let key = |(index, sort)| IndexKey {
+            source: Source::Index(index),
+            partition: repositories_partition(&self.account_id),
+            sort: self.sort_key(sort),
+        };
+        sorts.into_iter().map(key).collect()
+    }
+}
+
+impl Position for Repository {
+    fn position(&self, sort: Sort) -> String {
+        self.sort_key(sort)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct NameClaim {
+    repository_id: RepositoryId,
+}
+
+#[derive(Deserialize)]
+struct RepositoryTotal {
+    repositories: u64,
+}
+
+/// A ref as it was when the remote was last asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownRef {
+    /// The full name: `refs/heads/main`.
+    pub name: String,
+    pub sha: String,
+    pub read_at: Timestamp,
+}
+
+impl KnownRef {
+    pub async fn load(table: &Table, repository: &Repository, name: &str) -> Result<Option<Self>, TableError> {
+        table.get(ref_key(repository, name), Consistency::Strong).await
+    }
+
+    pub(crate) fn write(&self, repository: &Repository) -> Result<Write, TableError> {
+        Write::put(ref_key(repository, &self.name), self)
+    }
+}
+
+fn repository_key(account: &AccountId, id: &RepositoryId) -> Key {
+    Key { pk: format!("ACCT#{account}"), sk: format!("REPO#{id}") }
+}
+
+fn name_key(account: &AccountId, name: &RepositoryName) -> Key {
+    Key { pk: format!("ACCT#{account}"), sk: format!("REPONAME#{}", name.folded()) }
+}
+
+fn total_key(account: &AccountId) -> Key {
+    Key { pk: format!("ACCT#{account}"), sk: "REPOS".to_owned() }
+}
+
+fn ref_key(repository: &Repository, name: &str) -> Key {
+    Key { pk: repository_partition(&repository.account_id, &repository.id), sk: format!("REF#{name}") }
+}
+
+fn repositories_partition(account: &AccountId) -> String {
+    format!("ACCT#{account}#REPOS")
+}
+
+pub(super) fn repository_partition(account: &AccountId, id: &RepositoryId) -> String {
+    format!("ACCT#{account}#REPO#{id}")
+}

@@ -1,0 +1,381 @@
+//! Pages of a list, and the `Link` header (RFC 8288) that walks it.
+//!
+//! Links carry a cursor: the sort key of the row at the page's edge. Following one is a Query that starts there, so that
+//! every page costs the same and rows that others insert are neither skipped nor repeated. A bare `page=N` has
+//! to pass over the rows before it, which is why it may skip [`MAX_SKIP`] of them at most.
+
+use std::fmt;
+
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::HeaderValue;
+use http::header::LINK;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorCode, Result};
+use crate::table::{Order, Query, Source, Table, TableError};
+
+/// The most rows that a page reached by number may lie behind: at 600 bytes a row, 6 Query calls and 750 capacity units.
+pub const MAX_SKIP: u64 = 10_000;
+const MAX_CURSOR_CHARS: usize = 512;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sort {
+    /// Newest first.
+    #[default]
+    Created,
+    /// Latest change first.
+    Updated,
+    /// A to Z.
+    Name,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Asc,
+    Desc,
+}
+
+/// The parameters that every list takes.
+#[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// Page number.
+    #[serde(default)]
+    #[param(value_type = u64, minimum = 1, default = 1)]
+    page: PageNumber,
+    /// Items per page.
+    #[serde(default)]
+    #[param(value_type = u32, minimum = 1, maximum = 100, default = 10)]
+    per_page: PerPage,
+    /// Sort by.
+    #[serde(default)]
+    #[param(inline, default = "created")]
+    sort: Sort,
+    /// Turns the sort's own direction: created and updated are descending, name is ascending.
+    #[param(inline)]
+    direction: Option<Direction>,
+    /// Where a `Link` starts its page. Opaque; used together with the link's other parameters.
+    cursor: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct PageNumber(u64);
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct PerPage(u32);
+
+impl Default for PageNumber {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl Default for PerPage {
+    fn default() -> Self {
+        Self(10)
+    }
+}
+
+impl TryFrom<String> for PageNumber {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        match text.parse() {
+            Ok(number @ 1..=1_000_000_000) => Ok(Self(number)),
+            _ => Err("must be a whole number from 1"),
+        }
+    }
+}
+
+impl TryFrom<String> for PerPage {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        match text.parse() {
+            Ok(number @ 1..=100) => Ok(Self(number)),
+            _ => Err("must be a whole number from 1 to 100"),
+        }
+    }
+}
+
+/// A list whose cursors are not another list's, with the sorts that it has.
+#[derive(Clone, Copy, Debug)]
+pub struct List {
+    pub name: &'static str,
+    pub sorts: &'static [Sort],
+}
+
+/// A page that was asked for, valid for its list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    list: &'static str,
+    number: u64,
+    per_page: u32,
+    sort: Sort,
+    direction: Option<Direction>,
+    start: Start,
+}
+
+/// Where a page starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Start {
+    /// After the rows of the pages before it.
+    Skipping(u64),
+    /// After the row with this sort key.
+    After(String),
+    /// It ends before the row with this sort key.
+    Before(String),
+    /// It ends with the list.
+    End,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Cursor {
+    /// The version of this format.
+    v: u8,
+    list: String,
+    sort: Sort,
+    asc: bool,
+    start: Start,
+}
+
+impl PageQuery {
+    /// # Errors
+    /// `invalid_request`, `invalid_cursor`.
+    pub fn of(self, list: List) -> Result<PageRequest> {
+        if !list.sorts.contains(&self.sort) {
+            return Err(Error::invalid("sort", format!("is not available for {}", list.name)));
+        }
+        let (number, per_page) = (self.page.0, self.per_page.0);
+        let skipped = (number - 1) * u64::from(per_page);
+        let start = Start::Skipping(skipped);
+        let request =
+            PageRequest { list: list.name, number, per_page, sort: self.sort, direction: self.direction, start };
+        match self.cursor {
+            Some(cursor) => Ok(PageRequest { start: request.decode(&cursor)?, ..request }),
+            None if skipped > MAX_SKIP => Err(Error::invalid(
+                "page",
+                format!("lies behind more than {MAX_SKIP} items; follow the Link header to get there"),
+            )),
+            None => Ok(request),
+        }
+    }
+}
+
+/// A row that knows its place in a list.
+pub trait Position {
+    /// Its sort key in the list's index.
+    fn position(&self, sort: Sort) -> String;
+}
+
+/// The rows of a page, in the order in which they are shown.
+#[derive(Debug)]
+pub struct Rows<T> {
+    rows: Vec<T>,
+    more_before: bool,
+    more_after: bool,
+}
+
+impl PageRequest {
+    pub fn sort(&self) -> Sort {
+        self.sort
+    }
+
+    /// Reads the page. Beside its own rows it reads one more, to know whether there is a next page.
+    pub async fn read<T>(&self, table: &Table, (source, partition): (Source, String)) -> Result<Rows<T>, TableError>
+    where
+        T: Position + DeserializeOwned,
+    {
+        let order = self.order();
+        let limit = i32::try_from(self.per_page).expect("at most 100") + 1;
+        let query = |order, after| Query { source, partition: partition.clone(), order, after, limit };
+        let (mut rows, backward, skipped) = match &self.start {
+            Start::Skipping(0) => (table.query::<T>(query(order, None)).await?.0, false, false),
+            Start::Skipping(count) => match skip(table, query(order, None), *count).await? {
+                Some(last) => (table.query::<T>(query(order, Some(&last))).await?.0, false, true),
+                None => (Vec::new(), false, true),
+            },
+            Start::After(key) => (table.query::<T>(query(order, Some(key))).await?.0, false, true),
+            Start::Before(key) => (table.query::<T>(query(order.reversed(), Some(key))).await?.0, true, true),
+            Start::End => (table.query::<T>(query(order.reversed(), None)).await?.0, true, false),
+        };
+        let more = rows.len() > self.per_page as usize;
+        rows.truncate(self.per_page as usize);
+        if backward {
+            rows.reverse();
+            Ok(Rows { rows, more_before: more, more_after: skipped })
+        } else {
+            Ok(Rows { rows, more_before: skipped, more_after: more })
+        }
+    }
+
+    fn order(&self) -> Order {
+        match (self.direction, self.sort) {
+            (Some(Direction::Asc), _) | (None, Sort::Name) => Order::Ascending,
+            (Some(Direction::Desc), _) | (None, Sort::Created | Sort::Updated) => Order::Descending,
+        }
+    }
+
+    fn encode(&self, start: Start) -> String {
+        let asc = self.order() == Order::Ascending;
+        let cursor = Cursor { v: 1, list: self.list.to_owned(), sort: self.sort, asc, start };
+        BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).expect("a cursor is plain data"))
+    }
+
+    fn decode(&self, text: &str) -> Result<Start> {
+        let decoded = (text.len() <= MAX_CURSOR_CHARS)
+            .then(|| BASE64_URL_SAFE_NO_PAD.decode(text).ok())
+            .flatten()
+            .and_then(|json| serde_json::from_slice::<Cursor>(&json).ok());
+        let asc = self.order() == Order::Ascending;
+        match decoded {
+            Some(Cursor { v: 1, list, sort, asc: same_way, start })
+                if list == self.list
+                    && sort == self.sort
+                    && same_way == asc
+                    && !matches!(start, Start::Skipping(_)) =>
+            {
+                Ok(start)
+            }
+            _ => Err(Error::new(ErrorCode::InvalidCursor, "The cursor was not made for this list and order")),
+        }
+    }
+
+    /// The page as the client gets it. `url` is the list's URL with its filters, `total` the exact number of rows.
+    pub fn respond<T: Position, B: Serialize>(
+        &self,
+        rows: Rows<T>,
+        total: u64,
+        url: &str,
+        body: impl Fn(T) -> B,
+    ) -> Response {
+        let Rows { mut rows, more_before, more_after } = rows;
+        let pages = total.div_ceil(u64::from(self.per_page)).max(1);
+        let number = if self.start == Start::End { pages } else { self.number };
+        if self.start == Start::End {
+            // The last page has what is left over, not the last `per_page` rows.
+            let on_last = total - (pages - 1) * u64::from(self.per_page);
+            rows.drain(..rows.len().saturating_sub(usize::try_from(on_last).unwrap_or(usize::MAX)));
+        }
+        let mut links = vec![self.link(url, "first", 1, None)];
+        let edge = |row: Option<&T>| row.map(|row| row.position(self.sort));
+        if number > 1 || more_before {
+            let start = edge(rows.first()).map(Start::Before);
+            links.push(self.link(url, "prev", number.saturating_sub(1).max(1), start));
+        }
+        if more_after && let Some(key) = edge(rows.last()) {
+            links.push(self.link(url, "next", number + 1, Some(Start::After(key))));
+        }
+        links.push(self.link(url, "last", pages, Some(Start::End)));
+        let links = HeaderValue::try_from(links.join(", ")).expect("URLs are ASCII");
+        let meta = Meta { total, page: number, per_page: self.per_page };
+        let page = Page { data: rows.into_iter().map(body).collect(), meta };
+        ([(LINK, links)], axum::Json(page)).into_response()
+    }
+
+    fn link(&self, url: &str, relation: &str, number: u64, start: Option<Start>) -> String {
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let mut link = format!("<{url}{separator}page={number}&per_page={}", self.per_page);
+        let mut add = |name: &str, value: &dyn fmt::Display| link.push_str(&format!("&{name}={value}"));
+        if self.sort != Sort::default() {
+            add("sort", &name_of(self.sort));
+        }
+        if let Some(direction) = self.direction {
+            add("direction", &name_of(direction));
+        }
+        if let Some(start) = start {
+            add("cursor", &self.encode(start));
+        }
+        format!("{link}>; rel=\"{relation}\"")
+    }
+}
+
+/// The sort key of the last of `count` rows, or `None` when there are not that many.
+async fn skip(table: &Table, query: Query<'_>, count: u64) -> Result<Option<String>, TableError> {
+    let (_, sort_key) = query.source.key_attributes();
+    let mut after: Option<String> = None;
+    let mut left = i32::try_from(count).expect("at most MAX_SKIP");
+    while left > 0 {
+        let step = Query { after: after.as_deref(), limit: left, partition: query.partition.clone(), ..query };
+        let (keys, more) = table.query_sort_keys(step, sort_key).await?;
+        left -= i32::try_from(keys.len()).expect("at most the limit");
+        match keys.into_iter().next_back() {
+            Some(key) => after = Some(key),
+            None if !more => return Ok(None),
+            None => {}
+        }
+        if left > 0 && !more {
+            return Ok(None);
+        }
+    }
+    Ok(after)
+}
+
+fn name_of(value: impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => unreachable!("sorts and directions are serialized as their names"),
+    }
+}
+
+/// The body of a page.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Page<T> {
+    pub data: Vec<T>,
+    pub meta: Meta,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Meta {
+    /// The exact number of items on all pages.
+    #[schema(example = 42)]
+    pub total: u64,
+    #[schema(example = 1)]
+    pub page: u64,
+    #[schema(example = 10)]
+    pub per_page: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: List = List { name: "repositories", sorts: &[Sort::Created, Sort::Name] };
+
+    fn query(query: &str) -> Result<PageRequest> {
+        serde_urlencoded::from_str::<PageQuery>(query).map_err(Error::internal)?.of(LIST)
+    }
+
+    #[test]
+    fn a_cursor_fits_its_own_list_and_order_only() {
+        let request = query("sort=name").unwrap();
+        let cursor = request.encode(Start::After("app#repo_x".to_owned()));
+        assert_eq!(query(&format!("sort=name&cursor={cursor}")).unwrap().start, Start::After("app#repo_x".to_owned()));
+        let other_list = PageRequest { list: "deployments", ..request.clone() }.encode(Start::End);
+        let skipping = request.encode(Start::Skipping(5));
+        for bad in [
+            format!("cursor={cursor}"),
+            format!("sort=name&direction=desc&cursor={cursor}"),
+            format!("sort=name&cursor={other_list}"),
+            format!("sort=name&cursor={skipping}"),
+            "sort=name&cursor=AAAA".to_owned(),
+            format!("sort=name&cursor={}", "A".repeat(600)),
+        ] {
+            assert_eq!(query(&bad).unwrap_err().code(), ErrorCode::InvalidCursor, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_jump_is_bounded() {
+        assert!(query("page=1001&per_page=10").is_ok());
+        assert_eq!(query("page=1002&per_page=10").unwrap_err().code(), ErrorCode::InvalidRequest);
+    }
+}

@@ -1,0 +1,208 @@
+//! How a request runs, the same for every endpoint: request id and log, panic guard, authentication, rate limit,
+//! permission, handler; and on the way back the envelope and the headers.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use lambda_http::RequestExt;
+use lambda_http::request::RequestContext;
+use tower::util::BoxCloneSyncService;
+use tower::{ServiceBuilder, ServiceExt};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::access::{Access, Caller};
+use crate::app::App;
+use crate::endpoint::{Counting, Endpoint, Route, WithoutLimiter};
+use crate::error::{Error, ErrorCode, Result, into_envelope};
+use crate::id::RequestId;
+use crate::rate_limit::{Quota, Subject, Verdict};
+use crate::table::{TableError, Usage};
+use crate::telemetry::{Level, Metrics, RequestLine, TraceContext};
+
+/// An endpoint with the whole pipeline around it.
+pub type Service = BoxCloneSyncService<lambda_http::Request, Response, Infallible>;
+
+pub fn service(app: App, endpoint: Endpoint) -> Service {
+    let context = Arc::new(Context { app, route: endpoint.route });
+    let layers = ServiceBuilder::new()
+        .layer(from_fn_with_state(context.clone(), observe))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(context.clone(), authenticate))
+        .layer(from_fn_with_state(context.clone(), limit))
+        .layer(from_fn_with_state(context, authorize))
+        .service(endpoint.handler);
+    BoxCloneSyncService::new(layers.map_request(|request: lambda_http::Request| request.map(axum::body::Body::new)))
+}
+
+struct Context {
+    app: App,
+    route: Route,
+}
+
+/// What the layers inside learn of a request and the outermost one tells.
+#[derive(Default)]
+struct Record {
+    caller: OnceLock<Caller>,
+    verdict: OnceLock<Verdict>,
+    limiter_failure: OnceLock<String>,
+}
+
+/// Takes the request's source from the gateway; the header that clients can set is not looked at.
+fn source(request: &Request) -> Subject {
+    let address = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref().and_then(|ip| ip.parse().ok()),
+        _ => None,
+    };
+    Subject::source(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+}
+
+/// The outermost layer: gives the request its id, writes the envelope and the headers, logs one line.
+async fn observe(State(context): State<Arc<Context>>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let request_id = RequestId::random();
+    let record = Arc::new(Record::default());
+    let source = source(&request);
+    let trace = TraceContext::from_headers(request.headers());
+    let lambda_request_id = request.lambda_context_ref().map(|lambda| lambda.request_id.clone());
+    request.extensions_mut().insert(record.clone());
+
+    let (response, usage) = Usage::of(next.run(request)).await;
+
+    let (mut response, error) = into_envelope(response, &request_id);
+    let account = record.caller.get().map(Caller::account);
+    let told = response.extensions().get::<Verdict>().or(record.verdict.get()).copied();
+    let verdict = told.unwrap_or_else(|| {
+        let limiter = context.app.limiter();
+        match account {
+            Some(account) => limiter.recall(&Subject::Account(account.id.clone()), account.quota()),
+            None => limiter.recall(&source, Quota::ANONYMOUS),
+        }
+    });
+    set_rate_limit_headers(response.headers_mut(), &verdict);
+    let id = HeaderValue::try_from(request_id.as_str()).expect("ids are ASCII");
+    response.headers_mut().insert("x-request-id", id);
+
+    let status = response.status();
+    let failed = status.is_server_error();
+    context.app.log().write(&RequestLine {
+        metrics: Metrics::new(context.route.function, context.app.clock().now(), started.elapsed(), usage, failed),
+        level: if failed { Level::Error } else { Level::Info },
+        request_id: &request_id,
+        lambda_request_id: lambda_request_id.as_deref(),
+        trace: trace.as_ref(),
+        route: context.route.path,
+        status: status.as_u16(),
+        account_id: account.map(|account| &account.id),
+        code: error.as_ref().map(|error| error.code().as_str()),
+        cause: error.as_ref().and_then(Error::cause_chain),
+        limiter_failure: record.limiter_failure.get().cloned(),
+    });
+    response
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic.downcast_ref::<String>().cloned();
+    let message = message.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    Error::internal(format!("panic: {}", message.unwrap_or_default())).into_response()
+}
+
+fn record(request: &Request) -> Arc<Record> {
+    request.extensions().get::<Arc<Record>>().cloned().unwrap_or_default()
+}
+
+/// Finds out who calls. A request that fails here counts against its source address.
+async fn authenticate(State(context): State<Arc<Context>>, mut request: Request, next: Next) -> Result<Response> {
+    if context.route.access == Access::Public {
+        return Ok(next.run(request).await);
+    }
+    let record = record(&request);
+    let error = match context.app.authenticator().authenticate(request.headers()).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller.clone());
+            let _ = record.caller.set(caller);
+            return Ok(next.run(request).await);
+        }
+        Err(error) => error,
+    };
+    if error.code().status() == StatusCode::UNAUTHORIZED {
+        let counted = context.app.limiter().admit(&source(&request), Quota::ANONYMOUS).await;
+        // When the limiter can't tell, the refusal that the request gets anyway is enough.
+        admitted(&record, counted, WithoutLimiter::Admit)?;
+    }
+    Err(error)
+}
+
+/// Counts the request. A safe handler reads while the limiter decides; any other waits for it.
+async fn limit(State(context): State<Arc<Context>>, request: Request, next: Next) -> Result<Response> {
+    if context.route.counting == Counting::Free {
+        return Ok(next.run(request).await);
+    }
+    let record = record(&request);
+    let (subject, quota) = match record.caller.get() {
+        Some(caller) => (Subject::Account(caller.account().id.clone()), caller.account().quota()),
+        None => (source(&request), Quota::ANONYMOUS),
+    };
+    let limiter = context.app.limiter();
+    let admission = async { admitted(&record, limiter.admit(&subject, quota).await, context.route.without_limiter) };
+    if context.route.is_safe() && !limiter.refuses(&subject, quota) {
+        let handled = async { Ok(next.run(request).await) };
+        let ((), response) = futures_util::future::try_join(admission, handled).await?;
+        return Ok(response);
+    }
+    admission.await?;
+    Ok(next.run(request).await)
+}
+
+fn admitted(record: &Record, verdict: Result<Verdict, TableError>, otherwise: WithoutLimiter) -> Result<()> {
+    match verdict {
+        Ok(verdict) => {
+            let _ = record.verdict.set(verdict);
+            match verdict.refused_for {
+                None => Ok(()),
+                Some(seconds) => {
+                    let Quota { per_minute, burst } = verdict.quota;
+                    let message =
+                        format!("More than {per_minute} requests in this minute, or more than {burst} at once");
+                    Err(Error::new(ErrorCode::RateLimited, message).retry_after(seconds))
+                }
+            }
+        }
+        Err(error) => {
+            let _ = record.limiter_failure.set(error.to_string());
+            match otherwise {
+                WithoutLimiter::Admit => Ok(()),
+                WithoutLimiter::Refuse => Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Checks the permission that the route declares.
+async fn authorize(State(context): State<Arc<Context>>, request: Request, next: Next) -> Result<Response> {
+    if let Some(caller) = request.extensions().get::<Caller>() {
+        caller.check(context.route.access)?;
+    }
+    Ok(next.run(request).await)
+}
+
+/// The contract's three, and those of the IETF draft (draft-ietf-httpapi-ratelimit-headers-10).
+fn set_rate_limit_headers(headers: &mut HeaderMap, verdict: &Verdict) {
+    let Verdict { quota: Quota { per_minute, burst }, remaining, burst_remaining, reset, reset_after, .. } = *verdict;
+    let burst_window = (u64::from(burst) * 60).div_ceil(u64::from(per_minute.max(1)));
+    let mut set = |name: &'static str, value: String| {
+        let value = HeaderValue::try_from(value).expect("numbers and quotes are ASCII");
+        headers.insert(HeaderName::from_static(name), value);
+    };
+    set("x-ratelimit-limit", per_minute.to_string());
+    set("x-ratelimit-remaining", remaining.to_string());
+    set("x-ratelimit-reset", reset.to_string());
+    set("ratelimit-policy", format!("\"minute\";q={per_minute};w=60, \"burst\";q={burst};w={burst_window}"));
+    set("ratelimit", format!("\"minute\";r={remaining};t={reset_after}, \"burst\";r={burst_remaining}"));
+}

@@ -1,0 +1,372 @@
+//! Rate limits: at most `per_minute` requests in a clock minute and never more than a token bucket of `burst`,
+//! refilled at `per_minute / 60` a second, allows. Both hold whatever the number of functions that admit at once.
+//!
+//! One item per subject has the minute (`window_minute`), the requests admitted in it (`used`) and the bucket as a theoretical
+//! arrival time (`tat`, the GCRA of ITU-T I.371: the moment at which the bucket will be full again). An admission is one
+//! UpdateItem whose condition repeats the decision, so a state that moved meanwhile refuses it and comes back with
+//! the refusal:
+//!
+//! | last seen | update | condition |
+//! |---|---|---|
+//! | this minute, bucket in use | `used + 1`, `tat + T` | same minute, `used < limit`, `now <= tat <= now + (burst - 1) T` |
+//! | this minute, bucket full | `used + 1`, `tat = now + T` | same minute, `used < limit`, `tat <= now` |
+//! | an earlier minute, bucket in use | `used = 1`, `tat + T` | earlier minute, `now <= tat <= now + (burst - 1) T` |
+//! | an earlier minute, bucket full, or nothing | `used = 1`, `tat = now + T` | no item, or earlier minute and `tat <= now` |
+//!
+//! `T` is the time in which one token comes back. `window_minute` and `tat` only grow, and `used` only grows within its window.
+//! Therefore a refusal that an old state proves is still right, and costs no call. It also makes the order of the
+//! writes matter and not the writers' clocks: of any two admissions, `k` places apart in that order, the later one's own
+//! clock shows at least `(k + 1 - burst) T` more than the earlier one's. A clock that is behind counts in the minute
+//! that the item is in.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Clock, Timestamp};
+use crate::id::AccountId;
+use crate::model;
+use crate::table::{Change, Consistency, Item, Table, TableError};
+
+const MICROS_PER_MINUTE: i64 = 60_000_000;
+/// States remembered in one execution environment, about 100 bytes each.
+const REMEMBERED: usize = 10_000;
+/// Each failed condition means that somebody else was admitted or that a minute began; this many in a row for one
+/// request mean that something is wrong.
+const MAX_ATTEMPTS: usize = 64;
+
+/// The two numbers of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// Requests in a clock minute, and tokens that come back in a minute.
+    pub per_minute: u32,
+    /// Tokens that the bucket holds.
+    pub burst: u32,
+}
+
+impl Quota {
+    /// For requests without a valid token, by source address.
+    pub const ANONYMOUS: Quota = Quota { per_minute: 60, burst: 20 };
+
+    /// The time in which one token comes back, in microseconds, rounded up so that rounding never admits more.
+    fn interval(self) -> i64 {
+        let per_minute = i64::from(self.per_minute.max(1));
+        (MICROS_PER_MINUTE + per_minute - 1) / per_minute
+    }
+
+    /// How far `tat` may be ahead of the clock before an admission.
+    fn tolerance(self) -> i64 {
+        i64::from(self.burst.saturating_sub(1)) * self.interval()
+    }
+}
+
+/// Whom a request counts against.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    Account(AccountId),
+    Source(IpAddr),
+}
+
+impl Subject {
+    /// A source address; an IPv6 one stands for its /64, which is what one customer of a provider gets.
+    pub fn source(address: IpAddr) -> Self {
+        Self::Source(match address.to_canonical() {
+            IpAddr::V6(v6) => IpAddr::from((v6.to_bits() & (u128::MAX << 64)).to_be_bytes()),
+            v4 => v4,
+        })
+    }
+}
+
+/// A rate-limit item. Later states compare greater, because every admission moves `tat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct State {
+    /// Minutes since the Unix epoch.
+    #[serde(rename = "window_minute")] // `window` is one of DynamoDB's reserved words
+    pub window: i64,
+    /// Requests admitted in that minute.
+    pub used: u32,
+    /// Microseconds since the Unix epoch.
+    pub tat: i64,
+}
+
+/// What the limiter says of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub quota: Quota,
+    /// Left of `per_minute`.
+    pub remaining: u32,
+    /// Left in the bucket now.
+    pub burst_remaining: u32,
+    /// The second since the Unix epoch at which the minute ends.
+    pub reset: i64,
+    /// Seconds from now until that.
+    pub reset_after: i64,
+    /// On a refusal, the seconds until a retry can succeed.
+    pub refused_for: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Now {
+    micros: i64,
+    window: i64,
+}
+
+impl Now {
+    fn at(time: Timestamp, seen: Option<State>) -> Self {
+        let micros = time.as_millis() * 1000;
+        let own = micros.div_euclid(MICROS_PER_MINUTE);
+        Self { micros, window: seen.map_or(own, |state| state.window.max(own)) }
+    }
+}
+
+impl Verdict {
+    fn new(quota: Quota, seen: Option<State>, time: Timestamp, refused_for: Option<u64>) -> Self {
+        let now = Now::at(time, seen);
+        let used = seen.filter(|state| state.window == now.window).map_or(0, |state| state.used);
+        let ahead = seen.map_or(0, |state| state.tat - now.micros).max(0);
+        let taken = (ahead + quota.interval() - 1) / quota.interval();
+        let reset = (now.window + 1) * 60;
+        Self {
+            quota,
+            remaining: quota.per_minute.saturating_sub(used),
+            burst_remaining: quota.burst.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX)),
+            reset,
+            reset_after: reset - time.as_seconds(),
+            refused_for,
+        }
+    }
+}
+
+/// The update that an admission needs, by what was last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Branch {
+    SameMinuteBucketInUse,
+    SameMinuteBucketFull,
+    NewMinuteBucketInUse,
+    NewMinuteBucketFull,
+}
+
+impl Branch {
+    fn guess(seen: Option<State>, now: Now) -> Self {
+        let Some(state) = seen else { return Self::NewMinuteBucketFull };
+        match (state.window == now.window, state.tat > now.micros) {
+            (true, true) => Self::SameMinuteBucketInUse,
+            (true, false) => Self::SameMinuteBucketFull,
+            (false, true) => Self::NewMinuteBucketInUse,
+            (false, false) => Self::NewMinuteBucketFull,
+        }
+    }
+
+    fn expressions(self) -> (&'static str, &'static str) {
+        match self {
+            Self::SameMinuteBucketInUse => (
+                "SET used = used + :one, tat = tat + :interval, expires_at = :expires_at",
+                "window_minute = :window AND used < :limit AND tat BETWEEN :now AND :latest",
+            ),
+            Self::SameMinuteBucketFull => (
+                "SET used = used + :one, tat = :now + :interval, expires_at = :expires_at",
+                "window_minute = :window AND used < :limit AND tat <= :now",
+            ),
+            Self::NewMinuteBucketInUse => (
+                "SET window_minute = :window, used = :one, tat = tat + :interval, expires_at = :expires_at",
+                "window_minute < :window AND tat BETWEEN :now AND :latest",
+            ),
+            Self::NewMinuteBucketFull => (
+                "SET window_minute = :window, used = :one, tat = :now + :interval, expires_at = :expires_at",
+                "attribute_not_exists(tat) OR (window_minute < :window AND tat <= :now)",
+            ),
+        }
+    }
+
+    fn change(self, quota: Quota, now: Now) -> Change {
+        let (expression, condition) = self.expressions();
+        let latest = now.micros + quota.tolerance();
+        // An hour after both bounds have forgotten the request, so that a deletion by TTL can't admit one too many.
+        let expires_at = latest.max((now.window + 1) * MICROS_PER_MINUTE) / 1_000_000 + 3600;
+        let values = [
+            (":one", 1),
+            (":now", now.micros),
+            (":window", now.window),
+            (":interval", quota.interval()),
+            (":limit", i64::from(quota.per_minute)),
+            (":latest", latest),
+            (":expires_at", expires_at),
+        ];
+        // DynamoDB refuses values that no expression names.
+        let used = values.into_iter().filter(|(name, _)| {
+            let whole_word =
+                |text: &str| text.split(|c: char| c != ':' && !c.is_alphanumeric() && c != '_').any(|w| w == *name);
+            whole_word(expression) || whole_word(condition)
+        });
+        Change {
+            expression: expression.to_owned(),
+            condition: Some(condition),
+            names: None,
+            values: used.map(|(name, value)| (name.to_owned(), AttributeValue::N(value.to_string()))).collect(),
+        }
+    }
+}
+
+/// Seconds until a retry can succeed, when the state already proves that this request must be refused.
+fn refusal(seen: Option<State>, quota: Quota, now: Now) -> Option<u64> {
+    let state = seen?;
+    let minute_full = state.window == now.window && state.used >= quota.per_minute;
+    let bucket_free_at = state.tat - quota.tolerance();
+    let retry_at = match (minute_full, bucket_free_at > now.micros) {
+        (false, false) => return None,
+        (true, _) => bucket_free_at.max((now.window + 1) * MICROS_PER_MINUTE),
+        (false, true) => bucket_free_at,
+    };
+    Some(Duration::from_micros((retry_at - now.micros).max(1).unsigned_abs()).as_micros().div_ceil(1_000_000) as u64)
+}
+
+/// Decides for one execution environment, which remembers the last state it saw of each subject.
+#[derive(Debug)]
+pub struct Limiter {
+    table: Table,
+    clock: Clock,
+    seen: Mutex<HashMap<Subject, State>>,
+}
+
+impl Limiter {
+    pub fn new(table: Table, clock: Clock) -> Self {
+        Self { table, clock, seen: Mutex::default() }
+    }
+
+    /// Counts a request, or refuses it. One write in the common case; none for a refusal that the last seen state proves.
+    pub async fn admit(&self, subject: &Subject, quota: Quota) -> Result<Verdict, TableError> {
+        let mut seen = self.last_seen(subject);
+        for _ in 0..MAX_ATTEMPTS {
+            let time = self.clock.now();
+            let now = Now::at(time, seen);
+            if let Some(seconds) = refusal(seen, quota, now) {
+                return Ok(Verdict::new(quota, seen, time, Some(seconds)));
+            }
+            let change = Branch::guess(seen, now).change(quota, now);
+            match self.table.update(model::rate_limit_key(subject), change).await? {
+                Ok(item) => {
+                    let state = self.remember(subject, item)?;
+                    return Ok(Verdict::new(quota, Some(state), time, None));
+                }
+                Err(failed) => {
+                    seen = match failed.current {
+                        Some(item) => Some(self.remember(subject, item)?),
+                        None => self.forget(subject),
+                    };
+                }
+            }
+        }
+        Err(TableError::Contended)
+    }
+
+    /// Where the subject stands, without counting.
+    pub async fn peek(&self, subject: &Subject, quota: Quota) -> Result<Verdict, TableError> {
+        let state = self.table.get(model::rate_limit_key(subject), Consistency::Strong).await?;
+        Ok(Verdict::new(quota, state, self.clock.now(), None))
+    }
+
+    /// Where the subject stood when this environment last saw it, without a call.
+    pub fn recall(&self, subject: &Subject, quota: Quota) -> Verdict {
+        Verdict::new(quota, self.last_seen(subject), self.clock.now(), None)
+    }
+
+    /// Whether [`Limiter::admit`] would refuse without a call.
+    pub fn refuses(&self, subject: &Subject, quota: Quota) -> bool {
+        let seen = self.last_seen(subject);
+        refusal(seen, quota, Now::at(self.clock.now(), seen)).is_some()
+    }
+
+    fn last_seen(&self, subject: &Subject) -> Option<State> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(subject).copied()
+    }
+
+    /// Keeps the later of the states, which is the one with the later `tat`.
+    fn remember(&self, subject: &Subject, item: Item) -> Result<State, TableError> {
+        let state: State = serde_dynamo::from_item(item)?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= REMEMBERED && !seen.contains_key(subject) {
+            seen.clear();
+        }
+        let latest = seen.entry(subject.clone()).or_insert(state);
+        if state.tat > latest.tat {
+            *latest = state;
+        }
+        Ok(*latest)
+    }
+
+    fn forget(&self, subject: &Subject) -> Option<State> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(subject);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Applies an admission as the table would, without its conditions.
+    fn admitted(seen: Option<State>, quota: Quota, now: Now) -> State {
+        let tat = seen.map_or(now.micros, |state| state.tat.max(now.micros)) + quota.interval();
+        match seen.filter(|state| state.window == now.window) {
+            Some(state) => State { used: state.used + 1, tat, ..state },
+            None => State { window: now.window, used: 1, tat },
+        }
+    }
+
+    proptest! {
+        /// The exact model: the requests admitted before, each with its time.
+        #[test]
+        fn both_bounds_hold_and_nothing_is_refused_early(
+            per_minute in 1u32..200,
+            burst in 1u32..50,
+            gaps in prop::collection::vec(0i64..3000, 1..400),
+        ) {
+            let quota = Quota { per_minute, burst };
+            let mut seen = None;
+            let mut millis = 1_800_000_000_000i64;
+            let mut tokens_at = (i64::from(burst) * quota.interval(), millis * 1000);
+            let mut in_minute = (0i64, 0u32);
+            for gap in gaps {
+                millis += gap;
+                let now = Now::at(Timestamp::from_millis(millis), seen);
+                // The bucket in units of one token's interval, refilled by the time that went by.
+                let refilled = (tokens_at.0 + now.micros - tokens_at.1).min(i64::from(burst) * quota.interval());
+                let minute = millis.div_euclid(60_000);
+                let used = if in_minute.0 == minute { in_minute.1 } else { 0 };
+                let allowed = refilled >= quota.interval() && used < per_minute;
+                let refused = refusal(seen, quota, now);
+                prop_assert_eq!(refused.is_none(), allowed);
+                tokens_at = (refilled, now.micros);
+                in_minute = (minute, used);
+                if let Some(seconds) = refused {
+                    // A retry that much later is admitted; one second earlier is not.
+                    let later = |s: u64| {
+                        let time = Timestamp::from_millis(millis).plus(Duration::from_secs(s));
+                        refusal(seen, quota, Now::at(time, seen))
+                    };
+                    prop_assert_eq!(later(seconds), None);
+                    prop_assert!(later(seconds - 1).is_some());
+                } else {
+                    tokens_at.0 -= quota.interval();
+                    in_minute.1 += 1;
+                    seen = Some(admitted(seen, quota, now));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_ipv6_source_is_its_64() {
+        let one = Subject::source("2001:db8:1:2:aaaa::1".parse().unwrap());
+        assert_eq!(one, Subject::source("2001:db8:1:2:bbbb::2".parse().unwrap()));
+        assert_ne!(one, Subject::source("2001:db8:1:3::1".parse().unwrap()));
+        let mapped = Subject::source("::ffff:192.0.2.1".parse().unwrap());
+        assert_eq!(mapped, Subject::source("192.0.2.1".parse().unwrap()));
+    }
+}

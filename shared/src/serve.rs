@@ -1,0 +1,84 @@
+//! What the `main` of each function does.
+
+use http::header::HOST;
+use http::uri::Authority;
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, LambdaEvent};
+use lambda_runtime::{Error, service_fn};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tower::Service as _;
+
+use crate::app::App;
+use crate::clock::Clock;
+use crate::endpoint::Endpoint;
+use crate::pipeline;
+use crate::settings::Settings;
+use crate::telemetry::Log;
+
+/// What a function can't start without, and why.
+pub type InitError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Serves an endpoint until Lambda ends the execution environment.
+///
+/// # Errors
+/// When a setting is missing or the Runtime API is gone.
+pub fn serve(endpoint: fn(&App) -> Result<Endpoint, InitError>) -> Result<(), Error> {
+    run(async |app| {
+        let service = pipeline::service(app.clone(), endpoint(&app)?);
+        lambda_runtime::run(service_fn(move |event| handle(service.clone(), event))).await
+    })
+}
+
+/// Runs what a function does on a single thread, which is what a function below 1,769 MB has, once its settings are
+/// read and the connection to DynamoDB is open: TLS is paid for in init.
+pub fn run(main: impl AsyncFnOnce(App) -> Result<(), Error>) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let app = App::new(Settings::from_env(), Clock::system(), Log::stdout())?;
+        app.table().connect().await;
+        main(app).await
+    })
+}
+
+/// One event of an API Gateway HTTP API, payload format 2.0, as it arrives: turned into a request, served, and turned
+/// into the response that the gateway understands.
+pub async fn handle(
+    service: pipeline::Service,
+    event: LambdaEvent<LambdaRequest>,
+) -> Result<impl serde::Serialize + Send, std::convert::Infallible> {
+    let LambdaEvent { payload, context } = event;
+    // The adapter may not live across an await: it is Send only if the response is Sync.
+    let response = Adapter::from(service).call(LambdaEvent { payload: with_valid_uri(payload), context });
+    response.await
+}
+
+/// API Gateway decodes the path. lambda_http 1.3 makes a URI of it as it is, with the Host header, and panics when it
+/// can't, or takes a decoded `?` for the query. So what no path may contain is encoded again, and a Host that is none is
+/// dropped. The gateway has routed already.
+fn with_valid_uri(request: LambdaRequest) -> LambdaRequest {
+    const NOT_IN_A_PATH: &AsciiSet = &CONTROLS
+        .add(b' ')
+        .add(b'"')
+        .add(b'#')
+        .add(b'<')
+        .add(b'>')
+        .add(b'?')
+        .add(b'`')
+        .add(b'{')
+        .add(b'}')
+        .add(b'\\')
+        .add(b'^')
+        .add(b'|');
+    match request {
+        LambdaRequest::ApiGatewayV2(mut event) => {
+            if event.headers.get(HOST).is_some_and(|host| Authority::try_from(host.as_bytes()).is_err()) {
+                event.headers.remove(HOST);
+            }
+            let encode = |text: String| utf8_percent_encode(&text, NOT_IN_A_PATH).to_string();
+            event.raw_path = event.raw_path.map(encode);
+            event.raw_query_string = event.raw_query_string.map(|query| query.replace('?', "%3F")).map(encode);
+            LambdaRequest::ApiGatewayV2(event)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,50 @@
+//! What a function is told about its surroundings, all of it as environment variables.
+
+use std::collections::BTreeMap;
+
+/// `Settings` are read once, in init. The local stack and the tests build them from a list instead of the process's
+/// environment, so that many stacks can live in one process.
+#[derive(Clone, Debug, Default)]
+pub struct Settings(BTreeMap<String, String>);
+
+/// The DynamoDB table that holds everything.
+pub const TABLE_NAME: &str = "TABLE_NAME";
+/// URL of the SQS queue of deployments.
+pub const QUEUE_URL: &str = "QUEUE_URL";
+/// Where clients reach the API, without `/v1`; links in responses start with it.
+pub const API_BASE_URL: &str = "API_BASE_URL";
+/// Where logs and artifacts are kept: `file:///...`.
+pub const ARCHIVE_URL: &str = "ARCHIVE_URL";
+/// What wraps the keys of deployment variables: `kms:<key ARN>` or `file:<path>`.
+pub const VARIABLES_KEY: &str = "VARIABLES_KEY";
+/// Which hosts may be cloned from: `public` (the default) or `local`, which adds loopback and file paths.
+pub const CLONE_HOSTS: &str = "CLONE_HOSTS";
+
+/// A setting that the function can't work without is missing.
+#[derive(Debug, thiserror::Error)]
+#[error("the environment variable {0} is not set")]
+pub struct MissingSetting(&'static str);
+
+impl Settings {
+    pub fn from_env() -> Self {
+        Self(std::env::vars().collect())
+    }
+
+    pub fn set(&mut self, name: &str, value: String) {
+        self.0.insert(name.to_owned(), value);
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    pub fn require(&self, name: &'static str) -> Result<&str, MissingSetting> {
+        self.get(name).ok_or(MissingSetting(name))
+    }
+}
+
+impl<const N: usize> From<[(&str, String); N]> for Settings {
+    fn from(pairs: [(&str, String); N]) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+}

@@ -1,0 +1,461 @@
+//! The one DynamoDB table: typed calls, each of which adds its cost to the request's [`Usage`].
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConsumedCapacity, Put, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem, Update,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, ErrorCode};
+
+pub type Item = HashMap<String, AttributeValue>;
+
+/// A DynamoDB call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    #[error("DynamoDB refused or did not answer ({code})")]
+    Call { code: String, passing: bool, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("an item does not have the expected shape")]
+    Shape(#[from] serde_dynamo::Error),
+    #[error("the request for DynamoDB is incomplete")]
+    Build(#[from] aws_sdk_dynamodb::error::BuildError),
+    #[error("an item kept changing under a conditional write")]
+    Contended,
+}
+
+impl<E> From<SdkError<E>> for TableError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    fn from(error: SdkError<E>) -> Self {
+        let code = match &error {
+            SdkError::ServiceError(service) => service.err().code().unwrap_or("unknown").to_owned(),
+            SdkError::TimeoutError(_) => "timeout".to_owned(),
+            SdkError::DispatchFailure(_) => "unreachable".to_owned(),
+            _ => "unreadable".to_owned(),
+        };
+        const PASSING: [&str; 7] = [
+            "timeout",
+            "unreachable",
+            "ThrottlingException",
+            "ProvisionedThroughputExceededException",
+            "RequestLimitExceeded",
+            "TransactionConflictException",
+            "InternalServerError",
+        ];
+        Self::Call { passing: PASSING.contains(&code.as_str()), code, source: Box::new(error) }
+    }
+}
+
+impl From<TableError> for Error {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Call { passing: true, .. } | TableError::Contended => {
+                Error::new(ErrorCode::ServiceUnavailable, "The service is busy").retry_after(1).because(error)
+            }
+            _ => Error::internal(error),
+        }
+    }
+}
+
+/// What a request has asked of DynamoDB.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    pub calls: u32,
+    /// Read and write capacity units together, as DynamoDB reports them.
+    pub capacity_units: f64,
+}
+
+tokio::task_local! {
+    static USAGE: Cell<Usage>;
+}
+
+impl Usage {
+    /// Runs a future and gives what it cost beside its output.
+    pub async fn of<F: Future>(work: F) -> (F::Output, Usage) {
+        USAGE
+            .scope(Cell::default(), async {
+                let output = work.await;
+                (output, USAGE.with(Cell::get))
+            })
+            .await
+    }
+
+    /// The cost so far of the request that is running; nothing outside [`Usage::of`].
+    pub fn so_far() -> Usage {
+        USAGE.try_with(Cell::get).unwrap_or_default()
+    }
+
+    fn add<'a>(capacity: impl IntoIterator<Item = &'a ConsumedCapacity>) {
+        let units: f64 = capacity.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
+        // A call outside a request, in init for example, belongs to nobody's bill.
+        let _ = USAGE.try_with(|usage| {
+            let Usage { calls, capacity_units } = usage.get();
+            usage.set(Usage { calls: calls + 1, capacity_units: capacity_units + units });
+        });
+    }
+}
+
+/// The primary key of an item. Only [`crate::model`] makes keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub(crate) pk: String,
+    pub(crate) sk: String,
+}
+
+impl Key {
+    fn attributes(self) -> Item {
+        Item::from([("pk".to_owned(), AttributeValue::S(self.pk)), ("sk".to_owned(), AttributeValue::S(self.sk))])
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// Half the price; may miss the writes of the last second.
+    Eventual,
+    Strong,
+}
+
+#[derive(Clone, Debug)]
+pub struct Table {
+    client: Client,
+    name: Arc<str>,
+}
+
+/// An update whose condition did not hold.
+#[derive(Debug)]
+pub struct ConditionFailed {
+    /// The item as it is, when there is one.
+    pub current: Option<Item>,
+}
+
+/// Why a transaction did not happen.
+#[derive(Debug)]
+pub enum TransactFailed {
+    /// For each write in order, the item that failed its condition, or `None` where the condition held.
+    Conditions(Vec<Option<ConditionFailed>>),
+    /// Another transaction was changing one of the items; nothing was written, so the same again may work.
+    Conflict,
+    Table(TableError),
+}
+
+impl Table {
+    pub fn new(client: Client, name: &str) -> Self {
+        Self { client, name: name.into() }
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Opens the connection, so that the first request does not pay for it. A failure here is not one: the request
+    /// that comes will see for itself.
+    pub(crate) async fn connect(&self) {
+        let key = Key { pk: "CONNECT".to_owned(), sk: "CONNECT".to_owned() };
+        let _ = self.client.get_item().table_name(&*self.name).set_key(Some(key.attributes())).send().await;
+    }
+
+    pub async fn get<T: DeserializeOwned>(&self, key: Key, consistency: Consistency) -> Result<Option<T>, TableError> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&*self.name)
+            .set_key(Some(key.attributes()))
+            .consistent_read(consistency == Consistency::Strong)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await?;
+        Usage::add(output.consumed_capacity());
+        Ok(output.item.map(serde_dynamo::from_item).transpose()?)
+    }
+
+    /// One page of a Query: at most `limit` rows or 1 MB, and whether there may be more.
+    pub async fn query<T: DeserializeOwned>(&self, query: Query<'_>) -> Result<(Vec<T>, bool), TableError> {
+        let (items, more) = self.query_items(query, None).await?;
+        Ok((serde_dynamo::from_items(items)?, more))
+    }
+
+    /// The same, but only the rows' sort keys come over the wire. The capacity units are those of the whole rows.
+    pub(crate) async fn query_sort_keys(
+        &self,
+        query: Query<'_>,
+        sort_key: &str,
+    ) -> Result<(Vec<String>, bool), TableError> {
+        let (items, more) = self.query_items(query, Some(sort_key)).await?;
+        let key = |mut item: Item| match item.remove(sort_key) {
+            Some(AttributeValue::S(key)) => key,
+            _ => unreachable!("DynamoDB only indexes rows that have the index's keys"),
+        };
+        Ok((items.into_iter().map(key).collect(), more))
+    }
+
+    async fn query_items(&self, query: Query<'_>, only: Option<&str>) -> Result<(Vec<Item>, bool), TableError> {
+        let (pk, sk) = query.source.key_attributes();
+        let mut request = self
+            .client
+            .query()
+            .table_name(&*self.name)
+            .set_index_name(query.source.index_name().map(str::to_owned))
+            .expression_attribute_names("#pk", pk)
+            .expression_attribute_values(":pk", AttributeValue::S(query.partition))
+            .scan_index_forward(query.order == Order::Ascending)
+            .limit(query.limit)
+            .set_projection_expression(only.map(str::to_owned))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let condition = match query.after {
+            Some(after) => {
+                request = request
+                    .expression_attribute_names("#sk", sk)
+                    .expression_attribute_values(":after", AttributeValue::S(after.to_owned()));
+                match query.order {
+                    Order::Ascending => "#pk = :pk AND #sk > :after",
+                    Order::Descending => "#pk = :pk AND #sk < :after",
+                }
+            }
+            None => "#pk = :pk",
+        };
+        let output = request.key_condition_expression(condition).send().await?;
+        Usage::add(output.consumed_capacity());
+        let more = output.last_evaluated_key().is_some();
+        Ok((output.items.unwrap_or_default(), more))
+    }
+
+    /// A conditional update; gives the item as it is afterwards.
+    pub async fn update(&self, key: Key, change: Change) -> Result<Result<Item, ConditionFailed>, TableError> {
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&*self.name)
+            .set_key(Some(key.attributes()))
+            .update_expression(change.expression)
+            .set_condition_expression(change.condition.map(str::to_owned))
+            .set_expression_attribute_names(change.names)
+            .set_expression_attribute_values(Some(change.values))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match sent {
+            Ok(output) => {
+                Usage::add(output.consumed_capacity());
+                Ok(Ok(output.attributes.unwrap_or_default()))
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    Usage::add([]);
+                    Ok(Err(ConditionFailed { current: failed.item().cloned() }))
+                }
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    /// All of the writes or none. The SDK's own retries carry a client token, so they can't write twice.
+    pub async fn transact(&self, writes: Vec<Write>) -> Result<(), TransactFailed> {
+        let items = writes.into_iter().map(|write| write.build(&self.name)).collect::<Result<Vec<_>, _>>();
+        let sent = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items.map_err(|error| TransactFailed::Table(error.into()))?))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        let error = match sent {
+            Ok(output) => {
+                Usage::add(output.consumed_capacity());
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        Usage::add([]);
+        let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() else {
+            return Err(TransactFailed::Table(error.into()));
+        };
+        let reasons = canceled.cancellation_reasons();
+        let failed = |code| reasons.iter().any(|reason| reason.code() == Some(code));
+        if failed("ConditionalCheckFailed") {
+            let condition = |reason: &aws_sdk_dynamodb::types::CancellationReason| {
+                let failed = reason.code() == Some("ConditionalCheckFailed");
+                failed.then(|| ConditionFailed { current: reason.item().cloned() })
+            };
+            Err(TransactFailed::Conditions(reasons.iter().map(condition).collect()))
+        } else if failed("TransactionConflict") {
+            Err(TransactFailed::Conflict)
+        } else {
+            Err(TransactFailed::Table(error.into()))
+        }
+    }
+}
+
+impl From<TransactFailed> for Error {
+    fn from(failed: TransactFailed) -> Self {
+        match failed {
+            TransactFailed::Table(error) => error.into(),
+            TransactFailed::Conflict => {
+                Error::new(ErrorCode::ServiceUnavailable, "The resource is being changed by others").retry_after(1)
+            }
+            TransactFailed::Conditions(_) => Error::internal("a condition failed that has no answer"),
+        }
+    }
+}
+
+/// Where a Query reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Table,
+    /// One of the table's global secondary indexes, `gsi1` to `gsi4`.
+    Index(u8),
+}
+
+impl Source {
+    pub fn index_name(self) -> Option<&'static str> {
+        match self {
+            Self::Table => None,
+            Self::Index(1) => Some("gsi1"),
+            Self::Index(2) => Some("gsi2"),
+            Self::Index(3) => Some("gsi3"),
+            Self::Index(_) => Some("gsi4"),
+        }
+    }
+
+    pub fn key_attributes(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Table => ("pk", "sk"),
+            Self::Index(1) => ("gsi1pk", "gsi1sk"),
+            Self::Index(2) => ("gsi2pk", "gsi2sk"),
+            Self::Index(3) => ("gsi3pk", "gsi3sk"),
+            Self::Index(_) => ("gsi4pk", "gsi4sk"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Ascending,
+    Descending,
+}
+
+impl Order {
+    pub fn reversed(self) -> Self {
+        match self {
+            Self::Ascending => Self::Descending,
+            Self::Descending => Self::Ascending,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Query<'a> {
+    pub source: Source,
+    pub partition: String,
+    pub order: Order,
+    /// Only rows strictly beyond this sort key, in the query's order.
+    pub after: Option<&'a str>,
+    pub limit: i32,
+}
+
+/// An update expression with its condition and values.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    pub expression: String,
+    pub condition: Option<&'static str>,
+    pub names: Option<HashMap<String, String>>,
+    pub values: Item,
+}
+
+/// One write of a transaction.
+#[derive(Clone, Debug)]
+pub enum Write {
+    Put { item: Item, condition: Option<&'static str>, values: Option<Item> },
+    Update { key: Key, change: Change },
+}
+
+impl Write {
+    /// Puts an item that must not exist yet.
+    pub fn create(key: Key, row: &impl Serialize, index_keys: Vec<IndexKey>) -> Result<Self, TableError> {
+        let condition = Some("attribute_not_exists(pk)");
+        Ok(Self::Put { item: item(key, row, index_keys)?, condition, values: None })
+    }
+
+    /// Puts an item whether or not it exists.
+    pub fn put(key: Key, row: &impl Serialize) -> Result<Self, TableError> {
+        Ok(Self::Put { item: item(key, row, Vec::new())?, condition: None, values: None })
+    }
+
+    /// Puts an item in the place of one that has the given version, which the condition calls `:version`.
+    pub fn replace(
+        key: Key,
+        row: &impl Serialize,
+        index_keys: Vec<IndexKey>,
+        condition: &'static str,
+        version: u64,
+    ) -> Result<Self, TableError> {
+        let values = Item::from([(":version".to_owned(), AttributeValue::N(version.to_string()))]);
+        Ok(Self::Put { item: item(key, row, index_keys)?, condition: Some(condition), values: Some(values) })
+    }
+
+    fn build(self, table: &str) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
+        let items = TransactWriteItem::builder();
+        Ok(match self {
+            Self::Put { item, condition, values } => items.put(
+                Put::builder()
+                    .table_name(table)
+                    .set_item(Some(item))
+                    .set_condition_expression(condition.map(str::to_owned))
+                    .set_expression_attribute_values(values)
+                    .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                    .build()?,
+            ),
+            Self::Update { key, change } => items.update(
+                Update::builder()
+                    .table_name(table)
+                    .set_key(Some(key.attributes()))
+                    .update_expression(change.expression)
+                    .set_condition_expression(change.condition.map(str::to_owned))
+                    .set_expression_attribute_names(change.names)
+                    .set_expression_attribute_values(Some(change.values))
+                    .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                    .build()?,
+            ),
+        }
+        .build())
+    }
+}
+
+/// Where an item stands in an index.
+#[derive(Clone, Debug)]
+pub struct IndexKey {
+    pub source: Source,
+    pub partition: String,
+    pub sort: String,
+}
+
+/// A row from an item that was read some other way.
+pub fn read_item<T: DeserializeOwned>(item: Item) -> Result<T, TableError> {
+    Ok(serde_dynamo::from_item(item)?)
+}
+
+fn item(key: Key, row: &impl Serialize, index_keys: Vec<IndexKey>) -> Result<Item, TableError> {
+    let mut item: Item = serde_dynamo::to_item(row)?;
+    item.extend(key.attributes());
+    for IndexKey { source, partition, sort } in index_keys {
+        let (pk, sk) = source.key_attributes();
+        item.insert(pk.to_owned(), AttributeValue::S(partition));
+        item.insert(sk.to_owned(), AttributeValue::S(sort));
+    }
+    Ok(item)
+}
