@@ -1,0 +1,127 @@
+use futures_util::TryStreamExt;
+use object_store::{ObjectStore, buffered::BufWriter};
+use tokio::io::{AsyncRead, AsyncWriteExt};
+
+use crate::{Archive, Error, Result, key};
+
+const FOLDER: &str = "artifacts";
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Artifact {
+    /// Relative, separated by slashes.
+    pub path: String,
+    /// In bytes.
+    pub size: u64,
+}
+
+impl Archive {
+    /// Stores `content` as the artifact `path` of `prefix`, replacing an older one, and returns its size in bytes.
+    /// Memory use is bounded whatever the size. Nothing is stored when reading fails half-way.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Path`] unless `path` is relative and made of plain names.
+    pub async fn put_artifact<R>(&self, prefix: &str, path: &str, content: &mut R) -> Result<u64>
+    where
+        R: AsyncRead + Unpin + ?Sized,
+    {
+        let key = key(prefix, &format!("{FOLDER}/{path}"))?;
+        let mut object = BufWriter::new(self.store.clone(), key);
+        match tokio::io::copy(content, &mut object).await {
+            Ok(size) => {
+                object.shutdown().await.map_err(Error::Artifact)?;
+                Ok(size)
+            }
+            Err(error) => {
+                object.abort().await?;
+                Err(Error::Artifact(error))
+            }
+        }
+    }
+
+    /// The artifacts of `prefix`, sorted by path.
+    pub async fn list_artifacts(&self, prefix: &str) -> Result<Vec<Artifact>> {
+        let folder = key(prefix, FOLDER)?;
+        let mut artifacts: Vec<Artifact> = self
+            .store
+            .list(Some(&folder))
+            .map_ok(|object| {
+                let path = object.location.as_ref()[folder.as_ref().len() + 1..].to_owned();
+                Artifact { path, size: object.size }
+            })
+            .try_collect()
+            .await?;
+        artifacts.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(artifacts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use tokio::io::{AsyncReadExt, ReadBuf};
+    use url::Url;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn artifacts_are_listed_by_path_with_their_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let on_disk = Archive::open(Url::from_file_path(folder.path()).unwrap().as_str()).unwrap();
+        for archive in [Archive::in_memory(), on_disk] {
+            assert_eq!(archive.list_artifacts("d1").await.unwrap(), []);
+
+            let large = vec![7; 11 * 1024 * 1024];
+            assert_eq!(archive.put_artifact("d1", "dist/large.bin", &mut &large[..]).await.unwrap(), 11_534_336);
+            archive.put_artifact("d1", "app 100%.txt", &mut &b"first"[..]).await.unwrap();
+            archive.put_artifact("d1", "app 100%.txt", &mut &b"second"[..]).await.unwrap();
+            archive.put_artifact("d10", "other.txt", &mut &b"x"[..]).await.unwrap();
+
+            let listed = archive.list_artifacts("d1").await.unwrap();
+            assert_eq!(
+                listed,
+                [
+                    Artifact { path: "app 100%.txt".to_owned(), size: 6 },
+                    Artifact { path: "dist/large.bin".to_owned(), size: 11_534_336 },
+                ]
+            );
+        }
+        assert_eq!(std::fs::read(folder.path().join("d1/artifacts/app 100%.txt")).unwrap(), b"second");
+    }
+
+    #[tokio::test]
+    async fn an_artifact_cannot_leave_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = Archive::open(Url::from_file_path(folder.path().join("archive")).unwrap().as_str()).unwrap();
+        for path in ["../../../evil", "/evil", "a/../../evil", "", "a//b", "."] {
+            let refused = archive.put_artifact("d1", path, &mut &b"x"[..]).await;
+            assert!(matches!(refused, Err(Error::Path(_))), "{path:?}");
+        }
+        assert!(!folder.path().join("evil").exists());
+        assert_eq!(archive.list_artifacts("d1").await.unwrap(), []);
+    }
+
+    struct Broken;
+
+    impl AsyncRead for Broken {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::Error::other("torn")))
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_stored_when_reading_breaks_off() {
+        let archive = Archive::in_memory();
+        for already_read in [10, 11 * 1024 * 1024] {
+            let start = vec![1; already_read];
+            let torn = archive.put_artifact("d1", "torn.bin", &mut (&start[..]).chain(Broken)).await;
+            assert!(matches!(torn, Err(Error::Artifact(_))));
+            assert_eq!(archive.list_artifacts("d1").await.unwrap(), []);
+        }
+    }
+}

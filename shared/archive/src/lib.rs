@@ -1,0 +1,107 @@
+//! Logs and artifacts of deployments, kept as objects in a folder or a bucket.
+//!
+//! ```text
+//! {prefix}/log/{number of its last line, 12 digits}   a chunk of the log, JSON lines
+//! {prefix}/artifacts/{path}                           one artifact
+//! ```
+//!
+//! The prefix is chosen by the caller, one for each deployment.
+
+mod artifact;
+mod log;
+
+use std::{fs, io, sync::Arc};
+
+use object_store::{ObjectStore, local::LocalFileSystem, path::Path};
+use url::Url;
+
+pub use artifact::Artifact;
+pub use log::{LogLine, LogWriter, MAX_LINE_BYTES, MAX_LOG_BYTES, MAX_READ_BYTES, Stream};
+
+/// A handle on the store; clones share it.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    store: Arc<dyn ObjectStore>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0:?} is not the URL of an archive; known is file:///folder")]
+    Url(String),
+    #[error("can't open the archive's folder")]
+    Folder(#[source] io::Error),
+    #[error("{0:?} is not a relative path of plain names")]
+    Path(String),
+    #[error("a chunk of the log can't be read")]
+    Chunk(#[from] serde_json::Error),
+    #[error("reading or writing an artifact failed")]
+    Artifact(#[source] io::Error),
+    #[error("the object store failed")]
+    Store(#[from] object_store::Error),
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Archive {
+    /// Opens the archive that `url` names. The scheme decides which store it is: `file:///folder` is a folder, created
+    /// if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Url`] for any other URL, [`Error::Folder`] or [`Error::Store`] when the folder can't be used.
+    pub fn open(url: &str) -> Result<Self> {
+        let unknown = || Error::Url(url.to_owned());
+        let parsed = Url::parse(url).map_err(|_| unknown())?;
+        let store: Arc<dyn ObjectStore> = match parsed.scheme() {
+            "file" => {
+                let folder = parsed.to_file_path().map_err(|()| unknown())?;
+                fs::create_dir_all(&folder).map_err(Error::Folder)?;
+                Arc::new(LocalFileSystem::new_with_prefix(folder)?)
+            }
+            _ => return Err(unknown()),
+        };
+        Ok(Self { store })
+    }
+
+    #[cfg(test)]
+    fn in_memory() -> Self {
+        Self { store: Arc::new(object_store::memory::InMemory::new()) }
+    }
+}
+
+/// The key of `relative` under `prefix`. Both must be plain names separated by single slashes, so that no key leaves
+/// its prefix and no two spellings name one object.
+fn key(prefix: &str, relative: &str) -> Result<Path> {
+    for path in [prefix, relative] {
+        if path.is_empty() || path.starts_with('/') || path.ends_with('/') {
+            return Err(Error::Path(path.to_owned()));
+        }
+    }
+    Path::parse(format!("{prefix}/{relative}")).map_err(|_| Error::Path(relative.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_decides_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("with space/archive");
+        Archive::open(Url::from_file_path(&inside).unwrap().as_str()).unwrap();
+        assert!(inside.is_dir(), "the folder is created");
+
+        for url in ["", "folder", "/folder", "http://example.com/", "s3://bucket", "file://host/folder"] {
+            assert!(matches!(Archive::open(url), Err(Error::Url(named)) if named == url), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_key_stays_under_its_prefix() {
+        assert_eq!(key("a/b", "log/1").unwrap().as_ref(), "a/b/log/1");
+        for path in ["", "/etc/passwd", "..", "../x", "x/../../y", "./x", "x//y", "x/", "x\0y", "x/."] {
+            assert!(matches!(key("a", path), Err(Error::Path(_))), "{path:?} as a path");
+            assert!(matches!(key(path, "a"), Err(Error::Path(_))), "{path:?} as a prefix");
+        }
+    }
+}

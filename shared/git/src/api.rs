@@ -1,0 +1,57 @@
+//! What a failure of a remote is to a client of the API, said once for the endpoints that read remotes.
+
+use shared::settings::{CLONE_HOSTS, Settings};
+use shared::{Error, ErrorCode};
+
+use crate::{Hosts, InvalidCloneUrl, RemoteError, Revision};
+
+/// `CLONE_HOSTS` is neither `public` nor `local`.
+#[derive(Debug, thiserror::Error)]
+#[error("CLONE_HOSTS must be 'public' or 'local'")]
+pub struct UnknownHosts;
+
+/// What `CLONE_HOSTS` allows: public hosts unless it says otherwise.
+pub fn hosts(settings: &Settings) -> Result<Hosts, UnknownHosts> {
+    match settings.get(CLONE_HOSTS) {
+        None | Some("public") => Ok(Hosts::PublicHttps),
+        Some("local") => Ok(Hosts::AlsoLocal),
+        Some(_) => Err(UnknownHosts),
+    }
+}
+
+/// The repository has nothing of that name.
+pub fn not_found(revision: &Revision) -> Error {
+    let text = revision.to_string();
+    let message = match (revision.sha(), text.strip_prefix("refs/tags/")) {
+        (Some(_), _) => format!("Commit '{text}' not found"),
+        (None, Some(tag)) => format!("Tag '{tag}' not found"),
+        (None, None) => format!("Branch '{}' not found", text.trim_start_matches("refs/heads/")),
+    };
+    Error::new(ErrorCode::InvalidRef, message)
+}
+
+impl From<InvalidCloneUrl> for Error {
+    fn from(invalid: InvalidCloneUrl) -> Self {
+        Error::new(ErrorCode::InvalidCloneUrl, format!("clone_url {invalid}"))
+    }
+}
+
+impl From<RemoteError> for Error {
+    fn from(error: RemoteError) -> Self {
+        let code = match &error {
+            RemoteError::Unreachable(_) | RemoteError::TimedOut => ErrorCode::RemoteUnavailable,
+            RemoteError::Local(_) => return Error::internal(error),
+            RemoteError::NoSuchCommit => ErrorCode::InvalidRef,
+            RemoteError::ForbiddenAddress
+            | RemoteError::NotARepository
+            | RemoteError::TooLarge(..)
+            | RemoteError::UnsafePath(_)
+            | RemoteError::Protocol(_) => ErrorCode::InvalidCloneUrl,
+        };
+        let mut message = error.to_string();
+        if let Some(first) = message.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        Error::new(code, message).because(error)
+    }
+}

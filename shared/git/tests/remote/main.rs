@@ -1,0 +1,22 @@
+mod origin;
+mod server;
+
+mod fetch;
+mod hosts;
+mod refs;
+
+use git::{CloneUrl, Hosts};
+
+use origin::Origin;
+use server::Server;
+
+/// The same repository in every way that it can be reached.
+fn everywhere(origin: &Origin, server: &Server) -> [CloneUrl; 3] {
+    let path = origin.path();
+    let path = path.to_str().unwrap();
+    [
+        CloneUrl::parse(path, Hosts::AlsoLocal).unwrap(),
+        CloneUrl::parse(&format!("file://{path}"), Hosts::AlsoLocal).unwrap(),
+        server.url("/app/.git"),
+    ]
+}

@@ -1,0 +1,98 @@
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use git::CommitSha;
+use tempfile::TempDir;
+
+/// A git repository with a worktree, made by git itself.
+pub struct Origin {
+    folder: TempDir,
+}
+
+impl Origin {
+    pub fn new() -> Self {
+        let origin = Origin { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir(origin.path()).unwrap();
+        origin.git(&["init", "--quiet", "--initial-branch=main", "."]);
+        origin
+    }
+
+    /// The folder that a server can serve as `/`, with the repository in it as `app`.
+    pub fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("app")
+    }
+
+    pub fn git(&self, arguments: &[&str]) -> String {
+        self.git_with_input(arguments, b"")
+    }
+
+    pub fn git_with_input(&self, arguments: &[&str], input: &[u8]) -> String {
+        let mut child = isolated_git()
+            .args(arguments)
+            .current_dir(self.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// Commits the worktree as it is.
+    pub fn commit(&self) -> CommitSha {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message=change"]);
+        self.sha("HEAD")
+    }
+
+    pub fn sha(&self, revision: &str) -> CommitSha {
+        self.git(&["rev-parse", revision]).parse().unwrap()
+    }
+
+    /// Commits a tree whose lines are as `git mktree` reads them: `100644 blob SHA\tNAME`. They need not be sane.
+    pub fn commit_tree(&self, lines: &[String]) -> CommitSha {
+        let tree = self.tree(lines);
+        let sha = self.git(&["commit-tree", "-m", "tree", &tree]).parse::<CommitSha>().unwrap();
+        self.git(&["update-ref", "refs/heads/tree", &sha.to_string()]);
+        sha
+    }
+
+    pub fn tree(&self, lines: &[String]) -> String {
+        self.git_with_input(&["mktree"], lines.join("\n").as_bytes())
+    }
+
+    pub fn blob(&self, content: &str) -> String {
+        self.git_with_input(&["hash-object", "-w", "--stdin"], content.as_bytes())
+    }
+}
+
+/// git without the configuration of the machine and its user.
+pub fn isolated_git() -> Command {
+    let mut command = Command::new("git");
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GIT_")) {
+        command.env_remove(name);
+    }
+    command.envs([
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_CONFIG_NOSYSTEM", "1"),
+        ("GIT_AUTHOR_NAME", "Ada"),
+        ("GIT_AUTHOR_EMAIL", "ada@example.com"),
+        ("GIT_COMMITTER_NAME", "Ada"),
+        ("GIT_COMMITTER_EMAIL", "ada@example.com"),
+    ]);
+    command
+}

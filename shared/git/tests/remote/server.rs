@@ -1,0 +1,168 @@
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use git::{CloneUrl, Hosts};
+
+use crate::origin::isolated_git;
+
+/// A smart HTTP server on loopback: `git http-backend` behind a few answers of its own.
+pub struct Server {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    pub query: String,
+    /// By lower-case name.
+    pub headers: HashMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+pub enum Answer {
+    /// What `git http-backend` answers for this path.
+    Git(String),
+    /// The same, from before protocol version 2.
+    OldGit(String),
+    Redirect(String),
+    Status(&'static str),
+    /// A body of this type that starts with one text and goes on with another for ever, or stalls if that is empty.
+    Endless(&'static str, String, String),
+    /// Nothing, while the connection stays open.
+    Silence,
+}
+
+impl Server {
+    /// Serves the repositories in `root`.
+    pub fn new(root: &Path) -> Self {
+        Server::answering(root, |request| Answer::Git(request.path.clone()))
+    }
+
+    pub fn answering(root: &Path, answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (root, answer, seen) = (root.to_owned(), Arc::new(answer), Arc::clone(&requests));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (root, answer, seen) = (root.clone(), Arc::clone(&answer), Arc::clone(&seen));
+                // A client that hangs up early is a part of some tests.
+                thread::spawn(move || converse(stream?, &root, answer.as_ref(), &seen));
+            }
+        });
+        Server { address, requests }
+    }
+
+    pub fn url(&self, path: &str) -> CloneUrl {
+        CloneUrl::parse(&format!("http://{}{path}", self.address), Hosts::AlsoLocal).unwrap()
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+fn converse(
+    stream: TcpStream,
+    root: &Path,
+    answer: &(impl Fn(&Request) -> Answer + ?Sized),
+    seen: &Mutex<Vec<Request>>,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut stream = stream;
+    while let Some(request) = read_request(&mut reader)? {
+        seen.lock().unwrap().push(request.clone());
+        let (status, headers, body) = match answer(&request) {
+            Answer::Git(path) => http_backend(root, &path, &request, header(&request, "git-protocol"))?,
+            Answer::OldGit(path) => http_backend(root, &path, &request, "")?,
+            Answer::Redirect(location) => ("301 Moved".to_owned(), format!("Location: {location}\r\n"), Vec::new()),
+            Answer::Status(status) => (status.to_owned(), String::new(), b"secret words".to_vec()),
+            Answer::Endless(content_type, start, again) => {
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n\r\n{start}")?;
+                while !again.is_empty() {
+                    stream.write_all(again.repeat(1000).as_bytes())?;
+                }
+                return stall();
+            }
+            Answer::Silence => return stall(),
+        };
+        write!(stream, "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n", body.len())?;
+        stream.write_all(&body)?;
+    }
+    Ok(())
+}
+
+fn header<'a>(request: &'a Request, name: &str) -> &'a str {
+    request.headers.get(name).map_or("", String::as_str)
+}
+
+fn stall() -> std::io::Result<()> {
+    thread::sleep(Duration::from_secs(60));
+    Ok(())
+}
+
+fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace();
+    let (method, target) = (words.next().unwrap().to_owned(), words.next().unwrap());
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (path, query) = (path.to_owned(), query.to_owned());
+    let mut headers = HashMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim().split_once(": ") else { break };
+        headers.insert(name.to_lowercase(), value.to_owned());
+    }
+    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Some(Request { method, path, query, headers, body }))
+}
+
+/// The CGI interface of RFC 3875, as much as git uses of it.
+fn http_backend(
+    root: &Path,
+    path: &str,
+    request: &Request,
+    protocol: &str,
+) -> std::io::Result<(String, String, Vec<u8>)> {
+    let mut child = isolated_git()
+        .arg("http-backend")
+        .env("GIT_PROJECT_ROOT", root)
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("GIT_PROTOCOL", protocol)
+        .env("REQUEST_METHOD", &request.method)
+        .env("PATH_INFO", path)
+        .env("QUERY_STRING", &request.query)
+        .env("CONTENT_TYPE", header(request, "content-type"))
+        .env("CONTENT_LENGTH", request.body.len().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    child.stdin.take().unwrap().write_all(&request.body)?;
+    let output = child.wait_with_output()?.stdout;
+    let end = output.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(output[..end].to_vec()).unwrap();
+    let mut status = "200 OK".to_owned();
+    let mut headers = String::new();
+    for line in head.lines() {
+        match line.strip_prefix("Status: ") {
+            Some(text) => status = text.to_owned(),
+            None => headers.extend([line, "\r\n"]),
+        }
+    }
+    Ok((status, headers, output[end + 4..].to_vec()))
+}
