@@ -1,0 +1,92 @@
+//! Invoked by hand by operations: creates an account with its plan, its owner and a first token.
+//!
+//! The token is in the response and nowhere else.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shared::App;
+use shared::access::Scope;
+use shared::clock::Rfc3339;
+use shared::id::{AccountId, TokenId, UserId};
+use shared::model::{AccessToken, Account, AccountSlug, NewAccount, Plan, Role, User};
+use shared::rate_limit::Quota;
+use shared::serve::InitError;
+use shared::table::TransactFailed;
+use shared::token::TokenSecret;
+
+/// Tokens expire after 90 days unless they are permanent.
+const TOKEN_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bootstrap {
+    /// The account's slug.
+    pub account: AccountSlug,
+    pub plan: Plan,
+    /// Takes the place of the plan's rate limits; needed for Enterprise.
+    pub rate_limit: Option<Quota>,
+    pub owner_email: String,
+    /// Whether the token never expires.
+    #[serde(default)]
+    pub permanent: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Bootstrapped {
+    pub account_id: AccountId,
+    pub user_id: UserId,
+    pub token_id: TokenId,
+    /// Shown this once.
+    pub token: String,
+    #[serde(skip_deserializing)]
+    pub expires_at: Option<Rfc3339>,
+}
+
+pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, InitError> {
+    if request.plan == Plan::Enterprise && request.rate_limit.is_none() {
+        return Err("an Enterprise account needs its rate_limit: {\"per_minute\": …, \"burst\": …}".into());
+    }
+    if request.rate_limit.is_some_and(|quota| quota.per_minute == 0 || quota.burst == 0) {
+        return Err("rate_limit: per_minute and burst must be at least 1".into());
+    }
+    let now = app.clock().now();
+    let secret = TokenSecret::random();
+    let account = Account {
+        id: AccountId::random(),
+        slug: request.account,
+        plan: request.plan,
+        custom_quota: request.rate_limit,
+        created_at: now,
+    };
+    let owner = User {
+        id: UserId::random(),
+        account_id: account.id.clone(),
+        email: request.owner_email,
+        role: Role::Owner,
+        created_at: now,
+    };
+    let token = AccessToken {
+        id: TokenId::random(),
+        account_id: account.id.clone(),
+        user_id: owner.id.clone(),
+        name: "bootstrap".to_owned(),
+        scopes: Scope::ALL.to_vec(),
+        last_four: secret.last_four().to_owned(),
+        created_at: now,
+        expires_at: (!request.permanent).then(|| now.plus(TOKEN_LIFE)),
+        revoked_at: None,
+    };
+    let new = NewAccount { account: &account, owner: &owner, token: &token, secret: &secret };
+    new.create(app.table()).await.map_err(|failed| match failed {
+        TransactFailed::Conditions(_) => format!("the account '{}' exists already", account.slug),
+        failed => format!("the account could not be written: {failed:?}"),
+    })?;
+    Ok(Bootstrapped {
+        account_id: account.id,
+        user_id: owner.id,
+        token_id: token.id,
+        token: secret.reveal().to_owned(),
+        expires_at: token.expires_at.map(Into::into),
+    })
+}

@@ -1,0 +1,8 @@
+use lambda_runtime::{LambdaEvent, service_fn};
+
+fn main() -> Result<(), lambda_runtime::Error> {
+    shared::serve::run(async |app| {
+        let bootstrap = |event: LambdaEvent<_>| bootstrap::bootstrap(&app, event.payload);
+        lambda_runtime::run(service_fn(bootstrap)).await
+    })
+}

@@ -1,0 +1,108 @@
+//! Variables that a deployment brings to its build.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use shared::{Error, ErrorCode, Result};
+use vault::Vault;
+
+const MAX_VARIABLES: usize = 100;
+/// Names and values together.
+const MAX_BYTES: usize = 32 * 1024;
+/// Names that the pipeline sets itself, or that would give a build somebody else's credentials.
+const RESERVED_PREFIXES: [&str; 4] = ["AWS_", "CODEBUILD_", "DEPLOYMENT_", "GIT_"];
+
+/// Valid variables: names `[A-Za-z_][A-Za-z0-9_]*` without a reserved prefix, at most 100 and 32 KiB in all. Values are
+/// not shown by `Debug` and leave this type only encrypted.
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "BTreeMap<String, String>")]
+#[schema(value_type = std::collections::BTreeMap<String, String>, examples(json!({"LOG_LEVEL": "debug"})))]
+pub struct Variables(BTreeMap<String, String>);
+
+impl TryFrom<BTreeMap<String, String>> for Variables {
+    type Error = String;
+
+    fn try_from(variables: BTreeMap<String, String>) -> Result<Self, String> {
+        if variables.len() > MAX_VARIABLES {
+            return Err(format!("has more than {MAX_VARIABLES} entries"));
+        }
+        if variables.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > MAX_BYTES {
+            return Err("is larger than 32 KiB".to_owned());
+        }
+        for (name, value) in &variables {
+            let mut bytes = name.bytes();
+            let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+            if !starts_well || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                return Err(format!("has a name that is not [A-Za-z_][A-Za-z0-9_]*: {name:?}"));
+            }
+            if let Some(prefix) = RESERVED_PREFIXES.into_iter().find(|prefix| name.starts_with(prefix)) {
+                return Err(format!("has the name {name}; names that start with {prefix} are reserved"));
+            }
+            if value.contains('\0') {
+                return Err(format!("has a NUL byte in the value of {name}"));
+            }
+        }
+        Ok(Self(variables))
+    }
+}
+
+impl Variables {
+    /// The encrypted form, or `None` when there are none.
+    pub async fn seal(&self, vault: &Vault, context: &str) -> Result<Option<Vec<u8>>> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let json = serde_json::to_vec(&self.0).map_err(Error::internal)?;
+        let sealed = vault.seal(context, &json).await;
+        let unavailable = "The variables can't be encrypted now";
+        sealed.map(Some).map_err(|error| Error::new(ErrorCode::ServiceUnavailable, unavailable).because(error))
+    }
+}
+
+impl std::fmt::Debug for Variables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Variables, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_do_not_show() {
+        let variables = parse(r#"{"API_KEY": "hunter2"}"#).unwrap();
+        assert_eq!(format!("{variables:?}"), r#"{"API_KEY"}"#);
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_named() {
+        for (json, named) in [
+            (r#"{"": "x"}"#, "[A-Za-z_]"),
+            (r#"{"1A": "x"}"#, "1A"),
+            (r#"{"A-B": "x"}"#, "A-B"),
+            (r#"{"AWS_REGION": "x"}"#, "AWS_"),
+            (r#"{"GIT_SHA": "x"}"#, "GIT_"),
+            (r#"{"A": "\u0000"}"#, "NUL"),
+            (r#"{"A": 1}"#, "string"),
+            (r#"["A"]"#, "map"),
+        ] {
+            let error = parse(json).unwrap_err();
+            assert!(error.contains(named), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn number_and_size_are_bounded() {
+        let many = |count: usize| (0..count).map(|n| (format!("V{n}"), String::new())).collect::<BTreeMap<_, _>>();
+        assert!(Variables::try_from(many(100)).is_ok());
+        assert!(Variables::try_from(many(101)).is_err());
+        let long = |bytes: usize| BTreeMap::from([("A".to_owned(), "x".repeat(bytes - 1))]);
+        assert!(Variables::try_from(long(MAX_BYTES)).is_ok());
+        assert!(Variables::try_from(long(MAX_BYTES + 1)).is_err());
+    }
+}

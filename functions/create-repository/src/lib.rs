@@ -1,0 +1,97 @@
+//! `POST /v1/repositories`: registers a git repository, after reading its refs.
+
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::{Json, extract::FromRef};
+use git::{CloneUrl, Hosts, Revision};
+use serde::Deserialize;
+use shared::access::{Scope, Tenant};
+use shared::body::RepositoryBody;
+use shared::id::RepositoryId;
+use shared::model::{KnownRef, Repository, RepositoryName, Visibility};
+use shared::table::TransactFailed;
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
+
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories").requires(Scope::RepositoriesWrite);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    let hosts = git::hosts(app.settings())?;
+    Ok(Endpoint::new(ROUTE, create_repository, Remotes { app: app.clone(), hosts }))
+}
+
+#[derive(Clone)]
+pub struct Remotes {
+    app: App,
+    hosts: Hosts,
+}
+
+impl FromRef<Remotes> for App {
+    fn from_ref(remotes: &Remotes) -> App {
+        remotes.app.clone()
+    }
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRepository {
+    name: RepositoryName,
+    /// An https URL that needs no credentials.
+    #[schema(example = "https://git.example.com/acme/frontend-app.git")]
+    clone_url: String,
+    #[serde(default = "private")]
+    #[schema(default = "private")]
+    visibility: Visibility,
+    /// The remote's own when absent.
+    #[schema(example = "main")]
+    default_branch: Option<String>,
+}
+
+fn private() -> Visibility {
+    Visibility::Private
+}
+
+/// Create a repository
+///
+/// Registers a git repository in the token's account. The remote is read at once, so that a URL that can't be cloned or
+/// a default branch that does not exist is refused.
+#[utoipa::path(post, path = ROUTE.path, request_body = NewRepository, responses((status = 201, body = RepositoryBody)))]
+pub async fn create_repository(
+    State(Remotes { app, hosts }): State<Remotes>,
+    tenant: Tenant,
+    extract::Json(new): extract::Json<NewRepository>,
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<RepositoryBody>)> {
+    let clone_url = CloneUrl::parse(&new.clone_url, hosts)?;
+    let tip = default_tip(&app, &clone_url, new.default_branch).await?;
+    let now = app.clock().now();
+    let repository = Repository {
+        id: RepositoryId::random(),
+        account_id: tenant.account().id.clone(),
+        account_slug: tenant.account().slug.clone(),
+        name: new.name,
+        visibility: new.visibility,
+        clone_url: clone_url.to_string(),
+        default_branch: tip.name.trim_start_matches("refs/heads/").to_owned(),
+        created_at: now,
+        updated_at: now,
+    };
+    repository.create(app.table(), &tip).await.map_err(|failed| match failed {
+        TransactFailed::Conditions(_) => {
+            Error::new(ErrorCode::NameTaken, format!("The account already has a repository '{}'", repository.name))
+        }
+        other => other.into(),
+    })?;
+    let location = app.url(&format!("/v1/repositories/{}", repository.id));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(repository.into())))
+}
+
+/// The branch that deployments take when they name none of their own.
+async fn default_tip(app: &App, url: &CloneUrl, wanted: Option<String>) -> Result<KnownRef> {
+    let refs = git::list_refs(url).await?;
+    let branch = wanted.or_else(|| refs.default_branch.clone()).ok_or_else(|| {
+        Error::new(ErrorCode::InvalidCloneUrl, "The repository has no default branch; name one in default_branch")
+    })?;
+    let name = format!("refs/heads/{branch}");
+    let revision = Revision::parse(&name).map_err(|error| Error::invalid("default_branch", error.to_string()))?;
+    let found = refs.resolve(&revision).ok_or_else(|| git::not_found(&revision))?;
+    Ok(KnownRef { name, sha: found.sha.to_string(), read_at: app.clock().now() })
+}

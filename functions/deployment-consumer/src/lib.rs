@@ -1,0 +1,197 @@
+//! Takes deployments from the queue, one message each, and runs them to their end.
+//!
+//! Delivery is at least once and unordered, and a function can die at any line. A message is only deleted once its
+//! deployment has ended, so what happens to a message follows from the deployment's row alone:
+//!
+//! | the row | the message |
+//! |---|---|
+//! | gone, or ended | is deleted |
+//! | queued | its deployment is claimed and run |
+//! | in progress, its runner's lease not over | comes back later |
+//! | in progress, the lease over | its deployment is claimed again and run, or ended after [`MAX_ATTEMPTS`] |
+//!
+//! What is wrong with a deployment ends it as failed. What is wrong with the surroundings leaves it as it is: the
+//! message comes back, and ends in the dead-letter queue when it came back too often.
+
+pub mod buildspec;
+mod pipeline;
+pub mod process;
+pub mod redaction;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use archive::Archive;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use git::Hosts;
+use lambda_runtime::LambdaEvent;
+use shared::clock::Timestamp;
+use shared::id::DeploymentId;
+use shared::model::{Actor, Deployment, Failure, Status, Transition, TransitionFailed};
+use shared::queue::DeploymentMessage;
+use shared::settings::ARCHIVE_URL;
+use shared::table::{TableError, Usage};
+use shared::telemetry::{Level, MessageLine, Metrics};
+use shared::{App, InitError};
+use vault::Vault;
+
+/// The setting with the seconds that all phases of a deployment may take together.
+pub const RUN_TIME_LIMIT_SECONDS: &str = "RUN_TIME_LIMIT_SECONDS";
+/// Ten minutes: what a Lambda function's fifteen leave room for, after the fetch and before the report.
+const DEFAULT_RUN_TIME_LIMIT: Duration = Duration::from_secs(600);
+/// What is kept of the invocation's time for storing the artifacts and writing down the end.
+const REPORT_TIME: Duration = Duration::from_secs(30);
+/// How long a runner is taken to be alive after its last sign of life. It gives one every third of this.
+const LEASE: Duration = Duration::from_secs(60);
+/// Runners that may be lost before the deployment is.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// Everything that runs deployments; clones share it.
+#[derive(Clone, Debug)]
+pub struct Consumer(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    app: App,
+    archive: Archive,
+    vault: Vault,
+    hosts: Hosts,
+    time_limit: Duration,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Done {
+    Ran(Status),
+    AlreadyEnded,
+    Gone,
+}
+
+/// Why a message must come again.
+#[derive(Debug, thiserror::Error)]
+enum ComeAgain {
+    #[error("the message does not name a deployment")]
+    Unreadable(#[source] serde_json::Error),
+    #[error("another runner has the deployment")]
+    Held,
+    #[error("another writer changed the deployment")]
+    Stale,
+    #[error("DynamoDB failed")]
+    Table(#[from] TableError),
+    #[error("{0}")]
+    Surroundings(&'static str, #[source] InitError),
+}
+
+impl From<TransitionFailed> for ComeAgain {
+    fn from(failed: TransitionFailed) -> Self {
+        match failed {
+            TransitionFailed::Stale => Self::Stale,
+            TransitionFailed::Table(error) => Self::Table(error),
+        }
+    }
+}
+
+impl Consumer {
+    /// # Errors
+    /// When a setting is missing or unusable.
+    pub fn new(app: &App) -> Result<Self, InitError> {
+        process::hide_environment()?;
+        let seconds = app.settings().get(RUN_TIME_LIMIT_SECONDS).map(str::parse).transpose()?;
+        Ok(Self(Arc::new(Parts {
+            archive: Archive::open(app.settings().require(ARCHIVE_URL)?)?,
+            vault: Vault::new(app)?,
+            hosts: git::hosts(app.settings())?,
+            time_limit: seconds.map_or(DEFAULT_RUN_TIME_LIMIT, Duration::from_secs),
+            app: app.clone(),
+        })))
+    }
+
+    /// Handles a batch before the invocation's deadline. What the response names comes again; the rest is deleted.
+    ///
+    /// # Errors
+    /// None: a failure is a message's own.
+    pub async fn invoke(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Infallible> {
+        let deadline = Timestamp::from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+        let mut response = SqsBatchResponse::default();
+        for message in event.payload.records {
+            if !self.handle(&message, deadline).await {
+                let mut failure = BatchItemFailure::default();
+                failure.item_identifier = message.message_id.unwrap_or_default();
+                response.batch_item_failures.push(failure);
+            }
+        }
+        Ok(response)
+    }
+
+    /// Handles one message and logs its line; `false` when it must come again.
+    async fn handle(&self, message: &SqsMessage, deadline: Timestamp) -> bool {
+        let started = Instant::now();
+        let parsed = serde_json::from_str::<DeploymentMessage>(message.body.as_deref().unwrap_or_default());
+        let deployment_id = parsed.as_ref().ok().map(|named| named.deployment_id.clone());
+        let (result, usage) = Usage::of(async {
+            let named = parsed.map_err(ComeAgain::Unreadable)?;
+            let table = self.0.app.table();
+            match Deployment::load(table, &named.account_id, &named.deployment_id).await? {
+                None => Ok(Done::Gone),
+                Some(deployment) => self.advance(deployment, deadline).await,
+            }
+        })
+        .await;
+        self.log(message, deployment_id.as_ref(), &result, started.elapsed(), usage);
+        result.is_ok()
+    }
+
+    /// Takes a deployment from where it is to its end.
+    async fn advance(&self, deployment: Deployment, deadline: Timestamp) -> Result<Done, ComeAgain> {
+        let (table, now) = (self.0.app.table(), self.0.app.clock().now());
+        match deployment.status {
+            status if status.is_final() => return Ok(Done::AlreadyEnded),
+            Status::InProgress if deployment.lease_until.is_some_and(|until| until > now) => {
+                return Err(ComeAgain::Held);
+            }
+            _ => {}
+        }
+        if deployment.attempt >= MAX_ATTEMPTS {
+            let failure = Failure {
+                code: "runner_lost".to_owned(),
+                message: format!("{MAX_ATTEMPTS} runners were lost before they could report an end"),
+            };
+            let ended = deployment.transition(table, Transition::Fail(failure), Actor::Runner, now).await?;
+            return Ok(Done::Ran(ended.status));
+        }
+        let claim = Transition::Claim { lease_until: now.plus(LEASE) };
+        let claimed = deployment.transition(table, claim, Actor::Runner, now).await?;
+        let left = deadline.since(now).saturating_sub(REPORT_TIME);
+        let end = pipeline::run(&self.0, &claimed, self.0.time_limit.min(left)).await?;
+        let ended = claimed.transition(table, end, Actor::Runner, self.0.app.clock().now()).await?;
+        Ok(Done::Ran(ended.status))
+    }
+
+    fn log(
+        &self,
+        message: &SqsMessage,
+        deployment_id: Option<&DeploymentId>,
+        result: &Result<Done, ComeAgain>,
+        duration: Duration,
+        usage: Usage,
+    ) {
+        let (level, outcome) = match result {
+            Ok(Done::Ran(status)) => (Level::Info, status.as_str()),
+            Ok(Done::AlreadyEnded) => (Level::Info, "already_ended"),
+            Ok(Done::Gone) => (Level::Warn, "gone"),
+            Err(ComeAgain::Held) => (Level::Info, "held"),
+            Err(ComeAgain::Stale) => (Level::Info, "stale"),
+            Err(_) => (Level::Error, "failed"),
+        };
+        let now = self.0.app.clock().now();
+        self.0.app.log().write(&MessageLine {
+            metrics: Metrics::new(env!("CARGO_PKG_NAME"), now, duration, usage, level == Level::Error),
+            level,
+            message_id: message.message_id.as_deref(),
+            deployment_id,
+            outcome,
+            cause: result.as_ref().err().map(|error| shared::telemetry::chain(error)),
+        });
+    }
+}

@@ -1,0 +1,8 @@
+use lambda_runtime::service_fn;
+
+fn main() -> Result<(), lambda_runtime::Error> {
+    shared::serve::run(async |app| {
+        let consumer = deployment_consumer::Consumer::new(&app)?;
+        lambda_runtime::run(service_fn(|event| Box::pin(consumer.invoke(event)))).await
+    })
+}

@@ -1,0 +1,218 @@
+//! One run of a deployment: fetch the source at its commit, read its buildspec, run it, keep its artifacts. All of it is
+//! written to the deployment's log as it happens, while the lease is kept alive.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use archive::{LogWriter, Stream};
+use git::{CloneUrl, FetchLimits, RemoteError};
+use shared::clock::Clock;
+use shared::model::{Deployment, Failure, Transition};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::buildspec::{self, Buildspec, BuildspecError};
+use crate::process::{Artifact, Exit, Outcome, Run};
+use crate::redaction::Redaction;
+use crate::{ComeAgain, LEASE, Parts};
+
+const BUILDSPEC: &str = "buildspec.yml";
+/// How often lines that came go to the archive, where readers see them.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// Between the polite and the certain end of a build that must stop.
+const GRACE: Duration = Duration::from_secs(5);
+/// A Lambda function's disk is 512 MB unless the template says otherwise.
+const FETCH_LIMITS: FetchLimits =
+    FetchLimits { time: Duration::from_secs(120), pack_bytes: 128 << 20, tree_bytes: 256 << 20, files: 100_000 };
+
+type Lines = mpsc::Sender<(Stream, String)>;
+
+/// Runs a claimed deployment and gives its end. Its log is stored by then.
+pub(crate) async fn run(parts: &Parts, deployment: &Deployment, time_limit: Duration) -> Result<Transition, ComeAgain> {
+    let cancel = CancellationToken::new();
+    let (lines, received) = mpsc::channel(256);
+    let writer = LogWriter::resume(&parts.archive, &deployment.archive_prefix()).await.map_err(archive_failed)?;
+    let work = async {
+        let end = build(parts, deployment, time_limit, &lines, &cancel).await;
+        if let Ok(Transition::Fail(failure)) = &end {
+            say(&lines, format!("Failed: {}", failure.message)).await;
+        }
+        drop(lines);
+        end
+    };
+    let lease = keep_lease(parts, deployment, &cancel);
+    let log = write_log(writer, received, parts.app.clock());
+    tokio::pin!(lease);
+    let both = async { tokio::join!(work, log) };
+    tokio::select! {
+        (end, stored) = both => {
+            stored?;
+            end
+        }
+        lost = &mut lease => Err(lost),
+    }
+}
+
+/// Ends only when the lease is lost. The run then stops too: somebody else has the deployment.
+async fn keep_lease(parts: &Parts, deployment: &Deployment, cancel: &CancellationToken) -> ComeAgain {
+    let mut tick = interval(LEASE / 3);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        let until = parts.app.clock().now().plus(LEASE);
+        match deployment.renew_lease(parts.app.table(), until).await {
+            Ok(true) => {}
+            Ok(false) => {
+                cancel.cancel();
+                return ComeAgain::Stale;
+            }
+            // There are two more ticks before the lease is over.
+            Err(error) => parts.app.log().warn("a lease could not be renewed", &error),
+        }
+    }
+}
+
+/// Stores lines until the last sender is gone.
+async fn write_log(
+    mut writer: LogWriter,
+    mut lines: mpsc::Receiver<(Stream, String)>,
+    clock: &Clock,
+) -> Result<(), ComeAgain> {
+    let mut tick = interval(FLUSH_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            line = lines.recv() => match line {
+                Some((stream, text)) => {
+                    writer.push(clock.now().as_millis(), stream, &text).await.map_err(archive_failed)?;
+                }
+                None => return writer.flush().await.map_err(archive_failed),
+            },
+            _ = tick.tick() => writer.flush().await.map_err(archive_failed)?,
+        }
+    }
+}
+
+async fn build(
+    parts: &Parts,
+    deployment: &Deployment,
+    time_limit: Duration,
+    lines: &Lines,
+    cancel: &CancellationToken,
+) -> Result<Transition, ComeAgain> {
+    let Deployment { number, environment, sha, git_ref, attempt, .. } = deployment;
+    say(lines, format!("Deployment {number} of {git_ref} ({sha}) to {}", environment.as_str())).await;
+    if *attempt > 1 {
+        say(lines, format!("Attempt {attempt}: the runner before was lost")).await;
+    }
+    let folder = tempfile::tempdir().map_err(|error| ComeAgain::Surroundings("no scratch folder", error.into()))?;
+    let (source, scratch) = (folder.path().join("source"), folder.path().join("scratch"));
+    std::fs::create_dir(&scratch).map_err(|error| ComeAgain::Surroundings("no scratch folder", error.into()))?;
+
+    say(lines, format!("Fetching {}", deployment.clone_url)).await;
+    if let Err(error) = fetch(parts, deployment, &source).await {
+        return match error {
+            RemoteError::Local(_) => Err(ComeAgain::Surroundings("the source could not be stored", error.into())),
+            error => Ok(fail("source_unavailable", error.to_string())),
+        };
+    }
+    let spec = match read_buildspec(&source) {
+        Ok(spec) => spec,
+        Err(failure) => return Ok(Transition::Fail(failure)),
+    };
+    let variables = open_variables(parts, deployment).await?;
+    let reserved = BTreeMap::from([
+        ("DEPLOYMENT_ID".to_owned(), deployment.id.to_string()),
+        ("DEPLOYMENT_ENVIRONMENT".to_owned(), environment.as_str().to_owned()),
+        ("GIT_SHA".to_owned(), sha.clone()),
+        ("GIT_REF".to_owned(), git_ref.clone()),
+    ]);
+    let run = Run {
+        buildspec: &spec,
+        source: &source,
+        scratch: &scratch,
+        variables: &variables,
+        reserved: &reserved,
+        redaction: Redaction::new(variables.values().map(String::as_str)),
+        time_limit,
+        grace: GRACE,
+    };
+    let outcome = run.run(lines.clone(), cancel).await;
+    let outcome = outcome.map_err(|error| ComeAgain::Surroundings("the build could not be run", error.into()))?;
+    match outcome {
+        Outcome::Succeeded { artifacts } => {
+            store(parts, deployment, &artifacts).await?;
+            say(lines, format!("Succeeded, {} artifacts", artifacts.len())).await;
+            Ok(Transition::Succeed)
+        }
+        Outcome::Failed { phase, command, exit } => {
+            let exit = match exit {
+                Exit::Code(code) => format!("exited with status {code}"),
+                Exit::Signal(signal) => format!("was ended by signal {signal}"),
+            };
+            Ok(fail("command_failed", format!("Command '{command}' in phase {} {exit}", phase.key())))
+        }
+        Outcome::NoArtifacts => Ok(fail("artifacts_missing", "No file matches the buildspec's artifacts")),
+        Outcome::TimedOut { phase, after } => {
+            let seconds = after.as_secs();
+            Ok(fail("timed_out", format!("The time limit of {seconds} s was reached in phase {}", phase.key())))
+        }
+        Outcome::Canceled => Err(ComeAgain::Stale),
+    }
+}
+
+async fn fetch(parts: &Parts, deployment: &Deployment, into: &Path) -> Result<(), RemoteError> {
+    let url = CloneUrl::parse(&deployment.clone_url, parts.hosts).map_err(|_| RemoteError::NotARepository)?;
+    let sha = deployment.sha.parse().map_err(|_| RemoteError::NoSuchCommit)?;
+    git::fetch_commit(&url, sha, into, FETCH_LIMITS).await
+}
+
+fn read_buildspec(source: &Path) -> Result<Buildspec, Failure> {
+    let missing = |message: String| Failure { code: "buildspec_missing".to_owned(), message };
+    let path = source.join(BUILDSPEC);
+    // The checkout lets no link lead out of the source, so this reads a file of the repository.
+    let size = std::fs::metadata(&path)
+        .map_err(|_| missing(format!("The repository has no {BUILDSPEC} at this commit")))?
+        .len();
+    if size > buildspec::MAX_BYTES as u64 {
+        let message = format!("{BUILDSPEC} is larger than {} KiB", buildspec::MAX_BYTES / 1024);
+        return Err(Failure { code: BuildspecError::CODE.to_owned(), message });
+    }
+    let text = std::fs::read(&path).map_err(|error| missing(format!("{BUILDSPEC} can't be read: {error}")))?;
+    Buildspec::parse(&text)
+        .map_err(|error| Failure { code: BuildspecError::CODE.to_owned(), message: format!("{BUILDSPEC}: {error}") })
+}
+
+async fn open_variables(parts: &Parts, deployment: &Deployment) -> Result<BTreeMap<String, String>, ComeAgain> {
+    let Some(sealed) = deployment.sealed_variables(parts.app.table()).await? else { return Ok(BTreeMap::new()) };
+    let context = Deployment::sealing_context(&deployment.account_id, &deployment.id);
+    let unreadable = |error| ComeAgain::Surroundings("the variables can't be decrypted", error);
+    let json = parts.vault.open(&context, &sealed).await.map_err(|error| unreadable(error.into()))?;
+    serde_json::from_slice(&json).map_err(|error| unreadable(error.into()))
+}
+
+async fn store(parts: &Parts, deployment: &Deployment, artifacts: &[Artifact]) -> Result<(), ComeAgain> {
+    for artifact in artifacts {
+        let unreadable = |error: std::io::Error| ComeAgain::Surroundings("an artifact can't be read", error.into());
+        let mut file = tokio::fs::File::open(&artifact.path).await.map_err(unreadable)?;
+        let prefix = deployment.archive_prefix();
+        parts.archive.put_artifact(&prefix, &artifact.name, &mut file).await.map_err(archive_failed)?;
+    }
+    Ok(())
+}
+
+fn fail(code: &str, message: impl Into<String>) -> Transition {
+    Transition::Fail(Failure { code: code.to_owned(), message: message.into() })
+}
+
+fn archive_failed(error: archive::Error) -> ComeAgain {
+    ComeAgain::Surroundings("the archive failed", error.into())
+}
+
+/// A line of the pipeline's own. When nobody takes lines any more the run is over anyway.
+async fn say(lines: &Lines, text: String) {
+    let _ = lines.send((Stream::System, text)).await;
+}

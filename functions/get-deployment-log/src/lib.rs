@@ -1,0 +1,131 @@
+//! `GET /v1/deployments/{deployment_id}/log`: the lines after a position, while the deployment runs too.
+
+use archive::{Archive, LogLine};
+use axum::Json;
+use axum::extract::{FromRef, State};
+use serde::{Deserialize, Serialize};
+use shared::access::{AuthorizedDeployment, Scope};
+use shared::clock::{Rfc3339, Timestamp};
+use shared::extract::Query;
+use shared::settings::ARCHIVE_URL;
+use shared::{App, Endpoint, Error, InitError, Result, Route};
+
+pub const ROUTE: Route =
+    Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/log").requires(Scope::DeploymentsRead);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    let archive = Archive::open(app.settings().require(ARCHIVE_URL)?)?;
+    Ok(Endpoint::new(ROUTE, get_deployment_log, Logs { app: app.clone(), archive }))
+}
+
+#[derive(Clone)]
+pub struct Logs {
+    app: App,
+    archive: Archive,
+}
+
+impl FromRef<Logs> for App {
+    fn from_ref(logs: &Logs) -> App {
+        logs.app.clone()
+    }
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct LogPosition {
+    /// The number of the last line that the client has.
+    #[serde(default)]
+    #[param(value_type = u64, minimum = 0, default = 0)]
+    after: After,
+    /// The most lines to return.
+    #[serde(default)]
+    #[param(value_type = u32, minimum = 1, maximum = 1000, default = 1000)]
+    limit: Limit,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "String")]
+struct After(u64);
+
+impl TryFrom<String> for After {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        text.parse().map(Self).map_err(|_| "must be a whole number from 0")
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Limit(usize);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(1000)
+    }
+}
+
+impl TryFrom<String> for Limit {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        match text.parse() {
+            Ok(number @ 1..=1000) => Ok(Self(number)),
+            _ => Err("must be a whole number from 1 to 1000"),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct LogBody {
+    pub data: Vec<LogLineBody>,
+    pub meta: LogMeta,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct LogLineBody {
+    /// 1, 2, 3, …
+    #[schema(example = 12)]
+    pub number: u64,
+    pub at: Rfc3339,
+    /// `stdout` or `stderr` of a command, or `system` for the pipeline's own lines.
+    #[schema(example = "stdout")]
+    pub stream: &'static str,
+    #[schema(example = "Compiling frontend-app")]
+    pub text: String,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct LogMeta {
+    /// What to send as `after` next.
+    #[schema(example = 12)]
+    pub next_after: u64,
+    /// Whether the deployment has ended and there are no lines after these.
+    pub complete: bool,
+}
+
+/// Get a deployment's log
+///
+/// Returns the lines after a position. Ask again with `meta.next_after` until `meta.complete`.
+#[utoipa::path(get, path = ROUTE.path, params(LogPosition), responses((status = 200, body = LogBody)))]
+pub async fn get_deployment_log(
+    State(Logs { archive, .. }): State<Logs>,
+    Query(position): Query<LogPosition>,
+    deployment: AuthorizedDeployment,
+) -> Result<Json<LogBody>> {
+    let LogPosition { after: After(after), limit: Limit(limit) } = position;
+    let lines = archive.read_log(&deployment.archive_prefix(), after, limit).await.map_err(Error::internal)?;
+    let meta = LogMeta {
+        next_after: lines.last().map_or(after, |line| line.number),
+        // The log is whole before the deployment ends, and its state was read before its log.
+        complete: deployment.status.is_final() && lines.is_empty(),
+    };
+    Ok(Json(LogBody { data: lines.into_iter().map(LogLineBody::from).collect(), meta }))
+}
+
+impl From<LogLine> for LogLineBody {
+    fn from(line: LogLine) -> Self {
+        let LogLine { number, at_ms, stream, text } = line;
+        Self { number, at: Timestamp::from_millis(at_ms).into(), stream: stream.as_str(), text }
+    }
+}

@@ -1,0 +1,20 @@
+//! `GET /v1/deployments/{deployment_id}`: one deployment, which is how it is followed.
+
+use axum::Json;
+use axum::extract::State;
+use shared::access::{AuthorizedDeployment, Scope};
+use shared::body::DeploymentBody;
+use shared::{App, Endpoint, InitError, Result, Route};
+
+pub const ROUTE: Route =
+    Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}").requires(Scope::DeploymentsRead);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, get_deployment, app.clone()))
+}
+
+/// Get a deployment
+#[utoipa::path(get, path = ROUTE.path, responses((status = 200, body = DeploymentBody)))]
+pub async fn get_deployment(State(app): State<App>, deployment: AuthorizedDeployment) -> Json<DeploymentBody> {
+    Json(DeploymentBody::new(&app, deployment.into_inner()))
+}

@@ -1,0 +1,3 @@
+fn main() -> Result<(), lambda_runtime::Error> {
+    shared::serve(get_deployment::endpoint)
+}

@@ -1,0 +1,16 @@
+//! `GET /v1/openapi.json`: the OpenAPI document, which is generated from the endpoints (`cargo local openapi`).
+
+use axum::response::IntoResponse;
+use shared::{App, Endpoint, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/openapi.json").public();
+
+pub fn endpoint(_: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, get_openapi, ()))
+}
+
+/// Get this document
+#[utoipa::path(get, path = ROUTE.path, responses((status = 200, body = Object)))]
+pub async fn get_openapi() -> impl IntoResponse {
+    ([("content-type", "application/json")], include_str!("../openapi.json"))
+}

@@ -1,0 +1,19 @@
+//! `GET /v1/repositories/{repo_id}`: one repository.
+
+use axum::Json;
+use shared::access::{AuthorizedRepository, Scope};
+use shared::body::RepositoryBody;
+use shared::{App, Endpoint, InitError, Result, Route};
+
+pub const ROUTE: Route =
+    Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}").requires(Scope::RepositoriesRead);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, get_repository, app.clone()))
+}
+
+/// Get a repository
+#[utoipa::path(get, path = ROUTE.path, responses((status = 200, body = RepositoryBody)))]
+pub async fn get_repository(repository: AuthorizedRepository) -> Json<RepositoryBody> {
+    Json(repository.into_inner().into())
+}

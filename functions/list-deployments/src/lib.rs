@@ -1,0 +1,58 @@
+//! `GET /v1/repositories/{repo_id}/deployments`: a repository's deployments, newest first.
+
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::future::try_join;
+use serde::Deserialize;
+use shared::access::{AuthorizedRepository, Scope};
+use shared::body::DeploymentBody;
+use shared::extract::Query;
+use shared::model::{Deployment, DeploymentCounts, Environment, Filter, Status};
+use shared::page::{List, Page, PageQuery, Sort};
+use shared::{App, Endpoint, InitError, Result, Route};
+
+pub const ROUTE: Route =
+    Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments").requires(Scope::DeploymentsRead);
+
+const LIST: List = List { name: "deployments", sorts: &[Sort::Created] };
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, list_deployments, app.clone()))
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DeploymentFilter {
+    /// Only deployments to this environment.
+    environment: Option<Environment>,
+    /// Only deployments in this state.
+    status: Option<Status>,
+}
+
+/// List deployments
+///
+/// Returns a paginated list of the repository's deployments. The only sort is `created`.
+#[utoipa::path(
+    get, path = ROUTE.path, params(PageQuery, DeploymentFilter),
+    responses((status = 200, body = Page<DeploymentBody>))
+)]
+pub async fn list_deployments(
+    State(app): State<App>,
+    Query(page): Query<PageQuery>,
+    Query(filter): Query<DeploymentFilter>,
+    repository: AuthorizedRepository,
+) -> Result<Response> {
+    let page = page.of(LIST)?;
+    let filter = Filter { environment: filter.environment, status: filter.status };
+    let rows = page.read::<Deployment>(app.table(), Deployment::listed(&repository, filter));
+    let (rows, counts) = try_join(rows, DeploymentCounts::load(app.table(), &repository)).await?;
+    let url = app.url(&format!("/v1/repositories/{}/deployments{}", repository.id, query(filter)));
+    Ok(page.respond(rows, counts.total(filter), &url, |row| DeploymentBody::new(&app, row)))
+}
+
+fn query(filter: Filter) -> String {
+    let environment = filter.environment.map(|environment| format!("environment={}", environment.as_str()));
+    let status = filter.status.map(|status| format!("status={}", status.as_str()));
+    let parameters: Vec<String> = environment.into_iter().chain(status).collect();
+    if parameters.is_empty() { String::new() } else { format!("?{}", parameters.join("&")) }
+}

@@ -1,0 +1,34 @@
+//! `GET /v1/repositories`: the repositories that the caller may see, page by page.
+
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::future::try_join;
+use shared::access::{Scope, Tenant};
+use shared::body::RepositoryBody;
+use shared::extract::Query;
+use shared::model::Repository;
+use shared::page::{List, Page, PageQuery, Sort};
+use shared::{App, Endpoint, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories").requires(Scope::RepositoriesRead);
+
+const LIST: List = List { name: "repositories", sorts: &[Sort::Created, Sort::Updated, Sort::Name] };
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, list_repositories, app.clone()))
+}
+
+/// List repositories
+///
+/// Returns a paginated list of repositories accessible to the authenticated user.
+#[utoipa::path(get, path = ROUTE.path, params(PageQuery), responses((status = 200, body = Page<RepositoryBody>)))]
+pub async fn list_repositories(
+    State(app): State<App>,
+    tenant: Tenant,
+    Query(page): Query<PageQuery>,
+) -> Result<Response> {
+    let page = page.of(LIST)?;
+    let rows = page.read::<Repository>(app.table(), Repository::listed(&tenant, page.sort()));
+    let (rows, total) = try_join(rows, Repository::total(app.table(), &tenant)).await?;
+    Ok(page.respond(rows, total, &app.url(ROUTE.path), RepositoryBody::from))
+}

@@ -1,0 +1,70 @@
+//! `$default`: what the gateway sends here matches no route, so it is a 404, or a 405 when only the method is wrong.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use axum::extract::Request;
+use http::{HeaderValue, header};
+use lambda_http::RequestExt;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::fallback(env!("CARGO_PKG_NAME"));
+
+pub fn endpoint(_: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, not_found, ()))
+}
+
+pub async fn not_found(request: Request) -> Error {
+    let path = request.raw_http_path();
+    match allowed(path) {
+        Some(methods) => {
+            let allow = HeaderValue::try_from(&methods).expect("methods are ASCII");
+            let message = format!("{} is not allowed here; use {methods}", request.method());
+            Error::new(ErrorCode::MethodNotAllowed, message).with_header(header::ALLOW, allow)
+        }
+        None => Error::new(ErrorCode::NotFound, "There is nothing at this path"),
+    }
+}
+
+/// The methods of a path that exists.
+fn allowed(path: &str) -> Option<String> {
+    let mut methods = ROUTES.paths.iter().filter(|(template, _)| matches(template, path)).flat_map(|(_, m)| m.keys());
+    let first = methods.next()?.to_uppercase();
+    Some(methods.fold(first, |list, method| format!("{list}, {}", method.to_uppercase())))
+}
+
+/// The OpenAPI document is the one list of routes that a single function can have without depending on all the others.
+static ROUTES: LazyLock<Routes> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../get-openapi/openapi.json")).expect("the document is generated")
+});
+
+#[derive(Deserialize)]
+struct Routes {
+    paths: BTreeMap<String, BTreeMap<String, IgnoredAny>>,
+}
+
+fn matches(template: &str, path: &str) -> bool {
+    let (mut template, mut path) = (template.split('/'), path.split('/'));
+    loop {
+        match (template.next(), path.next()) {
+            (None, None) => return true,
+            (Some(expected), Some(found)) if expected == found || (expected.starts_with('{') && !found.is_empty()) => {}
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_matches_whole_segments() {
+        assert!(matches("/v1/repositories/{repo_id}", "/v1/repositories/app"));
+        assert!(!matches("/v1/repositories/{repo_id}", "/v1/repositories/"));
+        assert!(!matches("/v1/repositories/{repo_id}", "/v1/repositories/app/x"));
+        assert!(!matches("/v1/repositories", "/v1/repositories/app"));
+    }
+}
