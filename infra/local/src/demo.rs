@@ -1,0 +1,206 @@
+//! The demo: accounts with tokens, a registered repository, and the main job done once.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shared::InitError;
+
+use crate::stack::Stack;
+
+const POLL_EVERY: Duration = Duration::from_millis(300);
+
+/// The demo's tokens, which only its file has: the table only has their hashes.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Tokens {
+    pub starter: String,
+    pub pro: String,
+}
+
+impl Tokens {
+    /// Creates the demo's accounts, unless the data folder has their tokens already.
+    ///
+    /// # Errors
+    /// When the accounts can't be created or the tokens can't be kept.
+    pub async fn ensure(stack: &Stack, data: &Path) -> Result<Self, InitError> {
+        if let Some(tokens) = Self::load(data)? {
+            return Ok(tokens);
+        }
+        let starter = Self::create(stack, "demo-starter", "starter").await?;
+        let tokens = Self { starter, pro: Self::create(stack, "demo", "pro").await? };
+        tokens.save(data)?;
+        Ok(tokens)
+    }
+
+    /// The tokens of a stack that was started before.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn load(data: &Path) -> Result<Option<Self>, InitError> {
+        match fs::read(Self::file(data)) {
+            Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn create(stack: &Stack, account: &str, plan: &str) -> Result<String, InitError> {
+        let event = json!({"account": account, "plan": plan, "owner_email": "owner@example.com"});
+        let created = stack.bootstrap(event).await?;
+        Ok(created["token"].as_str().ok_or("bootstrap gave no token")?.to_owned())
+    }
+
+    fn save(&self, data: &Path) -> Result<(), InitError> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(Self::file(data))?;
+        Ok(file.write_all(&serde_json::to_vec_pretty(self)?)?)
+    }
+
+    fn file(data: &Path) -> PathBuf {
+        data.join("demo-tokens.json")
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Registered {
+    pub name: String,
+    pub default_branch: String,
+}
+
+/// A client of the API, as a customer would write one.
+pub struct Api {
+    client: Client,
+    base: String,
+    token: String,
+}
+
+impl Api {
+    pub fn new(base: &str, token: &str) -> Self {
+        Self { client: Client::new(), base: base.to_owned(), token: token.to_owned() }
+    }
+
+    /// Whether an API answers there.
+    pub async fn answers(base: &str) -> bool {
+        let answer = Client::new().get(format!("{base}/v1/openapi.json")).send().await;
+        answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+    }
+
+    /// Registers the repository under its own name, unless it is there.
+    ///
+    /// # Errors
+    /// What the API says.
+    pub async fn ensure_repository(&self, clone_url: &str) -> Result<Registered, InitError> {
+        let name = repository_name(clone_url);
+        let body = json!({"name": name, "clone_url": clone_url});
+        let answer = self.authorized(self.client.post(self.url("/v1/repositories"))).json(&body).send().await?;
+        match answer.status() {
+            StatusCode::CREATED | StatusCode::CONFLICT => {
+                Ok(serde_json::from_value(self.get(&format!("/v1/repositories/{name}")).await?)?)
+            }
+            _ => Err(failure(answer.json().await?)),
+        }
+    }
+
+    /// Lists the repositories, deploys one and follows the deployment to its end, telling each step. `true` when it
+    /// succeeded.
+    ///
+    /// # Errors
+    /// What the API says.
+    pub async fn run(&self, repository: &str, git_ref: &str) -> Result<bool, InitError> {
+        let started = Instant::now();
+        let page = self.get("/v1/repositories?sort=name").await?;
+        println!("{} repositories:", page["meta"]["total"]);
+        for row in page["data"].as_array().into_iter().flatten() {
+            println!("  {}  {}  {}", text(&row["id"]), text(&row["full_name"]), text(&row["visibility"]));
+        }
+        let path = format!("/v1/repositories/{repository}/deployments");
+        let body = json!({"ref": git_ref});
+        let answer = self.authorized(self.client.post(self.url(&path))).json(&body).send().await?;
+        let created = answer.status() == StatusCode::CREATED;
+        let deployment: Value = answer.json().await?;
+        if !created {
+            return Err(failure(deployment));
+        }
+        println!("Created {} of {git_ref} ({})", text(&deployment["id"]), text(&deployment["sha"]));
+        let status = self.follow(text(&deployment["id"]), started).await?;
+        Ok(status == "succeeded")
+    }
+
+    async fn follow(&self, id: &str, started: Instant) -> Result<String, InitError> {
+        let mut shown = String::new();
+        let mut after = 0;
+        loop {
+            let deployment = self.get(&format!("/v1/deployments/{id}")).await?;
+            let status = text(&deployment["status"]).to_owned();
+            if status != shown {
+                println!("[{:6.1} s] {status}", started.elapsed().as_secs_f64());
+                shown.clone_from(&status);
+            }
+            let log = self.get(&format!("/v1/deployments/{id}/log?after={after}")).await?;
+            for line in log["data"].as_array().into_iter().flatten() {
+                println!(
+                    "[{:6.1} s] {:>6} | {}",
+                    started.elapsed().as_secs_f64(),
+                    text(&line["stream"]),
+                    text(&line["text"])
+                );
+            }
+            after = log["meta"]["next_after"].as_u64().unwrap_or(after);
+            if log["meta"]["complete"] == true {
+                if let Some(message) = deployment["failure"]["message"].as_str() {
+                    println!("{}: {message}", text(&deployment["failure"]["code"]));
+                }
+                return Ok(status);
+            }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+
+    async fn get(&self, path: &str) -> Result<Value, InitError> {
+        loop {
+            let answer = self.authorized(self.client.get(self.url(path))).send().await?;
+            match answer.status() {
+                StatusCode::OK => return Ok(answer.json().await?),
+                StatusCode::TOO_MANY_REQUESTS => {
+                    let seconds =
+                        answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+                    tokio::time::sleep(Duration::from_secs(seconds.unwrap_or(1))).await;
+                }
+                _ => return Err(failure(answer.json().await?)),
+            }
+        }
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        request.bearer_auth(&self.token)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+}
+
+/// The last part of the path without `.git`, with what names can't have replaced.
+fn repository_name(clone_url: &str) -> String {
+    let last = clone_url.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let allowed = |char: char| if char.is_ascii_alphanumeric() || "._-".contains(char) { char } else { '-' };
+    let name: String = last.trim_end_matches(".git").chars().map(allowed).collect();
+    match name.trim_start_matches('.') {
+        "" => "repository".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn failure(answer: Value) -> InitError {
+    let error = &answer["error"];
+    format!("{}: {}", text(&error["code"]), text(&error["message"])).into()
+}

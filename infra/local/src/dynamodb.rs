@@ -1,0 +1,129 @@
+//! An embedded DynamoDB, behind a loopback HTTP port so that the real AWS SDK talks to it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynoxide::{Database, storage_backend};
+use tokio::task::JoinHandle;
+
+use crate::server;
+use crate::server::Server;
+use shared::clock::Clock;
+
+/// The database's file in its data folder. SQLite keeps two more beside it while it is open.
+const FILE: &str = "dynamodb.sqlite";
+
+/// Where the tables live.
+pub enum Storage {
+    /// In memory, until the database stops. Items expire by this clock.
+    Memory(Clock),
+    /// In this folder, which is created if it isn't there. Items expire by the system's clock, because the engine
+    /// takes another only in memory.
+    Folder(PathBuf),
+}
+
+/// Why the database did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot open the database: {0}")]
+    Open(#[from] dynoxide::DynoxideError),
+    #[error("cannot use the data folder {0}: {1}")]
+    Folder(PathBuf, #[source] io::Error),
+    #[error("cannot listen: {0}")]
+    Listen(#[from] io::Error),
+}
+
+/// A running DynamoDB. Dropping it stops it.
+pub struct DynamoDb {
+    server: Server,
+    sweeper: Sweeper,
+}
+
+struct Sweeper(JoinHandle<()>);
+
+impl DynamoDb {
+    /// Opens the database and listens on `address`, which has to be on 127.0.0.1. Expired items are deleted every
+    /// `sweep_every`; AWS takes up to a few days, so no reader may rely on it.
+    ///
+    /// # Errors
+    ///
+    /// The storage can't be opened, or the address can't be bound.
+    ///
+    /// # Panics
+    ///
+    /// `sweep_every` is zero.
+    pub async fn start(storage: Storage, address: SocketAddr, sweep_every: Duration) -> Result<Self, StartError> {
+        let database = open(storage)?;
+        let listener = server::bind(address).await?;
+        let sweeper = Sweeper(tokio::spawn(sweep(database.clone(), sweep_every)));
+        let server = Server::start(listener, |listener, stop| async {
+            if let Err(error) = dynoxide::server::serve_with_shutdown(listener, database, stop).await {
+                tracing::error!(%error, "DynamoDB stopped");
+            }
+        })?;
+        Ok(Self { server, sweeper })
+    }
+
+    /// The endpoint URL for an SDK client, such as `http://127.0.0.1:49152`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        self.server.endpoint()
+    }
+
+    /// Stops listening, and waits at most five seconds for requests that run.
+    pub async fn shutdown(self) {
+        drop(self.sweeper);
+        self.server.shutdown().await;
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn open(storage: Storage) -> Result<Database, StartError> {
+    match storage {
+        Storage::Memory(clock) => Ok(Database::memory_with_clock(Arc::new(EngineClock(clock)))?),
+        Storage::Folder(folder) => {
+            if let Err(error) = std::fs::create_dir_all(&folder) {
+                return Err(StartError::Folder(folder, error));
+            }
+            let Some(file) = folder.join(FILE).to_str().map(str::to_owned) else {
+                let error = io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8");
+                return Err(StartError::Folder(folder, error));
+            };
+            Ok(Database::new(&file)?)
+        }
+    }
+}
+
+async fn sweep(database: Database, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let database = database.clone();
+        match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+            Ok(Ok(_deleted)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "expired items were not deleted"),
+            Err(error) => tracing::warn!(%error, "expired items were not deleted"),
+        }
+    }
+}
+
+struct EngineClock(Clock);
+
+impl storage_backend::Clock for EngineClock {
+    fn now_unix_secs(&self) -> u64 {
+        self.0.now().as_seconds().max(0).unsigned_abs()
+    }
+
+    fn now_unix_secs_f64(&self) -> f64 {
+        Duration::from_millis(self.0.now().as_millis().max(0).unsigned_abs()).as_secs_f64()
+    }
+}

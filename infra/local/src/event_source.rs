@@ -1,0 +1,267 @@
+//! The event source mapping between a queue and a function, with `ReportBatchItemFailures` on.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::operation::get_queue_attributes::GetQueueAttributesError;
+use aws_sdk_sqs::types::{
+    DeleteMessageBatchRequestEntry, Message, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName,
+};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::REGION;
+use crate::function::Function;
+
+/// The longest that SQS lets a receive wait, in seconds.
+const WAIT_SECONDS: i32 = 20;
+
+/// How long to leave a queue alone that refused a receive.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Which queue, and how its messages are handed out.
+#[derive(Debug, Clone)]
+pub struct Mapping {
+    pub queue_url: String,
+    /// The most messages in one event, 1 to 10.
+    pub batch_size: u8,
+    /// The most invocations at a time.
+    pub maximum_concurrency: usize,
+}
+
+impl Mapping {
+    /// One message an event, four invocations at a time.
+    #[must_use]
+    pub fn new(queue_url: impl Into<String>) -> Self {
+        Self { queue_url: queue_url.into(), batch_size: 1, maximum_concurrency: 4 }
+    }
+}
+
+/// Why a mapping did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("a batch has 1 to 10 messages, not {0}")]
+    BatchSize(u8),
+    #[error("the maximum concurrency is 0")]
+    NoConcurrency,
+    #[error("cannot read the queue's ARN: {}", DisplayErrorContext(.0))]
+    Queue(#[source] Box<aws_sdk_sqs::error::SdkError<GetQueueAttributesError>>),
+    #[error("the queue has no ARN")]
+    NoArn,
+}
+
+/// A running mapping. Dropping it leaves invocations that run to themselves: nobody deletes their messages, which come
+/// back after their visibility timeout.
+pub struct EventSource {
+    stop: watch::Sender<bool>,
+    workers: JoinSet<()>,
+}
+
+struct Poller {
+    client: Client,
+    mapping: Mapping,
+    queue_arn: String,
+    function: Function,
+}
+
+impl EventSource {
+    /// Starts to receive. Each invocation that may run at a time has a long poll of its own.
+    ///
+    /// # Errors
+    ///
+    /// The mapping's numbers are out of range, or the queue can't be reached.
+    pub async fn start(client: Client, mapping: Mapping, function: Function) -> Result<Self, StartError> {
+        if !(1..=10).contains(&mapping.batch_size) {
+            return Err(StartError::BatchSize(mapping.batch_size));
+        }
+        if mapping.maximum_concurrency == 0 {
+            return Err(StartError::NoConcurrency);
+        }
+        let queue = client
+            .get_queue_attributes()
+            .queue_url(&mapping.queue_url)
+            .attribute_names(QueueAttributeName::QueueArn)
+            .send()
+            .await
+            .map_err(|error| StartError::Queue(Box::new(error)))?;
+        let queue_arn = queue
+            .attributes()
+            .and_then(|attributes| attributes.get(&QueueAttributeName::QueueArn))
+            .ok_or(StartError::NoArn)?
+            .clone();
+
+        let concurrency = mapping.maximum_concurrency;
+        let poller = Arc::new(Poller { client, mapping, queue_arn, function });
+        let (stop, stopped) = watch::channel(false);
+        let mut workers = JoinSet::new();
+        for _ in 0..concurrency {
+            workers.spawn(Arc::clone(&poller).work(stopped.clone()));
+        }
+        Ok(Self { stop, workers })
+    }
+
+    /// Stops receiving and waits for the invocations that run, at most `limit`. False if some still ran then; their
+    /// messages are not deleted.
+    pub async fn stop(mut self, limit: Duration) -> bool {
+        self.stop.send_replace(true);
+        let ended = async { while self.workers.join_next().await.is_some() {} };
+        tokio::time::timeout(limit, ended).await.is_ok()
+    }
+}
+
+impl Poller {
+    async fn work(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+        loop {
+            let received = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+                received = self.receive() => received,
+            };
+            match received {
+                Some(messages) if messages.is_empty() => {}
+                Some(messages) => self.process(&messages).await,
+                None => tokio::select! {
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                    () = tokio::time::sleep(RETRY_AFTER) => {}
+                },
+            }
+        }
+    }
+
+    /// `None` if the queue refused.
+    async fn receive(&self) -> Option<Vec<Message>> {
+        let received = self
+            .client
+            .receive_message()
+            .queue_url(&self.mapping.queue_url)
+            .max_number_of_messages(self.mapping.batch_size.into())
+            .wait_time_seconds(WAIT_SECONDS)
+            .message_system_attribute_names(MessageSystemAttributeName::All)
+            .message_attribute_names("All")
+            .send()
+            .await;
+        match received {
+            Ok(received) => Some(received.messages.unwrap_or_default()),
+            Err(error) => {
+                tracing::warn!(queue = self.queue_arn, error = %DisplayErrorContext(&error), "cannot receive");
+                None
+            }
+        }
+    }
+
+    async fn process(&self, messages: &[Message]) {
+        let records: Vec<_> = messages.iter().map(|message| self.record(message)).collect();
+        let response = match self.function.invoke(json!({ "Records": records })).await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::error!(function = self.function.name(), %error, "the function failed, and its batch with it");
+                return;
+            }
+        };
+        let Some(failed) = failures(&response, messages) else {
+            tracing::error!(function = self.function.name(), %response, "not a batch response, so the batch failed");
+            return;
+        };
+        let succeeded = messages.iter().filter(|message| !failed.contains(message.message_id().unwrap_or_default()));
+        self.delete(succeeded).await;
+    }
+
+    fn record(&self, message: &Message) -> Value {
+        let attributes: Map<_, _> = message
+            .attributes()
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name.as_str().to_owned(), value.as_str().into()))
+            .collect();
+        let message_attributes: Map<_, _> = message
+            .message_attributes()
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name.clone(), attribute(value)))
+            .collect();
+        let mut record = json!({
+            "messageId": message.message_id(),
+            "receiptHandle": message.receipt_handle(),
+            "body": message.body(),
+            "attributes": attributes,
+            "messageAttributes": message_attributes,
+            "md5OfBody": message.md5_of_body(),
+            "eventSource": "aws:sqs",
+            "eventSourceARN": self.queue_arn,
+            "awsRegion": REGION,
+        });
+        if let Some(md5) = message.md5_of_message_attributes() {
+            record["md5OfMessageAttributes"] = md5.into();
+        }
+        record
+    }
+
+    /// What can't be deleted is delivered again, which a consumer of SQS has to live with anyway.
+    async fn delete(&self, messages: impl Iterator<Item = &Message>) {
+        let entries: Vec<_> = messages
+            .enumerate()
+            .map(|(index, message)| {
+                DeleteMessageBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .set_receipt_handle(message.receipt_handle().map(str::to_owned))
+                    .build()
+                    .expect("an id is set, and SQS gives each message that it delivers a receipt handle")
+            })
+            .collect();
+        if entries.is_empty() {
+            return;
+        }
+        let deletion = self.client.delete_message_batch().queue_url(&self.mapping.queue_url);
+        match deletion.set_entries(Some(entries)).send().await {
+            Ok(deleted) => {
+                for failed in deleted.failed() {
+                    tracing::warn!(queue = self.queue_arn, code = failed.code(), "cannot delete a message");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(queue = self.queue_arn, error = %DisplayErrorContext(&error), "cannot delete messages");
+            }
+        }
+    }
+}
+
+fn attribute(value: &MessageAttributeValue) -> Value {
+    let mut attribute = json!({
+        "stringListValues": [],
+        "binaryListValues": [],
+        "dataType": value.data_type(),
+    });
+    if let Some(text) = value.string_value() {
+        attribute["stringValue"] = text.into();
+    }
+    if let Some(bytes) = value.binary_value() {
+        attribute["binaryValue"] = BASE64_STANDARD.encode(bytes).into();
+    }
+    attribute
+}
+
+/// The ids of the messages that failed. `None` if the response is one that Lambda takes for the failure of the whole
+/// batch.
+fn failures<'a>(response: &'a Value, messages: &[Message]) -> Option<HashSet<&'a str>> {
+    if response.is_null() {
+        return Some(HashSet::new());
+    }
+    let failures = match response.as_object()?.get("batchItemFailures") {
+        None | Some(Value::Null) => return Some(HashSet::new()),
+        Some(failures) => failures.as_array()?,
+    };
+    failures
+        .iter()
+        .map(|failure| {
+            let id = failure.get("itemIdentifier")?.as_str()?;
+            messages.iter().any(|message| message.message_id() == Some(id)).then_some(id)
+        })
+        .collect()
+}

@@ -1,0 +1,93 @@
+//! Every function of the API, as the template has them.
+
+use std::time::Duration;
+
+use lambda_http::request::LambdaRequest;
+use lambda_runtime::{LambdaEvent, service_fn};
+use shared::clock::Clock;
+use shared::settings::Settings;
+use shared::telemetry::Log;
+use shared::{App, Endpoint, InitError, Route, pipeline, serve};
+
+use crate::function::Function;
+
+/// The time limit of a function behind the gateway, which gives up after 30 seconds.
+const HTTP_TIME_LIMIT: Duration = Duration::from_secs(29);
+/// Lambda's longest.
+const CONSUMER_TIME_LIMIT: Duration = Duration::from_secs(900);
+
+type Constructor = fn(&App) -> Result<Endpoint, InitError>;
+
+/// The endpoints, each with what its `main` serves.
+pub const ENDPOINTS: [(Route, Constructor); 10] = [
+    (list_repositories::ROUTE, list_repositories::endpoint),
+    (create_repository::ROUTE, create_repository::endpoint),
+    (get_repository::ROUTE, get_repository::endpoint),
+    (create_deployment::ROUTE, create_deployment::endpoint),
+    (list_deployments::ROUTE, list_deployments::endpoint),
+    (get_deployment::ROUTE, get_deployment::endpoint),
+    (get_deployment_log::ROUTE, get_deployment_log::endpoint),
+    (get_rate_limit::ROUTE, get_rate_limit::endpoint),
+    (get_openapi::ROUTE, get_openapi::endpoint),
+    (not_found::ROUTE, not_found::endpoint),
+];
+
+/// What every function is started with. Each one gets an [`App`] of its own, like an execution environment.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    pub settings: Settings,
+    pub clock: Clock,
+    pub log: Log,
+}
+
+impl Environment {
+    fn app(&self) -> Result<App, InitError> {
+        Ok(App::new(self.settings.clone(), self.clock.clone(), self.log.clone())?)
+    }
+
+    /// The functions behind the gateway, by route key.
+    ///
+    /// # Errors
+    /// When a function can't start.
+    pub fn http(&self) -> Result<Vec<(String, Function)>, InitError> {
+        ENDPOINTS.into_iter().map(|(route, endpoint)| Ok((route_key(route), self.endpoint(route, endpoint)?))).collect()
+    }
+
+    fn endpoint(&self, route: Route, endpoint: Constructor) -> Result<Function, InitError> {
+        let app = self.app()?;
+        let service = pipeline::service(app.clone(), endpoint(&app)?);
+        let handle = move |event: LambdaEvent<LambdaRequest>| serve::handle(service.clone(), event);
+        Ok(Function::events(route.function, service_fn(handle), HTTP_TIME_LIMIT, self.clock.clone()))
+    }
+
+    /// The function that the queue feeds.
+    ///
+    /// # Errors
+    /// When it can't start.
+    pub fn consumer(&self) -> Result<Function, InitError> {
+        let consumer = deployment_consumer::Consumer::new(&self.app()?)?;
+        let consume = move |event: LambdaEvent<_>| {
+            let consumer = consumer.clone();
+            async move { consumer.invoke(event).await }
+        };
+        Ok(Function::events("deployment-consumer", service_fn(consume), CONSUMER_TIME_LIMIT, self.clock.clone()))
+    }
+
+    /// The function that operations invoke by hand.
+    ///
+    /// # Errors
+    /// When it can't start.
+    pub fn bootstrap(&self) -> Result<Function, InitError> {
+        let app = self.app()?;
+        let bootstrap = move |event: LambdaEvent<_>| {
+            let app = app.clone();
+            async move { bootstrap::bootstrap(&app, event.payload).await }
+        };
+        Ok(Function::events("bootstrap", service_fn(bootstrap), HTTP_TIME_LIMIT, self.clock.clone()))
+    }
+}
+
+/// The route as API Gateway names it: `GET /v1/repositories`, or `$default`.
+pub fn route_key(route: Route) -> String {
+    if route.path.starts_with('$') { route.path.to_owned() } else { format!("{} {}", route.method, route.path) }
+}

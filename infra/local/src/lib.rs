@@ -1,0 +1,24 @@
+//! The parts of AWS that the .git API stands on, in one process on 127.0.0.1: DynamoDB, SQS, an API Gateway HTTP
+//! API and the event source mapping between a queue and a function.
+//!
+//! The functions behind it get the same event JSON and make the same AWS SDK calls as in AWS. Whatever listens,
+//! listens on 127.0.0.1 only.
+
+pub mod demo;
+pub mod dynamodb;
+pub mod event_source;
+pub mod function;
+pub mod functions;
+pub mod gateway;
+pub mod openapi;
+pub mod route;
+mod server;
+pub mod sqs;
+pub mod stack;
+pub mod table;
+
+/// The region in ARNs and events.
+pub const REGION: &str = "us-east-1";
+
+/// The account in ARNs, queue URLs and events.
+pub const ACCOUNT_ID: &str = "000000000000";

@@ -1,0 +1,147 @@
+//! `cargo local`: the whole system on this machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Args, Parser, Subcommand};
+use local::demo::{Api, Tokens};
+use local::openapi;
+use local::stack::{Options, Stack};
+use shared::InitError;
+use shared::telemetry::Log;
+
+/// Runs the .git API on 127.0.0.1: every function, DynamoDB, SQS and the gateway in one process.
+#[derive(Parser)]
+#[command(name = "cargo local")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    stack: StackArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lists repositories, creates a deployment and follows it to its end; fails unless it succeeded
+    Demo {
+        #[command(flatten)]
+        stack: StackArgs,
+        /// Branch, tag or commit to deploy; the default branch unless given
+        #[arg(long = "ref", value_name = "REF")]
+        git_ref: Option<String>,
+    },
+    /// Prints the OpenAPI document
+    Openapi,
+}
+
+#[derive(Args)]
+struct StackArgs {
+    /// Port of the API; DynamoDB and SQS take the next two
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Folder of the data
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Starts with no data
+    #[arg(long)]
+    fresh: bool,
+    /// Repository to register; this checkout unless given
+    #[arg(long, value_name = "PATH_OR_URL")]
+    repo: Option<String>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_writer(std::io::stderr).init();
+    let Cli { command, stack } = Cli::parse();
+    let done = match command {
+        None => serve(stack).await.map(|()| true),
+        Some(Command::Demo { stack, git_ref }) => demo(stack, git_ref).await,
+        Some(Command::Openapi) => {
+            print!("{}", openapi::text());
+            Ok(true)
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{}", shared::telemetry::chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl StackArgs {
+    fn data(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| checkout().join(".local"))
+    }
+
+    fn clone_url(&self) -> Result<String, InitError> {
+        match &self.repo {
+            None => Ok(checkout().display().to_string()),
+            Some(url) if url.contains("://") => Ok(url.clone()),
+            Some(path) => Ok(fs::canonicalize(path)?.display().to_string()),
+        }
+    }
+
+    async fn start(&self) -> Result<Stack, InitError> {
+        let data = self.data();
+        if self.fresh && data.exists() {
+            fs::remove_dir_all(&data)?;
+        }
+        fs::create_dir_all(&data)?;
+        let log = fs::OpenOptions::new().create(true).append(true).open(data.join("log.jsonl"))?;
+        Stack::start(Options::new(self.port, data, Log::to(log))).await
+    }
+}
+
+/// This repository.
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate is in infra/local")
+}
+
+async fn serve(args: StackArgs) -> Result<(), InitError> {
+    let started = Instant::now();
+    let stack = args.start().await?;
+    let tokens = Tokens::ensure(&stack, &args.data()).await?;
+    let url = stack.url();
+    let repository = Api::new(&url, &tokens.pro).ensure_repository(&args.clone_url()?).await?;
+    let (name, branch) = (repository.name, repository.default_branch);
+    println!(
+        "The .git API is at {url} (started in {} ms); requests are logged to {}\n\n\
+         export TOKEN={}   # Pro plan; the Starter plan's is {}\n\n\
+         curl -i -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories\n\
+         curl -X POST -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n  \
+         -d '{{\"ref\": \"{branch}\"}}' {url}/v1/repositories/{name}/deployments\n\
+         curl -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories/{name}/deployments\n",
+        started.elapsed().as_millis(),
+        args.data().join("log.jsonl").display(),
+        tokens.pro,
+        tokens.starter,
+    );
+    tokio::signal::ctrl_c().await?;
+    stack.shutdown().await;
+    Ok(())
+}
+
+/// Uses the stack that runs on the port, or else starts one for as long as the demo takes.
+async fn demo(args: StackArgs, git_ref: Option<String>) -> Result<bool, InitError> {
+    let running = format!("http://127.0.0.1:{}", args.port);
+    if Api::answers(&running).await {
+        let tokens = Tokens::load(&args.data())?.ok_or("the stack that runs was started with another data folder")?;
+        return deploy(&Api::new(&running, &tokens.pro), &args, git_ref).await;
+    }
+    let stack = args.start().await?;
+    let tokens = Tokens::ensure(&stack, &args.data()).await?;
+    let succeeded = deploy(&Api::new(&stack.url(), &tokens.pro), &args, git_ref).await;
+    stack.shutdown().await;
+    succeeded
+}
+
+async fn deploy(api: &Api, args: &StackArgs, git_ref: Option<String>) -> Result<bool, InitError> {
+    let repository = api.ensure_repository(&args.clone_url()?).await?;
+    api.run(&repository.name, &git_ref.unwrap_or(repository.default_branch)).await
+}

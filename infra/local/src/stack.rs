@@ -1,0 +1,237 @@
+//! The whole system in one process: the embedded services, every function, the gateway and the event source mapping.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::QueueAttributeName;
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use shared::model::{Deployment, Status};
+use shared::queue::Queue;
+use shared::settings::{self, Settings};
+use shared::telemetry::Log;
+use shared::{App, InitError};
+
+use crate::dynamodb::{DynamoDb, Storage};
+use crate::event_source::{EventSource, Mapping};
+use crate::function::{Function, FunctionError};
+use crate::functions::Environment;
+use crate::gateway::Gateway;
+use crate::route::Routes;
+use crate::sqs::Sqs;
+use crate::{REGION, server, table};
+
+const TABLE: &str = "git-api";
+const QUEUE: &str = "deployments";
+const DEAD_LETTER_QUEUE: &str = "deployments-dead-letters";
+const TTL_SWEEP: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// How a stack differs from the one that the template describes.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The gateway's port; DynamoDB and SQS have the next two. With 0 each takes a free one.
+    pub port: u16,
+    /// Where logs, artifacts and the key live, and the table too if it is to outlive the process.
+    pub data: PathBuf,
+    pub table: Lifetime,
+    pub clock: Clock,
+    pub log: Log,
+    /// How long a message that was received is hidden. Longer than any run, or it would be delivered again meanwhile.
+    pub visibility_timeout: Duration,
+    /// Deliveries of a message before it goes to the dead-letter queue.
+    pub max_receive_count: u32,
+    /// Settings of the functions that take the place of the stack's own, or come beside them.
+    pub overrides: Vec<(&'static str, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// In memory.
+    Process,
+    /// In a file in the data folder.
+    Kept,
+}
+
+impl Options {
+    /// What `cargo local` starts.
+    pub fn new(port: u16, data: PathBuf, log: Log) -> Self {
+        Self {
+            port,
+            data,
+            table: Lifetime::Kept,
+            clock: Clock::system(),
+            log,
+            visibility_timeout: Duration::from_secs(1800),
+            max_receive_count: 5,
+            overrides: Vec::new(),
+        }
+    }
+}
+
+/// A running stack.
+pub struct Stack {
+    environment: Environment,
+    app: App,
+    dead_letter_queue: String,
+    bootstrap: Function,
+    gateway: Gateway,
+    event_source: EventSource,
+    sqs: Sqs,
+    dynamodb: DynamoDb,
+}
+
+impl Stack {
+    /// # Errors
+    /// When a port is taken, the data folder can't be used, or a function can't start.
+    pub async fn start(options: Options) -> Result<Self, InitError> {
+        std::fs::create_dir_all(&options.data)?;
+        let data = options.data.canonicalize()?;
+        let listener = server::bind(address(options.port, 0)).await?;
+        let storage = match options.table {
+            Lifetime::Process => Storage::Memory(options.clock.clone()),
+            Lifetime::Kept => Storage::Folder(data.clone()),
+        };
+        let dynamodb = DynamoDb::start(storage, address(options.port, 1), TTL_SWEEP).await?;
+        let sqs = Sqs::start(address(options.port, 2)).await?;
+        let key = ensure_key(&data)?;
+        let mut settings = Settings::from([
+            (settings::TABLE_NAME, TABLE.to_owned()),
+            (settings::API_BASE_URL, format!("http://{}", listener.local_addr()?)),
+            (settings::ARCHIVE_URL, format!("file://{}", data.join("archive").display())),
+            (settings::VARIABLES_KEY, format!("file:{}", key.display())),
+            (settings::CLONE_HOSTS, "local".to_owned()),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint()),
+            ("AWS_ENDPOINT_URL_SQS", sqs.endpoint()),
+        ]);
+        let operator = shared::aws::Aws::new(&settings)?;
+        let queues = Queues::create(&operator.sqs(), &options).await?;
+        settings.set(settings::QUEUE_URL, queues.main.clone());
+        for (name, value) in options.overrides {
+            settings.set(name, value);
+        }
+
+        let environment = Environment { settings, clock: options.clock, log: options.log };
+        let app = App::new(environment.settings.clone(), environment.clock.clone(), environment.log.clone())?;
+        table::ensure(app.table().client(), TABLE).await?;
+        let functions = environment.http()?;
+        let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone())))?;
+        let gateway = Gateway::start_on(listener, routes, environment.clock.clone())?;
+        let event_source =
+            EventSource::start(operator.sqs(), Mapping::new(&queues.main), environment.consumer()?).await?;
+        let bootstrap = environment.bootstrap()?;
+        let dead_letter_queue = queues.dead_letters;
+        let stack = Self { environment, app, dead_letter_queue, bootstrap, gateway, event_source, sqs, dynamodb };
+        stack.queue_again().await?;
+        Ok(stack)
+    }
+
+    /// Where clients reach the API, without `/v1`.
+    pub fn url(&self) -> String {
+        self.gateway.endpoint()
+    }
+
+    /// What the functions run with.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// An operator's access to the table.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    pub fn dead_letter_queue(&self) -> &str {
+        &self.dead_letter_queue
+    }
+
+    /// Invokes the function `bootstrap`.
+    ///
+    /// # Errors
+    /// What the function says, for example that the account exists.
+    pub async fn bootstrap(&self, event: Value) -> Result<Value, FunctionError> {
+        self.bootstrap.invoke(event).await
+    }
+
+    /// Stops receiving first, so that nothing starts that could not end.
+    pub async fn shutdown(self) {
+        self.event_source.stop(STOP_LIMIT).await;
+        self.gateway.shutdown().await;
+        self.sqs.shutdown().await;
+        self.dynamodb.shutdown().await;
+    }
+
+    /// The queue does not outlive the process and the table may: sends what has not ended to the queue again.
+    async fn queue_again(&self) -> Result<(), InitError> {
+        let queue = Queue::new(&self.app)?;
+        let unfinished = Status::ALL.into_iter().filter(|status| !status.is_final());
+        let mut scan =
+            self.app.table().client().scan().table_name(TABLE).filter_expression("sk = :sk AND #s IN (:a, :b)");
+        for (name, status) in [":a", ":b"].into_iter().zip(unfinished) {
+            scan = scan.expression_attribute_values(name, AttributeValue::S(status.as_str().to_owned()));
+        }
+        let scan = scan
+            .expression_attribute_names("#s", "status")
+            .expression_attribute_values(":sk", AttributeValue::S("DEPLOY".to_owned()));
+        let mut items = scan.into_paginator().items().send();
+        while let Some(item) = items.try_next().await? {
+            queue.send(&shared::table::read_item::<Deployment>(item)?).await?;
+        }
+        Ok(())
+    }
+}
+
+struct Queues {
+    main: String,
+    dead_letters: String,
+}
+
+impl Queues {
+    async fn create(client: &aws_sdk_sqs::Client, options: &Options) -> Result<Self, InitError> {
+        let created = client.create_queue().queue_name(DEAD_LETTER_QUEUE).send().await?;
+        let dead_letters = created.queue_url.ok_or("SQS gave no URL for the queue")?;
+        let arn = client
+            .get_queue_attributes()
+            .queue_url(&dead_letters)
+            .attribute_names(QueueAttributeName::QueueArn)
+            .send()
+            .await?
+            .attributes
+            .and_then(|mut attributes| attributes.remove(&QueueAttributeName::QueueArn))
+            .ok_or("SQS gave no ARN for the queue")?;
+        let redrive = json!({"deadLetterTargetArn": arn, "maxReceiveCount": options.max_receive_count});
+        let created = client
+            .create_queue()
+            .queue_name(QUEUE)
+            .attributes(QueueAttributeName::RedrivePolicy, redrive.to_string())
+            .attributes(QueueAttributeName::VisibilityTimeout, options.visibility_timeout.as_secs().to_string())
+            .send()
+            .await?;
+        Ok(Self { main: created.queue_url.ok_or("SQS gave no URL for the queue")?, dead_letters })
+    }
+}
+
+fn address(port: u16, offset: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, if port == 0 { 0 } else { port + offset }).into()
+}
+
+/// The local stand-in for a KMS key: 32 random bytes that only the user may read.
+fn ensure_key(data: &Path) -> Result<PathBuf, InitError> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let path = data.join("variables.key");
+    let mut key = [0u8; 32];
+    getrandom::fill(&mut key)?;
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(mut file) => file.write_all(&key)?,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(path)
+}

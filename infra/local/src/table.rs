@@ -1,0 +1,60 @@
+//! The table as the template declares it.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::create_table::CreateTableError;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+    ScalarAttributeType, TimeToLiveSpecification,
+};
+use shared::table::Source;
+
+/// The table and its indexes.
+const SOURCES: [Source; 5] = [Source::Table, Source::Index(1), Source::Index(2), Source::Index(3), Source::Index(4)];
+/// When DynamoDB may delete an item, in seconds since the Unix epoch.
+const TTL_ATTRIBUTE: &str = "expires_at";
+
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    #[error("the table's definition is incomplete")]
+    Definition(#[from] BuildError),
+    #[error("the table can't be created")]
+    Call(#[from] aws_sdk_dynamodb::Error),
+}
+
+/// Creates the table if it is not there.
+pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
+    let mut create = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
+    for source in SOURCES {
+        let (pk, sk) = source.key_attributes();
+        for attribute in [pk, sk] {
+            let attribute = AttributeDefinition::builder().attribute_name(attribute);
+            create = create.attribute_definitions(attribute.attribute_type(ScalarAttributeType::S).build()?);
+        }
+        let schema = [key(pk, KeyType::Hash)?, key(sk, KeyType::Range)?].to_vec();
+        create = match source.index_name() {
+            None => create.set_key_schema(Some(schema)),
+            Some(index) => create.global_secondary_indexes(
+                GlobalSecondaryIndex::builder()
+                    .index_name(index)
+                    .set_key_schema(Some(schema))
+                    .projection(Projection::builder().projection_type(ProjectionType::All).build())
+                    .build()?,
+            ),
+        };
+    }
+    match create.send().await {
+        Ok(_) => {}
+        Err(error) if matches!(error.as_service_error(), Some(CreateTableError::ResourceInUseException(_))) => {
+            return Ok(());
+        }
+        Err(error) => return Err(aws_sdk_dynamodb::Error::from(error).into()),
+    }
+    let ttl = TimeToLiveSpecification::builder().attribute_name(TTL_ATTRIBUTE).enabled(true).build()?;
+    let enabled = client.update_time_to_live().table_name(name).time_to_live_specification(ttl).send().await;
+    enabled.map(drop).map_err(|error| aws_sdk_dynamodb::Error::from(error).into())
+}
+
+fn key(attribute: &str, kind: KeyType) -> Result<KeySchemaElement, BuildError> {
+    KeySchemaElement::builder().attribute_name(attribute).key_type(kind).build()
+}

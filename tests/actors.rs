@@ -1,0 +1,312 @@
+//! The world of an integration test: a whole stack of its own, and the actors that call it over HTTP.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use local::stack::{Lifetime, Options, Stack};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::{Value, json};
+use shared::access::Scope;
+use shared::clock::{Clock, Timestamp};
+use shared::id::{AccountId, TokenId, UserId};
+use shared::model::AccessToken;
+use shared::telemetry::Log;
+use shared::token::TokenSecret;
+use tempfile::TempDir;
+
+/// Noon on 2026-01-01, at the start of a minute.
+pub const NOON: Timestamp = Timestamp::from_millis(1_767_268_800_000);
+
+/// A stack with nothing in it. Its clock stands until a test moves it.
+pub struct World {
+    pub stack: Stack,
+    pub clock: Clock,
+    log: Captured,
+    _data: TempDir,
+}
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl World {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A stack that differs from the usual one.
+    pub async fn start_with(change: impl FnOnce(&mut Options)) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(NOON);
+        let log = Captured::default();
+        let mut options = Options::new(0, data.path().to_owned(), Log::to(log.clone()));
+        options.table = Lifetime::Process;
+        options.clock = clock.clone();
+        options.visibility_timeout = Duration::from_secs(1);
+        change(&mut options);
+        let stack = Stack::start(options).await.unwrap();
+        Self { stack, clock, log, _data: data }
+    }
+
+    /// The owner of a new account without a limit that a test could meet, with a token for everything.
+    pub async fn owner(&self, account: &str) -> Actor {
+        let quota = json!({"per_minute": 1_000_000, "burst": 1_000_000});
+        self.bootstrap(json!({
+            "account": account, "plan": "enterprise", "rate_limit": quota, "owner_email": "owner@example.com",
+        }))
+        .await
+    }
+
+    /// The owner of a new account on a plan.
+    pub async fn owner_on(&self, plan: &str, account: &str) -> Actor {
+        self.bootstrap(json!({"account": account, "plan": plan, "owner_email": "owner@example.com"})).await
+    }
+
+    async fn bootstrap(&self, event: Value) -> Actor {
+        let created = self.stack.bootstrap(event).await.unwrap();
+        let text = |name: &str| created[name].as_str().unwrap().to_owned();
+        Actor {
+            client: Client::new(),
+            base: self.stack.url(),
+            token: Some(text("token")),
+            account_id: text("account_id").parse().ok(),
+            user_id: text("user_id").parse().ok(),
+        }
+    }
+
+    /// Somebody without a token.
+    pub fn anonymous(&self) -> Actor {
+        Actor { client: Client::new(), base: self.stack.url(), token: None, account_id: None, user_id: None }
+    }
+
+    /// The same person with another token.
+    pub async fn with_token(&self, owner: &Actor, change: impl FnOnce(&mut AccessToken)) -> Actor {
+        let secret = TokenSecret::random();
+        let mut token = AccessToken {
+            id: TokenId::random(),
+            account_id: owner.account_id.clone().unwrap(),
+            user_id: owner.user_id.clone().unwrap(),
+            name: "test".to_owned(),
+            scopes: Scope::ALL.to_vec(),
+            last_four: secret.last_four().to_owned(),
+            created_at: self.clock.now(),
+            expires_at: None,
+            revoked_at: None,
+        };
+        change(&mut token);
+        token.create(&secret, self.stack.app().table()).await.unwrap();
+        owner.holding(secret.reveal())
+    }
+
+    /// The lines that the functions have logged so far.
+    pub fn log(&self) -> Vec<Value> {
+        let text = self.log.0.lock().unwrap().clone();
+        text.split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect()
+    }
+}
+
+/// Somebody who calls the API.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    client: Client,
+    base: String,
+    pub token: Option<String>,
+    pub account_id: Option<AccountId>,
+    pub user_id: Option<UserId>,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    /// The body, which is JSON in every answer of this API.
+    pub body: Value,
+}
+
+impl Actor {
+    /// The same actor with this text as the token.
+    pub fn holding(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    /// A request to be changed before it is sent.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        // A Link is a whole URL.
+        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
+        let request = self.client.request(method, url);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.text().await.unwrap();
+        let body =
+            serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status} with a body that is not JSON: {body}"));
+        Answer { status, headers, body }
+    }
+
+    /// Registers a repository that must be accepted.
+    pub async fn repository(&self, name: &str, source: &GitRepository) -> Value {
+        let created = self.post("/v1/repositories", json!({"name": name, "clone_url": source.url()})).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        created.body
+    }
+
+    /// Creates a deployment that must be accepted.
+    pub async fn deploy(&self, repository: &str, body: Value) -> Value {
+        let created = self.post(&format!("/v1/repositories/{repository}/deployments"), body).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        created.body
+    }
+
+    /// Waits until a deployment has ended, for 30 seconds at most.
+    pub async fn ended(&self, deployment: &Value) -> Value {
+        let path = format!("/v1/deployments/{}", deployment["id"].as_str().unwrap());
+        eventually("the deployment's end", async || {
+            let found = self.get(&path).await;
+            assert_eq!(found.status, 200, "{found:?}");
+            let running = ["queued", "in_progress"].contains(&found.body["status"].as_str().unwrap());
+            (!running).then_some(found.body)
+        })
+        .await
+    }
+
+    /// The texts of a deployment's log, as stored now, each as `stream: text`.
+    pub async fn log(&self, deployment: &Value) -> Vec<String> {
+        let path = format!("/v1/deployments/{}/log", deployment["id"].as_str().unwrap());
+        let log = self.get(&path).await;
+        assert_eq!(log.status, 200, "{log:?}");
+        let line = |line: &Value| format!("{}: {}", line["stream"].as_str().unwrap(), line["text"].as_str().unwrap());
+        log.body["data"].as_array().unwrap().iter().map(line).collect()
+    }
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name} in {self:?}")).to_str().unwrap()
+    }
+
+    /// Asserts the status, the code and the envelope.
+    #[track_caller]
+    pub fn refused(&self, status: u16, code: &str) -> &Self {
+        assert_eq!((self.status, self.body["error"]["code"].as_str()), (status, Some(code)), "{self:?}");
+        assert_eq!(self.body["error"]["request_id"], self.header("x-request-id"), "{self:?}");
+        assert!(!self.body["error"]["message"].as_str().unwrap().is_empty());
+        self
+    }
+
+    /// The URL of a relation in `Link`.
+    pub fn link(&self, relation: &str) -> Option<String> {
+        let ending = format!("; rel=\"{relation}\"");
+        let link = self.header("link").split(", ").find_map(|link| link.strip_suffix(&ending))?;
+        Some(link.trim_start_matches('<').trim_end_matches('>').to_owned())
+    }
+
+    /// One field of every row of a page.
+    pub fn column(&self, field: &str) -> Vec<String> {
+        let rows = self.body["data"].as_array().unwrap_or_else(|| panic!("no page: {self:?}"));
+        rows.iter().map(|row| row[field].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// A real git repository with a branch `main`.
+pub struct GitRepository(TempDir);
+
+impl GitRepository {
+    pub fn new(files: &[(&str, &str)]) -> Self {
+        let repository = Self(tempfile::tempdir().unwrap());
+        repository.git(&["init", "--quiet", "--initial-branch=main"]);
+        repository.commit(files);
+        repository
+    }
+
+    /// One whose buildspec runs these commands, which are YAML scalars.
+    pub fn with_commands(commands: &[&str]) -> Self {
+        Self::new(&[("buildspec.yml", &buildspec(commands))])
+    }
+
+    /// Commits these files on the current branch; gives the SHA.
+    pub fn commit(&self, files: &[(&str, &str)]) -> String {
+        for (path, content) in files {
+            let path = self.0.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message=change"]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Runs git there; gives what it printed.
+    pub fn git(&self, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .envs(["GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"].map(|name| (name, "Test")))
+            .envs(["GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"].map(|name| (name, "test@example.com")))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// What to register it by.
+    pub fn url(&self) -> String {
+        self.0.path().display().to_string()
+    }
+}
+
+/// A buildspec whose build phase runs these commands, which are YAML scalars.
+pub fn buildspec(commands: &[&str]) -> String {
+    let commands: String = commands.iter().map(|command| format!("      - {command}\n")).collect();
+    format!("version: 0.2\nphases:\n  build:\n    commands:\n{commands}")
+}
+
+/// Asks until the answer is there, for 30 seconds at most.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asked = async {
+        loop {
+            match ask().await {
+                Some(answer) => return answer,
+                None => tokio::time::sleep(Duration::from_millis(30)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asked).await.unwrap_or_else(|_| panic!("{what} did not come"))
+}
