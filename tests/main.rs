@@ -1,4 +1,12 @@
 //! The API through real HTTP, the real AWS SDK and the embedded services. One file per resource.
 
+mod authentication;
+mod binaries;
+mod contract;
 mod deployments;
+mod pagination;
+mod pipeline;
+mod rate_limit;
+mod refs;
 mod repositories;
+mod requests;
