@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -125,6 +126,9 @@ pub enum Consistency {
     Strong,
 }
 
+/// Lambda gives init ten seconds; a database that does not answer must not use them up.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
 #[derive(Clone, Debug)]
 pub struct Table {
     client: Client,
@@ -165,7 +169,8 @@ impl Table {
     /// that comes will see for itself.
     pub(crate) async fn connect(&self) {
         let key = Key { pk: "CONNECT".to_owned(), sk: "CONNECT".to_owned() };
-        let _ = self.client.get_item().table_name(&*self.name).set_key(Some(key.attributes())).send().await;
+        let call = self.client.get_item().table_name(&*self.name).set_key(Some(key.attributes())).send();
+        let _ = tokio::time::timeout(CONNECT_LIMIT, call).await;
     }
 
     pub async fn get<T: DeserializeOwned>(&self, key: Key, consistency: Consistency) -> Result<Option<T>, TableError> {

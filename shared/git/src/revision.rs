@@ -155,8 +155,7 @@ pub struct Resolved {
 impl RemoteRefs {
     /// Finds what the user means; a branch wins over a tag of the same name.
     ///
-    /// A SHA always resolves to itself. Whether the repository has it is for [`has_tip`](Self::has_tip) to say,
-    /// or else for [`has_commit`](crate::has_commit).
+    /// A SHA always resolves to itself. Whether the repository has it is for [`has_commit`](crate::has_commit) to say.
     pub fn resolve(&self, revision: &Revision) -> Option<Resolved> {
         let found = match &revision.0 {
             Form::Sha(sha) => {
@@ -168,11 +167,6 @@ impl RemoteRefs {
             }
         };
         found.map(|found| Resolved { name: Some(found.name.clone()), sha: found.target })
-    }
-
-    /// Whether a branch or tag points to this commit.
-    pub fn has_tip(&self, sha: CommitSha) -> bool {
-        self.refs.iter().any(|remote_ref| remote_ref.target == sha)
     }
 
     fn find(&self, full_name: &str) -> Option<&RemoteRef> {

@@ -84,17 +84,9 @@ impl Account {
     pub(crate) async fn load(table: &Table, id: &AccountId) -> Result<Option<Self>, TableError> {
         table.get(account_key(id), Consistency::Eventual).await
     }
-
-    /// The account that a slug names. For operations, not for requests: those start from their token's account.
-    pub async fn by_slug(table: &Table, slug: &AccountSlug) -> Result<Option<Self>, TableError> {
-        match table.get::<SlugClaim>(slug_key(slug), Consistency::Strong).await? {
-            Some(claim) => table.get(account_key(&claim.account_id), Consistency::Strong).await,
-            None => Ok(None),
-        }
-    }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct SlugClaim {
     account_id: AccountId,
 }
