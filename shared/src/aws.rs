@@ -3,9 +3,9 @@
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedHttpClient};
-use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, Connector};
 
 use crate::settings::{MissingSetting, Settings};
 
@@ -18,6 +18,7 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 pub struct Aws {
     region: Region,
     credentials: Credentials,
+    tls: TlsContext,
     http: SharedHttpClient,
     endpoints: Settings,
 }
@@ -53,10 +54,12 @@ impl Aws {
             .with_trust_store(TrustStore::empty().with_pem_certificate(roots))
             .build()
             .map_err(|error| AwsConfigError::Tls(error.into()))?;
-        let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build_https();
+        let provider = Provider::Rustls(CryptoMode::Ring);
+        let http = Builder::new().tls_provider(provider).tls_context(tls.clone()).build_https();
         Ok(Self {
             region: Region::new(settings.require("AWS_REGION")?.to_owned()),
             credentials,
+            tls,
             http,
             endpoints: settings.clone(),
         })
@@ -92,6 +95,12 @@ impl Aws {
 
     pub fn http(&self) -> SharedHttpClient {
         self.http.clone()
+    }
+
+    /// HTTP with the same TLS, for a client of AWS that is not the SDK's.
+    pub fn connector(&self) -> Connector {
+        let provider = Provider::Rustls(CryptoMode::Ring);
+        Connector::builder().tls_provider(provider).tls_context(self.tls.clone()).build()
     }
 
     /// The endpoint that a variable like `AWS_ENDPOINT_URL_KMS` or else `AWS_ENDPOINT_URL` names.

@@ -30,7 +30,6 @@ use shared::clock::Timestamp;
 use shared::id::DeploymentId;
 use shared::model::{Actor, Deployment, Failure, Status, Transition, TransitionFailed};
 use shared::queue::DeploymentMessage;
-use shared::settings::ARCHIVE_URL;
 use shared::table::{TableError, Usage};
 use shared::telemetry::{Level, MessageLine, Metrics};
 use shared::{App, InitError};
@@ -99,7 +98,7 @@ impl Consumer {
         process::hide_environment()?;
         let seconds = app.settings().get(RUN_TIME_LIMIT_SECONDS).map(str::parse).transpose()?;
         Ok(Self(Arc::new(Parts {
-            archive: Archive::open(app.settings().require(ARCHIVE_URL)?)?,
+            archive: Archive::new(app)?,
             vault: Vault::new(app)?,
             hosts: git::hosts(app.settings())?,
             time_limit: seconds.map_or(DEFAULT_RUN_TIME_LIMIT, Duration::from_secs),

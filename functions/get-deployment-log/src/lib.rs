@@ -7,14 +7,13 @@ use serde::{Deserialize, Serialize};
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::clock::{Rfc3339, Timestamp};
 use shared::extract::Query;
-use shared::settings::ARCHIVE_URL;
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
 pub const ROUTE: Route =
     Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/log").requires(Scope::DeploymentsRead);
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let archive = Archive::open(app.settings().require(ARCHIVE_URL)?)?;
+    let archive = Archive::new(app)?;
     Ok(Endpoint::new(ROUTE, get_deployment_log, Logs { app: app.clone(), archive }))
 }
 

@@ -72,7 +72,7 @@ mod tests {
     #[tokio::test]
     async fn artifacts_are_listed_by_path_with_their_size() {
         let folder = tempfile::tempdir().unwrap();
-        let on_disk = Archive::open(Url::from_file_path(folder.path()).unwrap().as_str()).unwrap();
+        let on_disk = Archive::folder(Url::from_file_path(folder.path()).unwrap().as_str()).unwrap();
         for archive in [Archive::in_memory(), on_disk] {
             assert_eq!(archive.list_artifacts("d1").await.unwrap(), []);
 
@@ -97,7 +97,7 @@ mod tests {
     #[tokio::test]
     async fn an_artifact_cannot_leave_its_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let archive = Archive::open(Url::from_file_path(folder.path().join("archive")).unwrap().as_str()).unwrap();
+        let archive = Archive::folder(Url::from_file_path(folder.path().join("archive")).unwrap().as_str()).unwrap();
         for path in ["../../../evil", "/evil", "a/../../evil", "", "a//b", "."] {
             let refused = archive.put_artifact("d1", path, &mut &b"x"[..]).await;
             assert!(matches!(refused, Err(Error::Path(_))), "{path:?}");

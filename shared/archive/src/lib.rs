@@ -9,10 +9,13 @@
 
 mod artifact;
 mod log;
+mod s3;
 
 use std::{fs, io, sync::Arc};
 
 use object_store::{ObjectStore, local::LocalFileSystem, path::Path};
+use shared::App;
+use shared::settings::{ARCHIVE_URL, MissingSetting};
 use url::Url;
 
 pub use artifact::Artifact;
@@ -26,7 +29,9 @@ pub struct Archive {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{0:?} is not the URL of an archive; known is file:///folder")]
+    #[error(transparent)]
+    Missing(#[from] MissingSetting),
+    #[error("{0:?} is not the URL of an archive; known are file:///folder and s3://bucket")]
     Url(String),
     #[error("can't open the archive's folder")]
     Folder(#[source] io::Error),
@@ -43,24 +48,26 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Archive {
-    /// Opens the archive that `url` names. The scheme decides which store it is: `file:///folder` is a folder, created
-    /// if it is missing.
+    /// Opens the archive that `ARCHIVE_URL` names. The scheme decides which store it is: `file:///folder` is a folder,
+    /// created if it is missing, and `s3://bucket` a bucket.
     ///
     /// # Errors
     ///
-    /// [`Error::Url`] for any other URL, [`Error::Folder`] or [`Error::Store`] when the folder can't be used.
-    pub fn open(url: &str) -> Result<Self> {
+    /// [`Error::Url`] for any other URL, [`Error::Folder`] or [`Error::Store`] when the store can't be used.
+    pub fn new(app: &App) -> Result<Self> {
+        let url = app.settings().require(ARCHIVE_URL)?;
+        match url.strip_prefix("s3://") {
+            Some(bucket) => Ok(Self { store: Arc::new(s3::open(bucket, app.aws())?) }),
+            None => Self::folder(url),
+        }
+    }
+
+    fn folder(url: &str) -> Result<Self> {
         let unknown = || Error::Url(url.to_owned());
-        let parsed = Url::parse(url).map_err(|_| unknown())?;
-        let store: Arc<dyn ObjectStore> = match parsed.scheme() {
-            "file" => {
-                let folder = parsed.to_file_path().map_err(|()| unknown())?;
-                fs::create_dir_all(&folder).map_err(Error::Folder)?;
-                Arc::new(LocalFileSystem::new_with_prefix(folder)?)
-            }
-            _ => return Err(unknown()),
-        };
-        Ok(Self { store })
+        let folder = Url::parse(url).ok().filter(|url| url.scheme() == "file").ok_or_else(unknown)?;
+        let folder = folder.to_file_path().map_err(|()| unknown())?;
+        fs::create_dir_all(&folder).map_err(Error::Folder)?;
+        Ok(Self { store: Arc::new(LocalFileSystem::new_with_prefix(folder)?) })
     }
 
     #[cfg(test)]
@@ -85,14 +92,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_decides_the_store() {
+    fn a_folder_is_created_and_other_urls_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("with space/archive");
-        Archive::open(Url::from_file_path(&inside).unwrap().as_str()).unwrap();
+        Archive::folder(Url::from_file_path(&inside).unwrap().as_str()).unwrap();
         assert!(inside.is_dir(), "the folder is created");
 
-        for url in ["", "folder", "/folder", "http://example.com/", "s3://bucket", "file://host/folder"] {
-            assert!(matches!(Archive::open(url), Err(Error::Url(named)) if named == url), "{url}");
+        for url in ["", "folder", "/folder", "http://example.com/", "gs://bucket", "file://host/folder"] {
+            assert!(matches!(Archive::folder(url), Err(Error::Url(named)) if named == url), "{url}");
         }
     }
 

@@ -212,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn lines_after_a_position_are_read_while_the_log_grows() {
         let folder = tempfile::tempdir().unwrap();
-        let on_disk = Archive::open(Url::from_file_path(folder.path()).unwrap().as_str()).unwrap();
+        let on_disk = Archive::folder(Url::from_file_path(folder.path()).unwrap().as_str()).unwrap();
         for archive in [Archive::in_memory(), on_disk] {
             assert_eq!(archive.read_log(PREFIX, 0, 100).await.unwrap(), []);
 
