@@ -8,18 +8,19 @@ use crate::id::{DeploymentId, RepositoryId, UserId};
 use crate::model::{Deployment, Environment, Failure, Repository, RepositoryName, Status, Visibility};
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Repository)]
 pub struct RepositoryBody {
     pub id: RepositoryId,
     pub name: RepositoryName,
     /// The account's slug and the name.
-    #[schema(example = "acme/frontend-app")]
+    #[schema(examples("acme/frontend-app"))]
     pub full_name: String,
     pub visibility: Visibility,
     pub created_at: Rfc3339,
     pub updated_at: Rfc3339,
-    #[schema(example = "main")]
+    #[schema(examples("main"))]
     pub default_branch: String,
-    #[schema(example = "https://git.example.com/acme/frontend-app.git")]
+    #[schema(examples("https://git.example.com/acme/frontend-app.git"))]
     pub clone_url: String,
 }
 
@@ -39,30 +40,34 @@ impl From<Repository> for RepositoryBody {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Deployment)]
 pub struct DeploymentBody {
     pub id: DeploymentId,
     pub status: Status,
     /// Where the deployment can be followed.
-    #[schema(example = "https://api.git.dev/v1/deployments/deploy_k3vyq2w7x5m4n6pa")]
+    #[schema(examples("https://api.git.dev/v1/deployments/deploy_k3vyq2w7x5m4n6pa"))]
     pub url: String,
     pub created_at: Rfc3339,
     pub repository_id: RepositoryId,
     /// 1, 2, 3, … in the repository.
-    #[schema(example = 7)]
+    #[schema(examples(7))]
     pub number: u64,
     pub environment: Environment,
     /// The ref as it was asked for.
-    #[schema(example = "main")]
+    #[schema(examples("main"))]
     pub r#ref: String,
     /// The commit that the ref stood for at creation, and that is deployed.
-    #[schema(example = "3f786850e387550fdab836ed7e6dc881de23001b")]
+    #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     pub sha: String,
     pub created_by: UserId,
     pub updated_at: Rfc3339,
     /// When a runner first took it.
+    #[schema(required)]
     pub started_at: Option<Rfc3339>,
+    #[schema(required)]
     pub finished_at: Option<Rfc3339>,
     /// Why it failed.
+    #[schema(required)]
     pub failure: Option<Failure>,
 }
 

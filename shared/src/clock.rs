@@ -48,7 +48,10 @@ impl fmt::Display for Timestamp {
 
 /// A [`Timestamp`] as response bodies show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, utoipa::ToSchema)]
-#[schema(value_type = String, format = DateTime, examples("2024-12-01T14:30:00Z"))]
+#[schema(
+    as = Timestamp, value_type = String, format = DateTime, examples("2024-12-01T14:30:00Z"),
+    description = "RFC 3339, UTC, in whole seconds."
+)]
 pub struct Rfc3339(pub Timestamp);
 
 impl Serialize for Rfc3339 {

@@ -9,6 +9,7 @@ use http::{Method, Request};
 use tower::util::BoxCloneSyncService;
 
 use crate::access::{Access, Scope};
+use crate::error::ErrorCode;
 
 /// What the gateway, the pipeline, the documentation and the templates need to know of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Route {
     pub access: Access,
     pub counting: Counting,
     pub without_limiter: WithoutLimiter,
+    /// The codes of the handler's own. Those of the pipeline and the extractors follow from the rest.
+    pub refusals: &'static [ErrorCode],
 }
 
 /// Whether requests count against the rate limit.
@@ -63,7 +66,15 @@ impl Route {
         path: &'static str,
         without_limiter: WithoutLimiter,
     ) -> Self {
-        Self { function, method, path, access: Access::Authenticated, counting: Counting::Counted, without_limiter }
+        Self {
+            function,
+            method,
+            path,
+            access: Access::Authenticated,
+            counting: Counting::Counted,
+            without_limiter,
+            refusals: &[],
+        }
     }
 
     pub const fn requires(mut self, scope: Scope) -> Self {
@@ -80,6 +91,12 @@ impl Route {
     /// Does not count against the rate limit.
     pub const fn free(mut self) -> Self {
         self.counting = Counting::Free;
+        self
+    }
+
+    /// Says which codes the handler answers with.
+    pub const fn refuses_with(mut self, codes: &'static [ErrorCode]) -> Self {
+        self.refusals = codes;
         self
     }
 

@@ -211,10 +211,10 @@ pub struct ErrorEnvelope<'a> {
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct ErrorBody<'a> {
     /// A stable name to program against.
-    #[schema(example = "invalid_ref")]
+    #[schema(examples("invalid_ref"))]
     pub code: &'a str,
     /// A sentence for a person.
-    #[schema(example = "Branch 'feature-x' not found")]
+    #[schema(examples("Branch 'feature-x' not found"))]
     pub message: &'a str,
     /// The same as `X-Request-Id`.
     pub request_id: &'a RequestId,

@@ -23,6 +23,7 @@ const MAX_CURSOR_CHARS: usize = 512;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(default = "created")]
 pub enum Sort {
     /// Newest first.
     #[default]
@@ -54,7 +55,7 @@ pub struct PageQuery {
     per_page: PerPage,
     /// Sort by.
     #[serde(default)]
-    #[param(inline, default = "created")]
+    #[param(inline)]
     sort: Sort,
     /// Turns the sort's own direction: created and updated are descending, name is ascending.
     #[param(inline)]
@@ -326,7 +327,7 @@ fn name_of(value: impl Serialize) -> String {
     }
 }
 
-/// The body of a page.
+/// The rows of one page, and where it is in the list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Page<T> {
     pub data: Vec<T>,
@@ -336,11 +337,11 @@ pub struct Page<T> {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Meta {
     /// The exact number of items on all pages.
-    #[schema(example = 42)]
+    #[schema(examples(42))]
     pub total: u64,
-    #[schema(example = 1)]
+    #[schema(examples(1))]
     pub page: u64,
-    #[schema(example = 10)]
+    #[schema(examples(10))]
     pub per_page: u32,
 }
 

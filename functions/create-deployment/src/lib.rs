@@ -16,13 +16,14 @@ use shared::body::DeploymentBody;
 use shared::id::DeploymentId;
 use shared::model::{Deployment, DeploymentCounts, Environment, KnownRef, NewDeployment};
 use shared::queue::Queue;
-use shared::{App, Endpoint, Error, InitError, Result, Route, extract};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 use vault::Vault;
 
 pub use variables::Variables;
 
-pub const ROUTE: Route =
-    Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments").requires(Scope::DeploymentsWrite);
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments")
+    .requires(Scope::DeploymentsWrite)
+    .refuses_with(&[ErrorCode::InvalidCloneUrl, ErrorCode::InvalidRef, ErrorCode::RemoteUnavailable]);
 
 /// A ref that was read from the remote longer ago is read again, so that what was pushed a second ago deploys. It only
 /// saves the remote from a burst of deployments.
@@ -54,9 +55,10 @@ impl FromRef<Creation> for App {
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewDeployment)]
 pub struct DeploymentRequest {
     /// Branch, tag, full commit SHA, or a full ref name. A branch wins over a tag of the same name.
-    #[schema(example = "main")]
+    #[schema(examples("main"))]
     r#ref: String,
     #[serde(default)]
     #[schema(default = "preview")]
@@ -70,7 +72,7 @@ pub struct DeploymentRequest {
 /// Triggers a new deployment pipeline for the specified repository. Returns immediately with a deployment ID. The ref is
 /// resolved now, and that commit is what gets deployed.
 #[utoipa::path(
-    post, path = ROUTE.path, request_body = DeploymentRequest, responses((status = 201, body = DeploymentBody))
+    post, path = ROUTE.path, tag = "Deployments", request_body = DeploymentRequest, responses((status = 201, body = DeploymentBody))
 )]
 pub async fn create_deployment(
     State(Creation { app, hosts, queue, vault }): State<Creation>,

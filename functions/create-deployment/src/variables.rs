@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use shared::{Error, ErrorCode, Result};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, Type};
+use utoipa::openapi::{Object, RefOr};
 use vault::Vault;
 
 const MAX_VARIABLES: usize = 100;
@@ -14,9 +16,8 @@ const RESERVED_PREFIXES: [&str; 4] = ["AWS_", "CODEBUILD_", "DEPLOYMENT_", "GIT_
 
 /// Valid variables: names `[A-Za-z_][A-Za-z0-9_]*` without a reserved prefix, at most 100 and 32 KiB in all. Values are
 /// not shown by `Debug` and leave this type only encrypted.
-#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[derive(Default, Deserialize)]
 #[serde(try_from = "BTreeMap<String, String>")]
-#[schema(value_type = std::collections::BTreeMap<String, String>, examples(json!({"LOG_LEVEL": "debug"})))]
 pub struct Variables(BTreeMap<String, String>);
 
 impl TryFrom<BTreeMap<String, String>> for Variables {
@@ -43,6 +44,26 @@ impl TryFrom<BTreeMap<String, String>> for Variables {
             }
         }
         Ok(Self(variables))
+    }
+}
+
+impl utoipa::ToSchema for Variables {}
+
+// By hand, because the derive has no words for the names and gives a map's example to its values.
+impl utoipa::PartialSchema for Variables {
+    fn schema() -> RefOr<Schema> {
+        let reserved = RESERVED_PREFIXES.join("`, `");
+        let description = format!(
+            "Environment variables of the build, at most 32 KiB in all. Names do not start with `{reserved}`. The values are never shown again."
+        );
+        let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z_][A-Za-z0-9_]*$"));
+        ObjectBuilder::new()
+            .description(Some(description))
+            .property_names(Some(name))
+            .additional_properties(Some(AdditionalProperties::RefOr(Object::with_type(Type::String).into())))
+            .max_properties(Some(MAX_VARIABLES))
+            .examples([serde_json::json!({"LOG_LEVEL": "debug"})])
+            .into()
     }
 }
 

@@ -12,7 +12,13 @@ use shared::model::{KnownRef, Repository, RepositoryName, Visibility};
 use shared::table::TransactFailed;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
-pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories").requires(Scope::RepositoriesWrite);
+pub const ROUTE: Route =
+    Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories").requires(Scope::RepositoriesWrite).refuses_with(&[
+        ErrorCode::InvalidCloneUrl,
+        ErrorCode::InvalidRef,
+        ErrorCode::NameTaken,
+        ErrorCode::RemoteUnavailable,
+    ]);
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     let hosts = git::hosts(app.settings())?;
@@ -36,13 +42,13 @@ impl FromRef<Remotes> for App {
 pub struct NewRepository {
     name: RepositoryName,
     /// An https URL that needs no credentials.
-    #[schema(example = "https://git.example.com/acme/frontend-app.git")]
+    #[schema(examples("https://git.example.com/acme/frontend-app.git"))]
     clone_url: String,
     #[serde(default = "private")]
     #[schema(default = "private")]
     visibility: Visibility,
     /// The remote's own when absent.
-    #[schema(example = "main")]
+    #[schema(examples("main"))]
     default_branch: Option<String>,
 }
 
@@ -54,7 +60,7 @@ fn private() -> Visibility {
 ///
 /// Registers a git repository in the token's account. The remote is read at once, so that a URL that can't be cloned or
 /// a default branch that does not exist is refused.
-#[utoipa::path(post, path = ROUTE.path, request_body = NewRepository, responses((status = 201, body = RepositoryBody)))]
+#[utoipa::path(post, path = ROUTE.path, tag = "Repositories", request_body = NewRepository, responses((status = 201, body = RepositoryBody)))]
 pub async fn create_repository(
     State(Remotes { app, hosts }): State<Remotes>,
     tenant: Tenant,

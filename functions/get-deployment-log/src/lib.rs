@@ -76,28 +76,30 @@ impl TryFrom<String> for Limit {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Log)]
 pub struct LogBody {
     pub data: Vec<LogLineBody>,
     pub meta: LogMeta,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = LogLine)]
 pub struct LogLineBody {
     /// 1, 2, 3, …
-    #[schema(example = 12)]
+    #[schema(examples(12))]
     pub number: u64,
     pub at: Rfc3339,
     /// `stdout` or `stderr` of a command, or `system` for the pipeline's own lines.
-    #[schema(example = "stdout")]
+    #[schema(examples("stdout"))]
     pub stream: &'static str,
-    #[schema(example = "Compiling frontend-app")]
+    #[schema(examples("Compiling frontend-app"))]
     pub text: String,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct LogMeta {
     /// What to send as `after` next.
-    #[schema(example = 12)]
+    #[schema(examples(12))]
     pub next_after: u64,
     /// Whether the deployment has ended and there are no lines after these.
     pub complete: bool,
@@ -106,7 +108,7 @@ pub struct LogMeta {
 /// Get a deployment's log
 ///
 /// Returns the lines after a position. Ask again with `meta.next_after` until `meta.complete`.
-#[utoipa::path(get, path = ROUTE.path, params(LogPosition), responses((status = 200, body = LogBody)))]
+#[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(LogPosition), responses((status = 200, body = LogBody)))]
 pub async fn get_deployment_log(
     State(Logs { archive, .. }): State<Logs>,
     Query(position): Query<LogPosition>,

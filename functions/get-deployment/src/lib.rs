@@ -14,7 +14,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 /// Get a deployment
-#[utoipa::path(get, path = ROUTE.path, responses((status = 200, body = DeploymentBody)))]
+#[utoipa::path(get, path = ROUTE.path, tag = "Deployments", responses((status = 200, body = DeploymentBody)))]
 pub async fn get_deployment(State(app): State<App>, deployment: AuthorizedDeployment) -> Json<DeploymentBody> {
     Json(DeploymentBody::new(&app, deployment.into_inner()))
 }

@@ -10,7 +10,7 @@ pub fn endpoint(_: &App) -> Result<Endpoint, InitError> {
 }
 
 /// Get this document
-#[utoipa::path(get, path = ROUTE.path, responses((status = 200, body = Object)))]
+#[utoipa::path(get, path = ROUTE.path, tag = "API", responses((status = 200, body = Object)))]
 pub async fn get_openapi() -> impl IntoResponse {
     ([("content-type", "application/json")], include_str!("../openapi.json"))
 }

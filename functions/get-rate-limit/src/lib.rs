@@ -15,34 +15,36 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = RateLimit)]
 pub struct RateLimitBody {
     pub plan: Plan,
     /// Requests in a clock minute.
-    #[schema(example = 600)]
+    #[schema(examples(600))]
     pub limit: u32,
     /// Requests left in this minute.
-    #[schema(example = 587)]
+    #[schema(examples(587))]
     pub remaining: u32,
     /// The second since the Unix epoch at which this minute ends.
-    #[schema(example = 1733063460)]
+    #[schema(examples(1733063460))]
     pub reset: i64,
     pub burst: BurstBody,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = BurstLimit)]
 pub struct BurstBody {
     /// Requests at once.
-    #[schema(example = 100)]
+    #[schema(examples(100))]
     pub limit: u32,
     /// Requests that can be made at once now.
-    #[schema(example = 98)]
+    #[schema(examples(98))]
     pub remaining: u32,
 }
 
 /// Get the rate limit
 ///
 /// Tells what is left of the account's rate limit. Does not count against it.
-#[utoipa::path(get, path = ROUTE.path, responses((status = 200, body = RateLimitBody)))]
+#[utoipa::path(get, path = ROUTE.path, tag = "API", responses((status = 200, body = RateLimitBody)))]
 pub async fn get_rate_limit(
     State(app): State<App>,
     tenant: Tenant,

@@ -14,7 +14,7 @@ use shared::{App, Endpoint, InitError, Result, Route};
 pub const ROUTE: Route =
     Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments").requires(Scope::DeploymentsRead);
 
-const LIST: List = List { name: "deployments", sorts: &[Sort::Created] };
+pub const LIST: List = List { name: "deployments", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, list_deployments, app.clone()))
@@ -33,7 +33,7 @@ pub struct DeploymentFilter {
 ///
 /// Returns a paginated list of the repository's deployments. The only sort is `created`.
 #[utoipa::path(
-    get, path = ROUTE.path, params(PageQuery, DeploymentFilter),
+    get, path = ROUTE.path, tag = "Deployments", params(PageQuery, DeploymentFilter),
     responses((status = 200, body = Page<DeploymentBody>))
 )]
 pub async fn list_deployments(

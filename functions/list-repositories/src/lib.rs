@@ -12,7 +12,7 @@ use shared::{App, Endpoint, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories").requires(Scope::RepositoriesRead);
 
-const LIST: List = List { name: "repositories", sorts: &[Sort::Created, Sort::Updated, Sort::Name] };
+pub const LIST: List = List { name: "repositories", sorts: &[Sort::Created, Sort::Updated, Sort::Name] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, list_repositories, app.clone()))
@@ -21,7 +21,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 /// List repositories
 ///
 /// Returns a paginated list of repositories accessible to the authenticated user.
-#[utoipa::path(get, path = ROUTE.path, params(PageQuery), responses((status = 200, body = Page<RepositoryBody>)))]
+#[utoipa::path(get, path = ROUTE.path, tag = "Repositories", params(PageQuery), responses((status = 200, body = Page<RepositoryBody>)))]
 pub async fn list_repositories(
     State(app): State<App>,
     tenant: Tenant,

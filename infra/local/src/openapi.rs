@@ -23,9 +23,16 @@ use crate::functions::ENDPOINTS;
         get_openapi::get_openapi,
     ),
     components(schemas(ErrorEnvelope)),
+    tags(
+        (name = "Repositories", description = "The git repositories of an account"),
+        (name = "Deployments", description = "What was built from a repository, where and how it went"),
+        (name = "API", description = "The API itself"),
+    ),
     info(
         title = "The .git API",
-        description = "Repositories, deployments and team resources. Send a token as `Authorization: Bearer <token>`.",
+        description = "Repositories, deployments and team resources. Send a token as `Authorization: Bearer <token>`.\n\n\
+            A path that does not exist answers 404 `not_found`, another method on one that does 405 \
+            `method_not_allowed`, both in the same envelope and with the same headers as any error.",
         version = "1",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
@@ -47,12 +54,21 @@ pub fn document() -> Value {
     let code = &mut document["components"]["schemas"]["ErrorBody"]["properties"]["code"];
     code["enum"] = ErrorCode::ALL.map(ErrorCode::as_str).to_vec().into();
     code["description"] = meanings().into();
+    refer_to_components(&mut document);
     for (route, _) in ENDPOINTS {
         if !route.path.starts_with('$') {
             let method = route.method.as_str().to_lowercase();
             let operation = document["paths"][route.path].get_mut(method).expect("every endpoint is documented");
             complete(operation, route);
         }
+    }
+    for (route, list) in
+        [(list_repositories::ROUTE, list_repositories::LIST), (list_deployments::ROUTE, list_deployments::LIST)]
+    {
+        let parameters =
+            document["paths"][route.path]["get"]["parameters"].as_array_mut().expect("lists have parameters");
+        let sort = parameters.iter_mut().find(|parameter| parameter["name"] == "sort").expect("lists have a sort");
+        sort["schema"]["enum"] = json!(list.sorts);
     }
     document
 }
@@ -72,15 +88,21 @@ fn complete(operation: &mut Value, route: Route) {
         // OpenAPI 3.1 lets a bearer scheme name the roles that it needs.
         Access::Scope(scope) => json!([{"token": [scope.as_str()]}]),
     };
+    let codes = codes(route, operation);
     let mut parameters: Vec<Value> = path_parameters(route.path).collect();
     parameters.extend(operation["parameters"].as_array().into_iter().flatten().cloned());
-    operation["parameters"] = parameters.into();
-    let has_body = operation.get("requestBody").is_some();
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
+    }
     let responses = operation["responses"].as_object_mut().expect("every operation has a response");
-    for status in statuses(route, has_body) {
-        responses.entry(status.as_u16().to_string()).or_insert_with(|| error_response(status));
+    for of_status in codes.chunk_by(|a, b| a.status() == b.status()) {
+        responses.insert(of_status[0].status().as_str().to_owned(), error_response(of_status));
     }
     for (status, response) in responses {
+        if response["description"].is_null() {
+            let status: StatusCode = status.parse().expect("a response's key is its status");
+            response["description"] = status.canonical_reason().into();
+        }
         let mut names = vec![
             "X-Request-Id",
             "X-RateLimit-Limit",
@@ -101,32 +123,51 @@ fn complete(operation: &mut Value, route: Route) {
     }
 }
 
-/// The failures that a route can answer with, beside those that its endpoint declares.
-fn statuses(route: Route, has_body: bool) -> Vec<StatusCode> {
-    let mut statuses =
-        vec![StatusCode::TOO_MANY_REQUESTS, StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE];
-    if route.access != Access::Public {
-        statuses.push(StatusCode::UNAUTHORIZED);
-    }
-    if matches!(route.access, Access::Scope(_)) {
-        statuses.push(StatusCode::FORBIDDEN);
-    }
-    if route.path.contains('{') {
-        statuses.push(StatusCode::NOT_FOUND);
-    }
-    if has_body {
-        statuses.extend([StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNSUPPORTED_MEDIA_TYPE]);
-    }
-    statuses
+/// What an operation can answer with when it fails, in the order of the statuses.
+fn codes(route: Route, operation: &Value) -> Vec<ErrorCode> {
+    use ErrorCode as E;
+    let has = |parameter: &str| {
+        operation["parameters"].as_array().into_iter().flatten().any(|found| found["name"] == parameter)
+    };
+    let has_body = operation.get("requestBody").is_some();
+    let mut codes = ErrorCode::ALL.to_vec();
+    codes.retain(|code| {
+        route.refusals.contains(code)
+            || match code {
+                E::RateLimited | E::InternalError => true,
+                E::MissingToken | E::InvalidToken | E::TokenExpired | E::TokenRevoked => route.access != Access::Public,
+                // A public endpoint reads nothing, and stays open when the limiter fails.
+                E::ServiceUnavailable => route.access != Access::Public,
+                E::InsufficientScope => matches!(route.access, Access::Scope(_)),
+                E::NotFound => route.path.contains('{'),
+                E::InvalidRequest => has_body || operation.get("parameters").is_some(),
+                E::InvalidJson | E::BodyTooLarge | E::UnsupportedMediaType => has_body,
+                E::InvalidCursor => has("cursor"),
+                // Handlers have these, and `$default` a method that is not allowed.
+                E::InvalidRef | E::InvalidCloneUrl | E::NameTaken | E::RemoteUnavailable | E::MethodNotAllowed => false,
+            }
+    });
+    codes
 }
 
-fn error_response(status: StatusCode) -> Value {
-    let codes: Vec<&str> =
-        ErrorCode::ALL.into_iter().filter(|code| code.status() == status).map(ErrorCode::as_str).collect();
+/// A failure with one of these codes, which have the same status.
+fn error_response(codes: &[ErrorCode]) -> Value {
+    let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
+    let reason = codes[0].status().canonical_reason().unwrap_or_default();
     json!({
-        "description": format!("{}: `{}`", status.canonical_reason().unwrap_or_default(), codes.join("`, `")),
+        "description": format!("{reason}: `{}`", names.join("`, `")),
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}}},
     })
+}
+
+/// A generic type has its parameter's schema inside. This puts a reference in its place.
+fn refer_to_components(document: &mut Value) {
+    let schemas = document["components"]["schemas"].as_object_mut().expect("a document has schemas");
+    for (name, schema) in schemas {
+        if let Some(row) = name.strip_prefix("Page_") {
+            schema["properties"]["data"]["items"] = json!({"$ref": format!("#/components/schemas/{row}")});
+        }
+    }
 }
 
 fn path_parameters(path: &str) -> impl Iterator<Item = Value> {

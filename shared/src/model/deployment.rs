@@ -81,10 +81,10 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Failure {
     /// A stable name to program against.
-    #[schema(example = "command_failed")]
+    #[schema(examples("command_failed"))]
     pub code: String,
     /// A sentence for a person.
-    #[schema(example = "Command 'make test' in phase build exited with status 2")]
+    #[schema(examples("Command 'make test' in phase build exited with status 2"))]
     pub message: String,
 }
 
