@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use local::stack::{Lifetime, Options, Stack};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
@@ -120,6 +121,25 @@ impl World {
             .map(|line| serde_json::from_slice(line).unwrap())
             .collect()
     }
+
+    /// The line that the function which gave this answer has logged for it.
+    pub fn line_of(&self, answer: &Answer) -> Value {
+        let id = answer.header("x-request-id");
+        let mut lines = self.log();
+        lines.retain(|line| line["request_id"] == id);
+        assert_eq!(lines.len(), 1, "one line for {id}: {lines:?}");
+        lines.remove(0)
+    }
+
+    /// Sets an attribute of an item in the table, behind the functions' back, as an operator would.
+    pub async fn set_attribute(&self, (pk, sk): (&str, &str), attribute: &str, value: AttributeValue) {
+        let table = self.stack.app().table();
+        let key = |text: &str| AttributeValue::S(text.to_owned());
+        let update = table.client().update_item().table_name(table.name()).key("pk", key(pk)).key("sk", key(sk));
+        let update =
+            update.update_expression("SET #attribute = :value").expression_attribute_names("#attribute", attribute);
+        update.expression_attribute_values(":value", value).send().await.unwrap();
+    }
 }
 
 /// Somebody who calls the API.
@@ -141,10 +161,28 @@ pub struct Answer {
     pub body: Value,
 }
 
+/// The rate limit as the headers of an answer tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
+    pub limit: i64,
+    pub remaining: i64,
+    pub reset: i64,
+    /// Seconds until `reset`.
+    pub reset_after: i64,
+    pub burst: i64,
+    pub burst_left: i64,
+}
+
 impl Actor {
     /// The same actor with this text as the token.
     pub fn holding(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same actor at another address of the API.
+    pub fn at(&self, url: String) -> Self {
+        Self { base: url, ..self.clone() }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -223,6 +261,26 @@ impl Answer {
         assert_eq!(self.body["error"]["request_id"], self.header("x-request-id"), "{self:?}");
         assert!(!self.body["error"]["message"].as_str().unwrap().is_empty());
         self
+    }
+
+    /// What the headers tell of the rate limit, which every answer does.
+    #[track_caller]
+    pub fn rate_limit(&self) -> RateLimit {
+        let numbers = |name: &str| {
+            let digits = self.header(name).split(|c: char| !c.is_ascii_digit()).filter(|number| !number.is_empty());
+            digits.map(|number| number.parse().unwrap()).collect::<Vec<i64>>()
+        };
+        let number = |name: &str| self.header(name).parse::<i64>().unwrap_or_else(|_| panic!("no number: {self:?}"));
+        let [limit, remaining, reset] = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"].map(number);
+        let [per_minute, 60, burst, window] = numbers("ratelimit-policy")[..] else { panic!("{self:?}") };
+        let [left, reset_after, burst_left] = numbers("ratelimit")[..] else { panic!("{self:?}") };
+        let policy = format!("\"minute\";q={per_minute};w=60, \"burst\";q={burst};w={window}");
+        assert_eq!(self.header("ratelimit-policy"), policy);
+        assert_eq!(self.header("ratelimit"), format!("\"minute\";r={left};t={reset_after}, \"burst\";r={burst_left}"));
+        assert_eq!((per_minute, left), (limit, remaining), "both kinds of headers say the same: {self:?}");
+        assert!((0..=limit).contains(&remaining) && (0..=burst).contains(&burst_left), "{self:?}");
+        assert!(reset % 60 == 0 && (1..=60).contains(&reset_after), "{self:?}");
+        RateLimit { limit, remaining, reset, reset_after, burst, burst_left }
     }
 
     /// The URL of a relation in `Link`.

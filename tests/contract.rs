@@ -1,1 +1,420 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
+use local::functions::{ENDPOINTS, route_key};
+use local::openapi;
+use reqwest::Method;
+use serde_json::{Value, json};
+use shared::access::Access;
+use tests::{Actor, Answer, GitRepository, World};
+
+use crate::authentication::CASES;
+
+/// The functions that no HTTP request reaches.
+const WITHOUT_ROUTE: [&str; 2] = ["bootstrap", "deployment-consumer"];
+/// The fallback, which is no operation of the API.
+const WITHOUT_OPERATION: [&str; 1] = ["not-found"];
+
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read_json(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn event(function: &str) -> Value {
+    read_json(&checkout().join(format!("events/{function}.json")))
+}
+
+fn document() -> Value {
+    read_json(&checkout().join("functions/get-openapi/openapi.json"))
+}
+
+/// Every operation, with its route key.
+fn operations(document: &Value) -> BTreeMap<String, &Value> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    let operations = paths.flat_map(|(path, methods)| {
+        let methods = methods.as_object().unwrap().iter();
+        methods.map(move |(method, operation)| (format!("{} {path}", method.to_uppercase()), operation))
+    });
+    operations.collect()
+}
+
+/// The names in a folder, without this ending.
+fn names(folder: &str, ending: &str) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(checkout().join(folder)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.map(|name| name.strip_suffix(ending).unwrap_or_else(|| panic!("{folder}/{name}")).to_owned()).collect()
+}
+
+#[test]
+fn routes_operations_events_authorization_cases_and_crates_are_the_same_set() {
+    let routes: BTreeSet<_> =
+        ENDPOINTS.map(|(route, _)| (route.function.to_owned(), route_key(route))).into_iter().collect();
+    assert_eq!(routes.len(), ENDPOINTS.len());
+
+    let cases: BTreeSet<_> = CASES.map(|(function, route, _)| (function.to_owned(), route.to_owned())).into();
+    assert_eq!(cases, routes, "authentication.rs has a case for each route");
+
+    let document = document();
+    let operation = |(key, operation): (String, &Value)| (operation["operationId"].as_str().unwrap().to_owned(), key);
+    let documented: BTreeSet<_> = operations(&document).into_iter().map(operation).collect();
+    let with_operation = |(function, _): &&(String, String)| !WITHOUT_OPERATION.contains(&function.as_str());
+    assert_eq!(documented, routes.iter().filter(with_operation).cloned().collect(), "the document has each route");
+
+    let functions: BTreeSet<_> =
+        routes.iter().map(|(function, _)| function.clone()).chain(WITHOUT_ROUTE.map(str::to_owned)).collect();
+    assert_eq!(names("functions", ""), functions, "each function is a crate under functions/");
+    assert_eq!(names("events", ".json"), functions, "each function has a sample event");
+    for (function, key) in routes {
+        let event = event(&function);
+        assert_eq!((&event["routeKey"], &event["requestContext"]["routeKey"]), (&json!(key), &json!(key)));
+    }
+}
+
+#[test]
+fn each_route_needs_what_its_authorization_case_says() {
+    let document = document();
+    let operations = operations(&document);
+    for ((route, _), (function, key, access)) in ENDPOINTS.iter().zip(CASES) {
+        assert_eq!((route.function, route.access), (function, access), "in the same order");
+        let security = match access {
+            Access::Public => json!([]),
+            Access::Authenticated => json!([{"token": []}]),
+            Access::Scope(scope) => json!([{"token": [scope.as_str()]}]),
+        };
+        if !WITHOUT_OPERATION.contains(&function) {
+            assert_eq!(operations[key]["security"], security, "{key}");
+        }
+    }
+}
+
+#[test]
+fn a_function_its_folder_its_crate_and_its_binary_have_one_name() {
+    let cargo = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+        .current_dir(checkout())
+        .output()
+        .unwrap();
+    assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
+    let metadata: Value = serde_json::from_slice(&cargo.stdout).unwrap();
+    for folder in names("functions", "") {
+        let manifest = checkout().join("functions").join(&folder).join("Cargo.toml");
+        let mut packages = metadata["packages"].as_array().unwrap().iter();
+        let package = packages.find(|package| package["manifest_path"] == *manifest.to_str().unwrap()).unwrap();
+        let targets = package["targets"].as_array().unwrap().iter();
+        let binaries: Vec<_> = targets.filter(|target| target["kind"] == json!(["bin"])).collect();
+        assert_eq!((&package["name"], binaries.len()), (&json!(folder), 1), "{folder}");
+        assert_eq!(binaries[0]["name"], *folder);
+    }
+}
+
+#[test]
+fn the_document_that_is_checked_in_is_the_generated_one() {
+    let checked_in = std::fs::read_to_string(checkout().join("functions/get-openapi/openapi.json")).unwrap();
+    assert!(
+        checked_in == openapi::text(),
+        "it is stale: run `cargo local openapi > functions/get-openapi/openapi.json`"
+    );
+}
+
+/// What the meta-schema of OpenAPI 3.1 asks for as far as this document goes, and what readers of it expect.
+#[test]
+fn the_document_is_whole() {
+    let document = document();
+    assert_eq!(document["openapi"], "3.1.0");
+    let tags: Vec<_> = document["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
+    walk(&document, &mut |object| {
+        if let Some(reference) = object.get("$ref") {
+            let target = reference.as_str().unwrap().strip_prefix('#').unwrap();
+            assert!(document.pointer(target).is_some(), "{target} is not there");
+        }
+        if let Some(Value::String(text)) = object.get("description") {
+            assert!(!text.is_empty() && !text.contains("[`") && !text.contains("`Debug`"), "not for readers: {text}");
+        }
+        for example in
+            object.get("examples").and_then(Value::as_array).into_iter().flatten().chain(object.get("default"))
+        {
+            conforms(&document, &json!(object), example, "the example").unwrap();
+        }
+        assert!(!object.contains_key("example"), "3.1 deprecates it: {object:?}");
+    });
+    let envelope = json!({"application/json": {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}}});
+    for (key, operation) in operations(&document) {
+        assert!(!operation["summary"].as_str().unwrap().is_empty(), "{key}");
+        assert!(matches!(&operation["tags"].as_array().unwrap()[..], [tag] if tags.contains(&tag)), "{key}");
+        let parameters = operation["parameters"].as_array().map_or(&[][..], Vec::as_slice);
+        let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path");
+        let in_path: Vec<_> = in_path.map(|parameter| format!("{{{}}}", parameter["name"].as_str().unwrap())).collect();
+        assert_eq!(in_path, key.split('/').filter(|segment| segment.starts_with('{')).collect::<Vec<_>>());
+        for parameter in parameters {
+            assert_eq!(parameter["required"], parameter["in"] == "path", "{key}");
+            assert!(!parameter["description"].as_str().unwrap().is_empty() && parameter["schema"].is_object());
+        }
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            assert!(!response["description"].as_str().unwrap().is_empty(), "{key} {status}");
+            assert!(status.starts_with('2') || response["content"] == envelope, "{key} {status}");
+            let headers = response["headers"].as_object().unwrap();
+            let expected = ["X-Request-Id", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
+            assert!(expected.iter().all(|name| headers.contains_key(*name)), "{key} {status}");
+        }
+        let successes = operation["responses"].as_object().unwrap().keys().filter(|status| status.starts_with('2'));
+        assert_eq!(successes.count(), 1, "{key}");
+    }
+}
+
+fn walk(value: &Value, visit: &mut impl FnMut(&serde_json::Map<String, Value>)) {
+    match value {
+        Value::Object(object) => {
+            visit(object);
+            object.values().for_each(|value| walk(value, visit));
+        }
+        Value::Array(values) => values.iter().for_each(|value| walk(value, visit)),
+        _ => {}
+    }
+}
+
+/// Whether a value is what a schema says, by the keywords that the document uses. Members that a closed schema does not
+/// name are errors, for what the API answers is all documented.
+fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+    let members = || value.as_object().into_iter().flatten();
+    let wrong = |what: &str| Err(format!("{at}: {value} {what}"));
+    for (keyword, expected) in schema.as_object().unwrap() {
+        match keyword.as_str() {
+            "$ref" => {
+                let target = expected.as_str().unwrap().trim_start_matches('#');
+                conforms(document, document.pointer(target).unwrap(), value, at)?;
+            }
+            "type" => {
+                let fits = |kind: &Value| match kind.as_str().unwrap() {
+                    "object" => value.is_object(),
+                    "array" => value.is_array(),
+                    "string" => value.is_string(),
+                    "integer" => value.is_i64() || value.is_u64(),
+                    "boolean" => value.is_boolean(),
+                    "null" => value.is_null(),
+                    other => panic!("{at}: an unknown type {other}"),
+                };
+                let kinds = expected.as_array().map_or(std::slice::from_ref(expected), Vec::as_slice);
+                if !kinds.iter().any(fits) {
+                    return wrong(&format!("is not of type {expected}"));
+                }
+            }
+            "enum" if !expected.as_array().unwrap().contains(value) => return wrong(&format!("is none of {expected}")),
+            "oneOf" => {
+                let schemas = expected.as_array().unwrap().iter();
+                if schemas.filter(|schema| conforms(document, schema, value, at).is_ok()).count() != 1 {
+                    return wrong(&format!("is not one of {expected}"));
+                }
+            }
+            "minimum" if value.as_f64() < expected.as_f64() => return wrong(&format!("is less than {expected}")),
+            "maximum" if value.as_f64() > expected.as_f64() => return wrong(&format!("is more than {expected}")),
+            "format" if expected == "date-time" => {
+                let text = value.as_str().unwrap_or_default().as_bytes();
+                let template = b"0000-00-00T00:00:00Z".iter();
+                let fits = template.zip(text).all(|(t, c)| if *t == b'0' { c.is_ascii_digit() } else { t == c });
+                if text.len() != 20 || !fits {
+                    return wrong("is not a time");
+                }
+            }
+            "required" => {
+                let missing =
+                    expected.as_array().unwrap().iter().find(|name| value.get(name.as_str().unwrap()).is_none());
+                if let Some(name) = missing {
+                    return wrong(&format!("lacks {name}"));
+                }
+            }
+            "properties" => {
+                for (name, value) in members() {
+                    match expected.get(name).or(schema.get("additionalProperties")) {
+                        Some(schema) if schema.is_object() => {
+                            conforms(document, schema, value, &format!("{at}.{name}"))?
+                        }
+                        _ => return wrong(&format!("has an undocumented {name}")),
+                    }
+                }
+            }
+            "additionalProperties" if schema.get("properties").is_none() => {
+                for (name, value) in members() {
+                    conforms(document, expected, value, &format!("{at}.{name}"))?;
+                }
+            }
+            "items" => {
+                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+                    conforms(document, expected, item, &format!("{at}[{index}]"))?;
+                }
+            }
+            "maxProperties" if members().count() as u64 > expected.as_u64().unwrap() => {
+                return wrong("has too many members");
+            }
+            // Of these nothing is checked: patterns would need an engine for them.
+            "additionalProperties"
+            | "default"
+            | "description"
+            | "enum"
+            | "examples"
+            | "format"
+            | "maxProperties"
+            | "maximum"
+            | "minimum"
+            | "pattern"
+            | "propertyNames" => {}
+            other => return wrong(&format!("has a schema with the unknown keyword {other}")),
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_sample_event_is_one_that_its_function_takes() {
+    let world = World::start().await;
+    let owner = world.owner("globex").await;
+    let document = document();
+    let functions: BTreeMap<_, _> = world.stack.environment().http().unwrap().into_iter().collect();
+    for (function, key, access) in CASES {
+        let mut event = event(function);
+        let http = &event["requestContext"]["http"];
+        assert_eq!((&event["version"], &http["path"]), (&json!("2.0"), &event["rawPath"]), "{function}");
+        if key != "$default" {
+            assert!(key.starts_with(http["method"].as_str().unwrap()), "{function}");
+        }
+        let operation = operations(&document).get(key).copied().unwrap_or(&Value::Null);
+        if let Some(schema) = operation.pointer("/requestBody/content/application~1json/schema") {
+            let body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
+            conforms(&document, schema, &body, function).unwrap();
+        }
+
+        // The token is well-formed, so that nothing but its being nobody's keeps the event out.
+        let answer = functions[key].invoke(event.clone()).await.unwrap();
+        let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        let expected = if access == Access::Public { (200, Value::Null) } else { (401, json!("The token is unknown")) };
+        assert_eq!((answer["statusCode"].as_i64().unwrap(), body["error"]["message"].clone()), expected, "{function}");
+        assert_eq!(answer["headers"]["x-ratelimit-limit"], "60", "{function}");
+
+        event["headers"]["authorization"] = json!(format!("Bearer {}", owner.token.as_ref().unwrap()));
+        let expected = match function {
+            // It would ask a host on the internet.
+            "create-repository" => continue,
+            "list-repositories" | "get-rate-limit" | "get-openapi" => 200,
+            "not-found" => 405,
+            _ => 404,
+        };
+        let answer = functions[key].invoke(event).await.unwrap();
+        assert_eq!(answer["statusCode"], expected, "{function}: {answer}");
+    }
+
+    let created = world.stack.bootstrap(event("bootstrap")).await.unwrap();
+    let new = owner.holding(created["token"].as_str().unwrap());
+    assert_eq!(new.get("/v1/rate_limit").await.body["plan"], event("bootstrap")["plan"]);
+
+    let consumer = world.stack.environment().consumer().unwrap();
+    let consumed = consumer.invoke(event("deployment-consumer")).await.unwrap();
+    assert_eq!(consumed, json!({"batchItemFailures": []}), "a message for a deployment that is gone is deleted");
+}
+
+/// Asserts that the document has an answer: its status, its code, its headers and its body.
+#[track_caller]
+fn documented(document: &Value, key: &str, answer: &Answer) {
+    let operations = operations(document);
+    let response = &operations[key]["responses"][answer.status.to_string()];
+    assert!(response.is_object(), "{key} has no {}: {answer:?}", answer.status);
+    let schema = &response["content"]["application/json"]["schema"];
+    if key != "GET /v1/openapi.json" || answer.status != 200 {
+        conforms(document, schema, &answer.body, key).unwrap();
+    }
+    if let Some(code) = answer.body["error"]["code"].as_str() {
+        assert!(response["description"].as_str().unwrap().contains(&format!("`{code}`")), "{key} has no {code}");
+    }
+    for name in response["headers"].as_object().unwrap().keys().filter(|name| *name != "Retry-After") {
+        let kind = &document["components"]["headers"][name]["schema"]["type"];
+        let value = answer.header(name);
+        assert!(kind == "string" || value.parse::<u64>().is_ok(), "{name}: {value} is not of type {kind}");
+    }
+    answer.rate_limit();
+}
+
+#[tokio::test]
+async fn what_the_api_answers_is_what_the_document_says() {
+    let world = World::start().await;
+    let document = document();
+    let owner = world.owner("acme").await;
+    let powerless = world.with_token(&owner, |token| token.scopes = vec![]).await;
+    let source = GitRepository::with_commands(&["echo out", "false"]);
+    let new = json!({"name": "app", "clone_url": source.url()});
+    let mut calls: Vec<(&str, u16, Answer)> = Vec::new();
+
+    const CREATE: &str = "POST /v1/repositories";
+    calls.push((CREATE, 201, owner.post("/v1/repositories", new.clone()).await));
+    calls.push((CREATE, 409, owner.post("/v1/repositories", new).await));
+    let refused: [(u16, Value); 4] = [
+        (400, json!({"name": "..", "clone_url": source.url(), "unknown": 1})),
+        (400, json!({"name": "b", "clone_url": "ftp://example.com/x"})),
+        (400, json!({"name": "b", "clone_url": source.url(), "default_branch": "nope"})),
+        (413, json!({"name": "a".repeat(300 * 1024), "clone_url": source.url()})),
+    ];
+    for (status, body) in refused {
+        calls.push((CREATE, status, owner.post("/v1/repositories", body).await));
+    }
+    let text = async |actor: &Actor, path: &str, kind: &str| {
+        actor.send(actor.request(Method::POST, path).header("content-type", kind).body("{")).await
+    };
+    calls.push((CREATE, 400, text(&owner, "/v1/repositories", "application/json").await));
+    calls.push((CREATE, 415, text(&owner, "/v1/repositories", "text/plain").await));
+
+    const DEPLOY: &str = "POST /v1/repositories/{repo_id}/deployments";
+    let path = "/v1/repositories/app/deployments";
+    let body = json!({"ref": "main", "variables": {"LOG_LEVEL": "debug"}});
+    let created = owner.post(path, body).await;
+    calls.push((DEPLOY, 400, owner.post(path, json!({"ref": "nope"})).await));
+    calls.push((DEPLOY, 400, owner.post(path, json!({"ref": "main", "variables": {"AWS_X": "1"}})).await));
+    calls.push((DEPLOY, 404, owner.post("/v1/repositories/nope/deployments", json!({"ref": "main"})).await));
+    calls.push((DEPLOY, 415, text(&owner, path, "text/plain").await));
+
+    let failed = owner.ended(&created.body).await;
+    assert!(failed["failure"].is_object() && failed["finished_at"].is_string(), "{failed}");
+    let deployment = format!("/v1/deployments/{}", created.body["id"].as_str().unwrap());
+    calls.push((DEPLOY, 201, created));
+    let log = format!("{deployment}/log");
+    let gets = [
+        ("GET /v1/repositories", "/v1/repositories", [200, 403]),
+        ("GET /v1/repositories", "/v1/repositories?per_page=0", [400, 403]),
+        ("GET /v1/repositories", "/v1/repositories?cursor=x", [400, 403]),
+        ("GET /v1/repositories/{repo_id}", "/v1/repositories/app", [200, 403]),
+        ("GET /v1/repositories/{repo_id}", "/v1/repositories/nope", [404, 403]),
+        ("GET /v1/repositories/{repo_id}/deployments", path, [200, 403]),
+        ("GET /v1/repositories/{repo_id}/deployments", "/v1/repositories/app/deployments?sort=name", [400, 403]),
+        ("GET /v1/repositories/{repo_id}/deployments", "/v1/repositories/app/deployments?status=x", [400, 403]),
+        ("GET /v1/deployments/{deployment_id}", &deployment, [200, 403]),
+        ("GET /v1/deployments/{deployment_id}", "/v1/deployments/nope", [404, 403]),
+        ("GET /v1/deployments/{deployment_id}/log", &log, [200, 403]),
+        ("GET /v1/deployments/{deployment_id}/log", &format!("{log}?limit=0"), [400, 403]),
+        ("GET /v1/rate_limit", "/v1/rate_limit", [200, 200]),
+        ("GET /v1/openapi.json", "/v1/openapi.json", [200, 200]),
+    ];
+    for (key, path, [status, without_scope]) in gets {
+        calls.push((key, status, owner.get(path).await));
+        calls.push((key, without_scope, powerless.get(path).await));
+        let public = key == "GET /v1/openapi.json";
+        calls.push((key, if public { 200 } else { 401 }, world.anonymous().get(path).await));
+        world.clock.advance(Duration::from_secs(5));
+    }
+    let anonymous = world.anonymous();
+    for _ in 0..20 {
+        anonymous.get("/v1/openapi.json").await;
+    }
+    for (_, key, _) in CASES {
+        if let Some((method, path)) = key.split_once(' ') {
+            calls.push((key, 429, anonymous.send(anonymous.request(method.parse().unwrap(), path)).await));
+        }
+    }
+
+    assert!(calls.iter().any(|(_, _, answer)| answer.body["data"][0]["text"].is_string()), "a log with lines");
+    for (key, status, answer) in calls {
+        assert_eq!(answer.status, status, "{key}: {answer:?}");
+        documented(&document, key, &answer);
+    }
+}
