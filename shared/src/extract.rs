@@ -7,6 +7,7 @@ use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lambda_http::RequestExt;
 use percent_encoding::percent_decode_str;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorCode, Result};
@@ -99,6 +100,35 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
             let path = error.path().to_string();
             Error::invalid(if path == "." { "query".to_owned() } else { path }, error.into_inner().to_string())
         })
+    }
+}
+
+/// A whole number in the query string, from `MIN` to `MAX`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Number<const MIN: u64, const MAX: u64, const DEFAULT: u64>(u64);
+
+impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> Number<MIN, MAX, DEFAULT> {
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> Default for Number<MIN, MAX, DEFAULT> {
+    fn default() -> Self {
+        Self(DEFAULT)
+    }
+}
+
+impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> TryFrom<String> for Number<MIN, MAX, DEFAULT> {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.parse() {
+            Ok(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
+            _ if MAX == u64::MAX => Err(format!("must be a whole number from {MIN}")),
+            _ => Err(format!("must be a whole number from {MIN} to {MAX}")),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorCode, Result};
+use crate::extract::Number;
 use crate::table::{Order, Query, Source, Table, TableError};
 
 /// The most rows that a page reached by number may lie behind: at 600 bytes a row, 6 Query calls and 750 capacity units.
@@ -48,11 +49,11 @@ pub struct PageQuery {
     /// Page number.
     #[serde(default)]
     #[param(value_type = u64, minimum = 1, default = 1)]
-    page: PageNumber,
+    page: Number<1, { u64::MAX }, 1>,
     /// Items per page.
     #[serde(default)]
     #[param(value_type = u32, minimum = 1, maximum = 100, default = 10)]
-    per_page: PerPage,
+    per_page: Number<1, 100, 10>,
     /// Sort by.
     #[serde(default)]
     #[param(inline)]
@@ -62,48 +63,6 @@ pub struct PageQuery {
     direction: Option<Direction>,
     /// Where a `Link` starts its page. Opaque; used together with the link's other parameters.
     cursor: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
-struct PageNumber(u64);
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
-struct PerPage(u32);
-
-impl Default for PageNumber {
-    fn default() -> Self {
-        Self(1)
-    }
-}
-
-impl Default for PerPage {
-    fn default() -> Self {
-        Self(10)
-    }
-}
-
-impl TryFrom<String> for PageNumber {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        match text.parse() {
-            Ok(number @ 1..=1_000_000_000) => Ok(Self(number)),
-            _ => Err("must be a whole number from 1"),
-        }
-    }
-}
-
-impl TryFrom<String> for PerPage {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        match text.parse() {
-            Ok(number @ 1..=100) => Ok(Self(number)),
-            _ => Err("must be a whole number from 1 to 100"),
-        }
-    }
 }
 
 /// A list whose cursors are not another list's, with the sorts that it has.
@@ -118,7 +77,7 @@ pub struct List {
 pub struct PageRequest {
     list: &'static str,
     number: u64,
-    per_page: u32,
+    per_page: u64,
     sort: Sort,
     direction: Option<Direction>,
     start: Start,
@@ -155,8 +114,8 @@ impl PageQuery {
         if !list.sorts.contains(&self.sort) {
             return Err(Error::invalid("sort", format!("is not available for {}", list.name)));
         }
-        let (number, per_page) = (self.page.0, self.per_page.0);
-        let skipped = (number - 1) * u64::from(per_page);
+        let (number, per_page) = (self.page.get(), self.per_page.get());
+        let skipped = (number - 1).saturating_mul(per_page);
         let start = Start::Skipping(skipped);
         let request =
             PageRequest { list: list.name, number, per_page, sort: self.sort, direction: self.direction, start };
@@ -259,11 +218,11 @@ impl PageRequest {
         body: impl Fn(T) -> B,
     ) -> Response {
         let Rows { mut rows, more_before, more_after } = rows;
-        let pages = total.div_ceil(u64::from(self.per_page)).max(1);
+        let pages = total.div_ceil(self.per_page).max(1);
         let number = if self.start == Start::End { pages } else { self.number };
         if self.start == Start::End {
             // The last page has what is left over, not the last `per_page` rows.
-            let on_last = total - (pages - 1) * u64::from(self.per_page);
+            let on_last = total - (pages - 1) * self.per_page;
             rows.drain(..rows.len().saturating_sub(usize::try_from(on_last).unwrap_or(usize::MAX)));
         }
         let mut links = vec![self.link(url, "first", 1, None)];
@@ -273,7 +232,7 @@ impl PageRequest {
             links.push(self.link(url, "prev", number.saturating_sub(1).max(1), start));
         }
         if more_after && let Some(key) = edge(rows.last()) {
-            links.push(self.link(url, "next", number + 1, Some(Start::After(key))));
+            links.push(self.link(url, "next", number.saturating_add(1), Some(Start::After(key))));
         }
         links.push(self.link(url, "last", pages, Some(Start::End)));
         let links = HeaderValue::try_from(links.join(", ")).expect("URLs are ASCII");
@@ -342,7 +301,7 @@ pub struct Meta {
     #[schema(examples(1))]
     pub page: u64,
     #[schema(examples(10))]
-    pub per_page: u32,
+    pub per_page: u64,
 }
 
 #[cfg(test)]

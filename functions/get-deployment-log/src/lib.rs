@@ -6,7 +6,7 @@ use axum::extract::{FromRef, State};
 use serde::{Deserialize, Serialize};
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::clock::{Rfc3339, Timestamp};
-use shared::extract::Query;
+use shared::extract::{Number, Query};
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
 pub const ROUTE: Route =
@@ -35,44 +35,11 @@ pub struct LogPosition {
     /// The number of the last line that the client has.
     #[serde(default)]
     #[param(value_type = u64, minimum = 0, default = 0)]
-    after: After,
+    after: Number<0, { u64::MAX }, 0>,
     /// The most lines to return.
     #[serde(default)]
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 1000)]
-    limit: Limit,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(try_from = "String")]
-struct After(u64);
-
-impl TryFrom<String> for After {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        text.parse().map(Self).map_err(|_| "must be a whole number from 0")
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
-struct Limit(usize);
-
-impl Default for Limit {
-    fn default() -> Self {
-        Self(1000)
-    }
-}
-
-impl TryFrom<String> for Limit {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        match text.parse() {
-            Ok(number @ 1..=1000) => Ok(Self(number)),
-            _ => Err("must be a whole number from 1 to 1000"),
-        }
-    }
+    limit: Number<1, 1000, 1000>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -114,7 +81,8 @@ pub async fn get_deployment_log(
     Query(position): Query<LogPosition>,
     deployment: AuthorizedDeployment,
 ) -> Result<Json<LogBody>> {
-    let LogPosition { after: After(after), limit: Limit(limit) } = position;
+    let after = position.after.get();
+    let limit = usize::try_from(position.limit.get()).expect("at most 1000");
     let lines = archive.read_log(&deployment.archive_prefix(), after, limit).await.map_err(Error::internal)?;
     let meta = LogMeta {
         next_after: lines.last().map_or(after, |line| line.number),
