@@ -36,6 +36,8 @@ pub fn service(app: App, endpoint: Endpoint) -> Service {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(context.clone(), authenticate))
         .layer(from_fn_with_state(context.clone(), limit))
+        // Again, so that a handler that panics does not stop the limiter from counting.
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(context, authorize))
         .service(endpoint.handler);
     BoxCloneSyncService::new(layers.map_request(|request: lambda_http::Request| request.map(axum::body::Body::new)))

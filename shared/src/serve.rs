@@ -1,7 +1,6 @@
 //! What the `main` of each function does.
 
 use http::header::HOST;
-use http::uri::Authority;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, LambdaEvent};
 use lambda_runtime::{Error, service_fn};
@@ -53,8 +52,8 @@ pub async fn handle(
 }
 
 /// API Gateway decodes the path. lambda_http 1.3 makes a URI of it as it is, with the Host header, and panics when it
-/// can't, or takes a decoded `?` for the query. So what no path may contain is encoded again, and a Host that is none is
-/// dropped. The gateway has routed already.
+/// can't, or takes a decoded `?` for the query. So what no path may contain is encoded again, and the host is left out:
+/// the gateway has routed already, and links are made from `API_BASE_URL`.
 fn with_valid_uri(request: LambdaRequest) -> LambdaRequest {
     const NOT_IN_A_PATH: &AsciiSet = &CONTROLS
         .add(b' ')
@@ -71,9 +70,8 @@ fn with_valid_uri(request: LambdaRequest) -> LambdaRequest {
         .add(b'|');
     match request {
         LambdaRequest::ApiGatewayV2(mut event) => {
-            if event.headers.get(HOST).is_some_and(|host| Authority::try_from(host.as_bytes()).is_err()) {
-                event.headers.remove(HOST);
-            }
+            event.headers.remove(HOST);
+            event.request_context.domain_name = None;
             let encode = |text: String| utf8_percent_encode(&text, NOT_IN_A_PATH).to_string();
             event.raw_path = event.raw_path.map(encode);
             event.raw_query_string = event.raw_query_string.map(|query| query.replace('?', "%3F")).map(encode);
