@@ -23,7 +23,7 @@
 //! | token and its account, once in 30 s per environment | 2 GetItem in sequence | 0.5 + 0.5 |
 //! | count a request | 1 UpdateItem | 1 |
 //! | page of repositories or deployments, along `Link` | 1 Query and 1 GetItem at once | 0.5 per 4 KB of rows, + 1 |
-//! | the same, by number | up to 8 more Query, one per 1 MB skipped, 10,000 rows at most | + 0.5 per 4 KB skipped |
+//! | the same, by number | + 1 Query per 1 MB skipped; 10,000 rows at most, which is 5, or 41 if all rows are as long as can be | + 0.5 per 4 KB skipped, which is 610, or 5,100 |
 //! | repository by id | 1 GetItem | 1 |
 //! | repository by name | 1 Query; when it finds nothing, 2 GetItem more | 0.5 |
 //! | create a repository | 1 TransactWriteItems | 14 |

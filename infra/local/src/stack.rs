@@ -146,6 +146,10 @@ impl Stack {
         &self.app
     }
 
+    pub fn dynamodb(&self) -> &DynamoDb {
+        &self.dynamodb
+    }
+
     pub fn dead_letter_queue(&self) -> &str {
         &self.dead_letter_queue
     }

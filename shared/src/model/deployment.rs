@@ -88,6 +88,19 @@ pub struct Failure {
     pub message: String,
 }
 
+impl Failure {
+    /// A message may quote a command of 64 KiB, and each of the five copies of the row has it.
+    const MAX_MESSAGE_BYTES: usize = 1000;
+
+    fn shorten(&mut self) {
+        if self.message.len() > Self::MAX_MESSAGE_BYTES {
+            const ELLIPSIS: char = '…';
+            self.message.truncate(self.message.floor_char_boundary(Self::MAX_MESSAGE_BYTES - ELLIPSIS.len_utf8()));
+            self.message.push(ELLIPSIS);
+        }
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Deployment {
     pub id: DeploymentId,
@@ -271,7 +284,8 @@ impl Deployment {
                 changed.finished_at = Some(now);
                 "all phases succeeded".to_owned()
             }
-            Transition::Fail(failure) => {
+            Transition::Fail(mut failure) => {
+                failure.shorten();
                 changed.finished_at = Some(now);
                 let reason = failure.message.clone();
                 changed.failure = Some(failure);
