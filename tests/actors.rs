@@ -1,12 +1,13 @@
 //! The world of an integration test: a whole stack of its own, and the actors that call it over HTTP.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::QueueAttributeName;
 use local::stack::{Lifetime, Options, Stack};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
@@ -14,7 +15,8 @@ use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::clock::{Clock, Timestamp};
 use shared::id::{AccountId, TokenId, UserId};
-use shared::model::AccessToken;
+use shared::model::{AccessToken, Deployment};
+use shared::settings::QUEUE_URL;
 use shared::telemetry::Log;
 use shared::token::TokenSecret;
 use tempfile::TempDir;
@@ -27,7 +29,8 @@ pub struct World {
     pub stack: Stack,
     pub clock: Clock,
     log: Captured,
-    _data: TempDir,
+    options: Options,
+    data: TempDir,
 }
 
 #[derive(Clone, Default)]
@@ -42,6 +45,11 @@ impl Write for Captured {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// Deployments stay queued until a test delivers them, as if SQS had not taken their messages.
+pub fn without_queue(options: &mut Options) {
+    options.overrides.push((QUEUE_URL, "http://127.0.0.1/0/nowhere".to_owned()));
 }
 
 impl World {
@@ -59,8 +67,26 @@ impl World {
         options.clock = clock.clone();
         options.visibility_timeout = Duration::from_secs(1);
         change(&mut options);
-        let stack = Stack::start(options).await.unwrap();
-        Self { stack, clock, log, _data: data }
+        let stack = Stack::start(options.clone()).await.unwrap();
+        Self { stack, clock, log, options, data }
+    }
+
+    pub async fn start_without_queue() -> Self {
+        Self::start_with(without_queue).await
+    }
+
+    /// Ends the process and starts another on the same data, with the queue working.
+    pub async fn restart(self) -> Self {
+        let Self { stack, clock, log, mut options, data } = self;
+        stack.shutdown().await;
+        options.overrides.retain(|(name, _)| *name != QUEUE_URL);
+        let stack = Stack::start(options.clone()).await.unwrap();
+        Self { stack, clock, log, options, data }
+    }
+
+    /// The same person after a restart.
+    pub fn again(&self, actor: &Actor) -> Actor {
+        Actor { base: self.stack.url(), ..actor.clone() }
     }
 
     /// The owner of a new account without a limit that a test could meet, with a token for everything.
@@ -111,6 +137,59 @@ impl World {
         change(&mut token);
         token.create(&secret, self.stack.app().table()).await.unwrap();
         owner.holding(secret.reveal())
+    }
+
+    /// A deployment as it is stored.
+    pub async fn stored(&self, owner: &Actor, deployment: &Value) -> Deployment {
+        let id = deployment["id"].as_str().unwrap().parse().unwrap();
+        let found = Deployment::load(self.stack.app().table(), owner.account_id.as_ref().unwrap(), &id).await;
+        found.unwrap().expect("the deployment is in the table")
+    }
+
+    /// Sends a message to the queue of deployments.
+    pub async fn send(&self, body: &str) {
+        let sqs = self.stack.app().aws().sqs();
+        sqs.send_message().queue_url(self.stack.queue()).message_body(body).send().await.unwrap();
+    }
+
+    /// Sends the message that names a deployment, once more or for the first time.
+    pub async fn deliver(&self, owner: &Actor, deployment: &Value) {
+        let message = json!({"account_id": owner.account_id, "deployment_id": deployment["id"]});
+        self.send(&message.to_string()).await;
+    }
+
+    /// How many messages a queue has, hidden and delayed ones too.
+    pub async fn messages(&self, queue: &str) -> u32 {
+        let sqs = self.stack.app().aws().sqs();
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        ];
+        let answer =
+            sqs.get_queue_attributes().queue_url(queue).set_attribute_names(Some(names.into())).send().await.unwrap();
+        answer.attributes.unwrap().values().map(|number| number.parse::<u32>().unwrap()).sum()
+    }
+
+    /// Waits until no message is left in the queue of deployments.
+    pub async fn queue_is_empty(&self) {
+        let left = async || (self.messages(self.stack.queue()).await == 0).then_some(());
+        eventually("an empty queue", left).await
+    }
+
+    /// Every file of the data folder: the table too where it is kept, logs and artifacts.
+    pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.data.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                match entry.file_type().unwrap().is_dir() {
+                    true => folders.push(entry.path()),
+                    false => files.push((entry.path(), std::fs::read(entry.path()).unwrap())),
+                }
+            }
+        }
+        files
     }
 
     /// The lines that the functions have logged so far.

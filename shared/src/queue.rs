@@ -1,5 +1,7 @@
 //! The SQS queue of deployments that wait for a runner.
 
+use std::time::Duration;
+
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::operation::send_message::SendMessageError;
@@ -9,6 +11,9 @@ use crate::app::App;
 use crate::id::{AccountId, DeploymentId};
 use crate::model::Deployment;
 use crate::settings::{self, MissingSetting};
+
+/// What SQS allows.
+const MAX_DELAY_SECONDS: i32 = 900;
 
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -36,10 +41,17 @@ impl Queue {
     }
 
     pub async fn send(&self, deployment: &Deployment) -> Result<(), QueueError> {
+        self.send_after(Duration::ZERO, deployment).await
+    }
+
+    /// Sends a message that is delivered when this much time has passed, in whole seconds and 15 minutes at most.
+    pub async fn send_after(&self, delay: Duration, deployment: &Deployment) -> Result<(), QueueError> {
         let message =
             DeploymentMessage { account_id: deployment.account_id.clone(), deployment_id: deployment.id.clone() };
         let body = serde_json::to_string(&message).expect("a message is two ids");
-        let sent = self.client.send_message().queue_url(&self.url).message_body(body).send().await;
+        let seconds = i32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(MAX_DELAY_SECONDS);
+        let message = self.client.send_message().queue_url(&self.url).message_body(body);
+        let sent = message.delay_seconds(seconds.min(MAX_DELAY_SECONDS)).send().await;
         sent.map(drop).map_err(|error| QueueError(Box::new(error)))
     }
 }

@@ -75,7 +75,7 @@ impl Options {
 pub struct Stack {
     environment: Environment,
     app: App,
-    dead_letter_queue: String,
+    queues: Queues,
     bootstrap: Function,
     gateway: Gateway,
     event_source: EventSource,
@@ -125,8 +125,7 @@ impl Stack {
         let event_source =
             EventSource::start(operator.sqs(), Mapping::new(&queues.main), environment.consumer()?).await?;
         let bootstrap = environment.bootstrap()?;
-        let dead_letter_queue = queues.dead_letters;
-        let stack = Self { environment, app, dead_letter_queue, bootstrap, gateway, event_source, sqs, dynamodb };
+        let stack = Self { environment, app, queues, bootstrap, gateway, event_source, sqs, dynamodb };
         stack.queue_again().await?;
         Ok(stack)
     }
@@ -150,8 +149,13 @@ impl Stack {
         &self.dynamodb
     }
 
+    /// The URL of the queue that the consumer is fed from.
+    pub fn queue(&self) -> &str {
+        &self.queues.main
+    }
+
     pub fn dead_letter_queue(&self) -> &str {
-        &self.dead_letter_queue
+        &self.queues.dead_letters
     }
 
     /// Invokes the function `bootstrap`.
@@ -170,7 +174,8 @@ impl Stack {
         self.dynamodb.shutdown().await;
     }
 
-    /// The queue does not outlive the process and the table may: sends what has not ended to the queue again.
+    /// The queue does not outlive the process and the table may: sends what has not ended to the queue again, to be
+    /// delivered when the lease of the runner that ended with the process is over.
     async fn queue_again(&self) -> Result<(), InitError> {
         let queue = Queue::new(&self.app)?;
         let unfinished = Status::ALL.into_iter().filter(|status| !status.is_final());
@@ -184,7 +189,9 @@ impl Stack {
             .expression_attribute_values(":sk", AttributeValue::S("DEPLOY".to_owned()));
         let mut items = scan.into_paginator().items().send();
         while let Some(item) = items.try_next().await? {
-            queue.send(&shared::table::read_item::<Deployment>(item)?).await?;
+            let deployment = shared::table::read_item::<Deployment>(item)?;
+            let now = self.environment.clock.now();
+            queue.send_after(deployment.lease_until.unwrap_or(now).since(now), &deployment).await?;
         }
         Ok(())
     }
