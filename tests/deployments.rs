@@ -1,5 +1,18 @@
-use serde_json::json;
-use tests::{GitRepository, World};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use local::stack::Lifetime;
+use serde_json::{Map, Value, json};
+use tests::{Actor, GitRepository, World, eventually};
+
+const DEPLOYMENTS: &str = "/v1/repositories/app/deployments";
+
+async fn total(owner: &Actor, repository: &str, filter: &str) -> Value {
+    let listed = owner.get(&format!("/v1/repositories/{repository}/deployments?per_page=1&{filter}")).await;
+    assert_eq!(listed.status, 200, "{listed:?}");
+    listed.body["meta"]["total"].clone()
+}
 
 #[tokio::test]
 async fn a_deployment_runs_to_its_end() {
@@ -15,4 +28,297 @@ async fn a_deployment_runs_to_its_end() {
     let line = format!("stdout: deploying {}", source.git(&["rev-parse", "HEAD"]));
     let log = owner.log(&created).await;
     assert!(log.contains(&line), "{log:?}");
+}
+
+#[tokio::test]
+async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    let repository = owner.repository("app", &source).await;
+    let created = owner.post(DEPLOYMENTS, json!({"ref": "main"})).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let id = created.body["id"].as_str().unwrap();
+    assert!(id.starts_with("deploy_") && id.len() >= 23, "{id}");
+    let url = format!("{}/v1/deployments/{id}", world.stack.url());
+    assert_eq!(created.header("location"), url);
+    let expected = json!({
+        "id": id,
+        "status": "queued",
+        "url": url,
+        "created_at": "2026-01-01T12:00:00Z",
+        "repository_id": repository["id"],
+        "number": 1,
+        "environment": "preview",
+        "ref": "main",
+        "sha": source.git(&["rev-parse", "HEAD"]),
+        "created_by": owner.user_id,
+        "updated_at": "2026-01-01T12:00:00Z",
+        "started_at": null,
+        "finished_at": null,
+        "failure": null,
+    });
+    assert_eq!(created.body, expected);
+    let lost =
+        world.log().into_iter().find(|line| line["message"] == "a deployment was created and could not be queued");
+    assert_eq!(lost.expect("SQS refused the message")["level"], "WARN");
+
+    let found = owner.get(&url).await;
+    assert_eq!((found.status, &found.body), (200, &expected));
+    let listed = owner.get(DEPLOYMENTS).await;
+    assert_eq!(listed.body, json!({"data": [expected], "meta": {"total": 1, "page": 1, "per_page": 10}}));
+
+    world.clock.advance(Duration::from_secs(90));
+    world.deliver(&owner, &created.body).await;
+    let ended = owner.ended(&created.body).await;
+    let mut expected = expected;
+    for (field, value) in [
+        ("status", "succeeded"),
+        ("updated_at", "2026-01-01T12:01:30Z"),
+        ("started_at", "2026-01-01T12:01:30Z"),
+        ("finished_at", "2026-01-01T12:01:30Z"),
+    ] {
+        expected[field] = value.into();
+    }
+    assert_eq!(ended, expected);
+}
+
+#[tokio::test]
+async fn each_environment_is_deployed_to_and_listed_by() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    owner.repository("app", &GitRepository::new(&[])).await;
+    for (number, environment) in (1..).zip(["preview", "staging", "production", "staging"]) {
+        let created = owner.deploy("app", json!({"ref": "main", "environment": environment})).await;
+        assert_eq!((&created["environment"], &created["number"]), (&json!(environment), &json!(number)));
+    }
+    for (filter, numbers) in [
+        ("", vec![4, 3, 2, 1]),
+        ("?environment=staging", vec![4, 2]),
+        ("?environment=production&status=queued", vec![3]),
+        ("?status=queued", vec![4, 3, 2, 1]),
+        ("?environment=preview&status=failed", vec![]),
+    ] {
+        let listed = owner.get(&format!("{DEPLOYMENTS}{filter}")).await;
+        let found: Vec<_> = listed.body["data"].as_array().unwrap().iter().map(|row| row["number"].clone()).collect();
+        assert_eq!((json!(found), &listed.body["meta"]["total"]), (json!(numbers), &json!(numbers.len())), "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_a_deployment_is_refused_by_the_field() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    owner.repository("app", &GitRepository::new(&[])).await;
+    for (body, field, message) in [
+        (json!({}), "body", "missing field `ref`"),
+        (json!({"environment": "staging"}), "body", "missing field `ref`"),
+        (json!({"ref": "main", "environment": "prod"}), "environment", "unknown variant `prod`"),
+        (json!({"ref": "main", "environment": "Production"}), "environment", "unknown variant `Production`"),
+        (json!({"ref": "main", "environment": null}), "environment", "has a value of the wrong type"),
+        (json!({"ref": "main", "environment": 1}), "environment", "has a value of the wrong type"),
+        (json!({"ref": "main", "branch": "main"}), "branch", "unknown field `branch`"),
+        (json!({"ref": "main", "sha": "x", "number": 7}), "", "unknown field"),
+        (json!([]), "body", ""),
+        (json!("main"), "body", ""),
+        (json!(null), "body", ""),
+    ] {
+        let refused = owner.post(DEPLOYMENTS, body.clone()).await;
+        refused.refused(400, "invalid_request");
+        let detail = &refused.body["error"]["details"][0];
+        assert!(field.is_empty() || detail["field"] == field, "{body}: {detail}");
+        assert!(detail["message"].as_str().unwrap().starts_with(message), "{body}: {detail}");
+    }
+    assert_eq!(total(&owner, "app", "").await, 0, "nothing was created");
+}
+
+#[tokio::test]
+async fn variables_have_rules_and_a_refusal_never_repeats_a_value() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    owner.repository("app", &GitRepository::new(&[])).await;
+    let entries = |count: usize| Value::Object((0..count).map(|n| (format!("V{n}"), json!("hunter2"))).collect());
+    let large = |bytes: usize| json!({"BIG": format!("hunter2{}", "x".repeat(bytes - "BIGhunter2".len()))});
+    let one = |name: &str| Value::Object(Map::from_iter([(name.to_owned(), json!("hunter2"))]));
+
+    for variables in [
+        json!({}),
+        one("A"),
+        one("_a1"),
+        one("lower_CASE_9"),
+        one("MY_AWS_REGION"),
+        one("GITHUB"),
+        json!({"EMPTY": "", "UNICODE": "grün\n=\"'$x`\\"}),
+        entries(100),
+        large(32 * 1024),
+    ] {
+        owner.deploy("app", json!({"ref": "main", "variables": variables})).await;
+    }
+    let accepted = total(&owner, "app", "").await;
+
+    let charset = "[A-Za-z_][A-Za-z0-9_]*";
+    for (variables, message) in [
+        (one(""), charset),
+        (one("1A"), charset),
+        (one("A-B"), charset),
+        (one("A B"), charset),
+        (one("A=B"), charset),
+        (one("Ä"), charset),
+        (one("A\u{0}"), charset),
+        (one("AWS_REGION"), "AWS_ are reserved"),
+        (one("AWS_"), "AWS_ are reserved"),
+        (one("CODEBUILD_SRC_DIR"), "CODEBUILD_ are reserved"),
+        (one("DEPLOYMENT_ID"), "DEPLOYMENT_ are reserved"),
+        (one("GIT_SHA"), "GIT_ are reserved"),
+        (json!({"NUL": "hunter2\u{0}"}), "NUL"),
+        (json!({"PIN": 4711}), "not a string: that of \"PIN\""),
+        (json!({"PIN": ["hunter2"]}), "not a string: that of \"PIN\""),
+        (json!({"PIN": null}), "not a string: that of \"PIN\""),
+        (json!({"PIN": {"value": "hunter2"}}), "not a string: that of \"PIN\""),
+        (json!("KEY=hunter2"), "must be an object"),
+        (json!(["hunter2"]), "must be an object"),
+        (json!(4711), "must be an object"),
+        (json!(null), "must be an object"),
+        (entries(101), "more than 100 entries"),
+        (large(32 * 1024 + 1), "larger than 32 KiB"),
+    ] {
+        let refused = owner.post(DEPLOYMENTS, json!({"ref": "main", "variables": variables})).await;
+        refused.refused(400, "invalid_request");
+        let detail = &refused.body["error"]["details"][0];
+        assert_eq!(detail["field"], "variables", "{refused:?}");
+        assert!(detail["message"].as_str().unwrap().contains(message), "{message}: {detail}");
+        let text = refused.body.to_string();
+        assert!(!text.contains("hunter2") && !text.contains("4711"), "{text}");
+    }
+    assert_eq!(total(&owner, "app", "").await, accepted, "nothing was created");
+    let log = serde_json::to_string(&world.log()).unwrap();
+    assert!(!log.contains("hunter2") && !log.contains("4711"), "{log}");
+}
+
+#[tokio::test]
+async fn the_values_of_variables_are_nowhere_to_be_read() {
+    let world = World::start_with(|options| options.table = Lifetime::Kept).await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["echo key=$API_KEY", "env", "set", "exit 3"]);
+    owner.repository("app", &source).await;
+    let value = "correct-horse-battery-staple";
+    let variables = json!({"API_KEY": value, "OTHER": format!("https://user:{value}@example.com")});
+    let created = owner.deploy("app", json!({"ref": "main", "variables": variables})).await;
+    let ended = owner.ended(&created).await;
+    assert_eq!(ended["failure"]["code"], "command_failed", "the build saw them: {ended}");
+    let log = owner.get(&format!("/v1/deployments/{}/log", created["id"].as_str().unwrap())).await;
+    assert!(log.body.to_string().contains("key=***"), "{log:?}");
+
+    for (place, text) in [
+        ("creation", created.to_string()),
+        ("get", ended.to_string()),
+        ("list", owner.get(DEPLOYMENTS).await.body.to_string()),
+        ("log", log.body.to_string()),
+        ("function logs", serde_json::to_string(&world.log()).unwrap()),
+    ] {
+        assert!(!text.contains(value) && !text.contains("API_KEY\":"), "{place}: {text}");
+    }
+
+    let contains = |bytes: &[u8]| bytes.windows(value.len()).any(|window| window == value.as_bytes());
+    let table = world.stack.app().table();
+    let scanned = table.client().scan().table_name(table.name()).send().await.unwrap();
+    let sort_keys: BTreeSet<_> = scanned.items().iter().map(|item| item["sk"].as_s().unwrap().as_str()).collect();
+    assert!(sort_keys.contains("VARS") && scanned.last_evaluated_key().is_none(), "{sort_keys:?}");
+    for (name, attribute) in scanned.items().iter().flatten() {
+        let bytes = match attribute {
+            AttributeValue::B(blob) => blob.as_ref().to_vec(),
+            other => format!("{other:?}").into_bytes(),
+        };
+        assert!(!contains(&bytes), "{name}");
+    }
+    let files = world.files();
+    assert!(files.iter().any(|(path, _)| path.ends_with("dynamodb.sqlite")), "the table's file is looked at too");
+    for (path, bytes) in files {
+        assert!(!contains(&bytes), "{}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_that_does_not_exist_or_is_anothers_is_not_found() {
+    let world = World::start_without_queue().await;
+    let (owner, stranger) = (world.owner("acme").await, world.owner("other").await);
+    owner.repository("app", &GitRepository::new(&[])).await;
+    let created = owner.deploy("app", json!({"ref": "main"})).await;
+    let id = created["id"].as_str().unwrap();
+    let mut unknown = id.to_owned();
+    let last = unknown.pop().unwrap();
+    unknown.push(if last == 'a' { 'b' } else { 'a' });
+
+    for (actor, id) in [(&stranger, id), (&owner, &unknown), (&owner, "deploy_x"), (&owner, "1"), (&owner, "repo_app")]
+    {
+        for path in [format!("/v1/deployments/{id}"), format!("/v1/deployments/{id}/log")] {
+            let refused = actor.get(&path).await;
+            refused.refused(404, "not_found");
+            assert_eq!(refused.body["error"]["message"], "Deployment not found", "{path}");
+        }
+    }
+    stranger.post(DEPLOYMENTS, json!({"ref": "main"})).await.refused(404, "not_found");
+    stranger.get(DEPLOYMENTS).await.refused(404, "not_found");
+    assert_eq!(total(&owner, "app", "").await, 1);
+}
+
+#[tokio::test]
+async fn numbers_have_no_gaps_and_counts_are_exact_under_concurrent_creations() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    let repositories = ["app", "api"];
+    for name in repositories {
+        owner.repository(name, &source).await;
+    }
+    let mut creations = tokio::task::JoinSet::new();
+    for n in 0..20 {
+        for repository in repositories {
+            let owner = owner.clone();
+            let environment = ["preview", "staging", "production"][n % 3];
+            creations.spawn(async move {
+                let body = json!({"ref": "main", "environment": environment, "variables": {"N": "1"}});
+                (repository, owner.deploy(repository, body).await)
+            });
+        }
+    }
+    let created = creations.join_all().await;
+    for repository in repositories {
+        let number = |(_, created): &(_, Value)| created["number"].as_u64().unwrap();
+        let of_it = created.iter().filter(|(name, _)| *name == repository);
+        let numbers: BTreeSet<_> = of_it.map(number).collect();
+        assert_eq!(numbers, (1..=20).collect(), "{repository}");
+        for (filter, expected) in [
+            ("", 20),
+            ("status=queued", 20),
+            ("environment=preview", 7),
+            ("environment=staging", 7),
+            ("environment=production", 6),
+            ("environment=production&status=queued", 6),
+            ("status=succeeded", 0),
+        ] {
+            assert_eq!(total(&owner, repository, filter).await, expected, "{repository} {filter}");
+        }
+    }
+
+    for (_, deployment) in &created {
+        world.deliver(&owner, deployment).await;
+    }
+    for repository in repositories {
+        let succeeded = async || (total(&owner, repository, "status=succeeded").await == 20).then_some(());
+        eventually("the end of twenty deployments", succeeded).await;
+        for (filter, expected) in [
+            ("", 20),
+            ("status=queued", 0),
+            ("status=in_progress", 0),
+            ("environment=preview&status=succeeded", 7),
+            ("environment=production&status=succeeded", 6),
+        ] {
+            assert_eq!(total(&owner, repository, filter).await, expected, "{repository} {filter}");
+        }
+        let listed = owner.get(&format!("/v1/repositories/{repository}/deployments?per_page=100")).await;
+        let numbers: Vec<_> = listed.body["data"].as_array().unwrap().iter().map(|row| row["number"].clone()).collect();
+        assert_eq!(json!(numbers), json!((1..=20).rev().collect::<Vec<_>>()), "newest first");
+    }
+    world.queue_is_empty().await;
 }

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lambda_http::RequestExt;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::error::{Error, ErrorCode, Result};
 
@@ -63,10 +63,12 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
+        let field = if path == "." { "body".to_owned() } else { path };
         match inner.classify() {
-            serde_json::error::Category::Data => {
-                let field = if path == "." { "body".to_owned() } else { path };
-                Error::invalid(field, without_position(&inner))
+            serde_json::error::Category::Data => Error::invalid(field, without_position(&inner)),
+            // To serde_json a number or null in the place of an enum's name is a syntax error.
+            _ if str::from_utf8(body).is_ok_and(|body| serde_json::from_str::<IgnoredAny>(body).is_ok()) => {
+                Error::invalid(field, "has a value of the wrong type")
             }
             _ => Error::new(ErrorCode::InvalidJson, format!("The body is not JSON: {inner}")),
         }

@@ -17,8 +17,22 @@ const RESERVED_PREFIXES: [&str; 4] = ["AWS_", "CODEBUILD_", "DEPLOYMENT_", "GIT_
 /// Valid variables: names `[A-Za-z_][A-Za-z0-9_]*` without a reserved prefix, at most 100 and 32 KiB in all. Values are
 /// not shown by `Debug` and leave this type only encrypted.
 #[derive(Default, Deserialize)]
-#[serde(try_from = "BTreeMap<String, String>")]
+#[serde(try_from = "serde_json::Value")]
 pub struct Variables(BTreeMap<String, String>);
+
+/// Takes any JSON, so that no message is serde's own: that would repeat a value which has the wrong type.
+impl TryFrom<serde_json::Value> for Variables {
+    type Error = String;
+
+    fn try_from(json: serde_json::Value) -> Result<Self, String> {
+        let serde_json::Value::Object(entries) = json else { return Err("must be an object".to_owned()) };
+        let variable = |(name, value)| match value {
+            serde_json::Value::String(value) => Ok((name, value)),
+            _ => Err(format!("has a value that is not a string: that of {name:?}")),
+        };
+        entries.into_iter().map(variable).collect::<Result<BTreeMap<_, _>, _>>()?.try_into()
+    }
+}
 
 impl TryFrom<BTreeMap<String, String>> for Variables {
     type Error = String;
@@ -110,7 +124,7 @@ mod tests {
             (r#"{"GIT_SHA": "x"}"#, "GIT_"),
             (r#"{"A": "\u0000"}"#, "NUL"),
             (r#"{"A": 1}"#, "string"),
-            (r#"["A"]"#, "map"),
+            (r#"["A"]"#, "object"),
         ] {
             let error = parse(json).unwrap_err();
             assert!(error.contains(named), "{json}: {error}");
