@@ -1,1 +1,203 @@
+use std::time::Duration;
 
+use serde_json::{Value, json};
+use tests::{Actor, Answer, GitRepository, World, buildspec};
+
+async fn try_deploy(owner: &Actor, git_ref: impl Into<Value>) -> Answer {
+    owner.post("/v1/repositories/app/deployments", json!({"ref": git_ref.into()})).await
+}
+
+/// The commit that a deployment of this ref, which must be accepted, has pinned.
+async fn pinned(owner: &Actor, git_ref: &str) -> String {
+    let created = owner.deploy("app", json!({"ref": git_ref})).await;
+    assert_eq!(created["ref"], git_ref);
+    let found = owner.get(created["url"].as_str().unwrap()).await;
+    assert_eq!(found.body["sha"], created["sha"], "{found:?}");
+    created["sha"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn branches_tags_and_commits_deploy_by_short_and_full_names() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[("file", "1")]);
+    let first = source.git(&["rev-parse", "HEAD"]);
+    source.git(&["tag", "v1"]);
+    let second = source.commit(&[("file", "2")]);
+    source.git(&["tag", "--annotate", "--message=two", "v2"]);
+    source.git(&["tag", "--annotate", "--message=two again", "v2-again", "v2"]);
+    source.git(&["tag", "both"]);
+    source.git(&["branch", "feature/x", &first]);
+    source.git(&["branch", "both", &first]);
+    let third = source.commit(&[("file", "3")]);
+    owner.repository("app", &source).await;
+
+    for (git_ref, sha) in [
+        ("main", &third),
+        ("refs/heads/main", &third),
+        ("feature/x", &first),
+        ("refs/heads/feature/x", &first),
+        ("v1", &first),
+        ("refs/tags/v1", &first),
+        ("v2", &second),
+        ("refs/tags/v2", &second),
+        ("v2-again", &second),
+        ("both", &first),
+        ("refs/heads/both", &first),
+        ("refs/tags/both", &second),
+        (&third, &third),
+        (&second, &second),
+        (&first.to_uppercase(), &first),
+    ] {
+        assert_eq!(pinned(&owner, git_ref).await, *sha, "{git_ref}");
+    }
+}
+
+#[tokio::test]
+async fn a_branch_or_tag_that_was_pushed_after_the_registration_deploys() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
+    source.git(&["checkout", "--quiet", "-b", "feature"]);
+    let pushed = source.commit(&[("new", "")]);
+    source.git(&["tag", "v1"]);
+
+    for git_ref in ["feature", "v1", &pushed] {
+        assert_eq!(pinned(&owner, git_ref).await, pushed, "{git_ref}");
+    }
+}
+
+#[tokio::test]
+async fn a_branch_that_moved_is_read_again_after_a_second() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    let old = source.git(&["rev-parse", "HEAD"]);
+    owner.repository("app", &source).await;
+    assert_eq!(pinned(&owner, "main").await, old);
+    let new = source.commit(&[("moved", "")]);
+
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(pinned(&owner, "main").await, old, "a burst of deployments reads the remote once");
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!(pinned(&owner, "main").await, new);
+
+    source.git(&["reset", "--quiet", "--hard", &old]);
+    assert_eq!(pinned(&owner, "refs/heads/main").await, new, "the new tip is known from now on");
+    world.clock.advance(Duration::from_millis(1001));
+    assert_eq!(pinned(&owner, "main").await, old, "a branch can move back");
+}
+
+#[tokio::test]
+async fn a_ref_that_does_not_exist_is_refused_by_its_name() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[("file", "")]);
+    source.git(&["tag", "v1"]);
+    let (commit, tree) = (source.git(&["rev-parse", "HEAD"]), source.git(&["rev-parse", "HEAD^{tree}"]));
+    owner.repository("app", &source).await;
+    let nowhere = "0123456789abcdef0123456789abcdef01234567";
+    let short = &commit[..7];
+
+    for (git_ref, message) in [
+        ("feature-x", "Branch 'feature-x' not found".to_owned()),
+        ("Main", "Branch 'Main' not found".to_owned()),
+        ("HEAD", "Branch 'HEAD' not found".to_owned()),
+        ("tags/v1", "Branch 'tags/v1' not found".to_owned()),
+        ("refs/heads/v1", "Branch 'v1' not found".to_owned()),
+        ("refs/tags/v9", "Tag 'v9' not found".to_owned()),
+        ("refs/tags/main", "Tag 'main' not found".to_owned()),
+        (nowhere, format!("Commit '{nowhere}' not found")),
+        (&tree, format!("Commit '{tree}' not found")),
+        (short, format!("Branch '{short}' not found; a commit is named by all 40 digits of its SHA")),
+    ] {
+        let refused = try_deploy(&owner, git_ref).await;
+        refused.refused(400, "invalid_ref");
+        assert_eq!(refused.body["error"]["message"], message, "{git_ref}");
+    }
+    let listed = owner.get("/v1/repositories/app/deployments").await;
+    assert_eq!((&listed.body["data"], &listed.body["meta"]["total"]), (&json!([]), &json!(0)), "{listed:?}");
+}
+
+#[tokio::test]
+async fn a_malformed_ref_is_an_invalid_request() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    owner.repository("app", &GitRepository::new(&[])).await;
+    let long = "a".repeat(256);
+    let name = "is not a valid name of a branch or tag";
+    for (git_ref, message) in [
+        (json!(""), "must not be empty"),
+        (json!(long), "must be at most 255 bytes long"),
+        (json!("a b"), name),
+        (json!("a..b"), name),
+        (json!("main~1"), name),
+        (json!("main@{1}"), name),
+        (json!("x.lock"), name),
+        (json!("refs/heads/"), name),
+        (json!("--upload-pack=id"), name),
+        (json!("a\u{0}b"), name),
+        (json!(["main"]), "invalid type: sequence, expected a string"),
+        (json!(null), "invalid type: null, expected a string"),
+    ] {
+        let refused = try_deploy(&owner, git_ref).await;
+        refused.refused(400, "invalid_request");
+        assert_eq!(refused.body["error"]["details"], json!([{"field": "ref", "message": message}]));
+        assert_eq!(refused.body["error"]["message"], format!("ref {message}"));
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_branch_is_not_found_any_more() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    source.git(&["branch", "feature"]);
+    owner.repository("app", &source).await;
+    let sha = pinned(&owner, "feature").await;
+    source.git(&["branch", "-D", "feature"]);
+
+    world.clock.advance(Duration::from_secs(2));
+    let refused = try_deploy(&owner, "feature").await;
+    refused.refused(400, "invalid_ref");
+    assert_eq!(refused.body["error"]["message"], "Branch 'feature' not found");
+    source.git(&["tag", "feature", &sha]);
+    assert_eq!(pinned(&owner, "feature").await, sha, "now it is a tag");
+}
+
+#[tokio::test]
+async fn the_commit_that_was_pinned_runs_when_its_branch_has_moved() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[("buildspec.yml", &buildspec(&["cat file"])), ("file", "old")]);
+    let old = source.git(&["rev-parse", "HEAD"]);
+    owner.repository("app", &source).await;
+    let created = owner.deploy("app", json!({"ref": "main"})).await;
+    source.commit(&[("file", "new")]);
+    source.git(&["checkout", "--quiet", "--orphan", "other"]);
+    source.git(&["branch", "-D", "main"]);
+
+    world.deliver(&owner, &created).await;
+    let ended = owner.ended(&created).await;
+    assert_eq!((ended["status"].as_str(), ended["sha"].as_str()), (Some("succeeded"), Some(&*old)), "{ended}");
+    let log = owner.log(&created).await;
+    assert!(log.contains(&"stdout: old".to_owned()) && !log.contains(&"stdout: new".to_owned()), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_remote_that_is_gone_is_told_to_the_client() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    let sha = source.git(&["rev-parse", "HEAD"]);
+    owner.repository("app", &source).await;
+    std::fs::remove_dir_all(source.path()).unwrap();
+
+    world.clock.advance(Duration::from_secs(2));
+    for git_ref in ["main", "refs/tags/v1", &sha] {
+        let refused = try_deploy(&owner, git_ref).await;
+        refused.refused(400, "invalid_clone_url");
+        assert_eq!(refused.body["error"]["message"], "The repository does not exist or is not public");
+    }
+}

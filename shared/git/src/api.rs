@@ -25,7 +25,10 @@ pub fn not_found(revision: &Revision) -> Error {
     let message = match (revision.sha(), text.strip_prefix("refs/tags/")) {
         (Some(_), _) => format!("Commit '{text}' not found"),
         (None, Some(tag)) => format!("Tag '{tag}' not found"),
-        (None, None) => format!("Branch '{}' not found", text.trim_start_matches("refs/heads/")),
+        (None, None) if (7..40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            format!("Branch '{text}' not found; a commit is named by all 40 digits of its SHA")
+        }
+        (None, None) => format!("Branch '{}' not found", text.strip_prefix("refs/heads/").unwrap_or(&text)),
     };
     Error::new(ErrorCode::InvalidRef, message)
 }
