@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 /// A moment in milliseconds since the Unix epoch. In the table it is that number; `Display` is RFC 3339 in
 /// whole seconds, as the public contract shows it.
@@ -68,7 +68,7 @@ impl From<Timestamp> for Rfc3339 {
 
 /// Tells the time: the system's, or one that a test sets.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Option<Arc<AtomicI64>>);
+pub struct Clock(Option<Arc<watch::Sender<Timestamp>>>);
 
 impl Clock {
     pub fn system() -> Self {
@@ -77,12 +77,12 @@ impl Clock {
 
     /// A clock that stands at `start` until it is moved. Clones share the time.
     pub fn manual(start: Timestamp) -> Self {
-        Self(Some(Arc::new(AtomicI64::new(start.0))))
+        Self(Some(Arc::new(watch::Sender::new(start))))
     }
 
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Some(millis) => Timestamp(millis.load(Ordering::SeqCst)),
+            Some(time) => *time.borrow(),
             #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
             None => {
                 let since_epoch = std::time::SystemTime::now().duration_since(UNIX_EPOCH);
@@ -92,16 +92,24 @@ impl Clock {
         }
     }
 
+    /// Waits until it is this time. On a manual clock that is when the clock is moved.
+    pub async fn sleep_until(&self, until: Timestamp) {
+        match &self.0 {
+            Some(time) => {
+                let reached = time.subscribe().wait_for(|now| *now >= until).await.is_ok();
+                assert!(reached, "a clock that is borrowed is not dropped");
+            }
+            None => tokio::time::sleep(until.since(self.now())).await,
+        }
+    }
+
     /// Moves a manual clock forward.
     ///
     /// # Panics
     /// On the system clock.
     pub fn advance(&self, by: Duration) {
-        let millis = self.0.as_ref().expect("only a manual clock can be moved");
-        millis.fetch_add(
-            i64::try_from(by.as_millis()).expect("a test moves less than 292 million years"),
-            Ordering::SeqCst,
-        );
+        let time = self.0.as_ref().expect("only a manual clock can be moved");
+        time.send_modify(|now| *now = now.plus(by));
     }
 }
 

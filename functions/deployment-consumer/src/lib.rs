@@ -41,8 +41,11 @@ pub const RUN_TIME_LIMIT_SECONDS: &str = "RUN_TIME_LIMIT_SECONDS";
 const DEFAULT_RUN_TIME_LIMIT: Duration = Duration::from_secs(600);
 /// What is kept of the invocation's time for storing the artifacts and writing down the end.
 const REPORT_TIME: Duration = Duration::from_secs(30);
-/// How long a runner is taken to be alive after its last sign of life. It gives one every third of this.
+/// How long a runner is taken to be alive after its last sign of life.
 const LEASE: Duration = Duration::from_secs(60);
+/// How often a runner gives a sign of life, and how long that may take: a quarter of the lease, so that one failure
+/// loses nothing, and a runner that is cut off has stopped when its lease is over.
+const RENEW_EVERY: Duration = Duration::from_secs(15);
 /// Runners that may be lost before the deployment is.
 const MAX_ATTEMPTS: u32 = 3;
 
@@ -76,6 +79,8 @@ enum ComeAgain {
     Held,
     #[error("another writer changed the deployment")]
     Stale,
+    #[error("the lease is over, and another runner may have the deployment")]
+    LeaseOver,
     #[error("DynamoDB failed")]
     Table(#[from] TableError),
     #[error("{0}")]
@@ -161,8 +166,7 @@ impl Consumer {
         }
         let claim = Transition::Claim { lease_until: now.plus(LEASE) };
         let claimed = deployment.transition(table, claim, Actor::Runner, now).await?;
-        let left = deadline.since(now).saturating_sub(REPORT_TIME);
-        let end = pipeline::run(&self.0, &claimed, self.0.time_limit.min(left)).await?;
+        let end = pipeline::run(&self.0, &claimed, deadline).await?;
         let ended = claimed.transition(table, end, Actor::Runner, self.0.app.clock().now()).await?;
         Ok(Done::Ran(ended.status))
     }

@@ -7,20 +7,22 @@ use std::time::Duration;
 
 use archive::{LogWriter, Stream};
 use git::{CloneUrl, FetchLimits, RemoteError};
-use shared::clock::Clock;
+use shared::App;
+use shared::clock::Timestamp;
 use shared::model::{Deployment, Failure, Transition};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::buildspec::{self, Buildspec, BuildspecError};
 use crate::process::{Artifact, Exit, Outcome, Run};
 use crate::redaction::Redaction;
-use crate::{ComeAgain, LEASE, Parts};
+use crate::{ComeAgain, LEASE, Parts, RENEW_EVERY, REPORT_TIME};
 
 const BUILDSPEC: &str = "buildspec.yml";
 /// How often lines that came go to the archive, where readers see them.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
+const LEASE_NOT_RENEWED: &str = "a lease could not be renewed";
 /// Between the polite and the certain end of a build that must stop.
 const GRACE: Duration = Duration::from_secs(5);
 /// A Lambda function's disk is 512 MB unless the template says otherwise.
@@ -30,56 +32,57 @@ const FETCH_LIMITS: FetchLimits =
 type Lines = mpsc::Sender<(Stream, String)>;
 
 /// Runs a claimed deployment and gives its end. Its log is stored by then.
-pub(crate) async fn run(parts: &Parts, deployment: &Deployment, time_limit: Duration) -> Result<Transition, ComeAgain> {
-    let cancel = CancellationToken::new();
+///
+/// When the lease is lost the run is dropped, which kills its processes and stops its log: somebody else has both.
+pub(crate) async fn run(parts: &Parts, deployment: &Deployment, deadline: Timestamp) -> Result<Transition, ComeAgain> {
     let (lines, received) = mpsc::channel(256);
     let writer = LogWriter::resume(&parts.archive, &deployment.archive_prefix()).await.map_err(archive_failed)?;
     let work = async {
-        let end = build(parts, deployment, time_limit, &lines, &cancel).await;
+        let end = build(parts, deployment, deadline, &lines).await;
         if let Ok(Transition::Fail(failure)) = &end {
             say(&lines, format!("Failed: {}", failure.message)).await;
         }
         drop(lines);
         end
     };
-    let lease = keep_lease(parts, deployment, &cancel);
-    let log = write_log(writer, received, parts.app.clock());
-    tokio::pin!(lease);
+    let log = write_log(writer, received, &parts.app);
     let both = async { tokio::join!(work, log) };
     tokio::select! {
         (end, stored) = both => {
             stored?;
             end
         }
-        lost = &mut lease => Err(lost),
+        lost = keep_lease(parts, deployment) => Err(lost),
     }
 }
 
-/// Ends only when the lease is lost. The run then stops too: somebody else has the deployment.
-async fn keep_lease(parts: &Parts, deployment: &Deployment, cancel: &CancellationToken) -> ComeAgain {
-    let mut tick = interval(LEASE / 3);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tick.tick().await;
+/// Ends only when the lease is lost: to another, or because it could not be renewed in time and another may have it.
+async fn keep_lease(parts: &Parts, deployment: &Deployment) -> ComeAgain {
+    let (clock, log) = (parts.app.clock(), parts.app.log());
+    let mut lease_until = deployment.lease_until;
+    let mut now = clock.now();
     loop {
-        tick.tick().await;
-        let until = parts.app.clock().now().plus(LEASE);
-        match deployment.renew_lease(parts.app.table(), until).await {
-            Ok(true) => {}
-            Ok(false) => {
-                cancel.cancel();
-                return ComeAgain::Stale;
-            }
-            // There are two more ticks before the lease is over.
-            Err(error) => parts.app.log().warn("a lease could not be renewed", &error),
+        clock.sleep_until(now.plus(RENEW_EVERY)).await;
+        now = clock.now();
+        let until = now.plus(LEASE);
+        match timeout(RENEW_EVERY, deployment.renew_lease(parts.app.table(), until)).await {
+            Ok(Ok(true)) => lease_until = Some(until),
+            Ok(Ok(false)) => return ComeAgain::Stale,
+            Ok(Err(error)) => log.warn(LEASE_NOT_RENEWED, &error),
+            Err(too_late) => log.warn(LEASE_NOT_RENEWED, &too_late),
+        }
+        if lease_until.is_none_or(|until| until <= clock.now()) {
+            return ComeAgain::LeaseOver;
         }
     }
 }
 
-/// Stores lines until the last sender is gone.
+/// Stores lines until the last sender is gone. An archive that fails meanwhile does not stop the build: the lines wait,
+/// and it is only an error if they can't be stored at the end.
 async fn write_log(
     mut writer: LogWriter,
     mut lines: mpsc::Receiver<(Stream, String)>,
-    clock: &Clock,
+    app: &App,
 ) -> Result<(), ComeAgain> {
     let mut tick = interval(FLUSH_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -87,11 +90,16 @@ async fn write_log(
         tokio::select! {
             line = lines.recv() => match line {
                 Some((stream, text)) => {
-                    writer.push(clock.now().as_millis(), stream, &text).await.map_err(archive_failed)?;
+                    // What can't be stored now is stored at the next tick, or it says why not.
+                    let _ = writer.push(app.clock().now().as_millis(), stream, &text).await;
                 }
                 None => return writer.flush().await.map_err(archive_failed),
             },
-            _ = tick.tick() => writer.flush().await.map_err(archive_failed)?,
+            _ = tick.tick() => {
+                if let Err(error) = writer.flush().await {
+                    app.log().warn("lines of a deployment's log wait for the archive", &error);
+                }
+            }
         }
     }
 }
@@ -99,9 +107,8 @@ async fn write_log(
 async fn build(
     parts: &Parts,
     deployment: &Deployment,
-    time_limit: Duration,
+    deadline: Timestamp,
     lines: &Lines,
-    cancel: &CancellationToken,
 ) -> Result<Transition, ComeAgain> {
     let Deployment { number, environment, sha, git_ref, attempt, .. } = deployment;
     say(lines, format!("Deployment {number} of {git_ref} ({sha}) to {}", environment.as_str())).await;
@@ -137,10 +144,10 @@ async fn build(
         variables: &variables,
         reserved: &reserved,
         redaction: Redaction::new(variables.values().map(String::as_str)),
-        time_limit,
+        time_limit: parts.time_limit.min(deadline.since(parts.app.clock().now()).saturating_sub(REPORT_TIME)),
         grace: GRACE,
     };
-    let outcome = run.run(lines.clone(), cancel).await;
+    let outcome = run.run(lines.clone(), &CancellationToken::new()).await;
     let outcome = outcome.map_err(|error| ComeAgain::Surroundings("the build could not be run", error.into()))?;
     match outcome {
         Outcome::Succeeded { artifacts } => {
@@ -198,7 +205,7 @@ async fn store(parts: &Parts, deployment: &Deployment, artifacts: &[Artifact]) -
     for artifact in artifacts {
         let unreadable = |error: std::io::Error| ComeAgain::Surroundings("an artifact can't be read", error.into());
         let mut file = tokio::fs::File::open(&artifact.path).await.map_err(unreadable)?;
-        let prefix = deployment.archive_prefix();
+        let prefix = deployment.artifacts_prefix();
         parts.archive.put_artifact(&prefix, &artifact.name, &mut file).await.map_err(archive_failed)?;
     }
     Ok(())

@@ -599,6 +599,10 @@ fn collect(source: &Path, artifacts: &Artifacts) -> (Vec<Artifact>, Vec<String>)
             left_out.push(format!("Left out of the artifacts: {} is not a UTF-8 name", relative.display()));
             continue;
         };
+        if name.contains(|c: char| c.is_ascii_control()) {
+            left_out.push(format!("Left out of the artifacts: {name:?} has a control character in its name"));
+            continue;
+        }
         if found.contains_key(name) {
             left_out.push(format!("Left out of the artifacts: {}, a second {name}", relative.display()));
             continue;

@@ -5,7 +5,7 @@
 //! {prefix}/artifacts/{path}                           one artifact
 //! ```
 //!
-//! The prefix is chosen by the caller, one for each deployment.
+//! The prefixes are chosen by the caller: one for each deployment's log, and one for each set of artifacts.
 
 mod artifact;
 mod log;

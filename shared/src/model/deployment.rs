@@ -346,9 +346,15 @@ impl Deployment {
         format!("{account}/{id}")
     }
 
-    /// Where the archive keeps the deployment's log and artifacts.
+    /// Where the archive keeps the deployment's log.
     pub fn archive_prefix(&self) -> String {
         format!("deployments/{}/{}", self.account_id, self.id)
+    }
+
+    /// Where the archive keeps the artifacts. Each attempt has its own, so that what a lost runner left does not mix
+    /// with what the last one made.
+    pub fn artifacts_prefix(&self) -> String {
+        format!("{}/attempts/{}", self.archive_prefix(), self.attempt)
     }
 
     /// Where a repository's deployments are listed, by number.
