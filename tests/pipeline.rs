@@ -9,7 +9,6 @@ use local::stack::Lifetime;
 use serde_json::{Value, json};
 use shared::id::DeploymentId;
 use shared::model::{self, Deployment, Transition};
-use shared::settings::ARCHIVE_URL;
 use tempfile::TempDir;
 use tests::{Actor, GitRepository, World, buildspec, eventually, without_queue};
 use tokio::io::copy_bidirectional;
@@ -366,7 +365,7 @@ async fn artifacts_are_kept_in_the_archive() {
     let ended = owner.ended(&created).await;
     let log = owner.log(&created).await;
     assert_eq!(ended["status"], "succeeded", "{ended} {log:?}");
-    let archive = Archive::open(world.stack.app().settings().get(ARCHIVE_URL).unwrap()).unwrap();
+    let archive = Archive::new(world.stack.app()).unwrap();
     let stored = world.stored(&owner, &created).await;
     let kept = archive.list_artifacts(&stored.artifacts_prefix()).await.unwrap();
     let kept: Vec<_> = kept.iter().map(|artifact| (artifact.path.as_str(), artifact.size)).collect();
@@ -651,7 +650,7 @@ async fn the_artifacts_of_a_runner_that_could_not_report_are_not_those_of_the_ne
     world.clock.advance(LEASE);
     world.deliver(&owner, &created).await;
     assert_eq!(owner.ended(&created).await["status"], "succeeded");
-    let archive = Archive::open(world.stack.app().settings().get(ARCHIVE_URL).unwrap()).unwrap();
+    let archive = Archive::new(world.stack.app()).unwrap();
     let stored = world.stored(&owner, &created).await;
     let kept = archive.list_artifacts(&stored.artifacts_prefix()).await.unwrap();
     assert_eq!(kept.iter().map(|artifact| artifact.path.as_str()).collect::<Vec<_>>(), ["made-in-attempt-2"]);
