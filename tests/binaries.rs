@@ -1,1 +1,302 @@
+//! The functions as Lambda starts them: each binary is a process that asks the Runtime API for its events
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use local::functions::{ENDPOINTS, route_key};
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use shared::settings::{API_BASE_URL, QUEUE_URL, Settings, TABLE_NAME};
+use tests::{GitRepository, World};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, mpsc};
+
+const INVOCATION: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
+/// A binary that takes longer for one event hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The functions' binaries by name. They are built with the profile and the features that the tests were built with, so
+/// that their dependencies are there already.
+static BINARIES: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
+    let mut cargo = cargo(&["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let built = cargo.stderr(Stdio::inherit()).output().unwrap();
+    assert!(built.status.success(), "the binaries can't be built");
+    let messages = serde_json::Deserializer::from_slice(&built.stdout).into_iter::<Value>().map(Result::unwrap);
+    let binary = |message: Value| {
+        let path = message["executable"].as_str()?.into();
+        Some((message["target"]["name"].as_str()?.to_owned(), path))
+    };
+    messages.filter_map(binary).filter(|(name, _)| name != "local").collect()
+});
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn cargo(arguments: &[&str]) -> std::process::Command {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(arguments).current_dir(workspace());
+    // Build scripts that look at what cargo tells this test of its package would run again.
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MAN"))
+    {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
+/// An execution environment: a binary and the Runtime API that it talks to.
+struct Running {
+    process: Child,
+    events: mpsc::Sender<Value>,
+    answers: mpsc::Receiver<Result<Value, Value>>,
+}
+
+impl Running {
+    async fn start(function: &str, settings: &Settings) -> Self {
+        let (events, queued) = mpsc::channel(1);
+        let (answered, answers) = mpsc::channel(1);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async { axum::serve(listener, runtime_api(queued, answered)).await });
+        let process = Command::new(&BINARIES[function])
+            .env_clear()
+            .envs(settings.iter())
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("AWS_LAMBDA_FUNCTION_NAME", function)
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self { process, events, answers }
+    }
+
+    /// What the function answers, or the error that it reports in the place of an answer.
+    async fn invoke(&mut self, event: Value) -> Result<Value, Value> {
+        self.events.send(event).await.unwrap();
+        tokio::select! {
+            answer = self.answers.recv() => answer.unwrap(),
+            status = self.process.wait() => panic!("the process ended with {}", status.unwrap()),
+            () = tokio::time::sleep(PATIENCE) => panic!("no answer"),
+        }
+    }
+
+    /// What an HTTP API would make of the answer: status, headers and body.
+    async fn request(&mut self, event: Value) -> (u64, Value, Value) {
+        let mut answer = self.invoke(event).await.unwrap();
+        assert_eq!(answer["isBase64Encoded"], false, "{answer}");
+        let body = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        (answer["statusCode"].as_u64().unwrap(), answer["headers"].take(), body)
+    }
+
+    /// Ends the process; gives the lines that it has logged.
+    async fn end(mut self) -> Vec<Value> {
+        self.process.start_kill().unwrap();
+        let (mut log, mut errors) = (String::new(), String::new());
+        self.process.stdout.take().unwrap().read_to_string(&mut log).await.unwrap();
+        self.process.stderr.take().unwrap().read_to_string(&mut errors).await.unwrap();
+        assert_eq!(errors, "");
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn runtime_api(events: mpsc::Receiver<Value>, answers: mpsc::Sender<Result<Value, Value>>) -> Router {
+    let events = Arc::new(Mutex::new(events));
+    let next = async move || match events.lock().await.recv().await {
+        Some(event) => {
+            let deadline = Clock::system().now().plus(PATIENCE).as_millis();
+            let headers = [
+                ("lambda-runtime-aws-request-id", INVOCATION.to_owned()),
+                ("lambda-runtime-deadline-ms", deadline.to_string()),
+                ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:000000000000:function:f".to_owned()),
+                ("lambda-runtime-trace-id", "Root=1-69243024-5d2f9a7b3c41e80617f6b2a9;Sampled=0".to_owned()),
+            ];
+            (headers, axum::Json(event))
+        }
+        None => std::future::pending().await,
+    };
+    let take = |outcome: fn(Value) -> Result<Value, Value>| {
+        let answers = answers.clone();
+        post(async move |body: String| {
+            let body = serde_json::from_str(&body).unwrap();
+            answers.send(outcome(body)).await.unwrap();
+            StatusCode::ACCEPTED
+        })
+    };
+    Router::new()
+        .route("/2018-06-01/runtime/invocation/next", get(next))
+        .route(&format!("/2018-06-01/runtime/invocation/{INVOCATION}/response"), take(Ok))
+        .route(&format!("/2018-06-01/runtime/invocation/{INVOCATION}/error"), take(Err))
+}
+
+/// A function's sample event.
+fn sample(function: &str) -> Value {
+    let path = workspace().join(format!("events/{function}.json"));
+    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// A sample event with a real token, and with these ids in the place of those of their kind in its path.
+fn sample_request(function: &str, token: &str, ids: &[&Value]) -> Value {
+    let mut event = sample(function);
+    if event["headers"]["authorization"].is_string() {
+        event["headers"]["authorization"] = json!(format!("Bearer {token}"));
+    }
+    let parameters = event["pathParameters"].as_object().cloned().unwrap_or_default();
+    let mut text = event.to_string();
+    for id in ids.iter().map(|id| id.as_str().unwrap()) {
+        let (kind, _) = id.split_once('_').unwrap();
+        for placeholder in parameters.values().filter_map(Value::as_str).filter(|value| value.starts_with(kind)) {
+            text = text.replace(placeholder, id);
+        }
+    }
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test]
+async fn each_binary_answers_its_sample_event() {
+    let world = World::start_with(|options| options.clock = Clock::system()).await;
+    let mut settings = world.stack.environment().settings.clone();
+    // Nobody consumes the dead-letter queue, so what is sent to it is left for the consumer's binary.
+    let queue = world.stack.dead_letter_queue();
+    settings.set(QUEUE_URL, queue.to_owned());
+    let mut asked = BTreeSet::new();
+
+    let mut start = async |function: &str| {
+        asked.insert(function.to_owned());
+        Running::start(function, &settings).await
+    };
+
+    let mut bootstrap = start("bootstrap").await;
+    let account = bootstrap.invoke(sample("bootstrap")).await.unwrap();
+    let token = account["token"].as_str().unwrap();
+    let again = bootstrap.invoke(sample("bootstrap")).await.unwrap_err();
+    assert_eq!(again["errorMessage"], "the account 'acme' exists already");
+    assert_eq!(bootstrap.end().await, [Value::Null; 0], "the token is in the answer and nowhere else");
+    let owner = world.anonymous().holding(token);
+    assert_eq!(owner.get("/v1/rate_limit").await.body["plan"], "pro");
+
+    let source = GitRepository::with_commands(&["seq 20", "echo $LOG_LEVEL at $GIT_SHA"]);
+    let sha = source.git(&["rev-parse", "HEAD"]);
+    let mut create_repository = start("create-repository").await;
+    let mut event = sample_request("create-repository", token, &[]);
+    let mut body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
+    body["clone_url"] = json!(source.url());
+    event["body"] = json!(body.to_string());
+    let (status, headers, repository) = create_repository.request(event).await;
+    assert_eq!((status, &repository["full_name"]), (201, &json!("acme/frontend-app")), "{repository}");
+    assert_eq!(headers["x-ratelimit-limit"], "600");
+    let log = create_repository.end().await;
+    assert_eq!(log.len(), 1, "one line a request: {log:?}");
+    assert_eq!((&log[0]["status"], &log[0]["lambda_request_id"]), (&json!(201), &json!(INVOCATION)));
+    assert_eq!(log[0]["request_id"], headers["x-request-id"]);
+
+    let create_deployment = sample_request("create-deployment", token, &[&repository["id"]]);
+    let (status, headers, deployment) = start("create-deployment").await.request(create_deployment).await;
+    assert_eq!((status, &deployment["status"], &deployment["sha"]), (201, &json!("queued"), &json!(sha)));
+    assert_eq!(headers["location"], deployment["url"]);
+
+    let sqs = world.stack.app().aws().sqs();
+    let sent = sqs.receive_message().queue_url(queue).wait_time_seconds(10).send().await.unwrap();
+    let [message] = sent.messages() else { panic!("one message: {sent:?}") };
+    let mut event = sample("deployment-consumer");
+    event["Records"][0]["body"] = json!(message.body());
+    let answer = start("deployment-consumer").await.invoke(event).await;
+    assert_eq!(answer, Ok(json!({"batchItemFailures": []})));
+    let lines = owner.log(&deployment).await;
+    assert!(lines.contains(&format!("stdout: debug at {sha}")), "it really ran: {lines:?}");
+
+    let ids = [&repository["id"], &deployment["id"]];
+    let mut ask = async |function: &str| start(function).await.request(sample_request(function, token, &ids)).await;
+    let (status, _, found) = ask("get-repository").await;
+    assert_eq!((status, &found), (200, &repository));
+    let (status, _, page) = ask("list-repositories").await;
+    assert_eq!((status, &page["data"]), (200, &json!([repository])));
+    let (status, _, found) = ask("get-deployment").await;
+    assert_eq!((status, &found["id"], &found["status"]), (200, &deployment["id"], &json!("succeeded")));
+    let (status, _, page) = ask("list-deployments").await;
+    assert_eq!((status, &page["data"]), (200, &json!([found])));
+    let (status, _, log) = ask("get-deployment-log").await;
+    assert_eq!((status, &log["meta"]["complete"]), (200, &json!(true)));
+    let texts =
+        |log: &Value| log["data"].as_array().unwrap().iter().map(|line| line["text"].clone()).collect::<Vec<_>>();
+    assert!(texts(&log).contains(&json!(format!("debug at {sha}"))), "{log}");
+    let (status, _, limit) = ask("get-rate-limit").await;
+    assert_eq!((status, &limit["plan"], &limit["limit"]), (200, &json!("pro"), &json!(600)));
+    let (status, _, document) = ask("get-openapi").await;
+    assert_eq!((status, document), (200, owner.get("/v1/openapi.json").await.body));
+    let (status, headers, error) = ask("not-found").await;
+    assert_eq!((status, &error["error"]["code"]), (405, &json!("method_not_allowed")));
+    assert_eq!(headers["allow"], "GET, POST");
+
+    assert_eq!(asked, BINARIES.keys().cloned().collect());
+}
+
+#[tokio::test]
+async fn a_binary_without_a_setting_says_which_one_it_misses() {
+    let world = World::start().await;
+    let missing = [("list-repositories", TABLE_NAME), ("create-deployment", QUEUE_URL), ("bootstrap", "AWS_REGION")];
+    for (function, name) in missing {
+        let mut settings = world.stack.environment().settings.clone();
+        settings.set(name, String::new());
+        let process = Running::start(function, &settings).await.process;
+        let ended = tokio::time::timeout(PATIENCE, process.wait_with_output()).await.unwrap().unwrap();
+        let errors = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(errors, format!("the environment variable {name} is not set\n"), "{function}");
+        assert_eq!(ended.status.code(), Some(1), "{function}");
+    }
+}
+
+#[tokio::test]
+async fn cargo_lambda_watch_gives_the_functions_what_the_local_stack_gives_them() {
+    let mut data = PathBuf::new();
+    let world = World::start_with(|options| data.clone_from(&options.data)).await;
+    let settings = &world.stack.environment().settings;
+    let given: BTreeMap<_, _> = settings.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+
+    let file = std::fs::read_to_string(workspace().join("infra/local/functions.env")).unwrap();
+    let host = |name: &str| settings.get(name).unwrap().trim_start_matches("http://");
+    let file = file
+        .replace("127.0.0.1:9000", host(API_BASE_URL))
+        .replace("127.0.0.1:3001", host("AWS_ENDPOINT_URL_DYNAMODB"))
+        .replace("127.0.0.1:3002", host("AWS_ENDPOINT_URL_SQS"))
+        .replace("file:.local/", &format!("file:{}/", data.canonicalize().unwrap().display()));
+    let pairs = file.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_once('=').unwrap());
+    assert_eq!(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>(), given);
+}
+
+#[test]
+fn cargo_lambda_watch_has_the_routes_of_the_api() {
+    let metadata = cargo(&["metadata", "--no-deps", "--format-version=1"]).output().unwrap();
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let router = metadata["metadata"]["lambda"]["watch"]["router"].as_object().unwrap();
+    let mut routes = BTreeSet::new();
+    for (path, functions) in router {
+        for function in functions.as_array().into_iter().flatten() {
+            let text = |name: &str| function[name].as_str().unwrap();
+            routes.insert((format!("{} {path}", text("method")), text("function").to_owned()));
+        }
+        // Any method: what no other route takes.
+        if let Some(function) = functions.as_str() {
+            assert_eq!(path, "/{*path}");
+            routes.insert(("$default".to_owned(), function.to_owned()));
+        }
+    }
+    assert_eq!(routes, ENDPOINTS.iter().map(|(route, _)| (route_key(*route), route.function.to_owned())).collect());
+}

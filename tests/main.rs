@@ -4,6 +4,7 @@ mod authentication;
 mod binaries;
 mod contract;
 mod deployments;
+mod fuzz;
 mod pagination;
 mod pipeline;
 mod rate_limit;

@@ -1,5 +1,7 @@
 //! What the `main` of each function does.
 
+use std::process::ExitCode;
+
 use http::header::HOST;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, LambdaEvent};
@@ -12,16 +14,13 @@ use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::pipeline;
 use crate::settings::Settings;
-use crate::telemetry::Log;
+use crate::telemetry::{self, Log};
 
 /// What a function can't start without, and why.
 pub type InitError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves an endpoint until Lambda ends the execution environment.
-///
-/// # Errors
-/// When a setting is missing or the Runtime API is gone.
-pub fn serve(endpoint: fn(&App) -> Result<Endpoint, InitError>) -> Result<(), Error> {
+pub fn serve(endpoint: fn(&App) -> Result<Endpoint, InitError>) -> ExitCode {
     run(async |app| {
         let service = pipeline::service(app.clone(), endpoint(&app)?);
         lambda_runtime::run(service_fn(move |event| handle(service.clone(), event))).await
@@ -29,14 +28,24 @@ pub fn serve(endpoint: fn(&App) -> Result<Endpoint, InitError>) -> Result<(), Er
 }
 
 /// Runs what a function does on a single thread, which is what a function below 1,769 MB has, once its settings are
-/// read and the connection to DynamoDB is open: TLS is paid for in init.
-pub fn run(main: impl AsyncFnOnce(App) -> Result<(), Error>) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let app = App::new(Settings::from_env(), Clock::system(), Log::stdout())?;
-        app.table().connect().await;
-        main(app).await
-    })
+/// read and the connection to DynamoDB is open: TLS is paid for in init. When a setting is missing or the Runtime API is
+/// gone, stderr says so.
+pub fn run(main: impl AsyncFnOnce(App) -> Result<(), Error>) -> ExitCode {
+    let served = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let app = App::new(Settings::from_env(), Clock::system(), Log::stdout())?;
+            app.table().connect().await;
+            main(app).await
+        })
+    };
+    match served() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", telemetry::chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// One event of an API Gateway HTTP API, payload format 2.0, as it arrives: turned into a request, served, and turned

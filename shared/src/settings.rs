@@ -13,7 +13,8 @@ pub const TABLE_NAME: &str = "TABLE_NAME";
 pub const QUEUE_URL: &str = "QUEUE_URL";
 /// Where clients reach the API, without `/v1`; links in responses start with it.
 pub const API_BASE_URL: &str = "API_BASE_URL";
-/// Where logs and artifacts are kept: `file:///...`.
+/// Where logs and artifacts are kept: `s3://bucket`, `file:///folder`, or `file:` and a path, relative to the working
+/// directory.
 pub const ARCHIVE_URL: &str = "ARCHIVE_URL";
 /// What wraps the keys of deployment variables: `kms:<key ARN>` or `file:<path>`.
 pub const VARIABLES_KEY: &str = "VARIABLES_KEY";
@@ -36,6 +37,10 @@ impl Settings {
 
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     pub fn require(&self, name: &'static str) -> Result<&str, MissingSetting> {

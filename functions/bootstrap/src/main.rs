@@ -1,6 +1,8 @@
+use std::process::ExitCode;
+
 use lambda_runtime::{LambdaEvent, service_fn};
 
-fn main() -> Result<(), lambda_runtime::Error> {
+fn main() -> ExitCode {
     shared::serve::run(async |app| {
         let bootstrap = |event: LambdaEvent<_>| bootstrap::bootstrap(&app, event.payload);
         lambda_runtime::run(service_fn(bootstrap)).await

@@ -1,6 +1,8 @@
+use std::process::ExitCode;
+
 use lambda_runtime::service_fn;
 
-fn main() -> Result<(), lambda_runtime::Error> {
+fn main() -> ExitCode {
     shared::serve::run(async |app| {
         let consumer = deployment_consumer::Consumer::new(&app)?;
         lambda_runtime::run(service_fn(|event| Box::pin(consumer.invoke(event)))).await

@@ -1,3 +1,3 @@
-fn main() -> Result<(), lambda_runtime::Error> {
+fn main() -> std::process::ExitCode {
     shared::serve(get_rate_limit::endpoint)
 }

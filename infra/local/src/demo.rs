@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -69,7 +70,38 @@ impl Tokens {
 #[derive(Debug, Deserialize)]
 pub struct Registered {
     pub name: String,
+    clone_url: String,
     pub default_branch: String,
+}
+
+/// A local repository whose HEAD is at a commit and not at a branch, as CI leaves it: the API can't tell what its
+/// default branch is, and what to deploy is the commit.
+#[derive(Debug)]
+pub struct DetachedHead {
+    pub sha: String,
+    branch: String,
+}
+
+impl DetachedHead {
+    /// `None` where HEAD is at a branch, and where git finds no repository: the API will say so.
+    ///
+    /// # Errors
+    /// When git can't be run, or there is no branch that the repository could be registered with.
+    pub fn of(repository: &Path) -> Result<Option<Self>, InitError> {
+        let git = |arguments: &[&str]| Command::new("git").arg("-C").arg(repository).args(arguments).output();
+        // 1 is a detached HEAD, 128 is no repository.
+        if git(&["symbolic-ref", "--quiet", "HEAD"])?.status.code() != Some(1) {
+            return Ok(None);
+        }
+        let text = |arguments: &[&str]| Ok::<_, InitError>(String::from_utf8(git(arguments)?.stdout)?);
+        let branches = text(&["for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads"])?;
+        let Some(branch) = branches.lines().find(|name| *name == "main").or_else(|| branches.lines().next()) else {
+            let folder = repository.display();
+            let advice = format!("create one with: git -C '{folder}' branch main");
+            return Err(format!("HEAD of {folder} is detached and there is no branch to register; {advice}").into());
+        };
+        Ok(Some(Self { sha: text(&["rev-parse", "HEAD"])?.trim().to_owned(), branch: branch.to_owned() }))
+    }
 }
 
 /// A client of the API, as a customer would write one.
@@ -93,14 +125,26 @@ impl Api {
     /// Registers the repository under its own name, unless it is there.
     ///
     /// # Errors
-    /// What the API says.
-    pub async fn ensure_repository(&self, clone_url: &str) -> Result<Registered, InitError> {
+    /// What the API says, and when another repository has the name.
+    pub async fn ensure_repository(
+        &self,
+        clone_url: &str,
+        head: Option<&DetachedHead>,
+    ) -> Result<Registered, InitError> {
         let name = repository_name(clone_url);
-        let body = json!({"name": name, "clone_url": clone_url});
+        let mut body = json!({"name": name, "clone_url": clone_url});
+        if let Some(head) = head {
+            body["default_branch"] = json!(head.branch);
+        }
         let answer = self.authorized(self.client.post(self.url("/v1/repositories"))).json(&body).send().await?;
         match answer.status() {
             StatusCode::CREATED | StatusCode::CONFLICT => {
-                Ok(serde_json::from_value(self.get(&format!("/v1/repositories/{name}")).await?)?)
+                let found: Registered = serde_json::from_value(self.get(&format!("/v1/repositories/{name}")).await?)?;
+                if found.clone_url != clone_url.trim_start_matches("file://") {
+                    let advice = "start with --fresh or with another --data";
+                    return Err(format!("'{name}' is registered with {}; {advice}", found.clone_url).into());
+                }
+                Ok(found)
             }
             _ => Err(failure(answer.json().await?)),
         }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
-use local::demo::{Api, Tokens};
+use local::demo::{Api, DetachedHead, Registered, Tokens};
 use local::openapi;
 use local::stack::{Options, Stack};
 use shared::InitError;
@@ -79,12 +79,18 @@ impl StackArgs {
         self.data.clone().unwrap_or_else(|| checkout().join(".local"))
     }
 
-    fn clone_url(&self) -> Result<String, InitError> {
-        match &self.repo {
-            None => Ok(checkout().display().to_string()),
-            Some(url) if url.contains("://") => Ok(url.clone()),
-            Some(path) => Ok(fs::canonicalize(path)?.display().to_string()),
-        }
+    /// Registers the repository; gives it with what to deploy unless a ref is given.
+    async fn register(&self, api: &Api) -> Result<(Registered, String), InitError> {
+        let (clone_url, head) = match &self.repo {
+            Some(url) if url.contains("://") => (url.clone(), None),
+            repo => {
+                let path = fs::canonicalize(repo.as_deref().map_or(checkout(), Path::new))?;
+                (path.display().to_string(), DetachedHead::of(&path)?)
+            }
+        };
+        let repository = api.ensure_repository(&clone_url, head.as_ref()).await?;
+        let git_ref = head.map_or_else(|| repository.default_branch.clone(), |head| head.sha);
+        Ok((repository, git_ref))
     }
 
     async fn start(&self) -> Result<Stack, InitError> {
@@ -108,14 +114,14 @@ async fn serve(args: StackArgs) -> Result<(), InitError> {
     let stack = args.start().await?;
     let tokens = Tokens::ensure(&stack, &args.data()).await?;
     let url = stack.url();
-    let repository = Api::new(&url, &tokens.pro).ensure_repository(&args.clone_url()?).await?;
-    let (name, branch) = (repository.name, repository.default_branch);
+    let (repository, git_ref) = args.register(&Api::new(&url, &tokens.pro)).await?;
+    let name = repository.name;
     println!(
         "The .git API is at {url} (started in {} ms); requests are logged to {}\n\n\
          export TOKEN={}   # Pro plan; the Starter plan's is {}\n\n\
          curl -i -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories\n\
          curl -X POST -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n  \
-         -d '{{\"ref\": \"{branch}\"}}' {url}/v1/repositories/{name}/deployments\n\
+         -d '{{\"ref\": \"{git_ref}\"}}' {url}/v1/repositories/{name}/deployments\n\
          curl -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories/{name}/deployments\n",
         started.elapsed().as_millis(),
         args.data().join("log.jsonl").display(),
@@ -142,6 +148,6 @@ async fn demo(args: StackArgs, git_ref: Option<String>) -> Result<bool, InitErro
 }
 
 async fn deploy(api: &Api, args: &StackArgs, git_ref: Option<String>) -> Result<bool, InitError> {
-    let repository = api.ensure_repository(&args.clone_url()?).await?;
-    api.run(&repository.name, &git_ref.unwrap_or(repository.default_branch)).await
+    let (repository, default_ref) = args.register(api).await?;
+    api.run(&repository.name, &git_ref.unwrap_or(default_ref)).await
 }

@@ -100,7 +100,7 @@ impl Stack {
         let mut settings = Settings::from([
             (settings::TABLE_NAME, TABLE.to_owned()),
             (settings::API_BASE_URL, format!("http://{}", listener.local_addr()?)),
-            (settings::ARCHIVE_URL, format!("file://{}", data.join("archive").display())),
+            (settings::ARCHIVE_URL, format!("file:{}", data.join("archive").display())),
             (settings::VARIABLES_KEY, format!("file:{}", key.display())),
             (settings::CLONE_HOSTS, "local".to_owned()),
             ("AWS_REGION", REGION.to_owned()),

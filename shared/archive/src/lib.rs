@@ -31,7 +31,7 @@ pub struct Archive {
 pub enum Error {
     #[error(transparent)]
     Missing(#[from] MissingSetting),
-    #[error("{0:?} is not the URL of an archive; known are file:///folder and s3://bucket")]
+    #[error("{0:?} is not the URL of an archive; known are file:///folder, file:folder and s3://bucket")]
     Url(String),
     #[error("can't open the archive's folder")]
     Folder(#[source] io::Error),
@@ -49,7 +49,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Archive {
     /// Opens the archive that `ARCHIVE_URL` names. The scheme decides which store it is: `file:///folder` is a folder,
-    /// created if it is missing, and `s3://bucket` a bucket.
+    /// created if it is missing, `file:folder` one by its path, which may be relative to the working directory, and
+    /// `s3://bucket` a bucket.
     ///
     /// # Errors
     ///
@@ -64,8 +65,13 @@ impl Archive {
 
     fn folder(url: &str) -> Result<Self> {
         let unknown = || Error::Url(url.to_owned());
-        let folder = Url::parse(url).ok().filter(|url| url.scheme() == "file").ok_or_else(unknown)?;
-        let folder = folder.to_file_path().map_err(|()| unknown())?;
+        let folder = match url.strip_prefix("file:") {
+            Some(path) if !path.is_empty() && !path.starts_with("//") => path.into(),
+            _ => {
+                let url = Url::parse(url).ok().filter(|url| url.scheme() == "file").ok_or_else(unknown)?;
+                url.to_file_path().map_err(|()| unknown())?
+            }
+        };
         fs::create_dir_all(&folder).map_err(Error::Folder)?;
         Ok(Self { store: Arc::new(LocalFileSystem::new_with_prefix(folder)?) })
     }
@@ -98,7 +104,15 @@ mod tests {
         Archive::folder(Url::from_file_path(&inside).unwrap().as_str()).unwrap();
         assert!(inside.is_dir(), "the folder is created");
 
-        for url in ["", "folder", "/folder", "http://example.com/", "gs://bucket", "file://host/folder"] {
+        let here = std::env::current_dir().unwrap();
+        let folder = tempfile::tempdir_in(&here).unwrap();
+        let relative = folder.path().strip_prefix(&here).unwrap().join("50%20/archive");
+        Archive::folder(&format!("file:{}", relative.display())).unwrap();
+        assert!(relative.is_dir(), "the path is taken as it is");
+
+        for url in
+            ["", "file:", "file://", "folder", "/folder", "http://example.com/", "gs://bucket", "file://host/folder"]
+        {
             assert!(matches!(Archive::folder(url), Err(Error::Url(named)) if named == url), "{url}");
         }
     }
