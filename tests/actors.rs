@@ -91,16 +91,21 @@ impl World {
 
     /// The owner of a new account without a limit that a test could meet, with a token for everything.
     pub async fn owner(&self, account: &str) -> Actor {
-        let quota = json!({"per_minute": 1_000_000, "burst": 1_000_000});
-        self.bootstrap(json!({
-            "account": account, "plan": "enterprise", "rate_limit": quota, "owner_email": "owner@example.com",
-        }))
-        .await
+        self.owner_with(1_000_000, 1_000_000, account).await
     }
 
     /// The owner of a new account on a plan.
     pub async fn owner_on(&self, plan: &str, account: &str) -> Actor {
         self.bootstrap(json!({"account": account, "plan": plan, "owner_email": "owner@example.com"})).await
+    }
+
+    /// The owner of a new account with limits of its own.
+    pub async fn owner_with(&self, per_minute: u32, burst: u32, account: &str) -> Actor {
+        let quota = json!({"per_minute": per_minute, "burst": burst});
+        self.bootstrap(json!({
+            "account": account, "plan": "enterprise", "rate_limit": quota, "owner_email": "owner@example.com",
+        }))
+        .await
     }
 
     async fn bootstrap(&self, event: Value) -> Actor {

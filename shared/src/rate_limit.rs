@@ -280,7 +280,8 @@ impl Limiter {
         refusal(seen, quota, Now::at(self.clock.now(), seen)).is_some()
     }
 
-    fn last_seen(&self, subject: &Subject) -> Option<State> {
+    /// The state of a subject after its last request here, whether that was admitted or refused by the table.
+    pub fn last_seen(&self, subject: &Subject) -> Option<State> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(subject).copied()
     }
 
@@ -358,6 +359,34 @@ mod tests {
                     seen = Some(admitted(seen, quota, now));
                 }
             }
+        }
+    }
+
+    proptest! {
+        /// What a client is told that it has left is what it can send at once, and no number is out of range.
+        #[test]
+        fn what_is_left_is_what_is_admitted(
+            (per_minute, burst) in (1u32..200, 1u32..50),
+            (window, used, ahead) in (-2i64..=1, 0u32..250, -90_000_000i64..90_000_000),
+            millis in 0i64..60_000,
+            never_seen in prop::bool::weighted(0.1),
+        ) {
+            let quota = Quota { per_minute, burst };
+            let time = Timestamp::from_millis(1_800_000_000_000 + millis);
+            let minute = time.as_seconds().div_euclid(60);
+            let state = State { window: minute + window, used, tat: time.as_millis() * 1000 + ahead };
+            let mut seen = (!never_seen).then_some(state);
+            let told = Verdict::new(quota, seen, time, None);
+            prop_assert!(told.remaining <= per_minute && told.burst_remaining <= burst);
+            prop_assert_eq!(told.reset, (minute + 1 + i64::from(window == 1 && !never_seen)) * 60);
+            prop_assert_eq!(told.reset_after, told.reset - time.as_seconds());
+            prop_assert!((1..=120).contains(&told.reset_after));
+            let mut admissions = 0;
+            while refusal(seen, quota, Now::at(time, seen)).is_none() {
+                seen = Some(admitted(seen, quota, Now::at(time, seen)));
+                admissions += 1;
+            }
+            prop_assert_eq!(admissions, told.remaining.min(told.burst_remaining));
         }
     }
 
