@@ -220,7 +220,7 @@ async fn each_binary_answers_its_sample_event() {
     let answer = start("deployment-consumer").await.invoke(event).await;
     assert_eq!(answer, Ok(json!({"batchItemFailures": []})));
     let lines = owner.log(&deployment).await;
-    assert!(lines.contains(&format!("stdout: debug at {sha}")), "it really ran: {lines:?}");
+    assert!(lines.contains(&format!("stdout: *** at {sha}")), "it really ran: {lines:?}");
 
     let ids = [&repository["id"], &deployment["id"]];
     let mut ask = async |function: &str| start(function).await.request(sample_request(function, token, &ids)).await;
@@ -236,7 +236,7 @@ async fn each_binary_answers_its_sample_event() {
     assert_eq!((status, &log["meta"]["complete"]), (200, &json!(true)));
     let texts =
         |log: &Value| log["data"].as_array().unwrap().iter().map(|line| line["text"].clone()).collect::<Vec<_>>();
-    assert!(texts(&log).contains(&json!(format!("debug at {sha}"))), "{log}");
+    assert!(texts(&log).contains(&json!(format!("*** at {sha}"))), "{log}");
     let (status, _, limit) = ask("get-rate-limit").await;
     assert_eq!((status, &limit["plan"], &limit["limit"]), (200, &json!("pro"), &json!(600)));
     let (status, _, document) = ask("get-openapi").await;

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use http::header::HOST;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, LambdaEvent};
@@ -81,8 +83,11 @@ fn with_valid_uri(request: LambdaRequest) -> LambdaRequest {
         LambdaRequest::ApiGatewayV2(mut event) => {
             event.headers.remove(HOST);
             event.request_context.domain_name = None;
+            // Nor may a body only claim to be base64.
+            let is_base64 = |body: &String| BASE64_STANDARD.decode(body).is_ok();
+            event.is_base64_encoded = event.is_base64_encoded && event.body.as_ref().is_some_and(is_base64);
             let encode = |text: String| utf8_percent_encode(&text, NOT_IN_A_PATH).to_string();
-            event.raw_path = event.raw_path.map(encode);
+            event.raw_path = event.raw_path.map(encode).filter(|path| path.starts_with('/'));
             event.raw_query_string = event.raw_query_string.map(|query| query.replace('?', "%3F")).map(encode);
             LambdaRequest::ApiGatewayV2(event)
         }

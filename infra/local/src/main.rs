@@ -95,13 +95,27 @@ impl StackArgs {
 
     async fn start(&self) -> Result<Stack, InitError> {
         let data = self.data();
-        if self.fresh && data.exists() {
-            fs::remove_dir_all(&data)?;
-        }
         fs::create_dir_all(&data)?;
+        if self.fresh {
+            erase(&data)?;
+        }
         let log = fs::OpenOptions::new().create(true).append(true).open(data.join("log.jsonl"))?;
         Stack::start(Options::new(self.port, data, Log::to(log))).await
     }
+}
+
+/// Removes what a stack has kept there, and nothing else: the folder is the user's choice.
+fn erase(data: &Path) -> Result<(), InitError> {
+    for entry in fs::read_dir(data)? {
+        let entry = entry?;
+        match entry.file_name().to_str() {
+            Some("archive") => fs::remove_dir_all(entry.path())?,
+            Some("demo-tokens.json" | "log.jsonl" | "variables.key") => fs::remove_file(entry.path())?,
+            Some(name) if name.starts_with("dynamodb.sqlite") => fs::remove_file(entry.path())?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// This repository.

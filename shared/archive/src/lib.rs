@@ -66,11 +66,11 @@ impl Archive {
     fn folder(url: &str) -> Result<Self> {
         let unknown = || Error::Url(url.to_owned());
         let folder = match url.strip_prefix("file:") {
-            Some(path) if !path.is_empty() && !path.starts_with("//") => path.into(),
-            _ => {
-                let url = Url::parse(url).ok().filter(|url| url.scheme() == "file").ok_or_else(unknown)?;
-                url.to_file_path().map_err(|()| unknown())?
+            None | Some("" | "//") => return Err(unknown()),
+            Some(path) if path.starts_with("//") => {
+                Url::parse(url).ok().and_then(|url| url.to_file_path().ok()).ok_or_else(unknown)?
             }
+            Some(path) => path.into(),
         };
         fs::create_dir_all(&folder).map_err(Error::Folder)?;
         Ok(Self { store: Arc::new(LocalFileSystem::new_with_prefix(folder)?) })
