@@ -5,6 +5,7 @@ mod binaries;
 mod contract;
 mod deployments;
 mod fuzz;
+mod infra;
 mod pagination;
 mod pipeline;
 mod rate_limit;

@@ -1,0 +1,419 @@
+//! infra/template.yaml against the code that it deploys. The template is read as it is written: `!Ref X` and
+//! `!GetAtt X.Arn` are their text here, and `!Sub` is not filled in.
+
+mod permissions;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::KeyType;
+use local::functions::{ENDPOINTS, Environment, route_key};
+use local::gateway::INTEGRATION_TIMEOUT;
+use local::stack::Options;
+use serde_json::{Value, json};
+use shared::App;
+use shared::clock::Clock;
+use shared::settings::Settings;
+use shared::telemetry::Log;
+use tests::{NOON, World};
+
+const CONSUMER: &str = "deployment-consumer";
+const BOOTSTRAP: &str = "bootstrap";
+
+struct Template(Value);
+
+/// A function as the template has it.
+struct Function {
+    /// `list-repositories`.
+    name: String,
+    /// `ListRepositories`.
+    id: String,
+    properties: Value,
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+impl Template {
+    fn read() -> Self {
+        Self(serde_saphyr::from_str(&read("infra/template.yaml")).unwrap())
+    }
+
+    fn resource(&self, id: &str) -> &Value {
+        let resource = &self.0["Resources"][id];
+        assert!(resource.is_object(), "the template has no resource {id}");
+        resource
+    }
+
+    fn properties(&self, id: &str) -> &Value {
+        &self.resource(id)["Properties"]
+    }
+
+    /// The ids and properties of the resources of a type.
+    fn of_type(&self, kind: &str) -> Vec<(&str, &Value)> {
+        let resources = self.0["Resources"].as_object().unwrap().iter();
+        resources.filter(|(_, r)| r["Type"] == kind).map(|(id, r)| (id.as_str(), &r["Properties"])).collect()
+    }
+
+    /// The functions with what they have from the globals.
+    fn functions(&self) -> Vec<Function> {
+        let globals = &self.0["Globals"]["Function"];
+        let function = |(id, own): (&str, &Value)| {
+            let mut properties = globals.clone();
+            merge(&mut properties, own);
+            let name = text(&properties["FunctionName"]).trim_start_matches("${AWS::StackName}-").to_owned();
+            Function { name, id: id.to_owned(), properties }
+        };
+        self.of_type("AWS::Serverless::Function").into_iter().map(function).collect()
+    }
+
+    fn function(&self, name: &str) -> Function {
+        let found = self.functions().into_iter().find(|function| function.name == name);
+        found.unwrap_or_else(|| panic!("the template has no function {name}"))
+    }
+
+    /// The name of the function that `X.Alias` stands for.
+    fn called(&self, alias: &Value) -> String {
+        let id = text(alias).strip_suffix(".Alias").unwrap_or_else(|| panic!("{alias} is no function's alias"));
+        self.functions().into_iter().find(|function| function.id == id).unwrap().name
+    }
+}
+
+impl Function {
+    fn environment(&self) -> BTreeMap<&str, &Value> {
+        let variables = self.properties["Environment"]["Variables"].as_object().unwrap();
+        variables.iter().map(|(name, value)| (name.as_str(), value)).collect()
+    }
+
+    fn timeout(&self) -> u64 {
+        self.properties["Timeout"].as_u64().unwrap()
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
+}
+
+/// As SAM merges a function's properties into the globals.
+fn merge(into: &mut Value, own: &Value) {
+    match (into, own) {
+        (Value::Object(into), Value::Object(own)) => {
+            for (key, value) in own {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, own) => *into = own.clone(),
+    }
+}
+
+fn in_pascal_case(name: &str) -> String {
+    name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
+}
+
+/// The number in `const NAME: … = ….from_secs(…)` or the like.
+fn constant(path: &str, name: &str) -> u64 {
+    let source = read(path);
+    let after = source.split(name).nth(1).unwrap_or_else(|| panic!("{path} has no {name}"));
+    let digits = after.split("from_secs(").nth(1).unwrap();
+    digits.split(')').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn one_name_finds_a_function_everywhere() {
+    let template = Template::read();
+    let crates = std::fs::read_dir(repository().join("functions")).unwrap();
+    let crates: BTreeSet<_> = crates.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let functions = template.functions();
+    assert_eq!(functions.iter().map(|function| function.name.clone()).collect::<BTreeSet<_>>(), crates);
+    let dashboard = text(&template.properties("Dashboard")["DashboardBody"]);
+    serde_json::from_str::<Value>(dashboard).unwrap();
+    for Function { name, id, properties } in &functions {
+        assert_eq!(*id, in_pascal_case(name));
+        assert_eq!(properties["FunctionName"], format!("${{AWS::StackName}}-{name}"));
+        assert_eq!(properties["CodeUri"], format!("../functions/{name}/"));
+        assert_eq!(template.resource(id)["Metadata"], json!({"BuildMethod": "rust-cargolambda"}), "{name}");
+        assert_eq!((&properties["Runtime"], &properties["Handler"]), (&json!("provided.al2023"), &json!("bootstrap")));
+        assert_eq!(properties["Architectures"], json!(["arm64"]));
+
+        assert_eq!(properties["Role"], format!("{id}Role.Arn"));
+        assert_eq!(properties["LoggingConfig"]["LogGroup"], format!("{id}LogGroup"));
+        let log_group = &template.properties(&format!("{id}LogGroup"))["LogGroupName"];
+        assert_eq!(log_group, &format!("/aws/lambda/${{AWS::StackName}}-{name}"));
+        assert_eq!(properties["DeploymentPreference"]["Alarms"], json!([format!("{id}Errors")]));
+        assert!(dashboard.contains(&format!("${{{id}}}")), "the dashboard lacks {name}");
+    }
+}
+
+#[test]
+fn the_api_has_the_routes_of_the_code_and_no_others() {
+    let template = Template::read();
+    let code: BTreeMap<_, _> = ENDPOINTS.iter().map(|(route, _)| (route_key(*route), route.function)).collect();
+    let mut routes = BTreeMap::new();
+    for (_, route) in template.of_type("AWS::ApiGatewayV2::Route") {
+        let target = text(&route["Target"]).strip_prefix("integrations/${").and_then(|rest| rest.strip_suffix('}'));
+        let integration = template.properties(target.unwrap());
+        assert_eq!((&route["ApiId"], &integration["ApiId"]), (&json!("Api"), &json!("Api")));
+        assert_eq!(integration["IntegrationType"], "AWS_PROXY");
+        assert_eq!(integration["PayloadFormatVersion"], "2.0");
+        let function = template.called(&integration["IntegrationUri"]);
+        assert_eq!(routes.insert(text(&route["RouteKey"]).to_owned(), function), None, "{route}");
+    }
+    assert_eq!(routes, code.iter().map(|(key, function)| (key.clone(), (*function).to_owned())).collect());
+    assert_eq!(routes["$default"], "not-found");
+    let stage = template.properties("Stage");
+    assert_eq!((&stage["StageName"], &stage["AutoDeploy"]), (&json!("$default"), &json!(true)));
+
+    // The gateway may call each function for its own route only.
+    let permissions = template.of_type("AWS::Lambda::Permission").into_iter().map(|(_, permission)| {
+        let (_, source) = text(&permission["SourceArn"]).split_once(":${Api}/*/").unwrap();
+        assert_eq!(permission["Principal"], "apigateway.amazonaws.com");
+        (source.to_owned(), template.called(&permission["FunctionName"]))
+    });
+    let source = |key: &str| match key.split_once(' ') {
+        Some((method, path)) => {
+            let segments = path.split('/').map(|segment| if segment.starts_with('{') { "*" } else { segment });
+            format!("{method}{}", segments.collect::<Vec<_>>().join("/"))
+        }
+        None => key.to_owned(),
+    };
+    let expected: BTreeMap<_, _> = routes.iter().map(|(key, function)| (source(key), function.clone())).collect();
+    assert_eq!(permissions.collect::<BTreeMap<_, _>>(), expected);
+}
+
+/// The names of the settings that some code may read: the constants that hold their own name.
+fn known_settings() -> BTreeSet<String> {
+    let mut known = BTreeSet::new();
+    for path in sources(&["shared", "functions"]) {
+        let source = std::fs::read_to_string(&path).unwrap();
+        for line in source.lines() {
+            // What a build may call is looked for on the platform's own PATH.
+            let reads_by_itself = line.contains("env::var") && !line.contains("var_os(\"PATH\")");
+            assert!(!reads_by_itself || path.ends_with("shared/src/settings.rs"), "{}: {line}", path.display());
+            let Some(rest) = line.trim().strip_prefix("pub const ") else { continue };
+            let Some((name, value)) = rest.split_once(": &str = ") else { continue };
+            if value == format!("\"{name}\";") {
+                known.insert(name.to_owned());
+            }
+        }
+    }
+    known
+}
+
+/// The Rust files in `src` folders below these.
+fn sources(folders: &[&str]) -> Vec<PathBuf> {
+    let mut folders: Vec<_> = folders.iter().map(|folder| repository().join(folder)).collect();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && path.components().any(|part| part.as_os_str() == "src")
+            {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
+/// Does what the function's `main` does before the first event.
+fn start(name: &str, settings: &Settings) -> Result<(), shared::InitError> {
+    let environment =
+        Environment { settings: settings.clone(), clock: Clock::manual(NOON), log: Log::to(std::io::sink()) };
+    match ENDPOINTS.iter().find(|(route, _)| route.function == name) {
+        Some((_, endpoint)) => {
+            let app = App::new(environment.settings, environment.clock, environment.log)?;
+            endpoint(&app).map(drop)
+        }
+        None if name == CONSUMER => environment.consumer().map(drop),
+        None if name == BOOTSTRAP => environment.bootstrap().map(drop),
+        None => panic!("{name} has neither a route nor an event source"),
+    }
+}
+
+/// `API_BASE_URL` stops nobody from starting; what reads it shows in the answers, which `permissions` looks at.
+#[test]
+fn each_function_is_told_what_it_reads_and_nothing_else() {
+    let values = [
+        ("TABLE_NAME", "table"),
+        ("QUEUE_URL", "http://127.0.0.1:1/queue"),
+        ("API_BASE_URL", "https://api.example.com"),
+        ("ARCHIVE_URL", "s3://archive"),
+        ("VARIABLES_KEY", "kms:arn:aws:kms:us-east-1:000000000000:key/variables"),
+        ("CLONE_HOSTS", "public"),
+        ("RUN_TIME_LIMIT_SECONDS", "600"),
+    ];
+    let known = known_settings();
+    assert_eq!(known, values.iter().map(|(name, _)| (*name).to_owned()).collect());
+    let of_lambda = [("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+
+    for function in Template::read().functions() {
+        let name = &function.name;
+        let told: BTreeSet<_> = function.environment().into_keys().collect();
+        let settings = |change: Option<(&str, &str)>| {
+            let mut settings = Settings::default();
+            for (setting, value) in of_lambda.into_iter().chain(values).chain(change) {
+                if told.contains(setting) || setting.starts_with("AWS_") || change.is_some_and(|(s, _)| s == setting) {
+                    settings.set(setting, value.to_owned());
+                }
+            }
+            settings
+        };
+        start(name, &settings(None)).unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        assert!(told.iter().all(|setting| known.contains(*setting)), "{name} is told what no code reads: {told:?}");
+        for setting in known.iter().filter(|setting| *setting != "API_BASE_URL") {
+            let needs_it = start(name, &settings(Some((setting, "")))).is_err();
+            let looks_at_it = start(name, &settings(Some((setting, "?")))).is_err();
+            assert_eq!(needs_it || looks_at_it, told.contains(setting.as_str()), "{name} and {setting}");
+        }
+    }
+}
+
+#[test]
+fn settings_name_the_resources_of_the_stack() {
+    let template = Template::read();
+    let expected = json!({
+        "TABLE_NAME": "Table",
+        "QUEUE_URL": "Deployments",
+        "API_BASE_URL": ["HasDomain", "https://${DomainName}", "Api.ApiEndpoint"],
+        "ARCHIVE_URL": "s3://${Archive}",
+        "VARIABLES_KEY": "kms:${Key.Arn}",
+        "CLONE_HOSTS": "public",
+        "RUN_TIME_LIMIT_SECONDS": 600,
+    });
+    for function in template.functions() {
+        for (setting, value) in function.environment() {
+            assert_eq!(*value, expected[setting], "{setting} of {}", function.name);
+        }
+    }
+}
+
+#[test]
+fn a_run_ends_before_its_invocation_and_its_message_stays_hidden_longer() {
+    let template = Template::read();
+    let consumer = template.function(CONSUMER);
+    let runs = consumer.environment()["RUN_TIME_LIMIT_SECONDS"].as_u64().unwrap();
+    let fetches = constant("functions/deployment-consumer/src/pipeline.rs", "FetchLimits { time");
+    let reports = constant("functions/deployment-consumer/src/lib.rs", "REPORT_TIME: Duration");
+    assert!(fetches + runs + reports < consumer.timeout(), "{fetches} + {runs} + {reports}");
+
+    let (queue, dead_letters) = (template.properties("Deployments"), template.properties("DeadLetters"));
+    let visibility = queue["VisibilityTimeout"].as_u64().unwrap();
+    assert!(visibility >= 6 * consumer.timeout(), "{visibility}");
+    let deliveries = u64::from(Options::new(0, PathBuf::new(), Log::to(std::io::sink())).max_receive_count);
+    assert_eq!(
+        queue["RedrivePolicy"],
+        json!({"deadLetterTargetArn": "DeadLetters.Arn", "maxReceiveCount": deliveries})
+    );
+    let retention = queue["MessageRetentionPeriod"].as_u64().unwrap();
+    assert!(retention > deliveries * visibility, "a message must not expire before its last delivery");
+    // A dead letter keeps the time at which it was first sent.
+    assert!(dead_letters["MessageRetentionPeriod"].as_u64().unwrap() > 2 * retention);
+    let arn = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:";
+    assert_eq!(
+        dead_letters["RedriveAllowPolicy"],
+        json!({"redrivePermission": "byQueue", "sourceQueueArns": [format!("{arn}{}", text(&queue["QueueName"]))]})
+    );
+
+    let source = template.properties("DeploymentConsumerSource");
+    assert_eq!(template.called(&source["FunctionName"]), CONSUMER);
+    assert_eq!(source["EventSourceArn"], "Deployments.Arn");
+    assert_eq!(
+        (&source["BatchSize"], &source["FunctionResponseTypes"]),
+        (&json!(1), &json!(["ReportBatchItemFailures"]))
+    );
+    // Less would let SQS's pollers run into throttles, which count as deliveries.
+    let concurrency = &source["ScalingConfig"]["MaximumConcurrency"];
+    assert_eq!(consumer.properties["ReservedConcurrentExecutions"], json!(["Reserves", concurrency, "AWS::NoValue"]));
+}
+
+#[test]
+fn an_endpoint_gives_up_before_the_gateway_does() {
+    let template = Template::read();
+    for (route, _) in ENDPOINTS {
+        let timeout = Duration::from_secs(template.function(route.function).timeout());
+        assert!(timeout < INTEGRATION_TIMEOUT, "{} has {timeout:?}", route.function);
+    }
+}
+
+#[tokio::test]
+async fn the_table_is_the_one_that_the_code_is_tested_with() {
+    let world = World::start().await;
+    let table = world.stack.app().table();
+    let described = table.client().describe_table().table_name(table.name()).send().await.unwrap().table.unwrap();
+    let schema = |keys: &[aws_sdk_dynamodb::types::KeySchemaElement]| -> Value {
+        let key = |key: &aws_sdk_dynamodb::types::KeySchemaElement| {
+            let kind = if *key.key_type() == KeyType::Hash { "HASH" } else { "RANGE" };
+            json!({"AttributeName": key.attribute_name(), "KeyType": kind})
+        };
+        keys.iter().map(key).collect()
+    };
+    let attributes = described.attribute_definitions().iter();
+    let attributes = attributes.map(|a| (a.attribute_name().to_owned(), a.attribute_type().as_str().to_owned()));
+    let indexes = described.global_secondary_indexes().iter().map(|index| {
+        let projection = index.projection().unwrap().projection_type().unwrap().as_str();
+        json!({
+            "IndexName": index.index_name(), "KeySchema": schema(index.key_schema()),
+            "Projection": {"ProjectionType": projection},
+        })
+    });
+    let ttl = table.client().describe_time_to_live().table_name(table.name()).send().await.unwrap();
+    let ttl = ttl.time_to_live_description.unwrap();
+
+    let template = Template::read();
+    let declared = template.properties("Table");
+    assert_eq!(declared["KeySchema"], schema(described.key_schema()));
+    let by_name = |index: &Value| text(&index["IndexName"]).to_owned();
+    let mut indexes: Vec<_> = indexes.collect();
+    indexes.sort_by_key(by_name);
+    assert_eq!(declared["GlobalSecondaryIndexes"], Value::Array(indexes));
+    let defined = declared["AttributeDefinitions"].as_array().unwrap().iter();
+    let defined = defined.map(|a| (text(&a["AttributeName"]).to_owned(), text(&a["AttributeType"]).to_owned()));
+    assert_eq!(defined.collect::<BTreeSet<_>>(), attributes.collect());
+    let expires = json!({"AttributeName": ttl.attribute_name(), "Enabled": true});
+    assert_eq!(declared["TimeToLiveSpecification"], expires);
+    assert_eq!(declared["BillingMode"], "PAY_PER_REQUEST");
+}
+
+#[test]
+fn what_holds_data_outlives_the_stack() {
+    let template = Template::read();
+    for id in ["Table", "Archive", "Key"] {
+        let resource = template.resource(id);
+        assert_eq!(
+            (&resource["DeletionPolicy"], &resource["UpdateReplacePolicy"]),
+            (&json!("Retain"), &json!("Retain"))
+        );
+    }
+    let table = template.properties("Table");
+    assert_eq!(table["DeletionProtectionEnabled"], true);
+    assert_eq!(table["PointInTimeRecoverySpecification"], json!({"PointInTimeRecoveryEnabled": true}));
+}
+
+#[test]
+fn every_alarm_pages_and_has_its_place_in_the_runbook() {
+    let template = Template::read();
+    let runbook = read("infra/README.md");
+    let told = json!([["Pages", "AlarmTopicArn", "AWS::NoValue"]]);
+    let alarms = template.of_type("AWS::CloudWatch::Alarm");
+    for (id, alarm) in &alarms {
+        assert_eq!((&alarm["AlarmActions"], &alarm["OKActions"]), (&told, &told), "{id}");
+        assert_eq!(alarm["TreatMissingData"], "notBreaching", "{id}");
+        // The functions' own have one entry together.
+        let function = id.strip_suffix("Errors").filter(|_| alarm["MetricName"] == "Errors");
+        let entry = if function.is_some() { "…Errors" } else { *id };
+        assert!(runbook.contains(&format!("`{entry}`")), "the runbook lacks {entry}");
+    }
+    for Function { id, .. } in template.functions() {
+        let (_, alarm) = alarms.iter().find(|(alarm, _)| *alarm == format!("{id}Errors")).unwrap();
+        assert_eq!(alarm["Dimensions"], json!([{"Name": "FunctionName", "Value": id}]));
+    }
+}

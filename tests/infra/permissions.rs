@@ -1,0 +1,479 @@
+//! What each role may do against what its function does. Every function runs behind a gate that enforces the template's
+//! policies: a call that the function's role does not allow is refused, as in AWS, and the walk through the API fails. A
+//! permission that the walk does not use fails the test too.
+//!
+//! The gate sees AWS calls at the wire, so it knows nothing of the code. It can't see calls that the walk does not bring
+//! about, and it takes IAM's own evaluation from its documentation: a transaction is held to be allowed when each kind of
+//! its writes is allowed with the keys of all of them, which is the stricter reading.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{self, Poll};
+use std::time::Duration;
+
+use archive::{Archive, LogWriter};
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::types::AttributeValue;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use local::event_source::{EventSource, Mapping};
+use local::functions::{ENDPOINTS, Environment, route_key};
+use local::gateway::Gateway;
+use local::route::Routes;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use serde_json::{Value, json};
+use shared::App;
+use shared::id::{AccountId, DeploymentId};
+use shared::model::Deployment;
+use shared::settings;
+use tests::{GitRepository, World};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+
+use super::{BOOTSTRAP, CONSUMER, Template, text};
+
+/// One statement of a role's policies.
+#[derive(Debug)]
+struct Statement {
+    actions: Vec<String>,
+    resources: Vec<String>,
+    /// The condition's key and the patterns that each of the request's values must match one of.
+    condition: Option<(String, Vec<String>)>,
+}
+
+/// An action on a resource, with one pattern of its condition.
+type Permission = (String, String, Option<String>);
+
+/// A call as IAM sees it, in the template's names for resources.
+#[derive(Clone, Debug, PartialEq)]
+struct Call {
+    action: String,
+    resource: String,
+    keys: BTreeSet<String>,
+}
+
+fn list(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(values) => values.iter().map(|value| text(value).to_owned()).collect(),
+        value => vec![text(value).to_owned()],
+    }
+}
+
+impl Statement {
+    fn read(statement: &Value) -> Self {
+        assert_eq!(statement["Effect"], "Allow");
+        let condition = statement.get("Condition").map(|condition| {
+            let (_, keys) = condition.as_object().unwrap().iter().next().unwrap();
+            let (key, patterns) = keys.as_object().unwrap().iter().next().unwrap();
+            (key.clone(), list(patterns))
+        });
+        Self { actions: list(&statement["Action"]), resources: list(&statement["Resource"]), condition }
+    }
+
+    /// What Lambda itself needs to write the function's log and traces.
+    fn is_of_the_platform(&self, function: &str) -> bool {
+        let log = (["logs:CreateLogStream", "logs:PutLogEvents"].map(str::to_owned), format!("{function}LogGroup.Arn"));
+        let traces = (["xray:PutTraceSegments", "xray:PutTelemetryRecords"].map(str::to_owned), "*".to_owned());
+        [log, traces].iter().any(|(actions, resource)| self.actions == actions && self.resources == [resource.as_str()])
+    }
+
+    fn permissions(&self) -> BTreeSet<Permission> {
+        let patterns: Vec<_> = match &self.condition {
+            Some((_, patterns)) => patterns.iter().cloned().map(Some).collect(),
+            None => vec![None],
+        };
+        let pairs =
+            self.actions.iter().flat_map(|action| self.resources.iter().map(move |resource| (action, resource)));
+        pairs.flat_map(|(a, r)| patterns.iter().map(move |p| (a.clone(), r.clone(), p.clone()))).collect()
+    }
+
+    /// The permissions that the call uses, if the statement allows it.
+    fn allows(&self, call: &Call) -> Option<BTreeSet<Permission>> {
+        let action = self.actions.iter().find(|action| **action == call.action)?;
+        let resource = self.resources.iter().find(|resource| matches(resource, &call.resource))?;
+        let permission = |pattern: Option<&String>| (action.clone(), resource.clone(), pattern.cloned());
+        match &self.condition {
+            None => Some([permission(None)].into()),
+            Some((_, patterns)) => {
+                let used =
+                    call.keys.iter().map(|key| patterns.iter().find(|p| matches(p, key)).map(|p| permission(Some(p))));
+                used.collect()
+            }
+        }
+    }
+}
+
+/// IAM's StringLike.
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
+            (0..=text.len()).filter(|at| text.is_char_boundary(*at)).any(|at| matches(rest, &text[at..]))
+        }),
+    }
+}
+
+/// The statements of a function's role, without those that are the platform's.
+fn statements(template: &Template, function: &str) -> Vec<Statement> {
+    let role = template.properties(&format!("{function}Role"));
+    let managed = list(&role["ManagedPolicyArns"]);
+    let managed = managed.iter().map(|id| &template.properties(id)["PolicyDocument"]);
+    let own = role["Policies"].as_array().unwrap().iter().map(|policy| &policy["PolicyDocument"]);
+    let documents = managed.chain(own).flat_map(|document| document["Statement"].as_array().unwrap());
+    let (platform, own): (Vec<_>, Vec<_>) =
+        documents.map(Statement::read).partition(|statement| statement.is_of_the_platform(function));
+    assert_eq!(platform.len(), 2, "{function} must be able to write its own log and its traces");
+    own
+}
+
+/// Stands between the functions and the services.
+struct Gate {
+    policies: BTreeMap<String, Vec<Statement>>,
+    client: reqwest::Client,
+    dynamodb: String,
+    sqs: String,
+    s3: S3Service,
+    used: Mutex<BTreeMap<String, BTreeSet<Permission>>>,
+    refused: Mutex<Vec<(String, Call)>>,
+}
+
+impl Gate {
+    async fn pass(self: Arc<Self>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
+        // Credential=<access key>/<date>/<region>/<service>/aws4_request
+        let credential = headers["authorization"].to_str().unwrap().split("Credential=").nth(1).unwrap();
+        let mut credential = credential.split('/');
+        let (function, service) = (credential.next().unwrap().to_owned(), credential.nth(2).unwrap().to_owned());
+        let target = headers.get("x-amz-target").map(|target| target.to_str().unwrap().split('.').nth(1).unwrap());
+        let json = || serde_json::from_slice::<Value>(&body).unwrap();
+        let calls = match (service.as_str(), target) {
+            ("dynamodb", Some(operation)) => dynamodb_calls(operation, &json()),
+            ("sqs", Some(operation)) => {
+                let action = format!("sqs:{}", operation.trim_end_matches("Batch"));
+                vec![Call { action, resource: "Deployments.Arn".to_owned(), keys: BTreeSet::new() }]
+            }
+            ("kms", Some(operation)) => {
+                let action = format!("kms:{operation}");
+                vec![Call { action, resource: "Key.Arn".to_owned(), keys: BTreeSet::new() }]
+            }
+            ("s3", None) => vec![s3_call(&method, &uri)],
+            other => panic!("{function} calls {other:?}"),
+        };
+        for call in calls {
+            if !self.allows(&function, &call) {
+                self.refused.lock().unwrap().push((function, call));
+                let body = json!({"__type": "AccessDeniedException", "message": "the role does not allow it"});
+                return response(if service == "s3" { 403 } else { 400 }, body.to_string());
+            }
+        }
+        match service.as_str() {
+            "dynamodb" => self.forward(&self.dynamodb, headers, body).await,
+            "sqs" => self.forward(&self.sqs, headers, body).await,
+            "kms" => kms(target.unwrap(), &json()),
+            _ => {
+                // It knows no access keys, and nobody signs what the gate has let through.
+                let mut request = Request::builder().method(method).uri(uri);
+                let unsigned = headers.iter().filter(|(name, _)| *name != "authorization");
+                request.headers_mut().unwrap().extend(unsigned.map(|(name, value)| (name.clone(), value.clone())));
+                let answer = self.s3.call(request.body(s3s::Body::from(body)).unwrap()).await.unwrap();
+                answer.map(Body::new)
+            }
+        }
+    }
+
+    fn allows(&self, function: &str, call: &Call) -> bool {
+        let statements = self.policies.get(function).into_iter().flatten();
+        let Some(permissions) = statements.filter_map(|statement| statement.allows(call)).next() else { return false };
+        self.used.lock().unwrap().entry(function.to_owned()).or_default().extend(permissions);
+        true
+    }
+
+    async fn forward(&self, to: &str, headers: HeaderMap, body: Bytes) -> Response<Body> {
+        let mut request = self.client.post(to).body(body);
+        for name in ["x-amz-target", "content-type", "authorization", "x-amz-date"] {
+            if let Some(value) = headers.get(name) {
+                request = request.header(name, value);
+            }
+        }
+        let answer = request.send().await.unwrap();
+        response(answer.status().as_u16(), answer.bytes().await.unwrap())
+    }
+}
+
+fn response(status: u16, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response.headers_mut().insert("content-type", "application/x-amz-json-1.0".parse().unwrap());
+    response
+}
+
+fn dynamodb_calls(operation: &str, body: &Value) -> Vec<Call> {
+    let key = |item: &Value| text(&item["pk"]["S"]).to_owned();
+    let call = |operation: &str, index: Option<&str>, keys: BTreeSet<String>| {
+        let resource = index.map_or("Table.Arn".to_owned(), |index| format!("${{Table.Arn}}/index/{index}"));
+        Call { action: format!("dynamodb:{operation}"), resource, keys }
+    };
+    match operation {
+        "GetItem" | "UpdateItem" => vec![call(operation, None, [key(&body["Key"])].into())],
+        "PutItem" => vec![call(operation, None, [key(&body["Item"])].into())],
+        "Query" => {
+            let partition = text(&body["ExpressionAttributeValues"][":pk"]["S"]).to_owned();
+            vec![call(operation, body["IndexName"].as_str(), [partition].into())]
+        }
+        "TransactWriteItems" => {
+            let writes: Vec<_> =
+                body["TransactItems"].as_array().unwrap().iter().flat_map(Value::as_object).flatten().collect();
+            let keys: BTreeSet<_> = writes
+                .iter()
+                .map(|(kind, write)| key(if *kind == "Put" { &write["Item"] } else { &write["Key"] }))
+                .collect();
+            let kinds: BTreeSet<_> = writes.iter().map(|(kind, _)| format!("{kind}Item")).collect();
+            kinds.iter().map(|kind| call(kind, None, keys.clone())).collect()
+        }
+        other => panic!("an operation that the gate does not know: {other}"),
+    }
+}
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>
+fn s3_call(method: &Method, uri: &Uri) -> Call {
+    let query: BTreeMap<String, String> =
+        reqwest::Url::parse(&format!("http://s3{uri}")).unwrap().query_pairs().into_owned().collect();
+    let object = uri.path().trim_start_matches('/').split_once('/').map(|(_, object)| object).filter(|o| !o.is_empty());
+    let Some(object) = object else {
+        assert!(method == Method::GET && query.contains_key("list-type"), "{method} {uri}");
+        let keys = query.get("prefix").cloned().into_iter().collect();
+        return Call { action: "s3:ListBucket".to_owned(), resource: "Archive.Arn".to_owned(), keys };
+    };
+    let action = match *method {
+        Method::GET | Method::HEAD => "s3:GetObject",
+        Method::PUT | Method::POST => "s3:PutObject",
+        Method::DELETE if query.contains_key("uploadId") => "s3:AbortMultipartUpload",
+        _ => "s3:DeleteObject",
+    };
+    Call { action: action.to_owned(), resource: format!("${{Archive.Arn}}/{object}"), keys: BTreeSet::new() }
+}
+
+/// Stands in for KMS: a blob is the key and the context that it was made for, and opens in that context only.
+fn kms(operation: &str, request: &Value) -> Response<Body> {
+    let context = request["EncryptionContext"].to_string();
+    let key = [7; 32];
+    let blob = BASE64_STANDARD.encode([&key[..], context.as_bytes()].concat());
+    let answer = match operation {
+        "GenerateDataKey" => json!({"KeyId": "key", "Plaintext": BASE64_STANDARD.encode(key), "CiphertextBlob": blob}),
+        "Decrypt" if request["CiphertextBlob"] == blob => {
+            json!({"KeyId": "key", "Plaintext": BASE64_STANDARD.encode(key)})
+        }
+        _ => return response(400, json!({"__type": "InvalidCiphertextException"}).to_string()),
+    };
+    response(200, answer.to_string())
+}
+
+/// A whole API of its own whose functions each have a role, in the world of another stack.
+struct Walk {
+    world: World,
+    gate: Arc<Gate>,
+    gate_url: String,
+    queue: String,
+    api: Gateway,
+    consumer: EventSource,
+    _archive: tempfile::TempDir,
+}
+
+impl Walk {
+    async fn start(template: &Template) -> Self {
+        let world = World::start().await;
+        let settings = world.stack.environment().settings.clone();
+        let operator = shared::aws::Aws::new(&settings).unwrap().sqs();
+        let queue = operator.create_queue().queue_name("walk").send().await.unwrap().queue_url.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("archive")).unwrap();
+        let policies = template.functions().into_iter().map(|f| (f.name, statements(template, &f.id))).collect();
+        let gate = Arc::new(Gate {
+            policies,
+            client: reqwest::Client::new(),
+            dynamodb: settings.require("AWS_ENDPOINT_URL_DYNAMODB").unwrap().to_owned(),
+            sqs: settings.require("AWS_ENDPOINT_URL_SQS").unwrap().to_owned(),
+            s3: S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap()).build(),
+            used: Mutex::default(),
+            refused: Mutex::default(),
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gate_url = format!("http://{}", listener.local_addr().unwrap());
+        let pass = |State(gate): State<Arc<Gate>>, method, uri, headers, body| gate.pass(method, uri, headers, body);
+        let app =
+            Router::new().fallback(pass).with_state(gate.clone()).layer(axum::extract::DefaultBodyLimit::disable());
+        tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
+
+        let environment = |function: &str| environment(&world, &gate_url, &queue, function);
+        let mut functions = Vec::new();
+        for (route, _) in ENDPOINTS {
+            let all = environment(route.function).http().unwrap();
+            functions.extend(all.into_iter().find(|(key, _)| *key == route_key(route)));
+        }
+        let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone()))).unwrap();
+        let api = Gateway::start("127.0.0.1:0".parse().unwrap(), routes, world.clock.clone()).await.unwrap();
+        let consumer = environment(CONSUMER);
+        let poller = shared::aws::Aws::new(&consumer.settings).unwrap().sqs();
+        let consumer = EventSource::start(poller, Mapping::new(&queue), consumer.consumer().unwrap()).await.unwrap();
+        Self { world, gate, gate_url, queue, api, consumer, _archive: folder }
+    }
+
+    fn environment(&self, function: &str) -> Environment {
+        environment(&self.world, &self.gate_url, &self.queue, function)
+    }
+
+    /// What a function has, with its own role.
+    fn app(&self, function: &str) -> App {
+        let Environment { settings, clock, log } = self.environment(function);
+        App::new(settings, clock, log).unwrap()
+    }
+}
+
+/// Where a function runs that has its name for an access key.
+fn environment(world: &World, gate: &str, queue: &str, function: &str) -> Environment {
+    let mut environment = world.stack.environment().clone();
+    for (setting, value) in [
+        ("AWS_ACCESS_KEY_ID", function),
+        ("AWS_ENDPOINT_URL", gate),
+        ("AWS_ENDPOINT_URL_DYNAMODB", gate),
+        ("AWS_ENDPOINT_URL_SQS", gate),
+        (settings::QUEUE_URL, queue),
+        (settings::ARCHIVE_URL, "s3://archive"),
+        (settings::VARIABLES_KEY, "kms:arn:aws:kms:us-east-1:000000000000:key/variables"),
+        (settings::API_BASE_URL, &format!("https://{function}.example")),
+    ] {
+        environment.settings.set(setting, value.to_owned());
+    }
+    environment
+}
+
+/// Calls every endpoint in every way that leads to another AWS call. Gives what each function answered.
+async fn call_everything(walk: &Walk) -> BTreeMap<&'static str, String> {
+    let event = json!({
+        "account": "acme", "plan": "enterprise", "rate_limit": {"per_minute": 1_000_000, "burst": 1_000_000},
+        "owner_email": "owner@example.com",
+    });
+    let bootstrapped = walk.environment(BOOTSTRAP).bootstrap().unwrap().invoke(event).await.unwrap();
+    let owner = walk.world.anonymous().holding(text(&bootstrapped["token"]));
+    let source = GitRepository::with_commands(&["echo $GREETING"]);
+    let url = |path: &str| format!("{}{path}", walk.api.endpoint());
+    let mut answers: BTreeMap<&str, String> = BTreeMap::new();
+    let mut take = |function, answer: tests::Answer, status: u16| -> Value {
+        assert_eq!(answer.status, status, "{function}: {answer:?}, refused: {:?}", walk.gate.refused.lock().unwrap());
+        let text = format!("{:?} {}", answer.headers, answer.body);
+        answers.entry(function).or_default().push_str(&text);
+        answer.body
+    };
+
+    let new = json!({"name": "app", "clone_url": source.url()});
+    let repository = take("create-repository", owner.post(&url("/v1/repositories"), new).await, 201);
+    for sort in ["created", "updated", "name"] {
+        take("list-repositories", owner.get(&url(&format!("/v1/repositories?sort={sort}"))).await, 200);
+    }
+    for (slug, status) in [(text(&repository["id"]), 200), ("app", 200), ("nothing", 404)] {
+        take("get-repository", owner.get(&url(&format!("/v1/repositories/{slug}"))).await, status);
+    }
+    let deployments = url("/v1/repositories/app/deployments");
+    let new = json!({"ref": "main", "variables": {"GREETING": "hello"}});
+    let created = take("create-deployment", owner.post(&deployments, new).await, 201);
+    let id = text(&created["id"]);
+    let ended = tests::eventually("the deployment's end", async || {
+        let found = owner.get(&url(&format!("/v1/deployments/{id}"))).await;
+        let refused = walk.gate.refused.lock().unwrap().clone();
+        assert!(refused.is_empty(), "{refused:?}");
+        found.body["finished_at"].is_string().then_some(found)
+    })
+    .await;
+    assert_eq!(take("get-deployment", ended, 200)["status"], "succeeded");
+    let log = take("get-deployment-log", owner.get(&url(&format!("/v1/deployments/{id}/log"))).await, 200);
+    assert!(log.to_string().contains("***"), "the variable was not opened: {log}");
+    for filter in ["", "?environment=preview", "?status=succeeded", "?environment=preview&status=succeeded"] {
+        let page = take("list-deployments", owner.get(&format!("{deployments}{filter}")).await, 200);
+        assert_eq!(page["meta"]["total"], 1);
+    }
+    take("get-rate-limit", owner.get(&url("/v1/rate_limit")).await, 200);
+    take("get-rate-limit", walk.world.anonymous().get(&url("/v1/rate_limit")).await, 401);
+    take("get-openapi", owner.get(&url("/v1/openapi.json")).await, 200);
+    take("not-found", owner.get(&url("/v1/nothing")).await, 404);
+    let account = text(&bootstrapped["account_id"]).parse().unwrap();
+    in_trouble(&walk.app(CONSUMER), &account, &id.parse().unwrap()).await;
+    answers
+}
+
+/// What the consumer does only when a run is long, follows a runner that was lost, or has a failing disk: asked of the same
+/// code directly.
+async fn in_trouble(consumer: &App, account: &AccountId, id: &DeploymentId) {
+    let table = consumer.table();
+    let deployment = Deployment::load(table, account, id).await.unwrap().unwrap();
+    assert!(deployment.renew_lease(table, consumer.clock().now()).await.unwrap());
+
+    let archive = Archive::new(consumer).unwrap();
+    let log = LogWriter::resume(&archive, &deployment.archive_prefix()).await.unwrap();
+    assert!(log.last_number() > 0);
+
+    // More than fits into one request, and then it breaks off.
+    let mut torn = tokio::io::repeat(0).take(11 << 20).chain(Broken);
+    archive.put_artifact(&deployment.archive_prefix(), "torn.bin", &mut torn).await.unwrap_err();
+    assert_eq!(archive.list_artifacts(&deployment.archive_prefix()).await.unwrap(), []);
+}
+
+struct Broken;
+
+impl AsyncRead for Broken {
+    fn poll_read(self: Pin<&mut Self>, _: &mut task::Context<'_>, _: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Err(std::io::Error::other("torn")))
+    }
+}
+
+#[tokio::test]
+async fn each_role_allows_what_its_function_calls_and_nothing_else() {
+    let template = Template::read();
+    let walk = Walk::start(&template).await;
+    let answers = call_everything(&walk).await;
+    // `shared::serve::run` reads this item in init, to open the connection.
+    assert!(
+        super::read("shared/src/table.rs").contains(r#"Key { pk: "CONNECT".to_owned(), sk: "CONNECT".to_owned() }"#)
+    );
+    for function in template.functions() {
+        let app = walk.app(&function.name);
+        let get = app.table().client().get_item().table_name(app.table().name());
+        let key = ["pk", "sk"].map(|name| (name.to_owned(), AttributeValue::S("CONNECT".to_owned())));
+        get.set_key(Some(key.into())).send().await.unwrap();
+    }
+    walk.consumer.stop(Duration::from_secs(5)).await;
+    assert_eq!(*walk.gate.refused.lock().unwrap(), []);
+
+    let used = walk.gate.used.lock().unwrap().clone();
+    for (function, statements) in &walk.gate.policies {
+        let allowed: Vec<Permission> = statements.iter().flat_map(Statement::permissions).collect();
+        let unneeded: Vec<_> = allowed.iter().filter(|permission| !used[function].contains(*permission)).collect();
+        assert!(unneeded.is_empty(), "{function} is allowed what it does not call: {unneeded:?}");
+        let once: BTreeSet<_> = allowed.iter().collect();
+        assert_eq!(once.len(), allowed.len(), "{function} is allowed something twice: {allowed:?}");
+    }
+
+    for function in template.functions() {
+        let Some(answers) = answers.get(function.name.as_str()) else { continue };
+        let reads_it = answers.contains(&format!("https://{}.example", function.name));
+        assert_eq!(reads_it, function.environment().contains_key("API_BASE_URL"), "{}", function.name);
+    }
+}
+
+/// The gate refuses too: without this, a gate that lets everything pass would show nothing.
+#[tokio::test]
+async fn a_call_that_a_role_does_not_allow_is_refused() {
+    let walk = Walk::start(&Template::read()).await;
+    let app = walk.app("get-deployment");
+    let table = app.table();
+    let item = |pk: &str| ["pk", "sk"].map(|name| (name.to_owned(), AttributeValue::S(pk.to_owned())));
+    let get = |pk: &str| table.client().get_item().table_name(table.name()).set_key(Some(item(pk).into())).send();
+    get("ACCT#acct_x").await.unwrap();
+    let refused = get("RATE#acct_x").await.unwrap_err().into_service_error();
+    assert_eq!(refused.code(), Some("AccessDeniedException"));
+    let put = table.client().put_item().table_name(table.name()).set_item(Some(item("TOKEN#forged").into()));
+    assert_eq!(put.send().await.unwrap_err().into_service_error().code(), Some("AccessDeniedException"));
+    assert_eq!(walk.gate.refused.lock().unwrap().len(), 2);
+}
