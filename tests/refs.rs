@@ -138,8 +138,8 @@ async fn a_malformed_ref_is_an_invalid_request() {
         (json!("refs/heads/"), name),
         (json!("--upload-pack=id"), name),
         (json!("a\u{0}b"), name),
-        (json!(["main"]), "invalid type: sequence, expected a string"),
-        (json!(null), "invalid type: null, expected a string"),
+        (json!(["main"]), "must be a string"),
+        (json!(null), "must be a string"),
     ] {
         let refused = try_deploy(&owner, git_ref).await;
         refused.refused(400, "invalid_request");

@@ -1,246 +1,337 @@
-use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::settings::CLONE_HOSTS;
-use tests::{GitRepository, World};
-
-async fn world_with_source() -> (World, GitRepository) {
-    (World::start().await, GitRepository::new(&[("README", "")]))
-}
+use shared::settings;
+use tests::{Answer, GitRepository, World};
 
 #[tokio::test]
-async fn a_registered_repository_is_shown_and_listed() {
-    let (world, source) = world_with_source().await;
+async fn a_repository_is_created_and_found_under_all_its_names() {
+    let world = World::start().await;
     let owner = world.owner("acme").await;
-    let created = owner.post("/v1/repositories", json!({"name": "frontend-app", "clone_url": source.url()})).await;
+    let source = GitRepository::new(&[("README", "")]);
+    let created = owner.post("/v1/repositories", json!({"name": "Frontend-App", "clone_url": source.url()})).await;
     assert_eq!(created.status, 201, "{created:?}");
     let id = created.body["id"].as_str().unwrap();
+    assert!(id.strip_prefix("repo_").is_some_and(|id| id.len() == 16), "{id}");
     let expected = json!({
-        "id": id,
-        "name": "frontend-app",
-        "full_name": "acme/frontend-app",
-        "visibility": "private",
-        "created_at": "2026-01-01T12:00:00Z",
-        "updated_at": "2026-01-01T12:00:00Z",
-        "default_branch": "main",
+        "id": id, "name": "Frontend-App", "full_name": "acme/Frontend-App", "visibility": "private",
+        "created_at": "2026-01-01T12:00:00Z", "updated_at": "2026-01-01T12:00:00Z", "default_branch": "main",
         "clone_url": source.url(),
     });
     assert_eq!(created.body, expected);
-    assert_eq!(created.header("location"), format!("{}/v1/repositories/{id}", world.stack.url()));
-    assert_eq!(owner.get(created.header("location")).await.body, expected);
+    let location = created.header("location");
+    assert_eq!(location, format!("{}/v1/repositories/{id}", world.stack.url()));
 
+    world.clock.advance(Duration::from_secs(3600));
+    for path in [
+        location,
+        "/v1/repositories/Frontend-App",
+        "/v1/repositories/frontend-app",
+        "/v1/repositories/FRONTEND-APP",
+        "/v1/repositories/acme%2FFrontend-App",
+        "/v1/repositories/acme%2ffrontend-app",
+        "/v1/repositories/acme%252Ffrontend-app",
+        "/v1/repositories/ACME%2Ffrontend-app",
+    ] {
+        let found = owner.get(path).await;
+        assert_eq!((found.status, &found.body), (200, &expected), "{path}");
+    }
     let listed = owner.get("/v1/repositories").await;
     assert_eq!(listed.body, json!({"data": [expected], "meta": {"total": 1, "page": 1, "per_page": 10}}));
 }
 
 #[tokio::test]
-async fn a_repository_is_found_by_id_by_name_and_by_full_name() {
-    let (world, source) = world_with_source().await;
-    let (owner, stranger) = (world.owner("acme").await, world.owner("other").await);
-    let app = owner.repository("Frontend-App", &source).await;
-    owner.repository("frontend-app.v2", &source).await;
-    owner.repository("frontend", &source).await;
-    let id = app["id"].as_str().unwrap();
-    for slug in [id, "Frontend-App", "frontend-app", "acme%2FFrontend-App", "acme%252Ffrontend-app"] {
-        let found = owner.get(&format!("/v1/repositories/{slug}")).await;
-        assert_eq!((found.status, &found.body), (200, &app), "{slug}");
-    }
-    for slug in [
-        "front",
-        "frontend-",
-        "other%2Ffrontend-app",
-        "repo_aaaaaaaaaaaaaaaa",
-        "a%20b",
-        ".hidden",
-        "%C3%A9",
-        "x%2Fy%2Fz",
-    ] {
-        owner.get(&format!("/v1/repositories/{slug}")).await.refused(404, "not_found");
-    }
-    for slug in [id, "frontend-app", "acme%2Ffrontend-app"] {
-        stranger.get(&format!("/v1/repositories/{slug}")).await.refused(404, "not_found");
-    }
-}
-
-#[tokio::test]
-async fn what_is_asked_for_is_kept() {
-    let (world, source) = world_with_source().await;
-    let owner = world.owner("acme").await;
-    source.git(&["branch", "release/1.x"]);
-    let body = json!({
-        "name": "app", "clone_url": source.url(), "visibility": "public", "default_branch": "release/1.x",
-    });
-    let created = owner.post("/v1/repositories", body).await;
-    assert_eq!(
-        (&created.body["visibility"], &created.body["default_branch"]),
-        (&json!("public"), &json!("release/1.x"))
-    );
-}
-
-#[tokio::test]
-async fn the_default_branch_is_the_remotes_own() {
-    let (world, source) = world_with_source().await;
-    source.git(&["checkout", "--quiet", "-b", "trunk"]);
-    let app = world.owner("acme").await.repository("app", &source).await;
-    assert_eq!(app["default_branch"], "trunk");
-}
-
-#[tokio::test]
-async fn a_default_branch_must_exist() {
-    let (world, source) = world_with_source().await;
-    let owner = world.owner("acme").await;
-    let with_branch = |branch: &str| json!({"name": "app", "clone_url": source.url(), "default_branch": branch});
-    let refused = owner.post("/v1/repositories", with_branch("nope")).await;
-    assert_eq!(refused.refused(400, "invalid_ref").body["error"]["message"], "Branch 'nope' not found");
-    let refused = owner.post("/v1/repositories", with_branch("a..b")).await;
-    assert_eq!(refused.refused(400, "invalid_request").body["error"]["details"][0]["field"], "default_branch");
-    assert_eq!(owner.get("/v1/repositories").await.body["meta"]["total"], 0);
-}
-
-#[tokio::test]
-async fn a_repository_without_a_commit_is_refused() {
-    let world = World::start().await;
-    let empty = tempfile::tempdir().unwrap();
-    let init = std::process::Command::new("git").args(["init", "--quiet", "--bare"]).arg(empty.path()).status();
-    assert!(init.unwrap().success());
-    let body = json!({"name": "app", "clone_url": empty.path()});
-    world.owner("acme").await.post("/v1/repositories", body).await.refused(400, "invalid_ref");
-}
-
-#[tokio::test]
-async fn a_clone_url_must_be_a_repository_that_may_be_read() {
+async fn visibility_and_default_branch_can_be_chosen() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
-    let nothing = tempfile::tempdir().unwrap();
-    let nothing = nothing.path().display().to_string();
-    for url in [
-        "",
-        "frontend-app",
-        "ssh://git@example.com/app.git",
-        "git@example.com:app.git",
-        "https://user:secret@example.com/app.git",
-        "https://example.com/app.git?token=secret",
-        "ext::sh -c whoami",
-        nothing.as_str(),
-        "/does/not/exist",
-    ] {
-        let refused = owner.post("/v1/repositories", json!({"name": "app", "clone_url": url})).await;
-        refused.refused(400, "invalid_clone_url");
-        assert!(!refused.body.to_string().contains("secret"), "{refused:?}");
-    }
-    assert_eq!(owner.get("/v1/repositories").await.body["meta"]["total"], 0);
-}
-
-#[tokio::test]
-async fn in_aws_only_public_https_hosts_are_read() {
-    let world = World::start_with(|options| options.overrides.push((CLONE_HOSTS, "public".to_owned()))).await;
     let source = GitRepository::new(&[]);
-    let owner = world.owner("acme").await;
-    for url in [
-        source.url(),
-        format!("file://{}", source.url()),
-        "http://example.com/app.git".to_owned(),
-        "https://127.0.0.1/app.git".to_owned(),
-        "https://[::1]/app.git".to_owned(),
-        "https://2130706433/app.git".to_owned(),
-        "https://169.254.169.254/latest/meta-data".to_owned(),
-        "https://10.0.0.1/app.git".to_owned(),
-        "https://localhost/app.git".to_owned(),
-    ] {
-        owner
-            .post("/v1/repositories", json!({"name": "app", "clone_url": url}))
-            .await
-            .refused(400, "invalid_clone_url");
+    for branch in ["feature/x", "refs/heads/odd"] {
+        source.git(&["update-ref", &format!("refs/heads/{branch}"), "HEAD"]);
     }
+    source.git(&["tag", "v1"]);
+    for (name, chosen, visibility, default_branch) in [
+        ("a", json!({"visibility": "public"}), "public", "main"),
+        ("b", json!({"visibility": "private", "default_branch": "feature/x"}), "private", "feature/x"),
+        ("c", json!({"default_branch": null}), "private", "main"),
+        ("d", json!({"default_branch": "refs/heads/odd"}), "private", "refs/heads/odd"),
+    ] {
+        let mut body = chosen.clone();
+        body["name"] = name.into();
+        body["clone_url"] = source.url().into();
+        let created = owner.post("/v1/repositories", body).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        assert_eq!(created.body["visibility"], visibility, "{chosen}");
+        assert_eq!(created.body["default_branch"], default_branch, "{chosen}");
+    }
+    // Without a choice it is the branch that the remote's HEAD names.
+    source.git(&["checkout", "--quiet", "-b", "trunk"]);
+    assert_eq!(owner.repository("e", &source).await["default_branch"], "trunk");
+
+    for (branch, code, message) in [
+        ("missing", "invalid_ref", "Branch 'missing' not found"),
+        ("v1", "invalid_ref", "Branch 'v1' not found"),
+        ("HEAD", "invalid_ref", "Branch 'HEAD' not found"),
+        ("refs/heads/main", "invalid_ref", "Branch 'refs/heads/main' not found"),
+        ("", "invalid_request", "default_branch is not a valid name of a branch or tag"),
+        ("a..b", "invalid_request", "default_branch is not a valid name of a branch or tag"),
+        (&"a".repeat(250), "invalid_request", "default_branch must be at most 255 bytes long"),
+    ] {
+        let body = json!({"name": "f", "clone_url": source.url(), "default_branch": branch});
+        let refused = owner.post("/v1/repositories", body).await;
+        assert_eq!(refused.refused(400, code).body["error"]["message"], message, "{branch}");
+    }
+    owner.get("/v1/repositories/f").await.refused(404, "not_found");
 }
 
 #[tokio::test]
-async fn a_git_host_that_does_not_answer_is_not_the_clients_fault() {
+async fn a_remote_without_a_default_branch_is_refused() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
+    let empty = GitRepository::new(&[]);
+    empty.git(&["update-ref", "-d", "HEAD"]);
+    let detached = GitRepository::new(&[]);
+    detached.git(&["checkout", "--quiet", "--detach"]);
+    let elsewhere = GitRepository::new(&[]);
+    elsewhere.git(&["symbolic-ref", "HEAD", "refs/heads/gone"]);
+    for (source, code, message) in [
+        (&empty, "invalid_ref", "Branch 'main' not found"),
+        (&detached, "invalid_clone_url", "The repository has no default branch; name one in default_branch"),
+        (&elsewhere, "invalid_ref", "Branch 'gone' not found"),
+    ] {
+        let refused = owner.post("/v1/repositories", json!({"name": "app", "clone_url": source.url()})).await;
+        assert_eq!(refused.refused(400, code).body["error"]["message"], message);
+    }
+    // Where there is a branch, naming it is enough; where there is a commit, it is there from then on.
+    let named = json!({"name": "app", "clone_url": detached.url(), "default_branch": "main"});
+    assert_eq!(owner.post("/v1/repositories", named).await.body["default_branch"], "main");
+    empty.commit(&[]);
+    assert_eq!(owner.repository("no-longer-empty", &empty).await["default_branch"], "main");
+    assert_eq!(owner.get("/v1/repositories").await.body["meta"]["total"], 2);
+}
+
+#[tokio::test]
+async fn a_clone_url_that_is_no_repository_is_refused() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().display().to_string();
+    let web_server = format!("{}/acme/app.git", world.stack.url());
+    let not_there = "The repository does not exist or is not public";
+    let not_https = "clone_url must be an https:// URL of a repository";
+    let not_public = "clone_url must name a host on the public internet";
+    let credentials = "clone_url must not contain a user name or password";
+    let query = "clone_url must not contain a query or a fragment";
+    for (clone_url, message) in [
+        ("/no/such/path", not_there),
+        (&folder, not_there),
+        (&web_server, not_there),
+        ("", not_https),
+        ("acme/app", not_https),
+        ("ssh://git@github.com/acme/app.git", not_https),
+        ("git@github.com:acme/app.git", not_https),
+        ("git://github.com/acme/app.git", not_https),
+        ("ext::sh -c touch% /tmp/owned", not_https),
+        ("--upload-pack=touch /tmp/owned", not_https),
+        ("https://token@github.com/acme/app.git", credentials),
+        ("https://user:hunter2@github.com/acme/app.git", credentials),
+        ("https://github.com/acme/app.git?ref=main", query),
+        ("https://github.com/acme/app.git#main", query),
+        ("https://github.com", "clone_url is not a valid URL of a repository"),
+        ("https://10.0.0.1/acme/app.git", not_public),
+        (&format!("https://github.com/{}", "a".repeat(2048)), "clone_url must be at most 2048 bytes long"),
+    ] {
+        let refused = owner.post("/v1/repositories", json!({"name": "app", "clone_url": clone_url})).await;
+        refused.refused(400, "invalid_clone_url");
+        assert_eq!(refused.body["error"]["message"], message, "{clone_url:.100}");
+        assert!(!refused.body.to_string().contains("hunter2"));
+    }
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let body = json!({"name": "app", "clone_url": format!("http://{closed}/app.git")});
-    owner.post("/v1/repositories", body).await.refused(503, "remote_unavailable");
+    let unreachable = json!({"name": "app", "clone_url": format!("http://{closed}/acme/app.git")});
+    let refused = owner.post("/v1/repositories", unreachable).await;
+    refused.refused(503, "remote_unavailable");
+    assert_eq!(refused.body["error"]["message"], "The repository's server could not be reached");
+    assert_eq!(owner.get("/v1/repositories").await.body["meta"]["total"], 0);
 }
 
 #[tokio::test]
-async fn names_are_slugs() {
-    let (world, source) = world_with_source().await;
+async fn only_public_hosts_are_cloned_from_outside_of_the_local_stack() {
+    let world = World::start_with(|options| options.overrides.push((settings::CLONE_HOSTS, "public".to_owned()))).await;
     let owner = world.owner("acme").await;
-    let long = "a".repeat(101);
-    for name in ["", " ", "a b", "a/b", ".hidden", "repo_x", "REPO_x", "é", "a\u{0}", long.as_str()] {
+    let source = GitRepository::new(&[]);
+    let not_https = "clone_url must be an https:// URL of a repository";
+    let not_public = "clone_url must name a host on the public internet";
+    let port = world.stack.url().rsplit_once(':').unwrap().1.to_owned();
+    for (clone_url, message) in [
+        (source.url(), not_https),
+        (format!("file://{}", source.url()), not_https),
+        (format!("{}/app.git", world.stack.url()), not_https),
+        ("http://github.com/acme/app.git".to_owned(), not_https),
+        (format!("https://127.0.0.1:{port}/app.git"), not_public),
+        ("https://127.1.2.3/app.git".to_owned(), not_public),
+        ("https://[::1]/app.git".to_owned(), not_public),
+        ("https://0.0.0.0/app.git".to_owned(), not_public),
+        ("https://10.1.2.3/app.git".to_owned(), not_public),
+        ("https://172.16.0.1/app.git".to_owned(), not_public),
+        ("https://192.168.1.1:8443/app.git".to_owned(), not_public),
+        ("https://169.254.169.254/latest/meta-data".to_owned(), not_public),
+        ("https://100.64.0.1/app.git".to_owned(), not_public),
+        ("https://[fd00::1]/app.git".to_owned(), not_public),
+        ("https://[fe80::1]/app.git".to_owned(), not_public),
+        ("https://[::ffff:10.0.0.1]/app.git".to_owned(), not_public),
+        // A name is found out when it is resolved, before anything connects.
+        (format!("https://localhost:{port}/app.git"), "The repository's host does not have a public address"),
+        ("https://2130706433/app.git".to_owned(), "The repository's host does not have a public address"),
+    ] {
+        let refused = owner.post("/v1/repositories", json!({"name": "app", "clone_url": clone_url})).await;
+        refused.refused(400, "invalid_clone_url");
+        assert_eq!(refused.body["error"]["message"], message, "{clone_url}");
+    }
+    assert_eq!(owner.get("/v1/repositories").await.body["meta"]["total"], 0);
+}
+
+#[tokio::test]
+async fn a_name_is_one_that_a_path_can_have() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    let longest = "n".repeat(100);
+    let good = ["a", "7", "-", "_", "a.b", "a..", "A-b_c.9", "repo", "repository_1", "deploy_x", &longest];
+    for name in good {
+        let created = owner.post("/v1/repositories", json!({"name": name, "clone_url": source.url()})).await;
+        assert_eq!((created.status, &created.body["name"]), (201, &json!(name)), "{created:?}");
+        let found = owner.get(&format!("/v1/repositories/{name}")).await;
+        assert_eq!((found.status, &found.body), (200, &created.body), "{name}");
+    }
+    let too_long = "n".repeat(101);
+    for name in [
+        "",
+        ".",
+        "..",
+        ".git",
+        "a b",
+        " a",
+        "a/b",
+        "acme/app",
+        "a%2Fb",
+        "a?b",
+        "a#b",
+        "a\\b",
+        "a:b",
+        "a@b",
+        "a\u{0}",
+        "a\n",
+        "café",
+        "🚀",
+        "repo_",
+        "repo_x",
+        "REPO_x",
+        "repo_k3vyq2w7x5m4n6pa",
+        &too_long,
+    ] {
         let refused = owner.post("/v1/repositories", json!({"name": name, "clone_url": source.url()})).await;
-        assert_eq!(refused.refused(400, "invalid_request").body["error"]["details"][0]["field"], "name", "{name:?}");
+        refused.refused(400, "invalid_request");
+        let details = &refused.body["error"]["details"];
+        assert_eq!(details[0]["field"], "name", "{name:?}: {refused:?}");
+        assert!(details[0]["message"].as_str().unwrap().starts_with("must be 1 to 100 characters"), "{details}");
     }
-    for name in ["a", "_", "-", "A.b_c-d", &long[..100]] {
-        owner.repository(name, &source).await;
+    assert_eq!(owner.get("/v1/repositories").await.body["meta"]["total"], good.len());
+}
+
+#[tokio::test]
+async fn a_name_can_be_taken_once_in_an_account() {
+    let world = World::start().await;
+    let (owner, stranger) = (world.owner("acme").await, world.owner("globex").await);
+    let source = GitRepository::new(&[]);
+    let first = owner.repository("Frontend", &source).await;
+    world.clock.advance(Duration::from_secs(60));
+    for name in ["Frontend", "frontend", "FRONTEND"] {
+        let body = json!({"name": name, "clone_url": source.url(), "visibility": "public"});
+        let refused = owner.post("/v1/repositories", body).await;
+        refused.refused(409, "name_taken");
+        let message = format!("The account already has a repository '{name}'");
+        assert_eq!(refused.body["error"]["message"], message);
+    }
+    assert_eq!(owner.get("/v1/repositories").await.body["data"], json!([first]));
+    // Names that only start the same are others, and so is the same name in another account.
+    owner.repository("frontend-", &source).await;
+    owner.repository("frontend.app", &source).await;
+    let theirs = stranger.repository("frontend", &source).await;
+    assert_eq!(theirs["full_name"], "globex/frontend");
+    assert_eq!(owner.get("/v1/repositories/frontend").await.body, first);
+    assert_eq!(owner.get("/v1/repositories").await.body["meta"]["total"], 3);
+    assert_eq!(stranger.get("/v1/repositories").await.body["meta"]["total"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_creations_at_the_same_time_one_gets_the_name_and_the_total_is_exact() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    let mut creations = tokio::task::JoinSet::new();
+    for n in 0..24 {
+        // Three rivals for each of eight names, in different cases.
+        let name = [format!("app-{}", n / 3), format!("App-{}", n / 3), format!("APP-{}", n / 3)][n % 3].clone();
+        let (owner, clone_url) = (owner.clone(), source.url());
+        creations
+            .spawn(async move { owner.post("/v1/repositories", json!({"name": name, "clone_url": clone_url})).await });
+    }
+    let answers: Vec<Answer> = creations.join_all().await;
+    let (created, refused): (Vec<Answer>, Vec<Answer>) = answers.into_iter().partition(|answer| answer.status == 201);
+    assert_eq!((created.len(), refused.len()), (8, 16));
+    for answer in &refused {
+        answer.refused(409, "name_taken");
+    }
+    let page = owner.get("/v1/repositories?per_page=100&sort=name").await;
+    let winners: HashMap<&str, &Value> =
+        created.iter().map(|answer| (answer.body["name"].as_str().unwrap(), &answer.body)).collect();
+    assert_eq!(page.body["meta"]["total"], 8);
+    assert_eq!(page.body["data"].as_array().unwrap().len(), 8);
+    for row in page.body["data"].as_array().unwrap() {
+        assert_eq!(row, winners[row["name"].as_str().unwrap()]);
+        let found = owner.get(&format!("/v1/repositories/{}", row["name"].as_str().unwrap().to_lowercase())).await;
+        assert_eq!(&found.body, row);
     }
 }
 
 #[tokio::test]
-async fn a_name_is_taken_once_per_account_whatever_its_case() {
-    let (world, source) = world_with_source().await;
-    let (owner, other) = (world.owner("acme").await, world.owner("other").await);
+async fn what_is_not_there_and_what_is_not_ones_own_look_the_same() {
+    let world = World::start().await;
+    let (owner, stranger) = (world.owner("acme").await, world.owner("globex").await);
+    let source = GitRepository::new(&[]);
+    let theirs = stranger.repository("secret", &source).await;
     owner.repository("app", &source).await;
-    for name in ["app", "App", "APP"] {
-        owner
-            .post("/v1/repositories", json!({"name": name, "clone_url": source.url()}))
-            .await
-            .refused(409, "name_taken");
-    }
-    other.repository("app", &source).await;
-    assert_eq!(owner.get("/v1/repositories").await.body["meta"]["total"], 1);
-}
-
-#[tokio::test]
-async fn of_many_at_once_one_gets_the_name() {
-    let (world, source) = world_with_source().await;
-    let owner = world.owner("acme").await;
-    let contenders: Vec<_> = (0..12)
-        .map(|_| {
-            let (owner, body) = (owner.clone(), json!({"name": "app", "clone_url": source.url()}));
-            tokio::spawn(async move { owner.post("/v1/repositories", body).await })
-        })
-        .collect();
-    let mut winners = Vec::new();
-    for contender in contenders {
-        let answer = contender.await.unwrap();
-        match answer.status {
-            201 => winners.push(answer.body["id"].clone()),
-            // A transaction that met another may also be asked to come again.
-            503 => {
-                answer.refused(503, "service_unavailable");
-            }
-            _ => {
-                answer.refused(409, "name_taken");
-            }
+    let their_id = theirs["id"].as_str().unwrap();
+    for name in [
+        their_id,
+        "secret",
+        "globex%2Fsecret",
+        "globex%2Fapp",
+        "nobody%2Fapp",
+        "%2Fapp",
+        "acme%2F",
+        "acme%2Fapp%2F",
+        "acme%2Fapp%2Fx",
+        &format!("acme%2F{their_id}"),
+        "ap",
+        "app2",
+        "app%23repo_",
+        "repo_aaaaaaaaaaaaaaaa",
+        "repo_",
+        &their_id.to_uppercase(),
+        "a%20b",
+        ".app",
+        &"a".repeat(101),
+    ] {
+        for path in [format!("/v1/repositories/{name}"), format!("/v1/repositories/{name}/deployments")] {
+            let refused = owner.get(&path).await;
+            let message = refused.refused(404, "not_found").body["error"]["message"].clone();
+            assert_eq!(message, "Repository not found", "{path}");
         }
+        let path = format!("/v1/repositories/{name}/deployments");
+        owner.post(&path, json!({"ref": "main"})).await.refused(404, "not_found");
     }
-    let listed = owner.get("/v1/repositories").await;
-    let ids: Vec<Value> = listed.column("id").into_iter().map(Value::from).collect();
-    assert_eq!((winners.len(), ids), (1, winners));
-    assert_eq!(listed.body["meta"]["total"], 1);
-}
-
-#[tokio::test]
-async fn the_total_is_exact_when_many_are_created_at_once() {
-    let (world, source) = world_with_source().await;
-    let owner = world.owner("acme").await;
-    let creations: Vec<_> = (0..20)
-        .map(|number| {
-            let (owner, url) = (owner.clone(), source.url());
-            tokio::spawn(async move {
-                owner.post("/v1/repositories", json!({"name": format!("app-{number}"), "clone_url": url})).await
-            })
-        })
-        .collect();
-    let mut names = BTreeSet::new();
-    for creation in creations {
-        let created = creation.await.unwrap();
-        assert_eq!(created.status, 201, "{created:?}");
-        names.insert(created.body["name"].as_str().unwrap().to_owned());
-    }
-    let listed = owner.get("/v1/repositories?per_page=100").await;
-    assert_eq!(listed.body["meta"]["total"], 20);
-    assert_eq!(listed.column("name").into_iter().collect::<BTreeSet<_>>(), names);
+    assert_eq!(stranger.get("/v1/repositories/globex%2Fsecret").await.body, theirs);
+    assert_eq!(stranger.get("/v1/repositories/secret/deployments").await.body["meta"]["total"], 0);
+    world.anonymous().get("/v1/repositories/secret").await.refused(401, "missing_token");
 }

@@ -1,5 +1,7 @@
 //! Extractors that parse a request at the door and answer in the envelope when they can't.
 
+use std::fmt;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::header::CONTENT_TYPE;
@@ -57,35 +59,48 @@ async fn read_body(request: Request) -> Result<Bytes> {
     }
 }
 
-/// Syntax errors are `invalid_json`; a value of the wrong kind is `invalid_request` and names its field.
+/// A body that is no JSON is `invalid_json`; an object that is not what `T` wants is `invalid_request` and names the field.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        let field = if path == "." { "body".to_owned() } else { path };
-        match inner.classify() {
-            serde_json::error::Category::Data => Error::invalid(field, without_position(&inner)),
-            // To serde_json a number or null in the place of an enum's name is a syntax error.
-            _ if str::from_utf8(body).is_ok_and(|body| serde_json::from_str::<IgnoredAny>(body).is_ok()) => {
-                Error::invalid(field, "has a value of the wrong type")
-            }
-            _ => Error::new(ErrorCode::InvalidJson, format!("The body is not JSON: {inner}")),
-        }
-    })?;
-    match deserializer.end() {
-        Ok(()) => Ok(parsed),
-        Err(error) => Err(Error::new(ErrorCode::InvalidJson, format!("The body is not JSON: {error}"))),
+    let not_json = |why: String| Error::new(ErrorCode::InvalidJson, format!("The body is not JSON: {why}"));
+    let text = std::str::from_utf8(body).map_err(|error| not_json(error.to_string()))?;
+    // Read twice, so that no error of shape hides one of syntax.
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(error.to_string()))?;
+    // serde would take an array of the fields' values for an object.
+    if text.trim_start().starts_with('[') {
+        return Err(Error::invalid("body", "must be an object"));
     }
+    let parsed = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text));
+    parsed.map_err(|error| wrong_shape(error, "body"))
 }
 
-/// The field's path says where already.
-fn without_position(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
-    }
+/// Says which field is wrong and what it must be, and never what it is: that may be a secret.
+fn wrong_shape(error: serde_path_to_error::Error<impl fmt::Display>, whole: &str) -> Error {
+    let path = error.path().to_string();
+    let text = error.into_inner().to_string();
+    // Where it is in the text says less than the field's path.
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    let inside = |kind: &str| text.strip_prefix(kind)?.strip_prefix(" field `")?.strip_suffix('`').map(str::to_owned);
+    let expected = text.rsplit_once(", expected ").map(|(_, expected)| match expected {
+        "a map" => "an object",
+        other => other.trim_start_matches("one of "),
+    });
+    let (field, message) = match (inside("missing"), inside("duplicate"), expected) {
+        (Some(field), ..) => (Some(field), "is required".to_owned()),
+        (_, Some(field), _) => (Some(field), "is given twice".to_owned()),
+        (_, _, Some(fields)) if text.starts_with("unknown field") => (None, format!("is not one of {fields}")),
+        (_, _, Some(expected)) if expected.contains("`, `") => (None, format!("must be one of {expected}")),
+        (_, _, Some(expected)) => (None, format!("must be {expected}")),
+        // What serde_json says of a value that names no variant.
+        _ if text == "expected value" => (None, "must be a string".to_owned()),
+        _ => (None, text.to_owned()),
+    };
+    let field = match (path.as_str(), field) {
+        (".", None) => whole.to_owned(),
+        (".", Some(field)) => field,
+        (_, None) => path,
+        (_, Some(field)) => format!("{path}.{field}"),
+    };
+    Error::invalid(field, message)
 }
 
 /// The query string. Parameters that `T` does not know are ignored.
@@ -98,10 +113,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
         let query = parts.uri.query().unwrap_or_default();
         let deserializer = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
-        serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| {
-            let path = error.path().to_string();
-            Error::invalid(if path == "." { "query".to_owned() } else { path }, error.into_inner().to_string())
-        })
+        serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| wrong_shape(error, "query"))
     }
 }
 

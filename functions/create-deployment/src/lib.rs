@@ -54,7 +54,7 @@ impl FromRef<Creation> for App {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = NewDeployment)]
 pub struct DeploymentRequest {
     /// Branch, tag, full commit SHA, or a full ref name. A branch wins over a tag of the same name.

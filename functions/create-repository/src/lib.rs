@@ -38,7 +38,7 @@ impl FromRef<Remotes> for App {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewRepository {
     name: RepositoryName,
     /// An https URL that needs no credentials.
@@ -76,7 +76,7 @@ pub async fn create_repository(
         name: new.name,
         visibility: new.visibility,
         clone_url: clone_url.to_string(),
-        default_branch: tip.name.trim_start_matches("refs/heads/").to_owned(),
+        default_branch: tip.name.strip_prefix("refs/heads/").unwrap_or(&tip.name).to_owned(),
         created_at: now,
         updated_at: now,
     };

@@ -2,9 +2,9 @@
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 //!
 //! As in AWS, `rawPath` and path parameters arrive percent-decoded while `rawQueryString` arrives as it was sent. An
-//! encoded slash stays inside its path segment; AWS does not document what it does with one.
+//! encoded slash stays inside its path segment, and bytes that aren't UTF-8 are replaced; AWS does not document what it
+//! does with them.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -234,12 +234,12 @@ impl Api {
     }
 }
 
-/// Splits a path at its slashes and then decodes each segment. `None` if one isn't UTF-8.
+/// Splits a path at its slashes and then decodes each segment. What isn't UTF-8 becomes U+FFFD. `None` for the target
+/// `*`, which is no path.
 fn decode_path(path: &str) -> Option<Vec<String>> {
-    path.strip_prefix('/')?
-        .split('/')
-        .map(|segment| percent_encoding::percent_decode_str(segment).decode_utf8().ok().map(Cow::into_owned))
-        .collect()
+    let segments = path.strip_prefix('/')?.split('/');
+    let decode = |segment| percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned();
+    Some(segments.map(decode).collect())
 }
 
 fn decode_query(raw: &str) -> Map<String, Value> {

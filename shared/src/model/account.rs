@@ -17,6 +17,13 @@ use crate::token::{TokenHash, TokenSecret};
 #[serde(try_from = "String")]
 pub struct AccountSlug(String);
 
+impl AccountSlug {
+    /// Whether a path means this account: as with a repository's name, case does not matter.
+    pub fn is(&self, text: &str) -> bool {
+        self.0.eq_ignore_ascii_case(text)
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("must be 1 to 39 characters of a-z, 0-9 and single hyphens inside")]
 pub struct InvalidSlug;

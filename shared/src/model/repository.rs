@@ -114,7 +114,7 @@ impl Repository {
         let account = &tenant.account().id;
         let name = match slug {
             RepositorySlug::Id(id) => return table.get(repository_key(account, id), Consistency::Strong).await,
-            RepositorySlug::FullName(owner, _) if *owner != tenant.account().slug.to_string() => return Ok(None),
+            RepositorySlug::FullName(owner, _) if !tenant.account().slug.is(owner) => return Ok(None),
             RepositorySlug::FullName(_, name) | RepositorySlug::Name(name) => name,
         };
         let by_name = crate::table::Query {

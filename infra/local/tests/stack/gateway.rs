@@ -212,7 +212,7 @@ fn route_keys_that_http_apis_would_not_take_are_refused() {
 async fn without_a_default_route_the_gateway_answers() {
     let gateway = gateway([("GET /v1/repositories", echo())]).await;
     assert_refused(&get_path(&gateway, "/v1/teams").await, StatusCode::NOT_FOUND, "Not Found");
-    assert_refused(&get_path(&gateway, "/v1/%FF").await, StatusCode::BAD_REQUEST, "Bad Request");
+    assert_refused(&get_path(&gateway, "/v1/%FF").await, StatusCode::NOT_FOUND, "Not Found");
 }
 
 #[tokio::test]
