@@ -1,6 +1,10 @@
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+use local::gateway::Gateway;
+use local::route::Routes;
 use serde_json::{Value, json};
 use shared::settings;
 use tests::{Answer, GitRepository, World};
@@ -146,8 +150,7 @@ async fn a_clone_url_that_is_no_repository_is_refused() {
         assert_eq!(refused.body["error"]["message"], message, "{clone_url:.100}");
         assert!(!refused.body.to_string().contains("hunter2"));
     }
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let unreachable = json!({"name": "app", "clone_url": format!("http://{closed}/acme/app.git")});
+    let unreachable = json!({"name": "app", "clone_url": "http://127.0.0.1:1/acme/app.git"});
     let refused = owner.post("/v1/repositories", unreachable).await;
     refused.refused(503, "remote_unavailable");
     assert_eq!(refused.body["error"]["message"], "The repository's server could not be reached");
@@ -292,6 +295,65 @@ async fn of_creations_at_the_same_time_one_gets_the_name_and_the_total_is_exact(
         let found = owner.get(&format!("/v1/repositories/{}", row["name"].as_str().unwrap().to_lowercase())).await;
         assert_eq!(&found.body, row);
     }
+}
+
+/// A DynamoDB in front of this one, whose first transactions meet another that is changing one of their items. The
+/// embedded one has no such meetings.
+fn contended(dynamodb: &str, meetings: u32) -> String {
+    const CANCELED: &str = "{\"__type\": \"com.amazonaws.dynamodb.v20120810#TransactionCanceledException\", \
+        \"Message\": \"Transaction cancelled\", \"CancellationReasons\": [{\"Code\": \"None\"}, {\"Code\": \"None\"}, \
+        {\"Code\": \"TransactionConflict\", \"Message\": \"Transaction is ongoing for the item\"}, {\"Code\": \"None\"}]}";
+    let upstream = dynamodb.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut meetings = meetings;
+        for client in listener.incoming() {
+            let mut client = BufReader::new(client.unwrap());
+            let (mut head, mut length) = (String::new(), 0);
+            while client.read_line(&mut head).unwrap() > 2 {
+                let line = head.lines().last().unwrap();
+                length = line.strip_prefix("content-length: ").map_or(length, |length| length.parse().unwrap());
+            }
+            let mut body = vec![0; length];
+            client.read_exact(&mut body).unwrap();
+            if head.contains("TransactWriteItems") && meetings > 0 {
+                meetings -= 1;
+                let head =
+                    format!("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: {}", CANCELED.len());
+                write!(client.get_mut(), "{head}\r\n\r\n{CANCELED}").unwrap();
+            } else {
+                let mut server = TcpStream::connect(&upstream).unwrap();
+                let head = head.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+                server.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+                std::io::copy(&mut server, client.get_mut()).unwrap();
+            }
+        }
+    });
+    endpoint
+}
+
+#[tokio::test]
+async fn a_creation_gives_way_to_another_and_then_goes_through() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    let mut environment = world.stack.environment().clone();
+    let dynamodb = environment.settings.require("AWS_ENDPOINT_URL_DYNAMODB").unwrap().to_owned();
+    environment.settings.set("AWS_ENDPOINT_URL_DYNAMODB", contended(&dynamodb, 3));
+    let functions = environment.http().unwrap();
+    let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone()))).unwrap();
+    let gateway = Gateway::start(([127, 0, 0, 1], 0).into(), routes, world.clock.clone()).await.unwrap();
+
+    let path = format!("{}/v1/repositories", gateway.endpoint());
+    let created = owner.post(&path, json!({"name": "app", "clone_url": source.url()})).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let id = created.header("x-request-id");
+    let line = world.log().into_iter().find(|line| line["request_id"] == id).unwrap();
+    assert_eq!(line["dynamodb_calls"], 2 + 1 + 4, "the token and its account, the rate limit, and four transactions");
+    let listed = owner.get("/v1/repositories").await;
+    assert_eq!(listed.body["data"], json!([created.body]));
+    assert_eq!(listed.body["meta"]["total"], 1);
 }
 
 #[tokio::test]

@@ -147,7 +147,7 @@ pub struct ConditionFailed {
 pub enum TransactFailed {
     /// For each write in order, the item that failed its condition, or `None` where the condition held.
     Conditions(Vec<Option<ConditionFailed>>),
-    /// Another transaction was changing one of the items; nothing was written, so the same again may work.
+    /// Other transactions kept changing one of the items; nothing was written, so the same again may work.
     Conflict,
     Table(TableError),
 }
@@ -269,13 +269,25 @@ impl Table {
         }
     }
 
-    /// All of the writes or none. The SDK's own retries carry a client token, so they can't write twice.
+    /// All of the writes or none. Gives way to other transactions on the same items, some 5 s at most.
     pub async fn transact(&self, writes: Vec<Write>) -> Result<(), TransactFailed> {
         let items = writes.into_iter().map(|write| write.build(&self.name)).collect::<Result<Vec<_>, _>>();
+        let items = items.map_err(|error| TransactFailed::Table(error.into()))?;
+        for attempt in 0..MAX_CONFLICTS {
+            match self.transact_once(items.clone()).await {
+                Err(TransactFailed::Conflict) => tokio::time::sleep(jitter(attempt)).await,
+                ended => return ended,
+            }
+        }
+        Err(TransactFailed::Conflict)
+    }
+
+    /// The SDK's own retries carry a client token, so they can't write twice.
+    async fn transact_once(&self, items: Vec<TransactWriteItem>) -> Result<(), TransactFailed> {
         let sent = self
             .client
             .transact_write_items()
-            .set_transact_items(Some(items.map_err(|error| TransactFailed::Table(error.into()))?))
+            .set_transact_items(Some(items))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
@@ -304,6 +316,16 @@ impl Table {
             Err(TransactFailed::Table(error.into()))
         }
     }
+}
+
+/// Transactions on the same items that one gives way to.
+const MAX_CONFLICTS: u32 = 64;
+
+/// A random pause of up to 5 ms, 10 ms, … 160 ms, so that rivals don't meet again.
+fn jitter(attempt: u32) -> Duration {
+    let mut byte = [0u8; 1];
+    getrandom::fill(&mut byte).expect("the operating system gives random bytes");
+    Duration::from_micros(u64::from(byte[0]) * (20 << attempt.min(5)))
 }
 
 impl From<TransactFailed> for Error {

@@ -1,7 +1,6 @@
 //! Deployments: their states, events, numbers and variables.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
@@ -221,7 +220,7 @@ impl Deployment {
             actor: Actor::User(by.clone()),
             reason: "created".to_owned(),
         };
-        for attempt in 0..MAX_NUMBERING_ATTEMPTS {
+        for _ in 0..MAX_NUMBERING_ATTEMPTS {
             let writes = || {
                 let mut writes = vec![
                     deployment.count_creation(),
@@ -247,7 +246,6 @@ impl Deployment {
                     }
                     None => return Err(TransactFailed::Table(TableError::Contended)),
                 },
-                Err(TransactFailed::Conflict) => tokio::time::sleep(jitter(attempt)).await,
                 Err(error) => return Err(error),
             }
         }
@@ -310,16 +308,12 @@ impl Deployment {
             Ok(writes)
         };
         let writes = writes().map_err(TransitionFailed::Table)?;
-        // Others only change the counts, so the same transaction goes through once they are done.
-        for attempt in 0..MAX_NUMBERING_ATTEMPTS {
-            match table.transact(writes.clone()).await {
-                Ok(()) => return Ok(changed),
-                Err(TransactFailed::Conflict) => tokio::time::sleep(jitter(attempt)).await,
-                Err(TransactFailed::Conditions(_)) => return Err(TransitionFailed::Stale),
-                Err(TransactFailed::Table(error)) => return Err(TransitionFailed::Table(error)),
-            }
+        match table.transact(writes).await {
+            Ok(()) => Ok(changed),
+            Err(TransactFailed::Conditions(_)) => Err(TransitionFailed::Stale),
+            Err(TransactFailed::Conflict) => Err(TransitionFailed::Table(TableError::Contended)),
+            Err(TransactFailed::Table(error)) => Err(TransitionFailed::Table(error)),
         }
-        Err(TransitionFailed::Table(TableError::Contended))
     }
 
     /// Says that the runner of this attempt is alive. `false`: it no longer has the deployment.
@@ -514,13 +508,6 @@ fn deployment_key(account: &AccountId, id: &DeploymentId, sk: &str) -> Key {
 
 fn counts_key(account: &AccountId, repository: &RepositoryId) -> Key {
     Key { pk: repository_partition(account, repository), sk: "DEPLOYS".to_owned() }
-}
-
-/// A random pause of up to 5 ms, 10 ms, … 160 ms, so that rivals don't meet again.
-fn jitter(attempt: u32) -> Duration {
-    let mut byte = [0u8; 1];
-    getrandom::fill(&mut byte).expect("the operating system gives random bytes");
-    Duration::from_micros(u64::from(byte[0]) * (20 << attempt.min(5)))
 }
 
 #[cfg(test)]
