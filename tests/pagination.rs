@@ -26,6 +26,7 @@ async fn walk(actor: &Actor, path: &str, relation: &str) -> Vec<Answer> {
         assert_eq!(page.status, 200, "{page:?}");
         next = page.link(relation);
         pages.push(page);
+        assert!(pages.len() < 100, "{path} goes round in circles");
     }
     pages
 }
