@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use local::functions::{ENDPOINTS, route_key};
+use local::functions::ENDPOINTS;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::settings::{API_BASE_URL, QUEUE_URL, Settings, TABLE_NAME};
@@ -298,5 +298,5 @@ fn cargo_lambda_watch_has_the_routes_of_the_api() {
             routes.insert(("$default".to_owned(), function.to_owned()));
         }
     }
-    assert_eq!(routes, ENDPOINTS.iter().map(|(route, _)| (route_key(*route), route.function.to_owned())).collect());
+    assert_eq!(routes, ENDPOINTS.iter().map(|(route, _)| (route.key(), route.function.to_owned())).collect());
 }

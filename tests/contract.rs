@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use local::functions::{ENDPOINTS, route_key};
+use local::functions::ENDPOINTS;
 use local::openapi;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ fn names(folder: &str, ending: &str) -> BTreeSet<String> {
 #[test]
 fn routes_operations_events_authorization_cases_and_crates_are_the_same_set() {
     let routes: BTreeSet<_> =
-        ENDPOINTS.map(|(route, _)| (route.function.to_owned(), route_key(route))).into_iter().collect();
+        ENDPOINTS.map(|(route, _)| (route.function.to_owned(), route.key())).into_iter().collect();
     assert_eq!(routes.len(), ENDPOINTS.len());
 
     let cases: BTreeSet<_> = CASES.map(|(function, route, _)| (function.to_owned(), route.to_owned())).into();

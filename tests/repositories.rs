@@ -37,6 +37,7 @@ async fn a_repository_is_created_and_found_under_all_its_names() {
         "/v1/repositories/acme%2ffrontend-app",
         "/v1/repositories/acme%252Ffrontend-app",
         "/v1/repositories/ACME%2Ffrontend-app",
+        "/v1/repositories/acme/frontend-app",
     ] {
         let found = owner.get(path).await;
         assert_eq!((found.status, &found.body), (200, &expected), "{path}");
@@ -370,10 +371,10 @@ async fn what_is_not_there_and_what_is_not_ones_own_look_the_same() {
         "globex%2Fsecret",
         "globex%2Fapp",
         "nobody%2Fapp",
-        "%2Fapp",
-        "acme%2F",
-        "acme%2Fapp%2F",
-        "acme%2Fapp%2Fx",
+        "%252Fapp",
+        "acme%252F",
+        "acme%252Fapp%2Fx",
+        "acme%252Fapp%252F",
         &format!("acme%2F{their_id}"),
         "ap",
         "app2",
@@ -392,6 +393,11 @@ async fn what_is_not_there_and_what_is_not_ones_own_look_the_same() {
         }
         let path = format!("/v1/repositories/{name}/deployments");
         owner.post(&path, json!({"ref": "main"})).await.refused(404, "not_found");
+    }
+    for name in ["%2Fapp", "acme%2F", "acme%2Fapp%2F", "acme%2Fapp%2Fx"] {
+        for path in [format!("/v1/repositories/{name}"), format!("/v1/repositories/{name}/deployments")] {
+            owner.get(&path).await.refused(404, "not_found");
+        }
     }
     assert_eq!(stranger.get("/v1/repositories/globex%2Fsecret").await.body, theirs);
     assert_eq!(stranger.get("/v1/repositories/secret/deployments").await.body["meta"]["total"], 0);

@@ -332,6 +332,8 @@ async fn a_method_that_a_path_does_not_have_is_told_the_others() {
     for (path, allow) in [
         ("/v1/repositories", "GET, POST"),
         ("/v1/repositories/app", "GET"),
+        ("/v1/repositories/acme%2Fapp", "GET"),
+        ("/v1/repositories/acme%2Fapp/deployments", "GET, POST"),
         ("/v1/repositories/caf%C3%A9", "GET"),
         ("/v1/repositories/app/deployments", "GET, POST"),
         ("/v1/deployments/deploy_aaaaaaaaaaaaaaaa", "GET"),

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorCode, Result};
-use crate::extract::path_parameter;
+use crate::extract::{path_parameter, repository_parameter};
 use crate::id::{DeploymentId, UserId};
 use crate::model::{AccessToken, Account, Deployment, Repository, RepositorySlug};
 use crate::table::Table;
@@ -238,7 +238,7 @@ where
         let tenant = Tenant::from_request_parts(parts, state).await?;
         let not_found = || Error::not_found("Repository");
         // A name that no repository can have is one that does not exist.
-        let slug: RepositorySlug = path_parameter(parts, "repo_id")?.parse().map_err(|_| not_found())?;
+        let slug: RepositorySlug = repository_parameter(parts)?.parse().map_err(|_| not_found())?;
         let repository = Repository::find(App::from_ref(state).table(), &tenant, &slug).await?;
         Ok(Self { repository: repository.ok_or_else(not_found)?, tenant })
     }

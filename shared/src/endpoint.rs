@@ -100,6 +100,20 @@ impl Route {
         self
     }
 
+    /// The route as API Gateway names it: `GET /v1/repositories`, or `$default`.
+    pub fn key(&self) -> String {
+        if self.path.starts_with('$') { self.path.to_owned() } else { format!("{} {}", self.method, self.path) }
+    }
+
+    /// That key, and a second one if a repository is in the path: an HTTP API decodes a path before it looks for a
+    /// route, so that `acme%2Fapp` arrives as two segments. (Only a repository that is called like a resource of
+    /// repositories, `deployments`, can't be reached by its full name: that path is the resource's.)
+    pub fn keys(&self) -> Vec<String> {
+        let key = self.key();
+        let by_full_name = key.contains("{repo_id}").then(|| key.replace("{repo_id}", "{repo_id}/{repo_name}"));
+        [key].into_iter().chain(by_full_name).collect()
+    }
+
     /// Whether the handler only reads, so that it may run while the limiter decides.
     pub fn is_safe(&self) -> bool {
         self.method.is_safe()

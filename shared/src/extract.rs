@@ -22,9 +22,23 @@ pub const MAX_BODY: usize = 256 * 1024;
 /// API Gateway decodes it once before; what is still encoded after that (`account%252Fname`) is decoded here. No
 /// parameter of this API may contain a percent sign, so decoding twice loses nothing.
 pub(crate) fn path_parameter(parts: &Parts, name: &str) -> Result<String> {
-    let value = parts.path_parameters_ref().and_then(|parameters| parameters.first(name));
-    let value = value.ok_or_else(|| Error::internal(format!("the gateway gave no path parameter '{name}'")))?;
-    Ok(percent_decode_str(value).decode_utf8_lossy().into_owned())
+    decoded_parameter(parts, name)
+        .ok_or_else(|| Error::internal(format!("the gateway gave no path parameter '{name}'")))
+}
+
+/// The slug of the repository in the path: one segment, or two where the gateway took the second of
+/// [`Route::keys`](crate::Route::keys).
+pub(crate) fn repository_parameter(parts: &Parts) -> Result<String> {
+    let slug = path_parameter(parts, "repo_id")?;
+    match decoded_parameter(parts, "repo_name") {
+        Some(name) => Ok(format!("{slug}/{name}")),
+        None => Ok(slug),
+    }
+}
+
+fn decoded_parameter(parts: &Parts, name: &str) -> Option<String> {
+    let value = parts.path_parameters_ref()?.first(name)?;
+    Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
 }
 
 /// A JSON body. Unknown fields are refused where `T` denies them.

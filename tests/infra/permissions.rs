@@ -22,7 +22,7 @@ use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use local::event_source::{EventSource, Mapping};
-use local::functions::{ENDPOINTS, Environment, route_key};
+use local::functions::{ENDPOINTS, Environment};
 use local::gateway::Gateway;
 use local::route::Routes;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -311,7 +311,7 @@ impl Walk {
         let mut functions = Vec::new();
         for (route, _) in ENDPOINTS {
             let all = environment(route.function).http().unwrap();
-            functions.extend(all.into_iter().find(|(key, _)| *key == route_key(route)));
+            functions.extend(all.into_iter().filter(|(key, _)| route.keys().contains(key)));
         }
         let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone()))).unwrap();
         let api = Gateway::start("127.0.0.1:0".parse().unwrap(), routes, world.clock.clone()).await.unwrap();

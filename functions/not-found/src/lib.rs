@@ -30,7 +30,11 @@ pub async fn not_found(request: Request) -> Error {
 
 /// The methods of a path that exists.
 fn allowed(path: &str) -> Option<String> {
-    let mut methods = ROUTES.paths.iter().filter(|(template, _)| matches(template, path)).flat_map(|(_, m)| m.keys());
+    let mut paths = ROUTES.paths.iter();
+    let by_full_name = |template: &str| matches(&template.replace("{repo_id}", "{repo_id}/{repo_name}"), path);
+    let found = paths.clone().find(|(template, _)| matches(template, path));
+    let (_, methods) = found.or_else(|| paths.find(|(template, _)| by_full_name(template)))?;
+    let mut methods = methods.keys();
     let first = methods.next()?.to_uppercase();
     Some(methods.fold(first, |list, method| format!("{list}, {}", method.to_uppercase())))
 }

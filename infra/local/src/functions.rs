@@ -50,7 +50,12 @@ impl Environment {
     /// # Errors
     /// When a function can't start.
     pub fn http(&self) -> Result<Vec<(String, Function)>, InitError> {
-        ENDPOINTS.into_iter().map(|(route, endpoint)| Ok((route_key(route), self.endpoint(route, endpoint)?))).collect()
+        let mut functions = Vec::new();
+        for (route, endpoint) in ENDPOINTS {
+            let function = self.endpoint(route, endpoint)?;
+            functions.extend(route.keys().into_iter().map(|key| (key, function.clone())));
+        }
+        Ok(functions)
     }
 
     fn endpoint(&self, route: Route, endpoint: Constructor) -> Result<Function, InitError> {
@@ -85,9 +90,4 @@ impl Environment {
         };
         Ok(Function::events("bootstrap", service_fn(bootstrap), HTTP_TIME_LIMIT, self.clock.clone()))
     }
-}
-
-/// The route as API Gateway names it: `GET /v1/repositories`, or `$default`.
-pub fn route_key(route: Route) -> String {
-    if route.path.starts_with('$') { route.path.to_owned() } else { format!("{} {}", route.method, route.path) }
 }

@@ -1,9 +1,9 @@
 //! An API Gateway HTTP API with Lambda proxy integrations of payload format 2.0.
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 //!
-//! As in AWS, `rawPath` and path parameters arrive percent-decoded while `rawQueryString` arrives as it was sent. An
-//! encoded slash stays inside its path segment, and bytes that aren't UTF-8 are replaced; AWS does not document what it
-//! does with them.
+//! As in AWS, a path is percent-decoded before a route is looked for, so that an encoded slash splits segments; `rawPath`
+//! and path parameters arrive decoded while `rawQueryString` arrives as it was sent. Bytes that aren't UTF-8 are
+//! replaced; AWS does not document what it does with them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -143,11 +143,12 @@ impl Api {
     /// The status of a refusal is one for which [`refusal`] has AWS's text.
     async fn answer(&self, peer: SocketAddr, request: Request, request_id: &str) -> Result<Response<Body>, StatusCode> {
         let (parts, body) = request.into_parts();
-        let segments = decode_path(parts.uri.path()).ok_or(StatusCode::BAD_REQUEST)?;
+        let raw_path = decode_path(parts.uri.path()).ok_or(StatusCode::BAD_REQUEST)?;
+        let segments: Vec<_> = raw_path[1..].split('/').collect();
         let matched = self.routes.find(&parts.method, &segments).ok_or(StatusCode::NOT_FOUND)?;
         let body = read_body(body).await?;
         let function = matched.function;
-        let event = self.event(&parts, &segments, body, peer, request_id, matched);
+        let event = self.event(&parts, &raw_path, body, peer, request_id, matched);
 
         // A function that outlives the gateway's patience runs on, as it does in Lambda.
         let Ok(response) = tokio::time::timeout(self.integration_timeout, function.invoke(event)).await else {
@@ -169,14 +170,13 @@ impl Api {
     fn event(
         &self,
         parts: &Parts,
-        segments: &[String],
+        raw_path: &str,
         body: Vec<u8>,
         peer: SocketAddr,
         request_id: &str,
         matched: Match<'_>,
     ) -> Value {
         let now = self.clock.now().as_millis();
-        let raw_path = format!("/{}", segments.join("/"));
         let raw_query = parts.uri.query().unwrap_or_default();
         let mut headers = forwarded_headers(&parts.headers, peer);
         headers.insert(CONTENT_LENGTH.to_string(), body.len().to_string());
@@ -189,7 +189,7 @@ impl Api {
         let mut event = json!({
             "version": "2.0",
             "routeKey": matched.key,
-            "rawPath": &raw_path,
+            "rawPath": raw_path,
             "rawQueryString": raw_query,
             "requestContext": {
                 "accountId": ACCOUNT_ID,
@@ -198,7 +198,7 @@ impl Api {
                 "domainPrefix": domain.split('.').next(),
                 "http": {
                     "method": parts.method.as_str(),
-                    "path": &raw_path,
+                    "path": raw_path,
                     "protocol": format!("{:?}", parts.version),
                     "sourceIp": peer.ip(),
                     "userAgent": headers.get(USER_AGENT.as_str()).map_or("", String::as_str),
@@ -234,12 +234,9 @@ impl Api {
     }
 }
 
-/// Splits a path at its slashes and then decodes each segment. What isn't UTF-8 becomes U+FFFD. `None` for the target
-/// `*`, which is no path.
-fn decode_path(path: &str) -> Option<Vec<String>> {
-    let segments = path.strip_prefix('/')?.split('/');
-    let decode = |segment| percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned();
-    Some(segments.map(decode).collect())
+/// What isn't UTF-8 becomes U+FFFD. `None` for the target `*`, which is no path.
+fn decode_path(path: &str) -> Option<String> {
+    path.starts_with('/').then(|| percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned())
 }
 
 fn decode_query(raw: &str) -> Map<String, Value> {

@@ -46,7 +46,7 @@ enum Segment {
 pub(crate) struct Match<'a> {
     pub(crate) key: &'a str,
     pub(crate) function: &'a Function,
-    pub(crate) path_parameters: BTreeMap<&'a str, String>,
+    pub(crate) path_parameters: BTreeMap<&'a str, &'a str>,
 }
 
 impl Routes {
@@ -76,8 +76,8 @@ impl Routes {
         Ok(read)
     }
 
-    /// `segments` is the path, split at its slashes first and percent-decoded then.
-    pub(crate) fn find(&self, method: &Method, segments: &[String]) -> Option<Match<'_>> {
+    /// `segments` is the path, percent-decoded first and split at its slashes then.
+    pub(crate) fn find<'a>(&'a self, method: &Method, segments: &[&'a str]) -> Option<Match<'a>> {
         let route = self.routes.iter().find(|route| route.method == method && route.takes(segments));
         if let Some(route) = route {
             let path_parameters = route
@@ -85,7 +85,7 @@ impl Routes {
                 .iter()
                 .zip(segments)
                 .filter_map(|(segment, value)| match segment {
-                    Segment::Parameter(name) => Some((name.as_str(), value.clone())),
+                    Segment::Parameter(name) => Some((name.as_str(), *value)),
                     Segment::Literal(_) => None,
                 })
                 .collect();
@@ -133,7 +133,7 @@ impl Route {
         self.segments.iter().map(|segment| matches!(segment, Segment::Parameter(_))).collect()
     }
 
-    fn takes(&self, segments: &[String]) -> bool {
+    fn takes(&self, segments: &[&str]) -> bool {
         self.segments.len() == segments.len()
             && self.segments.iter().zip(segments).all(|(segment, value)| match segment {
                 Segment::Literal(text) => text == value,

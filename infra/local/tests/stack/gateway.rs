@@ -81,7 +81,7 @@ fn assert_refused(response: &Response<Bytes>, status: StatusCode, message: &str)
 async fn the_event_is_the_one_that_an_http_api_sends() {
     let gateway = gateway([(DEPLOYMENTS, echo())]).await;
     let request =
-        request("POST", "/v1/repositories/acme%2Ffrontend%20app/deployments?a=1&q=x%20y%26z&a=2&plus=a+b&empty=")
+        request("POST", "/v1/repositories/acme%252Ffrontend%20app/deployments?a=1&q=x%20y%26z&a=2&plus=a+b&empty=")
             .header("User-Agent", "curl/8.5.0")
             .header("Content-Type", "application/json; charset=utf-8")
             .header("X-Team", "one")
@@ -107,7 +107,7 @@ async fn the_event_is_the_one_that_an_http_api_sends() {
         json!({
             "version": "2.0",
             "routeKey": DEPLOYMENTS,
-            "rawPath": "/v1/repositories/acme/frontend app/deployments",
+            "rawPath": "/v1/repositories/acme%2Ffrontend app/deployments",
             "rawQueryString": "a=1&q=x%20y%26z&a=2&plus=a+b&empty=",
             "cookies": ["theme=dark", "lang=en", "beta=1"],
             "headers": {
@@ -129,7 +129,7 @@ async fn the_event_is_the_one_that_an_http_api_sends() {
                 "domainPrefix": "api",
                 "http": {
                     "method": "POST",
-                    "path": "/v1/repositories/acme/frontend app/deployments",
+                    "path": "/v1/repositories/acme%2Ffrontend app/deployments",
                     "protocol": "HTTP/1.1",
                     "sourceIp": "127.0.0.1",
                     "userAgent": "curl/8.5.0",
@@ -140,7 +140,7 @@ async fn the_event_is_the_one_that_an_http_api_sends() {
                 "time": "12/Mar/2020:19:03:58 +0000",
                 "timeEpoch": NOW,
             },
-            "pathParameters": { "repo_id": "acme/frontend app" },
+            "pathParameters": { "repo_id": "acme%2Ffrontend app" },
             "body": r#"{"ref":"größe"}"#,
             "isBase64Encoded": false,
         })
@@ -177,7 +177,9 @@ async fn the_most_specific_route_takes_a_request() {
         ("GET", "/v1/repositories/new", "GET /v1/repositories/new"),
         ("GET", "/v1/repositories/n%65w", "GET /v1/repositories/new"),
         ("GET", "/v1/repositories/newer", "GET /v1/repositories/{repo_id}"),
-        ("GET", "/v1/repositories/acme%2Fnew", "GET /v1/repositories/{repo_id}"),
+        ("GET", "/v1/repositories/acme%252Fnew", "GET /v1/repositories/{repo_id}"),
+        ("GET", "/v1/repositories/acme%2Fnew", "$default"),
+        ("GET", "/v1/%2Fnew", "$default"),
         ("GET", "/v1/teams/new", "GET /v1/{kind}/new"),
         ("POST", "/v1/repositories/a/deployments", DEPLOYMENTS),
         ("GET", "/v1/repositories/a/deployments", "$default"),
