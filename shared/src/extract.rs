@@ -77,14 +77,18 @@ async fn read_body(request: Request) -> Result<Bytes> {
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     let not_json = |why: String| Error::new(ErrorCode::InvalidJson, format!("The body is not JSON: {why}"));
     let text = std::str::from_utf8(body).map_err(|error| not_json(error.to_string()))?;
-    // Read twice, so that no error of shape hides one of syntax.
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(error.to_string()))?;
+    let mut json = serde_json::Deserializer::from_str(text);
     // serde would take an array of the fields' values for an object.
-    if text.trim_start().starts_with('[') {
-        return Err(Error::invalid("body", "must be an object"));
-    }
-    let parsed = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text));
-    parsed.map_err(|error| wrong_shape(error, "body"))
+    let wrong = match text.trim_start().starts_with('[') {
+        true => Error::invalid("body", "must be an object"),
+        false => match serde_path_to_error::deserialize(&mut json) {
+            Ok(parsed) => return json.end().map(|()| parsed).map_err(|error| not_json(error.to_string())),
+            Err(error) => wrong_shape(error, "body"),
+        },
+    };
+    // Read again, so that no error of shape hides one of syntax.
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(error.to_string()))?;
+    Err(wrong)
 }
 
 /// Says which field is wrong and what it must be, and never what it is: that may be a secret.

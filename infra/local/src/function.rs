@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use lambda_http::request::LambdaRequest;
-use lambda_http::{Adapter, IntoResponse};
 use lambda_runtime::{Config, Context, Diagnostic, LambdaEvent};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +15,7 @@ use uuid::Uuid;
 
 use crate::{ACCOUNT_ID, REGION};
 use shared::clock::Clock;
+use shared::{pipeline, serve};
 
 /// The most bytes that a function may return: 6 MiB and 100 bytes of Lambda's own.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
@@ -51,23 +50,9 @@ pub enum FunctionError {
 }
 
 impl Function {
-    /// A function behind an HTTP API: what `lambda_http::run` would serve.
-    pub fn http<S, R, E>(name: &str, service: S, timeout: Duration, clock: Clock) -> Self
-    where
-        S: Service<lambda_http::Request, Response = R, Error = E> + Clone + Send + Sync + 'static,
-        S::Future: Send + 'static,
-        R: IntoResponse + 'static,
-        E: Into<Diagnostic> + Send + 'static,
-    {
-        Self::new(name, timeout, clock, move |event: LambdaEvent<LambdaRequest>| {
-            let mut service = service.clone();
-            async move {
-                service.ready().await?;
-                // The adapter may not live across an await: it is Send only if the response is Sync.
-                let response = Adapter::from(service).call(event);
-                response.await
-            }
-        })
+    /// A function behind an HTTP API: what [`shared::serve`] would serve.
+    pub fn http(name: &str, service: pipeline::Service, timeout: Duration, clock: Clock) -> Self {
+        Self::new(name, timeout, clock, move |event| serve::handle(service.clone(), event))
     }
 
     /// A function that takes any other event: what `lambda_runtime::run` would serve.

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use lambda_http::request::LambdaRequest;
 use lambda_runtime::{LambdaEvent, service_fn};
 use shared::clock::Clock;
 use shared::settings::Settings;
 use shared::telemetry::Log;
-use shared::{App, Endpoint, InitError, Route, pipeline, serve};
+use shared::{App, Endpoint, InitError, Route, pipeline};
 
 use crate::function::Function;
 
@@ -61,8 +60,7 @@ impl Environment {
     fn endpoint(&self, route: Route, endpoint: Constructor) -> Result<Function, InitError> {
         let app = self.app()?;
         let service = pipeline::service(app.clone(), endpoint(&app)?);
-        let handle = move |event: LambdaEvent<LambdaRequest>| serve::handle(service.clone(), event);
-        Ok(Function::events(route.function, service_fn(handle), HTTP_TIME_LIMIT, self.clock.clone()))
+        Ok(Function::http(route.function, service, HTTP_TIME_LIMIT, self.clock.clone()))
     }
 
     /// The function that the queue feeds.

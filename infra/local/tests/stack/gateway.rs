@@ -21,6 +21,7 @@ use local::gateway::{BODY_LIMIT, Gateway};
 use local::route::{RouteError, Routes};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tower::util::BoxCloneSyncService;
 
 use crate::{NOW, clock, free_port};
 
@@ -42,7 +43,7 @@ fn answering(response: Value) -> Function {
 }
 
 fn app(router: Router) -> Function {
-    Function::http("app", router, LIMIT, clock())
+    Function::http("app", BoxCloneSyncService::new(router), LIMIT, clock())
 }
 
 async fn gateway<const N: usize>(routes: [(&str, Function); N]) -> Gateway {
