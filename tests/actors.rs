@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::QueueAttributeName;
-use local::stack::{Lifetime, Options, Stack};
+use local::stack::{Lifetime, Options, Services, Stack};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -66,6 +66,9 @@ impl World {
         options.table = Lifetime::Process;
         options.clock = clock.clone();
         options.visibility_timeout = Duration::from_secs(1);
+        if let Ok(url) = std::env::var("TEST_SERVICES_URL") {
+            options.services = Services::At { url, suffix: format!("-{}", AccountId::random()) };
+        }
         change(&mut options);
         let stack = Stack::start(options.clone()).await.unwrap();
         Self { stack, clock, log, options, data }

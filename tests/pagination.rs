@@ -333,6 +333,7 @@ async fn a_failure_that_quotes_a_long_command_leaves_the_row_short() {
 /// repository with its places in the indexes, and the claim of its name. Its ref, a cache, is not copied.
 async fn multiply(world: &World, model: &Value, total: u32) {
     let table = world.stack.app().table();
+    let dynamodb = world.stack.dynamodb().expect("only the embedded DynamoDB imports that many");
     let (id, name) = (model["id"].as_str().unwrap(), model["name"].as_str().unwrap());
     let written = table.client().scan().table_name(table.name()).send().await.unwrap().items.unwrap();
     let written = written.into_iter().map(|item| {
@@ -369,11 +370,11 @@ async fn multiply(world: &World, model: &Value, total: u32) {
     let others: Vec<u32> = (1..total).collect();
     for some in others.chunks(1000) {
         let copies = some.iter().flat_map(|n| copy(*n)).collect();
-        world.stack.dynamodb().import(table.name(), copies).unwrap();
+        dynamodb.import(table.name(), copies).unwrap();
     }
     let mut counter = counter.unwrap();
     counter.insert("repositories".to_owned(), AttributeValue::N(total.to_string()));
-    world.stack.dynamodb().import(table.name(), vec![counter]).unwrap();
+    dynamodb.import(table.name(), vec![counter]).unwrap();
 }
 
 /// Four characters of an id.

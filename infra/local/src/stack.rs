@@ -25,7 +25,6 @@ use crate::{REGION, server, table};
 
 const TABLE: &str = "git-api";
 const QUEUE: &str = "deployments";
-const DEAD_LETTER_QUEUE: &str = "deployments-dead-letters";
 const TTL_SWEEP: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -37,6 +36,7 @@ pub struct Options {
     /// Where logs, artifacts and the key live, and the table too if it is to outlive the process.
     pub data: PathBuf,
     pub table: Lifetime,
+    pub services: Services,
     pub clock: Clock,
     pub log: Log,
     /// How long a message that was received is hidden. Longer than any run, or it would be delivered again meanwhile.
@@ -55,6 +55,17 @@ pub enum Lifetime {
     Kept,
 }
 
+/// Where DynamoDB and SQS come from.
+#[derive(Clone, Debug)]
+pub enum Services {
+    Embedded,
+    /// From an emulator at this URL that other stacks use too, so this one's table and queue have a suffix of their own.
+    At {
+        url: String,
+        suffix: String,
+    },
+}
+
 impl Options {
     /// What `cargo local` starts.
     pub fn new(port: u16, data: PathBuf, log: Log) -> Self {
@@ -62,6 +73,7 @@ impl Options {
             port,
             data,
             table: Lifetime::Kept,
+            services: Services::Embedded,
             clock: Clock::system(),
             log,
             visibility_timeout: Duration::from_secs(1800),
@@ -79,8 +91,12 @@ pub struct Stack {
     bootstrap: Function,
     gateway: Gateway,
     event_source: EventSource,
-    sqs: Sqs,
+    embedded: Option<Embedded>,
+}
+
+struct Embedded {
     dynamodb: DynamoDb,
+    sqs: Sqs,
 }
 
 impl Stack {
@@ -90,15 +106,18 @@ impl Stack {
         std::fs::create_dir_all(&options.data)?;
         let data = options.data.canonicalize()?;
         let listener = server::bind(address(options.port, 0)).await?;
-        let storage = match options.table {
-            Lifetime::Process => Storage::Memory(options.clock.clone()),
-            Lifetime::Kept => Storage::Folder(data.clone()),
+        let (embedded, dynamodb, sqs, suffix) = match &options.services {
+            Services::Embedded => {
+                let embedded = Embedded::start(&options, &data).await?;
+                let (dynamodb, sqs) = (embedded.dynamodb.endpoint(), embedded.sqs.endpoint());
+                (Some(embedded), dynamodb, sqs, "")
+            }
+            Services::At { url, suffix } => (None, url.clone(), url.clone(), suffix.as_str()),
         };
-        let dynamodb = DynamoDb::start(storage, address(options.port, 1), TTL_SWEEP).await?;
-        let sqs = Sqs::start(address(options.port, 2)).await?;
+        let table = format!("{TABLE}{suffix}");
         let key = ensure_key(&data)?;
         let mut settings = Settings::from([
-            (settings::TABLE_NAME, TABLE.to_owned()),
+            (settings::TABLE_NAME, table.clone()),
             (settings::API_BASE_URL, format!("http://{}", listener.local_addr()?)),
             (settings::ARCHIVE_URL, format!("file:{}", data.join("archive").display())),
             (settings::VARIABLES_KEY, format!("file:{}", key.display())),
@@ -106,11 +125,11 @@ impl Stack {
             ("AWS_REGION", REGION.to_owned()),
             ("AWS_ACCESS_KEY_ID", "local".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint()),
-            ("AWS_ENDPOINT_URL_SQS", sqs.endpoint()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
+            ("AWS_ENDPOINT_URL_SQS", sqs),
         ]);
         let operator = shared::aws::Aws::new(&settings)?;
-        let queues = Queues::create(&operator.sqs(), &options).await?;
+        let queues = Queues::create(&operator.sqs(), &format!("{QUEUE}{suffix}"), &options).await?;
         settings.set(settings::QUEUE_URL, queues.main.clone());
         for (name, value) in options.overrides {
             settings.set(name, value);
@@ -118,14 +137,18 @@ impl Stack {
 
         let environment = Environment { settings, clock: options.clock, log: options.log };
         let app = App::new(environment.settings.clone(), environment.clock.clone(), environment.log.clone())?;
-        table::ensure(app.table().client(), TABLE).await?;
+        match options.services {
+            Services::Embedded => table::ensure(app.table().client(), &table).await?,
+            // It knows the system's time only, and would delete what has not expired by the stack's clock.
+            Services::At { .. } => drop(table::create(app.table().client(), &table).await?),
+        }
         let functions = environment.http()?;
         let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone())))?;
         let gateway = Gateway::start_on(listener, routes, environment.clock.clone())?;
         let event_source =
             EventSource::start(operator.sqs(), Mapping::new(&queues.main), environment.consumer()?).await?;
         let bootstrap = environment.bootstrap()?;
-        let stack = Self { environment, app, queues, bootstrap, gateway, event_source, sqs, dynamodb };
+        let stack = Self { environment, app, queues, bootstrap, gateway, event_source, embedded };
         stack.queue_again().await?;
         Ok(stack)
     }
@@ -145,8 +168,9 @@ impl Stack {
         &self.app
     }
 
-    pub fn dynamodb(&self) -> &DynamoDb {
-        &self.dynamodb
+    /// The embedded DynamoDB, if there is one.
+    pub fn dynamodb(&self) -> Option<&DynamoDb> {
+        self.embedded.as_ref().map(|embedded| &embedded.dynamodb)
     }
 
     /// The URL of the queue that the consumer is fed from.
@@ -170,8 +194,10 @@ impl Stack {
     pub async fn shutdown(self) {
         self.event_source.stop(STOP_LIMIT).await;
         self.gateway.shutdown().await;
-        self.sqs.shutdown().await;
-        self.dynamodb.shutdown().await;
+        if let Some(Embedded { dynamodb, sqs }) = self.embedded {
+            sqs.shutdown().await;
+            dynamodb.shutdown().await;
+        }
     }
 
     /// The queue does not outlive the process and the table may: sends what has not ended to the queue again, to be
@@ -179,8 +205,13 @@ impl Stack {
     async fn queue_again(&self) -> Result<(), InitError> {
         let queue = Queue::new(&self.app)?;
         let unfinished = Status::ALL.into_iter().filter(|status| !status.is_final());
-        let mut scan =
-            self.app.table().client().scan().table_name(TABLE).filter_expression("sk = :sk AND #s IN (:a, :b)");
+        let mut scan = self
+            .app
+            .table()
+            .client()
+            .scan()
+            .table_name(self.app.table().name())
+            .filter_expression("sk = :sk AND #s IN (:a, :b)");
         for (name, status) in [":a", ":b"].into_iter().zip(unfinished) {
             scan = scan.expression_attribute_values(name, AttributeValue::S(status.as_str().to_owned()));
         }
@@ -197,14 +228,25 @@ impl Stack {
     }
 }
 
+impl Embedded {
+    async fn start(options: &Options, data: &Path) -> Result<Self, InitError> {
+        let storage = match options.table {
+            Lifetime::Process => Storage::Memory(options.clock.clone()),
+            Lifetime::Kept => Storage::Folder(data.to_owned()),
+        };
+        let dynamodb = DynamoDb::start(storage, address(options.port, 1), TTL_SWEEP).await?;
+        Ok(Self { dynamodb, sqs: Sqs::start(address(options.port, 2)).await? })
+    }
+}
+
 struct Queues {
     main: String,
     dead_letters: String,
 }
 
 impl Queues {
-    async fn create(client: &aws_sdk_sqs::Client, options: &Options) -> Result<Self, InitError> {
-        let created = client.create_queue().queue_name(DEAD_LETTER_QUEUE).send().await?;
+    async fn create(client: &aws_sdk_sqs::Client, name: &str, options: &Options) -> Result<Self, InitError> {
+        let created = client.create_queue().queue_name(format!("{name}-dead-letters")).send().await?;
         let dead_letters = created.queue_url.ok_or("SQS gave no URL for the queue")?;
         let arn = client
             .get_queue_attributes()
@@ -218,7 +260,7 @@ impl Queues {
         let redrive = json!({"deadLetterTargetArn": arn, "maxReceiveCount": options.max_receive_count});
         let created = client
             .create_queue()
-            .queue_name(QUEUE)
+            .queue_name(name)
             .attributes(QueueAttributeName::RedrivePolicy, redrive.to_string())
             .attributes(QueueAttributeName::VisibilityTimeout, options.visibility_timeout.as_secs().to_string())
             .send()

@@ -24,6 +24,14 @@ pub enum TableError {
 
 /// Creates the table if it is not there.
 pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
+    if create(client, name).await? {
+        expire(client, name).await?;
+    }
+    Ok(())
+}
+
+/// The same without the deletion of expired items. Whether the table was not there.
+pub async fn create(client: &Client, name: &str) -> Result<bool, TableError> {
     let mut create = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
     for source in SOURCES {
         let (pk, sk) = source.key_attributes();
@@ -44,12 +52,15 @@ pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
         };
     }
     match create.send().await {
-        Ok(_) => {}
+        Ok(_) => Ok(true),
         Err(error) if matches!(error.as_service_error(), Some(CreateTableError::ResourceInUseException(_))) => {
-            return Ok(());
+            Ok(false)
         }
-        Err(error) => return Err(aws_sdk_dynamodb::Error::from(error).into()),
+        Err(error) => Err(aws_sdk_dynamodb::Error::from(error).into()),
     }
+}
+
+async fn expire(client: &Client, name: &str) -> Result<(), TableError> {
     let ttl = TimeToLiveSpecification::builder().attribute_name(TTL_ATTRIBUTE).enabled(true).build()?;
     let enabled = client.update_time_to_live().table_name(name).time_to_live_specification(ttl).send().await;
     enabled.map(drop).map_err(|error| aws_sdk_dynamodb::Error::from(error).into())
