@@ -75,10 +75,10 @@ impl Statement {
     }
 
     /// What Lambda itself needs to write the function's log and traces.
-    fn is_of_the_platform(&self, function: &str) -> bool {
-        let log = (["logs:CreateLogStream", "logs:PutLogEvents"].map(str::to_owned), format!("{function}LogGroup.Arn"));
-        let traces = (["xray:PutTraceSegments", "xray:PutTelemetryRecords"].map(str::to_owned), "*".to_owned());
-        [log, traces].iter().any(|(actions, resource)| self.actions == actions && self.resources == [resource.as_str()])
+    fn is_of_the_platform(&self) -> bool {
+        let log = (["logs:CreateLogStream", "logs:PutLogEvents"], "LogGroup.Arn");
+        let traces = (["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "*");
+        [log, traces].iter().any(|(actions, resource)| self.actions == *actions && self.resources == [*resource])
     }
 
     fn permissions(&self) -> BTreeSet<Permission> {
@@ -122,10 +122,9 @@ fn statements(template: &Template, function: &str) -> Vec<Statement> {
     let role = template.properties(&format!("{function}Role"));
     let managed = list(&role["ManagedPolicyArns"]);
     let managed = managed.iter().map(|id| &template.properties(id)["PolicyDocument"]);
-    let own = role["Policies"].as_array().unwrap().iter().map(|policy| &policy["PolicyDocument"]);
+    let own = role["Policies"].as_array().into_iter().flatten().map(|policy| &policy["PolicyDocument"]);
     let documents = managed.chain(own).flat_map(|document| document["Statement"].as_array().unwrap());
-    let (platform, own): (Vec<_>, Vec<_>) =
-        documents.map(Statement::read).partition(|statement| statement.is_of_the_platform(function));
+    let (platform, own): (Vec<_>, Vec<_>) = documents.map(Statement::read).partition(Statement::is_of_the_platform);
     assert_eq!(platform.len(), 2, "{function} must be able to write its own log and its traces");
     own
 }

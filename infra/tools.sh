@@ -1,0 +1,20 @@
+# What the checks in this folder have in common, to be sourced: the tools, and where they are. They are installed from PyPI
+# into the target folder, each in an environment of its own, because their dependencies don't agree.
+target=$(realpath -m "${CARGO_TARGET_DIR:-$folder/../target}")
+tools=$target/infra
+sam=(aws-sam-cli==1.170.0 cfn-lint==1.58.0)
+checkov=(checkov==3.3.30)
+ministack=(ministack==1.5.33 aws-sam-translator==1.115.0 cryptography==50.0.2)
+
+install() {
+    local venv=$tools/$1
+    shift
+    if [ "$(cat "$venv/installed" 2>/dev/null)" != "$*" ]; then
+        python3 -m venv --clear "$venv"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"
+        echo "$*" >"$venv/installed"
+    fi
+}
+
+# sam wants a region to name, and nothing here may look for credentials.
+export AWS_DEFAULT_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true SAM_CLI_TELEMETRY=0
