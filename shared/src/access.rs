@@ -1,26 +1,25 @@
 //! Who calls and what they may do. Holding a value of this module proves the permission: its fields are private, so only
-//! authentication makes a [`Caller`], and only the extractors here make a [`Tenant`], an [`AuthorizedRepository`] or an
-//! [`AuthorizedDeployment`].
+//! authentication makes a [`Caller`], and only the extractors in `authorized` make a [`Tenant`], an [`AuthorizedRepository`]
+//! or an [`AuthorizedDeployment`].
+
+mod authorized;
 
 use std::collections::HashMap;
-use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{FromRef, FromRequestParts};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorCode, Result};
-use crate::extract::{path_parameter, repository_parameter};
-use crate::id::{DeploymentId, UserId};
-use crate::model::{AccessToken, Account, Deployment, Repository, RepositorySlug};
+use crate::id::UserId;
+use crate::model::{AccessToken, Account};
 use crate::table::Table;
 use crate::token::{TokenHash, TokenSecret};
+
+pub use authorized::*;
 
 /// What a token was given the right to do. No scope includes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -176,104 +175,5 @@ fn bearer_token(headers: &HeaderMap) -> Result<TokenSecret> {
             token.trim().parse().map_err(|error| malformed().because(error))
         }
         _ => Err(missing()),
-    }
-}
-
-/// The caller's account, on an endpoint whose [`Access`] let the caller in.
-#[derive(Clone, Debug)]
-pub struct Tenant(Caller);
-
-impl Tenant {
-    pub fn account(&self) -> &Account {
-        self.0.account()
-    }
-
-    pub fn user_id(&self) -> &UserId {
-        self.0.user_id()
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Tenant {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        let caller = parts.extensions.get::<Caller>().cloned();
-        caller.map(Tenant).ok_or_else(|| Error::internal("a public endpoint asked for its caller"))
-    }
-}
-
-/// The repository in the path, which the caller may use as the endpoint's [`Access`] says.
-#[derive(Clone, Debug)]
-pub struct AuthorizedRepository {
-    repository: Repository,
-    tenant: Tenant,
-}
-
-impl AuthorizedRepository {
-    pub fn tenant(&self) -> &Tenant {
-        &self.tenant
-    }
-
-    pub fn into_inner(self) -> Repository {
-        self.repository
-    }
-}
-
-impl Deref for AuthorizedRepository {
-    type Target = Repository;
-
-    fn deref(&self) -> &Repository {
-        &self.repository
-    }
-}
-
-impl<S> FromRequestParts<S> for AuthorizedRepository
-where
-    S: Send + Sync,
-    App: FromRef<S>,
-{
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let tenant = Tenant::from_request_parts(parts, state).await?;
-        let not_found = || Error::not_found("Repository");
-        // A name that no repository can have is one that does not exist.
-        let slug: RepositorySlug = repository_parameter(parts)?.parse().map_err(|_| not_found())?;
-        let repository = Repository::find(App::from_ref(state).table(), &tenant, &slug).await?;
-        Ok(Self { repository: repository.ok_or_else(not_found)?, tenant })
-    }
-}
-
-/// The deployment in the path, which the caller may use as the endpoint's [`Access`] says.
-#[derive(Clone, Debug)]
-pub struct AuthorizedDeployment(Deployment);
-
-impl AuthorizedDeployment {
-    pub fn into_inner(self) -> Deployment {
-        self.0
-    }
-}
-
-impl Deref for AuthorizedDeployment {
-    type Target = Deployment;
-
-    fn deref(&self) -> &Deployment {
-        &self.0
-    }
-}
-
-impl<S> FromRequestParts<S> for AuthorizedDeployment
-where
-    S: Send + Sync,
-    App: FromRef<S>,
-{
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let tenant = Tenant::from_request_parts(parts, state).await?;
-        let not_found = || Error::not_found("Deployment");
-        let id: DeploymentId = path_parameter(parts, "deployment_id")?.parse().map_err(|_| not_found())?;
-        let found = Deployment::find(App::from_ref(state).table(), &tenant, &id).await?;
-        found.map(Self).ok_or_else(not_found)
     }
 }
