@@ -22,7 +22,7 @@ use crate::token::{TokenHash, TokenSecret};
 pub use authorized::*;
 
 /// What a token was given the right to do. No scope includes another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum Scope {
     #[serde(rename = "repositories:read")]
     RepositoriesRead,
@@ -32,11 +32,28 @@ pub enum Scope {
     DeploymentsRead,
     #[serde(rename = "deployments:write")]
     DeploymentsWrite,
+    #[serde(rename = "tokens:read")]
+    TokensRead,
+    #[serde(rename = "tokens:write")]
+    TokensWrite,
+    /// The account with its applications.
+    #[serde(rename = "account:read")]
+    AccountRead,
+    #[serde(rename = "account:write")]
+    AccountWrite,
 }
 
 impl Scope {
-    pub const ALL: [Scope; 4] =
-        [Self::RepositoriesRead, Self::RepositoriesWrite, Self::DeploymentsRead, Self::DeploymentsWrite];
+    pub const ALL: [Scope; 8] = [
+        Self::RepositoriesRead,
+        Self::RepositoriesWrite,
+        Self::DeploymentsRead,
+        Self::DeploymentsWrite,
+        Self::TokensRead,
+        Self::TokensWrite,
+        Self::AccountRead,
+        Self::AccountWrite,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,6 +61,10 @@ impl Scope {
             Self::RepositoriesWrite => "repositories:write",
             Self::DeploymentsRead => "deployments:read",
             Self::DeploymentsWrite => "deployments:write",
+            Self::TokensRead => "tokens:read",
+            Self::TokensWrite => "tokens:write",
+            Self::AccountRead => "account:read",
+            Self::AccountWrite => "account:write",
         }
     }
 }
