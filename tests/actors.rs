@@ -1,5 +1,6 @@
 //! The world of an integration test: a whole stack of its own, and the actors that call it over HTTP.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::clock::{Clock, Timestamp};
 use shared::id::{AccountId, TokenId, UserId};
-use shared::model::{AccessToken, Deployment};
+use shared::model::{self, AccessToken, Deployment, Role};
 use shared::settings::QUEUE_URL;
 use shared::telemetry::Log;
 use shared::token::TokenSecret;
@@ -28,9 +29,49 @@ pub const NOON: Timestamp = Timestamp::from_millis(1_767_268_800_000);
 pub struct World {
     pub stack: Stack,
     pub clock: Clock,
-    log: Captured,
+    log: Watched,
+    secrets: Secrets,
     options: Options,
     data: TempDir,
+}
+
+/// The tokens that the world's actors have held.
+#[derive(Clone, Debug, Default)]
+struct Secrets(Arc<Mutex<BTreeSet<String>>>);
+
+impl Secrets {
+    /// Keeps the part that is nobody else's, of what looks like a token.
+    fn keep(&self, token: &str) {
+        let secret = match token.rsplit_once('.') {
+            // Of a JWT the signature: header and claims have nothing secret.
+            Some((_, signature)) if token.matches('.').count() == 2 => signature,
+            _ if token.starts_with("dgp_") => &token[4..],
+            _ => return,
+        };
+        // What tests make up to be refused may be shorter, and is no secret.
+        if secret.len() >= 36 {
+            self.0.lock().unwrap().insert(secret.to_owned());
+        }
+    }
+
+    fn among(&self, text: &str) -> Option<String> {
+        self.0.lock().unwrap().iter().find(|secret| text.contains(secret.as_str())).cloned()
+    }
+}
+
+/// What the functions have logged. At its end it must not have any of the secrets.
+struct Watched {
+    log: Captured,
+    secrets: Secrets,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let text = String::from_utf8_lossy(&self.log.0.lock().unwrap()).into_owned();
+            assert_eq!(self.secrets.among(&text), None, "a token was logged");
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -62,6 +103,7 @@ impl World {
         let data = tempfile::tempdir().unwrap();
         let clock = Clock::manual(NOON);
         let log = Captured::default();
+        let secrets = Secrets::default();
         let mut options = Options::new(0, data.path().to_owned(), Log::to(log.clone()));
         options.table = Lifetime::Process;
         options.clock = clock.clone();
@@ -71,7 +113,8 @@ impl World {
         }
         change(&mut options);
         let stack = Stack::start(options.clone()).await.unwrap();
-        Self { stack, clock, log, options, data }
+        let log = Watched { log, secrets: secrets.clone() };
+        Self { stack, clock, log, secrets, options, data }
     }
 
     pub async fn start_without_queue() -> Self {
@@ -80,11 +123,11 @@ impl World {
 
     /// Ends the process and starts another on the same data, with the queue working.
     pub async fn restart(self) -> Self {
-        let Self { stack, clock, log, mut options, data } = self;
+        let Self { stack, clock, log, secrets, mut options, data } = self;
         stack.shutdown().await;
         options.overrides.retain(|(name, _)| *name != QUEUE_URL);
         let stack = Stack::start(options.clone()).await.unwrap();
-        Self { stack, clock, log, options, data }
+        Self { stack, clock, log, secrets, options, data }
     }
 
     /// The same person after a restart.
@@ -114,18 +157,21 @@ impl World {
     async fn bootstrap(&self, event: Value) -> Actor {
         let created = self.stack.bootstrap(event).await.unwrap();
         let text = |name: &str| created[name].as_str().unwrap().to_owned();
-        Actor {
-            client: Client::new(),
-            base: self.stack.url(),
-            token: Some(text("token")),
-            account_id: text("account_id").parse().ok(),
-            user_id: text("user_id").parse().ok(),
-        }
+        let account_id = text("account_id").parse().ok();
+        let actor = Actor { account_id, user_id: text("user_id").parse().ok(), ..self.anonymous() };
+        actor.holding(&text("token"))
     }
 
     /// Somebody without a token.
     pub fn anonymous(&self) -> Actor {
-        Actor { client: Client::new(), base: self.stack.url(), token: None, account_id: None, user_id: None }
+        Actor {
+            client: Client::new(),
+            base: self.stack.url(),
+            secrets: self.secrets.clone(),
+            token: None,
+            account_id: None,
+            user_id: None,
+        }
     }
 
     /// The same person with another token.
@@ -135,16 +181,37 @@ impl World {
             id: TokenId::random(),
             account_id: owner.account_id.clone().unwrap(),
             user_id: owner.user_id.clone().unwrap(),
-            name: "test".to_owned(),
+            name: "test".parse().unwrap(),
             scopes: Scope::ALL.to_vec(),
             last_four: secret.last_four().to_owned(),
             created_at: self.clock.now(),
             expires_at: None,
             revoked_at: None,
+            superseded_at: None,
         };
         change(&mut token);
-        token.create(&secret, self.stack.app().table()).await.unwrap();
+        token.create(&secret, model::Lifetime::DEFAULT, self.stack.app().table()).await.unwrap();
         owner.holding(secret.reveal())
+    }
+
+    /// Another user of the owner's account, with a token for everything.
+    pub async fn member(&self, owner: &Actor, role: Role) -> Actor {
+        let user_id = UserId::random();
+        let account = owner.account_id.as_ref().unwrap();
+        let (pk, sk) = (format!("ACCT#{account}"), format!("USER#{user_id}"));
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let created_at = AttributeValue::N(self.clock.now().as_millis().to_string());
+        for (attribute, value) in [
+            ("id", text(user_id.as_str())),
+            ("account_id", text(account.as_str())),
+            ("email", text("colleague@example.com")),
+            ("role", text(&format!("{role:?}").to_lowercase())),
+            ("created_at", created_at),
+        ] {
+            self.set_attribute((&pk, &sk), attribute, value).await;
+        }
+        let colleague = Actor { user_id: Some(user_id), ..owner.clone() };
+        self.with_token(&colleague, |_| ()).await
     }
 
     /// A deployment as it is stored.
@@ -202,7 +269,7 @@ impl World {
 
     /// The lines that the functions have logged so far.
     pub fn log(&self) -> Vec<Value> {
-        let text = self.log.0.lock().unwrap().clone();
+        let text = self.log.log.0.lock().unwrap().clone();
         text.split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
             .map(|line| serde_json::from_slice(line).unwrap())
@@ -234,6 +301,7 @@ impl World {
 pub struct Actor {
     client: Client,
     base: String,
+    secrets: Secrets,
     pub token: Option<String>,
     pub account_id: Option<AccountId>,
     pub user_id: Option<UserId>,
@@ -244,7 +312,7 @@ pub struct Actor {
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
-    /// The body, which is JSON in every answer of this API.
+    /// The body, which is JSON in every answer of this API that has one.
     pub body: Value,
 }
 
@@ -264,6 +332,7 @@ pub struct RateLimit {
 impl Actor {
     /// The same actor with this text as the token.
     pub fn holding(&self, token: &str) -> Self {
+        self.secrets.keep(token);
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
@@ -278,6 +347,14 @@ impl Actor {
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request(Method::PATCH, path).json(&body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(self.request(Method::DELETE, path)).await
     }
 
     /// A request to be changed before it is sent.
@@ -295,8 +372,16 @@ impl Actor {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.text().await.unwrap();
-        let body =
-            serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status} with a body that is not JSON: {body}"));
+        assert_eq!(self.secrets.among(&body), None, "a token is sent back: {body}");
+        let body = match status {
+            204 => Value::Null,
+            _ => {
+                serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status} with a body that is not JSON: {body}"))
+            }
+        };
+        if let Some(token) = body["token"].as_str() {
+            self.secrets.keep(token);
+        }
         Answer { status, headers, body }
     }
 

@@ -9,7 +9,7 @@ use shared::token::{TokenHash, TokenSecret};
 use tests::{Actor, Answer, GitRepository, NOON, World};
 
 /// Each endpoint and who may call it, written down a second time on purpose.
-pub const CASES: [(&str, &str, Access); 10] = [
+pub const CASES: [(&str, &str, Access); 16] = [
     ("list-repositories", "GET /v1/repositories", Access::Scope(Scope::RepositoriesRead)),
     ("create-repository", "POST /v1/repositories", Access::Scope(Scope::RepositoriesWrite)),
     ("get-repository", "GET /v1/repositories/{repo_id}", Access::Scope(Scope::RepositoriesRead)),
@@ -17,6 +17,12 @@ pub const CASES: [(&str, &str, Access); 10] = [
     ("list-deployments", "GET /v1/repositories/{repo_id}/deployments", Access::Scope(Scope::DeploymentsRead)),
     ("get-deployment", "GET /v1/deployments/{deployment_id}", Access::Scope(Scope::DeploymentsRead)),
     ("get-deployment-log", "GET /v1/deployments/{deployment_id}/log", Access::Scope(Scope::DeploymentsRead)),
+    ("list-tokens", "GET /v1/tokens", Access::Scope(Scope::TokensRead)),
+    ("create-token", "POST /v1/tokens", Access::Scope(Scope::TokensWrite)),
+    ("get-token", "GET /v1/tokens/{token_id}", Access::Scope(Scope::TokensRead)),
+    ("update-token", "PATCH /v1/tokens/{token_id}", Access::Scope(Scope::TokensWrite)),
+    ("rotate-token", "POST /v1/tokens/{token_id}/rotate", Access::Scope(Scope::TokensWrite)),
+    ("delete-token", "DELETE /v1/tokens/{token_id}", Access::Scope(Scope::TokensWrite)),
     ("get-rate-limit", "GET /v1/rate_limit", Access::Authenticated),
     ("get-openapi", "GET /v1/openapi.json", Access::Public),
     ("not-found", "$default", Access::Authenticated),
@@ -29,6 +35,8 @@ struct Acme {
     source: GitRepository,
     repository: Value,
     deployment: Value,
+    /// A token that nobody uses.
+    token: Value,
 }
 
 impl Acme {
@@ -38,7 +46,8 @@ impl Acme {
         let source = GitRepository::with_commands(&["true"]);
         let repository = owner.repository("app", &source).await;
         let deployment = owner.ended(&owner.deploy("app", json!({"ref": "main"})).await).await;
-        Self { world, owner, source, repository, deployment }
+        let token = owner.post("/v1/tokens", json!({"name": "spare", "scopes": ["tokens:write"]})).await.body;
+        Self { world, owner, source, repository, deployment, token }
     }
 
     /// A request of this case, which is valid but for its token.
@@ -46,24 +55,30 @@ impl Acme {
         let (method, path) = route.split_once(' ').unwrap_or(("GET", "/v1/nothing/here"));
         let path = path
             .replace("{repo_id}", self.repository["id"].as_str().unwrap())
-            .replace("{deployment_id}", self.deployment["id"].as_str().unwrap());
+            .replace("{deployment_id}", self.deployment["id"].as_str().unwrap())
+            .replace("{token_id}", self.token["id"].as_str().unwrap());
         let request = actor.request(method.parse::<Method>().unwrap(), &path);
-        match (method, path.ends_with("deployments")) {
-            ("POST", true) => request.json(&json!({"ref": "main"})),
-            ("POST", false) => request.json(&json!({"name": "new", "clone_url": self.source.url()})),
-            _ => request,
-        }
+        let body = match route {
+            "POST /v1/repositories" => json!({"name": "new", "clone_url": self.source.url()}),
+            "POST /v1/repositories/{repo_id}/deployments" => json!({"ref": "main"}),
+            "POST /v1/tokens" => json!({"name": "new", "scopes": ["tokens:write"]}),
+            "PATCH /v1/tokens/{token_id}" => json!({"name": "renamed"}),
+            "POST /v1/tokens/{token_id}/rotate" => json!({}),
+            _ => return request,
+        };
+        request.json(&body)
     }
 
     async fn call(&self, actor: &Actor, route: &str) -> Answer {
         actor.send(self.request(actor, route)).await
     }
 
-    /// How many repositories there are, and deployments.
-    async fn totals(&self) -> (Value, Value) {
+    /// How many repositories there are, and deployments, and the spare token.
+    async fn totals(&self) -> (Value, Value, Value) {
         let repositories = self.owner.get("/v1/repositories").await;
         let deployments = self.owner.get("/v1/repositories/app/deployments").await;
-        (repositories.body["meta"]["total"].clone(), deployments.body["meta"]["total"].clone())
+        let token = self.owner.get(&format!("/v1/tokens/{}", self.token["id"].as_str().unwrap())).await.body;
+        (repositories.body["meta"]["total"].clone(), deployments.body["meta"]["total"].clone(), token)
     }
 
     /// A minute later the source address may fail to authenticate again.
@@ -89,7 +104,8 @@ async fn no_endpoint_lets_anybody_in_without_a_valid_token() {
     let mistyped = format!("{}{}", &good[..39], if good.ends_with('0') { '1' } else { '0' });
     let expired = acme.world.with_token(&acme.owner, |token| token.expires_at = Some(now)).await.token.unwrap();
     let revoked = acme.world.with_token(&acme.owner, |token| token.revoked_at = Some(now)).await.token.unwrap();
-    let refused: [(&str, Vec<String>, &str); 12] = [
+    let rotated = acme.world.with_token(&acme.owner, |token| token.superseded_at = Some(now)).await.token.unwrap();
+    let refused: [(&str, Vec<String>, &str); 13] = [
         ("nothing", vec![], "missing_token"),
         ("another scheme", vec!["Basic YWNtZTpzZWNyZXQ=".to_owned()], "missing_token"),
         ("no scheme", vec![good.clone()], "missing_token"),
@@ -102,6 +118,7 @@ async fn no_endpoint_lets_anybody_in_without_a_valid_token() {
         ("an unknown token", vec![format!("Bearer {unknown}")], "invalid_token"),
         ("an expired token", vec![format!("Bearer {expired}")], "token_expired"),
         ("a revoked token", vec![format!("Bearer {revoked}")], "token_revoked"),
+        ("a token that another has replaced", vec![format!("Bearer {rotated}")], "token_rotated"),
     ];
     let before = acme.totals().await;
     for (route, _) in endpoints_with_a_token() {
@@ -150,7 +167,13 @@ async fn each_endpoint_needs_its_scope_and_no_other() {
         let Access::Scope(needed) = access else { continue };
         let allowed = acme.world.with_token(&acme.owner, |token| token.scopes = vec![needed]).await;
         let answer = acme.call(&allowed, route).await;
-        assert_eq!(answer.status, if route.starts_with("POST") { 201 } else { 200 }, "{route}: {answer:?}");
+        let expected = match route {
+            "POST /v1/tokens/{token_id}/rotate" => 200,
+            _ if route.starts_with("POST") => 201,
+            _ if route.starts_with("DELETE") => 204,
+            _ => 200,
+        };
+        assert_eq!(answer.status, expected, "{route}: {answer:?}");
     }
 }
 
@@ -164,6 +187,7 @@ async fn what_another_account_has_does_not_exist() {
         let answer = acme.call(&rival, route).await;
         let nobodys =
             route.replace("{repo_id}", "repo_aaaaaaaaaaaaaaaa").replace("{deployment_id}", "deploy_aaaaaaaaaaaaaaaa");
+        let nobodys = nobodys.replace("{token_id}", "tok_aaaaaaaaaaaaaaaa");
         let missing = acme.call(&acme.owner, &nobodys).await;
         answer.refused(404, "not_found").rate_limit();
         missing.refused(404, "not_found");

@@ -8,6 +8,7 @@ use local::openapi;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::access::Access;
+use shared::model::Role;
 use tests::{Actor, Answer, GitRepository, World};
 
 use crate::authentication::CASES;
@@ -299,7 +300,8 @@ async fn each_sample_event_is_one_that_its_function_takes() {
         let expected = match function {
             // It would ask a host on the internet.
             "create-repository" => continue,
-            "list-repositories" | "get-rate-limit" | "get-openapi" => 200,
+            "list-repositories" | "list-tokens" | "get-rate-limit" | "get-openapi" => 200,
+            "create-token" => 201,
             "not-found" => 405,
             _ => 404,
         };
@@ -323,13 +325,21 @@ fn documented(document: &Value, key: &str, answer: &Answer) {
     let response = &operations[key]["responses"][answer.status.to_string()];
     assert!(response.is_object(), "{key} has no {}: {answer:?}", answer.status);
     let schema = &response["content"]["application/json"]["schema"];
-    if key != "GET /v1/openapi.json" || answer.status != 200 {
+    if answer.status == 204 {
+        assert!(schema.is_null() && answer.body.is_null(), "{key} has nothing to say: {answer:?}");
+    } else if key != "GET /v1/openapi.json" || answer.status != 200 {
         conforms(document, schema, &answer.body, key).unwrap();
     }
     if let Some(code) = answer.body["error"]["code"].as_str() {
         assert!(response["description"].as_str().unwrap().contains(&format!("`{code}`")), "{key} has no {code}");
     }
-    for name in response["headers"].as_object().unwrap().keys().filter(|name| *name != "Retry-After") {
+    let mut sometimes = vec!["Retry-After", "X-Token-Expires-At"];
+    // A permission is nothing that another token could bring.
+    sometimes.extend((answer.body["error"]["code"] == "insufficient_permission").then_some("WWW-Authenticate"));
+    for name in response["headers"].as_object().unwrap().keys() {
+        if sometimes.contains(&name.as_str()) && !answer.headers.contains_key(name) {
+            continue;
+        }
         let kind = &document["components"]["headers"][name]["schema"]["type"];
         let value = answer.header(name);
         assert!(kind == "string" || value.parse::<u64>().is_ok(), "{name}: {value} is not of type {kind}");
@@ -374,6 +384,30 @@ async fn what_the_api_answers_is_what_the_document_says() {
     calls.push((DEPLOY, 404, owner.post("/v1/repositories/nope/deployments", json!({"ref": "main"})).await));
     calls.push((DEPLOY, 415, text(&owner, path, "text/plain").await));
 
+    const TOKEN: &str = "POST /v1/tokens";
+    let new = json!({"name": "ci", "scopes": ["tokens:read", "tokens:write"], "expires_in_days": 13});
+    let token = owner.post("/v1/tokens", new).await;
+    let ci = owner.holding(token.body["token"].as_str().unwrap());
+    let one = format!("/v1/tokens/{}", token.body["id"].as_str().unwrap());
+    let rotation = format!("{one}/rotate");
+    calls.push((TOKEN, 201, token));
+    calls.push((TOKEN, 400, owner.post("/v1/tokens", json!({"name": "ci", "scopes": ["x"]})).await));
+    calls.push((TOKEN, 403, ci.post("/v1/tokens", json!({"name": "ci", "scopes": ["account:read"]})).await));
+    let member = world.member(&owner, Role::Member).await;
+    let admin = world.member(&owner, Role::Admin).await;
+    for (status, actor) in [(200, &ci), (403, &powerless), (404, &member), (403, &admin)] {
+        calls.push(("PATCH /v1/tokens/{token_id}", status, actor.patch(&one, json!({"name": "ci"})).await));
+        calls.push(("POST /v1/tokens/{token_id}/rotate", status, actor.post(&rotation, json!({})).await));
+        if actor.token != admin.token {
+            calls.push(("GET /v1/tokens/{token_id}", status, actor.get(&one).await));
+        }
+    }
+    calls.push(("GET /v1/tokens", 403, member.get("/v1/tokens?user=all").await));
+    for (status, actor) in [(403, &powerless), (404, &member), (204, &admin), (404, &owner)] {
+        calls.push(("DELETE /v1/tokens/{token_id}", status, actor.delete(&one).await));
+    }
+    assert!(calls.iter().any(|(_, _, answer)| answer.headers.contains_key("x-token-expires-at")));
+
     let failed = owner.ended(&created.body).await;
     assert!(failed["failure"].is_object() && failed["finished_at"].is_string(), "{failed}");
     let deployment = format!("/v1/deployments/{}", created.body["id"].as_str().unwrap());
@@ -392,6 +426,8 @@ async fn what_the_api_answers_is_what_the_document_says() {
         ("GET /v1/deployments/{deployment_id}", "/v1/deployments/nope", [404, 403]),
         ("GET /v1/deployments/{deployment_id}/log", &log, [200, 403]),
         ("GET /v1/deployments/{deployment_id}/log", &format!("{log}?limit=0"), [400, 403]),
+        ("GET /v1/tokens", "/v1/tokens", [200, 403]),
+        ("GET /v1/tokens", "/v1/tokens?user=x", [400, 403]),
         ("GET /v1/rate_limit", "/v1/rate_limit", [200, 200]),
         ("GET /v1/openapi.json", "/v1/openapi.json", [200, 200]),
     ];

@@ -12,3 +12,4 @@ mod rate_limit;
 mod refs;
 mod repositories;
 mod requests;
+mod tokens;

@@ -1,25 +1,29 @@
 //! Who calls and what they may do. Holding a value of this module proves the permission: its fields are private, so only
 //! authentication makes a [`Caller`], and only the extractors in `authorized` make a [`Tenant`], an [`AuthorizedRepository`]
-//! or an [`AuthorizedDeployment`].
+//! or an [`AuthorizedDeployment`], and those in `tokens` an [`AuthorizedToken`] or an [`OwnToken`].
 
 mod authorized;
+mod tokens;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::extract::FromRequestParts;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorCode, Result};
-use crate::id::UserId;
-use crate::model::{AccessToken, Account};
-use crate::table::Table;
+use crate::id::{TokenId, UserId};
+use crate::model::{AccessToken, Account, USE_PRECISION};
+use crate::table::{Table, TableError};
 use crate::token::{TokenHash, TokenSecret};
 
 pub use authorized::*;
+pub use tokens::*;
 
 /// What a token was given the right to do. No scope includes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -69,6 +73,12 @@ impl Scope {
     }
 }
 
+/// The scopes that somebody asks for, each once and in the order of [`Scope::ALL`]; `None` when there are none.
+pub fn distinct(scopes: &[Scope]) -> Option<Vec<Scope>> {
+    let found: Vec<_> = Scope::ALL.into_iter().filter(|scope| scopes.contains(scope)).collect();
+    (!found.is_empty()).then_some(found)
+}
+
 /// Who may call an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -85,6 +95,10 @@ pub enum Access {
 pub const TOKEN_CACHE_TTL: Duration = Duration::from_secs(30);
 /// Tokens remembered in one execution environment, about 1 KB each.
 const REMEMBERED: usize = 2_000;
+/// When the token stops working, on every response to one that does.
+pub const TOKEN_EXPIRES_AT: HeaderName = HeaderName::from_static("x-token-expires-at");
+/// A token with less than this left is told where to rotate it.
+const ROTATION_HINT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The holder of a valid token.
 #[derive(Clone, Debug)]
@@ -100,6 +114,29 @@ impl Caller {
 
     pub fn user_id(&self) -> &UserId {
         &self.token.user_id
+    }
+
+    pub fn scopes(&self) -> &[Scope] {
+        &self.token.scopes
+    }
+
+    /// When the token stops working.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.token.ends_at()
+    }
+
+    /// The token to rotate, when it is about to expire and has not been rotated yet.
+    pub(crate) fn token_to_rotate(&self, now: Timestamp) -> Option<&TokenId> {
+        let left = self.token.expires_at?.since(now);
+        (left < ROTATION_HINT && self.token.superseded_at.is_none()).then_some(&self.token.id)
+    }
+
+    /// Whether the caller may give these scopes to a token: nobody gives more than they have.
+    ///
+    /// # Errors
+    /// `insufficient_scope`.
+    pub fn check_grant(&self, scopes: &[Scope]) -> Result<()> {
+        scopes.iter().try_for_each(|scope| self.check(Access::Scope(*scope)))
     }
 
     /// # Errors
@@ -121,10 +158,24 @@ impl Caller {
         if self.token.revoked_at.is_some_and(|at| at <= now) {
             return Err(unauthorized(ErrorCode::TokenRevoked, "The token was revoked"));
         }
+        if let Some(at) = self.token.superseded_at.filter(|at| *at <= now) {
+            return Err(unauthorized(ErrorCode::TokenRotated, format!("The token was replaced by another at {at}")));
+        }
         if let Some(at) = self.token.expires_at.filter(|at| *at <= now) {
-            return Err(unauthorized(ErrorCode::TokenExpired, format!("The token expired at {at}")));
+            let expired_at = HeaderValue::try_from(at.to_string()).expect("a time is ASCII");
+            return Err(unauthorized(ErrorCode::TokenExpired, format!("The token expired at {at}"))
+                .with_header(TOKEN_EXPIRES_AT, expired_at));
         }
         Ok(())
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        caller.ok_or_else(|| Error::internal("a public endpoint asked for its caller"))
     }
 }
 
@@ -143,11 +194,27 @@ pub struct Authenticator {
     table: Table,
     clock: Clock,
     known: Mutex<HashMap<TokenHash, (Caller, Timestamp)>>,
+    /// When this environment last said that a token is in use.
+    used: Mutex<HashMap<TokenId, Timestamp>>,
+}
+
+/// The use of a token that is still to be recorded.
+#[derive(Debug)]
+pub(crate) struct UnrecordedUse {
+    token: Arc<AccessToken>,
+    table: Table,
+    at: Timestamp,
+}
+
+impl UnrecordedUse {
+    pub(crate) async fn record(self) -> Result<(), TableError> {
+        self.token.record_use(&self.table, self.at).await
+    }
 }
 
 impl Authenticator {
     pub fn new(table: Table, clock: Clock) -> Self {
-        Self { table, clock, known: Mutex::default() }
+        Self { table, clock, known: Mutex::default(), used: Mutex::default() }
     }
 
     /// # Errors
@@ -161,6 +228,20 @@ impl Authenticator {
         };
         caller.check_validity(now)?;
         Ok(caller)
+    }
+
+    /// The caller's use of their token, once an hour. Many environments ask for it, and the table takes one.
+    pub(crate) fn unrecorded_use(&self, caller: &Caller) -> Option<UnrecordedUse> {
+        let at = self.clock.now();
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.get(&caller.token.id).is_some_and(|before| at.since(*before) < USE_PRECISION) {
+            return None;
+        }
+        if used.len() >= REMEMBERED {
+            used.clear();
+        }
+        used.insert(caller.token.id.clone(), at);
+        Some(UnrecordedUse { token: caller.token.clone(), table: self.table.clone(), at })
     }
 
     async fn look_up(&self, hash: TokenHash, now: Timestamp) -> Result<Caller> {

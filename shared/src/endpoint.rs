@@ -55,6 +55,18 @@ impl Route {
         Self::new(function, POST, path, WithoutLimiter::Refuse)
     }
 
+    /// A partial change, counted as a write.
+    pub const fn patch(function: &'static str, path: &'static str) -> Self {
+        const PATCH: &Method = &Method::PATCH;
+        Self::new(function, PATCH, path, WithoutLimiter::Refuse)
+    }
+
+    /// A deletion, counted as a write.
+    pub const fn delete(function: &'static str, path: &'static str) -> Self {
+        const DELETE: &Method = &Method::DELETE;
+        Self::new(function, DELETE, path, WithoutLimiter::Refuse)
+    }
+
     /// What the gateway sends when no other route matches, whatever the method.
     pub const fn fallback(function: &'static str) -> Self {
         Self::get(function, "$default")

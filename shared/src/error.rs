@@ -23,7 +23,9 @@ pub enum ErrorCode {
     InvalidToken,
     TokenExpired,
     TokenRevoked,
+    TokenRotated,
     InsufficientScope,
+    InsufficientPermission,
     NotFound,
     MethodNotAllowed,
     NameTaken,
@@ -37,7 +39,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of their statuses. The OpenAPI document lists them from here.
-    pub const ALL: [ErrorCode; 19] = [
+    pub const ALL: [ErrorCode; 21] = [
         Self::InvalidRequest,
         Self::InvalidJson,
         Self::InvalidCursor,
@@ -47,7 +49,9 @@ impl ErrorCode {
         Self::InvalidToken,
         Self::TokenExpired,
         Self::TokenRevoked,
+        Self::TokenRotated,
         Self::InsufficientScope,
+        Self::InsufficientPermission,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::NameTaken,
@@ -96,9 +100,17 @@ impl ErrorCode {
             Self::InvalidToken => (S::UNAUTHORIZED, "invalid_token", "The token is malformed or unknown"),
             Self::TokenExpired => (S::UNAUTHORIZED, "token_expired", "The token has expired"),
             Self::TokenRevoked => (S::UNAUTHORIZED, "token_revoked", "The token was revoked"),
+            Self::TokenRotated => {
+                (S::UNAUTHORIZED, "token_rotated", "A rotation has replaced the token, and its overlap is over")
+            }
             Self::InsufficientScope => {
                 (S::FORBIDDEN, "insufficient_scope", "The token lacks the scope that the endpoint needs")
             }
+            Self::InsufficientPermission => (
+                S::FORBIDDEN,
+                "insufficient_permission",
+                "The caller may see the resource, but their role or permission is not enough for this",
+            ),
             Self::NotFound => (S::NOT_FOUND, "not_found", "The resource does not exist, or the token may not see it"),
             Self::MethodNotAllowed => {
                 (S::METHOD_NOT_ALLOWED, "method_not_allowed", "The path exists with other methods; `Allow` lists them")
@@ -169,6 +181,11 @@ impl Error {
     /// `what` starts the sentence: "Repository", "Deployment".
     pub fn not_found(what: &str) -> Self {
         Self::new(ErrorCode::NotFound, format!("{what} not found"))
+    }
+
+    /// A refusal that no scope would change: the caller's role or permission is not enough.
+    pub fn not_permitted(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::InsufficientPermission, message)
     }
 
     /// A failure of ours. The client learns nothing but the request id.

@@ -1,13 +1,15 @@
 //! What the table holds. Each kind of item owns its keys; no other module writes a key literal.
 //!
-//! `A` is an account id, `R` a repository id, `D` a deployment id.
+//! `A` is an account id, `U` a user id, `T` a token id, `R` a repository id, `D` a deployment id.
 //!
 //! | item | pk | sk | indexes (partition: sort) |
 //! |---|---|---|---|
 //! | account | `ACCT#A` | `ACCOUNT` | |
 //! | account's slug | `SLUG#slug` | `SLUG` | |
 //! | user | `ACCT#A` | `USER#user` | |
-//! | access token | `TOKEN#sha256` | `TOKEN` | |
+//! | access token | `ACCT#A#TOKEN#T` | `TOKEN` | 1 `ACCT#A#TOKENS`, 2 `ACCT#A#USER#U#TOKENS`: created |
+//! | secret of a token, kept 90 days after its end | `TOKEN#sha256` | `TOKEN` | |
+//! | numbers of tokens | `ACCT#A#TOKENS` | `TOTAL` or `U` | |
 //! | repository | `ACCT#A` | `REPO#R` | 1 `ACCT#A#REPOS`: created, 2 the same: updated, 3 the same: name |
 //! | repository's name | `ACCT#A` | `REPONAME#name` | |
 //! | number of repositories | `ACCT#A` | `REPOS` | |
@@ -22,21 +24,27 @@
 //! |---|---|---|
 //! | token and its account, once in 30 s per environment | 2 GetItem in sequence | 0.5 + 0.5 |
 //! | count a request | 1 UpdateItem | 1 |
-//! | page of repositories or deployments, along `Link` | 1 Query and 1 GetItem at once | 0.5 per 4 KB of rows, + 1 |
+//! | last use of a token, beside the request, once an hour per environment | 1 UpdateItem | 1, or 3 when it is written |
+//! | page of repositories, deployments or tokens, along `Link` | 1 Query and 1 GetItem at once | 0.5 per 4 KB of rows, + 1 |
 //! | the same, by number | + 1 Query per 1 MB skipped; 10,000 rows at most, which is 5, or 41 if all rows are as long as can be | + 0.5 per 4 KB skipped, which is 610, or 5,100 |
 //! | repository by id | 1 GetItem | 1 |
 //! | repository by name | 1 Query; when it finds nothing, 2 GetItem more | 0.5 |
 //! | create a repository | 1 TransactWriteItems | 14 |
 //! | create a deployment | 3 GetItem at once, 1 TransactWriteItems | 3 + 20, and 2 per KB of variables |
 //! | deployment by id | 1 GetItem | 1 |
+//! | token by id; of somebody else | 1 GetItem; 2 in sequence | 1; 2 |
+//! | create a token | 1 TransactWriteItems | 10 |
+//! | change or rotate a token; revoke it | 1 GetItem, 1 TransactWriteItems | 1 + 6; 1 + 10; and 2 for each old secret that still works |
 
 mod account;
 mod deployment;
 mod repository;
+mod token;
 
 pub use account::*;
 pub use deployment::*;
 pub use repository::*;
+pub use token::*;
 
 use crate::rate_limit::Subject;
 use crate::table::Key;

@@ -10,6 +10,7 @@ use std::time::Instant;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use http::header::LINK;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use lambda_http::RequestExt;
 use lambda_http::request::RequestContext;
@@ -17,8 +18,9 @@ use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::access::{Access, Caller};
+use crate::access::{Access, Caller, TOKEN_EXPIRES_AT};
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::endpoint::{Counting, Endpoint, Route, WithoutLimiter};
 use crate::error::{Error, ErrorCode, Result, into_envelope};
 use crate::id::RequestId;
@@ -88,6 +90,9 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
         }
     });
     set_rate_limit_headers(response.headers_mut(), &verdict);
+    if let Some(caller) = record.caller.get() {
+        set_expiry_headers(response.headers_mut(), caller, context.app.clock().now());
+    }
     let id = HeaderValue::try_from(request_id.as_str()).expect("ids are ASCII");
     response.headers_mut().insert("x-request-id", id);
 
@@ -127,6 +132,7 @@ async fn authenticate(State(context): State<Arc<Context>>, mut request: Request,
     let record = record(&request);
     let error = match context.app.authenticator().authenticate(request.headers()).await {
         Ok(caller) => {
+            record_use(&context.app, &caller);
             request.extensions_mut().insert(caller.clone());
             let _ = record.caller.set(caller);
             return Ok(next.run(request).await);
@@ -139,6 +145,18 @@ async fn authenticate(State(context): State<Arc<Context>>, mut request: Request,
         admitted(&record, counted, WithoutLimiter::Admit)?;
     }
     Err(error)
+}
+
+/// Records the token's use while the request goes on, which does not wait for it. An environment that is frozen after its
+/// answer ends it with the next request. Dropping it with the answer would close its connection.
+fn record_use(app: &App, caller: &Caller) {
+    let Some(token_use) = app.authenticator().unrecorded_use(caller) else { return };
+    let log = app.log().clone();
+    tokio::spawn(async move {
+        if let Err(error) = token_use.record().await {
+            log.warn("the use of a token was not recorded", &error);
+        }
+    });
 }
 
 /// Counts the request. A safe handler reads while the limiter decides; any other waits for it.
@@ -192,6 +210,23 @@ async fn authorize(State(context): State<Arc<Context>>, request: Request, next: 
         caller.check(context.route.access)?;
     }
     Ok(next.run(request).await)
+}
+
+/// Says when the token expires, and where to rotate it when that is soon. There is one `Link` header, because API Gateway's
+/// format has no second one of a name.
+fn set_expiry_headers(headers: &mut HeaderMap, caller: &Caller, now: Timestamp) {
+    let Some(expires_at) = caller.expires_at() else { return };
+    let text = |text: String| HeaderValue::try_from(text).expect("times and URLs are ASCII");
+    headers.insert(TOKEN_EXPIRES_AT, text(expires_at.to_string()));
+    if let Some(id) = caller.token_to_rotate(now) {
+        // Relative to the request, so that no function has to be told where the API is for this.
+        let rotate = format!("</v1/tokens/{id}/rotate>; rel=\"rotate\"");
+        let links = match headers.get(LINK).and_then(|links| links.to_str().ok()) {
+            Some(links) => format!("{links}, {rotate}"),
+            None => rotate,
+        };
+        headers.insert(LINK, text(links));
+    }
 }
 
 /// The contract's three, and those of the IETF draft (draft-ietf-httpapi-ratelimit-headers-10).

@@ -10,8 +10,8 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConsumedCapacity, Put, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
-    TransactWriteItem, Update,
+    AttributeValue, ConsumedCapacity, Delete, Put, ReturnConsumedCapacity, ReturnValue,
+    ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -409,6 +409,7 @@ pub struct Change {
 pub enum Write {
     Put { item: Item, condition: Option<&'static str>, values: Option<Item> },
     Update { key: Key, change: Change },
+    DeleteIf { key: Key, condition: &'static str, names: Option<HashMap<String, String>>, values: Option<Item> },
 }
 
 impl Write {
@@ -455,6 +456,16 @@ impl Write {
                     .set_condition_expression(change.condition.map(str::to_owned))
                     .set_expression_attribute_names(change.names)
                     .set_expression_attribute_values(Some(change.values))
+                    .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                    .build()?,
+            ),
+            Self::DeleteIf { key, condition, names, values } => items.delete(
+                Delete::builder()
+                    .table_name(table)
+                    .set_key(Some(key.attributes()))
+                    .condition_expression(condition)
+                    .set_expression_attribute_names(names)
+                    .set_expression_attribute_values(values)
                     .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                     .build()?,
             ),

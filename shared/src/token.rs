@@ -6,9 +6,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-const PREFIX: &str = "dgp_";
+/// What every token starts with.
+pub const PREFIX: &str = "dgp_";
 const RANDOM_CHARS: usize = 30;
 const CHECKSUM_CHARS: usize = 6;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -74,13 +76,36 @@ impl fmt::Debug for TokenSecret {
     }
 }
 
-/// SHA-256 of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// SHA-256 of a token. In the table it is hexadecimal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct TokenHash([u8; 32]);
 
 impl fmt::Display for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl From<TokenHash> for String {
+    fn from(hash: TokenHash) -> String {
+        hash.to_string()
+    }
+}
+
+impl TryFrom<String> for TokenHash {
+    type Error = MalformedToken;
+
+    fn try_from(text: String) -> Result<Self, MalformedToken> {
+        let mut hash = [0; 32];
+        if text.len() != 64 {
+            return Err(MalformedToken);
+        }
+        for (at, byte) in hash.iter_mut().enumerate() {
+            let digits = text.get(2 * at..2 * at + 2).ok_or(MalformedToken)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| MalformedToken)?;
+        }
+        Ok(Self(hash))
     }
 }
 

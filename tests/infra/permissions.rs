@@ -393,6 +393,16 @@ async fn call_everything(walk: &Walk) -> BTreeMap<&'static str, String> {
         let page = take("list-deployments", owner.get(&format!("{deployments}{filter}")).await, 200);
         assert_eq!(page["meta"]["total"], 1);
     }
+    let new = json!({"name": "ci", "scopes": ["tokens:read"]});
+    let token = take("create-token", owner.post(&url("/v1/tokens"), new).await, 201);
+    let one = url(&format!("/v1/tokens/{}", text(&token["id"])));
+    for query in ["", "?user=all"] {
+        take("list-tokens", owner.get(&url(&format!("/v1/tokens{query}"))).await, 200);
+    }
+    take("get-token", owner.get(&one).await, 200);
+    take("update-token", owner.patch(&one, json!({"name": "other"})).await, 200);
+    take("rotate-token", owner.post(&format!("{one}/rotate"), json!({})).await, 200);
+    take("delete-token", owner.delete(&one).await, 204);
     take("get-rate-limit", owner.get(&url("/v1/rate_limit")).await, 200);
     take("get-rate-limit", walk.world.anonymous().get(&url("/v1/rate_limit")).await, 401);
     take("get-openapi", owner.get(&url("/v1/openapi.json")).await, 200);
@@ -443,6 +453,20 @@ async fn each_role_allows_what_its_function_calls_and_nothing_else() {
         get.set_key(Some(key.into())).send().await.unwrap();
     }
     walk.consumer.stop(Duration::from_secs(5)).await;
+    // No answer waits for a token's use to be recorded.
+    tests::eventually("the last use of the last token", async || {
+        let used = walk.gate.used.lock().unwrap();
+        let recorded = |(function, _): &(&String, _)| {
+            used[*function]
+                .iter()
+                .any(|(action, _, key)| action == "dynamodb:UpdateItem" && key.as_deref() == Some("ACCT#*#TOKEN#*"))
+        };
+        let with_a_token = |(_, statements): &(_, &Vec<Statement>)| {
+            statements.iter().any(|statement| statement.condition.iter().any(|(_, keys)| keys == &["ACCT#*#TOKEN#*"]))
+        };
+        walk.gate.policies.iter().filter(with_a_token).all(|policy| recorded(&policy)).then_some(())
+    })
+    .await;
     assert_eq!(*walk.gate.refused.lock().unwrap(), []);
 
     let used = walk.gate.used.lock().unwrap().clone();

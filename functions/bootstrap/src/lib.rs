@@ -2,21 +2,16 @@
 //!
 //! The token is in the response and nowhere else.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use shared::App;
 use shared::access::Scope;
 use shared::clock::Rfc3339;
 use shared::id::{AccountId, TokenId, UserId};
-use shared::model::{AccessToken, Account, AccountSlug, NewAccount, Plan, Role, User};
+use shared::model::{AccessToken, Account, AccountSlug, Lifetime, NewAccount, Plan, Role, User};
 use shared::rate_limit::Quota;
 use shared::serve::InitError;
 use shared::table::TransactFailed;
 use shared::token::TokenSecret;
-
-/// Tokens expire after 90 days unless they are permanent.
-const TOKEN_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +25,13 @@ pub struct Bootstrap {
     /// Whether the token never expires.
     #[serde(default)]
     pub permanent: bool,
+    /// Whether the account's users may make tokens that never expire.
+    #[serde(default = "yes")]
+    pub permanent_tokens: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,6 +59,7 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
         slug: request.account,
         plan: request.plan,
         custom_quota: request.rate_limit,
+        permanent_tokens: request.permanent_tokens,
         created_at: now,
     };
     let owner = User {
@@ -66,18 +69,20 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
         role: Role::Owner,
         created_at: now,
     };
+    let lifetime = if request.permanent { Lifetime::Permanent } else { Lifetime::DEFAULT };
     let token = AccessToken {
         id: TokenId::random(),
         account_id: account.id.clone(),
         user_id: owner.id.clone(),
-        name: "bootstrap".to_owned(),
+        name: "bootstrap".parse()?,
         scopes: Scope::ALL.to_vec(),
         last_four: secret.last_four().to_owned(),
         created_at: now,
-        expires_at: (!request.permanent).then(|| now.plus(TOKEN_LIFE)),
+        expires_at: lifetime.end(now),
         revoked_at: None,
+        superseded_at: None,
     };
-    let new = NewAccount { account: &account, owner: &owner, token: &token, secret: &secret };
+    let new = NewAccount { account: &account, owner: &owner, token: &token, lifetime, secret: &secret };
     new.create(app.table()).await.map_err(|failed| match failed {
         TransactFailed::Conditions(_) => format!("the account '{}' exists already", account.slug),
         failed => format!("the account could not be written: {failed:?}"),

@@ -18,7 +18,7 @@ const CONSUMER_TIME_LIMIT: Duration = Duration::from_secs(900);
 type Constructor = fn(&App) -> Result<Endpoint, InitError>;
 
 /// The endpoints, each with what its `main` serves.
-pub const ENDPOINTS: [(Route, Constructor); 10] = [
+pub const ENDPOINTS: [(Route, Constructor); 16] = [
     (list_repositories::ROUTE, list_repositories::endpoint),
     (create_repository::ROUTE, create_repository::endpoint),
     (get_repository::ROUTE, get_repository::endpoint),
@@ -26,6 +26,12 @@ pub const ENDPOINTS: [(Route, Constructor); 10] = [
     (list_deployments::ROUTE, list_deployments::endpoint),
     (get_deployment::ROUTE, get_deployment::endpoint),
     (get_deployment_log::ROUTE, get_deployment_log::endpoint),
+    (list_tokens::ROUTE, list_tokens::endpoint),
+    (create_token::ROUTE, create_token::endpoint),
+    (get_token::ROUTE, get_token::endpoint),
+    (update_token::ROUTE, update_token::endpoint),
+    (rotate_token::ROUTE, rotate_token::endpoint),
+    (delete_token::ROUTE, delete_token::endpoint),
     (get_rate_limit::ROUTE, get_rate_limit::endpoint),
     (get_openapi::ROUTE, get_openapi::endpoint),
     (not_found::ROUTE, not_found::endpoint),

@@ -19,6 +19,12 @@ use crate::functions::ENDPOINTS;
         list_deployments::list_deployments,
         get_deployment::get_deployment,
         get_deployment_log::get_deployment_log,
+        list_tokens::list_tokens,
+        create_token::create_token,
+        get_token::get_token,
+        update_token::update_token,
+        delete_token::delete_token,
+        rotate_token::rotate_token,
         get_rate_limit::get_rate_limit,
         get_openapi::get_openapi,
     ),
@@ -26,6 +32,7 @@ use crate::functions::ENDPOINTS;
     tags(
         (name = "Repositories", description = "The git repositories of an account"),
         (name = "Deployments", description = "What was built from a repository, where and how it went"),
+        (name = "Tokens", description = "Personal access tokens, one's own or, for owners and admins, the account's"),
         (name = "API", description = "The API itself"),
     ),
     info(
@@ -62,9 +69,11 @@ pub fn document() -> Value {
             complete(operation, route);
         }
     }
-    for (route, list) in
-        [(list_repositories::ROUTE, list_repositories::LIST), (list_deployments::ROUTE, list_deployments::LIST)]
-    {
+    for (route, list) in [
+        (list_repositories::ROUTE, list_repositories::LIST),
+        (list_deployments::ROUTE, list_deployments::LIST),
+        (list_tokens::ROUTE, list_tokens::LIST),
+    ] {
         let parameters =
             document["paths"][route.path]["get"]["parameters"].as_array_mut().expect("lists have parameters");
         let sort = parameters.iter_mut().find(|parameter| parameter["name"] == "sort").expect("lists have a sort");
@@ -111,8 +120,11 @@ fn complete(operation: &mut Value, route: Route) {
             "RateLimit-Policy",
             "RateLimit",
         ];
+        if route.access != Access::Public {
+            names.push("X-Token-Expires-At");
+        }
         names.extend(match (status.as_str(), route.function) {
-            ("200", "list-repositories" | "list-deployments") => Some("Link"),
+            ("200", "list-repositories" | "list-deployments" | "list-tokens") => Some("Link"),
             ("201", _) => Some("Location"),
             ("401" | "403", _) => Some("WWW-Authenticate"),
             ("429" | "503", _) => Some("Retry-After"),
@@ -135,7 +147,9 @@ fn codes(route: Route, operation: &Value) -> Vec<ErrorCode> {
         route.refusals.contains(code)
             || match code {
                 E::RateLimited | E::InternalError => true,
-                E::MissingToken | E::InvalidToken | E::TokenExpired | E::TokenRevoked => route.access != Access::Public,
+                E::MissingToken | E::InvalidToken | E::TokenExpired | E::TokenRevoked | E::TokenRotated => {
+                    route.access != Access::Public
+                }
                 // A public endpoint reads nothing, and stays open when the limiter fails.
                 E::ServiceUnavailable => route.access != Access::Public,
                 E::InsufficientScope => matches!(route.access, Access::Scope(_)),
@@ -144,7 +158,12 @@ fn codes(route: Route, operation: &Value) -> Vec<ErrorCode> {
                 E::InvalidJson | E::BodyTooLarge | E::UnsupportedMediaType => has_body,
                 E::InvalidCursor => has("cursor"),
                 // Handlers have these, and `$default` a method that is not allowed.
-                E::InvalidRef | E::InvalidCloneUrl | E::NameTaken | E::RemoteUnavailable | E::MethodNotAllowed => false,
+                E::InvalidRef
+                | E::InvalidCloneUrl
+                | E::NameTaken
+                | E::RemoteUnavailable
+                | E::MethodNotAllowed
+                | E::InsufficientPermission => false,
             }
     });
     codes
@@ -175,6 +194,7 @@ fn path_parameters(path: &str) -> impl Iterator<Item = Value> {
     names.map(|name| {
         let description = match name {
             "repo_id" => "Repository slug or ID: `repo_…`, the name, or `account%2Fname`",
+            "token_id" => "Token ID: `tok_…`, and not its secret",
             _ => "Deployment ID: `deploy_…`",
         };
         json!({"name": name, "in": "path", "required": true, "description": description, "schema": {"type": "string"}})
@@ -192,7 +212,12 @@ fn headers() -> Value {
         "RateLimit": header("string", "What is left of both, as draft-ietf-httpapi-ratelimit-headers has it"),
         "Retry-After": header("integer", "Seconds until a retry can succeed"),
         "Location": header("string", "The URL of what was created"),
-        "Link": header("string", "The pages first, prev, next and last (RFC 8288)"),
+        "Link": header("string", "The pages first, prev, next and last (RFC 8288), and `rotate` as below"),
+        "X-Token-Expires-At": header(
+            "string",
+            "When the token of the request stops working, unless it is permanent. With less than 14 days left, `Link` has \
+             the relation `rotate`, a call that gives the token a new secret",
+        ),
         "WWW-Authenticate": header("string", "The challenge of RFC 6750"),
     })
 }

@@ -1,15 +1,15 @@
-//! Accounts, their users and their access tokens.
+//! Accounts and their users.
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::Scope;
 use crate::clock::Timestamp;
-use crate::id::{AccountId, TokenId, UserId};
+use crate::id::{AccountId, UserId};
+use crate::model::{AccessToken, Lifetime};
 use crate::rate_limit::Quota;
 use crate::table::{Consistency, Key, Table, TableError, TransactFailed, Write};
-use crate::token::{TokenHash, TokenSecret};
+use crate::token::TokenSecret;
 
 /// The short name of an account, the first half of a repository's full name: 1 to 39 characters of a-z, 0-9 and
 /// single hyphens inside.
@@ -80,7 +80,15 @@ pub struct Account {
     /// Takes the place of the plan's limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom_quota: Option<Quota>,
+    /// Whether its users may make tokens that never expire.
+    #[serde(default = "allowed")]
+    pub permanent_tokens: bool,
     pub created_at: Timestamp,
+}
+
+/// What holds for accounts that were made before there was a choice.
+fn allowed() -> bool {
+    true
 }
 
 impl Account {
@@ -107,7 +115,13 @@ pub struct User {
     pub created_at: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+impl User {
+    pub(crate) async fn load(table: &Table, account: &AccountId, id: &UserId) -> Result<Option<Self>, TableError> {
+        table.get(user_key(account, id), Consistency::Strong).await
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     Owner,
@@ -115,42 +129,12 @@ pub enum Role {
     Member,
 }
 
-/// What is kept of a personal access token. The secret is not.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct AccessToken {
-    pub id: TokenId,
-    pub account_id: AccountId,
-    pub user_id: UserId,
-    pub name: String,
-    pub scopes: Vec<Scope>,
-    pub last_four: String,
-    pub created_at: Timestamp,
-    /// `None`: permanent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revoked_at: Option<Timestamp>,
-}
-
-impl AccessToken {
-    pub(crate) async fn by_hash(table: &Table, hash: TokenHash) -> Result<Option<Self>, TableError> {
-        table.get(token_key(hash), Consistency::Eventual).await
-    }
-
-    pub async fn create(&self, secret: &TokenSecret, table: &Table) -> Result<(), TransactFailed> {
-        table.transact(vec![self.write(secret).map_err(TransactFailed::Table)?]).await
-    }
-
-    fn write(&self, secret: &TokenSecret) -> Result<Write, TableError> {
-        Write::create(token_key(secret.hash()), self, Vec::new())
-    }
-}
-
 /// Everything that a new account starts with, written at once.
 pub struct NewAccount<'a> {
     pub account: &'a Account,
     pub owner: &'a User,
     pub token: &'a AccessToken,
+    pub lifetime: Lifetime,
     pub secret: &'a TokenSecret,
 }
 
@@ -159,7 +143,7 @@ impl NewAccount<'_> {
     /// [`TransactFailed::Conditions`] when the slug is taken.
     pub async fn create(self, table: &Table) -> Result<(), TransactFailed> {
         let writes = || {
-            Ok(vec![
+            let mut writes = vec![
                 Write::create(
                     slug_key(&self.account.slug),
                     &SlugClaim { account_id: self.account.id.clone() },
@@ -167,8 +151,9 @@ impl NewAccount<'_> {
                 )?,
                 Write::create(account_key(&self.account.id), self.account, Vec::new())?,
                 Write::create(user_key(&self.account.id, &self.owner.id), self.owner, Vec::new())?,
-                self.token.write(self.secret)?,
-            ])
+            ];
+            writes.extend(self.token.first(self.secret, self.lifetime)?);
+            Ok(writes)
         };
         table.transact(writes().map_err(TransactFailed::Table)?).await
     }
@@ -184,8 +169,4 @@ fn slug_key(slug: &AccountSlug) -> Key {
 
 fn user_key(account: &AccountId, user: &UserId) -> Key {
     Key { pk: format!("ACCT#{account}"), sk: format!("USER#{user}") }
-}
-
-fn token_key(hash: TokenHash) -> Key {
-    Key { pk: format!("TOKEN#{hash}"), sk: "TOKEN".to_owned() }
 }

@@ -1,0 +1,70 @@
+//! `POST /v1/tokens`: makes a personal access token and shows its secret, this once.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use serde::Deserialize;
+use shared::access::{Caller, Scope, distinct};
+use shared::body::TokenBody;
+use shared::extract::{self, Whole};
+use shared::id::TokenId;
+use shared::model::{AccessToken, DisplayName, Lifetime};
+use shared::token::TokenSecret;
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/tokens")
+    .requires(Scope::TokensWrite)
+    .refuses_with(&[ErrorCode::InsufficientPermission]);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, create_token, app.clone()))
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub struct NewToken {
+    name: DisplayName,
+    /// At least one, and none that the token of this request lacks.
+    scopes: Vec<Scope>,
+    /// 90 unless the token is permanent.
+    #[schema(value_type = u64, required = false, minimum = 1, maximum = 365, examples(30))]
+    expires_in_days: Option<Whole<1, 365>>,
+    /// Whether it never expires, which the account's owner can forbid.
+    #[serde(default)]
+    #[schema(default = false)]
+    permanent: bool,
+}
+
+/// Create a token
+///
+/// Makes a personal access token of the caller's own. `token` in the answer is the secret: it is stored nowhere and not
+/// shown again.
+#[utoipa::path(post, path = ROUTE.path, tag = "Tokens", request_body = NewToken, responses((status = 201, body = TokenBody)))]
+pub async fn create_token(
+    State(app): State<App>,
+    caller: Caller,
+    extract::Json(new): extract::Json<NewToken>,
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<TokenBody>)> {
+    let scopes = distinct(&new.scopes).ok_or_else(|| Error::invalid("scopes", "must not be empty"))?;
+    caller.check_grant(&scopes)?;
+    let lifetime =
+        Lifetime::asked_for(new.expires_in_days.map(Whole::get), new.permanent)?.unwrap_or(Lifetime::DEFAULT);
+    lifetime.check(caller.account())?;
+    let now = app.clock().now();
+    let secret = TokenSecret::random();
+    let token = AccessToken {
+        id: TokenId::random(),
+        account_id: caller.account().id.clone(),
+        user_id: caller.user_id().clone(),
+        name: new.name,
+        scopes,
+        last_four: secret.last_four().to_owned(),
+        created_at: now,
+        expires_at: lifetime.end(now),
+        revoked_at: None,
+        superseded_at: None,
+    };
+    let record = token.create(&secret, lifetime, app.table()).await?;
+    let location = app.url(&format!("/v1/tokens/{}", token.id));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(TokenBody::with_secret(record, secret))))
+}

@@ -1,0 +1,18 @@
+//! `GET /v1/tokens/{token_id}`: one personal access token, without its secret.
+
+use axum::Json;
+use shared::access::{AuthorizedToken, Scope};
+use shared::body::TokenBody;
+use shared::{App, Endpoint, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/tokens/{token_id}").requires(Scope::TokensRead);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, get_token, app.clone()))
+}
+
+/// Get a token
+#[utoipa::path(get, path = ROUTE.path, tag = "Tokens", responses((status = 200, body = TokenBody)))]
+pub async fn get_token(token: AuthorizedToken) -> Json<TokenBody> {
+    Json(token.into_inner().into())
+}

@@ -1,0 +1,68 @@
+//! `GET /v1/tokens`: the caller's personal access tokens, newest first, or all of the account's.
+
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::future::try_join;
+use serde::Deserialize;
+use shared::access::{Caller, Scope, oversees_tokens};
+use shared::body::TokenBody;
+use shared::extract::Query;
+use shared::model::TokenRecord;
+use shared::page::{List, Page, PageQuery, Sort};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/tokens")
+    .requires(Scope::TokensRead)
+    .refuses_with(&[ErrorCode::InsufficientPermission]);
+
+pub const LIST: List = List { name: "tokens", sorts: &[Sort::Created] };
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, list_tokens, app.clone()))
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(default = "me")]
+pub enum Whose {
+    #[default]
+    Me,
+    All,
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct TokenFilter {
+    /// Whose tokens: one's own, or those of all users of the account, which owners and admins may see.
+    #[serde(default)]
+    #[param(inline)]
+    user: Whose,
+}
+
+/// List tokens
+///
+/// Returns a paginated list of personal access tokens. The only sort is `created`. Expired tokens are listed until they are
+/// deleted.
+#[utoipa::path(
+    get, path = ROUTE.path, tag = "Tokens", params(PageQuery, TokenFilter),
+    responses((status = 200, body = Page<TokenBody>))
+)]
+pub async fn list_tokens(
+    State(app): State<App>,
+    caller: Caller,
+    Query(page): Query<PageQuery>,
+    Query(filter): Query<TokenFilter>,
+) -> Result<Response> {
+    let page = page.of(LIST)?;
+    let (user, query) = match filter.user {
+        Whose::Me => (Some(caller.user_id()), ""),
+        Whose::All if oversees_tokens(app.table(), &caller).await? => (None, "?user=all"),
+        Whose::All => {
+            return Err(Error::not_permitted("Only owners and admins may see everybody's tokens"));
+        }
+    };
+    let account = &caller.account().id;
+    let rows = page.read::<TokenRecord>(app.table(), TokenRecord::listed(account, user));
+    let (rows, total) = try_join(rows, TokenRecord::total(app.table(), account, user)).await?;
+    Ok(page.respond(rows, total, &app.url(&format!("{}{query}", ROUTE.path)), TokenBody::from))
+}

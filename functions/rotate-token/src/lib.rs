@@ -1,0 +1,63 @@
+//! `POST /v1/tokens/{token_id}/rotate`: a new secret for a personal access token; the old one lives on for a while.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use shared::access::{Caller, OwnToken, Scope};
+use shared::body::TokenBody;
+use shared::extract::{self, Whole};
+use shared::model::{Lifetime, Rotation};
+use shared::token::TokenSecret;
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/tokens/{token_id}/rotate")
+    .requires(Scope::TokensWrite)
+    .refuses_with(&[ErrorCode::InsufficientPermission]);
+
+const DEFAULT_OVERLAP_HOURS: u64 = 24;
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, rotate_token, app.clone()))
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = TokenRotation)]
+pub struct Asked {
+    /// How long the old secret still works; 0 ends it at once.
+    #[schema(value_type = u64, required = false, minimum = 0, maximum = 168, default = 24)]
+    overlap_hours: Option<Whole<0, 168>>,
+    /// The new secret's life; the same as before when neither this nor `permanent` is given.
+    #[schema(value_type = u64, required = false, minimum = 1, maximum = 365, examples(30))]
+    expires_in_days: Option<Whole<1, 365>>,
+    /// Whether it never expires, which the account's owner can forbid.
+    #[serde(default)]
+    #[schema(default = false)]
+    permanent: bool,
+}
+
+/// Rotate a token
+///
+/// Makes a new secret, shown this once, whose life starts now. The old one works until the overlap is over; after that its use
+/// is answered with 401 `token_rotated` for 90 days. A token has 10 old secrets that work at most: one more ends the oldest.
+/// The token of this request must have the scopes of the one that it rotates.
+#[utoipa::path(post, path = ROUTE.path, tag = "Tokens", request_body = Asked, responses((status = 200, body = TokenBody)))]
+pub async fn rotate_token(
+    State(app): State<App>,
+    caller: Caller,
+    token: OwnToken,
+    extract::Json(asked): extract::Json<Asked>,
+) -> Result<Json<TokenBody>> {
+    // The answer is as good as the rotated token.
+    caller.check_grant(&token.token().scopes)?;
+    let lifetime = Lifetime::asked_for(asked.expires_in_days.map(Whole::get), asked.permanent)?;
+    let lifetime = lifetime.unwrap_or(token.lifetime());
+    lifetime.check(caller.account())?;
+    let secret = TokenSecret::random();
+    let overlap = asked.overlap_hours.map_or(DEFAULT_OVERLAP_HOURS, Whole::get);
+    let rotation = Rotation { secret: &secret, lifetime, overlap: Duration::from_secs(overlap * 60 * 60) };
+    let rotated = token.into_inner().rotate(app.table(), rotation, app.clock().now()).await?;
+    rotated.map(|token| Json(TokenBody::with_secret(token, secret))).ok_or_else(|| Error::not_found("Token"))
+}

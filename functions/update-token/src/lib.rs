@@ -1,0 +1,46 @@
+//! `PATCH /v1/tokens/{token_id}`: another name or other scopes for a personal access token.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use shared::access::{Caller, OwnToken, Scope, distinct};
+use shared::body::TokenBody;
+use shared::model::{DisplayName, TokenChange};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
+
+pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/tokens/{token_id}")
+    .requires(Scope::TokensWrite)
+    .refuses_with(&[ErrorCode::InsufficientPermission]);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, update_token, app.clone()))
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = TokenChange)]
+pub struct Change {
+    #[schema(required = false, nullable = false)]
+    name: Option<DisplayName>,
+    /// All that it shall have: at least one, and none that the token of this request lacks.
+    #[schema(required = false, nullable = false)]
+    scopes: Option<Vec<Scope>>,
+}
+
+/// Update a token
+///
+/// Changes what is given. A change of scopes takes effect within 30 seconds.
+#[utoipa::path(patch, path = ROUTE.path, tag = "Tokens", request_body = Change, responses((status = 200, body = TokenBody)))]
+pub async fn update_token(
+    State(app): State<App>,
+    caller: Caller,
+    token: OwnToken,
+    extract::Json(change): extract::Json<Change>,
+) -> Result<Json<TokenBody>> {
+    let none = || Error::invalid("scopes", "must not be empty");
+    let scopes = change.scopes.map(|scopes| distinct(&scopes).ok_or_else(none)).transpose()?;
+    caller.check_grant(scopes.as_deref().unwrap_or_default())?;
+    let change = TokenChange { name: change.name, scopes };
+    let changed = token.into_inner().change(app.table(), change, app.clock().now()).await?;
+    changed.map(|token| Json(token.into())).ok_or_else(|| Error::not_found("Token"))
+}
