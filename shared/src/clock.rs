@@ -80,6 +80,10 @@ impl Clock {
         Self(Some(Arc::new(watch::Sender::new(start))))
     }
 
+    pub fn is_system(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Some(time) => *time.borrow(),

@@ -41,14 +41,14 @@ pub enum StartError {
 pub struct DynamoDb {
     database: Database,
     server: Server,
-    sweeper: Sweeper,
+    sweeper: Option<Sweeper>,
 }
 
 struct Sweeper(JoinHandle<()>);
 
 impl DynamoDb {
     /// Opens the database and listens on `address`, which has to be on 127.0.0.1. Expired items are deleted every
-    /// `sweep_every`; AWS takes up to a few days, so no reader may rely on it.
+    /// `sweep_every`, if they are; AWS takes up to a few days, so no reader may rely on it.
     ///
     /// # Errors
     ///
@@ -57,10 +57,14 @@ impl DynamoDb {
     /// # Panics
     ///
     /// `sweep_every` is zero.
-    pub async fn start(storage: Storage, address: SocketAddr, sweep_every: Duration) -> Result<Self, StartError> {
+    pub async fn start(
+        storage: Storage,
+        address: SocketAddr,
+        sweep_every: Option<Duration>,
+    ) -> Result<Self, StartError> {
         let database = open(storage)?;
         let listener = server::bind(address).await?;
-        let sweeper = Sweeper(tokio::spawn(sweep(database.clone(), sweep_every)));
+        let sweeper = sweep_every.map(|every| Sweeper(tokio::spawn(sweep(database.clone(), every))));
         let served = database.clone();
         let server = Server::start(listener, |listener, stop| async {
             if let Err(error) = dynoxide::server::serve_with_shutdown(listener, served, stop).await {

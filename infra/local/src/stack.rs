@@ -234,7 +234,10 @@ impl Embedded {
             Lifetime::Process => Storage::Memory(options.clock.clone()),
             Lifetime::Kept => Storage::Folder(data.to_owned()),
         };
-        let dynamodb = DynamoDb::start(storage, address(options.port, 1), TTL_SWEEP).await?;
+        // A kept table knows the system's time only, and would delete what has not expired by another clock.
+        let by_the_right_clock = options.table == Lifetime::Process || options.clock.is_system();
+        let sweep_every = by_the_right_clock.then_some(TTL_SWEEP);
+        let dynamodb = DynamoDb::start(storage, address(options.port, 1), sweep_every).await?;
         Ok(Self { dynamodb, sqs: Sqs::start(address(options.port, 2)).await? })
     }
 }

@@ -9,7 +9,7 @@ use local::dynamodb::{DynamoDb, StartError, Storage};
 
 use crate::{NOW, clock, dynamodb_client, eventually, free_port};
 
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Option<Duration> = None;
 
 async fn create_table(client: &Client) {
     client
@@ -102,7 +102,7 @@ async fn a_folder_keeps_its_items_across_restarts() {
 async fn items_expire_by_the_clock_that_was_given() {
     let clock = clock();
     let database =
-        DynamoDb::start(Storage::Memory(clock.clone()), free_port(), Duration::from_millis(10)).await.unwrap();
+        DynamoDb::start(Storage::Memory(clock.clone()), free_port(), Some(Duration::from_millis(10))).await.unwrap();
     let client = dynamodb_client(&database.endpoint());
     create_table(&client).await;
     let expiry = TimeToLiveSpecification::builder().attribute_name("expires").enabled(true).build().unwrap();
