@@ -108,6 +108,7 @@ impl World {
         options.table = Lifetime::Process;
         options.clock = clock.clone();
         options.visibility_timeout = Duration::from_secs(1);
+        options.sweep_every = None;
         if let Ok(url) = std::env::var("TEST_SERVICES_URL") {
             options.services = Services::At { url, suffix: format!("-{}", AccountId::random()) };
         }
@@ -219,6 +220,13 @@ impl World {
         let id = deployment["id"].as_str().unwrap().parse().unwrap();
         let found = Deployment::load(self.stack.app().table(), owner.account_id.as_ref().unwrap(), &id).await;
         found.unwrap().expect("the deployment is in the table")
+    }
+
+    /// Invokes the sweep as its schedule does; gives what it did, or what it reports.
+    pub async fn sweep(&self) -> Result<Value, String> {
+        let event = json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}});
+        let swept = self.stack.environment().sweep().unwrap().invoke(event).await;
+        swept.map_err(|error| error.to_string())
     }
 
     /// Sends a message to the queue of deployments.

@@ -179,6 +179,8 @@ async fn each_binary_answers_its_sample_event() {
     // Nobody consumes the dead-letter queue, so what is sent to it is left for the consumer's binary.
     let queue = world.stack.dead_letter_queue();
     settings.set(QUEUE_URL, queue.to_owned());
+    let project = sample("build-events")["detail"]["project-name"].as_str().unwrap().to_owned();
+    settings.set(builds::CODEBUILD_PROJECT, project);
     let mut asked = BTreeSet::new();
 
     let mut start = async |function: &str| {
@@ -224,6 +226,12 @@ async fn each_binary_answers_its_sample_event() {
     assert_eq!(answer, Ok(json!({"batchItemFailures": []})));
     let lines = owner.log(&deployment).await;
     assert!(lines.contains(&format!("stdout: *** at {sha}")), "it really ran: {lines:?}");
+
+    let swept = start("sweep").await.invoke(sample("sweep")).await;
+    assert_eq!(swept, Ok(json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "complete": true})));
+
+    let handled = start("build-events").await.invoke(sample("build-events")).await;
+    assert_eq!(handled, Ok(json!({"outcome": "gone"})));
 
     let ids = [&repository["id"], &deployment["id"]];
     let mut ask = async |function: &str| start(function).await.request(sample_request(function, token, &ids)).await;

@@ -14,7 +14,7 @@ use tests::{Actor, Answer, GitRepository, World};
 use crate::authentication::CASES;
 
 /// The functions that no HTTP request reaches.
-const WITHOUT_ROUTE: [&str; 2] = ["bootstrap", "deployment-consumer"];
+const WITHOUT_ROUTE: [&str; 4] = ["bootstrap", "build-events", "deployment-consumer", "sweep"];
 /// The fallback, which is no operation of the API.
 const WITHOUT_OPERATION: [&str; 1] = ["not-found"];
 
@@ -316,6 +316,13 @@ async fn each_sample_event_is_one_that_its_function_takes() {
     let consumer = world.stack.environment().consumer().unwrap();
     let consumed = consumer.invoke(event("deployment-consumer")).await.unwrap();
     assert_eq!(consumed, json!({"batchItemFailures": []}), "a message for a deployment that is gone is deleted");
+    let mut environment = world.stack.environment().clone();
+    let project = event("build-events")["detail"]["project-name"].as_str().unwrap().to_owned();
+    environment.settings.set(builds::CODEBUILD_PROJECT, project);
+    let handled = environment.build_events().unwrap().invoke(event("build-events")).await.unwrap();
+    assert_eq!(handled, json!({"outcome": "gone"}), "an event of a deployment that is gone is harmless");
+    let swept = world.stack.environment().sweep().unwrap().invoke(event("sweep")).await.unwrap();
+    assert_eq!(swept, json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "complete": true}));
 }
 
 /// Asserts that the document has an answer: its status, its code, its headers and its body.

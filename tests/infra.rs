@@ -22,6 +22,8 @@ use tests::{NOON, World};
 const STACK: &str = "AWS::CloudFormation::Stack";
 const CONSUMER: &str = "deployment-consumer";
 const BOOTSTRAP: &str = "bootstrap";
+const BUILD_EVENTS: &str = "build-events";
+const SWEEP: &str = "sweep";
 
 struct Template(Value);
 
@@ -217,7 +219,9 @@ fn the_api_has_the_routes_of_the_code_and_no_others() {
     assert_eq!((&stage["StageName"], &stage["AutoDeploy"]), (&json!("$default"), &json!(true)));
 
     // The gateway may call each function that has a route, and no other. Which routes there are is above.
-    let permissions = template.of_type("AWS::Lambda::Permission").into_iter().map(|(_, permission)| {
+    let permissions = template.of_type("AWS::Lambda::Permission").into_iter();
+    let permissions = permissions.filter(|(_, permission)| permission["Principal"] != "events.amazonaws.com");
+    let permissions = permissions.map(|(_, permission)| {
         let gateway = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/*";
         assert_eq!(
             (&permission["Principal"], &permission["SourceArn"]),
@@ -227,6 +231,68 @@ fn the_api_has_the_routes_of_the_code_and_no_others() {
         template.called(&permission["FunctionName"])
     });
     assert_eq!(permissions.collect::<BTreeSet<_>>(), routes.into_values().collect());
+}
+
+#[test]
+fn events_reach_the_functions_that_they_are_for() {
+    let template = Template::read();
+    let mut called = BTreeSet::new();
+    for (id, rule) in template.of_type("AWS::Events::Rule") {
+        let [target] = &rule["Targets"].as_array().unwrap()[..] else { panic!("{id} has one target") };
+        let function = template.called(&target["Arn"]);
+        let (_, permission) = template
+            .of_type("AWS::Lambda::Permission")
+            .into_iter()
+            .find(|(_, permission)| permission["SourceArn"] == format!("{id}.Arn"))
+            .unwrap_or_else(|| panic!("{id} may not call {function}"));
+        assert_eq!(template.called(&permission["FunctionName"]), function);
+        assert_eq!(permission["Principal"], "events.amazonaws.com");
+        called.insert(function);
+    }
+    assert_eq!(called, [BUILD_EVENTS, SWEEP].map(str::to_owned).into());
+
+    let every = Options::new(0, PathBuf::new(), Log::to(std::io::sink())).sweep_every;
+    assert_eq!(every, Some(Duration::from_secs(60)), "as the local stack has it");
+    assert_eq!(template.properties("SweepRule")["ScheduleExpression"], "rate(1 minute)");
+    assert!(template.function(SWEEP).timeout() <= 60, "no two sweeps run at once");
+
+    let project = template.properties("BuildProject");
+    assert_eq!(project["Name"], template.function(BUILD_EVENTS).environment()["CODEBUILD_PROJECT"].clone());
+    assert_eq!(project["Name"], template.function(CONSUMER).environment()["CODEBUILD_PROJECT"].clone());
+    let group = &project["LogsConfig"]["CloudWatchLogs"];
+    assert_eq!((&group["Status"], &group["GroupName"]), (&json!("ENABLED"), &json!("BuildLogGroup")), "and no prefix");
+    let read = template.function("get-deployment-log");
+    assert_eq!(template.properties("BuildLogGroup")["LogGroupName"], *read.environment()["BUILD_LOG_GROUP"]);
+    assert_eq!(project["Environment"]["PrivilegedMode"], false);
+}
+
+/// What a build may do, a customer's commands may do.
+#[test]
+fn a_build_reads_what_it_knows_the_name_of_and_lists_nothing() {
+    let template = Template::read();
+    let policies = template.properties("BuildRole")["Policies"].as_array().unwrap();
+    let statements = policies.iter().flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap());
+    let mut allowed = BTreeSet::new();
+    for statement in statements {
+        let actions = match &statement["Action"] {
+            Value::Array(actions) => actions.iter().map(text).collect(),
+            action => vec![text(action)],
+        };
+        allowed.extend(actions.into_iter().map(|action| (action.to_owned(), text(&statement["Resource"]).to_owned())));
+    }
+    let secret =
+        "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${AWS::StackName}/deploy_*";
+    let expected = [
+        ("logs:CreateLogStream", "BuildLogGroup.Arn"),
+        ("logs:PutLogEvents", "BuildLogGroup.Arn"),
+        ("s3:GetBucketAcl", "Archive.Arn"),
+        ("s3:GetBucketLocation", "Archive.Arn"),
+        ("s3:GetObject", "${Archive.Arn}/deployments/*/source.zip"),
+        ("s3:GetObjectVersion", "${Archive.Arn}/deployments/*/source.zip"),
+        ("s3:PutObject", "${Archive.Arn}/deployments/*/attempts/*/artifacts/*"),
+        ("secretsmanager:GetSecretValue", secret),
+    ];
+    assert_eq!(allowed, expected.map(|(action, resource)| (action.to_owned(), resource.to_owned())).into());
 }
 
 /// The names of the settings that some code may read: the constants that hold their own name.
@@ -278,6 +344,8 @@ fn start(name: &str, settings: &Settings) -> Result<(), shared::InitError> {
         }
         None if name == CONSUMER => environment.consumer().map(drop),
         None if name == BOOTSTRAP => environment.bootstrap().map(drop),
+        None if name == BUILD_EVENTS => environment.build_events().map(drop),
+        None if name == SWEEP => environment.sweep().map(drop),
         None => panic!("{name} has neither a route nor an event source"),
     }
 }
@@ -293,6 +361,9 @@ fn each_function_is_told_what_it_reads_and_nothing_else() {
         ("VARIABLES_KEY", "kms:arn:aws:kms:us-east-1:000000000000:key/variables"),
         ("CLONE_HOSTS", "public"),
         ("RUN_TIME_LIMIT_SECONDS", "600"),
+        ("RUNNER", "codebuild"),
+        ("CODEBUILD_PROJECT", "git-api"),
+        ("BUILD_LOG_GROUP", "/aws/codebuild/git-api"),
     ];
     let known = known_settings();
     assert_eq!(known, values.iter().map(|(name, _)| (*name).to_owned()).collect());
@@ -331,6 +402,9 @@ fn settings_name_the_resources_of_the_stack() {
         "VARIABLES_KEY": "kms:${Key.Arn}",
         "CLONE_HOSTS": "public",
         "RUN_TIME_LIMIT_SECONDS": 600,
+        "RUNNER": "Runner",
+        "CODEBUILD_PROJECT": "AWS::StackName",
+        "BUILD_LOG_GROUP": "/aws/codebuild/${AWS::StackName}",
     });
     for function in template.functions() {
         for (setting, value) in function.environment() {
@@ -449,7 +523,9 @@ fn every_alarm_pages_and_has_its_place_in_the_runbook() {
     let alarms = template.of_type("AWS::CloudWatch::Alarm");
     for (id, alarm) in &alarms {
         assert_eq!((&alarm["AlarmActions"], &alarm["OKActions"]), (&told, &told), "{id}");
-        assert_eq!(alarm["TreatMissingData"], "notBreaching", "{id}");
+        // Only one is about what did not happen.
+        let missing = if *id == "SweepNotRunning" { "breaching" } else { "notBreaching" };
+        assert_eq!(alarm["TreatMissingData"], missing, "{id}");
         // The functions' own have one entry together.
         let function = id.strip_suffix("Errors").filter(|_| alarm["MetricName"] == "Errors");
         let entry = if function.is_some() { "…Errors" } else { *id };

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod binaries;
+mod codebuild;
 mod contract;
 mod deployments;
 mod fuzz;
@@ -12,4 +13,5 @@ mod rate_limit;
 mod refs;
 mod repositories;
 mod requests;
+mod sweep;
 mod tokens;

@@ -15,7 +15,7 @@
 //! | number of repositories | `ACCT#A` | `REPOS` | |
 //! | ref of a repository | `ACCT#A#REPO#R` | `REF#name` | |
 //! | numbers of deployments | `ACCT#A#REPO#R` | `DEPLOYS` | |
-//! | deployment | `ACCT#A#DEPLOY#D` | `DEPLOY` | 1 `ACCT#A#REPO#R`, 2 `…#ENV#environment`, 3 `…#STATUS#status`, 4 `…#ENV#environment#STATUS#status`: number |
+//! | deployment | `ACCT#A#DEPLOY#D` | `DEPLOY` | 1 `ACCT#A#REPO#R`, 2 `…#ENV#environment`, 3 `…#STATUS#status`, 4 `…#ENV#environment#STATUS#status`: number; 5 `DUE#shard`: time, A, D, while it has not ended |
 //! | event of a deployment | `ACCT#A#DEPLOY#D` | `EVENT#number` | |
 //! | variables of a deployment | `ACCT#A#DEPLOY#D` | `VARS` | |
 //! | rate limit | `RATE#A` or `RATE#address` | `RATE` | |
@@ -35,13 +35,19 @@
 //! | token by id; of somebody else | 1 GetItem; 2 in sequence | 1; 2 |
 //! | create a token | 1 TransactWriteItems | 10 |
 //! | change or rotate a token; revoke it | 1 GetItem, 1 TransactWriteItems | 1 + 6; 1 + 10; and 2 for each old secret that still works |
+//! | sweep | 1 Query for each of 4 shards, or for each 100 deployments that are due; then for each of these 1 GetItem and 1 UpdateItem | 0.5 each; 1 + 7 |
+//!
+//! Index 5 has the keys only, and only of deployments that have not ended: what the sweep asks for is there, and what
+//! changes in the row beside that costs nothing more.
 
 mod account;
+mod build;
 mod deployment;
 mod repository;
 mod token;
 
 pub use account::*;
+pub use build::*;
 pub use deployment::*;
 pub use repository::*;
 pub use token::*;

@@ -29,6 +29,8 @@ pub enum TableError {
     Shape(#[from] serde_dynamo::Error),
     #[error("the request for DynamoDB is incomplete")]
     Build(#[from] aws_sdk_dynamodb::error::BuildError),
+    #[error("an index has a key that is not of its form")]
+    Position,
     #[error("an item kept changing under a conditional write")]
     Contended,
 }
@@ -344,7 +346,7 @@ impl From<TransactFailed> for Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     Table,
-    /// One of the table's global secondary indexes, `gsi1` to `gsi4`.
+    /// One of the table's global secondary indexes, `gsi1` to `gsi5`.
     Index(u8),
 }
 
@@ -355,7 +357,8 @@ impl Source {
             Self::Index(1) => Some("gsi1"),
             Self::Index(2) => Some("gsi2"),
             Self::Index(3) => Some("gsi3"),
-            Self::Index(_) => Some("gsi4"),
+            Self::Index(4) => Some("gsi4"),
+            Self::Index(_) => Some("gsi5"),
         }
     }
 
@@ -365,7 +368,8 @@ impl Source {
             Self::Index(1) => ("gsi1pk", "gsi1sk"),
             Self::Index(2) => ("gsi2pk", "gsi2sk"),
             Self::Index(3) => ("gsi3pk", "gsi3sk"),
-            Self::Index(_) => ("gsi4pk", "gsi4sk"),
+            Self::Index(4) => ("gsi4pk", "gsi4sk"),
+            Self::Index(_) => ("gsi5pk", "gsi5sk"),
         }
     }
 }

@@ -21,6 +21,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use builds::{Builds, Start};
 use local::event_source::{EventSource, Mapping};
 use local::functions::{ENDPOINTS, Environment};
 use local::gateway::Gateway;
@@ -29,12 +30,15 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use serde_json::{Value, json};
 use shared::App;
 use shared::id::{AccountId, DeploymentId};
-use shared::model::Deployment;
+use shared::model::{BUILD_REPORTS_WITHIN, Deployment};
 use shared::settings;
-use tests::{GitRepository, World};
+use tests::{Actor, GitRepository, World};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use super::{BOOTSTRAP, CONSUMER, Template, text};
+use super::{BOOTSTRAP, BUILD_EVENTS, CONSUMER, SWEEP, Template, text};
+
+/// The name of the stack and of its project.
+const PROJECT: &str = "git-api-test";
 
 /// One statement of a role's policies.
 #[derive(Debug)]
@@ -136,6 +140,7 @@ struct Gate {
     dynamodb: String,
     sqs: String,
     s3: S3Service,
+    secrets: Mutex<BTreeSet<String>>,
     used: Mutex<BTreeMap<String, BTreeSet<Permission>>>,
     refused: Mutex<Vec<(String, Call)>>,
 }
@@ -159,6 +164,7 @@ impl Gate {
                 vec![Call { action, resource: "Key.Arn".to_owned(), keys: BTreeSet::new() }]
             }
             ("s3", None) => vec![s3_call(&method, &uri)],
+            ("codebuild" | "secretsmanager" | "logs", Some(operation)) => named_calls(&service, operation, &json()),
             other => panic!("{function} calls {other:?}"),
         };
         for call in calls {
@@ -172,6 +178,7 @@ impl Gate {
             "dynamodb" => self.forward(&self.dynamodb, headers, body).await,
             "sqs" => self.forward(&self.sqs, headers, body).await,
             "kms" => kms(target.unwrap(), &json()),
+            "codebuild" | "secretsmanager" | "logs" => self.tell(target.unwrap(), &json()),
             _ => {
                 // It knows no access keys, and nobody signs what the gate has let through.
                 let mut request = Request::builder().method(method).uri(uri);
@@ -188,6 +195,20 @@ impl Gate {
         let Some(permissions) = statements.filter_map(|statement| statement.allows(call)).next() else { return false };
         self.used.lock().unwrap().entry(function.to_owned()).or_default().extend(permissions);
         true
+    }
+
+    /// Stands in for CodeBuild, which forgets each build, Secrets Manager and CloudWatch Logs.
+    fn tell(&self, operation: &str, request: &Value) -> Response<Body> {
+        let answer = match operation {
+            "StartBuild" => json!({"build": {"id": format!("{PROJECT}:{}", text(&request["idempotencyToken"]))}}),
+            "BatchGetBuilds" => json!({"builds": []}),
+            "CreateSecret" if !self.secrets.lock().unwrap().insert(text(&request["Name"]).to_owned()) => {
+                return response(400, json!({"__type": "ResourceExistsException"}).to_string());
+            }
+            "GetLogEvents" => json!({"events": []}),
+            _ => json!({}),
+        };
+        response(200, answer.to_string())
     }
 
     async fn forward(&self, to: &str, headers: HeaderMap, body: Bytes) -> Response<Body> {
@@ -236,6 +257,35 @@ fn dynamodb_calls(operation: &str, body: &Value) -> Vec<Call> {
     }
 }
 
+/// Calls of services whose requests name what they are about.
+fn named_calls(service: &str, operation: &str, body: &Value) -> Vec<Call> {
+    let arn = |service: &str, resource: &str| {
+        format!("arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}")
+    };
+    let project = |id: &Value| {
+        assert_eq!(text(id).split(':').next(), Some(PROJECT));
+        arn("codebuild", "project/${AWS::StackName}")
+    };
+    let secret = |name: &Value| {
+        let name = text(name).strip_prefix(PROJECT).unwrap();
+        arn("secretsmanager", &format!("secret:${{AWS::StackName}}{name}-x1y2z3"))
+    };
+    let resources = match operation {
+        "StartBuild" => vec![project(&body["projectName"])],
+        "StopBuild" => vec![project(&body["id"])],
+        "BatchGetBuilds" => body["ids"].as_array().unwrap().iter().map(project).collect(),
+        "CreateSecret" => vec![secret(&body["Name"])],
+        "PutSecretValue" | "DeleteSecret" => vec![secret(&body["SecretId"])],
+        "GetLogEvents" => {
+            let group = text(&body["logGroupName"]).replace(PROJECT, "${AWS::StackName}");
+            vec![arn("logs", &format!("log-group:{group}:log-stream:{}", text(&body["logStreamName"])))]
+        }
+        other => panic!("an operation that the gate does not know: {other}"),
+    };
+    let call = |resource| Call { action: format!("{service}:{operation}"), resource, keys: BTreeSet::new() };
+    resources.into_iter().map(call).collect()
+}
+
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>
 fn s3_call(method: &Method, uri: &Uri) -> Call {
     let query: BTreeMap<String, String> =
@@ -277,7 +327,7 @@ struct Walk {
     gate_url: String,
     queue: String,
     api: Gateway,
-    consumer: EventSource,
+    consumer: Option<EventSource>,
     _archive: tempfile::TempDir,
 }
 
@@ -296,6 +346,7 @@ impl Walk {
             dynamodb: settings.require("AWS_ENDPOINT_URL_DYNAMODB").unwrap().to_owned(),
             sqs: settings.require("AWS_ENDPOINT_URL_SQS").unwrap().to_owned(),
             s3: S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap()).build(),
+            secrets: Mutex::default(),
             used: Mutex::default(),
             refused: Mutex::default(),
         });
@@ -317,7 +368,7 @@ impl Walk {
         let consumer = environment(CONSUMER);
         let poller = shared::aws::Aws::new(&consumer.settings).unwrap().sqs();
         let consumer = EventSource::start(poller, Mapping::new(&queue), consumer.consumer().unwrap()).await.unwrap();
-        Self { world, gate, gate_url, queue, api, consumer, _archive: folder }
+        Self { world, gate, gate_url, queue, api, consumer: Some(consumer), _archive: folder }
     }
 
     fn environment(&self, function: &str) -> Environment {
@@ -343,6 +394,8 @@ fn environment(world: &World, gate: &str, queue: &str, function: &str) -> Enviro
         (settings::ARCHIVE_URL, "s3://archive"),
         (settings::VARIABLES_KEY, "kms:arn:aws:kms:us-east-1:000000000000:key/variables"),
         (settings::API_BASE_URL, &format!("https://{function}.example")),
+        (builds::CODEBUILD_PROJECT, PROJECT),
+        (get_deployment_log::BUILD_LOG_GROUP, &format!("/aws/codebuild/{PROJECT}")),
     ] {
         environment.settings.set(setting, value.to_owned());
     }
@@ -350,7 +403,7 @@ fn environment(world: &World, gate: &str, queue: &str, function: &str) -> Enviro
 }
 
 /// Calls every endpoint in every way that leads to another AWS call. Gives what each function answered.
-async fn call_everything(walk: &Walk) -> BTreeMap<&'static str, String> {
+async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, String>, Actor) {
     let event = json!({
         "account": "acme", "plan": "enterprise", "rate_limit": {"per_minute": 1_000_000, "burst": 1_000_000},
         "owner_email": "owner@example.com",
@@ -409,7 +462,85 @@ async fn call_everything(walk: &Walk) -> BTreeMap<&'static str, String> {
     take("not-found", owner.get(&url("/v1/nothing")).await, 404);
     let account = text(&bootstrapped["account_id"]).parse().unwrap();
     in_trouble(&walk.app(CONSUMER), &account, &id.parse().unwrap()).await;
-    answers
+    let mut owner = owner;
+    owner.account_id = Some(account);
+    (answers, owner)
+}
+
+/// Deploys by CodeBuild, in every way that leads to another AWS call. Nobody else may take from the queue.
+async fn build_everything(walk: &Walk, owner: &Actor) {
+    let url = |path: &str| format!("{}{path}", walk.api.endpoint());
+    let source = GitRepository::with_commands(&["true"]);
+    let new = json!({"name": "built", "clone_url": source.url()});
+    assert_eq!(owner.post(&url("/v1/repositories"), new).await.status, 201);
+    let deploy = async || {
+        let new = json!({"ref": "main", "variables": {"GREETING": "hello"}});
+        owner.post(&url("/v1/repositories/built/deployments"), new).await.body
+    };
+    let mut environment = walk.environment(CONSUMER);
+    environment.settings.set(deployment_consumer::RUNNER, "codebuild".to_owned());
+    let consumer = environment.consumer().unwrap();
+    let consume = async |deployment: &Value| {
+        let body = json!({"account_id": owner.account_id, "deployment_id": deployment["id"]}).to_string();
+        let event = json!({"Records": [{"messageId": "m1", "body": body}]});
+        let answer = consumer.invoke(event).await.unwrap();
+        let refused = walk.gate.refused.lock().unwrap().clone();
+        assert_eq!(answer, json!({"batchItemFailures": []}), "{refused:?} {:?}", walk.world.log().last());
+        walk.world.stored(owner, deployment).await
+    };
+
+    let built = consume(&deploy().await).await;
+    let silent = consume(&deploy().await).await;
+    deploy().await;
+    for build in [&built, &silent] {
+        assert!(build.build.is_some(), "{build:?}");
+    }
+    for after in [0, 100] {
+        let log = owner.get(&url(&format!("/v1/deployments/{}/log?after={after}", built.id))).await;
+        assert_eq!(log.status, 200, "{log:?}");
+    }
+
+    let events = walk.environment(BUILD_EVENTS).build_events().unwrap();
+    for (attempt, status, outcome) in [(0, "IN_PROGRESS", "stopped"), (1, "SUCCEEDED", "succeeded")] {
+        let build = if attempt == 0 { "of-a-lost-runner" } else { built.build.as_ref().unwrap().log_stream() };
+        let variable = |name: &str, value: &str| json!({"name": name, "type": "PLAINTEXT", "value": value});
+        let variables = [
+            variable(builds::DEPLOYMENT_VARIABLE, built.id.as_str()),
+            variable(builds::ACCOUNT_VARIABLE, built.account_id.as_str()),
+            variable(builds::ATTEMPT_VARIABLE, &attempt.to_string()),
+        ];
+        let event = json!({"detail-type": "CodeBuild Build State Change", "detail": {
+            "build-status": status,
+            "project-name": PROJECT,
+            "build-id": format!("arn:aws:codebuild:us-east-1:000000000000:build/{PROJECT}:{build}"),
+            "additional-information": {"environment": {"environment-variables": variables}},
+        }});
+        assert_eq!(events.invoke(event).await.unwrap(), json!({"outcome": outcome}));
+    }
+
+    walk.world.clock.advance(BUILD_REPORTS_WITHIN);
+    let swept = walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
+    assert_eq!(swept, json!({"sent": 1, "ended": 1, "unchanged": 0, "failed": 0, "complete": true}));
+
+    source.commit(&[("buildspec.yml", "none")]);
+    assert_eq!(consume(&deploy().await).await.failure.unwrap().code, "buildspec_invalid");
+
+    // A runner whose attempt is not the first, and one that another came before, asked of the same code directly.
+    let builds = Builds::new(&walk.app(CONSUMER));
+    let variables = BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]);
+    for _ in 0..2 {
+        let start = Start {
+            project: PROJECT,
+            deployment: &built,
+            bucket: "archive",
+            source: "source.zip",
+            artifacts: None,
+            variables: &variables,
+            time_limit: Duration::from_secs(600),
+        };
+        let build = builds.start(start).await.unwrap();
+        builds.stop(&build).await.unwrap();
+    }
 }
 
 /// What the consumer does only when a run is long, follows a runner that was lost, or has a failing disk: asked of the same
@@ -440,8 +571,10 @@ impl AsyncRead for Broken {
 #[tokio::test]
 async fn each_role_allows_what_its_function_calls_and_nothing_else() {
     let template = Template::read();
-    let walk = Walk::start(&template).await;
-    let answers = call_everything(&walk).await;
+    let mut walk = Walk::start(&template).await;
+    let (answers, owner) = call_everything(&walk).await;
+    walk.consumer.take().unwrap().stop(Duration::from_secs(5)).await;
+    build_everything(&walk, &owner).await;
     // `shared::serve::run` reads this item in init, to open the connection.
     assert!(
         super::read("shared/src/table.rs").contains(r#"Key { pk: "CONNECT".to_owned(), sk: "CONNECT".to_owned() }"#)
@@ -452,7 +585,6 @@ async fn each_role_allows_what_its_function_calls_and_nothing_else() {
         let key = ["pk", "sk"].map(|name| (name.to_owned(), AttributeValue::S("CONNECT".to_owned())));
         get.set_key(Some(key.into())).send().await.unwrap();
     }
-    walk.consumer.stop(Duration::from_secs(5)).await;
     // No answer waits for a token's use to be recorded.
     tests::eventually("the last use of the last token", async || {
         let used = walk.gate.used.lock().unwrap();

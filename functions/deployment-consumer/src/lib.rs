@@ -1,12 +1,15 @@
 //! Takes deployments from the queue, one message each, and runs them to their end.
 //!
+//! A deployment runs in this function, or this function starts a build by CodeBuild with it ([`RUNNER`]).
+//!
 //! Delivery is at least once and unordered, and a function can die at any line. A message is only deleted once its
-//! deployment has ended, so what happens to a message follows from the deployment's row alone:
+//! deployment has ended or has a build, so what happens to a message follows from the deployment's row alone:
 //!
 //! | the row | the message |
 //! |---|---|
 //! | gone, or ended | is deleted |
 //! | queued | its deployment is claimed and run |
+//! | in progress in a build by CodeBuild | is deleted: the build's events and the sweep end it |
 //! | in progress, its runner's lease not over | comes back later |
 //! | in progress, the lease over | its deployment is claimed again and run, or ended after [`MAX_ATTEMPTS`] |
 //!
@@ -17,6 +20,7 @@ pub mod buildspec;
 mod pipeline;
 pub mod process;
 pub mod redaction;
+mod source;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use archive::Archive;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use builds::{Builds, CODEBUILD_PROJECT, Report, Settled, Start, StartFailed};
 use git::Hosts;
 use lambda_runtime::LambdaEvent;
 use shared::clock::Timestamp;
@@ -35,6 +40,10 @@ use shared::telemetry::{Level, MessageLine, Metrics};
 use shared::{App, InitError};
 use vault::Vault;
 
+use crate::pipeline::{Next, Prepared};
+
+/// The setting with what runs deployments: `process`, the default, or `codebuild`.
+pub const RUNNER: &str = "RUNNER";
 /// The setting with the seconds that all phases of a deployment may take together.
 pub const RUN_TIME_LIMIT_SECONDS: &str = "RUN_TIME_LIMIT_SECONDS";
 /// Ten minutes: what a Lambda function's fifteen leave room for, after the fetch and before the report.
@@ -59,13 +68,24 @@ struct Parts {
     archive: Archive,
     vault: Vault,
     hosts: Hosts,
+    runner: Runner,
     time_limit: Duration,
+}
+
+/// What runs deployments.
+#[derive(Debug)]
+enum Runner {
+    /// Child processes of this function.
+    Process,
+    /// AWS CodeBuild, which gets the source from the archive's bucket.
+    CodeBuild { builds: Builds, project: String, bucket: String },
 }
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Done {
     Ran(Status),
+    HandedOver,
     AlreadyEnded,
     Gone,
 }
@@ -96,14 +116,30 @@ impl From<TransitionFailed> for ComeAgain {
     }
 }
 
+impl Runner {
+    fn new(app: &App, archive: &Archive) -> Result<Self, InitError> {
+        match app.settings().get(RUNNER) {
+            None | Some("process") => Ok(Self::Process),
+            Some("codebuild") => Ok(Self::CodeBuild {
+                builds: Builds::new(app),
+                project: app.settings().require(CODEBUILD_PROJECT)?.to_owned(),
+                bucket: archive.bucket().ok_or("CodeBuild needs an archive that is a bucket")?.to_owned(),
+            }),
+            Some(other) => Err(format!("{RUNNER} is neither process nor codebuild: {other:?}").into()),
+        }
+    }
+}
+
 impl Consumer {
     /// # Errors
     /// When a setting is missing or unusable.
     pub fn new(app: &App) -> Result<Self, InitError> {
         process::hide_environment()?;
         let seconds = app.settings().get(RUN_TIME_LIMIT_SECONDS).map(str::parse).transpose()?;
+        let archive = Archive::new(app)?;
         Ok(Self(Arc::new(Parts {
-            archive: Archive::new(app)?,
+            runner: Runner::new(app, &archive)?,
+            archive,
             vault: Vault::new(app)?,
             hosts: git::hosts(app.settings())?,
             time_limit: seconds.map_or(DEFAULT_RUN_TIME_LIMIT, Duration::from_secs),
@@ -151,6 +187,7 @@ impl Consumer {
         let (table, now) = (self.0.app.table(), self.0.app.clock().now());
         match deployment.status {
             status if status.is_final() => return Ok(Done::AlreadyEnded),
+            Status::InProgress if deployment.build.is_some() => return Ok(Done::HandedOver),
             Status::InProgress if deployment.lease_until.is_some_and(|until| until > now) => {
                 return Err(ComeAgain::Held);
             }
@@ -161,14 +198,61 @@ impl Consumer {
                 code: "runner_lost".to_owned(),
                 message: format!("{MAX_ATTEMPTS} runners were lost before they could report an end"),
             };
-            let ended = deployment.transition(table, Transition::Fail(failure), Actor::Runner, now).await?;
-            return Ok(Done::Ran(ended.status));
+            return self.end(&deployment, Transition::Fail(failure)).await;
         }
         let claim = Transition::Claim { lease_until: now.plus(LEASE) };
         let claimed = deployment.transition(table, claim, Actor::Runner, now).await?;
-        let end = pipeline::run(&self.0, &claimed, deadline).await?;
-        let ended = claimed.transition(table, end, Actor::Runner, self.0.app.clock().now()).await?;
+        match pipeline::run(&self.0, &claimed, deadline).await? {
+            Next::End(end) => self.end(&claimed, end).await,
+            Next::Build(prepared) => self.start_build(claimed, prepared).await,
+        }
+    }
+
+    async fn end(&self, deployment: &Deployment, end: Transition) -> Result<Done, ComeAgain> {
+        let (table, now) = (self.0.app.table(), self.0.app.clock().now());
+        let ended = deployment.transition(table, end, Actor::Runner, now).await?;
+        if let Runner::CodeBuild { builds, project, .. } = &self.0.runner
+            && let Err(error) = builds.forget(project, &ended).await
+        {
+            // An attempt before may have left it.
+            self.0.app.log().warn("the secret of an ended deployment may still be there", &error);
+        }
         Ok(Done::Ran(ended.status))
+    }
+
+    /// Starts the build and writes it down. A runner that dies in between is made up for by the build's first event.
+    async fn start_build(&self, claimed: Deployment, prepared: Prepared) -> Result<Done, ComeAgain> {
+        let Runner::CodeBuild { builds, project, bucket } = &self.0.runner else {
+            unreachable!("only for CodeBuild something is prepared")
+        };
+        let (source, artifacts) = (Archive::source_key(&claimed.archive_prefix()), claimed.artifacts_prefix());
+        let start = Start {
+            project,
+            deployment: &claimed,
+            bucket,
+            source: &source,
+            artifacts: prepared.has_artifacts.then_some(artifacts.as_str()),
+            variables: &prepared.variables,
+            time_limit: self.0.time_limit,
+        };
+        let failed = |error: builds::Error| ComeAgain::Surroundings("the build could not be handed over", error.into());
+        let build = match builds.start(start).await {
+            Ok(build) => build,
+            Err(StartFailed::Call(error)) => return Err(failed(error)),
+            Err(too_large @ StartFailed::VariablesTooLarge) => {
+                let failure = Failure { code: "variables_too_large".to_owned(), message: too_large.to_string() };
+                return self.end(&claimed, Transition::Fail(failure)).await;
+            }
+        };
+        let report = Report::started(build, claimed.attempt);
+        match builds.settle(claimed, &report).await.map_err(failed)? {
+            // The lease was over and another runner came.
+            Settled::NotItsBuild => {
+                builds.stop(&report.build).await.map_err(failed)?;
+                Err(ComeAgain::Stale)
+            }
+            _ => Ok(Done::HandedOver),
+        }
     }
 
     fn log(
@@ -181,6 +265,7 @@ impl Consumer {
     ) {
         let (level, outcome) = match result {
             Ok(Done::Ran(status)) => (Level::Info, status.as_str()),
+            Ok(Done::HandedOver) => (Level::Info, "handed_over"),
             Ok(Done::AlreadyEnded) => (Level::Info, "already_ended"),
             Ok(Done::Gone) => (Level::Warn, "gone"),
             Err(ComeAgain::Held) => (Level::Info, "held"),

@@ -1,5 +1,6 @@
-//! One run of a deployment: fetch the source at its commit, read its buildspec, run it, keep its artifacts. All of it is
-//! written to the deployment's log as it happens, while the lease is kept alive.
+//! One run of a deployment: fetch the source at its commit and keep it, read its buildspec, run it, keep its artifacts. All
+//! of it is written to the deployment's log as it happens, while the lease is kept alive. Where CodeBuild runs it, this
+//! ends before the run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::buildspec::{self, Buildspec, BuildspecError};
 use crate::process::{Artifact, Exit, Outcome, Run};
 use crate::redaction::Redaction;
-use crate::{ComeAgain, LEASE, Parts, RENEW_EVERY, REPORT_TIME};
+use crate::{ComeAgain, LEASE, Parts, RENEW_EVERY, REPORT_TIME, Runner, source};
 
 const BUILDSPEC: &str = "buildspec.yml";
 /// How often lines that came go to the archive, where readers see them.
@@ -31,15 +32,28 @@ const FETCH_LIMITS: FetchLimits =
 
 type Lines = mpsc::Sender<(Stream, String)>;
 
-/// Runs a claimed deployment and gives its end. Its log is stored by then.
+/// How a run of the pipeline ends.
+pub(crate) enum Next {
+    End(Transition),
+    /// CodeBuild can be started.
+    Build(Prepared),
+}
+
+/// What a build needs beside the source.
+pub(crate) struct Prepared {
+    pub variables: BTreeMap<String, String>,
+    pub has_artifacts: bool,
+}
+
+/// Runs a claimed deployment and gives its end, or what comes next. Its log is stored by then.
 ///
 /// When the lease is lost the run is dropped, which kills its processes and stops its log: somebody else has both.
-pub(crate) async fn run(parts: &Parts, deployment: &Deployment, deadline: Timestamp) -> Result<Transition, ComeAgain> {
+pub(crate) async fn run(parts: &Parts, deployment: &Deployment, deadline: Timestamp) -> Result<Next, ComeAgain> {
     let (lines, received) = mpsc::channel(256);
     let writer = LogWriter::resume(&parts.archive, &deployment.archive_prefix()).await.map_err(archive_failed)?;
     let work = async {
         let end = build(parts, deployment, deadline, &lines).await;
-        if let Ok(Transition::Fail(failure)) = &end {
+        if let Ok(Next::End(Transition::Fail(failure))) = &end {
             say(&lines, format!("Failed: {}", failure.message)).await;
         }
         drop(lines);
@@ -104,12 +118,7 @@ async fn write_log(
     }
 }
 
-async fn build(
-    parts: &Parts,
-    deployment: &Deployment,
-    deadline: Timestamp,
-    lines: &Lines,
-) -> Result<Transition, ComeAgain> {
+async fn build(parts: &Parts, deployment: &Deployment, deadline: Timestamp, lines: &Lines) -> Result<Next, ComeAgain> {
     let Deployment { number, environment, sha, git_ref, attempt, .. } = deployment;
     say(lines, format!("Deployment {number} of {git_ref} ({sha}) to {}", environment.as_str())).await;
     if *attempt > 1 {
@@ -128,9 +137,14 @@ async fn build(
     }
     let spec = match read_buildspec(&source) {
         Ok(spec) => spec,
-        Err(failure) => return Ok(Transition::Fail(failure)),
+        Err(failure) => return Ok(Next::End(Transition::Fail(failure))),
     };
+    source::keep(&parts.archive, &deployment.archive_prefix(), &source, &folder.path().join("source.zip")).await?;
     let variables = open_variables(parts, deployment).await?;
+    if let Runner::CodeBuild { .. } = &parts.runner {
+        say(lines, "Starting a build by AWS CodeBuild".to_owned()).await;
+        return Ok(Next::Build(Prepared { variables, has_artifacts: spec.artifacts.is_some() }));
+    }
     let reserved = BTreeMap::from([
         ("DEPLOYMENT_ID".to_owned(), deployment.id.to_string()),
         ("DEPLOYMENT_ENVIRONMENT".to_owned(), environment.as_str().to_owned()),
@@ -153,7 +167,7 @@ async fn build(
         Outcome::Succeeded { artifacts } => {
             store(parts, deployment, &artifacts).await?;
             say(lines, format!("Succeeded, {} artifacts", artifacts.len())).await;
-            Ok(Transition::Succeed)
+            Ok(Next::End(Transition::Succeed))
         }
         Outcome::Failed { phase, command, exit } => {
             let exit = match exit {
@@ -211,11 +225,11 @@ async fn store(parts: &Parts, deployment: &Deployment, artifacts: &[Artifact]) -
     Ok(())
 }
 
-fn fail(code: &str, message: impl Into<String>) -> Transition {
-    Transition::Fail(Failure { code: code.to_owned(), message: message.into() })
+fn fail(code: &str, message: impl Into<String>) -> Next {
+    Next::End(Transition::Fail(Failure { code: code.to_owned(), message: message.into() }))
 }
 
-fn archive_failed(error: archive::Error) -> ComeAgain {
+pub(crate) fn archive_failed(error: archive::Error) -> ComeAgain {
     ComeAgain::Surroundings("the archive failed", error.into())
 }
 

@@ -1,4 +1,11 @@
 //! `GET /v1/deployments/{deployment_id}/log`: the lines after a position, while the deployment runs too.
+//!
+//! The archive has the lines of a run by the consumer. When the consumer hands the deployment to CodeBuild, the archive has
+//! what came before, and all lines of the build follow from CloudWatch Logs.
+
+mod build_log;
+
+use std::time::Duration;
 
 use archive::{Archive, LogLine};
 use axum::Json;
@@ -9,18 +16,26 @@ use shared::clock::{Rfc3339, Timestamp};
 use shared::extract::{Number, Query};
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
+pub use build_log::BUILD_LOG_GROUP;
+use build_log::{BuildLog, NUMBERS_PER_MS, Page};
+
+/// How long after a deployment's end its build's last lines may still be on their way to CloudWatch Logs. CodeBuild sends
+/// them before it tells the end, and a reader sees them some seconds later; there is no promise of AWS how many.
+const LINES_SETTLE: Duration = Duration::from_secs(15);
+
 pub const ROUTE: Route =
     Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/log").requires(Scope::DeploymentsRead);
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let archive = Archive::new(app)?;
-    Ok(Endpoint::new(ROUTE, get_deployment_log, Logs { app: app.clone(), archive }))
+    let (archive, builds) = (Archive::new(app)?, BuildLog::new(app)?);
+    Ok(Endpoint::new(ROUTE, get_deployment_log, Logs { app: app.clone(), archive, builds }))
 }
 
 #[derive(Clone)]
 pub struct Logs {
     app: App,
     archive: Archive,
+    builds: BuildLog,
 }
 
 impl FromRef<Logs> for App {
@@ -52,11 +67,13 @@ pub struct LogBody {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = LogLine)]
 pub struct LogLineBody {
-    /// 1, 2, 3, …
+    /// Grows from line to line. 1, 2, 3, … but with gaps in the output of a build that AWS CodeBuild runs. Always below
+    /// 2^53.
     #[schema(examples(12))]
     pub number: u64,
     pub at: Rfc3339,
-    /// `stdout` or `stderr` of a command, or `system` for the pipeline's own lines.
+    /// `stdout` or `stderr` of a command, or `system` for the pipeline's own lines. AWS CodeBuild does not tell the first
+    /// two apart: both are `stdout` there.
     #[schema(examples("stdout"))]
     pub stream: &'static str,
     #[schema(examples("Compiling frontend-app"))]
@@ -68,7 +85,8 @@ pub struct LogMeta {
     /// What to send as `after` next.
     #[schema(examples(12))]
     pub next_after: u64,
-    /// Whether the deployment has ended and there are no lines after these.
+    /// Whether the deployment has ended and there are no lines after these. For a build by AWS CodeBuild it is said 15
+    /// seconds after the end, because the last lines may come that late.
     pub complete: bool,
 }
 
@@ -77,17 +95,27 @@ pub struct LogMeta {
 /// Returns the lines after a position. Ask again with `meta.next_after` until `meta.complete`.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(LogPosition), responses((status = 200, body = LogBody)))]
 pub async fn get_deployment_log(
-    State(Logs { archive, .. }): State<Logs>,
+    State(Logs { app, archive, builds }): State<Logs>,
     Query(position): Query<LogPosition>,
     deployment: AuthorizedDeployment,
 ) -> Result<Json<LogBody>> {
     let after = position.after.get();
     let limit = usize::try_from(position.limit.get()).expect("at most 1000");
-    let lines = archive.read_log(&deployment.archive_prefix(), after, limit).await.map_err(Error::internal)?;
+    let own = async || archive.read_log(&deployment.archive_prefix(), after, limit).await.map_err(Error::internal);
+    let page = match &deployment.build {
+        // The log is whole before the deployment ends, and its state was read before its log.
+        None => Page { lines: own().await?, at_end: true },
+        // What the archive has is whole before there is a build.
+        Some(build) => match if after < NUMBERS_PER_MS { own().await? } else { Vec::new() } {
+            lines if lines.is_empty() => builds.read(&deployment, build, after, limit).await?,
+            lines => Page { lines, at_end: false },
+        },
+    };
+    let Page { lines, at_end } = page;
+    let settled = |ended: Timestamp| deployment.build.is_none() || app.clock().now().since(ended) >= LINES_SETTLE;
     let meta = LogMeta {
         next_after: lines.last().map_or(after, |line| line.number),
-        // The log is whole before the deployment ends, and its state was read before its log.
-        complete: deployment.status.is_final() && lines.is_empty(),
+        complete: deployment.finished_at.is_some_and(settled) && at_end && lines.is_empty(),
     };
     Ok(Json(LogBody { data: lines.into_iter().map(LogLineBody::from).collect(), meta }))
 }

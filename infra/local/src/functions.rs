@@ -14,6 +14,8 @@ use crate::function::Function;
 const HTTP_TIME_LIMIT: Duration = Duration::from_secs(29);
 /// Lambda's longest.
 const CONSUMER_TIME_LIMIT: Duration = Duration::from_secs(900);
+/// The time between two sweeps, so that no two run at once.
+const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(60);
 
 type Constructor = fn(&App) -> Result<Endpoint, InitError>;
 
@@ -80,6 +82,32 @@ impl Environment {
             async move { consumer.invoke(event).await }
         };
         Ok(Function::events("deployment-consumer", service_fn(consume), CONSUMER_TIME_LIMIT, self.clock.clone()))
+    }
+
+    /// The function that a schedule invokes.
+    ///
+    /// # Errors
+    /// When it can't start.
+    pub fn sweep(&self) -> Result<Function, InitError> {
+        let sweep = sweep::Sweep::new(&self.app()?)?;
+        let run = move |event: LambdaEvent<_>| {
+            let sweep = sweep.clone();
+            async move { Box::pin(sweep.invoke(event)).await }
+        };
+        Ok(Function::events("sweep", service_fn(run), SWEEP_TIME_LIMIT, self.clock.clone()))
+    }
+
+    /// The function that CodeBuild's events are for.
+    ///
+    /// # Errors
+    /// When it can't start, for example because no project is named.
+    pub fn build_events(&self) -> Result<Function, InitError> {
+        let events = build_events::BuildEvents::new(&self.app()?)?;
+        let handle = move |event: LambdaEvent<_>| {
+            let events = events.clone();
+            async move { Box::pin(events.invoke(event)).await }
+        };
+        Ok(Function::events("build-events", service_fn(handle), HTTP_TIME_LIMIT, self.clock.clone()))
     }
 
     /// The function that operations invoke by hand.

@@ -1,5 +1,5 @@
 //! The parts of AWS that the .git API stands on, in one process on 127.0.0.1: DynamoDB, SQS, an API Gateway HTTP
-//! API and the event source mapping between a queue and a function.
+//! API, the event source mapping between a queue and a function, and a schedule.
 //!
 //! The functions behind it get the same event JSON and make the same AWS SDK calls as in AWS. Whatever listens,
 //! listens on 127.0.0.1 only.
@@ -12,6 +12,7 @@ pub mod functions;
 pub mod gateway;
 pub mod openapi;
 pub mod route;
+pub mod schedule;
 mod server;
 pub mod sqs;
 pub mod stack;

@@ -4,11 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::{Value, json};
-use shared::clock::Clock;
-use shared::model::{Deployment, Status};
+use shared::clock::{Clock, Timestamp};
+use shared::model::Due;
 use shared::queue::Queue;
 use shared::settings::{self, Settings};
 use shared::telemetry::Log;
@@ -20,6 +19,7 @@ use crate::function::{Function, FunctionError};
 use crate::functions::Environment;
 use crate::gateway::Gateway;
 use crate::route::Routes;
+use crate::schedule::Schedule;
 use crate::sqs::Sqs;
 use crate::{REGION, server, table};
 
@@ -43,6 +43,8 @@ pub struct Options {
     pub visibility_timeout: Duration,
     /// Deliveries of a message before it goes to the dead-letter queue.
     pub max_receive_count: u32,
+    /// The time between two sweeps; `None` leaves them to the caller.
+    pub sweep_every: Option<Duration>,
     /// Settings of the functions that take the place of the stack's own, or come beside them.
     pub overrides: Vec<(&'static str, String)>,
 }
@@ -78,6 +80,7 @@ impl Options {
             log,
             visibility_timeout: Duration::from_secs(1800),
             max_receive_count: 5,
+            sweep_every: Some(Duration::from_secs(60)),
             overrides: Vec::new(),
         }
     }
@@ -91,6 +94,7 @@ pub struct Stack {
     bootstrap: Function,
     gateway: Gateway,
     event_source: EventSource,
+    sweeps: Option<Schedule>,
     embedded: Option<Embedded>,
 }
 
@@ -148,9 +152,10 @@ impl Stack {
         let event_source =
             EventSource::start(operator.sqs(), Mapping::new(&queues.main), environment.consumer()?).await?;
         let bootstrap = environment.bootstrap()?;
-        let stack = Self { environment, app, queues, bootstrap, gateway, event_source, embedded };
-        stack.queue_again().await?;
-        Ok(stack)
+        queue_again(&app).await?;
+        let sweep = environment.sweep()?;
+        let sweeps = options.sweep_every.map(|every| Schedule::start(sweep, every, environment.clock.clone()));
+        Ok(Self { environment, app, queues, bootstrap, gateway, event_source, sweeps, embedded })
     }
 
     /// Where clients reach the API, without `/v1`.
@@ -192,6 +197,7 @@ impl Stack {
 
     /// Stops receiving first, so that nothing starts that could not end.
     pub async fn shutdown(self) {
+        drop(self.sweeps);
         self.event_source.stop(STOP_LIMIT).await;
         self.gateway.shutdown().await;
         if let Some(Embedded { dynamodb, sqs }) = self.embedded {
@@ -199,33 +205,25 @@ impl Stack {
             dynamodb.shutdown().await;
         }
     }
+}
 
-    /// The queue does not outlive the process and the table may: sends what has not ended to the queue again, to be
-    /// delivered when the lease of the runner that ended with the process is over.
-    async fn queue_again(&self) -> Result<(), InitError> {
-        let queue = Queue::new(&self.app)?;
-        let unfinished = Status::ALL.into_iter().filter(|status| !status.is_final());
-        let mut scan = self
-            .app
-            .table()
-            .client()
-            .scan()
-            .table_name(self.app.table().name())
-            .filter_expression("sk = :sk AND #s IN (:a, :b)");
-        for (name, status) in [":a", ":b"].into_iter().zip(unfinished) {
-            scan = scan.expression_attribute_values(name, AttributeValue::S(status.as_str().to_owned()));
+/// The queue does not outlive the process and the table may: sends what has not ended to the queue again, which is all
+/// that is ever due, to be delivered when the lease of the runner that ended with the process is over.
+async fn queue_again(app: &App) -> Result<(), InitError> {
+    let (queue, now) = (Queue::new(app)?, app.clock().now());
+    for shard in 0..Due::SHARDS {
+        let mut last = None;
+        loop {
+            let page = Due::page(app.table(), shard, Timestamp::from_millis(i64::MAX), last.as_ref(), 100).await?;
+            let Some(end) = page.last().cloned() else { break };
+            last = Some(end);
+            for due in page {
+                let Some(deployment) = due.load(app.table()).await? else { continue };
+                queue.send_after(deployment.lease_until.unwrap_or(now).since(now), &deployment).await?;
+            }
         }
-        let scan = scan
-            .expression_attribute_names("#s", "status")
-            .expression_attribute_values(":sk", AttributeValue::S("DEPLOY".to_owned()));
-        let mut items = scan.into_paginator().items().send();
-        while let Some(item) = items.try_next().await? {
-            let deployment = shared::table::read_item::<Deployment>(item)?;
-            let now = self.environment.clock.now();
-            queue.send_after(deployment.lease_until.unwrap_or(now).since(now), &deployment).await?;
-        }
-        Ok(())
     }
+    Ok(())
 }
 
 impl Embedded {

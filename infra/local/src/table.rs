@@ -10,7 +10,10 @@ use aws_sdk_dynamodb::types::{
 use shared::table::Source;
 
 /// The table and its indexes.
-const SOURCES: [Source; 5] = [Source::Table, Source::Index(1), Source::Index(2), Source::Index(3), Source::Index(4)];
+const SOURCES: [Source; 6] =
+    [Source::Table, Source::Index(1), Source::Index(2), Source::Index(3), Source::Index(4), Source::Index(5)];
+/// The index that has nothing but keys.
+const KEYS_ONLY: Source = Source::Index(5);
 /// When DynamoDB may delete an item, in seconds since the Unix epoch.
 const TTL_ATTRIBUTE: &str = "expires_at";
 
@@ -20,9 +23,14 @@ pub enum TableError {
     Definition(#[from] BuildError),
     #[error("the table can't be created")]
     Call(#[from] aws_sdk_dynamodb::Error),
+    #[error("the table in the data folder was made by an older version; start with --fresh")]
+    Outdated,
 }
 
 /// Creates the table if it is not there.
+///
+/// # Errors
+/// When DynamoDB refuses, and when the table that is there lacks an index.
 pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
     if create(client, name).await? {
         expire(client, name).await?;
@@ -42,19 +50,25 @@ pub async fn create(client: &Client, name: &str) -> Result<bool, TableError> {
         let schema = [key(pk, KeyType::Hash)?, key(sk, KeyType::Range)?].to_vec();
         create = match source.index_name() {
             None => create.set_key_schema(Some(schema)),
-            Some(index) => create.global_secondary_indexes(
-                GlobalSecondaryIndex::builder()
-                    .index_name(index)
-                    .set_key_schema(Some(schema))
-                    .projection(Projection::builder().projection_type(ProjectionType::All).build())
-                    .build()?,
-            ),
+            Some(index) => {
+                let projection = if source == KEYS_ONLY { ProjectionType::KeysOnly } else { ProjectionType::All };
+                create.global_secondary_indexes(
+                    GlobalSecondaryIndex::builder()
+                        .index_name(index)
+                        .set_key_schema(Some(schema))
+                        .projection(Projection::builder().projection_type(projection).build())
+                        .build()?,
+                )
+            }
         };
     }
     match create.send().await {
         Ok(_) => Ok(true),
         Err(error) if matches!(error.as_service_error(), Some(CreateTableError::ResourceInUseException(_))) => {
-            Ok(false)
+            let described =
+                client.describe_table().table_name(name).send().await.map_err(aws_sdk_dynamodb::Error::from)?;
+            let indexes = described.table().map_or(0, |table| table.global_secondary_indexes().len());
+            if indexes + 1 == SOURCES.len() { Ok(false) } else { Err(TableError::Outdated) }
         }
         Err(error) => Err(aws_sdk_dynamodb::Error::from(error).into()),
     }

@@ -1,10 +1,11 @@
 use futures_util::TryStreamExt;
-use object_store::{ObjectStore, buffered::BufWriter};
+use object_store::{ObjectStore, buffered::BufWriter, path::Path};
 use tokio::io::{AsyncRead, AsyncWriteExt};
 
 use crate::{Archive, Error, Result, key};
 
 const FOLDER: &str = "artifacts";
+const SOURCE: &str = "source.zip";
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Artifact {
@@ -25,7 +26,26 @@ impl Archive {
     where
         R: AsyncRead + Unpin + ?Sized,
     {
-        let key = key(prefix, &format!("{FOLDER}/{path}"))?;
+        self.put(key(prefix, &format!("{FOLDER}/{path}"))?, content).await
+    }
+
+    /// Stores the zip of the source as [`source_key`](Self::source_key), in the same way.
+    pub async fn put_source<R>(&self, prefix: &str, content: &mut R) -> Result<u64>
+    where
+        R: AsyncRead + Unpin + ?Sized,
+    {
+        self.put(key(prefix, SOURCE)?, content).await
+    }
+
+    /// The key of the source's zip.
+    pub fn source_key(prefix: &str) -> String {
+        format!("{prefix}/{SOURCE}")
+    }
+
+    async fn put<R>(&self, key: Path, content: &mut R) -> Result<u64>
+    where
+        R: AsyncRead + Unpin + ?Sized,
+    {
         let mut object = BufWriter::new(self.store.clone(), key);
         match tokio::io::copy(content, &mut object).await {
             Ok(size) => {

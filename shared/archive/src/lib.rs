@@ -1,8 +1,9 @@
-//! Logs and artifacts of deployments, kept as objects in a folder or a bucket.
+//! Logs, artifacts and sources of deployments, kept as objects in a folder or a bucket.
 //!
 //! ```text
 //! {prefix}/log/{number of its last line, 12 digits}   a chunk of the log, JSON lines
 //! {prefix}/artifacts/{path}                           one artifact
+//! {prefix}/source.zip                                 the source that is deployed
 //! ```
 //!
 //! The prefixes are chosen by the caller: one for each deployment's log, and one for each set of artifacts.
@@ -25,6 +26,7 @@ pub use log::{LogLine, LogWriter, MAX_LINE_BYTES, MAX_LOG_BYTES, MAX_READ_BYTES,
 #[derive(Clone, Debug)]
 pub struct Archive {
     store: Arc<dyn ObjectStore>,
+    bucket: Option<Arc<str>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +41,7 @@ pub enum Error {
     Path(String),
     #[error("a chunk of the log can't be read")]
     Chunk(#[from] serde_json::Error),
-    #[error("reading or writing an artifact failed")]
+    #[error("reading or writing a file failed")]
     Artifact(#[source] io::Error),
     #[error("the object store failed")]
     Store(#[from] object_store::Error),
@@ -58,7 +60,7 @@ impl Archive {
     pub fn new(app: &App) -> Result<Self> {
         let url = app.settings().require(ARCHIVE_URL)?;
         match url.strip_prefix("s3://") {
-            Some(bucket) => Ok(Self { store: Arc::new(s3::open(bucket, app.aws())?) }),
+            Some(bucket) => Ok(Self { store: Arc::new(s3::open(bucket, app.aws())?), bucket: Some(bucket.into()) }),
             None => Self::folder(url),
         }
     }
@@ -73,12 +75,17 @@ impl Archive {
             Some(path) => path.into(),
         };
         fs::create_dir_all(&folder).map_err(Error::Folder)?;
-        Ok(Self { store: Arc::new(LocalFileSystem::new_with_prefix(folder)?) })
+        Ok(Self { store: Arc::new(LocalFileSystem::new_with_prefix(folder)?), bucket: None })
+    }
+
+    /// The bucket, where it is one.
+    pub fn bucket(&self) -> Option<&str> {
+        self.bucket.as_deref()
     }
 
     #[cfg(test)]
     fn in_memory() -> Self {
-        Self { store: Arc::new(object_store::memory::InMemory::new()) }
+        Self { store: Arc::new(object_store::memory::InMemory::new()), bucket: None }
     }
 }
 

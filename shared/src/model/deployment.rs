@@ -1,6 +1,7 @@
 //! Deployments: their states, events, numbers and variables.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
@@ -10,9 +11,11 @@ use crate::access::{AuthorizedRepository, Tenant};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, DeploymentId, RepositoryId, UserId};
 use crate::model::repository::repository_partition;
-use crate::model::{KnownRef, Repository};
+use crate::model::{BuildId, KnownRef, Repository};
 use crate::page::{Position, Sort};
-use crate::table::{Change, Consistency, IndexKey, Item, Key, Source, Table, TableError, TransactFailed, Write};
+use crate::table::{
+    Change, Consistency, IndexKey, Item, Key, Order, Query, Source, Table, TableError, TransactFailed, Write,
+};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -131,7 +134,29 @@ pub struct Deployment {
     /// Until when the runner that claimed it is taken to be alive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_until: Option<Timestamp>,
+    /// The build that runs it, when its runner has handed it to CodeBuild. Then there is no lease: CodeBuild tells the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildId>,
+    /// When the sweep looks at it, unless its state changes before. Nothing that has ended has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
 }
+
+/// A deployment's place in the index of what is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub at: Timestamp,
+    pub account_id: AccountId,
+    pub deployment_id: DeploymentId,
+}
+
+/// How long a queued deployment may wait before the sweep sends its message again. It takes a second to be picked up
+/// when a runner is free, and one that waits behind others gains nothing from a second message.
+pub const PICKED_UP_WITHIN: Duration = Duration::from_secs(300);
+/// What a lease that is over has for its last renewal to become visible, before its deployment is sent again.
+pub const LEASE_GRACE: Duration = Duration::from_secs(15);
+/// How long CodeBuild may be silent about a build before it is asked. Its events take seconds.
+pub const BUILD_REPORTS_WITHIN: Duration = Duration::from_secs(300);
 
 /// One change of a deployment's state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -212,6 +237,8 @@ impl Deployment {
             events: 1,
             attempt: 0,
             lease_until: None,
+            build: None,
+            due_at: Some(now.plus(PICKED_UP_WITHIN)),
         };
         let event = DeploymentEvent {
             number: 1,
@@ -276,15 +303,25 @@ impl Deployment {
                 changed.attempt += 1;
                 changed.started_at = Some(self.started_at.unwrap_or(now));
                 changed.lease_until = Some(lease_until);
+                changed.due_at = Some(lease_until.plus(LEASE_GRACE));
                 format!("claimed, attempt {}", changed.attempt)
+            }
+            Transition::HandOver { build } => {
+                changed.lease_until = None;
+                changed.due_at = Some(now.plus(BUILD_REPORTS_WITHIN));
+                let reason = format!("build {build} was started");
+                changed.build = Some(build);
+                reason
             }
             Transition::Succeed => {
                 changed.finished_at = Some(now);
+                changed.due_at = None;
                 "all phases succeeded".to_owned()
             }
             Transition::Fail(mut failure) => {
                 failure.shorten();
                 changed.finished_at = Some(now);
+                changed.due_at = None;
                 let reason = failure.message.clone();
                 changed.failure = Some(failure);
                 reason
@@ -318,12 +355,33 @@ impl Deployment {
 
     /// Says that the runner of this attempt is alive. `false`: it no longer has the deployment.
     pub async fn renew_lease(&self, table: &Table, until: Timestamp) -> Result<bool, TableError> {
+        let due_at = until.plus(LEASE_GRACE);
         let change = Change {
-            expression: "SET lease_until = :until".to_owned(),
+            expression: format!("SET lease_until = :until, due_at = :due, {} = :position", due_sort_attribute()),
             condition: Some("events = :version"),
             names: None,
             values: Item::from([
                 (":until".to_owned(), AttributeValue::N(until.as_millis().to_string())),
+                (":due".to_owned(), AttributeValue::N(due_at.as_millis().to_string())),
+                (":position".to_owned(), AttributeValue::S(self.due(due_at).position())),
+                (":version".to_owned(), AttributeValue::N(self.events.to_string())),
+            ]),
+        };
+        Ok(table.update(self.key("DEPLOY"), change).await?.is_ok())
+    }
+
+    /// Lets the sweep look at it at another time. `false`: it is no longer as `self` has it, or another sweep has put
+    /// it off already.
+    pub async fn put_off(&self, table: &Table, until: Timestamp) -> Result<bool, TableError> {
+        let Some(due_at) = self.due_at else { return Ok(false) };
+        let change = Change {
+            expression: format!("SET due_at = :until, {} = :position", due_sort_attribute()),
+            condition: Some("events = :version AND due_at = :due"),
+            names: None,
+            values: Item::from([
+                (":until".to_owned(), AttributeValue::N(until.as_millis().to_string())),
+                (":due".to_owned(), AttributeValue::N(due_at.as_millis().to_string())),
+                (":position".to_owned(), AttributeValue::S(self.due(until).position())),
                 (":version".to_owned(), AttributeValue::N(self.events.to_string())),
             ]),
         };
@@ -382,7 +440,12 @@ impl Deployment {
             format!("{repository}#ENV#{environment}#STATUS#{status}"),
         ];
         let key = |(index, partition)| IndexKey { source: Source::Index(index), partition, sort: self.sort_key() };
-        (1..).zip(partitions).map(key).collect()
+        let due = self.due_at.map(|at| self.due(at).index_key());
+        (1..).zip(partitions).map(key).chain(due).collect()
+    }
+
+    fn due(&self, at: Timestamp) -> Due {
+        Due { at, account_id: self.account_id.clone(), deployment_id: self.id.clone() }
     }
 
     fn key(&self, sk: &str) -> Key {
@@ -422,6 +485,55 @@ impl Deployment {
     }
 }
 
+impl Due {
+    /// The partitions of the index. One takes 1,000 writes a second; a deployment writes there about five times.
+    pub const SHARDS: u8 = 4;
+
+    /// One page of what is due in a shard by `now`, the longest overdue first, from behind `after`. An empty page is the
+    /// end.
+    pub async fn page(
+        table: &Table,
+        shard: u8,
+        now: Timestamp,
+        after: Option<&Self>,
+        limit: i32,
+    ) -> Result<Vec<Self>, TableError> {
+        let after = after.map(Self::position);
+        let query = Query {
+            source: DUE,
+            partition: due_partition(shard),
+            order: Order::Ascending,
+            after: after.as_deref(),
+            limit,
+        };
+        let (positions, _) = table.query_sort_keys(query, due_sort_attribute()).await?;
+        let all = positions.iter().map(|position| Self::parse(position).ok_or(TableError::Position));
+        let all = all.collect::<Result<Vec<_>, _>>()?;
+        Ok(all.into_iter().take_while(|due| due.at <= now).collect())
+    }
+
+    /// The deployment, if there still is one.
+    pub async fn load(&self, table: &Table) -> Result<Option<Deployment>, TableError> {
+        Deployment::load(table, &self.account_id, &self.deployment_id).await
+    }
+
+    fn position(&self) -> String {
+        format!("{:015}#{}#{}", self.at.as_millis(), self.account_id, self.deployment_id)
+    }
+
+    fn parse(position: &str) -> Option<Self> {
+        let mut parts = position.split('#');
+        let at = Timestamp::from_millis(parts.next()?.parse().ok()?);
+        Some(Self { at, account_id: parts.next()?.parse().ok()?, deployment_id: parts.next()?.parse().ok()? })
+    }
+
+    fn index_key(&self) -> IndexKey {
+        let hash = crc32fast::hash(self.deployment_id.as_str().as_bytes());
+        let shard = u8::try_from(hash % u32::from(Self::SHARDS)).expect("the remainder of a u8");
+        IndexKey { source: DUE, partition: due_partition(shard), sort: self.position() }
+    }
+}
+
 impl Position for Deployment {
     fn position(&self, _: Sort) -> String {
         self.sort_key()
@@ -441,6 +553,10 @@ pub enum Transition {
     Claim {
         lease_until: Timestamp,
     },
+    /// The runner has started a build that goes on without it.
+    HandOver {
+        build: BuildId,
+    },
     Succeed,
     Fail(Failure),
 }
@@ -448,7 +564,7 @@ pub enum Transition {
 impl Transition {
     pub const fn status(&self) -> Status {
         match self {
-            Self::Claim { .. } => Status::InProgress,
+            Self::Claim { .. } | Self::HandOver { .. } => Status::InProgress,
             Self::Succeed => Status::Succeeded,
             Self::Fail(_) => Status::Failed,
         }
@@ -498,6 +614,17 @@ struct SealedVariables {
     sealed: ByteBuf,
 }
 
+/// The index of what is due.
+const DUE: Source = Source::Index(5);
+
+fn due_partition(shard: u8) -> String {
+    format!("DUE#{shard}")
+}
+
+fn due_sort_attribute() -> &'static str {
+    DUE.key_attributes().1
+}
+
 fn count_name(environment: Environment, status: Status) -> String {
     format!("{}.{}", environment.as_str(), status.as_str())
 }
@@ -513,6 +640,20 @@ fn counts_key(account: &AccountId, repository: &RepositoryId) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_position_in_the_index_of_what_is_due_is_ordered_by_time_and_read_again() {
+        let due = |at| Due {
+            at: Timestamp::from_millis(at),
+            account_id: "acct_b5jnd3s7uyg2kq4v".parse().unwrap(),
+            deployment_id: "deploy_t6mwz4hq2c7rfx3e".parse().unwrap(),
+        };
+        assert!(due(999).position() < due(1_767_268_800_000).position());
+        assert_eq!(Due::parse(&due(1_767_268_800_000).position()), Some(due(1_767_268_800_000)));
+        for malformed in ["", "1", "x#acct_b5jnd3s7uyg2kq4v#deploy_t6mwz4hq2c7rfx3e", "1#acct_b5jnd3s7uyg2kq4v#x"] {
+            assert_eq!(Due::parse(malformed), None, "{malformed}");
+        }
+    }
 
     #[test]
     fn final_states_are_left_by_nothing() {

@@ -1,0 +1,52 @@
+//! The source of a deployment as one zip: what CodeBuild gets, and what can be deployed again without the git host.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use archive::Archive;
+use tokio::task::spawn_blocking;
+use walkdir::WalkDir;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use crate::ComeAgain;
+use crate::pipeline::archive_failed;
+
+/// The fastest. The zip is stored once and read once or twice.
+const COMPRESSION_LEVEL: i64 = 1;
+
+/// Stores the zip of `folder`, which is made at the path `file`.
+pub(crate) async fn keep(archive: &Archive, prefix: &str, folder: &Path, file: &Path) -> Result<(), ComeAgain> {
+    let failed = |error: io::Error| ComeAgain::Surroundings("the source can't be zipped", error.into());
+    let (from, to): (PathBuf, PathBuf) = (folder.to_owned(), file.to_owned());
+    let zipped = spawn_blocking(move || zip(&from, &to)).await;
+    zipped.map_err(|panicked| failed(io::Error::other(panicked)))?.map_err(failed)?;
+    let mut content = tokio::fs::File::open(file).await.map_err(failed)?;
+    archive.put_source(prefix, &mut content).await.map_err(archive_failed)?;
+    // The build needs the disk.
+    fs::remove_file(file).map_err(failed)
+}
+
+/// The same source gives the same bytes: the times of all files are left at the format's zero.
+fn zip(folder: &Path, into: &Path) -> io::Result<()> {
+    let mut zip = ZipWriter::new(BufWriter::new(File::create(into)?));
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .compression_level(Some(COMPRESSION_LEVEL));
+    for entry in WalkDir::new(folder).min_depth(1).sort_by_file_name() {
+        let entry = entry?;
+        let name = entry.path().strip_prefix(folder).expect("a walk stays in its folder").to_string_lossy();
+        if entry.file_type().is_dir() {
+            zip.add_directory(name, options)?;
+        } else if entry.file_type().is_symlink() {
+            zip.add_symlink(name, fs::read_link(entry.path())?.to_string_lossy(), options)?;
+        } else {
+            let mode = entry.metadata()?.permissions().mode();
+            zip.start_file(name, options.unix_permissions(mode))?;
+            io::copy(&mut File::open(entry.path())?, &mut zip)?;
+        }
+    }
+    zip.finish()?.flush()
+}

@@ -1,0 +1,123 @@
+//! The log of a build by CodeBuild, as CloudWatch Logs has it.
+//!
+//! CloudWatch has no numbers, only times, and many lines can be of one millisecond. So a line's number is its millisecond
+//! since an hour before the deployment was created, a million times, and its place among the lines of that millisecond.
+//! That is below 2^53 for a hundred days. It makes a number a place to go on from with one call, whose lines of that
+//! millisecond are skipped up to the number. CloudWatch keeps a build's lines in the order in which they came, and a
+//! build's one writer sends no line after a later one.
+
+use std::time::Duration;
+
+use archive::{LogLine, MAX_READ_BYTES, Stream};
+use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::config::BehaviorVersion;
+use shared::clock::Timestamp;
+use shared::model::{BuildId, Deployment};
+use shared::{App, Error, InitError, Result};
+
+/// The setting with the log group of builds by CodeBuild.
+pub const BUILD_LOG_GROUP: &str = "BUILD_LOG_GROUP";
+
+/// Numbers for the lines of one millisecond. It also is the first number of a build's line: the pipeline's own lines, which
+/// come before, are counted from 1.
+pub const NUMBERS_PER_MS: u64 = 1_000_000;
+/// A machine's clock may be behind that of the one which created the deployment.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(3600);
+/// What one call may return.
+const MAX_EVENTS: u64 = 10_000;
+/// CloudWatch may return pages without lines before the next lines.
+const MAX_CALLS: u32 = 10;
+
+#[derive(Clone, Debug)]
+pub struct BuildLog {
+    client: Client,
+    /// `None` where no builds run.
+    group: Option<String>,
+}
+
+pub struct Page {
+    pub lines: Vec<LogLine>,
+    /// Whether there were no lines after these.
+    pub at_end: bool,
+}
+
+impl BuildLog {
+    /// # Errors
+    /// When the setting is no name of a log group.
+    pub fn new(app: &App) -> Result<Self, InitError> {
+        let group = app.settings().get(BUILD_LOG_GROUP).map(str::to_owned);
+        let plain = |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_/#".contains(&b));
+        if let Some(other) = group.as_ref().filter(|name| !plain(name)) {
+            return Err(format!("{BUILD_LOG_GROUP} is not the name of a log group: {other:?}").into());
+        }
+        let aws = app.aws();
+        let mut config = aws_sdk_cloudwatchlogs::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(aws.region())
+            .credentials_provider(aws.credentials())
+            .http_client(aws.http());
+        config.set_endpoint_url(aws.endpoint("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"));
+        Ok(Self { client: Client::from_conf(config.build()), group })
+    }
+
+    /// The build's lines after a number.
+    pub async fn read(&self, deployment: &Deployment, build: &BuildId, after: u64, limit: usize) -> Result<Page> {
+        let zero = Timestamp::from_millis(deployment.created_at.as_millis() - CLOCKS_DIFFER.as_millis() as i64);
+        let start = zero.as_millis().saturating_add_unsigned(after / NUMBERS_PER_MS);
+        let skipped = if after < NUMBERS_PER_MS { 0 } else { after % NUMBERS_PER_MS + 1 };
+        let events = (skipped + limit as u64).min(MAX_EVENTS);
+        let mut page = Page { lines: Vec::new(), at_end: true };
+        let Some(group) = &self.group else { return Ok(page) };
+        let (mut token, mut last_ms, mut place, mut bytes) = (None, None, 0, 0);
+        for _ in 0..MAX_CALLS {
+            let sent = self
+                .client
+                .get_log_events()
+                .log_group_name(group)
+                .log_stream_name(build.log_stream())
+                .start_from_head(true)
+                .start_time(start)
+                .limit(i32::try_from(events).expect("at most 10,000"))
+                .set_next_token(token.clone())
+                .send()
+                .await;
+            let answer = match sent {
+                Ok(answer) => answer,
+                // The build has not begun to write.
+                Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
+                    return Ok(page);
+                }
+                Err(error) => return Err(Error::internal(error)),
+            };
+            for event in answer.events() {
+                let at_ms = event.timestamp().unwrap_or_default();
+                place = if last_ms == Some(at_ms) { place + 1 } else { 0 };
+                last_ms = Some(at_ms);
+                let since = Timestamp::from_millis(at_ms).since(zero).as_millis() as u64;
+                let number = since * NUMBERS_PER_MS + place;
+                if number <= after {
+                    continue;
+                }
+                let text = event.message().unwrap_or_default().trim_end_matches(['\r', '\n']);
+                bytes += text.len();
+                page.lines.push(LogLine { number, at_ms, stream: stream(text), text: text.to_owned() });
+                if page.lines.len() == limit || bytes >= MAX_READ_BYTES {
+                    page.at_end = false;
+                    return Ok(page);
+                }
+            }
+            // At the end CloudWatch gives the token that it was given.
+            page.at_end = answer.next_forward_token().is_none() || answer.next_forward_token == token;
+            if page.at_end || !page.lines.is_empty() {
+                return Ok(page);
+            }
+            token = answer.next_forward_token;
+        }
+        Ok(page)
+    }
+}
+
+/// CodeBuild's own lines begin like this. It does not tell stdout and stderr apart.
+fn stream(text: &str) -> Stream {
+    if text.starts_with("[Container] ") { Stream::System } else { Stream::Stdout }
+}

@@ -1,0 +1,222 @@
+//! Runs every minute and looks at the deployments that were silent for too long, so that none waits for ever whatever
+//! died. What is due is in an index that holds only what has not ended, so an idle sweep costs four queries.
+//!
+//! | the deployment | the sweep |
+//! |---|---|
+//! | queued, and no runner took it | sends its message again |
+//! | in progress, and its runner's lease is over | sends its message again: the consumer claims it, or ends it |
+//! | in progress in a build that CodeBuild has not told of | asks CodeBuild, and ends it when the build has ended |
+//!
+//! A deployment is put off by a conditional write before its message is sent. So of two sweeps at once only one sends it,
+//! and a sweep that dies in between has cost a delay and no deployment. Answers of CodeBuild are settled like its events.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use builds::{ASK_AT_ONCE, Builds, Report, Settled};
+use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
+use lambda_runtime::LambdaEvent;
+use serde::Serialize;
+use serde::de::IgnoredAny;
+use shared::clock::Timestamp;
+use shared::model::{BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, Status};
+use shared::queue::Queue;
+use shared::table::Usage;
+use shared::telemetry::{Level, Metrics};
+use shared::{App, InitError};
+
+/// The waits between two messages for a deployment that nobody takes. Each wait is as long as all before it, within
+/// these bounds: when runners are short the messages must not become ever more.
+const SEND_AGAIN_AFTER: Duration = Duration::from_secs(300);
+const SEND_AGAIN_WITHIN: Duration = Duration::from_secs(3600);
+/// Rows of one query. Their keys are some 100 bytes each, and CodeBuild can be asked for all of them at once.
+const PAGE: i32 = ASK_AT_ONCE as i32;
+/// Deployments of a shard that are looked at together: three calls of some 10 ms each, so that a minute is enough for
+/// some 20,000 in each shard.
+const AT_ONCE: usize = 8;
+/// What is kept of the invocation's time for the last page and the log.
+const STOP_BEFORE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug)]
+pub struct Sweep(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    app: App,
+    queue: Queue,
+    builds: Builds,
+}
+
+/// What a deployment that is due needs.
+enum Looked {
+    /// Nothing: another sweep or its runner came first.
+    Unchanged,
+    /// Its message was sent again.
+    Sent,
+    /// CodeBuild is to be asked.
+    Silent(Box<Deployment>),
+}
+
+/// What one sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    /// Messages sent again.
+    pub sent: u32,
+    /// Deployments that have ended, because CodeBuild said so when it was asked.
+    pub ended: u32,
+    /// Deployments whose builds run, and those that another sweep or their runner came first to.
+    pub unchanged: u32,
+    /// Deployments and pages that failed. They are due again.
+    pub failed: u32,
+    /// Whether all that was due was looked at. What was not is first in the next sweep.
+    pub complete: bool,
+}
+
+#[derive(Serialize)]
+struct SweepLine<'a> {
+    #[serde(flatten)]
+    metrics: Metrics<'a>,
+    level: Level,
+    #[serde(flatten)]
+    swept: Swept,
+}
+
+impl Sweep {
+    /// # Errors
+    /// When a setting is missing or unusable.
+    pub fn new(app: &App) -> Result<Self, InitError> {
+        Ok(Self(Arc::new(Parts { queue: Queue::new(app)?, builds: Builds::new(app), app: app.clone() })))
+    }
+
+    /// Sweeps until nothing is due, or the invocation's time is nearly over. What the event says does not matter.
+    ///
+    /// # Errors
+    /// When something failed, after everything else was done. All of it is due again.
+    pub async fn invoke(&self, event: LambdaEvent<IgnoredAny>) -> Result<Swept, InitError> {
+        let started = Instant::now();
+        let deadline = Timestamp::from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+        let (now, log) = (self.0.app.clock().now(), self.0.app.log());
+        let time = deadline.since(now).saturating_sub(STOP_BEFORE);
+        let (shards, usage) = Usage::of(join_all((0..Due::SHARDS).map(|shard| self.sweep(shard, now, time)))).await;
+        let mut swept = Swept { complete: true, ..Swept::default() };
+        for shard in shards {
+            swept.add(shard);
+        }
+        let level = if swept.failed > 0 { Level::Error } else { Level::Info };
+        let metrics = Metrics::new(env!("CARGO_PKG_NAME"), now, started.elapsed(), usage, level == Level::Error);
+        log.write(&SweepLine { metrics, level, swept });
+        match swept.failed {
+            0 => Ok(swept),
+            failed => Err(format!("{failed} deployments or pages failed; the log has the causes").into()),
+        }
+    }
+
+    /// Looks at what is due in one shard.
+    async fn sweep(&self, shard: u8, now: Timestamp, time: Duration) -> Swept {
+        let started = self.0.app.clock().now();
+        let mut swept = Swept::default();
+        let mut last = None;
+        while self.0.app.clock().now().since(started) < time {
+            let page = match Due::page(self.0.app.table(), shard, now, last.as_ref(), PAGE).await {
+                Ok(page) => page,
+                Err(error) => {
+                    self.failed(&mut swept, &error);
+                    return swept;
+                }
+            };
+            let Some(end) = page.last().cloned() else {
+                swept.complete = true;
+                return swept;
+            };
+            last = Some(end);
+            let mut silent = Vec::new();
+            let mut looks = stream::iter(page).map(|due| self.look_at(due, now)).buffer_unordered(AT_ONCE);
+            while let Some(looked) = looks.next().await {
+                match looked {
+                    Ok(Looked::Unchanged) => swept.unchanged += 1,
+                    Ok(Looked::Sent) => swept.sent += 1,
+                    Ok(Looked::Silent(deployment)) => silent.push(*deployment),
+                    Err(error) => self.failed(&mut swept, &*error),
+                }
+            }
+            if !silent.is_empty() {
+                self.ask(silent, &mut swept, now).await;
+            }
+        }
+        swept
+    }
+
+    async fn look_at(&self, due: Due, now: Timestamp) -> Result<Looked, InitError> {
+        let table = self.0.app.table();
+        // The index may be behind the row, which is what counts.
+        let Some(deployment) = due.load(table).await?.filter(|found| found.due_at == Some(due.at)) else {
+            return Ok(Looked::Unchanged);
+        };
+        if deployment.build.is_some() {
+            return Ok(Looked::Silent(deployment.into()));
+        }
+        let silent_since = match deployment.status {
+            Status::Queued => deployment.created_at,
+            _ => deployment.lease_until.unwrap_or(deployment.updated_at),
+        };
+        let wait = now.since(silent_since).clamp(SEND_AGAIN_AFTER, SEND_AGAIN_WITHIN);
+        if !deployment.put_off(table, now.plus(wait)).await? {
+            return Ok(Looked::Unchanged);
+        }
+        self.0.queue.send(&deployment).await?;
+        Ok(Looked::Sent)
+    }
+
+    /// Settles builds whose events did not come.
+    async fn ask(&self, deployments: Vec<Deployment>, swept: &mut Swept, now: Timestamp) {
+        let reports = match self.0.builds.ask(&deployments).await {
+            Ok(reports) => reports,
+            Err(error) => {
+                self.failed(swept, &error);
+                return;
+            }
+        };
+        let settle = |deployment| self.settle(deployment, &reports, now);
+        let mut settled = stream::iter(deployments).map(settle).buffer_unordered(AT_ONCE);
+        while let Some(settled) = settled.next().await {
+            match settled {
+                Ok(Settled::Ended(_)) => swept.ended += 1,
+                Ok(_) => swept.unchanged += 1,
+                Err(error) => self.failed(swept, &*error),
+            }
+        }
+    }
+
+    async fn settle(
+        &self,
+        deployment: Deployment,
+        reports: &HashMap<BuildId, Report>,
+        now: Timestamp,
+    ) -> Result<Settled, InitError> {
+        let Some(build) = deployment.build.clone() else { return Ok(Settled::NotItsBuild) };
+        let missing = || Report::missing(build.clone(), deployment.attempt);
+        let report = reports.get(&build).cloned().unwrap_or_else(missing);
+        let settled = self.0.builds.settle(deployment.clone(), &report).await?;
+        if settled == Settled::Running {
+            deployment.put_off(self.0.app.table(), now.plus(BUILD_REPORTS_WITHIN)).await?;
+        }
+        Ok(settled)
+    }
+
+    fn failed(&self, swept: &mut Swept, error: &(dyn std::error::Error + 'static)) {
+        self.0.app.log().warn("what is due failed", error);
+        swept.failed += 1;
+    }
+}
+
+impl Swept {
+    fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.ended += other.ended;
+        self.unchanged += other.unchanged;
+        self.failed += other.failed;
+        self.complete &= other.complete;
+    }
+}

@@ -1,0 +1,211 @@
+//! What CodeBuild tells of a build, by an event or when it is asked.
+
+use aws_sdk_codebuild::types::Build;
+use shared::model::{BuildId, Failure, Transition};
+
+use crate::{Error, failure};
+
+/// What is known of one build.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub build: BuildId,
+    /// The attempt of the deployment that the build is.
+    pub attempt: u32,
+    pub status: BuildStatus,
+    pub phases: Vec<PhaseReport>,
+}
+
+/// <https://docs.aws.amazon.com/codebuild/latest/APIReference/API_Build.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildStatus {
+    InProgress,
+    Succeeded,
+    Failed,
+    Fault,
+    Stopped,
+    TimedOut,
+    /// CodeBuild does not know the build.
+    Missing,
+}
+
+/// One phase so far.
+#[derive(Clone, Debug)]
+pub struct PhaseReport {
+    /// `DOWNLOAD_SOURCE`, `BUILD`, …
+    pub phase: String,
+    pub failed: bool,
+    /// Why it failed: codes and sentences of CodeBuild.
+    pub context: String,
+}
+
+impl BuildStatus {
+    /// # Errors
+    /// When CodeBuild has a new status.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        Ok(match text {
+            "IN_PROGRESS" => Self::InProgress,
+            "SUCCEEDED" => Self::Succeeded,
+            "FAILED" => Self::Failed,
+            "FAULT" => Self::Fault,
+            "STOPPED" => Self::Stopped,
+            "TIMED_OUT" => Self::TimedOut,
+            other => return Err(Error::Unknown(format!("the status {other:?}"))),
+        })
+    }
+}
+
+impl PhaseReport {
+    /// `status` is nothing while the phase runs.
+    pub fn new<'a>(phase: &str, status: Option<&str>, contexts: impl IntoIterator<Item = &'a str>) -> Self {
+        // A phase without anything to tell has the context ": ".
+        let contexts = contexts.into_iter().map(|context| context.trim_matches([':', ' '])).filter(|c| !c.is_empty());
+        Self {
+            phase: phase.to_owned(),
+            failed: status.is_some_and(|status| status != "SUCCEEDED"),
+            context: contexts.collect::<Vec<_>>().join("; "),
+        }
+    }
+}
+
+impl Report {
+    /// A build that has just been started.
+    pub fn started(build: BuildId, attempt: u32) -> Self {
+        Self { build, attempt, status: BuildStatus::InProgress, phases: Vec::new() }
+    }
+
+    /// A build that CodeBuild does not know.
+    pub fn missing(build: BuildId, attempt: u32) -> Self {
+        Self { status: BuildStatus::Missing, ..Self::started(build, attempt) }
+    }
+
+    pub(crate) fn of_build(id: BuildId, attempt: u32, build: &Build) -> Result<Self, Error> {
+        let status = build.build_status().map_or("", |status| status.as_str());
+        let phases = build.phases().iter().map(|phase| {
+            let contexts: Vec<_> = phase
+                .contexts()
+                .iter()
+                .map(|context| format!("{}: {}", context.status_code().unwrap_or(""), context.message().unwrap_or("")))
+                .collect();
+            let name = phase.phase_type().map_or("", |phase| phase.as_str());
+            let status = phase.phase_status().map(|status| status.as_str());
+            PhaseReport::new(name, status, contexts.iter().map(String::as_str))
+        });
+        Ok(Self { build: id, attempt, status: BuildStatus::parse(status)?, phases: phases.collect() })
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.status == BuildStatus::InProgress
+    }
+
+    /// How the deployment ends by this; nothing while the build runs.
+    pub(crate) fn end(&self) -> Option<Transition> {
+        // The first that failed is the cause: after BUILD, POST_BUILD runs all the same.
+        let phase = self.phases.iter().find(|phase| phase.failed);
+        let named = |text: &str| match phase {
+            Some(PhaseReport { phase, context, .. }) if context.is_empty() => format!("{text} in phase {phase}"),
+            Some(PhaseReport { phase, context, .. }) => format!("{text} in phase {phase}: {context}"),
+            None => text.to_owned(),
+        };
+        Some(Transition::Fail(match self.status {
+            BuildStatus::InProgress => return None,
+            BuildStatus::Succeeded => return Some(Transition::Succeed),
+            BuildStatus::TimedOut => failure("timed_out", named("The time limit was reached")),
+            BuildStatus::Stopped => failure("build_stopped", named("The build was stopped")),
+            BuildStatus::Fault => failure("build_fault", named("CodeBuild failed")),
+            BuildStatus::Missing => failure("build_fault", "CodeBuild does not know the build"),
+            BuildStatus::Failed => match phase {
+                Some(phase) => failed(phase, named),
+                None => failure("build_fault", "CodeBuild does not tell why the build failed"),
+            },
+        }))
+    }
+}
+
+/// <https://docs.aws.amazon.com/codebuild/latest/userguide/view-build-details-phases.html>
+fn failed(PhaseReport { phase, context, .. }: &PhaseReport, named: impl Fn(&str) -> String) -> Failure {
+    match phase.as_str() {
+        "INSTALL" | "PRE_BUILD" | "BUILD" | "POST_BUILD" => failure("command_failed", named("A command failed")),
+        // CodeBuild reads the buildspec where it fetches the source.
+        "DOWNLOAD_SOURCE" if context.contains("YAML_FILE_ERROR") => {
+            failure("buildspec_invalid", named("CodeBuild can't read buildspec.yml"))
+        }
+        "DOWNLOAD_SOURCE" => failure("source_unavailable", named("CodeBuild could not get the source")),
+        "UPLOAD_ARTIFACTS" if context.contains("no matching") => {
+            failure("artifacts_missing", "No file matches the buildspec's artifacts")
+        }
+        _ => failure("build_fault", named("CodeBuild failed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(status: BuildStatus, phases: &[(&str, Option<&str>, &str)]) -> Report {
+        let phases = phases.iter().map(|(phase, status, context)| PhaseReport::new(phase, *status, [*context]));
+        let build = "builds:2d5b9a1c-0a4e-4a50-8f7e-6a6f3f0f5b11".parse().unwrap();
+        Report { build, attempt: 1, status, phases: phases.collect() }
+    }
+
+    #[track_caller]
+    fn ends(report: &Report, code: &str, message: &str) {
+        let Some(Transition::Fail(failure)) = report.end() else { panic!("{report:?} is no failure") };
+        assert_eq!((failure.code.as_str(), failure.message.as_str()), (code, message));
+    }
+
+    #[test]
+    fn a_build_that_runs_has_no_end_and_one_that_succeeded_has() {
+        let phases = [("SUBMITTED", Some("SUCCEEDED"), ": "), ("QUEUED", None, "")];
+        assert!(report(BuildStatus::InProgress, &phases).end().is_none());
+        assert!(matches!(report(BuildStatus::Succeeded, &phases).end(), Some(Transition::Succeed)));
+    }
+
+    #[test]
+    fn the_first_phase_that_failed_says_why() {
+        let command = "COMMAND_EXECUTION_ERROR: Error while executing command: make. Reason: exit status 2";
+        let phases = [
+            ("INSTALL", Some("SUCCEEDED"), ": "),
+            ("BUILD", Some("FAILED"), command),
+            ("POST_BUILD", Some("FAILED"), "another"),
+            ("COMPLETED", None, ""),
+        ];
+        let message = format!("A command failed in phase BUILD: {command}");
+        ends(&report(BuildStatus::Failed, &phases), "command_failed", &message);
+        for (phase, context, code, message) in [
+            (
+                "DOWNLOAD_SOURCE",
+                "CLIENT_ERROR: AccessDenied",
+                "source_unavailable",
+                "CodeBuild could not get the source in phase DOWNLOAD_SOURCE: CLIENT_ERROR: AccessDenied",
+            ),
+            (
+                "DOWNLOAD_SOURCE",
+                "YAML_FILE_ERROR: stat buildspec.yml",
+                "buildspec_invalid",
+                "CodeBuild can't read buildspec.yml in phase DOWNLOAD_SOURCE: YAML_FILE_ERROR: stat buildspec.yml",
+            ),
+            (
+                "UPLOAD_ARTIFACTS",
+                "CLIENT_ERROR: no matching artifact paths found",
+                "artifacts_missing",
+                "No file matches the buildspec's artifacts",
+            ),
+            ("UPLOAD_ARTIFACTS", "", "build_fault", "CodeBuild failed in phase UPLOAD_ARTIFACTS"),
+            ("PROVISIONING", ": ", "build_fault", "CodeBuild failed in phase PROVISIONING"),
+        ] {
+            ends(&report(BuildStatus::Failed, &[(phase, Some("FAILED"), context)]), code, message);
+        }
+    }
+
+    #[test]
+    fn every_other_end_has_its_code() {
+        let phases = [("BUILD", Some("TIMED_OUT"), "")];
+        ends(&report(BuildStatus::TimedOut, &phases), "timed_out", "The time limit was reached in phase BUILD");
+        let phases = [("BUILD", Some("STOPPED"), "")];
+        ends(&report(BuildStatus::Stopped, &phases), "build_stopped", "The build was stopped in phase BUILD");
+        ends(&report(BuildStatus::Fault, &[]), "build_fault", "CodeBuild failed");
+        ends(&report(BuildStatus::Failed, &[]), "build_fault", "CodeBuild does not tell why the build failed");
+        ends(&report(BuildStatus::Missing, &[]), "build_fault", "CodeBuild does not know the build");
+        assert!(BuildStatus::parse("DREAMING").is_err());
+    }
+}

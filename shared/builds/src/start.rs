@@ -1,0 +1,134 @@
+//! Starting a build.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_sdk_codebuild::types::{
+    ArtifactNamespace, ArtifactPackaging, ArtifactsType, EnvironmentVariable, EnvironmentVariableType,
+    ProjectArtifacts, SourceType,
+};
+use shared::model::{BuildId, Deployment};
+
+use crate::{ACCOUNT_VARIABLE, ATTEMPT_VARIABLE, Builds, DEPLOYMENT_VARIABLE, Error, secret_name};
+
+/// What a secret may hold, in bytes (<https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>).
+const MAX_SECRET_BYTES: usize = 64 * 1024;
+/// What CodeBuild allows, in minutes.
+const TIME_LIMITS: std::ops::RangeInclusive<u64> = 5..=2160;
+/// How long a build may wait for a machine. CodeBuild's own default is eight hours.
+const QUEUED_MINUTES: i32 = 60;
+
+/// What a build is started with.
+#[derive(Debug)]
+pub struct Start<'a> {
+    pub project: &'a str,
+    pub deployment: &'a Deployment,
+    pub bucket: &'a str,
+    /// The key of the source's zip in the bucket.
+    pub source: &'a str,
+    /// The prefix in the bucket under which the artifacts go to the folder `artifacts`, if the buildspec has some.
+    pub artifacts: Option<&'a str>,
+    pub variables: &'a BTreeMap<String, String>,
+    pub time_limit: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartFailed {
+    #[error("the variables are larger than a secret can be, which is {MAX_SECRET_BYTES} bytes as JSON")]
+    VariablesTooLarge,
+    #[error(transparent)]
+    Call(#[from] Error),
+}
+
+impl Builds {
+    /// Starts the build of a deployment's attempt. The same again within five minutes gives the same build, which is what
+    /// the SDK's retries need.
+    ///
+    /// # Errors
+    /// When the variables don't fit, or AWS refuses or does not answer.
+    pub async fn start(&self, start: Start<'_>) -> Result<BuildId, StartFailed> {
+        let Start { project, deployment, bucket, source, artifacts, variables, time_limit } = start;
+        let secret = secret_name(project, deployment);
+        if !variables.is_empty() {
+            self.keep(&secret, variables).await?;
+        }
+        let minutes = time_limit.as_secs().div_ceil(60).clamp(*TIME_LIMITS.start(), *TIME_LIMITS.end());
+        let artifacts = match artifacts {
+            None => artifacts_of(ArtifactsType::NoArtifacts),
+            Some(prefix) => ProjectArtifacts::builder()
+                .r#type(ArtifactsType::S3)
+                .location(bucket)
+                .path(prefix)
+                .namespace_type(ArtifactNamespace::None)
+                .name("artifacts")
+                .packaging(ArtifactPackaging::None)
+                .override_artifact_name(false)
+                .build(),
+        };
+        let attempt = deployment.attempt.to_string();
+        let plain = [
+            (DEPLOYMENT_VARIABLE, deployment.id.as_str()),
+            (ACCOUNT_VARIABLE, deployment.account_id.as_str()),
+            (ATTEMPT_VARIABLE, &attempt),
+            ("DEPLOYMENT_ENVIRONMENT", deployment.environment.as_str()),
+            ("GIT_SHA", &deployment.sha),
+            ("GIT_REF", &deployment.git_ref),
+        ];
+        let plain = plain.map(|(name, value)| variable(name, value, EnvironmentVariableType::Plaintext));
+        // CodeBuild puts the value in and keeps it out of the build's description and of its log.
+        let referred = variables
+            .keys()
+            .map(|name| variable(name, &format!("{secret}:{name}"), EnvironmentVariableType::SecretsManager));
+        let started = self
+            .codebuild
+            .start_build()
+            .project_name(project)
+            .idempotency_token(format!("{}-{attempt}", deployment.id))
+            .source_type_override(SourceType::S3)
+            .source_location_override(format!("{bucket}/{source}"))
+            .artifacts_override(artifacts.map_err(incomplete)?)
+            .set_environment_variables_override(Some(
+                plain.into_iter().chain(referred).collect::<Result<_, _>>().map_err(incomplete)?,
+            ))
+            .timeout_in_minutes_override(i32::try_from(minutes).expect("at most 2160"))
+            .queued_timeout_in_minutes_override(QUEUED_MINUTES)
+            .send()
+            .await
+            .map_err(|error| Error::call("CodeBuild", error))?;
+        let id = started.build_value().and_then(|build| build.id()).unwrap_or_default();
+        Ok(id.parse().map_err(|_| Error::Unknown(format!("the build {id:?}")))?)
+    }
+
+    async fn keep(&self, secret: &str, variables: &BTreeMap<String, String>) -> Result<(), StartFailed> {
+        let json = serde_json::to_string(variables).expect("a map of strings");
+        if json.len() > MAX_SECRET_BYTES {
+            return Err(StartFailed::VariablesTooLarge);
+        }
+        let created = self.secrets.create_secret().name(secret).secret_string(&json).send().await;
+        match created {
+            Ok(_) => Ok(()),
+            // An attempt before has made it.
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_exists_exception()) => {
+                let put = self.secrets.put_secret_value().secret_id(secret).secret_string(json).send().await;
+                put.map(drop).map_err(|error| Error::call("Secrets Manager", error).into())
+            }
+            Err(error) => Err(Error::call("Secrets Manager", error).into()),
+        }
+    }
+}
+
+fn artifacts_of(kind: ArtifactsType) -> Result<ProjectArtifacts, aws_sdk_codebuild::error::BuildError> {
+    ProjectArtifacts::builder().r#type(kind).build()
+}
+
+fn variable(
+    name: &str,
+    value: &str,
+    kind: EnvironmentVariableType,
+) -> Result<EnvironmentVariable, aws_sdk_codebuild::error::BuildError> {
+    EnvironmentVariable::builder().name(name).value(value).r#type(kind).build()
+}
+
+fn incomplete(error: aws_sdk_codebuild::error::BuildError) -> Error {
+    Error::Call("the SDK", "incomplete request".to_owned(), error.into())
+}

@@ -1,0 +1,506 @@
+//! Deployments that CodeBuild runs, through the AWS SDK against moto's server (<https://docs.getmoto.org>), which knows
+//! CodeBuild, S3, Secrets Manager, CloudWatch Logs and EventBridge; the table and the queue are the embedded ones.
+//!
+//! moto ends a build as succeeded as soon as it is asked for, keeps none of what StartBuild was told, and sends no events.
+//! So what the functions ask of it is recorded on the way there, and events are those of AWS's documentation.
+
+mod moto;
+
+use std::io::{Cursor, Read};
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use shared::model::{self, BUILD_REPORTS_WITHIN, BuildId, Deployment, LEASE_GRACE, Transition};
+use tests::{Actor, GitRepository, World, eventually, without_queue};
+
+use moto::Moto;
+
+const PROJECT: &str = "git-api-test";
+const LOG_GROUP: &str = "/aws/codebuild/git-api-test";
+const BUCKET: &str = "archive";
+const LEASE: Duration = Duration::from_secs(60);
+
+/// A stack whose deployments CodeBuild runs.
+struct Here {
+    world: World,
+    moto: Moto,
+    owner: Actor,
+    source: GitRepository,
+}
+
+impl Here {
+    async fn start() -> Option<Self> {
+        Self::start_with(|_| {}).await
+    }
+
+    /// `None` where moto can't be installed.
+    async fn start_with(change: impl FnOnce(&mut local::stack::Options)) -> Option<Self> {
+        let moto = Moto::start().await?;
+        moto.create_bucket(BUCKET).await;
+        let project = json!({
+            "name": PROJECT,
+            "source": {"type": "S3", "location": format!("{BUCKET}/none.zip")},
+            "artifacts": {"type": "NO_ARTIFACTS"},
+            "environment": {
+                "type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL",
+            },
+            "serviceRole": "arn:aws:iam::123456789012:role/build",
+        });
+        moto.call("codebuild", "CodeBuild_20161006.CreateProject", project).await;
+        let url = moto.url();
+        let world = World::start_with(|options| {
+            options.overrides.extend([
+                (deployment_consumer::RUNNER, "codebuild".to_owned()),
+                (builds::CODEBUILD_PROJECT, PROJECT.to_owned()),
+                (get_deployment_log::BUILD_LOG_GROUP, LOG_GROUP.to_owned()),
+                (shared::settings::ARCHIVE_URL, format!("s3://{BUCKET}")),
+                ("AWS_ENDPOINT_URL_S3", url.clone()),
+                ("AWS_ENDPOINT_URL_CODEBUILD", url.clone()),
+                ("AWS_ENDPOINT_URL_SECRETS_MANAGER", url.clone()),
+                ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", url),
+            ]);
+            change(options);
+        })
+        .await;
+        let owner = world.owner("acme").await;
+        let source = GitRepository::with_commands(&["make"]);
+        owner.repository("app", &source).await;
+        Some(Self { world, moto, owner, source })
+    }
+
+    /// Commits a buildspec, and waits until nobody goes on with what the branch was before; gives the SHA.
+    fn commit(&self, buildspec: &str) -> String {
+        self.world.clock.advance(Duration::from_secs(60));
+        self.source.commit(&[("buildspec.yml", buildspec)])
+    }
+
+    /// A deployment that CodeBuild has got.
+    async fn building(&self, variables: Value) -> (Value, Deployment) {
+        let created = self.owner.deploy("app", json!({"ref": "main", "variables": variables})).await;
+        let stored = eventually("the build", async || {
+            let stored = self.world.stored(&self.owner, &created).await;
+            assert!(stored.failure.is_none(), "{stored:?}");
+            stored.build.is_some().then_some(stored)
+        })
+        .await;
+        self.world.queue_is_empty().await;
+        (created, stored)
+    }
+
+    /// What build-events makes of an event.
+    async fn told(&self, event: &Value) -> Result<String, String> {
+        let function = self.world.stack.environment().build_events().unwrap();
+        let handled = function.invoke(event.clone()).await.map_err(|error| error.to_string())?;
+        Ok(handled["outcome"].as_str().unwrap().to_owned())
+    }
+
+    async fn status(&self, deployment: &Value) -> Value {
+        self.owner.get(deployment["url"].as_str().unwrap()).await.body
+    }
+
+    async fn secrets(&self) -> Vec<String> {
+        let listed = self.moto.call("secretsmanager", "secretsmanager.ListSecrets", json!({})).await;
+        let secrets = listed["SecretList"].as_array().unwrap().iter();
+        secrets.map(|secret| secret["Name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Claims the deployment for a runner that starts a build and dies before it writes it down.
+    async fn lose_a_runner(&self, deployment: &Value) -> (Deployment, BuildId) {
+        let (stored, now) = (self.world.stored(&self.owner, deployment).await, self.world.clock.now());
+        let claim = Transition::Claim { lease_until: now.plus(LEASE) };
+        let table = self.world.stack.app().table();
+        let claimed = stored.transition(table, claim, model::Actor::Runner, now).await.unwrap();
+        let started =
+            self.moto.call("codebuild", "CodeBuild_20161006.StartBuild", json!({"projectName": PROJECT})).await;
+        (claimed, started["build"]["id"].as_str().unwrap().parse().unwrap())
+    }
+}
+
+/// The event of AWS's documentation, of this build.
+fn event(deployment: &Deployment, build: &BuildId, status: &str) -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/build-events.json");
+    let mut event: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let detail = &mut event["detail"];
+    detail["build-status"] = json!(status);
+    detail["project-name"] = json!(PROJECT);
+    detail["build-id"] = json!(format!("arn:aws:codebuild:us-east-1:123456789012:build/{build}"));
+    for variable in detail["additional-information"]["environment"]["environment-variables"].as_array_mut().unwrap() {
+        variable["value"] = match variable["name"].as_str().unwrap() {
+            "DEPLOYMENT_ID" => json!(deployment.id),
+            "DEPLOYMENT_ACCOUNT" => json!(deployment.account_id),
+            "DEPLOYMENT_ATTEMPT" => json!(deployment.attempt.to_string()),
+            _ => continue,
+        };
+    }
+    event
+}
+
+/// The same, and one phase did not succeed.
+fn failed(deployment: &Deployment, status: &str, phase: &str, phase_status: &str, context: &str) -> Value {
+    let mut event = event(deployment, deployment.build.as_ref().unwrap(), status);
+    let phases = event["detail"]["additional-information"]["phases"].as_array_mut().unwrap();
+    phases[1]["phase-type"] = json!(phase);
+    phases[1]["phase-status"] = json!(phase_status);
+    phases[1]["phase-context"] = json!([context]);
+    event
+}
+
+#[tokio::test]
+async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end() {
+    let Some(here) = Here::start().await else { return };
+    let spec = tests::buildspec(&["make"]) + "artifacts:\n  files: dist/**\n";
+    std::fs::create_dir(here.source.path().join("bin")).unwrap();
+    std::fs::write(here.source.path().join("bin/run"), "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(here.source.path().join("bin/run"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    symlink("bin/run", here.source.path().join("run")).unwrap();
+    let sha = here.commit(&spec);
+
+    let (created, stored) = here.building(json!({"API_KEY": "hunter22", "EMPTY": ""})).await;
+    let (id, account) = (stored.id.to_string(), stored.account_id.to_string());
+    assert_eq!((stored.attempt, stored.lease_until), (1, None));
+    assert_eq!(here.status(&created).await["status"], "in_progress");
+
+    let starts = here.moto.calls("CodeBuild_20161006.StartBuild");
+    let prefix = format!("deployments/{account}/{id}");
+    let variable = |kind: &str, name: &str, value: &str| json!({"name": name, "value": value, "type": kind});
+    let secret = format!("{PROJECT}/{id}");
+    assert_eq!(
+        starts,
+        [json!({
+            "projectName": PROJECT,
+            "idempotencyToken": format!("{id}-1"),
+            "sourceTypeOverride": "S3",
+            "sourceLocationOverride": format!("{BUCKET}/{prefix}/source.zip"),
+            "artifactsOverride": {
+                "type": "S3", "location": BUCKET, "path": format!("{prefix}/attempts/1"), "namespaceType": "NONE",
+                "name": "artifacts", "packaging": "NONE", "overrideArtifactName": false,
+            },
+            "environmentVariablesOverride": [
+                variable("PLAINTEXT", "DEPLOYMENT_ID", &id),
+                variable("PLAINTEXT", "DEPLOYMENT_ACCOUNT", &account),
+                variable("PLAINTEXT", "DEPLOYMENT_ATTEMPT", "1"),
+                variable("PLAINTEXT", "DEPLOYMENT_ENVIRONMENT", "preview"),
+                variable("PLAINTEXT", "GIT_SHA", &sha),
+                variable("PLAINTEXT", "GIT_REF", "main"),
+                variable("SECRETS_MANAGER", "API_KEY", &format!("{secret}:API_KEY")),
+                variable("SECRETS_MANAGER", "EMPTY", &format!("{secret}:EMPTY")),
+            ],
+            "timeoutInMinutesOverride": 10,
+            "queuedTimeoutInMinutesOverride": 60,
+        })]
+    );
+    let kept = here.moto.call("secretsmanager", "secretsmanager.GetSecretValue", json!({"SecretId": secret})).await;
+    let kept: Value = serde_json::from_str(kept["SecretString"].as_str().unwrap()).unwrap();
+    assert_eq!(kept, json!({"API_KEY": "hunter22", "EMPTY": ""}));
+
+    let zip = here.moto.object(BUCKET, &format!("{prefix}/source.zip")).await;
+    let mut zip = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
+    let names: Vec<_> = zip.file_names().map(str::to_owned).collect();
+    assert_eq!(names, ["bin/", "bin/run", "buildspec.yml", "run"]);
+    let mut text = String::new();
+    zip.by_name("buildspec.yml").unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, spec);
+    assert_eq!(zip.by_name("bin/run").unwrap().unix_mode().unwrap() & 0o777, 0o755);
+    assert!(zip.by_name("run").unwrap().is_symlink());
+
+    let build = stored.build.clone().unwrap();
+    assert_eq!(here.told(&event(&stored, &build, "IN_PROGRESS")).await.unwrap(), "running");
+    here.world.clock.advance(Duration::from_secs(90));
+    assert_eq!(here.told(&event(&stored, &build, "SUCCEEDED")).await.unwrap(), "succeeded");
+    let ended = here.status(&created).await;
+    assert_eq!((&ended["status"], &ended["finished_at"]), (&json!("succeeded"), &json!("2026-01-01T12:02:30Z")));
+    assert_eq!(here.secrets().await, [""; 0], "the secret goes with the build");
+
+    // What comes once more, or late.
+    let events = here.world.stored(&here.owner, &created).await.events;
+    for status in ["SUCCEEDED", "IN_PROGRESS", "FAILED", "STOPPED"] {
+        assert_eq!(here.told(&event(&stored, &build, status)).await.unwrap(), "already_ended", "{status}");
+    }
+    here.world.deliver(&here.owner, &created).await;
+    here.world.queue_is_empty().await;
+    assert_eq!(here.world.stored(&here.owner, &created).await.events, events, "nothing more has happened");
+    assert_eq!(here.status(&created).await, ended);
+    assert_eq!(here.moto.calls("CodeBuild_20161006.StartBuild").len(), 1);
+    assert_eq!(here.moto.calls("CodeBuild_20161006.StopBuild").len(), 0);
+}
+
+#[tokio::test]
+async fn a_build_that_did_not_succeed_says_why() {
+    let Some(here) = Here::start().await else { return };
+    let command = "COMMAND_EXECUTION_ERROR: Error while executing command: make. Reason: exit status 2";
+    for (status, phase, phase_status, context, code, message) in [
+        ("FAILED", "BUILD", "FAILED", command, "command_failed", format!("A command failed in phase BUILD: {command}")),
+        (
+            "FAILED",
+            "DOWNLOAD_SOURCE",
+            "CLIENT_ERROR",
+            "CLIENT_ERROR: AccessDenied",
+            "source_unavailable",
+            "CodeBuild could not get the source in phase DOWNLOAD_SOURCE: CLIENT_ERROR: AccessDenied".to_owned(),
+        ),
+        ("TIMED_OUT", "BUILD", "TIMED_OUT", ": ", "timed_out", "The time limit was reached in phase BUILD".to_owned()),
+        ("STOPPED", "BUILD", "STOPPED", "", "build_stopped", "The build was stopped in phase BUILD".to_owned()),
+        ("FAULT", "PROVISIONING", "FAULT", "", "build_fault", "CodeBuild failed in phase PROVISIONING".to_owned()),
+    ] {
+        let (created, stored) = here.building(json!({"A": "1"})).await;
+        let event = failed(&stored, status, phase, phase_status, context);
+        assert_eq!(here.told(&event).await.unwrap(), "failed");
+        let ended = here.status(&created).await;
+        assert_eq!(ended["failure"], json!({"code": code, "message": message}), "{status}");
+        assert_eq!(here.secrets().await, [""; 0]);
+    }
+    let total = here.owner.get("/v1/repositories/app/deployments?status=failed").await.body["meta"]["total"].clone();
+    assert_eq!(total, 5, "the counts are exact");
+}
+
+#[tokio::test]
+async fn an_event_of_anything_else_changes_nothing() {
+    let Some(here) = Here::start().await else { return };
+    let (created, stored) = here.building(json!({})).await;
+    let build = stored.build.clone().unwrap();
+    let other: BuildId = format!("{PROJECT}:00000000-0000-4000-8000-000000000000").parse().unwrap();
+    let mut older = stored.clone();
+    older.attempt = 0;
+    let mut gone = stored.clone();
+    gone.id = "deploy_aaaaaaaaaaaaaaaa".parse().unwrap();
+    let mut anothers = stored.clone();
+    anothers.account_id = "acct_aaaaaaaaaaaaaaaa".parse().unwrap();
+    let changed = |change: fn(&mut Value)| {
+        let mut event = event(&stored, &build, "FAILED");
+        change(&mut event);
+        event
+    };
+    for (what, event, outcome) in [
+        ("another build", event(&stored, &other, "FAILED"), "not_its_build"),
+        ("an older attempt's build", event(&older, &other, "SUCCEEDED"), "not_its_build"),
+        ("a deployment that is gone", event(&gone, &build, "FAILED"), "gone"),
+        ("another account's", event(&anothers, &build, "FAILED"), "gone"),
+        ("a phase", changed(|event| event["detail-type"] = json!("CodeBuild Build Phase Change")), "ignored"),
+        ("another project", changed(|event| event["detail"]["project-name"] = json!("other")), "ignored"),
+        (
+            "a build that somebody started by hand",
+            changed(|event| {
+                event["detail"]["additional-information"]["environment"]["environment-variables"] = json!([]);
+            }),
+            "ignored",
+        ),
+    ] {
+        assert_eq!(here.told(&event).await.unwrap(), outcome, "{what}");
+    }
+    for (what, event) in [
+        ("no detail of a build", changed(|event| event["detail"] = json!({}))),
+        ("a build without a name", changed(|event| event["detail"]["build-id"] = json!("x"))),
+        ("a status that nobody knows", changed(|event| event["detail"]["build-status"] = json!("DREAMING"))),
+    ] {
+        assert!(here.told(&event).await.is_err(), "{what} is reported");
+    }
+    assert_eq!(here.world.stored(&here.owner, &created).await.events, stored.events);
+    assert_eq!(here.status(&created).await["status"], "in_progress");
+}
+
+#[tokio::test]
+async fn a_build_that_its_runner_could_not_write_down_is_not_lost_and_not_run_twice() {
+    let Some(here) = Here::start_with(without_queue).await else { return };
+    let body = json!({"ref": "main"});
+
+    let created = here.owner.deploy("app", body.clone()).await;
+    let (claimed, build) = here.lose_a_runner(&created).await;
+    assert_eq!(here.told(&event(&claimed, &build, "IN_PROGRESS")).await.unwrap(), "handed_over");
+    let stored = here.world.stored(&here.owner, &created).await;
+    assert_eq!((stored.build.as_ref(), stored.lease_until), (Some(&build), None));
+    here.world.clock.advance(LEASE + LEASE_GRACE);
+    here.world.deliver(&here.owner, &created).await;
+    here.world.queue_is_empty().await;
+    assert_eq!(here.world.stored(&here.owner, &created).await.attempt, 1, "its message starts no second build");
+
+    let created = here.owner.deploy("app", body.clone()).await;
+    let (claimed, build) = here.lose_a_runner(&created).await;
+    assert_eq!(here.told(&event(&claimed, &build, "SUCCEEDED")).await.unwrap(), "succeeded");
+    assert_eq!(here.status(&created).await["status"], "succeeded", "the first that is heard of it may be its end");
+
+    let created = here.owner.deploy("app", body.clone()).await;
+    let (first, build) = here.lose_a_runner(&created).await;
+    here.world.clock.advance(LEASE);
+    let (second, own) = here.lose_a_runner(&created).await;
+    for status in ["SUCCEEDED", "FAILED"] {
+        assert_eq!(here.told(&event(&first, &build, status)).await.unwrap(), "not_its_build", "{status}");
+    }
+    assert_eq!(here.told(&event(&second, &own, "SUCCEEDED")).await.unwrap(), "succeeded");
+
+    let created = here.owner.deploy("app", body).await;
+    let (first, build) = here.lose_a_runner(&created).await;
+    here.world.clock.advance(LEASE + LEASE_GRACE);
+    here.world.deliver(&here.owner, &created).await;
+    here.world.queue_is_empty().await;
+    let second = here.world.stored(&here.owner, &created).await;
+    assert_eq!(second.attempt, 2);
+    assert_eq!(here.told(&event(&first, &build, "IN_PROGRESS")).await.unwrap(), "stopped");
+    assert_eq!(here.moto.calls("CodeBuild_20161006.StopBuild"), [json!({"id": build})]);
+    assert_eq!(here.told(&event(&first, &build, "STOPPED")).await.unwrap(), "not_its_build");
+    let own = second.build.clone().unwrap();
+    assert_eq!(here.told(&event(&second, &own, "SUCCEEDED")).await.unwrap(), "succeeded");
+}
+
+#[tokio::test]
+async fn the_sweep_asks_for_builds_whose_events_never_came() {
+    let Some(here) = Here::start().await else { return };
+    let (created, stored) = here.building(json!({"A": "1"})).await;
+    let (lost, _) = here.building(json!({})).await;
+    here.world.clock.advance(BUILD_REPORTS_WITHIN - Duration::from_millis(1));
+    let swept = |ended: u32, unchanged: u32| json!({"sent": 0, "ended": ended, "unchanged": unchanged, "failed": 0, "complete": true});
+    assert_eq!(here.world.sweep().await.unwrap(), swept(0, 0));
+    assert_eq!(here.moto.calls("CodeBuild_20161006.BatchGetBuilds").len(), 0);
+
+    here.world.clock.advance(Duration::from_millis(1));
+    here.moto.say_that_builds_run(true);
+    assert_eq!(here.world.sweep().await.unwrap(), swept(0, 2));
+    assert_eq!(here.world.sweep().await.unwrap(), swept(0, 0), "they are asked for again later");
+    assert_eq!(here.world.stored(&here.owner, &created).await.events, stored.events);
+
+    here.moto.say_that_builds_run(false);
+    let (pk, build) = (format!("ACCT#{}#DEPLOY#{}", stored.account_id, lost["id"].as_str().unwrap()), "build");
+    let unknown = AttributeValue::S(format!("{PROJECT}:00000000-0000-4000-8000-000000000000"));
+    here.world.set_attribute((&pk, "DEPLOY"), build, unknown).await;
+    here.world.clock.advance(BUILD_REPORTS_WITHIN);
+    let (one, other) = tokio::join!(here.world.sweep(), here.world.sweep());
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert_eq!(one["ended"].as_u64().unwrap() + other["ended"].as_u64().unwrap(), 2, "{one} {other}");
+    assert_eq!(here.status(&created).await["status"], "succeeded");
+    let failure = json!({"code": "build_fault", "message": "CodeBuild does not know the build"});
+    assert_eq!(here.status(&lost).await["failure"], failure);
+    assert_eq!(here.secrets().await, [""; 0]);
+    assert_eq!(here.told(&event(&stored, stored.build.as_ref().unwrap(), "FAILED")).await.unwrap(), "already_ended");
+
+    here.world.clock.advance(BUILD_REPORTS_WITHIN * 10);
+    assert_eq!(here.world.sweep().await.unwrap(), swept(0, 0));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_deployment_is_told_before_a_build_starts() {
+    let Some(here) = Here::start().await else { return };
+    here.commit("version: 0.1\n");
+    let created = here.owner.deploy("app", json!({"ref": "main"})).await;
+    assert_eq!(here.owner.ended(&created).await["failure"]["code"], "buildspec_invalid");
+
+    here.commit(&tests::buildspec(&["make"]));
+    let variables = json!({"CONTROLS": "\u{1}".repeat(11_000)});
+    let created = here.owner.deploy("app", json!({"ref": "main", "variables": variables})).await;
+    let ended = here.owner.ended(&created).await;
+    assert_eq!(ended["failure"]["code"], "variables_too_large", "each is six bytes in JSON: {ended}");
+    assert_eq!(here.moto.calls("CodeBuild_20161006.StartBuild").len(), 0);
+    assert_eq!(here.secrets().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_log_is_the_pipelines_lines_and_then_the_builds_page_by_page() {
+    // moto takes log lines of the last days only.
+    let Some(here) = Here::start_with(|options| options.clock = Clock::system()).await else { return };
+    let (created, stored) = here.building(json!({})).await;
+    let path = format!("/v1/deployments/{}/log", created["id"].as_str().unwrap());
+    let page = async |after: u64, limit: u64| {
+        let answer = here.owner.get(&format!("{path}?after={after}&limit={limit}")).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let lines = answer.body["data"].as_array().unwrap().clone();
+        (lines, answer.body["meta"]["next_after"].as_u64().unwrap(), answer.body["meta"]["complete"] == true)
+    };
+    let (own, after, complete) = page(0, 1000).await;
+    assert_eq!(own.last().unwrap()["text"], "Starting a build by AWS CodeBuild");
+    assert_eq!((own.len() as u64, complete), (after, false));
+    assert_eq!(page(after, 1000).await, (vec![], after, false), "the build has not begun to write");
+
+    let build = stored.build.clone().unwrap();
+    here.moto.call("logs", "Logs_20140328.CreateLogGroup", json!({"logGroupName": LOG_GROUP})).await;
+    let stream = json!({"logGroupName": LOG_GROUP, "logStreamName": build.log_stream()});
+    here.moto.call("logs", "Logs_20140328.CreateLogStream", stream.clone()).await;
+    let started = stored.updated_at.as_millis();
+    // Bursts of 1, 3, 5, … lines in a millisecond, and one that is longer than a page.
+    let times = (0..40).flat_map(|ms| (0..2 * ms + 1).map(move |_| started + ms));
+    let times: Vec<i64> = times.chain((0..1200).map(|_| started + 50)).chain([started + 60]).collect();
+    let lines: Vec<_> =
+        times.iter().enumerate().map(|(n, ms)| json!({"timestamp": ms, "message": format!("line {n}\n")})).collect();
+    let put = async |lines: &[Value]| {
+        let mut put = stream.clone();
+        put["logEvents"] = json!(lines);
+        here.moto.call("logs", "Logs_20140328.PutLogEvents", put).await;
+    };
+    put(&[json!({"timestamp": started, "message": "[Container] 2026/01/01 12:00:00 Waiting for agent ping\n"})]).await;
+    put(&lines).await;
+
+    for limit in [1000, 999, 170] {
+        let calls = here.moto.calls("Logs_20140328.GetLogEvents").len();
+        let (mut all, mut at, mut pages) = (Vec::new(), after, 0);
+        loop {
+            let (lines, next, complete) = page(at, limit).await;
+            assert!(!complete, "the deployment has not ended");
+            if lines.is_empty() {
+                break;
+            }
+            assert!(lines.len() as u64 <= limit);
+            (at, pages) = (next, pages + 1);
+            all.extend(lines);
+        }
+        let texts: Vec<_> = all.iter().map(|line| line["text"].as_str().unwrap()).collect();
+        assert_eq!(texts[0], "[Container] 2026/01/01 12:00:00 Waiting for agent ping");
+        assert_eq!((&all[0]["stream"], &all[1]["stream"]), (&json!("system"), &json!("stdout")));
+        let expected: Vec<_> = (0..times.len()).map(|n| format!("line {n}")).collect();
+        assert_eq!(texts[1..], expected, "none is skipped or comes twice in pages of {limit}");
+        let numbers: Vec<_> = all.iter().map(|line| line["number"].as_u64().unwrap()).collect();
+        assert!(numbers.is_sorted_by(|a, b| a < b) && numbers[0] > after && *numbers.last().unwrap() < 1 << 53);
+        let calls = here.moto.calls("Logs_20140328.GetLogEvents").len() - calls;
+        assert!(calls <= pages + 2, "{calls} calls for {pages} pages");
+    }
+
+    assert_eq!(here.told(&event(&stored, &build, "SUCCEEDED")).await.unwrap(), "succeeded");
+    let (_, last, _) = page(after, 1000).await;
+    let (_, last, _) = page(last, 1000).await;
+    let (_, last, _) = page(last, 1000).await;
+    assert_eq!(page(last, 1000).await, (vec![], last, false), "the last lines may still be on their way");
+    put(&[json!({"timestamp": started + 60, "message": "late\n"})]).await;
+    let (late, last, _) = page(last, 1000).await;
+    assert_eq!((late.len(), &late[0]["text"]), (1, &json!("late")));
+    let pk = format!("ACCT#{}#DEPLOY#{}", stored.account_id, stored.id);
+    let past = Clock::system().now().as_millis() - 15_000;
+    here.world.set_attribute((&pk, "DEPLOY"), "finished_at", AttributeValue::N(past.to_string())).await;
+    assert_eq!(page(last, 1000).await, (vec![], last, true));
+    assert_eq!(page(0, 1000).await.0, own, "the pipeline's own are still first");
+}
+
+/// The rule of the template, in EventBridge as moto has it.
+#[tokio::test]
+async fn the_rule_lets_state_changes_of_the_project_through_and_nothing_else() {
+    let Some(here) = Here::start().await else { return };
+    let (created, stored) = here.building(json!({})).await;
+    let template = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/builds.yaml");
+    let template: Value = serde_saphyr::from_str(&std::fs::read_to_string(template).unwrap()).unwrap();
+    let pattern = template["Resources"]["BuildEventsRule"]["Properties"]["EventPattern"].to_string();
+    let pattern = pattern.replace("\"Stack\"", &format!("\"{PROJECT}\""));
+
+    here.moto.call("logs", "Logs_20140328.CreateLogGroup", json!({"logGroupName": "/aws/events/all"})).await;
+    let target = json!({"Id": "log", "Arn": "arn:aws:logs:us-east-1:123456789012:log-group:/aws/events/all"});
+    let events =
+        async |operation: &str, body: Value| here.moto.call("events", &format!("AWSEvents.{operation}"), body).await;
+    events("PutRule", json!({"Name": "builds", "EventPattern": pattern})).await;
+    events("PutTargets", json!({"Rule": "builds", "Targets": [target]})).await;
+    let own = event(&stored, stored.build.as_ref().unwrap(), "SUCCEEDED");
+    let mut others = [own.clone(), own.clone(), own.clone()];
+    others[0]["detail"]["project-name"] = json!("other");
+    others[1]["detail-type"] = json!("CodeBuild Build Phase Change");
+    others[2]["source"] = json!("somebody");
+    for event in others.iter().chain([&own]) {
+        let entry = json!({
+            "Source": event["source"], "DetailType": event["detail-type"], "Detail": event["detail"].to_string(),
+        });
+        assert_eq!(events("PutEvents", json!({"Entries": [entry]})).await["FailedEntryCount"], 0);
+    }
+    let passed =
+        here.moto.call("logs", "Logs_20140328.FilterLogEvents", json!({"logGroupName": "/aws/events/all"})).await;
+    let [passed] = &passed["events"].as_array().unwrap()[..] else { panic!("one event passes: {passed}") };
+    let passed: Value = serde_json::from_str(passed["message"].as_str().unwrap()).unwrap();
+    assert_eq!(passed["detail"], own["detail"]);
+    assert_eq!(here.told(&passed).await.unwrap(), "succeeded");
+    assert_eq!(here.status(&created).await["status"], "succeeded");
+}

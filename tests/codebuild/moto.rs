@@ -1,0 +1,174 @@
+//! moto's server with a recorder before it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, Method, Response, Uri};
+use serde_json::Value;
+
+const PACKAGE: &str = "moto[server]==5.2.5";
+
+/// Where the server's program is. Python's package index has it, and it is installed into the target folder once.
+static PROGRAM: LazyLock<Option<PathBuf>> = LazyLock::new(|| match install() {
+    Ok(program) => Some(program),
+    Err(why) if std::env::var_os("CI").is_some() => panic!("moto can't be installed: {why}"),
+    Err(why) => {
+        // Past the test harness, which would keep it from being seen.
+        let line = format!("\nSKIPPED: the tests of CodeBuild did not run, because moto can't be installed: {why}\n\n");
+        let _ = std::io::stderr().write_all(line.as_bytes());
+        None
+    }
+});
+
+fn install() -> Result<PathBuf, String> {
+    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("moto");
+    let installed = venv.join("installed");
+    if std::fs::read_to_string(&installed).is_ok_and(|package| package == PACKAGE) {
+        return Ok(venv.join("bin/moto_server"));
+    }
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+    run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", PACKAGE]))?;
+    std::fs::write(installed, PACKAGE).map_err(|error| error.to_string())?;
+    Ok(venv.join("bin/moto_server"))
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+pub struct Moto {
+    process: Child,
+    recorder: Arc<Recorder>,
+    url: String,
+}
+
+struct Recorder {
+    client: reqwest::Client,
+    moto: String,
+    calls: Mutex<Vec<(String, Value)>>,
+    builds_run: AtomicBool,
+}
+
+impl Moto {
+    /// `None` where it can't be installed.
+    pub async fn start() -> Option<Self> {
+        let program = tokio::task::spawn_blocking(|| PROGRAM.clone()).await.unwrap()?;
+        let mut process = Command::new(program)
+            .args(["--host", "127.0.0.1", "--port", "0"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let line = lines.find(|line| line.contains("Running on http://")).expect("moto says where it listens");
+        // It logs each request, and must not wait for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        let (_, address) = line.split_once("Running on ").unwrap();
+        let recorder = Arc::new(Recorder {
+            client: reqwest::Client::new(),
+            moto: address.trim().trim_end_matches('/').to_owned(),
+            calls: Mutex::default(),
+            builds_run: AtomicBool::new(false),
+        });
+        let pass = async |State(recorder): State<Arc<Recorder>>, method, uri, headers, body| {
+            recorder.pass(method, uri, headers, body).await
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new().fallback(pass).layer(DefaultBodyLimit::disable()).with_state(recorder.clone());
+        tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
+        Some(Self { process, recorder, url })
+    }
+
+    /// The endpoint for every service.
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// The requests so far of an operation.
+    pub fn calls(&self, target: &str) -> Vec<Value> {
+        let calls = self.recorder.calls.lock().unwrap();
+        calls.iter().filter(|(called, _)| called == target).map(|(_, body)| body.clone()).collect()
+    }
+
+    /// Whether the answers of BatchGetBuilds say that builds have not ended.
+    pub fn say_that_builds_run(&self, run: bool) {
+        self.recorder.builds_run.store(run, Ordering::Relaxed);
+    }
+
+    /// An operator's call, which is not recorded and must succeed.
+    pub async fn call(&self, service: &str, target: &str, body: Value) -> Value {
+        let request = self.recorder.client.post(&self.recorder.moto).header("authorization", credential(service));
+        let request = request.header("x-amz-target", target).header("content-type", "application/x-amz-json-1.1");
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{target}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    pub async fn create_bucket(&self, bucket: &str) {
+        let url = format!("{}/{bucket}", self.recorder.moto);
+        let created = self.recorder.client.put(url).header("authorization", credential("s3")).send().await.unwrap();
+        assert!(created.status().is_success(), "{created:?}");
+    }
+
+    pub async fn object(&self, bucket: &str, key: &str) -> Vec<u8> {
+        let url = format!("{}/{bucket}/{key}", self.recorder.moto);
+        let found = self.recorder.client.get(url).header("authorization", credential("s3")).send().await.unwrap();
+        assert!(found.status().is_success(), "{found:?}");
+        found.bytes().await.unwrap().to_vec()
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// By the service in it moto knows whose call it is.
+fn credential(service: &str) -> String {
+    format!(
+        "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    )
+}
+
+impl Recorder {
+    async fn pass(&self, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
+        let target = headers.get("x-amz-target").map(|target| target.to_str().unwrap().to_owned());
+        if let Some(target) = &target {
+            self.calls.lock().unwrap().push((target.clone(), serde_json::from_slice(&body).unwrap()));
+        }
+        let mut request = self.client.request(method, format!("{}{uri}", self.moto)).body(body);
+        for (name, value) in headers.iter().filter(|(name, _)| *name != "host" && *name != "content-length") {
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.unwrap();
+        let mut response = Response::builder().status(answer.status().as_u16());
+        for (name, value) in answer.headers().iter().filter(|(name, _)| *name != "content-length") {
+            if name != "transfer-encoding" && name != "connection" {
+                response = response.header(name, value);
+            }
+        }
+        let mut text = answer.bytes().await.unwrap();
+        if target.is_some_and(|target| target.ends_with("BatchGetBuilds")) && self.builds_run.load(Ordering::Relaxed) {
+            let mut answer: Value = serde_json::from_slice(&text).unwrap();
+            for build in answer["builds"].as_array_mut().unwrap() {
+                build["buildStatus"] = "IN_PROGRESS".into();
+            }
+            text = answer.to_string().into();
+        }
+        response.body(text.into()).unwrap()
+    }
+}
