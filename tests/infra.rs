@@ -13,6 +13,7 @@ use local::functions::{ENDPOINTS, Environment};
 use local::gateway::INTEGRATION_TIMEOUT;
 use local::stack::Options;
 use serde_json::{Value, json};
+use shared::access::Scope;
 use shared::clock::Clock;
 use shared::settings::Settings;
 use shared::telemetry::Log;
@@ -55,14 +56,18 @@ impl Template {
             let given = stack["Parameters"].as_object().unwrap();
             assert_eq!(parameters, given.keys().cloned().collect::<Vec<_>>(), "{}", stack["TemplateURL"]);
             fill_in(&mut nested["Resources"], given);
-            fill_in(&mut nested["Globals"], given);
+            if let Some(globals) = nested.get_mut("Globals") {
+                fill_in(globals, given);
+            }
             for (id, resource) in nested["Resources"].as_object().unwrap() {
                 let before = whole["Resources"].as_object_mut().unwrap().insert(id.clone(), resource.clone());
                 assert_eq!(before, None, "two resources are named {id}");
             }
-            let globals = &mut whole["Globals"];
-            assert!(globals.is_null() || *globals == nested["Globals"], "the areas have different Globals");
-            *globals = nested["Globals"].take();
+            let (globals, nested) = (&mut whole["Globals"], nested["Globals"].take());
+            assert!(globals.is_null() || nested.is_null() || *globals == nested, "the areas have different Globals");
+            if globals.is_null() {
+                *globals = nested;
+            }
         }
         Self(whole)
     }
@@ -503,7 +508,7 @@ async fn the_table_is_the_one_that_the_code_is_tested_with() {
 #[test]
 fn what_holds_data_outlives_the_stack() {
     let template = Template::read();
-    for id in ["Table", "Archive", "Key"] {
+    for id in ["Table", "Archive", "Key", "UserPool"] {
         let resource = template.resource(id);
         assert_eq!(
             (&resource["DeletionPolicy"], &resource["UpdateReplacePolicy"]),
@@ -513,6 +518,35 @@ fn what_holds_data_outlives_the_stack() {
     let table = template.properties("Table");
     assert_eq!(table["DeletionProtectionEnabled"], true);
     assert_eq!(table["PointInTimeRecoverySpecification"], json!({"PointInTimeRecoveryEnabled": true}));
+}
+
+#[test]
+fn oauth_tokens_can_have_the_scopes_of_the_api_and_no_others() {
+    let template = Template::read();
+    let server = template.properties("ResourceServer");
+    let declared = server["Scopes"].as_array().unwrap().iter().map(|scope| text(&scope["ScopeName"]));
+    assert_eq!(declared.collect::<Vec<_>>(), Scope::ALL.map(Scope::as_str));
+    let in_a_token = |scope: Scope| format!("{}/{}", text(&server["Identifier"]), scope.as_str());
+
+    let of_client = |id: &str| {
+        let client = template.properties(id);
+        assert_eq!(client["AllowedOAuthFlowsUserPoolClient"], true, "{id}");
+        let scopes: Vec<_> = client["AllowedOAuthScopes"].as_array().unwrap().iter().map(text).collect();
+        (client, scopes.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let (people, scopes) = of_client("PeopleClient");
+    assert_eq!((&people["AllowedOAuthFlows"], &people["GenerateSecret"]), (&json!(["code"]), &json!(false)));
+    let expected: Vec<_> = std::iter::once("openid".to_owned()).chain(Scope::ALL.map(in_a_token)).collect();
+    assert_eq!(scopes, expected);
+
+    // A machine that could make tokens or change the account could give itself what it was not given.
+    let (machines, scopes) = of_client("MachinesClient");
+    assert_eq!(
+        (&machines["AllowedOAuthFlows"], &machines["GenerateSecret"]),
+        (&json!(["client_credentials"]), &json!(true))
+    );
+    let deploys = [Scope::RepositoriesRead, Scope::DeploymentsRead, Scope::DeploymentsWrite];
+    assert_eq!(scopes, deploys.map(in_a_token));
 }
 
 #[test]
