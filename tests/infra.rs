@@ -565,6 +565,17 @@ fn every_alarm_pages_and_has_its_place_in_the_runbook() {
         let entry = if function.is_some() { "…Errors" } else { *id };
         assert!(runbook.contains(&format!("`{entry}`")), "the runbook lacks {entry}");
     }
+    let metrics: usize =
+        alarms.iter().map(|(_, alarm)| alarm["Metrics"].as_array().map_or(1, |all| all.len() - 1)).sum();
+    let price = format!("{} alarms on {metrics} metrics, 0.10 each | {:.2} |", alarms.len(), 0.1 * metrics as f64);
+    assert!(runbook.contains(&price), "the runbook's costs lack: {price}");
+    // bootstrap is invoked by hand, and the sweep's are counted apart because it always runs.
+    let busy = template.functions().len() - 2;
+    let price = format!(
+        "for each of {busy} functions that has traffic, 0.30 each a month by the hour ({:.2} if",
+        1.2 * busy as f64
+    );
+    assert!(runbook.split_whitespace().collect::<Vec<_>>().join(" ").contains(&price), "the runbook lacks: {price}");
     for Function { id, .. } in template.functions() {
         let (_, alarm) = alarms.iter().find(|(alarm, _)| *alarm == format!("{id}Errors")).unwrap();
         assert_eq!(alarm["Dimensions"], json!([{"Name": "FunctionName", "Value": id}]));
