@@ -13,10 +13,10 @@ use local::stack::{Lifetime, Options, Services, Stack};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
-use shared::access::Scope;
+use shared::access::{Scope, TOKEN_CACHE_TTL};
 use shared::clock::{Clock, Timestamp};
-use shared::id::{AccountId, TokenId, UserId};
-use shared::model::{self, AccessToken, Deployment, Role};
+use shared::id::{AccountId, InvitationId, TokenId, UserId};
+use shared::model::{self, AccessToken, Deployment, INVITATION_LIFE, Invitation, InvitationSecret, Role};
 use shared::settings::QUEUE_URL;
 use shared::telemetry::Log;
 use shared::token::TokenSecret;
@@ -163,6 +163,53 @@ impl World {
         actor.holding(&text("token"))
     }
 
+    /// Another user of the owner's account, with a token for everything.
+    pub async fn member(&self, owner: &Actor, role: Role) -> Actor {
+        let (id, now, secret) = (InvitationId::random(), self.clock.now(), TokenSecret::random());
+        let invitation = Invitation {
+            email: format!("{id}@example.com").parse().unwrap(),
+            id,
+            account_id: owner.account_id.clone().unwrap(),
+            role,
+            teams: Vec::new(),
+            secret_hash: InvitationSecret::random().hash(),
+            invited_by: owner.user_id.clone().unwrap(),
+            created_at: now,
+            valid_until: now.plus(INVITATION_LIFE),
+        };
+        let table = self.stack.app().table();
+        invitation.create(table).await.unwrap();
+        let user = invitation.accept(table, now, |user| {
+            let token = AccessToken {
+                id: TokenId::random(),
+                account_id: user.account_id.clone(),
+                user_id: user.id.clone(),
+                name: "test".parse().unwrap(),
+                scopes: Scope::ALL.to_vec(),
+                last_four: secret.last_four().to_owned(),
+                created_at: now,
+                expires_at: None,
+                revoked_at: None,
+                superseded_at: None,
+            };
+            token.creation(&secret, model::Lifetime::DEFAULT)
+        });
+        Actor { user_id: Some(user.await.unwrap().id), ..owner.holding(secret.reveal()) }
+    }
+
+    /// What each execution environment knows of callers is too old now.
+    pub fn callers_are_forgotten(&self) {
+        self.clock.advance(TOKEN_CACHE_TTL);
+    }
+
+    /// Sets what every member of an account may do in its repositories, and lets it take effect.
+    pub async fn set_base_permission(&self, owner: &Actor, base: &str) {
+        let account = format!("ACCT#{}", owner.account_id.as_ref().unwrap());
+        let base = AttributeValue::S(base.to_owned());
+        self.set_attribute((&account, "ACCOUNT"), "base_permission", base).await;
+        self.callers_are_forgotten();
+    }
+
     /// Somebody without a token.
     pub fn anonymous(&self) -> Actor {
         Actor {
@@ -193,26 +240,6 @@ impl World {
         change(&mut token);
         token.create(&secret, model::Lifetime::DEFAULT, self.stack.app().table()).await.unwrap();
         owner.holding(secret.reveal())
-    }
-
-    /// Another user of the owner's account, with a token for everything.
-    pub async fn member(&self, owner: &Actor, role: Role) -> Actor {
-        let user_id = UserId::random();
-        let account = owner.account_id.as_ref().unwrap();
-        let (pk, sk) = (format!("ACCT#{account}"), format!("USER#{user_id}"));
-        let text = |text: &str| AttributeValue::S(text.to_owned());
-        let created_at = AttributeValue::N(self.clock.now().as_millis().to_string());
-        for (attribute, value) in [
-            ("id", text(user_id.as_str())),
-            ("account_id", text(account.as_str())),
-            ("email", text("colleague@example.com")),
-            ("role", text(&format!("{role:?}").to_lowercase())),
-            ("created_at", created_at),
-        ] {
-            self.set_attribute((&pk, &sk), attribute, value).await;
-        }
-        let colleague = Actor { user_id: Some(user_id), ..owner.clone() };
-        self.with_token(&colleague, |_| ()).await
     }
 
     /// A deployment as it is stored.
@@ -357,6 +384,10 @@ impl Actor {
         self.send(self.request(Method::POST, path).json(&body)).await
     }
 
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request(Method::PUT, path).json(&body)).await
+    }
+
     pub async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send(self.request(Method::PATCH, path).json(&body)).await
     }
@@ -398,6 +429,27 @@ impl Actor {
         let created = self.post("/v1/repositories", json!({"name": name, "clone_url": source.url()})).await;
         assert_eq!(created.status, 201, "{created:?}");
         created.body
+    }
+
+    /// Creates a team that must be accepted.
+    pub async fn team(&self, name: &str) -> Value {
+        let created = self.post("/v1/teams", json!({"name": name})).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        created.body
+    }
+
+    /// Puts somebody into a team.
+    pub async fn add_to_team(&self, team: &Value, somebody: &Actor) {
+        let (team, user) = (team["id"].as_str().unwrap(), somebody.user_id.as_ref().unwrap());
+        let added = self.put(&format!("/v1/teams/{team}/members/{user}"), json!({})).await;
+        assert_eq!(added.status, 200, "{added:?}");
+    }
+
+    /// Gives a team a permission on a repository.
+    pub async fn grant(&self, team: &Value, repository: &str, permission: &str) {
+        let path = format!("/v1/teams/{}/repositories/{repository}", team["id"].as_str().unwrap());
+        let granted = self.put(&path, json!({"permission": permission})).await;
+        assert_eq!(granted.status, 200, "{granted:?}");
     }
 
     /// Creates a deployment that must be accepted.

@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -5,11 +6,12 @@ use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use shared::access::{Access, Scope};
+use shared::model::Role;
 use shared::token::{TokenHash, TokenSecret};
 use tests::{Actor, Answer, GitRepository, NOON, World};
 
 /// Each endpoint and who may call it, written down a second time on purpose.
-pub const CASES: [(&str, &str, Access); 16] = [
+pub const CASES: [(&str, &str, Access); 34] = [
     ("list-repositories", "GET /v1/repositories", Access::Scope(Scope::RepositoriesRead)),
     ("create-repository", "POST /v1/repositories", Access::Scope(Scope::RepositoriesWrite)),
     ("get-repository", "GET /v1/repositories/{repo_id}", Access::Scope(Scope::RepositoriesRead)),
@@ -23,6 +25,24 @@ pub const CASES: [(&str, &str, Access); 16] = [
     ("update-token", "PATCH /v1/tokens/{token_id}", Access::Scope(Scope::TokensWrite)),
     ("rotate-token", "POST /v1/tokens/{token_id}/rotate", Access::Scope(Scope::TokensWrite)),
     ("delete-token", "DELETE /v1/tokens/{token_id}", Access::Scope(Scope::TokensWrite)),
+    ("list-teams", "GET /v1/teams", Access::Scope(Scope::TeamsRead)),
+    ("create-team", "POST /v1/teams", Access::Scope(Scope::TeamsWrite)),
+    ("get-team", "GET /v1/teams/{team_id}", Access::Scope(Scope::TeamsRead)),
+    ("update-team", "PATCH /v1/teams/{team_id}", Access::Scope(Scope::TeamsWrite)),
+    ("delete-team", "DELETE /v1/teams/{team_id}", Access::Scope(Scope::TeamsWrite)),
+    ("list-team-members", "GET /v1/teams/{team_id}/members", Access::Scope(Scope::TeamsRead)),
+    ("add-team-member", "PUT /v1/teams/{team_id}/members/{user_id}", Access::Scope(Scope::TeamsWrite)),
+    ("remove-team-member", "DELETE /v1/teams/{team_id}/members/{user_id}", Access::Scope(Scope::TeamsWrite)),
+    ("list-team-repositories", "GET /v1/teams/{team_id}/repositories", Access::Scope(Scope::TeamsRead)),
+    ("add-team-repository", "PUT /v1/teams/{team_id}/repositories/{repo_id}", Access::Scope(Scope::TeamsWrite)),
+    ("remove-team-repository", "DELETE /v1/teams/{team_id}/repositories/{repo_id}", Access::Scope(Scope::TeamsWrite)),
+    ("list-members", "GET /v1/members", Access::Scope(Scope::AccountRead)),
+    ("update-member", "PUT /v1/members/{user_id}", Access::Scope(Scope::AccountWrite)),
+    ("remove-member", "DELETE /v1/members/{user_id}", Access::Scope(Scope::AccountWrite)),
+    ("list-invitations", "GET /v1/invitations", Access::Scope(Scope::AccountRead)),
+    ("create-invitation", "POST /v1/invitations", Access::Scope(Scope::AccountWrite)),
+    ("delete-invitation", "DELETE /v1/invitations/{invitation_id}", Access::Scope(Scope::AccountWrite)),
+    ("accept-invitation", "POST /v1/invitations/{invitation_id}/accept", Access::Public),
     ("get-rate-limit", "GET /v1/rate_limit", Access::Authenticated),
     ("get-openapi", "GET /v1/openapi.json", Access::Public),
     ("not-found", "$default", Access::Authenticated),
@@ -37,6 +57,9 @@ struct Acme {
     deployment: Value,
     /// A token that nobody uses.
     token: Value,
+    team: Value,
+    invitation: Value,
+    member: Actor,
 }
 
 impl Acme {
@@ -46,8 +69,20 @@ impl Acme {
         let source = GitRepository::with_commands(&["true"]);
         let repository = owner.repository("app", &source).await;
         let deployment = owner.ended(&owner.deploy("app", json!({"ref": "main"})).await).await;
+        let member = world.member(&owner, Role::Member).await;
+        let team = owner.team("Platform").await;
+        let path = format!("/v1/teams/{}", team["id"].as_str().unwrap());
+        let entries = [
+            (format!("{path}/members/{}", member.user_id.as_ref().unwrap()), Value::Null),
+            (format!("{path}/repositories/app"), json!({"permission": "read"})),
+        ];
+        for (path, body) in entries {
+            assert_eq!(owner.put(&path, body).await.status, 200);
+        }
+        let invited = owner.post("/v1/invitations", json!({"email": "guest@example.com"})).await;
+        let invitation = invited.body["invitation"].clone();
         let token = owner.post("/v1/tokens", json!({"name": "spare", "scopes": ["tokens:write"]})).await.body;
-        Self { world, owner, source, repository, deployment, token }
+        Self { world, owner, source, repository, deployment, token, team, invitation, member }
     }
 
     /// A request of this case, which is valid but for its token.
@@ -56,7 +91,10 @@ impl Acme {
         let path = path
             .replace("{repo_id}", self.repository["id"].as_str().unwrap())
             .replace("{deployment_id}", self.deployment["id"].as_str().unwrap())
-            .replace("{token_id}", self.token["id"].as_str().unwrap());
+            .replace("{token_id}", self.token["id"].as_str().unwrap())
+            .replace("{team_id}", self.team["id"].as_str().unwrap())
+            .replace("{user_id}", self.member.user_id.as_ref().unwrap().as_str())
+            .replace("{invitation_id}", self.invitation["id"].as_str().unwrap());
         let request = actor.request(method.parse::<Method>().unwrap(), &path);
         let body = match route {
             "POST /v1/repositories" => json!({"name": "new", "clone_url": self.source.url()}),
@@ -64,6 +102,11 @@ impl Acme {
             "POST /v1/tokens" => json!({"name": "new", "scopes": ["tokens:write"]}),
             "PATCH /v1/tokens/{token_id}" => json!({"name": "renamed"}),
             "POST /v1/tokens/{token_id}/rotate" => json!({}),
+            "POST /v1/teams" => json!({"name": "new"}),
+            "PATCH /v1/teams/{team_id}" => json!({"description": "new"}),
+            "PUT /v1/teams/{team_id}/repositories/{repo_id}" => json!({"permission": "read"}),
+            "PUT /v1/members/{user_id}" => json!({"role": "member"}),
+            "POST /v1/invitations" => json!({"email": "new@example.com"}),
             _ => return request,
         };
         request.json(&body)
@@ -73,12 +116,23 @@ impl Acme {
         actor.send(self.request(actor, route)).await
     }
 
-    /// How many repositories there are, and deployments, and the spare token.
-    async fn totals(&self) -> (Value, Value, Value) {
-        let repositories = self.owner.get("/v1/repositories").await;
-        let deployments = self.owner.get("/v1/repositories/app/deployments").await;
-        let token = self.owner.get(&format!("/v1/tokens/{}", self.token["id"].as_str().unwrap())).await.body;
-        (repositories.body["meta"]["total"].clone(), deployments.body["meta"]["total"].clone(), token)
+    /// How many there are of everything that a list has, and the spare token.
+    async fn totals(&self) -> Vec<Value> {
+        let team = format!("/v1/teams/{}", self.team["id"].as_str().unwrap());
+        let mut totals = Vec::new();
+        for path in [
+            "/v1/repositories",
+            "/v1/repositories/app/deployments",
+            "/v1/teams",
+            &format!("{team}/members"),
+            &format!("{team}/repositories"),
+            "/v1/members",
+            "/v1/invitations",
+        ] {
+            totals.push(self.owner.get(path).await.body["meta"]["total"].clone());
+        }
+        totals.push(self.owner.get(&format!("/v1/tokens/{}", self.token["id"].as_str().unwrap())).await.body);
+        totals
     }
 
     /// A minute later the source address may fail to authenticate again.
@@ -163,7 +217,10 @@ async fn each_endpoint_needs_its_scope_and_no_other() {
     }
     assert_eq!(acme.totals().await, before);
 
-    for (route, access) in endpoints_with_a_token() {
+    // What is removed is removed last, and first what is in something else.
+    let mut routes: Vec<_> = endpoints_with_a_token().collect();
+    routes.sort_by_key(|(route, _)| (route.starts_with("DELETE"), Reverse(route.len())));
+    for (route, access) in routes {
         let Access::Scope(needed) = access else { continue };
         let allowed = acme.world.with_token(&acme.owner, |token| token.scopes = vec![needed]).await;
         let answer = acme.call(&allowed, route).await;
@@ -185,9 +242,11 @@ async fn what_another_account_has_does_not_exist() {
     let before = acme.totals().await;
     for (route, _) in endpoints_with_a_token().filter(|(route, _)| route.contains('{')) {
         let answer = acme.call(&rival, route).await;
-        let nobodys =
-            route.replace("{repo_id}", "repo_aaaaaaaaaaaaaaaa").replace("{deployment_id}", "deploy_aaaaaaaaaaaaaaaa");
-        let nobodys = nobodys.replace("{token_id}", "tok_aaaaaaaaaaaaaaaa");
+        let kinds = ["repo", "deployment", "token", "team", "user", "invitation"];
+        let nobodys = kinds.into_iter().zip(["repo", "deploy", "tok", "team", "user", "inv"]);
+        let nobodys = nobodys.fold(route.to_owned(), |route, (kind, prefix)| {
+            route.replace(&format!("{{{kind}_id}}"), &format!("{prefix}_aaaaaaaaaaaaaaaa"))
+        });
         let missing = acme.call(&acme.owner, &nobodys).await;
         answer.refused(404, "not_found").rate_limit();
         missing.refused(404, "not_found");
@@ -238,8 +297,8 @@ async fn a_token_that_can_not_be_one_costs_no_read() {
 async fn a_token_is_read_once_in_30_seconds() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
-    // The endpoint reads the limiter's item; a token and its account are two reads more.
-    for (at_ms, calls) in [(0, 3), (0, 1), (29_999, 1), (30_000, 3), (59_999, 1), (60_000, 3)] {
+    // The endpoint reads the limiter's item; a token, its account and its user are three reads more.
+    for (at_ms, calls) in [(0, 4), (0, 1), (29_999, 1), (30_000, 4), (59_999, 1), (60_000, 4)] {
         let elapsed = world.clock.now().since(NOON);
         world.clock.advance(Duration::from_millis(at_ms) - elapsed);
         let answer = owner.get("/v1/rate_limit").await;

@@ -263,7 +263,8 @@ fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) -> Result
             | "maximum"
             | "minimum"
             | "pattern"
-            | "propertyNames" => {}
+            | "propertyNames"
+            | "uniqueItems" => {}
             other => return wrong(&format!("has a schema with the unknown keyword {other}")),
         }
     }
@@ -277,6 +278,8 @@ async fn each_sample_event_is_one_that_its_function_takes() {
     let document = document();
     let functions: BTreeMap<_, _> = world.stack.environment().http().unwrap().into_iter().collect();
     for (function, key, access) in CASES {
+        // The source address may send as much again.
+        world.clock.advance(Duration::from_secs(60));
         let mut event = event(function);
         let http = &event["requestContext"]["http"];
         assert_eq!((&event["version"], &http["path"]), (&json!("2.0"), &event["rawPath"]), "{function}");
@@ -292,7 +295,11 @@ async fn each_sample_event_is_one_that_its_function_takes() {
         // The token is well-formed, so that nothing but its being nobody's keeps the event out.
         let answer = functions[key].invoke(event.clone()).await.unwrap();
         let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
-        let expected = if access == Access::Public { (200, Value::Null) } else { (401, json!("The token is unknown")) };
+        let expected = match (access, function) {
+            (Access::Public, "accept-invitation") => (404, json!("Invitation not found")),
+            (Access::Public, _) => (200, Value::Null),
+            _ => (401, json!("The token is unknown")),
+        };
         assert_eq!((answer["statusCode"].as_i64().unwrap(), body["error"]["message"].clone()), expected, "{function}");
         assert_eq!(answer["headers"]["x-ratelimit-limit"], "60", "{function}");
 
@@ -301,7 +308,8 @@ async fn each_sample_event_is_one_that_its_function_takes() {
             // It would ask a host on the internet.
             "create-repository" => continue,
             "list-repositories" | "list-tokens" | "get-rate-limit" | "get-openapi" => 200,
-            "create-token" => 201,
+            "list-teams" | "list-members" | "list-invitations" => 200,
+            "create-token" | "create-team" | "create-invitation" => 201,
             "not-found" => 405,
             _ => 404,
         };
@@ -352,6 +360,72 @@ fn documented(document: &Value, key: &str, answer: &Answer) {
         assert!(kind == "string" || value.parse::<u64>().is_ok(), "{name}: {value} is not of type {kind}");
     }
     answer.rate_limit();
+}
+
+/// The calls of teams, members and invitations, with what each has to answer.
+async fn calls_of_teams(world: &World, owner: &Actor) -> Vec<(&'static str, u16, Answer)> {
+    let member = world.member(owner, Role::Member).await;
+    let team = owner.team("Platform").await;
+    owner.team("Other").await;
+    let path = format!("/v1/teams/{}", team["id"].as_str().unwrap());
+    let (person, app) =
+        (format!("{path}/members/{}", member.user_id.as_ref().unwrap()), format!("{path}/repositories/app"));
+    let user = format!("/v1/members/{}", member.user_id.as_ref().unwrap());
+    let last = format!("/v1/members/{}", owner.user_id.as_ref().unwrap());
+    let stale = owner.request(Method::PATCH, &path).header("if-match", "\"0\"").json(&json!({"name": "x"}));
+    let invited = owner.post("/v1/invitations", json!({"email": "ada@example.com", "teams": [team["id"]]})).await;
+    let invitation = format!("/v1/invitations/{}", invited.body["invitation"]["id"].as_str().unwrap());
+    let accept = format!("{invitation}/accept");
+    let secret = json!({"secret": invited.body["secret"]});
+    let wrong = json!({"secret": format!("dgi_{}", "a".repeat(32))});
+    let other = owner.post("/v1/invitations", json!({"email": "ben@example.com"})).await;
+    let other = format!("/v1/invitations/{}", other.body["invitation"]["id"].as_str().unwrap());
+    const CREATE: &str = "POST /v1/teams";
+    const UPDATE: &str = "PATCH /v1/teams/{team_id}";
+    const MEMBER: &str = "PUT /v1/teams/{team_id}/members/{user_id}";
+    const REPOSITORY: &str = "PUT /v1/teams/{team_id}/repositories/{repo_id}";
+    const INVITE: &str = "POST /v1/invitations";
+    const ACCEPT: &str = "POST /v1/invitations/{invitation_id}/accept";
+    const ROLE: &str = "PUT /v1/members/{user_id}";
+    vec![
+        (CREATE, 201, owner.post("/v1/teams", json!({"name": "New"})).await),
+        (CREATE, 409, owner.post("/v1/teams", json!({"name": "new"})).await),
+        (CREATE, 400, owner.post("/v1/teams", json!({"name": ""})).await),
+        (CREATE, 403, member.post("/v1/teams", json!({"name": "x"})).await),
+        ("GET /v1/teams", 200, owner.get("/v1/teams").await),
+        ("GET /v1/teams", 200, member.get("/v1/teams").await),
+        ("GET /v1/teams/{team_id}", 200, owner.get(&path).await),
+        ("GET /v1/teams/{team_id}", 404, member.get(&path).await),
+        (UPDATE, 200, owner.patch(&path, json!({"description": "x"})).await),
+        (UPDATE, 409, owner.patch(&path, json!({"name": "other"})).await),
+        (UPDATE, 412, owner.send(stale).await),
+        (MEMBER, 200, owner.put(&person, json!({})).await),
+        (MEMBER, 404, owner.put(&format!("{path}/members/x"), json!({})).await),
+        (REPOSITORY, 200, owner.put(&app, json!({"permission": "read"})).await),
+        (REPOSITORY, 400, owner.put(&app, json!({"permission": "x"})).await),
+        (REPOSITORY, 404, owner.put(&format!("{path}/repositories/x"), json!({"permission": "read"})).await),
+        ("GET /v1/teams/{team_id}/members", 200, owner.get(&format!("{path}/members")).await),
+        ("GET /v1/teams/{team_id}/repositories", 200, owner.get(&format!("{path}/repositories")).await),
+        (INVITE, 201, invited),
+        (INVITE, 409, owner.post("/v1/invitations", json!({"email": "ADA@example.com"})).await),
+        (INVITE, 400, owner.post("/v1/invitations", json!({"email": "ada"})).await),
+        ("GET /v1/invitations", 200, owner.get("/v1/invitations").await),
+        ("GET /v1/invitations", 403, member.get("/v1/invitations").await),
+        (ACCEPT, 404, world.anonymous().post(&accept, wrong).await),
+        (ACCEPT, 400, world.anonymous().post(&accept, json!({})).await),
+        (ACCEPT, 200, world.anonymous().post(&accept, secret).await),
+        ("DELETE /v1/invitations/{invitation_id}", 204, owner.delete(&other).await),
+        ("DELETE /v1/invitations/{invitation_id}", 404, owner.delete(&other).await),
+        ("GET /v1/members", 200, owner.get("/v1/members").await),
+        (ROLE, 200, owner.put(&user, json!({"role": "admin"})).await),
+        (ROLE, 409, owner.put(&last, json!({"role": "admin"})).await),
+        ("DELETE /v1/teams/{team_id}/members/{user_id}", 204, owner.delete(&person).await),
+        ("DELETE /v1/teams/{team_id}/repositories/{repo_id}", 204, owner.delete(&app).await),
+        ("DELETE /v1/teams/{team_id}", 204, owner.delete(&path).await),
+        ("DELETE /v1/members/{user_id}", 409, owner.delete(&last).await),
+        ("DELETE /v1/members/{user_id}", 204, owner.delete(&user).await),
+        ("DELETE /v1/members/{user_id}", 404, owner.delete(&user).await),
+    ]
 }
 
 #[tokio::test]
@@ -420,6 +494,7 @@ async fn what_the_api_answers_is_what_the_document_says() {
     let deployment = format!("/v1/deployments/{}", created.body["id"].as_str().unwrap());
     calls.push((DEPLOY, 201, created));
     let log = format!("{deployment}/log");
+    calls.extend(calls_of_teams(&world, &owner).await);
     let gets = [
         ("GET /v1/repositories", "/v1/repositories", [200, 403]),
         ("GET /v1/repositories", "/v1/repositories?per_page=0", [400, 403]),

@@ -262,7 +262,7 @@ async fn a_refusal_that_is_known_already_asks_nothing_of_dynamodb() {
         let answer = owner.get(path).await;
         (answer.status, world.line_of(&answer)["dynamodb_calls"].as_u64().unwrap())
     };
-    assert_eq!(calls(COUNTED).await, (404, 3), "the token, its account, and the limiter's write");
+    assert_eq!(calls(COUNTED).await, (404, 4), "the token, its account and its user, and the limiter's write");
     for _ in 1..20 {
         assert_eq!(calls(COUNTED).await, (404, 1), "the limiter's write");
     }
@@ -270,7 +270,7 @@ async fn a_refusal_that_is_known_already_asks_nothing_of_dynamodb() {
         assert_eq!(calls(COUNTED).await, (429, 0));
     }
     let elsewhere = "/v1/nothing/here";
-    assert_eq!(calls(elsewhere).await, (429, 3), "another function has to learn it from a write that fails");
+    assert_eq!(calls(elsewhere).await, (429, 4), "another function has to learn it from a write that fails");
     assert_eq!(calls(elsewhere).await, (429, 0));
     world.clock.advance(seconds(1));
     assert_eq!(calls(elsewhere).await, (404, 1));

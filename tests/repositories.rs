@@ -351,7 +351,11 @@ async fn a_creation_gives_way_to_another_and_then_goes_through() {
     assert_eq!(created.status, 201, "{created:?}");
     let id = created.header("x-request-id");
     let line = world.log().into_iter().find(|line| line["request_id"] == id).unwrap();
-    assert_eq!(line["dynamodb_calls"], 2 + 1 + 4, "the token and its account, the rate limit, and four transactions");
+    assert_eq!(
+        line["dynamodb_calls"],
+        3 + 1 + 4,
+        "the token, its account and its user, the rate limit, and four transactions"
+    );
     let listed = owner.get("/v1/repositories").await;
     assert_eq!(listed.body["data"], json!([created.body]));
     assert_eq!(listed.body["meta"]["total"], 1);

@@ -338,6 +338,10 @@ async fn a_method_that_a_path_does_not_have_is_told_the_others() {
         ("/v1/repositories/app/deployments", "GET, POST"),
         ("/v1/deployments/deploy_aaaaaaaaaaaaaaaa", "GET"),
         ("/v1/deployments/deploy_aaaaaaaaaaaaaaaa/log", "GET"),
+        ("/v1/teams", "GET, POST"),
+        ("/v1/teams/team_aaaaaaaaaaaaaaaa", "DELETE, GET, PATCH"),
+        ("/v1/teams/team_aaaaaaaaaaaaaaaa/members/x", "DELETE, PUT"),
+        ("/v1/members/x", "DELETE, PUT"),
         ("/v1/rate_limit", "GET"),
         ("/v1/openapi.json", "GET"),
     ] {
@@ -358,7 +362,7 @@ async fn a_method_that_a_path_does_not_have_is_told_the_others() {
         assert!(head.bytes().await.unwrap().is_empty());
     }
     for method in [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS] {
-        let refused = owner.send(owner.request(method, "/v1/teams")).await;
+        let refused = owner.send(owner.request(method, "/v1/nothing")).await;
         refused.refused(404, "not_found");
         assert!(refused.headers.get("allow").is_none());
     }
@@ -374,7 +378,7 @@ async fn every_answer_has_an_id_of_its_own_that_its_log_line_has_too() {
         owner.get("/v1/rate_limit").await,
         owner.post("/v1/repositories", json!({})).await,
         owner.post("/v1/repositories/app/deployments", json!({"ref": "main"})).await,
-        owner.get("/v1/teams").await,
+        owner.get("/v1/nothing").await,
         owner.send(owner.request(Method::DELETE, "/v1/repositories")).await,
         // A client can't choose it.
         owner.send(owner.request(Method::GET, "/v1/repositories").header("x-request-id", "req_mine")).await,
@@ -484,7 +488,7 @@ async fn a_request_is_one_line_in_the_log() {
             json!("not_found"),
             None,
         ),
-        (owner.get("/v1/teams").await, "not-found", "$default", 404, &account, json!("not_found"), None),
+        (owner.get("/v1/nothing").await, "not-found", "$default", 404, &account, json!("not_found"), None),
         // The first request from a source counts against it; that is all it costs.
         (anonymous.get(list).await, list_function, list, 401, &Value::Null, json!("missing_token"), Some((1, 1.0))),
     ] {

@@ -515,8 +515,8 @@ async fn no_answer_waits_for_the_last_use_to_be_recorded() {
     assert_eq!(answer.status, 200);
     assert_eq!(
         world.line_of(&answer)["dynamodb_calls"],
-        5,
-        "the token, its account, the limiter, the page and its total"
+        6,
+        "the token, its account and its user, the limiter, the page and its total"
     );
     assert_eq!(owner.get("/v1/tokens").await.body["data"][0]["last_used_at"], Value::Null);
 }

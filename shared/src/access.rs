@@ -3,6 +3,7 @@
 //! or an [`AuthorizedDeployment`], and those in `tokens` an [`AuthorizedToken`] or an [`OwnToken`].
 
 mod authorized;
+mod permission;
 mod tokens;
 
 use std::collections::HashMap;
@@ -16,13 +17,16 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
+use crate::endpoint::Route;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{TokenId, UserId};
-use crate::model::{AccessToken, Account, USE_PRECISION};
+use crate::model::{AccessToken, Account, USE_PRECISION, User};
 use crate::table::{Table, TableError};
 use crate::token::{TokenHash, TokenSecret};
 
+pub(crate) use authorized::Homes;
 pub use authorized::*;
+pub use permission::*;
 pub use tokens::*;
 
 /// What a token was given the right to do. No scope includes another.
@@ -40,15 +44,19 @@ pub enum Scope {
     TokensRead,
     #[serde(rename = "tokens:write")]
     TokensWrite,
-    /// The account with its applications.
+    /// The account with its members, invitations and applications.
     #[serde(rename = "account:read")]
     AccountRead,
     #[serde(rename = "account:write")]
     AccountWrite,
+    #[serde(rename = "teams:read")]
+    TeamsRead,
+    #[serde(rename = "teams:write")]
+    TeamsWrite,
 }
 
 impl Scope {
-    pub const ALL: [Scope; 8] = [
+    pub const ALL: [Scope; 10] = [
         Self::RepositoriesRead,
         Self::RepositoriesWrite,
         Self::DeploymentsRead,
@@ -57,6 +65,8 @@ impl Scope {
         Self::TokensWrite,
         Self::AccountRead,
         Self::AccountWrite,
+        Self::TeamsRead,
+        Self::TeamsWrite,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -69,6 +79,8 @@ impl Scope {
             Self::TokensWrite => "tokens:write",
             Self::AccountRead => "account:read",
             Self::AccountWrite => "account:write",
+            Self::TeamsRead => "teams:read",
+            Self::TeamsWrite => "teams:write",
         }
     }
 }
@@ -105,6 +117,7 @@ const ROTATION_HINT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 pub struct Caller {
     token: Arc<AccessToken>,
     account: Arc<Account>,
+    user: Arc<User>,
 }
 
 impl Caller {
@@ -114,6 +127,10 @@ impl Caller {
 
     pub fn user_id(&self) -> &UserId {
         &self.token.user_id
+    }
+
+    pub fn user(&self) -> &User {
+        &self.user
     }
 
     pub fn scopes(&self) -> &[Scope] {
@@ -136,12 +153,17 @@ impl Caller {
     /// # Errors
     /// `insufficient_scope`.
     pub fn check_grant(&self, scopes: &[Scope]) -> Result<()> {
-        scopes.iter().try_for_each(|scope| self.check(Access::Scope(*scope)))
+        scopes.iter().try_for_each(|scope| self.check_scope(Access::Scope(*scope)))
     }
 
     /// # Errors
-    /// `insufficient_scope`, as RFC 6750 section 3.1 has it.
-    pub(crate) fn check(&self, access: Access) -> Result<()> {
+    /// `insufficient_scope`, as RFC 6750 section 3.1 has it, and `insufficient_permission`.
+    pub(crate) fn check(&self, route: &Route) -> Result<()> {
+        self.check_scope(route.access)?;
+        check_role(self.user.role, route.role)
+    }
+
+    fn check_scope(&self, access: Access) -> Result<()> {
         match access {
             Access::Scope(scope) if !self.token.scopes.contains(&scope) => {
                 let scope = scope.as_str();
@@ -247,8 +269,13 @@ impl Authenticator {
     async fn look_up(&self, hash: TokenHash, now: Timestamp) -> Result<Caller> {
         let unknown = || unauthorized(ErrorCode::InvalidToken, "The token is unknown");
         let token = AccessToken::by_hash(&self.table, hash).await?.ok_or_else(unknown)?;
-        let account = Account::load(&self.table, &token.account_id).await?.ok_or_else(unknown)?;
-        let caller = Caller { token: Arc::new(token), account: Arc::new(account) };
+        let account = Account::load(&self.table, &token.account_id);
+        let user = User::load(&self.table, &token.account_id, &token.user_id);
+        let (account, user) = futures_util::future::try_join(account, user).await?;
+        let account = account.ok_or_else(unknown)?;
+        let removed = || unauthorized(ErrorCode::TokenRevoked, "The token's user was removed from the account");
+        let user = user.ok_or_else(removed)?;
+        let caller = Caller { token: Arc::new(token), account: Arc::new(account), user: Arc::new(user) };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED {
             known.clear();

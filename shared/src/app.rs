@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::access::Authenticator;
+use crate::access::{Authenticator, Homes};
 use crate::aws::{Aws, AwsConfigError};
 use crate::clock::Clock;
 use crate::rate_limit::Limiter;
@@ -22,6 +22,7 @@ struct Parts {
     log: Log,
     authenticator: Authenticator,
     limiter: Limiter,
+    homes: Homes,
 }
 
 impl App {
@@ -33,6 +34,7 @@ impl App {
         Ok(Self(Arc::new(Parts {
             authenticator: Authenticator::new(table.clone(), clock.clone()),
             limiter: Limiter::new(table.clone(), clock.clone()),
+            homes: Homes::default(),
             settings,
             aws,
             table,
@@ -67,6 +69,10 @@ impl App {
 
     pub(crate) fn authenticator(&self) -> &Authenticator {
         &self.0.authenticator
+    }
+
+    pub(crate) fn homes(&self) -> &Homes {
+        &self.0.homes
     }
 
     /// The URL of a path of the API as clients reach it.

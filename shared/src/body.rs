@@ -2,12 +2,13 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::access::Scope;
+use crate::access::{Permission, Scope};
 use crate::app::App;
 use crate::clock::Rfc3339;
-use crate::id::{DeploymentId, RepositoryId, TokenId, UserId};
+use crate::id::{DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
 use crate::model::{
-    Deployment, DisplayName, Environment, Failure, Repository, RepositoryName, Status, TokenRecord, Visibility,
+    Deployment, Description, DisplayName, Email, Environment, Failure, Invitation, Repository, RepositoryName, Role,
+    Status, Team, TeamGrant, TeamMember, TeamName, TokenRecord, User, Visibility,
 };
 use crate::token::{PREFIX, TokenSecret};
 
@@ -154,5 +155,98 @@ fn reveal<S: Serializer>(secret: &Option<TokenSecret>, serializer: S) -> Result<
     match secret {
         Some(secret) => serializer.serialize_str(secret.reveal()),
         None => serializer.serialize_none(),
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Team)]
+pub struct TeamBody {
+    pub id: TeamId,
+    pub name: TeamName,
+    pub description: Description,
+    pub created_at: Rfc3339,
+    pub updated_at: Rfc3339,
+}
+
+impl From<Team> for TeamBody {
+    fn from(row: Team) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            description: row.description,
+            created_at: row.created_at.into(),
+            updated_at: row.updated_at.into(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Member)]
+pub struct MemberBody {
+    pub id: UserId,
+    pub email: Email,
+    pub role: Role,
+    pub created_at: Rfc3339,
+}
+
+impl From<User> for MemberBody {
+    fn from(row: User) -> Self {
+        Self { id: row.id, email: row.email, role: row.role, created_at: row.created_at.into() }
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = TeamMember)]
+pub struct TeamMemberBody {
+    pub member: MemberBody,
+    pub added_at: Rfc3339,
+}
+
+impl From<(TeamMember, User)> for TeamMemberBody {
+    fn from((row, user): (TeamMember, User)) -> Self {
+        Self { member: user.into(), added_at: row.added_at.into() }
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = TeamRepository)]
+pub struct TeamRepositoryBody {
+    pub repository: RepositoryBody,
+    pub permission: Permission,
+    pub added_at: Rfc3339,
+}
+
+impl From<(TeamGrant, Repository)> for TeamRepositoryBody {
+    fn from((row, repository): (TeamGrant, Repository)) -> Self {
+        Self { repository: repository.into(), permission: row.permission, added_at: row.granted_at.into() }
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Invitation)]
+pub struct InvitationBody {
+    pub id: InvitationId,
+    pub email: Email,
+    /// The role that the user will have.
+    pub role: Role,
+    /// The teams that the user will be in.
+    pub teams: Vec<TeamId>,
+    pub invited_by: UserId,
+    pub created_at: Rfc3339,
+    /// Seven days after its creation.
+    pub expires_at: Rfc3339,
+}
+
+impl From<Invitation> for InvitationBody {
+    fn from(row: Invitation) -> Self {
+        Self {
+            id: row.id,
+            email: row.email,
+            role: row.role,
+            teams: row.teams,
+            invited_by: row.invited_by,
+            created_at: row.created_at.into(),
+            expires_at: row.valid_until.into(),
+        }
     }
 }

@@ -8,8 +8,9 @@ use axum::response::Response;
 use http::{Method, Request};
 use tower::util::BoxCloneSyncService;
 
-use crate::access::{Access, Scope};
+use crate::access::{Access, Permission, Scope};
 use crate::error::ErrorCode;
+use crate::model::Role;
 
 /// What the gateway, the pipeline, the documentation and the templates need to know of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub struct Route {
     /// API Gateway's form: `/v1/repositories/{repo_id}`, or `$default`.
     pub path: &'static str,
     pub access: Access,
+    /// The least role in the account that may call it.
+    pub role: Role,
+    /// What it needs on the repository in its path, or the one of the deployment there.
+    pub permission: Permission,
     pub counting: Counting,
     pub without_limiter: WithoutLimiter,
     /// The codes of the handler's own. Those of the pipeline and the extractors follow from the rest.
@@ -55,13 +60,19 @@ impl Route {
         Self::new(function, POST, path, WithoutLimiter::Refuse)
     }
 
-    /// A partial change, counted as a write.
+    /// A change of what exists: as [`Route::post`].
     pub const fn patch(function: &'static str, path: &'static str) -> Self {
         const PATCH: &Method = &Method::PATCH;
         Self::new(function, PATCH, path, WithoutLimiter::Refuse)
     }
 
-    /// A deletion, counted as a write.
+    /// A write that can be repeated: as [`Route::post`].
+    pub const fn put(function: &'static str, path: &'static str) -> Self {
+        const PUT: &Method = &Method::PUT;
+        Self::new(function, PUT, path, WithoutLimiter::Refuse)
+    }
+
+    /// A removal: as [`Route::post`].
     pub const fn delete(function: &'static str, path: &'static str) -> Self {
         const DELETE: &Method = &Method::DELETE;
         Self::new(function, DELETE, path, WithoutLimiter::Refuse)
@@ -83,14 +94,30 @@ impl Route {
             method,
             path,
             access: Access::Authenticated,
+            role: Role::Member,
+            permission: Permission::Read,
             counting: Counting::Counted,
             without_limiter,
             refusals: &[],
         }
     }
 
+    /// Needs the scope, and on a repository the permission that goes with it.
     pub const fn requires(mut self, scope: Scope) -> Self {
         self.access = Access::Scope(scope);
+        self.permission = scope.permission();
+        self
+    }
+
+    /// Needs another permission on a repository than goes with its scope.
+    pub const fn permits(mut self, permission: Permission) -> Self {
+        self.permission = permission;
+        self
+    }
+
+    /// Is only for callers of at least this role.
+    pub const fn by(mut self, role: Role) -> Self {
+        self.role = role;
         self
     }
 

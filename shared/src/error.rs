@@ -29,6 +29,11 @@ pub enum ErrorCode {
     NotFound,
     MethodNotAllowed,
     NameTaken,
+    EmailTaken,
+    LastOwner,
+    LimitReached,
+    InvitationExpired,
+    PreconditionFailed,
     BodyTooLarge,
     UnsupportedMediaType,
     RateLimited,
@@ -39,7 +44,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of their statuses. The OpenAPI document lists them from here.
-    pub const ALL: [ErrorCode; 21] = [
+    pub const ALL: [ErrorCode; 26] = [
         Self::InvalidRequest,
         Self::InvalidJson,
         Self::InvalidCursor,
@@ -55,6 +60,11 @@ impl ErrorCode {
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::NameTaken,
+        Self::EmailTaken,
+        Self::LastOwner,
+        Self::LimitReached,
+        Self::InvitationExpired,
+        Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::RateLimited,
@@ -116,6 +126,19 @@ impl ErrorCode {
                 (S::METHOD_NOT_ALLOWED, "method_not_allowed", "The path exists with other methods; `Allow` lists them")
             }
             Self::NameTaken => (S::CONFLICT, "name_taken", "The account already has a resource of that name"),
+            Self::EmailTaken => {
+                (S::CONFLICT, "email_taken", "Somebody with this email address is in the account, or is invited to it")
+            }
+            Self::LastOwner => (S::CONFLICT, "last_owner", "An account keeps at least one owner"),
+            Self::LimitReached => {
+                (S::CONFLICT, "limit_reached", "There are as many as there can be; the message says of what")
+            }
+            Self::InvitationExpired => (S::GONE, "invitation_expired", "The invitation has expired; ask for another"),
+            Self::PreconditionFailed => (
+                S::PRECONDITION_FAILED,
+                "precondition_failed",
+                "The resource is not as `If-Match` has it: read it again, and change that",
+            ),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is larger than 256 KiB"),
             Self::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body's content type is not application/json")
@@ -183,7 +206,7 @@ impl Error {
         Self::new(ErrorCode::NotFound, format!("{what} not found"))
     }
 
-    /// A refusal that no scope would change: the caller's role or permission is not enough.
+    /// For what the caller may see but not do, whatever the token's scopes are.
     pub fn not_permitted(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::InsufficientPermission, message)
     }

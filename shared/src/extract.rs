@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::error::{Error, ErrorCode, Result};
+use crate::id::InvitationId;
 
 /// The largest body that is read, in bytes: the variables' 32 KiB with room for JSON's escapes.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -39,6 +40,19 @@ pub(crate) fn repository_parameter(parts: &Parts) -> Result<String> {
 fn decoded_parameter(parts: &Parts, name: &str) -> Option<String> {
     let value = parts.path_parameters_ref()?.first(name)?;
     Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+/// The invitation that the path of a public endpoint names; there may be none.
+#[derive(Clone, Debug)]
+pub struct NamedInvitation(pub InvitationId);
+
+impl<S: Sync> FromRequestParts<S> for NamedInvitation {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let id = path_parameter(parts, "invitation_id")?.parse();
+        id.map(Self).map_err(|_| Error::not_found("Invitation"))
+    }
 }
 
 /// A JSON body. Unknown fields are refused where `T` denies them.

@@ -16,7 +16,7 @@ pub struct InvalidId {
     prefix: &'static str,
 }
 
-fn random(prefix: &str) -> String {
+pub(crate) fn random(prefix: &str) -> String {
     let mut bytes = [0u8; RANDOM_CHARS];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     // 256 is a multiple of 32, so taking each byte's low five bits keeps every character equally likely.
@@ -100,6 +100,13 @@ id!(
     TokenId,
     "tok_",
     "tok_k3vyq2w7x5m4n6pa"
+);
+id!(TeamId, "team_", "team_k3vyq2w7x5m4n6pa");
+id!(
+    /// An invitation to an account, not its secret.
+    InvitationId,
+    "inv_",
+    "inv_k3vyq2w7x5m4n6pa"
 );
 id!(RepositoryId, "repo_", "repo_k3vyq2w7x5m4n6pa");
 id!(DeploymentId, "deploy_", "deploy_k3vyq2w7x5m4n6pa");

@@ -13,6 +13,7 @@ pub mod id;
 pub mod model;
 pub mod page;
 pub mod pipeline;
+pub mod precondition;
 pub mod queue;
 pub mod rate_limit;
 pub mod serve;

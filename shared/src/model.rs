@@ -1,16 +1,27 @@
 //! What the table holds. Each kind of item owns its keys; no other module writes a key literal.
 //!
-//! `A` is an account id, `U` a user id, `T` a token id, `R` a repository id, `D` a deployment id.
+//! `A` is an account id, `U` a user id, `T` a token's or a team's id, `I` an invitation id, `R` a repository id, `D` a
+//! deployment id.
 //!
 //! | item | pk | sk | indexes (partition: sort) |
 //! |---|---|---|---|
 //! | account | `ACCT#A` | `ACCOUNT` | |
 //! | account's slug | `SLUG#slug` | `SLUG` | |
-//! | user | `ACCT#A` | `USER#user` | |
+//! | user | `ACCT#A` | `USER#U` | 1 `ACCT#A#MEMBERS`: created |
+//! | email address | `ACCT#A` | `EMAIL#address` | |
+//! | numbers of users and owners | `ACCT#A` | `MEMBERS` | |
 //! | access token | `ACCT#A#TOKEN#T` | `TOKEN` | 1 `ACCT#A#TOKENS`, 2 `ACCT#A#USER#U#TOKENS`: created |
 //! | secret of a token, kept 90 days after its end | `TOKEN#sha256` | `TOKEN` | |
 //! | numbers of tokens | `ACCT#A#TOKENS` | `TOTAL` or `U` | |
-//! | repository | `ACCT#A` | `REPO#R` | 1 `ACCT#A#REPOS`: created, 2 the same: updated, 3 the same: name |
+//! | invitation | `INVITATION#I` | `INVITATION` | 1 `ACCT#A#INVITATIONS`: created, 2 `EMAIL#address`: created |
+//! | number of invitations | `ACCT#A` | `INVITATIONS` | |
+//! | team | `ACCT#A` | `TEAM#T` | 1 `ACCT#A#TEAMS`: created, 2 the same: updated, 3 the same: name |
+//! | team's name | `ACCT#A` | `TEAMNAME#name` | |
+//! | number of teams | `ACCT#A` | `TEAMS` | |
+//! | numbers of a team's members and repositories | `ACCT#A#TEAM#T` | `SIZES` | |
+//! | member of a team | `ACCT#A#TEAM#T#MEMBERS` | `USER#U` | 1 the same: added |
+//! | repository of a team | `ACCT#A#TEAM#T#REPOS` | `REPO#R` | 1 the same: added |
+//! | repository | `ACCT#A` | `REPO#R` | 1 `ACCT#A#REPOS`: created, 2 the same: updated, 3 the same: name, 4 `ACCT#A#PUBLIC` if it is public: created |
 //! | repository's name | `ACCT#A` | `REPONAME#name` | |
 //! | number of repositories | `ACCT#A` | `REPOS` | |
 //! | ref of a repository | `ACCT#A#REPO#R` | `REF#name` | |
@@ -22,11 +33,20 @@
 //!
 //! | access | calls | capacity units |
 //! |---|---|---|
-//! | token and its account, once in 30 s per environment | 2 GetItem in sequence | 0.5 + 0.5 |
+//! | token, and then its account and user, once in 30 s per environment | 1 GetItem, 2 GetItem at once | 0.5 + 1 |
+//! | what the caller may do in a repository | none: the user's row has their teams, the repository's row has what teams were given | 0 |
+//! | the same for a deployment, where role and account do not decide | 1 GetItem, beside the deployment's unless it is the first time | 1 |
 //! | count a request | 1 UpdateItem | 1 |
 //! | last use of a token, beside the request, once an hour per environment | 1 UpdateItem | 1, or 3 when it is written |
 //! | page of repositories, deployments or tokens, along `Link` | 1 Query and 1 GetItem at once | 0.5 per 4 KB of rows, + 1 |
 //! | the same, by number | + 1 Query per 1 MB skipped; 10,000 rows at most, which is 5, or 41 if all rows are as long as can be | + 0.5 per 4 KB skipped, which is 610, or 5,100 |
+//! | page of repositories for a member whom the account gives nothing | 1 Query of the public ones and 1 for each of their teams at once, 1 BatchGetItem | 0.5 per 4 KB of the public ones (8 rows) and of each team's (14 rows), + 0.5 per row of the page |
+//! | page of a member's own teams | 1 BatchGetItem | 0.5 per team |
+//! | page of a team's members or repositories, along `Link` | 1 GetItem, 1 Query and 1 GetItem at once, 1 BatchGetItem | 2.5, + 0.5 per row |
+//! | add or remove a team's member or repository | 2 or 3 GetItem in sequence, 1 TransactWriteItems | 10 to 15 |
+//! | delete a team | 1 GetItem, 1 UpdateItem, 4 Query, a TransactWriteItems of 2 items for each member and repository, 16 at once, and 1 at the end | 6 for each member, 8 for each repository |
+//! | remove a member | 1 GetItem, 1 TransactWriteItems for each of their teams and 1 at the end | 8, and 8 for each team |
+//! | accept an invitation | 1 GetItem, 1 BatchGetItem, 1 TransactWriteItems | 24, and 7.5 for each team |
 //! | repository by id | 1 GetItem | 1 |
 //! | repository by name | 1 Query; when it finds nothing, 2 GetItem more | 0.5 |
 //! | create a repository | 1 TransactWriteItems | 14 |
@@ -43,13 +63,19 @@
 mod account;
 mod build;
 mod deployment;
+mod invitation;
+mod member;
 mod repository;
+mod team;
 mod token;
 
 pub use account::*;
 pub use build::*;
 pub use deployment::*;
+pub use invitation::*;
+pub use member::*;
 pub use repository::*;
+pub use team::*;
 pub use token::*;
 
 use crate::rate_limit::Subject;

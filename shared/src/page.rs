@@ -156,6 +156,26 @@ pub struct Rows<T> {
     more_after: bool,
 }
 
+/// A row with what belongs to it and was read apart.
+impl<T: Position, U> Position for (T, U) {
+    fn position(&self, sort: Sort) -> String {
+        self.0.position(sort)
+    }
+}
+
+impl<T> Rows<T> {
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.rows.iter()
+    }
+
+    /// Puts beside each row what `find` has for it. A row without is left out.
+    pub fn with<U>(self, mut find: impl FnMut(&T) -> Option<U>) -> Rows<(T, U)> {
+        let Self { rows, more_before, more_after } = self;
+        let pair = |row: T| find(&row).map(|found| (row, found));
+        Rows { rows: rows.into_iter().filter_map(pair).collect(), more_before, more_after }
+    }
+}
+
 impl PageRequest {
     pub fn sort(&self) -> Sort {
         self.sort
@@ -188,6 +208,32 @@ impl PageRequest {
         } else {
             Ok(Rows { rows, more_before: skipped, more_after: more })
         }
+    }
+
+    /// The page of a list that is all in memory. Rows with the same position are the same row.
+    pub fn cut<T: Position>(&self, rows: Vec<T>) -> Rows<T> {
+        let mut rows: Vec<(String, T)> = rows.into_iter().map(|row| (row.position(self.sort), row)).collect();
+        rows.sort_by(|(a, _), (b, _)| if self.order() == Order::Ascending { a.cmp(b) } else { b.cmp(a) });
+        rows.dedup_by(|(a, _), (b, _)| a == b);
+        let beyond = |key: &str, row: &str| match self.order() {
+            Order::Ascending => row > key,
+            Order::Descending => row < key,
+        };
+        let (size, count) = (self.per_page as usize, rows.len());
+        let first_beyond = |key: &String| rows.partition_point(|(row, _)| !beyond(key, row));
+        let from = |first: usize| (first.min(count), first.saturating_add(size).min(count));
+        let (first, end) = match &self.start {
+            Start::Skipping(skipped) => from(usize::try_from(*skipped).unwrap_or(usize::MAX)),
+            Start::After(key) => from(first_beyond(key)),
+            Start::Before(key) => {
+                let end = rows.partition_point(|(row, _)| beyond(row, key));
+                (end.saturating_sub(size), end)
+            }
+            Start::End => (count.saturating_sub(size), count),
+        };
+        let (more_before, more_after) = (first > 0, end < count);
+        let rows = rows.drain(first..end).map(|(_, row)| row).collect();
+        Rows { rows, more_before, more_after }
     }
 
     fn order(&self) -> Order {

@@ -205,10 +205,12 @@ fn admitted(record: &Record, verdict: Result<Verdict, TableError>, otherwise: Wi
 }
 
 /// Checks the permission that the route declares.
-async fn authorize(State(context): State<Arc<Context>>, request: Request, next: Next) -> Result<Response> {
+async fn authorize(State(context): State<Arc<Context>>, mut request: Request, next: Next) -> Result<Response> {
     if let Some(caller) = request.extensions().get::<Caller>() {
-        caller.check(context.route.access)?;
+        caller.check(&context.route)?;
     }
+    // Extractors look up what it needs on the resource that they load.
+    request.extensions_mut().insert(context.route);
     Ok(next.run(request).await)
 }
 

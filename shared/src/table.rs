@@ -10,8 +10,8 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConsumedCapacity, Delete, Put, ReturnConsumedCapacity, ReturnValue,
-    ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    AttributeValue, ConditionCheck, ConsumedCapacity, Delete, KeysAndAttributes, Put, ReturnConsumedCapacity,
+    ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -189,6 +189,57 @@ impl Table {
         Ok(output.item.map(serde_dynamo::from_item).transpose()?)
     }
 
+    /// The items of different keys that exist, in no order and eventually consistent: a BatchGetItem for every 100.
+    pub async fn batch_get<T: DeserializeOwned>(&self, keys: Vec<Key>) -> Result<Vec<T>, TableError> {
+        let keys: Vec<Item> = keys.into_iter().map(Key::attributes).collect();
+        let mut found = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(MAX_BATCH) {
+            let mut wanted = chunk.to_vec();
+            let mut attempt = 0;
+            while !wanted.is_empty() {
+                if attempt > 0 {
+                    tokio::time::sleep(jitter(attempt)).await;
+                }
+                let request = KeysAndAttributes::builder().set_keys(Some(wanted)).build()?;
+                let output = self
+                    .client
+                    .batch_get_item()
+                    .request_items(&*self.name, request)
+                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                    .send()
+                    .await?;
+                Usage::add(output.consumed_capacity());
+                found.extend(output.responses.into_iter().flatten().flat_map(|(_, items)| items));
+                wanted = output.unprocessed_keys.into_iter().flatten().flat_map(|(_, left)| left.keys).collect();
+                attempt += 1;
+                if attempt == MAX_CONFLICTS {
+                    return Err(TableError::Contended);
+                }
+            }
+        }
+        Ok(serde_dynamo::from_items(found)?)
+    }
+
+    /// Every row of a partition, in 0.5 capacity units per 4 KB.
+    pub async fn query_all<T: DeserializeOwned + Send>(
+        &self,
+        (source, partition): (Source, String),
+    ) -> Result<Vec<T>, TableError> {
+        let (_, sort_key) = source.key_attributes();
+        let mut rows: Vec<Item> = Vec::new();
+        loop {
+            let after = rows.last().and_then(|row| row.get(sort_key)).and_then(|key| key.as_s().ok()).cloned();
+            let partition = partition.clone();
+            let query = Query { source, partition, order: Order::Ascending, after: after.as_deref(), limit: i32::MAX };
+            let (page, more) = self.query_items(query, None).await?;
+            let ended = page.is_empty() || !more;
+            rows.extend(page);
+            if ended {
+                return Ok(serde_dynamo::from_items(rows)?);
+            }
+        }
+    }
+
     /// One page of a Query: at most `limit` rows or 1 MB, and whether there may be more.
     pub async fn query<T: DeserializeOwned>(&self, query: Query<'_>) -> Result<(Vec<T>, bool), TableError> {
         let (items, more) = self.query_items(query, None).await?;
@@ -235,6 +286,33 @@ impl Table {
             None => "#pk = :pk",
         };
         let output = request.key_condition_expression(condition).send().await?;
+        Usage::add(output.consumed_capacity());
+        let more = output.last_evaluated_key().is_some();
+        Ok((output.items.unwrap_or_default(), more))
+    }
+
+    /// The items of a partition of the table itself whose sort keys lie between two, both included, in ascending order and
+    /// strongly consistent. At most `limit` of them or 1 MB, and whether there may be more.
+    pub async fn range(
+        &self,
+        partition: String,
+        (from, to): (&str, &str),
+        limit: Option<i32>,
+    ) -> Result<(Vec<Item>, bool), TableError> {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let output = self
+            .client
+            .query()
+            .table_name(&*self.name)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", AttributeValue::S(partition))
+            .expression_attribute_values(":from", text(from))
+            .expression_attribute_values(":to", text(to))
+            .set_limit(limit)
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await?;
         Usage::add(output.consumed_capacity());
         let more = output.last_evaluated_key().is_some();
         Ok((output.items.unwrap_or_default(), more))
@@ -319,6 +397,10 @@ impl Table {
         }
     }
 }
+
+/// The keys that one BatchGetItem takes
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).
+const MAX_BATCH: usize = 100;
 
 /// Transactions on the same items that one gives way to.
 const MAX_CONFLICTS: u32 = 64;
@@ -411,9 +493,31 @@ pub struct Change {
 /// One write of a transaction.
 #[derive(Clone, Debug)]
 pub enum Write {
-    Put { item: Item, condition: Option<&'static str>, values: Option<Item> },
-    Update { key: Key, change: Change },
-    DeleteIf { key: Key, condition: &'static str, names: Option<HashMap<String, String>>, values: Option<Item> },
+    Put {
+        item: Item,
+        condition: Option<&'static str>,
+        values: Option<Item>,
+    },
+    Update {
+        key: Key,
+        change: Change,
+    },
+    /// Whether or not it exists.
+    Delete {
+        key: Key,
+    },
+    DeleteIf {
+        key: Key,
+        condition: &'static str,
+        names: Option<HashMap<String, String>>,
+        values: Option<Item>,
+    },
+    /// Changes nothing, but the condition must hold.
+    Check {
+        key: Key,
+        condition: &'static str,
+        values: Option<Item>,
+    },
 }
 
 impl Write {
@@ -440,6 +544,17 @@ impl Write {
         Ok(Self::Put { item: item(key, row, index_keys)?, condition: Some(condition), values: Some(values) })
     }
 
+    /// Puts an item whatever it replaces, if the condition holds of that.
+    pub fn put_if(
+        key: Key,
+        row: &impl Serialize,
+        index_keys: Vec<IndexKey>,
+        condition: &'static str,
+        values: Item,
+    ) -> Result<Self, TableError> {
+        Ok(Self::Put { item: item(key, row, index_keys)?, condition: Some(condition), values: Some(values) })
+    }
+
     fn build(self, table: &str) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
         let items = TransactWriteItem::builder();
         Ok(match self {
@@ -463,12 +578,24 @@ impl Write {
                     .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                     .build()?,
             ),
+            Self::Delete { key } => {
+                items.delete(Delete::builder().table_name(table).set_key(Some(key.attributes())).build()?)
+            }
             Self::DeleteIf { key, condition, names, values } => items.delete(
                 Delete::builder()
                     .table_name(table)
                     .set_key(Some(key.attributes()))
                     .condition_expression(condition)
                     .set_expression_attribute_names(names)
+                    .set_expression_attribute_values(values)
+                    .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                    .build()?,
+            ),
+            Self::Check { key, condition, values } => items.condition_check(
+                ConditionCheck::builder()
+                    .table_name(table)
+                    .set_key(Some(key.attributes()))
+                    .condition_expression(condition)
                     .set_expression_attribute_values(values)
                     .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                     .build()?,

@@ -30,9 +30,9 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use serde_json::{Value, json};
 use shared::App;
 use shared::id::{AccountId, DeploymentId};
-use shared::model::{BUILD_REPORTS_WITHIN, Deployment};
+use shared::model::{BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE};
 use shared::settings;
-use tests::{Actor, GitRepository, World};
+use tests::{Actor, Answer, GitRepository, World};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::{BOOTSTRAP, BUILD_EVENTS, CONSUMER, SWEEP, Template, text};
@@ -239,6 +239,10 @@ fn dynamodb_calls(operation: &str, body: &Value) -> Vec<Call> {
     match operation {
         "GetItem" | "UpdateItem" => vec![call(operation, None, [key(&body["Key"])].into())],
         "PutItem" => vec![call(operation, None, [key(&body["Item"])].into())],
+        "BatchGetItem" => {
+            let keys = body["RequestItems"].as_object().unwrap().values();
+            vec![call(operation, None, keys.flat_map(|table| table["Keys"].as_array().unwrap()).map(key).collect())]
+        }
         "Query" => {
             let partition = text(&body["ExpressionAttributeValues"][":pk"]["S"]).to_owned();
             vec![call(operation, body["IndexName"].as_str(), [partition].into())]
@@ -413,7 +417,7 @@ async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, String>, Actor)
     let source = GitRepository::with_commands(&["echo $GREETING"]);
     let url = |path: &str| format!("{}{path}", walk.api.endpoint());
     let mut answers: BTreeMap<&str, String> = BTreeMap::new();
-    let mut take = |function, answer: tests::Answer, status: u16| -> Value {
+    let mut take = |function: &'static str, answer: Answer, status: u16| -> Value {
         assert_eq!(answer.status, status, "{function}: {answer:?}, refused: {:?}", walk.gate.refused.lock().unwrap());
         let text = format!("{:?} {}", answer.headers, answer.body);
         answers.entry(function).or_default().push_str(&text);
@@ -456,6 +460,7 @@ async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, String>, Actor)
     take("update-token", owner.patch(&one, json!({"name": "other"})).await, 200);
     take("rotate-token", owner.post(&format!("{one}/rotate"), json!({})).await, 200);
     take("delete-token", owner.delete(&one).await, 204);
+    teams(walk, &owner, &mut take).await;
     take("get-rate-limit", owner.get(&url("/v1/rate_limit")).await, 200);
     take("get-rate-limit", walk.world.anonymous().get(&url("/v1/rate_limit")).await, 401);
     take("get-openapi", owner.get(&url("/v1/openapi.json")).await, 200);
@@ -541,6 +546,64 @@ async fn build_everything(walk: &Walk, owner: &Actor) {
         let build = builds.start(start).await.unwrap();
         builds.stop(&build).await.unwrap();
     }
+}
+
+/// Calls the endpoints of teams, members and invitations, as owner, as a member who sees what their team was given, and as
+/// somebody who is invited.
+async fn teams(walk: &Walk, owner: &Actor, take: &mut impl FnMut(&'static str, Answer, u16) -> Value) {
+    let url = |path: &str| format!("{}{path}", walk.api.endpoint());
+    let world = &walk.world;
+    let team = take("create-team", owner.post(&url("/v1/teams"), json!({"name": "Platform"})).await, 201);
+    let path = url(&format!("/v1/teams/{}", text(&team["id"])));
+    take("get-team", owner.get(&path).await, 200);
+    take("update-team", owner.patch(&path, json!({"name": "Core"})).await, 200);
+    for sort in ["created", "updated", "name"] {
+        take("list-teams", owner.get(&url(&format!("/v1/teams?sort={sort}"))).await, 200);
+    }
+    take(
+        "add-team-repository",
+        owner.put(&format!("{path}/repositories/app"), json!({"permission": "read"})).await,
+        200,
+    );
+    take("list-team-repositories", owner.get(&format!("{path}/repositories")).await, 200);
+
+    let invitations = url("/v1/invitations");
+    let new = json!({"email": "ada@example.com", "teams": [team["id"]]});
+    take("create-invitation", owner.post(&invitations, new.clone()).await, 201);
+    world.clock.advance(INVITATION_LIFE);
+    let invited = take("create-invitation", owner.post(&invitations, new).await, 201);
+    take("list-invitations", owner.get(&invitations).await, 200);
+    let accept = format!("{invitations}/{}/accept", text(&invited["invitation"]["id"]));
+    let accepted = world.anonymous().post(&accept, json!({"secret": invited["secret"]})).await;
+    let accepted = take("accept-invitation", accepted, 200);
+    let other = take("create-invitation", owner.post(&invitations, json!({"email": "ben@example.com"})).await, 201);
+    let other = format!("{invitations}/{}", text(&other["invitation"]["id"]));
+    take("delete-invitation", owner.delete(&other).await, 204);
+
+    let ada = owner.holding(text(&accepted["token"]));
+    let account = format!("ACCT#{}", text(&accepted["account_id"]));
+    let none = AttributeValue::S("none".to_owned());
+    world.set_attribute((&account, "ACCOUNT"), "base_permission", none).await;
+    world.callers_are_forgotten();
+    take("list-teams", ada.get(&url("/v1/teams")).await, 200);
+    take("list-repositories", ada.get(&url("/v1/repositories")).await, 200);
+
+    take("list-members", owner.get(&url("/v1/members")).await, 200);
+    take("list-team-members", owner.get(&format!("{path}/members")).await, 200);
+    let (member, user) =
+        (format!("{path}/members/{}", text(&accepted["member"]["id"])), text(&accepted["member"]["id"]));
+    take("remove-team-member", owner.delete(&member).await, 204);
+    take("add-team-member", owner.put(&member, json!({})).await, 200);
+    let user = url(&format!("/v1/members/{user}"));
+    take("update-member", owner.put(&user, json!({"role": "admin"})).await, 200);
+    take("remove-member", owner.delete(&user).await, 204);
+    take("remove-team-repository", owner.delete(&format!("{path}/repositories/app")).await, 204);
+    take(
+        "add-team-repository",
+        owner.put(&format!("{path}/repositories/app"), json!({"permission": "read"})).await,
+        200,
+    );
+    take("delete-team", owner.delete(&path).await, 204);
 }
 
 /// What the consumer does only when a run is long, follows a runner that was lost, or has a failing disk: asked of the same

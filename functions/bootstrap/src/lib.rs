@@ -2,12 +2,14 @@
 //!
 //! The token is in the response and nowhere else.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use shared::App;
 use shared::access::Scope;
 use shared::clock::Rfc3339;
 use shared::id::{AccountId, TokenId, UserId};
-use shared::model::{AccessToken, Account, AccountSlug, Lifetime, NewAccount, Plan, Role, User};
+use shared::model::{AccessToken, Account, AccountSlug, BasePermission, Email, Lifetime, NewAccount, Plan, Role, User};
 use shared::rate_limit::Quota;
 use shared::serve::InitError;
 use shared::table::TransactFailed;
@@ -21,7 +23,10 @@ pub struct Bootstrap {
     pub plan: Plan,
     /// Takes the place of the plan's rate limits; needed for Enterprise.
     pub rate_limit: Option<Quota>,
-    pub owner_email: String,
+    pub owner_email: Email,
+    /// What every member may do in every repository of the account: `read` unless it is `none`, `deploy` or `admin`.
+    #[serde(default)]
+    pub base_permission: BasePermission,
     /// Whether the token never expires.
     #[serde(default)]
     pub permanent: bool,
@@ -60,6 +65,7 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
         plan: request.plan,
         custom_quota: request.rate_limit,
         permanent_tokens: request.permanent_tokens,
+        base_permission: request.base_permission,
         created_at: now,
     };
     let owner = User {
@@ -68,6 +74,7 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
         email: request.owner_email,
         role: Role::Owner,
         created_at: now,
+        teams: BTreeSet::new(),
     };
     let lifetime = if request.permanent { Lifetime::Permanent } else { Lifetime::DEFAULT };
     let token = AccessToken {

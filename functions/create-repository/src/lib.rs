@@ -8,12 +8,14 @@ use serde::Deserialize;
 use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
 use shared::id::RepositoryId;
-use shared::model::{KnownRef, Repository, RepositoryName, Visibility};
+use shared::model::{Grants, KnownRef, Repository, RepositoryName, Role, Visibility};
 use shared::table::TransactFailed;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
-pub const ROUTE: Route =
-    Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories").requires(Scope::RepositoriesWrite).refuses_with(&[
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
+    .requires(Scope::RepositoriesWrite)
+    .by(Role::Admin)
+    .refuses_with(&[
         ErrorCode::InvalidCloneUrl,
         ErrorCode::InvalidRef,
         ErrorCode::NameTaken,
@@ -79,6 +81,7 @@ pub async fn create_repository(
         default_branch: tip.name.strip_prefix("refs/heads/").unwrap_or(&tip.name).to_owned(),
         created_at: now,
         updated_at: now,
+        grants: Grants::default(),
     };
     repository.create(app.table(), &tip).await.map_err(|failed| match failed {
         TransactFailed::Conditions(_) => {

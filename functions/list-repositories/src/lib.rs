@@ -1,12 +1,14 @@
 //! `GET /v1/repositories`: the repositories that the caller may see, page by page.
 
+use std::collections::HashMap;
+
 use axum::extract::State;
 use axum::response::Response;
 use futures_util::future::try_join;
 use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
 use shared::extract::Query;
-use shared::model::Repository;
+use shared::model::{Repository, VisibleRepository};
 use shared::page::{List, Page, PageQuery, Sort};
 use shared::{App, Endpoint, InitError, Result, Route};
 
@@ -28,7 +30,17 @@ pub async fn list_repositories(
     Query(page): Query<PageQuery>,
 ) -> Result<Response> {
     let page = page.of(LIST)?;
+    let url = app.url(ROUTE.path);
+    if tenant.permission_everywhere().is_none() {
+        let visible = VisibleRepository::all(app.table(), &tenant).await?;
+        let total = visible.len() as u64;
+        let rows = page.cut(visible);
+        let repositories = VisibleRepository::load(app.table(), &tenant, rows.iter()).await?;
+        let mut repositories: HashMap<_, _> = repositories.into_iter().map(|row| (row.id.clone(), row)).collect();
+        let rows = rows.with(|row| repositories.remove(&row.id));
+        return Ok(page.respond(rows, total, &url, |(_, row)| RepositoryBody::from(row)));
+    }
     let rows = page.read::<Repository>(app.table(), Repository::listed(&tenant, page.sort()));
     let (rows, total) = try_join(rows, Repository::total(app.table(), &tenant)).await?;
-    Ok(page.respond(rows, total, &app.url(ROUTE.path), RepositoryBody::from))
+    Ok(page.respond(rows, total, &url, RepositoryBody::from))
 }

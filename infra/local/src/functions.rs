@@ -20,7 +20,7 @@ const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(60);
 type Constructor = fn(&App) -> Result<Endpoint, InitError>;
 
 /// The endpoints, each with what its `main` serves.
-pub const ENDPOINTS: [(Route, Constructor); 16] = [
+pub const ENDPOINTS: [(Route, Constructor); 34] = [
     (list_repositories::ROUTE, list_repositories::endpoint),
     (create_repository::ROUTE, create_repository::endpoint),
     (get_repository::ROUTE, get_repository::endpoint),
@@ -34,6 +34,24 @@ pub const ENDPOINTS: [(Route, Constructor); 16] = [
     (update_token::ROUTE, update_token::endpoint),
     (rotate_token::ROUTE, rotate_token::endpoint),
     (delete_token::ROUTE, delete_token::endpoint),
+    (list_teams::ROUTE, list_teams::endpoint),
+    (create_team::ROUTE, create_team::endpoint),
+    (get_team::ROUTE, get_team::endpoint),
+    (update_team::ROUTE, update_team::endpoint),
+    (delete_team::ROUTE, delete_team::endpoint),
+    (list_team_members::ROUTE, list_team_members::endpoint),
+    (add_team_member::ROUTE, add_team_member::endpoint),
+    (remove_team_member::ROUTE, remove_team_member::endpoint),
+    (list_team_repositories::ROUTE, list_team_repositories::endpoint),
+    (add_team_repository::ROUTE, add_team_repository::endpoint),
+    (remove_team_repository::ROUTE, remove_team_repository::endpoint),
+    (list_members::ROUTE, list_members::endpoint),
+    (update_member::ROUTE, update_member::endpoint),
+    (remove_member::ROUTE, remove_member::endpoint),
+    (list_invitations::ROUTE, list_invitations::endpoint),
+    (create_invitation::ROUTE, create_invitation::endpoint),
+    (delete_invitation::ROUTE, delete_invitation::endpoint),
+    (accept_invitation::ROUTE, accept_invitation::endpoint),
     (get_rate_limit::ROUTE, get_rate_limit::endpoint),
     (get_openapi::ROUTE, get_openapi::endpoint),
     (not_found::ROUTE, not_found::endpoint),

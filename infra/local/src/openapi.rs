@@ -3,8 +3,10 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 use shared::Route;
-use shared::access::Access;
+use shared::access::{Access, Permission};
 use shared::error::{ErrorCode, ErrorEnvelope};
+use shared::model::Role;
+use shared::page::List;
 use utoipa::OpenApi as _;
 
 use crate::functions::ENDPOINTS;
@@ -25,6 +27,24 @@ use crate::functions::ENDPOINTS;
         update_token::update_token,
         delete_token::delete_token,
         rotate_token::rotate_token,
+        list_teams::list_teams,
+        create_team::create_team,
+        get_team::get_team,
+        update_team::update_team,
+        delete_team::delete_team,
+        list_team_members::list_team_members,
+        add_team_member::add_team_member,
+        remove_team_member::remove_team_member,
+        list_team_repositories::list_team_repositories,
+        add_team_repository::add_team_repository,
+        remove_team_repository::remove_team_repository,
+        list_members::list_members,
+        update_member::update_member,
+        remove_member::remove_member,
+        list_invitations::list_invitations,
+        create_invitation::create_invitation,
+        delete_invitation::delete_invitation,
+        accept_invitation::accept_invitation,
         get_rate_limit::get_rate_limit,
         get_openapi::get_openapi,
     ),
@@ -33,6 +53,8 @@ use crate::functions::ENDPOINTS;
         (name = "Repositories", description = "The git repositories of an account"),
         (name = "Deployments", description = "What was built from a repository, where and how it went"),
         (name = "Tokens", description = "Personal access tokens, one's own or, for owners and admins, the account's"),
+        (name = "Teams", description = "Members of the account who share permissions on repositories"),
+        (name = "Members", description = "The account's users and those who are invited"),
         (name = "API", description = "The API itself"),
     ),
     info(
@@ -46,6 +68,18 @@ use crate::functions::ENDPOINTS;
     servers((url = "https://api.git.dev")),
 )]
 struct Endpoints;
+
+/// The lists, with the sorts that each has.
+const LISTS: [(Route, List); 8] = [
+    (list_repositories::ROUTE, list_repositories::LIST),
+    (list_deployments::ROUTE, list_deployments::LIST),
+    (list_tokens::ROUTE, list_tokens::LIST),
+    (list_teams::ROUTE, list_teams::LIST),
+    (list_team_members::ROUTE, list_team_members::LIST),
+    (list_team_repositories::ROUTE, list_team_repositories::LIST),
+    (list_members::ROUTE, list_members::LIST),
+    (list_invitations::ROUTE, list_invitations::LIST),
+];
 
 /// The document as it is served.
 ///
@@ -69,11 +103,7 @@ pub fn document() -> Value {
             complete(operation, route);
         }
     }
-    for (route, list) in [
-        (list_repositories::ROUTE, list_repositories::LIST),
-        (list_deployments::ROUTE, list_deployments::LIST),
-        (list_tokens::ROUTE, list_tokens::LIST),
-    ] {
+    for (route, list) in LISTS {
         let parameters =
             document["paths"][route.path]["get"]["parameters"].as_array_mut().expect("lists have parameters");
         let sort = parameters.iter_mut().find(|parameter| parameter["name"] == "sort").expect("lists have a sort");
@@ -124,12 +154,18 @@ fn complete(operation: &mut Value, route: Route) {
             names.push("X-Token-Expires-At");
         }
         names.extend(match (status.as_str(), route.function) {
-            ("200", "list-repositories" | "list-deployments" | "list-tokens") => Some("Link"),
+            ("200", _) if LISTS.iter().any(|(list, _)| list.function == route.function) => Some("Link"),
+            ("200", "get-team" | "update-team") => Some("ETag"),
+            // It can be seen in its list only.
+            ("201", "create-invitation") => None,
             ("201", _) => Some("Location"),
             ("401" | "403", _) => Some("WWW-Authenticate"),
             ("429" | "503", _) => Some("Retry-After"),
             _ => None,
         });
+        if (status.as_str(), route.function) == ("201", "create-team") {
+            names.push("ETag");
+        }
         let reference = |name: &str| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")}));
         response["headers"] = names.into_iter().map(reference).collect::<serde_json::Map<_, _>>().into();
     }
@@ -150,20 +186,20 @@ fn codes(route: Route, operation: &Value) -> Vec<ErrorCode> {
                 E::MissingToken | E::InvalidToken | E::TokenExpired | E::TokenRevoked | E::TokenRotated => {
                     route.access != Access::Public
                 }
-                // A public endpoint reads nothing, and stays open when the limiter fails.
-                E::ServiceUnavailable => route.access != Access::Public,
+                // A public endpoint that reads nothing stays open when the limiter fails.
+                E::ServiceUnavailable => route.access != Access::Public || !route.is_safe(),
                 E::InsufficientScope => matches!(route.access, Access::Scope(_)),
+                E::InsufficientPermission => {
+                    let in_repository = ["{repo_id}", "{deployment_id}"].iter().any(|name| route.path.contains(name));
+                    route.role > Role::Member || (in_repository && route.permission > Permission::Read)
+                }
                 E::NotFound => route.path.contains('{'),
                 E::InvalidRequest => has_body || operation.get("parameters").is_some(),
                 E::InvalidJson | E::BodyTooLarge | E::UnsupportedMediaType => has_body,
                 E::InvalidCursor => has("cursor"),
                 // Handlers have these, and `$default` a method that is not allowed.
-                E::InvalidRef
-                | E::InvalidCloneUrl
-                | E::NameTaken
-                | E::RemoteUnavailable
-                | E::MethodNotAllowed
-                | E::InsufficientPermission => false,
+                E::InvalidRef | E::InvalidCloneUrl | E::NameTaken | E::RemoteUnavailable | E::MethodNotAllowed => false,
+                E::EmailTaken | E::LastOwner | E::LimitReached | E::InvitationExpired | E::PreconditionFailed => false,
             }
     });
     codes
@@ -195,6 +231,9 @@ fn path_parameters(path: &str) -> impl Iterator<Item = Value> {
         let description = match name {
             "repo_id" => "Repository slug or ID: `repo_…`, the name, or `account%2Fname`",
             "token_id" => "Token ID: `tok_…`, and not its secret",
+            "team_id" => "Team ID: `team_…`",
+            "user_id" => "User ID: `user_…`",
+            "invitation_id" => "Invitation ID: `inv_…`",
             _ => "Deployment ID: `deploy_…`",
         };
         json!({"name": name, "in": "path", "required": true, "description": description, "schema": {"type": "string"}})
@@ -218,6 +257,7 @@ fn headers() -> Value {
             "When the token of the request stops working, unless it is permanent. With less than 14 days left, `Link` has \
              the relation `rotate`, a call that gives the token a new secret",
         ),
+        "ETag": header("string", "The resource's version, for `If-Match`"),
         "WWW-Authenticate": header("string", "The challenge of RFC 6750"),
     })
 }

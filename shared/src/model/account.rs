@@ -1,12 +1,14 @@
 //! Accounts and their users.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Permission;
 use crate::clock::Timestamp;
-use crate::id::{AccountId, UserId};
-use crate::model::{AccessToken, Lifetime};
+use crate::id::{AccountId, TeamId, UserId};
+use crate::model::{AccessToken, Email, Lifetime};
 use crate::rate_limit::Quota;
 use crate::table::{Consistency, Key, Table, TableError, TransactFailed, Write};
 use crate::token::TokenSecret;
@@ -72,6 +74,28 @@ impl Plan {
     }
 }
 
+/// What every member may do in every repository of the account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BasePermission {
+    None,
+    #[default]
+    Read,
+    Deploy,
+    Admin,
+}
+
+impl BasePermission {
+    pub const fn permission(self) -> Option<Permission> {
+        match self {
+            Self::None => None,
+            Self::Read => Some(Permission::Read),
+            Self::Deploy => Some(Permission::Deploy),
+            Self::Admin => Some(Permission::Admin),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Account {
     pub id: AccountId,
@@ -83,6 +107,8 @@ pub struct Account {
     /// Whether its users may make tokens that never expire.
     #[serde(default = "allowed")]
     pub permanent_tokens: bool,
+    #[serde(default)]
+    pub base_permission: BasePermission,
     pub created_at: Timestamp,
 }
 
@@ -110,23 +136,35 @@ struct SlugClaim {
 pub struct User {
     pub id: UserId,
     pub account_id: AccountId,
-    pub email: String,
+    pub email: Email,
     pub role: Role,
     pub created_at: Timestamp,
+    /// The teams that the user is in. Here, so that they are known as soon as the caller is.
+    #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
+    pub teams: BTreeSet<TeamId>,
 }
 
-impl User {
-    pub(crate) async fn load(table: &Table, account: &AccountId, id: &UserId) -> Result<Option<Self>, TableError> {
-        table.get(user_key(account, id), Consistency::Strong).await
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// What somebody is in the account. Each may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    Owner,
-    Admin,
     Member,
+    /// Manages members, invitations, teams and repositories.
+    Admin,
+    /// Makes owners as well.
+    Owner,
+}
+
+impl Role {
+    pub const ALL: [Role; 3] = [Self::Member, Self::Admin, Self::Owner];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
 }
 
 /// Everything that a new account starts with, written at once.
@@ -150,23 +188,19 @@ impl NewAccount<'_> {
                     Vec::new(),
                 )?,
                 Write::create(account_key(&self.account.id), self.account, Vec::new())?,
-                Write::create(user_key(&self.account.id, &self.owner.id), self.owner, Vec::new())?,
             ];
             writes.extend(self.token.first(self.secret, self.lifetime)?);
+            writes.extend(self.owner.writes()?);
             Ok(writes)
         };
         table.transact(writes().map_err(TransactFailed::Table)?).await
     }
 }
 
-fn account_key(id: &AccountId) -> Key {
+pub(super) fn account_key(id: &AccountId) -> Key {
     Key { pk: format!("ACCT#{id}"), sk: "ACCOUNT".to_owned() }
 }
 
 fn slug_key(slug: &AccountSlug) -> Key {
     Key { pk: format!("SLUG#{slug}"), sk: "SLUG".to_owned() }
-}
-
-fn user_key(account: &AccountId, user: &UserId) -> Key {
-    Key { pk: format!("ACCT#{account}"), sk: format!("USER#{user}") }
 }

@@ -1,14 +1,15 @@
 //! Repositories, their names, their refs and their number.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use crate::access::Tenant;
+use crate::access::{Permission, Tenant};
 use crate::clock::Timestamp;
-use crate::id::{AccountId, RepositoryId};
+use crate::id::{AccountId, RepositoryId, TeamId};
 use crate::model::AccountSlug;
 use crate::page::{Position, Sort};
 use crate::table::{Change, Consistency, IndexKey, Item, Key, Source, Table, TableError, TransactFailed, Write};
@@ -77,6 +78,36 @@ pub struct Repository {
     pub default_branch: String,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// Here, so that who may use the repository is known as soon as it is read.
+    #[serde(flatten)]
+    pub grants: Grants,
+}
+
+/// The teams that were given a permission on a repository. Each is in one set at most.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Grants {
+    #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
+    teams_read: BTreeSet<TeamId>,
+    #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
+    teams_deploy: BTreeSet<TeamId>,
+    #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
+    teams_admin: BTreeSet<TeamId>,
+}
+
+impl Grants {
+    /// The highest permission that one of these teams was given.
+    pub fn highest(&self, teams: &BTreeSet<TeamId>) -> Option<Permission> {
+        let given = |permission: &Permission| !self.teams(*permission).is_disjoint(teams);
+        Permission::ALL.into_iter().rev().find(given)
+    }
+
+    fn teams(&self, permission: Permission) -> &BTreeSet<TeamId> {
+        match permission {
+            Permission::Read => &self.teams_read,
+            Permission::Deploy => &self.teams_deploy,
+            Permission::Admin => &self.teams_admin,
+        }
+    }
 }
 
 /// How a path names a repository: `repo_…`, `name`, or `account/name`.
@@ -113,7 +144,7 @@ impl Repository {
     ) -> Result<Option<Self>, TableError> {
         let account = &tenant.account().id;
         let name = match slug {
-            RepositorySlug::Id(id) => return table.get(repository_key(account, id), Consistency::Strong).await,
+            RepositorySlug::Id(id) => return Self::by_id(table, tenant, id).await,
             RepositorySlug::FullName(owner, _) if !tenant.account().slug.is(owner) => return Ok(None),
             RepositorySlug::FullName(_, name) | RepositorySlug::Name(name) => name,
         };
@@ -134,6 +165,24 @@ impl Repository {
             Some(claim) => table.get(repository_key(account, &claim.repository_id), Consistency::Strong).await,
             None => Ok(None),
         }
+    }
+
+    pub(crate) async fn by_id(table: &Table, tenant: &Tenant, id: &RepositoryId) -> Result<Option<Self>, TableError> {
+        table.get(repository_key(&tenant.account().id, id), Consistency::Strong).await
+    }
+
+    /// Those of these repositories that exist, in no order.
+    pub async fn by_ids(
+        table: &Table,
+        tenant: &Tenant,
+        ids: impl IntoIterator<Item = &RepositoryId>,
+    ) -> Result<Vec<Self>, TableError> {
+        table.batch_get(ids.into_iter().map(|id| repository_key(&tenant.account().id, id)).collect()).await
+    }
+
+    /// Every public repository of the account.
+    pub async fn public(table: &Table, tenant: &Tenant) -> Result<Vec<Self>, TableError> {
+        table.query_all((Source::Index(4), public_partition(&tenant.account().id))).await
     }
 
     /// Writes the repository, its name, the account's number of repositories and the default branch's ref at once.
@@ -179,12 +228,8 @@ impl Repository {
         (source, repositories_partition(&tenant.account().id))
     }
 
-    fn sort_key(&self, sort: Sort) -> String {
-        match sort {
-            Sort::Created => format!("{:015}#{}", self.created_at.as_millis(), self.id),
-            Sort::Updated => format!("{:015}#{}", self.updated_at.as_millis(), self.id),
-            Sort::Name => format!("{}#{}", self.name.folded(), self.id),
-        }
+    pub(super) fn sort_key(&self, sort: Sort) -> String {
+        repository_sort_key(sort, &self.id, &self.name, self.created_at, self.updated_at)
     }
 
     fn index_keys(&self) -> Vec<IndexKey> {
@@ -194,7 +239,12 @@ impl Repository {
             partition: repositories_partition(&self.account_id),
             sort: self.sort_key(sort),
         };
-        sorts.into_iter().map(key).collect()
+        let mut keys: Vec<_> = sorts.into_iter().map(key).collect();
+        if self.visibility == Visibility::Public {
+            let partition = public_partition(&self.account_id);
+            keys.push(IndexKey { source: Source::Index(4), partition, sort: self.sort_key(Sort::Created) });
+        }
+        keys
     }
 }
 
@@ -233,7 +283,7 @@ impl KnownRef {
     }
 }
 
-fn repository_key(account: &AccountId, id: &RepositoryId) -> Key {
+pub(super) fn repository_key(account: &AccountId, id: &RepositoryId) -> Key {
     Key { pk: format!("ACCT#{account}"), sk: format!("REPO#{id}") }
 }
 
@@ -251,6 +301,25 @@ fn ref_key(repository: &Repository, name: &str) -> Key {
 
 fn repositories_partition(account: &AccountId) -> String {
     format!("ACCT#{account}#REPOS")
+}
+
+fn public_partition(account: &AccountId) -> String {
+    format!("ACCT#{account}#PUBLIC")
+}
+
+/// Where a repository stands among others.
+pub(super) fn repository_sort_key(
+    sort: Sort,
+    id: &RepositoryId,
+    name: &RepositoryName,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+) -> String {
+    match sort {
+        Sort::Created => format!("{:015}#{id}", created_at.as_millis()),
+        Sort::Updated => format!("{:015}#{id}", updated_at.as_millis()),
+        Sort::Name => format!("{}#{id}", name.folded()),
+    }
 }
 
 pub(super) fn repository_partition(account: &AccountId, id: &RepositoryId) -> String {

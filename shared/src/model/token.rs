@@ -137,17 +137,19 @@ impl AccessToken {
         lifetime: Lifetime,
         table: &Table,
     ) -> Result<TokenRecord, TransactFailed> {
+        table.transact(self.creation(secret, lifetime).map_err(TransactFailed::Table)?).await?;
+        Ok(TokenRecord::new(self.clone(), secret, lifetime))
+    }
+
+    /// The same as part of a transaction.
+    pub fn creation(&self, secret: &TokenSecret, lifetime: Lifetime) -> Result<Vec<Write>, TableError> {
         let record = TokenRecord::new(self.clone(), secret, lifetime);
-        let writes = || {
-            Ok(vec![
-                Write::create(record.key(), &record, record.index_keys())?,
-                self.write(secret.hash())?,
-                count(&self.account_id, None, 1),
-                count(&self.account_id, Some(&self.user_id), 1),
-            ])
-        };
-        table.transact(writes().map_err(TransactFailed::Table)?).await?;
-        Ok(record)
+        Ok(vec![
+            Write::create(record.key(), &record, record.index_keys())?,
+            self.write(secret.hash())?,
+            count(&self.account_id, None, 1),
+            count(&self.account_id, Some(&self.user_id), 1),
+        ])
     }
 
     /// The same for the first token of an account, where nothing has been counted yet.

@@ -1,0 +1,81 @@
+//! `POST /v1/invitations/{invitation_id}/accept`: makes the invited person a user, with a first token.
+//!
+//! Public, because who accepts has no token yet: the invitation's secret is what proves that they were invited.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use shared::access::Scope;
+use shared::body::MemberBody;
+use shared::clock::Rfc3339;
+use shared::extract::NamedInvitation;
+use shared::id::{AccountId, TokenId};
+use shared::model::{AccessToken, Invitation, InvitationSecret, Lifetime};
+use shared::token::TokenSecret;
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
+
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/invitations/{invitation_id}/accept")
+    .public()
+    .refuses_with(&[ErrorCode::InvitationExpired, ErrorCode::LimitReached]);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, accept_invitation, app.clone()))
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub struct Acceptance {
+    /// What the invitation's creation answered with.
+    secret: InvitationSecret,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct AcceptedBody {
+    account_id: AccountId,
+    member: MemberBody,
+    token_id: TokenId,
+    /// The user's first token, with every scope: what it can do follows from the user's role and teams. Shown this once.
+    #[schema(examples("dgp_0000000000000000000000000000003A6u5b"))]
+    token: String,
+    #[schema(required)]
+    token_expires_at: Option<Rfc3339>,
+}
+
+/// Accept an invitation
+///
+/// Needs no token, and counts against the source address. A wrong secret is answered as an invitation that does not exist.
+#[utoipa::path(
+    post, path = ROUTE.path, tag = "Members", request_body = Acceptance, responses((status = 200, body = AcceptedBody))
+)]
+pub async fn accept_invitation(
+    State(app): State<App>,
+    NamedInvitation(id): NamedInvitation,
+    extract::Json(Acceptance { secret }): extract::Json<Acceptance>,
+) -> Result<Json<AcceptedBody>> {
+    let now = app.clock().now();
+    let invitation = Invitation::opened_by(app.table(), &id, &secret, now).await?;
+    let (token_id, token, expires_at) = (TokenId::random(), TokenSecret::random(), Lifetime::DEFAULT.end(now));
+    let user = invitation.accept(app.table(), now, |user| {
+        let first = AccessToken {
+            id: token_id.clone(),
+            account_id: user.account_id.clone(),
+            user_id: user.id.clone(),
+            name: "invitation".parse().expect("it is a name"),
+            scopes: Scope::ALL.to_vec(),
+            last_four: token.last_four().to_owned(),
+            created_at: now,
+            expires_at,
+            revoked_at: None,
+            superseded_at: None,
+        };
+        first.creation(&token, Lifetime::DEFAULT)
+    });
+    let user = user.await?;
+    Ok(Json(AcceptedBody {
+        account_id: user.account_id.clone(),
+        member: user.into(),
+        token_id,
+        token: token.reveal().to_owned(),
+        token_expires_at: expires_at.map(Into::into),
+    }))
+}

@@ -1,0 +1,30 @@
+//! `PUT /v1/teams/{team_id}/members/{user_id}`: puts somebody into a team, if they are not in it.
+
+use axum::Json;
+use axum::extract::State;
+use shared::access::{AuthorizedMember, AuthorizedTeam, Scope};
+use shared::body::TeamMemberBody;
+use shared::model::{Role, TeamMember};
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::put(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/members/{user_id}")
+    .requires(Scope::TeamsWrite)
+    .by(Role::Admin)
+    .refuses_with(&[ErrorCode::LimitReached]);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, add_team_member, app.clone()))
+}
+
+/// Add a member to a team
+///
+/// A team has at most 1,000 members, and a user is in at most 100 teams.
+#[utoipa::path(put, path = ROUTE.path, tag = "Teams", responses((status = 200, body = TeamMemberBody)))]
+pub async fn add_team_member(
+    State(app): State<App>,
+    team: AuthorizedTeam,
+    member: AuthorizedMember,
+) -> Result<Json<TeamMemberBody>> {
+    let added = TeamMember::add(app.table(), &team, &member.id, app.clock().now()).await?;
+    Ok(Json((added, member.into_inner()).into()))
+}

@@ -1,0 +1,41 @@
+//! `PUT /v1/teams/{team_id}/repositories/{repo_id}`: gives a team a permission on a repository.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use shared::access::{AuthorizedRepository, AuthorizedTeam, Permission, Scope};
+use shared::body::TeamRepositoryBody;
+use shared::model::{Role, TeamGrant};
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
+
+pub const ROUTE: Route = Route::put(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/repositories/{repo_id}")
+    .requires(Scope::TeamsWrite)
+    .by(Role::Admin)
+    .refuses_with(&[ErrorCode::LimitReached]);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, add_team_repository, app.clone()))
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub struct Grant {
+    permission: Permission,
+}
+
+/// Add a repository to a team
+///
+/// The team's members get the permission on it; one that the team has is replaced. A team has at most 1,000
+/// repositories, and at most 50 teams have the same permission on a repository.
+#[utoipa::path(
+    put, path = ROUTE.path, tag = "Teams", request_body = Grant, responses((status = 200, body = TeamRepositoryBody))
+)]
+pub async fn add_team_repository(
+    State(app): State<App>,
+    team: AuthorizedTeam,
+    repository: AuthorizedRepository,
+    extract::Json(Grant { permission }): extract::Json<Grant>,
+) -> Result<Json<TeamRepositoryBody>> {
+    let grant = TeamGrant::set(app.table(), &team, &repository, permission, app.clock().now()).await?;
+    Ok(Json((grant, repository.into_inner()).into()))
+}

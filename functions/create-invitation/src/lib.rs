@@ -1,0 +1,87 @@
+//! `POST /v1/invitations`: invites somebody into the account.
+//!
+//! No email is sent: the secret is in the response, once, for whoever invites to pass on.
+
+use std::collections::{BTreeSet, HashSet};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use shared::access::{Scope, Tenant};
+use shared::body::InvitationBody;
+use shared::id::{InvitationId, TeamId};
+use shared::model::{Email, INVITATION_LIFE, Invitation, InvitationSecret, MAX_TEAMS_OF_INVITATION, Role, Team};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
+
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/invitations")
+    .requires(Scope::AccountWrite)
+    .by(Role::Admin)
+    .refuses_with(&[ErrorCode::EmailTaken]);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, create_invitation, app.clone()))
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub struct NewInvitation {
+    email: Email,
+    #[serde(default = "member")]
+    #[schema(default = "member")]
+    role: Role,
+    /// The teams that the user will be in, at most 20.
+    #[serde(default)]
+    #[schema(default = json!([]))]
+    teams: BTreeSet<TeamId>,
+}
+
+fn member() -> Role {
+    Role::Member
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct NewInvitationBody {
+    invitation: InvitationBody,
+    /// What accepts the invitation. Shown this once; pass it on to the person who is invited.
+    #[schema(examples("dgi_k3vyq2w7x5m4n6pak3vyq2w7x5m4n6pa"))]
+    secret: String,
+}
+
+/// Create an invitation
+///
+/// Whoever has the secret can accept the invitation for seven days. No email is sent. Only an owner may invite an owner.
+#[utoipa::path(
+    post, path = ROUTE.path, tag = "Members", request_body = NewInvitation,
+    responses((status = 201, body = NewInvitationBody))
+)]
+pub async fn create_invitation(
+    State(app): State<App>,
+    tenant: Tenant,
+    extract::Json(NewInvitation { email, role, teams }): extract::Json<NewInvitation>,
+) -> Result<(StatusCode, Json<NewInvitationBody>)> {
+    tenant.may_assign(role)?;
+    if teams.len() > MAX_TEAMS_OF_INVITATION {
+        return Err(Error::invalid("teams", format!("must be at most {MAX_TEAMS_OF_INVITATION}")));
+    }
+    let found = Team::by_ids(app.table(), &tenant, &teams).await?;
+    let found: HashSet<_> = found.into_iter().map(|team| team.id).collect();
+    if let Some(missing) = teams.iter().find(|team| !found.contains(team)) {
+        return Err(Error::invalid("teams", format!("names '{missing}', which does not exist")));
+    }
+    let (secret, now) = (InvitationSecret::random(), app.clock().now());
+    let invitation = Invitation {
+        id: InvitationId::random(),
+        account_id: tenant.account().id.clone(),
+        email,
+        role,
+        teams: teams.into_iter().collect(),
+        secret_hash: secret.hash(),
+        invited_by: tenant.user_id().clone(),
+        created_at: now,
+        valid_until: now.plus(INVITATION_LIFE),
+    };
+    invitation.create(app.table()).await?;
+    let body = NewInvitationBody { invitation: invitation.into(), secret: secret.reveal().to_owned() };
+    Ok((StatusCode::CREATED, Json(body)))
+}

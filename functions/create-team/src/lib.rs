@@ -1,0 +1,55 @@
+//! `POST /v1/teams`: a team with nobody and nothing in it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde::Deserialize;
+use shared::access::{Scope, Tenant};
+use shared::body::TeamBody;
+use shared::id::TeamId;
+use shared::model::{Description, Role, Team, TeamName};
+use shared::precondition::etag;
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
+
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/teams")
+    .requires(Scope::TeamsWrite)
+    .by(Role::Admin)
+    .refuses_with(&[ErrorCode::NameTaken]);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, create_team, app.clone()))
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub struct NewTeam {
+    name: TeamName,
+    #[serde(default)]
+    #[schema(default = "")]
+    description: Description,
+}
+
+/// Create a team
+#[utoipa::path(post, path = ROUTE.path, tag = "Teams", request_body = NewTeam, responses((status = 201, body = TeamBody)))]
+pub async fn create_team(
+    State(app): State<App>,
+    tenant: Tenant,
+    extract::Json(new): extract::Json<NewTeam>,
+) -> Result<impl IntoResponse> {
+    let now = app.clock().now();
+    let team = Team {
+        id: TeamId::random(),
+        account_id: tenant.account().id.clone(),
+        name: new.name,
+        description: new.description,
+        revision: 1,
+        created_at: now,
+        updated_at: now,
+        deleting: false,
+    };
+    team.create(app.table()).await?;
+    let location = app.url(&format!("/v1/teams/{}", team.id));
+    let headers = [(header::LOCATION, location), (header::ETAG, etag(team.revision))];
+    Ok((StatusCode::CREATED, headers, Json(TeamBody::from(team))))
+}

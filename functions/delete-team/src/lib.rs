@@ -1,0 +1,23 @@
+//! `DELETE /v1/teams/{team_id}`: takes its permissions from everybody in the team, and removes it.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use shared::access::{AuthorizedTeam, Scope};
+use shared::model::Role;
+use shared::{App, Endpoint, InitError, Result, Route};
+
+pub const ROUTE: Route =
+    Route::delete(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}").requires(Scope::TeamsWrite).by(Role::Admin);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, delete_team, app.clone()))
+}
+
+/// Delete a team
+///
+/// Its members lose what it gave them.
+#[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 204)))]
+pub async fn delete_team(State(app): State<App>, team: AuthorizedTeam) -> Result<StatusCode> {
+    team.delete(app.table()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

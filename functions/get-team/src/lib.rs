@@ -1,0 +1,21 @@
+//! `GET /v1/teams/{team_id}`: one team, with the ETag that a change can name.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderName, header};
+use shared::access::{AuthorizedTeam, Scope};
+use shared::body::TeamBody;
+use shared::precondition::etag;
+use shared::{App, Endpoint, InitError, Route};
+
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}").requires(Scope::TeamsRead);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, get_team, app.clone()))
+}
+
+/// Get a team
+#[utoipa::path(get, path = ROUTE.path, tag = "Teams", responses((status = 200, body = TeamBody)))]
+pub async fn get_team(State(_): State<App>, team: AuthorizedTeam) -> ([(HeaderName, String); 1], Json<TeamBody>) {
+    ([(header::ETAG, etag(team.revision))], Json(team.into_inner().into()))
+}

@@ -1,0 +1,38 @@
+//! `GET /v1/invitations`: the account's invitations that nobody has accepted, the latest first.
+
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::future::try_join;
+use shared::access::{Scope, Tenant};
+use shared::body::InvitationBody;
+use shared::extract::Query;
+use shared::model::{Invitation, Role};
+use shared::page::{List, Page, PageQuery, Sort};
+use shared::{App, Endpoint, InitError, Result, Route};
+
+pub const ROUTE: Route =
+    Route::get(env!("CARGO_PKG_NAME"), "/v1/invitations").requires(Scope::AccountRead).by(Role::Admin);
+
+pub const LIST: List = List { name: "invitations", sorts: &[Sort::Created] };
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, list_invitations, app.clone()))
+}
+
+/// List invitations
+///
+/// Returns a paginated list of the invitations that were neither accepted nor revoked. An expired one stays until it is
+/// deleted or its address is invited again. The only sort is `created`.
+#[utoipa::path(
+    get, path = ROUTE.path, tag = "Members", params(PageQuery), responses((status = 200, body = Page<InvitationBody>))
+)]
+pub async fn list_invitations(
+    State(app): State<App>,
+    tenant: Tenant,
+    Query(page): Query<PageQuery>,
+) -> Result<Response> {
+    let page = page.of(LIST)?;
+    let rows = page.read::<Invitation>(app.table(), Invitation::listed(&tenant));
+    let (rows, total) = try_join(rows, Invitation::total(app.table(), &tenant)).await?;
+    Ok(page.respond(rows, total, &app.url(ROUTE.path), InvitationBody::from))
+}

@@ -1,0 +1,30 @@
+//! `GET /v1/members`: the account's users, those who came last first.
+
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::future::try_join;
+use shared::access::{Scope, Tenant};
+use shared::body::MemberBody;
+use shared::extract::Query;
+use shared::model::User;
+use shared::page::{List, Page, PageQuery, Sort};
+use shared::{App, Endpoint, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/members").requires(Scope::AccountRead);
+
+pub const LIST: List = List { name: "members", sorts: &[Sort::Created] };
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, list_members, app.clone()))
+}
+
+/// List members
+///
+/// Returns a paginated list of the account's users. The only sort is `created`: when they joined.
+#[utoipa::path(get, path = ROUTE.path, tag = "Members", params(PageQuery), responses((status = 200, body = Page<MemberBody>)))]
+pub async fn list_members(State(app): State<App>, tenant: Tenant, Query(page): Query<PageQuery>) -> Result<Response> {
+    let page = page.of(LIST)?;
+    let rows = page.read::<User>(app.table(), User::listed(&tenant));
+    let (rows, total) = try_join(rows, User::total(app.table(), &tenant)).await?;
+    Ok(page.respond(rows, total, &app.url(ROUTE.path), MemberBody::from))
+}

@@ -1,0 +1,45 @@
+//! `GET /v1/teams/{team_id}/repositories`: what a team was given, the latest first.
+
+use std::collections::HashMap;
+
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::future::try_join;
+use shared::access::{AuthorizedTeam, Scope};
+use shared::body::TeamRepositoryBody;
+use shared::extract::Query;
+use shared::model::{Repository, TeamGrant, TeamSizes};
+use shared::page::{List, Page, PageQuery, Sort};
+use shared::{App, Endpoint, InitError, Result, Route};
+
+pub const ROUTE: Route =
+    Route::get(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/repositories").requires(Scope::TeamsRead);
+
+pub const LIST: List = List { name: "team repositories", sorts: &[Sort::Created] };
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, list_team_repositories, app.clone()))
+}
+
+/// List a team's repositories
+///
+/// Returns a paginated list with the team's permission on each. The only sort is `created`: when they were added.
+#[utoipa::path(
+    get, path = ROUTE.path, tag = "Teams", params(PageQuery),
+    responses((status = 200, body = Page<TeamRepositoryBody>))
+)]
+pub async fn list_team_repositories(
+    State(app): State<App>,
+    Query(page): Query<PageQuery>,
+    team: AuthorizedTeam,
+) -> Result<Response> {
+    let page = page.of(LIST)?;
+    let rows = page.read::<TeamGrant>(app.table(), TeamGrant::listed(&team));
+    let (rows, sizes) = try_join(rows, TeamSizes::load(app.table(), &team)).await?;
+    let ids = rows.iter().map(|row| &row.repository_id);
+    let repositories = Repository::by_ids(app.table(), team.tenant(), ids).await?;
+    let mut repositories: HashMap<_, _> = repositories.into_iter().map(|row| (row.id.clone(), row)).collect();
+    let rows = rows.with(|row| repositories.remove(&row.repository_id));
+    let url = app.url(&format!("/v1/teams/{}/repositories", team.id));
+    Ok(page.respond(rows, sizes.repositories, &url, TeamRepositoryBody::from))
+}

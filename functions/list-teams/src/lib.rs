@@ -1,0 +1,36 @@
+//! `GET /v1/teams`: the teams that the caller may see, page by page.
+
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::future::try_join;
+use shared::access::{Scope, Tenant};
+use shared::body::TeamBody;
+use shared::extract::Query;
+use shared::model::Team;
+use shared::page::{List, Page, PageQuery, Sort};
+use shared::{App, Endpoint, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/teams").requires(Scope::TeamsRead);
+
+pub const LIST: List = List { name: "teams", sorts: &[Sort::Created, Sort::Updated, Sort::Name] };
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, list_teams, app.clone()))
+}
+
+/// List teams
+///
+/// Returns a paginated list: to owners and admins all teams of the account, to a member those that they are in.
+#[utoipa::path(get, path = ROUTE.path, tag = "Teams", params(PageQuery), responses((status = 200, body = Page<TeamBody>)))]
+pub async fn list_teams(State(app): State<App>, tenant: Tenant, Query(page): Query<PageQuery>) -> Result<Response> {
+    let page = page.of(LIST)?;
+    let (rows, total) = if tenant.sees_all_teams() {
+        let rows = page.read::<Team>(app.table(), Team::listed(&tenant, page.sort()));
+        try_join(rows, Team::total(app.table(), &tenant)).await?
+    } else {
+        let teams = Team::of_caller(app.table(), &tenant).await?;
+        let total = teams.len() as u64;
+        (page.cut(teams), total)
+    };
+    Ok(page.respond(rows, total, &app.url(ROUTE.path), TeamBody::from))
+}

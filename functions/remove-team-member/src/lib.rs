@@ -1,0 +1,30 @@
+//! `DELETE /v1/teams/{team_id}/members/{user_id}`: takes somebody out of a team.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use shared::access::{AuthorizedMember, AuthorizedTeam, Scope};
+use shared::model::{Role, TeamMember};
+use shared::{App, Endpoint, Error, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/members/{user_id}")
+    .requires(Scope::TeamsWrite)
+    .by(Role::Admin);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, remove_team_member, app.clone()))
+}
+
+/// Remove a member from a team
+///
+/// The member stays in the account.
+#[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 204)))]
+pub async fn remove_team_member(
+    State(app): State<App>,
+    team: AuthorizedTeam,
+    member: AuthorizedMember,
+) -> Result<StatusCode> {
+    if !TeamMember::remove(app.table(), &team.account_id, &team.id, &member.id).await? {
+        return Err(Error::not_found("Team member"));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}

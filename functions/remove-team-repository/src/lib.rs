@@ -1,0 +1,28 @@
+//! `DELETE /v1/teams/{team_id}/repositories/{repo_id}`: takes a team's permission on a repository.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use shared::access::{AuthorizedRepository, AuthorizedTeam, Scope};
+use shared::model::{Role, TeamGrant};
+use shared::{App, Endpoint, Error, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/repositories/{repo_id}")
+    .requires(Scope::TeamsWrite)
+    .by(Role::Admin);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, remove_team_repository, app.clone()))
+}
+
+/// Remove a repository from a team
+#[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 204)))]
+pub async fn remove_team_repository(
+    State(app): State<App>,
+    team: AuthorizedTeam,
+    repository: AuthorizedRepository,
+) -> Result<StatusCode> {
+    if !TeamGrant::remove(app.table(), &team, &repository).await? {
+        return Err(Error::not_found("Team repository"));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}

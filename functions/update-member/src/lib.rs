@@ -1,0 +1,41 @@
+//! `PUT /v1/members/{user_id}`: gives a member another role.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use shared::access::{AuthorizedMember, Scope};
+use shared::body::MemberBody;
+use shared::model::Role;
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
+
+pub const ROUTE: Route = Route::put(env!("CARGO_PKG_NAME"), "/v1/members/{user_id}")
+    .requires(Scope::AccountWrite)
+    .by(Role::Admin)
+    .refuses_with(&[ErrorCode::LastOwner]);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, update_member, app.clone()))
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub struct MemberRole {
+    role: Role,
+}
+
+/// Update a member
+///
+/// Only an owner may make somebody an owner, or an owner something else. The last owner stays one.
+#[utoipa::path(
+    put, path = ROUTE.path, tag = "Members", request_body = MemberRole, responses((status = 200, body = MemberBody))
+)]
+pub async fn update_member(
+    State(app): State<App>,
+    member: AuthorizedMember,
+    extract::Json(MemberRole { role }): extract::Json<MemberRole>,
+) -> Result<Json<MemberBody>> {
+    member.tenant().may_assign(role)?;
+    member.tenant().may_assign(member.role)?;
+    let changed = member.set_role(app.table(), role).await?;
+    Ok(Json(changed.into()))
+}

@@ -1,0 +1,48 @@
+//! `PATCH /v1/teams/{team_id}`: changes a team's name or description.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderName, header};
+use serde::Deserialize;
+use shared::access::{AuthorizedTeam, Scope};
+use shared::body::TeamBody;
+use shared::model::{Description, Role, TeamChange, TeamName};
+use shared::precondition::{IfMatch, etag};
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
+
+pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}")
+    .requires(Scope::TeamsWrite)
+    .by(Role::Admin)
+    .refuses_with(&[ErrorCode::NameTaken, ErrorCode::PreconditionFailed]);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, update_team, app.clone()))
+}
+
+/// What is absent stays as it is.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub struct TeamPatch {
+    name: Option<TeamName>,
+    description: Option<Description>,
+}
+
+/// Update a team
+///
+/// With `If-Match` the change is made only if nobody else has changed the team since that ETag was given out.
+#[utoipa::path(
+    patch, path = ROUTE.path, tag = "Teams", params(IfMatch), request_body = TeamPatch,
+    responses((status = 200, body = TeamBody))
+)]
+pub async fn update_team(
+    State(app): State<App>,
+    team: AuthorizedTeam,
+    expected: IfMatch,
+    extract::Json(TeamPatch { name, description }): extract::Json<TeamPatch>,
+) -> Result<([(HeaderName, String); 1], Json<TeamBody>)> {
+    let tenant = team.tenant().clone();
+    let (change, now) = (TeamChange { name, description }, app.clock().now());
+    let expected = |team: &shared::model::Team| expected.check(team.revision);
+    let changed = team.into_inner().change(app.table(), &tenant, change, expected, now).await?;
+    Ok(([(header::ETAG, etag(changed.revision))], Json(changed.into())))
+}

@@ -1,0 +1,270 @@
+//! The users of an account: their addresses, roles and numbers.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use crate::access::Tenant;
+use crate::error::{Error, ErrorCode, Result};
+use crate::id::{AccountId, UserId};
+use crate::model::{Role, TeamMember, User};
+use crate::page::{Position, Sort};
+use crate::table::{
+    Change, ConditionFailed, Consistency, IndexKey, Item, Key, Source, Table, TableError, TransactFailed, Write,
+};
+
+/// An email address, as far as a form tells one from other text. Two that differ only in case are the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, examples("ada@example.com"))]
+pub struct Email(String);
+
+#[derive(Debug, thiserror::Error)]
+#[error("must be an email address of at most 254 characters")]
+pub struct InvalidEmail;
+
+impl Email {
+    /// The form that is unique in an account.
+    pub(super) fn folded(&self) -> String {
+        self.0.to_lowercase()
+    }
+}
+
+impl FromStr for Email {
+    type Err = InvalidEmail;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEmail> {
+        let is_one = match text.split_once('@') {
+            Some((local, domain)) => !local.is_empty() && !domain.is_empty() && !domain.contains('@'),
+            None => false,
+        };
+        let is_clean = !text.chars().any(|char| char.is_whitespace() || char.is_control());
+        // RFC 3696, erratum 1690.
+        if is_one && is_clean && text.len() <= 254 { Ok(Self(text.to_owned())) } else { Err(InvalidEmail) }
+    }
+}
+
+impl TryFrom<String> for Email {
+    type Error = InvalidEmail;
+
+    fn try_from(text: String) -> Result<Self, InvalidEmail> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whose an address is: the claim that keeps it unique in its account.
+#[derive(Serialize, Deserialize)]
+pub(super) struct EmailClaim {
+    #[serde(flatten)]
+    pub holder: EmailHolder,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum EmailHolder {
+    UserId(UserId),
+    InvitationId(crate::id::InvitationId),
+}
+
+/// How many users an account has. Each transaction that changes one keeps it exact.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+struct MemberCounts {
+    #[serde(default)]
+    members: u64,
+    #[serde(default)]
+    owners: u64,
+}
+
+impl User {
+    /// The user that a token names.
+    pub(crate) async fn load(table: &Table, account: &AccountId, id: &UserId) -> Result<Option<Self>, TableError> {
+        table.get(user_key(account, id), Consistency::Eventual).await
+    }
+
+    pub(crate) async fn find(table: &Table, tenant: &Tenant, id: &UserId) -> Result<Option<Self>, TableError> {
+        table.get(user_key(&tenant.account().id, id), Consistency::Strong).await
+    }
+
+    /// Those of these users that exist, in no order.
+    pub async fn by_ids(
+        table: &Table,
+        tenant: &Tenant,
+        ids: impl IntoIterator<Item = &UserId>,
+    ) -> Result<Vec<Self>, TableError> {
+        table.batch_get(ids.into_iter().map(|id| user_key(&tenant.account().id, id)).collect()).await
+    }
+
+    /// Where an account's members are listed.
+    pub fn listed(tenant: &Tenant) -> (Source, String) {
+        (Source::Index(1), members_partition(&tenant.account().id))
+    }
+
+    pub async fn total(table: &Table, tenant: &Tenant) -> Result<u64, TableError> {
+        Ok(MemberCounts::load(table, &tenant.account().id).await?.members)
+    }
+
+    /// The user, their address and the account's numbers. The address must be free.
+    pub(super) fn writes(&self) -> Result<Vec<Write>, TableError> {
+        let claim = EmailClaim { holder: EmailHolder::UserId(self.id.clone()) };
+        Ok(vec![
+            self.create()?,
+            Write::create(email_key(&self.account_id, &self.email), &claim, Vec::new())?,
+            self.count(),
+        ])
+    }
+
+    pub(super) fn create(&self) -> Result<Write, TableError> {
+        let index_key = IndexKey {
+            source: Source::Index(1),
+            partition: members_partition(&self.account_id),
+            sort: self.position(Sort::Created),
+        };
+        Write::create(user_key(&self.account_id, &self.id), self, vec![index_key])
+    }
+
+    pub(super) fn count(&self) -> Write {
+        MemberCounts::change(&self.account_id, 1, i64::from(self.role == Role::Owner))
+    }
+
+    /// Gives the user another role, if it is still the one that `self` has.
+    ///
+    /// # Errors
+    /// `last_owner`, and `not_found` when the user is gone.
+    pub async fn set_role(&self, table: &Table, role: Role) -> Result<Self> {
+        let change = Change {
+            expression: "SET #role = :new".to_owned(),
+            condition: Some("#role = :old"),
+            names: Some(role_name()),
+            values: Item::from([
+                (":new".to_owned(), text(role.as_str())),
+                (":old".to_owned(), text(self.role.as_str())),
+            ]),
+        };
+        let mut writes = vec![Write::Update { key: user_key(&self.account_id, &self.id), change }];
+        let owners = i64::from(role == Role::Owner) - i64::from(self.role == Role::Owner);
+        if owners != 0 {
+            writes.push(MemberCounts::change(&self.account_id, 0, owners));
+        }
+        match table.transact(writes).await {
+            Ok(()) => Ok(Self { role, ..self.clone() }),
+            Err(TransactFailed::Conditions(failed)) => Err(refusal(failed)),
+            Err(failed) => Err(failed.into()),
+        }
+    }
+
+    /// Takes the user out of their teams and then out of the account. What is done when it fails halfway is no less
+    /// safe, and doing it again ends it.
+    ///
+    /// # Errors
+    /// `last_owner`, and `not_found` when the user is gone.
+    pub async fn remove(&self, table: &Table) -> Result<()> {
+        // So that the last owner keeps their teams; the condition below is what holds.
+        if self.role == Role::Owner && MemberCounts::load(table, &self.account_id).await?.owners < 2 {
+            return Err(last_owner());
+        }
+        for team in &self.teams {
+            TeamMember::remove(table, &self.account_id, team, &self.id).await?;
+        }
+        let writes = vec![
+            Write::DeleteIf {
+                key: user_key(&self.account_id, &self.id),
+                condition: "#role = :old AND attribute_not_exists(teams)",
+                names: Some(role_name()),
+                values: Some(Item::from([(":old".to_owned(), text(self.role.as_str()))])),
+            },
+            MemberCounts::change(&self.account_id, -1, -i64::from(self.role == Role::Owner)),
+            Write::Delete { key: email_key(&self.account_id, &self.email) },
+        ];
+        match table.transact(writes).await {
+            Ok(()) => Ok(()),
+            Err(TransactFailed::Conditions(failed)) => Err(refusal(failed)),
+            Err(failed) => Err(failed.into()),
+        }
+    }
+}
+
+/// Why a change of a user, which is the first write, or of the account's numbers, which is the second, was refused.
+fn refusal(failed: Vec<Option<ConditionFailed>>) -> Error {
+    match failed.into_iter().next().flatten() {
+        Some(ConditionFailed { current: None }) => Error::not_found("Member"),
+        Some(ConditionFailed { current: Some(_) }) => TransactFailed::Conflict.into(),
+        None => last_owner(),
+    }
+}
+
+fn last_owner() -> Error {
+    Error::new(ErrorCode::LastOwner, "The account's last owner can't be removed or get another role")
+}
+
+impl Position for User {
+    fn position(&self, _: Sort) -> String {
+        format!("{:015}#{}", self.created_at.as_millis(), self.id)
+    }
+}
+
+impl MemberCounts {
+    async fn load(table: &Table, account: &AccountId) -> Result<Self, TableError> {
+        Ok(table.get(counts_key(account), Consistency::Strong).await?.unwrap_or_default())
+    }
+
+    /// One owner is left whatever happens.
+    fn change(account: &AccountId, members: i64, owners: i64) -> Write {
+        let number = |name: &str, n: i64| (name.to_owned(), AttributeValue::N(n.to_string()));
+        let mut values = Item::from([number(":members", members), number(":owners", owners)]);
+        let condition = (owners < 0).then(|| {
+            values.extend([number(":one", 1)]);
+            "owners > :one"
+        });
+        let expression = "ADD members :members, owners :owners".to_owned();
+        Write::Update { key: counts_key(account), change: Change { expression, condition, names: None, values } }
+    }
+}
+
+fn role_name() -> HashMap<String, String> {
+    HashMap::from([("#role".to_owned(), "role".to_owned())])
+}
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+pub(super) fn user_key(account: &AccountId, user: &UserId) -> Key {
+    Key { pk: format!("ACCT#{account}"), sk: format!("USER#{user}") }
+}
+
+pub(super) fn email_key(account: &AccountId, email: &Email) -> Key {
+    Key { pk: format!("ACCT#{account}"), sk: format!("EMAIL#{}", email.folded()) }
+}
+
+fn counts_key(account: &AccountId) -> Key {
+    Key { pk: format!("ACCT#{account}"), sk: "MEMBERS".to_owned() }
+}
+
+fn members_partition(account: &AccountId) -> String {
+    format!("ACCT#{account}#MEMBERS")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in ["a@b", "Ada.Lovelace+x@example.com", "ü@例え.jp"] {
+            assert!(text.parse::<Email>().is_ok(), "{text}");
+        }
+        let long = format!("{}@example.com", "a".repeat(243));
+        for text in ["", "@", "a@", "@b", "a", "a@b@c", "a b@c", "a@b\n", &long] {
+            assert!(text.parse::<Email>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,479 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use reqwest::Method;
+use serde_json::{Value, json};
+use shared::access::Scope;
+use shared::model::Role;
+use tests::{Actor, Answer, GitRepository, World};
+
+/// What a member may do in a repository, written down a second time on purpose: by what the account gives to every member
+/// (the row), what their team was given (the column: nothing, read, deploy, admin), in a private repository and in a
+/// public one. `-` is not even to see it.
+const MEMBERS: [(&str, [[&str; 4]; 2]); 4] = [
+    ("none", [["-", "read", "deploy", "admin"], ["read", "read", "deploy", "admin"]]),
+    ("read", [["read", "read", "deploy", "admin"], ["read", "read", "deploy", "admin"]]),
+    ("deploy", [["deploy", "deploy", "deploy", "admin"], ["deploy", "deploy", "deploy", "admin"]]),
+    ("admin", [["admin", "admin", "admin", "admin"], ["admin", "admin", "admin", "admin"]]),
+];
+const GRANTS: [&str; 4] = ["nothing", "read", "deploy", "admin"];
+const VISIBILITIES: [&str; 2] = ["private", "public"];
+/// Each action with its scope and the permissions that are enough for it.
+const ACTIONS: [(&str, Scope, &[&str]); 5] = [
+    ("GET /v1/repositories/{repo_id}", Scope::RepositoriesRead, &["read", "deploy", "admin"]),
+    ("GET /v1/repositories/{repo_id}/deployments", Scope::DeploymentsRead, &["read", "deploy", "admin"]),
+    ("POST /v1/repositories/{repo_id}/deployments", Scope::DeploymentsWrite, &["deploy", "admin"]),
+    ("GET /v1/deployments/{deployment_id}", Scope::DeploymentsRead, &["read", "deploy", "admin"]),
+    ("GET /v1/deployments/{deployment_id}/log", Scope::DeploymentsRead, &["read", "deploy", "admin"]),
+];
+
+fn id(row: &Value) -> &str {
+    row["id"].as_str().unwrap_or_else(|| panic!("no id in {row}"))
+}
+
+async fn act(actor: &Actor, action: &str, repository: &str, deployment: &Value) -> Answer {
+    let (method, path) = action.split_once(' ').unwrap();
+    let path = path.replace("{repo_id}", repository).replace("{deployment_id}", id(deployment));
+    match method {
+        "POST" => actor.post(&path, json!({"ref": "main"})).await,
+        _ => actor.get(&path).await,
+    }
+}
+
+#[tokio::test]
+async fn role_grant_scope_and_visibility_decide_each_action() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    let team = owner.team("Platform").await;
+    let mut repositories = Vec::new();
+    for (v, visibility) in VISIBILITIES.into_iter().enumerate() {
+        for (g, grant) in GRANTS.into_iter().enumerate() {
+            let name = format!("{visibility}-{grant}");
+            let new = json!({"name": name, "clone_url": source.url(), "visibility": visibility});
+            assert_eq!(owner.post("/v1/repositories", new).await.status, 201);
+            let deployment = owner.deploy(&name, json!({"ref": "main"})).await;
+            if grant != "nothing" {
+                owner.grant(&team, &name, grant).await;
+            }
+            repositories.push((name, deployment, v, g));
+        }
+    }
+    let mut people = Vec::new();
+    for role in Role::ALL {
+        let person = world.member(&owner, role).await;
+        owner.add_to_team(&team, &person).await;
+        let mut narrowed = Vec::new();
+        for (_, scope, _) in ACTIONS {
+            let with = world.with_token(&person, |token| token.scopes = vec![scope]).await;
+            let others = Scope::ALL.into_iter().filter(|other| *other != scope).collect();
+            narrowed.push((with, world.with_token(&person, |token| token.scopes = others).await));
+        }
+        people.push((role, narrowed));
+    }
+
+    let mut decided = BTreeSet::new();
+    for (base, expected) in MEMBERS {
+        world.set_base_permission(&owner, base).await;
+        for (role, narrowed) in &people {
+            for (name, deployment, v, g) in &repositories {
+                let has = if *role == Role::Member { expected[*v][*g] } else { "admin" };
+                for ((action, scope, enough), (with, without)) in ACTIONS.iter().zip(narrowed) {
+                    let what = format!("{action} in {name} by {role:?}, base {base}");
+                    let refused = act(without, action, name, deployment).await;
+                    refused.refused(403, "insufficient_scope");
+                    let answer = act(with, action, name, deployment).await;
+                    let resource = if action.contains("{deployment_id}") { "Deployment" } else { "Repository" };
+                    match has {
+                        "-" => {
+                            let message = answer.refused(404, "not_found").body["error"]["message"].clone();
+                            assert_eq!(message, format!("{resource} not found"), "{what}");
+                        }
+                        _ if enough.contains(&has) => {
+                            let success = if action.starts_with("POST") { 201 } else { 200 };
+                            assert_eq!(answer.status, success, "{what}: {answer:?}");
+                        }
+                        _ => {
+                            answer.refused(403, "insufficient_permission");
+                            assert!(!answer.headers.contains_key("www-authenticate"), "no other token helps: {what}");
+                        }
+                    }
+                    decided.insert((scope.as_str(), answer.status));
+                }
+            }
+        }
+    }
+    assert_eq!(decided.len(), 2 + 2 + 3, "each outcome that there can be came up: {decided:?}");
+}
+
+/// An account that gives its members nothing, with a member in one team.
+struct Closed {
+    world: World,
+    owner: Actor,
+    member: Actor,
+    team: Value,
+    source: GitRepository,
+}
+
+impl Closed {
+    async fn start() -> Self {
+        let world = World::start_without_queue().await;
+        let owner = world.owner("acme").await;
+        let member = world.member(&owner, Role::Member).await;
+        let team = owner.team("Platform").await;
+        owner.add_to_team(&team, &member).await;
+        world.set_base_permission(&owner, "none").await;
+        Self { world, owner, member, team, source: GitRepository::new(&[]) }
+    }
+
+    async fn repository(&self, name: &str, visibility: &str) -> Value {
+        let new = json!({"name": name, "clone_url": self.source.url(), "visibility": visibility});
+        let created = self.owner.post("/v1/repositories", new).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        self.world.clock.advance(Duration::from_secs(1));
+        created.body
+    }
+
+    async fn cost(&self, actor: &Actor, path: &str) -> (u64, f64) {
+        let answer = actor.get(path).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let line = self.world.line_of(&answer);
+        (line["dynamodb_calls"].as_u64().unwrap(), line["dynamodb_capacity_units"].as_f64().unwrap())
+    }
+}
+
+async fn walk(actor: &Actor, path: &str, relation: &str) -> Vec<Answer> {
+    let mut pages = Vec::new();
+    let mut next = Some(path.to_owned());
+    while let Some(path) = next {
+        let page = actor.get(&path).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        next = page.link(relation);
+        pages.push(page);
+        assert!(pages.len() < 100, "{path} goes round in circles");
+    }
+    pages
+}
+
+#[tokio::test]
+async fn a_list_has_what_its_reader_may_see_and_no_more() {
+    let acme = Closed::start().await;
+    let second = acme.owner.team("Second").await;
+    acme.owner.add_to_team(&second, &acme.member).await;
+    let elsewhere = acme.owner.team("Elsewhere").await;
+    let mut visible = Vec::new();
+    for n in 0..24 {
+        let visibility = if n % 4 == 0 { "public" } else { "private" };
+        // Names in another order than the creations.
+        let name = format!("app-{:02}", n * 7 % 24);
+        acme.repository(&name, visibility).await;
+        match n % 4 {
+            0 => {}
+            1 => acme.owner.grant(&acme.team, &name, "read").await,
+            2 => {
+                // In both teams, and listed once.
+                acme.owner.grant(&acme.team, &name, "deploy").await;
+                acme.owner.grant(&second, &name, "read").await;
+            }
+            _ => {
+                acme.owner.grant(&elsewhere, &name, "admin").await;
+                continue;
+            }
+        }
+        visible.push(name);
+    }
+    // A public one that is granted too is listed once.
+    acme.owner.grant(&acme.team, "app-00", "admin").await;
+    acme.world.callers_are_forgotten();
+
+    for (query, ordered) in [
+        ("", visible.iter().rev().cloned().collect::<Vec<_>>()),
+        ("&direction=asc", visible.clone()),
+        ("&sort=updated", visible.iter().rev().cloned().collect()),
+        ("&sort=name", visible.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect()),
+        ("&sort=name&direction=desc", visible.iter().cloned().collect::<BTreeSet<_>>().into_iter().rev().collect()),
+    ] {
+        let pages = walk(&acme.member, &format!("/v1/repositories?per_page=5{query}"), "next").await;
+        let names: Vec<_> = pages.iter().flat_map(|page| page.column("name")).collect();
+        assert_eq!(names, ordered, "{query}");
+        for (number, page) in (1..).zip(&pages) {
+            assert_eq!(page.body["meta"], json!({"total": 18, "page": number, "per_page": 5}), "{query}");
+        }
+        let last = pages[0].link("last").unwrap();
+        let back = walk(&acme.member, &last, "prev").await;
+        let mut back: Vec<_> = back.iter().map(|page| page.column("name")).collect();
+        back.reverse();
+        assert_eq!(back, pages.iter().map(|page| page.column("name")).collect::<Vec<_>>(), "{query}");
+        let jump = acme.member.get(&format!("/v1/repositories?per_page=5&page=3{query}")).await;
+        assert_eq!(jump.body, pages[2].body, "{query}");
+        let beyond = acme.member.get(&format!("/v1/repositories?per_page=5&page=9{query}")).await;
+        assert_eq!((&beyond.body["data"], &beyond.body["meta"]["total"]), (&json!([]), &json!(18)));
+    }
+
+    // Others put rows in while one walks.
+    let first = acme.member.get("/v1/repositories?per_page=5").await;
+    acme.repository("newest", "public").await;
+    let second_page = acme.member.get(&first.link("next").unwrap()).await;
+    assert_eq!(second_page.column("name"), visible.iter().rev().skip(5).take(5).cloned().collect::<Vec<_>>());
+    assert_eq!(second_page.body["meta"]["total"], 19);
+
+    // Whoever administers the account sees all, and so does everybody when the account says so.
+    assert_eq!(acme.owner.get("/v1/repositories").await.body["meta"]["total"], 25);
+    acme.world.set_base_permission(&acme.owner, "read").await;
+    assert_eq!(acme.member.get("/v1/repositories").await.body["meta"]["total"], 25);
+    let stranger = acme.world.owner("globex").await;
+    assert_eq!(stranger.get("/v1/repositories").await.body["meta"]["total"], 0);
+}
+
+#[tokio::test]
+async fn authorization_costs_nothing_when_it_is_warm_and_a_read_beside_another_for_a_deployment() {
+    let acme = Closed::start().await;
+    let app = acme.repository("app", "private").await;
+    acme.owner.grant(&acme.team, "app", "deploy").await;
+    for n in 0..30 {
+        acme.repository(&format!("other-{n}"), "private").await;
+    }
+    let deployment = acme.owner.deploy("app", json!({"ref": "main"})).await;
+    let by_id = format!("/v1/repositories/{}", id(&app));
+    let followed = format!("/v1/deployments/{}", id(&deployment));
+    for path in [&by_id, &followed, "/v1/repositories"] {
+        acme.owner.get(path).await;
+        acme.member.get(path).await;
+    }
+    // One write counts the request. A strongly consistent read is 1 unit, another 0.5.
+    for actor in [&acme.owner, &acme.member] {
+        assert_eq!(acme.cost(actor, &by_id).await, (2, 2.0), "the repository");
+        assert_eq!(acme.cost(actor, "/v1/repositories/app").await, (2, 1.5), "the repository, by its name");
+    }
+    assert_eq!(acme.cost(&acme.owner, &followed).await, (2, 2.0), "the deployment");
+    assert_eq!(acme.cost(&acme.member, &followed).await, (3, 3.0), "the deployment and its repository");
+    // A query of the public ones, of the one team's, and the page's rows: what 30 others there are does not matter.
+    assert_eq!(acme.cost(&acme.member, "/v1/repositories").await, (4, 1.0 + 3.0 * 0.5));
+}
+
+#[tokio::test]
+async fn what_changes_takes_effect_within_30_seconds() {
+    let acme = Closed::start().await;
+    acme.repository("app", "private").await;
+    let path = "/v1/repositories/app";
+    let almost = Duration::from_millis(29_999);
+    acme.member.get(path).await.refused(404, "not_found");
+    // A grant is in the repository's row, which each request reads.
+    acme.owner.grant(&acme.team, "app", "read").await;
+    assert_eq!(acme.member.get(path).await.status, 200);
+    acme.member
+        .post("/v1/repositories/app/deployments", json!({"ref": "main"}))
+        .await
+        .refused(403, "insufficient_permission");
+    acme.owner.grant(&acme.team, "app", "deploy").await;
+    assert_eq!(acme.member.post("/v1/repositories/app/deployments", json!({"ref": "main"})).await.status, 201);
+    let grant = format!("/v1/teams/{}/repositories/app", id(&acme.team));
+    assert_eq!(acme.owner.delete(&grant).await.status, 204);
+    acme.member.get(path).await.refused(404, "not_found");
+
+    // Teams and roles are what each function remembers of its callers.
+    acme.owner.grant(&acme.team, "app", "read").await;
+    acme.world.callers_are_forgotten();
+    assert_eq!(acme.member.get(path).await.status, 200);
+    let membership = format!("/v1/teams/{}/members/{}", id(&acme.team), acme.member.user_id.as_ref().unwrap());
+    assert_eq!(acme.owner.delete(&membership).await.status, 204);
+    acme.world.clock.advance(almost);
+    assert_eq!(acme.member.get(path).await.status, 200, "this function remembers the teams");
+    acme.world.clock.advance(Duration::from_millis(1));
+    acme.member.get(path).await.refused(404, "not_found");
+
+    let member = format!("/v1/members/{}", acme.member.user_id.as_ref().unwrap());
+    assert_eq!(acme.owner.put(&member, json!({"role": "admin"})).await.status, 200);
+    acme.world.callers_are_forgotten();
+    assert_eq!(acme.member.get(path).await.status, 200);
+    assert_eq!(acme.owner.delete(&member).await.status, 204);
+    acme.world.clock.advance(almost);
+    assert_eq!(acme.member.get(path).await.status, 200);
+    acme.world.clock.advance(Duration::from_millis(1));
+    acme.member.get(path).await.refused(401, "token_revoked");
+}
+
+#[tokio::test]
+async fn members_create_no_repositories_and_change_nothing_of_the_account() {
+    let acme = Closed::start().await;
+    let (team, user) = (id(&acme.team).to_owned(), acme.owner.user_id.clone().unwrap());
+    let admin = acme.world.member(&acme.owner, Role::Admin).await;
+    acme.repository("app", "public").await;
+    let new_repository = json!({"name": "new", "clone_url": acme.source.url()});
+    let calls = [
+        (Method::POST, "/v1/repositories".to_owned(), new_repository),
+        (Method::POST, "/v1/teams".to_owned(), json!({"name": "new"})),
+        (Method::PATCH, format!("/v1/teams/{team}"), json!({"description": "new"})),
+        (Method::PUT, format!("/v1/teams/{team}/members/{user}"), json!({})),
+        (Method::PUT, format!("/v1/teams/{team}/repositories/app"), json!({"permission": "admin"})),
+        (Method::DELETE, format!("/v1/teams/{team}/repositories/app"), json!({})),
+        (Method::DELETE, format!("/v1/teams/{team}/members/{user}"), json!({})),
+        (Method::DELETE, format!("/v1/teams/{team}"), json!({})),
+        (Method::PUT, format!("/v1/members/{}", acme.member.user_id.as_ref().unwrap()), json!({"role": "admin"})),
+        (Method::DELETE, format!("/v1/members/{}", acme.member.user_id.as_ref().unwrap()), json!({})),
+        (Method::POST, "/v1/invitations".to_owned(), json!({"email": "new@example.com"})),
+        (Method::GET, "/v1/invitations".to_owned(), json!({})),
+    ];
+    for (method, path, body) in &calls {
+        let request = acme.member.request(method.clone(), path).json(body);
+        let refused = acme.member.send(request).await;
+        refused.refused(403, "insufficient_permission");
+        assert_eq!(refused.body["error"]["message"], "This needs the role 'admin' in the account", "{method} {path}");
+    }
+    for (method, path, body) in &calls {
+        let answer = admin.send(admin.request(method.clone(), path).json(body)).await;
+        assert!((200..300).contains(&answer.status), "{method} {path}: {answer:?}");
+    }
+}
+
+/// One call of a hostile account: a method, a path with holes, and a body.
+const HOSTILE: [(&str, &str); 27] = [
+    ("GET", "/v1/repositories?per_page=100"),
+    ("GET", "/v1/repositories/{repo}"),
+    ("GET", "/v1/repositories/{account}%2F{name}"),
+    ("GET", "/v1/repositories/{repo}/deployments"),
+    ("POST", "/v1/repositories/{repo}/deployments"),
+    ("POST", "/v1/repositories/{account}%2F{name}/deployments"),
+    ("GET", "/v1/deployments/{deploy}"),
+    ("GET", "/v1/deployments/{deploy}/log"),
+    ("GET", "/v1/teams?per_page=100"),
+    ("POST", "/v1/teams"),
+    ("GET", "/v1/teams/{team}"),
+    ("PATCH", "/v1/teams/{team}"),
+    ("DELETE", "/v1/teams/{team}"),
+    ("GET", "/v1/teams/{team}/members"),
+    ("PUT", "/v1/teams/{team}/members/{user}"),
+    ("DELETE", "/v1/teams/{team}/members/{user}"),
+    ("GET", "/v1/teams/{team}/repositories"),
+    ("PUT", "/v1/teams/{team}/repositories/{repo}"),
+    ("DELETE", "/v1/teams/{team}/repositories/{repo}"),
+    ("GET", "/v1/members?per_page=100"),
+    ("PUT", "/v1/members/{user}"),
+    ("DELETE", "/v1/members/{user}"),
+    ("GET", "/v1/invitations?per_page=100"),
+    ("POST", "/v1/invitations"),
+    ("DELETE", "/v1/invitations/{inv}"),
+    ("POST", "/v1/invitations/{inv}/accept"),
+    ("GET", "/v1/repositories?cursor={cursor}&per_page=1&page=2"),
+];
+
+/// Everything that an account has, with the ids that are nobody else's.
+struct Estate {
+    owner: Actor,
+    /// What fills each hole of a path.
+    holes: Vec<(&'static str, String)>,
+}
+
+impl Estate {
+    async fn of(world: &World, account: &str, source: &GitRepository) -> Self {
+        let owner = world.owner(account).await;
+        let member = world.member(&owner, Role::Member).await;
+        let name = format!("{account}-app");
+        let repository = owner.repository(&name, source).await;
+        owner.repository(&format!("{account}-other"), source).await;
+        let deployment = owner.deploy(&name, json!({"ref": "main"})).await;
+        let team = owner.team(&format!("{account}-team")).await;
+        owner.add_to_team(&team, &member).await;
+        owner.grant(&team, &name, "deploy").await;
+        let email = format!("guest@{account}.example.com");
+        let invited = owner.post("/v1/invitations", json!({"email": email})).await;
+        let page = owner.get("/v1/repositories?per_page=1").await;
+        let cursor = page.link("next").unwrap().split("cursor=").nth(1).unwrap().to_owned();
+        let holes = vec![
+            ("{repo}", id(&repository).to_owned()),
+            ("{account}", account.to_owned()),
+            ("{name}", name),
+            ("{deploy}", id(&deployment).to_owned()),
+            ("{team}", id(&team).to_owned()),
+            ("{user}", member.user_id.as_ref().unwrap().to_string()),
+            ("{inv}", id(&invited.body["invitation"]).to_owned()),
+            ("{cursor}", cursor),
+        ];
+        Self { owner, holes }
+    }
+
+    /// What nobody of another account may ever be told.
+    fn marks(&self) -> impl Iterator<Item = &str> {
+        let told = ["{cursor}", "{account}"];
+        let ids = self.holes.iter().filter(move |(hole, _)| !told.contains(hole)).map(|(_, id)| id.as_str());
+        ids.chain([self.owner.account_id.as_ref().unwrap().as_str(), self.owner.user_id.as_ref().unwrap().as_str()])
+    }
+
+    /// Everything that is stored for the account, and what names it elsewhere.
+    async fn stored(&self, world: &World) -> Vec<String> {
+        let table = world.stack.app().table();
+        let mut items = table.client().scan().table_name(table.name()).into_paginator().items().send();
+        let mut stored = Vec::new();
+        let marks: Vec<_> = self.marks().collect();
+        while let Some(item) = items.try_next().await.unwrap() {
+            let text = shared::table::read_item::<Value>(item).unwrap().to_string();
+            if !text.contains("RATE#") && marks.iter().any(|mark| text.contains(mark)) {
+                stored.push(text);
+            }
+        }
+        stored.sort();
+        stored
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_sequence_of_calls_by_one_account_returns_or_changes_data_of_another() {
+    let world = World::start_without_queue().await;
+    let source = GitRepository::new(&[]);
+    let victim = Estate::of(&world, "victim", &source).await;
+    let rival = Estate::of(&world, "rival", &source).await;
+    let before = victim.stored(&world).await;
+    assert!(before.len() > 15, "{}", before.len());
+
+    // Each call fills each hole with an id of its own account or of the other.
+    let call = (0..HOSTILE.len(), proptest::collection::vec(any::<bool>(), rival.holes.len()));
+    let calls = proptest::collection::vec(call, 1..30);
+    let mut runner = TestRunner::new(Config { cases: 12, failure_persistence: None, ..Config::default() });
+    let runtime = tokio::runtime::Handle::current();
+    let outcome = runner.run(&calls, |calls| {
+        tokio::task::block_in_place(|| {
+            runtime.block_on(async {
+                for (call, theirs) in calls {
+                    let (method, path) = HOSTILE[call];
+                    let mut filled = path.to_owned();
+                    let mut foreign = false;
+                    for ((hole, own), ((_, other), theirs)) in rival.holes.iter().zip(victim.holes.iter().zip(theirs)) {
+                        foreign |= theirs && path.contains(hole);
+                        filled = filled.replace(hole, if theirs { other } else { own });
+                    }
+                    let body = match (method, path) {
+                        ("POST", "/v1/teams") => json!({"name": "taken"}),
+                        ("POST", "/v1/invitations") => {
+                            json!({"email": "guest@victim.example.com", "teams": [victim.holes[4].1]})
+                        }
+                        ("POST", "/v1/invitations/{inv}/accept") => {
+                            json!({"secret": format!("dgi_{}", "a".repeat(32))})
+                        }
+                        ("POST", _) => json!({"ref": "main"}),
+                        ("PATCH", _) => json!({"name": "renamed"}),
+                        ("PUT", "/v1/members/{user}") => json!({"role": "owner"}),
+                        ("PUT", _) => json!({"permission": "admin"}),
+                        _ => json!({}),
+                    };
+                    let request = rival.owner.request(method.parse().unwrap(), &filled).json(&body);
+                    let answer = rival.owner.send(request).await;
+                    let text = answer.body.to_string();
+                    for mark in victim.marks() {
+                        // A refusal may repeat what it was sent.
+                        let repeated =
+                            answer.status >= 400 && (filled.contains(mark) || body.to_string().contains(mark));
+                        prop_assert!(repeated || !text.contains(mark), "{method} {filled}: {answer:?}");
+                    }
+                    if foreign && !path.contains("cursor") {
+                        prop_assert!(answer.status >= 400, "{method} {filled}: {answer:?}");
+                    }
+                }
+                prop_assert_eq!(victim.stored(&world).await, before.clone());
+                Ok(())
+            })
+        })
+    });
+    outcome.unwrap();
+}
