@@ -1,5 +1,7 @@
 //! The world of an integration test: a whole stack of its own, and the actors that call it over HTTP.
 
+pub mod issuer;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -143,19 +145,20 @@ impl World {
 
     /// The owner of a new account on a plan.
     pub async fn owner_on(&self, plan: &str, account: &str) -> Actor {
-        self.bootstrap(json!({"account": account, "plan": plan, "owner_email": "owner@example.com"})).await
+        self.bootstrapped(json!({"account": account, "plan": plan, "owner_email": "owner@example.com"})).await
     }
 
     /// The owner of a new account with limits of its own.
     pub async fn owner_with(&self, per_minute: u32, burst: u32, account: &str) -> Actor {
         let quota = json!({"per_minute": per_minute, "burst": burst});
-        self.bootstrap(json!({
+        self.bootstrapped(json!({
             "account": account, "plan": "enterprise", "rate_limit": quota, "owner_email": "owner@example.com",
         }))
         .await
     }
 
-    async fn bootstrap(&self, event: Value) -> Actor {
+    /// The owner of a new account that differs from the usual one.
+    pub async fn bootstrapped(&self, event: Value) -> Actor {
         let created = self.stack.bootstrap(event).await.unwrap();
         let text = |name: &str| created[name].as_str().unwrap().to_owned();
         let account_id = text("account_id").parse().ok();

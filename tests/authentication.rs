@@ -11,7 +11,7 @@ use shared::token::{TokenHash, TokenSecret};
 use tests::{Actor, Answer, GitRepository, NOON, World};
 
 /// Each endpoint and who may call it, written down a second time on purpose.
-pub const CASES: [(&str, &str, Access); 34] = [
+pub const CASES: [(&str, &str, Access); 38] = [
     ("list-repositories", "GET /v1/repositories", Access::Scope(Scope::RepositoriesRead)),
     ("create-repository", "POST /v1/repositories", Access::Scope(Scope::RepositoriesWrite)),
     ("get-repository", "GET /v1/repositories/{repo_id}", Access::Scope(Scope::RepositoriesRead)),
@@ -43,6 +43,10 @@ pub const CASES: [(&str, &str, Access); 34] = [
     ("create-invitation", "POST /v1/invitations", Access::Scope(Scope::AccountWrite)),
     ("delete-invitation", "DELETE /v1/invitations/{invitation_id}", Access::Scope(Scope::AccountWrite)),
     ("accept-invitation", "POST /v1/invitations/{invitation_id}/accept", Access::Public),
+    ("list-applications", "GET /v1/applications", Access::Scope(Scope::AccountRead)),
+    ("create-application", "POST /v1/applications", Access::Scope(Scope::AccountWrite)),
+    ("delete-application", "DELETE /v1/applications/{application_id}", Access::Scope(Scope::AccountWrite)),
+    ("get-user", "GET /v1/user", Access::Authenticated),
     ("get-rate-limit", "GET /v1/rate_limit", Access::Authenticated),
     ("get-openapi", "GET /v1/openapi.json", Access::Public),
     ("not-found", "$default", Access::Authenticated),
@@ -82,6 +86,8 @@ impl Acme {
         let invited = owner.post("/v1/invitations", json!({"email": "guest@example.com"})).await;
         let invitation = invited.body["invitation"].clone();
         let token = owner.post("/v1/tokens", json!({"name": "spare", "scopes": ["tokens:write"]})).await.body;
+        let application = json!({"name": "CI", "client_id": "ci", "scopes": ["repositories:read"]});
+        assert_eq!(owner.post("/v1/applications", application).await.status, 201);
         Self { world, owner, source, repository, deployment, token, team, invitation, member }
     }
 
@@ -94,12 +100,16 @@ impl Acme {
             .replace("{token_id}", self.token["id"].as_str().unwrap())
             .replace("{team_id}", self.team["id"].as_str().unwrap())
             .replace("{user_id}", self.member.user_id.as_ref().unwrap().as_str())
-            .replace("{invitation_id}", self.invitation["id"].as_str().unwrap());
+            .replace("{invitation_id}", self.invitation["id"].as_str().unwrap())
+            .replace("{application_id}", "ci");
         let request = actor.request(method.parse::<Method>().unwrap(), &path);
         let body = match route {
             "POST /v1/repositories" => json!({"name": "new", "clone_url": self.source.url()}),
             "POST /v1/repositories/{repo_id}/deployments" => json!({"ref": "main"}),
             "POST /v1/tokens" => json!({"name": "new", "scopes": ["tokens:write"]}),
+            "POST /v1/applications" => {
+                json!({"name": "new", "client_id": "new", "scopes": ["repositories:read"]})
+            }
             "PATCH /v1/tokens/{token_id}" => json!({"name": "renamed"}),
             "POST /v1/tokens/{token_id}/rotate" => json!({}),
             "POST /v1/teams" => json!({"name": "new"}),
@@ -128,6 +138,7 @@ impl Acme {
             &format!("{team}/repositories"),
             "/v1/members",
             "/v1/invitations",
+            "/v1/applications",
         ] {
             totals.push(self.owner.get(path).await.body["meta"]["total"].clone());
         }
@@ -222,7 +233,12 @@ async fn each_endpoint_needs_its_scope_and_no_other() {
     routes.sort_by_key(|(route, _)| (route.starts_with("DELETE"), Reverse(route.len())));
     for (route, access) in routes {
         let Access::Scope(needed) = access else { continue };
-        let allowed = acme.world.with_token(&acme.owner, |token| token.scopes = vec![needed]).await;
+        let allowed = acme.world.with_token(&acme.owner, |token| {
+            token.scopes = vec![needed];
+            // Nobody gives an application what they don't have.
+            token.scopes.extend((route == "POST /v1/applications").then_some(Scope::RepositoriesRead));
+        });
+        let allowed = allowed.await;
         let answer = acme.call(&allowed, route).await;
         let expected = match route {
             "POST /v1/tokens/{token_id}/rotate" => 200,
@@ -242,8 +258,8 @@ async fn what_another_account_has_does_not_exist() {
     let before = acme.totals().await;
     for (route, _) in endpoints_with_a_token().filter(|(route, _)| route.contains('{')) {
         let answer = acme.call(&rival, route).await;
-        let kinds = ["repo", "deployment", "token", "team", "user", "invitation"];
-        let nobodys = kinds.into_iter().zip(["repo", "deploy", "tok", "team", "user", "inv"]);
+        let kinds = ["repo", "deployment", "token", "team", "user", "invitation", "application"];
+        let nobodys = kinds.into_iter().zip(["repo", "deploy", "tok", "team", "user", "inv", "app"]);
         let nobodys = nobodys.fold(route.to_owned(), |route, (kind, prefix)| {
             route.replace(&format!("{{{kind}_id}}"), &format!("{prefix}_aaaaaaaaaaaaaaaa"))
         });

@@ -268,6 +268,14 @@ async fn each_binary_answers_its_sample_event() {
     assert_eq!((status, &nothing), (204, &Value::Null));
     rotated.get("/v1/deployments/nothing").await.refused(401, "token_revoked");
     let mut ask = async |function: &str| start(function).await.request(sample_request(function, token, &ids)).await;
+    let (status, _, application) = ask("create-application").await;
+    assert_eq!((status, &application["name"]), (201, &json!("Deployer")), "{application}");
+    let (status, _, page) = ask("list-applications").await;
+    assert_eq!((status, &page["data"]), (200, &json!([application])));
+    let (status, _, nothing) = ask("delete-application").await;
+    assert_eq!((status, &nothing), (204, &Value::Null));
+    let (status, _, me) = ask("get-user").await;
+    assert_eq!((status, &me["user"]["role"], &me["account"]["slug"]), (200, &json!("owner"), &json!("acme")), "{me}");
     let (status, _, limit) = ask("get-rate-limit").await;
     assert_eq!((status, &limit["plan"], &limit["limit"]), (200, &json!("pro"), &json!(600)));
     let (status, _, document) = ask("get-openapi").await;

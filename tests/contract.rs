@@ -85,8 +85,8 @@ fn each_route_needs_what_its_authorization_case_says() {
         assert_eq!((route.function, route.access), (function, access), "in the same order");
         let security = match access {
             Access::Public => json!([]),
-            Access::Authenticated => json!([{"token": []}]),
-            Access::Scope(scope) => json!([{"token": [scope.as_str()]}]),
+            Access::Authenticated => json!([{"token": []}, {"oauth2": []}]),
+            Access::Scope(scope) => json!([{"token": [scope.as_str()]}, {"oauth2": [scope.as_str()]}]),
         };
         if !WITHOUT_OPERATION.contains(&function) {
             assert_eq!(operations[key]["security"], security, "{key}");
@@ -307,10 +307,12 @@ async fn each_sample_event_is_one_that_its_function_takes() {
         let expected = match function {
             // It would ask a host on the internet.
             "create-repository" => continue,
-            "list-repositories" | "list-tokens" | "get-rate-limit" | "get-openapi" => 200,
-            "list-teams" | "list-members" | "list-invitations" => 200,
-            "create-token" | "create-team" | "create-invitation" => 201,
+            "list-repositories" | "list-tokens" | "get-user" | "get-rate-limit" | "get-openapi" => 200,
+            "list-applications" | "list-teams" | "list-members" | "list-invitations" => 200,
+            "create-token" | "create-application" | "create-team" | "create-invitation" => 201,
             "not-found" => 405,
+            // The sample of create-application has made it.
+            "delete-application" => 204,
             _ => 404,
         };
         let answer = functions[key].invoke(event).await.unwrap();
@@ -487,6 +489,22 @@ async fn what_the_api_answers_is_what_the_document_says() {
     for (status, actor) in [(403, &powerless), (404, &member), (204, &admin), (404, &owner)] {
         calls.push(("DELETE /v1/tokens/{token_id}", status, actor.delete(&one).await));
     }
+    const REGISTER: &str = "POST /v1/applications";
+    let new = |client: &str| json!({"name": "CI", "client_id": client, "scopes": ["repositories:read"]});
+    for (status, actor, body) in [
+        (201, &owner, new("ci")),
+        (409, &owner, new("ci")),
+        (400, &owner, new("")),
+        (403, &admin, new("other")),
+        (403, &powerless, new("other")),
+    ] {
+        calls.push((REGISTER, status, actor.post("/v1/applications", body).await));
+    }
+    calls.push(("GET /v1/applications", 200, owner.get("/v1/applications").await));
+    for (status, actor) in [(403, &powerless), (403, &admin), (204, &owner), (404, &owner)] {
+        let deleted = actor.delete("/v1/applications/ci").await;
+        calls.push(("DELETE /v1/applications/{application_id}", status, deleted));
+    }
     assert!(calls.iter().any(|(_, _, answer)| answer.headers.contains_key("x-token-expires-at")));
 
     let failed = owner.ended(&created.body).await;
@@ -510,6 +528,8 @@ async fn what_the_api_answers_is_what_the_document_says() {
         ("GET /v1/deployments/{deployment_id}/log", &format!("{log}?limit=0"), [400, 403]),
         ("GET /v1/tokens", "/v1/tokens", [200, 403]),
         ("GET /v1/tokens", "/v1/tokens?user=x", [400, 403]),
+        ("GET /v1/applications", "/v1/applications?sort=name", [400, 403]),
+        ("GET /v1/user", "/v1/user", [200, 200]),
         ("GET /v1/rate_limit", "/v1/rate_limit", [200, 200]),
         ("GET /v1/openapi.json", "/v1/openapi.json", [200, 200]),
     ];

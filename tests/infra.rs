@@ -369,6 +369,10 @@ fn each_function_is_told_what_it_reads_and_nothing_else() {
         ("RUNNER", "codebuild"),
         ("CODEBUILD_PROJECT", "git-api"),
         ("BUILD_LOG_GROUP", "/aws/codebuild/git-api"),
+        ("OIDC_ISSUER", "https://issuer.example"),
+        ("OIDC_AUDIENCE", ""),
+        ("OIDC_CLIENT_IDS", "client"),
+        ("OIDC_CA_BUNDLE", "/nowhere"),
     ];
     let known = known_settings();
     assert_eq!(known, values.iter().map(|(name, _)| (*name).to_owned()).collect());
@@ -388,7 +392,10 @@ fn each_function_is_told_what_it_reads_and_nothing_else() {
         };
         start(name, &settings(None)).unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         assert!(told.iter().all(|setting| known.contains(*setting)), "{name} is told what no code reads: {told:?}");
-        for setting in known.iter().filter(|setting| *setting != "API_BASE_URL") {
+        // Every function reads these, and looks at them when the first JWT comes.
+        let of_jwts = |setting: &str| setting.starts_with("OIDC_");
+        assert!(known.iter().filter(|setting| of_jwts(setting)).all(|setting| told.contains(setting.as_str())));
+        for setting in known.iter().filter(|setting| *setting != "API_BASE_URL" && !of_jwts(setting)) {
             let needs_it = start(name, &settings(Some((setting, "")))).is_err();
             let looks_at_it = start(name, &settings(Some((setting, "?")))).is_err();
             assert_eq!(needs_it || looks_at_it, told.contains(setting.as_str()), "{name} and {setting}");
@@ -410,6 +417,10 @@ fn settings_name_the_resources_of_the_stack() {
         "RUNNER": "Runner",
         "CODEBUILD_PROJECT": "AWS::StackName",
         "BUILD_LOG_GROUP": "/aws/codebuild/${AWS::StackName}",
+        "OIDC_ISSUER": ["OwnUsers", "SignIn.Outputs.Issuer", "OidcIssuer"],
+        "OIDC_AUDIENCE": "OidcAudience",
+        "OIDC_CLIENT_IDS": ["OwnUsers", "SignIn.Outputs.PeopleClientId", ""],
+        "OIDC_CA_BUNDLE": "/etc/pki/tls/certs/ca-bundle.crt",
     });
     for function in template.functions() {
         for (setting, value) in function.environment() {

@@ -1,5 +1,6 @@
 //! The API through real HTTP, the real AWS SDK and the embedded services. One file per resource.
 
+mod applications;
 mod authentication;
 mod binaries;
 mod codebuild;
@@ -9,6 +10,7 @@ mod fuzz;
 mod infra;
 mod invitations;
 mod members;
+mod oauth;
 mod pagination;
 mod permissions;
 mod pipeline;

@@ -2,6 +2,7 @@
 //! authentication makes a [`Caller`], and only the extractors in `authorized` make a [`Tenant`], an [`AuthorizedRepository`]
 //! or an [`AuthorizedDeployment`], and those in `tokens` an [`AuthorizedToken`] or an [`OwnToken`].
 
+mod applications;
 mod authorized;
 mod permission;
 mod tokens;
@@ -17,13 +18,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
-use crate::endpoint::Route;
+use crate::endpoint::{Linking, Route};
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{TokenId, UserId};
-use crate::model::{AccessToken, Account, USE_PRECISION, User};
-use crate::table::{Table, TableError};
+use crate::model::{AccessToken, Account, Application, Identity, USE_PRECISION, User};
+use crate::oauth::{Grant, Issuer, Jwt, MalformedJwt, Refused};
+use crate::table::{Consistency, Table, TableError};
 use crate::token::{TokenHash, TokenSecret};
 
+pub use applications::*;
 pub(crate) use authorized::Homes;
 pub use authorized::*;
 pub use permission::*;
@@ -115,9 +118,16 @@ const ROTATION_HINT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// The holder of a valid token.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    token: Arc<AccessToken>,
+    credential: Arc<Credential>,
     account: Arc<Account>,
     user: Arc<User>,
+}
+
+#[derive(Debug)]
+enum Credential {
+    Token(AccessToken),
+    User(Grant),
+    Application(Grant, Application),
 }
 
 impl Caller {
@@ -125,27 +135,56 @@ impl Caller {
         &self.account
     }
 
+    /// The user who calls, or what stands for the application that does.
     pub fn user_id(&self) -> &UserId {
-        &self.token.user_id
+        &self.user.id
     }
 
+    /// The application that calls, when it is no user.
+    pub fn application(&self) -> Option<&Application> {
+        match &*self.credential {
+            Credential::Application(_, application) => Some(application),
+            Credential::Token(_) | Credential::User(_) => None,
+        }
+    }
+
+    /// The personal access token that the request has, when it is not an OAuth2 token.
+    pub fn token_id(&self) -> Option<&TokenId> {
+        self.token().map(|token| &token.id)
+    }
+
+    /// The same; an application's is in no account's list of members.
     pub fn user(&self) -> &User {
         &self.user
     }
 
     pub fn scopes(&self) -> &[Scope] {
-        &self.token.scopes
+        match &*self.credential {
+            Credential::Token(token) => &token.scopes,
+            Credential::User(grant) | Credential::Application(grant, _) => &grant.scopes,
+        }
     }
 
     /// When the token stops working.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.token.ends_at()
+        match &*self.credential {
+            Credential::Token(token) => token.ends_at(),
+            Credential::User(grant) | Credential::Application(grant, _) => Some(grant.expires_at),
+        }
     }
 
     /// The token to rotate, when it is about to expire and has not been rotated yet.
     pub(crate) fn token_to_rotate(&self, now: Timestamp) -> Option<&TokenId> {
-        let left = self.token.expires_at?.since(now);
-        (left < ROTATION_HINT && self.token.superseded_at.is_none()).then_some(&self.token.id)
+        let token = self.token()?;
+        let left = token.expires_at?.since(now);
+        (left < ROTATION_HINT && token.superseded_at.is_none()).then_some(&token.id)
+    }
+
+    fn token(&self) -> Option<&AccessToken> {
+        match &*self.credential {
+            Credential::Token(token) => Some(token),
+            Credential::User(_) | Credential::Application(..) => None,
+        }
     }
 
     /// Whether the caller may give these scopes to a token: nobody gives more than they have.
@@ -165,7 +204,7 @@ impl Caller {
 
     fn check_scope(&self, access: Access) -> Result<()> {
         match access {
-            Access::Scope(scope) if !self.token.scopes.contains(&scope) => {
+            Access::Scope(scope) if !self.scopes().contains(&scope) => {
                 let scope = scope.as_str();
                 let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
                 let challenge = HeaderValue::try_from(challenge).expect("scopes are ASCII");
@@ -177,19 +216,29 @@ impl Caller {
     }
 
     fn check_validity(&self, now: Timestamp) -> Result<()> {
-        if self.token.revoked_at.is_some_and(|at| at <= now) {
+        let token = match &*self.credential {
+            Credential::Token(token) => token,
+            Credential::User(grant) | Credential::Application(grant, _) if grant.has_expired(now) => {
+                return Err(expired(grant.expires_at));
+            }
+            Credential::User(_) | Credential::Application(..) => return Ok(()),
+        };
+        if token.revoked_at.is_some_and(|at| at <= now) {
             return Err(unauthorized(ErrorCode::TokenRevoked, "The token was revoked"));
         }
-        if let Some(at) = self.token.superseded_at.filter(|at| *at <= now) {
+        if let Some(at) = token.superseded_at.filter(|at| *at <= now) {
             return Err(unauthorized(ErrorCode::TokenRotated, format!("The token was replaced by another at {at}")));
         }
-        if let Some(at) = self.token.expires_at.filter(|at| *at <= now) {
-            let expired_at = HeaderValue::try_from(at.to_string()).expect("a time is ASCII");
-            return Err(unauthorized(ErrorCode::TokenExpired, format!("The token expired at {at}"))
-                .with_header(TOKEN_EXPIRES_AT, expired_at));
+        match token.expires_at.filter(|at| *at <= now) {
+            Some(at) => Err(expired(at)),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+fn expired(at: Timestamp) -> Error {
+    let value = HeaderValue::try_from(at.to_string()).expect("a time is ASCII");
+    unauthorized(ErrorCode::TokenExpired, format!("The token expired at {at}")).with_header(TOKEN_EXPIRES_AT, value)
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -215,6 +264,7 @@ fn unauthorized(code: ErrorCode, message: impl Into<std::borrow::Cow<'static, st
 pub struct Authenticator {
     table: Table,
     clock: Clock,
+    issuer: Option<Issuer>,
     known: Mutex<HashMap<TokenHash, (Caller, Timestamp)>>,
     /// When this environment last said that a token is in use.
     used: Mutex<HashMap<TokenId, Timestamp>>,
@@ -223,30 +273,42 @@ pub struct Authenticator {
 /// The use of a token that is still to be recorded.
 #[derive(Debug)]
 pub(crate) struct UnrecordedUse {
-    token: Arc<AccessToken>,
+    caller: Caller,
     table: Table,
     at: Timestamp,
 }
 
 impl UnrecordedUse {
     pub(crate) async fn record(self) -> Result<(), TableError> {
-        self.token.record_use(&self.table, self.at).await
+        match self.caller.token() {
+            Some(token) => token.record_use(&self.table, self.at).await,
+            None => Ok(()),
+        }
     }
 }
 
 impl Authenticator {
-    pub fn new(table: Table, clock: Clock) -> Self {
-        Self { table, clock, known: Mutex::default(), used: Mutex::default() }
+    pub fn new(table: Table, clock: Clock, issuer: Option<Issuer>) -> Self {
+        Self { table, clock, issuer, known: Mutex::default(), used: Mutex::default() }
     }
 
     /// # Errors
-    /// One of the 401s; a malformed token is refused without a read.
-    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller> {
-        let hash = bearer_token(headers)?.hash();
+    /// One of the 401s, and `not_linked`; a malformed token is refused without a read.
+    pub async fn authenticate(&self, headers: &HeaderMap, linking: Linking) -> Result<Caller> {
+        let bearer = bearer(headers)?;
+        let hash = bearer.hash();
         let now = self.clock.now();
         let caller = match self.remembered(hash, now) {
             Some(caller) => caller,
-            None => self.look_up(hash, now).await?,
+            None => {
+                let (credential, account, user) = match &bearer {
+                    Bearer::Token(_) => self.look_up(hash).await?,
+                    Bearer::Jwt(jwt) => self.verify(jwt, linking, now).await?,
+                };
+                let caller =
+                    Caller { credential: Arc::new(credential), account: Arc::new(account), user: Arc::new(user) };
+                self.remember(hash, caller, now)
+            }
         };
         caller.check_validity(now)?;
         Ok(caller)
@@ -255,18 +317,19 @@ impl Authenticator {
     /// The caller's use of their token, once an hour. Many environments ask for it, and the table takes one.
     pub(crate) fn unrecorded_use(&self, caller: &Caller) -> Option<UnrecordedUse> {
         let at = self.clock.now();
+        let id = caller.token_id()?;
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.get(&caller.token.id).is_some_and(|before| at.since(*before) < USE_PRECISION) {
+        if used.get(id).is_some_and(|before| at.since(*before) < USE_PRECISION) {
             return None;
         }
         if used.len() >= REMEMBERED {
             used.clear();
         }
-        used.insert(caller.token.id.clone(), at);
-        Some(UnrecordedUse { token: caller.token.clone(), table: self.table.clone(), at })
+        used.insert(id.clone(), at);
+        Some(UnrecordedUse { caller: caller.clone(), table: self.table.clone(), at })
     }
 
-    async fn look_up(&self, hash: TokenHash, now: Timestamp) -> Result<Caller> {
+    async fn look_up(&self, hash: TokenHash) -> Result<(Credential, Account, User)> {
         let unknown = || unauthorized(ErrorCode::InvalidToken, "The token is unknown");
         let token = AccessToken::by_hash(&self.table, hash).await?.ok_or_else(unknown)?;
         let account = Account::load(&self.table, &token.account_id);
@@ -274,14 +337,58 @@ impl Authenticator {
         let (account, user) = futures_util::future::try_join(account, user).await?;
         let account = account.ok_or_else(unknown)?;
         let removed = || unauthorized(ErrorCode::TokenRevoked, "The token's user was removed from the account");
-        let user = user.ok_or_else(removed)?;
-        let caller = Caller { token: Arc::new(token), account: Arc::new(account), user: Arc::new(user) };
+        Ok((Credential::Token(token), account, user.ok_or_else(removed)?))
+    }
+
+    /// Verifies an OAuth2 token and finds whom it stands for.
+    async fn verify(&self, jwt: &Jwt, linking: Linking, now: Timestamp) -> Result<(Credential, Account, User)> {
+        let issuer = self.issuer.as_ref().ok_or_else(|| refused(Refused::NoIssuer))?;
+        let mut grant = issuer.verify(jwt, now).await.map_err(refused)?;
+        let gone = || not_linked("The account does not exist any more");
+        if grant.is_of_an_application() {
+            let not_registered = || not_linked("The application is not registered with an account");
+            let application =
+                Application::by_client(&self.table, &grant.client_id).await?.ok_or_else(not_registered)?;
+            let account = Account::load(&self.table, &application.account_id).await?.ok_or_else(gone)?;
+            grant.scopes.retain(|scope| application.scopes.contains(scope));
+            let user = application.as_user();
+            return Ok((Credential::Application(grant, application), account, user));
+        }
+        let identity = self.identity(issuer, jwt, &grant, linking, now).await?;
+        let account = Account::load(&self.table, &identity.account_id);
+        let user = User::of_identity(&self.table, &identity);
+        let (account, user) = futures_util::future::try_join(account, user).await?;
+        let removed = || not_linked("The user was removed from the account");
+        Ok((Credential::User(grant), account.ok_or_else(gone)?, user.ok_or_else(removed)?))
+    }
+
+    async fn identity(
+        &self,
+        issuer: &Issuer,
+        jwt: &Jwt,
+        grant: &Grant,
+        linking: Linking,
+        now: Timestamp,
+    ) -> Result<Identity> {
+        if let Some(identity) = Identity::of(&self.table, grant, Consistency::Eventual).await? {
+            return Ok(identity);
+        }
+        if linking == Linking::KnownOnly {
+            return Err(not_linked("The user is not known yet; call GET /v1/user first"));
+        }
+        let email = issuer.verified_email(jwt, grant).await.map_err(|failed| refused(Refused::Unavailable(failed)))?;
+        let email = email.ok_or_else(|| not_linked("The identity provider gives no verified mail address"))?;
+        let linked = Identity::link(&self.table, grant, &email, now).await?;
+        linked.ok_or_else(|| not_linked("No account takes users with this mail address"))
+    }
+
+    fn remember(&self, hash: TokenHash, caller: Caller, now: Timestamp) -> Caller {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED {
             known.clear();
         }
         known.insert(hash, (caller.clone(), now));
-        Ok(caller)
+        caller
     }
 
     fn remembered(&self, hash: TokenHash, now: Timestamp) -> Option<Caller> {
@@ -291,7 +398,38 @@ impl Authenticator {
     }
 }
 
-fn bearer_token(headers: &HeaderMap) -> Result<TokenSecret> {
+/// The 403 for a valid token of nobody.
+fn not_linked(why: &'static str) -> Error {
+    Error::new(ErrorCode::NotLinked, why)
+}
+
+/// The refusal of an OAuth2 token. What exactly is wrong is in the log.
+fn refused(why: Refused) -> Error {
+    match why {
+        Refused::Expired(at) => expired(at),
+        Refused::Unavailable(_) => Error::new(ErrorCode::ServiceUnavailable, "The identity provider does not answer")
+            .retry_after(5)
+            .because(why),
+        why => unauthorized(ErrorCode::InvalidToken, "The token is not valid here").because(why),
+    }
+}
+
+/// What a request has for a token.
+enum Bearer {
+    Token(TokenSecret),
+    Jwt(Jwt),
+}
+
+impl Bearer {
+    fn hash(&self) -> TokenHash {
+        match self {
+            Self::Token(secret) => secret.hash(),
+            Self::Jwt(jwt) => TokenHash::of(jwt.as_str()),
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Bearer> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let missing = || unauthorized(ErrorCode::MissingToken, "Send a token as 'Authorization: Bearer <token>'");
     let malformed = || unauthorized(ErrorCode::InvalidToken, "The token is malformed");
@@ -301,7 +439,11 @@ fn bearer_token(headers: &HeaderMap) -> Result<TokenSecret> {
     }
     match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            token.trim().parse().map_err(|error| malformed().because(error))
+            let token = token.trim();
+            match token.parse() {
+                Ok(jwt) => Ok(Bearer::Jwt(jwt)),
+                Err(MalformedJwt) => token.parse().map(Bearer::Token).map_err(|error| malformed().because(error)),
+            }
         }
         _ => Err(missing()),
     }

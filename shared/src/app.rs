@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::access::{Authenticator, Homes};
 use crate::aws::{Aws, AwsConfigError};
 use crate::clock::Clock;
+use crate::oauth::Issuer;
 use crate::rate_limit::Limiter;
 use crate::settings::{self, Settings};
 use crate::table::Table;
@@ -32,7 +33,7 @@ impl App {
         let aws = Aws::new(&settings)?;
         let table = Table::new(aws.dynamodb(), settings.require(settings::TABLE_NAME)?);
         Ok(Self(Arc::new(Parts {
-            authenticator: Authenticator::new(table.clone(), clock.clone()),
+            authenticator: Authenticator::new(table.clone(), clock.clone(), Issuer::new(&settings, &aws)),
             limiter: Limiter::new(table.clone(), clock.clone()),
             homes: Homes::default(),
             settings,

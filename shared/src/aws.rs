@@ -28,7 +28,7 @@ pub struct Aws {
 pub enum AwsConfigError {
     #[error(transparent)]
     Missing(#[from] MissingSetting),
-    #[error("the certificates in AWS_CA_BUNDLE can't be read")]
+    #[error("the file of certificates can't be read")]
     CaBundle(#[source] std::io::Error),
     #[error("TLS can't be set up")]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -46,14 +46,10 @@ impl Aws {
             None,
             "environment",
         );
-        let roots = match settings.get("AWS_CA_BUNDLE") {
-            Some(path) => std::fs::read(path).map_err(AwsConfigError::CaBundle)?,
-            None => AMAZON_ROOTS.to_vec(),
+        let tls = match settings.get("AWS_CA_BUNDLE") {
+            Some(path) => trusting(std::fs::read(path).map_err(AwsConfigError::CaBundle)?)?,
+            None => trusting(AMAZON_ROOTS.to_vec())?,
         };
-        let tls = TlsContext::builder()
-            .with_trust_store(TrustStore::empty().with_pem_certificate(roots))
-            .build()
-            .map_err(|error| AwsConfigError::Tls(error.into()))?;
         let provider = Provider::Rustls(CryptoMode::Ring);
         let http = Builder::new().tls_provider(provider).tls_context(tls.clone()).build_https();
         Ok(Self {
@@ -103,8 +99,22 @@ impl Aws {
         Connector::builder().tls_provider(provider).tls_context(self.tls.clone()).build()
     }
 
+    /// HTTP for somebody who is not AWS and whose certificate descends from one in this PEM file.
+    ///
+    /// # Errors
+    /// When the file can't be read or has no certificates.
+    pub fn connector_trusting(&self, path: &str) -> Result<Connector, AwsConfigError> {
+        let tls = trusting(std::fs::read(path).map_err(AwsConfigError::CaBundle)?)?;
+        Ok(Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build())
+    }
+
     /// The endpoint that a variable like `AWS_ENDPOINT_URL_KMS` or else `AWS_ENDPOINT_URL` names.
     pub fn endpoint(&self, service: &str) -> Option<String> {
         self.endpoints.get(service).or_else(|| self.endpoints.get("AWS_ENDPOINT_URL")).map(str::to_owned)
     }
+}
+
+fn trusting(roots: Vec<u8>) -> Result<TlsContext, AwsConfigError> {
+    let store = TrustStore::empty().with_pem_certificate(roots);
+    TlsContext::builder().with_trust_store(store).build().map_err(|error| AwsConfigError::Tls(error.into()))
 }

@@ -7,8 +7,8 @@ use crate::app::App;
 use crate::clock::Rfc3339;
 use crate::id::{DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
 use crate::model::{
-    Deployment, Description, DisplayName, Email, Environment, Failure, Invitation, Repository, RepositoryName, Role,
-    Status, Team, TeamGrant, TeamMember, TeamName, TokenRecord, User, Visibility,
+    Application, ClientId, Deployment, Description, DisplayName, Email, Environment, Failure, Invitation, Repository,
+    RepositoryName, Role, Status, Team, TeamGrant, TeamMember, TeamName, TokenRecord, User, Visibility,
 };
 use crate::token::{PREFIX, TokenSecret};
 
@@ -247,6 +247,33 @@ impl From<Invitation> for InvitationBody {
             invited_by: row.invited_by,
             created_at: row.created_at.into(),
             expires_at: row.valid_until.into(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Application)]
+pub struct ApplicationBody {
+    /// The client's identifier at the identity provider.
+    pub id: ClientId,
+    pub name: DisplayName,
+    /// The most that its tokens can do.
+    pub scopes: Vec<Scope>,
+    /// What it goes by where a user is named, as in a deployment's `created_by`.
+    pub user_id: UserId,
+    pub created_by: UserId,
+    pub created_at: Rfc3339,
+}
+
+impl From<Application> for ApplicationBody {
+    fn from(row: Application) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            scopes: row.scopes,
+            user_id: row.user_id,
+            created_by: row.created_by,
+            created_at: row.created_at.into(),
         }
     }
 }

@@ -25,10 +25,20 @@ pub struct Route {
     pub role: Role,
     /// What it needs on the repository in its path, or the one of the deployment there.
     pub permission: Permission,
+    pub linking: Linking,
     pub counting: Counting,
     pub without_limiter: WithoutLimiter,
     /// The codes of the handler's own. Those of the pipeline and the extractors follow from the rest.
     pub refusals: &'static [ErrorCode],
+}
+
+/// What happens to a valid OAuth2 token whose subject is nobody yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linking {
+    /// It is refused. Only one function may write users and identities.
+    KnownOnly,
+    /// It becomes a user, if an account takes it.
+    FirstUse,
 }
 
 /// Whether requests count against the rate limit.
@@ -96,6 +106,7 @@ impl Route {
             access: Access::Authenticated,
             role: Role::Member,
             permission: Permission::Read,
+            linking: Linking::KnownOnly,
             counting: Counting::Counted,
             without_limiter,
             refusals: &[],
@@ -124,6 +135,12 @@ impl Route {
     /// Needs no token.
     pub const fn public(mut self) -> Self {
         self.access = Access::Public;
+        self
+    }
+
+    /// Makes a user of who comes with an OAuth2 token for the first time.
+    pub const fn links_subjects(mut self) -> Self {
+        self.linking = Linking::FirstUse;
         self
     }
 

@@ -26,6 +26,7 @@ pub enum ErrorCode {
     TokenRotated,
     InsufficientScope,
     InsufficientPermission,
+    NotLinked,
     NotFound,
     MethodNotAllowed,
     NameTaken,
@@ -44,7 +45,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of their statuses. The OpenAPI document lists them from here.
-    pub const ALL: [ErrorCode; 26] = [
+    pub const ALL: [ErrorCode; 27] = [
         Self::InvalidRequest,
         Self::InvalidJson,
         Self::InvalidCursor,
@@ -57,6 +58,7 @@ impl ErrorCode {
         Self::TokenRotated,
         Self::InsufficientScope,
         Self::InsufficientPermission,
+        Self::NotLinked,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::NameTaken,
@@ -120,6 +122,11 @@ impl ErrorCode {
                 S::FORBIDDEN,
                 "insufficient_permission",
                 "The caller may see the resource, but their role or permission is not enough for this",
+            ),
+            Self::NotLinked => (
+                S::FORBIDDEN,
+                "not_linked",
+                "The OAuth2 token is valid, but its subject is no user and no application of an account",
             ),
             Self::NotFound => (S::NOT_FOUND, "not_found", "The resource does not exist, or the token may not see it"),
             Self::MethodNotAllowed => {

@@ -11,6 +11,7 @@ pub mod error;
 pub mod extract;
 pub mod id;
 pub mod model;
+pub mod oauth;
 pub mod page;
 pub mod pipeline;
 pub mod precondition;

@@ -22,6 +22,10 @@
 //! | member of a team | `ACCT#A#TEAM#T#MEMBERS` | `USER#U` | 1 the same: added |
 //! | repository of a team | `ACCT#A#TEAM#T#REPOS` | `REPO#R` | 1 the same: added |
 //! | repository | `ACCT#A` | `REPO#R` | 1 `ACCT#A#REPOS`: created, 2 the same: updated, 3 the same: name, 4 `ACCT#A#PUBLIC` if it is public: created |
+//! | application | `CLIENT#client_id` | `CLIENT` | 1 `ACCT#A#APPS`: created |
+//! | number of applications | `ACCT#A#APPS` | `TOTAL` | |
+//! | user's identity at the OAuth2 issuer | `SUBJECT#sha256` | `SUBJECT` | |
+//! | account's mail domain | `DOMAIN#domain` | `DOMAIN` | |
 //! | repository's name | `ACCT#A` | `REPONAME#name` | |
 //! | number of repositories | `ACCT#A` | `REPOS` | |
 //! | ref of a repository | `ACCT#A#REPO#R` | `REF#name` | |
@@ -36,6 +40,7 @@
 //! | token, and then its account and user, once in 30 s per environment | 1 GetItem, 2 GetItem at once | 0.5 + 1 |
 //! | what the caller may do in a repository | none: the user's row has their teams, the repository's row has what teams were given | 0 |
 //! | the same for a deployment, where role and account do not decide | 1 GetItem, beside the deployment's unless it is the first time | 1 |
+//! | the same for an OAuth2 token; of an application | the same; 2 GetItem in sequence | 0.5 + 1.5; 0.5 + 0.5 |
 //! | count a request | 1 UpdateItem | 1 |
 //! | last use of a token, beside the request, once an hour per environment | 1 UpdateItem | 1, or 3 when it is written |
 //! | page of repositories, deployments or tokens, along `Link` | 1 Query and 1 GetItem at once | 0.5 per 4 KB of rows, + 1 |
@@ -52,7 +57,9 @@
 //! | create a repository | 1 TransactWriteItems | 14 |
 //! | create a deployment | 3 GetItem at once, 1 TransactWriteItems | 3 + 20, and 2 per KB of variables |
 //! | deployment by id | 1 GetItem | 1 |
-//! | token by id; of somebody else | 1 GetItem; 2 in sequence | 1; 2 |
+//! | token by id | 1 GetItem | 1 |
+//! | link a subject of the OAuth2 issuer | 4 GetItem in sequence, 1 TransactWriteItems | 3 + 9 |
+//! | create or delete an application | 1 TransactWriteItems | 5 |
 //! | create a token | 1 TransactWriteItems | 10 |
 //! | change or rotate a token; revoke it | 1 GetItem, 1 TransactWriteItems | 1 + 6; 1 + 10; and 2 for each old secret that still works |
 //! | sweep | 1 Query for each of 4 shards, or for each 100 deployments that are due; then for each of these 1 GetItem and 1 UpdateItem | 0.5 each; 1 + 7 |
@@ -61,8 +68,10 @@
 //! changes in the row beside that costs nothing more.
 
 mod account;
+mod application;
 mod build;
 mod deployment;
+mod identity;
 mod invitation;
 mod member;
 mod repository;
@@ -70,8 +79,10 @@ mod team;
 mod token;
 
 pub use account::*;
+pub use application::*;
 pub use build::*;
 pub use deployment::*;
+pub use identity::*;
 pub use invitation::*;
 pub use member::*;
 pub use repository::*;

@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::LINK;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use lambda_http::RequestExt;
 use lambda_http::request::RequestContext;
 use tower::util::BoxCloneSyncService;
@@ -130,7 +130,7 @@ async fn authenticate(State(context): State<Arc<Context>>, mut request: Request,
         return Ok(next.run(request).await);
     }
     let record = record(&request);
-    let error = match context.app.authenticator().authenticate(request.headers()).await {
+    let error = match context.app.authenticator().authenticate(request.headers(), context.route.linking).await {
         Ok(caller) => {
             record_use(&context.app, &caller);
             request.extensions_mut().insert(caller.clone());
@@ -139,7 +139,7 @@ async fn authenticate(State(context): State<Arc<Context>>, mut request: Request,
         }
         Err(error) => error,
     };
-    if error.code().status() == StatusCode::UNAUTHORIZED {
+    if error.code().status().is_client_error() {
         let counted = context.app.limiter().admit(&source(&request), Quota::ANONYMOUS).await;
         // When the limiter can't tell, the refusal that the request gets anyway is enough.
         admitted(&record, counted, WithoutLimiter::Admit)?;

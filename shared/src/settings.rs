@@ -21,6 +21,15 @@ pub const VARIABLES_KEY: &str = "VARIABLES_KEY";
 /// Which hosts may be cloned from: `public` (the default) or `local`, which adds loopback and file paths.
 pub const CLONE_HOSTS: &str = "CLONE_HOSTS";
 
+/// The issuer of OAuth2 tokens, as its metadata and its tokens have it. No JWT is taken without one.
+pub const OIDC_ISSUER: &str = "OIDC_ISSUER";
+/// What the issuer's tokens have in `aud` for this API. Without it they are Amazon Cognito's, which have none.
+pub const OIDC_AUDIENCE: &str = "OIDC_AUDIENCE";
+/// The OAuth2 clients that users may come by, with commas between them. Needed without an audience.
+pub const OIDC_CLIENT_IDS: &str = "OIDC_CLIENT_IDS";
+/// A PEM file of the certificate authorities for the issuer, where it is not Amazon's.
+pub const OIDC_CA_BUNDLE: &str = "OIDC_CA_BUNDLE";
+
 /// A setting that the function can't work without is missing.
 #[derive(Debug, thiserror::Error)]
 #[error("the environment variable {0} is not set")]

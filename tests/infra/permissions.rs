@@ -29,9 +29,11 @@ use local::route::Routes;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use serde_json::{Value, json};
 use shared::App;
+use shared::access::Access;
 use shared::id::{AccountId, DeploymentId};
 use shared::model::{BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE};
 use shared::settings;
+use tests::issuer::{AUDIENCE, Issuer};
 use tests::{Actor, Answer, GitRepository, World};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
@@ -332,12 +334,18 @@ struct Walk {
     queue: String,
     api: Gateway,
     consumer: Option<EventSource>,
+    issuer: Issuer,
     _archive: tempfile::TempDir,
 }
 
 impl Walk {
     async fn start(template: &Template) -> Self {
-        let world = World::start().await;
+        let issuer = Issuer::start().await;
+        let world = World::start_with(|options| {
+            options.overrides.push((settings::OIDC_ISSUER, issuer.url().to_owned()));
+            options.overrides.push((settings::OIDC_AUDIENCE, AUDIENCE.to_owned()));
+        });
+        let world = world.await;
         let settings = world.stack.environment().settings.clone();
         let operator = shared::aws::Aws::new(&settings).unwrap().sqs();
         let queue = operator.create_queue().queue_name("walk").send().await.unwrap().queue_url.unwrap();
@@ -372,7 +380,7 @@ impl Walk {
         let consumer = environment(CONSUMER);
         let poller = shared::aws::Aws::new(&consumer.settings).unwrap().sqs();
         let consumer = EventSource::start(poller, Mapping::new(&queue), consumer.consumer().unwrap()).await.unwrap();
-        Self { world, gate, gate_url, queue, api, consumer: Some(consumer), _archive: folder }
+        Self { world, gate, gate_url, queue, api, consumer: Some(consumer), issuer, _archive: folder }
     }
 
     fn environment(&self, function: &str) -> Environment {
@@ -410,7 +418,7 @@ fn environment(world: &World, gate: &str, queue: &str, function: &str) -> Enviro
 async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, String>, Actor) {
     let event = json!({
         "account": "acme", "plan": "enterprise", "rate_limit": {"per_minute": 1_000_000, "burst": 1_000_000},
-        "owner_email": "owner@example.com",
+        "owner_email": "owner@example.com", "email_domains": ["acme.example"],
     });
     let bootstrapped = walk.environment(BOOTSTRAP).bootstrap().unwrap().invoke(event).await.unwrap();
     let owner = walk.world.anonymous().holding(text(&bootstrapped["token"]));
@@ -450,6 +458,27 @@ async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, String>, Actor)
         let page = take("list-deployments", owner.get(&format!("{deployments}{filter}")).await, 200);
         assert_eq!(page["meta"]["total"], 1);
     }
+    let application = json!({"name": "CI", "client_id": "ci", "scopes": ["repositories:read"]});
+    take("create-application", owner.post(&url("/v1/applications"), application).await, 201);
+    take("list-applications", owner.get(&url("/v1/applications")).await, 200);
+    let holding = |subject: &str, client: &str| {
+        let mut claims = walk.issuer.claims(subject, walk.world.clock.now());
+        claims["client_id"] = json!(client);
+        walk.world.anonymous().holding(&walk.issuer.token(&claims))
+    };
+    let (user, program) = (holding("ada", "web"), holding("ci", "ci"));
+    take("get-user", owner.get(&url("/v1/user")).await, 200);
+    take("get-user", user.get(&url("/v1/user")).await, 200);
+    take("get-user", program.get(&url("/v1/user")).await, 200);
+    for (route, _) in ENDPOINTS.iter().filter(|(route, _)| route.access != Access::Public) {
+        let path = if route.path.starts_with('$') { "/v1/nothing" } else { route.path };
+        for actor in [&user, &program] {
+            let asked = actor.send(actor.request(route.method.clone(), &url(path))).await;
+            let known = ![401, 500, 503].contains(&asked.status) && asked.body["error"]["code"] != "not_linked";
+            assert!(known, "{}: {asked:?}, refused: {:?}", route.function, walk.gate.refused.lock().unwrap());
+        }
+    }
+    take("delete-application", owner.delete(&url("/v1/applications/ci")).await, 204);
     let new = json!({"name": "ci", "scopes": ["tokens:read"]});
     let token = take("create-token", owner.post(&url("/v1/tokens"), new).await, 201);
     let one = url(&format!("/v1/tokens/{}", text(&token["id"])));

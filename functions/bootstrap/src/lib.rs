@@ -9,7 +9,9 @@ use shared::App;
 use shared::access::Scope;
 use shared::clock::Rfc3339;
 use shared::id::{AccountId, TokenId, UserId};
-use shared::model::{AccessToken, Account, AccountSlug, BasePermission, Email, Lifetime, NewAccount, Plan, Role, User};
+use shared::model::{
+    AccessToken, Account, AccountSlug, BasePermission, Email, EmailDomain, Lifetime, NewAccount, Plan, Role, User,
+};
 use shared::rate_limit::Quota;
 use shared::serve::InitError;
 use shared::table::TransactFailed;
@@ -33,6 +35,9 @@ pub struct Bootstrap {
     /// Whether the account's users may make tokens that never expire.
     #[serde(default = "yes")]
     pub permanent_tokens: bool,
+    /// Mail domains whose verified addresses make somebody a member. Who asks for one must have shown that it is theirs.
+    #[serde(default)]
+    pub email_domains: Vec<EmailDomain>,
 }
 
 fn yes() -> bool {
@@ -66,6 +71,7 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
         custom_quota: request.rate_limit,
         permanent_tokens: request.permanent_tokens,
         base_permission: request.base_permission,
+        email_domains: request.email_domains,
         created_at: now,
     };
     let owner = User {
@@ -91,7 +97,10 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
     };
     let new = NewAccount { account: &account, owner: &owner, token: &token, lifetime, secret: &secret };
     new.create(app.table()).await.map_err(|failed| match failed {
-        TransactFailed::Conditions(_) => format!("the account '{}' exists already", account.slug),
+        TransactFailed::Conditions(failed) if failed.first().is_some_and(Option::is_some) => {
+            format!("the account '{}' exists already", account.slug)
+        }
+        TransactFailed::Conditions(_) => "another account has one of the mail domains".to_owned(),
         failed => format!("the account could not be written: {failed:?}"),
     })?;
     Ok(Bootstrapped {

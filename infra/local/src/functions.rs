@@ -20,7 +20,7 @@ const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(60);
 type Constructor = fn(&App) -> Result<Endpoint, InitError>;
 
 /// The endpoints, each with what its `main` serves.
-pub const ENDPOINTS: [(Route, Constructor); 34] = [
+pub const ENDPOINTS: [(Route, Constructor); 38] = [
     (list_repositories::ROUTE, list_repositories::endpoint),
     (create_repository::ROUTE, create_repository::endpoint),
     (get_repository::ROUTE, get_repository::endpoint),
@@ -52,6 +52,10 @@ pub const ENDPOINTS: [(Route, Constructor); 34] = [
     (create_invitation::ROUTE, create_invitation::endpoint),
     (delete_invitation::ROUTE, delete_invitation::endpoint),
     (accept_invitation::ROUTE, accept_invitation::endpoint),
+    (list_applications::ROUTE, list_applications::endpoint),
+    (create_application::ROUTE, create_application::endpoint),
+    (delete_application::ROUTE, delete_application::endpoint),
+    (get_user::ROUTE, get_user::endpoint),
     (get_rate_limit::ROUTE, get_rate_limit::endpoint),
     (get_openapi::ROUTE, get_openapi::endpoint),
     (not_found::ROUTE, not_found::endpoint),

@@ -45,6 +45,10 @@ use crate::functions::ENDPOINTS;
         create_invitation::create_invitation,
         delete_invitation::delete_invitation,
         accept_invitation::accept_invitation,
+        list_applications::list_applications,
+        create_application::create_application,
+        delete_application::delete_application,
+        get_user::get_user,
         get_rate_limit::get_rate_limit,
         get_openapi::get_openapi,
     ),
@@ -55,6 +59,7 @@ use crate::functions::ENDPOINTS;
         (name = "Tokens", description = "Personal access tokens, one's own or, for owners and admins, the account's"),
         (name = "Teams", description = "Members of the account who share permissions on repositories"),
         (name = "Members", description = "The account's users and those who are invited"),
+        (name = "Applications", description = "OAuth2 clients whose client credentials act for the account"),
         (name = "API", description = "The API itself"),
     ),
     info(
@@ -70,10 +75,11 @@ use crate::functions::ENDPOINTS;
 struct Endpoints;
 
 /// The lists, with the sorts that each has.
-const LISTS: [(Route, List); 8] = [
+const LISTS: [(Route, List); 9] = [
     (list_repositories::ROUTE, list_repositories::LIST),
     (list_deployments::ROUTE, list_deployments::LIST),
     (list_tokens::ROUTE, list_tokens::LIST),
+    (list_applications::ROUTE, list_applications::LIST),
     (list_teams::ROUTE, list_teams::LIST),
     (list_team_members::ROUTE, list_team_members::LIST),
     (list_team_repositories::ROUTE, list_team_repositories::LIST),
@@ -87,10 +93,17 @@ const LISTS: [(Route, List); 8] = [
 /// When an endpoint has no part in the document.
 pub fn document() -> Value {
     let mut document = serde_json::to_value(Endpoints::openapi()).expect("a document is plain data");
-    document["components"]["securitySchemes"] = json!({"token": {
-        "type": "http", "scheme": "bearer",
-        "description": "A personal access token (`dgp_…`). It expires after 90 days unless it is permanent."
-    }});
+    document["components"]["securitySchemes"] = json!({
+        "token": {
+            "type": "http", "scheme": "bearer",
+            "description": "A personal access token (`dgp_…`). It expires after 90 days unless it is permanent.",
+        },
+        "oauth2": {
+            "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+            "description": "An OAuth2 access token (RFC 9068, or Amazon Cognito's) of the identity provider that the API is \
+                set up with. Who comes for the first time calls `GET /v1/user` first.",
+        },
+    });
     document["components"]["headers"] = headers();
     let code = &mut document["components"]["schemas"]["ErrorBody"]["properties"]["code"];
     code["enum"] = ErrorCode::ALL.map(ErrorCode::as_str).to_vec().into();
@@ -123,9 +136,9 @@ fn complete(operation: &mut Value, route: Route) {
     operation["operationId"] = route.function.into();
     operation["security"] = match route.access {
         Access::Public => json!([]),
-        Access::Authenticated => json!([{"token": []}]),
+        Access::Authenticated => json!([{"token": []}, {"oauth2": []}]),
         // OpenAPI 3.1 lets a bearer scheme name the roles that it needs.
-        Access::Scope(scope) => json!([{"token": [scope.as_str()]}]),
+        Access::Scope(scope) => json!([{"token": [scope.as_str()]}, {"oauth2": [scope.as_str()]}]),
     };
     let codes = codes(route, operation);
     let mut parameters: Vec<Value> = path_parameters(route.path).collect();
@@ -156,8 +169,8 @@ fn complete(operation: &mut Value, route: Route) {
         names.extend(match (status.as_str(), route.function) {
             ("200", _) if LISTS.iter().any(|(list, _)| list.function == route.function) => Some("Link"),
             ("200", "get-team" | "update-team") => Some("ETag"),
-            // It can be seen in its list only.
-            ("201", "create-invitation") => None,
+            // They can be seen in their lists only.
+            ("201", "create-invitation" | "create-application") => None,
             ("201", _) => Some("Location"),
             ("401" | "403", _) => Some("WWW-Authenticate"),
             ("429" | "503", _) => Some("Retry-After"),
@@ -183,9 +196,12 @@ fn codes(route: Route, operation: &Value) -> Vec<ErrorCode> {
         route.refusals.contains(code)
             || match code {
                 E::RateLimited | E::InternalError => true,
-                E::MissingToken | E::InvalidToken | E::TokenExpired | E::TokenRevoked | E::TokenRotated => {
-                    route.access != Access::Public
-                }
+                E::MissingToken
+                | E::InvalidToken
+                | E::TokenExpired
+                | E::TokenRevoked
+                | E::TokenRotated
+                | E::NotLinked => route.access != Access::Public,
                 // A public endpoint that reads nothing stays open when the limiter fails.
                 E::ServiceUnavailable => route.access != Access::Public || !route.is_safe(),
                 E::InsufficientScope => matches!(route.access, Access::Scope(_)),
@@ -230,6 +246,7 @@ fn path_parameters(path: &str) -> impl Iterator<Item = Value> {
     names.map(|name| {
         let description = match name {
             "repo_id" => "Repository slug or ID: `repo_…`, the name, or `account%2Fname`",
+            "application_id" => "Application ID: the OAuth2 client's identifier",
             "token_id" => "Token ID: `tok_…`, and not its secret",
             "team_id" => "Team ID: `team_…`",
             "user_id" => "User ID: `user_…`",

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::access::Permission;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, TeamId, UserId};
-use crate::model::{AccessToken, Email, Lifetime};
+use crate::model::identity::claim_domain;
+use crate::model::{AccessToken, Email, EmailDomain, Lifetime};
 use crate::rate_limit::Quota;
 use crate::table::{Consistency, Key, Table, TableError, TransactFailed, Write};
 use crate::token::TokenSecret;
@@ -109,6 +110,9 @@ pub struct Account {
     pub permanent_tokens: bool,
     #[serde(default)]
     pub base_permission: BasePermission,
+    /// Who has a verified address of these at the OAuth2 issuer is a member. No other account has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub email_domains: Vec<EmailDomain>,
     pub created_at: Timestamp,
 }
 
@@ -178,7 +182,7 @@ pub struct NewAccount<'a> {
 
 impl NewAccount<'_> {
     /// # Errors
-    /// [`TransactFailed::Conditions`] when the slug is taken.
+    /// [`TransactFailed::Conditions`] when the slug, which comes first, or a mail domain is taken.
     pub async fn create(self, table: &Table) -> Result<(), TransactFailed> {
         let writes = || {
             let mut writes = vec![
@@ -189,6 +193,9 @@ impl NewAccount<'_> {
                 )?,
                 Write::create(account_key(&self.account.id), self.account, Vec::new())?,
             ];
+            for domain in &self.account.email_domains {
+                writes.push(claim_domain(domain, &self.account.id)?);
+            }
             writes.extend(self.token.first(self.secret, self.lifetime)?);
             writes.extend(self.owner.writes()?);
             Ok(writes)

@@ -1,0 +1,66 @@
+//! `POST /v1/applications`: registers an OAuth2 client, so that its client credentials act in the account.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use shared::access::{Caller, Scope, distinct};
+use shared::body::ApplicationBody;
+use shared::id::UserId;
+use shared::model::{Application, ClientId, DisplayName, Role};
+use shared::table::TransactFailed;
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
+
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/applications")
+    .requires(Scope::AccountWrite)
+    .by(Role::Owner)
+    .refuses_with(&[ErrorCode::NameTaken]);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, create_application, app.clone()))
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub struct NewApplication {
+    name: DisplayName,
+    /// The client's identifier at the identity provider.
+    client_id: ClientId,
+    /// At least one of `repositories:read`, `repositories:write`, `deployments:read` and `deployments:write`, and none that
+    /// the token of this request lacks. The application's tokens can do no more than this.
+    scopes: Vec<Scope>,
+}
+
+/// Create an application
+///
+/// Registers an OAuth2 client of the identity provider. Its tokens from client credentials then act for the account, in all of
+/// its repositories and within these scopes. A client is registered with one account at most. Only an owner may do this.
+#[utoipa::path(
+    post, path = ROUTE.path, tag = "Applications", request_body = NewApplication,
+    responses((status = 201, body = ApplicationBody))
+)]
+pub async fn create_application(
+    State(app): State<App>,
+    caller: Caller,
+    extract::Json(new): extract::Json<NewApplication>,
+) -> Result<(StatusCode, Json<ApplicationBody>)> {
+    let scopes = distinct(&new.scopes).ok_or_else(|| Error::invalid("scopes", "must not be empty"))?;
+    if let Some(scope) = scopes.iter().find(|scope| !Application::SCOPES.contains(scope)) {
+        return Err(Error::invalid("scopes", format!("must not have '{}', which is for users", scope.as_str())));
+    }
+    caller.check_grant(&scopes)?;
+    let application = Application {
+        id: new.client_id,
+        account_id: caller.account().id.clone(),
+        user_id: UserId::random(),
+        name: new.name,
+        scopes,
+        created_by: caller.user_id().clone(),
+        created_at: app.clock().now(),
+    };
+    application.create(app.table()).await.map_err(|failed| match failed {
+        TransactFailed::Conditions(_) => Error::new(ErrorCode::NameTaken, "The client is registered already"),
+        other => other.into(),
+    })?;
+    Ok((StatusCode::CREATED, Json(application.into())))
+}

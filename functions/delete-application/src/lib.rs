@@ -1,0 +1,28 @@
+//! `DELETE /v1/applications/{application_id}`: takes an OAuth2 client's access to the account away.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use shared::access::{Caller, NamedApplication, Scope};
+use shared::model::{Application, Role};
+use shared::{App, Endpoint, Error, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/applications/{application_id}")
+    .requires(Scope::AccountWrite)
+    .by(Role::Owner);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, delete_application, app.clone()))
+}
+
+/// Delete an application
+///
+/// The client's tokens are refused everywhere within 30 seconds. Only an owner may do this.
+#[utoipa::path(delete, path = ROUTE.path, tag = "Applications", responses((status = 204)))]
+pub async fn delete_application(
+    State(app): State<App>,
+    caller: Caller,
+    NamedApplication(id): NamedApplication,
+) -> Result<StatusCode> {
+    let deleted = Application::delete(app.table(), &caller.account().id, &id).await?;
+    if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(Error::not_found("Application")) }
+}

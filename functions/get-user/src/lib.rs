@@ -1,0 +1,102 @@
+//! `GET /v1/user`: who calls, and what the token of the request can do.
+
+use axum::Json;
+use serde::Serialize;
+use shared::access::{Caller, Scope};
+use shared::clock::Rfc3339;
+use shared::id::{AccountId, TokenId, UserId};
+use shared::model::{ClientId, DisplayName, Email, Plan, Role};
+use shared::{App, Endpoint, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/user").links_subjects();
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, get_user, app.clone()))
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Caller)]
+pub struct CallerBody {
+    /// `null` when an application calls.
+    #[schema(required)]
+    pub user: Option<UserBody>,
+    /// `null` when a user calls.
+    #[schema(required)]
+    pub application: Option<ApplicationBody>,
+    pub account: AccountBody,
+    /// What the token of the request was given.
+    pub scopes: Vec<Scope>,
+    pub token: TokenBody,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = CallingUser)]
+pub struct UserBody {
+    pub id: UserId,
+    pub email: Email,
+    pub role: Role,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = CallingApplication)]
+pub struct ApplicationBody {
+    pub id: ClientId,
+    pub name: DisplayName,
+    /// What it goes by where a user is named.
+    pub user_id: UserId,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = CallersAccount)]
+pub struct AccountBody {
+    pub id: AccountId,
+    #[schema(examples("acme"))]
+    pub slug: String,
+    pub plan: Plan,
+    /// Whether its users may make tokens that never expire.
+    pub permanent_tokens: bool,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = CallersToken)]
+pub struct TokenBody {
+    /// `null` for an OAuth2 token.
+    #[schema(required)]
+    pub id: Option<TokenId>,
+    /// `null`: never.
+    #[schema(required)]
+    pub expires_at: Option<Rfc3339>,
+}
+
+/// Get the caller
+///
+/// Tells who calls: the user or the application, their account and its plan, and the token's scopes and expiry. The first
+/// call with an OAuth2 token of somebody whose account is open to their mail domain makes them a user of it.
+#[utoipa::path(get, path = ROUTE.path, tag = "API", responses((status = 200, body = CallerBody)))]
+pub async fn get_user(caller: Caller) -> Json<CallerBody> {
+    let account = caller.account();
+    let application = caller.application().map(|application| ApplicationBody {
+        id: application.id.clone(),
+        name: application.name.clone(),
+        user_id: application.user_id.clone(),
+    });
+    let user = match application {
+        Some(_) => None,
+        None => {
+            let user = caller.user();
+            Some(UserBody { id: user.id.clone(), email: user.email.clone(), role: user.role })
+        }
+    };
+    Json(CallerBody {
+        user,
+        application,
+        account: AccountBody {
+            id: account.id.clone(),
+            slug: account.slug.to_string(),
+            plan: account.plan,
+            permanent_tokens: account.permanent_tokens,
+        },
+        scopes: caller.scopes().to_vec(),
+        token: TokenBody { id: caller.token_id().cloned(), expires_at: caller.expires_at().map(Into::into) },
+    })
+}

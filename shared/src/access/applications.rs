@@ -1,0 +1,21 @@
+//! The application that a path names, as an extractor.
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+
+use crate::error::{Error, Result};
+use crate::extract::path_parameter;
+use crate::model::ClientId;
+
+/// The client identifier in the path, whether or not there is such an application: nothing is known of it yet.
+#[derive(Clone, Debug)]
+pub struct NamedApplication(pub ClientId);
+
+impl<S: Sync> FromRequestParts<S> for NamedApplication {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let id = path_parameter(parts, "application_id")?.parse();
+        id.map(Self).map_err(|_| Error::not_found("Application"))
+    }
+}

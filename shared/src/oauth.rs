@@ -1,0 +1,352 @@
+//! OAuth2 access tokens: JWTs of the one issuer that the function is told to trust.
+//!
+//! | | RFC 9068 | Amazon Cognito |
+//! |---|---|---|
+//! | when | `OIDC_AUDIENCE` is set | it is not |
+//! | kind of token | `typ` is `at+jwt` | `token_use` is `access` |
+//! | meant for this API | `aud` has the audience | `client_id` is one of `OIDC_CLIENT_IDS`, or a registered application |
+//! | a scope | `repositories:read` | `git-api/repositories:read`, of the resource server `git-api` |
+//!
+//! Everything else is the same for both: the issuer and the signature by one of its keys, asymmetric and named by `kid`; `exp`,
+//! `iat` and `nbf` with a minute of leeway. A token whose subject is its client acts for an application. No issuer, no JWTs.
+
+mod crypto;
+mod issuer;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily, Validation};
+use serde::Deserialize;
+
+pub use issuer::Issuer;
+
+use crate::access::Scope;
+use crate::clock::Timestamp;
+use crate::model::{ClientId, Email, InvalidEmail};
+
+/// How far the issuer's clock may be from this one.
+const LEEWAY: Duration = Duration::from_secs(60);
+/// The identifier of the resource server whose scopes are this API's, in a Cognito user pool.
+const RESOURCE_SERVER: &str = "git-api/";
+/// Longer ones are no tokens of people's; Lambda's events have room for ten times as much.
+const MAX_CHARS: usize = 16 * 1024;
+
+/// The text of a token, three parts with dots between them. `Debug` does not show it.
+#[derive(Clone)]
+pub struct Jwt(String);
+
+impl Jwt {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The text is no JWT.
+#[derive(Debug, thiserror::Error)]
+#[error("not a JWT: three parts in base64url are needed")]
+pub struct MalformedJwt;
+
+impl FromStr for Jwt {
+    type Err = MalformedJwt;
+
+    fn from_str(text: &str) -> Result<Self, MalformedJwt> {
+        let is_part = |part: &str| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        let parts = text.split('.').filter(|part| is_part(part)).count();
+        if parts == 3 && text.matches('.').count() == 2 && text.len() <= MAX_CHARS {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(MalformedJwt)
+        }
+    }
+}
+
+impl fmt::Debug for Jwt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Jwt(redacted)")
+    }
+}
+
+/// What a valid token says.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    pub issuer: String,
+    pub subject: String,
+    pub client_id: ClientId,
+    /// Those of this API's that were granted.
+    pub scopes: Vec<Scope>,
+    pub expires_at: Timestamp,
+    /// One that the issuer has verified, if the token has it.
+    pub email: Option<VerifiedEmail>,
+}
+
+impl Grant {
+    pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
+        now >= self.expires_at.plus(LEEWAY)
+    }
+
+    /// Whether no user was there when it was granted: it came by client credentials.
+    pub fn is_of_an_application(&self) -> bool {
+        self.subject == self.client_id.as_str()
+    }
+}
+
+/// Why a token is not valid. None of this goes to the client but that it has expired.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error("no issuer is configured")]
+    NoIssuer,
+    #[error("the header, the signature or a claim is wrong")]
+    Invalid(#[from] jsonwebtoken::errors::Error),
+    #[error("{0}")]
+    Not(&'static str),
+    #[error("expired")]
+    Expired(Timestamp),
+    /// The issuer does not answer, so that nobody can tell.
+    #[error("the issuer's keys can't be read")]
+    Unavailable(#[source] issuer::FetchFailed),
+}
+
+/// What the stack expects of tokens beside their issuer.
+#[derive(Clone, Debug)]
+struct Expectations {
+    issuer: String,
+    audience: Option<String>,
+    client_ids: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+    client_id: ClientId,
+    exp: f64,
+    iat: f64,
+    nbf: Option<f64>,
+    scope: Option<String>,
+    token_use: Option<String>,
+    #[serde(flatten)]
+    email: EmailClaims,
+}
+
+/// The claims of OpenID Connect Core section 5.1.
+#[derive(Deserialize)]
+struct EmailClaims {
+    email: Option<String>,
+    email_verified: Option<Flag>,
+}
+
+/// An address that the issuer says is its user's, and that it has verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedEmail(Email);
+
+impl VerifiedEmail {
+    pub fn address(&self) -> &Email {
+        &self.0
+    }
+
+    /// In lower case.
+    pub fn domain(&self) -> String {
+        self.0.to_string().rsplit('@').next().unwrap_or_default().to_ascii_lowercase()
+    }
+}
+
+impl FromStr for VerifiedEmail {
+    type Err = InvalidEmail;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEmail> {
+        text.parse().map(Self)
+    }
+}
+
+/// Cognito's userinfo endpoint writes `"true"`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Flag {
+    Boolean(bool),
+    Text(String),
+}
+
+impl EmailClaims {
+    /// An address that is there and not verified is not there.
+    fn verified(self) -> Option<VerifiedEmail> {
+        let is_verified = match self.email_verified? {
+            Flag::Boolean(flag) => flag,
+            Flag::Text(text) => text == "true",
+        };
+        self.email.filter(|_| is_verified)?.parse().ok()
+    }
+}
+
+impl Expectations {
+    /// Looks at the header, before any key is looked for.
+    fn check_header(&self, header: &jsonwebtoken::Header) -> Result<(), Refused> {
+        if header.alg.family() == AlgorithmFamily::Hmac {
+            return Err(Refused::Not("signed with a secret"));
+        }
+        // RFC 7515 section 4.1.11: who does not understand what is critical must refuse.
+        if header.crit.is_some() {
+            return Err(Refused::Not("has critical headers"));
+        }
+        let typ = header.typ.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let is_access_token = ["at+jwt", "application/at+jwt"].contains(&typ.as_str());
+        if self.audience.is_some() && !is_access_token {
+            return Err(Refused::Not("no access token by its type"));
+        }
+        Ok(())
+    }
+
+    /// What the library checks. It would take the time from the system's clock, so that is checked below.
+    fn validation(&self, algorithm: Algorithm) -> Validation {
+        let mut validation = Validation::new(algorithm);
+        validation.validate_exp = false;
+        validation.set_issuer(&[&self.issuer]);
+        match &self.audience {
+            Some(audience) => {
+                validation.set_audience(&[audience]);
+                validation.set_required_spec_claims(&["exp", "iss", "sub", "aud"]);
+            }
+            None => {
+                validation.validate_aud = false;
+                validation.set_required_spec_claims(&["exp", "iss", "sub"]);
+            }
+        }
+        validation
+    }
+
+    fn check_claims(&self, claims: Claims, now: Timestamp) -> Result<Grant, Refused> {
+        let time = |seconds: f64| Timestamp::from_millis((seconds * 1000.0) as i64);
+        if claims.iss != self.issuer {
+            return Err(Refused::Not("of another issuer"));
+        }
+        if self.audience.is_none() && claims.token_use.as_deref() != Some("access") {
+            return Err(Refused::Not("no access token by its use"));
+        }
+        if claims.nbf.into_iter().chain([claims.iat]).any(|start| time(start) > now.plus(LEEWAY)) {
+            return Err(Refused::Not("not valid yet"));
+        }
+        let prefix = if self.audience.is_some() { "" } else { RESOURCE_SERVER };
+        let names =
+            claims.scope.iter().flat_map(|scopes| scopes.split(' ')).filter_map(|name| name.strip_prefix(prefix));
+        let names: Vec<_> = names.collect();
+        let grant = Grant {
+            scopes: Scope::ALL.into_iter().filter(|scope| names.contains(&scope.as_str())).collect(),
+            issuer: claims.iss,
+            subject: claims.sub,
+            client_id: claims.client_id,
+            expires_at: time(claims.exp),
+            email: claims.email.verified(),
+        };
+        // Which applications there are is known by their registration.
+        let names_clients = self.audience.is_none() || !self.client_ids.is_empty();
+        if names_clients
+            && !grant.is_of_an_application()
+            && !self.client_ids.iter().any(|id| id == grant.client_id.as_str())
+        {
+            return Err(Refused::Not("of a client that is not this API's"));
+        }
+        if grant.has_expired(now) {
+            return Err(Refused::Expired(grant.expires_at));
+        }
+        Ok(grant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(change: impl FnOnce(&mut serde_json::Value)) -> Option<Claims> {
+        let mut claims = serde_json::json!({
+            "iss": "https://issuer.example", "sub": "ada", "client_id": "web", "exp": 2000, "iat": 1000,
+            "scope": "openid repositories:read git-api/deployments:read other/tokens:read", "token_use": "access",
+        });
+        change(&mut claims);
+        serde_json::from_value(claims).ok()
+    }
+
+    fn expectations(audience: Option<&str>, client_ids: &[&str]) -> Expectations {
+        Expectations {
+            issuer: "https://issuer.example".to_owned(),
+            audience: audience.map(str::to_owned),
+            client_ids: client_ids.iter().map(|id| (*id).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn time_has_a_minute_of_leeway() {
+        let expectations = expectations(Some("api"), &[]);
+        let at = |seconds: i64| {
+            expectations.check_claims(claims(|_| ()).unwrap(), Timestamp::from_millis(seconds * 1000)).is_ok()
+        };
+        assert_eq!([939, 940, 2059, 2060].map(at), [false, true, true, false]);
+        let now = Timestamp::from_millis(1_000_000);
+        let not_before = |nbf: i64| claims(|claims| claims["nbf"] = nbf.into()).unwrap();
+        assert!(expectations.check_claims(not_before(1060), now).is_ok());
+        assert!(expectations.check_claims(not_before(1061), now).is_err());
+    }
+
+    #[test]
+    fn times_that_are_no_numbers_are_refused() {
+        for name in ["exp", "iat", "nbf"] {
+            for value in [serde_json::json!("2000"), serde_json::json!([2000]), serde_json::json!({})] {
+                assert!(claims(|claims| claims[name] = value).is_none(), "{name}");
+            }
+        }
+        assert!(claims(|claims| drop(claims.as_object_mut().unwrap().remove("exp"))).is_none());
+    }
+
+    #[test]
+    fn each_kind_of_issuer_has_its_names_of_scopes_and_its_check_of_clients() {
+        let now = Timestamp::from_millis(1_500_000);
+        let check = |audience: Option<&str>, client_ids: &[&str], change: fn(&mut serde_json::Value)| {
+            expectations(audience, client_ids).check_claims(claims(change).unwrap(), now)
+        };
+        assert_eq!(check(Some("api"), &[], |_| ()).unwrap().scopes, [Scope::RepositoriesRead]);
+        assert!(check(Some("api"), &["other"], |_| ()).is_err());
+        assert_eq!(check(None, &["web"], |_| ()).unwrap().scopes, [Scope::DeploymentsRead]);
+        assert!(check(None, &[], |_| ()).is_err(), "some client of the pool");
+        assert!(check(None, &["web"], |claims| claims["token_use"] = "id".into()).is_err());
+        let of_application = check(None, &[], |claims| claims["sub"] = "web".into()).unwrap();
+        assert!(of_application.is_of_an_application());
+    }
+
+    #[test]
+    fn only_a_verified_address_is_one() {
+        let email = |json: &str| {
+            serde_json::from_str::<EmailClaims>(json).unwrap().verified().map(|it| it.address().to_string())
+        };
+        let ada = Some("ada@acme.example".to_owned());
+        assert_eq!(email(r#"{"email": "ada@acme.example", "email_verified": true}"#), ada);
+        assert_eq!(email(r#"{"email": "ada@acme.example", "email_verified": "true"}"#), ada);
+        for unverified in ["false", "\"false\"", "\"\"", "null"] {
+            let json = format!(r#"{{"email": "ada@acme.example", "email_verified": {unverified}}}"#);
+            assert_eq!(email(&json), None, "{json}");
+        }
+        assert_eq!(email(r#"{"email": "ada@acme.example"}"#), None);
+        assert_eq!(email(r#"{"email_verified": true}"#), None);
+        assert_eq!(email(r#"{"email": "ada@acme.example@evil.example", "email_verified": true}"#), None);
+    }
+
+    #[test]
+    fn a_jwt_has_three_parts_and_is_not_shown() {
+        for text in [
+            "",
+            "a",
+            "a.b",
+            "a.b.",
+            ".b.c",
+            "a..c",
+            "a.b.c.d",
+            "a.b.c ",
+            "a.b=.c",
+            &format!("a.b.{}", "c".repeat(20_000)),
+        ] {
+            assert!(text.parse::<Jwt>().is_err(), "{text}");
+        }
+        assert_eq!(format!("{:?}", "a.b.c".parse::<Jwt>().unwrap()), "Jwt(redacted)");
+    }
+}

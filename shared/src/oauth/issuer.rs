@@ -1,0 +1,251 @@
+//! The issuer and its keys, which are fetched when the first JWT comes and not before.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
+use aws_smithy_types::body::SdkBody;
+use http::StatusCode;
+use http::header::{ACCEPT, AUTHORIZATION};
+use http_body_util::{BodyExt, Limited};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
+
+use super::{Claims, EmailClaims, Expectations, Grant, Jwt, Refused, VerifiedEmail, crypto};
+use crate::aws::Aws;
+use crate::clock::Timestamp;
+use crate::settings::{OIDC_AUDIENCE, OIDC_CA_BUNDLE, OIDC_CLIENT_IDS, OIDC_ISSUER, Settings};
+
+/// Keys are fetched again after this, so that one that the issuer has withdrawn is forgotten.
+const FRESH: Duration = Duration::from_secs(60 * 60);
+/// How long keys are used that can't be fetched again.
+const USABLE: Duration = Duration::from_secs(24 * 60 * 60);
+/// A token with a key that is not known makes the keys be fetched again, but not more often than this.
+const REFETCH: Duration = Duration::from_secs(60);
+/// The same while there are no keys at all.
+const RETRY: Duration = Duration::from_secs(5);
+const FETCH_LIMIT: Duration = Duration::from_secs(5);
+const MAX_BODY: usize = 256 * 1024;
+
+/// The one issuer whose tokens are taken.
+#[derive(Debug)]
+pub struct Issuer {
+    expectations: Expectations,
+    aws: Aws,
+    ca_bundle: Option<String>,
+    http: OnceLock<SharedHttpConnector>,
+    keys: Mutex<Keys>,
+}
+
+#[derive(Debug, Default)]
+struct Keys {
+    userinfo_endpoint: Option<String>,
+    by_id: HashMap<String, Key>,
+    fetched_at: Option<Timestamp>,
+    tried_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+struct Key {
+    key: DecodingKey,
+    algorithms: Vec<Algorithm>,
+}
+
+/// The metadata of OpenID Connect Discovery section 3, as far as it is needed.
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    jwks_uri: String,
+    userinfo_endpoint: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct KeySet {
+    /// Those of kinds that the library does not know are passed over.
+    keys: Vec<serde_json::Value>,
+}
+
+/// Something could not be had from the issuer.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchFailed {
+    #[error("it did not answer in time, or not since the last attempt")]
+    Late,
+    #[error("it can't be reached")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("it answered {0}")]
+    Status(u16),
+    #[error("its answer is not what it should be")]
+    Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("{0} is not at an https URL")]
+    Insecure(&'static str),
+    #[error("its metadata are those of another issuer")]
+    Mixed,
+}
+
+impl Issuer {
+    /// `None` when no issuer is configured. Reads settings and nothing else.
+    pub fn new(settings: &Settings, aws: &Aws) -> Option<Self> {
+        let list = settings.get(OIDC_CLIENT_IDS).unwrap_or_default().split(',').map(str::trim);
+        let expectations = Expectations {
+            issuer: settings.get(OIDC_ISSUER)?.to_owned(),
+            audience: settings.get(OIDC_AUDIENCE).map(str::to_owned),
+            client_ids: list.filter(|id| !id.is_empty()).map(str::to_owned).collect(),
+        };
+        Some(Self {
+            expectations,
+            aws: aws.clone(),
+            ca_bundle: settings.get(OIDC_CA_BUNDLE).map(str::to_owned),
+            http: OnceLock::new(),
+            keys: Mutex::default(),
+        })
+    }
+
+    pub async fn verify(&self, jwt: &Jwt, now: Timestamp) -> Result<Grant, Refused> {
+        crypto::install();
+        let header = jsonwebtoken::decode_header(jwt.as_str())?;
+        self.expectations.check_header(&header)?;
+        let kid = header.kid.ok_or(Refused::Not("names no key"))?;
+        let Key { key, algorithms } = self.key(&kid, now).await?;
+        if !algorithms.contains(&header.alg) {
+            return Err(Refused::Not("signed with another algorithm than its key's"));
+        }
+        let validation = self.expectations.validation(header.alg);
+        let decoded = jsonwebtoken::decode::<Claims>(jwt.as_str(), &key, &validation)?;
+        self.expectations.check_claims(decoded.claims, now)
+    }
+
+    /// The address of the token's user that the issuer has verified: access tokens seldom have it.
+    ///
+    /// # Errors
+    /// When the issuer does not answer. That it gives no verified address, or none to this token, is none.
+    pub async fn verified_email(&self, jwt: &Jwt, grant: &Grant) -> Result<Option<VerifiedEmail>, FetchFailed> {
+        if grant.email.is_some() {
+            return Ok(grant.email.clone());
+        }
+        let Some(endpoint) = self.keys.lock().await.userinfo_endpoint.clone() else { return Ok(None) };
+        #[derive(Deserialize)]
+        struct UserInfo {
+            sub: String,
+            #[serde(flatten)]
+            email: EmailClaims,
+        }
+        match self.get::<UserInfo>("userinfo", &endpoint, Some(jwt)).await {
+            // OpenID Connect Core section 5.3.2.
+            Ok(info) if info.sub == grant.subject => Ok(info.email.verified()),
+            Ok(_) | Err(FetchFailed::Status(401 | 403)) => Ok(None),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    async fn key(&self, kid: &str, now: Timestamp) -> Result<Key, Refused> {
+        // Held over the fetch, so that those who come meanwhile wait for it and don't fetch too.
+        let mut keys = self.keys.lock().await;
+        let younger_than = |age: Duration, keys: &Keys| keys.fetched_at.is_some_and(|at| now.since(at) < age);
+        if younger_than(FRESH, &keys)
+            && let Some(key) = keys.by_id.get(kid)
+        {
+            return Ok(key.clone());
+        }
+        let pause = if keys.fetched_at.is_some() { REFETCH } else { RETRY };
+        let mut failed = FetchFailed::Late;
+        if keys.tried_at.is_none_or(|at| now.since(at) >= pause) {
+            keys.tried_at = Some(now);
+            match self.fetch().await {
+                Ok((userinfo_endpoint, by_id)) => {
+                    *keys = Keys { userinfo_endpoint, by_id, fetched_at: Some(now), tried_at: Some(now) };
+                }
+                Err(error) => failed = error,
+            }
+        }
+        match keys.by_id.get(kid) {
+            _ if !younger_than(USABLE, &keys) => Err(Refused::Unavailable(failed)),
+            Some(key) => Ok(key.clone()),
+            None => Err(Refused::Not("signed with an unknown key")),
+        }
+    }
+
+    async fn fetch(&self) -> Result<(Option<String>, HashMap<String, Key>), FetchFailed> {
+        let issuer = self.expectations.issuer.trim_end_matches('/');
+        let address = format!("{issuer}/.well-known/openid-configuration");
+        let metadata: Metadata = self.get("the issuer", &address, None).await?;
+        if metadata.issuer != self.expectations.issuer {
+            return Err(FetchFailed::Mixed);
+        }
+        let set: KeySet = self.get("jwks_uri", &metadata.jwks_uri, None).await?;
+        let keys = set.keys.into_iter().filter_map(|key| usable(serde_json::from_value(key).ok()?)).collect();
+        Ok((metadata.userinfo_endpoint, keys))
+    }
+
+    async fn get<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        url: &str,
+        bearer: Option<&Jwt>,
+    ) -> Result<T, FetchFailed> {
+        let is_loopback = ["http://127.0.0.1:", "http://localhost:"].iter().any(|start| url.starts_with(start));
+        if !url.starts_with("https://") && !is_loopback {
+            return Err(FetchFailed::Insecure(what));
+        }
+        let mut request = http::Request::get(url).header(ACCEPT, "application/json");
+        if let Some(jwt) = bearer {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", jwt.as_str()));
+        }
+        let request = request.body(SdkBody::empty()).map_err(|error| FetchFailed::Unreachable(error.into()))?;
+        let request = request
+            .try_into()
+            .map_err(|error: aws_smithy_runtime_api::http::HttpError| FetchFailed::Unreachable(error.into()))?;
+        let exchange = async {
+            let response = self.http()?.call(request).await;
+            let response = response.map_err(|error| FetchFailed::Unreachable(error.into()))?;
+            let status = response.status().as_u16();
+            if status != StatusCode::OK.as_u16() {
+                return Err(FetchFailed::Status(status));
+            }
+            let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(FetchFailed::Answer)?;
+            serde_json::from_slice(&body.to_bytes()).map_err(|error| FetchFailed::Answer(error.into()))
+        };
+        tokio::time::timeout(FETCH_LIMIT, exchange).await.unwrap_or(Err(FetchFailed::Late))
+    }
+
+    fn http(&self) -> Result<&SharedHttpConnector, FetchFailed> {
+        if let Some(http) = self.http.get() {
+            return Ok(http);
+        }
+        let connector = match &self.ca_bundle {
+            Some(path) => self.aws.connector_trusting(path).map_err(|error| FetchFailed::Unreachable(error.into()))?,
+            None => self.aws.connector(),
+        };
+        Ok(self.http.get_or_init(|| SharedHttpConnector::new(connector)))
+    }
+}
+
+/// A key that signatures can be verified with, by its id. One that says which algorithm it is for is for that one only.
+fn usable(jwk: Jwk) -> Option<(String, Key)> {
+    let by_kind = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => vec![
+            Algorithm::RS256,
+            Algorithm::RS384,
+            Algorithm::RS512,
+            Algorithm::PS256,
+            Algorithm::PS384,
+            Algorithm::PS512,
+        ],
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => vec![Algorithm::ES256],
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => vec![Algorithm::ES384],
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => vec![Algorithm::EdDSA],
+        _ => return None,
+    };
+    if jwk.common.public_key_use.as_ref().is_some_and(|it| *it != PublicKeyUse::Signature) {
+        return None;
+    }
+    let algorithms = match jwk.common.key_algorithm {
+        None => by_kind,
+        Some(named) => by_kind.into_iter().filter(|algorithm| format!("{algorithm:?}") == named.to_string()).collect(),
+    };
+    let key = DecodingKey::from_jwk(&jwk).ok()?;
+    Some((jwk.common.key_id?, Key { key, algorithms }))
+}

@@ -1,0 +1,139 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shared::model::Role;
+use shared::settings::{OIDC_AUDIENCE, OIDC_ISSUER};
+use tests::issuer::{AUDIENCE, Issuer};
+use tests::{Actor, GitRepository, World};
+
+async fn start() -> (World, Issuer) {
+    let issuer = Issuer::start().await;
+    let world = World::start_with(|options| {
+        options.overrides.push((OIDC_ISSUER, issuer.url().to_owned()));
+        options.overrides.push((OIDC_AUDIENCE, AUDIENCE.to_owned()));
+    });
+    (world.await, issuer)
+}
+
+/// A program with a token from client credentials.
+fn program(world: &World, issuer: &Issuer, client: &str, scopes: &str) -> Actor {
+    let mut claims = issuer.claims(client, world.clock.now());
+    claims["client_id"] = json!(client);
+    claims["scope"] = json!(scopes);
+    claims["exp"] = json!(world.clock.now().as_seconds() + 3600);
+    world.anonymous().holding(&issuer.token(&claims))
+}
+
+fn new(client: &str, scopes: &[&str]) -> Value {
+    json!({"name": format!("The {client}"), "client_id": client, "scopes": scopes})
+}
+
+#[tokio::test]
+async fn an_application_acts_in_the_account_within_its_scopes() {
+    let (world, issuer) = start().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    let scopes = ["deployments:write", "repositories:read", "deployments:write"];
+    let registered = owner.post("/v1/applications", new("deployer", &scopes)).await;
+    assert_eq!(registered.status, 201, "{registered:?}");
+    let user_id = &registered.body["user_id"];
+    assert_eq!(
+        registered.body,
+        json!({
+            "id": "deployer", "name": "The deployer", "scopes": ["repositories:read", "deployments:write"],
+            "user_id": user_id, "created_by": owner.user_id.as_ref().unwrap().as_str(),
+            "created_at": "2026-01-01T12:00:00Z",
+        })
+    );
+    let page = owner.get("/v1/applications").await;
+    assert_eq!((&page.body["data"], &page.body["meta"]["total"]), (&json!([registered.body]), &json!(1)));
+
+    let deployer = program(&world, &issuer, "deployer", "deployments:write deployments:read repositories:read");
+    let me = deployer.get("/v1/user").await;
+    assert_eq!(me.status, 200, "{me:?}");
+    assert_eq!(me.body["application"], json!({"id": "deployer", "name": "The deployer", "user_id": user_id}));
+    assert_eq!(
+        (&me.body["user"], &me.body["scopes"]),
+        (&Value::Null, &json!(["repositories:read", "deployments:write"]))
+    );
+    assert_eq!(deployer.get("/v1/repositories").await.column("name"), ["app"]);
+    let deployment = deployer.deploy("app", json!({"ref": "main"})).await;
+    assert_eq!(deployment["created_by"], *user_id);
+    deployer.get("/v1/repositories/app/deployments").await.refused(403, "insufficient_scope");
+    assert_eq!(world.line_of(&me)["account_id"], owner.account_id.as_ref().unwrap().as_str());
+
+    let reader = program(&world, &issuer, "deployer", "repositories:read");
+    assert_eq!(reader.get("/v1/user").await.body["scopes"], json!(["repositories:read"]));
+    let nothing = program(&world, &issuer, "deployer", "account:write tokens:write");
+    assert_eq!(nothing.get("/v1/user").await.body["scopes"], json!([]));
+    program(&world, &issuer, "another", "repositories:read").get("/v1/user").await.refused(403, "not_linked");
+}
+
+#[tokio::test]
+async fn only_an_owner_registers_applications_and_never_with_more_than_programs_may_have() {
+    let (world, _) = start().await;
+    let owner = world.owner("acme").await;
+    let (admin, member) = (world.member(&owner, Role::Admin).await, world.member(&owner, Role::Member).await);
+    for actor in [&admin, &member] {
+        let refused = actor.post("/v1/applications", new("app", &["repositories:read"])).await;
+        refused.refused(403, "insufficient_permission");
+        actor.delete("/v1/applications/app").await.refused(403, "insufficient_permission");
+    }
+    let weak = world.with_token(&owner, |token| {
+        token.scopes.retain(|scope| !["deployments:write"].contains(&scope.as_str()));
+    });
+    let refused = weak.await.post("/v1/applications", new("app", &["deployments:write"])).await;
+    refused.refused(403, "insufficient_scope");
+    for (field, value) in [
+        ("scopes", json!([])),
+        ("scopes", json!(["tokens:write"])),
+        ("scopes", json!(["repositories:read", "account:read"])),
+        ("client_id", json!("")),
+        ("client_id", json!("a/b")),
+        ("client_id", json!("a".repeat(129))),
+        ("name", json!("")),
+        ("secret", json!("x")),
+    ] {
+        let mut body = new("app", &["repositories:read"]);
+        body[field] = value;
+        let refused = owner.post("/v1/applications", body).await;
+        assert_eq!(refused.refused(400, "invalid_request").body["error"]["details"][0]["field"], field);
+    }
+    assert_eq!(owner.get("/v1/applications").await.body["meta"]["total"], 0, "what was refused left nothing behind");
+}
+
+#[tokio::test]
+async fn a_client_is_registered_once_and_its_deletion_takes_effect_within_30_seconds() {
+    let (world, issuer) = start().await;
+    let (owner, rival) = (world.owner("acme").await, world.owner("rival").await);
+    for client in ["first", "second", "third"] {
+        world.clock.advance(Duration::from_secs(1));
+        assert_eq!(owner.post("/v1/applications", new(client, &["repositories:read"])).await.status, 201);
+    }
+    for actor in [&owner, &rival] {
+        actor.post("/v1/applications", new("second", &["repositories:read"])).await.refused(409, "name_taken");
+    }
+    assert_eq!(rival.get("/v1/applications").await.body["meta"]["total"], 0);
+    rival.delete("/v1/applications/second").await.refused(404, "not_found");
+    rival.delete("/v1/applications/nothing").await.refused(404, "not_found");
+    let page = owner.get("/v1/applications?per_page=2").await;
+    assert_eq!(
+        (page.column("id"), page.body["meta"]["total"].as_u64()),
+        (vec!["third".to_owned(), "second".to_owned()], Some(3))
+    );
+    assert_eq!(owner.get(&page.link("next").unwrap()).await.column("id"), ["first"]);
+
+    let second = program(&world, &issuer, "second", "repositories:read");
+    assert_eq!(second.get("/v1/repositories").await.status, 200);
+    assert_eq!(owner.delete("/v1/applications/second").await.status, 204);
+    owner.delete("/v1/applications/second").await.refused(404, "not_found");
+    assert_eq!(owner.get("/v1/applications").await.column("id"), ["third", "first"]);
+    assert_eq!(owner.get("/v1/applications").await.body["meta"]["total"], 2);
+    second.get("/v1/user").await.refused(403, "not_linked");
+    world.clock.advance(Duration::from_secs(30));
+    second.get("/v1/repositories").await.refused(403, "not_linked");
+    // Another account may have it then.
+    assert_eq!(rival.post("/v1/applications", new("second", &["repositories:read"])).await.status, 201);
+    assert_eq!(second.get("/v1/user").await.body["account"]["slug"], "rival");
+}

@@ -1,0 +1,147 @@
+//! An OpenID provider as far as the API sees one, whose key a test can sign anything with.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
+use axum::{Json, Router};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use serde_json::{Value, json};
+use shared::clock::Timestamp;
+
+/// What the tests' stacks expect in `aud`.
+pub const AUDIENCE: &str = "https://api.git.dev";
+
+#[derive(Clone)]
+pub struct Issuer(Arc<Parts>);
+
+struct Parts {
+    url: String,
+    /// The keys that it has published, by id.
+    keys: Mutex<Vec<(String, SigningKey)>>,
+    /// What its userinfo endpoint says of whom.
+    people: Mutex<HashMap<String, Value>>,
+    /// How often the keys were asked for.
+    asked: AtomicUsize,
+}
+
+/// A key for ES256.
+pub struct SigningKey(EcdsaKeyPair);
+
+impl SigningKey {
+    pub fn random() -> Self {
+        let random = SystemRandom::new();
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+        Self(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap())
+    }
+
+    /// The point, uncompressed.
+    pub fn public(&self) -> &[u8] {
+        self.0.public_key().as_ref()
+    }
+
+    pub fn jwk(&self, kid: &str) -> Value {
+        let (x, y) = self.public()[1..].split_at(32);
+        json!({"kty": "EC", "crv": "P-256", "kid": kid, "use": "sig", "x": BASE64.encode(x), "y": BASE64.encode(y)})
+    }
+
+    /// A JWT with this header and these claims.
+    pub fn sign(&self, header: &Value, claims: &Value) -> String {
+        let message = unsigned(header, claims);
+        let signature = self.0.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
+        format!("{message}.{}", BASE64.encode(signature))
+    }
+}
+
+/// Header and claims of a JWT, with a dot between them.
+pub fn unsigned(header: &Value, claims: &Value) -> String {
+    format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()))
+}
+
+impl Issuer {
+    pub async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = Self(Arc::new(Parts {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            keys: Mutex::new(vec![("first".to_owned(), SigningKey::random())]),
+            people: Mutex::default(),
+            asked: AtomicUsize::new(0),
+        }));
+        let metadata = async |State(issuer): State<Issuer>| {
+            let url = issuer.url();
+            Json(json!({
+                "issuer": url, "jwks_uri": format!("{url}/keys"), "userinfo_endpoint": format!("{url}/userinfo"),
+            }))
+        };
+        let keys = async |State(issuer): State<Issuer>| {
+            issuer.0.asked.fetch_add(1, Ordering::Relaxed);
+            let keys = issuer.0.keys.lock().unwrap();
+            let keys: Vec<_> = keys.iter().map(|(kid, key)| key.jwk(kid)).collect();
+            Json(json!({"keys": keys}))
+        };
+        let userinfo = async |State(issuer): State<Issuer>, headers: HeaderMap| {
+            let claims = headers["authorization"].to_str().unwrap().split('.').nth(1).unwrap();
+            let claims: Value = serde_json::from_slice(&BASE64.decode(claims).unwrap()).unwrap();
+            let people = issuer.0.people.lock().unwrap();
+            people.get(claims["sub"].as_str().unwrap()).cloned().map(Json).ok_or(StatusCode::UNAUTHORIZED)
+        };
+        let router = Router::new()
+            .route("/.well-known/openid-configuration", get(metadata))
+            .route("/keys", get(keys))
+            .route("/userinfo", get(userinfo))
+            .with_state(issuer.clone());
+        tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+        issuer
+    }
+
+    pub fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    pub fn asked(&self) -> usize {
+        self.0.asked.load(Ordering::Relaxed)
+    }
+
+    /// Publishes another key, in the place of those before.
+    pub fn rotate(&self, kid: &str) {
+        *self.0.keys.lock().unwrap() = vec![(kid.to_owned(), SigningKey::random())];
+    }
+
+    /// What its userinfo endpoint says of somebody.
+    pub fn says(&self, subject: &str, claims: Value) {
+        self.0.people.lock().unwrap().insert(subject.to_owned(), claims);
+    }
+
+    /// What an access token of somebody has, whose address is verified.
+    pub fn claims(&self, subject: &str, now: Timestamp) -> Value {
+        json!({
+            "iss": self.url(), "sub": subject, "aud": AUDIENCE, "client_id": "web",
+            "iat": now.as_seconds(), "exp": now.as_seconds() + 600,
+            "scope": "openid repositories:read", "jti": "0b6e7d2c",
+            "email": format!("{subject}@acme.example"), "email_verified": true,
+        })
+    }
+
+    pub fn header(&self) -> Value {
+        json!({"alg": "ES256", "typ": "at+jwt", "kid": self.0.keys.lock().unwrap()[0].0})
+    }
+
+    /// An access token with these claims.
+    pub fn token(&self, claims: &Value) -> String {
+        self.sign(&self.header(), claims)
+    }
+
+    pub fn sign(&self, header: &Value, claims: &Value) -> String {
+        self.0.keys.lock().unwrap()[0].1.sign(header, claims)
+    }
+
+    pub fn public_key(&self) -> Vec<u8> {
+        self.0.keys.lock().unwrap()[0].1.public().to_vec()
+    }
+}
