@@ -11,18 +11,25 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::QueueAttributeName;
+use axum::extract::{FromRef, State};
+use lambda_http::RequestExt;
 use local::stack::{Lifetime, Options, Services, Stack};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
-use shared::access::{Scope, TOKEN_CACHE_TTL};
+use shared::access::{AuthorizedRepository, Scope, TOKEN_CACHE_TTL};
 use shared::clock::{Clock, Timestamp};
-use shared::id::{AccountId, InvitationId, TokenId, UserId};
-use shared::model::{self, AccessToken, Deployment, INVITATION_LIFE, Invitation, InvitationSecret, Role};
+use shared::id::{AccountId, InvitationId, RepositoryId, TokenId, UserId};
+use shared::model::{
+    self, AccessToken, Deployment, INVITATION_LIFE, Invitation, InvitationSecret, KnownRef, Repository, Role, Status,
+    Terms, Visibility,
+};
 use shared::settings::QUEUE_URL;
 use shared::telemetry::Log;
 use shared::token::TokenSecret;
+use shared::{App, Endpoint, Route, pipeline};
 use tempfile::TempDir;
+use tower::ServiceExt;
 
 /// Noon on 2026-01-01, at the start of a minute.
 pub const NOON: Timestamp = Timestamp::from_millis(1_767_268_800_000);
@@ -245,6 +252,31 @@ impl World {
         owner.holding(secret.reveal())
     }
 
+    /// Claims a deployment for a runner that is never heard of again.
+    pub async fn lose_a_runner(&self, owner: &Actor, deployment: &Value) -> Deployment {
+        let (stored, now, table) = (self.stored(owner, deployment).await, self.clock.now(), self.stack.app().table());
+        let terms = Terms { lease: Duration::from_secs(60), time_limit: Duration::from_secs(600) };
+        match stored.status {
+            Status::Queued => stored.claim_next_in_lane(table, terms, now).await.unwrap().expect("its lane is free"),
+            _ => stored.claim_again(table, terms, now).await.unwrap(),
+        }
+    }
+
+    /// Every item that has to do with deployments.
+    pub async fn items(&self) -> Vec<String> {
+        let table = self.stack.app().table();
+        let scanned = table.client().scan().table_name(table.name()).send().await.unwrap();
+        assert!(scanned.last_evaluated_key().is_none());
+        let of_deployments = |pk: &str| ["#REPO#", "#DEPLOY#", "#IDEM#"].iter().any(|kind| pk.contains(kind));
+        let kept = scanned.items().iter().filter(|item| of_deployments(item["pk"].as_s().unwrap()));
+        let sorted = |item: &std::collections::HashMap<_, _>| {
+            format!("{:?}", item.iter().collect::<std::collections::BTreeMap<_, _>>())
+        };
+        let mut items: Vec<_> = kept.map(sorted).collect();
+        items.sort_unstable();
+        items
+    }
+
     /// A deployment as it is stored.
     pub async fn stored(&self, owner: &Actor, deployment: &Value) -> Deployment {
         let id = deployment["id"].as_str().unwrap().parse().unwrap();
@@ -462,6 +494,37 @@ impl Actor {
         created.body
     }
 
+    /// Changes settings of an environment, which must be accepted.
+    pub async fn set(&self, repository: &str, environment: &str, body: Value) -> Value {
+        let updated = self.patch(&format!("/v1/repositories/{repository}/environments/{environment}"), body).await;
+        assert_eq!(updated.status, 200, "{updated:?}");
+        updated.body
+    }
+
+    /// A deployment as it is now.
+    pub async fn deployment(&self, deployment: &Value) -> Value {
+        let found = self.get(&format!("/v1/deployments/{}", deployment["id"].as_str().unwrap())).await;
+        assert_eq!(found.status, 200, "{found:?}");
+        found.body
+    }
+
+    /// Does something to a deployment: `cancel`, `retry`, `approve` or `reject`.
+    pub async fn act(&self, deployment: &Value, action: &str, body: Value) -> Answer {
+        self.post(&format!("/v1/deployments/{}/{action}", deployment["id"].as_str().unwrap()), body).await
+    }
+
+    /// A deployment's events, each as `number status actor: reason`.
+    pub async fn events(&self, deployment: &Value) -> Vec<String> {
+        let events = self.get(&format!("/v1/deployments/{}/events", deployment["id"].as_str().unwrap())).await;
+        assert_eq!(events.status, 200, "{events:?}");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let event = |event: &Value| {
+            let [status, actor, reason] = ["status", "actor", "reason"].map(|field| text(&event[field]));
+            format!("{} {status} {actor}: {reason}", event["number"])
+        };
+        events.body["data"].as_array().unwrap().iter().map(event).collect()
+    }
+
     /// Waits until a deployment has ended, for 30 seconds at most.
     pub async fn ended(&self, deployment: &Value) -> Value {
         let path = format!("/v1/deployments/{}", deployment["id"].as_str().unwrap());
@@ -602,4 +665,54 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
         }
     };
     tokio::time::timeout(Duration::from_secs(30), asked).await.unwrap_or_else(|_| panic!("{what} did not come"))
+}
+
+/// A repository of a new account as an endpoint is given it, and the account's owner.
+pub async fn repository_of_a_new_account(app: &App) -> (AuthorizedRepository, UserId) {
+    let request = json!({
+        "account": "acme", "plan": "enterprise", "rate_limit": {"per_minute": 1_000_000, "burst": 1_000_000},
+        "owner_email": "owner@example.com",
+    });
+    let created = bootstrap::bootstrap(app, serde_json::from_value(request).unwrap()).await.unwrap();
+    let now = app.clock().now();
+    let repository = Repository {
+        id: RepositoryId::random(),
+        account_id: created.account_id.clone(),
+        account_slug: "acme".parse().unwrap(),
+        name: "app".parse().unwrap(),
+        visibility: Visibility::Private,
+        clone_url: "https://git.example.com/acme/app.git".to_owned(),
+        default_branch: "main".to_owned(),
+        grants: Default::default(),
+        created_at: now,
+        updated_at: now,
+    };
+    let tip = KnownRef { name: "refs/heads/main".to_owned(), sha: "0".repeat(40), read_at: now };
+    repository.create(app.table(), &tip).await.unwrap();
+
+    let found = Found { app: app.clone(), repository: Arc::default() };
+    let keep = async |State(found): State<Found>, repository: AuthorizedRepository| {
+        *found.repository.lock().unwrap() = Some(repository);
+    };
+    let route = Route::get("found", "/v1/repositories/{repo_id}").requires(Scope::RepositoriesRead);
+    let parameters = std::collections::HashMap::from([("repo_id".to_owned(), vec![repository.id.to_string()])]);
+    let request =
+        http::Request::get("/v1/repositories/app").header("authorization", format!("Bearer {}", created.token));
+    let request = request.body(lambda_http::Body::Empty).unwrap().with_path_parameters(parameters);
+    let service = pipeline::service(app.clone(), Endpoint::new(route, keep, found.clone()));
+    let answer = service.oneshot(request).await.unwrap();
+    let repository = found.repository.lock().unwrap().take();
+    (repository.unwrap_or_else(|| panic!("{answer:?}")), created.user_id)
+}
+
+#[derive(Clone)]
+struct Found {
+    app: App,
+    repository: Arc<Mutex<Option<AuthorizedRepository>>>,
+}
+
+impl FromRef<Found> for App {
+    fn from_ref(found: &Found) -> App {
+        found.app.clone()
+    }
 }

@@ -11,7 +11,7 @@ use shared::token::{TokenHash, TokenSecret};
 use tests::{Actor, Answer, GitRepository, NOON, World};
 
 /// Each endpoint and who may call it, written down a second time on purpose.
-pub const CASES: [(&str, &str, Access); 38] = [
+pub const CASES: [(&str, &str, Access); 47] = [
     ("list-repositories", "GET /v1/repositories", Access::Scope(Scope::RepositoriesRead)),
     ("create-repository", "POST /v1/repositories", Access::Scope(Scope::RepositoriesWrite)),
     ("get-repository", "GET /v1/repositories/{repo_id}", Access::Scope(Scope::RepositoriesRead)),
@@ -47,6 +47,23 @@ pub const CASES: [(&str, &str, Access); 38] = [
     ("create-application", "POST /v1/applications", Access::Scope(Scope::AccountWrite)),
     ("delete-application", "DELETE /v1/applications/{application_id}", Access::Scope(Scope::AccountWrite)),
     ("get-user", "GET /v1/user", Access::Authenticated),
+    ("list-deployment-events", "GET /v1/deployments/{deployment_id}/events", Access::Scope(Scope::DeploymentsRead)),
+    ("cancel-deployment", "POST /v1/deployments/{deployment_id}/cancel", Access::Scope(Scope::DeploymentsWrite)),
+    ("retry-deployment", "POST /v1/deployments/{deployment_id}/retry", Access::Scope(Scope::DeploymentsWrite)),
+    ("approve-deployment", "POST /v1/deployments/{deployment_id}/approve", Access::Scope(Scope::DeploymentsWrite)),
+    ("reject-deployment", "POST /v1/deployments/{deployment_id}/reject", Access::Scope(Scope::DeploymentsWrite)),
+    ("create-rollback", "POST /v1/repositories/{repo_id}/rollback", Access::Scope(Scope::DeploymentsWrite)),
+    ("list-environments", "GET /v1/repositories/{repo_id}/environments", Access::Scope(Scope::DeploymentsRead)),
+    (
+        "get-environment",
+        "GET /v1/repositories/{repo_id}/environments/{environment}",
+        Access::Scope(Scope::DeploymentsRead),
+    ),
+    (
+        "update-environment",
+        "PATCH /v1/repositories/{repo_id}/environments/{environment}",
+        Access::Scope(Scope::RepositoriesWrite),
+    ),
     ("get-rate-limit", "GET /v1/rate_limit", Access::Authenticated),
     ("get-openapi", "GET /v1/openapi.json", Access::Public),
     ("not-found", "$default", Access::Authenticated),
@@ -101,7 +118,8 @@ impl Acme {
             .replace("{team_id}", self.team["id"].as_str().unwrap())
             .replace("{user_id}", self.member.user_id.as_ref().unwrap().as_str())
             .replace("{invitation_id}", self.invitation["id"].as_str().unwrap())
-            .replace("{application_id}", "ci");
+            .replace("{application_id}", "ci")
+            .replace("{environment}", "preview");
         let request = actor.request(method.parse::<Method>().unwrap(), &path);
         let body = match route {
             "POST /v1/repositories" => json!({"name": "new", "clone_url": self.source.url()}),
@@ -117,7 +135,12 @@ impl Acme {
             "PUT /v1/teams/{team_id}/repositories/{repo_id}" => json!({"permission": "read"}),
             "PUT /v1/members/{user_id}" => json!({"role": "member"}),
             "POST /v1/invitations" => json!({"email": "new@example.com"}),
-            _ => return request,
+            "POST /v1/repositories/{repo_id}/rollback" => {
+                json!({"environment": "preview", "deployment_id": self.deployment["id"]})
+            }
+            "POST /v1/deployments/{deployment_id}/approve" => json!({"sha": self.deployment["sha"]}),
+            _ if route.starts_with("GET") || route.starts_with("DELETE") || route == "$default" => return request,
+            _ => json!({}),
         };
         request.json(&body)
     }
@@ -242,11 +265,16 @@ async fn each_endpoint_needs_its_scope_and_no_other() {
         let answer = acme.call(&allowed, route).await;
         let expected = match route {
             "POST /v1/tokens/{token_id}/rotate" => 200,
+            // The caller has created it, and it has ended.
+            "POST /v1/deployments/{deployment_id}/approve"
+            | "POST /v1/deployments/{deployment_id}/cancel"
+            | "POST /v1/deployments/{deployment_id}/reject" => 409,
             _ if route.starts_with("POST") => 201,
             _ if route.starts_with("DELETE") => 204,
             _ => 200,
         };
         assert_eq!(answer.status, expected, "{route}: {answer:?}");
+        assert_ne!(answer.body["error"]["code"], "insufficient_scope", "{answer:?}");
     }
 }
 

@@ -241,8 +241,30 @@ async fn each_binary_answers_its_sample_event() {
     assert_eq!((status, &page["data"]), (200, &json!([repository])));
     let (status, _, found) = ask("get-deployment").await;
     assert_eq!((status, &found["id"], &found["status"]), (200, &deployment["id"], &json!("succeeded")));
+    let (status, _, events) = ask("list-deployment-events").await;
+    assert_eq!((status, &events["meta"]), (200, &json!({"next_after": 3, "complete": true})), "{events}");
+    for (function, code) in [
+        ("cancel-deployment", "already_finished"),
+        ("reject-deployment", "not_awaiting_approval"),
+        ("create-rollback", "nothing_to_roll_back"),
+    ] {
+        let (status, _, refused) = ask(function).await;
+        assert_eq!((status, &refused["error"]["code"]), (409, &json!(code)), "{function}: {refused}");
+    }
+    // Another commit than the sample event approves.
+    let (status, _, refused) = ask("approve-deployment").await;
+    assert_eq!((status, &refused["error"]["code"]), (409, &json!("sha_mismatch")), "{refused}");
+    let (status, _, environments) = ask("list-environments").await;
+    assert_eq!((status, environments["data"].as_array().unwrap().len()), (200, 3), "{environments}");
+    let (status, _, production) = ask("get-environment").await;
+    assert_eq!((status, &production), (200, &environments["data"][2]));
+    assert_eq!(production["live"]["deployment_id"], deployment["id"]);
+    let (status, _, updated) = ask("update-environment").await;
+    assert_eq!((status, &updated["required_approvals"]), (200, &json!(1)), "{updated}");
     let (status, _, page) = ask("list-deployments").await;
     assert_eq!((status, &page["data"]), (200, &json!([found])));
+    let (status, _, retried) = ask("retry-deployment").await;
+    assert_eq!((status, &retried["origin"]["deployment_id"]), (201, &deployment["id"]), "{retried}");
     let (status, _, log) = ask("get-deployment-log").await;
     assert_eq!((status, &log["meta"]["next_after"]), (200, &json!(lines.len())), "{log}");
     let texts =

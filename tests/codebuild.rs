@@ -13,7 +13,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use shared::clock::Clock;
-use shared::model::{self, BUILD_REPORTS_WITHIN, BuildId, Deployment, LEASE_GRACE, Transition};
+use shared::model::{BUILD_REPORTS_WITHIN, BuildId, Deployment, LEASE_GRACE};
 use tests::{Actor, GitRepository, World, eventually, without_queue};
 
 use moto::Moto;
@@ -78,8 +78,9 @@ impl Here {
     }
 
     /// A deployment that CodeBuild has got.
-    async fn building(&self, variables: Value) -> (Value, Deployment) {
-        let created = self.owner.deploy("app", json!({"ref": "main", "variables": variables})).await;
+    async fn building_in(&self, environment: &str, variables: Value) -> (Value, Deployment) {
+        let body = json!({"ref": "main", "environment": environment, "variables": variables});
+        let created = self.owner.deploy("app", body).await;
         let stored = eventually("the build", async || {
             let stored = self.world.stored(&self.owner, &created).await;
             assert!(stored.failure.is_none(), "{stored:?}");
@@ -88,6 +89,10 @@ impl Here {
         .await;
         self.world.queue_is_empty().await;
         (created, stored)
+    }
+
+    async fn building(&self, variables: Value) -> (Value, Deployment) {
+        self.building_in("preview", variables).await
     }
 
     /// What build-events makes of an event.
@@ -109,10 +114,7 @@ impl Here {
 
     /// Claims the deployment for a runner that starts a build and dies before it writes it down.
     async fn lose_a_runner(&self, deployment: &Value) -> (Deployment, BuildId) {
-        let (stored, now) = (self.world.stored(&self.owner, deployment).await, self.world.clock.now());
-        let claim = Transition::Claim { lease_until: now.plus(LEASE) };
-        let table = self.world.stack.app().table();
-        let claimed = stored.transition(table, claim, model::Actor::Runner, now).await.unwrap();
+        let claimed = self.world.lose_a_runner(&self.owner, deployment).await;
         let started =
             self.moto.call("codebuild", "CodeBuild_20161006.StartBuild", json!({"projectName": PROJECT})).await;
         (claimed, started["build"]["id"].as_str().unwrap().parse().unwrap())
@@ -307,7 +309,7 @@ async fn a_build_that_its_runner_could_not_write_down_is_not_lost_and_not_run_tw
     let Some(here) = Here::start_with(without_queue).await else { return };
     let body = json!({"ref": "main"});
 
-    let created = here.owner.deploy("app", body.clone()).await;
+    let created = here.owner.deploy("app", body).await;
     let (claimed, build) = here.lose_a_runner(&created).await;
     assert_eq!(here.told(&event(&claimed, &build, "IN_PROGRESS")).await.unwrap(), "handed_over");
     let stored = here.world.stored(&here.owner, &created).await;
@@ -317,6 +319,8 @@ async fn a_build_that_its_runner_could_not_write_down_is_not_lost_and_not_run_tw
     here.world.queue_is_empty().await;
     assert_eq!(here.world.stored(&here.owner, &created).await.attempt, 1, "its message starts no second build");
 
+    // The lane of the first is not free yet.
+    let body = json!({"ref": "main", "environment": "staging"});
     let created = here.owner.deploy("app", body.clone()).await;
     let (claimed, build) = here.lose_a_runner(&created).await;
     assert_eq!(here.told(&event(&claimed, &build, "SUCCEEDED")).await.unwrap(), "succeeded");
@@ -349,7 +353,7 @@ async fn a_build_that_its_runner_could_not_write_down_is_not_lost_and_not_run_tw
 async fn the_sweep_asks_for_builds_whose_events_never_came() {
     let Some(here) = Here::start().await else { return };
     let (created, stored) = here.building(json!({"A": "1"})).await;
-    let (lost, _) = here.building(json!({})).await;
+    let (lost, _) = here.building_in("staging", json!({})).await;
     here.world.clock.advance(BUILD_REPORTS_WITHIN - Duration::from_millis(1));
     let swept = |ended: u32, unchanged: u32| json!({"sent": 0, "ended": ended, "unchanged": unchanged, "failed": 0, "complete": true});
     assert_eq!(here.world.sweep().await.unwrap(), swept(0, 0));

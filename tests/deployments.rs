@@ -4,7 +4,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::stack::Lifetime;
 use serde_json::{Map, Value, json};
-use tests::{Actor, GitRepository, World, eventually};
+use tests::{Actor, GitRepository, World};
 
 const DEPLOYMENTS: &str = "/v1/repositories/app/deployments";
 
@@ -57,6 +57,10 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
         "started_at": null,
         "finished_at": null,
         "failure": null,
+        "approvals": {"required": 0, "given_by": []},
+        "cancel_requested": false,
+        "origin": null,
+        "queue": null,
     });
     assert_eq!(created.body, expected);
     let lost =
@@ -64,7 +68,12 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
     assert_eq!(lost.expect("SQS refused the message")["level"], "WARN");
 
     let found = owner.get(&url).await;
-    assert_eq!((found.status, &found.body), (200, &expected));
+    let queue = json!({
+        "position": 1, "blocked_by": null, "since": "2026-01-01T12:00:00Z", "deadline": "2026-01-02T12:00:00Z",
+    });
+    let mut alone = expected.clone();
+    alone["queue"] = queue;
+    assert_eq!((found.status, &found.body), (200, &alone), "only where one is asked for it has its place in the queue");
     let listed = owner.get(DEPLOYMENTS).await;
     assert_eq!(listed.body, json!({"data": [expected], "meta": {"total": 1, "page": 1, "per_page": 10}}));
 
@@ -149,6 +158,7 @@ async fn variables_have_rules_and_a_refusal_never_repeats_a_value() {
         one("lower_CASE_9"),
         one("MY_AWS_REGION"),
         one("GITHUB"),
+        json!({"PLAIN": {"value": "hunter2"}, "MARKED": {"value": "hunter2", "secret": true}}),
         json!({"EMPTY": "", "UNICODE": "grün\n=\"'$x`\\"}),
         entries(100),
         large(32 * 1024),
@@ -172,13 +182,19 @@ async fn variables_have_rules_and_a_refusal_never_repeats_a_value() {
         (one("DEPLOYMENT_ID"), "DEPLOYMENT_ are reserved"),
         (one("GIT_SHA"), "GIT_ are reserved"),
         (json!({"NUL": "hunter2\u{0}"}), "NUL"),
-        (json!({"PIN": 4711}), "not a string: that of \"PIN\""),
+        (json!({"PIN": 471_147_114_711_i64}), "not a string: that of \"PIN\""),
         (json!({"PIN": ["hunter2"]}), "not a string: that of \"PIN\""),
         (json!({"PIN": null}), "not a string: that of \"PIN\""),
-        (json!({"PIN": {"value": "hunter2"}}), "not a string: that of \"PIN\""),
+        (
+            json!({"PIN": {"value": 471_147_114_711_i64}}),
+            "an object that is not {\"value\": string, \"secret\": boolean}: that of \"PIN\"",
+        ),
+        (json!({"PIN": {"secret": true}}), "that of \"PIN\""),
+        (json!({"PIN": {"value": "hunter2", "secret": "yes"}}), "that of \"PIN\""),
+        (json!({"PIN": {"value": "hunter2", "hidden": true}}), "that of \"PIN\""),
         (json!("KEY=hunter2"), "must be an object"),
         (json!(["hunter2"]), "must be an object"),
-        (json!(4711), "must be an object"),
+        (json!(471_147_114_711_i64), "must be an object"),
         (json!(null), "must be an object"),
         (entries(101), "more than 100 entries"),
         (large(32 * 1024 + 1), "larger than 32 KiB"),
@@ -189,11 +205,34 @@ async fn variables_have_rules_and_a_refusal_never_repeats_a_value() {
         assert_eq!(detail["field"], "variables", "{refused:?}");
         assert!(detail["message"].as_str().unwrap().contains(message), "{message}: {detail}");
         let text = refused.body.to_string();
-        assert!(!text.contains("hunter2") && !text.contains("4711"), "{text}");
+        assert!(!text.contains("hunter2") && !text.contains("471147114711"), "{text}");
     }
     assert_eq!(total(&owner, "app", "").await, accepted, "nothing was created");
     let log = serde_json::to_string(&world.log()).unwrap();
-    assert!(!log.contains("hunter2") && !log.contains("4711"), "{log}");
+    assert!(!log.contains("hunter2") && !log.contains("471147114711"), "{log}");
+}
+
+#[tokio::test]
+async fn what_looks_like_a_well_known_secret_must_be_called_one() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    owner.repository("app", &GitRepository::new(&[])).await;
+    for (kind, value) in [
+        ("a token of this API", owner.token.clone().unwrap()),
+        ("an AWS access key", "AKIAIOSFODNN7EXAMPLE".to_owned()),
+        ("a GitHub token", format!("https://x:ghp_{}@github.com", "a".repeat(36))),
+        ("a Stripe key", format!("sk_live_{}", "a".repeat(24))),
+        ("a private key", "-----BEGIN PRIVATE KEY-----\nMII".to_owned()),
+    ] {
+        let refused = owner.post(DEPLOYMENTS, json!({"ref": "main", "variables": {"DEPLOY_KEY": value}})).await;
+        refused.refused(400, "invalid_request");
+        let message = refused.body["error"]["message"].as_str().unwrap();
+        assert!(message.contains(&format!("has {kind} in the value of DEPLOY_KEY; ")), "{message}");
+        assert!(!refused.body.to_string().contains(&value), "{refused:?}");
+        let marked = json!({"DEPLOY_KEY": {"value": value, "secret": true}});
+        owner.deploy("app", json!({"ref": "main", "variables": marked})).await;
+    }
+    assert_eq!(total(&owner, "app", "").await, 5);
 }
 
 #[tokio::test]
@@ -272,6 +311,7 @@ async fn numbers_have_no_gaps_and_counts_are_exact_under_concurrent_creations() 
     let repositories = ["app", "api"];
     for name in repositories {
         owner.repository(name, &source).await;
+        owner.set(name, "preview", json!({"concurrency": "queue"})).await;
     }
     let mut creations = tokio::task::JoinSet::new();
     for n in 0..20 {
@@ -303,12 +343,19 @@ async fn numbers_have_no_gaps_and_counts_are_exact_under_concurrent_creations() 
         }
     }
 
-    for (_, deployment) in &created {
-        world.deliver(&owner, deployment).await;
+    // No consumer reaches the queue here, so none sends the next one's message.
+    let mut created = created;
+    created.sort_by_key(|(_, deployment)| deployment["number"].as_u64());
+    for pair in created.chunks(2) {
+        for (_, deployment) in pair {
+            world.deliver(&owner, deployment).await;
+        }
+        for (_, deployment) in pair {
+            assert_eq!(owner.ended(deployment).await["status"], "succeeded");
+        }
     }
     for repository in repositories {
-        let succeeded = async || (total(&owner, repository, "status=succeeded").await == 20).then_some(());
-        eventually("the end of twenty deployments", succeeded).await;
+        assert_eq!(total(&owner, repository, "status=succeeded").await, 20);
         for (filter, expected) in [
             ("", 20),
             ("status=queued", 0),

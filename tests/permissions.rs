@@ -247,8 +247,9 @@ async fn authorization_costs_nothing_when_it_is_warm_and_a_read_beside_another_f
         assert_eq!(acme.cost(actor, &by_id).await, (2, 2.0), "the repository");
         assert_eq!(acme.cost(actor, "/v1/repositories/app").await, (2, 1.5), "the repository, by its name");
     }
-    assert_eq!(acme.cost(&acme.owner, &followed).await, (2, 2.0), "the deployment");
-    assert_eq!(acme.cost(&acme.member, &followed).await, (3, 3.0), "the deployment and its repository");
+    // It is queued, so its place in the queue costs two reads more.
+    assert_eq!(acme.cost(&acme.owner, &followed).await, (4, 4.0), "the deployment");
+    assert_eq!(acme.cost(&acme.member, &followed).await, (5, 5.0), "the deployment and its repository");
     // A query of the public ones, of the one team's, and the page's rows: what 30 others there are does not matter.
     assert_eq!(acme.cost(&acme.member, "/v1/repositories").await, (4, 1.0 + 3.0 * 0.5));
 }

@@ -8,7 +8,6 @@ use local::functions::Environment;
 use local::stack::Lifetime;
 use serde_json::{Value, json};
 use shared::id::DeploymentId;
-use shared::model::{self, Deployment, Transition};
 use tempfile::TempDir;
 use tests::{Actor, GitRepository, World, buildspec, eventually, without_queue};
 use tokio::io::copy_bidirectional;
@@ -75,13 +74,6 @@ async fn deploy(owner: &Actor, source: &GitRepository, body: Value) -> Value {
 fn commands(commands: &[&str]) -> GitRepository {
     let quoted: Vec<_> = commands.iter().map(|command| json!(command).to_string()).collect();
     GitRepository::with_commands(&quoted.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-/// Claims a deployment for a runner that is never heard of again.
-async fn lose_a_runner(world: &World, owner: &Actor, deployment: &Value) -> Deployment {
-    let (stored, now) = (world.stored(owner, deployment).await, world.clock.now());
-    let claim = Transition::Claim { lease_until: now.plus(LEASE) };
-    stored.transition(world.stack.app().table(), claim, model::Actor::Runner, now).await.unwrap()
 }
 
 /// What became of each delivery so far.
@@ -473,7 +465,7 @@ async fn a_deployment_whose_runner_was_lost_is_run_by_another_when_the_lease_is_
     let outside = Outside::new();
     let source = commands(&[&outside.count()]);
     let created = deploy(&owner, &source, json!({})).await;
-    lose_a_runner(&world, &owner, &created).await;
+    world.lose_a_runner(&owner, &created).await;
     world.deliver(&owner, &created).await;
     delivered(&world, "held", 1).await;
     world.clock.advance(LEASE - Duration::from_millis(1));
@@ -502,7 +494,7 @@ async fn a_deployment_that_lost_three_runners_has_failed() {
     let source = commands(&[&outside.count()]);
     let created = deploy(&owner, &source, json!({})).await;
     for _ in 0..3 {
-        lose_a_runner(&world, &owner, &created).await;
+        world.lose_a_runner(&owner, &created).await;
         world.clock.advance(LEASE);
     }
     world.deliver(&owner, &created).await;
@@ -549,7 +541,7 @@ async fn a_runner_that_lost_its_lease_to_another_stops() {
     let source = commands(&[&outside.background(), "echo started", &outside.wait_for("gate"), &outside.count()]);
     let created = deploy(&owner, &source, json!({})).await;
     is_logged(&owner, &created, "stdout: started").await;
-    lose_a_runner(&world, &owner, &created).await;
+    world.lose_a_runner(&owner, &created).await;
     assert!(outside.background_runs());
 
     world.clock.advance(LEASE / 4);
@@ -706,14 +698,16 @@ async fn a_stack_runs_what_an_ended_process_left() {
     let outside = Outside::new();
     let source = commands(&[&outside.count()]);
     let queued = deploy(&owner, &source, json!({"variables": {"KEY": "hunter22"}})).await;
-    let running = owner.deploy("app", json!({"ref": "main"})).await;
-    let running_long = owner.deploy("app", json!({"ref": "main"})).await;
-    let ended = owner.deploy("app", json!({"ref": "main"})).await;
+    // Each to a place of its own, so that none waits for another.
+    source.git(&["branch", "other"]);
+    let running = owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
+    let running_long = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
+    let ended = owner.deploy("app", json!({"ref": "other"})).await;
     world.deliver(&owner, &ended).await;
     let ended = owner.ended(&ended).await;
-    lose_a_runner(&world, &owner, &running).await;
+    world.lose_a_runner(&owner, &running).await;
     world.clock.advance(LEASE);
-    lose_a_runner(&world, &owner, &running_long).await;
+    world.lose_a_runner(&owner, &running_long).await;
 
     let world = world.restart().await;
     let owner = world.again(&owner);

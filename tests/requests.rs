@@ -135,7 +135,7 @@ async fn a_field_of_the_wrong_shape_is_named_and_its_value_is_not_repeated() {
             deployments,
             "{\"ref\": \"main\", \"force\": true}",
             "force",
-            "is not one of `ref`, `environment`, `variables`",
+            "is not one of `ref`, `environment`, `variables`, `expected_current`, `sequence`, `dry_run`",
         ),
         (
             deployments,
@@ -147,7 +147,12 @@ async fn a_field_of_the_wrong_shape_is_named_and_its_value_is_not_repeated() {
         (deployments, "{\"variables\": [\"hunter2\"]}", "variables", "must be an object"),
         (deployments, "{\"variables\": \"KEY=hunter2\"}", "variables", "must be an object"),
         (deployments, "{\"variables\": {\"KEY\": 5012}}", "variables", no_string),
-        (deployments, "{\"variables\": {\"KEY\": {\"hunter2\": 1}}}", "variables", no_string),
+        (
+            deployments,
+            "{\"variables\": {\"KEY\": {\"hunter2\": 1}}}",
+            "variables",
+            "has an object that is not {\"value\": string, \"secret\": boolean}: that of \"KEY\"",
+        ),
     ] {
         let refused = post(&owner, path, Some("application/json"), body).await;
         refused.refused(400, "invalid_request");

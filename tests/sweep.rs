@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use shared::clock::Timestamp;
-use shared::model::{self, Deployment, Due, LEASE_GRACE, PICKED_UP_WITHIN, Transition};
+use shared::model::{Due, LEASE_GRACE, PICKED_UP_WITHIN};
 use shared::settings::QUEUE_URL;
 use tests::{Actor, GitRepository, World, eventually, without_queue};
 
@@ -34,12 +34,6 @@ async fn sweep_with(world: &World, queue: &str) -> Result<Value, String> {
     let mut environment = world.stack.environment().clone();
     environment.settings.set(QUEUE_URL, queue.to_owned());
     environment.sweep().unwrap().invoke(json!({})).await.map_err(|error| error.to_string())
-}
-
-async fn claim(world: &World, owner: &Actor, deployment: &Value) -> Deployment {
-    let (stored, now) = (world.stored(owner, deployment).await, world.clock.now());
-    let claim = Transition::Claim { lease_until: now.plus(LEASE) };
-    stored.transition(world.stack.app().table(), claim, model::Actor::Runner, now).await.unwrap()
 }
 
 /// What the index has, whether or not it is due.
@@ -104,10 +98,10 @@ async fn a_deployment_whose_runner_was_lost_is_sent_again_when_its_lease_is_over
     let owner = world.owner("acme").await;
     let source = GitRepository::with_commands(&["true"]);
     let created = never_queued(&world, &owner, &source).await;
-    let claimed = claim(&world, &owner, &created).await;
+    let claimed = world.lose_a_runner(&owner, &created).await;
     world.clock.advance(LEASE / 2);
     let until = world.clock.now().plus(LEASE);
-    assert!(claimed.renew_lease(world.stack.app().table(), until).await.unwrap());
+    assert!(claimed.renew_lease(world.stack.app().table(), world.clock.now(), until).await.unwrap().is_some());
     world.clock.advance(LEASE + LEASE_GRACE - MOMENT);
     assert_eq!(sweep(&world).await, swept(0, 0), "the renewal has moved it on");
 
@@ -125,7 +119,7 @@ async fn a_deployment_that_keeps_losing_its_runners_comes_to_an_end() {
     let source = GitRepository::with_commands(&["true"]);
     let created = never_queued(&world, &owner, &source).await;
     for _ in 0..3 {
-        claim(&world, &owner, &created).await;
+        world.lose_a_runner(&owner, &created).await;
         world.clock.advance(LEASE);
     }
     world.clock.advance(LEASE_GRACE);
@@ -140,6 +134,7 @@ async fn two_sweeps_at_once_send_one_message_each_and_page_through_any_number() 
     let owner = world.owner("acme").await;
     let source = GitRepository::with_commands(&["true"]);
     never_queued(&world, &owner, &source).await;
+    owner.set("app", "preview", json!({"concurrency": "queue"})).await;
     for _ in 1..120 {
         owner.deploy("app", json!({"ref": "main"})).await;
     }

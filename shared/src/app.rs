@@ -31,6 +31,14 @@ impl App {
     /// When a setting is missing or unusable.
     pub fn new(settings: Settings, clock: Clock, log: Log) -> Result<Self, AwsConfigError> {
         let aws = Aws::new(&settings)?;
+        Self::with_aws(settings, aws, clock, log)
+    }
+
+    /// One whose calls of AWS go over these clients.
+    ///
+    /// # Errors
+    /// When a setting is missing.
+    pub fn with_aws(settings: Settings, aws: Aws, clock: Clock, log: Log) -> Result<Self, AwsConfigError> {
         let table = Table::new(aws.dynamodb(), settings.require(settings::TABLE_NAME)?);
         Ok(Self(Arc::new(Parts {
             authenticator: Authenticator::new(table.clone(), clock.clone(), Issuer::new(&settings, &aws)),

@@ -61,6 +61,11 @@ impl Aws {
         })
     }
 
+    /// The same over another HTTP client, which then sees every call of the SDK.
+    pub fn over(self, http: SharedHttpClient) -> Self {
+        Self { http, ..self }
+    }
+
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         let mut config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())

@@ -1,5 +1,6 @@
 //! Response bodies that several endpoints have in common.
 
+use futures_util::future::{try_join, try_join3};
 use serde::{Serialize, Serializer};
 
 use crate::access::{Permission, Scope};
@@ -7,9 +8,11 @@ use crate::app::App;
 use crate::clock::Rfc3339;
 use crate::id::{DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
 use crate::model::{
-    Application, ClientId, Deployment, Description, DisplayName, Email, Environment, Failure, Invitation, Repository,
-    RepositoryName, Role, Status, Team, TeamGrant, TeamMember, TeamName, TokenRecord, User, Visibility,
+    Application, ClientId, Concurrency, Deployment, Description, DisplayName, Email, Environment, EnvironmentSettings,
+    Failure, Filter, Invitation, Lane, LaneKey, Live, Origin, Repository, RepositoryName, Role, Status, Team,
+    TeamGrant, TeamMember, TeamName, TokenRecord, User, Visibility,
 };
+use crate::table::TableError;
 use crate::token::{PREFIX, TokenSecret};
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -74,6 +77,86 @@ pub struct DeploymentBody {
     /// Why it failed.
     #[schema(required)]
     pub failure: Option<Failure>,
+    pub approvals: ApprovalsBody,
+    /// Whether it was asked to stop while it was in progress.
+    pub cancel_requested: bool,
+    /// The deployment that it repeats.
+    #[schema(required)]
+    pub origin: Option<Origin>,
+    /// Where it stands while it is queued. Only told where a single deployment is asked for; in a list it is null.
+    #[schema(required)]
+    pub queue: Option<QueueBody>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Approvals)]
+pub struct ApprovalsBody {
+    /// How many it needs, as its environment asked at creation.
+    #[schema(examples(1))]
+    pub required: u8,
+    /// Who gave one.
+    pub given_by: Vec<UserId>,
+}
+
+/// Where a deployment stands that is queued.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Queue)]
+pub struct QueueBody {
+    /// 1 is next.
+    #[schema(examples(2))]
+    pub position: usize,
+    /// What is in its way; null when it is about to start.
+    #[schema(required)]
+    pub blocked_by: Option<Blocker>,
+    pub since: Rfc3339,
+    /// When it fails if it did not start before.
+    #[schema(required)]
+    pub deadline: Option<Rfc3339>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Blocker {
+    pub kind: BlockerKind,
+    /// The deployment that is in the way.
+    #[schema(required)]
+    pub deployment_id: Option<DeploymentId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BlockerKind {
+    /// It lacks an approval.
+    Approval,
+    /// The environment is frozen.
+    Freeze,
+    /// Another deployment is in progress, or before it.
+    Deployment,
+}
+
+impl QueueBody {
+    /// Where a deployment stands in its lane. `None` when it is not queued.
+    pub fn new(row: &Deployment, settings: &EnvironmentSettings, lane: &Lane) -> Option<Self> {
+        if row.status != Status::Queued {
+            return None;
+        }
+        let before = || lane.waiting.iter().filter(|one| one.number < row.number);
+        let other = |id: &DeploymentId| Blocker { kind: BlockerKind::Deployment, deployment_id: Some(id.clone()) };
+        let of_kind = |kind| Some(Blocker { kind, deployment_id: None });
+        let blocked_by = if !row.is_approved() {
+            of_kind(BlockerKind::Approval)
+        } else if settings.frozen {
+            of_kind(BlockerKind::Freeze)
+        } else {
+            let first = || before().find(|one| one.ready).map(|one| &one.deployment_id);
+            lane.lock.holder.as_ref().or_else(first).map(other)
+        };
+        Some(Self {
+            position: before().count() + 1,
+            blocked_by,
+            since: row.created_at.into(),
+            deadline: row.deadline.map(Into::into),
+        })
+    }
 }
 
 impl DeploymentBody {
@@ -93,7 +176,129 @@ impl DeploymentBody {
             started_at: row.started_at.map(Into::into),
             finished_at: row.finished_at.map(Into::into),
             failure: row.failure,
+            approvals: ApprovalsBody { required: row.required_approvals, given_by: row.approved_by },
+            cancel_requested: row.cancel_requested_by.is_some(),
+            origin: row.origin,
+            queue: None,
         }
+    }
+
+    /// The same with its place in the queue, which costs a GetItem and a Query when it is queued.
+    pub async fn with_queue(app: &App, row: Deployment) -> Result<Self, TableError> {
+        if row.status != Status::Queued {
+            return Ok(Self::new(app, row));
+        }
+        let settings = EnvironmentSettings::load(app.table(), &row.account_id, &row.repository_id, row.environment);
+        let lane = row.lane();
+        let (settings, lane) = try_join(settings, Lane::load(app.table(), &lane)).await?;
+        let queue = QueueBody::new(&row, &settings, &lane);
+        Ok(Self { queue, ..Self::new(app, row) })
+    }
+}
+
+/// An environment of a repository: what is live there, what is on its way, and what is set.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = EnvironmentState)]
+pub struct EnvironmentBody {
+    pub name: Environment,
+    /// The deployment that succeeded last; in preview, where each ref has its own, the newest of them all.
+    #[schema(required)]
+    pub live: Option<LiveBody>,
+    /// Deployments in progress: one at most, in preview one for each ref.
+    pub in_progress: Vec<DeploymentId>,
+    /// Deployments that are queued, in their order, 100 at most.
+    pub queued: Vec<DeploymentId>,
+    /// Whether a newer deployment waits behind those that are queued, or takes their place.
+    pub concurrency: Concurrency,
+    /// Approvals by others than the creator that a new deployment needs.
+    #[schema(minimum = 0, maximum = 6, examples(1))]
+    pub required_approvals: u8,
+    /// Whether nothing new may start.
+    pub frozen: bool,
+    /// Seconds that the commands of a deployment may take together; null for the runner's own limit.
+    #[schema(required, examples(600))]
+    pub time_limit_seconds: Option<u32>,
+    /// When a setting was last changed.
+    #[schema(required)]
+    pub updated_at: Option<Rfc3339>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Live)]
+pub struct LiveBody {
+    pub deployment_id: DeploymentId,
+    /// The deployment's number in its repository.
+    #[schema(examples(7))]
+    pub number: u64,
+    #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
+    pub sha: String,
+    pub since: Rfc3339,
+}
+
+/// Deployments of an environment's queue that are shown.
+const SHOWN: i32 = 100;
+
+impl EnvironmentBody {
+    pub async fn load(app: &App, repository: &Repository, name: Environment) -> Result<Self, TableError> {
+        let settings = EnvironmentSettings::load(app.table(), &repository.account_id, &repository.id, name).await?;
+        Self::with_settings(app, repository, name, settings).await
+    }
+
+    pub async fn with_settings(
+        app: &App,
+        repository: &Repository,
+        name: Environment,
+        settings: EnvironmentSettings,
+    ) -> Result<Self, TableError> {
+        let (live, in_progress, queued) = match name {
+            Environment::Preview => Self::of_refs(app, repository).await?,
+            _ => {
+                let lane = LaneKey::new(&repository.account_id, &repository.id, name, "");
+                let Lane { lock, waiting } = Lane::load(app.table(), &lane).await?;
+                let queued = waiting.into_iter().map(|one| one.deployment_id).take(SHOWN as usize).collect();
+                (lock.live, lock.holder.into_iter().collect(), queued)
+            }
+        };
+        let live = live.map(|Live { deployment_id, number, sha, since }| LiveBody {
+            deployment_id,
+            number,
+            sha,
+            since: since.into(),
+        });
+        let EnvironmentSettings { concurrency, required_approvals, frozen, time_limit_seconds, updated_at } = settings;
+        let updated_at = updated_at.map(Into::into);
+        Ok(Self {
+            name,
+            live,
+            in_progress,
+            queued,
+            concurrency,
+            required_approvals,
+            frozen,
+            time_limit_seconds,
+            updated_at,
+        })
+    }
+
+    /// In preview the lanes are as many as the refs, so the lists are asked.
+    async fn of_refs(
+        app: &App,
+        repository: &Repository,
+    ) -> Result<(Option<Live>, Vec<DeploymentId>, Vec<DeploymentId>), TableError> {
+        let of = |status, limit| {
+            let filter = Filter { environment: Some(Environment::Preview), status: Some(status) };
+            Deployment::newest(app.table(), repository, filter, None, limit)
+        };
+        let (mut succeeded, in_progress, queued) =
+            try_join3(of(Status::Succeeded, 1), of(Status::InProgress, SHOWN), of(Status::Queued, SHOWN)).await?;
+        let live = succeeded.pop().map(|row| Live {
+            since: row.finished_at.unwrap_or(row.updated_at),
+            deployment_id: row.id,
+            number: row.number,
+            sha: row.sha,
+        });
+        let ids = |rows: Vec<Deployment>| rows.into_iter().rev().map(|row| row.id).collect();
+        Ok((live, ids(in_progress), ids(queued)))
     }
 }
 

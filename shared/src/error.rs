@@ -33,10 +33,20 @@ pub enum ErrorCode {
     EmailTaken,
     LastOwner,
     LimitReached,
+    AlreadyFinished,
+    NotFinished,
+    EnvironmentFrozen,
+    StaleRequest,
+    IdempotencyKeyInUse,
+    NothingToRollBack,
+    NotAwaitingApproval,
+    SelfApproval,
+    ShaMismatch,
     InvitationExpired,
     PreconditionFailed,
     BodyTooLarge,
     UnsupportedMediaType,
+    IdempotencyKeyReused,
     RateLimited,
     InternalError,
     RemoteUnavailable,
@@ -45,7 +55,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of their statuses. The OpenAPI document lists them from here.
-    pub const ALL: [ErrorCode; 27] = [
+    pub const ALL: [ErrorCode; 37] = [
         Self::InvalidRequest,
         Self::InvalidJson,
         Self::InvalidCursor,
@@ -65,10 +75,20 @@ impl ErrorCode {
         Self::EmailTaken,
         Self::LastOwner,
         Self::LimitReached,
+        Self::AlreadyFinished,
+        Self::NotFinished,
+        Self::EnvironmentFrozen,
+        Self::StaleRequest,
+        Self::IdempotencyKeyInUse,
+        Self::NothingToRollBack,
+        Self::NotAwaitingApproval,
+        Self::SelfApproval,
+        Self::ShaMismatch,
         Self::InvitationExpired,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
+        Self::IdempotencyKeyReused,
         Self::RateLimited,
         Self::InternalError,
         Self::RemoteUnavailable,
@@ -128,6 +148,7 @@ impl ErrorCode {
                 "not_linked",
                 "The OAuth2 token is valid, but its subject is no user and no application of an account",
             ),
+            Self::SelfApproval => (S::CONFLICT, "self_approval", "Who created a deployment can't approve it"),
             Self::NotFound => (S::NOT_FOUND, "not_found", "The resource does not exist, or the token may not see it"),
             Self::MethodNotAllowed => {
                 (S::METHOD_NOT_ALLOWED, "method_not_allowed", "The path exists with other methods; `Allow` lists them")
@@ -146,10 +167,35 @@ impl ErrorCode {
                 "precondition_failed",
                 "The resource is not as `If-Match` has it: read it again, and change that",
             ),
+            Self::AlreadyFinished => (S::CONFLICT, "already_finished", "The deployment has ended"),
+            Self::NotFinished => (S::CONFLICT, "not_finished", "The deployment has not ended yet"),
+            Self::EnvironmentFrozen => (S::CONFLICT, "environment_frozen", "The environment is frozen"),
+            Self::StaleRequest => (
+                S::CONFLICT,
+                "stale_request",
+                "`expected_current` is not live, or `sequence` is not above the last; the message names who came before",
+            ),
+            Self::IdempotencyKeyInUse => (
+                S::CONFLICT,
+                "idempotency_key_in_use",
+                "A request with this `Idempotency-Key` is being worked on; retry after `Retry-After` seconds",
+            ),
+            Self::NothingToRollBack => {
+                (S::CONFLICT, "nothing_to_roll_back", "No other deployment to the environment has succeeded before")
+            }
+            Self::NotAwaitingApproval => {
+                (S::CONFLICT, "not_awaiting_approval", "The deployment does not wait for an approval")
+            }
+            Self::ShaMismatch => (S::CONFLICT, "sha_mismatch", "The deployment is of another commit than the approval"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is larger than 256 KiB"),
             Self::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body's content type is not application/json")
             }
+            Self::IdempotencyKeyReused => (
+                S::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "Another request had this `Idempotency-Key` in the last 24 hours",
+            ),
             Self::RateLimited => (
                 S::TOO_MANY_REQUESTS,
                 "rate_limited",
@@ -223,6 +269,12 @@ impl Error {
         Self::new(ErrorCode::InternalError, "Internal server error").because(cause)
     }
 
+    /// The same request is being worked on, or was until now.
+    pub fn in_flight() -> Self {
+        Self::new(ErrorCode::IdempotencyKeyInUse, "A request with this Idempotency-Key is being worked on")
+            .retry_after(1)
+    }
+
     /// Keeps what went wrong inside for the log.
     pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.cause = Some(Arc::from(cause.into()));
@@ -241,6 +293,11 @@ impl Error {
 
     pub fn code(&self) -> ErrorCode {
         self.code
+    }
+
+    /// What the client is told.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// The cause and what caused that, for the log.

@@ -14,6 +14,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::InvitationId;
+use crate::model::Environment;
 
 /// The largest body that is read, in bytes: the variables' 32 KiB with room for JSON's escapes.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -55,6 +56,20 @@ impl<S: Sync> FromRequestParts<S> for NamedInvitation {
     }
 }
 
+/// The environment in the path.
+#[derive(Clone, Copy, Debug)]
+pub struct PathEnvironment(pub Environment);
+
+impl<S: Sync> FromRequestParts<S> for PathEnvironment {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let name = path_parameter(parts, "environment")?;
+        let found = Environment::ALL.into_iter().find(|one| one.as_str() == name);
+        found.map(Self).ok_or_else(|| Error::not_found("Environment"))
+    }
+}
+
 /// A JSON body. Unknown fields are refused where `T` denies them.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
@@ -62,12 +77,43 @@ pub struct Json<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Error;
 
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        let Body(body) = Body::from_request(request, state).await?;
+        parse_json(&body).map(Self)
+    }
+}
+
+/// The same, with the body in a form in which two bodies are equal that mean the same.
+#[derive(Clone, Debug)]
+pub struct CanonicalJson<T> {
+    pub value: T,
+    /// JSON without white space, members in the order of their names.
+    pub text: String,
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for CanonicalJson<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        let Body(body) = Body::from_request(request, state).await?;
+        let value = parse_json(&body)?;
+        let text = parse_json::<std::collections::BTreeMap<String, serde_json::Value>>(&body)?;
+        Ok(Self { value, text: serde_json::to_string(&text).map_err(Error::internal)? })
+    }
+}
+
+/// The bytes of a body that says it is JSON.
+struct Body(Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Error;
+
     async fn from_request(request: Request, _: &S) -> Result<Self> {
         if !is_json(&request) {
             let message = "Send the body with 'Content-Type: application/json'";
             return Err(Error::new(ErrorCode::UnsupportedMediaType, message));
         }
-        parse_json(&read_body(request).await?).map(Self)
+        read_body(request).await.map(Self)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod app;
 pub mod aws;
 pub mod body;
 pub mod clock;
+pub mod dispatch;
 pub mod endpoint;
 pub mod error;
 pub mod extract;

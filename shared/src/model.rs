@@ -31,6 +31,10 @@
 //! | ref of a repository | `ACCT#A#REPO#R` | `REF#name` | |
 //! | numbers of deployments | `ACCT#A#REPO#R` | `DEPLOYS` | |
 //! | deployment | `ACCT#A#DEPLOY#D` | `DEPLOY` | 1 `ACCT#A#REPO#R`, 2 `…#ENV#environment`, 3 `…#STATUS#status`, 4 `…#ENV#environment#STATUS#status`: number; 5 `DUE#shard`: time, A, D, while it has not ended |
+//! | settings of an environment | `ACCT#A#REPO#R` | `ENV#environment` | |
+//! | lock of a lane | `ACCT#A#REPO#R#LANE#environment`, in preview with `#ref` | `LANE` | |
+//! | queued deployment | as its lane's lock | `WAIT#number` | |
+//! | idempotency key | `ACCT#A#IDEM#sha256` | `IDEM` | |
 //! | event of a deployment | `ACCT#A#DEPLOY#D` | `EVENT#number` | |
 //! | variables of a deployment | `ACCT#A#DEPLOY#D` | `VARS` | |
 //! | rate limit | `RATE#A` or `RATE#address` | `RATE` | |
@@ -55,7 +59,11 @@
 //! | repository by id | 1 GetItem | 1 |
 //! | repository by name | 1 Query; when it finds nothing, 2 GetItem more | 0.5 |
 //! | create a repository | 1 TransactWriteItems | 14 |
-//! | create a deployment | 3 GetItem at once, 1 TransactWriteItems | 3 + 20, and 2 per KB of variables |
+//! | create a deployment | 3 GetItem at once, 1 TransactWriteItems; in preview 1 Query of the lane | 3 + 13, and 2 for a ref that was read from the remote, and 2 per KB of variables; 1 |
+//! | the same with an idempotency key | + 1 UpdateItem, and 1 write in the transaction | + 1 + 2 |
+//! | run a deployment | 3 GetItem, 2 Query of the lane, 2 TransactWriteItems to claim and to end it | 38 together |
+//! | its runner, while it runs | 1 UpdateItem every 15 s, and 1 GetItem every 3 s between them | 2 and 1 each |
+//! | place in the queue | 1 GetItem, 1 Query of the lane | 1 + 1 per 4 KB, which are 30 that wait |
 //! | deployment by id | 1 GetItem | 1 |
 //! | token by id | 1 GetItem | 1 |
 //! | link a subject of the OAuth2 issuer | 4 GetItem in sequence, 1 TransactWriteItems | 3 + 9 |

@@ -1,5 +1,6 @@
 //! The SQS queue of deployments that wait for a runner.
 
+use std::error::Error;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::id::{AccountId, DeploymentId};
-use crate::model::Deployment;
+use crate::model::{Deployment, EnvironmentSettings, Lane};
 use crate::settings::{self, MissingSetting};
 
 /// What SQS allows.
@@ -40,15 +41,51 @@ impl Queue {
         Ok(Self { client: app.aws().sqs(), url: app.settings().require(settings::QUEUE_URL)?.to_owned() })
     }
 
+    /// What follows a creation: those in whose place the deployment is end, and it is sent if it needs no approval. The
+    /// deployment exists by then, so a failure only makes it wait for the sweep.
+    pub async fn announce(&self, app: &App, deployment: &Deployment, settings: &EnvironmentSettings) {
+        let now = app.clock().now();
+        if let Err(error) = deployment.supersede_older(app.table(), settings, now).await {
+            app.log().warn("older deployments could not be superseded", &error);
+        }
+        if deployment.is_approved()
+            && let Err(error) = self.send(deployment).await
+        {
+            app.log().warn("a deployment was created and could not be queued", &error);
+        }
+    }
+
     pub async fn send(&self, deployment: &Deployment) -> Result<(), QueueError> {
         self.send_after(Duration::ZERO, deployment).await
+    }
+
+    /// Sends the message of one that may start now that this deployment is out of its lane's way. A failure only makes it
+    /// wait for the sweep.
+    pub async fn send_next(&self, app: &App, deployment: &Deployment) {
+        if let Err(error) = self.try_send_next(app, deployment).await {
+            app.log().warn("the next deployment of a lane could not be queued", &*error);
+        }
+    }
+
+    async fn try_send_next(&self, app: &App, deployment: &Deployment) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let lane = Lane::load_front(app.table(), &deployment.lane()).await?;
+        if let Some(next) = lane.waiting.into_iter().find(|one| one.ready) {
+            let account_id = deployment.account_id.clone();
+            let message = DeploymentMessage { account_id, deployment_id: next.deployment_id };
+            self.send_message(Duration::ZERO, &message).await?;
+        }
+        Ok(())
     }
 
     /// Sends a message that is delivered when this much time has passed, in whole seconds and 15 minutes at most.
     pub async fn send_after(&self, delay: Duration, deployment: &Deployment) -> Result<(), QueueError> {
         let message =
             DeploymentMessage { account_id: deployment.account_id.clone(), deployment_id: deployment.id.clone() };
-        let body = serde_json::to_string(&message).expect("a message is two ids");
+        self.send_message(delay, &message).await
+    }
+
+    async fn send_message(&self, delay: Duration, message: &DeploymentMessage) -> Result<(), QueueError> {
+        let body = serde_json::to_string(message).expect("a message is two ids");
         let seconds = i32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(MAX_DELAY_SECONDS);
         let message = self.client.send_message().queue_url(&self.url).message_body(body);
         let sent = message.delay_seconds(seconds.min(MAX_DELAY_SECONDS)).send().await;

@@ -31,7 +31,8 @@ use serde_json::{Value, json};
 use shared::App;
 use shared::access::Access;
 use shared::id::{AccountId, DeploymentId};
-use shared::model::{BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE};
+use shared::model::{BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE, Role};
+use shared::queue::Queue;
 use shared::settings;
 use tests::issuer::{AUDIENCE, Issuer};
 use tests::{Actor, Answer, GitRepository, World};
@@ -421,7 +422,10 @@ async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, String>, Actor)
         "owner_email": "owner@example.com", "email_domains": ["acme.example"],
     });
     let bootstrapped = walk.environment(BOOTSTRAP).bootstrap().unwrap().invoke(event).await.unwrap();
-    let owner = walk.world.anonymous().holding(text(&bootstrapped["token"]));
+    let mut owner = walk.world.anonymous().holding(text(&bootstrapped["token"]));
+    owner.account_id = text(&bootstrapped["account_id"]).parse().ok();
+    owner.user_id = text(&bootstrapped["user_id"]).parse().ok();
+    let owner = owner;
     let source = GitRepository::with_commands(&["echo $GREETING"]);
     let url = |path: &str| format!("{}{path}", walk.api.endpoint());
     let mut answers: BTreeMap<&str, String> = BTreeMap::new();
@@ -490,15 +494,99 @@ async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, String>, Actor)
     take("rotate-token", owner.post(&format!("{one}/rotate"), json!({})).await, 200);
     take("delete-token", owner.delete(&one).await, 204);
     teams(walk, &owner, &mut take).await;
+    life_of_a_deployment(walk, &owner, &deployments, &mut take).await;
     take("get-rate-limit", owner.get(&url("/v1/rate_limit")).await, 200);
     take("get-rate-limit", walk.world.anonymous().get(&url("/v1/rate_limit")).await, 401);
     take("get-openapi", owner.get(&url("/v1/openapi.json")).await, 200);
     take("not-found", owner.get(&url("/v1/nothing")).await, 404);
     let account = text(&bootstrapped["account_id"]).parse().unwrap();
     in_trouble(&walk.app(CONSUMER), &account, &id.parse().unwrap()).await;
-    let mut owner = owner;
-    owner.account_id = Some(account);
     (answers, owner)
+}
+
+/// What can be asked of a deployment and of the environments.
+async fn life_of_a_deployment(
+    walk: &Walk,
+    owner: &Actor,
+    deployments: &str,
+    take: &mut impl FnMut(&'static str, tests::Answer, u16) -> Value,
+) {
+    let url = |path: &str| format!("{}{path}", walk.api.endpoint());
+    let environments = url("/v1/repositories/app/environments");
+    let of = |deployment: &Value, what: &str| url(&format!("/v1/deployments/{}/{what}", text(&deployment["id"])));
+    let ended = async |deployment: &Value| {
+        tests::eventually("the deployment's end", async || {
+            let found = owner.get(&url(&format!("/v1/deployments/{}", text(&deployment["id"])))).await;
+            let refused = walk.gate.refused.lock().unwrap().clone();
+            assert!(refused.is_empty(), "{refused:?}");
+            found.body["finished_at"].is_string().then_some(())
+        })
+        .await
+    };
+    let production = |more: Value| {
+        let mut new = json!({"ref": "main", "environment": "production", "variables": {"GREETING": "hello"}});
+        new.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        new
+    };
+    let mut live = Value::Null;
+    for _ in 0..2 {
+        live = take("create-deployment", owner.post(deployments, production(json!({}))).await, 201);
+        ended(&live).await;
+    }
+    let expects = json!({"expected_current": live["id"]});
+    let expects = take("create-deployment", owner.post(deployments, production(expects)).await, 201);
+    ended(&expects).await;
+    let request = owner.request(Method::POST, deployments).header("idempotency-key", "k");
+    let keyed = owner.send(request.json(&json!({"ref": "main", "environment": "staging"}))).await;
+    ended(&take("create-deployment", keyed, 201)).await;
+    let request = owner.request(Method::POST, deployments).header("idempotency-key", "l");
+    take("create-deployment", owner.send(request.json(&json!({"ref": "nope"}))).await, 400);
+    take("create-deployment", owner.post(deployments, json!({"ref": "main", "dry_run": true})).await, 200);
+    let retried = take("retry-deployment", owner.post(&of(&live, "retry"), json!({})).await, 201);
+    ended(&retried).await;
+    let rollback = json!({"environment": "production"});
+    let rollback = take("create-rollback", owner.post(&url("/v1/repositories/app/rollback"), rollback).await, 201);
+    ended(&rollback).await;
+    take("list-deployment-events", owner.get(&of(&live, "events")).await, 200);
+    take("list-environments", owner.get(&environments).await, 200);
+    take("get-environment", owner.get(&format!("{environments}/production")).await, 200);
+    take("get-environment", owner.get(&format!("{environments}/preview")).await, 200);
+
+    let set = async |environment: &str, settings: Value| {
+        owner.patch(&format!("{environments}/{environment}"), settings).await
+    };
+    let member = walk.world.member(owner, Role::Admin).await;
+    for environment in ["production", "preview"] {
+        take("update-environment", set(environment, json!({"required_approvals": 1})).await, 200);
+    }
+    // In preview a newer one takes the place of the one that waits.
+    let waits = json!({"ref": "main"});
+    let first = take("create-deployment", owner.post(deployments, waits.clone()).await, 201);
+    take("get-deployment", owner.get(&url(&format!("/v1/deployments/{}", text(&first["id"])))).await, 200);
+    let second = take("create-deployment", owner.post(deployments, waits.clone()).await, 201);
+    let third = take("retry-deployment", owner.post(&of(&first, "retry"), json!({})).await, 201);
+    assert_eq!(owner.get(&url(&format!("/v1/deployments/{}", text(&second["id"])))).await.body["status"], "superseded");
+    let back = json!({"environment": "preview", "deployment_id": walk_back(owner, deployments).await});
+    let fourth = take("create-rollback", owner.post(&url("/v1/repositories/app/rollback"), back).await, 201);
+    assert_eq!(owner.get(&url(&format!("/v1/deployments/{}", text(&third["id"])))).await.body["status"], "superseded");
+    let approval = json!({"sha": fourth["sha"]});
+    take("approve-deployment", member.post(&of(&fourth, "approve"), approval).await, 200);
+    ended(&fourth).await;
+    let waiting = take("create-deployment", owner.post(deployments, production(json!({}))).await, 201);
+    take("reject-deployment", member.post(&of(&waiting, "reject"), json!({})).await, 200);
+    let waiting = take("create-deployment", owner.post(deployments, production(json!({}))).await, 201);
+    take("update-environment", set("production", json!({"frozen": true})).await, 200);
+    take("update-environment", set("production", json!({"frozen": false})).await, 200);
+    take("cancel-deployment", owner.post(&of(&waiting, "cancel"), json!({})).await, 200);
+    for environment in ["production", "preview"] {
+        take("update-environment", set(environment, json!({"required_approvals": 0})).await, 200);
+    }
+}
+
+/// The oldest deployment to preview, which succeeded.
+async fn walk_back(owner: &Actor, deployments: &str) -> Value {
+    let listed = owner.get(&format!("{deployments}?environment=preview&status=succeeded&direction=asc")).await;
+    listed.body["data"][0]["id"].clone()
 }
 
 /// Deploys by CodeBuild, in every way that leads to another AWS call. Nobody else may take from the queue.
@@ -507,8 +595,9 @@ async fn build_everything(walk: &Walk, owner: &Actor) {
     let source = GitRepository::with_commands(&["true"]);
     let new = json!({"name": "built", "clone_url": source.url()});
     assert_eq!(owner.post(&url("/v1/repositories"), new).await.status, 201);
-    let deploy = async || {
-        let new = json!({"ref": "main", "variables": {"GREETING": "hello"}});
+    // Each to an environment of its own, so that none waits for another.
+    let deploy = async |environment: &str| {
+        let new = json!({"ref": "main", "environment": environment, "variables": {"GREETING": "hello"}});
         owner.post(&url("/v1/repositories/built/deployments"), new).await.body
     };
     let mut environment = walk.environment(CONSUMER);
@@ -523,9 +612,11 @@ async fn build_everything(walk: &Walk, owner: &Actor) {
         walk.world.stored(owner, deployment).await
     };
 
-    let built = consume(&deploy().await).await;
-    let silent = consume(&deploy().await).await;
-    deploy().await;
+    let built = consume(&deploy("preview").await).await;
+    let silent = consume(&deploy("staging").await).await;
+    deploy("production").await;
+    // It waits for the first, whose end sends it.
+    deploy("preview").await;
     for build in [&built, &silent] {
         assert!(build.build.is_some(), "{build:?}");
     }
@@ -554,13 +645,24 @@ async fn build_everything(walk: &Walk, owner: &Actor) {
 
     walk.world.clock.advance(BUILD_REPORTS_WITHIN);
     let swept = walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
-    assert_eq!(swept, json!({"sent": 1, "ended": 1, "unchanged": 0, "failed": 0, "complete": true}));
+    assert_eq!(swept, json!({"sent": 2, "ended": 1, "unchanged": 0, "failed": 0, "complete": true}));
 
+    // A day later those that no runner took have missed their turn, and another is asked to stop.
+    walk.world.clock.advance(Duration::from_secs(24 * 60 * 60));
+    let swept = walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
+    assert_eq!(swept["ended"], 2, "{swept}");
+    let stopped = consume(&deploy("staging").await).await;
+    let cancel = owner.post(&url(&format!("/v1/deployments/{}/cancel", stopped.id)), json!({})).await;
+    assert_eq!(cancel.status, 202, "{cancel:?}");
+    consume(&json!({"id": stopped.id})).await;
+    Builds::new(&walk.app(SWEEP)).unwrap().stop(stopped.build.as_ref().unwrap()).await.unwrap();
+
+    walk.world.clock.advance(Duration::from_secs(2));
     source.commit(&[("buildspec.yml", "none")]);
-    assert_eq!(consume(&deploy().await).await.failure.unwrap().code, "buildspec_invalid");
+    assert_eq!(consume(&deploy("preview").await).await.failure.unwrap().code, "buildspec_invalid");
 
     // A runner whose attempt is not the first, and one that another came before, asked of the same code directly.
-    let builds = Builds::new(&walk.app(CONSUMER));
+    let builds = Builds::new(&walk.app(CONSUMER)).unwrap();
     let variables = BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]);
     for _ in 0..2 {
         let start = Start {
@@ -640,7 +742,13 @@ async fn teams(walk: &Walk, owner: &Actor, take: &mut impl FnMut(&'static str, A
 async fn in_trouble(consumer: &App, account: &AccountId, id: &DeploymentId) {
     let table = consumer.table();
     let deployment = Deployment::load(table, account, id).await.unwrap().unwrap();
-    assert!(deployment.renew_lease(table, consumer.clock().now()).await.unwrap());
+    assert!(
+        deployment.renew_lease(table, consumer.clock().now(), consumer.clock().now()).await.unwrap().is_none(),
+        "it has ended"
+    );
+
+    // As for the next one of its lane; for this one it changes nothing.
+    Queue::new(consumer).unwrap().send(&deployment).await.unwrap();
 
     let archive = Archive::new(consumer).unwrap();
     let log = LogWriter::resume(&archive, &deployment.archive_prefix()).await.unwrap();

@@ -102,7 +102,7 @@ impl BuildEvents {
     /// When a setting is missing.
     pub fn new(app: &App) -> Result<Self, InitError> {
         let project = app.settings().require(CODEBUILD_PROJECT)?.to_owned();
-        Ok(Self(Arc::new(Parts { builds: Builds::new(app), app: app.clone(), project })))
+        Ok(Self(Arc::new(Parts { builds: Builds::new(app)?, app: app.clone(), project })))
     }
 
     /// Handles one event.

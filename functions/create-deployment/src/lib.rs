@@ -1,5 +1,7 @@
 //! `POST /v1/repositories/{repo_id}/deployments`: resolves the ref, writes the deployment and puts it in the queue.
 
+mod preflight;
+mod secret;
 mod variables;
 
 use std::sync::Arc;
@@ -7,23 +9,38 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::http::{HeaderName, StatusCode, header};
-use futures_util::future::try_join;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::future::try_join3;
 use git::{CloneUrl, Hosts, Revision};
 use serde::Deserialize;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::DeploymentBody;
+use shared::extract::CanonicalJson;
 use shared::id::DeploymentId;
-use shared::model::{Deployment, DeploymentCounts, Environment, KnownRef, NewDeployment};
+use shared::model::{
+    Deployment, DeploymentCounts, Environment, EnvironmentSettings, Fences, Idempotency, IdempotencyClaim,
+    IdempotencyKey, KnownRef, NewDeployment,
+};
 use shared::queue::Queue;
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 use vault::Vault;
 
+use preflight::preflight;
+pub use preflight::{GateBody, PreflightBody};
 pub use variables::Variables;
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments")
     .requires(Scope::DeploymentsWrite)
-    .refuses_with(&[ErrorCode::InvalidCloneUrl, ErrorCode::InvalidRef, ErrorCode::RemoteUnavailable]);
+    .refuses_with(&[
+        ErrorCode::InvalidCloneUrl,
+        ErrorCode::InvalidRef,
+        ErrorCode::EnvironmentFrozen,
+        ErrorCode::StaleRequest,
+        ErrorCode::IdempotencyKeyInUse,
+        ErrorCode::IdempotencyKeyReused,
+        ErrorCode::RemoteUnavailable,
+    ]);
 
 /// A ref that was read from the remote longer ago is read again, so that what was pushed a second ago deploys. It only
 /// saves the remote from a burst of deployments.
@@ -65,66 +82,154 @@ pub struct DeploymentRequest {
     environment: Environment,
     #[serde(default)]
     variables: Variables,
+    /// The deployment that must be live in the environment (in preview: for this ref), or the request is refused.
+    #[schema(examples("deploy_k3vyq2w7x5m4n6pa"))]
+    expected_current: Option<DeploymentId>,
+    /// A number that the client raises with each deployment to the environment (in preview: of this ref). A request whose
+    /// number is not above the last one is refused.
+    #[schema(examples(42))]
+    sequence: Option<u64>,
+    /// Answers with 200 and what would happen, and changes nothing.
+    #[serde(default)]
+    #[schema(default = false)]
+    dry_run: bool,
 }
 
 /// Create a deployment
 ///
 /// Triggers a new deployment pipeline for the specified repository. Returns immediately with a deployment ID. The ref is
-/// resolved now, and that commit is what gets deployed.
+/// resolved now, and that commit is what gets deployed. A request that is sent again with the same `Idempotency-Key` within
+/// 24 hours gets the deployment that the first one created.
 #[utoipa::path(
-    post, path = ROUTE.path, tag = "Deployments", request_body = DeploymentRequest, responses((status = 201, body = DeploymentBody))
+    post, path = ROUTE.path, tag = "Deployments", request_body = DeploymentRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters that stand for this request")),
+    responses((status = 201, body = DeploymentBody), (status = 200, body = PreflightBody))
 )]
 pub async fn create_deployment(
-    State(Creation { app, hosts, queue, vault }): State<Creation>,
+    State(creation): State<Creation>,
     repository: AuthorizedRepository,
-    extract::Json(request): extract::Json<DeploymentRequest>,
-) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeploymentBody>)> {
+    headers: HeaderMap,
+    CanonicalJson { value: request, text }: CanonicalJson<DeploymentRequest>,
+) -> Result<Response> {
+    let Creation { app, .. } = &creation;
+    let key = idempotency_key(&headers)?;
     let revision = Revision::parse(&request.r#ref).map_err(|error| Error::invalid("ref", error.to_string()))?;
-    let branch = revision.branch_name();
-    let known = KnownRef::load(app.table(), &repository, &branch);
-    let (known, counts) = try_join(known, DeploymentCounts::load(app.table(), &repository)).await?;
-    let (sha, tip) = resolve(&app, hosts, &repository, &revision, known).await?;
-
-    let id = DeploymentId::random();
-    let context = Deployment::sealing_context(&repository.account_id, &id);
-    let new = NewDeployment {
-        sealed_variables: request.variables.seal(&vault, &context).await?,
-        id,
-        environment: request.environment,
-        git_ref: request.r#ref,
-        sha,
-        tip,
-    };
-    let by = repository.tenant().user_id();
-    let deployment = Deployment::create(app.table(), &repository, &counts, new, by, app.clock().now()).await?;
-    // From here on the deployment exists. A message that is lost only makes it wait.
-    if let Err(error) = queue.send(&deployment).await {
-        app.log().warn("a deployment was created and could not be queued", &error);
+    if request.dry_run {
+        let preflight = Box::pin(preflight(&creation, &repository, &request, &revision)).await?;
+        return Ok(Json(preflight).into_response());
     }
-    let body = DeploymentBody::new(&app, deployment);
-    Ok((StatusCode::CREATED, [(header::LOCATION, body.url.clone())], Json(body)))
+    let Some(key) = key else {
+        let deployment = Box::pin(creation.create(&repository, request, &revision, None)).await?;
+        return Ok(created(app, deployment).into_response());
+    };
+    let asked = format!("{} {text}", repository.id);
+    let (account, now) = (&repository.account_id, app.clock().now());
+    match IdempotencyClaim::take(app.table(), account, &key, asked.as_bytes(), now).await? {
+        Idempotency::New(claim) => {
+            let result = Box::pin(creation.create(&repository, request, &revision, Some(claim.clone()))).await;
+            if result.is_err()
+                && let Err(error) = claim.release(app.table()).await
+            {
+                app.log().warn("an idempotency key could not be given back", &error);
+            }
+            Ok(created(app, result?).into_response())
+        }
+        Idempotency::Done(id) => {
+            let deployment = Deployment::load(app.table(), account, &id).await?;
+            let deployment = deployment.ok_or_else(|| Error::internal("a key's deployment is gone"))?;
+            let replayed = [(HeaderName::from_static("idempotent-replayed"), "true")];
+            Ok((replayed, created(app, deployment)).into_response())
+        }
+        Idempotency::InFlight => Err(Error::in_flight()),
+        Idempotency::Reused => {
+            let message = "Another request had this Idempotency-Key in the last 24 hours";
+            Err(Error::new(ErrorCode::IdempotencyKeyReused, message))
+        }
+    }
 }
 
-/// The commit that a revision stands for, and the ref to remember if the remote was asked.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = String::from_utf8_lossy(value.as_bytes()).parse::<IdempotencyKey>();
+    key.map(Some).map_err(|error| Error::invalid("Idempotency-Key", error.to_string()))
+}
+
+fn created(app: &App, deployment: Deployment) -> (StatusCode, [(HeaderName, String); 1], Json<DeploymentBody>) {
+    let body = DeploymentBody::new(app, deployment);
+    (StatusCode::CREATED, [(header::LOCATION, body.url.clone())], Json(body))
+}
+
+impl Creation {
+    async fn create(
+        &self,
+        repository: &AuthorizedRepository,
+        request: DeploymentRequest,
+        revision: &Revision,
+        idempotency: Option<IdempotencyClaim>,
+    ) -> Result<Deployment> {
+        let Self { app, hosts, queue, vault } = self;
+        let (table, environment) = (app.table(), request.environment);
+        let branch = revision.branch_name();
+        let (settings, counts, known) = try_join3(
+            EnvironmentSettings::load(table, &repository.account_id, &repository.id, environment),
+            DeploymentCounts::load(table, repository),
+            KnownRef::load(table, repository, &branch),
+        )
+        .await?;
+        settings.admit(environment)?;
+        let resolved = resolve(app, *hosts, repository, revision, known).await?;
+
+        let id = DeploymentId::random();
+        let context = Deployment::sealing_context(&repository.account_id, &id);
+        let new = NewDeployment {
+            sealed_variables: request.variables.seal(vault, &context).await?,
+            id,
+            environment,
+            git_ref: request.r#ref,
+            ref_name: resolved.name,
+            sha: resolved.sha,
+            tip: resolved.tip,
+            required_approvals: settings.required_approvals,
+            origin: None,
+            fences: Fences { expected_current: request.expected_current, sequence: request.sequence },
+            idempotency,
+        };
+        let by = repository.tenant().user_id();
+        let deployment = Deployment::create(table, repository, &counts, new, by, app.clock().now()).await?;
+        queue.announce(app, &deployment, &settings).await;
+        Ok(deployment)
+    }
+}
+
+/// What a revision stands for.
+struct Resolved {
+    sha: String,
+    /// The ref's full name, unless it is a commit.
+    name: Option<String>,
+    /// The ref to remember if the remote was asked.
+    tip: Option<KnownRef>,
+}
+
 async fn resolve(
     app: &App,
     hosts: Hosts,
     repository: &AuthorizedRepository,
     revision: &Revision,
     known: Option<KnownRef>,
-) -> Result<(String, Option<KnownRef>)> {
+) -> Result<Resolved> {
     let now = app.clock().now();
     if let Some(known) = known.filter(|known| now.since(known.read_at) <= MAX_REF_AGE) {
-        return Ok((known.sha, None));
+        return Ok(Resolved { sha: known.sha, name: Some(known.name), tip: None });
     }
     let url = CloneUrl::parse(&repository.clone_url, hosts)?;
     if let Some(sha) = revision.sha() {
         let exists = git::has_commit(&url, sha).await?;
-        return exists.then(|| (sha.to_string(), None)).ok_or_else(|| git::not_found(revision));
+        let resolved = Resolved { sha: sha.to_string(), name: None, tip: None };
+        return exists.then_some(resolved).ok_or_else(|| git::not_found(revision));
     }
     let refs = git::list_refs(&url).await?;
     let found = refs.resolve(revision).ok_or_else(|| git::not_found(revision))?;
     let sha = found.sha.to_string();
     let tip = found.name.map(|name| KnownRef { name, sha: sha.clone(), read_at: now });
-    Ok((sha, tip))
+    Ok(Resolved { sha, name: tip.as_ref().map(|tip| tip.name.clone()), tip })
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use shared::{Error, ErrorCode, Result};
-use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::{Object, RefOr};
 use vault::Vault;
+
+use crate::secret;
 
 const MAX_VARIABLES: usize = 100;
 /// Names and values together.
@@ -26,11 +28,32 @@ impl TryFrom<serde_json::Value> for Variables {
 
     fn try_from(json: serde_json::Value) -> Result<Self, String> {
         let serde_json::Value::Object(entries) = json else { return Err("must be an object".to_owned()) };
-        let variable = |(name, value)| match value {
-            serde_json::Value::String(value) => Ok((name, value)),
-            _ => Err(format!("has a value that is not a string: that of {name:?}")),
-        };
         entries.into_iter().map(variable).collect::<Result<BTreeMap<_, _>, _>>()?.try_into()
+    }
+}
+
+/// A string, or an object that may say that its value is a secret. What looks like one must say so: a key in the wrong
+/// variable is more often a mistake than not.
+fn variable((name, value): (String, serde_json::Value)) -> Result<(String, String), String> {
+    use serde_json::Value;
+    let (value, is_secret) = match value {
+        Value::String(value) => (value, false),
+        Value::Object(mut members) => match (members.remove("value"), members.remove("secret")) {
+            (Some(Value::String(value)), None) if members.is_empty() => (value, false),
+            (Some(Value::String(value)), Some(Value::Bool(secret))) if members.is_empty() => (value, secret),
+            _ => {
+                return Err(format!(
+                    "has an object that is not {{\"value\": string, \"secret\": boolean}}: that of {name:?}"
+                ));
+            }
+        },
+        _ => return Err(format!("has a value that is not a string: that of {name:?}")),
+    };
+    match secret::kind(&value) {
+        Some(kind) if !is_secret => {
+            Err(format!("has {kind} in the value of {name}; send it as {{\"value\": …, \"secret\": true}}"))
+        }
+        _ => Ok((name, value)),
     }
 }
 
@@ -68,13 +91,21 @@ impl utoipa::PartialSchema for Variables {
     fn schema() -> RefOr<Schema> {
         let reserved = RESERVED_PREFIXES.join("`, `");
         let description = format!(
-            "Environment variables of the build, at most 32 KiB in all. Names do not start with `{reserved}`. The values are never shown again."
+            "Environment variables of the build, at most 32 KiB in all. Names do not start with `{reserved}`. The values are never \
+             shown again. One that has the shape of a well-known secret (a token of this API, of AWS, GitHub or Stripe, a private \
+             key) is only taken from an object with `\"secret\": true`."
         );
+        let plain = RefOr::from(Object::with_type(Type::String));
+        let marked = ObjectBuilder::new()
+            .property("value", Object::with_type(Type::String))
+            .property("secret", Object::with_type(Type::Boolean))
+            .required("value");
+        let value = OneOfBuilder::new().item(plain).item(marked);
         let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z_][A-Za-z0-9_]*$"));
         ObjectBuilder::new()
             .description(Some(description))
             .property_names(Some(name))
-            .additional_properties(Some(AdditionalProperties::RefOr(Object::with_type(Type::String).into())))
+            .additional_properties(Some(AdditionalProperties::RefOr(RefOr::T(Schema::OneOf(value.build())))))
             .max_properties(Some(MAX_VARIABLES))
             .examples([serde_json::json!({"LOG_LEVEL": "debug"})])
             .into()
@@ -124,6 +155,9 @@ mod tests {
             (r#"{"GIT_SHA": "x"}"#, "GIT_"),
             (r#"{"A": "\u0000"}"#, "NUL"),
             (r#"{"A": 1}"#, "string"),
+            (r#"{"A": {"secret": true}}"#, "object"),
+            (r#"{"A": {"value": "x", "other": 1}}"#, "object"),
+            (r#"{"A": {"value": "AKIAIOSFODNN7EXAMPLE", "secret": false}}"#, "AWS access key"),
             (r#"["A"]"#, "object"),
         ] {
             let error = parse(json).unwrap_err();

@@ -8,10 +8,10 @@
 //! | the row | the message |
 //! |---|---|
 //! | gone, or ended | is deleted |
-//! | queued | its deployment is claimed and run |
+//! | queued | the deployment that is next in its lane is claimed and run; when none may start, the message is deleted |
 //! | in progress in a build by CodeBuild | is deleted: the build's events and the sweep end it |
 //! | in progress, its runner's lease not over | comes back later |
-//! | in progress, the lease over | its deployment is claimed again and run, or ended after [`MAX_ATTEMPTS`] |
+//! | in progress, the lease over | its deployment is claimed again and run, or ended after [`MAX_ATTEMPTS`](shared::dispatch::MAX_ATTEMPTS) |
 //!
 //! What is wrong with a deployment ends it as failed. What is wrong with the surroundings leaves it as it is: the
 //! message comes back, and ends in the dead-letter queue when it came back too often.
@@ -32,9 +32,10 @@ use builds::{Builds, CODEBUILD_PROJECT, Report, Settled, Start, StartFailed};
 use git::Hosts;
 use lambda_runtime::LambdaEvent;
 use shared::clock::Timestamp;
+use shared::dispatch::{Dispatched, dispatch, finish};
 use shared::id::DeploymentId;
-use shared::model::{Actor, Deployment, Failure, Status, Transition, TransitionFailed};
-use shared::queue::DeploymentMessage;
+use shared::model::{Deployment, Failure, Status, Terms, Transition, TransitionFailed};
+use shared::queue::{DeploymentMessage, Queue};
 use shared::table::{TableError, Usage};
 use shared::telemetry::{Level, MessageLine, Metrics};
 use shared::{App, InitError};
@@ -55,8 +56,6 @@ const LEASE: Duration = Duration::from_secs(60);
 /// How often a runner gives a sign of life, and how long that may take: a quarter of the lease, so that one failure
 /// loses nothing, and a runner that is cut off has stopped when its lease is over.
 const RENEW_EVERY: Duration = Duration::from_secs(15);
-/// Runners that may be lost before the deployment is.
-const MAX_ATTEMPTS: u32 = 3;
 
 /// Everything that runs deployments; clones share it.
 #[derive(Clone, Debug)]
@@ -66,6 +65,7 @@ pub struct Consumer(Arc<Parts>);
 struct Parts {
     app: App,
     archive: Archive,
+    queue: Queue,
     vault: Vault,
     hosts: Hosts,
     runner: Runner,
@@ -86,6 +86,8 @@ enum Runner {
 enum Done {
     Ran(Status),
     HandedOver,
+    /// It is not its turn, or its lane is not free: whoever is in the way sends the next one's message.
+    Waits,
     AlreadyEnded,
     Gone,
 }
@@ -110,7 +112,7 @@ enum ComeAgain {
 impl From<TransitionFailed> for ComeAgain {
     fn from(failed: TransitionFailed) -> Self {
         match failed {
-            TransitionFailed::Stale => Self::Stale,
+            TransitionFailed::Stale | TransitionFailed::Blocked => Self::Stale,
             TransitionFailed::Table(error) => Self::Table(error),
         }
     }
@@ -121,7 +123,7 @@ impl Runner {
         match app.settings().get(RUNNER) {
             None | Some("process") => Ok(Self::Process),
             Some("codebuild") => Ok(Self::CodeBuild {
-                builds: Builds::new(app),
+                builds: Builds::new(app)?,
                 project: app.settings().require(CODEBUILD_PROJECT)?.to_owned(),
                 bucket: archive.bucket().ok_or("CodeBuild needs an archive that is a bucket")?.to_owned(),
             }),
@@ -140,6 +142,7 @@ impl Consumer {
         Ok(Self(Arc::new(Parts {
             runner: Runner::new(app, &archive)?,
             archive,
+            queue: Queue::new(app)?,
             vault: Vault::new(app)?,
             hosts: git::hosts(app.settings())?,
             time_limit: seconds.map_or(DEFAULT_RUN_TIME_LIMIT, Duration::from_secs),
@@ -184,40 +187,50 @@ impl Consumer {
 
     /// Takes a deployment from where it is to its end.
     async fn advance(&self, deployment: Deployment, deadline: Timestamp) -> Result<Done, ComeAgain> {
-        let (table, now) = (self.0.app.table(), self.0.app.clock().now());
-        match deployment.status {
-            status if status.is_final() => return Ok(Done::AlreadyEnded),
-            Status::InProgress if deployment.build.is_some() => return Ok(Done::HandedOver),
-            Status::InProgress if deployment.lease_until.is_some_and(|until| until > now) => {
-                return Err(ComeAgain::Held);
+        let Parts { app, queue, time_limit, .. } = &*self.0;
+        let terms = Terms { lease: LEASE, time_limit: *time_limit };
+        // Each step is boxed: together they would be larger than a thread's stack takes in a debug build.
+        let claimed = match Box::pin(dispatch(app, queue, deployment, terms)).await? {
+            Dispatched::Claimed(claimed) => claimed,
+            Dispatched::Waits => return Ok(Done::Waits),
+            Dispatched::Held => return Err(ComeAgain::Held),
+            Dispatched::InBuild(deployment) => return self.look_at_build(&deployment).await,
+            Dispatched::Ended(ended) => {
+                self.forget(&ended).await;
+                return Ok(Done::Ran(ended.status));
             }
-            _ => {}
-        }
-        if deployment.attempt >= MAX_ATTEMPTS {
-            let failure = Failure {
-                code: "runner_lost".to_owned(),
-                message: format!("{MAX_ATTEMPTS} runners were lost before they could report an end"),
-            };
-            return self.end(&deployment, Transition::Fail(failure)).await;
-        }
-        let claim = Transition::Claim { lease_until: now.plus(LEASE) };
-        let claimed = deployment.transition(table, claim, Actor::Runner, now).await?;
-        match pipeline::run(&self.0, &claimed, deadline).await? {
-            Next::End(end) => self.end(&claimed, end).await,
-            Next::Build(prepared) => self.start_build(claimed, prepared).await,
+            Dispatched::AlreadyEnded => return Ok(Done::AlreadyEnded),
+        };
+        match Box::pin(pipeline::run(&self.0, &claimed, deadline)).await? {
+            Next::End(end) => Box::pin(self.end(&claimed, end)).await,
+            Next::Build(prepared) => Box::pin(self.start_build(claimed, prepared)).await,
         }
     }
 
-    async fn end(&self, deployment: &Deployment, end: Transition) -> Result<Done, ComeAgain> {
-        let (table, now) = (self.0.app.table(), self.0.app.clock().now());
-        let ended = deployment.transition(table, end, Actor::Runner, now).await?;
-        if let Runner::CodeBuild { builds, project, .. } = &self.0.runner
-            && let Err(error) = builds.forget(project, &ended).await
+    /// A build that goes on without a runner is stopped if somebody asks for it. Its event ends the deployment.
+    async fn look_at_build(&self, deployment: &Deployment) -> Result<Done, ComeAgain> {
+        if let (Runner::CodeBuild { builds, .. }, Some(build), Some(_)) =
+            (&self.0.runner, &deployment.build, &deployment.cancel_requested_by)
         {
-            // An attempt before may have left it.
+            let failed = |error: builds::Error| ComeAgain::Surroundings("a build could not be stopped", error.into());
+            builds.stop(build).await.map_err(failed)?;
+        }
+        Ok(Done::HandedOver)
+    }
+
+    async fn end(&self, deployment: &Deployment, end: Transition) -> Result<Done, ComeAgain> {
+        let ended = finish(&self.0.app, &self.0.queue, deployment, end).await?;
+        self.forget(&ended).await;
+        Ok(Done::Ran(ended.status))
+    }
+
+    /// Deletes the secret that an attempt before may have left.
+    async fn forget(&self, ended: &Deployment) {
+        if let Runner::CodeBuild { builds, project, .. } = &self.0.runner
+            && let Err(error) = builds.forget(project, ended).await
+        {
             self.0.app.log().warn("the secret of an ended deployment may still be there", &error);
         }
-        Ok(Done::Ran(ended.status))
     }
 
     /// Starts the build and writes it down. A runner that dies in between is made up for by the build's first event.
@@ -233,7 +246,7 @@ impl Consumer {
             source: &source,
             artifacts: prepared.has_artifacts.then_some(artifacts.as_str()),
             variables: &prepared.variables,
-            time_limit: self.0.time_limit,
+            time_limit: claimed.time_limit(self.0.time_limit),
         };
         let failed = |error: builds::Error| ComeAgain::Surroundings("the build could not be handed over", error.into());
         let build = match builds.start(start).await {
@@ -245,13 +258,21 @@ impl Consumer {
             }
         };
         let report = Report::started(build, claimed.attempt);
+        let (account_id, id) = (claimed.account_id.clone(), claimed.id.clone());
         match builds.settle(claimed, &report).await.map_err(failed)? {
             // The lease was over and another runner came.
             Settled::NotItsBuild => {
                 builds.stop(&report.build).await.map_err(failed)?;
                 Err(ComeAgain::Stale)
             }
-            _ => Ok(Done::HandedOver),
+            _ => {
+                // Somebody may have asked it to stop before there was a build.
+                let found = Deployment::load(self.0.app.table(), &account_id, &id).await?;
+                match found {
+                    Some(deployment) => self.look_at_build(&deployment).await,
+                    None => Ok(Done::Gone),
+                }
+            }
         }
     }
 
@@ -266,6 +287,7 @@ impl Consumer {
         let (level, outcome) = match result {
             Ok(Done::Ran(status)) => (Level::Info, status.as_str()),
             Ok(Done::HandedOver) => (Level::Info, "handed_over"),
+            Ok(Done::Waits) => (Level::Info, "waits"),
             Ok(Done::AlreadyEnded) => (Level::Info, "already_ended"),
             Ok(Done::Gone) => (Level::Warn, "gone"),
             Err(ComeAgain::Held) => (Level::Info, "held"),

@@ -24,6 +24,8 @@ const BUILDSPEC: &str = "buildspec.yml";
 /// How often lines that came go to the archive, where readers see them.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const LEASE_NOT_RENEWED: &str = "a lease could not be renewed";
+/// How often a runner looks whether it shall stop.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// Between the polite and the certain end of a build that must stop.
 const GRACE: Duration = Duration::from_secs(5);
 /// A Lambda function's disk is 512 MB unless the template says otherwise.
@@ -51,10 +53,13 @@ pub(crate) struct Prepared {
 pub(crate) async fn run(parts: &Parts, deployment: &Deployment, deadline: Timestamp) -> Result<Next, ComeAgain> {
     let (lines, received) = mpsc::channel(256);
     let writer = LogWriter::resume(&parts.archive, &deployment.archive_prefix()).await.map_err(archive_failed)?;
+    let stop = CancellationToken::new();
     let work = async {
-        let end = build(parts, deployment, deadline, &lines).await;
-        if let Ok(Next::End(Transition::Fail(failure))) = &end {
-            say(&lines, format!("Failed: {}", failure.message)).await;
+        let end = build(parts, deployment, deadline, &lines, &stop).await;
+        match &end {
+            Ok(Next::End(Transition::Fail(failure))) => say(&lines, format!("Failed: {}", failure.message)).await,
+            Ok(Next::End(Transition::Cancel)) => say(&lines, "Canceled".to_owned()).await,
+            _ => {}
         }
         drop(lines);
         end
@@ -66,22 +71,40 @@ pub(crate) async fn run(parts: &Parts, deployment: &Deployment, deadline: Timest
             stored?;
             end
         }
-        lost = keep_lease(parts, deployment) => Err(lost),
+        lost = keep_lease(parts, deployment, &stop) => Err(lost),
     }
 }
 
 /// Ends only when the lease is lost: to another, or because it could not be renewed in time and another may have it.
-async fn keep_lease(parts: &Parts, deployment: &Deployment) -> ComeAgain {
+/// Meanwhile it looks whether somebody asks the run to stop.
+async fn keep_lease(parts: &Parts, deployment: &Deployment, stop: &CancellationToken) -> ComeAgain {
     let (clock, log) = (parts.app.clock(), parts.app.log());
     let mut lease_until = deployment.lease_until;
     let mut now = clock.now();
+    let mut renew_at = now.plus(RENEW_EVERY);
     loop {
-        clock.sleep_until(now.plus(RENEW_EVERY)).await;
+        clock.sleep_until(now.plus(LOOK_EVERY)).await;
         now = clock.now();
+        if now < renew_at {
+            let found = Deployment::load(parts.app.table(), &deployment.account_id, &deployment.id);
+            // One that fails is made up for by the next.
+            if let Ok(Ok(Some(found))) = timeout(LOOK_EVERY, found).await
+                && found.cancel_requested_by.is_some()
+            {
+                stop.cancel();
+            }
+            continue;
+        }
+        renew_at = now.plus(RENEW_EVERY);
         let until = now.plus(LEASE);
-        match timeout(RENEW_EVERY, deployment.renew_lease(parts.app.table(), until)).await {
-            Ok(Ok(true)) => lease_until = Some(until),
-            Ok(Ok(false)) => return ComeAgain::Stale,
+        match timeout(RENEW_EVERY, deployment.renew_lease(parts.app.table(), now, until)).await {
+            Ok(Ok(Some(renewed))) => {
+                lease_until = Some(until);
+                if renewed.cancel_requested_by.is_some() {
+                    stop.cancel();
+                }
+            }
+            Ok(Ok(None)) => return ComeAgain::Stale,
             Ok(Err(error)) => log.warn(LEASE_NOT_RENEWED, &error),
             Err(too_late) => log.warn(LEASE_NOT_RENEWED, &too_late),
         }
@@ -118,8 +141,15 @@ async fn write_log(
     }
 }
 
-async fn build(parts: &Parts, deployment: &Deployment, deadline: Timestamp, lines: &Lines) -> Result<Next, ComeAgain> {
+async fn build(
+    parts: &Parts,
+    deployment: &Deployment,
+    deadline: Timestamp,
+    lines: &Lines,
+    stop: &CancellationToken,
+) -> Result<Next, ComeAgain> {
     let Deployment { number, environment, sha, git_ref, attempt, .. } = deployment;
+    let time_limit = deployment.time_limit(parts.time_limit);
     say(lines, format!("Deployment {number} of {git_ref} ({sha}) to {}", environment.as_str())).await;
     if *attempt > 1 {
         say(lines, format!("Attempt {attempt}: the runner before was lost")).await;
@@ -128,18 +158,31 @@ async fn build(parts: &Parts, deployment: &Deployment, deadline: Timestamp, line
     let (source, scratch) = (folder.path().join("source"), folder.path().join("scratch"));
     std::fs::create_dir(&scratch).map_err(|error| ComeAgain::Surroundings("no scratch folder", error.into()))?;
 
-    say(lines, format!("Fetching {}", deployment.clone_url)).await;
-    if let Err(error) = fetch(parts, deployment, &source).await {
-        return match error {
-            RemoteError::Local(_) => Err(ComeAgain::Surroundings("the source could not be stored", error.into())),
-            error => Ok(fail("source_unavailable", error.to_string())),
+    let zip = folder.path().join("source.zip");
+    let kept = match deployment.rolled_back_prefix() {
+        Some(prefix) => source::restore(&parts.archive, &prefix, &source, &zip).await?,
+        None => false,
+    };
+    if kept {
+        say(lines, "Taking the source that was deployed then".to_owned()).await;
+    } else {
+        say(lines, format!("Fetching {}", deployment.clone_url)).await;
+        let fetched = tokio::select! {
+            fetched = fetch(parts, deployment, &source) => fetched,
+            () = stop.cancelled() => return Ok(Next::End(Transition::Cancel)),
         };
+        if let Err(error) = fetched {
+            return match error {
+                RemoteError::Local(_) => Err(ComeAgain::Surroundings("the source could not be stored", error.into())),
+                error => Ok(fail("source_unavailable", error.to_string())),
+            };
+        }
     }
     let spec = match read_buildspec(&source) {
         Ok(spec) => spec,
         Err(failure) => return Ok(Next::End(Transition::Fail(failure))),
     };
-    source::keep(&parts.archive, &deployment.archive_prefix(), &source, &folder.path().join("source.zip")).await?;
+    source::keep(&parts.archive, &deployment.archive_prefix(), &source, &zip).await?;
     let variables = open_variables(parts, deployment).await?;
     if let Runner::CodeBuild { .. } = &parts.runner {
         say(lines, "Starting a build by AWS CodeBuild".to_owned()).await;
@@ -158,10 +201,10 @@ async fn build(parts: &Parts, deployment: &Deployment, deadline: Timestamp, line
         variables: &variables,
         reserved: &reserved,
         redaction: Redaction::new(variables.values().map(String::as_str)),
-        time_limit: parts.time_limit.min(deadline.since(parts.app.clock().now()).saturating_sub(REPORT_TIME)),
+        time_limit: time_limit.min(deadline.since(parts.app.clock().now()).saturating_sub(REPORT_TIME)),
         grace: GRACE,
     };
-    let outcome = run.run(lines.clone(), &CancellationToken::new()).await;
+    let outcome = run.run(lines.clone(), stop).await;
     let outcome = outcome.map_err(|error| ComeAgain::Surroundings("the build could not be run", error.into()))?;
     match outcome {
         Outcome::Succeeded { artifacts } => {
@@ -181,7 +224,7 @@ async fn build(parts: &Parts, deployment: &Deployment, deadline: Timestamp, line
             let seconds = after.as_secs();
             Ok(fail("timed_out", format!("The time limit of {seconds} s was reached in phase {}", phase.key())))
         }
-        Outcome::Canceled => Err(ComeAgain::Stale),
+        Outcome::Canceled => Ok(Next::End(Transition::Cancel)),
     }
 }
 

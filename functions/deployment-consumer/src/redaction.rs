@@ -15,15 +15,23 @@ const REDACTED: &str = "***";
 /// and, by where it is full of asterisks, tell the value all the same.
 const SHORTEST: usize = 4;
 
+/// Fewer characters from the inside of a base64 form could be anything.
+pub const SHORTEST_INSIDE: usize = 8;
+
+/// The lines that PEM (RFC 7468) and MIME (RFC 2045) break base64 into.
+const BASE64_LINES: [usize; 2] = [64, 76];
+
 /// RFC 3986, section 2.3: the characters that are never percent-encoded.
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Replaces secret values in text that is looked at line by line.
 ///
 /// Known are a value as it is, each line of a value of several lines, the base64 form (both alphabets, with and
-/// without padding, as well as that of the value and a line end, which `echo "$VALUE" | base64` gives), and the
-/// percent-encoded forms of URLs and of forms. It guards against accidents, not against a build that means to print
-/// its variables: that can spell them in ways without number.
+/// without padding, as well as that of the value and a line end, which `echo "$VALUE" | base64` gives, and the lines of
+/// 64 and 76 characters that a long one is broken into), and the percent-encoded forms of URLs and of forms. Of a value
+/// that is encoded together with what is around it, as in `Authorization: Basic`, the characters that depend on the value
+/// alone are known, if they are [`SHORTEST_INSIDE`] or more. It guards against accidents, not against a build that means
+/// to print its variables: that can spell them in ways without number.
 #[derive(Clone)]
 pub struct Redaction {
     forms: AhoCorasick,
@@ -79,13 +87,44 @@ fn forms(secret: &str) -> Vec<String> {
     let with_line_end = format!("{secret}\n");
     for plain in [secret, &with_line_end] {
         for base64 in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
-            forms.push(base64.encode(plain));
+            let encoded = base64.encode(plain);
+            for length in BASE64_LINES.into_iter().filter(|length| encoded.len() > *length) {
+                // Base64 is ASCII, so every cut is between characters.
+                let lines = encoded.as_bytes().chunks(length).map(|line| String::from_utf8_lossy(line).into_owned());
+                forms.extend(lines.filter(|line| line.len() >= SHORTEST_INSIDE));
+            }
+            forms.push(encoded);
         }
     }
+    forms.extend([STANDARD_NO_PAD, URL_SAFE_NO_PAD].iter().flat_map(|base64| insides(secret, base64)));
     let percent_encoded = utf8_percent_encode(secret, &RESERVED).to_string();
     forms.push(percent_encoded.replace("%20", "+"));
+    forms.push(with_lower_case_escapes(&percent_encoded));
     forms.push(percent_encoded);
     forms
+}
+
+/// What is the same in every base64 form of a text that has the secret in it, by how many bytes of the text's groups of
+/// three come before it. Six bits make a character, so those at its ends that have bits of the neighbors are left out.
+fn insides<'a>(secret: &'a str, base64: &'a impl Engine) -> impl Iterator<Item = String> + 'a {
+    let inside = move |before: usize| {
+        let encoded = base64.encode([&b"\0\0"[..before], secret.as_bytes()].concat());
+        let (start, end) = ((before * 8).div_ceil(6), (before + secret.len()) * 8 / 6);
+        encoded[start..end].to_owned()
+    };
+    (0..3).map(inside).filter(|inside| inside.len() >= SHORTEST_INSIDE)
+}
+
+fn with_lower_case_escapes(percent_encoded: &str) -> String {
+    let mut escapes = percent_encoded.split('%');
+    let mut text = escapes.next().unwrap_or_default().to_owned();
+    for escape in escapes {
+        let (digits, rest) = escape.split_at(2);
+        text.push('%');
+        text.push_str(&digits.to_ascii_lowercase());
+        text.push_str(rest);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -103,6 +142,7 @@ mod tests {
             ("éhunter22é", "é***é"),
             ("url?p=p%40ss%20word%2F1&x", "url?p=***&x"),
             ("body p%40ss+word%2F1", "body ***"),
+            ("url?p=p%40ss%20word%2f1&x", "url?p=***&x"),
             ("Basic aHVudGVyMjI=", "Basic ***"),
             ("Basic aHVudGVyMjI.", "Basic ***."),
             ("echo gives aHVudGVyMjIK here", "echo gives *** here"),
@@ -116,6 +156,36 @@ mod tests {
     fn both_base64_alphabets_are_known() {
         let redaction = Redaction::new(["??>>~~"]);
         assert_eq!(redaction.redact("Pz8+Pn5+ Pz8-Pn5-"), "*** ***");
+    }
+
+    #[test]
+    fn a_secret_is_known_inside_of_longer_base64() {
+        let redaction = Redaction::new(["correct-horse??>>"]);
+        for around in ["", "a", "ab", "user:", "user1:", "user12:"] {
+            for after in ["", "x", "xy", "\n", "@example.com"] {
+                for base64 in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
+                    let text = base64.encode(format!("{around}correct-horse??>>{after}"));
+                    let redacted = redaction.redact(&text);
+                    // Of the 17 bytes, at most the characters at the ends are left.
+                    let left = redacted.replace("***", "").len();
+                    let outside = (around.len() + after.len()) * 8 / 6;
+                    assert!(redacted.contains("***") && left <= outside + 6, "{around} {after}: {redacted} of {text}");
+                }
+            }
+        }
+        assert!(!Redaction::new(["short"]).redact("eHNob3J0").contains("***"), "too little of it is its own");
+    }
+
+    #[test]
+    fn base64_that_is_broken_into_lines_is_known() {
+        let secret = "0123456789".repeat(20);
+        let redaction = Redaction::new([secret.as_str()]);
+        for length in BASE64_LINES {
+            let encoded = STANDARD.encode(&secret);
+            for line in encoded.as_bytes().chunks(length) {
+                assert_eq!(redaction.redact(std::str::from_utf8(line).unwrap()), "***");
+            }
+        }
     }
 
     #[test]

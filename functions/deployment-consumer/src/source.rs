@@ -9,7 +9,7 @@ use archive::Archive;
 use tokio::task::spawn_blocking;
 use walkdir::WalkDir;
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::ComeAgain;
 use crate::pipeline::archive_failed;
@@ -27,6 +27,20 @@ pub(crate) async fn keep(archive: &Archive, prefix: &str, folder: &Path, file: &
     archive.put_source(prefix, &mut content).await.map_err(archive_failed)?;
     // The build needs the disk.
     fs::remove_file(file).map_err(failed)
+}
+
+/// Unpacks the source that is kept into `folder`, by way of a zip at the path `file`. `false`: none is kept.
+pub(crate) async fn restore(archive: &Archive, prefix: &str, folder: &Path, file: &Path) -> Result<bool, ComeAgain> {
+    let failed = |error: io::Error| ComeAgain::Surroundings("the source can't be unpacked", error.into());
+    let mut content = tokio::fs::File::create(file).await.map_err(failed)?;
+    if !archive.get_source(prefix, &mut content).await.map_err(archive_failed)? {
+        return Ok(false);
+    }
+    let (from, to): (PathBuf, PathBuf) = (file.to_owned(), folder.to_owned());
+    let unpacked = spawn_blocking(move || ZipArchive::new(File::open(&from)?)?.extract(&to)).await;
+    unpacked.map_err(|panicked| failed(io::Error::other(panicked)))?.map_err(|error| failed(error.into()))?;
+    fs::remove_file(file).map_err(failed)?;
+    Ok(true)
 }
 
 /// The same source gives the same bytes: the times of all files are left at the format's zero.

@@ -15,6 +15,6 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Get a deployment
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", responses((status = 200, body = DeploymentBody)))]
-pub async fn get_deployment(State(app): State<App>, deployment: AuthorizedDeployment) -> Json<DeploymentBody> {
-    Json(DeploymentBody::new(&app, deployment.into_inner()))
+pub async fn get_deployment(State(app): State<App>, deployment: AuthorizedDeployment) -> Result<Json<DeploymentBody>> {
+    Ok(Json(DeploymentBody::with_queue(&app, deployment.into_inner()).await?))
 }

@@ -6,6 +6,7 @@
 //! | queued, and no runner took it | sends its message again |
 //! | in progress, and its runner's lease is over | sends its message again: the consumer claims it, or ends it |
 //! | in progress in a build that CodeBuild has not told of | asks CodeBuild, and ends it when the build has ended |
+//! | past its deadline, and no runner has it | ends it, and sends the next one's message; a build is stopped |
 //!
 //! A deployment is put off by a conditional write before its message is sent. So of two sweeps at once only one sends it,
 //! and a sweep that dies in between has cost a delay and no deployment. Answers of CodeBuild are settled like its events.
@@ -21,7 +22,9 @@ use lambda_runtime::LambdaEvent;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use shared::clock::Timestamp;
-use shared::model::{BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, Status};
+use shared::model::{
+    Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, Failure, Status, Transition, TransitionFailed,
+};
 use shared::queue::Queue;
 use shared::table::Usage;
 use shared::telemetry::{Level, Metrics};
@@ -55,6 +58,8 @@ enum Looked {
     Unchanged,
     /// Its message was sent again.
     Sent,
+    /// Its time was over.
+    Ended,
     /// CodeBuild is to be asked.
     Silent(Box<Deployment>),
 }
@@ -64,7 +69,7 @@ enum Looked {
 pub struct Swept {
     /// Messages sent again.
     pub sent: u32,
-    /// Deployments that have ended, because CodeBuild said so when it was asked.
+    /// Deployments that have ended: their deadline had passed, or CodeBuild said so when it was asked.
     pub ended: u32,
     /// Deployments whose builds run, and those that another sweep or their runner came first to.
     pub unchanged: u32,
@@ -87,7 +92,7 @@ impl Sweep {
     /// # Errors
     /// When a setting is missing or unusable.
     pub fn new(app: &App) -> Result<Self, InitError> {
-        Ok(Self(Arc::new(Parts { queue: Queue::new(app)?, builds: Builds::new(app), app: app.clone() })))
+        Ok(Self(Arc::new(Parts { queue: Queue::new(app)?, builds: Builds::new(app)?, app: app.clone() })))
     }
 
     /// Sweeps until nothing is due, or the invocation's time is nearly over. What the event says does not matter.
@@ -138,6 +143,7 @@ impl Sweep {
                     Ok(Looked::Unchanged) => swept.unchanged += 1,
                     Ok(Looked::Sent) => swept.sent += 1,
                     Ok(Looked::Silent(deployment)) => silent.push(*deployment),
+                    Ok(Looked::Ended) => swept.ended += 1,
                     Err(error) => self.failed(&mut swept, &*error),
                 }
             }
@@ -157,12 +163,27 @@ impl Sweep {
         if deployment.build.is_some() {
             return Ok(Looked::Silent(deployment.into()));
         }
+        if let Some(end) = overdue(&deployment, now) {
+            return match deployment.report(table, end, Actor::Runner, now).await {
+                Ok(ended) => {
+                    self.0.queue.send_next(&self.0.app, &ended).await;
+                    Ok(Looked::Ended)
+                }
+                Err(TransitionFailed::Table(error)) => Err(error.into()),
+                Err(_) => Ok(Looked::Unchanged),
+            };
+        }
         let silent_since = match deployment.status {
             Status::Queued => deployment.created_at,
             _ => deployment.lease_until.unwrap_or(deployment.updated_at),
         };
         let wait = now.since(silent_since).clamp(SEND_AGAIN_AFTER, SEND_AGAIN_WITHIN);
-        if !deployment.put_off(table, now.plus(wait)).await? {
+        let again = deployment.deadline.into_iter().fold(now.plus(wait), std::cmp::min);
+        if !deployment.put_off(table, again).await? {
+            return Ok(Looked::Unchanged);
+        }
+        // Whoever lacks an approval would only be looked at in vain.
+        if !deployment.is_approved() {
             return Ok(Looked::Unchanged);
         }
         self.0.queue.send(&deployment).await?;
@@ -201,6 +222,10 @@ impl Sweep {
         let settled = self.0.builds.settle(deployment.clone(), &report).await?;
         if settled == Settled::Running {
             deployment.put_off(self.0.app.table(), now.plus(BUILD_REPORTS_WITHIN)).await?;
+            // Its event will end the deployment.
+            if deployment.cancel_requested_by.is_some() || deployment.is_overdue(now) {
+                self.0.builds.stop(&build).await?;
+            }
         }
         Ok(settled)
     }
@@ -208,6 +233,18 @@ impl Sweep {
     fn failed(&self, swept: &mut Swept, error: &(dyn std::error::Error + 'static)) {
         self.0.app.log().warn("what is due failed", error);
         swept.failed += 1;
+    }
+}
+
+/// How a deployment ends whose time is over. One that is in progress has lost its runner by then: a lease is not renewed
+/// past the deadline.
+fn overdue(deployment: &Deployment, now: Timestamp) -> Option<Transition> {
+    let is_held = deployment.lease_until.is_some_and(|until| until > now);
+    match deployment.status {
+        _ if !deployment.is_overdue(now) || is_held => None,
+        Status::Queued => Some(Transition::Fail(Failure::queue_deadline())),
+        _ if deployment.cancel_requested_by.is_some() => Some(Transition::Cancel),
+        _ => Some(Transition::Fail(Failure::run_deadline())),
     }
 }
 

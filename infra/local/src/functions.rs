@@ -20,7 +20,7 @@ const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(60);
 type Constructor = fn(&App) -> Result<Endpoint, InitError>;
 
 /// The endpoints, each with what its `main` serves.
-pub const ENDPOINTS: [(Route, Constructor); 38] = [
+pub const ENDPOINTS: [(Route, Constructor); 47] = [
     (list_repositories::ROUTE, list_repositories::endpoint),
     (create_repository::ROUTE, create_repository::endpoint),
     (get_repository::ROUTE, get_repository::endpoint),
@@ -56,6 +56,15 @@ pub const ENDPOINTS: [(Route, Constructor); 38] = [
     (create_application::ROUTE, create_application::endpoint),
     (delete_application::ROUTE, delete_application::endpoint),
     (get_user::ROUTE, get_user::endpoint),
+    (list_deployment_events::ROUTE, list_deployment_events::endpoint),
+    (cancel_deployment::ROUTE, cancel_deployment::endpoint),
+    (retry_deployment::ROUTE, retry_deployment::endpoint),
+    (approve_deployment::ROUTE, approve_deployment::endpoint),
+    (reject_deployment::ROUTE, reject_deployment::endpoint),
+    (create_rollback::ROUTE, create_rollback::endpoint),
+    (list_environments::ROUTE, list_environments::endpoint),
+    (get_environment::ROUTE, get_environment::endpoint),
+    (update_environment::ROUTE, update_environment::endpoint),
     (get_rate_limit::ROUTE, get_rate_limit::endpoint),
     (get_openapi::ROUTE, get_openapi::endpoint),
     (not_found::ROUTE, not_found::endpoint),

@@ -49,6 +49,15 @@ use crate::functions::ENDPOINTS;
         create_application::create_application,
         delete_application::delete_application,
         get_user::get_user,
+        list_deployment_events::list_deployment_events,
+        cancel_deployment::cancel_deployment,
+        retry_deployment::retry_deployment,
+        approve_deployment::approve_deployment,
+        reject_deployment::reject_deployment,
+        create_rollback::create_rollback,
+        list_environments::list_environments,
+        get_environment::get_environment,
+        update_environment::update_environment,
         get_rate_limit::get_rate_limit,
         get_openapi::get_openapi,
     ),
@@ -60,6 +69,7 @@ use crate::functions::ENDPOINTS;
         (name = "Teams", description = "Members of the account who share permissions on repositories"),
         (name = "Members", description = "The account's users and those who are invited"),
         (name = "Applications", description = "OAuth2 clients whose client credentials act for the account"),
+        (name = "Environments", description = "Where a repository is deployed to: what is live there, what waits, and what is set"),
         (name = "API", description = "The API itself"),
     ),
     info(
@@ -214,7 +224,21 @@ fn codes(route: Route, operation: &Value) -> Vec<ErrorCode> {
                 E::InvalidJson | E::BodyTooLarge | E::UnsupportedMediaType => has_body,
                 E::InvalidCursor => has("cursor"),
                 // Handlers have these, and `$default` a method that is not allowed.
-                E::InvalidRef | E::InvalidCloneUrl | E::NameTaken | E::RemoteUnavailable | E::MethodNotAllowed => false,
+                E::InvalidRef
+                | E::InvalidCloneUrl
+                | E::SelfApproval
+                | E::NameTaken
+                | E::AlreadyFinished
+                | E::NotFinished
+                | E::EnvironmentFrozen
+                | E::StaleRequest
+                | E::IdempotencyKeyInUse
+                | E::NothingToRollBack
+                | E::NotAwaitingApproval
+                | E::ShaMismatch
+                | E::IdempotencyKeyReused
+                | E::RemoteUnavailable
+                | E::MethodNotAllowed => false,
                 E::EmailTaken | E::LastOwner | E::LimitReached | E::InvitationExpired | E::PreconditionFailed => false,
             }
     });
@@ -251,6 +275,7 @@ fn path_parameters(path: &str) -> impl Iterator<Item = Value> {
             "team_id" => "Team ID: `team_…`",
             "user_id" => "User ID: `user_…`",
             "invitation_id" => "Invitation ID: `inv_…`",
+            "environment" => "`preview`, `staging` or `production`",
             _ => "Deployment ID: `deploy_…`",
         };
         json!({"name": name, "in": "path", "required": true, "description": description, "schema": {"type": "string"}})

@@ -1,6 +1,6 @@
 use futures_util::TryStreamExt;
-use object_store::{ObjectStore, buffered::BufWriter, path::Path};
-use tokio::io::{AsyncRead, AsyncWriteExt};
+use object_store::{ObjectStore, ObjectStoreExt, buffered::BufWriter, path::Path};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::{Archive, Error, Result, key};
 
@@ -35,6 +35,23 @@ impl Archive {
         R: AsyncRead + Unpin + ?Sized,
     {
         self.put(key(prefix, SOURCE)?, content).await
+    }
+
+    /// Reads the zip of a source into `content`. `false`: there is none.
+    pub async fn get_source<W>(&self, prefix: &str, content: &mut W) -> Result<bool>
+    where
+        W: AsyncWrite + Unpin + ?Sized,
+    {
+        let found = match self.store.get(&key(prefix, SOURCE)?).await {
+            Err(object_store::Error::NotFound { .. }) => return Ok(false),
+            found => found?,
+        };
+        let mut chunks = found.into_stream();
+        while let Some(chunk) = chunks.try_next().await? {
+            content.write_all(&chunk).await.map_err(Error::Artifact)?;
+        }
+        content.flush().await.map_err(Error::Artifact)?;
+        Ok(true)
     }
 
     /// The key of the source's zip.

@@ -16,6 +16,8 @@ use aws_sdk_codebuild::config::BehaviorVersion;
 use aws_sdk_codebuild::error::{ProvideErrorMetadata, SdkError};
 use shared::App;
 use shared::model::{Actor, BuildId, Deployment, Failure, Status, Transition, TransitionFailed};
+use shared::queue::Queue;
+use shared::settings::MissingSetting;
 use shared::table::TableError;
 
 pub use report::{BuildStatus, PhaseReport, Report};
@@ -38,6 +40,7 @@ const MAX_READS: u32 = 5;
 #[derive(Clone, Debug)]
 pub struct Builds {
     app: App,
+    queue: Queue,
     codebuild: aws_sdk_codebuild::Client,
     secrets: aws_sdk_secretsmanager::Client,
 }
@@ -79,7 +82,9 @@ impl Error {
 }
 
 impl Builds {
-    pub fn new(app: &App) -> Self {
+    /// # Errors
+    /// When a setting is missing.
+    pub fn new(app: &App) -> Result<Self, MissingSetting> {
         let aws = app.aws();
         let mut config = aws_sdk_codebuild::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -95,11 +100,11 @@ impl Builds {
             .http_client(aws.http());
         config.set_endpoint_url(aws.endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"));
         let secrets = aws_sdk_secretsmanager::Client::from_conf(config.build());
-        Self { app: app.clone(), codebuild, secrets }
+        Ok(Self { app: app.clone(), queue: Queue::new(app)?, codebuild, secrets })
     }
 
-    /// Changes the deployment as the report of one of its builds has it. Once it has ended, the secret with its variables
-    /// is gone too.
+    /// Changes the deployment as the report of one of its builds has it. Once it has ended, the next one of its lane is
+    /// sent and the secret with its variables is gone.
     ///
     /// # Errors
     /// When DynamoDB or Secrets Manager fails; the same report may be settled again then.
@@ -116,18 +121,25 @@ impl Builds {
                 (Status::InProgress, None) if known => return Ok(Settled::Running),
                 // Its runner could not write down that it started the build.
                 (Status::InProgress, _) if expected => Transition::HandOver { build: report.build.clone() },
+                // It was stopped because somebody asked for it.
+                (Status::InProgress, Some(Transition::Fail(_)))
+                    if known && report.status == BuildStatus::Stopped && deployment.cancel_requested_by.is_some() =>
+                {
+                    Transition::Cancel
+                }
                 (Status::InProgress, Some(end)) if known => end,
                 _ => return Ok(Settled::NotItsBuild),
             };
             match deployment.transition(table, next, Actor::Runner, self.app.clock().now()).await {
                 Ok(ended) if ended.status.is_final() => {
+                    self.queue.send_next(&self.app, &ended).await;
                     self.forget(report.build.project(), &ended).await?;
                     return Ok(Settled::Ended(ended.status));
                 }
                 Ok(_) if report.end().is_none() => return Ok(Settled::HandedOver),
                 Ok(handed_over) => deployment = handed_over,
                 Err(TransitionFailed::Table(error)) => return Err(error.into()),
-                Err(TransitionFailed::Stale) => {
+                Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {
                     let found = Deployment::load(table, &deployment.account_id, &deployment.id).await?;
                     deployment = found.ok_or(Error::Contended)?;
                 }

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::extract::{path_parameter, repository_parameter};
 use crate::id::{DeploymentId, InvitationId, RepositoryId, TeamId, UserId};
 use crate::model::{Account, Deployment, Invitation, Repository, RepositorySlug, Role, Team, User, Visibility};
-use crate::table::TableError;
+use crate::table::{Table, TableError};
 
 /// The caller's account, on an endpoint whose [`Route`] let the caller in.
 #[derive(Clone, Debug)]
@@ -125,11 +125,25 @@ where
 
 /// The deployment in the path, in whose repository the caller may do what the endpoint's [`Route`] needs.
 #[derive(Clone, Debug)]
-pub struct AuthorizedDeployment(Deployment);
+pub struct AuthorizedDeployment {
+    deployment: Deployment,
+    tenant: Tenant,
+}
 
 impl AuthorizedDeployment {
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
     pub fn into_inner(self) -> Deployment {
-        self.0
+        self.deployment
+    }
+
+    /// The repository that was deployed.
+    pub async fn repository(&self, table: &Table) -> Result<AuthorizedRepository> {
+        let repository = Repository::by_id(table, &self.tenant, &self.deployment.repository_id).await?;
+        let repository = repository.ok_or_else(|| Error::not_found("Repository"))?;
+        Ok(AuthorizedRepository { repository, tenant: self.tenant.clone() })
     }
 }
 
@@ -137,7 +151,7 @@ impl Deref for AuthorizedDeployment {
     type Target = Deployment;
 
     fn deref(&self) -> &Deployment {
-        &self.0
+        &self.deployment
     }
 }
 
@@ -155,11 +169,11 @@ where
         let (app, needed) = (App::from_ref(state), needed(parts)?);
         if tenant.permission_everywhere() >= Some(needed) {
             let found = Deployment::find(app.table(), &tenant, &id).await?;
-            return found.map(Self).ok_or_else(not_found);
+            return Ok(Self { deployment: found.ok_or_else(not_found)?, tenant });
         }
         let (deployment, repository) = with_repository(&app, &tenant, &id).await?.ok_or_else(not_found)?;
         check_permission(tenant.permission_on(&repository), needed, "Deployment")?;
-        Ok(Self(deployment))
+        Ok(Self { deployment, tenant })
     }
 }
 

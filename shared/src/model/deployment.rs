@@ -1,5 +1,15 @@
 //! Deployments: their states, events, numbers and variables.
 
+mod environment;
+mod idempotency;
+mod lane;
+mod turn;
+
+pub use environment::*;
+pub use idempotency::*;
+pub use lane::*;
+pub use turn::Terms;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -9,6 +19,7 @@ use serde_bytes::ByteBuf;
 
 use crate::access::{AuthorizedRepository, Tenant};
 use crate::clock::Timestamp;
+use crate::error::{Error, ErrorCode};
 use crate::id::{AccountId, DeploymentId, RepositoryId, UserId};
 use crate::model::repository::repository_partition;
 use crate::model::{BuildId, KnownRef, Repository};
@@ -16,27 +27,6 @@ use crate::page::{Position, Sort};
 use crate::table::{
     Change, Consistency, IndexKey, Item, Key, Order, Query, Source, Table, TableError, TransactFailed, Write,
 };
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Environment {
-    #[default]
-    Preview,
-    Staging,
-    Production,
-}
-
-impl Environment {
-    pub const ALL: [Environment; 3] = [Self::Preview, Self::Staging, Self::Production];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Preview => "preview",
-            Self::Staging => "staging",
-            Self::Production => "production",
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -64,11 +54,11 @@ impl Status {
         }
     }
 
-    /// The table of transitions: what a state may become. In progress may become itself: a runner that was lost is
-    /// followed by another.
+    /// The table of transitions: what a state may become. Queued may become itself when it is approved, and in progress
+    /// when a runner that was lost is followed by another or when it is asked to stop.
     pub const fn successors(self) -> &'static [Status] {
         match self {
-            Self::Queued => &[Self::InProgress, Self::Failed, Self::Canceled, Self::Superseded],
+            Self::Queued => &[Self::Queued, Self::InProgress, Self::Failed, Self::Canceled, Self::Superseded],
             Self::InProgress => &[Self::InProgress, Self::Succeeded, Self::Failed, Self::Canceled],
             Self::Succeeded | Self::Failed | Self::Canceled | Self::Superseded => &[],
         }
@@ -140,6 +130,28 @@ pub struct Deployment {
     /// When the sweep looks at it, unless its state changes before. Nothing that has ended has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
+    /// The full name of the ref where one was found, else the ref as it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ref_name: Option<String>,
+    /// When it is ended in the state that it is in, whatever died.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// The number under which it holds its lane's lock, or held it last; 0 before the first claim.
+    #[serde(default)]
+    pub fence: u64,
+    /// What the environment gave it when it was claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit_seconds: Option<u32>,
+    /// As the environment asked for them at creation.
+    #[serde(default)]
+    pub required_approvals: u8,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approved_by: Vec<UserId>,
+    /// Who asked it to stop while it was in progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_requested_by: Option<UserId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 /// A deployment's place in the index of what is due.
@@ -157,6 +169,26 @@ pub const PICKED_UP_WITHIN: Duration = Duration::from_secs(300);
 pub const LEASE_GRACE: Duration = Duration::from_secs(15);
 /// How long CodeBuild may be silent about a build before it is asked. Its events take seconds.
 pub const BUILD_REPORTS_WITHIN: Duration = Duration::from_secs(300);
+
+/// The deployment that another one repeats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Origin {
+    pub kind: OriginKind,
+    pub deployment_id: DeploymentId,
+    /// Its number in the repository.
+    #[schema(examples(6))]
+    pub number: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OriginKind {
+    Retry,
+    Rollback,
+}
+
+/// How long a deployment may be queued, approvals and a freeze included.
+pub const QUEUE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One change of a deployment's state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -180,19 +212,77 @@ pub struct NewDeployment {
     pub id: DeploymentId,
     pub environment: Environment,
     pub git_ref: String,
+    /// The ref's full name, if it has one.
+    pub ref_name: Option<String>,
     pub sha: String,
     /// Variables, encrypted.
     pub sealed_variables: Option<Vec<u8>>,
     /// The ref that was read from the remote just now, to be kept.
     pub tip: Option<KnownRef>,
+    pub required_approvals: u8,
+    pub origin: Option<Origin>,
+    pub fences: Fences,
+    pub idempotency: Option<IdempotencyClaim>,
+}
+
+impl NewDeployment {
+    /// Another deployment of what `earlier` deployed, for [`Deployment::create`] to be given its variables.
+    pub fn repeating(earlier: &Deployment, kind: OriginKind, settings: &EnvironmentSettings) -> Self {
+        Self {
+            id: DeploymentId::random(),
+            environment: earlier.environment,
+            git_ref: earlier.git_ref.clone(),
+            ref_name: earlier.ref_name.clone(),
+            sha: earlier.sha.clone(),
+            sealed_variables: None,
+            tip: None,
+            required_approvals: settings.required_approvals,
+            origin: Some(Origin { kind, deployment_id: earlier.id.clone(), number: earlier.number }),
+            fences: Fences::default(),
+            idempotency: None,
+        }
+    }
+}
+
+/// Why a deployment was not created.
+#[derive(Debug)]
+pub enum CreateFailed {
+    /// A newer request came before; the sentence names it.
+    Stale(String),
+    /// The idempotency key was claimed by a later request, because this one took too long.
+    ClaimLost,
+    Write(TransactFailed),
+}
+
+impl From<CreateFailed> for Error {
+    fn from(failed: CreateFailed) -> Self {
+        match failed {
+            CreateFailed::Stale(winner) => Error::new(ErrorCode::StaleRequest, winner),
+            CreateFailed::ClaimLost => Error::in_flight(),
+            CreateFailed::Write(failed) => failed.into(),
+        }
+    }
 }
 
 /// A change of state that another writer came before.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum TransitionFailed {
-    /// The deployment is no longer as it was read.
+    /// The deployment is no longer as it was read, or no longer holds its lane.
+    #[error("another writer changed the deployment")]
     Stale,
-    Table(TableError),
+    #[error("another deployment holds the lane")]
+    Blocked,
+    #[error("DynamoDB failed")]
+    Table(#[source] TableError),
+}
+
+impl From<TransitionFailed> for Error {
+    fn from(failed: TransitionFailed) -> Self {
+        match failed {
+            TransitionFailed::Stale | TransitionFailed::Blocked => TransactFailed::Conflict.into(),
+            TransitionFailed::Table(error) => error.into(),
+        }
+    }
 }
 
 /// Rivals for the same repository's next number that one creation gives way to.
@@ -217,7 +307,7 @@ impl Deployment {
         new: NewDeployment,
         by: &UserId,
         now: Timestamp,
-    ) -> Result<Self, TransactFailed> {
+    ) -> Result<Self, CreateFailed> {
         let mut deployment = Self {
             id: new.id,
             account_id: repository.account_id.clone(),
@@ -239,7 +329,17 @@ impl Deployment {
             lease_until: None,
             build: None,
             due_at: Some(now.plus(PICKED_UP_WITHIN)),
+            ref_name: new.ref_name,
+            deadline: Some(now.plus(QUEUE_LIMIT)),
+            fence: 0,
+            time_limit_seconds: None,
+            required_approvals: new.required_approvals,
+            approved_by: Vec::new(),
+            cancel_requested_by: None,
+            origin: new.origin,
         };
+        let lane = deployment.lane();
+        let failed = |error| CreateFailed::Write(TransactFailed::Table(error));
         let event = DeploymentEvent {
             number: 1,
             at: now,
@@ -248,11 +348,13 @@ impl Deployment {
             reason: "created".to_owned(),
         };
         for _ in 0..MAX_NUMBERING_ATTEMPTS {
-            let writes = || {
+            let (mut fence_at, mut claim_at) = (None, None);
+            let mut writes = || {
                 let mut writes = vec![
                     deployment.count_creation(),
                     Write::create(deployment.key("DEPLOY"), &deployment, deployment.index_keys())?,
                     event.write(&deployment)?,
+                    lane.join(&deployment.waiting())?,
                 ];
                 if let Some(sealed) = &new.sealed_variables {
                     let row = SealedVariables { sealed: ByteBuf::from(sealed.as_slice()) };
@@ -261,22 +363,34 @@ impl Deployment {
                 if let Some(tip) = &new.tip {
                     writes.push(tip.write(repository)?);
                 }
+                if let Some(check) = lane.check(&new.fences, &deployment.id) {
+                    fence_at = Some(writes.len());
+                    writes.push(check);
+                }
+                if let Some(claim) = &new.idempotency {
+                    claim_at = Some(writes.len());
+                    writes.push(claim.complete(&deployment.id));
+                }
                 Ok(writes)
             };
-            match table.transact(writes().map_err(TransactFailed::Table)?).await {
+            let mut conditions = match Box::pin(table.transact(writes().map_err(failed)?)).await {
                 Ok(()) => return Ok(deployment),
-                Err(TransactFailed::Conditions(failed)) => match failed.into_iter().next().flatten() {
-                    Some(counter) => {
-                        let counts = counter.current.map(DeploymentCounts::from_item).transpose();
-                        deployment.number =
-                            counts.map_err(TransactFailed::Table)?.unwrap_or_default().last_number() + 1;
-                    }
-                    None => return Err(TransactFailed::Table(TableError::Contended)),
-                },
-                Err(error) => return Err(error),
+                Err(TransactFailed::Conditions(conditions)) => conditions,
+                Err(error) => return Err(CreateFailed::Write(error)),
+            };
+            if claim_at.is_some_and(|at| conditions[at].is_some()) {
+                return Err(CreateFailed::ClaimLost);
             }
+            if let Some(refused) = fence_at.and_then(|at| conditions[at].take()) {
+                let lock: Option<Lock> = refused.current.map(crate::table::read_item).transpose().map_err(failed)?;
+                let winner = new.fences.stale(&lock.unwrap_or_default());
+                return Err(CreateFailed::Stale(winner.unwrap_or_else(|| "The lane has changed".to_owned())));
+            }
+            let Some(counter) = conditions.swap_remove(0) else { return Err(failed(TableError::Contended)) };
+            let counts = counter.current.map(DeploymentCounts::from_item).transpose().map_err(failed)?;
+            deployment.number = counts.unwrap_or_default().last_number() + 1;
         }
-        Err(TransactFailed::Conflict)
+        Err(CreateFailed::Write(TransactFailed::Conflict))
     }
 
     /// Changes the state, if the deployment is still as `self` has it, appends the event and moves the counts.
@@ -298,76 +412,40 @@ impl Deployment {
             next.status()
         );
         let mut changed = Self { status: next.status(), updated_at: now, events: self.events + 1, ..self.clone() };
-        let reason = match next {
-            Transition::Claim { lease_until } => {
-                changed.attempt += 1;
-                changed.started_at = Some(self.started_at.unwrap_or(now));
-                changed.lease_until = Some(lease_until);
-                changed.due_at = Some(lease_until.plus(LEASE_GRACE));
-                format!("claimed, attempt {}", changed.attempt)
-            }
-            Transition::HandOver { build } => {
-                changed.lease_until = None;
-                changed.due_at = Some(now.plus(BUILD_REPORTS_WITHIN));
-                let reason = format!("build {build} was started");
-                changed.build = Some(build);
-                reason
-            }
-            Transition::Succeed => {
-                changed.finished_at = Some(now);
-                changed.due_at = None;
-                "all phases succeeded".to_owned()
-            }
-            Transition::Fail(mut failure) => {
-                failure.shorten();
-                changed.finished_at = Some(now);
-                changed.due_at = None;
-                let reason = failure.message.clone();
-                changed.failure = Some(failure);
-                reason
-            }
-        };
+        // A lease is renewed without a new version, and whoever takes it or keeps it must know the last one.
+        let keeps_lease = matches!(next, Transition::Claim(_) | Transition::RequestCancel(_));
+        let lease = self.lease_until.filter(|_| keeps_lease && self.status == Status::InProgress);
+        let reason = next.apply(&mut changed, now);
         let event = DeploymentEvent { number: changed.events, at: now, status: changed.status, actor, reason };
         let writes = || {
-            let mut writes = vec![
-                Write::replace(
-                    changed.key("DEPLOY"),
-                    &changed,
-                    changed.index_keys(),
-                    "events = :version",
-                    self.events,
-                )?,
-                event.write(&changed)?,
-            ];
+            let mut row = Write::replace(
+                changed.key("DEPLOY"),
+                &changed,
+                changed.index_keys(),
+                "events = :version",
+                self.events,
+            )?;
+            if let (Some(lease), Write::Put { condition, values: Some(values), .. }) = (lease, &mut row) {
+                *condition = Some("events = :version AND lease_until = :lease");
+                values.insert(":lease".to_owned(), AttributeValue::N(lease.as_millis().to_string()));
+            }
+            let mut writes = vec![row, event.write(&changed)?];
             if self.status != changed.status {
                 writes.push(changed.count_move(self.status));
             }
+            writes.extend(changed.move_in_lane(self)?);
             Ok(writes)
         };
         let writes = writes().map_err(TransitionFailed::Table)?;
-        match table.transact(writes).await {
+        match Box::pin(table.transact(writes)).await {
             Ok(()) => Ok(changed),
+            Err(TransactFailed::Conditions(failed)) if failed[0].is_none() && self.status == Status::Queued => {
+                Err(TransitionFailed::Blocked)
+            }
             Err(TransactFailed::Conditions(_)) => Err(TransitionFailed::Stale),
             Err(TransactFailed::Conflict) => Err(TransitionFailed::Table(TableError::Contended)),
             Err(TransactFailed::Table(error)) => Err(TransitionFailed::Table(error)),
         }
-    }
-
-    /// Says that the runner of this attempt is alive. `false`: it no longer has the deployment.
-    pub async fn renew_lease(&self, table: &Table, until: Timestamp) -> Result<bool, TableError> {
-        let due_at = until.plus(LEASE_GRACE);
-        let change = Change {
-            expression: format!("SET lease_until = :until, due_at = :due, {} = :position", due_sort_attribute()),
-            condition: Some("events = :version"),
-            names: None,
-            values: Item::from([
-                (":until".to_owned(), AttributeValue::N(until.as_millis().to_string())),
-                (":due".to_owned(), AttributeValue::N(due_at.as_millis().to_string())),
-                (":position".to_owned(), AttributeValue::S(self.due(due_at).position())),
-                (":version".to_owned(), AttributeValue::N(self.events.to_string())),
-            ]),
-        };
-        Ok(table.update(self.key("DEPLOY"), change).await?.is_ok())
     }
 
     /// Lets the sweep look at it at another time. `false`: it is no longer as `self` has it, or another sweep has put
@@ -388,6 +466,116 @@ impl Deployment {
         Ok(table.update(self.key("DEPLOY"), change).await?.is_ok())
     }
 
+    /// What a change of state does to the lane: who left the queue is not in it any more, who is in progress holds the
+    /// lock, and who has ended does not.
+    fn move_in_lane(&self, before: &Self) -> Result<Vec<Write>, TableError> {
+        let lane = self.lane();
+        let ready = before.required_approvals.saturating_sub(before.approvals()) > 0 && self.is_approved();
+        Ok(match (before.status, self.status) {
+            (Status::Queued, Status::Queued) if ready => vec![lane.make_ready(self.number)],
+            (Status::Queued, Status::Queued) => vec![],
+            (Status::Queued, Status::InProgress) => {
+                vec![lane.take(&self.id, self.fence), lane.leave(self.number)]
+            }
+            (Status::Queued, _) => vec![lane.leave(self.number)],
+            (_, Status::InProgress) if self.fence != before.fence => vec![lane.take_over(&self.id, self.fence)],
+            (_, Status::InProgress) => vec![],
+            (_, status) => {
+                let live = (status == Status::Succeeded).then(|| Live {
+                    deployment_id: self.id.clone(),
+                    number: self.number,
+                    sha: self.sha.clone(),
+                    since: self.updated_at,
+                });
+                vec![lane.release(&self.id, self.fence, live.as_ref())?]
+            }
+        })
+    }
+
+    /// What a runner has to tell of the deployment that it claimed, unless another has claimed it since. That somebody
+    /// asked it to stop meanwhile does not hold it up.
+    pub async fn report(
+        &self,
+        table: &Table,
+        news: Transition,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<Self, TransitionFailed> {
+        let mut current = self.clone();
+        loop {
+            match current.transition(table, news.clone(), actor.clone(), now).await {
+                Err(TransitionFailed::Stale) => {}
+                ended => return ended,
+            }
+            let found = Self::load(table, &self.account_id, &self.id).await.map_err(TransitionFailed::Table)?;
+            let Some(found) = found else { return Err(TransitionFailed::Stale) };
+            let still_ours = found.status == self.status && found.fence == self.fence;
+            if !still_ours || found.events == current.events {
+                return Err(TransitionFailed::Stale);
+            }
+            current = found;
+        }
+    }
+
+    /// Says that the runner of this attempt is alive, and gives the deployment as it is then. `None`: the runner no longer
+    /// has it, because its lease was over or its time is.
+    pub async fn renew_lease(
+        &self,
+        table: &Table,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Self>, TableError> {
+        let due_at = until.plus(LEASE_GRACE);
+        let change = Change {
+            expression: format!("SET lease_until = :until, due_at = :due, {} = :position", due_sort_attribute()),
+            // Not the version: that somebody asks it to stop takes it from nobody.
+            condition: Some("fence = :fence AND #status = :in_progress AND lease_until > :now AND deadline >= :until"),
+            names: Some([("#status".to_owned(), "status".to_owned())].into()),
+            values: Item::from([
+                (":now".to_owned(), AttributeValue::N(now.as_millis().to_string())),
+                (":until".to_owned(), AttributeValue::N(until.as_millis().to_string())),
+                (":due".to_owned(), AttributeValue::N(due_at.as_millis().to_string())),
+                (":position".to_owned(), AttributeValue::S(self.due(due_at).position())),
+                (":fence".to_owned(), AttributeValue::N(self.fence.to_string())),
+                (":in_progress".to_owned(), AttributeValue::S(Status::InProgress.as_str().to_owned())),
+            ]),
+        };
+        let renewed = table.update(self.key("DEPLOY"), change).await?;
+        renewed.ok().map(crate::table::read_item).transpose()
+    }
+
+    pub fn lane(&self) -> LaneKey {
+        let ref_name = self.ref_name.as_ref().unwrap_or(&self.git_ref);
+        LaneKey::new(&self.account_id, &self.repository_id, self.environment, ref_name)
+    }
+
+    /// How long its commands may take, where its environment sets no limit this long.
+    pub fn time_limit(&self, otherwise: Duration) -> Duration {
+        self.time_limit_seconds.map_or(otherwise, |seconds| Duration::from_secs(seconds.into()))
+    }
+
+    /// Approvals so far.
+    pub fn approvals(&self) -> u8 {
+        u8::try_from(self.approved_by.len()).unwrap_or(u8::MAX)
+    }
+
+    /// Whether it has the approvals that it needs.
+    pub fn is_approved(&self) -> bool {
+        self.approvals() >= self.required_approvals
+    }
+
+    /// Its place among those that wait.
+    fn waiting(&self) -> Waiting {
+        Waiting { deployment_id: self.id.clone(), number: self.number, ready: self.is_approved() }
+    }
+
+    /// Its events after a number, oldest first, `limit` of them at most.
+    pub async fn events(&self, table: &Table, after: u64, limit: i32) -> Result<Vec<DeploymentEvent>, TableError> {
+        let range = (event_sort_key(after.saturating_add(1)), event_sort_key(u64::MAX));
+        let (items, _) = table.range(self.key("DEPLOY").pk, (&range.0, &range.1), Some(limit)).await?;
+        items.into_iter().map(crate::table::read_item).collect()
+    }
+
     pub async fn sealed_variables(&self, table: &Table) -> Result<Option<Vec<u8>>, TableError> {
         let row: Option<SealedVariables> = table.get(self.key("VARS"), Consistency::Strong).await?;
         Ok(row.map(|row| row.sealed.into_vec()))
@@ -400,7 +588,13 @@ impl Deployment {
 
     /// Where the archive keeps the deployment's log.
     pub fn archive_prefix(&self) -> String {
-        format!("deployments/{}/{}", self.account_id, self.id)
+        archive_prefix(&self.account_id, &self.id)
+    }
+
+    /// Where the archive has what it goes back to, if it is a rollback.
+    pub fn rolled_back_prefix(&self) -> Option<String> {
+        let origin = self.origin.as_ref().filter(|origin| origin.kind == OriginKind::Rollback)?;
+        Some(archive_prefix(&self.account_id, &origin.deployment_id))
     }
 
     /// Where the archive keeps the artifacts. Each attempt has its own, so that what a lost runner left does not mix
@@ -426,8 +620,33 @@ impl Deployment {
         }
     }
 
+    /// The newest deployment that succeeded, of those below a number if one is given.
+    pub async fn last_succeeded_before(
+        table: &Table,
+        repository: &Repository,
+        environment: Environment,
+        before: Option<u64>,
+    ) -> Result<Option<Self>, TableError> {
+        let filter = Filter { environment: Some(environment), status: Some(Status::Succeeded) };
+        Ok(Self::newest(table, repository, filter, before, 1).await?.pop())
+    }
+
+    /// The newest deployments of a list, newest first.
+    pub async fn newest(
+        table: &Table,
+        repository: &Repository,
+        filter: Filter,
+        before: Option<u64>,
+        limit: i32,
+    ) -> Result<Vec<Self>, TableError> {
+        let (source, partition) = Self::listed(repository, filter);
+        let before = before.map(sort_key);
+        let query = Query { source, partition, order: Order::Descending, after: before.as_deref(), limit };
+        Ok(table.query(query).await?.0)
+    }
+
     fn sort_key(&self) -> String {
-        format!("{:012}", self.number)
+        sort_key(self.number)
     }
 
     fn index_keys(&self) -> Vec<IndexKey> {
@@ -542,31 +761,100 @@ impl Position for Deployment {
 
 impl DeploymentEvent {
     fn write(&self, deployment: &Deployment) -> Result<Write, TableError> {
-        Write::create(deployment.key(&format!("EVENT#{:06}", self.number)), self, Vec::new())
+        Write::create(deployment.key(&event_sort_key(self.number)), self, Vec::new())
     }
 }
 
 /// The changes of state that code makes, each with what it brings.
 #[derive(Clone, Debug)]
 pub enum Transition {
+    /// Somebody who is not the creator agrees to it.
+    Approve(UserId),
     /// A runner takes the deployment.
-    Claim {
-        lease_until: Timestamp,
-    },
+    Claim(Claim),
     /// The runner has started a build that goes on without it.
     HandOver {
         build: BuildId,
     },
+    /// Somebody asks a runner to stop.
+    RequestCancel(UserId),
     Succeed,
     Fail(Failure),
+    Cancel,
+    /// A deployment with this number takes its place.
+    Supersede(u64),
+}
+
+/// What a runner gets with a deployment.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    pub lease_until: Timestamp,
+    pub deadline: Timestamp,
+    /// One more than the lane's last.
+    pub fence: u64,
+    pub time_limit_seconds: Option<u32>,
 }
 
 impl Transition {
     pub const fn status(&self) -> Status {
         match self {
-            Self::Claim { .. } | Self::HandOver { .. } => Status::InProgress,
+            Self::Approve(_) => Status::Queued,
+            Self::Claim(_) | Self::HandOver { .. } | Self::RequestCancel(_) => Status::InProgress,
             Self::Succeed => Status::Succeeded,
             Self::Fail(_) => Status::Failed,
+            Self::Cancel => Status::Canceled,
+            Self::Supersede(_) => Status::Superseded,
+        }
+    }
+
+    /// Puts what it brings into the deployment and gives the reason for the event.
+    fn apply(self, deployment: &mut Deployment, now: Timestamp) -> String {
+        if self.status().is_final() {
+            deployment.finished_at = Some(now);
+            deployment.deadline = None;
+            deployment.due_at = None;
+        }
+        match self {
+            Self::Approve(by) => {
+                deployment.approved_by.push(by);
+                deployment.due_at = Some(now.plus(PICKED_UP_WITHIN));
+                let (given, required) = (deployment.approvals(), deployment.required_approvals);
+                format!("approved for {}, {given} of {required}", deployment.sha)
+            }
+            Self::Claim(claim) => {
+                deployment.attempt += 1;
+                deployment.started_at = Some(deployment.started_at.unwrap_or(now));
+                deployment.lease_until = Some(claim.lease_until);
+                deployment.due_at = Some(claim.lease_until.plus(LEASE_GRACE));
+                deployment.build = None;
+                deployment.deadline = Some(claim.deadline);
+                deployment.fence = claim.fence;
+                deployment.time_limit_seconds = claim.time_limit_seconds;
+                format!("claimed, attempt {}", deployment.attempt)
+            }
+            Self::HandOver { build } => {
+                deployment.lease_until = None;
+                deployment.due_at = Some(now.plus(BUILD_REPORTS_WITHIN));
+                let reason = format!("build {build} was started");
+                deployment.build = Some(build);
+                reason
+            }
+            Self::RequestCancel(by) => {
+                deployment.cancel_requested_by = Some(by);
+                "asked to stop".to_owned()
+            }
+            Self::Succeed => "all phases succeeded".to_owned(),
+            Self::Fail(mut failure) => {
+                failure.shorten();
+                let reason = failure.message.clone();
+                deployment.failure = Some(failure);
+                reason
+            }
+            Self::Cancel => match deployment.started_at {
+                Some(_) => "stopped".to_owned(),
+                None => "canceled before it started".to_owned(),
+            },
+            Self::Supersede(number) => format!("deployment {number} takes its place"),
         }
     }
 }
@@ -627,6 +915,18 @@ fn due_sort_attribute() -> &'static str {
 
 fn count_name(environment: Environment, status: Status) -> String {
     format!("{}.{}", environment.as_str(), status.as_str())
+}
+
+fn archive_prefix(account: &AccountId, id: &DeploymentId) -> String {
+    format!("deployments/{account}/{id}")
+}
+
+fn sort_key(number: u64) -> String {
+    format!("{number:012}")
+}
+
+fn event_sort_key(number: u64) -> String {
+    format!("EVENT#{:06}", number.min(999_999))
 }
 
 fn deployment_key(account: &AccountId, id: &DeploymentId, sk: &str) -> Key {

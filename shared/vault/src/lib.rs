@@ -99,6 +99,12 @@ impl Vault {
         text.truncate(length);
         Ok(text)
     }
+
+    /// Seals in another context what was sealed in one.
+    pub async fn reseal(&self, from: &str, to: &str, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let text = self.open(from, sealed).await?;
+        self.seal(to, &text).await
+    }
 }
 
 impl MasterKey {

@@ -1,0 +1,94 @@
+//! `POST /v1/deployments/{deployment_id}/approve`: somebody else than the creator agrees to a commit's deployment.
+
+use axum::Json;
+use axum::extract::{FromRef, State};
+use serde::Deserialize;
+use shared::access::{AuthorizedDeployment, Scope};
+use shared::body::DeploymentBody;
+use shared::model::{Actor, Deployment, Status, Transition, TransitionFailed};
+use shared::queue::Queue;
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
+
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/approve")
+    .requires(Scope::DeploymentsWrite)
+    .refuses_with(&[ErrorCode::SelfApproval, ErrorCode::NotAwaitingApproval, ErrorCode::ShaMismatch]);
+
+/// Writers that one approval gives way to: as many as there can be approvals, and one who ends it.
+const MAX_TRIES: u32 = 8;
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, approve_deployment, Approvals { app: app.clone(), queue: Queue::new(app)? }))
+}
+
+#[derive(Clone)]
+pub struct Approvals {
+    app: App,
+    queue: Queue,
+}
+
+impl FromRef<Approvals> for App {
+    fn from_ref(approvals: &Approvals) -> App {
+        approvals.app.clone()
+    }
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = NewApproval)]
+pub struct Approval {
+    /// The commit that is approved: the deployment's `sha`.
+    #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
+    sha: String,
+}
+
+/// Approve a deployment
+///
+/// Counts one approval of the commit. The creator's own is refused, and one person's second changes nothing. With the last
+/// one that it needs the deployment may start.
+#[utoipa::path(
+    post, path = ROUTE.path, tag = "Deployments", request_body = Approval, responses((status = 200, body = DeploymentBody))
+)]
+pub async fn approve_deployment(
+    State(Approvals { app, queue }): State<Approvals>,
+    deployment: AuthorizedDeployment,
+    extract::Json(approval): extract::Json<Approval>,
+) -> Result<Json<DeploymentBody>> {
+    let by = deployment.tenant().user_id().clone();
+    let mut deployment = deployment.into_inner();
+    for _ in 0..MAX_TRIES {
+        if deployment.sha != approval.sha {
+            let message = format!("The deployment is of {}", deployment.sha);
+            return Err(Error::new(ErrorCode::ShaMismatch, message));
+        }
+        if deployment.created_by == by {
+            return Err(Error::new(ErrorCode::SelfApproval, "Somebody else than its creator has to approve it"));
+        }
+        if deployment.status == Status::Queued && deployment.approved_by.contains(&by) {
+            return Ok(Json(DeploymentBody::new(&app, deployment)));
+        }
+        if deployment.status != Status::Queued || deployment.is_approved() {
+            let message = match deployment.status {
+                Status::Queued => "The deployment needs no approval".to_owned(),
+                other => format!("The deployment is {}", other.as_str()),
+            };
+            return Err(Error::new(ErrorCode::NotAwaitingApproval, message));
+        }
+        let approve = Transition::Approve(by.clone());
+        match deployment.transition(app.table(), approve, Actor::User(by.clone()), app.clock().now()).await {
+            Ok(approved) => {
+                if approved.is_approved()
+                    && let Err(error) = queue.send(&approved).await
+                {
+                    app.log().warn("a deployment was approved and could not be queued", &error);
+                }
+                return Ok(Json(DeploymentBody::new(&app, approved)));
+            }
+            Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {
+                let found = Deployment::load(app.table(), &deployment.account_id, &deployment.id).await?;
+                deployment = found.ok_or_else(|| Error::not_found("Deployment"))?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(TransitionFailed::Stale.into())
+}

@@ -1,0 +1,93 @@
+//! `POST /v1/repositories/{repo_id}/rollback`: deploys again what succeeded before.
+
+use axum::Json;
+use axum::extract::{FromRef, State};
+use axum::http::{HeaderName, StatusCode, header};
+use redeploy::Redeployer;
+use serde::Deserialize;
+use shared::access::{AuthorizedRepository, Scope};
+use shared::body::DeploymentBody;
+use shared::id::DeploymentId;
+use shared::model::{Deployment, Environment, Lane, LaneKey, OriginKind, Status};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
+
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/rollback")
+    .requires(Scope::DeploymentsWrite)
+    .refuses_with(&[ErrorCode::NothingToRollBack, ErrorCode::EnvironmentFrozen]);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, create_rollback, Rollback(Redeployer::new(app)?)))
+}
+
+#[derive(Clone)]
+pub struct Rollback(Redeployer);
+
+impl FromRef<Rollback> for App {
+    fn from_ref(rollback: &Rollback) -> App {
+        rollback.0.app.clone()
+    }
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = NewRollback)]
+pub struct RollbackRequest {
+    environment: Environment,
+    /// The deployment to go back to. Without it, the last one that succeeded before the one that is live; when that is a
+    /// rollback itself, before the one that it went back to. Required in preview, where each ref has its own.
+    #[schema(examples("deploy_k3vyq2w7x5m4n6pa"))]
+    deployment_id: Option<DeploymentId>,
+}
+
+/// Roll back
+///
+/// Creates a deployment of a commit that has succeeded in the environment before, with the variables that it had then.
+/// `origin` names the deployment that it goes back to.
+#[utoipa::path(
+    post, path = ROUTE.path, tag = "Deployments", request_body = RollbackRequest,
+    responses((status = 201, body = DeploymentBody))
+)]
+pub async fn create_rollback(
+    State(Rollback(redeployer)): State<Rollback>,
+    repository: AuthorizedRepository,
+    extract::Json(request): extract::Json<RollbackRequest>,
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeploymentBody>)> {
+    let app = &redeployer.app;
+    let target = match &request.deployment_id {
+        Some(id) => named(app, &repository, request.environment, id).await?,
+        None if request.environment == Environment::Preview => {
+            let message = "is required in preview, where each ref has a deployment of its own";
+            return Err(Error::invalid("deployment_id", message));
+        }
+        None => before_live(app, &repository, request.environment).await?,
+    };
+    let rollback = redeployer.repeat(&repository, &target, OriginKind::Rollback).await?;
+    let body = DeploymentBody::new(app, rollback);
+    Ok((StatusCode::CREATED, [(header::LOCATION, body.url.clone())], Json(body)))
+}
+
+async fn named(
+    app: &App,
+    repository: &AuthorizedRepository,
+    environment: Environment,
+    id: &DeploymentId,
+) -> Result<Deployment> {
+    let found = Deployment::load(app.table(), &repository.account_id, id).await?;
+    match found.filter(|found| found.repository_id == repository.id && found.environment == environment) {
+        Some(found) if found.status == Status::Succeeded => Ok(found),
+        Some(_) => Err(Error::invalid("deployment_id", "did not succeed")),
+        None => Err(Error::invalid("deployment_id", "is not a deployment of this repository to this environment")),
+    }
+}
+
+async fn before_live(app: &App, repository: &AuthorizedRepository, environment: Environment) -> Result<Deployment> {
+    let nothing = |message: &str| Error::new(ErrorCode::NothingToRollBack, message.to_owned());
+    let lane = LaneKey::new(&repository.account_id, &repository.id, environment, "");
+    let lane = Lane::load_front(app.table(), &lane).await?;
+    let live = lane.lock.live.ok_or_else(|| nothing("Nothing is live in the environment"))?;
+    let current = Deployment::load(app.table(), &repository.account_id, &live.deployment_id).await?;
+    let went_back_to = current.and_then(|current| current.origin).filter(|origin| origin.kind == OriginKind::Rollback);
+    let before = went_back_to.map_or(live.number, |origin| origin.number);
+    let found = Deployment::last_succeeded_before(app.table(), repository, environment, Some(before)).await?;
+    found.ok_or_else(|| nothing("Nothing succeeded in the environment before what is live"))
+}

@@ -1,0 +1,25 @@
+//! `GET /v1/repositories/{repo_id}/environments/{environment}`: one environment of a repository.
+
+use axum::Json;
+use axum::extract::State;
+use shared::access::{AuthorizedRepository, Scope};
+use shared::body::EnvironmentBody;
+use shared::extract::PathEnvironment;
+use shared::{App, Endpoint, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments/{environment}")
+    .requires(Scope::DeploymentsRead);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, get_environment, app.clone()))
+}
+
+/// Get an environment
+#[utoipa::path(get, path = ROUTE.path, tag = "Environments", responses((status = 200, body = EnvironmentBody)))]
+pub async fn get_environment(
+    State(app): State<App>,
+    repository: AuthorizedRepository,
+    PathEnvironment(name): PathEnvironment,
+) -> Result<Json<EnvironmentBody>> {
+    Ok(Json(EnvironmentBody::load(&app, &repository, name).await?))
+}

@@ -1,0 +1,35 @@
+//! `GET /v1/repositories/{repo_id}/environments`: each environment of a repository.
+
+use axum::Json;
+use axum::extract::State;
+use futures_util::future::try_join_all;
+use serde::Serialize;
+use shared::access::{AuthorizedRepository, Scope};
+use shared::body::EnvironmentBody;
+use shared::model::Environment;
+use shared::{App, Endpoint, InitError, Result, Route};
+
+pub const ROUTE: Route =
+    Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments").requires(Scope::DeploymentsRead);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, list_environments, app.clone()))
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Environments)]
+pub struct EnvironmentsBody {
+    pub data: Vec<EnvironmentBody>,
+}
+
+/// List environments
+///
+/// Returns the three environments: preview, staging and production.
+#[utoipa::path(get, path = ROUTE.path, tag = "Environments", responses((status = 200, body = EnvironmentsBody)))]
+pub async fn list_environments(
+    State(app): State<App>,
+    repository: AuthorizedRepository,
+) -> Result<Json<EnvironmentsBody>> {
+    let environments = Environment::ALL.map(|name| EnvironmentBody::load(&app, &repository, name));
+    Ok(Json(EnvironmentsBody { data: try_join_all(environments).await? }))
+}

@@ -1,0 +1,71 @@
+//! `POST /v1/deployments/{deployment_id}/reject`: ends a deployment that waits for approvals.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use shared::access::{AuthorizedDeployment, Scope};
+use shared::body::DeploymentBody;
+use shared::model::{Actor, Deployment, Failure, Status, Transition, TransitionFailed};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
+
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/reject")
+    .requires(Scope::DeploymentsWrite)
+    .refuses_with(&[ErrorCode::NotAwaitingApproval]);
+
+/// Writers that one rejection gives way to.
+const MAX_TRIES: u32 = 8;
+const MAX_REASON_CHARS: usize = 500;
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, reject_deployment, app.clone()))
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = NewRejection)]
+pub struct Rejection {
+    /// Becomes a part of the deployment's failure. At most 500 characters.
+    #[schema(examples("not before the release"))]
+    reason: Option<String>,
+}
+
+/// Reject a deployment
+///
+/// The deployment, which must wait for approvals or have them and be queued, has failed then, with the code `rejected`.
+#[utoipa::path(
+    post, path = ROUTE.path, tag = "Deployments", request_body = Rejection, responses((status = 200, body = DeploymentBody))
+)]
+pub async fn reject_deployment(
+    State(app): State<App>,
+    deployment: AuthorizedDeployment,
+    extract::Json(rejection): extract::Json<Rejection>,
+) -> Result<Json<DeploymentBody>> {
+    if rejection.reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON_CHARS) {
+        return Err(Error::invalid("reason", format!("must be at most {MAX_REASON_CHARS} characters")));
+    }
+    let by = deployment.tenant().user_id().clone();
+    let message = match rejection.reason.filter(|reason| !reason.is_empty()) {
+        Some(reason) => format!("Rejected by {by}: {reason}"),
+        None => format!("Rejected by {by}"),
+    };
+    let mut deployment = deployment.into_inner();
+    for _ in 0..MAX_TRIES {
+        if deployment.status != Status::Queued || deployment.required_approvals == 0 {
+            let message = match deployment.status {
+                Status::Queued => "The deployment needs no approval".to_owned(),
+                other => format!("The deployment is {}", other.as_str()),
+            };
+            return Err(Error::new(ErrorCode::NotAwaitingApproval, message));
+        }
+        let reject = Transition::Fail(Failure { code: "rejected".to_owned(), message: message.clone() });
+        match deployment.transition(app.table(), reject, Actor::User(by.clone()), app.clock().now()).await {
+            Ok(rejected) => return Ok(Json(DeploymentBody::new(&app, rejected))),
+            Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {
+                let found = Deployment::load(app.table(), &deployment.account_id, &deployment.id).await?;
+                deployment = found.ok_or_else(|| Error::not_found("Deployment"))?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(TransitionFailed::Stale.into())
+}

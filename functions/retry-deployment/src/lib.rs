@@ -1,0 +1,46 @@
+//! `POST /v1/deployments/{deployment_id}/retry`: deploys again what an ended deployment deployed.
+
+use axum::Json;
+use axum::extract::{FromRef, State};
+use axum::http::{HeaderName, StatusCode, header};
+use redeploy::Redeployer;
+use shared::access::{AuthorizedDeployment, Scope};
+use shared::body::DeploymentBody;
+use shared::model::OriginKind;
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/retry")
+    .requires(Scope::DeploymentsWrite)
+    .refuses_with(&[ErrorCode::NotFinished, ErrorCode::EnvironmentFrozen]);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, retry_deployment, Retry(Redeployer::new(app)?)))
+}
+
+#[derive(Clone)]
+pub struct Retry(Redeployer);
+
+impl FromRef<Retry> for App {
+    fn from_ref(retry: &Retry) -> App {
+        retry.0.app.clone()
+    }
+}
+
+/// Retry a deployment
+///
+/// Creates a deployment of the same commit to the same environment with the same variables. `origin` names the deployment
+/// that it repeats, which must have ended, however it did.
+#[utoipa::path(post, path = ROUTE.path, tag = "Deployments", responses((status = 201, body = DeploymentBody)))]
+pub async fn retry_deployment(
+    State(Retry(redeployer)): State<Retry>,
+    deployment: AuthorizedDeployment,
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeploymentBody>)> {
+    if !deployment.status.is_final() {
+        let message = format!("The deployment is {}", deployment.status.as_str());
+        return Err(Error::new(ErrorCode::NotFinished, message));
+    }
+    let repository = deployment.repository(redeployer.app.table()).await?;
+    let retried = redeployer.repeat(&repository, &deployment, OriginKind::Retry).await?;
+    let body = DeploymentBody::new(&redeployer.app, retried);
+    Ok((StatusCode::CREATED, [(header::LOCATION, body.url.clone())], Json(body)))
+}

@@ -1,0 +1,60 @@
+//! Deploys again what an earlier deployment deployed: the same commit with the same variables, to the same environment.
+
+use std::sync::Arc;
+
+use futures_util::future::try_join3;
+use shared::access::AuthorizedRepository;
+use shared::model::{Deployment, DeploymentCounts, EnvironmentSettings, NewDeployment, OriginKind};
+use shared::queue::Queue;
+use shared::{App, Error, ErrorCode, InitError, Result};
+use vault::Vault;
+
+/// What a deployment needs that is made from another.
+#[derive(Clone, Debug)]
+pub struct Redeployer {
+    pub app: App,
+    queue: Queue,
+    vault: Arc<Vault>,
+}
+
+impl Redeployer {
+    /// # Errors
+    /// When a setting is missing or unusable.
+    pub fn new(app: &App) -> Result<Self, InitError> {
+        Ok(Self { app: app.clone(), queue: Queue::new(app)?, vault: Arc::new(Vault::new(app)?) })
+    }
+
+    /// Creates the deployment and queues it. What its environment asks for now applies.
+    ///
+    /// # Errors
+    /// `environment_frozen`, and what any creation fails with.
+    pub async fn repeat(
+        &self,
+        repository: &AuthorizedRepository,
+        earlier: &Deployment,
+        kind: OriginKind,
+    ) -> Result<Deployment> {
+        let Self { app, queue, vault } = self;
+        let table = app.table();
+        let (settings, counts, sealed) = try_join3(
+            EnvironmentSettings::load(table, &repository.account_id, &repository.id, earlier.environment),
+            DeploymentCounts::load(table, repository),
+            earlier.sealed_variables(table),
+        )
+        .await?;
+        settings.admit(earlier.environment)?;
+        let mut new = NewDeployment::repeating(earlier, kind, &settings);
+        if let Some(sealed) = sealed {
+            let context = |id| Deployment::sealing_context(&repository.account_id, id);
+            let resealed = vault.reseal(&context(&earlier.id), &context(&new.id), &sealed).await;
+            let unavailable = "The variables can't be encrypted now";
+            let resealed =
+                resealed.map_err(|error| Error::new(ErrorCode::ServiceUnavailable, unavailable).because(error))?;
+            new.sealed_variables = Some(resealed);
+        }
+        let by = repository.tenant().user_id();
+        let deployment = Deployment::create(table, repository, &counts, new, by, app.clock().now()).await?;
+        queue.announce(app, &deployment, &settings).await;
+        Ok(deployment)
+    }
+}

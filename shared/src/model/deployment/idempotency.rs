@@ -1,0 +1,159 @@
+//! Requests that are sent again: a key that the client chose stands for one creation.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::clock::Timestamp;
+use crate::id::{AccountId, DeploymentId};
+use crate::table::{Change, Item, Key, Table, TableError, Write, read_item};
+
+/// How long a key stands for its creation. The time is checked; when DynamoDB deletes the item does not matter.
+pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// A function lasts 29 seconds, so what is in flight for longer has died.
+const IN_FLIGHT: Duration = Duration::from_secs(60);
+
+/// 1 to 255 printable ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+#[derive(Debug, thiserror::Error)]
+#[error("must be 1 to 255 printable ASCII characters")]
+pub struct InvalidKey;
+
+impl FromStr for IdempotencyKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if (1..=255).contains(&text.len()) && printable { Ok(Self(text.to_owned())) } else { Err(InvalidKey) }
+    }
+}
+
+impl IdempotencyKey {
+    /// What tells two requests apart. The key goes into it and is stored nowhere, so that nobody who reads the table can
+    /// try values of variables against the hash.
+    fn fingerprint(&self, request: &[u8]) -> String {
+        hash(&[self.0.as_bytes(), b"\n", request])
+    }
+}
+
+/// A creation that is in flight under a key. Its transaction says what came of it, if the claim still stands then.
+#[derive(Clone, Debug)]
+pub struct IdempotencyClaim {
+    key: Key,
+    started_at: Timestamp,
+    nonce: String,
+}
+
+#[derive(Debug)]
+pub enum Idempotency {
+    /// Nobody has created anything under this key.
+    New(IdempotencyClaim),
+    /// The same request created this.
+    Done(DeploymentId),
+    /// The same request is being worked on.
+    InFlight,
+    /// Another request had this key.
+    Reused,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    fingerprint: String,
+    deployment_id: Option<DeploymentId>,
+}
+
+impl IdempotencyClaim {
+    /// Claims the key for a request, in one UpdateItem.
+    pub async fn take(
+        table: &Table,
+        account: &AccountId,
+        key: &IdempotencyKey,
+        request: &[u8],
+        now: Timestamp,
+    ) -> Result<Idempotency, TableError> {
+        let fingerprint = key.fingerprint(request);
+        let item = Key { pk: format!("ACCT#{account}#IDEM#{}", hash(&[key.0.as_bytes()])), sk: "IDEM".to_owned() };
+        let claim = Self { key: item, started_at: now, nonce: DeploymentId::random().to_string() };
+        let millis = |at: i64| AttributeValue::N(at.to_string());
+        let before = |duration: Duration| now.as_millis().saturating_sub(duration.as_millis() as i64);
+        let change = Change {
+            expression: "SET fingerprint = :fingerprint, started_at = :now, nonce = :nonce, expires_at = :expires \
+                         REMOVE deployment_id"
+                .to_owned(),
+            condition: Some(
+                "attribute_not_exists(pk) OR started_at <= :old \
+                 OR (attribute_not_exists(deployment_id) AND started_at <= :dead)",
+            ),
+            names: None,
+            values: Item::from([
+                (":fingerprint".to_owned(), AttributeValue::S(fingerprint.clone())),
+                (":now".to_owned(), millis(now.as_millis())),
+                (":nonce".to_owned(), AttributeValue::S(claim.nonce.clone())),
+                (":expires".to_owned(), millis(now.plus(2 * KEPT).as_seconds())),
+                (":old".to_owned(), millis(before(KEPT))),
+                (":dead".to_owned(), millis(before(IN_FLIGHT))),
+            ]),
+        };
+        let Err(failed) = table.update(claim.key.clone(), change).await? else { return Ok(Idempotency::New(claim)) };
+        let Some(row) = failed.current.map(read_item::<Row>).transpose()? else { return Ok(Idempotency::InFlight) };
+        Ok(match row.deployment_id {
+            _ if row.fingerprint != fingerprint => Idempotency::Reused,
+            Some(id) => Idempotency::Done(id),
+            None => Idempotency::InFlight,
+        })
+    }
+
+    /// Gives the key back after a request that created nothing.
+    pub async fn release(self, table: &Table) -> Result<(), TableError> {
+        let change = Change {
+            expression: "SET started_at = :never".to_owned(),
+            condition: Some("nonce = :nonce AND attribute_not_exists(deployment_id)"),
+            names: None,
+            values: Item::from([
+                (":never".to_owned(), AttributeValue::N("0".to_owned())),
+                (":nonce".to_owned(), AttributeValue::S(self.nonce)),
+            ]),
+        };
+        table.update(self.key, change).await.map(drop)
+    }
+
+    pub(super) fn complete(&self, id: &DeploymentId) -> Write {
+        let change = Change {
+            expression: "SET deployment_id = :id".to_owned(),
+            condition: Some("nonce = :nonce AND started_at = :started AND attribute_not_exists(deployment_id)"),
+            names: None,
+            values: Item::from([
+                (":id".to_owned(), AttributeValue::S(id.to_string())),
+                (":nonce".to_owned(), AttributeValue::S(self.nonce.clone())),
+                (":started".to_owned(), AttributeValue::N(self.started_at.as_millis().to_string())),
+            ]),
+        };
+        Write::Update { key: self.key.clone(), change }
+    }
+}
+
+fn hash(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_printable_ascii() {
+        for key in ["a", "5f0c1c7e-6a5e-4d26-8f7a-1d2e3c4b5a69", &"x".repeat(255), " ", "~"] {
+            assert!(key.parse::<IdempotencyKey>().is_ok(), "{key}");
+        }
+        for key in ["", &"x".repeat(256), "é", "a\tb", "a\u{7f}"] {
+            assert!(key.parse::<IdempotencyKey>().is_err(), "{key}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The lane that a deployment goes through: an environment of a repository, and in preview one of its refs. One deployment
+//! at a time is in progress in a lane; the others wait in the order of their numbers.
+//!
+//! The lock and the rows of those that wait are in one partition of the table, so that one strongly consistent Query sees
+//! both. A deployment has its waiting row exactly as long as it is queued, and holds the lock exactly as long as it is in
+//! progress: each is written by the transaction that changes the state. The lock has no lease of its own. What can be lost
+//! is a runner, and its lease is in the deployment's row; whoever takes the deployment over raises the fencing number, and
+//! nothing that was claimed under a lower one can write any more.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::id::{AccountId, DeploymentId, RepositoryId};
+use crate::model::deployment::environment::{Concurrency, Environment};
+use crate::model::repository::repository_partition;
+use crate::table::{Change, Item, Key, Table, TableError, Write, read_item};
+
+const LOCK: &str = "LANE";
+/// After every waiting row, because `~` comes after the digits.
+const LAST_WAITING: &str = "WAIT#~";
+/// Rows that are read at once where only the next one is looked for.
+const PAGE: i32 = 25;
+
+/// Names a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneKey(String);
+
+impl LaneKey {
+    /// `ref_name` only counts in preview.
+    pub fn new(account: &AccountId, repository: &RepositoryId, environment: Environment, ref_name: &str) -> Self {
+        let environment = match environment {
+            Environment::Preview => format!("preview#{ref_name}"),
+            other => other.as_str().to_owned(),
+        };
+        Self(format!("{}#LANE#{environment}", repository_partition(account, repository)))
+    }
+
+    fn lock(&self) -> Key {
+        Key { pk: self.0.clone(), sk: LOCK.to_owned() }
+    }
+
+    fn waiting(&self, number: u64) -> Key {
+        Key { pk: self.0.clone(), sk: waiting_sort_key(number) }
+    }
+}
+
+/// What went live last in a lane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    pub deployment_id: DeploymentId,
+    pub number: u64,
+    pub sha: String,
+    pub since: Timestamp,
+}
+
+/// Who is in progress in a lane, and what the last one left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    #[serde(default)]
+    pub holder: Option<DeploymentId>,
+    /// Raised by each claim.
+    #[serde(default)]
+    pub fence: u64,
+    #[serde(default)]
+    pub live: Option<Live>,
+    /// The highest that a creation brought.
+    #[serde(default)]
+    pub sequence: Option<u64>,
+    /// Who brought it.
+    #[serde(default)]
+    pub sequence_by: Option<DeploymentId>,
+}
+
+/// A deployment that is queued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    pub deployment_id: DeploymentId,
+    pub number: u64,
+    /// Whether it has the approvals that it needs.
+    pub ready: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Lane {
+    pub lock: Lock,
+    /// By number.
+    pub waiting: Vec<Waiting>,
+}
+
+impl Lane {
+    /// The lane with all that wait: one Query per 1 MB, which are 5,000 rows and more.
+    pub async fn load(table: &Table, key: &LaneKey) -> Result<Self, TableError> {
+        Self::read(table, key, None, |_| false).await
+    }
+
+    /// The lane with those that wait up to the first that is ready.
+    pub async fn load_front(table: &Table, key: &LaneKey) -> Result<Self, TableError> {
+        Self::read(table, key, Some(PAGE), |lane| lane.waiting.iter().any(|one| one.ready)).await
+    }
+
+    async fn read(
+        table: &Table,
+        key: &LaneKey,
+        limit: Option<i32>,
+        enough: impl Fn(&Self) -> bool,
+    ) -> Result<Self, TableError> {
+        let mut lane = Self::default();
+        let mut from = LOCK.to_owned();
+        loop {
+            let (items, more) = table.range(key.0.clone(), (&from, LAST_WAITING), limit).await?;
+            for item in items {
+                match item.get("sk") {
+                    Some(AttributeValue::S(sk)) if sk == LOCK => lane.lock = read_item(item)?,
+                    _ => lane.waiting.push(read_item(item)?),
+                }
+            }
+            if !more || enough(&lane) {
+                return Ok(lane);
+            }
+            from = lane.waiting.last().map_or_else(|| waiting_sort_key(0), |last| waiting_sort_key(last.number + 1));
+        }
+    }
+
+    /// Who may be claimed next, by the order that the environment's concurrency gives.
+    pub fn next(&self, concurrency: Concurrency) -> Option<&Waiting> {
+        match concurrency {
+            Concurrency::Queue => self.waiting.iter().find(|one| one.ready),
+            Concurrency::Supersede => self.waiting.last().filter(|one| one.ready),
+        }
+    }
+
+    /// Those in whose place a newer one is, and that newer one.
+    pub fn superseded(&self, concurrency: Concurrency) -> Option<(&[Waiting], &Waiting)> {
+        match concurrency {
+            Concurrency::Queue => None,
+            Concurrency::Supersede => self.waiting.split_last().map(|(newest, older)| (older, newest)),
+        }
+    }
+}
+
+/// Writes of the transactions that change a deployment's state.
+impl LaneKey {
+    pub(super) fn join(&self, waiting: &Waiting) -> Result<Write, TableError> {
+        Write::create(self.waiting(waiting.number), waiting, Vec::new())
+    }
+
+    pub(super) fn leave(&self, number: u64) -> Write {
+        Write::Delete { key: self.waiting(number) }
+    }
+
+    pub(super) fn make_ready(&self, number: u64) -> Write {
+        let change = Change {
+            expression: "SET ready = :true".to_owned(),
+            condition: Some("attribute_exists(pk)"),
+            names: None,
+            values: Item::from([(":true".to_owned(), AttributeValue::Bool(true))]),
+        };
+        Write::Update { key: self.waiting(number), change }
+    }
+
+    /// Takes the free lock under the number after the last one.
+    pub(super) fn take(&self, by: &DeploymentId, fence: u64) -> Write {
+        self.claim(by, fence, "attribute_not_exists(holder) AND (fence = :last OR attribute_not_exists(fence))")
+    }
+
+    /// Keeps the lock under a new number, which shuts out who had the last.
+    pub(super) fn take_over(&self, by: &DeploymentId, fence: u64) -> Write {
+        self.claim(by, fence, "holder = :id AND fence = :last")
+    }
+
+    fn claim(&self, by: &DeploymentId, fence: u64, condition: &'static str) -> Write {
+        let change = Change {
+            expression: "SET holder = :id, fence = :fence".to_owned(),
+            condition: Some(condition),
+            names: None,
+            values: Item::from([
+                (":id".to_owned(), text(by.as_str())),
+                (":fence".to_owned(), number(fence)),
+                (":last".to_owned(), number(fence - 1)),
+            ]),
+        };
+        Write::Update { key: self.lock(), change }
+    }
+
+    /// Frees the lock, if it is still held under this number, and says what is live now if that is new.
+    pub(super) fn release(&self, by: &DeploymentId, fence: u64, live: Option<&Live>) -> Result<Write, TableError> {
+        let mut values = Item::from([(":id".to_owned(), text(by.as_str())), (":fence".to_owned(), number(fence))]);
+        let mut expression = "REMOVE holder".to_owned();
+        if let Some(live) = live {
+            values.insert(":live".to_owned(), AttributeValue::M(serde_dynamo::to_item(live)?));
+            expression.insert_str(0, "SET live = :live ");
+        }
+        let condition = Some("holder = :id AND fence = :fence");
+        Ok(Write::Update { key: self.lock(), change: Change { expression, condition, names: None, values } })
+    }
+
+    /// Refuses a creation that is behind what its client believes to be the state of the lane.
+    pub(super) fn check(&self, fences: &Fences, by: &DeploymentId) -> Option<Write> {
+        let mut values = Item::new();
+        if let Some(current) = &fences.expected_current {
+            values.insert(":current".to_owned(), text(current.as_str()));
+        }
+        let condition = match (&fences.expected_current, fences.sequence) {
+            (None, None) => return None,
+            (Some(_), None) => {
+                let condition = "live.deployment_id = :current";
+                return Some(Write::Check { key: self.lock(), condition, values: Some(values) });
+            }
+            (None, Some(_)) => "attribute_not_exists(#sequence) OR #sequence < :sequence",
+            (Some(_), Some(_)) => {
+                "live.deployment_id = :current AND (attribute_not_exists(#sequence) OR #sequence < :sequence)"
+            }
+        };
+        values.insert(":sequence".to_owned(), number(fences.sequence.unwrap_or_default()));
+        values.insert(":id".to_owned(), text(by.as_str()));
+        let change = Change {
+            expression: "SET #sequence = :sequence, sequence_by = :id".to_owned(),
+            condition: Some(condition),
+            // A reserved word.
+            names: Some([("#sequence".to_owned(), "sequence".to_owned())].into()),
+            values,
+        };
+        Some(Write::Update { key: self.lock(), change })
+    }
+}
+
+/// What a client believes when it asks for a deployment, so that a late request can't undo a newer one.
+#[derive(Clone, Debug, Default)]
+pub struct Fences {
+    /// The deployment that is live.
+    pub expected_current: Option<DeploymentId>,
+    /// Must be higher than any before in the lane.
+    pub sequence: Option<u64>,
+}
+
+impl Fences {
+    /// Why a request with these fences is stale, if it is. The sentence names who came before.
+    pub fn stale(&self, lock: &Lock) -> Option<String> {
+        if let Some(expected) = &self.expected_current {
+            let live = lock.live.as_ref().map(|live| &live.deployment_id);
+            if live != Some(expected) {
+                return Some(match live {
+                    Some(live) => format!("{live} is live, not {expected}"),
+                    None => format!("Nothing is live, so {expected} is not"),
+                });
+            }
+        }
+        match (self.sequence, lock.sequence, &lock.sequence_by) {
+            (Some(sequence), Some(highest), Some(by)) if sequence <= highest => {
+                Some(format!("Sequence {sequence} is not above {highest}, which {by} brought"))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn waiting_sort_key(number: u64) -> String {
+    format!("WAIT#{number:012}")
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+fn number(number: u64) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(number: u64, ready: bool) -> Waiting {
+        Waiting { deployment_id: DeploymentId::random(), number, ready }
+    }
+
+    #[test]
+    fn the_first_that_is_ready_is_next_in_a_queue() {
+        let lane = Lane { waiting: vec![waiting(3, false), waiting(5, true), waiting(6, true)], ..Lane::default() };
+        assert_eq!(lane.next(Concurrency::Queue).unwrap().number, 5);
+        assert!(lane.superseded(Concurrency::Queue).is_none());
+        assert!(Lane::default().next(Concurrency::Queue).is_none());
+    }
+
+    #[test]
+    fn the_newest_supersedes_the_others() {
+        let mut lane = Lane { waiting: vec![waiting(3, true), waiting(5, true)], ..Lane::default() };
+        assert_eq!(lane.next(Concurrency::Supersede).unwrap().number, 5);
+        let (older, newest) = lane.superseded(Concurrency::Supersede).unwrap();
+        assert_eq!((older[0].number, older.len(), newest.number), (3, 1, 5));
+        lane.waiting.push(waiting(6, false));
+        assert!(
+            lane.next(Concurrency::Supersede).is_none(),
+            "the newest waits for its approvals, and no older one runs"
+        );
+    }
+}

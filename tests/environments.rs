@@ -1,0 +1,162 @@
+//! Environments: their settings, approvals and freezes.
+
+use serde_json::{Value, json};
+use shared::model::Role;
+use tests::{Actor, GitRepository, World};
+
+const PRODUCTION: &str = "/v1/repositories/app/environments/production";
+
+async fn app(world: &World) -> (Actor, GitRepository) {
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    (owner, source)
+}
+
+async fn deploy_to_production(owner: &Actor) -> Value {
+    owner.deploy("app", json!({"ref": "main", "environment": "production"})).await
+}
+
+#[tokio::test]
+async fn an_environment_has_defaults_and_what_was_changed() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = app(&world).await;
+    let environment = |name: &str, concurrency: &str| {
+        json!({
+            "name": name, "live": null, "in_progress": [], "queued": [], "concurrency": concurrency,
+            "required_approvals": 0, "frozen": false, "time_limit_seconds": null, "updated_at": null,
+        })
+    };
+    let listed = owner.get("/v1/repositories/app/environments").await;
+    let expected =
+        [environment("preview", "supersede"), environment("staging", "queue"), environment("production", "queue")];
+    assert_eq!(listed.body, json!({"data": expected}));
+
+    let changed = owner.set("app", "production", json!({"required_approvals": 6, "time_limit_seconds": 60})).await;
+    let mut expected = environment("production", "queue");
+    for (field, value) in [("required_approvals", json!(6)), ("time_limit_seconds", json!(60))] {
+        expected[field] = value;
+    }
+    expected["updated_at"] = json!("2026-01-01T12:00:00Z");
+    assert_eq!(changed, expected);
+    let changed = owner.set("app", "production", json!({"concurrency": "supersede"})).await;
+    expected["concurrency"] = json!("supersede");
+    assert_eq!(changed, expected, "what is not given stays");
+    assert_eq!(owner.get(PRODUCTION).await.body, expected);
+    assert_eq!(owner.get("/v1/repositories/app/environments").await.body["data"][1], environment("staging", "queue"));
+
+    for (body, field, message) in [
+        (json!({"required_approvals": 7}), "required_approvals", "must be a whole number from 0 to 6"),
+        (json!({"required_approvals": -1}), "required_approvals", "must be u8"),
+        (json!({"time_limit_seconds": 59}), "time_limit_seconds", "must be a whole number from 60 to 28800"),
+        (json!({"time_limit_seconds": 28801}), "time_limit_seconds", "must be a whole number from 60 to 28800"),
+        (json!({"concurrency": "parallel"}), "concurrency", "must be `queue` or `supersede`"),
+        (json!({"frozen": "yes"}), "frozen", "must be a boolean"),
+        (json!({"freeze": true}), "freeze", "is not one of"),
+    ] {
+        let refused = owner.patch(PRODUCTION, body).await;
+        refused.refused(400, "invalid_request");
+        let detail = &refused.body["error"]["details"][0];
+        assert_eq!(detail["field"], field, "{detail}");
+        assert!(detail["message"].as_str().unwrap().starts_with(message), "{detail}");
+    }
+    assert_eq!(owner.get(PRODUCTION).await.body, expected, "nothing has changed");
+    owner.get("/v1/repositories/app/environments/prod").await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_deployment_waits_for_as_many_approvals_of_others_as_its_environment_asks_for() {
+    let world = World::start().await;
+    let (owner, _source) = app(&world).await;
+    let (ann, bob) = (world.member(&owner, Role::Admin).await, world.member(&owner, Role::Admin).await);
+    owner.set("app", "production", json!({"required_approvals": 2})).await;
+    let created = deploy_to_production(&owner).await;
+    assert_eq!(created["approvals"], json!({"required": 2, "given_by": []}));
+    let approval = json!({"sha": created["sha"]});
+    let queue = owner.deployment(&created).await["queue"].clone();
+    assert_eq!(queue["blocked_by"], json!({"kind": "approval", "deployment_id": null}));
+    world.deliver(&owner, &created).await;
+    world.queue_is_empty().await;
+    assert_eq!(owner.deployment(&created).await["status"], "queued", "no message starts it");
+
+    owner.act(&created, "approve", approval.clone()).await.refused(409, "self_approval");
+    ann.act(&created, "approve", json!({"sha": "0".repeat(40)})).await.refused(409, "sha_mismatch");
+    for _ in 0..2 {
+        let once = ann.act(&created, "approve", approval.clone()).await;
+        assert_eq!((once.status, &once.body["approvals"]["given_by"]), (200, &json!([ann.user_id])), "{once:?}");
+    }
+    assert_eq!(owner.deployment(&created).await["status"], "queued");
+    let both = bob.act(&created, "approve", approval.clone()).await;
+    assert_eq!(both.body["approvals"], json!({"required": 2, "given_by": [ann.user_id, bob.user_id]}));
+    assert_eq!(owner.ended(&created).await["status"], "succeeded");
+    let sha = created["sha"].as_str().unwrap();
+    assert_eq!(owner.events(&created).await[1], format!("2 queued user: approved for {sha}, 1 of 2"));
+    ann.act(&created, "approve", approval.clone()).await.refused(409, "not_awaiting_approval");
+    ann.act(&created, "reject", json!({})).await.refused(409, "not_awaiting_approval");
+}
+
+#[tokio::test]
+async fn one_that_lacks_approvals_holds_up_nobody_and_overtakes_nobody() {
+    let world = World::start().await;
+    let (owner, _source) = app(&world).await;
+    let ann = world.member(&owner, Role::Admin).await;
+    owner.set("app", "production", json!({"required_approvals": 1})).await;
+    let older = deploy_to_production(&owner).await;
+    let newer = deploy_to_production(&owner).await;
+    ann.act(&newer, "approve", json!({"sha": newer["sha"]})).await;
+    assert_eq!(owner.ended(&newer).await["status"], "succeeded");
+    assert_eq!(owner.deployment(&older).await["status"], "queued");
+    ann.act(&older, "approve", json!({"sha": older["sha"]})).await;
+    let ended = owner.ended(&older).await;
+    assert_eq!(ended["status"], "superseded", "a newer one has gone live");
+    assert_eq!(owner.get(PRODUCTION).await.body["live"]["deployment_id"], newer["id"]);
+}
+
+#[tokio::test]
+async fn a_rejected_deployment_has_failed() {
+    let world = World::start().await;
+    let (owner, _source) = app(&world).await;
+    let ann = world.member(&owner, Role::Admin).await;
+    let free = deploy_to_production(&owner).await;
+    owner.ended(&free).await;
+    owner.set("app", "production", json!({"required_approvals": 1})).await;
+    let created = deploy_to_production(&owner).await;
+    let long = json!({"reason": "x".repeat(501)});
+    ann.act(&created, "reject", long).await.refused(400, "invalid_request");
+    let rejected = ann.act(&created, "reject", json!({"reason": "not before the release"})).await;
+    let message = format!("Rejected by {}: not before the release", ann.user_id.as_ref().unwrap());
+    assert_eq!(rejected.body["failure"], json!({"code": "rejected", "message": message}), "{rejected:?}");
+    assert_eq!((rejected.status, &rejected.body["status"]), (200, &json!("failed")));
+    assert_eq!(owner.get(PRODUCTION).await.body["queued"], json!([]));
+}
+
+#[tokio::test]
+async fn nothing_new_starts_in_a_frozen_environment() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = app(&world).await;
+    let waiting = deploy_to_production(&owner).await;
+    owner.set("app", "production", json!({"frozen": true})).await;
+    world.deliver(&owner, &waiting).await;
+    world.queue_is_empty().await;
+    assert_eq!(owner.deployment(&waiting).await["status"], "queued");
+    let body = json!({"ref": "main", "environment": "production"});
+    let refused = owner.post("/v1/repositories/app/deployments", body).await;
+    refused.refused(409, "environment_frozen");
+    assert_eq!(refused.body["error"]["message"], "production is frozen");
+    owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_freeze_starts_what_waited() {
+    let world = World::start().await;
+    let (owner, _source) = app(&world).await;
+    let ann = world.member(&owner, Role::Admin).await;
+    owner.set("app", "production", json!({"required_approvals": 1})).await;
+    let waiting = deploy_to_production(&owner).await;
+    owner.set("app", "production", json!({"frozen": true})).await;
+    ann.act(&waiting, "approve", json!({"sha": waiting["sha"]})).await;
+    world.queue_is_empty().await;
+    assert_eq!(owner.deployment(&waiting).await["status"], "queued");
+    owner.set("app", "production", json!({"frozen": false})).await;
+    assert_eq!(owner.ended(&waiting).await["status"], "succeeded");
+}

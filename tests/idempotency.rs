@@ -1,0 +1,196 @@
+//! Creations that are sent again, come late, or are only asked for.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{Actor, Answer, GitRepository, World};
+
+const DEPLOYMENTS: &str = "/v1/repositories/app/deployments";
+
+async fn app(world: &World) -> (Actor, GitRepository) {
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    (owner, source)
+}
+
+async fn create(owner: &Actor, key: &str, body: Value) -> Answer {
+    owner.send(owner.request(Method::POST, DEPLOYMENTS).header("idempotency-key", key).json(&body)).await
+}
+
+async fn total(owner: &Actor) -> Value {
+    owner.get(DEPLOYMENTS).await.body["meta"]["total"].clone()
+}
+
+#[tokio::test]
+async fn the_same_request_with_the_same_key_creates_one_deployment() {
+    let world = World::start_without_queue().await;
+    let (owner, source) = app(&world).await;
+    let first = create(&owner, "k1", json!({"ref": "main", "variables": {"A": "1", "B": "2"}})).await;
+    assert_eq!(first.status, 201, "{first:?}");
+    assert!(first.headers.get("idempotent-replayed").is_none());
+    let body = r#"{ "variables": {"B": "2", "A": "1"}, "ref": "main" }"#;
+    let request = owner.request(Method::POST, DEPLOYMENTS).header("content-type", "application/json");
+    let again = owner.send(request.header("idempotency-key", "k1").body(body)).await;
+    assert_eq!((again.status, &again.body), (201, &first.body), "another order of the members is the same body");
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(again.header("location"), first.header("location"));
+
+    create(&owner, "k1", json!({"ref": "main"})).await.refused(422, "idempotency_key_reused");
+    assert_eq!(create(&owner, "k2", json!({"ref": "main"})).await.status, 201);
+    assert_eq!(total(&owner).await, 2);
+    let stranger = world.owner("other").await;
+    stranger.repository("app", &source).await;
+    let other = create(&stranger, "k1", json!({"ref": "main"})).await;
+    assert_eq!(other.status, 201, "a key is an account's own: {other:?}");
+
+    world.clock.advance(Duration::from_secs(24 * 3600) - Duration::from_millis(1));
+    create(&owner, "k1", json!({"ref": "main"})).await.refused(422, "idempotency_key_reused");
+    world.clock.advance(Duration::from_millis(1));
+    let later = create(&owner, "k1", json!({"ref": "main"})).await;
+    assert_eq!(later.status, 201, "a day later the key is free: {later:?}");
+    assert_ne!(later.body["id"], first.body["id"]);
+}
+
+#[tokio::test]
+async fn of_many_equal_requests_at_once_one_creates() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = app(&world).await;
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        let owner = owner.clone();
+        requests.spawn(async move { create(&owner, "k", json!({"ref": "main"})).await });
+    }
+    let mut ids = std::collections::BTreeSet::new();
+    for answer in requests.join_all().await {
+        match answer.status {
+            201 => drop(ids.insert(answer.body["id"].to_string())),
+            _ => assert_eq!(answer.refused(409, "idempotency_key_in_use").header("retry-after"), "1"),
+        }
+    }
+    assert_eq!((ids.len(), total(&owner).await), (1, json!(1)));
+}
+
+#[tokio::test]
+async fn a_key_of_a_request_that_created_nothing_is_free_again() {
+    let world = World::start_without_queue().await;
+    let (owner, source) = app(&world).await;
+    create(&owner, "k", json!({"ref": "later"})).await.refused(400, "invalid_ref");
+    create(&owner, "k", json!({"ref": "later", "environment": "nope"})).await.refused(400, "invalid_request");
+    source.git(&["branch", "later"]);
+    assert_eq!(create(&owner, "k", json!({"ref": "later"})).await.status, 201);
+    create(&owner, "k", json!({"ref": "main"})).await.refused(422, "idempotency_key_reused");
+}
+
+#[tokio::test]
+async fn a_key_is_1_to_255_printable_ascii_characters() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = app(&world).await;
+    for key in ["", &"x".repeat(256), "\u{e9}", "a\tb"] {
+        let refused = create(&owner, key, json!({"ref": "main"})).await;
+        refused.refused(400, "invalid_request");
+        assert_eq!(refused.body["error"]["details"][0]["field"], "Idempotency-Key", "{key:?}");
+    }
+    assert_eq!(total(&owner).await, 0);
+    assert_eq!(create(&owner, &"~".repeat(255), json!({"ref": "main"})).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_stale_request_is_told_who_came_before() {
+    let world = World::start().await;
+    let (owner, _source) = app(&world).await;
+    let post = async |body: Value| {
+        let mut request = json!({"ref": "main", "environment": "production"});
+        request.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        owner.post(DEPLOYMENTS, request).await
+    };
+    let nobody = json!({"expected_current": "deploy_aaaaaaaaaaaaaaaa"});
+    post(nobody.clone()).await.refused(409, "stale_request");
+    let first = post(json!({"sequence": 5})).await.body;
+    owner.ended(&first).await;
+    let expects_first = json!({"expected_current": first["id"]});
+    let second = post(expects_first.clone()).await;
+    assert_eq!(second.status, 201, "{second:?}");
+    owner.ended(&second.body).await;
+    let (first, second) = (first["id"].as_str().unwrap(), second.body["id"].as_str().unwrap());
+    for (body, message) in [
+        (expects_first, format!("{second} is live, not {first}")),
+        (nobody, format!("{second} is live, not deploy_aaaaaaaaaaaaaaaa")),
+        (json!({"sequence": 5}), format!("Sequence 5 is not above 5, which {first} brought")),
+        (
+            json!({"sequence": 4, "expected_current": second}),
+            format!("Sequence 4 is not above 5, which {first} brought"),
+        ),
+    ] {
+        let refused = post(body.clone()).await;
+        refused.refused(409, "stale_request");
+        assert_eq!(refused.body["error"]["message"], message, "{body}");
+    }
+    assert_eq!(total(&owner).await, 2, "nothing was created");
+    let third = post(json!({"sequence": 6, "expected_current": second})).await;
+    assert_eq!(third.status, 201, "{third:?}");
+    let staging = owner.post(DEPLOYMENTS, json!({"ref": "main", "environment": "staging", "sequence": 1})).await;
+    assert_eq!(staging.status, 201, "each environment has its own: {staging:?}");
+}
+
+#[tokio::test]
+async fn of_many_requests_with_the_same_sequence_at_once_one_wins() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = app(&world).await;
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let owner = owner.clone();
+        let body = json!({"ref": "main", "environment": "staging", "sequence": 1});
+        requests.spawn(async move { owner.post(DEPLOYMENTS, body).await.status });
+    }
+    let mut statuses = requests.join_all().await;
+    statuses.sort_unstable();
+    assert_eq!(statuses, [vec![201], vec![409; 7]].concat());
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_each_gate_and_changes_nothing() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = app(&world).await;
+    let created = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
+    world.lose_a_runner(&owner, &created).await;
+    owner.set("app", "staging", json!({"required_approvals": 2, "frozen": true})).await;
+    let before = world.items().await;
+
+    let ask = async |body: Value| {
+        let mut request = json!({"dry_run": true});
+        request.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        let answer = create(&owner, "k", request).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let gates = answer.body["gates"].as_array().unwrap().clone();
+        let names: Vec<_> = gates.iter().map(|gate| gate["gate"].as_str().unwrap()).collect();
+        assert_eq!(names, ["permission", "quota", "ref", "freeze", "fences", "approvals", "lock"]);
+        let failing = gates.iter().filter(|gate| gate["passes"] == false);
+        let failing =
+            failing.map(|gate| format!("{}: {}", gate["gate"].as_str().unwrap(), gate["message"].as_str().unwrap()));
+        (answer.body["outcome"].as_str().unwrap().to_owned(), answer.body["sha"].clone(), failing.collect::<Vec<_>>())
+    };
+    let outcome = |text: &str, sha: &Value, failing: &[String]| (text.to_owned(), sha.clone(), failing.to_vec());
+    let sha = &created["sha"];
+    assert_eq!(ask(json!({"ref": "main"})).await, outcome("starts", sha, &[]));
+    let unknown = ask(json!({"ref": "nope"})).await;
+    assert_eq!(unknown, outcome("refused", &Value::Null, &["ref: Branch 'nope' not found".to_owned()]));
+    let waits = format!("lock: {} is in progress, and 0 wait", created["id"].as_str().unwrap());
+    assert_eq!(ask(json!({"ref": "main", "environment": "production"})).await, outcome("waits", sha, &[waits]));
+    assert_eq!(
+        ask(json!({"ref": "main", "environment": "staging", "expected_current": created["id"]})).await,
+        outcome(
+            "refused",
+            sha,
+            &[
+                "freeze: staging is frozen".to_owned(),
+                format!("fences: Nothing is live, so {} is not", created["id"].as_str().unwrap()),
+                "approvals: 2 approvals by others are needed".to_owned(),
+            ]
+        )
+    );
+    let refused = create(&owner, "k", json!({"ref": "main", "dry_run": true, "variables": {"AWS_X": "1"}})).await;
+    refused.refused(400, "invalid_request");
+    assert_eq!(world.items().await, before, "the table is as it was");
+}

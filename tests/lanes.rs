@@ -1,0 +1,215 @@
+//! One deployment at a time in each lane, in the order of their numbers.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shared::model::{Lane, TransitionFailed};
+use tests::{Actor, GitRepository, World, eventually};
+
+async fn environment(owner: &Actor, name: &str) -> Value {
+    owner.get(&format!("/v1/repositories/app/environments/{name}")).await.body
+}
+
+#[tokio::test]
+async fn deployments_to_an_environment_run_one_after_the_other_in_their_order() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    // A build that finds another one's mark has not been alone.
+    let alone =
+        format!("mkdir {0} && echo $DEPLOYMENT_ID >> {1} && sleep 0.05 && rmdir {0}", file("mark"), file("order"));
+    let source = GitRepository::with_commands(&[&format!("'{alone}'")]);
+    owner.repository("app", &source).await;
+    let mut created = Vec::new();
+    for _ in 0..6 {
+        created.push(owner.deploy("app", json!({"ref": "main", "environment": "production"})).await);
+    }
+    for deployment in &created {
+        assert_eq!(owner.ended(deployment).await["status"], "succeeded", "{:?}", owner.log(deployment).await);
+    }
+    let ids: Vec<_> = created.iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect();
+    let order = std::fs::read_to_string(file("order")).unwrap();
+    assert_eq!(order.lines().collect::<Vec<_>>(), ids);
+    let live = environment(&owner, "production").await["live"].clone();
+    assert_eq!((live["deployment_id"].as_str(), &live["number"]), (ids.last().map(String::as_str), &json!(6)));
+    world.queue_is_empty().await;
+}
+
+#[tokio::test]
+async fn a_queued_deployment_tells_its_place_and_what_is_in_its_way() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    let deploy = async || owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
+    let first = deploy().await;
+    let (second, third) = (deploy().await, deploy().await);
+    let queue = async |deployment: &Value| owner.deployment(deployment).await["queue"].clone();
+    let place = |position: u32, blocker: Value| {
+        json!({
+            "position": position, "blocked_by": blocker, "since": "2026-01-01T12:00:00Z", "deadline": "2026-01-02T12:00:00Z",
+        })
+    };
+    let by = |deployment: &Value| json!({"kind": "deployment", "deployment_id": deployment["id"]});
+    assert_eq!(queue(&first).await, place(1, Value::Null));
+    assert_eq!(queue(&third).await, place(3, by(&first)));
+    world.lose_a_runner(&owner, &first).await;
+    assert_eq!(queue(&first).await, Value::Null);
+    assert_eq!(queue(&second).await, place(1, by(&first)));
+    assert_eq!(queue(&third).await, place(2, by(&first)));
+    let staging = environment(&owner, "staging").await;
+    assert_eq!(
+        (&staging["in_progress"], &staging["queued"]),
+        (&json!([first["id"]]), &json!([second["id"], third["id"]]))
+    );
+    owner.set("app", "staging", json!({"frozen": true})).await;
+    assert_eq!(queue(&second).await, place(1, json!({"kind": "freeze", "deployment_id": null})));
+}
+
+#[tokio::test]
+async fn a_message_starts_whoever_is_next_and_not_whom_it_names() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    let first = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
+    let second = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
+    world.deliver(&owner, &second).await;
+    assert_eq!(owner.ended(&first).await["status"], "succeeded", "the message of the first was lost");
+    assert_eq!(owner.deployment(&second).await["status"], "queued");
+    world.deliver(&owner, &second).await;
+    assert_eq!(owner.ended(&second).await["status"], "succeeded");
+}
+
+#[tokio::test]
+async fn in_preview_a_newer_deployment_of_the_same_ref_takes_the_place_of_those_that_wait() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    source.git(&["branch", "other"]);
+    owner.repository("app", &source).await;
+    let running = owner.deploy("app", json!({"ref": "main"})).await;
+    world.lose_a_runner(&owner, &running).await;
+    let waiting = owner.deploy("app", json!({"ref": "main"})).await;
+    let other = owner.deploy("app", json!({"ref": "other"})).await;
+    let newest = owner.deploy("app", json!({"ref": "refs/heads/main"})).await;
+    let superseded = owner.deployment(&waiting).await;
+    assert_eq!((&superseded["status"], &superseded["queue"]), (&json!("superseded"), &Value::Null));
+    assert_eq!(owner.events(&waiting).await[1], "2 superseded runner: deployment 4 takes its place");
+    for (deployment, status) in [(&running, "in_progress"), (&other, "queued"), (&newest, "queued")] {
+        assert_eq!(owner.deployment(deployment).await["status"], status);
+    }
+    owner.act(&waiting, "cancel", json!({})).await.refused(409, "already_finished");
+    world.deliver(&owner, &other).await;
+    assert_eq!(owner.ended(&other).await["status"], "succeeded", "another ref waits for nobody");
+}
+
+#[tokio::test]
+async fn a_runner_that_lost_its_deployment_to_another_can_write_nothing_any_more() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    let created = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
+    let lost = world.lose_a_runner(&owner, &created).await;
+    world.clock.advance(Duration::from_secs(60));
+    let second = world.lose_a_runner(&owner, &created).await;
+    assert_eq!((lost.fence, second.fence), (1, 2));
+
+    let (table, now) = (world.stack.app().table(), world.clock.now());
+    let before = world.items().await;
+    let succeed = shared::model::Transition::Succeed;
+    let written = lost.report(table, succeed.clone(), shared::model::Actor::Runner, now).await;
+    assert!(matches!(written, Err(TransitionFailed::Stale)), "{written:?}");
+    assert!(lost.renew_lease(table, now, now.plus(Duration::from_secs(60))).await.unwrap().is_none());
+    assert_eq!(world.items().await, before);
+
+    second.report(table, succeed, shared::model::Actor::Runner, now).await.unwrap();
+    let lane = Lane::load(table, &second.lane()).await.unwrap();
+    assert_eq!((lane.lock.holder, lane.lock.fence, lane.lock.live.unwrap().number), (None, 2, 1));
+}
+
+#[tokio::test]
+async fn each_deployment_that_is_queued_or_in_progress_ends_by_its_deadline() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    let lost = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
+    let waiting = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
+    let claimed = world.lose_a_runner(&owner, &lost).await;
+    // Ten minutes for the commands, and five for what is around them.
+    assert_eq!(claimed.deadline, Some(world.clock.now().plus(Duration::from_secs(900))));
+    world.clock.advance(Duration::from_secs(899));
+    let swept = async || world.sweep().await.unwrap_or_default()["ended"].clone();
+    assert_ne!(swept().await, 1);
+    assert_eq!(owner.deployment(&lost).await["status"], "in_progress");
+    world.clock.advance(Duration::from_secs(3600));
+    swept().await;
+    let failed = owner.deployment(&lost).await;
+    assert_eq!((&failed["status"], &failed["failure"]["code"]), (&json!("failed"), &json!("run_deadline")));
+
+    world.clock.advance(Duration::from_secs(24 * 3600));
+    swept().await;
+    let failed = owner.deployment(&waiting).await;
+    assert_eq!((&failed["status"], &failed["failure"]["code"]), (&json!("failed"), &json!("queue_deadline")));
+    let production = environment(&owner, "production").await;
+    assert_eq!((&production["in_progress"], &production["queued"]), (&json!([]), &json!([])));
+}
+
+#[tokio::test]
+async fn a_runner_does_not_renew_its_lease_past_the_deadline() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    let created = owner.deploy("app", json!({"ref": "main"})).await;
+    let claimed = world.lose_a_runner(&owner, &created).await;
+    let (table, deadline) = (world.stack.app().table(), claimed.deadline.unwrap());
+    assert!(claimed.renew_lease(table, world.clock.now(), deadline).await.unwrap().is_some());
+    assert!(
+        claimed.renew_lease(table, world.clock.now(), deadline.plus(Duration::from_millis(1))).await.unwrap().is_none()
+    );
+}
+
+#[tokio::test]
+async fn the_end_of_one_starts_the_next_without_the_sweep() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let folder = tempfile::tempdir().unwrap();
+    let gate = folder.path().join("gate");
+    let wait = format!("while [ ! -e {} ]; do sleep 0.02; done", gate.display());
+    let source = GitRepository::with_commands(&[&wait]);
+    owner.repository("app", &source).await;
+    let first = owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
+    eventually("its start", async || (owner.deployment(&first).await["status"] == "in_progress").then_some(())).await;
+    let second = owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
+    let waits = async || world.log().iter().any(|line| line["outcome"] == "waits").then_some(());
+    eventually("the second one's message being deleted", waits).await;
+    std::fs::write(gate, "").unwrap();
+    assert_eq!(owner.ended(&first).await["status"], "succeeded");
+    assert_eq!(owner.ended(&second).await["status"], "succeeded");
+    world.queue_is_empty().await;
+}
+
+/// The figures of `shared/src/model.rs`.
+#[tokio::test]
+async fn a_deployment_costs_what_the_model_says() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    let units =
+        |line: &Value| (line["dynamodb_calls"].as_u64().unwrap(), line["dynamodb_capacity_units"].as_f64().unwrap());
+    let first = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
+    owner.ended(&first).await;
+    world.queue_is_empty().await;
+    let created =
+        owner.post("/v1/repositories/app/deployments", json!({"ref": "main", "environment": "production"})).await;
+    owner.ended(&created.body).await;
+    world.queue_is_empty().await;
+    let consumed = world.log().into_iter().rfind(|line| line["outcome"] == "succeeded").unwrap();
+    // With the limiter's call and the repository's.
+    assert_eq!((units(&world.line_of(&created)), units(&consumed)), ((6, 17.5), (7, 38.0)));
+}
