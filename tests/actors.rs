@@ -447,12 +447,8 @@ impl Actor {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.text().await.unwrap();
         assert_eq!(self.secrets.among(&body), None, "a token is sent back: {body}");
-        let body = match status {
-            204 => Value::Null,
-            _ => {
-                serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status} with a body that is not JSON: {body}"))
-            }
-        };
+        let body: Value =
+            serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status} with a body that is not JSON: {body}"));
         if let Some(token) = body["token"].as_str() {
             self.secrets.keep(token);
         }

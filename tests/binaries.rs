@@ -101,10 +101,7 @@ impl Running {
     async fn request(&mut self, event: Value) -> (u64, Value, Value) {
         let mut answer = self.invoke(event).await.unwrap();
         assert_eq!(answer["isBase64Encoded"], false, "{answer}");
-        let body = match answer["body"].as_str() {
-            Some(text) if !text.is_empty() => serde_json::from_str(text).unwrap(),
-            _ => Value::Null,
-        };
+        let body = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
         (answer["statusCode"].as_u64().unwrap(), answer["headers"].take(), body)
     }
 
@@ -286,18 +283,57 @@ async fn each_binary_answers_its_sample_event() {
     assert_eq!((status, &rotated["id"]), (200, &made["id"]), "{rotated}");
     let rotated = owner.holding(rotated["token"].as_str().unwrap());
     assert_eq!(rotated.get("/v1/repositories").await.status, 200);
-    let (status, _, nothing) = ask_for_it("delete-token").await;
-    assert_eq!((status, &nothing), (204, &Value::Null));
+    let (status, _, deleted) = ask_for_it("delete-token").await;
+    assert_eq!((status, &deleted), (200, &json!({"id": made["id"], "deleted": true})));
     rotated.get("/v1/deployments/nothing").await.refused(401, "token_revoked");
     let mut ask = async |function: &str| start(function).await.request(sample_request(function, token, &ids)).await;
     let (status, _, application) = ask("create-application").await;
     assert_eq!((status, &application["name"]), (201, &json!("Deployer")), "{application}");
     let (status, _, page) = ask("list-applications").await;
     assert_eq!((status, &page["data"]), (200, &json!([application])));
-    let (status, _, nothing) = ask("delete-application").await;
-    assert_eq!((status, &nothing), (204, &Value::Null));
+    let (status, _, deleted) = ask("delete-application").await;
+    assert_eq!((status, &deleted), (200, &json!({"id": application["id"], "deleted": true})));
     let (status, _, me) = ask("get-user").await;
     assert_eq!((status, &me["user"]["role"], &me["account"]["slug"]), (200, &json!("owner"), &json!("acme")), "{me}");
+
+    let (status, _, invited) = ask("create-invitation").await;
+    let invitation = &invited["invitation"];
+    assert_eq!((status, &invitation["role"]), (201, &json!("member")), "{invited}");
+    let (status, _, page) = ask("list-invitations").await;
+    assert_eq!((status, &page["data"][0]["id"]), (200, &invitation["id"]));
+    let mut event = sample_request("accept-invitation", token, &[&invitation["id"]]);
+    event["body"] = json!(json!({"secret": invited["secret"]}).to_string());
+    let (status, _, accepted) = start("accept-invitation").await.request(event).await;
+    let member = &accepted["member"];
+    assert_eq!((status, &member["email"]), (200, &invitation["email"]), "{accepted}");
+    let (status, _, team) = start("create-team").await.request(sample_request("create-team", token, &[])).await;
+    assert_eq!(status, 201, "{team}");
+    let ids = [&repository["id"], &team["id"], &member["id"], &invitation["id"]];
+    let mut ask = async |function: &str| start(function).await.request(sample_request(function, token, &ids)).await;
+    let (status, _, page) = ask("list-teams").await;
+    assert_eq!((status, &page["data"]), (200, &json!([team])));
+    let (status, _, found) = ask("get-team").await;
+    assert_eq!((status, &found), (200, &team));
+    for (function, key) in [
+        ("update-team", "name"),
+        ("add-team-member", "member"),
+        ("add-team-repository", "permission"),
+        ("update-member", "role"),
+    ] {
+        let (status, _, changed) = ask(function).await;
+        assert!(status == 200 && !changed[key].is_null(), "{function}: {status} {changed}");
+    }
+    for function in ["list-team-members", "list-team-repositories", "list-members"] {
+        let (status, _, page) = ask(function).await;
+        assert!(status == 200 && page["meta"]["total"] != 0, "{function}: {status} {page}");
+    }
+    for function in ["remove-team-repository", "remove-team-member", "delete-team", "remove-member"] {
+        let (status, _, deleted) = ask(function).await;
+        assert_eq!((status, &deleted["deleted"]), (200, &json!(true)), "{function}: {deleted}");
+    }
+    let (status, _, error) = ask("delete-invitation").await;
+    assert_eq!((status, &error["error"]["code"]), (404, &json!("not_found")), "it was accepted: {error}");
+
     let (status, _, limit) = ask("get-rate-limit").await;
     assert_eq!((status, &limit["plan"], &limit["limit"]), (200, &json!("pro"), &json!(600)));
     let (status, _, document) = ask("get-openapi").await;

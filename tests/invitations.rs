@@ -36,7 +36,7 @@ async fn who_accepts_an_invitation_is_in_the_account_with_a_token() {
     let listed = owner.get("/v1/invitations").await;
     assert_eq!((&listed.body["data"], &listed.body["meta"]["total"]), (&json!([invitation]), &json!(1)));
     // One of the teams goes before the invitation is accepted.
-    assert_eq!(owner.delete(&format!("/v1/teams/{}", two["id"].as_str().unwrap())).await.status, 204);
+    assert_eq!(owner.delete(&format!("/v1/teams/{}", two["id"].as_str().unwrap())).await.status, 200);
 
     world.clock.advance(Duration::from_secs(60));
     let accepted = accept(&world.anonymous(), &invitation, &secret).await;
@@ -160,7 +160,7 @@ async fn an_address_is_one_users_or_one_invitations() {
     assert_eq!(owner.get("/v1/invitations").await.body["meta"]["total"], 1);
 
     let revoked = owner.delete(&path(&ada)).await;
-    assert_eq!(revoked.status, 204);
+    assert_eq!(revoked.status, 200);
     accept(&world.anonymous(), &ada, &secret).await.refused(404, "not_found");
     owner.delete(&path(&ada)).await.refused(404, "not_found");
     assert_eq!(owner.get("/v1/invitations").await.body["meta"]["total"], 0);
@@ -243,6 +243,6 @@ async fn a_verified_address_finds_its_open_invitations_in_every_account() {
     assert_eq!(found().await, [&second, &first].map(|one| one["id"].as_str().unwrap()));
     world.clock.advance(INVITATION_LIFE - Duration::from_secs(60));
     assert_eq!(found().await, [second["id"].as_str().unwrap()]);
-    assert_eq!(stranger.delete(&path(&second)).await.status, 204);
+    assert_eq!(stranger.delete(&path(&second)).await.status, 200);
     assert!(found().await.is_empty());
 }

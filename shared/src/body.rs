@@ -15,6 +15,21 @@ use crate::model::{
 use crate::table::TableError;
 use crate::token::{PREFIX, TokenSecret};
 
+/// What was deleted: the contract has JSON in every answer.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Deleted {
+    /// The last id in the path.
+    pub id: String,
+    #[schema(default = true)]
+    pub deleted: bool,
+}
+
+impl Deleted {
+    pub fn new(id: impl ToString) -> Self {
+        Self { id: id.to_string(), deleted: true }
+    }
+}
+
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Repository)]
 pub struct RepositoryBody {

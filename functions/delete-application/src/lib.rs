@@ -1,8 +1,9 @@
 //! `DELETE /v1/applications/{application_id}`: takes an OAuth2 client's access to the account away.
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use shared::access::{Caller, NamedApplication, Scope};
+use shared::body::Deleted;
 use shared::model::{Application, Role};
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
@@ -17,12 +18,12 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 /// Delete an application
 ///
 /// The client's tokens are refused everywhere within 30 seconds. Only an owner may do this.
-#[utoipa::path(delete, path = ROUTE.path, tag = "Applications", responses((status = 204)))]
+#[utoipa::path(delete, path = ROUTE.path, tag = "Applications", responses((status = 200, body = Deleted)))]
 pub async fn delete_application(
     State(app): State<App>,
     caller: Caller,
     NamedApplication(id): NamedApplication,
-) -> Result<StatusCode> {
+) -> Result<Json<Deleted>> {
     let deleted = Application::delete(app.table(), &caller.account().id, &id).await?;
-    if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(Error::not_found("Application")) }
+    if deleted { Ok(Json(Deleted::new(&id))) } else { Err(Error::not_found("Application")) }
 }

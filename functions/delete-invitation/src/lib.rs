@@ -1,8 +1,9 @@
 //! `DELETE /v1/invitations/{invitation_id}`: takes an invitation back.
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use shared::access::{AuthorizedInvitation, Scope};
+use shared::body::Deleted;
 use shared::model::Role;
 use shared::{App, Endpoint, InitError, Result, Route};
 
@@ -17,9 +18,9 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 /// Delete an invitation
 ///
 /// Nobody can accept it any more. Only an owner may take back the invitation of an owner.
-#[utoipa::path(delete, path = ROUTE.path, tag = "Members", responses((status = 204)))]
-pub async fn delete_invitation(State(app): State<App>, invitation: AuthorizedInvitation) -> Result<StatusCode> {
+#[utoipa::path(delete, path = ROUTE.path, tag = "Members", responses((status = 200, body = Deleted)))]
+pub async fn delete_invitation(State(app): State<App>, invitation: AuthorizedInvitation) -> Result<Json<Deleted>> {
     invitation.tenant().may_assign(invitation.role)?;
     invitation.revoke(app.table()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Json(Deleted::new(&invitation.id)))
 }

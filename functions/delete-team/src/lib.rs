@@ -1,8 +1,9 @@
 //! `DELETE /v1/teams/{team_id}`: takes its permissions from everybody in the team, and removes it.
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use shared::access::{AuthorizedTeam, Scope};
+use shared::body::Deleted;
 use shared::model::Role;
 use shared::{App, Endpoint, InitError, Result, Route};
 
@@ -16,8 +17,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 /// Delete a team
 ///
 /// Its members lose what it gave them.
-#[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 204)))]
-pub async fn delete_team(State(app): State<App>, team: AuthorizedTeam) -> Result<StatusCode> {
+#[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 200, body = Deleted)))]
+pub async fn delete_team(State(app): State<App>, team: AuthorizedTeam) -> Result<Json<Deleted>> {
     team.delete(app.table()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Json(Deleted::new(&team.id)))
 }

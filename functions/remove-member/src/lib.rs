@@ -1,8 +1,9 @@
 //! `DELETE /v1/members/{user_id}`: takes a user out of the account.
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use shared::access::{AuthorizedMember, Scope};
+use shared::body::Deleted;
 use shared::model::Role;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
 
@@ -18,9 +19,9 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 /// Remove a member
 ///
 /// Their teams and tokens are theirs no more. Only an owner may remove an owner, and nobody the last one.
-#[utoipa::path(delete, path = ROUTE.path, tag = "Members", responses((status = 204)))]
-pub async fn remove_member(State(app): State<App>, member: AuthorizedMember) -> Result<StatusCode> {
+#[utoipa::path(delete, path = ROUTE.path, tag = "Members", responses((status = 200, body = Deleted)))]
+pub async fn remove_member(State(app): State<App>, member: AuthorizedMember) -> Result<Json<Deleted>> {
     member.tenant().may_assign(member.role)?;
     member.remove(app.table()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Json(Deleted::new(&member.id)))
 }

@@ -1,8 +1,9 @@
 //! `DELETE /v1/teams/{team_id}/members/{user_id}`: takes somebody out of a team.
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use shared::access::{AuthorizedMember, AuthorizedTeam, Scope};
+use shared::body::Deleted;
 use shared::model::{Role, TeamMember};
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
@@ -17,14 +18,14 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 /// Remove a member from a team
 ///
 /// The member stays in the account.
-#[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 204)))]
+#[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 200, body = Deleted)))]
 pub async fn remove_team_member(
     State(app): State<App>,
     team: AuthorizedTeam,
     member: AuthorizedMember,
-) -> Result<StatusCode> {
+) -> Result<Json<Deleted>> {
     if !TeamMember::remove(app.table(), &team.account_id, &team.id, &member.id).await? {
         return Err(Error::not_found("Team member"));
     }
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Json(Deleted::new(&member.id)))
 }

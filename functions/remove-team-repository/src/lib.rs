@@ -1,8 +1,9 @@
 //! `DELETE /v1/teams/{team_id}/repositories/{repo_id}`: takes a team's permission on a repository.
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use shared::access::{AuthorizedRepository, AuthorizedTeam, Scope};
+use shared::body::Deleted;
 use shared::model::{Role, TeamGrant};
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
@@ -15,14 +16,14 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 /// Remove a repository from a team
-#[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 204)))]
+#[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 200, body = Deleted)))]
 pub async fn remove_team_repository(
     State(app): State<App>,
     team: AuthorizedTeam,
     repository: AuthorizedRepository,
-) -> Result<StatusCode> {
+) -> Result<Json<Deleted>> {
     if !TeamGrant::remove(app.table(), &team, &repository).await? {
         return Err(Error::not_found("Team repository"));
     }
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Json(Deleted::new(&repository.id)))
 }
