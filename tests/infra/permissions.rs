@@ -474,6 +474,11 @@ async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, String>, Actor)
     take("get-user", owner.get(&url("/v1/user")).await, 200);
     take("get-user", user.get(&url("/v1/user")).await, 200);
     take("get-user", program.get(&url("/v1/user")).await, 200);
+    let team = take("create-team", owner.post(&url("/v1/teams"), json!({"name": "Invited"})).await, 201);
+    let new = json!({"email": "grace@acme.example", "teams": [team["id"]]});
+    take("create-invitation", owner.post(&url("/v1/invitations"), new).await, 201);
+    let invited = holding("grace", "web").get(&url("/v1/user")).await;
+    take("get-user", invited, 200);
     for (route, _) in ENDPOINTS.iter().filter(|(route, _)| route.access != Access::Public) {
         let path = if route.path.starts_with('$') { "/v1/nothing" } else { route.path };
         for actor in [&user, &program] {

@@ -71,7 +71,8 @@ pub struct TokenBody {
 /// Get the caller
 ///
 /// Tells who calls: the user or the application, their account and its plan, and the token's scopes and expiry. The first
-/// call with an OAuth2 token of somebody whose account is open to their mail domain makes them a user of it.
+/// call with an OAuth2 token accepts the newest open invitation to the caller's verified mail address; without one, it makes
+/// the caller a member of the account that is open to their mail domain.
 #[utoipa::path(get, path = ROUTE.path, tag = "API", responses((status = 200, body = CallerBody)))]
 pub async fn get_user(caller: Caller) -> Json<CallerBody> {
     let account = caller.account();

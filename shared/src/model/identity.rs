@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
+use crate::error::{ErrorCode, Result};
 use crate::id::{AccountId, UserId};
-use crate::model::{Account, Role, User};
+use crate::model::{Account, Invitation, Role, User};
 use crate::oauth::{Grant, VerifiedEmail};
 use crate::table::{Consistency, Key, Table, TableError, TransactFailed, Write};
 
@@ -81,17 +82,45 @@ impl Identity {
         table.get(subject_key(grant), consistency).await
     }
 
-    /// Links a subject that is not linked yet, by an address that its issuer has verified: to the user of its domain's account
-    /// who has it, or to a new one. `None` when no account takes it. An invitation to the address is accepted with its
-    /// secret, and holds the address until then.
+    /// Links a subject that is not linked yet, by an address that its issuer has verified: by accepting the newest open
+    /// invitation to it, or else to the user of its domain's account who has it, or to a new one. `None` when no account
+    /// takes it. An invitation by another account than the domain's does not count: it would take its people away.
     pub(crate) async fn link(
         table: &Table,
         grant: &Grant,
         email: &VerifiedEmail,
         now: Timestamp,
-    ) -> Result<Option<Self>, TransactFailed> {
-        let Some(account) = account_of(table, email).await.map_err(TransactFailed::Table)? else { return Ok(None) };
-        let known = User::id_of(table, &account.id, email.address()).await.map_err(TransactFailed::Table)?;
+    ) -> Result<Option<Self>> {
+        let home = account_of(table, email).await?;
+        let invitations = Invitation::of_verified(table, email.address(), now).await?;
+        let is_from_home = |one: &Invitation| home.as_ref().is_none_or(|home| home.id == one.account_id);
+        for invitation in invitations.into_iter().filter(is_from_home) {
+            match invitation.accept(table, now, |user| Ok(vec![Self::new(grant, user, now).create(grant)?])).await {
+                Ok(user) => return Ok(Some(Self::new(grant, &user, now))),
+                // It is accepted or revoked meanwhile, or one of its teams is full, which keeps nobody from another account.
+                Err(error) if [ErrorCode::NotFound, ErrorCode::LimitReached].contains(&error.code()) => {}
+                Err(error) => return Err(error),
+            }
+            // Perhaps by another request of the same person.
+            if let Some(linked) = Self::of(table, grant, Consistency::Strong).await? {
+                return Ok(Some(linked));
+            }
+        }
+        Self::link_by_domain(table, grant, home, email, now).await
+    }
+
+    async fn link_by_domain(
+        table: &Table,
+        grant: &Grant,
+        home: Option<Account>,
+        email: &VerifiedEmail,
+        now: Timestamp,
+    ) -> Result<Option<Self>> {
+        let Some(account) = home else {
+            // Another request of the same person may have accepted the invitation.
+            return Ok(Self::of(table, grant, Consistency::Strong).await?);
+        };
+        let known = User::id_of(table, &account.id, email.address()).await?;
         let user = User {
             id: known.clone().unwrap_or_else(UserId::random),
             account_id: account.id,
@@ -100,28 +129,32 @@ impl Identity {
             created_at: now,
             teams: BTreeSet::new(),
         };
-        let identity = Self {
+        let identity = Self::new(grant, &user, now);
+        let mut writes = vec![identity.create(grant)?];
+        if known.is_none() {
+            writes.extend(user.writes()?);
+        }
+        match table.transact(writes).await {
+            Ok(()) => Ok(Some(identity)),
+            // Another request of the same person was faster, or the address is taken.
+            Err(TransactFailed::Conditions(_)) => Ok(Self::of(table, grant, Consistency::Strong).await?),
+            Err(failed) => Err(failed.into()),
+        }
+    }
+
+    fn new(grant: &Grant, user: &User, now: Timestamp) -> Self {
+        Self {
             account_id: user.account_id.clone(),
             user_id: user.id.clone(),
             issuer: grant.issuer.clone(),
             subject: grant.subject.clone(),
             linked_at: now,
-        };
-        let writes = || {
-            let mut writes = vec![Write::create(subject_key(grant), &identity, Vec::new())?];
-            if known.is_none() {
-                writes.extend(user.writes()?);
-            }
-            Ok(writes)
-        };
-        match table.transact(writes().map_err(TransactFailed::Table)?).await {
-            Ok(()) => Ok(Some(identity)),
-            // Another request of the same person was faster, or the address is taken.
-            Err(TransactFailed::Conditions(_)) => {
-                Self::of(table, grant, Consistency::Strong).await.map_err(TransactFailed::Table)
-            }
-            Err(failed) => Err(failed),
         }
+    }
+
+    /// A subject is linked once.
+    fn create(&self, grant: &Grant) -> Result<Write, TableError> {
+        Write::create(subject_key(grant), self, Vec::new())
     }
 }
 
