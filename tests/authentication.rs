@@ -11,7 +11,7 @@ use shared::token::{TokenHash, TokenSecret};
 use tests::{Actor, Answer, GitRepository, NOON, World};
 
 /// Each endpoint and who may call it, written down a second time on purpose.
-pub const CASES: [(&str, &str, Access); 47] = [
+pub const CASES: [(&str, &str, Access); 49] = [
     ("list-repositories", "GET /v1/repositories", Access::Scope(Scope::RepositoriesRead)),
     ("create-repository", "POST /v1/repositories", Access::Scope(Scope::RepositoriesWrite)),
     ("get-repository", "GET /v1/repositories/{repo_id}", Access::Scope(Scope::RepositoriesRead)),
@@ -36,6 +36,8 @@ pub const CASES: [(&str, &str, Access); 47] = [
     ("list-team-repositories", "GET /v1/teams/{team_id}/repositories", Access::Scope(Scope::TeamsRead)),
     ("add-team-repository", "PUT /v1/teams/{team_id}/repositories/{repo_id}", Access::Scope(Scope::TeamsWrite)),
     ("remove-team-repository", "DELETE /v1/teams/{team_id}/repositories/{repo_id}", Access::Scope(Scope::TeamsWrite)),
+    ("get-account", "GET /v1/account", Access::Scope(Scope::AccountRead)),
+    ("update-account", "PATCH /v1/account", Access::Scope(Scope::AccountWrite)),
     ("list-members", "GET /v1/members", Access::Scope(Scope::AccountRead)),
     ("update-member", "PUT /v1/members/{user_id}", Access::Scope(Scope::AccountWrite)),
     ("remove-member", "DELETE /v1/members/{user_id}", Access::Scope(Scope::AccountWrite)),
@@ -131,6 +133,7 @@ impl Acme {
             "PATCH /v1/tokens/{token_id}" => json!({"name": "renamed"}),
             "POST /v1/tokens/{token_id}/rotate" => json!({}),
             "POST /v1/teams" => json!({"name": "new"}),
+            "PATCH /v1/account" => json!({"permanent_tokens": true}),
             "PATCH /v1/teams/{team_id}" => json!({"description": "new"}),
             "PUT /v1/teams/{team_id}/repositories/{repo_id}" => json!({"permission": "read"}),
             "PUT /v1/members/{user_id}" => json!({"role": "member"}),
@@ -165,6 +168,8 @@ impl Acme {
         ] {
             totals.push(self.owner.get(path).await.body["meta"]["total"].clone());
         }
+        let account = self.owner.get("/v1/account").await;
+        totals.push(json!([account.body, account.header("etag")]));
         totals.push(self.owner.get(&format!("/v1/tokens/{}", self.token["id"].as_str().unwrap())).await.body);
         totals
     }

@@ -293,6 +293,14 @@ async fn each_binary_answers_its_sample_event() {
     assert_eq!((status, &page["data"]), (200, &json!([application])));
     let (status, _, deleted) = ask("delete-application").await;
     assert_eq!((status, &deleted), (200, &json!({"id": application["id"], "deleted": true})));
+    let (status, _, account) = ask("get-account").await;
+    assert_eq!((status, &account["slug"], &account["base_permission"]), (200, &json!("acme"), &json!("read")));
+    let (status, headers, account) = ask("update-account").await;
+    assert_eq!(
+        (status, &account["base_permission"], &account["permanent_tokens"]),
+        (200, &json!("none"), &json!(false))
+    );
+    assert_eq!(headers["etag"], "\"2\"");
     let (status, _, me) = ask("get-user").await;
     assert_eq!((status, &me["user"]["role"], &me["account"]["slug"]), (200, &json!("owner"), &json!("acme")), "{me}");
 

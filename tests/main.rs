@@ -1,5 +1,6 @@
 //! The API through real HTTP, the real AWS SDK and the embedded services. One file per resource.
 
+mod account;
 mod applications;
 mod authentication;
 mod binaries;

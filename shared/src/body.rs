@@ -6,12 +6,13 @@ use serde::{Serialize, Serializer};
 use crate::access::{Permission, Scope};
 use crate::app::App;
 use crate::clock::Rfc3339;
-use crate::id::{DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
+use crate::id::{AccountId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
 use crate::model::{
-    Application, ClientId, Concurrency, Deployment, Description, DisplayName, Email, Environment, EnvironmentSettings,
-    Failure, Filter, Invitation, Lane, LaneKey, Live, Origin, Repository, RepositoryName, Role, Status, Team,
-    TeamGrant, TeamMember, TeamName, TokenRecord, User, Visibility,
+    Account, Application, BasePermission, ClientId, Concurrency, Deployment, Description, DisplayName, Email,
+    Environment, EnvironmentSettings, Failure, Filter, Invitation, Lane, LaneKey, Live, Origin, Plan, Repository,
+    RepositoryName, Role, Status, Team, TeamGrant, TeamMember, TeamName, TokenRecord, User, Visibility,
 };
+use crate::rate_limit::Quota;
 use crate::table::TableError;
 use crate::token::{PREFIX, TokenSecret};
 
@@ -27,6 +28,35 @@ pub struct Deleted {
 impl Deleted {
     pub fn new(id: impl ToString) -> Self {
         Self { id: id.to_string(), deleted: true }
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Account)]
+pub struct AccountBody {
+    pub id: AccountId,
+    #[schema(examples("acme"))]
+    pub slug: String,
+    pub plan: Plan,
+    pub rate_limit: Quota,
+    /// What every member may do in every repository.
+    pub base_permission: BasePermission,
+    /// Whether its users may make tokens that never expire.
+    pub permanent_tokens: bool,
+    pub created_at: Rfc3339,
+}
+
+impl From<Account> for AccountBody {
+    fn from(row: Account) -> Self {
+        Self {
+            rate_limit: row.quota(),
+            id: row.id,
+            slug: row.slug.to_string(),
+            plan: row.plan,
+            base_permission: row.base_permission,
+            permanent_tokens: row.permanent_tokens,
+            created_at: row.created_at.into(),
+        }
     }
 }
 

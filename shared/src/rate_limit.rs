@@ -40,7 +40,7 @@ const REMEMBERED: usize = 10_000;
 const MAX_ATTEMPTS: usize = 64;
 
 /// The two numbers of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Quota {
     /// Requests in a clock minute, and tokens that come back in a minute.
     pub per_minute: u32,

@@ -474,6 +474,8 @@ async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, String>, Actor)
     take("get-user", owner.get(&url("/v1/user")).await, 200);
     take("get-user", user.get(&url("/v1/user")).await, 200);
     take("get-user", program.get(&url("/v1/user")).await, 200);
+    take("get-account", owner.get(&url("/v1/account")).await, 200);
+    take("update-account", owner.patch(&url("/v1/account"), json!({"permanent_tokens": false})).await, 200);
     let team = take("create-team", owner.post(&url("/v1/teams"), json!({"name": "Invited"})).await, 201);
     let new = json!({"email": "grace@acme.example", "teams": [team["id"]]});
     take("create-invitation", owner.post(&url("/v1/invitations"), new).await, 201);

@@ -73,6 +73,7 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
         base_permission: request.base_permission,
         email_domains: request.email_domains,
         created_at: now,
+        revision: 1,
     };
     let owner = User {
         id: UserId::random(),

@@ -20,7 +20,7 @@ const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(60);
 type Constructor = fn(&App) -> Result<Endpoint, InitError>;
 
 /// The endpoints, each with what its `main` serves.
-pub const ENDPOINTS: [(Route, Constructor); 47] = [
+pub const ENDPOINTS: [(Route, Constructor); 49] = [
     (list_repositories::ROUTE, list_repositories::endpoint),
     (create_repository::ROUTE, create_repository::endpoint),
     (get_repository::ROUTE, get_repository::endpoint),
@@ -45,6 +45,8 @@ pub const ENDPOINTS: [(Route, Constructor); 47] = [
     (list_team_repositories::ROUTE, list_team_repositories::endpoint),
     (add_team_repository::ROUTE, add_team_repository::endpoint),
     (remove_team_repository::ROUTE, remove_team_repository::endpoint),
+    (get_account::ROUTE, get_account::endpoint),
+    (update_account::ROUTE, update_account::endpoint),
     (list_members::ROUTE, list_members::endpoint),
     (update_member::ROUTE, update_member::endpoint),
     (remove_member::ROUTE, remove_member::endpoint),

@@ -38,6 +38,8 @@ use crate::functions::ENDPOINTS;
         list_team_repositories::list_team_repositories,
         add_team_repository::add_team_repository,
         remove_team_repository::remove_team_repository,
+        get_account::get_account,
+        update_account::update_account,
         list_members::list_members,
         update_member::update_member,
         remove_member::remove_member,
@@ -67,6 +69,7 @@ use crate::functions::ENDPOINTS;
         (name = "Deployments", description = "What was built from a repository, where and how it went"),
         (name = "Tokens", description = "Personal access tokens, one's own or, for owners and admins, the account's"),
         (name = "Teams", description = "Members of the account who share permissions on repositories"),
+        (name = "Account", description = "What holds for every member of the account"),
         (name = "Members", description = "The account's users and those who are invited"),
         (name = "Applications", description = "OAuth2 clients whose client credentials act for the account"),
         (name = "Environments", description = "Where a repository is deployed to: what is live there, what waits, and what is set"),
@@ -178,7 +181,7 @@ fn complete(operation: &mut Value, route: Route) {
         }
         names.extend(match (status.as_str(), route.function) {
             ("200", _) if LISTS.iter().any(|(list, _)| list.function == route.function) => Some("Link"),
-            ("200", "get-team" | "update-team") => Some("ETag"),
+            ("200", "get-team" | "update-team" | "get-account" | "update-account") => Some("ETag"),
             // They can be seen in their lists only.
             ("201", "create-invitation" | "create-application") => None,
             ("201", _) => Some("Location"),

@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use crate::access::Permission;
+use crate::access::{Permission, Tenant};
 use crate::clock::Timestamp;
+use crate::error::{Error, Result};
 use crate::id::{AccountId, TeamId, UserId};
 use crate::model::identity::claim_domain;
 use crate::model::{AccessToken, Email, EmailDomain, Lifetime};
 use crate::rate_limit::Quota;
-use crate::table::{Consistency, Key, Table, TableError, TransactFailed, Write};
+use crate::table::{
+    Change, ConditionFailed, Consistency, Item, Key, Table, TableError, TransactFailed, Write, read_item,
+};
 use crate::token::TokenSecret;
 
 /// The short name of an account, the first half of a repository's full name: 1 to 39 characters of a-z, 0-9 and
@@ -76,7 +80,7 @@ impl Plan {
 }
 
 /// What every member may do in every repository of the account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BasePermission {
     None,
@@ -87,6 +91,13 @@ pub enum BasePermission {
 }
 
 impl BasePermission {
+    pub const fn as_str(self) -> &'static str {
+        match self.permission() {
+            None => "none",
+            Some(permission) => permission.as_str(),
+        }
+    }
+
     pub const fn permission(self) -> Option<Permission> {
         match self {
             Self::None => None,
@@ -114,7 +125,20 @@ pub struct Account {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub email_domains: Vec<EmailDomain>,
     pub created_at: Timestamp,
+    /// Grows with each change; what each conditional write names, and the ETag. Rows from before it was kept have none.
+    #[serde(default)]
+    pub revision: u64,
 }
+
+/// What a change of an account asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountChange {
+    pub base_permission: Option<BasePermission>,
+    pub permanent_tokens: Option<bool>,
+}
+
+/// Changes of the same account that one gives way to.
+const MAX_ATTEMPTS: usize = 8;
 
 /// What holds for accounts that were made before there was a choice.
 fn allowed() -> bool {
@@ -129,6 +153,61 @@ impl Account {
     pub(crate) async fn load(table: &Table, id: &AccountId) -> Result<Option<Self>, TableError> {
         table.get(account_key(id), Consistency::Eventual).await
     }
+
+    /// The caller's account as it is now, which an environment that knows the caller may not have seen yet.
+    ///
+    /// # Errors
+    /// `not_found` when it is gone.
+    pub async fn of_caller(table: &Table, tenant: &Tenant) -> Result<Self> {
+        let found: Option<Self> = table.get(account_key(&tenant.account().id), Consistency::Strong).await?;
+        found.ok_or_else(not_found)
+    }
+
+    /// Makes the change if the account is as `expected` says of it, whatever others change meanwhile.
+    ///
+    /// # Errors
+    /// What `expected` says, and `not_found` when the account is gone.
+    pub async fn change(
+        self,
+        table: &Table,
+        change: AccountChange,
+        expected: impl Fn(&Self) -> Result<()>,
+    ) -> Result<Self> {
+        let mut before = self;
+        for _ in 0..MAX_ATTEMPTS {
+            expected(&before)?;
+            let base = change.base_permission.unwrap_or(before.base_permission);
+            let permanent = change.permanent_tokens.unwrap_or(before.permanent_tokens);
+            let number = |n: u64| AttributeValue::N(n.to_string());
+            let mut values = Item::from([
+                (":base".to_owned(), AttributeValue::S(base.as_str().to_owned())),
+                (":permanent".to_owned(), AttributeValue::Bool(permanent)),
+                (":next".to_owned(), number(before.revision + 1)),
+            ]);
+            let condition = match before.revision {
+                0 => "attribute_exists(pk) AND attribute_not_exists(revision)",
+                revision => {
+                    values.insert(":version".to_owned(), number(revision));
+                    "revision = :version"
+                }
+            };
+            let update = Change {
+                expression: "SET base_permission = :base, permanent_tokens = :permanent, revision = :next".to_owned(),
+                condition: Some(condition),
+                values,
+                ..Change::default()
+            };
+            before = match table.update(account_key(&before.id), update).await? {
+                Ok(changed) => return Ok(read_item(changed)?),
+                Err(ConditionFailed { current }) => read_item(current.ok_or_else(not_found)?)?,
+            };
+        }
+        Err(TransactFailed::Conflict.into())
+    }
+}
+
+fn not_found() -> Error {
+    Error::not_found("Account")
 }
 
 #[derive(Serialize)]
