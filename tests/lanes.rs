@@ -94,7 +94,8 @@ async fn in_preview_a_newer_deployment_of_the_same_ref_takes_the_place_of_those_
     let waiting = owner.deploy("app", json!({"ref": "main"})).await;
     let other = owner.deploy("app", json!({"ref": "other"})).await;
     let newest = owner.deploy("app", json!({"ref": "refs/heads/main"})).await;
-    let superseded = owner.deployment(&waiting).await;
+    world.deliver(&owner, &newest).await;
+    let superseded = owner.ended(&waiting).await;
     assert_eq!((&superseded["status"], &superseded["queue"]), (&json!("superseded"), &Value::Null));
     assert_eq!(owner.events(&waiting).await[1], "2 superseded runner: deployment 4 takes its place");
     for (deployment, status) in [(&running, "in_progress"), (&other, "queued"), (&newest, "queued")] {

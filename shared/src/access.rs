@@ -1,11 +1,10 @@
 //! Who calls and what they may do. Holding a value of this module proves the permission: its fields are private, so only
-//! authentication makes a [`Caller`], and only the extractors in `authorized` make a [`Tenant`], an [`AuthorizedRepository`]
-//! or an [`AuthorizedDeployment`], and those in `tokens` an [`AuthorizedToken`] or an [`OwnToken`].
+//! authentication makes a [`Caller`], and only the extractors in `authorized` make a [`Tenant`], an [`Authorized`] resource
+//! or an [`OwnToken`].
 
 mod applications;
 mod authorized;
 mod permission;
-mod tokens;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,10 +26,9 @@ use crate::table::{Consistency, Table, TableError};
 use crate::token::{TokenHash, TokenSecret};
 
 pub use applications::*;
-pub(crate) use authorized::Homes;
 pub use authorized::*;
+pub(crate) use authorized::{Homes, find_early};
 pub use permission::*;
-pub use tokens::*;
 
 /// What a token was given the right to do. No scope includes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]

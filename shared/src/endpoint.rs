@@ -5,10 +5,13 @@ use std::convert::Infallible;
 use axum::body::Body;
 use axum::handler::Handler;
 use axum::response::Response;
+use futures_util::future::BoxFuture;
+use http::request::Parts;
 use http::{Method, Request};
 use tower::util::BoxCloneSyncService;
 
-use crate::access::{Access, Permission, Scope};
+use crate::access::{Access, Permission, Resource, Scope, find_early};
+use crate::app::App;
 use crate::error::ErrorCode;
 use crate::model::Role;
 
@@ -120,12 +123,6 @@ impl Route {
         self
     }
 
-    /// Needs another permission on a repository than goes with its scope.
-    pub const fn permits(mut self, permission: Permission) -> Self {
-        self.permission = permission;
-        self
-    }
-
     /// Is only for callers of at least this role.
     pub const fn by(mut self, role: Role) -> Self {
         self.role = role;
@@ -181,7 +178,11 @@ impl Route {
 pub struct Endpoint {
     pub route: Route,
     pub(crate) handler: BoxCloneSyncService<Request<Body>, Response, Infallible>,
+    pub(crate) early: Option<Early>,
 }
+
+/// Finds what a path names before the handler is called.
+pub(crate) type Early = for<'a> fn(&'a mut Parts, &'a App) -> BoxFuture<'a, ()>;
 
 impl Endpoint {
     pub fn new<H, T, S>(route: Route, handler: H, state: S) -> Self
@@ -190,6 +191,12 @@ impl Endpoint {
         T: Send + 'static,
         S: Clone + Send + Sync + 'static,
     {
-        Self { route, handler: BoxCloneSyncService::new(handler.with_state(state)) }
+        Self { route, handler: BoxCloneSyncService::new(handler.with_state(state)), early: None }
+    }
+
+    /// Finds the resource in the path while the limiter decides, on an endpoint that is not safe and whose handler has to
+    /// wait for it.
+    pub fn finds_early<T: Resource>(self) -> Self {
+        Self { early: Some(|parts, app| Box::pin(find_early::<T>(parts, app))), ..self }
     }
 }

@@ -21,7 +21,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::access::{Access, Caller, TOKEN_EXPIRES_AT};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::endpoint::{Counting, Endpoint, Route, WithoutLimiter};
+use crate::endpoint::{Counting, Early, Endpoint, Route, WithoutLimiter};
 use crate::error::{Error, ErrorCode, Result, into_envelope};
 use crate::id::RequestId;
 use crate::rate_limit::{Quota, Subject, Verdict};
@@ -32,7 +32,7 @@ use crate::telemetry::{Level, Metrics, RequestLine, TraceContext};
 pub type Service = BoxCloneSyncService<lambda_http::Request, Response, Infallible>;
 
 pub fn service(app: App, endpoint: Endpoint) -> Service {
-    let context = Arc::new(Context { app, route: endpoint.route });
+    let context = Arc::new(Context { app, route: endpoint.route, early: endpoint.early });
     let layers = ServiceBuilder::new()
         .layer(from_fn_with_state(context.clone(), observe))
         .layer(CatchPanicLayer::custom(panicked))
@@ -48,6 +48,7 @@ pub fn service(app: App, endpoint: Endpoint) -> Service {
 struct Context {
     app: App,
     route: Route,
+    early: Option<Early>,
 }
 
 /// What the layers inside learn of a request and the outermost one tells.
@@ -76,6 +77,8 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
     let trace = TraceContext::from_headers(request.headers());
     let lambda_request_id = request.lambda_context_ref().map(|lambda| lambda.request_id.clone());
     request.extensions_mut().insert(record.clone());
+    // Extractors look up what it needs on the resource that they load.
+    request.extensions_mut().insert(context.route);
 
     let (response, usage) = Usage::of(next.run(request)).await;
 
@@ -159,7 +162,8 @@ fn record_use(app: &App, caller: &Caller) {
     });
 }
 
-/// Counts the request. A safe handler reads while the limiter decides; any other waits for it.
+/// Counts the request. A safe handler reads while the limiter decides; any other waits for it, and only what it says is to be
+/// found early is read meanwhile.
 async fn limit(State(context): State<Arc<Context>>, request: Request, next: Next) -> Result<Response> {
     if context.route.counting == Counting::Free {
         return Ok(next.run(request).await);
@@ -176,8 +180,14 @@ async fn limit(State(context): State<Arc<Context>>, request: Request, next: Next
         let ((), response) = futures_util::future::try_join(admission, handled).await?;
         return Ok(response);
     }
-    admission.await?;
-    Ok(next.run(request).await)
+    let (mut parts, body) = request.into_parts();
+    match context.early {
+        Some(early) if !limiter.refuses(&subject, quota) => {
+            futures_util::future::join(admission, early(&mut parts, &context.app)).await.0?;
+        }
+        _ => admission.await?,
+    }
+    Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
 fn admitted(record: &Record, verdict: Result<Verdict, TableError>, otherwise: WithoutLimiter) -> Result<()> {
@@ -205,12 +215,10 @@ fn admitted(record: &Record, verdict: Result<Verdict, TableError>, otherwise: Wi
 }
 
 /// Checks the permission that the route declares.
-async fn authorize(State(context): State<Arc<Context>>, mut request: Request, next: Next) -> Result<Response> {
+async fn authorize(State(context): State<Arc<Context>>, request: Request, next: Next) -> Result<Response> {
     if let Some(caller) = request.extensions().get::<Caller>() {
         caller.check(&context.route)?;
     }
-    // Extractors look up what it needs on the resource that they load.
-    request.extensions_mut().insert(context.route);
     Ok(next.run(request).await)
 }
 

@@ -1,15 +1,28 @@
 //! Strong ETags from revisions, and `If-Match` (RFC 9110, sections 8.8.3 and 13.1.1).
 
+use axum::Json;
 use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
 use headers::{ETag, HeaderMapExt};
-use http::header::IF_MATCH;
+use http::header::{ETAG, IF_MATCH};
 use http::request::Parts;
+use serde::Serialize;
 
 use crate::error::{Error, ErrorCode, Result};
 
 /// The ETag of a resource at a revision.
-pub fn etag(revision: u64) -> String {
+fn etag(revision: u64) -> String {
     format!("\"{revision}\"")
+}
+
+/// A resource's body, with the ETag of its revision.
+#[derive(Clone, Copy, Debug)]
+pub struct Revised<T>(pub u64, pub T);
+
+impl<T: Serialize> IntoResponse for Revised<T> {
+    fn into_response(self) -> Response {
+        ([(ETAG, etag(self.0))], Json(self.1)).into_response()
+    }
 }
 
 /// What the client takes the resource to be. Without the header it is anything.

@@ -41,17 +41,16 @@ impl Queue {
         Ok(Self { client: app.aws().sqs(), url: app.settings().require(settings::QUEUE_URL)?.to_owned() })
     }
 
-    /// What follows a creation: those in whose place the deployment is end, and it is sent if it needs no approval. The
-    /// deployment exists by then, so a failure only makes it wait for the sweep.
+    /// What follows a creation: the deployment is sent, and whoever gets the message ends those in whose place it is. One
+    /// that first needs an approval is not sent, and does that here. The deployment exists by then, so a failure only makes
+    /// it wait for the sweep.
     pub async fn announce(&self, app: &App, deployment: &Deployment, settings: &EnvironmentSettings) {
-        let now = app.clock().now();
-        if let Err(error) = deployment.supersede_older(app.table(), settings, now).await {
+        if deployment.is_approved() {
+            if let Err(error) = self.send(deployment).await {
+                app.log().warn("a deployment was created and could not be queued", &error);
+            }
+        } else if let Err(error) = deployment.supersede_older(app.table(), settings, app.clock().now()).await {
             app.log().warn("older deployments could not be superseded", &error);
-        }
-        if deployment.is_approved()
-            && let Err(error) = self.send(deployment).await
-        {
-            app.log().warn("a deployment was created and could not be queued", &error);
         }
     }
 

@@ -20,7 +20,7 @@ use shared::extract::CanonicalJson;
 use shared::id::DeploymentId;
 use shared::model::{
     Deployment, DeploymentCounts, Environment, EnvironmentSettings, Fences, Idempotency, IdempotencyClaim,
-    IdempotencyKey, KnownRef, NewDeployment,
+    IdempotencyKey, KnownRef, NewDeployment, Repository,
 };
 use shared::queue::Queue;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
@@ -53,7 +53,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
         vault: Arc::new(Vault::new(app)?),
         app: app.clone(),
     };
-    Ok(Endpoint::new(ROUTE, create_deployment, creation))
+    Ok(Endpoint::new(ROUTE, create_deployment, creation).finds_early::<Repository>())
 }
 
 #[derive(Clone)]
@@ -172,7 +172,7 @@ impl Creation {
         let branch = revision.branch_name();
         let (settings, counts, known) = try_join3(
             EnvironmentSettings::load(table, &repository.account_id, &repository.id, environment),
-            DeploymentCounts::load(table, repository),
+            DeploymentCounts::load(table, &repository.partition()),
             KnownRef::load(table, repository, &branch),
         )
         .await?;

@@ -1,6 +1,5 @@
 //! `POST /v1/teams`: a team with nobody and nothing in it.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -9,7 +8,7 @@ use shared::access::{Scope, Tenant};
 use shared::body::TeamBody;
 use shared::id::TeamId;
 use shared::model::{Description, Role, Team, TeamName};
-use shared::precondition::etag;
+use shared::precondition::Revised;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/teams")
@@ -50,6 +49,6 @@ pub async fn create_team(
     };
     team.create(app.table()).await?;
     let location = app.url(&format!("/v1/teams/{}", team.id));
-    let headers = [(header::LOCATION, location), (header::ETAG, etag(team.revision))];
-    Ok((StatusCode::CREATED, headers, Json(TeamBody::from(team))))
+    let body = Revised(team.revision, TeamBody::from(team));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], body))
 }

@@ -1,11 +1,9 @@
 //! `GET /v1/teams/{team_id}`: one team, with the ETag that a change can name.
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, header};
 use shared::access::{AuthorizedTeam, Scope};
 use shared::body::TeamBody;
-use shared::precondition::etag;
+use shared::precondition::Revised;
 use shared::{App, Endpoint, InitError, Route};
 
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}").requires(Scope::TeamsRead);
@@ -16,6 +14,6 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Get a team
 #[utoipa::path(get, path = ROUTE.path, tag = "Teams", responses((status = 200, body = TeamBody)))]
-pub async fn get_team(State(_): State<App>, team: AuthorizedTeam) -> ([(HeaderName, String); 1], Json<TeamBody>) {
-    ([(header::ETAG, etag(team.revision))], Json(team.into_inner().into()))
+pub async fn get_team(State(_): State<App>, team: AuthorizedTeam) -> Revised<TeamBody> {
+    Revised(team.revision, team.into_inner().into())
 }

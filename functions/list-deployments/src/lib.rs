@@ -4,12 +4,12 @@ use axum::extract::State;
 use axum::response::Response;
 use futures_util::future::try_join;
 use serde::Deserialize;
-use shared::access::{AuthorizedRepository, Scope};
+use shared::access::{RequestedRepository, Scope};
 use shared::body::DeploymentBody;
 use shared::extract::Query;
-use shared::model::{Deployment, DeploymentCounts, Environment, Filter, Status};
+use shared::model::{Deployment, DeploymentCounts, Environment, Filter, RepositoryPartition, Status};
 use shared::page::{List, Page, PageQuery, Sort};
-use shared::{App, Endpoint, InitError, Result, Route};
+use shared::{App, Endpoint, Error, InitError, Result, Route};
 
 pub const ROUTE: Route =
     Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments").requires(Scope::DeploymentsRead);
@@ -40,12 +40,15 @@ pub async fn list_deployments(
     State(app): State<App>,
     Query(page): Query<PageQuery>,
     Query(filter): Query<DeploymentFilter>,
-    repository: AuthorizedRepository,
+    repository: RequestedRepository,
 ) -> Result<Response> {
-    let page = page.of(LIST)?;
+    let (table, page) = (app.table(), &page.of(LIST)?);
     let filter = Filter { environment: filter.environment, status: filter.status };
-    let rows = page.read::<Deployment>(app.table(), Deployment::listed(&repository, filter));
-    let (rows, counts) = try_join(rows, DeploymentCounts::load(app.table(), &repository)).await?;
+    let read = |repository: RepositoryPartition| async move {
+        let rows = page.read::<Deployment>(table, Deployment::listed(&repository, filter));
+        try_join(rows, DeploymentCounts::load(table, &repository)).await.map_err(Error::from)
+    };
+    let (repository, (rows, counts)) = repository.authorize_and_read(read).await?;
     let url = app.url(&format!("/v1/repositories/{}/deployments{}", repository.id, query(filter)));
     Ok(page.respond(rows, counts.total(filter), &url, |row| DeploymentBody::new(&app, row)))
 }

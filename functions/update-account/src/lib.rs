@@ -1,13 +1,11 @@
 //! `PATCH /v1/account`: changes what holds for every member of the account.
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, header};
 use serde::Deserialize;
 use shared::access::{Scope, Tenant};
 use shared::body::AccountBody;
 use shared::model::{Account, AccountChange, BasePermission, Role};
-use shared::precondition::{IfMatch, etag};
+use shared::precondition::{IfMatch, Revised};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/account")
@@ -42,9 +40,9 @@ pub async fn update_account(
     tenant: Tenant,
     expected: IfMatch,
     extract::Json(AccountPatch { base_permission, permanent_tokens }): extract::Json<AccountPatch>,
-) -> Result<([(HeaderName, String); 1], Json<AccountBody>)> {
+) -> Result<Revised<AccountBody>> {
     let account = Account::of_caller(app.table(), &tenant).await?;
     let change = AccountChange { base_permission, permanent_tokens };
     let changed = account.change(app.table(), change, |account| expected.check(account.revision)).await?;
-    Ok(([(header::ETAG, etag(changed.revision))], Json(changed.into())))
+    Ok(Revised(changed.revision, changed.into()))
 }

@@ -1,13 +1,11 @@
 //! `PATCH /v1/teams/{team_id}`: changes a team's name or description.
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, header};
 use serde::Deserialize;
 use shared::access::{AuthorizedTeam, Scope};
 use shared::body::TeamBody;
 use shared::model::{Description, Role, TeamChange, TeamName};
-use shared::precondition::{IfMatch, etag};
+use shared::precondition::{IfMatch, Revised};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}")
@@ -39,10 +37,10 @@ pub async fn update_team(
     team: AuthorizedTeam,
     expected: IfMatch,
     extract::Json(TeamPatch { name, description }): extract::Json<TeamPatch>,
-) -> Result<([(HeaderName, String); 1], Json<TeamBody>)> {
+) -> Result<Revised<TeamBody>> {
     let tenant = team.tenant().clone();
     let (change, now) = (TeamChange { name, description }, app.clock().now());
     let expected = |team: &shared::model::Team| expected.check(team.revision);
     let changed = team.into_inner().change(app.table(), &tenant, change, expected, now).await?;
-    Ok(([(header::ETAG, etag(changed.revision))], Json(changed.into())))
+    Ok(Revised(changed.revision, changed.into()))
 }

@@ -38,7 +38,7 @@ impl Redeployer {
         let table = app.table();
         let (settings, counts, sealed) = try_join3(
             EnvironmentSettings::load(table, &repository.account_id, &repository.id, earlier.environment),
-            DeploymentCounts::load(table, repository),
+            DeploymentCounts::load(table, &repository.partition()),
             earlier.sealed_variables(table),
         )
         .await?;

@@ -1,6 +1,7 @@
 //! What a caller may use, as extractors.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 
@@ -13,8 +14,11 @@ use crate::app::App;
 use crate::endpoint::Route;
 use crate::error::{Error, Result};
 use crate::extract::{path_parameter, repository_parameter};
-use crate::id::{DeploymentId, InvitationId, RepositoryId, TeamId, UserId};
-use crate::model::{Account, Deployment, Invitation, Repository, RepositorySlug, Role, Team, User, Visibility};
+use crate::id::{AccountId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
+use crate::model::{
+    Account, Deployment, Invitation, Repository, RepositoryPartition, RepositorySlug, Role, Team, TokenRecord, User,
+    Visibility,
+};
 use crate::table::{Table, TableError};
 
 /// The caller's account, on an endpoint whose [`Route`] let the caller in.
@@ -73,89 +77,214 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
     }
 }
 
+/// What a path can name and a caller may use.
+pub trait Resource: Clone + Send + Sync + 'static {
+    /// As an error calls it.
+    const KIND: &'static str;
+    type Name: Send;
+
+    /// What the path has for its name, or `None` when nothing can be called that.
+    fn name(parts: &Parts) -> Result<Option<Self::Name>>;
+
+    /// The one of that name, if the caller may see it and has the permission that the route needs.
+    fn authorize(
+        app: &App,
+        tenant: &Tenant,
+        name: Self::Name,
+        needed: Permission,
+    ) -> impl Future<Output = Result<Option<Self>>> + Send;
+}
+
+/// The resource in the path, with which the caller may do what the endpoint's [`Route`] needs.
+#[derive(Clone, Debug)]
+pub struct Authorized<T> {
+    resource: T,
+    tenant: Tenant,
+}
+
+pub type AuthorizedRepository = Authorized<Repository>;
+pub type AuthorizedDeployment = Authorized<Deployment>;
+/// A team that the caller may see.
+pub type AuthorizedTeam = Authorized<Team>;
+/// A member of the caller's account.
+pub type AuthorizedMember = Authorized<User>;
+/// An invitation to the caller's account.
+pub type AuthorizedInvitation = Authorized<Invitation>;
+/// A token that the caller may see and revoke: their own, and for the account's owners and admins everybody's.
+pub type AuthorizedToken = Authorized<TokenRecord>;
+
+impl<T> Authorized<T> {
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    pub fn into_inner(self) -> T {
+        self.resource
+    }
+}
+
+impl<T> Deref for Authorized<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.resource
+    }
+}
+
+impl<S, T> FromRequestParts<S> for Authorized<T>
+where
+    S: Send + Sync,
+    App: FromRef<S>,
+    T: Resource,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        if let Some(Early(found)) = parts.extensions.remove() {
+            return Ok(found);
+        }
+        let tenant = Tenant::from_request_parts(parts, state).await?;
+        let not_found = || Error::not_found(T::KIND);
+        let name = T::name(parts)?.ok_or_else(not_found)?;
+        let resource = T::authorize(&App::from_ref(state), &tenant, name, needed(parts)?).await?;
+        Ok(Self { resource: resource.ok_or_else(not_found)?, tenant })
+    }
+}
+
 /// The permission that the request's route needs on a repository.
 fn needed(parts: &Parts) -> Result<Permission> {
     let route = parts.extensions.get::<Route>();
     Ok(route.ok_or_else(|| Error::internal("the pipeline gave no route"))?.permission)
 }
 
-/// The repository in the path, in which the caller may do what the endpoint's [`Route`] needs.
-#[derive(Clone, Debug)]
-pub struct AuthorizedRepository {
-    repository: Repository,
-    tenant: Tenant,
-}
+/// What was found before its extractor asked.
+#[derive(Clone)]
+struct Early<T>(T);
 
-impl AuthorizedRepository {
-    pub fn tenant(&self) -> &Tenant {
-        &self.tenant
-    }
-
-    pub fn into_inner(self) -> Repository {
-        self.repository
+/// Finds the resource for its extractor. One that is not found is looked for again there, which then says so.
+pub(crate) async fn find_early<T: Resource>(parts: &mut Parts, app: &App) {
+    if let Ok(found) = Authorized::<T>::from_request_parts(parts, app).await {
+        parts.extensions.insert(Early(found));
     }
 }
 
-impl Deref for AuthorizedRepository {
-    type Target = Repository;
+impl Resource for Repository {
+    const KIND: &'static str = "Repository";
+    type Name = RepositorySlug;
 
-    fn deref(&self) -> &Repository {
-        &self.repository
+    fn name(parts: &Parts) -> Result<Option<RepositorySlug>> {
+        Ok(repository_parameter(parts)?.parse().ok())
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, slug: RepositorySlug, needed: Permission) -> Result<Option<Self>> {
+        let Some(repository) = Repository::find(app.table(), tenant, &slug).await? else { return Ok(None) };
+        check_permission(tenant.permission_on(&repository), needed, Self::KIND)?;
+        Ok(Some(repository))
     }
 }
 
-impl<S> FromRequestParts<S> for AuthorizedRepository
-where
-    S: Send + Sync,
-    App: FromRef<S>,
-{
-    type Rejection = Error;
+impl Resource for Deployment {
+    const KIND: &'static str = "Deployment";
+    type Name = DeploymentId;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let tenant = Tenant::from_request_parts(parts, state).await?;
-        let not_found = || Error::not_found("Repository");
-        // A name that no repository can have is one that does not exist.
-        let slug: RepositorySlug = repository_parameter(parts)?.parse().map_err(|_| not_found())?;
-        let repository = Repository::find(App::from_ref(state).table(), &tenant, &slug).await?;
-        let repository = repository.ok_or_else(not_found)?;
-        check_permission(tenant.permission_on(&repository), needed(parts)?, "Repository")?;
-        Ok(Self { repository, tenant })
+    fn name(parts: &Parts) -> Result<Option<DeploymentId>> {
+        Ok(path_parameter(parts, "deployment_id")?.parse().ok())
     }
-}
 
-/// The deployment in the path, in whose repository the caller may do what the endpoint's [`Route`] needs.
-#[derive(Clone, Debug)]
-pub struct AuthorizedDeployment {
-    deployment: Deployment,
-    tenant: Tenant,
+    async fn authorize(app: &App, tenant: &Tenant, id: DeploymentId, needed: Permission) -> Result<Option<Self>> {
+        if tenant.permission_everywhere() >= Some(needed) {
+            return Ok(Deployment::find(app.table(), tenant, &id).await?);
+        }
+        let Some((deployment, repository)) = with_repository(app, tenant, &id).await? else { return Ok(None) };
+        check_permission(tenant.permission_on(&repository), needed, Self::KIND)?;
+        Ok(Some(deployment))
+    }
 }
 
 impl AuthorizedDeployment {
-    pub fn tenant(&self) -> &Tenant {
-        &self.tenant
-    }
-
-    pub fn into_inner(self) -> Deployment {
-        self.deployment
-    }
-
     /// The repository that was deployed.
     pub async fn repository(&self, table: &Table) -> Result<AuthorizedRepository> {
-        let repository = Repository::by_id(table, &self.tenant, &self.deployment.repository_id).await?;
-        let repository = repository.ok_or_else(|| Error::not_found("Repository"))?;
-        Ok(AuthorizedRepository { repository, tenant: self.tenant.clone() })
+        let repository = Repository::by_id(table, &self.tenant, &self.repository_id).await?;
+        let resource = repository.ok_or_else(|| Error::not_found(Repository::KIND))?;
+        Ok(Authorized { resource, tenant: self.tenant.clone() })
     }
 }
 
-impl Deref for AuthorizedDeployment {
-    type Target = Deployment;
+impl Resource for Team {
+    const KIND: &'static str = "Team";
+    type Name = TeamId;
 
-    fn deref(&self) -> &Deployment {
-        &self.deployment
+    fn name(parts: &Parts) -> Result<Option<TeamId>> {
+        Ok(path_parameter(parts, "team_id")?.parse().ok())
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, id: TeamId, _: Permission) -> Result<Option<Self>> {
+        if !tenant.sees(&id) {
+            return Ok(None);
+        }
+        Ok(Team::find(app.table(), tenant, &id).await?)
     }
 }
 
-impl<S> FromRequestParts<S> for AuthorizedDeployment
+impl Resource for User {
+    const KIND: &'static str = "Member";
+    type Name = UserId;
+
+    fn name(parts: &Parts) -> Result<Option<UserId>> {
+        Ok(path_parameter(parts, "user_id")?.parse().ok())
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, id: UserId, _: Permission) -> Result<Option<Self>> {
+        Ok(User::find(app.table(), tenant, &id).await?)
+    }
+}
+
+impl Resource for Invitation {
+    const KIND: &'static str = "Invitation";
+    type Name = InvitationId;
+
+    fn name(parts: &Parts) -> Result<Option<InvitationId>> {
+        Ok(path_parameter(parts, "invitation_id")?.parse().ok())
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, id: InvitationId, _: Permission) -> Result<Option<Self>> {
+        Ok(Invitation::find(app.table(), tenant, &id).await?)
+    }
+}
+
+impl Resource for TokenRecord {
+    const KIND: &'static str = "Token";
+    type Name = TokenId;
+
+    fn name(parts: &Parts) -> Result<Option<TokenId>> {
+        Ok(path_parameter(parts, "token_id")?.parse().ok())
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, id: TokenId, _: Permission) -> Result<Option<Self>> {
+        let found = TokenRecord::find(app.table(), &tenant.account().id, &id).await?;
+        Ok(found.filter(|found| found.token().user_id == *tenant.user_id() || oversees_tokens(&tenant.0)))
+    }
+}
+
+/// A token of the caller's own, who may change it. Changing somebody else's would be acting in their name.
+#[derive(Clone, Debug)]
+pub struct OwnToken(TokenRecord);
+
+impl OwnToken {
+    pub fn into_inner(self) -> TokenRecord {
+        self.0
+    }
+}
+
+impl Deref for OwnToken {
+    type Target = TokenRecord;
+
+    fn deref(&self) -> &TokenRecord {
+        &self.0
+    }
+}
+
+impl<S> FromRequestParts<S> for OwnToken
 where
     S: Send + Sync,
     App: FromRef<S>,
@@ -163,38 +292,107 @@ where
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let tenant = Tenant::from_request_parts(parts, state).await?;
-        let not_found = || Error::not_found("Deployment");
-        let id: DeploymentId = path_parameter(parts, "deployment_id")?.parse().map_err(|_| not_found())?;
-        let (app, needed) = (App::from_ref(state), needed(parts)?);
-        if tenant.permission_everywhere() >= Some(needed) {
-            let found = Deployment::find(app.table(), &tenant, &id).await?;
-            return Ok(Self { deployment: found.ok_or_else(not_found)?, tenant });
+        let found = AuthorizedToken::from_request_parts(parts, state).await?;
+        if found.token().user_id != *found.tenant().user_id() {
+            return Err(Error::not_permitted("Only the user who made the token may change or rotate it"));
         }
-        let (deployment, repository) = with_repository(&app, &tenant, &id).await?.ok_or_else(not_found)?;
-        check_permission(tenant.permission_on(&repository), needed, "Deployment")?;
-        Ok(Self { deployment, tenant })
+        Ok(Self(found.into_inner()))
     }
 }
 
-/// Which repositories deployments are in, as far as the execution environment has seen. That never changes.
-#[derive(Debug, Default)]
-pub(crate) struct Homes(Mutex<HashMap<DeploymentId, RepositoryId>>);
+/// Whether the caller may see and revoke everybody's tokens.
+pub fn oversees_tokens(caller: &Caller) -> bool {
+    caller.application().is_none() && caller.user().role >= Role::Admin
+}
 
-/// Deployments remembered in one execution environment, about 100 bytes each.
+/// Where things are, as far as the execution environment has seen. A deployment's repository never changes; what a name
+/// stands for is checked.
+#[derive(Debug, Default)]
+pub(crate) struct Homes {
+    deployments: Remembered<DeploymentId>,
+    names: Remembered<(AccountId, RepositorySlug)>,
+}
+
+#[derive(Debug)]
+struct Remembered<K>(Mutex<HashMap<K, RepositoryId>>);
+
+/// Of each kind in one execution environment, about 100 bytes each.
 const REMEMBERED: usize = 2_000;
 
-impl Homes {
-    fn of(&self, id: &DeploymentId) -> Option<RepositoryId> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+impl<K> Default for Remembered<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash> Remembered<K> {
+    fn get(&self, key: &K) -> Option<RepositoryId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
-    fn remember(&self, deployment: &Deployment) {
+    fn insert(&self, key: K, repository: &RepositoryId) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED {
             known.clear();
         }
-        known.insert(deployment.id.clone(), deployment.repository_id.clone());
+        known.insert(key, repository.clone());
+    }
+}
+
+/// The repository that the path names, of which nothing is known yet.
+#[derive(Clone, Debug)]
+pub struct RequestedRepository {
+    app: App,
+    tenant: Tenant,
+    slug: RepositorySlug,
+    needed: Permission,
+}
+
+impl<S> FromRequestParts<S> for RequestedRepository
+where
+    S: Send + Sync,
+    App: FromRef<S>,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let tenant = Tenant::from_request_parts(parts, state).await?;
+        let slug = Repository::name(parts)?.ok_or_else(|| Error::not_found(Repository::KIND))?;
+        Ok(Self { app: App::from_ref(state), tenant, slug, needed: needed(parts)? })
+    }
+}
+
+impl RequestedRepository {
+    /// The repository, if the caller has the permission that the route needs, and what is read of it. Both are read at
+    /// once when the path has the id, or a name that was asked for before. What was read is given to nobody who may not
+    /// have it, or whose name stands for another repository by now.
+    pub async fn authorize_and_read<R, F>(
+        self,
+        read: impl Fn(RepositoryPartition) -> F,
+    ) -> Result<(AuthorizedRepository, R)>
+    where
+        F: Future<Output = Result<R>>,
+    {
+        let Self { app, tenant, slug, needed } = self;
+        let account = tenant.account().id.clone();
+        let known = match &slug {
+            RepositorySlug::Id(id) => Some(id.clone()),
+            _ => app.homes().names.get(&(account.clone(), slug.clone())),
+        };
+        let not_found = || Error::not_found(Repository::KIND);
+        if let Some(id) = known {
+            let found = Repository::authorize(&app, &tenant, RepositorySlug::Id(id.clone()), needed);
+            let read = read(RepositoryPartition::new(&account, &id));
+            let (found, read) = futures_util::future::join(found, read).await;
+            if let Some(resource) = found?.filter(|found| slug.names(found)) {
+                return Ok((Authorized { resource, tenant }, read?));
+            }
+        }
+        let found = Repository::authorize(&app, &tenant, slug.clone(), needed).await?;
+        let resource = found.ok_or_else(not_found)?;
+        app.homes().names.insert((account, slug), &resource.id);
+        let read = read(resource.partition()).await?;
+        Ok((Authorized { resource, tenant }, read))
     }
 }
 
@@ -206,143 +404,17 @@ async fn with_repository(
     id: &DeploymentId,
 ) -> Result<Option<(Deployment, Repository)>, TableError> {
     let deployment = Deployment::find(app.table(), tenant, id);
-    let (deployment, repository) = match app.homes().of(id) {
+    let (deployment, repository) = match app.homes().deployments.get(id) {
         Some(home) => {
             let repository = Repository::by_id(app.table(), tenant, &home);
             futures_util::future::try_join(deployment, repository).await?
         }
         None => {
             let Some(deployment) = deployment.await? else { return Ok(None) };
-            app.homes().remember(&deployment);
+            app.homes().deployments.insert(id.clone(), &deployment.repository_id);
             let repository = Repository::by_id(app.table(), tenant, &deployment.repository_id).await?;
             (Some(deployment), repository)
         }
     };
     Ok(deployment.zip(repository))
-}
-
-/// The team in the path, which the caller may see.
-#[derive(Clone, Debug)]
-pub struct AuthorizedTeam {
-    team: Team,
-    tenant: Tenant,
-}
-
-impl AuthorizedTeam {
-    pub fn tenant(&self) -> &Tenant {
-        &self.tenant
-    }
-
-    pub fn into_inner(self) -> Team {
-        self.team
-    }
-}
-
-impl Deref for AuthorizedTeam {
-    type Target = Team;
-
-    fn deref(&self) -> &Team {
-        &self.team
-    }
-}
-
-impl<S> FromRequestParts<S> for AuthorizedTeam
-where
-    S: Send + Sync,
-    App: FromRef<S>,
-{
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let tenant = Tenant::from_request_parts(parts, state).await?;
-        let not_found = || Error::not_found("Team");
-        let id: TeamId = path_parameter(parts, "team_id")?.parse().map_err(|_| not_found())?;
-        if !tenant.sees(&id) {
-            return Err(not_found());
-        }
-        let team = Team::find(App::from_ref(state).table(), &tenant, &id).await?.ok_or_else(not_found)?;
-        Ok(Self { team, tenant })
-    }
-}
-
-/// The member of the caller's account that the path names.
-#[derive(Clone, Debug)]
-pub struct AuthorizedMember {
-    user: User,
-    tenant: Tenant,
-}
-
-impl AuthorizedMember {
-    pub fn tenant(&self) -> &Tenant {
-        &self.tenant
-    }
-
-    pub fn into_inner(self) -> User {
-        self.user
-    }
-}
-
-impl Deref for AuthorizedMember {
-    type Target = User;
-
-    fn deref(&self) -> &User {
-        &self.user
-    }
-}
-
-impl<S> FromRequestParts<S> for AuthorizedMember
-where
-    S: Send + Sync,
-    App: FromRef<S>,
-{
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let tenant = Tenant::from_request_parts(parts, state).await?;
-        let not_found = || Error::not_found("Member");
-        let id: UserId = path_parameter(parts, "user_id")?.parse().map_err(|_| not_found())?;
-        let user = User::find(App::from_ref(state).table(), &tenant, &id).await?.ok_or_else(not_found)?;
-        Ok(Self { user, tenant })
-    }
-}
-
-/// The invitation to the caller's account that the path names.
-#[derive(Clone, Debug)]
-pub struct AuthorizedInvitation {
-    invitation: Invitation,
-    tenant: Tenant,
-}
-
-impl AuthorizedInvitation {
-    pub fn tenant(&self) -> &Tenant {
-        &self.tenant
-    }
-
-    pub fn into_inner(self) -> Invitation {
-        self.invitation
-    }
-}
-
-impl Deref for AuthorizedInvitation {
-    type Target = Invitation;
-
-    fn deref(&self) -> &Invitation {
-        &self.invitation
-    }
-}
-
-impl<S> FromRequestParts<S> for AuthorizedInvitation
-where
-    S: Send + Sync,
-    App: FromRef<S>,
-{
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let tenant = Tenant::from_request_parts(parts, state).await?;
-        let not_found = || Error::not_found("Invitation");
-        let id: InvitationId = path_parameter(parts, "invitation_id")?.parse().map_err(|_| not_found())?;
-        let found = Invitation::find(App::from_ref(state).table(), &tenant, &id).await?.ok_or_else(not_found)?;
-        Ok(Self { invitation: found, tenant })
-    }
 }

@@ -22,7 +22,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::{AccountId, DeploymentId, RepositoryId, UserId};
 use crate::model::repository::repository_partition;
-use crate::model::{BuildId, KnownRef, Repository};
+use crate::model::{BuildId, KnownRef, Repository, RepositoryPartition};
 use crate::page::{Position, Sort};
 use crate::table::{
     Change, Consistency, IndexKey, Item, Key, Order, Query, Source, Table, TableError, TransactFailed, Write,
@@ -604,10 +604,10 @@ impl Deployment {
     }
 
     /// Where a repository's deployments are listed, by number.
-    pub fn listed(repository: &Repository, filter: Filter) -> (Source, String) {
-        let repository = repository_partition(&repository.account_id, &repository.id);
+    pub fn listed(repository: &RepositoryPartition, filter: Filter) -> (Source, String) {
+        let repository = repository.as_str();
         match filter {
-            Filter { environment: None, status: None } => (Source::Index(1), repository),
+            Filter { environment: None, status: None } => (Source::Index(1), repository.to_owned()),
             Filter { environment: Some(environment), status: None } => {
                 (Source::Index(2), format!("{repository}#ENV#{}", environment.as_str()))
             }
@@ -639,7 +639,7 @@ impl Deployment {
         before: Option<u64>,
         limit: i32,
     ) -> Result<Vec<Self>, TableError> {
-        let (source, partition) = Self::listed(repository, filter);
+        let (source, partition) = Self::listed(&repository.partition(), filter);
         let before = before.map(sort_key);
         let query = Query { source, partition, order: Order::Descending, after: before.as_deref(), limit };
         Ok(table.query(query).await?.0)
@@ -871,8 +871,8 @@ pub struct Filter {
 pub struct DeploymentCounts(HashMap<String, serde_json::Value>);
 
 impl DeploymentCounts {
-    pub async fn load(table: &Table, repository: &Repository) -> Result<Self, TableError> {
-        let key = counts_key(&repository.account_id, &repository.id);
+    pub async fn load(table: &Table, repository: &RepositoryPartition) -> Result<Self, TableError> {
+        let key = Key { pk: repository.as_str().to_owned(), sk: DEPLOYMENT_COUNTS.to_owned() };
         Ok(table.get(key, Consistency::Strong).await?.unwrap_or_default())
     }
 
@@ -902,6 +902,7 @@ struct SealedVariables {
     sealed: ByteBuf,
 }
 
+const DEPLOYMENT_COUNTS: &str = "DEPLOYS";
 /// The index of what is due.
 const DUE: Source = Source::Index(5);
 
@@ -934,7 +935,7 @@ fn deployment_key(account: &AccountId, id: &DeploymentId, sk: &str) -> Key {
 }
 
 fn counts_key(account: &AccountId, repository: &RepositoryId) -> Key {
-    Key { pk: repository_partition(account, repository), sk: "DEPLOYS".to_owned() }
+    Key { pk: repository_partition(account, repository), sk: DEPLOYMENT_COUNTS.to_owned() }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::table::{Change, Consistency, IndexKey, Item, Key, Source, Table, Tabl
 
 /// 1 to 100 characters of letters, digits, `.`, `_` and `-`, not starting with a dot and not looking like an id.
 /// Two names that differ only in case are the same name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$", examples("frontend-app"))]
 pub struct RepositoryName(String);
@@ -111,7 +111,7 @@ impl Grants {
 }
 
 /// How a path names a repository: `repo_…`, `name`, or `account/name`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RepositorySlug {
     Id(RepositoryId),
     Name(RepositoryName),
@@ -132,7 +132,38 @@ impl FromStr for RepositorySlug {
     }
 }
 
+impl RepositorySlug {
+    /// Whether it names this repository of the caller's account.
+    pub(crate) fn names(&self, repository: &Repository) -> bool {
+        match self {
+            Self::Id(id) => *id == repository.id,
+            Self::Name(name) => name.folded() == repository.name.folded(),
+            Self::FullName(account, name) => {
+                repository.account_slug.is(account) && name.folded() == repository.name.folded()
+            }
+        }
+    }
+}
+
+/// Where what belongs to a repository is kept.
+#[derive(Clone, Debug)]
+pub struct RepositoryPartition(String);
+
+impl RepositoryPartition {
+    pub(crate) fn new(account: &AccountId, repository: &RepositoryId) -> Self {
+        Self(repository_partition(account, repository))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Repository {
+    pub fn partition(&self) -> RepositoryPartition {
+        RepositoryPartition::new(&self.account_id, &self.id)
+    }
+
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.account_slug, self.name)
     }
