@@ -355,6 +355,11 @@ impl World {
         lines.remove(0)
     }
 
+    /// What a request cost in DynamoDB: calls and capacity units.
+    pub fn cost(&self, answer: &Answer) -> (u64, f64) {
+        cost_of(&self.line_of(answer))
+    }
+
     /// Sets an attribute of an item in the table, behind the functions' back, as an operator would.
     pub async fn set_attribute(&self, (pk, sk): (&str, &str), attribute: &str, value: AttributeValue) {
         let table = self.stack.app().table();
@@ -413,6 +418,20 @@ impl Actor {
 
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
+    }
+
+    /// The pages of a list from this one on, along a relation of `Link`.
+    pub async fn walk(&self, path: &str, relation: &str) -> Vec<Answer> {
+        let mut pages = Vec::new();
+        let mut next = Some(path.to_owned());
+        while let Some(path) = next {
+            let page = self.get(&path).await;
+            assert_eq!(page.status, 200, "{page:?}");
+            next = page.link(relation);
+            pages.push(page);
+            assert!(pages.len() < 100, "{path} goes round in circles");
+        }
+        pages
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
@@ -645,6 +664,11 @@ impl GitRepository {
 }
 
 /// A buildspec whose build phase runs these commands, which are YAML scalars.
+/// The calls of DynamoDB and the capacity units in a line of the log.
+pub fn cost_of(line: &Value) -> (u64, f64) {
+    (line["dynamodb_calls"].as_u64().unwrap(), line["dynamodb_capacity_units"].as_f64().unwrap())
+}
+
 pub fn buildspec(commands: &[&str]) -> String {
     let commands: String = commands.iter().map(|command| format!("      - {command}\n")).collect();
     format!("version: 0.2\nphases:\n  build:\n    commands:\n{commands}")

@@ -328,8 +328,7 @@ async fn a_token_that_can_not_be_one_costs_no_read() {
     let cost = async |token: &str| {
         let answer = world.anonymous().holding(token).get("/v1/repositories").await;
         answer.refused(401, "invalid_token");
-        let line = world.line_of(&answer);
-        (line["dynamodb_calls"].as_u64().unwrap(), line["dynamodb_capacity_units"].as_f64().unwrap())
+        world.cost(&answer)
     };
     let unknown = TokenSecret::random();
     let unknown = unknown.reveal();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::model::{Lane, TransitionFailed};
-use tests::{Actor, GitRepository, World, eventually};
+use tests::{Actor, GitRepository, World, cost_of, eventually};
 
 async fn environment(owner: &Actor, name: &str) -> Value {
     owner.get(&format!("/v1/repositories/app/environments/{name}")).await.body
@@ -201,8 +201,6 @@ async fn a_deployment_costs_what_the_model_says() {
     let owner = world.owner("acme").await;
     let source = GitRepository::with_commands(&["true"]);
     owner.repository("app", &source).await;
-    let units =
-        |line: &Value| (line["dynamodb_calls"].as_u64().unwrap(), line["dynamodb_capacity_units"].as_f64().unwrap());
     let first = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
     owner.ended(&first).await;
     world.queue_is_empty().await;
@@ -212,5 +210,5 @@ async fn a_deployment_costs_what_the_model_says() {
     world.queue_is_empty().await;
     let consumed = world.log().into_iter().rfind(|line| line["outcome"] == "succeeded").unwrap();
     // With the limiter's call and the repository's.
-    assert_eq!((units(&world.line_of(&created)), units(&consumed)), ((6, 17.5), (7, 38.0)));
+    assert_eq!((world.cost(&created), cost_of(&consumed)), ((6, 17.5), (7, 38.0)));
 }

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use local::dynamodb::{AttributeValue, Item};
 use serde_json::{Value, json};
-use tests::{Actor, Answer, GitRepository, World};
+use tests::{Actor, Answer, GitRepository, World, cost_of};
 
 /// An account whose repositories have these names, each made a minute after the one before.
 async fn account_with(world: &World, slug: &str, names: &[&str]) -> (Actor, GitRepository) {
@@ -18,19 +18,6 @@ async fn account_with(world: &World, slug: &str, names: &[&str]) -> (Actor, GitR
 }
 
 /// The page at `path` and those that this relation leads to, one after the other.
-async fn walk(actor: &Actor, path: &str, relation: &str) -> Vec<Answer> {
-    let mut pages = Vec::new();
-    let mut next = Some(path.to_owned());
-    while let Some(path) = next {
-        let page = actor.get(&path).await;
-        assert_eq!(page.status, 200, "{page:?}");
-        next = page.link(relation);
-        pages.push(page);
-        assert!(pages.len() < 100, "{path} goes round in circles");
-    }
-    pages
-}
-
 fn numbers(page: &Answer) -> Vec<u64> {
     page.body["data"].as_array().unwrap().iter().map(|row| row["number"].as_u64().unwrap()).collect()
 }
@@ -111,7 +98,7 @@ async fn links_walk_a_list_in_both_ways() {
         for per_page in [1, 2, 3, 7, 10] {
             let path = format!("/v1/repositories?per_page={per_page}&{query}");
             let expected: Vec<&[&str]> = rows.chunks(per_page).collect();
-            let pages = walk(&owner, &path, "next").await;
+            let pages = owner.walk(&path, "next").await;
             assert_eq!(pages.len(), expected.len(), "{path}");
             let last = expected.len();
             for (page, (number, rows)) in pages.iter().zip((1..).zip(&expected)) {
@@ -130,7 +117,7 @@ async fn links_walk_a_list_in_both_ways() {
                 assert_eq!((&jumped.body, jumped.status), (&page.body, 200));
             }
             let end = pages.last().unwrap().link("last").unwrap();
-            let mut back = walk(&owner, &end, "prev").await;
+            let mut back = owner.walk(&end, "prev").await;
             back.reverse();
             let bodies = |pages: &[Answer]| pages.iter().map(|page| page.body.clone()).collect::<Vec<_>>();
             assert_eq!(bodies(&back), bodies(&pages), "{path}");
@@ -283,7 +270,7 @@ async fn deployments_are_filtered_with_exact_totals() {
                 expected.reverse();
             }
             let path = format!("/v1/repositories/app/deployments?per_page=2&{filter}{direction}");
-            let pages = walk(&owner, &path, "next").await;
+            let pages = owner.walk(&path, "next").await;
             let found: Vec<u64> = pages.iter().flat_map(numbers).collect();
             assert_eq!(found, expected, "{path}");
             for page in &pages {
@@ -395,7 +382,7 @@ async fn with_100_000_repositories_every_page_along_link_costs_the_same() {
     let cost = |answer: &Answer| {
         let id = answer.header("x-request-id");
         let line = world.log().into_iter().rev().find(|line| line["request_id"] == id).unwrap();
-        (line["dynamodb_calls"].as_u64().unwrap(), line["dynamodb_capacity_units"].as_f64().unwrap())
+        cost_of(&line)
     };
     owner.get("/v1/repositories").await;
     let first = owner.get("/v1/repositories").await;

@@ -139,22 +139,8 @@ impl Closed {
     async fn cost(&self, actor: &Actor, path: &str) -> (u64, f64) {
         let answer = actor.get(path).await;
         assert_eq!(answer.status, 200, "{answer:?}");
-        let line = self.world.line_of(&answer);
-        (line["dynamodb_calls"].as_u64().unwrap(), line["dynamodb_capacity_units"].as_f64().unwrap())
+        self.world.cost(&answer)
     }
-}
-
-async fn walk(actor: &Actor, path: &str, relation: &str) -> Vec<Answer> {
-    let mut pages = Vec::new();
-    let mut next = Some(path.to_owned());
-    while let Some(path) = next {
-        let page = actor.get(&path).await;
-        assert_eq!(page.status, 200, "{page:?}");
-        next = page.link(relation);
-        pages.push(page);
-        assert!(pages.len() < 100, "{path} goes round in circles");
-    }
-    pages
 }
 
 #[tokio::test]
@@ -195,14 +181,14 @@ async fn a_list_has_what_its_reader_may_see_and_no_more() {
         ("&sort=name", visible.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect()),
         ("&sort=name&direction=desc", visible.iter().cloned().collect::<BTreeSet<_>>().into_iter().rev().collect()),
     ] {
-        let pages = walk(&acme.member, &format!("/v1/repositories?per_page=5{query}"), "next").await;
+        let pages = acme.member.walk(&format!("/v1/repositories?per_page=5{query}"), "next").await;
         let names: Vec<_> = pages.iter().flat_map(|page| page.column("name")).collect();
         assert_eq!(names, ordered, "{query}");
         for (number, page) in (1..).zip(&pages) {
             assert_eq!(page.body["meta"], json!({"total": 18, "page": number, "per_page": 5}), "{query}");
         }
         let last = pages[0].link("last").unwrap();
-        let back = walk(&acme.member, &last, "prev").await;
+        let back = acme.member.walk(&last, "prev").await;
         let mut back: Vec<_> = back.iter().map(|page| page.column("name")).collect();
         back.reverse();
         assert_eq!(back, pages.iter().map(|page| page.column("name")).collect::<Vec<_>>(), "{query}");

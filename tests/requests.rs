@@ -12,7 +12,7 @@ use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use shared::{Endpoint, Route, pipeline};
-use tests::{Actor, Answer, GitRepository, World};
+use tests::{Actor, Answer, GitRepository, World, cost_of};
 
 const ENDPOINTS_WITH_A_BODY: [&str; 2] = ["/v1/repositories", "/v1/repositories/app/deployments"];
 const MAX_BODY: usize = 256 * 1024;
@@ -506,12 +506,48 @@ async fn a_request_is_one_line_in_the_log() {
         assert_eq!(line["_aws"]["Timestamp"], world.clock.now().as_millis());
         assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
         assert!(line["lambda_request_id"].as_str().unwrap().len() >= 32);
-        let (calls, units) =
-            (line["dynamodb_calls"].as_u64().unwrap(), line["dynamodb_capacity_units"].as_f64().unwrap());
+        let (calls, units) = cost_of(&line);
         assert!(calls > 0 && units > 0.0, "{line}");
         if let Some(cost) = cost {
             assert_eq!((calls, units), cost);
         }
+    }
+}
+
+/// What a client waits for: the calls of DynamoDB of which each begins after the one before has ended.
+#[tokio::test]
+async fn a_warm_request_makes_few_round_trips() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let repository = owner.repository("app", &GitRepository::new(&[])).await;
+    let id = repository["id"].as_str().unwrap();
+    let new = json!({"ref": "main", "environment": "preview"});
+    let deployment = owner.deploy("app", new.clone()).await;
+    owner.act(&deployment, "cancel", json!({})).await;
+    let deployment = deployment["id"].as_str().unwrap();
+    for (path, calls) in [
+        ("/v1/repositories".to_owned(), 3),
+        ("/v1/repositories/app".to_owned(), 2),
+        (format!("/v1/repositories/{id}"), 2),
+        ("/v1/repositories/app/deployments".to_owned(), 4),
+        (format!("/v1/repositories/{id}/deployments"), 4),
+        (format!("/v1/deployments/{deployment}"), 2),
+        (format!("/v1/deployments/{deployment}/events"), 3),
+    ] {
+        owner.get(&path).await;
+        let line = world.line_of(&owner.get(&path).await);
+        let sequence = if path.ends_with("/events") { 2 } else { 1 };
+        assert_eq!(
+            (&line["dynamodb_round_trips"], &line["dynamodb_calls"]),
+            (&json!(sequence), &json!(calls)),
+            "{path}"
+        );
+    }
+    for environment in ["preview", "production"] {
+        let created =
+            owner.post("/v1/repositories/app/deployments", json!({"ref": "main", "environment": environment})).await;
+        let line = world.line_of(&created);
+        assert_eq!((&line["dynamodb_round_trips"], &line["dynamodb_calls"]), (&json!(3), &json!(6)), "{line}");
     }
 }
 

@@ -528,9 +528,9 @@ async fn a_token_costs_what_the_table_of_accesses_says() {
     let (token, _) = make(&owner, json!({"name": "ci", "scopes": ["tokens:read"]})).await;
     let cost = |answer: &Answer| {
         assert!(answer.status < 300, "{answer:?}");
-        let line = world.line_of(answer);
+        let (calls, units) = world.cost(answer);
         // Beside the one of the limiter.
-        (line["dynamodb_calls"].as_u64().unwrap() - 1, line["dynamodb_capacity_units"].as_f64().unwrap() - 1.0)
+        (calls - 1, units - 1.0)
     };
     let new = json!({"name": "ci", "scopes": ["tokens:read"]});
     for path in ["/v1/tokens".to_owned(), path(&token)] {

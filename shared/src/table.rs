@@ -76,6 +76,8 @@ pub struct Usage {
     pub calls: u32,
     /// Read and write capacity units together, as DynamoDB reports them.
     pub capacity_units: f64,
+    /// The longest chain of calls of which each began after the one before had ended.
+    pub round_trips: u32,
 }
 
 tokio::task_local! {
@@ -97,13 +99,28 @@ impl Usage {
     pub fn so_far() -> Usage {
         USAGE.try_with(Cell::get).unwrap_or_default()
     }
+}
 
-    fn add<'a>(capacity: impl IntoIterator<Item = &'a ConsumedCapacity>) {
+/// A call that is under way, with its place in the chain.
+struct Call {
+    round_trip: u32,
+}
+
+impl Call {
+    fn start() -> Self {
+        Self { round_trip: Usage::so_far().round_trips + 1 }
+    }
+
+    fn end<'a>(self, capacity: impl IntoIterator<Item = &'a ConsumedCapacity>) {
         let units: f64 = capacity.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
         // A call outside a request, in init for example, belongs to nobody's bill.
         let _ = USAGE.try_with(|usage| {
-            let Usage { calls, capacity_units } = usage.get();
-            usage.set(Usage { calls: calls + 1, capacity_units: capacity_units + units });
+            let Usage { calls, capacity_units, round_trips } = usage.get();
+            usage.set(Usage {
+                calls: calls + 1,
+                capacity_units: capacity_units + units,
+                round_trips: round_trips.max(self.round_trip),
+            });
         });
     }
 }
@@ -176,6 +193,7 @@ impl Table {
     }
 
     pub async fn get<T: DeserializeOwned>(&self, key: Key, consistency: Consistency) -> Result<Option<T>, TableError> {
+        let call = Call::start();
         let output = self
             .client
             .get_item()
@@ -185,7 +203,7 @@ impl Table {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await?;
-        Usage::add(output.consumed_capacity());
+        call.end(output.consumed_capacity());
         Ok(output.item.map(serde_dynamo::from_item).transpose()?)
     }
 
@@ -201,6 +219,7 @@ impl Table {
                     tokio::time::sleep(jitter(attempt)).await;
                 }
                 let request = KeysAndAttributes::builder().set_keys(Some(wanted)).build()?;
+                let call = Call::start();
                 let output = self
                     .client
                     .batch_get_item()
@@ -208,7 +227,7 @@ impl Table {
                     .return_consumed_capacity(ReturnConsumedCapacity::Total)
                     .send()
                     .await?;
-                Usage::add(output.consumed_capacity());
+                call.end(output.consumed_capacity());
                 found.extend(output.responses.into_iter().flatten().flat_map(|(_, items)| items));
                 wanted = output.unprocessed_keys.into_iter().flatten().flat_map(|(_, left)| left.keys).collect();
                 attempt += 1;
@@ -285,8 +304,9 @@ impl Table {
             }
             None => "#pk = :pk",
         };
+        let call = Call::start();
         let output = request.key_condition_expression(condition).send().await?;
-        Usage::add(output.consumed_capacity());
+        call.end(output.consumed_capacity());
         let more = output.last_evaluated_key().is_some();
         Ok((output.items.unwrap_or_default(), more))
     }
@@ -300,6 +320,7 @@ impl Table {
         limit: Option<i32>,
     ) -> Result<(Vec<Item>, bool), TableError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
+        let call = Call::start();
         let output = self
             .client
             .query()
@@ -313,13 +334,14 @@ impl Table {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await?;
-        Usage::add(output.consumed_capacity());
+        call.end(output.consumed_capacity());
         let more = output.last_evaluated_key().is_some();
         Ok((output.items.unwrap_or_default(), more))
     }
 
     /// A conditional update; gives the item as it is afterwards.
     pub async fn update(&self, key: Key, change: Change) -> Result<Result<Item, ConditionFailed>, TableError> {
+        let call = Call::start();
         let sent = self
             .client
             .update_item()
@@ -336,12 +358,12 @@ impl Table {
             .await;
         match sent {
             Ok(output) => {
-                Usage::add(output.consumed_capacity());
+                call.end(output.consumed_capacity());
                 Ok(Ok(output.attributes.unwrap_or_default()))
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    Usage::add([]);
+                    call.end([]);
                     Ok(Err(ConditionFailed { current: failed.item().cloned() }))
                 }
                 _ => Err(error.into()),
@@ -364,6 +386,7 @@ impl Table {
 
     /// The SDK's own retries carry a client token, so they can't write twice.
     async fn transact_once(&self, items: Vec<TransactWriteItem>) -> Result<(), TransactFailed> {
+        let call = Call::start();
         let sent = self
             .client
             .transact_write_items()
@@ -373,12 +396,12 @@ impl Table {
             .await;
         let error = match sent {
             Ok(output) => {
-                Usage::add(output.consumed_capacity());
+                call.end(output.consumed_capacity());
                 return Ok(());
             }
             Err(error) => error,
         };
-        Usage::add([]);
+        call.end([]);
         let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() else {
             return Err(TransactFailed::Table(error.into()));
         };

@@ -113,6 +113,8 @@ pub struct Metrics<'a> {
     duration_ms: f64,
     dynamodb_calls: u32,
     dynamodb_capacity_units: f64,
+    /// In the log only: a metric of its own would cost money and say little.
+    dynamodb_round_trips: u32,
     server_errors: u8,
 }
 
@@ -124,6 +126,7 @@ impl<'a> Metrics<'a> {
             duration_ms: duration.as_secs_f64() * 1000.0,
             dynamodb_calls: usage.calls,
             dynamodb_capacity_units: usage.capacity_units,
+            dynamodb_round_trips: usage.round_trips,
             server_errors: failed.into(),
         }
     }
