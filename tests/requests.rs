@@ -543,11 +543,13 @@ async fn a_warm_request_makes_few_round_trips() {
             "{path}"
         );
     }
-    for environment in ["preview", "production"] {
-        let created =
-            owner.post("/v1/repositories/app/deployments", json!({"ref": "main", "environment": environment})).await;
-        let line = world.line_of(&created);
-        assert_eq!((&line["dynamodb_round_trips"], &line["dynamodb_calls"]), (&json!(3), &json!(6)), "{line}");
+    for (environment, key, calls) in [("preview", None, 6), ("production", None, 6), ("staging", Some("key"), 7)] {
+        let body = json!({"ref": "main", "environment": environment});
+        let request = owner.request(Method::POST, "/v1/repositories/app/deployments").json(&body);
+        let request = key.into_iter().fold(request, |request, key| request.header("idempotency-key", key));
+        let line = world.line_of(&owner.send(request).await);
+        let found = (&line["status"], &line["dynamodb_round_trips"], &line["dynamodb_calls"]);
+        assert_eq!(found, (&json!(201), &json!(3), &json!(calls)), "{environment}");
     }
 }
 

@@ -60,7 +60,7 @@
 //! | repository by name | 1 Query; when it finds nothing, 2 GetItem more | 0.5 |
 //! | create a repository | 1 TransactWriteItems | 14 |
 //! | create a deployment | 3 GetItem at once, 1 TransactWriteItems | 3 + 13, and 2 for a ref that was read from the remote, and 2 per KB of variables |
-//! | the same with an idempotency key | + 1 UpdateItem, and 1 write in the transaction | + 1 + 2 |
+//! | the same with an idempotency key | + 1 UpdateItem beside the reads, and 1 write in the transaction | + 1 + 2 |
 //! | run a deployment | 3 GetItem, 2 Query of the lane, 2 TransactWriteItems to claim and to end it | 38 together |
 //! | its runner, while it runs | 1 UpdateItem every 15 s, and 1 GetItem every 3 s between them | 2 and 1 each |
 //! | place in the queue | 1 GetItem, 1 Query of the lane | 1 + 1 per 4 KB, which are 30 that wait |

@@ -11,7 +11,7 @@ use axum::Json;
 use axum::extract::{FromRef, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::future::try_join3;
+use futures_util::future::{join, try_join3};
 use git::{CloneUrl, Hosts, Revision};
 use serde::Deserialize;
 use shared::access::{AuthorizedRepository, Scope};
@@ -23,6 +23,7 @@ use shared::model::{
     IdempotencyKey, KnownRef, NewDeployment, Repository,
 };
 use shared::queue::Queue;
+use shared::table::TableError;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 use vault::Vault;
 
@@ -118,15 +119,17 @@ pub async fn create_deployment(
         let preflight = Box::pin(preflight(&creation, &repository, &request, &revision)).await?;
         return Ok(Json(preflight).into_response());
     }
+    let basis = Basis::load(app, &repository, request.environment, &revision);
     let Some(key) = key else {
-        let deployment = Box::pin(creation.create(&repository, request, &revision, None)).await?;
+        let deployment = Box::pin(creation.create(&repository, request, &revision, basis.await, None)).await?;
         return Ok(created(app, deployment).into_response());
     };
     let asked = format!("{} {text}", repository.id);
     let (account, now) = (&repository.account_id, app.clock().now());
-    match IdempotencyClaim::take(app.table(), account, &key, asked.as_bytes(), now).await? {
+    let (claim, basis) = join(IdempotencyClaim::take(app.table(), account, &key, asked.as_bytes(), now), basis).await;
+    match claim? {
         Idempotency::New(claim) => {
-            let result = Box::pin(creation.create(&repository, request, &revision, Some(claim.clone()))).await;
+            let result = Box::pin(creation.create(&repository, request, &revision, basis, Some(claim.clone()))).await;
             if result.is_err()
                 && let Err(error) = claim.release(app.table()).await
             {
@@ -159,23 +162,42 @@ fn created(app: &App, deployment: Deployment) -> (StatusCode, [(HeaderName, Stri
     (StatusCode::CREATED, [(header::LOCATION, body.url.clone())], Json(body))
 }
 
+/// What a creation is decided on.
+struct Basis {
+    settings: EnvironmentSettings,
+    counts: DeploymentCounts,
+    known: Option<KnownRef>,
+}
+
+impl Basis {
+    async fn load(
+        app: &App,
+        repository: &Repository,
+        environment: Environment,
+        revision: &Revision,
+    ) -> Result<Self, TableError> {
+        let (table, branch, partition) = (app.table(), revision.branch_name(), repository.partition());
+        let (settings, counts, known) = try_join3(
+            EnvironmentSettings::load(table, &repository.account_id, &repository.id, environment),
+            DeploymentCounts::load(table, &partition),
+            KnownRef::load(table, repository, &branch),
+        )
+        .await?;
+        Ok(Self { settings, counts, known })
+    }
+}
+
 impl Creation {
     async fn create(
         &self,
         repository: &AuthorizedRepository,
         request: DeploymentRequest,
         revision: &Revision,
+        basis: Result<Basis, TableError>,
         idempotency: Option<IdempotencyClaim>,
     ) -> Result<Deployment> {
         let Self { app, hosts, queue, vault } = self;
-        let (table, environment) = (app.table(), request.environment);
-        let branch = revision.branch_name();
-        let (settings, counts, known) = try_join3(
-            EnvironmentSettings::load(table, &repository.account_id, &repository.id, environment),
-            DeploymentCounts::load(table, &repository.partition()),
-            KnownRef::load(table, repository, &branch),
-        )
-        .await?;
+        let (Basis { settings, counts, known }, environment) = (basis?, request.environment);
         settings.admit(environment)?;
         let resolved = resolve(app, *hosts, repository, revision, known).await?;
 
@@ -195,7 +217,7 @@ impl Creation {
             idempotency,
         };
         let by = repository.tenant().user_id();
-        let deployment = Deployment::create(table, repository, &counts, new, by, app.clock().now()).await?;
+        let deployment = Deployment::create(app.table(), repository, &counts, new, by, app.clock().now()).await?;
         queue.announce(app, &deployment, &settings).await;
         Ok(deployment)
     }
