@@ -5,6 +5,7 @@
 mod applications;
 mod authorized;
 mod permission;
+mod requested;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,9 +27,11 @@ use crate::table::{Consistency, Table, TableError};
 use crate::token::{TokenHash, TokenSecret};
 
 pub use applications::*;
+pub(crate) use authorized::find_early;
 pub use authorized::*;
-pub(crate) use authorized::{Homes, find_early};
 pub use permission::*;
+pub(crate) use requested::Places;
+pub use requested::*;
 
 /// What a token was given the right to do. No scope includes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::access::{Authenticator, Homes};
+use crate::access::{Authenticator, Places};
 use crate::aws::{Aws, AwsConfigError};
 use crate::clock::Clock;
 use crate::oauth::Issuer;
@@ -23,7 +23,7 @@ struct Parts {
     log: Log,
     authenticator: Authenticator,
     limiter: Limiter,
-    homes: Homes,
+    places: Places,
 }
 
 impl App {
@@ -43,7 +43,7 @@ impl App {
         Ok(Self(Arc::new(Parts {
             authenticator: Authenticator::new(table.clone(), clock.clone(), Issuer::new(&settings, &aws)),
             limiter: Limiter::new(table.clone(), clock.clone()),
-            homes: Homes::default(),
+            places: Places::default(),
             settings,
             aws,
             table,
@@ -80,8 +80,8 @@ impl App {
         &self.0.authenticator
     }
 
-    pub(crate) fn homes(&self) -> &Homes {
-        &self.0.homes
+    pub(crate) fn places(&self) -> &Places {
+        &self.0.places
     }
 
     /// The URL of a path of the API as clients reach it.

@@ -1,6 +1,6 @@
 //! Response bodies that several endpoints have in common.
 
-use futures_util::future::{try_join, try_join3};
+use futures_util::future::try_join3;
 use serde::{Serialize, Serializer};
 
 use crate::access::{Permission, Scope};
@@ -10,7 +10,7 @@ use crate::id::{AccountId, DeploymentId, InvitationId, RepositoryId, TeamId, Tok
 use crate::model::{
     Account, Application, BasePermission, ClientId, Concurrency, Deployment, Description, DisplayName, Email,
     Environment, EnvironmentSettings, Failure, Filter, Invitation, Lane, LaneKey, Live, Origin, Plan, Repository,
-    RepositoryName, Role, Status, Team, TeamGrant, TeamMember, TeamName, TokenRecord, User, Visibility,
+    RepositoryName, Role, Status, Team, TeamGrant, TeamMember, TeamName, TokenRecord, User, Visibility, Waits,
 };
 use crate::rate_limit::Quota;
 use crate::table::TableError;
@@ -179,11 +179,8 @@ pub enum BlockerKind {
 }
 
 impl QueueBody {
-    /// Where a deployment stands in its lane. `None` when it is not queued.
-    pub fn new(row: &Deployment, settings: &EnvironmentSettings, lane: &Lane) -> Option<Self> {
-        if row.status != Status::Queued {
-            return None;
-        }
+    /// Where a deployment stands in its lane.
+    pub fn new(row: &Deployment, Waits { settings, lane }: &Waits) -> Self {
         let before = || lane.waiting.iter().filter(|one| one.number < row.number);
         let other = |id: &DeploymentId| Blocker { kind: BlockerKind::Deployment, deployment_id: Some(id.clone()) };
         let of_kind = |kind| Some(Blocker { kind, deployment_id: None });
@@ -195,12 +192,12 @@ impl QueueBody {
             let first = || before().find(|one| one.ready).map(|one| &one.deployment_id);
             lane.lock.holder.as_ref().or_else(first).map(other)
         };
-        Some(Self {
+        Self {
             position: before().count() + 1,
             blocked_by,
             since: row.created_at.into(),
             deadline: row.deadline.map(Into::into),
-        })
+        }
     }
 }
 
@@ -226,18 +223,6 @@ impl DeploymentBody {
             origin: row.origin,
             queue: None,
         }
-    }
-
-    /// The same with its place in the queue, which costs a GetItem and a Query when it is queued.
-    pub async fn with_queue(app: &App, row: Deployment) -> Result<Self, TableError> {
-        if row.status != Status::Queued {
-            return Ok(Self::new(app, row));
-        }
-        let settings = EnvironmentSettings::load(app.table(), &row.account_id, &row.repository_id, row.environment);
-        let lane = row.lane();
-        let (settings, lane) = try_join(settings, Lane::load(app.table(), &lane)).await?;
-        let queue = QueueBody::new(&row, &settings, &lane);
-        Ok(Self { queue, ..Self::new(app, row) })
     }
 }
 

@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use shared::access::{AuthorizedDeployment, Scope};
-use shared::body::DeploymentBody;
+use shared::access::{Requested, Scope};
+use shared::body::{DeploymentBody, QueueBody};
+use shared::model::{Deployment, Waits};
 use shared::{App, Endpoint, InitError, Result, Route};
 
 pub const ROUTE: Route =
@@ -15,6 +16,10 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Get a deployment
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", responses((status = 200, body = DeploymentBody)))]
-pub async fn get_deployment(State(app): State<App>, deployment: AuthorizedDeployment) -> Result<Json<DeploymentBody>> {
-    Ok(Json(DeploymentBody::with_queue(&app, deployment.into_inner()).await?))
+pub async fn get_deployment(State(app): State<App>, deployment: Requested<Deployment>) -> Result<Json<DeploymentBody>> {
+    let table = app.table();
+    let read = |place| async move { Ok(Waits::load(table, &place).await?) };
+    let (deployment, waits) = deployment.authorize_and_read(read).await?;
+    let queue = waits.map(|waits| QueueBody::new(&deployment, &waits));
+    Ok(Json(DeploymentBody { queue, ..DeploymentBody::new(&app, deployment.into_inner()) }))
 }

@@ -4,10 +4,10 @@ use axum::extract::State;
 use axum::response::Response;
 use futures_util::future::try_join;
 use serde::Deserialize;
-use shared::access::{RequestedRepository, Scope};
+use shared::access::{Requested, Scope};
 use shared::body::DeploymentBody;
 use shared::extract::Query;
-use shared::model::{Deployment, DeploymentCounts, Environment, Filter, RepositoryPartition, Status};
+use shared::model::{Deployment, DeploymentCounts, Environment, Filter, Repository, RepositoryPartition, Status};
 use shared::page::{List, Page, PageQuery, Sort};
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
@@ -40,7 +40,7 @@ pub async fn list_deployments(
     State(app): State<App>,
     Query(page): Query<PageQuery>,
     Query(filter): Query<DeploymentFilter>,
-    repository: RequestedRepository,
+    repository: Requested<Repository>,
 ) -> Result<Response> {
     let (table, page) = (app.table(), &page.of(LIST)?);
     let filter = Filter { environment: filter.environment, status: filter.status };

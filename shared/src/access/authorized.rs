@@ -1,9 +1,6 @@
 //! What a caller may use, as extractors.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::ops::Deref;
-use std::sync::{Mutex, PoisonError};
 
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
@@ -14,10 +11,9 @@ use crate::app::App;
 use crate::endpoint::Route;
 use crate::error::{Error, Result};
 use crate::extract::{path_parameter, repository_parameter};
-use crate::id::{AccountId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
+use crate::id::{DeploymentId, InvitationId, TeamId, TokenId, UserId};
 use crate::model::{
-    Account, Deployment, Invitation, Repository, RepositoryPartition, RepositorySlug, Role, Team, TokenRecord, User,
-    Visibility,
+    Account, Deployment, Invitation, Repository, RepositorySlug, Role, Team, TokenRecord, User, Visibility,
 };
 use crate::table::{Table, TableError};
 
@@ -98,8 +94,8 @@ pub trait Resource: Clone + Send + Sync + 'static {
 /// The resource in the path, with which the caller may do what the endpoint's [`Route`] needs.
 #[derive(Clone, Debug)]
 pub struct Authorized<T> {
-    resource: T,
-    tenant: Tenant,
+    pub(super) resource: T,
+    pub(super) tenant: Tenant,
 }
 
 pub type AuthorizedRepository = Authorized<Repository>;
@@ -152,7 +148,7 @@ where
 }
 
 /// The permission that the request's route needs on a repository.
-fn needed(parts: &Parts) -> Result<Permission> {
+pub(super) fn needed(parts: &Parts) -> Result<Permission> {
     let route = parts.extensions.get::<Route>();
     Ok(route.ok_or_else(|| Error::internal("the pipeline gave no route"))?.permission)
 }
@@ -305,97 +301,6 @@ pub fn oversees_tokens(caller: &Caller) -> bool {
     caller.application().is_none() && caller.user().role >= Role::Admin
 }
 
-/// Where things are, as far as the execution environment has seen. A deployment's repository never changes; what a name
-/// stands for is checked.
-#[derive(Debug, Default)]
-pub(crate) struct Homes {
-    deployments: Remembered<DeploymentId>,
-    names: Remembered<(AccountId, RepositorySlug)>,
-}
-
-#[derive(Debug)]
-struct Remembered<K>(Mutex<HashMap<K, RepositoryId>>);
-
-/// Of each kind in one execution environment, about 100 bytes each.
-const REMEMBERED: usize = 2_000;
-
-impl<K> Default for Remembered<K> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<K: Eq + Hash> Remembered<K> {
-    fn get(&self, key: &K) -> Option<RepositoryId> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
-
-    fn insert(&self, key: K, repository: &RepositoryId) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
-        known.insert(key, repository.clone());
-    }
-}
-
-/// The repository that the path names, of which nothing is known yet.
-#[derive(Clone, Debug)]
-pub struct RequestedRepository {
-    app: App,
-    tenant: Tenant,
-    slug: RepositorySlug,
-    needed: Permission,
-}
-
-impl<S> FromRequestParts<S> for RequestedRepository
-where
-    S: Send + Sync,
-    App: FromRef<S>,
-{
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let tenant = Tenant::from_request_parts(parts, state).await?;
-        let slug = Repository::name(parts)?.ok_or_else(|| Error::not_found(Repository::KIND))?;
-        Ok(Self { app: App::from_ref(state), tenant, slug, needed: needed(parts)? })
-    }
-}
-
-impl RequestedRepository {
-    /// The repository, if the caller has the permission that the route needs, and what is read of it. Both are read at
-    /// once when the path has the id, or a name that was asked for before. What was read is given to nobody who may not
-    /// have it, or whose name stands for another repository by now.
-    pub async fn authorize_and_read<R, F>(
-        self,
-        read: impl Fn(RepositoryPartition) -> F,
-    ) -> Result<(AuthorizedRepository, R)>
-    where
-        F: Future<Output = Result<R>>,
-    {
-        let Self { app, tenant, slug, needed } = self;
-        let account = tenant.account().id.clone();
-        let known = match &slug {
-            RepositorySlug::Id(id) => Some(id.clone()),
-            _ => app.homes().names.get(&(account.clone(), slug.clone())),
-        };
-        let not_found = || Error::not_found(Repository::KIND);
-        if let Some(id) = known {
-            let found = Repository::authorize(&app, &tenant, RepositorySlug::Id(id.clone()), needed);
-            let read = read(RepositoryPartition::new(&account, &id));
-            let (found, read) = futures_util::future::join(found, read).await;
-            if let Some(resource) = found?.filter(|found| slug.names(found)) {
-                return Ok((Authorized { resource, tenant }, read?));
-            }
-        }
-        let found = Repository::authorize(&app, &tenant, slug.clone(), needed).await?;
-        let resource = found.ok_or_else(not_found)?;
-        app.homes().names.insert((account, slug), &resource.id);
-        let read = read(resource.partition()).await?;
-        Ok((Authorized { resource, tenant }, read))
-    }
-}
-
 /// The deployment and its repository. Who follows a deployment asks for it again and again; from the second
 /// time on both are read at once.
 async fn with_repository(
@@ -404,14 +309,14 @@ async fn with_repository(
     id: &DeploymentId,
 ) -> Result<Option<(Deployment, Repository)>, TableError> {
     let deployment = Deployment::find(app.table(), tenant, id);
-    let (deployment, repository) = match app.homes().deployments.get(id) {
-        Some(home) => {
-            let repository = Repository::by_id(app.table(), tenant, &home);
+    let (deployment, repository) = match app.places().of_deployment(id) {
+        Some(place) => {
+            let repository = Repository::by_id(app.table(), tenant, &place.repository_id);
             futures_util::future::try_join(deployment, repository).await?
         }
         None => {
             let Some(deployment) = deployment.await? else { return Ok(None) };
-            app.homes().deployments.insert(id.clone(), &deployment.repository_id);
+            app.places().remember_deployment(&deployment);
             let repository = Repository::by_id(app.table(), tenant, &deployment.repository_id).await?;
             (Some(deployment), repository)
         }

@@ -1,0 +1,152 @@
+//! What a path names, read together with what belongs to it: a second request for the same thing need not wait for the first
+//! read to know where the others are.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+
+use axum::extract::{FromRef, FromRequestParts};
+use http::request::Parts;
+
+use super::authorized::{Authorized, Resource, Tenant, needed};
+use super::{AuthorizedDeployment, AuthorizedRepository, Permission};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::id::{AccountId, DeploymentId, RepositoryId};
+use crate::model::{Deployment, DeploymentPlace, Repository, RepositoryPartition, RepositorySlug};
+
+/// The resource that the path names, of which nothing is known yet.
+#[derive(Clone, Debug)]
+pub struct Requested<T: Resource> {
+    app: App,
+    tenant: Tenant,
+    name: T::Name,
+    needed: Permission,
+}
+
+impl<S, T> FromRequestParts<S> for Requested<T>
+where
+    S: Send + Sync,
+    App: FromRef<S>,
+    T: Resource,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let tenant = Tenant::from_request_parts(parts, state).await?;
+        let name = T::name(parts)?.ok_or_else(|| Error::not_found(T::KIND))?;
+        Ok(Self { app: App::from_ref(state), tenant, name, needed: needed(parts)? })
+    }
+}
+
+impl Requested<Repository> {
+    /// The repository, if the caller has the permission that the route needs, and what is read of it. Both are read at
+    /// once when the path has the id, or a name that was asked for before. What was read is given to nobody who may not
+    /// have it, or whose name stands for another repository by now.
+    pub async fn authorize_and_read<R, F>(
+        self,
+        read: impl Fn(RepositoryPartition) -> F,
+    ) -> Result<(AuthorizedRepository, R)>
+    where
+        F: Future<Output = Result<R>>,
+    {
+        let Self { app, tenant, name, needed } = self;
+        let account = tenant.account().id.clone();
+        if let Some(id) = app.places().of_repository(&account, &name) {
+            let found = Repository::authorize(&app, &tenant, RepositorySlug::Id(id.clone()), needed);
+            let read = read(RepositoryPartition::new(&account, &id));
+            let (found, read) = futures_util::future::join(found, read).await;
+            if let Some(resource) = found?.filter(|found| name.names(found)) {
+                return Ok((Authorized { resource, tenant }, read?));
+            }
+        }
+        let found = Repository::authorize(&app, &tenant, name.clone(), needed).await?;
+        let resource = found.ok_or_else(|| Error::not_found(Repository::KIND))?;
+        app.places().remember_repository(account, name, &resource.id);
+        let read = read(resource.partition()).await?;
+        Ok((Authorized { resource, tenant }, read))
+    }
+}
+
+impl Requested<Deployment> {
+    /// The deployment, if the caller has the permission that the route needs, and what is read of its place. Both are read
+    /// at once when it was asked for before and has not moved since.
+    pub async fn authorize_and_read<R, F>(
+        self,
+        read: impl Fn(DeploymentPlace) -> F,
+    ) -> Result<(AuthorizedDeployment, R)>
+    where
+        F: Future<Output = Result<R>>,
+    {
+        let Self { app, tenant, name, needed } = self;
+        let found = Deployment::authorize(&app, &tenant, name.clone(), needed);
+        let (found, read_before) = match app.places().of_deployment(&name) {
+            Some(place) => {
+                let (found, read) = futures_util::future::join(found, read(place.clone())).await;
+                (found?, Some((place, read)))
+            }
+            None => (found.await?, None),
+        };
+        let resource = found.ok_or_else(|| Error::not_found(Deployment::KIND))?;
+        app.places().remember_deployment(&resource);
+        let read = match read_before {
+            Some((place, read)) if place == resource.place() => read?,
+            _ => read(resource.place()).await?,
+        };
+        Ok((Authorized { resource, tenant }, read))
+    }
+}
+
+/// Where things are, as far as the execution environment has seen. Who uses it checks that it is still so.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    deployments: Remembered<DeploymentId, DeploymentPlace>,
+    names: Remembered<(AccountId, RepositorySlug), RepositoryId>,
+}
+
+impl Places {
+    pub(super) fn of_deployment(&self, id: &DeploymentId) -> Option<DeploymentPlace> {
+        self.deployments.get(id)
+    }
+
+    pub(super) fn remember_deployment(&self, deployment: &Deployment) {
+        self.deployments.insert(deployment.id.clone(), deployment.place());
+    }
+
+    fn of_repository(&self, account: &AccountId, slug: &RepositorySlug) -> Option<RepositoryId> {
+        match slug {
+            RepositorySlug::Id(id) => Some(id.clone()),
+            _ => self.names.get(&(account.clone(), slug.clone())),
+        }
+    }
+
+    fn remember_repository(&self, account: AccountId, slug: RepositorySlug, id: &RepositoryId) {
+        self.names.insert((account, slug), id.clone());
+    }
+}
+
+/// Of each kind in one execution environment, some 300 bytes each.
+const REMEMBERED: usize = 2_000;
+
+#[derive(Debug)]
+struct Remembered<K, V>(Mutex<HashMap<K, V>>);
+
+impl<K, V> Default for Remembered<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
+    fn get(&self, key: &K) -> Option<V> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn insert(&self, key: K, value: V) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(key, value);
+    }
+}
