@@ -259,9 +259,14 @@ impl Table {
         }
     }
 
-    /// One page of a Query: at most `limit` rows or 1 MB, and whether there may be more.
-    pub async fn query<T: DeserializeOwned>(&self, query: Query<'_>) -> Result<(Vec<T>, bool), TableError> {
-        let (items, more) = self.query_items(query, None).await?;
+    /// One page of a Query: at most `limit` rows or 1 MB, and whether there may be more. `only` is a projection expression,
+    /// in which reserved words have a `#` before them.
+    pub async fn query<T: DeserializeOwned>(
+        &self,
+        query: Query<'_>,
+        only: Option<&str>,
+    ) -> Result<(Vec<T>, bool), TableError> {
+        let (items, more) = self.query_items(query, only).await?;
         Ok((serde_dynamo::from_items(items)?, more))
     }
 
@@ -292,6 +297,9 @@ impl Table {
             .limit(query.limit)
             .set_projection_expression(only.map(str::to_owned))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        for reserved in only.into_iter().flat_map(|only| only.split(", ")).filter(|name| name.starts_with('#')) {
+            request = request.expression_attribute_names(reserved, &reserved[1..]);
+        }
         let condition = match query.after {
             Some(after) => {
                 request = request

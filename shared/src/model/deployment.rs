@@ -683,7 +683,7 @@ impl Deployment {
         let (source, partition) = Self::listed(&repository.partition(), filter);
         let before = before.map(sort_key);
         let query = Query { source, partition, order: Order::Descending, after: before.as_deref(), limit };
-        Ok(table.query(query).await?.0)
+        Ok(table.query(query, Self::ATTRIBUTES).await?.0)
     }
 
     fn sort_key(&self) -> String {
@@ -795,6 +795,12 @@ impl Due {
 }
 
 impl Position for Deployment {
+    const ATTRIBUTES: Option<&'static str> = Some(
+        "id, account_id, repository_id, #number, #status, environment, git_ref, sha, clone_url, created_by, created_at, \
+         updated_at, started_at, finished_at, failure, events, attempt, lease_until, build, due_at, ref_name, deadline, \
+         fence, time_limit_seconds, required_approvals, approved_by, cancel_requested_by, origin",
+    );
+
     fn position(&self, _: Sort) -> String {
         self.sort_key()
     }
@@ -995,6 +1001,43 @@ mod tests {
         for malformed in ["", "1", "x#acct_b5jnd3s7uyg2kq4v#deploy_t6mwz4hq2c7rfx3e", "1#acct_b5jnd3s7uyg2kq4v#x"] {
             assert_eq!(Due::parse(malformed), None, "{malformed}");
         }
+    }
+
+    #[test]
+    fn a_list_reads_all_attributes() {
+        let (now, user) = (Timestamp::from_millis(0), UserId::random());
+        let full = Deployment {
+            id: DeploymentId::random(),
+            account_id: AccountId::random(),
+            repository_id: RepositoryId::random(),
+            number: 1,
+            status: Status::Failed,
+            environment: Environment::Preview,
+            git_ref: String::new(),
+            sha: String::new(),
+            clone_url: String::new(),
+            created_by: user.clone(),
+            created_at: now,
+            updated_at: now,
+            started_at: Some(now),
+            finished_at: Some(now),
+            failure: Some(Failure::run_deadline()),
+            events: 1,
+            attempt: 1,
+            lease_until: Some(now),
+            build: "git-api:5f0c1c7e-6a5e-4d26-8f7a-1d2e3c4b5a69".parse().ok(),
+            due_at: Some(now),
+            ref_name: Some(String::new()),
+            deadline: Some(now),
+            fence: 1,
+            time_limit_seconds: Some(1),
+            required_approvals: 1,
+            approved_by: vec![user.clone()],
+            cancel_requested_by: Some(user),
+            origin: Some(Origin { kind: OriginKind::Retry, deployment_id: DeploymentId::random(), number: 1 }),
+        };
+        let written: Item = serde_dynamo::to_item(full).unwrap();
+        assert_eq!(crate::page::attributes_read::<Deployment>(), written.into_keys().collect());
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl Repository {
             limit: 1,
         };
         // The sort key is the folded name and the id, so the first row after the bare name is the one, if it exists.
-        let (rows, _) = table.query::<Repository>(by_name).await?;
+        let (rows, _) = table.query::<Repository>(by_name, Self::ATTRIBUTES).await?;
         if let Some(row) = rows.into_iter().find(|row| row.name.folded() == name.folded()) {
             return Ok(Some(row));
         }
@@ -280,6 +280,11 @@ impl Repository {
 }
 
 impl Position for Repository {
+    const ATTRIBUTES: Option<&'static str> = Some(
+        "id, account_id, account_slug, #name, visibility, clone_url, default_branch, created_at, updated_at, teams_read, \
+         teams_deploy, teams_admin",
+    );
+
     fn position(&self, sort: Sort) -> String {
         self.sort_key(sort)
     }
@@ -355,4 +360,29 @@ pub(super) fn repository_sort_key(
 
 pub(super) fn repository_partition(account: &AccountId, id: &RepositoryId) -> String {
     format!("ACCT#{account}#REPO#{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_reads_all_attributes() {
+        let team = || BTreeSet::from([TeamId::random()]);
+        let now = Timestamp::from_millis(0);
+        let full = Repository {
+            id: RepositoryId::random(),
+            account_id: AccountId::random(),
+            account_slug: "acme".parse().unwrap(),
+            name: "app".parse().unwrap(),
+            visibility: Visibility::Private,
+            clone_url: String::new(),
+            default_branch: String::new(),
+            created_at: now,
+            updated_at: now,
+            grants: Grants { teams_read: team(), teams_deploy: team(), teams_admin: team() },
+        };
+        let written: Item = serde_dynamo::to_item(full).unwrap();
+        assert_eq!(crate::page::attributes_read::<Repository>(), written.into_keys().collect());
+    }
 }
