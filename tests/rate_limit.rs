@@ -12,7 +12,7 @@ use shared::clock::{Clock, Timestamp};
 use shared::id::AccountId;
 use shared::rate_limit::{Limiter, Quota, State, Subject};
 use shared::table::{Table, Usage};
-use tests::{Actor, Answer, GitRepository, NOON, RateLimit, World};
+use tests::{Actor, Answer, GitRepository, NOON, RateLimit, World, cost_of};
 use tokio::task::JoinSet;
 
 /// A path that counts and costs nothing else: no deployment has this id.
@@ -252,6 +252,42 @@ async fn asking_for_the_rate_limit_does_not_count_and_tells_the_truth() {
     asked(39, 0).await;
     world.clock.advance(seconds(60));
     asked(60, 20).await;
+}
+
+/// Each function only knows what it saw itself, and four of them take turns.
+#[tokio::test]
+async fn functions_that_take_turns_seldom_write_twice() {
+    let world = World::start().await;
+    let owner = world.owner_on("pro", "acme").await;
+    owner.repository("app", &GitRepository::new(&[])).await;
+    // With the calls of each that are not the limiter's.
+    let mix = [
+        ("/v1/repositories", 2),
+        (COUNTED, 0),
+        ("/v1/repositories/app", 1),
+        (COUNTED, 0),
+        ("/v1/tokens", 2),
+        (COUNTED, 0),
+        ("/v1/repositories", 2),
+        (COUNTED, 0),
+    ];
+    world.clock.advance(seconds(45));
+    for (path, _) in mix {
+        owner.get(path).await;
+    }
+    let before = world.log().len();
+    // A new minute begins meanwhile, and no token is old enough to be looked up again.
+    for _ in 0..29 {
+        world.clock.advance(seconds(1));
+        for (path, _) in mix {
+            owner.get(path).await;
+        }
+    }
+    let lines = world.log().split_off(before);
+    let calls: u64 = lines.iter().map(|line| cost_of(line).0).sum();
+    let writes = calls - 29 * mix.map(|(_, others)| others).iter().sum::<u64>();
+    assert_eq!(lines.len(), 29 * mix.len());
+    assert!(writes * 100 <= lines.len() as u64 * 105, "{writes} writes for {} requests", lines.len());
 }
 
 #[tokio::test]

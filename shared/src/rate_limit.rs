@@ -13,6 +13,10 @@
 //! | an earlier minute, bucket in use | `used = 1`, `tat + T` | earlier minute, `now <= tat <= now + (burst - 1) T` |
 //! | an earlier minute, bucket full, or nothing | `used = 1`, `tat = now + T` | no item, or earlier minute and `tat <= now` |
 //!
+//! A bucket that seems to be full may be in use by others since it was seen. So a counter of two bits, as processors predict
+//! their branches with, tells which it was the last times that it seemed so, and the guess follows it. A wrong guess costs a
+//! second write and never a wrong answer.
+//!
 //! `T` is the time in which one token comes back. `window_minute` and `tat` only grow, and `used` only grows within its window.
 //! Therefore a refusal that an old state proves is still right, and costs no call. It also makes the order of the
 //! writes matter and not the writers' clocks: of any two admissions, `k` places apart in that order, the later one's own
@@ -30,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, Timestamp};
 use crate::id::AccountId;
 use crate::model;
-use crate::table::{Change, Consistency, Item, Table, TableError};
+use crate::table::{Change, ConditionFailed, Consistency, Item, Table, TableError};
 
 const MICROS_PER_MINUTE: i64 = 60_000_000;
 /// States remembered in one execution environment, about 100 bytes each.
@@ -151,9 +155,10 @@ enum Branch {
 }
 
 impl Branch {
-    fn guess(seen: Option<State>, now: Now) -> Self {
+    /// `expects_others` is whether a bucket that seems to be full is taken to be in use.
+    fn guess(seen: Option<State>, now: Now, expects_others: bool) -> Self {
         let Some(state) = seen else { return Self::NewMinuteBucketFull };
-        match (state.window == now.window, state.tat > now.micros) {
+        match (state.window == now.window, state.tat > now.micros || expects_others) {
             (true, true) => Self::SameMinuteBucketInUse,
             (true, false) => Self::SameMinuteBucketFull,
             (false, true) => Self::NewMinuteBucketInUse,
@@ -229,7 +234,31 @@ fn refusal(seen: Option<State>, quota: Quota, now: Now) -> Option<u64> {
 pub struct Limiter {
     table: Table,
     clock: Clock,
-    seen: Mutex<HashMap<Subject, State>>,
+    seen: Mutex<HashMap<Subject, Seen>>,
+}
+
+/// What an environment knows of a subject.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    state: State,
+    others: Others,
+}
+
+/// Whether others have used the bucket when it seemed to be full: 0 and 1 for no, 2 and 3 for yes.
+#[derive(Clone, Copy, Debug)]
+struct Others(u8);
+
+impl Others {
+    /// One that is surprised is convinced.
+    const UNKNOWN: Self = Self(1);
+
+    fn expected(self) -> bool {
+        self.0 >= 2
+    }
+
+    fn learn(&mut self, in_use: bool) {
+        self.0 = if in_use { (self.0 + 1).min(3) } else { self.0.saturating_sub(1) };
+    }
 }
 
 impl Limiter {
@@ -240,25 +269,29 @@ impl Limiter {
     /// Counts a request, or refuses it. One write in the common case; none for a refusal that the last seen state proves.
     pub async fn admit(&self, subject: &Subject, quota: Quota) -> Result<Verdict, TableError> {
         let mut seen = self.last_seen(subject);
-        for _ in 0..MAX_ATTEMPTS {
+        for attempt in 0..MAX_ATTEMPTS {
             let time = self.clock.now();
             let now = Now::at(time, seen);
             if let Some(seconds) = refusal(seen, quota, now) {
                 return Ok(Verdict::new(quota, seen, time, Some(seconds)));
             }
-            let change = Branch::guess(seen, now).change(quota, now);
-            match self.table.update(model::rate_limit_key(subject), change).await? {
-                Ok(item) => {
-                    let state = self.remember(subject, item)?;
-                    return Ok(Verdict::new(quota, Some(state), time, None));
-                }
-                Err(failed) => {
-                    seen = match failed.current {
-                        Some(item) => Some(self.remember(subject, item)?),
-                        None => self.forget(subject),
-                    };
-                }
+            let seems_full = attempt == 0 && seen.is_some_and(|state| state.tat <= now.micros);
+            let expects_others = seems_full && self.expects_others(subject);
+            let change = Branch::guess(seen, now, expects_others).change(quota, now);
+            let updated = self.table.update(model::rate_limit_key(subject), change).await?;
+            let admitted = updated.is_ok();
+            let state = match updated {
+                Ok(item) | Err(ConditionFailed { current: Some(item) }) => Some(self.remember(subject, item)?),
+                Err(ConditionFailed { current: None }) => self.forget(subject),
+            };
+            if seems_full {
+                let moved_on = state.is_some_and(|state| state.tat > now.micros);
+                self.learn(subject, if admitted { expects_others } else { moved_on });
             }
+            if admitted {
+                return Ok(Verdict::new(quota, state, time, None));
+            }
+            seen = state;
         }
         Err(TableError::Contended)
     }
@@ -282,7 +315,18 @@ impl Limiter {
 
     /// The state of a subject after its last request here, whether that was admitted or refused by the table.
     pub fn last_seen(&self, subject: &Subject) -> Option<State> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(subject).copied()
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(subject).map(|seen| seen.state)
+    }
+
+    fn expects_others(&self, subject: &Subject) -> bool {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(subject).is_some_and(|seen| seen.others.expected())
+    }
+
+    fn learn(&self, subject: &Subject, in_use: bool) {
+        if let Some(seen) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get_mut(subject) {
+            seen.others.learn(in_use);
+        }
     }
 
     /// Keeps the later of the states, which is the one with the later `tat`.
@@ -292,7 +336,7 @@ impl Limiter {
         if seen.len() >= REMEMBERED && !seen.contains_key(subject) {
             seen.clear();
         }
-        let latest = seen.entry(subject.clone()).or_insert(state);
+        let latest = &mut seen.entry(subject.clone()).or_insert(Seen { state, others: Others::UNKNOWN }).state;
         if state.tat > latest.tat {
             *latest = state;
         }
