@@ -259,6 +259,50 @@ async fn a_build_that_did_not_succeed_says_why() {
     assert_eq!(total, 5, "the counts are exact");
 }
 
+/// That nobody asked for it is `build_stopped`, above.
+#[tokio::test]
+async fn a_build_that_was_stopped_because_somebody_asked_for_it_is_a_cancellation() {
+    let Some(here) = Here::start().await else { return };
+    let (created, stored) = here.building_in("production", json!({"A": "1"})).await;
+    let build = stored.build.clone().unwrap();
+    let next = here.owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
+    here.world.queue_is_empty().await;
+
+    let asked = here.owner.act(&created, "cancel", json!({})).await;
+    assert_eq!((asked.status, &asked.body["status"]), (202, &json!("in_progress")));
+    here.world.queue_is_empty().await;
+    assert_eq!(here.moto.calls("CodeBuild_20161006.StopBuild"), [json!({"id": build})]);
+    assert_eq!(here.status(&created).await["status"], "in_progress", "its commands may still run");
+
+    assert_eq!(here.told(&event(&stored, &build, "IN_PROGRESS")).await.unwrap(), "running");
+    assert_eq!(here.told(&failed(&stored, "STOPPED", "BUILD", "STOPPED", "")).await.unwrap(), "canceled");
+    let ended = here.status(&created).await;
+    assert_eq!((&ended["status"], &ended["failure"]), (&json!("canceled"), &Value::Null));
+    let started = format!("3 in_progress runner: build {build} was started");
+    assert_eq!(
+        here.owner.events(&created).await[2..],
+        [started.as_str(), "4 in_progress user: asked to stop", "5 canceled runner: stopped"]
+    );
+    assert_eq!(here.told(&event(&stored, &build, "STOPPED")).await.unwrap(), "already_ended");
+    here.owner.act(&created, "cancel", json!({})).await.refused(409, "already_finished");
+
+    // The next one of its lane is built.
+    let stored = eventually("the next build", async || {
+        let stored = here.world.stored(&here.owner, &next).await;
+        stored.build.is_some().then_some(stored)
+    })
+    .await;
+    here.world.queue_is_empty().await;
+
+    // A build that came to its own end first has ended so.
+    assert_eq!(here.owner.act(&next, "cancel", json!({})).await.status, 202);
+    here.world.queue_is_empty().await;
+    let build = stored.build.as_ref().unwrap();
+    assert_eq!(here.told(&event(&stored, build, "SUCCEEDED")).await.unwrap(), "succeeded");
+    assert_eq!(here.status(&next).await["status"], "succeeded");
+    assert_eq!(here.secrets().await, [""; 0]);
+}
+
 #[tokio::test]
 async fn an_event_of_anything_else_changes_nothing() {
     let Some(here) = Here::start().await else { return };
