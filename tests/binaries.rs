@@ -225,7 +225,7 @@ async fn each_binary_answers_its_sample_event() {
     assert!(lines.contains(&format!("stdout: *** at {sha}")), "it really ran: {lines:?}");
 
     let swept = start("sweep").await.invoke(sample("sweep")).await;
-    assert_eq!(swept, Ok(json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "complete": true})));
+    assert_eq!(swept, Ok(json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "repaired": 0, "complete": true})));
 
     let handled = start("build-events").await.invoke(sample("build-events")).await;
     assert_eq!(handled, Ok(json!({"outcome": "gone"})));

@@ -339,7 +339,7 @@ async fn each_sample_event_is_one_that_its_function_takes() {
     let handled = environment.build_events().unwrap().invoke(event("build-events")).await.unwrap();
     assert_eq!(handled, json!({"outcome": "gone"}), "an event of a deployment that is gone is harmless");
     let swept = world.stack.environment().sweep().unwrap().invoke(event("sweep")).await.unwrap();
-    assert_eq!(swept, json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "complete": true}));
+    assert_eq!(swept, json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "repaired": 0, "complete": true}));
 }
 
 /// Asserts that the document has an answer: its status, its code, its headers and its body.

@@ -22,6 +22,7 @@ mod pagination;
 mod permissions;
 mod pipeline;
 mod rate_limit;
+mod recount;
 mod refs;
 mod repositories;
 mod requests;

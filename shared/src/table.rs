@@ -1,7 +1,7 @@
 //! The one DynamoDB table: typed calls, each of which adds its cost to the request's [`Usage`].
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +11,17 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, ConsumedCapacity, Delete, KeysAndAttributes, Put, ReturnConsumedCapacity,
-    ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    ReturnValue, ReturnValuesOnConditionCheckFailure, Select, TransactWriteItem, Update,
 };
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorCode};
 
 pub type Item = HashMap<String, AttributeValue>;
+
+/// The attributes of a counter.
+pub type Numbers = BTreeMap<String, i64>;
 
 /// A DynamoDB call failed.
 #[derive(Debug, thiserror::Error)]
@@ -126,10 +129,16 @@ impl Call {
 }
 
 /// The primary key of an item. Only [`crate::model`] makes keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     pub(crate) pk: String,
     pub(crate) sk: String,
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.pk, self.sk)
+    }
 }
 
 impl Key {
@@ -345,6 +354,113 @@ impl Table {
         call.end(output.consumed_capacity());
         let more = output.last_evaluated_key().is_some();
         Ok((output.items.unwrap_or_default(), more))
+    }
+
+    /// The same from behind a sort key.
+    pub(crate) async fn range_after(
+        &self,
+        partition: &str,
+        (from, to): (&str, &str),
+        after: Option<&str>,
+        limit: i32,
+    ) -> Result<(Vec<Item>, bool), TableError> {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let start = after.map(|sk| Key { pk: partition.to_owned(), sk: sk.to_owned() }.attributes());
+        let call = Call::start();
+        let output = self
+            .client
+            .query()
+            .table_name(&*self.name)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", text(partition))
+            .expression_attribute_values(":from", text(from))
+            .expression_attribute_values(":to", text(to))
+            .set_exclusive_start_key(start)
+            .limit(limit)
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await?;
+        call.end(output.consumed_capacity());
+        let more = output.last_evaluated_key().is_some();
+        Ok((output.items.unwrap_or_default(), more))
+    }
+
+    /// Goes through `limit` rows of the whole table, in no order, from behind one of them. Gives the keys of those that have
+    /// one of these sort keys, and the last row if there may be more. It reads every row that it goes through: it is for
+    /// maintenance, and no request may wait for it.
+    pub(crate) async fn scan_for(
+        &self,
+        sort_keys: &[&str],
+        after: Option<&Key>,
+        limit: i32,
+    ) -> Result<(Vec<Key>, Option<Key>), TableError> {
+        let names: Vec<_> = (0..sort_keys.len()).map(|at| format!(":sk{at}")).collect();
+        let values = names.iter().zip(sort_keys).map(|(name, sk)| (name.clone(), AttributeValue::S((*sk).to_owned())));
+        let call = Call::start();
+        let output = self
+            .client
+            .scan()
+            .table_name(&*self.name)
+            .filter_expression(format!("sk IN ({})", names.join(", ")))
+            .set_expression_attribute_values(Some(values.collect()))
+            .projection_expression("pk, sk")
+            .select(Select::SpecificAttributes)
+            .set_exclusive_start_key(after.cloned().map(Key::attributes))
+            .limit(limit)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await?;
+        call.end(output.consumed_capacity());
+        let last = output.last_evaluated_key.map(serde_dynamo::from_item).transpose()?;
+        Ok((serde_dynamo::from_items(output.items.unwrap_or_default())?, last))
+    }
+
+    /// Sets numbers of an item whose numbers are still those that were read. `false`: they are others.
+    pub(crate) async fn swap(&self, key: Key, was: &Numbers, is: &Numbers) -> Result<bool, TableError> {
+        let number = |number: &i64| AttributeValue::N(number.to_string());
+        let (mut conditions, mut sets) = (Vec::new(), Vec::new());
+        let (mut names, mut values) = (HashMap::new(), Item::new());
+        for (at, name) in was.keys().chain(is.keys().filter(|name| !was.contains_key(*name))).enumerate() {
+            names.insert(format!("#n{at}"), name.clone());
+            conditions.push(match was.get(name) {
+                Some(old) => {
+                    values.insert(format!(":was{at}"), number(old));
+                    format!("#n{at} = :was{at}")
+                }
+                None => format!("attribute_not_exists(#n{at})"),
+            });
+            if let Some(new) = is.get(name) {
+                values.insert(format!(":is{at}"), number(new));
+                sets.push(format!("#n{at} = :is{at}"));
+            }
+        }
+        let call = Call::start();
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&*self.name)
+            .set_key(Some(key.attributes()))
+            .update_expression(format!("SET {}", sets.join(", ")))
+            .condition_expression(conditions.join(" AND "))
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match sent {
+            Ok(output) => {
+                call.end(output.consumed_capacity());
+                Ok(true)
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
+                    call.end([]);
+                    Ok(false)
+                }
+                _ => Err(error.into()),
+            },
+        }
     }
 
     /// A conditional update; gives the item as it is afterwards.

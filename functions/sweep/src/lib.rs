@@ -10,6 +10,8 @@
 //!
 //! A deployment is put off by a conditional write before its message is sent. So of two sweeps at once only one sends it,
 //! and a sweep that dies in between has cost a delay and no deployment. Answers of CodeBuild are settled like its events.
+//!
+//! With the time that is left it compares counters with the rows that they count, some each time (`Recount`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,10 +25,11 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 use shared::clock::Timestamp;
 use shared::model::{
-    Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, Failure, Status, Transition, TransitionFailed,
+    Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, Failure, Finding, Recount, Status, Transition,
+    TransitionFailed,
 };
 use shared::queue::Queue;
-use shared::table::Usage;
+use shared::table::{Key, Numbers, Usage};
 use shared::telemetry::{Level, Metrics};
 use shared::{App, InitError};
 
@@ -75,6 +78,8 @@ pub struct Swept {
     pub unchanged: u32,
     /// Deployments and pages that failed. They are due again.
     pub failed: u32,
+    /// Counters that were wrong, and are right now.
+    pub repaired: u32,
     /// Whether all that was due was looked at. What was not is first in the next sweep.
     pub complete: bool,
 }
@@ -86,6 +91,18 @@ struct SweepLine<'a> {
     level: Level,
     #[serde(flatten)]
     swept: Swept,
+}
+
+/// A counter that was not right.
+#[derive(Serialize)]
+struct CounterLine<'a> {
+    level: Level,
+    message: &'a str,
+    counter: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    was: Option<Numbers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is: Option<Numbers>,
 }
 
 impl Sweep {
@@ -104,11 +121,15 @@ impl Sweep {
         let deadline = Timestamp::from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
         let (now, log) = (self.0.app.clock().now(), self.0.app.log());
         let time = deadline.since(now).saturating_sub(STOP_BEFORE);
-        let (shards, usage) = Usage::of(join_all((0..Due::SHARDS).map(|shard| self.sweep(shard, now, time)))).await;
-        let mut swept = Swept { complete: true, ..Swept::default() };
-        for shard in shards {
-            swept.add(shard);
-        }
+        let (swept, usage) = Usage::of(async {
+            let mut swept = Swept { complete: true, ..Swept::default() };
+            for shard in join_all((0..Due::SHARDS).map(|shard| self.sweep(shard, now, time))).await {
+                swept.add(shard);
+            }
+            self.recount(&mut swept, now, time).await;
+            swept
+        })
+        .await;
         let level = if swept.failed > 0 { Level::Error } else { Level::Info };
         let metrics = Metrics::new(env!("CARGO_PKG_NAME"), now, started.elapsed(), usage, level == Level::Error);
         log.write(&SweepLine { metrics, level, swept });
@@ -230,8 +251,31 @@ impl Sweep {
         Ok(settled)
     }
 
+    /// Compares the next counters with their rows.
+    async fn recount(&self, swept: &mut Swept, now: Timestamp, time: Duration) {
+        let app = &self.0.app;
+        let has_time = || app.clock().now().since(now) < time;
+        let tell = |counter: &Key, finding| {
+            let counter = counter.to_string();
+            app.log().write(&match finding {
+                Finding::Repaired { was, is } => {
+                    swept.repaired += 1;
+                    let message = "a counter did not match its rows and was set right";
+                    CounterLine { level: Level::Warn, message, counter, was: Some(was), is: Some(is) }
+                }
+                Finding::RowsMissing => {
+                    let message = "a counter was not compared: rows that it counts are not in their index, or not yet";
+                    CounterLine { level: Level::Warn, message, counter, was: None, is: None }
+                }
+            });
+        };
+        if let Err(error) = Box::pin(Recount::walk(app.table(), now, has_time, tell)).await {
+            self.failed(swept, &error);
+        }
+    }
+
     fn failed(&self, swept: &mut Swept, error: &(dyn std::error::Error + 'static)) {
-        self.0.app.log().warn("what is due failed", error);
+        self.0.app.log().warn("a part of the sweep failed", error);
         swept.failed += 1;
     }
 }

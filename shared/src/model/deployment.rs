@@ -912,6 +912,10 @@ pub struct Filter {
     pub status: Option<Status>,
 }
 
+pub(super) const COUNTER: &str = "DEPLOYS";
+/// The attribute of the counter with the highest number given out.
+pub(super) const LAST_NUMBER: &str = "last_number";
+
 /// How many deployments a repository has, by environment and status. Each transition's transaction keeps it exact.
 #[derive(Debug, Default, Deserialize)]
 #[serde(transparent)]
@@ -919,7 +923,7 @@ pub struct DeploymentCounts(HashMap<String, serde_json::Value>);
 
 impl DeploymentCounts {
     pub async fn load(table: &Table, repository: &RepositoryPartition) -> Result<Self, TableError> {
-        let key = Key { pk: repository.as_str().to_owned(), sk: DEPLOYMENT_COUNTS.to_owned() };
+        let key = Key { pk: repository.as_str().to_owned(), sk: COUNTER.to_owned() };
         Ok(table.get(key, Consistency::Strong).await?.unwrap_or_default())
     }
 
@@ -929,7 +933,7 @@ impl DeploymentCounts {
 
     /// The highest number given out, which is also the number of deployments.
     pub fn last_number(&self) -> u64 {
-        self.number("last_number")
+        self.number(LAST_NUMBER)
     }
 
     pub fn total(&self, filter: Filter) -> u64 {
@@ -949,7 +953,6 @@ struct SealedVariables {
     sealed: ByteBuf,
 }
 
-const DEPLOYMENT_COUNTS: &str = "DEPLOYS";
 /// The index of what is due.
 const DUE: Source = Source::Index(5);
 
@@ -961,7 +964,7 @@ fn due_sort_attribute() -> &'static str {
     DUE.key_attributes().1
 }
 
-fn count_name(environment: Environment, status: Status) -> String {
+pub(super) fn count_name(environment: Environment, status: Status) -> String {
     format!("{}.{}", environment.as_str(), status.as_str())
 }
 
@@ -969,7 +972,7 @@ fn archive_prefix(account: &AccountId, id: &DeploymentId) -> String {
     format!("deployments/{account}/{id}")
 }
 
-fn sort_key(number: u64) -> String {
+pub(super) fn sort_key(number: u64) -> String {
     format!("{number:012}")
 }
 
@@ -981,8 +984,8 @@ fn deployment_key(account: &AccountId, id: &DeploymentId, sk: &str) -> Key {
     Key { pk: format!("ACCT#{account}#DEPLOY#{id}"), sk: sk.to_owned() }
 }
 
-fn counts_key(account: &AccountId, repository: &RepositoryId) -> Key {
-    Key { pk: repository_partition(account, repository), sk: DEPLOYMENT_COUNTS.to_owned() }
+pub(super) fn counts_key(account: &AccountId, repository: &RepositoryId) -> Key {
+    Key { pk: repository_partition(account, repository), sk: COUNTER.to_owned() }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::Tenant;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, UserId};
+use crate::model::recount::Rows;
 use crate::model::{Identity, Role, TeamMember, User};
 use crate::page::{Position, Sort};
 use crate::table::{
@@ -74,6 +75,8 @@ pub(super) enum EmailHolder {
     UserId(UserId),
     InvitationId(crate::id::InvitationId),
 }
+
+pub(super) const COUNTER: &str = "MEMBERS";
 
 /// How many users an account has. Each transaction that changes one keeps it exact.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -233,12 +236,9 @@ impl MemberCounts {
     /// One owner is left whatever happens.
     fn change(account: &AccountId, members: i64, owners: i64) -> Write {
         let number = |name: &str, n: i64| (name.to_owned(), AttributeValue::N(n.to_string()));
-        let mut values = Item::from([number(":members", members), number(":owners", owners)]);
-        let condition = (owners < 0).then(|| {
-            values.extend([number(":one", 1)]);
-            "owners > :one"
-        });
-        let expression = "ADD members :members, owners :owners".to_owned();
+        let values = Item::from([number(":members", members), number(":owners", owners), number(":one", 1)]);
+        let condition = (owners < 0).then_some("owners > :one");
+        let expression = "ADD members :members, owners :owners, changes :one".to_owned();
         Write::Update { key: counts_key(account), change: Change { expression, condition, names: None, values } }
     }
 }
@@ -259,8 +259,18 @@ pub(super) fn email_key(account: &AccountId, email: &Email) -> Key {
     Key { pk: format!("ACCT#{account}"), sk: format!("EMAIL#{}", email.folded()) }
 }
 
-fn counts_key(account: &AccountId) -> Key {
-    Key { pk: format!("ACCT#{account}"), sk: "MEMBERS".to_owned() }
+pub(super) fn counts_key(account: &AccountId) -> Key {
+    Key { pk: format!("ACCT#{account}"), sk: COUNTER.to_owned() }
+}
+
+/// What the counter counts.
+pub(super) fn counted(account: &AccountId) -> Rows {
+    let partition = format!("ACCT#{account}");
+    Rows { partition, prefix: "USER#", counts: &[("members", |_| true), ("owners", is_owner)] }
+}
+
+fn is_owner(row: &Item) -> bool {
+    row.get("role") == Some(&text(Role::Owner.as_str()))
 }
 
 fn members_partition(account: &AccountId) -> String {

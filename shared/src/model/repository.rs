@@ -11,6 +11,7 @@ use crate::access::{Permission, Tenant};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, RepositoryId, TeamId};
 use crate::model::AccountSlug;
+use crate::model::recount::Rows;
 use crate::page::{Position, Sort};
 use crate::table::{Change, Consistency, IndexKey, Item, Key, Source, Table, TableError, TransactFailed, Write};
 
@@ -295,6 +296,8 @@ struct NameClaim {
     repository_id: RepositoryId,
 }
 
+pub(super) const COUNTER: &str = "REPOS";
+
 #[derive(Deserialize)]
 struct RepositoryTotal {
     repositories: u64,
@@ -327,8 +330,13 @@ fn name_key(account: &AccountId, name: &RepositoryName) -> Key {
     Key { pk: format!("ACCT#{account}"), sk: format!("REPONAME#{}", name.folded()) }
 }
 
-fn total_key(account: &AccountId) -> Key {
-    Key { pk: format!("ACCT#{account}"), sk: "REPOS".to_owned() }
+pub(super) fn total_key(account: &AccountId) -> Key {
+    Key { pk: format!("ACCT#{account}"), sk: COUNTER.to_owned() }
+}
+
+/// What the counter counts.
+pub(super) fn counted(account: &AccountId) -> Rows {
+    Rows { partition: format!("ACCT#{account}"), prefix: "REPO#", counts: &[("repositories", |_| true)] }
 }
 
 fn ref_key(repository: &Repository, name: &str) -> Key {

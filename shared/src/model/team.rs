@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, RepositoryId, TeamId, UserId};
 use crate::model::member::user_key;
+use crate::model::recount::Rows;
 use crate::model::repository::{repository_key, repository_sort_key};
 use crate::model::{Repository, RepositoryName};
 use crate::page::{Position, Sort};
@@ -641,11 +642,14 @@ struct TeamTotal {
     teams: u64,
 }
 
+pub(super) const COUNTER: &str = "TEAMS";
+pub(super) const SIZES: &str = "SIZES";
+
 /// What goes with everything that enters a team: one more of its kind, and the team must be there and open.
 pub(super) fn entered(account: &AccountId, team: &TeamId, what: &'static str) -> [Write; 2] {
     let number = |n: u64| AttributeValue::N(n.to_string());
     let count = Change {
-        expression: format!("ADD {what} :one"),
+        expression: format!("ADD {what} :one, changes :one"),
         condition: Some(match what {
             "members" => "attribute_not_exists(members) OR members < :max",
             _ => "attribute_not_exists(repositories) OR repositories < :max",
@@ -673,10 +677,12 @@ fn limit_reached(message: String) -> Error {
     Error::new(ErrorCode::LimitReached, message)
 }
 
-pub(super) fn add(key: Key, attribute: &str, number: i64) -> Write {
+/// Changes a counter, which counts its changes too.
+pub(super) fn add(key: Key, attribute: &str, by: i64) -> Write {
+    let number = |n: i64| AttributeValue::N(n.to_string());
     let change = Change {
-        expression: format!("ADD {attribute} :number"),
-        values: Item::from([(":number".to_owned(), AttributeValue::N(number.to_string()))]),
+        expression: format!("ADD {attribute} :by, changes :one"),
+        values: Item::from([(":by".to_owned(), number(by)), (":one".to_owned(), number(1))]),
         ..Change::default()
     };
     Write::Update { key, change }
@@ -704,12 +710,27 @@ fn name_key(account: &AccountId, name: &TeamName) -> Key {
     Key { pk: format!("ACCT#{account}"), sk: format!("TEAMNAME#{}", name.folded()) }
 }
 
-fn total_key(account: &AccountId) -> Key {
-    Key { pk: format!("ACCT#{account}"), sk: "TEAMS".to_owned() }
+pub(super) fn total_key(account: &AccountId) -> Key {
+    Key { pk: format!("ACCT#{account}"), sk: COUNTER.to_owned() }
 }
 
-fn sizes_key(account: &AccountId, team: &TeamId) -> Key {
-    Key { pk: format!("ACCT#{account}#TEAM#{team}"), sk: "SIZES".to_owned() }
+pub(super) fn sizes_key(account: &AccountId, team: &TeamId) -> Key {
+    Key { pk: format!("ACCT#{account}#TEAM#{team}"), sk: SIZES.to_owned() }
+}
+
+/// What the account's counter counts.
+pub(super) fn counted(account: &AccountId) -> Rows {
+    Rows { partition: format!("ACCT#{account}"), prefix: "TEAM#", counts: &[("teams", |_| true)] }
+}
+
+/// What a team's counter counts.
+pub(super) fn counted_in(account: &AccountId, team: &TeamId) -> [Rows; 2] {
+    let members = members_partition(account, team);
+    let repositories = grants_partition(account, team);
+    [
+        Rows { partition: members, prefix: "USER#", counts: &[("members", |_| true)] },
+        Rows { partition: repositories, prefix: "REPO#", counts: &[("repositories", |_| true)] },
+    ]
 }
 
 fn member_key(account: &AccountId, team: &TeamId, user: &UserId) -> Key {
