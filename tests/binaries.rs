@@ -227,6 +227,9 @@ async fn each_binary_answers_its_sample_event() {
     let swept = start("sweep").await.invoke(sample("sweep")).await;
     assert_eq!(swept, Ok(json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "repaired": 0, "complete": true})));
 
+    let redriven = start("redrive-dead-letters").await.invoke(sample("redrive-dead-letters")).await.unwrap();
+    assert_eq!((&redriven["dry_run"], &redriven["failed"]), (&json!(true), &json!(0)), "{redriven}");
+
     let handled = start("build-events").await.invoke(sample("build-events")).await;
     assert_eq!(handled, Ok(json!({"outcome": "gone"})));
 

@@ -14,7 +14,7 @@ use tests::{Actor, Answer, GitRepository, World};
 use crate::authentication::CASES;
 
 /// The functions that no HTTP request reaches.
-const WITHOUT_ROUTE: [&str; 4] = ["bootstrap", "build-events", "deployment-consumer", "sweep"];
+const WITHOUT_ROUTE: [&str; 5] = ["bootstrap", "build-events", "deployment-consumer", "redrive-dead-letters", "sweep"];
 /// The fallback, which is no operation of the API.
 const WITHOUT_OPERATION: [&str; 1] = ["not-found"];
 
@@ -338,6 +338,9 @@ async fn each_sample_event_is_one_that_its_function_takes() {
     environment.settings.set(builds::CODEBUILD_PROJECT, project);
     let handled = environment.build_events().unwrap().invoke(event("build-events")).await.unwrap();
     assert_eq!(handled, json!({"outcome": "gone"}), "an event of a deployment that is gone is harmless");
+    let redrive = world.stack.environment().redrive_dead_letters().unwrap();
+    let redriven = redrive.invoke(event("redrive-dead-letters")).await.unwrap();
+    assert_eq!((&redriven["dry_run"], &redriven["messages"]), (&json!(true), &json!([])));
     let swept = world.stack.environment().sweep().unwrap().invoke(event("sweep")).await.unwrap();
     assert_eq!(swept, json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "repaired": 0, "complete": true}));
 }

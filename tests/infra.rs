@@ -25,6 +25,7 @@ const CONSUMER: &str = "deployment-consumer";
 const BOOTSTRAP: &str = "bootstrap";
 const BUILD_EVENTS: &str = "build-events";
 const SWEEP: &str = "sweep";
+const REDRIVE: &str = "redrive-dead-letters";
 
 struct Template(Value);
 
@@ -351,6 +352,7 @@ fn start(name: &str, settings: &Settings) -> Result<(), shared::InitError> {
         None if name == BOOTSTRAP => environment.bootstrap().map(drop),
         None if name == BUILD_EVENTS => environment.build_events().map(drop),
         None if name == SWEEP => environment.sweep().map(drop),
+        None if name == REDRIVE => environment.redrive_dead_letters().map(drop),
         None => panic!("{name} has neither a route nor an event source"),
     }
 }
@@ -361,6 +363,7 @@ fn each_function_is_told_what_it_reads_and_nothing_else() {
     let values = [
         ("TABLE_NAME", "table"),
         ("QUEUE_URL", "http://127.0.0.1:1/queue"),
+        ("DEAD_LETTER_QUEUE_URL", "http://127.0.0.1:1/dead"),
         ("API_BASE_URL", "https://api.example.com"),
         ("ARCHIVE_URL", "s3://archive"),
         ("VARIABLES_KEY", "kms:arn:aws:kms:us-east-1:000000000000:key/variables"),
@@ -409,6 +412,7 @@ fn settings_name_the_resources_of_the_stack() {
     let expected = json!({
         "TABLE_NAME": "Table",
         "QUEUE_URL": "Deployments",
+        "DEAD_LETTER_QUEUE_URL": "DeadLetters",
         "API_BASE_URL": ["HasDomain", "https://${DomainName}", "Api.ApiEndpoint"],
         "ARCHIVE_URL": "s3://${Archive}",
         "VARIABLES_KEY": "kms:${Key.Arn}",
@@ -580,8 +584,8 @@ fn every_alarm_pages_and_has_its_place_in_the_runbook() {
         alarms.iter().map(|(_, alarm)| alarm["Metrics"].as_array().map_or(1, |all| all.len() - 1)).sum();
     let price = format!("{} alarms on {metrics} metrics, 0.10 each | {:.2} |", alarms.len(), 0.1 * metrics as f64);
     assert!(runbook.contains(&price), "the runbook's costs lack: {price}");
-    // bootstrap is invoked by hand, and the sweep's are counted apart because it always runs.
-    let busy = template.functions().len() - 2;
+    // Two are invoked by hand, and the sweep's are counted apart because it always runs.
+    let busy = template.functions().len() - 3;
     let price = format!(
         "for each of {busy} functions that has traffic, 0.30 each a month by the hour ({:.2} if",
         1.2 * busy as f64

@@ -7,6 +7,7 @@ mod binaries;
 mod cancel;
 mod codebuild;
 mod contract;
+mod dead_letters;
 mod deployments;
 mod environments;
 mod faults;

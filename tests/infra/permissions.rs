@@ -38,10 +38,12 @@ use tests::issuer::{AUDIENCE, Issuer};
 use tests::{Actor, Answer, GitRepository, World};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use super::{BOOTSTRAP, BUILD_EVENTS, CONSUMER, SWEEP, Template, text};
+use super::{BOOTSTRAP, BUILD_EVENTS, CONSUMER, REDRIVE, SWEEP, Template, text};
 
 /// The name of the stack and of its project.
 const PROJECT: &str = "git-api-test";
+/// How the names of dead-letter queues end.
+const DEAD: &str = "-dead-letters";
 
 /// One statement of a role's policies.
 #[derive(Debug)]
@@ -160,7 +162,9 @@ impl Gate {
             ("dynamodb", Some(operation)) => dynamodb_calls(operation, &json()),
             ("sqs", Some(operation)) => {
                 let action = format!("sqs:{}", operation.trim_end_matches("Batch"));
-                vec![Call { action, resource: "Deployments.Arn".to_owned(), keys: BTreeSet::new() }]
+                let is_dead = text(&json()["QueueUrl"]).ends_with(DEAD);
+                let resource = if is_dead { "DeadLetters.Arn" } else { "Deployments.Arn" };
+                vec![Call { action, resource: resource.to_owned(), keys: BTreeSet::new() }]
             }
             ("kms", Some(operation)) => {
                 let action = format!("kms:{operation}");
@@ -627,7 +631,7 @@ async fn build_everything(walk: &Walk, owner: &Actor) {
 
     let built = consume(&deploy("preview").await).await;
     let silent = consume(&deploy("staging").await).await;
-    deploy("production").await;
+    let queued = deploy("production").await;
     // It waits for the first, whose end sends it.
     deploy("preview").await;
     for build in [&built, &silent] {
@@ -659,6 +663,22 @@ async fn build_everything(walk: &Walk, owner: &Actor) {
     walk.world.clock.advance(BUILD_REPORTS_WITHIN);
     let swept = walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
     assert_eq!(swept, json!({"sent": 2, "ended": 1, "unchanged": 0, "failed": 0, "repaired": 0, "complete": true}));
+
+    // A message in the dead-letter queue, of each kind that leads to another call.
+    let redrive = walk.environment(REDRIVE).redrive_dead_letters().unwrap();
+    let dead = walk.world.stack.dead_letter_queue();
+    for body in [
+        "not JSON".to_owned(),
+        json!({"account_id": owner.account_id, "deployment_id": silent.id}).to_string(),
+        json!({"account_id": owner.account_id, "deployment_id": queued["id"]}).to_string(),
+    ] {
+        walk.world.stack.app().aws().sqs().send_message().queue_url(dead).message_body(body).send().await.unwrap();
+    }
+    let redriven = redrive.invoke(json!({"dry_run": true})).await.unwrap();
+    assert_eq!((&redriven["kept"], &redriven["failed"]), (&json!(1), &json!(0)), "{redriven}");
+    let redriven = redrive.invoke(json!({"dry_run": false, "discard_unreadable": true})).await.unwrap();
+    assert_eq!((&redriven["discarded"], &redriven["failed"]), (&json!(2), &json!(0)), "{redriven}");
+    assert_eq!(redriven["redriven"], 1);
 
     // A day later those that no runner took have missed their turn, and another is asked to stop.
     walk.world.clock.advance(Duration::from_secs(24 * 60 * 60));

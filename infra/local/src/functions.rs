@@ -143,7 +143,20 @@ impl Environment {
         Ok(Function::events("build-events", service_fn(handle), HTTP_TIME_LIMIT, self.clock.clone()))
     }
 
-    /// The function that operations invoke by hand.
+    /// The function that operations look after dead letters with.
+    ///
+    /// # Errors
+    /// When it can't start.
+    pub fn redrive_dead_letters(&self) -> Result<Function, InitError> {
+        let redrive = redrive_dead_letters::Redrive::new(&self.app()?)?;
+        let run = move |event: LambdaEvent<_>| {
+            let redrive = redrive.clone();
+            async move { Box::pin(redrive.invoke(event)).await }
+        };
+        Ok(Function::events("redrive-dead-letters", service_fn(run), SWEEP_TIME_LIMIT, self.clock.clone()))
+    }
+
+    /// The function that operations create accounts with.
     ///
     /// # Errors
     /// When it can't start.

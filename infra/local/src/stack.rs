@@ -135,6 +135,7 @@ impl Stack {
         let operator = shared::aws::Aws::new(&settings)?;
         let queues = Queues::create(&operator.sqs(), &format!("{QUEUE}{suffix}"), &options).await?;
         settings.set(settings::QUEUE_URL, queues.main.clone());
+        settings.set(redrive_dead_letters::DEAD_LETTER_QUEUE_URL, queues.dead_letters.clone());
         for (name, value) in options.overrides {
             settings.set(name, value);
         }
