@@ -3,9 +3,9 @@
 //! took effect, which function dies at which of its awaits, and which message is lost, late or delivered twice. In some
 //! seeds a hand at the table puts a counter wrong; in all others no counter may ever be repaired.
 //!
-//! A few seeds run with the other tests. 10,000 of them, in a release build:
+//! A few seeds run with the other tests. 10,000 of them, in a release build without link-time optimization:
 //!
-//!     FAULT_SEEDS=10000 cargo test --release -p tests -- faults:: --nocapture
+//!     FAULT_SEEDS=10000 cargo test --profile ci -p tests -- faults:: --nocapture
 //!
 //! A seed that fails is named, and runs the same again alone: `FAULT_SEED=4711 cargo test -p tests -- faults::`.
 

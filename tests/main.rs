@@ -16,6 +16,7 @@ mod idempotency;
 mod infra;
 mod invitations;
 mod lanes;
+mod load;
 mod members;
 mod model;
 mod oauth;

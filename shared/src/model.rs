@@ -72,7 +72,7 @@
 //! | create a token | 1 TransactWriteItems | 10 |
 //! | change or rotate a token; revoke it | 1 GetItem, 1 TransactWriteItems | 1 + 6; 1 + 10; and 2 for each old secret that still works |
 //! | sweep | 1 Query for each of 4 shards, or for each 100 deployments that are due; then for each of these 1 GetItem and 1 UpdateItem | 0.5 each; 1 + 7 |
-//! | comparing counters, in a sweep | 1 GetItem, while a round rests; else Scans and Queries of 200 rows each, and 1 UpdateItem at the end | 0.5; 200 at most: 0.5 per 4 KB of everything, then of each list of deployments, and 1 per 4 KB of other rows that are counted |
+//! | comparing counters, in a sweep | 1 GetItem, while a round rests; else Scans and Queries of 200 rows each, and 1 UpdateItem at the end | 0.5; it stops after 200: 0.5 per 4 KB of everything, then of each list of deployments, and 1 per 4 KB of other rows that are counted |
 //!
 //! Index 5 has the keys only, and only of deployments that have not ended: what the sweep asks for is there, and what
 //! changes in the row beside that costs nothing more.

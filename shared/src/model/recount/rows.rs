@@ -7,12 +7,14 @@ use crate::table::{Item, Table, TableError};
 /// The attribute of such a counter that goes up with each change.
 const CHANGES: &str = "changes";
 
+/// An attribute of a counter, and whether it counts a row.
+type Count = (&'static str, fn(&Item) -> bool);
+
 /// Rows that are counted: those of a partition whose sort keys begin with this.
 pub(in crate::model) struct Rows {
     pub partition: String,
     pub prefix: &'static str,
-    /// The attributes of the counter that may count such a row, each with whether it counts this one.
-    pub counts: &'static [(&'static str, fn(&Item) -> bool)],
+    pub counts: &'static [Count],
 }
 
 impl Counter {

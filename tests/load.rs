@@ -1,0 +1,146 @@
+//! Many deployments at once from many clients, on the local stack. A few with the other tests; for figures, more of them:
+//!
+//!     LOAD=500 cargo test --profile ci -p tests -- load:: --nocapture --test-threads=1
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+use shared::clock::{Clock, Timestamp};
+use shared::model::{Deployment, Due, Environment, Status};
+use shared::table::Source;
+use tests::{Actor, GitRepository, World};
+
+const CLIENTS: usize = 16;
+/// In these one waits for the other; in preview a newer one takes the place of those that wait.
+const QUEUES: [&str; 2] = ["production", "staging"];
+/// What a deployment that starts at once needs in all, without a rival: the figures of `shared/src/model.rs`. Creations
+/// that meet at a repository's counter try again, and a message for one that has to wait is read for nothing.
+const CALLS_ALONE: f64 = 13.0;
+
+fn number() -> usize {
+    std::env::var("LOAD").map_or(30, |number| number.parse().unwrap())
+}
+
+#[tokio::test]
+async fn deployments_to_one_repository() {
+    let figures = load(number(), 1).await;
+    assert!(figures.calls <= 3.0 * CALLS_ALONE, "{figures:?}");
+}
+
+#[tokio::test]
+async fn deployments_to_many_repositories() {
+    let figures = load(number(), (number() / 5).max(1)).await;
+    assert!(figures.calls <= 2.0 * CALLS_ALONE, "{figures:?}");
+}
+
+/// Of one deployment over its whole life.
+#[derive(Debug)]
+struct Figures {
+    calls: f64,
+}
+
+async fn load(number: usize, repositories: usize) -> Figures {
+    let world = World::start_with(|options| options.clock = Clock::system()).await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    let names: Vec<_> = (0..repositories).map(|at| format!("app-{at}")).collect();
+    stream::iter(&names).for_each_concurrent(CLIENTS, async |name| drop(owner.repository(name, &source).await)).await;
+
+    let started = Instant::now();
+    let client = async |client: usize| {
+        let actor = world.anonymous().holding(owner.token.as_ref().unwrap());
+        for at in (client..number).step_by(CLIENTS) {
+            // Each repository gets some of each environment.
+            let environment = Environment::ALL[(at / repositories) % Environment::ALL.len()].as_str();
+            let new = json!({"ref": "main", "environment": environment});
+            actor.deploy(&names[at % repositories], new).await;
+        }
+    };
+    join_all((0..CLIENTS).map(client)).await;
+    let created = started.elapsed();
+    all_ended(&world).await;
+    let ended = started.elapsed();
+    let rows = join_all(names.iter().map(async |name| rows(&world, &owner, name).await)).await;
+
+    world.queue_is_empty().await;
+    assert_eq!(world.messages(world.stack.dead_letter_queue()).await, 0);
+    assert_eq!(rows.iter().map(Vec::len).sum::<usize>(), number);
+    for rows in &rows {
+        in_order(rows);
+    }
+    let lines = world.log();
+    let functions = ["create-deployment", "deployment-consumer"];
+    let of_deployments: Vec<_> =
+        lines.iter().filter(|line| functions.iter().any(|function| line["function"] == *function)).collect();
+    let per_deployment =
+        |what: &str| of_deployments.iter().map(|line| line[what].as_f64().unwrap()).sum::<f64>() / number as f64;
+    let (calls, units) = (per_deployment("dynamodb_calls"), per_deployment("dynamodb_capacity_units"));
+    let succeeded = rows.iter().flatten().filter(|row| row.status == Status::Succeeded).count();
+    let rate = |time: Duration| number as f64 / time.as_secs_f64();
+    println!(
+        "{number} deployments to {repositories} repositories: {:.0} created and {:.0} ended a second; {succeeded} ran and \
+         {} were superseded; for each {calls:.1} DynamoDB calls and {units:.1} capacity units in its whole life",
+        rate(created),
+        rate(ended),
+        number - succeeded,
+    );
+    Figures { calls }
+}
+
+/// Waits until no deployment is queued or in progress any more.
+async fn all_ended(world: &World) {
+    let (table, end) = (world.stack.app().table(), Timestamp::from_millis(i64::MAX));
+    let left = async || {
+        let shards = (0..Due::SHARDS).map(|shard| Due::page(table, shard, end, None, 1000));
+        join_all(shards).await.into_iter().map(|page| page.unwrap().len()).sum::<usize>()
+    };
+    let mut before = (usize::MAX, Instant::now());
+    loop {
+        match left().await {
+            0 => return,
+            fewer if fewer < before.0 => before = (fewer, Instant::now()),
+            same => assert!(before.1.elapsed() < Duration::from_secs(60), "{same} deployments do not end"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The deployments of a repository by number.
+async fn rows(world: &World, owner: &Actor, name: &str) -> Vec<Deployment> {
+    let path = format!("/v1/repositories/{name}");
+    let repository = owner.get(&path).await.body;
+    let total = async |query: &str| -> u64 {
+        let page = owner.get(&format!("{path}/deployments?per_page=1{query}")).await;
+        page.body["meta"]["total"].as_u64().unwrap()
+    };
+    let all = total("").await;
+    let mut by_status = 0;
+    for status in Status::ALL {
+        by_status += total(&format!("&status={}", status.as_str())).await;
+    }
+    assert_eq!(by_status, all, "the counts are exact");
+    let partition = format!("ACCT#{}#REPO#{}", owner.account_id.as_ref().unwrap(), repository["id"].as_str().unwrap());
+    let rows: Vec<Deployment> = world.stack.app().table().query_all((Source::Index(1), partition)).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.number).collect::<Vec<_>>(), (1..=all).collect::<Vec<_>>());
+    rows
+}
+
+/// Each ran once, and in an environment with a queue in the order of their numbers.
+fn in_order(rows: &[Deployment]) {
+    let mut lanes: BTreeMap<&str, Vec<&Deployment>> = BTreeMap::new();
+    for row in rows {
+        match row.status {
+            Status::Succeeded => assert_eq!(row.attempt, 1, "{row:?}"),
+            status => assert_eq!((status, row.environment), (Status::Superseded, Environment::Preview), "{row:?}"),
+        }
+        lanes.entry(row.environment.as_str()).or_default().push(row);
+    }
+    for lane in QUEUES.iter().filter_map(|queue| lanes.get(queue)) {
+        // The lane counts its claims.
+        let claims: Vec<_> = lane.iter().map(|row| row.fence).collect();
+        assert_eq!(claims, (1..=lane.len() as u64).collect::<Vec<_>>());
+    }
+}
