@@ -1,5 +1,6 @@
 //! The world of an integration test: a whole stack of its own, and the actors that call it over HTTP.
 
+pub mod copies;
 pub mod issuer;
 
 use std::collections::BTreeSet;

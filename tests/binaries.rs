@@ -38,7 +38,7 @@ static BINARIES: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         let path = message["executable"].as_str()?.into();
         Some((message["target"]["name"].as_str()?.to_owned(), path))
     };
-    messages.filter_map(binary).filter(|(name, _)| name != "local").collect()
+    messages.filter_map(binary).filter(|(name, _)| !["bench", "local"].contains(&name.as_str())).collect()
 });
 
 fn workspace() -> &'static Path {

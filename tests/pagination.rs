@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use local::dynamodb::{AttributeValue, Item};
 use serde_json::{Value, json};
+use tests::copies::multiply;
 use tests::{Actor, Answer, GitRepository, World, cost_of};
 
 /// An account whose repositories have these names, each made a minute after the one before.
@@ -311,60 +311,6 @@ async fn a_failure_that_quotes_a_long_command_leaves_the_row_short() {
     let message = failure["message"].as_str().unwrap();
     assert!(message.starts_with("Command 'exit 3 # ééé") && message.ends_with("é…"), "{message}");
     assert!((990..=1000).contains(&message.len()), "{}", message.len());
-}
-
-/// Makes the account's only repository the first of `total`, by copying what its creation wrote in the account: the
-/// repository with its places in the indexes, and the claim of its name. Its ref, a cache, is not copied.
-async fn multiply(world: &World, model: &Value, total: u32) {
-    let table = world.stack.app().table();
-    let dynamodb = world.stack.dynamodb().expect("only the embedded DynamoDB imports that many");
-    let (id, name) = (model["id"].as_str().unwrap(), model["name"].as_str().unwrap());
-    let written = table.client().scan().table_name(table.name()).send().await.unwrap().items.unwrap();
-    let written = written.into_iter().map(|item| {
-        let texts_and_numbers = item.into_iter().filter_map(|(name, value)| match value {
-            aws_sdk_dynamodb::types::AttributeValue::S(text) => Some((name, AttributeValue::S(text))),
-            aws_sdk_dynamodb::types::AttributeValue::N(number) => Some((name, AttributeValue::N(number))),
-            _ => None,
-        });
-        texts_and_numbers.collect::<Item>()
-    });
-    let text = |value: &AttributeValue| if let AttributeValue::S(text) = value { text.clone() } else { String::new() };
-    let mentions = |item: &Item, id: &str| item.values().any(|value| text(value).contains(id));
-    let (mut models, mut counter) = (Vec::new(), None);
-    for item in written {
-        if mentions(&item, id) && !text(&item["pk"]).contains(id) {
-            models.push(item);
-        } else if item.contains_key("repositories") {
-            counter = Some(item);
-        }
-    }
-    assert_eq!(models.len(), 2, "{models:?}");
-
-    let copy = |n: u32| {
-        let (new_id, new_name) = (format!("{}{}", &id[..id.len() - 4], base32(n)), format!("app-{n:06}"));
-        let renamed = move |value: &AttributeValue| match value {
-            AttributeValue::S(text) => AttributeValue::S(text.replace(id, &new_id).replace(name, &new_name)),
-            other => other.clone(),
-        };
-        let copies = models.iter().map(move |item| {
-            item.iter().map(|(attribute, value)| (attribute.clone(), renamed(value))).collect::<Item>()
-        });
-        copies.collect::<Vec<_>>()
-    };
-    let others: Vec<u32> = (1..total).collect();
-    for some in others.chunks(1000) {
-        let copies = some.iter().flat_map(|n| copy(*n)).collect();
-        dynamodb.import(table.name(), copies).unwrap();
-    }
-    let mut counter = counter.unwrap();
-    counter.insert("repositories".to_owned(), AttributeValue::N(total.to_string()));
-    dynamodb.import(table.name(), vec![counter]).unwrap();
-}
-
-/// Four characters of an id.
-fn base32(n: u32) -> String {
-    let digit = |shift: u32| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[(n >> shift & 31) as usize]);
-    [15, 10, 5, 0].map(digit).iter().collect()
 }
 
 #[tokio::test]

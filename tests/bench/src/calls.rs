@@ -1,0 +1,177 @@
+//! The calls that a request makes, as seen by a proxy between a binary and the local services.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, StatusCode, header};
+use bytes::Bytes;
+use serde_json::Value;
+use shared::settings::Settings;
+use tokio::net::TcpListener;
+
+use crate::Result;
+use crate::environment::Environment;
+use crate::fixture::{DYNAMODB, SQS};
+
+/// What is held this long overlaps with what is called at the same time.
+const DELAY: Duration = Duration::from_millis(20);
+/// After this pause create-deployment has forgotten where a ref points.
+const PAUSE: Duration = Duration::from_millis(1100);
+
+/// A call of an AWS service.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Such as `GetItem`.
+    pub operation: String,
+    pub is_dynamodb: bool,
+    /// Whether it changes a rate-limit item.
+    pub counts_a_request: bool,
+    /// The capacity units that DynamoDB told. It tells none of a write whose condition failed, which costs 1 for an item
+    /// of up to 1 KB.
+    pub units: f64,
+    began: Instant,
+    ended: Instant,
+}
+
+/// What has gone through some proxies.
+#[derive(Clone, Debug, Default)]
+pub struct Calls(Arc<Mutex<Vec<Call>>>);
+
+struct Proxy {
+    service: String,
+    /// How long a call is held, so that calls made at once overlap here, too.
+    delay: Duration,
+    client: reqwest::Client,
+    calls: Calls,
+}
+
+impl Call {
+    fn is_write(&self) -> bool {
+        !["GetItem", "Query", "BatchGetItem"].contains(&self.operation.as_str())
+    }
+}
+
+impl Calls {
+    /// The URL of a new proxy in front of a service.
+    async fn through(&self, service: &str, delay: Duration) -> Result<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let client = reqwest::Client::new();
+        let proxy = Proxy { service: service.to_owned(), delay, client, calls: self.clone() };
+        let router = Router::new().fallback(pass).with_state(Arc::new(proxy));
+        tokio::spawn(async { axum::serve(listener, router).await });
+        Ok(url)
+    }
+
+    /// Settings with proxies in front of both services.
+    pub async fn in_front_of(&self, settings: &Settings, delay: Duration) -> Result<Settings> {
+        let mut proxied = settings.clone();
+        for name in [DYNAMODB, SQS] {
+            proxied.set(name, self.through(settings.require(name)?, delay).await?);
+        }
+        Ok(proxied)
+    }
+
+    /// What a warm binary calls for an event that comes after a pause.
+    pub async fn of(binary: &Path, settings: &Settings, event: &Value) -> Result<Vec<Call>> {
+        let calls = Self::default();
+        let settings = calls.in_front_of(settings, DELAY).await?;
+        let mut environment = Environment::start(binary, &settings).await?;
+        for _ in 0..3 {
+            environment.request(event).await?;
+        }
+        tokio::time::sleep(PAUSE).await;
+        calls.take();
+        environment.request(event).await?;
+        Ok(calls.take())
+    }
+
+    /// What has gone through since this was asked last.
+    pub fn take(&self) -> Vec<Call> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn pass(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    let began = Instant::now();
+    tokio::time::sleep(proxy.delay).await;
+    match proxy.forward(headers, body, began).await {
+        Ok(response) => response,
+        Err(error) => {
+            eprintln!("a call was not passed on: {error}");
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::BAD_GATEWAY;
+            response
+        }
+    }
+}
+
+impl Proxy {
+    async fn forward(&self, mut headers: HeaderMap, mut body: Bytes, began: Instant) -> Result<Response<Body>> {
+        let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+        let (service, operation) = target.split_once('.').unwrap_or_default();
+        let (is_dynamodb, operation) = (service.starts_with("DynamoDB"), operation.to_owned());
+        let counts_a_request = body.windows(6).any(|text| text == b"\"RATE#") && operation == "UpdateItem";
+        for name in [header::HOST, header::CONTENT_LENGTH] {
+            headers.remove(name);
+        }
+        if is_dynamodb {
+            body = asking_for_units(&body)?;
+        }
+        let mut answer = self.client.post(&self.service).headers(headers).body(body).send().await?;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = answer.status();
+        *response.headers_mut() = std::mem::take(answer.headers_mut());
+        let body = answer.bytes().await?;
+        let units = if is_dynamodb { units(&body) } else { 0.0 };
+        let call = Call { operation, is_dynamodb, counts_a_request, units, began, ended: Instant::now() };
+        self.calls.0.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        *response.body_mut() = body.into();
+        Ok(response)
+    }
+}
+
+/// The body of a call with the wish to be told its capacity units.
+fn asking_for_units(body: &[u8]) -> Result<Bytes> {
+    let mut body: Value = serde_json::from_slice(body)?;
+    body["ReturnConsumedCapacity"] = "TOTAL".into();
+    Ok(body.to_string().into())
+}
+
+fn units(body: &[u8]) -> f64 {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    if body["__type"].as_str().is_some_and(|name| name.ends_with("#ConditionalCheckFailedException")) {
+        return 1.0;
+    }
+    let of = |consumed: &Value| consumed["CapacityUnits"].as_f64().unwrap_or_default();
+    match &body["ConsumedCapacity"] {
+        Value::Array(tables) => tables.iter().map(of).sum(),
+        consumed => of(consumed),
+    }
+}
+
+/// Capacity units of reads, and of writes.
+pub fn capacity(calls: &[Call]) -> [f64; 2] {
+    [false, true].map(|write| calls.iter().filter(|call| call.is_write() == write).map(|call| call.units).sum())
+}
+
+/// How many calls a request makes at once, one number for each step of them in sequence. A call's step is the one after
+/// the last of those that ended before it began.
+pub fn steps<'a>(calls: impl IntoIterator<Item = &'a Call>) -> Vec<usize> {
+    let mut calls: Vec<&Call> = calls.into_iter().collect();
+    calls.sort_by_key(|call| call.began);
+    let mut placed: Vec<(&Call, usize)> = Vec::new();
+    let mut steps = Vec::new();
+    for call in calls {
+        let before = placed.iter().filter(|(earlier, _)| earlier.ended <= call.began);
+        let step = before.map(|(_, step)| step + 1).max().unwrap_or(0);
+        placed.push((call, step));
+        steps.resize(steps.len().max(step + 1), 0);
+        steps[step] += 1;
+    }
+    steps
+}

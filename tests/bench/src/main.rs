@@ -1,0 +1,67 @@
+//! `cargo measure`: what the functions cost, as counts and as ratios to stand-ins that are measured in the same run.
+
+mod beside;
+mod binaries;
+mod build;
+mod calls;
+mod cold;
+mod cost;
+mod environment;
+mod fixture;
+mod growth;
+mod report;
+mod tls;
+mod warm;
+
+use clap::Parser;
+
+/// An error of any kind, which ends the measurement.
+pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// Measures the functions and writes the figures to tests/bench/figures.
+#[derive(Parser)]
+#[command(name = "cargo measure", bin_name = "cargo measure")]
+enum Command {
+    /// Start-up, first request, memory and size
+    Cold,
+    /// CPU, instructions, DynamoDB calls and capacity of a request, once warm
+    Warm,
+    /// The rate limiter beside zae-limiter, which is installed from PyPI
+    Beside,
+    /// Calls and capacity as accounts and repositories grow, and the limit under many functions
+    Growth,
+    /// Dollars for a million requests
+    Cost,
+    /// Clean and incremental builds; with all functions it takes the better part of an hour
+    Build {
+        /// Builds only this function and estimates the others
+        #[arg(long)]
+        only: Vec<String>,
+    },
+    /// Puts all targets into one table, with what was measured last
+    Targets,
+    /// All of them
+    All,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match Command::parse() {
+        Command::Cold => cold::measure().await?.publish(),
+        Command::Warm => warm::measure().await?.publish(),
+        Command::Beside => beside::measure().await?.publish(),
+        Command::Growth => growth::measure().await?.publish(),
+        Command::Cost => cost::measure().await?.publish(),
+        Command::Build { only } => build::measure(&only)?.publish(),
+        Command::Targets => report::targets(),
+        Command::All => {
+            cold::measure().await?.publish()?;
+            warm::measure().await?.publish()?;
+            beside::measure().await?.publish()?;
+            growth::measure().await?.publish()?;
+            cost::measure().await?.publish()?;
+            build::measure(&[])?.publish()?;
+            report::targets()
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! What a request costs in an environment that has served some.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use shared::settings::Settings;
+
+use crate::calls::{Call, Calls, capacity, steps};
+use crate::environment::Environment;
+use crate::fixture::{Account, Fixture};
+use crate::report::{Report, Table, median, percentile, ratio};
+use crate::{Result, binaries};
+
+/// The functions whose figures are wanted, with the most DynamoDB round trips in sequence.
+const FUNCTIONS: [(&str, usize); 4] =
+    [("list-repositories", 1), ("get-deployment", 1), ("list-deployments", 1), ("create-deployment", 3)];
+/// The binaries take turns.
+const ROUNDS: usize = 10;
+const REQUESTS_A_ROUND: usize = 500;
+const WARM_UP: usize = 100;
+/// Callgrind counts this many and twice as many; the difference has no start-up in it.
+const COUNTED_REQUESTS: usize = 200;
+/// Seconds of requests for the limiter, so that a minute begins in between.
+const MIX_SECONDS: u32 = 65;
+
+/// A binary with what it is asked.
+#[derive(Clone)]
+struct Subject {
+    name: String,
+    binary: PathBuf,
+    settings: Settings,
+    event: Value,
+}
+
+/// What a request took.
+struct Figures {
+    name: String,
+    cpu_micros: f64,
+    p50_micros: f64,
+    p99_micros: f64,
+    instructions: f64,
+    bytes: usize,
+    peak_memory: u64,
+    /// By the function's own log.
+    dynamodb_calls: f64,
+    capacity_units: f64,
+}
+
+pub async fn measure() -> Result<Report> {
+    let mut report = Report::new("warm", "A warm request");
+    let (hello, tutorial, lean) =
+        (binaries::stand_in("hello")?, binaries::stand_in("tutorial")?, binaries::stand_in("lean")?);
+    let binaries = FUNCTIONS.map(|(function, _)| binaries::function(function));
+    let fixture = Fixture::start().await;
+    let account = fixture.account(fixture.world.owner("acme").await, 15).await;
+    let settings = fixture.settings();
+
+    let mut table = Table::new([
+        "binary",
+        "CPU µs",
+        "CPU × lean",
+        "instructions",
+        "instructions × lean",
+        "p50 µs",
+        "p99 µs",
+        "bytes",
+        "peak RSS MB",
+    ]);
+    let mut calls_table = Table::new([
+        "function",
+        "DynamoDB calls",
+        "in sequence",
+        "capacity units read, written",
+        "other calls",
+        "DynamoDB calls by its log",
+        "capacity units by its log",
+    ]);
+    for ((function, most), binary) in FUNCTIONS.into_iter().zip(binaries) {
+        let (binary, event) = (binary?, account.event(function)?);
+        let calls = Calls::of(&binary, &settings, &event).await?;
+        let steps_of_all = steps(&calls);
+        let lean = Subject {
+            name: format!("lean, calls {}", shape(&steps_of_all)),
+            binary: lean.clone(),
+            settings: account.reader(&settings, &steps_of_all),
+            event: event.clone(),
+        };
+        let subject = Subject { name: function.to_owned(), binary, settings: settings.clone(), event };
+        let figures = side_by_side(&[subject, lean]).await?;
+        add_rows(&mut table, &figures, 1);
+
+        let [ours, lean] = &figures[..] else { unreachable!("two subjects") };
+        let dynamodb = || calls.iter().filter(|call| call.is_dynamodb);
+        let [read, written] = capacity(&calls);
+        let in_sequence = steps(dynamodb());
+        calls_table.row([
+            function.to_owned(),
+            dynamodb().count().to_string(),
+            format!("{} ({})", in_sequence.len(), shape(&in_sequence)),
+            format!("{read:.1}, {written:.1}"),
+            others(&calls),
+            format!("{:.3}", ours.dynamodb_calls),
+            format!("{:.2}", ours.capacity_units),
+        ]);
+        let what = format!("DynamoDB round trips in sequence, warm: {function}");
+        let target = if most == 1 { "1".to_owned() } else { format!("{most} or fewer") };
+        report.target(&what, &target, in_sequence.len().to_string(), in_sequence.len() <= most);
+        let times = ours.cpu_micros / lean.cpu_micros;
+        let what = format!("CPU per warm request over a bare stand-in with as many calls: {function}");
+        report.target(&what, "≤ 1.25×", format!("{times:.2}×"), times <= 1.25);
+    }
+    let event = account.event("list-repositories")?;
+    let stand_ins = [("hello", hello), ("tutorial", tutorial), ("lean, calls 1", lean)].map(|(name, binary)| Subject {
+        name: name.to_owned(),
+        binary,
+        settings: account.reader(&settings, &[1]),
+        event: event.clone(),
+    });
+    let figures = side_by_side(&stand_ins).await?;
+    add_rows(&mut table, &figures, 2);
+
+    let note = format!(
+        "{} requests through a Runtime API, in {ROUNDS} rounds in which the binaries take turns; each function beside the lean stand-in \
+         with the same calls (`1,2` is one and then two at once). CPU is the median of the rounds, user and kernel together. \
+         Instructions are callgrind's, of which the kernel's are not. p50 and p99 are with the embedded DynamoDB in a debug build \
+         on the same cores: noisy, and no figures of AWS.",
+        ROUNDS * REQUESTS_A_ROUND
+    );
+    report.section("CPU, time and memory", &note, &table);
+    let note = "Seen by a proxy that holds each call for 20 ms, so that what is called at once overlaps, for a request after a pause of a \
+                second. The log's figures are the mean of all requests in the table above: every 30 seconds the token is read again.";
+    report.section("Calls", note, &calls_table);
+    limiter(&fixture, &mut report).await?;
+    Ok(report)
+}
+
+/// Serves all subjects' requests in turns.
+async fn side_by_side(subjects: &[Subject]) -> Result<Vec<Figures>> {
+    let mut running = Vec::new();
+    for subject in subjects {
+        let mut environment = Environment::start(&subject.binary, &subject.settings).await?;
+        for _ in 0..WARM_UP {
+            environment.request(&subject.event).await?;
+        }
+        environment.log();
+        running.push((subject, environment, Vec::new(), Vec::new(), 0));
+    }
+    for _ in 0..ROUNDS {
+        for (subject, environment, cpu, took, bytes) in &mut running {
+            let before = environment.cpu()?;
+            for _ in 0..REQUESTS_A_ROUND {
+                let answer = environment.request(&subject.event).await?;
+                took.push(micros(answer.took));
+                *bytes = answer.body.len();
+            }
+            cpu.push(micros(environment.cpu()? - before) / REQUESTS_A_ROUND as f64);
+        }
+        running.reverse();
+    }
+    let mut all = Vec::new();
+    for (subject, mut environment, cpu, took, bytes) in running {
+        let log = environment.log();
+        let mean = |name: &str| {
+            let sum: f64 = log.iter().filter_map(|line| line[name].as_f64()).sum();
+            sum / (ROUNDS * REQUESTS_A_ROUND) as f64
+        };
+        all.push(Figures {
+            name: subject.name.clone(),
+            cpu_micros: median(cpu),
+            p50_micros: percentile(took.iter().copied(), 50),
+            p99_micros: percentile(took, 99),
+            instructions: instructions(subject).await?,
+            bytes,
+            peak_memory: environment.peak_memory()?,
+            dynamodb_calls: mean("dynamodb_calls"),
+            capacity_units: mean("dynamodb_capacity_units"),
+        });
+        environment.end().await?;
+    }
+    if all[0].name != subjects[0].name {
+        all.reverse();
+    }
+    Ok(all)
+}
+
+/// Instructions of a request.
+async fn instructions(subject: &Subject) -> Result<f64> {
+    let folder = tempfile::tempdir()?;
+    let mut counts = Vec::new();
+    for requests in [COUNTED_REQUESTS, 2 * COUNTED_REQUESTS] {
+        let file = folder.path().join("callgrind.out");
+        let mut environment = Environment::start_counting(&subject.binary, &subject.settings, &file).await?;
+        for _ in 0..requests {
+            environment.request(&subject.event).await?;
+        }
+        environment.end().await?;
+        counts.push(counted(&file)?);
+    }
+    Ok((counts[1] - counts[0]) / COUNTED_REQUESTS as f64)
+}
+
+fn counted(callgrind: &Path) -> Result<f64> {
+    let output = std::fs::read_to_string(callgrind)?;
+    let total = output.lines().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
+    Ok(total.ok_or("callgrind gives no total")?.trim().parse()?)
+}
+
+fn add_rows(table: &mut Table, figures: &[Figures], lean: usize) {
+    let lean = &figures[lean];
+    for each in figures {
+        table.row([
+            each.name.clone(),
+            format!("{:.0}", each.cpu_micros),
+            ratio(each.cpu_micros, lean.cpu_micros),
+            format!("{:.0}", each.instructions),
+            ratio(each.instructions, lean.instructions),
+            format!("{:.0}", each.p50_micros),
+            format!("{:.0}", each.p99_micros),
+            each.bytes.to_string(),
+            format!("{:.1}", each.peak_memory as f64 / 1e6),
+        ]);
+    }
+}
+
+/// What the rate limit costs: requests to four functions, eight at the start of each second, and requests beyond the limit.
+async fn limiter(fixture: &Fixture, report: &mut Report) -> Result<()> {
+    const MIX: [&str; 8] = [
+        "list-repositories",
+        "get-deployment",
+        "list-deployments",
+        "get-deployment",
+        "create-deployment",
+        "get-deployment",
+        "list-repositories",
+        "get-deployment",
+    ];
+    let account = fixture.account(fixture.world.owner_on("pro", "busy").await, 1).await;
+    let calls = Calls::default();
+    let settings = calls.in_front_of(&fixture.settings(), Duration::ZERO).await?;
+    let mut environments = std::collections::BTreeMap::new();
+    for (function, _) in FUNCTIONS {
+        let mut environment = Environment::start(&binaries::function(function)?, &settings).await?;
+        environment.request(&account.event(function)?).await?;
+        environments.insert(function, (environment, account.event(function)?));
+    }
+    calls.take();
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    let mut admitted = 0;
+    for _ in 0..MIX_SECONDS {
+        seconds.tick().await;
+        for function in MIX {
+            let (environment, event) = environments.get_mut(function).ok_or("a function of the mix is not started")?;
+            environment.request(event).await?;
+            admitted += 1;
+        }
+    }
+    let writes = calls.take().iter().filter(|call| call.counts_a_request).count();
+
+    let small = fixture.world.owner_on("starter", "small").await;
+    let account = Account::with_nothing(small);
+    let (environment, _) = environments.get_mut("list-repositories").ok_or("it is in the mix")?;
+    let event = account.event("list-repositories")?;
+    while status(environment, &event).await? == 200 {}
+    calls.take();
+    let (mut refused, mut calls_of_refused) = (0, 0);
+    for _ in 0..500 {
+        let is_refused = status(environment, &event).await? == 429;
+        let calls = calls.take().len();
+        if is_refused {
+            refused += 1;
+            calls_of_refused += calls;
+        }
+    }
+
+    let mut table = Table::new(["requests", "number", "rate-limit writes", "DynamoDB calls"]);
+    let per_admitted = writes as f64 / f64::from(admitted);
+    table.row(["admitted".to_owned(), admitted.to_string(), format!("{per_admitted:.3} each"), "see above".to_owned()]);
+    let per_refused = f64::from(u32::try_from(calls_of_refused)?) / f64::from(refused);
+    table.row(["refused".to_owned(), refused.to_string(), "0".to_owned(), format!("{per_refused:.3} each")]);
+    let note = format!(
+        "Four functions serve one account on the plan Pro, eight requests at the start of each of {MIX_SECONDS} seconds: half of them \
+         get-deployment, one create-deployment. Another account on the plan Starter sends after its burst is used up."
+    );
+    report.section("The rate limit", &note, &table);
+    let what = "rate-limit writes per admitted request over a realistic mix";
+    report.target(what, "≤ 1.05", format!("{per_admitted:.3}"), per_admitted <= 1.05);
+    report.target("DynamoDB calls per refused request, warm", "0", format!("{per_refused:.3}"), calls_of_refused == 0);
+    Ok(())
+}
+
+async fn status(environment: &mut Environment, event: &Value) -> Result<u64> {
+    let response: Value = serde_json::from_slice(&environment.invoke(event).await?.body)?;
+    response["statusCode"].as_u64().ok_or_else(|| format!("no status: {response}").into())
+}
+
+fn shape(steps: &[usize]) -> String {
+    steps.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn others(calls: &[Call]) -> String {
+    let others: Vec<_> = calls.iter().filter(|call| !call.is_dynamodb).map(|call| call.operation.as_str()).collect();
+    if others.is_empty() { "none".to_owned() } else { others.join(", ") }
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}

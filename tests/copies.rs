@@ -1,0 +1,108 @@
+//! Thousands of resources at once, as copies of one that the API has made.
+
+use local::dynamodb::{AttributeValue, Item};
+use serde_json::Value;
+
+use crate::World;
+
+/// Items that are imported in one transaction.
+const CHUNK: usize = 2000;
+
+/// Makes the account's only repository the first of `total`, by copying what its creation wrote in the account: the
+/// repository with its places in the indexes, and the claim of its name. Its ref, a cache, is not copied.
+pub async fn multiply(world: &World, model: &Value, total: u32) {
+    let (id, name) = (text_of(&model["id"]), text_of(&model["name"]));
+    let (mut models, mut counter) = (Vec::new(), None);
+    for item in written(world).await {
+        if mentions(&item, id) && !text(&item["pk"]).contains(id) {
+            models.push(item);
+        } else if item.contains_key("repositories") {
+            counter = Some(item);
+        }
+    }
+    assert_eq!(models.len(), 2, "{models:?}");
+
+    let copies = (1..total).flat_map(|n| {
+        let (new_id, new_name) = (numbered(id, n), format!("app-{n:06}"));
+        let renamed = move |value: &AttributeValue| match value {
+            AttributeValue::S(text) => AttributeValue::S(text.replace(id, &new_id).replace(name, &new_name)),
+            other => other.clone(),
+        };
+        models.iter().map(move |item| changed(item, |_, value| renamed(value))).collect::<Vec<_>>()
+    });
+    import(world, copies);
+    let mut counter = counter.unwrap();
+    counter.insert("repositories".to_owned(), AttributeValue::N(total.to_string()));
+    import(world, [counter]);
+}
+
+/// Makes a repository's only deployment, which has succeeded in preview, the first of `total`. What is copied is the row with
+/// its places in the indexes, and not its events.
+pub async fn multiply_deployment(world: &World, model: &Value, total: u32) {
+    let id = text_of(&model["id"]);
+    let (mut row, mut counter) = (None, None);
+    for item in written(world).await {
+        match text(&item["sk"]) {
+            "DEPLOY" if text(&item["id"]) == id => row = Some(item),
+            "DEPLOYS" => counter = Some(item),
+            _ => {}
+        }
+    }
+    let (row, mut counter) = (row.unwrap(), counter.unwrap());
+    let first = format!("{:012}", 1);
+    let copies = (2..=total).map(|n| {
+        changed(&row, |attribute, value| match value {
+            AttributeValue::N(_) if attribute == "number" => AttributeValue::N(n.to_string()),
+            AttributeValue::S(text) if *text == first => AttributeValue::S(format!("{n:012}")),
+            AttributeValue::S(text) => AttributeValue::S(text.replace(id, &numbered(id, n))),
+            other => other.clone(),
+        })
+    });
+    import(world, copies);
+    for name in ["last_number", "preview.succeeded"] {
+        counter.insert(name.to_owned(), AttributeValue::N(total.to_string()));
+    }
+    import(world, [counter]);
+}
+
+/// Everything in the table, with its texts and numbers.
+async fn written(world: &World) -> Vec<Item> {
+    let table = world.stack.app().table();
+    let items = table.client().scan().table_name(table.name()).send().await.unwrap().items.unwrap();
+    let texts_and_numbers = |(name, value)| match value {
+        aws_sdk_dynamodb::types::AttributeValue::S(text) => Some((name, AttributeValue::S(text))),
+        aws_sdk_dynamodb::types::AttributeValue::N(number) => Some((name, AttributeValue::N(number))),
+        _ => None,
+    };
+    items.into_iter().map(|item| item.into_iter().filter_map(texts_and_numbers).collect()).collect()
+}
+
+fn import(world: &World, items: impl IntoIterator<Item = Item>) {
+    let dynamodb = world.stack.dynamodb().expect("only the embedded DynamoDB imports that many");
+    let mut items = items.into_iter().peekable();
+    while items.peek().is_some() {
+        dynamodb.import(world.stack.app().table().name(), items.by_ref().take(CHUNK).collect()).unwrap();
+    }
+}
+
+fn changed(item: &Item, change: impl Fn(&str, &AttributeValue) -> AttributeValue) -> Item {
+    item.iter().map(|(attribute, value)| (attribute.clone(), change(attribute, value))).collect()
+}
+
+fn mentions(item: &Item, id: &str) -> bool {
+    item.values().any(|value| text(value).contains(id))
+}
+
+fn text(value: &AttributeValue) -> &str {
+    if let AttributeValue::S(text) = value { text } else { "" }
+}
+
+fn text_of(json: &Value) -> &str {
+    json.as_str().unwrap()
+}
+
+/// An id whose last four characters are a number.
+fn numbered(id: &str, n: u32) -> String {
+    let digit = |shift: u32| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[(n >> shift & 31) as usize]);
+    format!("{}{}", &id[..id.len() - 4], [15, 10, 5, 0].map(digit).iter().collect::<String>())
+}
