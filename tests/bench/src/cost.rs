@@ -1,6 +1,7 @@
 //! What a million of a request costs at list prices.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::settings::Settings;
@@ -113,51 +114,49 @@ async fn endpoint(name: &'static str, memory: f64, account: &Account, settings: 
     })
 }
 
-/// Runs a deployment whose build does nothing.
+/// Runs two deployments whose build does nothing; tells of the second.
 async fn consumer(world: &World, account: &Account, settings: &Settings) -> Result<Usage> {
+    let (name, memory) = CONSUMER;
     let calls = Calls::default();
-    let proxied = calls.in_front_of(settings, std::time::Duration::ZERO).await?;
+    let proxied = calls.in_front_of(settings, Duration::ZERO).await?;
     let mut creator = Environment::start(&binaries::function("create-deployment")?, settings).await?;
-    let mut environment = Environment::start(&binaries::function(CONSUMER.0)?, &proxied).await?;
-    let mut run = async || -> Result<()> {
-        let created: Value =
-            serde_json::from_slice(&creator.request(&account.event("create-deployment")?).await?.body)?;
+    let mut environment = Environment::start(&binaries::function(name)?, &proxied).await?;
+    let (mut cpu, mut s3_puts) = (Duration::ZERO, 0);
+    for _ in 0..2 {
+        let created = creator.request(&account.event("create-deployment")?).await?;
+        let created: Value = serde_json::from_slice(&created.body)?;
         let deployment: Value = serde_json::from_str(created["body"].as_str().ok_or("no body")?)?;
-        let mut event = account.event(CONSUMER.0)?;
+        let mut event = account.event(name)?;
         let message = json!({"account_id": account.id(), "deployment_id": deployment["id"]});
         event["Records"][0]["body"] = json!(message.to_string());
+        let (cpu_before, archived_before) = (environment.cpu()?, archived(world));
         calls.take();
         let answer: Value = serde_json::from_slice(&environment.invoke(&event).await?.body)?;
-        if answer == json!({"batchItemFailures": []}) { Ok(()) } else { Err(answer.to_string().into()) }
-    };
-    run().await?;
-    let archived = archived(world).len();
-    run().await?;
-    let (calls, s3_puts) = (calls.take(), archived_since(world, archived));
-    let (cpu, log) = (environment.cpu()? / 2, environment.log());
+        if answer != json!({"batchItemFailures": []}) {
+            return Err(answer.to_string().into());
+        }
+        (cpu, s3_puts) = (environment.cpu()? - cpu_before, archived(world) - archived_before);
+    }
+    let (calls, log) = (calls.take(), environment.log());
     let [read, written] = capacity(&calls);
     Ok(Usage {
-        name: CONSUMER.0,
-        memory: CONSUMER.1,
+        name,
+        memory,
         http_api: 0.0,
         steps: steps(&calls).len(),
         cpu: cpu.as_secs_f64() * 1e3,
         read,
         written,
         sqs: 2.0,
-        s3_puts,
+        s3_puts: s3_puts as f64,
         log_bytes: log.last().map_or(0, |line| line.to_string().len() + 1) as f64,
     })
 }
 
-/// Each file in the archive is an object of S3.
-fn archived(world: &World) -> Vec<PathBuf> {
-    let files = world.files().into_iter().map(|(path, _)| path);
-    files.filter(|path| path.components().any(|part| part.as_os_str() == "archive")).collect()
-}
-
-fn archived_since(world: &World, before: usize) -> f64 {
-    (archived(world).len() - before) as f64
+/// Files in the archive, each of which is an object of S3.
+fn archived(world: &World) -> usize {
+    let in_archive = |path: &PathBuf| path.components().any(|part| part.as_os_str() == "archive");
+    world.files().iter().filter(|(path, _)| in_archive(path)).count()
 }
 
 impl Usage {

@@ -1,5 +1,6 @@
 //! What a request costs in an environment that has served some.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -223,7 +224,7 @@ fn add_rows(table: &mut Table, figures: &[Figures], lean: usize) {
     }
 }
 
-/// What the rate limit costs: requests to four functions, eight at the start of each second, and requests beyond the limit.
+/// What the rate limit costs: eight requests at the start of each second, and requests beyond the limit.
 async fn limiter(fixture: &Fixture, report: &mut Report) -> Result<()> {
     const MIX: [&str; 8] = [
         "list-repositories",
@@ -238,54 +239,59 @@ async fn limiter(fixture: &Fixture, report: &mut Report) -> Result<()> {
     let account = fixture.account(fixture.world.owner_on("pro", "busy").await, 1).await;
     let calls = Calls::default();
     let settings = calls.in_front_of(&fixture.settings(), Duration::ZERO).await?;
-    let mut environments = std::collections::BTreeMap::new();
+    let mut environments = BTreeMap::new();
     for (function, _) in FUNCTIONS {
         let mut environment = Environment::start(&binaries::function(function)?, &settings).await?;
         environment.request(&account.event(function)?).await?;
-        environments.insert(function, (environment, account.event(function)?));
+        environments.insert(function, environment);
     }
-    calls.take();
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    let mut admitted = 0;
-    for _ in 0..MIX_SECONDS {
-        seconds.tick().await;
-        for function in MIX {
-            let (environment, event) = environments.get_mut(function).ok_or("a function of the mix is not started")?;
-            environment.request(event).await?;
-            admitted += 1;
+    let mut table = Table::new(["requests", "number", "rate-limit writes each", "DynamoDB calls each"]);
+    let mut writes_each = Vec::new();
+    for (what, mix) in [("admitted, by four functions", MIX), ("admitted, by one function", ["get-deployment"; 8])] {
+        calls.take();
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        for _ in 0..MIX_SECONDS {
+            seconds.tick().await;
+            for function in mix {
+                let environment = environments.get_mut(function).ok_or("a function of the mix is not started")?;
+                environment.request(&account.event(function)?).await?;
+            }
         }
+        let (calls, requests) = (calls.take(), MIX_SECONDS as usize * mix.len());
+        let each = |count: usize| count as f64 / requests as f64;
+        let writes = each(calls.iter().filter(|call| call.counts_a_request).count());
+        let dynamodb = each(calls.iter().filter(|call| call.is_dynamodb).count());
+        table.row([what.to_owned(), requests.to_string(), format!("{writes:.3}"), format!("{dynamodb:.3}")]);
+        writes_each.push(writes);
     }
-    let writes = calls.take().iter().filter(|call| call.counts_a_request).count();
 
-    let small = fixture.world.owner_on("starter", "small").await;
-    let account = Account::with_nothing(small);
-    let (environment, _) = environments.get_mut("list-repositories").ok_or("it is in the mix")?;
+    let account = Account::with_nothing(fixture.world.owner_on("starter", "small").await);
+    let environment = environments.get_mut("list-repositories").ok_or("it is in the mix")?;
     let event = account.event("list-repositories")?;
     while status(environment, &event).await? == 200 {}
-    calls.take();
     let (mut refused, mut calls_of_refused) = (0, 0);
     for _ in 0..500 {
-        let is_refused = status(environment, &event).await? == 429;
-        let calls = calls.take().len();
-        if is_refused {
+        calls.take();
+        if status(environment, &event).await? == 429 {
             refused += 1;
-            calls_of_refused += calls;
+            calls_of_refused += calls.take().len();
         }
     }
+    let calls_each = format!("{:.3}", calls_of_refused as f64 / f64::from(refused));
+    table.row(["refused".to_owned(), refused.to_string(), calls_each.clone(), calls_each.clone()]);
 
-    let mut table = Table::new(["requests", "number", "rate-limit writes", "DynamoDB calls"]);
-    let per_admitted = writes as f64 / f64::from(admitted);
-    table.row(["admitted".to_owned(), admitted.to_string(), format!("{per_admitted:.3} each"), "see above".to_owned()]);
-    let per_refused = f64::from(u32::try_from(calls_of_refused)?) / f64::from(refused);
-    table.row(["refused".to_owned(), refused.to_string(), "0".to_owned(), format!("{per_refused:.3} each")]);
     let note = format!(
-        "Four functions serve one account on the plan Pro, eight requests at the start of each of {MIX_SECONDS} seconds: half of them \
-         get-deployment, one create-deployment. Another account on the plan Starter sends after its burst is used up."
+        "An account on the plan Pro sends eight requests at the start of each of {MIX_SECONDS} seconds, half of them get-deployment \
+         and one create-deployment, and then the same number of get-deployment only. One on the plan Starter goes on when its \
+         burst is used up. A write is repeated when another function has counted a request since the one that writes last saw \
+         the limit, and the bucket is in use because of that."
     );
     report.section("The rate limit", &note, &table);
-    let what = "rate-limit writes per admitted request over a realistic mix";
-    report.target(what, "≤ 1.05", format!("{per_admitted:.3}"), per_admitted <= 1.05);
-    report.target("DynamoDB calls per refused request, warm", "0", format!("{per_refused:.3}"), calls_of_refused == 0);
+    for (writes, of) in writes_each.into_iter().zip(["of four functions", "of one function"]) {
+        let what = format!("rate-limit writes per admitted request over a realistic mix {of}");
+        report.target(&what, "≤ 1.05", format!("{writes:.3}"), writes <= 1.05);
+    }
+    report.target("DynamoDB calls per refused request, warm", "0", calls_each, calls_of_refused == 0);
     Ok(())
 }
 
