@@ -34,7 +34,7 @@ impl Fixture {
         Self { world, source: GitRepository::with_commands(&["true"]) }
     }
 
-    /// Gives an account two pages of repositories, or fewer, and as many deployments to one of them.
+    /// Gives an account this many repositories, and as many deployments of one of them, which have run.
     pub async fn account(&self, owner: Actor, size: u32) -> Account {
         let repository = owner.repository("app", &self.source).await;
         for number in 1..size {

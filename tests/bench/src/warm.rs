@@ -26,12 +26,20 @@ const COUNTED_REQUESTS: usize = 200;
 const MIX_SECONDS: u32 = 65;
 
 /// A binary with what it is asked.
-#[derive(Clone)]
 struct Subject {
     name: String,
     binary: PathBuf,
     settings: Settings,
     event: Value,
+}
+
+/// A binary at work, and what its requests have taken in microseconds: CPU in each round, and time each.
+struct Served<'a> {
+    subject: &'a Subject,
+    environment: Environment,
+    cpu: Vec<f64>,
+    took: Vec<f64>,
+    bytes: usize,
 }
 
 /// What a request took.
@@ -138,51 +146,64 @@ pub async fn measure() -> Result<Report> {
 
 /// Serves all subjects' requests in turns.
 async fn side_by_side(subjects: &[Subject]) -> Result<Vec<Figures>> {
-    let mut running = Vec::new();
+    let mut all = Vec::new();
     for subject in subjects {
+        all.push(Served::warm(subject).await?);
+    }
+    for round in 0..ROUNDS {
+        let mut turns: Vec<_> = all.iter_mut().collect();
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for served in turns {
+            served.round().await?;
+        }
+    }
+    let mut figures = Vec::new();
+    for served in all {
+        figures.push(served.end().await?);
+    }
+    Ok(figures)
+}
+
+impl<'a> Served<'a> {
+    async fn warm(subject: &'a Subject) -> Result<Self> {
         let mut environment = Environment::start(&subject.binary, &subject.settings).await?;
         for _ in 0..WARM_UP {
             environment.request(&subject.event).await?;
         }
         environment.log();
-        running.push((subject, environment, Vec::new(), Vec::new(), 0));
+        Ok(Self { subject, environment, cpu: Vec::new(), took: Vec::new(), bytes: 0 })
     }
-    for _ in 0..ROUNDS {
-        for (subject, environment, cpu, took, bytes) in &mut running {
-            let before = environment.cpu()?;
-            for _ in 0..REQUESTS_A_ROUND {
-                let answer = environment.request(&subject.event).await?;
-                took.push(micros(answer.took));
-                *bytes = answer.body.len();
-            }
-            cpu.push(micros(environment.cpu()? - before) / REQUESTS_A_ROUND as f64);
+
+    async fn round(&mut self) -> Result<()> {
+        let before = self.environment.cpu()?;
+        for _ in 0..REQUESTS_A_ROUND {
+            let answer = self.environment.request(&self.subject.event).await?;
+            self.took.push(micros(answer.took));
+            self.bytes = answer.body.len();
         }
-        running.reverse();
+        self.cpu.push(micros(self.environment.cpu()? - before) / REQUESTS_A_ROUND as f64);
+        Ok(())
     }
-    let mut all = Vec::new();
-    for (subject, mut environment, cpu, took, bytes) in running {
-        let log = environment.log();
-        let mean = |name: &str| {
-            let sum: f64 = log.iter().filter_map(|line| line[name].as_f64()).sum();
-            sum / (ROUNDS * REQUESTS_A_ROUND) as f64
-        };
-        all.push(Figures {
-            name: subject.name.clone(),
-            cpu_micros: median(cpu),
-            p50_micros: percentile(took.iter().copied(), 50),
-            p99_micros: percentile(took, 99),
-            instructions: instructions(subject).await?,
-            bytes,
-            peak_memory: environment.peak_memory()?,
+
+    async fn end(mut self) -> Result<Figures> {
+        let log = self.environment.log();
+        let mean = |name: &str| log.iter().filter_map(|line| line[name].as_f64()).sum::<f64>() / self.took.len() as f64;
+        let figures = Figures {
+            name: self.subject.name.clone(),
+            cpu_micros: median(self.cpu),
+            p50_micros: percentile(self.took.iter().copied(), 50),
+            p99_micros: percentile(self.took.iter().copied(), 99),
+            instructions: instructions(self.subject).await?,
+            bytes: self.bytes,
+            peak_memory: self.environment.peak_memory()?,
             dynamodb_calls: mean("dynamodb_calls"),
             capacity_units: mean("dynamodb_capacity_units"),
-        });
-        environment.end().await?;
+        };
+        self.environment.end().await?;
+        Ok(figures)
     }
-    if all[0].name != subjects[0].name {
-        all.reverse();
-    }
-    Ok(all)
 }
 
 /// Instructions of a request.
