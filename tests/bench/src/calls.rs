@@ -76,18 +76,21 @@ impl Calls {
         Ok(proxied)
     }
 
-    /// What a warm binary calls for an event that comes after a pause.
-    pub async fn of(binary: &Path, settings: &Settings, event: &Value) -> Result<Vec<Call>> {
+    /// What a binary calls for its first event, and what it calls, warm, for one that comes after a pause.
+    pub async fn of(binary: &Path, settings: &Settings, event: &Value) -> Result<(Vec<Call>, Vec<Call>)> {
         let calls = Self::default();
         let settings = calls.in_front_of(settings, DELAY).await?;
         let mut environment = Environment::start(binary, &settings).await?;
+        calls.take();
+        environment.invoke(event).await?;
+        let first = calls.take();
         for _ in 0..3 {
-            environment.request(event).await?;
+            environment.invoke(event).await?;
         }
         tokio::time::sleep(PAUSE).await;
         calls.take();
-        environment.request(event).await?;
-        Ok(calls.take())
+        environment.invoke(event).await?;
+        Ok((first, calls.take()))
     }
 
     /// What has gone through since this was asked last.

@@ -1,10 +1,13 @@
 //! What the first request of an environment waits for.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 use shared::settings::Settings;
 
+use crate::calls::{Calls, steps};
 use crate::environment::Environment;
 use crate::fixture::{DYNAMODB, Fixture, SQS};
 use crate::report::{Report, Table, median, ratio};
@@ -16,7 +19,7 @@ const FUNCTIONS: [&str; 4] = ["list-repositories", "create-deployment", "get-dep
 const WITH_GIX: [&str; 2] = ["create-deployment", "deployment-consumer"];
 const STAND_INS: [&str; 3] = ["hello", "tutorial", "lean"];
 /// Starts of each binary, taking turns.
-const RUNS: usize = 21;
+const RUNS: usize = 81;
 const WARM_REQUESTS: usize = 20;
 
 struct Subject {
@@ -30,6 +33,9 @@ struct Subject {
 /// One start, in milliseconds and bytes.
 struct Start {
     init: f64,
+    init_cpu: f64,
+    connections_in_init: f64,
+    connections_in_first: f64,
     first: f64,
     warm: f64,
     peak_memory: f64,
@@ -53,16 +59,16 @@ pub async fn measure() -> Result<Report> {
     let (authority, roots) = (Authority::new()?, tempfile::tempdir()?);
     let (aws_roots, system_roots) = (roots.path().join("aws.pem"), roots.path().join("system.pem"));
     authority.write_roots(&aws_roots, &system_roots)?;
-    let mut tls = plain.clone();
+    let (mut tls, connections) = (plain.clone(), Arc::new(AtomicUsize::new(0)));
     for service in [DYNAMODB, SQS] {
-        tls.set(service, authority.in_front_of(plain.require(service)?).await?);
+        tls.set(service, authority.in_front_of(plain.require(service)?, &connections).await?);
     }
     tls.set("AWS_CA_BUNDLE", aws_roots.display().to_string());
     tls.set("SSL_CERT_FILE", system_roots.display().to_string());
     for _ in 0..RUNS {
         for subject in &mut subjects {
-            subject.starts.push(start(subject, &plain).await?);
-            subject.starts_with_tls.push(start(subject, &tls).await?);
+            subject.starts.push(start(subject, &plain, &connections).await?);
+            subject.starts_with_tls.push(start(subject, &tls, &connections).await?);
         }
     }
 
@@ -70,8 +76,9 @@ pub async fn measure() -> Result<Report> {
     let lean = subjects.last().ok_or("there are stand-ins")?;
     let lean_size = binaries::sizes(&lean.binary)?.0 as f64;
     let lean_init = [lean.median(false, |start| start.init), lean.median(true, |start| start.init)];
+    let lean_cpu = lean.median(true, |start| start.init_cpu);
     let mut sizes = Table::new(["binary", "MB", "× lean", "zipped MB", "peak RSS MB", "with TLS"]);
-    let mut inits = Table::new(["binary", "init ms", "× lean", "init with TLS ms", "× lean"]);
+    let mut inits = Table::new(["binary", "init ms", "× lean", "init with TLS ms", "× lean", "its CPU ms", "× lean"]);
     let mut firsts = Table::new([
         "binary",
         "first ms",
@@ -81,6 +88,8 @@ pub async fn measure() -> Result<Report> {
         "warm with TLS ms",
         "first × warm",
     ]);
+    let columns = ["binary", "calls in sequence, first", "warm", "connections opened in init", "in the first request"];
+    let mut why = Table::new(columns);
     for subject in &subjects {
         let name = subject.name;
         let (size, zipped) = binaries::sizes(&subject.binary)?;
@@ -93,6 +102,7 @@ pub async fn measure() -> Result<Report> {
             megabytes(subject.median(false, |start| start.peak_memory)),
             megabytes(subject.median(true, |start| start.peak_memory)),
         ]);
+        let init_cpu = subject.median(true, |start| start.init_cpu);
         let [init, init_with_tls] = [false, true].map(|tls| subject.median(tls, |start| start.init));
         inits.row([
             name.to_owned(),
@@ -100,6 +110,8 @@ pub async fn measure() -> Result<Report> {
             ratio(init, lean_init[0]),
             format!("{init_with_tls:.2}"),
             ratio(init_with_tls, lean_init[1]),
+            format!("{init_cpu:.2}"),
+            ratio(init_cpu, lean_cpu),
         ]);
         let [first, first_with_tls] = [false, true].map(|tls| subject.median(tls, |start| start.first));
         let [warm, warm_with_tls] = [false, true].map(|tls| subject.median(tls, |start| start.warm));
@@ -112,6 +124,15 @@ pub async fn measure() -> Result<Report> {
             milliseconds(first_with_tls),
             milliseconds(warm_with_tls),
             ratio(first_with_tls, warm_with_tls),
+        ]);
+        let (first, warm) = Calls::of(&subject.binary, &plain, &subject.event).await?;
+        let connections = |figure| format!("{:.0}", subject.median(true, figure));
+        why.row([
+            name.to_owned(),
+            steps(&first).len().to_string(),
+            steps(&warm).len().to_string(),
+            connections(|start| start.connections_in_init),
+            connections(|start| start.connections_in_first),
         ]);
         if FUNCTIONS.contains(&name) {
             let times = init_with_tls / lean_init[1];
@@ -138,18 +159,27 @@ pub async fn measure() -> Result<Report> {
     let note = "From the event to its response: the first of a start, and the median of the 20 after it. deployment-consumer gets a message \
                 once more whose deployment has ended. The embedded DynamoDB is a debug build, so trust the ratios.";
     report.section("First request", note, &firsts);
+    let note = "Calls of AWS services in sequence, and new TLS connections. The first request of a token reads the token, and then its \
+                account and user; calls at once need a connection each.";
+    report.section("What the first request does more", note, &why);
     Ok(report)
 }
 
-async fn start(subject: &Subject, settings: &Settings) -> Result<Start> {
+async fn start(subject: &Subject, settings: &Settings, connections: &AtomicUsize) -> Result<Start> {
+    connections.store(0, Ordering::Relaxed);
     let mut environment = Environment::start(&subject.binary, settings).await?;
+    let (init_cpu, connections_in_init) = (environment.cpu()?, connections.swap(0, Ordering::Relaxed));
     let first = environment.invoke(&subject.event).await?.took;
+    let connections_in_first = connections.load(Ordering::Relaxed);
     let mut warm = Vec::new();
     for _ in 0..WARM_REQUESTS {
         warm.push(environment.invoke(&subject.event).await?.took.as_secs_f64() * 1e3);
     }
     let start = Start {
         init: environment.init.as_secs_f64() * 1e3,
+        init_cpu: init_cpu.as_secs_f64() * 1e3,
+        connections_in_init: connections_in_init as f64,
+        connections_in_first: connections_in_first as f64,
         first: first.as_secs_f64() * 1e3,
         warm: median(warm),
         peak_memory: environment.peak_memory()? as f64,

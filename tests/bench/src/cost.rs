@@ -79,8 +79,9 @@ pub async fn measure() -> Result<Report> {
         "Counts times the list prices of us-east-1 in dollars a million (S3 a million PUTs, logs a gigabyte). A duration is \
          {ROUND_TRIP} ms for each call in sequence, which is assumed, and the CPU time of this machine times {MEMORY_OF_A_CPU} over the \
          function's memory, rounded up to a millisecond. deployment-consumer runs a build of one command that does nothing: a \
-         real one adds its own time, {:.1} dollars for a million seconds, a write unit pair every 15 seconds and log objects. Its SQS \
-         requests are a receive and a delete; the send is create-deployment's.",
+         real one adds its own time, {:.1} dollars for a million seconds, three units every 15 seconds and more log objects. Its SQS \
+         requests are a receive and a delete; the send is create-deployment's, for which the time that the git host takes \
+         is not in the duration.",
         CONSUMER.1 / 1024.0 * price::LAMBDA_GB_SECOND
     );
     report.section("By function", &note, &table);
@@ -89,7 +90,7 @@ pub async fn measure() -> Result<Report> {
 
 async fn endpoint(name: &'static str, memory: f64, account: &Account, settings: &Settings) -> Result<Usage> {
     let (binary, event) = (binaries::function(name)?, account.event(name)?);
-    let calls = Calls::of(&binary, settings, &event).await?;
+    let (_, calls) = Calls::of(&binary, settings, &event).await?;
     let mut environment = Environment::start(&binary, settings).await?;
     environment.request(&event).await?;
     environment.log();
@@ -164,7 +165,7 @@ impl Usage {
         let mut total = 0.0;
         let mut times = |count: f64, price: f64| {
             total += count * price;
-            format!("{count} × {price} = {:.2}", count * price)
+            format!("{} × {price} = {:.2}", (count * 1e5).round() / 1e5, count * price)
         };
         let share = self.memory / MEMORY_OF_A_CPU;
         let duration = (self.steps as f64 * ROUND_TRIP + self.cpu / share.min(1.0)).ceil();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::copy_bidirectional;
@@ -40,8 +41,8 @@ impl Authority {
         Ok(std::fs::write(system, format!("{roots}\n{}", self.certificate))?)
     }
 
-    /// The URL of TLS in front of a service on this machine.
-    pub async fn in_front_of(&self, service: &str) -> Result<String> {
+    /// The URL of TLS in front of a service on this machine, which counts its connections.
+    pub async fn in_front_of(&self, service: &str, connections: &Arc<AtomicUsize>) -> Result<String> {
         let key = KeyPair::generate()?;
         let certificate = CertificateParams::new(["127.0.0.1".to_owned()])?.signed_by(&key, &self.issuer)?;
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -50,9 +51,10 @@ impl Authority {
             .with_single_cert(vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())?;
         let (acceptor, service) = (TlsAcceptor::from(Arc::new(config)), service.replace("http://", ""));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("https://{}", listener.local_addr()?);
+        let (url, connections) = (format!("https://{}", listener.local_addr()?), connections.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::Relaxed);
                 let (acceptor, service) = (acceptor.clone(), service.clone());
                 tokio::spawn(async move {
                     let (mut client, mut service) =

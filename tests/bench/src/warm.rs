@@ -87,7 +87,7 @@ pub async fn measure() -> Result<Report> {
     ]);
     for ((function, most), binary) in FUNCTIONS.into_iter().zip(binaries) {
         let (binary, event) = (binary?, account.event(function)?);
-        let calls = Calls::of(&binary, &settings, &event).await?;
+        let (_, calls) = Calls::of(&binary, &settings, &event).await?;
         let steps_of_all = steps(&calls);
         let lean = Subject {
             name: format!("lean, calls {}", shape(&steps_of_all)),
