@@ -156,6 +156,8 @@ pub enum Consistency {
 
 /// Lambda gives init ten seconds; a database that does not answer must not use them up.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// What most requests call at once: the limiter, a page and its total.
+const CONNECTIONS: usize = 3;
 
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -193,12 +195,13 @@ impl Table {
         &self.name
     }
 
-    /// Opens the connection, so that the first request does not pay for it. A failure here is not one: the request
-    /// that comes will see for itself.
+    /// Opens connections, so that the first request does not pay for them. DynamoDB speaks HTTP/1.1, so calls that are made
+    /// at once need one each. A failure here is not one: the request that comes will see for itself.
     pub(crate) async fn connect(&self) {
         let key = Key { pk: "CONNECT".to_owned(), sk: "CONNECT".to_owned() };
-        let call = self.client.get_item().table_name(&*self.name).set_key(Some(key.attributes())).send();
-        let _ = tokio::time::timeout(CONNECT_LIMIT, call).await;
+        let call = || self.client.get_item().table_name(&*self.name).set_key(Some(key.clone().attributes())).send();
+        let calls = futures_util::future::join_all((0..CONNECTIONS).map(|_| call()));
+        let _ = tokio::time::timeout(CONNECT_LIMIT, calls).await;
     }
 
     pub async fn get<T: DeserializeOwned>(&self, key: Key, consistency: Consistency) -> Result<Option<T>, TableError> {
