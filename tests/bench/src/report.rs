@@ -93,12 +93,16 @@ fn figures() -> PathBuf {
 
 /// The commit and the machine.
 fn circumstances() -> String {
-    let git = Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(workspace()).output();
-    let commit = git.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    let git = |arguments: &[&str]| Command::new("git").args(arguments).current_dir(workspace()).output();
+    let commit = git(&["rev-parse", "--short", "HEAD"]);
+    let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    // The figures of other commands may have been written just now.
+    let changed = git(&["diff", "--quiet", "HEAD", "--", ".", ":!tests/bench/figures"]);
+    let dirty = if changed.is_ok_and(|output| output.status.success()) { "" } else { "-dirty" };
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let models: Vec<_> = cpus.lines().filter_map(|line| line.strip_prefix("model name")).collect();
     let model = models.first().map_or("unknown", |model| model.trim_start_matches(['\t', ' ', ':']));
-    format!("at commit {commit} on {} cores ({model})", models.len())
+    format!("at commit {commit}{dirty} on {} cores ({model})", models.len())
 }
 
 /// The middle of some figures.
