@@ -339,24 +339,7 @@ impl Table {
         (from, to): (&str, &str),
         limit: Option<i32>,
     ) -> Result<(Vec<Item>, bool), TableError> {
-        let text = |text: &str| AttributeValue::S(text.to_owned());
-        let call = Call::start();
-        let output = self
-            .client
-            .query()
-            .table_name(&*self.name)
-            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
-            .expression_attribute_values(":pk", AttributeValue::S(partition))
-            .expression_attribute_values(":from", text(from))
-            .expression_attribute_values(":to", text(to))
-            .set_limit(limit)
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await?;
-        call.end(output.consumed_capacity());
-        let more = output.last_evaluated_key().is_some();
-        Ok((output.items.unwrap_or_default(), more))
+        self.range_after(&partition, (from, to), None, limit).await
     }
 
     /// The same from behind a sort key.
@@ -365,7 +348,7 @@ impl Table {
         partition: &str,
         (from, to): (&str, &str),
         after: Option<&str>,
-        limit: i32,
+        limit: Option<i32>,
     ) -> Result<(Vec<Item>, bool), TableError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let start = after.map(|sk| Key { pk: partition.to_owned(), sk: sk.to_owned() }.attributes());
@@ -379,7 +362,7 @@ impl Table {
             .expression_attribute_values(":from", text(from))
             .expression_attribute_values(":to", text(to))
             .set_exclusive_start_key(start)
-            .limit(limit)
+            .set_limit(limit)
             .consistent_read(true)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
@@ -438,46 +421,34 @@ impl Table {
                 sets.push(format!("#n{at} = :is{at}"));
             }
         }
-        let call = Call::start();
-        let sent = self
-            .client
-            .update_item()
-            .table_name(&*self.name)
-            .set_key(Some(key.attributes()))
-            .update_expression(format!("SET {}", sets.join(", ")))
-            .condition_expression(conditions.join(" AND "))
-            .set_expression_attribute_names(Some(names))
-            .set_expression_attribute_values(Some(values))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        match sent {
-            Ok(output) => {
-                call.end(output.consumed_capacity());
-                Ok(true)
-            }
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
-                    call.end([]);
-                    Ok(false)
-                }
-                _ => Err(error.into()),
-            },
-        }
+        let (expression, condition) = (format!("SET {}", sets.join(", ")), Some(conditions.join(" AND ")));
+        Ok(self.update_if(key, expression, condition, Some(names), values).await?.is_ok())
     }
 
     /// A conditional update; gives the item as it is afterwards.
     pub async fn update(&self, key: Key, change: Change) -> Result<Result<Item, ConditionFailed>, TableError> {
+        let Change { expression, condition, names, values } = change;
+        self.update_if(key, expression, condition.map(str::to_owned), names, values).await
+    }
+
+    async fn update_if(
+        &self,
+        key: Key,
+        expression: String,
+        condition: Option<String>,
+        names: Option<HashMap<String, String>>,
+        values: Item,
+    ) -> Result<Result<Item, ConditionFailed>, TableError> {
         let call = Call::start();
         let sent = self
             .client
             .update_item()
             .table_name(&*self.name)
             .set_key(Some(key.attributes()))
-            .update_expression(change.expression)
-            .set_condition_expression(change.condition.map(str::to_owned))
-            .set_expression_attribute_names(change.names)
-            .set_expression_attribute_values(Some(change.values))
+            .update_expression(expression)
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(Some(values))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)

@@ -6,7 +6,7 @@ use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
 
 use super::permission::{check_permission, check_role, permission};
-use super::{Caller, Permission};
+use super::{Caller, Permission, Requested};
 use crate::app::App;
 use crate::endpoint::Route;
 use crate::error::{Error, Result};
@@ -139,11 +139,7 @@ where
         if let Some(Early(found)) = parts.extensions.remove() {
             return Ok(found);
         }
-        let tenant = Tenant::from_request_parts(parts, state).await?;
-        let not_found = || Error::not_found(T::KIND);
-        let name = T::name(parts)?.ok_or_else(not_found)?;
-        let resource = T::authorize(&App::from_ref(state), &tenant, name, needed(parts)?).await?;
-        Ok(Self { resource: resource.ok_or_else(not_found)?, tenant })
+        Requested::from_request_parts(parts, state).await?.authorize().await
     }
 }
 

@@ -39,6 +39,16 @@ where
     }
 }
 
+impl<T: Resource> Requested<T> {
+    /// The resource, if the caller has the permission that the route needs.
+    pub(super) async fn authorize(self) -> Result<Authorized<T>> {
+        let Self { app, tenant, name, needed } = self;
+        let found = T::authorize(&app, &tenant, name, needed).await?;
+        let resource = found.ok_or_else(|| Error::not_found(T::KIND))?;
+        Ok(Authorized { resource, tenant })
+    }
+}
+
 impl Requested<Repository> {
     /// The repository, if the caller has the permission that the route needs, and what is read of it. Both are read at
     /// once when the path has the id, or a name that was asked for before. What was read is given to nobody who may not

@@ -40,7 +40,7 @@ impl Counting {
         let Rows { partition, prefix, counts } = &partitions[self.partition];
         // `~` comes after whatever an id has.
         let range = (*prefix, &*format!("{prefix}~"));
-        let (rows, more) = table.range_after(partition, range, self.after.as_deref(), PAGE).await?;
+        let (rows, more) = table.range_after(partition, range, self.after.as_deref(), Some(PAGE)).await?;
         for row in &rows {
             for (attribute, _) in counts.iter().filter(|(_, counts)| counts(row)) {
                 *self.numbers.entry((*attribute).to_owned()).or_default() += 1;
