@@ -1,0 +1,76 @@
+//! How many deployments a repository has.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use crate::id::{AccountId, RepositoryId};
+use crate::model::repository::repository_partition;
+use crate::model::{Environment, RepositoryPartition, Status};
+use crate::table::{Consistency, Item, Key, Table, TableError};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub environment: Option<Environment>,
+    pub status: Option<Status>,
+}
+
+pub(in crate::model) const COUNTER: &str = "DEPLOYS";
+/// The attribute of the counter with the highest number given out.
+pub(in crate::model) const LAST_NUMBER: &str = "last_number";
+
+/// How many deployments a repository has, by environment and status. Each transition's transaction keeps it exact.
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub struct DeploymentCounts(HashMap<String, serde_json::Value>);
+
+impl DeploymentCounts {
+    pub async fn load(table: &Table, repository: &RepositoryPartition) -> Result<Self, TableError> {
+        let key = Key { pk: repository.as_str().to_owned(), sk: COUNTER.to_owned() };
+        Ok(table.get(key, Consistency::Strong).await?.unwrap_or_default())
+    }
+
+    pub(super) fn from_item(item: Item) -> Result<Self, TableError> {
+        Ok(serde_dynamo::from_item(item)?)
+    }
+
+    /// The highest number given out, which is also the number of deployments.
+    pub fn last_number(&self) -> u64 {
+        self.number(LAST_NUMBER)
+    }
+
+    pub fn total(&self, filter: Filter) -> u64 {
+        let environments =
+            Environment::ALL.into_iter().filter(|one| filter.environment.is_none_or(|only| only == *one));
+        let statuses = || Status::ALL.into_iter().filter(|one| filter.status.is_none_or(|only| only == *one));
+        environments.flat_map(|e| statuses().map(move |s| count_name(e, s))).map(|name| self.number(&name)).sum()
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.0.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0)
+    }
+}
+
+pub(in crate::model) fn count_name(environment: Environment, status: Status) -> String {
+    format!("{}.{}", environment.as_str(), status.as_str())
+}
+
+pub(in crate::model) fn counts_key(account: &AccountId, repository: &RepositoryId) -> Key {
+    Key { pk: repository_partition(account, repository), sk: COUNTER.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_add_up_over_the_filter() {
+        let counts = r#"{"last_number": 6, "preview.queued": 1, "preview.failed": 2, "production.queued": 3}"#;
+        let counts: DeploymentCounts = serde_json::from_str(counts).unwrap();
+        let total = |environment, status| counts.total(Filter { environment, status });
+        assert_eq!(total(None, None), 6);
+        assert_eq!(total(Some(Environment::Preview), None), 3);
+        assert_eq!(total(None, Some(Status::Queued)), 4);
+        assert_eq!(total(Some(Environment::Production), Some(Status::Failed)), 0);
+    }
+}

@@ -1,0 +1,198 @@
+//! New deployments.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_bytes::ByteBuf;
+
+use super::SealedVariables;
+use super::counts::{count_name, counts_key};
+use crate::access::AuthorizedRepository;
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorCode};
+use crate::id::{DeploymentId, UserId};
+use crate::model::{
+    Actor, Deployment, DeploymentCounts, DeploymentEvent, Environment, EnvironmentSettings, Fences, IdempotencyClaim,
+    KnownRef, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Status,
+};
+use crate::table::{Change, Item, Table, TableError, TransactFailed, Write};
+
+/// How long a deployment may be queued, approvals and a freeze included.
+pub const QUEUE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Rivals for the same repository's next number that one creation gives way to.
+const MAX_NUMBERING_ATTEMPTS: u32 = 64;
+
+/// What creation asks for, before the deployment has its number.
+pub struct NewDeployment {
+    pub id: DeploymentId,
+    pub environment: Environment,
+    pub git_ref: String,
+    /// The ref's full name, if it has one.
+    pub ref_name: Option<String>,
+    pub sha: String,
+    /// Variables, encrypted.
+    pub sealed_variables: Option<Vec<u8>>,
+    /// The ref that was read from the remote just now, to be kept.
+    pub tip: Option<KnownRef>,
+    pub required_approvals: u8,
+    pub origin: Option<Origin>,
+    pub fences: Fences,
+    pub idempotency: Option<IdempotencyClaim>,
+}
+
+impl NewDeployment {
+    /// Another deployment of what `earlier` deployed, for [`Deployment::create`] to be given its variables.
+    pub fn repeating(earlier: &Deployment, kind: OriginKind, settings: &EnvironmentSettings) -> Self {
+        Self {
+            id: DeploymentId::random(),
+            environment: earlier.environment,
+            git_ref: earlier.git_ref.clone(),
+            ref_name: earlier.ref_name.clone(),
+            sha: earlier.sha.clone(),
+            sealed_variables: None,
+            tip: None,
+            required_approvals: settings.required_approvals,
+            origin: Some(Origin { kind, deployment_id: earlier.id.clone(), number: earlier.number }),
+            fences: Fences::default(),
+            idempotency: None,
+        }
+    }
+}
+
+/// Why a deployment was not created.
+#[derive(Debug)]
+pub enum CreateFailed {
+    /// A newer request came before; the sentence names it.
+    Stale(String),
+    /// The idempotency key was claimed by a later request, because this one took too long.
+    ClaimLost,
+    Write(TransactFailed),
+}
+
+impl From<CreateFailed> for Error {
+    fn from(failed: CreateFailed) -> Self {
+        match failed {
+            CreateFailed::Stale(winner) => Error::new(ErrorCode::StaleRequest, winner),
+            CreateFailed::ClaimLost => Error::in_flight(),
+            CreateFailed::Write(failed) => failed.into(),
+        }
+    }
+}
+
+impl Deployment {
+    /// Writes the deployment with the repository's next number, its first event, its variables and the counts at once.
+    /// Creations in the same repository compete for the number; the loser takes the one after.
+    pub async fn create(
+        table: &Table,
+        repository: &AuthorizedRepository,
+        counts: &DeploymentCounts,
+        new: NewDeployment,
+        by: &UserId,
+        now: Timestamp,
+    ) -> Result<Self, CreateFailed> {
+        let mut deployment = Self {
+            id: new.id,
+            account_id: repository.account_id.clone(),
+            repository_id: repository.id.clone(),
+            number: counts.last_number() + 1,
+            status: Status::Queued,
+            environment: new.environment,
+            git_ref: new.git_ref,
+            sha: new.sha,
+            clone_url: repository.clone_url.clone(),
+            created_by: by.clone(),
+            created_at: now,
+            updated_at: now,
+            started_at: None,
+            finished_at: None,
+            failure: None,
+            events: 1,
+            attempt: 0,
+            lease_until: None,
+            build: None,
+            due_at: Some(now.plus(PICKED_UP_WITHIN)),
+            ref_name: new.ref_name,
+            deadline: Some(now.plus(QUEUE_LIMIT)),
+            fence: 0,
+            time_limit_seconds: None,
+            required_approvals: new.required_approvals,
+            approved_by: Vec::new(),
+            cancel_requested_by: None,
+            origin: new.origin,
+        };
+        let lane = deployment.lane();
+        let failed = |error| CreateFailed::Write(TransactFailed::Table(error));
+        let event = DeploymentEvent {
+            number: 1,
+            at: now,
+            status: Status::Queued,
+            actor: Actor::User(by.clone()),
+            reason: "created".to_owned(),
+        };
+        for _ in 0..MAX_NUMBERING_ATTEMPTS {
+            let (mut fence_at, mut claim_at) = (None, None);
+            let mut writes = || {
+                let mut writes = vec![
+                    deployment.count_creation(),
+                    Write::create(deployment.key("DEPLOY"), &deployment, deployment.index_keys())?,
+                    event.write(&deployment)?,
+                    lane.join(&deployment.waiting())?,
+                ];
+                if let Some(sealed) = &new.sealed_variables {
+                    let row = SealedVariables { sealed: ByteBuf::from(sealed.as_slice()) };
+                    writes.push(Write::create(deployment.key("VARS"), &row, Vec::new())?);
+                }
+                if let Some(tip) = &new.tip {
+                    writes.push(tip.write(repository)?);
+                }
+                if let Some(check) = lane.check(&new.fences, &deployment.id) {
+                    fence_at = Some(writes.len());
+                    writes.push(check);
+                }
+                if let Some(claim) = &new.idempotency {
+                    claim_at = Some(writes.len());
+                    writes.push(claim.complete(&deployment.id));
+                }
+                Ok(writes)
+            };
+            let mut conditions = match Box::pin(table.transact(writes().map_err(failed)?)).await {
+                Ok(()) => return Ok(deployment),
+                Err(TransactFailed::Conditions(conditions)) => conditions,
+                Err(error) => return Err(CreateFailed::Write(error)),
+            };
+            if claim_at.is_some_and(|at| conditions[at].is_some()) {
+                return Err(CreateFailed::ClaimLost);
+            }
+            if let Some(refused) = fence_at.and_then(|at| conditions[at].take()) {
+                let lock: Option<Lock> = refused.current.map(crate::table::read_item).transpose().map_err(failed)?;
+                let winner = new.fences.stale(&lock.unwrap_or_default());
+                return Err(CreateFailed::Stale(winner.unwrap_or_else(|| "The lane has changed".to_owned())));
+            }
+            let Some(counter) = conditions.swap_remove(0) else { return Err(failed(TableError::Contended)) };
+            let counts = counter.current.map(DeploymentCounts::from_item).transpose().map_err(failed)?;
+            deployment.number = counts.unwrap_or_default().last_number() + 1;
+        }
+        Err(CreateFailed::Write(TransactFailed::Conflict))
+    }
+
+    fn count_creation(&self) -> Write {
+        let number = |n: u64| AttributeValue::N(n.to_string());
+        let condition = match self.number {
+            1 => "attribute_not_exists(last_number)",
+            _ => "last_number = :last",
+        };
+        let mut values = Item::from([(":number".to_owned(), number(self.number)), (":one".to_owned(), number(1))]);
+        if self.number > 1 {
+            values.insert(":last".to_owned(), number(self.number - 1));
+        }
+        let change = Change {
+            expression: "SET last_number = :number ADD #to :one".to_owned(),
+            condition: Some(condition),
+            names: Some(HashMap::from([("#to".to_owned(), count_name(self.environment, self.status))])),
+            values,
+        };
+        Write::Update { key: counts_key(&self.account_id, &self.repository_id), change }
+    }
+}

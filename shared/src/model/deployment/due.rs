@@ -1,0 +1,103 @@
+//! The index of what is due: the deployments that the sweep looks at.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::id::{AccountId, DeploymentId};
+use crate::model::Deployment;
+use crate::table::{IndexKey, Order, Query, Source, Table, TableError};
+
+/// How long a queued deployment may wait before the sweep sends its message again. It takes a second to be picked up
+/// when a runner is free, and one that waits behind others gains nothing from a second message.
+pub const PICKED_UP_WITHIN: Duration = Duration::from_secs(300);
+/// What a lease that is over has for its last renewal to become visible, before its deployment is sent again.
+pub const LEASE_GRACE: Duration = Duration::from_secs(15);
+/// How long CodeBuild may be silent about a build before it is asked. Its events take seconds.
+pub const BUILD_REPORTS_WITHIN: Duration = Duration::from_secs(300);
+
+/// The index of what is due.
+const DUE: Source = Source::Index(5);
+
+/// A deployment's place in the index of what is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub at: Timestamp,
+    pub account_id: AccountId,
+    pub deployment_id: DeploymentId,
+}
+
+impl Due {
+    /// The partitions of the index. One takes 1,000 writes a second; a deployment writes there about five times.
+    pub const SHARDS: u8 = 4;
+
+    /// One page of what is due in a shard by `now`, the longest overdue first, from behind `after`. An empty page is the
+    /// end.
+    pub async fn page(
+        table: &Table,
+        shard: u8,
+        now: Timestamp,
+        after: Option<&Self>,
+        limit: i32,
+    ) -> Result<Vec<Self>, TableError> {
+        let after = after.map(Self::position);
+        let query = Query {
+            source: DUE,
+            partition: due_partition(shard),
+            order: Order::Ascending,
+            after: after.as_deref(),
+            limit,
+        };
+        let (positions, _) = table.query_sort_keys(query, due_sort_attribute()).await?;
+        let all = positions.iter().map(|position| Self::parse(position).ok_or(TableError::Position));
+        let all = all.collect::<Result<Vec<_>, _>>()?;
+        Ok(all.into_iter().take_while(|due| due.at <= now).collect())
+    }
+
+    /// The deployment, if there still is one.
+    pub async fn load(&self, table: &Table) -> Result<Option<Deployment>, TableError> {
+        Deployment::load(table, &self.account_id, &self.deployment_id).await
+    }
+
+    pub(super) fn position(&self) -> String {
+        format!("{:015}#{}#{}", self.at.as_millis(), self.account_id, self.deployment_id)
+    }
+
+    fn parse(position: &str) -> Option<Self> {
+        let mut parts = position.split('#');
+        let at = Timestamp::from_millis(parts.next()?.parse().ok()?);
+        Some(Self { at, account_id: parts.next()?.parse().ok()?, deployment_id: parts.next()?.parse().ok()? })
+    }
+
+    pub(super) fn index_key(&self) -> IndexKey {
+        let hash = crc32fast::hash(self.deployment_id.as_str().as_bytes());
+        let shard = u8::try_from(hash % u32::from(Self::SHARDS)).expect("the remainder of a u8");
+        IndexKey { source: DUE, partition: due_partition(shard), sort: self.position() }
+    }
+}
+
+fn due_partition(shard: u8) -> String {
+    format!("DUE#{shard}")
+}
+
+pub(super) fn due_sort_attribute() -> &'static str {
+    DUE.key_attributes().1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_in_the_index_of_what_is_due_is_ordered_by_time_and_read_again() {
+        let due = |at| Due {
+            at: Timestamp::from_millis(at),
+            account_id: "acct_b5jnd3s7uyg2kq4v".parse().unwrap(),
+            deployment_id: "deploy_t6mwz4hq2c7rfx3e".parse().unwrap(),
+        };
+        assert!(due(999).position() < due(1_767_268_800_000).position());
+        assert_eq!(Due::parse(&due(1_767_268_800_000).position()), Some(due(1_767_268_800_000)));
+        for malformed in ["", "1", "x#acct_b5jnd3s7uyg2kq4v#deploy_t6mwz4hq2c7rfx3e", "1#acct_b5jnd3s7uyg2kq4v#x"] {
+            assert_eq!(Due::parse(malformed), None, "{malformed}");
+        }
+    }
+}

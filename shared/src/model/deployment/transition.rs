@@ -1,0 +1,317 @@
+//! The deployment state machine: the changes of state that code makes, and how one is written.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use super::counts::{count_name, counts_key};
+use super::due::due_sort_attribute;
+use super::event_sort_key;
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::id::UserId;
+use crate::model::{BUILD_REPORTS_WITHIN, BuildId, Deployment, Failure, LEASE_GRACE, Live, PICKED_UP_WITHIN, Status};
+use crate::table::{Change, Item, Table, TableError, TransactFailed, Write};
+
+/// The changes of state that code makes, each with what it brings.
+#[derive(Clone, Debug)]
+pub enum Transition {
+    /// Somebody who is not the creator agrees to it.
+    Approve(UserId),
+    /// A runner takes the deployment.
+    Claim(Claim),
+    /// The runner has started a build that goes on without it.
+    HandOver {
+        build: BuildId,
+    },
+    /// Somebody asks a runner to stop.
+    RequestCancel(UserId),
+    Succeed,
+    Fail(Failure),
+    Cancel,
+    /// A deployment with this number takes its place.
+    Supersede(u64),
+}
+
+/// What a runner gets with a deployment.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    pub lease_until: Timestamp,
+    pub deadline: Timestamp,
+    /// One more than the lane's last.
+    pub fence: u64,
+    pub time_limit_seconds: Option<u32>,
+}
+
+impl Transition {
+    pub const fn status(&self) -> Status {
+        match self {
+            Self::Approve(_) => Status::Queued,
+            Self::Claim(_) | Self::HandOver { .. } | Self::RequestCancel(_) => Status::InProgress,
+            Self::Succeed => Status::Succeeded,
+            Self::Fail(_) => Status::Failed,
+            Self::Cancel => Status::Canceled,
+            Self::Supersede(_) => Status::Superseded,
+        }
+    }
+
+    /// Puts what it brings into the deployment and gives the reason for the event.
+    fn apply(self, deployment: &mut Deployment, now: Timestamp) -> String {
+        if self.status().is_final() {
+            deployment.finished_at = Some(now);
+            deployment.deadline = None;
+            deployment.due_at = None;
+        }
+        match self {
+            Self::Approve(by) => {
+                deployment.approved_by.push(by);
+                deployment.due_at = Some(now.plus(PICKED_UP_WITHIN));
+                let (given, required) = (deployment.approvals(), deployment.required_approvals);
+                format!("approved for {}, {given} of {required}", deployment.sha)
+            }
+            Self::Claim(claim) => {
+                deployment.attempt += 1;
+                deployment.started_at = Some(deployment.started_at.unwrap_or(now));
+                deployment.lease_until = Some(claim.lease_until);
+                deployment.due_at = Some(claim.lease_until.plus(LEASE_GRACE));
+                deployment.build = None;
+                deployment.deadline = Some(claim.deadline);
+                deployment.fence = claim.fence;
+                deployment.time_limit_seconds = claim.time_limit_seconds;
+                format!("claimed, attempt {}", deployment.attempt)
+            }
+            Self::HandOver { build } => {
+                deployment.lease_until = None;
+                deployment.due_at = Some(now.plus(BUILD_REPORTS_WITHIN));
+                let reason = format!("build {build} was started");
+                deployment.build = Some(build);
+                reason
+            }
+            Self::RequestCancel(by) => {
+                deployment.cancel_requested_by = Some(by);
+                "asked to stop".to_owned()
+            }
+            Self::Succeed => "all phases succeeded".to_owned(),
+            Self::Fail(mut failure) => {
+                failure.shorten();
+                let reason = failure.message.clone();
+                deployment.failure = Some(failure);
+                reason
+            }
+            Self::Cancel => match deployment.started_at {
+                Some(_) => "stopped".to_owned(),
+                None => "canceled before it started".to_owned(),
+            },
+            Self::Supersede(number) => format!("deployment {number} takes its place"),
+        }
+    }
+}
+
+/// A change of state that another writer came before.
+#[derive(Debug, thiserror::Error)]
+pub enum TransitionFailed {
+    /// The deployment is no longer as it was read, or no longer holds its lane.
+    #[error("another writer changed the deployment")]
+    Stale,
+    #[error("another deployment holds the lane")]
+    Blocked,
+    #[error("DynamoDB failed")]
+    Table(#[source] TableError),
+}
+
+impl From<TransitionFailed> for Error {
+    fn from(failed: TransitionFailed) -> Self {
+        match failed {
+            TransitionFailed::Stale | TransitionFailed::Blocked => TransactFailed::Conflict.into(),
+            TransitionFailed::Table(error) => error.into(),
+        }
+    }
+}
+
+/// One change of a deployment's state.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeploymentEvent {
+    pub number: u64,
+    pub at: Timestamp,
+    pub status: Status,
+    pub actor: Actor,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    User(UserId),
+    Runner,
+}
+
+impl DeploymentEvent {
+    pub(super) fn write(&self, deployment: &Deployment) -> Result<Write, TableError> {
+        Write::create(deployment.key(&event_sort_key(self.number)), self, Vec::new())
+    }
+}
+
+impl Deployment {
+    /// Changes the state, if the deployment is still as `self` has it, appends the event and moves the counts.
+    /// Gives the deployment as it is now.
+    ///
+    /// # Panics
+    /// When the table of transitions has no such change: the caller must know the state that it changes.
+    pub async fn transition(
+        &self,
+        table: &Table,
+        next: Transition,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<Self, TransitionFailed> {
+        assert!(
+            self.status.successors().contains(&next.status()),
+            "{:?} can't become {:?}",
+            self.status,
+            next.status()
+        );
+        let mut changed = Self { status: next.status(), updated_at: now, events: self.events + 1, ..self.clone() };
+        // A lease is renewed without a new version, and whoever takes it or keeps it must know the last one.
+        let keeps_lease = matches!(next, Transition::Claim(_) | Transition::RequestCancel(_));
+        let lease = self.lease_until.filter(|_| keeps_lease && self.status == Status::InProgress);
+        let reason = next.apply(&mut changed, now);
+        let event = DeploymentEvent { number: changed.events, at: now, status: changed.status, actor, reason };
+        let writes = || {
+            let mut row = Write::replace(
+                changed.key("DEPLOY"),
+                &changed,
+                changed.index_keys(),
+                "events = :version",
+                self.events,
+            )?;
+            if let (Some(lease), Write::Put { condition, values: Some(values), .. }) = (lease, &mut row) {
+                *condition = Some("events = :version AND lease_until = :lease");
+                values.insert(":lease".to_owned(), AttributeValue::N(lease.as_millis().to_string()));
+            }
+            let mut writes = vec![row, event.write(&changed)?];
+            if self.status != changed.status {
+                writes.push(changed.count_move(self.status));
+            }
+            writes.extend(changed.move_in_lane(self)?);
+            Ok(writes)
+        };
+        let writes = writes().map_err(TransitionFailed::Table)?;
+        match Box::pin(table.transact(writes)).await {
+            Ok(()) => Ok(changed),
+            Err(TransactFailed::Conditions(failed)) if failed[0].is_none() && self.status == Status::Queued => {
+                Err(TransitionFailed::Blocked)
+            }
+            Err(TransactFailed::Conditions(_)) => Err(TransitionFailed::Stale),
+            Err(TransactFailed::Conflict) => Err(TransitionFailed::Table(TableError::Contended)),
+            Err(TransactFailed::Table(error)) => Err(TransitionFailed::Table(error)),
+        }
+    }
+
+    /// What a runner has to tell of the deployment that it claimed, unless another has claimed it since. That somebody
+    /// asked it to stop meanwhile does not hold it up.
+    pub async fn report(
+        &self,
+        table: &Table,
+        news: Transition,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<Self, TransitionFailed> {
+        let mut current = self.clone();
+        loop {
+            match current.transition(table, news.clone(), actor.clone(), now).await {
+                Err(TransitionFailed::Stale) => {}
+                ended => return ended,
+            }
+            let found = Self::load(table, &self.account_id, &self.id).await.map_err(TransitionFailed::Table)?;
+            let Some(found) = found else { return Err(TransitionFailed::Stale) };
+            let still_ours = found.status == self.status && found.fence == self.fence;
+            if !still_ours || found.events == current.events {
+                return Err(TransitionFailed::Stale);
+            }
+            current = found;
+        }
+    }
+
+    /// Says that the runner of this attempt is alive, and gives the deployment as it is then. `None`: the runner no longer
+    /// has it, because its lease was over or its time is.
+    pub async fn renew_lease(
+        &self,
+        table: &Table,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Self>, TableError> {
+        let due_at = until.plus(LEASE_GRACE);
+        let change = Change {
+            expression: format!("SET lease_until = :until, due_at = :due, {} = :position", due_sort_attribute()),
+            // Not the version: that somebody asks it to stop takes it from nobody.
+            condition: Some("fence = :fence AND #status = :in_progress AND lease_until > :now AND deadline >= :until"),
+            names: Some([("#status".to_owned(), "status".to_owned())].into()),
+            values: Item::from([
+                (":now".to_owned(), AttributeValue::N(now.as_millis().to_string())),
+                (":until".to_owned(), AttributeValue::N(until.as_millis().to_string())),
+                (":due".to_owned(), AttributeValue::N(due_at.as_millis().to_string())),
+                (":position".to_owned(), AttributeValue::S(self.due(due_at).position())),
+                (":fence".to_owned(), AttributeValue::N(self.fence.to_string())),
+                (":in_progress".to_owned(), AttributeValue::S(Status::InProgress.as_str().to_owned())),
+            ]),
+        };
+        let renewed = table.update(self.key("DEPLOY"), change).await?;
+        renewed.ok().map(crate::table::read_item).transpose()
+    }
+
+    /// Lets the sweep look at it at another time. `false`: it is no longer as `self` has it, or another sweep has put
+    /// it off already.
+    pub async fn put_off(&self, table: &Table, until: Timestamp) -> Result<bool, TableError> {
+        let Some(due_at) = self.due_at else { return Ok(false) };
+        let change = Change {
+            expression: format!("SET due_at = :until, {} = :position", due_sort_attribute()),
+            condition: Some("events = :version AND due_at = :due"),
+            names: None,
+            values: Item::from([
+                (":until".to_owned(), AttributeValue::N(until.as_millis().to_string())),
+                (":due".to_owned(), AttributeValue::N(due_at.as_millis().to_string())),
+                (":position".to_owned(), AttributeValue::S(self.due(until).position())),
+                (":version".to_owned(), AttributeValue::N(self.events.to_string())),
+            ]),
+        };
+        Ok(table.update(self.key("DEPLOY"), change).await?.is_ok())
+    }
+
+    /// What a change of state does to the lane: who left the queue is not in it any more, who is in progress holds the
+    /// lock, and who has ended does not.
+    fn move_in_lane(&self, before: &Self) -> Result<Vec<Write>, TableError> {
+        let lane = self.lane();
+        let ready = before.required_approvals.saturating_sub(before.approvals()) > 0 && self.is_approved();
+        Ok(match (before.status, self.status) {
+            (Status::Queued, Status::Queued) if ready => vec![lane.make_ready(self.number)],
+            (Status::Queued, Status::Queued) => vec![],
+            (Status::Queued, Status::InProgress) => {
+                vec![lane.take(&self.id, self.fence), lane.leave(self.number)]
+            }
+            (Status::Queued, _) => vec![lane.leave(self.number)],
+            (_, Status::InProgress) if self.fence != before.fence => vec![lane.take_over(&self.id, self.fence)],
+            (_, Status::InProgress) => vec![],
+            (_, status) => {
+                let live = (status == Status::Succeeded).then(|| Live {
+                    deployment_id: self.id.clone(),
+                    number: self.number,
+                    sha: self.sha.clone(),
+                    since: self.updated_at,
+                });
+                vec![lane.release(&self.id, self.fence, live.as_ref())?]
+            }
+        })
+    }
+
+    fn count_move(&self, from: Status) -> Write {
+        let names = [("#from", from), ("#to", self.status)];
+        let change = Change {
+            expression: "ADD #from :minus, #to :one".to_owned(),
+            condition: None,
+            names: Some(names.map(|(name, status)| (name.to_owned(), count_name(self.environment, status))).into()),
+            values: [(":minus", "-1"), (":one", "1")]
+                .map(|(name, value)| (name.to_owned(), AttributeValue::N(value.to_owned())))
+                .into(),
+        };
+        Write::Update { key: counts_key(&self.account_id, &self.repository_id), change }
+    }
+}
