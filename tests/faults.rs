@@ -159,6 +159,7 @@ impl Services {
             "CreateTable" => ask!(create_table),
             "UpdateTimeToLive" => ask!(update_time_to_live),
             "GetItem" => ask!(get_item),
+            "BatchGetItem" => ask!(batch_get_item),
             "UpdateItem" => ask!(update_item),
             "Query" => ask!(query),
             "Scan" => ask!(scan),

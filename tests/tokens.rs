@@ -1,4 +1,6 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -479,10 +481,11 @@ async fn whoever_changes_a_token_at_the_same_time_no_secret_outlives_its_deletio
 }
 
 /// A DynamoDB in front of this one, which never answers the write of a last use.
-async fn forgetful(dynamodb: &str) -> String {
+async fn forgetful(dynamodb: &str, uses: Arc<AtomicUsize>) -> String {
     let (client, upstream) = (reqwest::Client::new(), dynamodb.to_owned());
     let forward = async move |headers: HeaderMap, body: Bytes| {
         if String::from_utf8_lossy(&body).contains("SET last_used_at") {
+            uses.fetch_add(1, Ordering::Relaxed);
             std::future::pending::<()>().await;
         }
         let mut request = client.post(&upstream).body(body);
@@ -498,27 +501,50 @@ async fn forgetful(dynamodb: &str) -> String {
     endpoint
 }
 
+/// Functions that know nothing yet, behind that.
+async fn forgetful_gateway(world: &World, uses: &Arc<AtomicUsize>) -> Gateway {
+    let mut environment = world.stack.environment().clone();
+    let dynamodb = environment.settings.require("AWS_ENDPOINT_URL_DYNAMODB").unwrap().to_owned();
+    environment.settings.set("AWS_ENDPOINT_URL_DYNAMODB", forgetful(&dynamodb, uses.clone()).await);
+    let functions = environment.http().unwrap();
+    let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone()))).unwrap();
+    Gateway::start(([127, 0, 0, 1], 0).into(), routes, world.clock.clone()).await.unwrap()
+}
+
 #[tokio::test]
 async fn no_answer_waits_for_the_last_use_to_be_recorded() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
-    let mut environment = world.stack.environment().clone();
-    let dynamodb = environment.settings.require("AWS_ENDPOINT_URL_DYNAMODB").unwrap().to_owned();
-    environment.settings.set("AWS_ENDPOINT_URL_DYNAMODB", forgetful(&dynamodb).await);
-    let functions = environment.http().unwrap();
-    let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone()))).unwrap();
-    let gateway = Gateway::start(([127, 0, 0, 1], 0).into(), routes, world.clock.clone()).await.unwrap();
-
+    let gateway = forgetful_gateway(&world, &Arc::default()).await;
     let path = format!("{}/v1/repositories", gateway.endpoint());
     let asked = owner.get(&path);
     let answer = tokio::time::timeout(Duration::from_secs(10), asked).await.expect("it does not wait");
     assert_eq!(answer.status, 200);
     assert_eq!(
         world.line_of(&answer)["dynamodb_calls"],
-        6,
-        "the token, its account and its user, the limiter, the page and its total"
+        5,
+        "the token, what it stands for, the limiter, the page and its total"
     );
     assert_eq!(owner.get("/v1/tokens").await.body["data"][0]["last_used_at"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_function_that_starts_says_nothing_of_a_use_that_is_recorded() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let last_use = async || owner.get("/v1/tokens").await.body["data"][0]["last_used_at"].clone();
+    eventually("the first use", async || (!last_use().await.is_null()).then_some(())).await;
+
+    let uses = Arc::default();
+    let gateway = forgetful_gateway(&world, &uses).await;
+    let path = format!("{}/v1/repositories", gateway.endpoint());
+    for minutes in [59, 1] {
+        world.clock.advance(Duration::from_secs(60 * minutes));
+        assert_eq!(owner.get(&path).await.status, 200);
+    }
+    // One, so it was the second request's, an hour after the first use.
+    eventually("a use", async || (uses.load(Ordering::Relaxed) > 0).then_some(())).await;
+    assert_eq!(uses.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -21,8 +21,9 @@ use crate::clock::{Clock, Timestamp};
 use crate::endpoint::{Linking, Route};
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{TokenId, UserId};
-use crate::model::{AccessToken, Account, Application, Identity, USE_PRECISION, User};
+use crate::model::{AccessToken, Account, Application, Identity, Standing, USE_PRECISION, User};
 use crate::oauth::{Grant, Issuer, Jwt, MalformedJwt, Refused};
+use crate::rate_limit::{Limiter, State, Subject};
 use crate::table::{Consistency, Table, TableError};
 use crate::token::{TokenHash, TokenSecret};
 
@@ -267,8 +268,17 @@ pub struct Authenticator {
     clock: Clock,
     issuer: Option<Issuer>,
     known: Mutex<HashMap<TokenHash, (Caller, Timestamp)>>,
-    /// When this environment last said that a token is in use.
+    /// When a token was last said to be in use, by this environment or by another.
     used: Mutex<HashMap<TokenId, Timestamp>>,
+}
+
+/// Whom a token stands for, as the table has it.
+struct Found {
+    credential: Credential,
+    account: Account,
+    user: User,
+    /// Where the account stood, which the limiter may not know yet.
+    rate_limit: Option<State>,
 }
 
 /// The use of a token that is still to be recorded.
@@ -295,17 +305,20 @@ impl Authenticator {
 
     /// # Errors
     /// One of the 401s, and `not_linked`; a malformed token is refused without a read.
-    pub async fn authenticate(&self, headers: &HeaderMap, linking: Linking) -> Result<Caller> {
+    pub async fn authenticate(&self, headers: &HeaderMap, linking: Linking, limiter: &Limiter) -> Result<Caller> {
         let bearer = bearer(headers)?;
         let hash = bearer.hash();
         let now = self.clock.now();
         let caller = match self.remembered(hash, now) {
             Some(caller) => caller,
             None => {
-                let (credential, account, user) = match &bearer {
-                    Bearer::Token(_) => self.look_up(hash).await?,
+                let Found { credential, account, user, rate_limit } = match &bearer {
+                    Bearer::Token(_) => self.look_up(hash, now).await?,
                     Bearer::Jwt(jwt) => self.verify(jwt, linking, now).await?,
                 };
+                if let Some(state) = rate_limit {
+                    limiter.observe(&Subject::Account(account.id.clone()), state);
+                }
                 let caller =
                     Caller { credential: Arc::new(credential), account: Arc::new(account), user: Arc::new(user) };
                 self.remember(hash, caller, now)
@@ -315,34 +328,47 @@ impl Authenticator {
         Ok(caller)
     }
 
-    /// The caller's use of their token, once an hour. Many environments ask for it, and the table takes one.
+    /// The caller's use of their token, once an hour. Environments that meet here all ask for it, and the table takes one.
     pub(crate) fn unrecorded_use(&self, caller: &Caller) -> Option<UnrecordedUse> {
         let at = self.clock.now();
         let id = caller.token_id()?;
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.get(id).is_some_and(|before| at.since(*before) < USE_PRECISION) {
+        if self.is_known_in_use(id, at) {
             return None;
         }
-        if used.len() >= REMEMBERED {
-            used.clear();
-        }
-        used.insert(id.clone(), at);
+        self.know_in_use(id.clone(), at);
         Some(UnrecordedUse { caller: caller.clone(), table: self.table.clone(), at })
     }
 
-    async fn look_up(&self, hash: TokenHash) -> Result<(Credential, Account, User)> {
+    fn is_known_in_use(&self, id: &TokenId, now: Timestamp) -> bool {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.get(id).is_some_and(|at| now.since(*at) < USE_PRECISION)
+    }
+
+    fn know_in_use(&self, id: TokenId, at: Timestamp) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.len() >= REMEMBERED {
+            used.clear();
+        }
+        used.insert(id, at);
+    }
+
+    async fn look_up(&self, hash: TokenHash, now: Timestamp) -> Result<Found> {
         let unknown = || unauthorized(ErrorCode::InvalidToken, "The token is unknown");
         let token = AccessToken::by_hash(&self.table, hash).await?.ok_or_else(unknown)?;
-        let account = Account::load(&self.table, &token.account_id);
-        let user = User::load(&self.table, &token.account_id, &token.user_id);
-        let (account, user) = futures_util::future::try_join(account, user).await?;
-        let account = account.ok_or_else(unknown)?;
+        let (account, user) = (&token.account_id, Some(&token.user_id));
+        let not_known_in_use = Some(&token.id).filter(|id| !self.is_known_in_use(id, now));
+        let found = Standing::load(&self.table, account, user, not_known_in_use, Consistency::Eventual).await?;
+        if let Some(at) = found.last_used_at {
+            self.know_in_use(token.id.clone(), at);
+        }
+        let account = found.account.ok_or_else(unknown)?;
         let removed = || unauthorized(ErrorCode::TokenRevoked, "The token's user was removed from the account");
-        Ok((Credential::Token(token), account, user.ok_or_else(removed)?))
+        let user = found.user.ok_or_else(removed)?;
+        Ok(Found { credential: Credential::Token(token), account, user, rate_limit: found.rate_limit })
     }
 
     /// Verifies an OAuth2 token and finds whom it stands for.
-    async fn verify(&self, jwt: &Jwt, linking: Linking, now: Timestamp) -> Result<(Credential, Account, User)> {
+    async fn verify(&self, jwt: &Jwt, linking: Linking, now: Timestamp) -> Result<Found> {
         let issuer = self.issuer.as_ref().ok_or_else(|| refused(Refused::NoIssuer))?;
         let mut grant = issuer.verify(jwt, now).await.map_err(refused)?;
         let gone = || not_linked("The account does not exist any more");
@@ -350,17 +376,20 @@ impl Authenticator {
             let not_registered = || not_linked("The application is not registered with an account");
             let application =
                 Application::by_client(&self.table, &grant.client_id).await?.ok_or_else(not_registered)?;
-            let account = Account::load(&self.table, &application.account_id).await?.ok_or_else(gone)?;
+            let account = &application.account_id;
+            let found = Standing::load(&self.table, account, None, None, Consistency::Eventual).await?;
+            let (account, rate_limit) = (found.account.ok_or_else(gone)?, found.rate_limit);
             grant.scopes.retain(|scope| application.scopes.contains(scope));
             let user = application.as_user();
-            return Ok((Credential::Application(grant, application), account, user));
+            return Ok(Found { credential: Credential::Application(grant, application), account, user, rate_limit });
         }
         let identity = self.identity(issuer, jwt, &grant, linking, now).await?;
-        let account = Account::load(&self.table, &identity.account_id);
-        let user = User::of_identity(&self.table, &identity);
-        let (account, user) = futures_util::future::try_join(account, user).await?;
+        // The user may be new.
+        let (account, user) = (&identity.account_id, Some(&identity.user_id));
+        let found = Standing::load(&self.table, account, user, None, Consistency::Strong).await?;
         let removed = || not_linked("The user was removed from the account");
-        Ok((Credential::User(grant), account.ok_or_else(gone)?, user.ok_or_else(removed)?))
+        let (account, user) = (found.account.ok_or_else(gone)?, found.user.ok_or_else(removed)?);
+        Ok(Found { credential: Credential::User(grant), account, user, rate_limit: found.rate_limit })
     }
 
     async fn identity(

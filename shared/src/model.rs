@@ -42,12 +42,12 @@
 //!
 //! | access | calls | capacity units |
 //! |---|---|---|
-//! | token, and then its account and user, once in 30 s per environment | 1 GetItem, 2 GetItem at once | 0.5 + 1 |
+//! | token, and then its account, its user and the account's rate limit, once in 30 s per environment | 1 GetItem, 1 BatchGetItem | 0.5 + 1.5, and 0.5 once an hour for the token's last use |
 //! | what the caller may do in a repository | none: the user's row has their teams, the repository's row has what teams were given | 0 |
 //! | the same for a deployment, where role and account do not decide | 1 GetItem, beside the deployment's unless it is the first time | 1 |
-//! | the same for an OAuth2 token; of an application | the same; 2 GetItem in sequence | 0.5 + 1.5; 0.5 + 0.5 |
+//! | the same for an OAuth2 token of a user; of an application | the same | 0.5 + 3; 0.5 + 1 |
 //! | count a request | 1 UpdateItem | 1 |
-//! | last use of a token, beside the request, once an hour per environment | 1 UpdateItem | 1, or 3 when it is written |
+//! | last use of a token, beside the request, once an hour | 1 UpdateItem | 3, or 1 for who comes second |
 //! | page of repositories, deployments or tokens, along `Link` | 1 Query and 1 GetItem at once | 0.5 per 4 KB of rows, + 1 |
 //! | the same, by number | + 1 Query per 1 MB skipped; 10,000 rows at most, which is 5, or 41 if all rows are as long as can be | + 0.5 per 4 KB skipped, which is 610, or 5,100 |
 //! | page of repositories for a member whom the account gives nothing | 1 Query of the public ones and 1 for each of their teams at once, 1 BatchGetItem | 0.5 per 4 KB of the public ones (8 rows) and of each team's (14 rows), + 0.5 per row of the page |
@@ -86,6 +86,7 @@ mod invitation;
 mod member;
 mod recount;
 mod repository;
+mod standing;
 mod team;
 mod token;
 
@@ -98,6 +99,7 @@ pub use invitation::*;
 pub use member::*;
 pub use recount::{Finding, Recount};
 pub use repository::*;
+pub(crate) use standing::*;
 pub use team::*;
 pub use token::*;
 

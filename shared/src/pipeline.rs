@@ -133,7 +133,8 @@ async fn authenticate(State(context): State<Arc<Context>>, mut request: Request,
         return Ok(next.run(request).await);
     }
     let record = record(&request);
-    let error = match context.app.authenticator().authenticate(request.headers(), context.route.linking).await {
+    let (authenticator, limiter) = (context.app.authenticator(), context.app.limiter());
+    let error = match authenticator.authenticate(request.headers(), context.route.linking, limiter).await {
         Ok(caller) => {
             record_use(&context.app, &caller);
             request.extensions_mut().insert(caller.clone());
@@ -143,7 +144,7 @@ async fn authenticate(State(context): State<Arc<Context>>, mut request: Request,
         Err(error) => error,
     };
     if error.code().status().is_client_error() {
-        let counted = context.app.limiter().admit(&source(&request), Quota::ANONYMOUS).await;
+        let counted = limiter.admit(&source(&request), Quota::ANONYMOUS).await;
         // When the limiter can't tell, the refusal that the request gets anyway is enough.
         admitted(&record, counted, WithoutLimiter::Admit)?;
     }

@@ -192,26 +192,26 @@ impl Branch {
         let latest = now.micros + quota.tolerance();
         // An hour after both bounds have forgotten the request, so that a deletion by TTL can't admit one too many.
         let expires_at = latest.max((now.window + 1) * MICROS_PER_MINUTE) / 1_000_000 + 3600;
-        let values = [
+        let mut values = vec![
             (":one", 1),
             (":now", now.micros),
             (":window", now.window),
             (":interval", quota.interval()),
-            (":limit", i64::from(quota.per_minute)),
-            (":latest", latest),
             (":expires_at", expires_at),
         ];
         // DynamoDB refuses values that no expression names.
-        let used = values.into_iter().filter(|(name, _)| {
-            let whole_word =
-                |text: &str| text.split(|c: char| c != ':' && !c.is_alphanumeric() && c != '_').any(|w| w == *name);
-            whole_word(expression) || whole_word(condition)
-        });
+        if matches!(self, Self::SameMinuteBucketInUse | Self::SameMinuteBucketFull) {
+            values.push((":limit", i64::from(quota.per_minute)));
+        }
+        if matches!(self, Self::SameMinuteBucketInUse | Self::NewMinuteBucketInUse) {
+            values.push((":latest", latest));
+        }
+        let value = |(name, value): (&str, i64)| (name.to_owned(), AttributeValue::N(value.to_string()));
         Change {
             expression: expression.to_owned(),
             condition: Some(condition),
             names: None,
-            values: used.map(|(name, value)| (name.to_owned(), AttributeValue::N(value.to_string()))).collect(),
+            values: values.into_iter().map(value).collect(),
         }
     }
 }
@@ -329,9 +329,13 @@ impl Limiter {
         }
     }
 
-    /// Keeps the later of the states, which is the one with the later `tat`.
     fn remember(&self, subject: &Subject, item: Item) -> Result<State, TableError> {
-        let state: State = serde_dynamo::from_item(item)?;
+        Ok(self.observe(subject, serde_dynamo::from_item(item)?))
+    }
+
+    /// Takes note of a state that was read beside something else, so that the next guess is not blind. Keeps the later one,
+    /// which is the one with the later `tat`, and gives it.
+    pub(crate) fn observe(&self, subject: &Subject, state: State) -> State {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= REMEMBERED && !seen.contains_key(subject) {
             seen.clear();
@@ -340,7 +344,7 @@ impl Limiter {
         if state.tat > latest.tat {
             *latest = state;
         }
-        Ok(*latest)
+        *latest
     }
 
     fn forget(&self, subject: &Subject) -> Option<State> {

@@ -142,6 +142,11 @@ impl std::fmt::Display for Key {
 }
 
 impl Key {
+    fn is_of(&self, item: &Item) -> bool {
+        let is = |name, value: &String| matches!(item.get(name), Some(AttributeValue::S(found)) if found == value);
+        is("pk", &self.pk) && is("sk", &self.sk)
+    }
+
     fn attributes(self) -> Item {
         Item::from([("pk".to_owned(), AttributeValue::S(self.pk)), ("sk".to_owned(), AttributeValue::S(self.sk))])
     }
@@ -224,31 +229,50 @@ impl Table {
         let keys: Vec<Item> = keys.into_iter().map(Key::attributes).collect();
         let mut found = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(MAX_BATCH) {
-            let mut wanted = chunk.to_vec();
-            let mut attempt = 0;
-            while !wanted.is_empty() {
-                if attempt > 0 {
-                    tokio::time::sleep(jitter(attempt)).await;
-                }
-                let request = KeysAndAttributes::builder().set_keys(Some(wanted)).build()?;
-                let call = Call::start();
-                let output = self
-                    .client
-                    .batch_get_item()
-                    .request_items(&*self.name, request)
-                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                    .send()
-                    .await?;
-                call.end(output.consumed_capacity());
-                found.extend(output.responses.into_iter().flatten().flat_map(|(_, items)| items));
-                wanted = output.unprocessed_keys.into_iter().flatten().flat_map(|(_, left)| left.keys).collect();
-                attempt += 1;
-                if attempt == MAX_CONFLICTS {
-                    return Err(TableError::Contended);
-                }
-            }
+            found.extend(self.batch(chunk.to_vec(), Consistency::Eventual).await?);
         }
         Ok(serde_dynamo::from_items(found)?)
+    }
+
+    /// The items of a few different keys, each in its key's place: one BatchGetItem.
+    pub(crate) async fn get_each<const N: usize>(
+        &self,
+        keys: [Option<Key>; N],
+        consistency: Consistency,
+    ) -> Result<[Option<Item>; N], TableError> {
+        let wanted = keys.iter().flatten().cloned().map(Key::attributes).collect();
+        let mut found = self.batch(wanted, consistency).await?;
+        Ok(keys.map(|key| {
+            let at = found.iter().position(|item| key.as_ref().is_some_and(|key| key.is_of(item)))?;
+            Some(found.swap_remove(at))
+        }))
+    }
+
+    /// The items of at most [`MAX_BATCH`] keys. DynamoDB may leave some for the next call.
+    async fn batch(&self, mut wanted: Vec<Item>, consistency: Consistency) -> Result<Vec<Item>, TableError> {
+        let mut found = Vec::with_capacity(wanted.len());
+        for attempt in 0..MAX_CONFLICTS {
+            let request = KeysAndAttributes::builder()
+                .set_keys(Some(wanted))
+                .consistent_read(consistency == Consistency::Strong)
+                .build()?;
+            let call = Call::start();
+            let output = self
+                .client
+                .batch_get_item()
+                .request_items(&*self.name, request)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await?;
+            call.end(output.consumed_capacity());
+            found.extend(output.responses.into_iter().flatten().flat_map(|(_, items)| items));
+            wanted = output.unprocessed_keys.into_iter().flatten().flat_map(|(_, left)| left.keys).collect();
+            if wanted.is_empty() {
+                return Ok(found);
+            }
+            tokio::time::sleep(jitter(attempt)).await;
+        }
+        Err(TableError::Contended)
     }
 
     /// Every row of a partition, in 0.5 capacity units per 4 KB.

@@ -11,7 +11,7 @@ use crate::access::Tenant;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, UserId};
 use crate::model::recount::Rows;
-use crate::model::{Identity, Role, TeamMember, User};
+use crate::model::{Role, TeamMember, User};
 use crate::page::{Position, Sort};
 use crate::table::{
     Change, ConditionFailed, Consistency, IndexKey, Item, Key, Source, Table, TableError, TransactFailed, Write,
@@ -88,16 +88,6 @@ struct MemberCounts {
 }
 
 impl User {
-    /// The user that a token names.
-    pub(crate) async fn load(table: &Table, account: &AccountId, id: &UserId) -> Result<Option<Self>, TableError> {
-        table.get(user_key(account, id), Consistency::Eventual).await
-    }
-
-    /// The user whom an OAuth2 token stands for, who may be new.
-    pub(crate) async fn of_identity(table: &Table, identity: &Identity) -> Result<Option<Self>, TableError> {
-        table.get(user_key(&identity.account_id, &identity.user_id), Consistency::Strong).await
-    }
-
     /// The user who has an address in an account.
     pub(super) async fn id_of(table: &Table, account: &AccountId, email: &Email) -> Result<Option<UserId>, TableError> {
         let claim: Option<EmailClaim> = table.get(email_key(account, email), Consistency::Strong).await?;

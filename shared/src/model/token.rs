@@ -200,6 +200,13 @@ struct SecretRow<'a> {
     deletable_at: Option<i64>,
 }
 
+/// What says in a token's own row that it is in use.
+#[derive(Deserialize)]
+pub(super) struct LastUse {
+    #[serde(default)]
+    pub last_used_at: Option<Timestamp>,
+}
+
 /// A personal access token as its owner sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TokenRecord {
@@ -466,7 +473,7 @@ fn secret_key(hash: TokenHash) -> Key {
     Key { pk: format!("TOKEN#{hash}"), sk: "TOKEN".to_owned() }
 }
 
-fn token_key(account: &AccountId, id: &TokenId) -> Key {
+pub(super) fn token_key(account: &AccountId, id: &TokenId) -> Key {
     Key { pk: format!("ACCT#{account}#TOKEN#{id}"), sk: "TOKEN".to_owned() }
 }
 

@@ -1,0 +1,52 @@
+//! What authentication reads beside a token.
+
+use serde::de::DeserializeOwned;
+
+use crate::clock::Timestamp;
+use crate::id::{AccountId, TokenId, UserId};
+use crate::model::account::account_key;
+use crate::model::member::user_key;
+use crate::model::token::{LastUse, token_key};
+use crate::model::{Account, User, rate_limit_key};
+use crate::rate_limit::{State, Subject};
+use crate::table::{Consistency, Item, Table, TableError, read_item};
+
+/// How things stand with an account when a request comes.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub account: Option<Account>,
+    pub user: Option<User>,
+    pub rate_limit: Option<State>,
+    /// When the token was last said to be in use.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl Standing {
+    /// Reads at once what is asked for.
+    pub async fn load(
+        table: &Table,
+        account: &AccountId,
+        user: Option<&UserId>,
+        token: Option<&TokenId>,
+        consistency: Consistency,
+    ) -> Result<Self, TableError> {
+        let keys = [
+            Some(account_key(account)),
+            user.map(|user| user_key(account, user)),
+            Some(rate_limit_key(&Subject::Account(account.clone()))),
+            token.map(|token| token_key(account, token)),
+        ];
+        let [account, user, rate_limit, token] = table.get_each(keys, consistency).await?;
+        let token: Option<LastUse> = read(token)?;
+        Ok(Self {
+            account: read(account)?,
+            user: read(user)?,
+            rate_limit: read(rate_limit)?,
+            last_used_at: token.and_then(|token| token.last_used_at),
+        })
+    }
+}
+
+fn read<T: DeserializeOwned>(item: Option<Item>) -> Result<Option<T>, TableError> {
+    item.map(read_item).transpose()
+}
