@@ -20,7 +20,7 @@ struct Builder {
     target: PathBuf,
 }
 
-/// Measures with `only` these functions, or with all of them if there are none.
+/// Measures all functions, or with `only` a clean release build of these.
 pub fn measure(only: &[String]) -> Result<Report> {
     let mut report = Report::new("build", "Builds");
     let all = functions()?;
@@ -28,50 +28,31 @@ pub fn measure(only: &[String]) -> Result<Report> {
     let builder = Builder { target: binaries::target().join("measured") };
     let mut table = Table::new(["what is built", "after", "debug", "release"]);
 
-    let release = |more: &[&str]| -> Result<Duration> {
-        let mut arguments = vec!["build", "--locked", "--release"];
-        functions.iter().for_each(|function| arguments.extend(["--package", function]));
-        arguments.extend(more);
-        builder.run(&arguments)
-    };
     builder.clean()?;
-    let clean = release(&["--timings"])?;
+    let mut all_in_release = vec!["build", "--locked", "--release", "--timings"];
+    functions.iter().for_each(|function| all_in_release.extend(["--package", function]));
+    let clean = builder.run(&all_in_release)?;
     let dependencies = builder.units()?;
-    touch("shared/src/lib.rs")?;
-    let after_shared = release(&[])?;
-    touch(&format!("functions/{}/src/lib.rs", functions[0]))?;
-    let after_one = release(&[])?;
-
-    let debug = if only.is_empty() {
-        builder.clean()?;
-        let clean = builder.run(&["build", "--locked", "--workspace", "--bins"])?;
-        touch("shared/src/lib.rs")?;
-        let after_shared = builder.run(&["build", "--locked", "--workspace", "--bins"])?;
-        touch(&format!("functions/{}/src/lib.rs", functions[0]))?;
-        let after_one = builder.run(&["build", "--locked", "--package", &functions[0]])?;
-        [clean, after_shared, after_one].map(minutes)
-    } else {
-        [(); 3].map(|()| "not measured".to_owned())
-    };
     let names = if only.is_empty() { format!("all {} functions", all.len()) } else { only.join(", ") };
-    let afters = ["nothing", "a change of shared", "a change of the first function"];
-    for ((after, debug), release) in afters.into_iter().zip(debug).zip([clean, after_shared, after_one]) {
-        table.row([names.clone(), after.to_owned(), debug, minutes(release)]);
+    let in_release = builder.one_again(&functions[0], &["--release"])?;
+    let in_debug = if only.is_empty() {
+        builder.clean()?;
+        let debug = builder.run(&["build", "--locked", "--workspace", "--bins"])?;
+        table.row([names, "nothing".to_owned(), minutes(debug), minutes(clean)]);
+        builder.one_again(&functions[0], &[])?.map(minutes)
+    } else {
+        table.row([names, "nothing".to_owned(), "not measured".to_owned(), minutes(clean)]);
+        [(); 2].map(|()| "not measured".to_owned())
+    };
+    for ((after, debug), release) in ["shared", "itself"].into_iter().zip(in_debug).zip(in_release) {
+        table.row([functions[0].clone(), format!("a change of {after}"), debug, minutes(release)]);
     }
-    let note = "In debug, the local stack's binary is among them. As many jobs at once as there are cores.";
+    let note = "In debug, the local stack's binary is among them all. As many jobs at once as there are cores.";
     report.section("Time", note, &table);
     if only.is_empty() {
         let what = format!("release build of all {} functions from clean", all.len());
         let met = clean.as_secs_f64() <= MOST_MINUTES * 60.0;
         report.target(&what, "≤ 20 minutes on 2 cores", minutes(clean), met);
-    } else {
-        let each = after_shared.as_secs_f64() / functions.len() as f64;
-        let all_of_them = clean.as_secs_f64() + each * (all.len() - functions.len()) as f64;
-        report.note(&format!(
-            "An estimate, not a measurement: each of the {} other functions takes {each:.0} s like these, so all take {:.0} minutes.",
-            all.len() - functions.len(),
-            all_of_them / 60.0
-        ));
     }
 
     let mut units = Table::new(["crate", "seconds of one core"]);
@@ -90,6 +71,18 @@ impl Builder {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// How long a function takes after a change of `shared`, and of itself.
+    fn one_again(&self, function: &str, profile: &[&str]) -> Result<[Duration; 2]> {
+        let mut build = vec!["build", "--locked", "--package", function];
+        build.extend(profile);
+        // Alone it may need other features of its dependencies than beside the others.
+        self.run(&build)?;
+        touch("shared/src/lib.rs")?;
+        let after_shared = self.run(&build)?;
+        touch(&format!("functions/{function}/src/lib.rs"))?;
+        Ok([after_shared, self.run(&build)?])
     }
 
     fn run(&self, arguments: &[&str]) -> Result<Duration> {

@@ -159,7 +159,8 @@ fn units(body: &[u8]) -> f64 {
 
 /// Capacity units of reads, and of writes.
 pub fn capacity(calls: &[Call]) -> [f64; 2] {
-    [false, true].map(|write| calls.iter().filter(|call| call.is_write() == write).map(|call| call.units).sum())
+    [false, true]
+        .map(|write| calls.iter().filter(|call| call.is_write() == write).fold(0.0, |sum, call| sum + call.units))
 }
 
 /// How many calls a request makes at once, one number for each step of them in sequence. A call's step is the one after

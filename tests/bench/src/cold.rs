@@ -166,9 +166,8 @@ pub async fn measure() -> Result<Report> {
     let note = "From the event to its response: the first of a start, and the median of the 20 after it. deployment-consumer gets a message \
                 once more whose deployment has ended. The embedded DynamoDB is a debug build, so trust the ratios.";
     report.section("First request", note, &firsts);
-    let note = "Calls of AWS services in sequence, and new TLS connections. The first request of a token reads the token, and then its \
-                account and user; a limiter that has seen nothing yet guesses its first write and may repeat it; calls at once \
-                need a connection each.";
+    let note = "Calls of AWS services in sequence, and new TLS connections. The first request of a token reads the token, and then whom it \
+                stands for and where their rate limit stands; calls at once need a connection each.";
     report.section("What the first request does more", note, &why);
     Ok(report)
 }

@@ -8,19 +8,15 @@ use shared::settings::Settings;
 use tests::World;
 
 use crate::calls::{Calls, capacity, steps};
+use crate::endpoints::{self, Served};
 use crate::environment::Environment;
 use crate::fixture::{Account, Fixture};
 use crate::report::{Report, Table};
 use crate::{Result, binaries};
 
-/// With the memory that the template gives them.
-const ENDPOINTS: [(&str, f64); 4] = [
-    ("list-repositories", 256.0),
-    ("list-deployments", 256.0),
-    ("get-deployment", 256.0),
-    ("create-deployment", 512.0),
-];
-const CONSUMER: (&str, f64) = ("deployment-consumer", 2048.0);
+/// Those whose CPU time is measured.
+const ENDPOINTS: [&str; 4] = ["list-repositories", "list-deployments", "get-deployment", "create-deployment"];
+const CONSUMER: &str = "deployment-consumer";
 /// Requests that CPU time is the mean of.
 const REQUESTS: u32 = 500;
 
@@ -36,8 +32,11 @@ mod price {
     pub const WRITE_UNIT: f64 = 0.625;
     pub const SQS_REQUEST: f64 = 0.40;
     pub const S3_PUT: f64 = 5.00;
+    pub const KMS_REQUEST: f64 = 3.00;
     pub const LOG_GIGABYTE: f64 = 0.50;
 }
+/// A line of the API's access log, in the template's format.
+const ACCESS_LOG_BYTES: f64 = 400.0;
 /// What a call of an AWS service takes within a region, in milliseconds: an assumption, and not measured here.
 const ROUND_TRIP: f64 = 5.0;
 /// The memory with which a function gets a whole CPU, in MB
@@ -56,6 +55,7 @@ struct Usage {
     written: f64,
     sqs: f64,
     s3_puts: f64,
+    kms: f64,
     log_bytes: f64,
 }
 
@@ -64,12 +64,12 @@ pub async fn measure() -> Result<Report> {
     let account = fixture.account(fixture.world.owner("acme").await, 15).await;
     let settings = fixture.settings();
     let mut usages = Vec::new();
-    for (name, memory) in ENDPOINTS {
-        usages.push(endpoint(name, memory, &account, &settings).await?);
+    for name in ENDPOINTS {
+        usages.push(endpoint(name, &account, &settings).await?);
     }
     usages.push(consumer(&fixture.world, &account, &settings).await?);
 
-    let columns = ["function", "API Gateway", "Lambda", "DynamoDB", "SQS", "S3", "logs", "dollars a million"];
+    let columns = ["function", "API Gateway", "Lambda", "DynamoDB", "SQS", "S3", "KMS", "logs", "dollars a million"];
     let mut table = Table::new(columns);
     for usage in &usages {
         table.row(usage.bill());
@@ -78,17 +78,38 @@ pub async fn measure() -> Result<Report> {
     let note = format!(
         "Counts times the list prices of us-east-1 in dollars a million (S3 a million PUTs, logs a gigabyte). A duration is \
          {ROUND_TRIP} ms for each call in sequence, which is assumed, and the CPU time of this machine times {MEMORY_OF_A_CPU} over the \
-         function's memory, rounded up to a millisecond. deployment-consumer runs a build of one command that does nothing: a \
+         function's memory, rounded up to a millisecond. Of logs there are the function's line and, behind the API, one of \
+         {ACCESS_LOG_BYTES} bytes. deployment-consumer runs a build of one command that does nothing: a \
          real one adds its own time, {:.1} dollars for a million seconds, three units every 15 seconds and more log objects. Its SQS \
          requests are a receive and a delete; the send is create-deployment's, for which the time that the git host takes \
-         is not in the duration.",
-        CONSUMER.1 / 1024.0 * price::LAMBDA_GB_SECOND
+         is not in the duration. Deployments have variables, for which KMS is asked. Not in it are X-Ray (5 dollars for a \
+         million traces, of which it samples one in twenty), storage, data transfer, metrics and alarms.",
+        memory(CONSUMER) / 1024.0 * price::LAMBDA_GB_SECOND
     );
     report.section("By function", &note, &table);
+
+    let columns = ["endpoint", "DynamoDB calls", "in sequence", "capacity units read, written", "dollars a million"];
+    let mut table = Table::new(columns);
+    for served in endpoints::serve_each().await? {
+        let dynamodb_calls = served.calls.iter().filter(|call| call.is_dynamodb).count();
+        let round_trips = served.round_trips;
+        let usage = Usage::from(served);
+        table.row([
+            usage.name.to_owned(),
+            dynamodb_calls.to_string(),
+            round_trips.to_string(),
+            format!("{:.1}, {:.1}", usage.read, usage.written),
+            format!("{:.2}", usage.dollars()),
+        ]);
+    }
+    let note = "One request each, of a function that knows the caller but was not asked for this before, in an account with a page \
+                of repositories and a page of deployments. The same arithmetic without the CPU time, which is one to four cents above. get-deployment-log \
+                also asks S3, 0.40 dollars for a million objects of log.";
+    report.section("Every endpoint", note, &table);
     Ok(report)
 }
 
-async fn endpoint(name: &'static str, memory: f64, account: &Account, settings: &Settings) -> Result<Usage> {
+async fn endpoint(name: &'static str, account: &Account, settings: &Settings) -> Result<Usage> {
     let (binary, event) = (binaries::function(name)?, account.event(name)?);
     let (_, calls) = Calls::of(&binary, settings, &event).await?;
     let mut environment = Environment::start(&binary, settings).await?;
@@ -100,24 +121,14 @@ async fn endpoint(name: &'static str, memory: f64, account: &Account, settings: 
     }
     let cpu = (environment.cpu()? - before) / REQUESTS;
     let log_bytes: usize = environment.log().iter().map(|line| line.to_string().len() + 1).sum();
-    let [read, written] = capacity(&calls);
-    Ok(Usage {
-        name,
-        memory,
-        http_api: 1.0,
-        steps: steps(&calls).len(),
-        cpu: cpu.as_secs_f64() * 1e3,
-        read,
-        written,
-        sqs: calls.iter().filter(|call| !call.is_dynamodb).count() as f64,
-        s3_puts: 0.0,
-        log_bytes: log_bytes as f64 / f64::from(REQUESTS),
-    })
+    let round_trips = steps(calls.iter().filter(|call| call.is_dynamodb)).len();
+    let served = Served { function: name, calls, round_trips, log_bytes: log_bytes / REQUESTS as usize };
+    Ok(Usage { cpu: cpu.as_secs_f64() * 1e3, ..Usage::from(served) })
 }
 
 /// Runs two deployments whose build does nothing; tells of the second.
 async fn consumer(world: &World, account: &Account, settings: &Settings) -> Result<Usage> {
-    let (name, memory) = CONSUMER;
+    let name = CONSUMER;
     let calls = Calls::default();
     let proxied = calls.in_front_of(settings, Duration::ZERO).await?;
     let mut creator = Environment::start(&binaries::function("create-deployment")?, settings).await?;
@@ -139,19 +150,34 @@ async fn consumer(world: &World, account: &Account, settings: &Settings) -> Resu
         (cpu, s3_puts) = (environment.cpu()? - cpu_before, archived(world) - archived_before);
     }
     let (calls, log) = (calls.take(), environment.log());
-    let [read, written] = capacity(&calls);
+    let round_trips = steps(calls.iter().filter(|call| call.is_dynamodb)).len();
+    let log_bytes = log.last().map_or(0, |line| line.to_string().len() + 1);
     Ok(Usage {
-        name,
-        memory,
         http_api: 0.0,
-        steps: steps(&calls).len(),
         cpu: cpu.as_secs_f64() * 1e3,
-        read,
-        written,
         sqs: 2.0,
         s3_puts: s3_puts as f64,
-        log_bytes: log.last().map_or(0, |line| line.to_string().len() + 1) as f64,
+        ..Usage::from(Served { function: name, calls, round_trips, log_bytes })
     })
+}
+
+/// The memory that the template gives a function, in MB.
+fn memory(function: &str) -> f64 {
+    match function {
+        CONSUMER => 2048.0,
+        "create-deployment" | "create-repository" => 512.0,
+        _ => 256.0,
+    }
+}
+
+/// Requests of KMS, which the local stack does without: a data key for a deployment's variables, and its decryption. What
+/// is deployed again has both.
+fn kms_requests(function: &str) -> usize {
+    match function {
+        "create-deployment" | CONSUMER => 1,
+        "retry-deployment" | "create-rollback" => 2,
+        _ => 0,
+    }
 }
 
 /// Files in the archive, each of which is an object of S3.
@@ -160,39 +186,76 @@ fn archived(world: &World) -> usize {
     world.files().iter().filter(|(path, _)| in_archive(path)).count()
 }
 
+impl From<Served> for Usage {
+    /// That of a request, without its CPU time. What is not a call of DynamoDB waits for one.
+    fn from(Served { function, calls, round_trips, log_bytes }: Served) -> Self {
+        let [read, written] = capacity(&calls);
+        let (sqs, kms) = (calls.iter().filter(|call| !call.is_dynamodb).count(), kms_requests(function));
+        Self {
+            name: function,
+            memory: memory(function),
+            http_api: 1.0,
+            steps: round_trips + sqs + kms,
+            cpu: 0.0,
+            read,
+            written,
+            sqs: sqs as f64,
+            s3_puts: 0.0,
+            kms: kms as f64,
+            log_bytes: log_bytes as f64,
+        }
+    }
+}
+
 impl Usage {
-    fn bill(&self) -> [String; 8] {
-        let mut total = 0.0;
-        let mut times = |count: f64, price: f64| {
-            total += count * price;
-            format!("{} × {price} = {:.2}", (count * 1e5).round() / 1e5, count * price)
+    /// In milliseconds, as it is billed.
+    fn duration(&self) -> f64 {
+        (self.steps as f64 * ROUND_TRIP + self.cpu / self.share_of_a_cpu()).ceil()
+    }
+
+    fn share_of_a_cpu(&self) -> f64 {
+        (self.memory / MEMORY_OF_A_CPU).min(1.0)
+    }
+
+    /// What a request is billed: how much of it, and what a million cost.
+    fn items(&self) -> [(f64, f64); 9] {
+        [
+            (self.http_api, price::HTTP_API_REQUEST),
+            (1.0, price::LAMBDA_REQUEST),
+            (self.duration() / 1e3 * self.memory / 1024.0, price::LAMBDA_GB_SECOND),
+            (self.read, price::READ_UNIT),
+            (self.written, price::WRITE_UNIT),
+            (self.sqs, price::SQS_REQUEST),
+            (self.s3_puts, price::S3_PUT),
+            (self.kms, price::KMS_REQUEST),
+            // A million lines of n bytes are n / 1000 gigabytes.
+            ((self.log_bytes + self.http_api * ACCESS_LOG_BYTES) / 1e3, price::LOG_GIGABYTE),
+        ]
+    }
+
+    fn dollars(&self) -> f64 {
+        self.items().iter().map(|(count, price)| count * price).sum()
+    }
+
+    /// With the arithmetic.
+    fn bill(&self) -> [String; 9] {
+        let times = |(count, price): (f64, f64)| {
+            let rounded = (count * 1e5).round() / 1e5;
+            if count == 0.0 { "none".to_owned() } else { format!("{rounded} × {price} = {:.2}", count * price) }
         };
-        let share = self.memory / MEMORY_OF_A_CPU;
-        let duration = (self.steps as f64 * ROUND_TRIP + self.cpu / share.min(1.0)).ceil();
-        let gb_seconds = duration / 1e3 * self.memory / 1024.0;
-        let api = times(self.http_api, price::HTTP_API_REQUEST);
-        let lambda = [times(1.0, price::LAMBDA_REQUEST), times(gb_seconds, price::LAMBDA_GB_SECOND)];
-        let dynamodb = [times(self.read, price::READ_UNIT), times(self.written, price::WRITE_UNIT)];
-        let sqs = times(self.sqs, price::SQS_REQUEST);
-        let s3 = times(self.s3_puts, price::S3_PUT);
-        // A million lines of n bytes are n / 1000 gigabytes.
-        let log = times(self.log_bytes / 1e3, price::LOG_GIGABYTE);
+        let [api, request, gb_seconds, read, written, sqs, s3, kms, log] = self.items().map(times);
+        let (steps, share, duration) = (self.steps, self.share_of_a_cpu(), self.duration());
+        let time = format!("{steps} × {ROUND_TRIP} ms + {:.2} ms ÷ {share:.3} → {duration} ms", self.cpu);
         [
             self.name.to_owned(),
             api,
-            format!(
-                "{}; {} × {ROUND_TRIP} ms + {:.2} ms ÷ {:.3} → {duration} ms: {}",
-                lambda[0],
-                self.steps,
-                self.cpu,
-                share.min(1.0),
-                lambda[1]
-            ),
-            format!("reads {}; writes {}", dynamodb[0], dynamodb[1]),
+            format!("{request}; {time}: {gb_seconds}"),
+            format!("reads {read}; writes {written}"),
             sqs,
             s3,
+            kms,
             log,
-            format!("{total:.2}"),
+            format!("{:.2}", self.dollars()),
         ]
     }
 }

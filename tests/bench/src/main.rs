@@ -6,6 +6,7 @@ mod build;
 mod calls;
 mod cold;
 mod cost;
+mod endpoints;
 mod environment;
 mod fixture;
 mod growth;
@@ -32,9 +33,9 @@ enum Command {
     Growth,
     /// Dollars for a million requests
     Cost,
-    /// Clean and incremental builds; with all functions it takes the better part of an hour
+    /// Clean and incremental builds; with all functions it takes half an hour
     Build {
-        /// Builds only this function and estimates the others
+        /// Only a clean release build of this function
         #[arg(long)]
         only: Vec<String>,
     },

@@ -63,6 +63,7 @@ pub async fn measure() -> Result<Report> {
     let binaries = FUNCTIONS.map(|(function, _)| binaries::function(function));
     let fixture = Fixture::start().await;
     let account = fixture.account(fixture.world.owner("acme").await, 15).await;
+    let new_account = fixture.account(fixture.world.owner("new").await, 0).await;
     let settings = fixture.settings();
 
     let mut table = Table::new([
@@ -95,11 +96,15 @@ pub async fn measure() -> Result<Report> {
             settings: account.reader(&settings, &steps_of_all),
             event: event.clone(),
         };
-        let subject = Subject { name: function.to_owned(), binary, settings: settings.clone(), event };
-        let figures = side_by_side(&[subject, lean]).await?;
+        let subject = |name: String, event| Subject { name, binary: binary.clone(), settings: settings.clone(), event };
+        let mut subjects = vec![subject(function.to_owned(), event), lean];
+        if function.starts_with("list-") {
+            subjects.push(subject(format!("{function}, new account"), new_account.event(function)?));
+        }
+        let figures = side_by_side(&subjects).await?;
         add_rows(&mut table, &figures, 1);
 
-        let [ours, lean] = &figures[..] else { unreachable!("two subjects") };
+        let [ours, lean, ..] = &figures[..] else { unreachable!("two subjects or three") };
         let dynamodb = || calls.iter().filter(|call| call.is_dynamodb);
         let [read, written] = capacity(&calls);
         let in_sequence = steps(dynamodb());
@@ -131,7 +136,8 @@ pub async fn measure() -> Result<Report> {
 
     let note = format!(
         "{} requests through a Runtime API, in {ROUNDS} rounds in which the binaries take turns; each function beside the lean stand-in \
-         with the same calls (`1,2` is one and then two at once). CPU is the median of the rounds, user and kernel together. \
+         with the same calls (`1,2` is one and then two at once). A page has ten rows, of eleven that are read; that of a new account \
+         has one repository and no deployment, so the difference is what rows take. CPU is the median of the rounds, user and kernel together. \
          Instructions are callgrind's, of which the kernel's are not. p50 and p99 are with the embedded DynamoDB in a debug build \
          on the same cores: noisy, and no figures of AWS.",
         ROUNDS * REQUESTS_A_ROUND
