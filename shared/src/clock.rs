@@ -39,8 +39,8 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(time) => write!(f, "{}", time.strftime("%Y-%m-%dT%H:%M:%SZ")),
+        match jiff::Timestamp::from_second(self.as_seconds()) {
+            Ok(time) => write!(f, "{time}"),
             Err(_) => write!(f, "{}ms", self.0),
         }
     }
