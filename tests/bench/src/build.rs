@@ -12,57 +12,73 @@ use crate::{Result, binaries};
 
 /// The minutes that a clean release build of all functions may take on two cores.
 const MOST_MINUTES: f64 = 20.0;
-/// Dependencies that are listed.
+/// Crates that are listed.
 const LISTED: usize = 20;
+/// The functions that need most of the dependencies: together all that a function has.
+const WITH_MOST: [&str; 3] = ["create-deployment", "deployment-consumer", "get-deployment-log"];
+/// The project's own libraries that these are made of.
+const OWN: [&str; 6] = ["shared", "archive", "builds", "git", "redeploy", "vault"];
 
 /// Builds in a target folder of its own.
 struct Builder {
     target: PathBuf,
 }
 
-/// Measures all functions, or with `only` a clean release build of these.
-pub fn measure(only: &[String]) -> Result<Report> {
+/// Builds all functions from clean, and one after a change.
+pub fn measure() -> Result<Report> {
     let mut report = Report::new("build", "Builds");
-    let all = functions()?;
-    let functions = if only.is_empty() { &all[..] } else { only };
+    let functions = functions()?;
     let builder = Builder { target: binaries::target().join("measured") };
-    let mut table = Table::new(["what is built", "after", "debug", "release"]);
-
+    let release = builder.clean_release(&functions)?;
+    let seconds = builder.seconds_by_crate()?;
+    let one = &functions[0];
+    let one_in_release = builder.one_again(one, &["--release"])?;
     builder.clean()?;
-    let mut all_in_release = vec!["build", "--locked", "--release", "--timings"];
-    functions.iter().for_each(|function| all_in_release.extend(["--package", function]));
-    let clean = builder.run(&all_in_release)?;
-    let dependencies = builder.units()?;
-    let names = if only.is_empty() { format!("all {} functions", all.len()) } else { only.join(", ") };
-    let in_release = builder.one_again(&functions[0], &["--release"])?;
-    let in_debug = if only.is_empty() {
-        builder.clean()?;
-        let debug = builder.run(&["build", "--locked", "--workspace", "--bins"])?;
-        table.row([names, "nothing".to_owned(), minutes(debug), minutes(clean)]);
-        builder.one_again(&functions[0], &[])?.map(minutes)
-    } else {
-        table.row([names, "nothing".to_owned(), "not measured".to_owned(), minutes(clean)]);
-        [(); 2].map(|()| "not measured".to_owned())
-    };
-    for ((after, debug), release) in ["shared", "itself"].into_iter().zip(in_debug).zip(in_release) {
-        table.row([functions[0].clone(), format!("a change of {after}"), debug, minutes(release)]);
+    let debug = builder.run(&["build", "--locked", "--workspace", "--bins"])?;
+    let one_in_debug = builder.one_again(one, &[])?;
+
+    let mut table = Table::new(["what is built", "after", "debug", "release"]);
+    let all = format!("all {} functions", functions.len());
+    table.row([all, "nothing".to_owned(), minutes(debug), minutes(release)]);
+    for ((after, debug), release) in ["shared", "itself"].into_iter().zip(one_in_debug).zip(one_in_release) {
+        table.row([one.clone(), format!("a change of {after}"), minutes(debug), minutes(release)]);
     }
     let note = "In debug, the local stack's binary is among them all. As many jobs at once as there are cores.";
     report.section("Time", note, &table);
-    if only.is_empty() {
-        let what = format!("release build of all {} functions from clean", all.len());
-        let met = clean.as_secs_f64() <= MOST_MINUTES * 60.0;
-        report.target(&what, "≤ 20 minutes on 2 cores", minutes(clean), met);
-    }
-
-    let mut units = Table::new(["crate", "seconds of one core"]);
-    for (name, seconds) in dependencies.into_iter().take(LISTED) {
-        units.row([name, format!("{seconds:.1}")]);
-    }
+    let what = format!("release build of all {} functions from clean", functions.len());
+    let met = release.as_secs_f64() <= MOST_MINUTES * 60.0;
+    report.target(&what, "≤ 20 minutes on 2 cores", minutes(release), met);
     let note =
         "The clean release build by cargo's own timings: of each crate, its build script and its binaries included.";
-    report.section("What takes the time", note, &units);
+    report.section("What takes the time", note, &listed(seconds));
     Ok(report)
+}
+
+/// Builds the functions that need most, and tells what each crate takes that is not the project's.
+pub fn dependencies() -> Result<Report> {
+    let mut report = Report::new("dependencies", "What each dependency takes to build");
+    let builder = Builder { target: binaries::target().join("measured") };
+    let with_most = WITH_MOST.map(str::to_owned);
+    builder.clean_release(&with_most)?;
+    let mut seconds = builder.seconds_by_crate()?;
+    seconds.retain(|(name, _)| !with_most.contains(name) && !OWN.contains(&name.as_str()));
+    let total: f64 = seconds.iter().map(|(_, seconds)| seconds).sum();
+    let note = format!(
+        "A clean release build of {} by cargo's own timings: of each crate, its build script included. All {} together take \
+         {total:.0} seconds of one core; these are the {LISTED} that take most.",
+        WITH_MOST.join(", "),
+        seconds.len()
+    );
+    report.section("Crates", &note, &listed(seconds));
+    Ok(report)
+}
+
+fn listed(seconds_by_crate: Vec<(String, f64)>) -> Table {
+    let mut table = Table::new(["crate", "seconds of one core"]);
+    for (name, seconds) in seconds_by_crate.into_iter().take(LISTED) {
+        table.row([name, format!("{seconds:.1}")]);
+    }
+    table
 }
 
 impl Builder {
@@ -85,6 +101,13 @@ impl Builder {
         Ok([after_shared, self.run(&build)?])
     }
 
+    fn clean_release(&self, functions: &[String]) -> Result<Duration> {
+        self.clean()?;
+        let mut build = vec!["build", "--locked", "--release", "--timings"];
+        functions.iter().for_each(|function| build.extend(["--package", function]));
+        self.run(&build)
+    }
+
     fn run(&self, arguments: &[&str]) -> Result<Duration> {
         let mut cargo = binaries::cargo(binaries::workspace(), arguments);
         cargo.env("CARGO_TARGET_DIR", &self.target).stdout(Stdio::null());
@@ -95,7 +118,7 @@ impl Builder {
 
     /// The crates with the seconds that they took, those that took longest first. Cargo writes them into a page, as a
     /// script.
-    fn units(&self) -> Result<Vec<(String, f64)>> {
+    fn seconds_by_crate(&self) -> Result<Vec<(String, f64)>> {
         let page = std::fs::read_to_string(self.target.join("cargo-timings/cargo-timing.html"))?;
         let (_, units) = page.split_once("const UNIT_DATA = ").ok_or("cargo's timings have no units")?;
         let mut units = serde_json::Deserializer::from_str(units).into_iter::<Vec<Value>>();

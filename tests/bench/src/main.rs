@@ -33,12 +33,10 @@ enum Command {
     Growth,
     /// Dollars for a million requests
     Cost,
-    /// Clean and incremental builds; with all functions it takes half an hour
-    Build {
-        /// Only a clean release build of this function
-        #[arg(long)]
-        only: Vec<String>,
-    },
+    /// Clean and incremental builds, in half an hour
+    Build,
+    /// What each dependency takes to build
+    Dependencies,
     /// Puts all targets into one table, with what was measured last
     Targets,
     /// All of them
@@ -53,7 +51,8 @@ async fn main() -> Result<()> {
         Command::Beside => beside::measure().await?.publish(),
         Command::Growth => growth::measure().await?.publish(),
         Command::Cost => cost::measure().await?.publish(),
-        Command::Build { only } => build::measure(&only)?.publish(),
+        Command::Build => build::measure()?.publish(),
+        Command::Dependencies => build::dependencies()?.publish(),
         Command::Targets => report::targets(),
         Command::All => {
             cold::measure().await?.publish()?;
@@ -61,7 +60,8 @@ async fn main() -> Result<()> {
             beside::measure().await?.publish()?;
             growth::measure().await?.publish()?;
             cost::measure().await?.publish()?;
-            build::measure(&[])?.publish()?;
+            build::measure()?.publish()?;
+            build::dependencies()?.publish()?;
             report::targets()
         }
     }
