@@ -1,6 +1,6 @@
 //! What a request costs in an environment that has served some.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,14 +13,9 @@ use crate::fixture::{Account, Fixture};
 use crate::report::{Report, Table, median, percentile, ratio};
 use crate::{Result, binaries};
 
-/// The functions whose figures are wanted, with the most DynamoDB round trips in sequence that a request may take.
-const FUNCTIONS: [(&str, Option<usize>); 5] = [
-    ("list-repositories", Some(1)),
-    ("get-deployment", Some(1)),
-    ("list-deployments", Some(1)),
-    ("create-deployment", Some(3)),
-    ("deployment-consumer", None),
-];
+/// The functions whose figures are wanted, with the most DynamoDB round trips in sequence.
+const FUNCTIONS: [(&str, usize); 4] =
+    [("list-repositories", 1), ("get-deployment", 1), ("list-deployments", 1), ("create-deployment", 3)];
 /// The binaries take turns.
 const ROUNDS: usize = 10;
 const REQUESTS_A_ROUND: usize = 500;
@@ -122,7 +117,6 @@ pub async fn measure() -> Result<Report> {
             format!("{:.3}", ours.dynamodb_calls),
             format!("{:.2}", ours.capacity_units),
         ]);
-        let Some(most) = most else { continue };
         let what = format!("DynamoDB round trips in sequence, warm: {function}");
         let target = if most == 1 { "1".to_owned() } else { format!("{most} or fewer") };
         report.target(&what, &target, in_sequence.len().to_string(), in_sequence.len() <= most);
@@ -143,8 +137,7 @@ pub async fn measure() -> Result<Report> {
     let note = format!(
         "{} requests through a Runtime API, in {ROUNDS} rounds in which the binaries take turns; each function beside the lean stand-in \
          with the same calls (`1,2` is one and then two at once). The page of repositories has 15 rows and that of \
-         deployments ten, of eleven that are read; in a new account they have one and none, so the difference is what rows take. deployment-consumer gets a message once more whose \
-         deployment has ended: what a whole run takes is in cost.md. CPU is the median of the rounds, user and kernel together. \
+         deployments ten, of eleven that are read; in a new account they have one and none, so the difference is what rows take. CPU is the median of the rounds, user and kernel together. \
          Instructions are callgrind's, of which the kernel's are not. p50 and p99 are with the embedded DynamoDB in a debug build \
          on the same cores: noisy, and no figures of AWS.",
         ROUNDS * REQUESTS_A_ROUND
@@ -274,7 +267,7 @@ async fn limiter(fixture: &Fixture, report: &mut Report) -> Result<()> {
     let calls = Calls::default();
     let settings = calls.in_front_of(&fixture.settings(), Duration::ZERO).await?;
     let mut environments = BTreeMap::new();
-    for function in BTreeSet::from(MIX) {
+    for (function, _) in FUNCTIONS {
         let mut environment = Environment::start(&binaries::function(function)?, &settings).await?;
         environment.request(&account.event(function)?).await?;
         environments.insert(function, environment);
