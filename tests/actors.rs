@@ -14,6 +14,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::QueueAttributeName;
 use axum::extract::{FromRef, State};
 use lambda_http::RequestExt;
+use local::functions::Environment;
+use local::gateway::Gateway;
+use local::route::Routes;
 use local::stack::{Lifetime, Options, Services, Stack};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
@@ -25,7 +28,7 @@ use shared::model::{
     self, AccessToken, Deployment, INVITATION_LIFE, Invitation, InvitationSecret, KnownRef, Repository, Role, Status,
     Terms, Visibility,
 };
-use shared::settings::QUEUE_URL;
+use shared::settings::{QUEUE_URL, Settings};
 use shared::telemetry::Log;
 use shared::token::TokenSecret;
 use shared::{App, Endpoint, Route, pipeline};
@@ -336,6 +339,13 @@ impl World {
             }
         }
         files
+    }
+
+    /// The functions once more, which know nothing yet and have these settings, behind a gateway of their own.
+    pub async fn gateway(&self, settings: Settings) -> Gateway {
+        let functions = Environment { settings, ..self.stack.environment().clone() }.http().unwrap();
+        let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone()))).unwrap();
+        Gateway::start(([127, 0, 0, 1], 0).into(), routes, self.clock.clone()).await.unwrap()
     }
 
     /// The lines that the functions have logged so far.

@@ -5,7 +5,6 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::extract::{Request, State as Shared};
 use axum::response::{IntoResponse, Response};
 use local::gateway::Gateway;
-use local::route::Routes;
 use reqwest::Method;
 use serde_json::json;
 use shared::clock::{Clock, Timestamp};
@@ -339,11 +338,9 @@ async fn a_post_that_is_refused_has_no_effect() {
 
 /// The functions of a world once more, behind a gateway of their own, with another DynamoDB endpoint.
 async fn gateway(world: &World, dynamodb: String) -> Gateway {
-    let mut environment = world.stack.environment().clone();
-    environment.settings.set("AWS_ENDPOINT_URL_DYNAMODB", dynamodb);
-    let functions = environment.http().unwrap();
-    let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone()))).unwrap();
-    Gateway::start((Ipv4Addr::LOCALHOST, 0).into(), routes, world.clock.clone()).await.unwrap()
+    let mut settings = world.stack.environment().settings.clone();
+    settings.set("AWS_ENDPOINT_URL_DYNAMODB", dynamodb);
+    world.gateway(settings).await
 }
 
 /// Stands before a DynamoDB and throttles UpdateItem, as a partition does that is too hot. Only the limiter updates

@@ -3,8 +3,6 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use local::gateway::Gateway;
-use local::route::Routes;
 use serde_json::{Value, json};
 use shared::settings;
 use tests::{Answer, GitRepository, World};
@@ -339,12 +337,10 @@ async fn a_creation_gives_way_to_another_and_then_goes_through() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
     let source = GitRepository::new(&[]);
-    let mut environment = world.stack.environment().clone();
-    let dynamodb = environment.settings.require("AWS_ENDPOINT_URL_DYNAMODB").unwrap().to_owned();
-    environment.settings.set("AWS_ENDPOINT_URL_DYNAMODB", contended(&dynamodb, 3));
-    let functions = environment.http().unwrap();
-    let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone()))).unwrap();
-    let gateway = Gateway::start(([127, 0, 0, 1], 0).into(), routes, world.clock.clone()).await.unwrap();
+    let mut settings = world.stack.environment().settings.clone();
+    let dynamodb = settings.require("AWS_ENDPOINT_URL_DYNAMODB").unwrap().to_owned();
+    settings.set("AWS_ENDPOINT_URL_DYNAMODB", contended(&dynamodb, 3));
+    let gateway = world.gateway(settings).await;
 
     let path = format!("{}/v1/repositories", gateway.endpoint());
     let created = owner.post(&path, json!({"name": "app", "clone_url": source.url()})).await;

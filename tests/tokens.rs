@@ -8,7 +8,6 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 use local::gateway::Gateway;
-use local::route::Routes;
 use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::model::Role;
@@ -503,12 +502,10 @@ async fn forgetful(dynamodb: &str, uses: Arc<AtomicUsize>) -> String {
 
 /// Functions that know nothing yet, behind that.
 async fn forgetful_gateway(world: &World, uses: &Arc<AtomicUsize>) -> Gateway {
-    let mut environment = world.stack.environment().clone();
-    let dynamodb = environment.settings.require("AWS_ENDPOINT_URL_DYNAMODB").unwrap().to_owned();
-    environment.settings.set("AWS_ENDPOINT_URL_DYNAMODB", forgetful(&dynamodb, uses.clone()).await);
-    let functions = environment.http().unwrap();
-    let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone()))).unwrap();
-    Gateway::start(([127, 0, 0, 1], 0).into(), routes, world.clock.clone()).await.unwrap()
+    let mut settings = world.stack.environment().settings.clone();
+    let dynamodb = settings.require("AWS_ENDPOINT_URL_DYNAMODB").unwrap().to_owned();
+    settings.set("AWS_ENDPOINT_URL_DYNAMODB", forgetful(&dynamodb, uses.clone()).await);
+    world.gateway(settings).await
 }
 
 #[tokio::test]

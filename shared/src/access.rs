@@ -332,34 +332,23 @@ impl Authenticator {
     pub(crate) fn unrecorded_use(&self, caller: &Caller) -> Option<UnrecordedUse> {
         let at = self.clock.now();
         let id = caller.token_id()?;
-        if self.is_known_in_use(id, at) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_in_use(&used, id, at) {
             return None;
         }
-        self.know_in_use(id.clone(), at);
+        remember_use(&mut used, id, at);
         Some(UnrecordedUse { caller: caller.clone(), table: self.table.clone(), at })
-    }
-
-    fn is_known_in_use(&self, id: &TokenId, now: Timestamp) -> bool {
-        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.get(id).is_some_and(|at| now.since(*at) < USE_PRECISION)
-    }
-
-    fn know_in_use(&self, id: TokenId, at: Timestamp) {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.len() >= REMEMBERED {
-            used.clear();
-        }
-        used.insert(id, at);
     }
 
     async fn look_up(&self, hash: TokenHash, now: Timestamp) -> Result<Found> {
         let unknown = || unauthorized(ErrorCode::InvalidToken, "The token is unknown");
         let token = AccessToken::by_hash(&self.table, hash).await?.ok_or_else(unknown)?;
         let (account, user) = (&token.account_id, Some(&token.user_id));
-        let not_known_in_use = Some(&token.id).filter(|id| !self.is_known_in_use(id, now));
+        let used = || self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let not_known_in_use = Some(&token.id).filter(|id| !is_in_use(&used(), id, now));
         let found = Standing::load(&self.table, account, user, not_known_in_use, Consistency::Eventual).await?;
         if let Some(at) = found.last_used_at {
-            self.know_in_use(token.id.clone(), at);
+            remember_use(&mut used(), &token.id, at);
         }
         let account = found.account.ok_or_else(unknown)?;
         let removed = || unauthorized(ErrorCode::TokenRevoked, "The token's user was removed from the account");
@@ -426,6 +415,17 @@ impl Authenticator {
         let (caller, read_at) = known.get(&hash)?;
         (now.since(*read_at) < TOKEN_CACHE_TTL).then(|| caller.clone())
     }
+}
+
+fn is_in_use(used: &HashMap<TokenId, Timestamp>, id: &TokenId, now: Timestamp) -> bool {
+    used.get(id).is_some_and(|at| now.since(*at) < USE_PRECISION)
+}
+
+fn remember_use(used: &mut HashMap<TokenId, Timestamp>, id: &TokenId, at: Timestamp) {
+    if used.len() >= REMEMBERED {
+        used.clear();
+    }
+    used.insert(id.clone(), at);
 }
 
 /// The 403 for a valid token of nobody.

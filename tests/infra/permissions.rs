@@ -491,12 +491,11 @@ async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, String>, Actor)
     take("create-invitation", owner.post(&url("/v1/invitations"), new).await, 201);
     let invited = holding("grace", "web").get(&url("/v1/user")).await;
     take("get-user", invited, 200);
-    for (route, _) in ENDPOINTS.iter().filter(|(route, _)| route.access != Access::Public) {
-        let path = if route.path.starts_with('$') { "/v1/nothing" } else { route.path };
+    for (function, method, path) in with_a_caller() {
         for actor in [&user, &program] {
-            let asked = actor.send(actor.request(route.method.clone(), &url(path))).await;
+            let asked = actor.send(actor.request(method.clone(), &url(path))).await;
             let known = ![401, 500, 503].contains(&asked.status) && asked.body["error"]["code"] != "not_linked";
-            assert!(known, "{}: {asked:?}, refused: {:?}", route.function, walk.gate.refused.lock().unwrap());
+            assert!(known, "{function}: {asked:?}, refused: {:?}", walk.gate.refused.lock().unwrap());
         }
     }
     take("delete-application", owner.delete(&url("/v1/applications/ci")).await, 200);
@@ -519,12 +518,18 @@ async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, String>, Actor)
     let account = text(&bootstrapped["account_id"]).parse().unwrap();
     in_trouble(&walk.app(CONSUMER), &account, &id.parse().unwrap()).await;
     // A token's use is recorded by the first function that meets it in an hour.
-    for (route, _) in ENDPOINTS.iter().filter(|(route, _)| route.access != Access::Public) {
+    for (_, method, path) in with_a_caller() {
         walk.world.clock.advance(Duration::from_secs(3600));
-        let path = if route.path.starts_with('$') { "/v1/nothing" } else { route.path };
-        owner.send(owner.request(route.method.clone(), &url(path))).await;
+        owner.send(owner.request(method.clone(), &url(path))).await;
     }
     (answers, owner)
+}
+
+/// The functions that want to know who calls, each with a request about nothing.
+fn with_a_caller() -> impl Iterator<Item = (&'static str, &'static Method, &'static str)> {
+    let path = |path: &'static str| if path.starts_with('$') { "/v1/nothing" } else { path };
+    let routes = ENDPOINTS.into_iter().map(|(route, _)| route).filter(|route| route.access != Access::Public);
+    routes.map(move |route| (route.function, route.method, path(route.path)))
 }
 
 /// What can be asked of a deployment and of the environments.

@@ -16,8 +16,6 @@ const MOST_MINUTES: f64 = 20.0;
 const LISTED: usize = 20;
 /// The functions that need most of the dependencies: together all that a function has.
 const WITH_MOST: [&str; 3] = ["create-deployment", "deployment-consumer", "get-deployment-log"];
-/// The project's own libraries that these are made of.
-const OWN: [&str; 6] = ["shared", "archive", "builds", "git", "redeploy", "vault"];
 
 /// Builds in a target folder of its own.
 struct Builder {
@@ -27,7 +25,7 @@ struct Builder {
 /// Builds all functions from clean, and one after a change.
 pub fn measure() -> Result<Report> {
     let mut report = Report::new("build", "Builds");
-    let functions = functions()?;
+    let functions = names("functions")?;
     let builder = Builder { target: binaries::target().join("measured") };
     let release = builder.clean_release(&functions)?;
     let seconds = builder.seconds_by_crate()?;
@@ -58,10 +56,10 @@ pub fn measure() -> Result<Report> {
 pub fn dependencies() -> Result<Report> {
     let mut report = Report::new("dependencies", "What each dependency takes to build");
     let builder = Builder { target: binaries::target().join("measured") };
-    let with_most = WITH_MOST.map(str::to_owned);
-    builder.clean_release(&with_most)?;
+    builder.clean_release(&WITH_MOST.map(str::to_owned))?;
     let mut seconds = builder.seconds_by_crate()?;
-    seconds.retain(|(name, _)| !with_most.contains(name) && !OWN.contains(&name.as_str()));
+    let own = [names("functions")?, names("shared")?, vec!["shared".to_owned()]].concat();
+    seconds.retain(|(name, _)| !own.contains(name));
     let total: f64 = seconds.iter().map(|(_, seconds)| seconds).sum();
     let note = format!(
         "A clean release build of {} by cargo's own timings: of each crate, its build script included. All {} together take \
@@ -133,8 +131,9 @@ impl Builder {
     }
 }
 
-fn functions() -> Result<Vec<String>> {
-    let folders = std::fs::read_dir(binaries::workspace().join("functions"))?;
+/// What is in a folder; each crate's folder there has its name.
+fn names(folder: &str) -> Result<Vec<String>> {
+    let folders = std::fs::read_dir(binaries::workspace().join(folder))?;
     let mut names =
         folders.map(|folder| Ok(folder?.file_name().to_string_lossy().into_owned())).collect::<Result<Vec<_>>>()?;
     names.sort();

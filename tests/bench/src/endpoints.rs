@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use local::functions::ENDPOINTS;
 use local::gateway::Gateway;
-use local::route::Routes;
 use serde_json::{Value, json};
 use shared::model::Role;
 use tests::{Actor, GitRepository, World};
@@ -59,11 +58,8 @@ pub async fn serve_each() -> Result<Vec<Served>> {
 impl Walk {
     async fn start() -> Result<Self> {
         let (world, calls) = (World::start().await, Calls::default());
-        let mut environment = world.stack.environment().clone();
-        environment.settings = calls.in_front_of(&environment.settings, Duration::ZERO).await?;
-        let functions = environment.http()?;
-        let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone())))?;
-        let gateway = Gateway::start(([127, 0, 0, 1], 0).into(), routes, world.clock.clone()).await?;
+        let settings = calls.in_front_of(&world.stack.environment().settings, Duration::ZERO).await?;
+        let gateway = world.gateway(settings).await;
         Ok(Self { world, gateway, calls, served: Vec::new() })
     }
 
