@@ -692,6 +692,8 @@ async fn a_stack_runs_what_an_ended_process_left() {
     let world = World::start_with(|options| {
         without_queue(options);
         options.table = Lifetime::Kept;
+        // No message comes again, however slow the machine is.
+        options.visibility_timeout = Duration::from_secs(600);
     })
     .await;
     let owner = world.owner("acme").await;

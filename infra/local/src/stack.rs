@@ -147,13 +147,13 @@ impl Stack {
             // It knows the system's time only, and would delete what has not expired by the stack's clock.
             Services::At { .. } => drop(table::create(app.table().client(), &table).await?),
         }
+        queue_again(&app).await?;
         let functions = environment.http()?;
         let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone())))?;
         let gateway = Gateway::start_on(listener, routes, environment.clock.clone())?;
         let event_source =
             EventSource::start(operator.sqs(), Mapping::new(&queues.main), environment.consumer()?).await?;
         let bootstrap = environment.bootstrap()?;
-        queue_again(&app).await?;
         let sweep = environment.sweep()?;
         let sweeps = options.sweep_every.map(|every| Schedule::start(sweep, every, environment.clock.clone()));
         Ok(Self { environment, app, queues, bootstrap, gateway, event_source, sweeps, embedded })
@@ -209,7 +209,8 @@ impl Stack {
 }
 
 /// The queue does not outlive the process and the table may: sends what has not ended to the queue again, which is all
-/// that is ever due, to be delivered when the lease of the runner that ended with the process is over.
+/// that is ever due, to be delivered when the lease of the runner that ended with the process is over. Nothing else runs
+/// yet: what was claimed meanwhile would be found at its later place among what is due, and be sent twice.
 async fn queue_again(app: &App) -> Result<(), InitError> {
     let (queue, now) = (Queue::new(app)?, app.clock().now());
     for shard in 0..Due::SHARDS {
