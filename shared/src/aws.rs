@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedHttpClient};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::http::{HttpClient as _, http_client_fn};
 
 use crate::settings::{MissingSetting, Settings};
 
@@ -51,7 +52,9 @@ impl Aws {
             None => trusting(AMAZON_ROOTS.to_vec())?,
         };
         let provider = Provider::Rustls(CryptoMode::Ring);
-        let http = Builder::new().tls_provider(provider).tls_context(tls.clone()).build_https();
+        let client = Builder::new().tls_provider(provider).tls_context(tls.clone()).build_https();
+        // Given to the SDK as it is, it would parse the certificates once more for each client, to see whether it can.
+        let http = http_client_fn(move |settings, components| client.http_connector(settings, components));
         Ok(Self {
             region: Region::new(settings.require("AWS_REGION")?.to_owned()),
             credentials,
