@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, Timestamp};
 use crate::id::AccountId;
 use crate::model;
-use crate::table::{Change, ConditionFailed, Consistency, Item, Table, TableError};
+use crate::table::{Change, ConditionFailed, Consistency, Item, Table, TableError, read_item};
 
 const MICROS_PER_MINUTE: i64 = 60_000_000;
 /// States remembered in one execution environment, about 100 bytes each.
@@ -330,7 +330,7 @@ impl Limiter {
     }
 
     fn remember(&self, subject: &Subject, item: Item) -> Result<State, TableError> {
-        Ok(self.observe(subject, serde_dynamo::from_item(item)?))
+        Ok(self.observe(subject, read_item(item)?))
     }
 
     /// Takes note of a state that was read beside something else, so that the next guess is not blind. Keeps the later one,

@@ -13,7 +13,8 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, ConsumedCapacity, Delete, KeysAndAttributes, Put, ReturnConsumedCapacity,
     ReturnValue, ReturnValuesOnConditionCheckFailure, Select, TransactWriteItem, Update,
 };
-use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorCode};
@@ -221,7 +222,7 @@ impl Table {
             .send()
             .await?;
         call.end(output.consumed_capacity());
-        Ok(output.item.map(serde_dynamo::from_item).transpose()?)
+        output.item.map(read_item).transpose()
     }
 
     /// The items of different keys that exist, in no order and eventually consistent: a BatchGetItem for every 100.
@@ -231,7 +232,7 @@ impl Table {
         for chunk in keys.chunks(MAX_BATCH) {
             found.extend(self.batch(chunk.to_vec(), Consistency::Eventual).await?);
         }
-        Ok(serde_dynamo::from_items(found)?)
+        read_items(found)
     }
 
     /// The items of a few different keys, each in its key's place: one BatchGetItem.
@@ -290,7 +291,7 @@ impl Table {
             let ended = page.is_empty() || !more;
             rows.extend(page);
             if ended {
-                return Ok(serde_dynamo::from_items(rows)?);
+                return read_items(rows);
             }
         }
     }
@@ -303,7 +304,7 @@ impl Table {
         only: Option<&str>,
     ) -> Result<(Vec<T>, bool), TableError> {
         let (items, more) = self.query_items(query, only).await?;
-        Ok((serde_dynamo::from_items(items)?, more))
+        Ok((read_items(items)?, more))
     }
 
     /// The same, but only the rows' sort keys come over the wire. The capacity units are those of the whole rows.
@@ -422,8 +423,8 @@ impl Table {
             .send()
             .await?;
         call.end(output.consumed_capacity());
-        let last = output.last_evaluated_key.map(serde_dynamo::from_item).transpose()?;
-        Ok((serde_dynamo::from_items(output.items.unwrap_or_default())?, last))
+        let last = output.last_evaluated_key.map(read_item).transpose()?;
+        Ok((read_items(output.items.unwrap_or_default())?, last))
     }
 
     /// Sets numbers of an item whose numbers are still those that were read. `false`: they are others.
@@ -758,9 +759,24 @@ pub struct IndexKey {
     pub sort: String,
 }
 
-/// A row from an item that was read some other way.
+/// A row from an item. It is read from the SDK's hash map, of which [`serde_dynamo::from_item`] would make another first.
 pub fn read_item<T: DeserializeOwned>(item: Item) -> Result<T, TableError> {
-    Ok(serde_dynamo::from_item(item)?)
+    let attributes = item.into_iter().map(|(name, value)| (name, Attribute(value)));
+    Ok(T::deserialize(MapDeserializer::new(attributes))?)
+}
+
+fn read_items<T: DeserializeOwned>(items: Vec<Item>) -> Result<Vec<T>, TableError> {
+    items.into_iter().map(read_item).collect()
+}
+
+struct Attribute(AttributeValue);
+
+impl IntoDeserializer<'_, serde_dynamo::Error> for Attribute {
+    type Deserializer = serde_dynamo::Deserializer;
+
+    fn into_deserializer(self) -> Self::Deserializer {
+        serde_dynamo::Deserializer::from_attribute_value(self.0.into())
+    }
 }
 
 fn item(key: Key, row: &impl Serialize, index_keys: Vec<IndexKey>) -> Result<Item, TableError> {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::id::{AccountId, RepositoryId};
 use crate::model::repository::repository_partition;
 use crate::model::{Environment, RepositoryPartition, Status};
-use crate::table::{Consistency, Item, Key, Table, TableError};
+use crate::table::{Consistency, Item, Key, Table, TableError, read_item};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -31,7 +31,7 @@ impl DeploymentCounts {
     }
 
     pub(super) fn from_item(item: Item) -> Result<Self, TableError> {
-        Ok(serde_dynamo::from_item(item)?)
+        read_item(item)
     }
 
     /// The highest number given out, which is also the number of deployments.
