@@ -179,6 +179,7 @@ pub struct Endpoint {
     pub route: Route,
     pub(crate) handler: BoxCloneSyncService<Request<Body>, Response, Infallible>,
     pub(crate) early: Option<Early>,
+    pub(crate) calls_at_once: usize,
 }
 
 /// Finds what a path names before the handler is called.
@@ -191,7 +192,14 @@ impl Endpoint {
         T: Send + 'static,
         S: Clone + Send + Sync + 'static,
     {
-        Self { route, handler: BoxCloneSyncService::new(handler.with_state(state)), early: None }
+        let handler = BoxCloneSyncService::new(handler.with_state(state));
+        // The limiter's and one of its own.
+        Self { route, handler, early: None, calls_at_once: 2 }
+    }
+
+    /// How many calls of DynamoDB it makes at once, the limiter's among them, if not two.
+    pub fn calls_at_once(self, calls_at_once: usize) -> Self {
+        Self { calls_at_once, ..self }
     }
 
     /// Finds the resource in the path while the limiter decides, on an endpoint that is not safe and whose handler has to

@@ -23,23 +23,28 @@ pub type InitError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves an endpoint until Lambda ends the execution environment.
 pub fn serve(endpoint: fn(&App) -> Result<Endpoint, InitError>) -> ExitCode {
-    run(async |app| {
-        let service = pipeline::service(app.clone(), endpoint(&app)?);
+    start(async |app| {
+        let endpoint = endpoint(&app)?;
+        app.table().connect(endpoint.calls_at_once).await;
+        let service = pipeline::service(app, endpoint);
         lambda_runtime::run(service_fn(move |event| handle(service.clone(), event))).await
     })
 }
 
-/// Runs what a function does on a single thread, which is what a function below 1,769 MB has, once its settings are
-/// read and the connection to DynamoDB is open: TLS is paid for in init. When a setting is missing or the Runtime API is
-/// gone, stderr says so.
+/// Runs a function that is not an endpoint until Lambda ends the execution environment.
 pub fn run(main: impl AsyncFnOnce(App) -> Result<(), Error>) -> ExitCode {
+    start(async |app| {
+        app.table().connect(1).await;
+        main(app).await
+    })
+}
+
+/// Runs what a function does on a single thread, which is what a function below 1,769 MB has, once its settings are
+/// read. When a setting is missing or the Runtime API is gone, stderr says so.
+fn start(main: impl AsyncFnOnce(App) -> Result<(), Error>) -> ExitCode {
     let served = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let app = App::new(Settings::from_env(), Clock::system(), Log::stdout())?;
-            app.table().connect().await;
-            main(app).await
-        })
+        runtime.block_on(async { main(App::new(Settings::from_env(), Clock::system(), Log::stdout())?).await })
     };
     match served() {
         Ok(()) => ExitCode::SUCCESS,

@@ -162,8 +162,6 @@ pub enum Consistency {
 
 /// Lambda gives init ten seconds; a database that does not answer must not use them up.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
-/// What most requests call at once: the limiter, a page and its total.
-const CONNECTIONS: usize = 3;
 
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -201,12 +199,12 @@ impl Table {
         &self.name
     }
 
-    /// Opens connections, so that the first request does not pay for them. DynamoDB speaks HTTP/1.1, so calls that are made
-    /// at once need one each. A failure here is not one: the request that comes will see for itself.
-    pub(crate) async fn connect(&self) {
+    /// Opens connections in init, so that the first request does not pay for them. DynamoDB speaks HTTP/1.1, so calls that
+    /// are made at once need one each. A failure here is not one: the request that comes will see for itself.
+    pub(crate) async fn connect(&self, connections: usize) {
         let key = Key { pk: "CONNECT".to_owned(), sk: "CONNECT".to_owned() };
         let call = || self.client.get_item().table_name(&*self.name).set_key(Some(key.clone().attributes())).send();
-        let calls = futures_util::future::join_all((0..CONNECTIONS).map(|_| call()));
+        let calls = futures_util::future::join_all((0..connections).map(|_| call()));
         let _ = tokio::time::timeout(CONNECT_LIMIT, calls).await;
     }
 

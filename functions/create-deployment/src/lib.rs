@@ -54,7 +54,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
         vault: Arc::new(Vault::new(app)?),
         app: app.clone(),
     };
-    Ok(Endpoint::new(ROUTE, create_deployment, creation).finds_early::<Repository>())
+    Ok(Endpoint::new(ROUTE, create_deployment, creation).finds_early::<Repository>().calls_at_once(3))
 }
 
 #[derive(Clone)]

@@ -15,7 +15,7 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/applications").
 pub const LIST: List = List { name: "applications", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_applications, app.clone()))
+    Ok(Endpoint::new(ROUTE, list_applications, app.clone()).calls_at_once(3))
 }
 
 /// List applications

@@ -17,7 +17,7 @@ pub const ROUTE: Route =
 pub const LIST: List = List { name: "deployments", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_deployments, app.clone()))
+    Ok(Endpoint::new(ROUTE, list_deployments, app.clone()).calls_at_once(4))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]

@@ -16,7 +16,7 @@ pub const ROUTE: Route =
 pub const LIST: List = List { name: "invitations", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_invitations, app.clone()))
+    Ok(Endpoint::new(ROUTE, list_invitations, app.clone()).calls_at_once(3))
 }
 
 /// List invitations

@@ -15,7 +15,7 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/members").requi
 pub const LIST: List = List { name: "members", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_members, app.clone()))
+    Ok(Endpoint::new(ROUTE, list_members, app.clone()).calls_at_once(3))
 }
 
 /// List members

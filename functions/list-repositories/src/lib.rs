@@ -17,7 +17,7 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories").
 pub const LIST: List = List { name: "repositories", sorts: &[Sort::Created, Sort::Updated, Sort::Name] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_repositories, app.clone()))
+    Ok(Endpoint::new(ROUTE, list_repositories, app.clone()).calls_at_once(3))
 }
 
 /// List repositories

@@ -17,7 +17,7 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}
 pub const LIST: List = List { name: "team members", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_team_members, app.clone()))
+    Ok(Endpoint::new(ROUTE, list_team_members, app.clone()).calls_at_once(3))
 }
 
 /// List a team's members

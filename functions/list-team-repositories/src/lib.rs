@@ -18,7 +18,7 @@ pub const ROUTE: Route =
 pub const LIST: List = List { name: "team repositories", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_team_repositories, app.clone()))
+    Ok(Endpoint::new(ROUTE, list_team_repositories, app.clone()).calls_at_once(3))
 }
 
 /// List a team's repositories

@@ -15,7 +15,7 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/teams").require
 pub const LIST: List = List { name: "teams", sorts: &[Sort::Created, Sort::Updated, Sort::Name] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_teams, app.clone()))
+    Ok(Endpoint::new(ROUTE, list_teams, app.clone()).calls_at_once(3))
 }
 
 /// List teams

@@ -18,7 +18,7 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/tokens")
 pub const LIST: List = List { name: "tokens", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_tokens, app.clone()))
+    Ok(Endpoint::new(ROUTE, list_tokens, app.clone()).calls_at_once(3))
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::ToSchema)]
