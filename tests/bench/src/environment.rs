@@ -32,7 +32,7 @@ pub struct Environment {
     /// From exec to the first call for an event.
     pub init: Duration,
     events: mpsc::Sender<Bytes>,
-    answers: mpsc::Receiver<Answer>,
+    answers: mpsc::Receiver<Result<Answer>>,
     log: mpsc::UnboundedReceiver<Value>,
 }
 
@@ -44,7 +44,7 @@ pub struct Answer {
 
 struct RuntimeApi {
     events: Mutex<mpsc::Receiver<Bytes>>,
-    answers: mpsc::Sender<Answer>,
+    answers: mpsc::Sender<Result<Answer>>,
     first_asked: watch::Sender<Option<Instant>>,
     given: std::sync::Mutex<Instant>,
 }
@@ -109,7 +109,7 @@ impl Environment {
     pub async fn invoke(&mut self, event: &Value) -> Result<Answer> {
         self.events.send(event.to_string().into()).await?;
         let answer = tokio::time::timeout(PATIENCE, self.answers.recv()).await?;
-        answer.ok_or_else(|| "the binary reported an error".into())
+        answer.ok_or("the Runtime API is gone")?
     }
 
     /// The same with an answer that API Gateway would make a success of, or after which SQS would delete the messages.
@@ -164,7 +164,7 @@ impl RuntimeApi {
         Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
-            .route("/2018-06-01/runtime/invocation/{id}/error", post(async || StatusCode::ACCEPTED))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(failed))
             .with_state(Arc::new(self))
     }
 }
@@ -186,6 +186,11 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> impl IntoResponse {
 
 async fn response(State(api): State<Arc<RuntimeApi>>, body: Bytes) -> StatusCode {
     let took = api.given.lock().expect("nobody panics with it").elapsed();
-    let _ = api.answers.send(Answer { body, took }).await;
+    let _ = api.answers.send(Ok(Answer { body, took })).await;
+    StatusCode::ACCEPTED
+}
+
+async fn failed(State(api): State<Arc<RuntimeApi>>, error: String) -> StatusCode {
+    let _ = api.answers.send(Err(error.into())).await;
     StatusCode::ACCEPTED
 }
