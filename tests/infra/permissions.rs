@@ -822,7 +822,7 @@ async fn each_role_allows_what_its_function_calls_and_nothing_else() {
     let (answers, owner) = call_everything(&walk).await;
     walk.consumer.take().unwrap().stop(Duration::from_secs(5)).await;
     build_everything(&walk, &owner).await;
-    // `shared::serve::run` reads this item in init, to open the connection.
+    // `Table::connect` reads this item in init, to open connections.
     assert!(
         super::read("shared/src/table.rs").contains(r#"Key { pk: "CONNECT".to_owned(), sk: "CONNECT".to_owned() }"#)
     );
