@@ -343,8 +343,8 @@ impl World {
 
     /// The functions once more, which know nothing yet and have these settings, behind a gateway of their own.
     pub async fn gateway(&self, settings: Settings) -> Gateway {
-        let functions = Environment { settings, ..self.stack.environment().clone() }.http().unwrap();
-        let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone()))).unwrap();
+        let environment = Environment { settings, ..self.stack.environment().clone() };
+        let routes = Routes::new(environment.http().unwrap()).unwrap();
         Gateway::start(([127, 0, 0, 1], 0).into(), routes, self.clock.clone()).await.unwrap()
     }
 

@@ -433,7 +433,7 @@ async fn a_panic_answers_in_the_envelope_and_its_cause_is_in_the_log_only() {
         let function = Function::http(route.function, service, Duration::from_secs(29), world.clock.clone());
         (format!("{} {}", route.method, route.path), function)
     });
-    let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone()))).unwrap();
+    let routes = Routes::new(functions).unwrap();
     let gateway = Gateway::start(([127, 0, 0, 1], 0).into(), routes, world.clock.clone()).await.unwrap();
 
     let (reads, writes, public) = (Method::GET, Method::POST, Method::GET);

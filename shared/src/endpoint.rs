@@ -197,7 +197,8 @@ impl Endpoint {
         Self { route, handler, early: None, calls_at_once: 2 }
     }
 
-    /// How many calls of DynamoDB it makes at once, the limiter's among them, if not two.
+    /// How many calls of DynamoDB it makes at once, the limiter's among them, if not two. A list makes three, with its page
+    /// and the total.
     pub fn calls_at_once(self, calls_at_once: usize) -> Self {
         Self { calls_at_once, ..self }
     }

@@ -763,7 +763,7 @@ pub fn read_item<T: DeserializeOwned>(item: Item) -> Result<T, TableError> {
     Ok(T::deserialize(MapDeserializer::new(attributes))?)
 }
 
-fn read_items<T: DeserializeOwned>(items: Vec<Item>) -> Result<Vec<T>, TableError> {
+pub(crate) fn read_items<T: DeserializeOwned>(items: Vec<Item>) -> Result<Vec<T>, TableError> {
     items.into_iter().map(read_item).collect()
 }
 

@@ -386,7 +386,7 @@ impl Walk {
             let all = environment(route.function).http().unwrap();
             functions.extend(all.into_iter().filter(|(key, _)| route.keys().contains(key)));
         }
-        let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone()))).unwrap();
+        let routes = Routes::new(functions).unwrap();
         let api = Gateway::start("127.0.0.1:0".parse().unwrap(), routes, world.clock.clone()).await.unwrap();
         let consumer = environment(CONSUMER);
         let poller = shared::aws::Aws::new(&consumer.settings).unwrap().sqs();

@@ -56,9 +56,10 @@ impl Routes {
     /// # Errors
     ///
     /// A key that can't be read, and two keys that take the same requests.
-    pub fn new<'a>(routes: impl IntoIterator<Item = (&'a str, Function)>) -> Result<Self, RouteError> {
+    pub fn new(routes: impl IntoIterator<Item = (impl AsRef<str>, Function)>) -> Result<Self, RouteError> {
         let mut read = Self { routes: Vec::new(), default: None };
         for (key, function) in routes {
+            let key = key.as_ref();
             if key == DEFAULT {
                 if read.default.replace(function).is_some() {
                     return Err(RouteError::Conflict(key.to_owned()));

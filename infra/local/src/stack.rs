@@ -148,8 +148,7 @@ impl Stack {
             Services::At { .. } => drop(table::create(app.table().client(), &table).await?),
         }
         queue_again(&app).await?;
-        let functions = environment.http()?;
-        let routes = Routes::new(functions.iter().map(|(key, function)| (key.as_str(), function.clone())))?;
+        let routes = Routes::new(environment.http()?)?;
         let gateway = Gateway::start_on(listener, routes, environment.clock.clone())?;
         let event_source =
             EventSource::start(operator.sqs(), Mapping::new(&queues.main), environment.consumer()?).await?;

@@ -31,7 +31,7 @@ use crate::id::{AccountId, DeploymentId, RepositoryId, UserId};
 use crate::model::repository::repository_partition;
 use crate::model::{BuildId, Repository, RepositoryPartition};
 use crate::page::{Position, Sort};
-use crate::table::{Consistency, IndexKey, Key, Order, Query, Source, Table, TableError};
+use crate::table::{Consistency, IndexKey, Key, Order, Query, Source, Table, TableError, read_items};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -256,7 +256,7 @@ impl Deployment {
     pub async fn events(&self, table: &Table, after: u64, limit: i32) -> Result<Vec<DeploymentEvent>, TableError> {
         let range = (event_sort_key(after.saturating_add(1)), event_sort_key(u64::MAX));
         let (items, _) = table.range(self.key("DEPLOY").pk, (&range.0, &range.1), Some(limit)).await?;
-        items.into_iter().map(crate::table::read_item).collect()
+        read_items(items)
     }
 
     pub async fn sealed_variables(&self, table: &Table) -> Result<Option<Vec<u8>>, TableError> {

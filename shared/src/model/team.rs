@@ -20,6 +20,7 @@ use crate::model::{Repository, RepositoryName};
 use crate::page::{Position, Sort};
 use crate::table::{
     Change, ConditionFailed, Consistency, IndexKey, Item, Key, Source, Table, TableError, TransactFailed, Write,
+    read_items,
 };
 
 /// Members that a team has at most, and repositories. It bounds what deleting one takes.
@@ -695,7 +696,7 @@ fn set_of(team: &TeamId) -> AttributeValue {
 /// The rows of a partition of the table itself as they are now, of which there may be more.
 async fn rows<T: serde::de::DeserializeOwned>(table: &Table, partition: String) -> Result<Vec<T>, TableError> {
     let (items, _) = table.range(partition, ("A", "Z"), None).await?;
-    items.into_iter().map(crate::table::read_item).collect()
+    read_items(items)
 }
 
 fn table_rows(partition: String) -> (Source, String) {

@@ -129,8 +129,7 @@ pub async fn measure() -> Result<Report> {
         report.target(&what, &target, in_sequence.len().to_string(), in_sequence.len() <= most);
         let times = ours.cpu_micros / lean.cpu_micros;
         let what = format!("CPU per warm request over a bare stand-in with as many calls: {function}");
-        let instructions = ours.instructions / lean.instructions;
-        let measured = format!("{times:.2}× (by instructions {instructions:.2}×)");
+        let measured = format!("{times:.2}× (by instructions {})", ratio(ours.instructions, lean.instructions));
         report.target(&what, "≤ 1.25×", measured, times <= 1.25);
     }
     let stand_ins = [("hello", hello), ("tutorial", tutorial), ("lean, calls 1", lean)].map(|(name, binary)| Subject {

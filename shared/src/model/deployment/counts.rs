@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::id::{AccountId, RepositoryId};
 use crate::model::repository::repository_partition;
 use crate::model::{Environment, RepositoryPartition, Status};
-use crate::table::{Consistency, Item, Key, Table, TableError, read_item};
+use crate::table::{Consistency, Key, Table, TableError};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -28,10 +28,6 @@ impl DeploymentCounts {
     pub async fn load(table: &Table, repository: &RepositoryPartition) -> Result<Self, TableError> {
         let key = Key { pk: repository.as_str().to_owned(), sk: COUNTER.to_owned() };
         Ok(table.get(key, Consistency::Strong).await?.unwrap_or_default())
-    }
-
-    pub(super) fn from_item(item: Item) -> Result<Self, TableError> {
-        read_item(item)
     }
 
     /// The highest number given out, which is also the number of deployments.

@@ -16,7 +16,7 @@ use crate::model::{
     Actor, Deployment, DeploymentCounts, DeploymentEvent, Environment, EnvironmentSettings, Fences, IdempotencyClaim,
     KnownRef, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Status,
 };
-use crate::table::{Change, Item, Table, TableError, TransactFailed, Write};
+use crate::table::{Change, Item, Table, TableError, TransactFailed, Write, read_item};
 
 /// How long a deployment may be queued, approvals and a freeze included.
 pub const QUEUE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -166,12 +166,12 @@ impl Deployment {
                 return Err(CreateFailed::ClaimLost);
             }
             if let Some(refused) = fence_at.and_then(|at| conditions[at].take()) {
-                let lock: Option<Lock> = refused.current.map(crate::table::read_item).transpose().map_err(failed)?;
+                let lock: Option<Lock> = refused.current.map(read_item).transpose().map_err(failed)?;
                 let winner = new.fences.stale(&lock.unwrap_or_default());
                 return Err(CreateFailed::Stale(winner.unwrap_or_else(|| "The lane has changed".to_owned())));
             }
             let Some(counter) = conditions.swap_remove(0) else { return Err(failed(TableError::Contended)) };
-            let counts = counter.current.map(DeploymentCounts::from_item).transpose().map_err(failed)?;
+            let counts: Option<DeploymentCounts> = counter.current.map(read_item).transpose().map_err(failed)?;
             deployment.number = counts.unwrap_or_default().last_number() + 1;
         }
         Err(CreateFailed::Write(TransactFailed::Conflict))
