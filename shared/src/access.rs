@@ -18,12 +18,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
-use crate::endpoint::{Linking, Route};
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{TokenId, UserId};
 use crate::model::{AccessToken, Account, Application, Identity, Standing, USE_PRECISION, User};
 use crate::oauth::{Grant, Issuer, Jwt, MalformedJwt, Refused};
 use crate::rate_limit::{Limiter, State, Subject};
+use crate::route::{Linking, Route};
 use crate::table::{Consistency, Table, TableError};
 use crate::token::{TokenHash, TokenSecret};
 

@@ -18,6 +18,7 @@ pub mod pipeline;
 pub mod precondition;
 pub mod queue;
 pub mod rate_limit;
+pub mod route;
 pub mod serve;
 pub mod settings;
 pub mod table;
@@ -25,6 +26,7 @@ pub mod telemetry;
 pub mod token;
 
 pub use app::App;
-pub use endpoint::{Endpoint, Route};
+pub use endpoint::Endpoint;
 pub use error::{Error, ErrorCode, Result};
+pub use route::Route;
 pub use serve::{InitError, serve};

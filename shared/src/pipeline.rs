@@ -21,10 +21,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::access::{Access, Caller, TOKEN_EXPIRES_AT};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::endpoint::{Counting, Early, Endpoint, Route, WithoutLimiter};
+use crate::endpoint::{Early, Endpoint};
 use crate::error::{Error, ErrorCode, Result, into_envelope};
 use crate::id::RequestId;
 use crate::rate_limit::{Quota, Subject, Verdict};
+use crate::route::{Counting, Route, WithoutLimiter};
 use crate::table::{TableError, Usage};
 use crate::telemetry::{Level, Metrics, RequestLine, TraceContext};
 

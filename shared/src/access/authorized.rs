@@ -8,13 +8,13 @@ use http::request::Parts;
 use super::permission::{check_permission, check_role, permission};
 use super::{Caller, Permission, Requested};
 use crate::app::App;
-use crate::endpoint::Route;
 use crate::error::{Error, Result};
 use crate::extract::{path_parameter, repository_parameter};
 use crate::id::{DeploymentId, InvitationId, TeamId, TokenId, UserId};
 use crate::model::{
     Account, Deployment, Invitation, Repository, RepositorySlug, Role, Team, TokenRecord, User, Visibility,
 };
+use crate::route::Route;
 use crate::table::{Table, TableError};
 
 /// The caller's account, on an endpoint whose [`Route`] let the caller in.

@@ -1,0 +1,165 @@
+//! The contract of an endpoint: method, path, the authorization that it needs, and its error codes.
+
+use http::Method;
+
+use crate::access::{Access, Permission, Scope};
+use crate::error::ErrorCode;
+use crate::model::Role;
+
+/// The contract of an endpoint, read by the gateway, the pipeline, the documentation and the templates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The crate, the binary, the Lambda function and the sample event.
+    pub function: &'static str,
+    pub method: &'static Method,
+    /// API Gateway's form: `/v1/repositories/{repo_id}`, or `$default`.
+    pub path: &'static str,
+    pub access: Access,
+    /// The lowest role in the account that may call it.
+    pub role: Role,
+    /// The permission needed on the repository in the path, or on the repository of the deployment in the path.
+    pub permission: Permission,
+    pub linking: Linking,
+    pub counting: Counting,
+    pub without_limiter: WithoutLimiter,
+    /// The error codes that the handler itself returns. Those of the pipeline and the extractors follow from the other fields.
+    pub refusals: &'static [ErrorCode],
+}
+
+/// How a valid OAuth2 token is treated when its subject has no user yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linking {
+    /// Refuses it. Only one function may write users and identities.
+    KnownOnly,
+    /// Creates a user, if an account accepts the subject.
+    FirstUse,
+}
+
+/// Whether requests count against the rate limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    Counted,
+    Free,
+}
+
+/// How a request is treated when DynamoDB does not answer the limiter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutLimiter {
+    /// Fails open: reads change nothing.
+    Admit,
+    /// Fails closed: an uncounted request must not start work.
+    Refuse,
+}
+
+impl Route {
+    /// A read. It needs a token, counts, and is admitted when the limiter fails.
+    pub const fn get(function: &'static str, path: &'static str) -> Self {
+        const GET: &Method = &Method::GET;
+        Self::new(function, GET, path, WithoutLimiter::Admit)
+    }
+
+    /// A write. It needs a token, counts, and is refused when the limiter fails.
+    pub const fn post(function: &'static str, path: &'static str) -> Self {
+        const POST: &Method = &Method::POST;
+        Self::new(function, POST, path, WithoutLimiter::Refuse)
+    }
+
+    /// A change of an existing resource, with the defaults of [`Route::post`].
+    pub const fn patch(function: &'static str, path: &'static str) -> Self {
+        const PATCH: &Method = &Method::PATCH;
+        Self::new(function, PATCH, path, WithoutLimiter::Refuse)
+    }
+
+    /// An idempotent write, with the defaults of [`Route::post`].
+    pub const fn put(function: &'static str, path: &'static str) -> Self {
+        const PUT: &Method = &Method::PUT;
+        Self::new(function, PUT, path, WithoutLimiter::Refuse)
+    }
+
+    /// A deletion, with the defaults of [`Route::post`].
+    pub const fn delete(function: &'static str, path: &'static str) -> Self {
+        const DELETE: &Method = &Method::DELETE;
+        Self::new(function, DELETE, path, WithoutLimiter::Refuse)
+    }
+
+    /// The route that the gateway takes, for any method, when no other route matches.
+    pub const fn fallback(function: &'static str) -> Self {
+        Self::get(function, "$default")
+    }
+
+    const fn new(
+        function: &'static str,
+        method: &'static Method,
+        path: &'static str,
+        without_limiter: WithoutLimiter,
+    ) -> Self {
+        Self {
+            function,
+            method,
+            path,
+            access: Access::Authenticated,
+            role: Role::Member,
+            permission: Permission::Read,
+            linking: Linking::KnownOnly,
+            counting: Counting::Counted,
+            without_limiter,
+            refusals: &[],
+        }
+    }
+
+    /// Requires the scope, and on a repository the permission that goes with it.
+    pub const fn requires(mut self, scope: Scope) -> Self {
+        self.access = Access::Scope(scope);
+        self.permission = scope.permission();
+        self
+    }
+
+    /// Requires at least this role.
+    pub const fn by(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// Requires no token.
+    pub const fn public(mut self) -> Self {
+        self.access = Access::Public;
+        self
+    }
+
+    /// Creates a user the first time an OAuth2 subject calls.
+    pub const fn links_subjects(mut self) -> Self {
+        self.linking = Linking::FirstUse;
+        self
+    }
+
+    /// Exempts requests from the rate limit.
+    pub const fn free(mut self) -> Self {
+        self.counting = Counting::Free;
+        self
+    }
+
+    /// Declares the error codes that the handler itself returns.
+    pub const fn refuses_with(mut self, codes: &'static [ErrorCode]) -> Self {
+        self.refusals = codes;
+        self
+    }
+
+    /// Returns the route key of API Gateway: `GET /v1/repositories`, or `$default`.
+    pub fn key(&self) -> String {
+        if self.path.starts_with('$') { self.path.to_owned() } else { format!("{} {}", self.method, self.path) }
+    }
+
+    /// Returns the route key, and a second one if a repository is in the path: an HTTP API decodes a path before it looks
+    /// for a route, so that `acme%2Fapp` arrives as two segments. A repository whose name is that of a sub-resource, such as
+    /// `deployments`, can't be reached by its full name: the path belongs to the sub-resource.
+    pub fn keys(&self) -> Vec<String> {
+        let key = self.key();
+        let by_full_name = key.contains("{repo_id}").then(|| key.replace("{repo_id}", "{repo_id}/{repo_name}"));
+        [key].into_iter().chain(by_full_name).collect()
+    }
+
+    /// Returns whether the handler only reads, so that it may run while the limiter decides.
+    pub fn is_safe(&self) -> bool {
+        self.method.is_safe()
+    }
+}
