@@ -408,3 +408,30 @@ fn cargo_lambda_watch_has_the_routes_of_the_api() {
     }
     assert_eq!(routes, ENDPOINTS.iter().map(|(route, _)| (route.key(), route.function.to_owned())).collect());
 }
+
+#[test]
+fn cargo_builds_a_test_binary_only_where_there_are_tests() {
+    let metadata = cargo(&["metadata", "--no-deps", "--format-version=1"]).output().unwrap();
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let targets = packages.iter().flat_map(|package| package["targets"].as_array().unwrap());
+    for target in targets {
+        let name = target["name"].as_str().unwrap();
+        let root = Path::new(target["src_path"].as_str().unwrap());
+        if target["kind"] == json!(["lib"]) && root.ends_with("src/lib.rs") {
+            let tested = has_tests(root.parent().unwrap());
+            assert_eq!(target["test"], tested, "{name}: set `test` below [lib] in its Cargo.toml to {tested}");
+            assert_eq!(target["doctest"], false, "{name}: set `doctest` below [lib] in its Cargo.toml to false");
+        }
+        if target["kind"] == json!(["bin"]) {
+            assert_eq!(target["test"], false, "{name}: set `test` below [[bin]] in its Cargo.toml to false");
+        }
+    }
+}
+
+fn has_tests(folder: &Path) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() { has_tests(&path) } else { std::fs::read_to_string(&path).unwrap().contains("#[cfg(test)]") }
+    })
+}
