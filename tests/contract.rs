@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use local::functions::ENDPOINTS;
+use local::functions::{FUNCTIONS, routes};
 use local::openapi;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -13,8 +13,6 @@ use tests::{Actor, Answer, GitRepository, World};
 
 use crate::authentication::CASES;
 
-/// The functions that no HTTP request reaches.
-const WITHOUT_ROUTE: [&str; 5] = ["bootstrap", "build-events", "deployment-consumer", "redrive-dead-letters", "sweep"];
 /// The fallback, which is no operation of the API.
 const WITHOUT_OPERATION: [&str; 1] = ["not-found"];
 
@@ -54,21 +52,20 @@ fn names(folder: &str, ending: &str) -> BTreeSet<String> {
 
 #[test]
 fn routes_operations_events_authorization_cases_and_crates_are_the_same_set() {
-    let routes: BTreeSet<_> =
-        ENDPOINTS.map(|(route, _)| (route.function.to_owned(), route.key())).into_iter().collect();
-    assert_eq!(routes.len(), ENDPOINTS.len());
+    let routes: BTreeMap<_, _> = routes().map(|route| (route.function.to_owned(), route.key())).collect();
 
-    let cases: BTreeSet<_> = CASES.map(|(function, route, _)| (function.to_owned(), route.to_owned())).into();
-    assert_eq!(cases, routes, "authentication.rs has a case for each route");
+    let cases: BTreeMap<_, _> = CASES.map(|(function, route, _)| (function.to_owned(), route.to_owned())).into();
+    assert_eq!((cases.len(), &cases), (CASES.len(), &routes), "authentication.rs has a case for each route");
 
     let document = document();
     let operation = |(key, operation): (String, &Value)| (operation["operationId"].as_str().unwrap().to_owned(), key);
-    let documented: BTreeSet<_> = operations(&document).into_iter().map(operation).collect();
-    let with_operation = |(function, _): &&(String, String)| !WITHOUT_OPERATION.contains(&function.as_str());
-    assert_eq!(documented, routes.iter().filter(with_operation).cloned().collect(), "the document has each route");
+    let documented: BTreeMap<_, _> = operations(&document).into_iter().map(operation).collect();
+    let mut with_operation = routes.clone();
+    with_operation.retain(|function, _| !WITHOUT_OPERATION.contains(&function.as_str()));
+    assert_eq!(documented, with_operation, "the document has each route");
 
-    let functions: BTreeSet<_> =
-        routes.iter().map(|(function, _)| function.clone()).chain(WITHOUT_ROUTE.map(str::to_owned)).collect();
+    let functions: BTreeSet<_> = FUNCTIONS.iter().map(|function| function.name.to_owned()).collect();
+    assert_eq!(functions.len(), FUNCTIONS.len(), "each function is registered once");
     assert_eq!(names("functions", ""), functions, "each function is a crate under functions/");
     assert_eq!(names("events", ".json"), functions, "each function has a sample event");
     for (function, key) in routes {
@@ -81,8 +78,9 @@ fn routes_operations_events_authorization_cases_and_crates_are_the_same_set() {
 fn each_route_needs_what_its_authorization_case_says() {
     let document = document();
     let operations = operations(&document);
-    for ((route, _), (function, key, access)) in ENDPOINTS.iter().zip(CASES) {
-        assert_eq!((route.function, route.access), (function, access), "in the same order");
+    let routes: BTreeMap<_, _> = routes().map(|route| (route.function, route.access)).collect();
+    for (function, key, access) in CASES {
+        assert_eq!(routes[function], access, "{function}");
         let security = match access {
             Access::Public => json!([]),
             Access::Authenticated => json!([{"token": []}, {"oauth2": []}]),

@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::KeyType;
-use local::functions::{ENDPOINTS, Environment};
+use local::functions::{Environment, FUNCTIONS, routes};
 use local::gateway::INTEGRATION_TIMEOUT;
 use local::stack::Options;
 use serde_json::{Value, json};
+use shared::Route;
 use shared::access::Scope;
 use shared::clock::Clock;
 use shared::settings::Settings;
 use shared::telemetry::Log;
-use shared::{App, Route};
 use tests::{NOON, World};
 
 const STACK: &str = "AWS::CloudFormation::Stack";
@@ -202,8 +202,8 @@ fn one_name_finds_a_function_everywhere() {
 #[test]
 fn the_api_has_the_routes_of_the_code_and_no_others() {
     let template = Template::read();
-    let keys = |(route, _): &(Route, _)| route.keys().into_iter().map(|key| (key, route.function)).collect::<Vec<_>>();
-    let code: BTreeMap<_, _> = ENDPOINTS.iter().flat_map(keys).collect();
+    let keys = |route: Route| route.keys().into_iter().map(move |key| (key, route.function));
+    let code: BTreeMap<_, _> = routes().flat_map(keys).collect();
     let mut routes = BTreeMap::new();
     for (_, route) in template.of_type("AWS::ApiGatewayV2::Route") {
         let target = text(&route["Target"]).strip_prefix("integrations/${").and_then(|rest| rest.strip_suffix('}'));
@@ -343,18 +343,10 @@ fn sources(folders: &[&str]) -> Vec<PathBuf> {
 fn start(name: &str, settings: &Settings) -> Result<(), shared::InitError> {
     let environment =
         Environment { settings: settings.clone(), clock: Clock::manual(NOON), log: Log::to(std::io::sink()) };
-    match ENDPOINTS.iter().find(|(route, _)| route.function == name) {
-        Some((_, endpoint)) => {
-            let app = App::new(environment.settings, environment.clock, environment.log)?;
-            endpoint(&app).map(drop)
-        }
-        None if name == CONSUMER => environment.consumer().map(drop),
-        None if name == BOOTSTRAP => environment.bootstrap().map(drop),
-        None if name == BUILD_EVENTS => environment.build_events().map(drop),
-        None if name == SWEEP => environment.sweep().map(drop),
-        None if name == REDRIVE => environment.redrive_dead_letters().map(drop),
-        None => panic!("{name} has neither a route nor an event source"),
-    }
+    let mut registered = FUNCTIONS.iter();
+    let function =
+        registered.find(|function| function.name == name).unwrap_or_else(|| panic!("{name} is not registered"));
+    function.start(&environment).map(drop)
 }
 
 /// `API_BASE_URL` stops nobody from starting; what reads it shows in the answers, which `permissions` looks at.
@@ -475,7 +467,7 @@ fn a_run_ends_before_its_invocation_and_its_message_stays_hidden_longer() {
 #[test]
 fn an_endpoint_gives_up_before_the_gateway_does() {
     let template = Template::read();
-    for (route, _) in ENDPOINTS {
+    for route in routes() {
         let timeout = Duration::from_secs(template.function(route.function).timeout());
         assert!(timeout < INTEGRATION_TIMEOUT, "{} has {timeout:?}", route.function);
     }

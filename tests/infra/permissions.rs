@@ -23,7 +23,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use builds::{Builds, Start};
 use local::event_source::{EventSource, Mapping};
-use local::functions::{ENDPOINTS, Environment};
+use local::functions::{Environment, FUNCTIONS, routes};
 use local::gateway::Gateway;
 use local::route::Routes;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -382,9 +382,10 @@ impl Walk {
 
         let environment = |function: &str| environment(&world, &gate_url, &queue, function);
         let mut functions = Vec::new();
-        for (route, _) in ENDPOINTS {
-            let all = environment(route.function).http().unwrap();
-            functions.extend(all.into_iter().filter(|(key, _)| route.keys().contains(key)));
+        for registration in FUNCTIONS {
+            let Some(route) = registration.route() else { continue };
+            let function = registration.start(&environment(route.function)).unwrap();
+            functions.extend(route.keys().into_iter().map(|key| (key, function.clone())));
         }
         let routes = Routes::new(functions).unwrap();
         let api = Gateway::start("127.0.0.1:0".parse().unwrap(), routes, world.clock.clone()).await.unwrap();
@@ -528,7 +529,7 @@ async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, String>, Actor)
 /// The functions that want to know who calls, each with a request about nothing.
 fn with_a_caller() -> impl Iterator<Item = (&'static str, &'static Method, &'static str)> {
     let path = |path: &'static str| if path.starts_with('$') { "/v1/nothing" } else { path };
-    let routes = ENDPOINTS.into_iter().map(|(route, _)| route).filter(|route| route.access != Access::Public);
+    let routes = routes().filter(|route| route.access != Access::Public);
     routes.map(move |route| (route.function, route.method, path(route.path)))
 }
 

@@ -1,4 +1,4 @@
-//! Every function of the API, as the template has them.
+//! The list of functions, and how the local stack starts each of them.
 
 use std::time::Duration;
 
@@ -10,69 +10,192 @@ use shared::{App, Endpoint, InitError, Route, pipeline};
 
 use crate::function::Function;
 
-/// The time limit of a function behind the gateway, which gives up after 30 seconds.
+/// The time limit of a function behind the gateway, whose own is 30 seconds.
 const HTTP_TIME_LIMIT: Duration = Duration::from_secs(29);
-/// Lambda's longest.
+/// Lambda's longest time limit.
 const CONSUMER_TIME_LIMIT: Duration = Duration::from_secs(900);
-/// The time between two sweeps, so that no two run at once.
+/// The time between two sweeps, so that no two run concurrently.
 const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(60);
 
-type Constructor = fn(&App) -> Result<Endpoint, InitError>;
+/// Makes the constructor of an endpoint's pipeline.
+pub type Constructor = fn(&App) -> Result<Endpoint, InitError>;
 
-/// The endpoints, each with what its `main` serves.
-pub const ENDPOINTS: [(Route, Constructor); 49] = [
-    (list_repositories::ROUTE, list_repositories::endpoint),
-    (create_repository::ROUTE, create_repository::endpoint),
-    (get_repository::ROUTE, get_repository::endpoint),
-    (create_deployment::ROUTE, create_deployment::endpoint),
-    (list_deployments::ROUTE, list_deployments::endpoint),
-    (get_deployment::ROUTE, get_deployment::endpoint),
-    (get_deployment_log::ROUTE, get_deployment_log::endpoint),
-    (list_tokens::ROUTE, list_tokens::endpoint),
-    (create_token::ROUTE, create_token::endpoint),
-    (get_token::ROUTE, get_token::endpoint),
-    (update_token::ROUTE, update_token::endpoint),
-    (rotate_token::ROUTE, rotate_token::endpoint),
-    (delete_token::ROUTE, delete_token::endpoint),
-    (list_teams::ROUTE, list_teams::endpoint),
-    (create_team::ROUTE, create_team::endpoint),
-    (get_team::ROUTE, get_team::endpoint),
-    (update_team::ROUTE, update_team::endpoint),
-    (delete_team::ROUTE, delete_team::endpoint),
-    (list_team_members::ROUTE, list_team_members::endpoint),
-    (add_team_member::ROUTE, add_team_member::endpoint),
-    (remove_team_member::ROUTE, remove_team_member::endpoint),
-    (list_team_repositories::ROUTE, list_team_repositories::endpoint),
-    (add_team_repository::ROUTE, add_team_repository::endpoint),
-    (remove_team_repository::ROUTE, remove_team_repository::endpoint),
-    (get_account::ROUTE, get_account::endpoint),
-    (update_account::ROUTE, update_account::endpoint),
-    (list_members::ROUTE, list_members::endpoint),
-    (update_member::ROUTE, update_member::endpoint),
-    (remove_member::ROUTE, remove_member::endpoint),
-    (list_invitations::ROUTE, list_invitations::endpoint),
-    (create_invitation::ROUTE, create_invitation::endpoint),
-    (delete_invitation::ROUTE, delete_invitation::endpoint),
-    (accept_invitation::ROUTE, accept_invitation::endpoint),
-    (list_applications::ROUTE, list_applications::endpoint),
-    (create_application::ROUTE, create_application::endpoint),
-    (delete_application::ROUTE, delete_application::endpoint),
-    (get_user::ROUTE, get_user::endpoint),
-    (list_deployment_events::ROUTE, list_deployment_events::endpoint),
-    (cancel_deployment::ROUTE, cancel_deployment::endpoint),
-    (retry_deployment::ROUTE, retry_deployment::endpoint),
-    (approve_deployment::ROUTE, approve_deployment::endpoint),
-    (reject_deployment::ROUTE, reject_deployment::endpoint),
-    (create_rollback::ROUTE, create_rollback::endpoint),
-    (list_environments::ROUTE, list_environments::endpoint),
-    (get_environment::ROUTE, get_environment::endpoint),
-    (update_environment::ROUTE, update_environment::endpoint),
-    (get_rate_limit::ROUTE, get_rate_limit::endpoint),
-    (get_openapi::ROUTE, get_openapi::endpoint),
-    (not_found::ROUTE, not_found::endpoint),
+/// A nested stack of the template, `infra/<name>.yaml`, which has the functions of one area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Area {
+    Repositories,
+    Deployments,
+    Teams,
+    Identity,
+    Builds,
+    Service,
+}
+
+impl Area {
+    pub const ALL: [Area; 6] =
+        [Self::Repositories, Self::Deployments, Self::Teams, Self::Identity, Self::Builds, Self::Service];
+
+    /// The name of the area's template, without its ending.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Repositories => "repositories",
+            Self::Deployments => "deployments",
+            Self::Teams => "teams",
+            Self::Identity => "identity",
+            Self::Builds => "builds",
+            Self::Service => "service",
+        }
+    }
+}
+
+/// A function of the stack.
+#[derive(Clone, Copy, Debug)]
+pub struct Registration {
+    /// The name of the crate, the binary, the Lambda function and the sample event.
+    pub name: &'static str,
+    pub area: Area,
+    pub trigger: Trigger,
+}
+
+/// The caller of a function.
+#[derive(Clone, Copy, Debug)]
+pub enum Trigger {
+    /// The gateway, with requests of the route.
+    Http {
+        route: Route,
+        constructor: Constructor,
+        /// The operation in the OpenAPI document. The fallback has none.
+        documentation: Option<fn() -> utoipa::openapi::OpenApi>,
+    },
+    /// A queue, a schedule, CodeBuild or an operator.
+    Event(fn(&Environment) -> Result<Function, InitError>),
+}
+
+impl Registration {
+    /// Returns the route of an endpoint, and `None` for a function that no request reaches.
+    #[must_use]
+    pub const fn route(&self) -> Option<Route> {
+        match self.trigger {
+            Trigger::Http { route, .. } => Some(route),
+            Trigger::Event(_) => None,
+        }
+    }
+
+    /// Starts the function as its `main` does.
+    ///
+    /// # Errors
+    /// Fails if a setting is missing or invalid.
+    pub fn start(&self, environment: &Environment) -> Result<Function, InitError> {
+        match self.trigger {
+            Trigger::Http { route, constructor, .. } => environment.endpoint(route, constructor),
+            Trigger::Event(start) => start(environment),
+        }
+    }
+}
+
+/// Registers a documented endpoint: its crate has `ROUTE`, `endpoint` and a handler with the name of the crate.
+macro_rules! endpoint {
+    ($area:ident, $function:ident) => {{
+        #[derive(utoipa::OpenApi)]
+        #[openapi(paths($function::$function))]
+        struct Documentation;
+        Registration {
+            name: $function::ROUTE.function,
+            area: Area::$area,
+            trigger: Trigger::Http {
+                route: $function::ROUTE,
+                constructor: $function::endpoint,
+                documentation: Some(<Documentation as utoipa::OpenApi>::openapi),
+            },
+        }
+    }};
+}
+
+/// Registers the endpoint of the requests that no other route takes.
+macro_rules! fallback {
+    ($area:ident, $function:ident) => {
+        Registration {
+            name: $function::ROUTE.function,
+            area: Area::$area,
+            trigger: Trigger::Http { route: $function::ROUTE, constructor: $function::endpoint, documentation: None },
+        }
+    };
+}
+
+/// Registers a function that no request reaches.
+macro_rules! event {
+    ($area:ident, $name:literal, $start:expr) => {
+        Registration { name: $name, area: Area::$area, trigger: Trigger::Event($start) }
+    };
+}
+
+/// Every function of the stack. The gateway, the OpenAPI document, the templates, the README's table and the tests read
+/// this list.
+pub const FUNCTIONS: &[Registration] = &[
+    endpoint!(Repositories, list_repositories),
+    endpoint!(Repositories, create_repository),
+    endpoint!(Repositories, get_repository),
+    endpoint!(Deployments, create_deployment),
+    endpoint!(Deployments, list_deployments),
+    endpoint!(Deployments, get_deployment),
+    endpoint!(Deployments, get_deployment_log),
+    endpoint!(Identity, list_tokens),
+    endpoint!(Identity, create_token),
+    endpoint!(Identity, get_token),
+    endpoint!(Identity, update_token),
+    endpoint!(Identity, rotate_token),
+    endpoint!(Identity, delete_token),
+    endpoint!(Teams, list_teams),
+    endpoint!(Teams, create_team),
+    endpoint!(Teams, get_team),
+    endpoint!(Teams, update_team),
+    endpoint!(Teams, delete_team),
+    endpoint!(Teams, list_team_members),
+    endpoint!(Teams, add_team_member),
+    endpoint!(Teams, remove_team_member),
+    endpoint!(Teams, list_team_repositories),
+    endpoint!(Teams, add_team_repository),
+    endpoint!(Teams, remove_team_repository),
+    endpoint!(Identity, get_account),
+    endpoint!(Identity, update_account),
+    endpoint!(Teams, list_members),
+    endpoint!(Teams, update_member),
+    endpoint!(Teams, remove_member),
+    endpoint!(Teams, list_invitations),
+    endpoint!(Teams, create_invitation),
+    endpoint!(Teams, delete_invitation),
+    endpoint!(Teams, accept_invitation),
+    endpoint!(Identity, list_applications),
+    endpoint!(Identity, create_application),
+    endpoint!(Identity, delete_application),
+    endpoint!(Identity, get_user),
+    endpoint!(Deployments, list_deployment_events),
+    endpoint!(Deployments, cancel_deployment),
+    endpoint!(Deployments, retry_deployment),
+    endpoint!(Deployments, approve_deployment),
+    endpoint!(Deployments, reject_deployment),
+    endpoint!(Deployments, create_rollback),
+    endpoint!(Deployments, list_environments),
+    endpoint!(Deployments, get_environment),
+    endpoint!(Deployments, update_environment),
+    endpoint!(Identity, get_rate_limit),
+    endpoint!(Service, get_openapi),
+    fallback!(Service, not_found),
+    event!(Deployments, "deployment-consumer", Environment::consumer),
+    event!(Deployments, "redrive-dead-letters", Environment::redrive_dead_letters),
+    event!(Builds, "build-events", Environment::build_events),
+    event!(Builds, "sweep", Environment::sweep),
+    event!(Identity, "bootstrap", Environment::bootstrap),
 ];
 
-/// What every function is started with. Each one gets an [`App`] of its own, like an execution environment.
+/// Returns the route of each endpoint, in the order of the list.
+pub fn routes() -> impl Iterator<Item = Route> {
+    FUNCTIONS.iter().filter_map(Registration::route)
+}
+
+/// The settings, the clock and the log of the functions. Each function gets an [`App`] of its own, like an execution
+/// environment.
 #[derive(Clone, Debug)]
 pub struct Environment {
     pub settings: Settings,
@@ -85,14 +208,15 @@ impl Environment {
         Ok(App::new(self.settings.clone(), self.clock.clone(), self.log.clone())?)
     }
 
-    /// The functions behind the gateway, by route key.
+    /// Starts the functions behind the gateway, and returns each with its route keys.
     ///
     /// # Errors
-    /// When a function can't start.
+    /// Fails if a function can't start.
     pub fn http(&self) -> Result<Vec<(String, Function)>, InitError> {
         let mut functions = Vec::new();
-        for (route, endpoint) in ENDPOINTS {
-            let function = self.endpoint(route, endpoint)?;
+        for registration in FUNCTIONS {
+            let Some(route) = registration.route() else { continue };
+            let function = registration.start(self)?;
             functions.extend(route.keys().into_iter().map(|key| (key, function.clone())));
         }
         Ok(functions)
@@ -104,10 +228,10 @@ impl Environment {
         Ok(Function::http(route.function, service, HTTP_TIME_LIMIT, self.clock.clone()))
     }
 
-    /// The function that the queue feeds.
+    /// Starts the function that consumes the queue.
     ///
     /// # Errors
-    /// When it can't start.
+    /// Fails if the function can't start.
     pub fn consumer(&self) -> Result<Function, InitError> {
         let consumer = deployment_consumer::Consumer::new(&self.app()?)?;
         let consume = move |event: LambdaEvent<_>| {
@@ -117,10 +241,10 @@ impl Environment {
         Ok(Function::events("deployment-consumer", service_fn(consume), CONSUMER_TIME_LIMIT, self.clock.clone()))
     }
 
-    /// The function that a schedule invokes.
+    /// Starts the function that a schedule invokes.
     ///
     /// # Errors
-    /// When it can't start.
+    /// Fails if the function can't start.
     pub fn sweep(&self) -> Result<Function, InitError> {
         let sweep = sweep::Sweep::new(&self.app()?)?;
         let run = move |event: LambdaEvent<_>| {
@@ -130,10 +254,10 @@ impl Environment {
         Ok(Function::events("sweep", service_fn(run), SWEEP_TIME_LIMIT, self.clock.clone()))
     }
 
-    /// The function that CodeBuild's events are for.
+    /// Starts the function that handles CodeBuild's events.
     ///
     /// # Errors
-    /// When it can't start, for example because no project is named.
+    /// Fails if the function can't start, for example because no CodeBuild project is set.
     pub fn build_events(&self) -> Result<Function, InitError> {
         let events = build_events::BuildEvents::new(&self.app()?)?;
         let handle = move |event: LambdaEvent<_>| {
@@ -143,10 +267,10 @@ impl Environment {
         Ok(Function::events("build-events", service_fn(handle), HTTP_TIME_LIMIT, self.clock.clone()))
     }
 
-    /// The function that operations look after dead letters with.
+    /// Starts the function with which operators inspect and redrive dead letters.
     ///
     /// # Errors
-    /// When it can't start.
+    /// Fails if the function can't start.
     pub fn redrive_dead_letters(&self) -> Result<Function, InitError> {
         let redrive = redrive_dead_letters::Redrive::new(&self.app()?)?;
         let run = move |event: LambdaEvent<_>| {
@@ -156,10 +280,10 @@ impl Environment {
         Ok(Function::events("redrive-dead-letters", service_fn(run), SWEEP_TIME_LIMIT, self.clock.clone()))
     }
 
-    /// The function that operations create accounts with.
+    /// Starts the function with which operators create accounts.
     ///
     /// # Errors
-    /// When it can't start.
+    /// Fails if the function can't start.
     pub fn bootstrap(&self) -> Result<Function, InitError> {
         let app = self.app()?;
         let bootstrap = move |event: LambdaEvent<_>| {

@@ -9,60 +9,10 @@ use shared::model::Role;
 use shared::page::List;
 use utoipa::OpenApi as _;
 
-use crate::functions::ENDPOINTS;
+use crate::functions::{FUNCTIONS, Trigger, routes};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    paths(
-        list_repositories::list_repositories,
-        create_repository::create_repository,
-        get_repository::get_repository,
-        create_deployment::create_deployment,
-        list_deployments::list_deployments,
-        get_deployment::get_deployment,
-        get_deployment_log::get_deployment_log,
-        list_tokens::list_tokens,
-        create_token::create_token,
-        get_token::get_token,
-        update_token::update_token,
-        delete_token::delete_token,
-        rotate_token::rotate_token,
-        list_teams::list_teams,
-        create_team::create_team,
-        get_team::get_team,
-        update_team::update_team,
-        delete_team::delete_team,
-        list_team_members::list_team_members,
-        add_team_member::add_team_member,
-        remove_team_member::remove_team_member,
-        list_team_repositories::list_team_repositories,
-        add_team_repository::add_team_repository,
-        remove_team_repository::remove_team_repository,
-        get_account::get_account,
-        update_account::update_account,
-        list_members::list_members,
-        update_member::update_member,
-        remove_member::remove_member,
-        list_invitations::list_invitations,
-        create_invitation::create_invitation,
-        delete_invitation::delete_invitation,
-        accept_invitation::accept_invitation,
-        list_applications::list_applications,
-        create_application::create_application,
-        delete_application::delete_application,
-        get_user::get_user,
-        list_deployment_events::list_deployment_events,
-        cancel_deployment::cancel_deployment,
-        retry_deployment::retry_deployment,
-        approve_deployment::approve_deployment,
-        reject_deployment::reject_deployment,
-        create_rollback::create_rollback,
-        list_environments::list_environments,
-        get_environment::get_environment,
-        update_environment::update_environment,
-        get_rate_limit::get_rate_limit,
-        get_openapi::get_openapi,
-    ),
     components(schemas(ErrorEnvelope)),
     tags(
         (name = "Repositories", description = "The git repositories of an account"),
@@ -85,7 +35,7 @@ use crate::functions::ENDPOINTS;
     ),
     servers((url = "https://api.git.dev")),
 )]
-struct Endpoints;
+struct Api;
 
 /// The lists, with the sorts that each has.
 const LISTS: [(Route, List); 9] = [
@@ -105,7 +55,13 @@ const LISTS: [(Route, List); 9] = [
 /// # Panics
 /// When an endpoint has no part in the document.
 pub fn document() -> Value {
-    let mut document = serde_json::to_value(Endpoints::openapi()).expect("a document is plain data");
+    let mut document = Api::openapi();
+    for registration in FUNCTIONS {
+        if let Trigger::Http { documentation: Some(documentation), .. } = registration.trigger {
+            document.merge(documentation());
+        }
+    }
+    let mut document = serde_json::to_value(document).expect("a document is plain data");
     document["components"]["securitySchemes"] = json!({
         "token": {
             "type": "http", "scheme": "bearer",
@@ -122,7 +78,7 @@ pub fn document() -> Value {
     code["enum"] = ErrorCode::ALL.map(ErrorCode::as_str).to_vec().into();
     code["description"] = meanings().into();
     refer_to_components(&mut document);
-    for (route, _) in ENDPOINTS {
+    for route in routes() {
         if !route.path.starts_with('$') {
             let method = route.method.as_str().to_lowercase();
             let operation = document["paths"][route.path].get_mut(method).expect("every endpoint is documented");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local::functions::ENDPOINTS;
+use local::functions::routes;
 use local::gateway::Gateway;
 use serde_json::{Value, json};
 use shared::model::Role;
@@ -45,10 +45,10 @@ pub async fn serve_each() -> Result<Vec<Served>> {
     walk.account(&owner).await?;
     walk.deployments(&owner, &source).await?;
     walk.teams(&owner).await?;
-    let order = |function| ENDPOINTS.iter().position(|(route, _)| route.function == function);
+    let order = |function| routes().position(|route| route.function == function);
     walk.served.sort_by_key(|served| order(served.function));
     let functions: Vec<_> = walk.served.iter().map(|served| served.function).collect();
-    if functions == ENDPOINTS.map(|(route, _)| route.function) {
+    if routes().map(|route| route.function).eq(functions.iter().copied()) {
         Ok(walk.served)
     } else {
         Err(format!("not each endpoint once: {functions:?}").into())
@@ -65,8 +65,7 @@ impl Walk {
 
     /// Sends a request about nothing, so that the function knows who calls, and then the one to be measured.
     async fn ask(&mut self, function: &str, actor: &Actor, parameters: &[&str], body: Value) -> Result<Value> {
-        let mut routes = ENDPOINTS.iter().map(|(route, _)| route);
-        let route = routes.find(|route| route.function == function).ok_or("no such function")?;
+        let route = routes().find(|route| route.function == function).ok_or("no such function")?;
         let send = async |parameters: &[&str], body: &Value| {
             let mut parameters = parameters.iter();
             let segment = |segment: &str| match segment.starts_with(['{', '$']) {
