@@ -9,6 +9,7 @@ mod codebuild;
 mod contract;
 mod dead_letters;
 mod deployments;
+mod docs;
 mod environments;
 mod faults;
 mod fuzz;
