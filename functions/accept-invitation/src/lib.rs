@@ -1,6 +1,7 @@
 //! `POST /v1/invitations/{invitation_id}/accept`: makes the invited person a user, with a first token.
 //!
-//! Public, because who accepts has no token yet: the invitation's secret is what proves that they were invited.
+//! The endpoint is public because the invited person has no token yet. The invitation's secret authenticates the
+//! request.
 
 use axum::Json;
 use axum::extract::State;
@@ -25,7 +26,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct Acceptance {
-    /// What the invitation's creation answered with.
+    /// The secret that the response to the invitation's creation contained.
     secret: InvitationSecret,
 }
 
@@ -34,7 +35,7 @@ pub struct AcceptedBody {
     account_id: AccountId,
     member: MemberBody,
     token_id: TokenId,
-    /// The user's first token, with every scope: what it can do follows from the user's role and teams. Shown this once.
+    /// The user's first token, returned once. It has every scope; the user's role and teams limit it.
     #[schema(examples("dgp_0000000000000000000000000000003A6u5b"))]
     token: String,
     #[schema(required)]
@@ -43,7 +44,8 @@ pub struct AcceptedBody {
 
 /// Accept an invitation
 ///
-/// Needs no token, and counts against the source address. A wrong secret is answered as an invitation that does not exist.
+/// Accepts an invitation with its secret and returns the new user with a first token. Requires no token and counts
+/// against the source address. A wrong secret is answered like an invitation that does not exist.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Members", request_body = Acceptance, responses((status = 200, body = AcceptedBody))
 )]

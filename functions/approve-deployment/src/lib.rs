@@ -1,4 +1,4 @@
-//! `POST /v1/deployments/{deployment_id}/approve`: somebody else than the creator agrees to a commit's deployment.
+//! `POST /v1/deployments/{deployment_id}/approve`: records one approval of a deployment.
 
 use axum::Json;
 use axum::extract::{FromRef, State};
@@ -13,7 +13,8 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{d
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[ErrorCode::SelfApproval, ErrorCode::NotAwaitingApproval, ErrorCode::ShaMismatch]);
 
-/// Writers that one approval gives way to: as many as there can be approvals, and one who ends it.
+/// The number of concurrent writers that one approval yields to: as many as there can be approvals, and one that ends
+/// the deployment.
 const MAX_TRIES: u32 = 8;
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
@@ -36,15 +37,15 @@ impl FromRef<Approvals> for App {
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = NewApproval)]
 pub struct Approval {
-    /// The commit that is approved: the deployment's `sha`.
+    /// The commit that is approved. It must be the deployment's `sha`.
     #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     sha: String,
 }
 
 /// Approve a deployment
 ///
-/// Counts one approval of the commit. The creator's own is refused, and one person's second changes nothing. With the last
-/// one that it needs the deployment may start.
+/// Records one approval of the commit. A deployment can't be approved by its creator. A second approval by the same
+/// user changes nothing. The deployment may start once it has all approvals that it requires.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = Approval, responses((status = 200, body = DeploymentBody))
 )]

@@ -1,6 +1,6 @@
-//! Invoked by hand by operations: creates an account with its plan, its owner and a first token.
+//! Creates an account with its plan, its owner and a first token. Operators invoke it by hand.
 //!
-//! The token is in the response and nowhere else.
+//! The response is the only place where the token appears.
 
 use std::collections::BTreeSet;
 
@@ -23,19 +23,20 @@ pub struct Bootstrap {
     /// The account's slug.
     pub account: AccountSlug,
     pub plan: Plan,
-    /// Takes the place of the plan's rate limits; needed for Enterprise.
+    /// Replaces the plan's rate limits. Required for Enterprise.
     pub rate_limit: Option<Quota>,
     pub owner_email: Email,
-    /// What every member may do in every repository of the account: `read` unless it is `none`, `deploy` or `admin`.
+    /// The permission of every member on every repository of the account. Default: `read`.
     #[serde(default)]
     pub base_permission: BasePermission,
     /// Whether the token never expires.
     #[serde(default)]
     pub permanent: bool,
-    /// Whether the account's users may make tokens that never expire.
+    /// Whether the account's users may create tokens that never expire.
     #[serde(default = "yes")]
     pub permanent_tokens: bool,
-    /// Mail domains whose verified addresses make somebody a member. Who asks for one must have shown that it is theirs.
+    /// The email domains whose verified addresses join the account. The account's owner must have proved that the
+    /// domains are theirs.
     #[serde(default)]
     pub email_domains: Vec<EmailDomain>,
 }
@@ -49,7 +50,7 @@ pub struct Bootstrapped {
     pub account_id: AccountId,
     pub user_id: UserId,
     pub token_id: TokenId,
-    /// Shown this once.
+    /// The token's secret, returned once.
     pub token: String,
     #[serde(skip_deserializing)]
     pub expires_at: Option<Rfc3339>,

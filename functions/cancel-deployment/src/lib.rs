@@ -1,4 +1,4 @@
-//! `POST /v1/deployments/{deployment_id}/cancel`: ends a queued deployment, and asks a runner to stop one that is in
+//! `POST /v1/deployments/{deployment_id}/cancel`: cancels a queued deployment, and asks the runner to stop one in
 //! progress.
 
 use axum::Json;
@@ -32,8 +32,8 @@ impl FromRef<Cancellation> for App {
 
 /// Cancel a deployment
 ///
-/// A queued deployment is canceled at once, which is answered with 200. One that is in progress is asked to stop, which is
-/// answered with 202: it becomes `canceled` when its build has really stopped, or ends as it would have if that was sooner.
+/// Cancels a queued deployment at once and returns 200. Asks a deployment in progress to stop and returns 202: it
+/// becomes `canceled` when its build has stopped. If it ends before that, its result stands.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments",
     responses((status = 200, body = DeploymentBody), (status = 202, body = DeploymentBody))
@@ -47,7 +47,7 @@ pub async fn cancel_deployment(
     let canceled = canceled.map_err(|ended| {
         Error::new(ErrorCode::AlreadyFinished, format!("The deployment has ended: it is {}", ended.as_str()))
     })?;
-    // A runner looks by itself; for a build the consumer does.
+    // A process runner polls for the request. A build by CodeBuild is stopped by the consumer.
     if canceled.build.is_some()
         && let Err(error) = queue.send(&canceled).await
     {

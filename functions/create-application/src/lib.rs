@@ -1,4 +1,4 @@
-//! `POST /v1/applications`: registers an OAuth2 client, so that its client credentials act in the account.
+//! `POST /v1/applications`: registers an OAuth2 client whose client credentials act for the account.
 
 use axum::Json;
 use axum::extract::State;
@@ -26,15 +26,16 @@ pub struct NewApplication {
     name: DisplayName,
     /// The client's identifier at the identity provider.
     client_id: ClientId,
-    /// At least one of `repositories:read`, `repositories:write`, `deployments:read` and `deployments:write`, and none that
-    /// the token of this request lacks. The application's tokens can do no more than this.
+    /// One or more of `repositories:read`, `repositories:write`, `deployments:read` and `deployments:write`. The token
+    /// of this request must have all of them. The application's tokens can do no more than this.
     scopes: Vec<Scope>,
 }
 
 /// Create an application
 ///
-/// Registers an OAuth2 client of the identity provider. Its tokens from client credentials then act for the account, in all of
-/// its repositories and within these scopes. A client is registered with one account at most. Only an owner may do this.
+/// Registers an OAuth2 client of the identity provider. The client's tokens from client credentials then act for the
+/// account, in all of its repositories and within these scopes. A client can be registered with one account only. Only
+/// an owner may do this.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Applications", request_body = NewApplication,
     responses((status = 201, body = ApplicationBody))

@@ -43,8 +43,8 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
         ErrorCode::RemoteUnavailable,
     ]);
 
-/// A ref that was read from the remote longer ago is read again, so that what was pushed a second ago deploys. It only
-/// saves the remote from a burst of deployments.
+/// The longest time for which a ref that was read from the remote is reused. It is short, so that a push deploys a
+/// second later, and spares the remote a burst of deployments.
 const MAX_REF_AGE: Duration = Duration::from_secs(1);
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
@@ -75,7 +75,7 @@ impl FromRef<Creation> for App {
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = NewDeployment)]
 pub struct DeploymentRequest {
-    /// Branch, tag, full commit SHA, or a full ref name. A branch wins over a tag of the same name.
+    /// A branch, a tag, a full commit SHA or a full ref name. A branch takes precedence over a tag of the same name.
     #[schema(examples("main"))]
     r#ref: String,
     #[serde(default)]
@@ -83,14 +83,15 @@ pub struct DeploymentRequest {
     environment: Environment,
     #[serde(default)]
     variables: Variables,
-    /// The deployment that must be live in the environment (in preview: for this ref), or the request is refused.
+    /// The deployment that must be live in the environment (in preview: for this ref). If another one is live, the
+    /// request is refused.
     #[schema(examples("deploy_k3vyq2w7x5m4n6pa"))]
     expected_current: Option<DeploymentId>,
-    /// A number that the client raises with each deployment to the environment (in preview: of this ref). A request whose
-    /// number is not above the last one is refused.
+    /// A number that the client increases with each deployment to the environment (in preview: of this ref). If it is
+    /// not above the last one, the request is refused.
     #[schema(examples(42))]
     sequence: Option<u64>,
-    /// Answers with 200 and what would happen, and changes nothing.
+    /// Whether to return 200 with the outcome that the request would have, and change nothing.
     #[serde(default)]
     #[schema(default = false)]
     dry_run: bool,
@@ -98,9 +99,9 @@ pub struct DeploymentRequest {
 
 /// Create a deployment
 ///
-/// Triggers a new deployment pipeline for the specified repository. Returns immediately with a deployment ID. The ref is
-/// resolved now, and that commit is what gets deployed. A request that is sent again with the same `Idempotency-Key` within
-/// 24 hours gets the deployment that the first one created.
+/// Triggers a new deployment pipeline for the specified repository. Returns immediately with a deployment ID. Resolves
+/// the ref to a commit at once; that commit is deployed. A repeated request with the same `Idempotency-Key` within 24
+/// hours returns the deployment that the first one created.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = DeploymentRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters that stand for this request")),
@@ -162,7 +163,7 @@ fn created(app: &App, deployment: Deployment) -> (StatusCode, [(HeaderName, Stri
     (StatusCode::CREATED, [(header::LOCATION, body.url.clone())], Json(body))
 }
 
-/// What a creation is decided on.
+/// The rows that decide a creation.
 struct Basis {
     settings: EnvironmentSettings,
     counts: DeploymentCounts,
@@ -223,12 +224,12 @@ impl Creation {
     }
 }
 
-/// What a revision stands for.
+/// The commit that a revision names.
 struct Resolved {
     sha: String,
     /// The ref's full name, unless it is a commit.
     name: Option<String>,
-    /// The ref to remember if the remote was asked.
+    /// The ref to remember, if it was read from the remote.
     tip: Option<KnownRef>,
 }
 

@@ -1,4 +1,4 @@
-//! What a creation would come to, asked for with `"dry_run": true`. It reads what creation reads, and writes nothing.
+//! The dry run of a creation, requested with `"dry_run": true`. It reads what creation reads and writes nothing.
 
 use futures_util::future::try_join;
 use git::Revision;
@@ -14,7 +14,7 @@ use crate::{Creation, DeploymentRequest, resolve};
 pub struct PreflightBody {
     pub outcome: PreflightOutcome,
     pub environment: Environment,
-    /// The commit that would be deployed; null when the ref does not exist.
+    /// The commit that would be deployed. Null if the ref does not exist.
     #[schema(required, examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     pub sha: Option<String>,
     pub gates: Vec<GateBody>,
@@ -23,21 +23,21 @@ pub struct PreflightBody {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PreflightOutcome {
-    /// It would start at once.
+    /// The deployment would start at once.
     Starts,
-    /// It would be created, and wait.
+    /// The deployment would be created and wait.
     Waits,
-    /// It would not be created.
+    /// The deployment would not be created.
     Refused,
 }
 
-/// One thing that a deployment has to pass before it starts.
+/// A condition that a deployment has to meet before it starts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Gate)]
 pub struct GateBody {
     pub gate: Gate,
     pub passes: bool,
-    /// A sentence for a person.
+    /// A sentence for people.
     #[schema(examples("2 approvals are needed"))]
     pub message: String,
 }
@@ -57,7 +57,7 @@ pub enum Gate {
 }
 
 impl Gate {
-    /// Whether a deployment that does not pass is not even created.
+    /// Whether a deployment that fails the gate is not created at all.
     const fn refuses(self) -> bool {
         matches!(self, Self::Permission | Self::Quota | Self::Ref | Self::Freeze | Self::Fences)
     }

@@ -1,6 +1,6 @@
 //! Recognizes the shapes of well-known secrets.
 
-/// What starts a secret, the characters that follow, and how many of them at least.
+/// The prefix of a secret, the characters that may follow, and their smallest number.
 struct Shape {
     kind: &'static str,
     prefix: &'static str,
@@ -39,7 +39,7 @@ const SHAPES: [Shape; 11] = [
     shape("a Stripe key", "rk_live_", alphanumeric, 16),
 ];
 
-/// What secret there is in a text, if one is.
+/// Returns the kind of secret that a text contains, if any.
 pub(crate) fn kind(text: &str) -> Option<&'static str> {
     let private_key = text.split_once("-----BEGIN ").is_some_and(|(_, rest)| {
         rest.lines().next().is_some_and(|label| label.trim_end().ends_with("PRIVATE KEY-----"))

@@ -1,4 +1,4 @@
-//! Variables that a deployment brings to its build.
+//! The variables of a deployment, for its build.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use vault::Vault;
 use crate::secret;
 
 const MAX_VARIABLES: usize = 100;
-/// Names and values together.
+/// The most bytes of all names and values together.
 const MAX_BYTES: usize = 32 * 1024;
-/// Names that the pipeline sets itself, or that would give a build somebody else's credentials.
+/// Prefixes of names that the pipeline sets itself, or that would give a build somebody else's credentials.
 const RESERVED_PREFIXES: [&str; 4] = ["AWS_", "CODEBUILD_", "DEPLOYMENT_", "GIT_"];
 
-/// Valid variables: names `[A-Za-z_][A-Za-z0-9_]*` without a reserved prefix, at most 100 and 32 KiB in all. Values are
-/// not shown by `Debug` and leave this type only encrypted.
+/// Valid variables: names `[A-Za-z_][A-Za-z0-9_]*` without a reserved prefix, at most 100 of them and 32 KiB in all.
+/// `Debug` does not show the values, and they leave this type only encrypted.
 #[derive(Default, Deserialize)]
 #[serde(try_from = "serde_json::Value")]
 pub struct Variables(BTreeMap<String, String>);
 
-/// Takes any JSON, so that no message is serde's own: that would repeat a value which has the wrong type.
+/// Takes any JSON and checks it by hand. A message of serde's would repeat a value that has the wrong type.
 impl TryFrom<serde_json::Value> for Variables {
     type Error = String;
 
@@ -32,8 +32,8 @@ impl TryFrom<serde_json::Value> for Variables {
     }
 }
 
-/// A string, or an object that may say that its value is a secret. What looks like one must say so: a key in the wrong
-/// variable is more often a mistake than not.
+/// Parses a string, or an object that may mark its value as a secret. A value that looks like a secret must be marked:
+/// a key in the wrong variable is usually a mistake.
 fn variable((name, value): (String, serde_json::Value)) -> Result<(String, String), String> {
     use serde_json::Value;
     let (value, is_secret) = match value {
@@ -86,7 +86,7 @@ impl TryFrom<BTreeMap<String, String>> for Variables {
 
 impl utoipa::ToSchema for Variables {}
 
-// By hand, because the derive has no words for the names and gives a map's example to its values.
+// Written by hand: the derive can't describe the names, and it gives a map's example to the map's values.
 impl utoipa::PartialSchema for Variables {
     fn schema() -> RefOr<Schema> {
         let reserved = RESERVED_PREFIXES.join("`, `");
@@ -113,7 +113,7 @@ impl utoipa::PartialSchema for Variables {
 }
 
 impl Variables {
-    /// The encrypted form, or `None` when there are none.
+    /// Returns the encrypted form, or `None` if there are no variables.
     pub async fn seal(&self, vault: &Vault, context: &str) -> Result<Option<Vec<u8>>> {
         if self.0.is_empty() {
             return Ok(None);

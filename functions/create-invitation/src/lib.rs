@@ -1,6 +1,6 @@
-//! `POST /v1/invitations`: invites somebody into the account.
+//! `POST /v1/invitations`: invites a person to the account.
 //!
-//! No email is sent: the secret is in the response, once, for whoever invites to pass on.
+//! No email is sent. The response contains the secret once, for the caller to pass on.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -30,7 +30,7 @@ pub struct NewInvitation {
     #[serde(default = "member")]
     #[schema(default = "member")]
     role: Role,
-    /// The teams that the user will be in, at most 20.
+    /// The teams that the user will join, at most 20.
     #[serde(default)]
     #[schema(default = json!([]))]
     teams: BTreeSet<TeamId>,
@@ -43,14 +43,15 @@ fn member() -> Role {
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct NewInvitationBody {
     invitation: InvitationBody,
-    /// What accepts the invitation. Shown this once; pass it on to the person who is invited.
+    /// The invitation's secret, returned once. Pass it on to the invited person, who accepts with it.
     #[schema(examples("dgi_k3vyq2w7x5m4n6pak3vyq2w7x5m4n6pa"))]
     secret: String,
 }
 
 /// Create an invitation
 ///
-/// Whoever has the secret can accept the invitation for seven days. No email is sent. Only an owner may invite an owner.
+/// Creates an invitation that is valid for seven days and returns its secret once. Sends no email. Only an owner may
+/// invite an owner.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Members", request_body = NewInvitation,
     responses((status = 201, body = NewInvitationBody))

@@ -43,13 +43,13 @@ impl FromRef<Remotes> for App {
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewRepository {
     name: RepositoryName,
-    /// An https URL that needs no credentials.
+    /// An https URL that requires no credentials.
     #[schema(examples("https://git.example.com/acme/frontend-app.git"))]
     clone_url: String,
     #[serde(default = "private")]
     #[schema(default = "private")]
     visibility: Visibility,
-    /// The remote's own when absent.
+    /// The default branch. If it is absent, the remote's own applies.
     #[schema(examples("main"))]
     default_branch: Option<String>,
 }
@@ -60,8 +60,8 @@ fn private() -> Visibility {
 
 /// Create a repository
 ///
-/// Registers a git repository in the token's account. The remote is read at once, so that a URL that can't be cloned or
-/// a default branch that does not exist is refused.
+/// Registers a git repository in the token's account. Reads the remote at once, and refuses a URL that can't be cloned
+/// or a default branch that does not exist.
 #[utoipa::path(post, path = ROUTE.path, tag = "Repositories", request_body = NewRepository, responses((status = 201, body = RepositoryBody)))]
 pub async fn create_repository(
     State(Remotes { app, hosts }): State<Remotes>,
@@ -93,7 +93,7 @@ pub async fn create_repository(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(repository.into())))
 }
 
-/// The branch that deployments take when they name none of their own.
+/// Chooses the repository's default branch among the remote's refs.
 async fn default_tip(app: &App, url: &CloneUrl, wanted: Option<String>) -> Result<KnownRef> {
     let refs = git::list_refs(url).await?;
     let branch = wanted.or_else(|| refs.default_branch.clone()).ok_or_else(|| {

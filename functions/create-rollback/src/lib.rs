@@ -1,4 +1,4 @@
-//! `POST /v1/repositories/{repo_id}/rollback`: deploys again what succeeded before.
+//! `POST /v1/repositories/{repo_id}/rollback`: deploys again a commit that succeeded before.
 
 use axum::Json;
 use axum::extract::{FromRef, State};
@@ -33,8 +33,9 @@ impl FromRef<Rollback> for App {
 #[schema(as = NewRollback)]
 pub struct RollbackRequest {
     environment: Environment,
-    /// The deployment to go back to. Without it, the last one that succeeded before the one that is live; when that is a
-    /// rollback itself, before the one that it went back to. Required in preview, where each ref has its own.
+    /// The deployment to go back to. Default: the last one that succeeded before the live one. If the live one is
+    /// itself a rollback, the last one that succeeded before its origin. Required in preview, where each ref has a live
+    /// deployment of its own.
     #[schema(examples("deploy_k3vyq2w7x5m4n6pa"))]
     deployment_id: Option<DeploymentId>,
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/teams`: a team with nobody and nothing in it.
+//! `POST /v1/teams`: creates an empty team.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -30,6 +30,8 @@ pub struct NewTeam {
 }
 
 /// Create a team
+///
+/// Creates a team without members and repositories.
 #[utoipa::path(post, path = ROUTE.path, tag = "Teams", request_body = NewTeam, responses((status = 201, body = TeamBody)))]
 pub async fn create_team(
     State(app): State<App>,

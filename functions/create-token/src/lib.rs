@@ -1,4 +1,4 @@
-//! `POST /v1/tokens`: makes a personal access token and shows its secret, this once.
+//! `POST /v1/tokens`: creates a personal access token and returns its secret once.
 
 use axum::Json;
 use axum::extract::State;
@@ -24,12 +24,12 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NewToken {
     name: DisplayName,
-    /// At least one, and none that the token of this request lacks.
+    /// The token's scopes, at least one. The token of this request must have all of them.
     scopes: Vec<Scope>,
-    /// 90 unless the token is permanent.
+    /// The token's lifetime in days. Default: 90, unless the token is permanent.
     #[schema(value_type = u64, required = false, minimum = 1, maximum = 365, examples(30))]
     expires_in_days: Option<Whole<1, 365>>,
-    /// Whether it never expires, which the account's owner can forbid.
+    /// Whether the token never expires. The account's owner can forbid permanent tokens.
     #[serde(default)]
     #[schema(default = false)]
     permanent: bool,
@@ -37,8 +37,8 @@ pub struct NewToken {
 
 /// Create a token
 ///
-/// Makes a personal access token of the caller's own. `token` in the answer is the secret: it is stored nowhere and not
-/// shown again.
+/// Creates a personal access token for the caller. `token` in the response is the secret: it is not stored and not
+/// returned again.
 #[utoipa::path(post, path = ROUTE.path, tag = "Tokens", request_body = NewToken, responses((status = 201, body = TokenBody)))]
 pub async fn create_token(
     State(app): State<App>,

@@ -1,4 +1,4 @@
-//! `DELETE /v1/applications/{application_id}`: takes an OAuth2 client's access to the account away.
+//! `DELETE /v1/applications/{application_id}`: revokes an OAuth2 client's access to the account.
 
 use axum::Json;
 use axum::extract::State;
@@ -17,7 +17,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Delete an application
 ///
-/// The client's tokens are refused everywhere within 30 seconds. Only an owner may do this.
+/// Removes an application. Its tokens are refused everywhere within 30 seconds. Only an owner may do this.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Applications", responses((status = 200, body = Deleted)))]
 pub async fn delete_application(
     State(app): State<App>,

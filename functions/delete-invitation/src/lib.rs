@@ -1,4 +1,4 @@
-//! `DELETE /v1/invitations/{invitation_id}`: takes an invitation back.
+//! `DELETE /v1/invitations/{invitation_id}`: revokes an invitation.
 
 use axum::Json;
 use axum::extract::State;
@@ -17,7 +17,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Delete an invitation
 ///
-/// Nobody can accept it any more. Only an owner may take back the invitation of an owner.
+/// Revokes an invitation, so that it can't be accepted any more. Only an owner may revoke the invitation of an owner.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Members", responses((status = 200, body = Deleted)))]
 pub async fn delete_invitation(State(app): State<App>, invitation: AuthorizedInvitation) -> Result<Json<Deleted>> {
     invitation.tenant().may_assign(invitation.role)?;

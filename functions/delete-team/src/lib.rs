@@ -1,4 +1,4 @@
-//! `DELETE /v1/teams/{team_id}`: takes its permissions from everybody in the team, and removes it.
+//! `DELETE /v1/teams/{team_id}`: deletes a team with its memberships and permissions.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,7 +16,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Delete a team
 ///
-/// Its members lose what it gave them.
+/// Deletes a team. Its members lose the permissions that the team gave them.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 200, body = Deleted)))]
 pub async fn delete_team(State(app): State<App>, team: AuthorizedTeam) -> Result<Json<Deleted>> {
     team.delete(app.table()).await?;

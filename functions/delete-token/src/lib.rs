@@ -14,8 +14,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Delete a token
 ///
-/// Revokes the token with all of its secrets, which takes effect everywhere within 30 seconds. For 90 days its use is
-/// answered with 401 `token_revoked`.
+/// Revokes the token with all of its secrets. The revocation takes effect everywhere within 30 seconds. For 90 days, a
+/// request with the token returns 401 `token_revoked`.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Tokens", responses((status = 200, body = Deleted)))]
 pub async fn delete_token(State(app): State<App>, token: AuthorizedToken) -> Result<Json<Deleted>> {
     let token = token.into_inner();

@@ -1,4 +1,4 @@
-//! `GET /v1/account`: the caller's account, with the ETag that a change can name.
+//! `GET /v1/account`: returns the caller's account with its ETag.
 
 use axum::extract::State;
 use shared::access::{Scope, Tenant};
@@ -15,7 +15,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Get the account
 ///
-/// Every member may see the settings, as they are now: what was just changed may not have taken effect everywhere yet.
+/// Returns the account with its current settings. Every member may read them. A recent change can take up to 30 seconds
+/// to take effect everywhere.
 #[utoipa::path(get, path = ROUTE.path, tag = "Account", responses((status = 200, body = AccountBody)))]
 pub async fn get_account(State(app): State<App>, tenant: Tenant) -> Result<Revised<AccountBody>> {
     let account = Account::of_caller(app.table(), &tenant).await?;

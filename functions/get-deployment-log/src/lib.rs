@@ -1,7 +1,7 @@
-//! `GET /v1/deployments/{deployment_id}/log`: the lines after a position, while the deployment runs too.
+//! `GET /v1/deployments/{deployment_id}/log`: returns the log lines after a position, also while the deployment runs.
 //!
-//! The archive has the lines of a run by the consumer. When the consumer hands the deployment to CodeBuild, the archive has
-//! what came before, and all lines of the build follow from CloudWatch Logs.
+//! The archive has the lines of a run by the consumer. If the consumer hands the deployment to CodeBuild, the archive
+//! has the lines up to that point, and the build's own lines come from CloudWatch Logs.
 
 mod build_log;
 
@@ -19,8 +19,8 @@ use shared::{App, Endpoint, Error, InitError, Result, Route};
 pub use build_log::BUILD_LOG_GROUP;
 use build_log::{BuildLog, NUMBERS_PER_MS, Page};
 
-/// How long after a deployment's end its build's last lines may still be on their way to CloudWatch Logs. CodeBuild sends
-/// them before it tells the end, and a reader sees them some seconds later; there is no promise of AWS how many.
+/// How long after a deployment's end the last lines of its build can take to appear in CloudWatch Logs. CodeBuild sends
+/// them before it reports the end, and a reader sees them some seconds later. AWS promises no number.
 const LINES_SETTLE: Duration = Duration::from_secs(15);
 
 pub const ROUTE: Route =
@@ -47,11 +47,11 @@ impl FromRef<Logs> for App {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct LogPosition {
-    /// The number of the last line that the client has.
+    /// The number of the last line that the client has. The response starts after it.
     #[serde(default)]
     #[param(value_type = u64, minimum = 0, default = 0)]
     after: Number<0, { u64::MAX }, 0>,
-    /// The most lines to return.
+    /// The largest number of lines to return.
     #[serde(default)]
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 1000)]
     limit: Number<1, 1000, 1000>,
@@ -67,13 +67,13 @@ pub struct LogBody {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = LogLine)]
 pub struct LogLineBody {
-    /// Grows from line to line. 1, 2, 3, … but with gaps in the output of a build that AWS CodeBuild runs. Always below
-    /// 2^53.
+    /// The line's number, which grows from line to line: 1, 2, 3, … In the output of a build by AWS CodeBuild there are
+    /// gaps. Always below 2^53.
     #[schema(examples(12))]
     pub number: u64,
     pub at: Rfc3339,
-    /// `stdout` or `stderr` of a command, or `system` for the pipeline's own lines. AWS CodeBuild does not tell the first
-    /// two apart: both are `stdout` there.
+    /// `stdout` or `stderr` of a command, or `system` for the pipeline's own lines. AWS CodeBuild reports both streams
+    /// as `stdout`.
     #[schema(examples("stdout"))]
     pub stream: &'static str,
     #[schema(examples("Compiling frontend-app"))]
@@ -82,17 +82,18 @@ pub struct LogLineBody {
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct LogMeta {
-    /// What to send as `after` next.
+    /// The value of `after` for the next request.
     #[schema(examples(12))]
     pub next_after: u64,
-    /// Whether the deployment has ended and there are no lines after these. For a build by AWS CodeBuild it is said 15
-    /// seconds after the end, because the last lines may come that late.
+    /// Whether the deployment has ended and no lines follow. For a build by AWS CodeBuild this becomes true 15 seconds
+    /// after the end, because the last lines can come that late.
     pub complete: bool,
 }
 
 /// Get a deployment's log
 ///
-/// Returns the lines after a position. Ask again with `meta.next_after` until `meta.complete`.
+/// Returns the log lines after a position. To follow the log, repeat the request with `after` set to `meta.next_after`
+/// until `meta.complete` is true.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(LogPosition), responses((status = 200, body = LogBody)))]
 pub async fn get_deployment_log(
     State(Logs { app, archive, builds }): State<Logs>,
@@ -103,9 +104,9 @@ pub async fn get_deployment_log(
     let limit = usize::try_from(position.limit.get()).expect("at most 1000");
     let own = async || archive.read_log(&deployment.archive_prefix(), after, limit).await.map_err(Error::internal);
     let page = match &deployment.build {
-        // The log is whole before the deployment ends, and its state was read before its log.
+        // The log is complete before the deployment ends, and the state was read before the log.
         None => Page { lines: own().await?, at_end: true },
-        // What the archive has is whole before there is a build.
+        // The archive's part is complete before a build exists.
         Some(build) => match if after < NUMBERS_PER_MS { own().await? } else { Vec::new() } {
             lines if lines.is_empty() => builds.read(&deployment, build, after, limit).await?,
             lines => Page { lines, at_end: false },

@@ -1,4 +1,4 @@
-//! `GET /v1/deployments/{deployment_id}`: one deployment, which is how it is followed.
+//! `GET /v1/deployments/{deployment_id}`: returns one deployment. Clients poll it to follow the deployment.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,6 +15,9 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 /// Get a deployment
+///
+/// Returns the deployment with its state and, while it is queued, its place in the queue. Poll this endpoint to follow
+/// a deployment.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", responses((status = 200, body = DeploymentBody)))]
 pub async fn get_deployment(State(app): State<App>, deployment: Requested<Deployment>) -> Result<Json<DeploymentBody>> {
     let table = app.table();

@@ -1,4 +1,4 @@
-//! `GET /v1/repositories/{repo_id}/environments/{environment}`: one environment of a repository.
+//! `GET /v1/repositories/{repo_id}/environments/{environment}`: returns one environment of a repository.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,6 +15,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 /// Get an environment
+///
+/// Returns the environment's settings, its live deployment, and the deployments that are in progress or queued.
 #[utoipa::path(get, path = ROUTE.path, tag = "Environments", responses((status = 200, body = EnvironmentBody)))]
 pub async fn get_environment(
     State(app): State<App>,

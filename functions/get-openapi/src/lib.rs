@@ -1,4 +1,4 @@
-//! `GET /v1/openapi.json`: the OpenAPI document, which is generated from the endpoints (`cargo local openapi`).
+//! `GET /v1/openapi.json`: returns the OpenAPI document, which is generated from the endpoints.
 
 use axum::response::IntoResponse;
 use shared::{App, Endpoint, InitError, Result, Route};
@@ -10,6 +10,8 @@ pub fn endpoint(_: &App) -> Result<Endpoint, InitError> {
 }
 
 /// Get this document
+///
+/// Returns the OpenAPI document of the API.
 #[utoipa::path(get, path = ROUTE.path, tag = "API", responses((status = 200, body = Object)))]
 pub async fn get_openapi() -> impl IntoResponse {
     ([("content-type", "application/json")], include_str!("../openapi.json"))

@@ -1,4 +1,4 @@
-//! `GET /v1/rate_limit`: where the account stands, without counting.
+//! `GET /v1/rate_limit`: returns the state of the account's rate limit without counting the request.
 
 use axum::extract::State;
 use axum::{Extension, Json};
@@ -18,13 +18,13 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[schema(as = RateLimit)]
 pub struct RateLimitBody {
     pub plan: Plan,
-    /// Requests in a clock minute.
+    /// The number of requests that the plan allows in a clock minute.
     #[schema(examples(600))]
     pub limit: u32,
-    /// Requests left in this minute.
+    /// The number of requests left in this minute.
     #[schema(examples(587))]
     pub remaining: u32,
-    /// The second since the Unix epoch at which this minute ends.
+    /// The time at which this minute ends, in seconds since the Unix epoch.
     #[schema(examples(1733063460))]
     pub reset: i64,
     pub burst: BurstBody,
@@ -33,17 +33,17 @@ pub struct RateLimitBody {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = BurstLimit)]
 pub struct BurstBody {
-    /// Requests at once.
+    /// The number of requests that the plan allows at once.
     #[schema(examples(100))]
     pub limit: u32,
-    /// Requests that can be made at once now.
+    /// The number of requests that can be made at once now.
     #[schema(examples(98))]
     pub remaining: u32,
 }
 
 /// Get the rate limit
 ///
-/// Tells what is left of the account's rate limit. Does not count against it.
+/// Returns the state of the account's rate limit. This request does not count against it.
 #[utoipa::path(get, path = ROUTE.path, tag = "API", responses((status = 200, body = RateLimitBody)))]
 pub async fn get_rate_limit(
     State(app): State<App>,

@@ -1,4 +1,4 @@
-//! `GET /v1/repositories/{repo_id}`: one repository.
+//! `GET /v1/repositories/{repo_id}`: returns one repository.
 
 use axum::Json;
 use shared::access::{AuthorizedRepository, Scope};
@@ -13,6 +13,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 /// Get a repository
+///
+/// Returns one repository.
 #[utoipa::path(get, path = ROUTE.path, tag = "Repositories", responses((status = 200, body = RepositoryBody)))]
 pub async fn get_repository(repository: AuthorizedRepository) -> Json<RepositoryBody> {
     Json(repository.into_inner().into())

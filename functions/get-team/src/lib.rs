@@ -1,4 +1,4 @@
-//! `GET /v1/teams/{team_id}`: one team, with the ETag that a change can name.
+//! `GET /v1/teams/{team_id}`: returns one team with its ETag.
 
 use axum::extract::State;
 use shared::access::{AuthorizedTeam, Scope};
@@ -13,6 +13,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 /// Get a team
+///
+/// Returns the team with an `ETag`, which an update can send in `If-Match`.
 #[utoipa::path(get, path = ROUTE.path, tag = "Teams", responses((status = 200, body = TeamBody)))]
 pub async fn get_team(State(_): State<App>, team: AuthorizedTeam) -> Revised<TeamBody> {
     Revised(team.revision, team.into_inner().into())

@@ -1,4 +1,4 @@
-//! `GET /v1/tokens/{token_id}`: one personal access token, without its secret.
+//! `GET /v1/tokens/{token_id}`: returns one personal access token without its secret.
 
 use axum::Json;
 use shared::access::{AuthorizedToken, Scope};
@@ -12,6 +12,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 /// Get a token
+///
+/// Returns the token without its secret. Owners and admins can read the tokens of every user.
 #[utoipa::path(get, path = ROUTE.path, tag = "Tokens", responses((status = 200, body = TokenBody)))]
 pub async fn get_token(token: AuthorizedToken) -> Json<TokenBody> {
     Json(token.into_inner().into())

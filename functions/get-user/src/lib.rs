@@ -1,4 +1,4 @@
-//! `GET /v1/user`: who calls, and what the token of the request can do.
+//! `GET /v1/user`: returns the caller and the rights of the request's token.
 
 use axum::Json;
 use serde::Serialize;
@@ -17,14 +17,14 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Caller)]
 pub struct CallerBody {
-    /// `null` when an application calls.
+    /// The calling user. Null if an application calls.
     #[schema(required)]
     pub user: Option<UserBody>,
-    /// `null` when a user calls.
+    /// The calling application. Null if a user calls.
     #[schema(required)]
     pub application: Option<ApplicationBody>,
     pub account: AccountBody,
-    /// What the token of the request was given.
+    /// The scopes of the request's token.
     pub scopes: Vec<Scope>,
     pub token: TokenBody,
 }
@@ -42,7 +42,7 @@ pub struct UserBody {
 pub struct ApplicationBody {
     pub id: ClientId,
     pub name: DisplayName,
-    /// What it goes by where a user is named.
+    /// The id that stands for the application where the API names a user.
     pub user_id: UserId,
 }
 
@@ -53,26 +53,26 @@ pub struct AccountBody {
     #[schema(examples("acme"))]
     pub slug: String,
     pub plan: Plan,
-    /// Whether its users may make tokens that never expire.
+    /// Whether the account's users may create tokens that never expire.
     pub permanent_tokens: bool,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = CallersToken)]
 pub struct TokenBody {
-    /// `null` for an OAuth2 token.
+    /// The token's id. Null for an OAuth2 token.
     #[schema(required)]
     pub id: Option<TokenId>,
-    /// `null`: never.
+    /// When the token expires. Null if it never does.
     #[schema(required)]
     pub expires_at: Option<Rfc3339>,
 }
 
 /// Get the caller
 ///
-/// Tells who calls: the user or the application, their account and its plan, and the token's scopes and expiry. The first
-/// call with an OAuth2 token accepts the newest open invitation to the caller's verified mail address; without one, it makes
-/// the caller a member of the account that is open to their mail domain.
+/// Returns the caller: the user or the application, the account with its plan, and the token's scopes and expiry. The
+/// first call with an OAuth2 token links the caller to a user. It accepts the newest open invitation to the caller's
+/// verified email address; without one, it makes the caller a member of the account that claims the address's domain.
 #[utoipa::path(get, path = ROUTE.path, tag = "API", responses((status = 200, body = CallerBody)))]
 pub async fn get_user(caller: Caller) -> Json<CallerBody> {
     let account = caller.account();

@@ -1,4 +1,4 @@
-//! `GET /v1/applications`: the account's OAuth2 applications, newest first.
+//! `GET /v1/applications`: lists the account's OAuth2 applications, newest first.
 
 use axum::extract::State;
 use axum::response::Response;

@@ -1,4 +1,4 @@
-//! `GET /v1/deployments/{deployment_id}/events`: what happened to a deployment, from a position.
+//! `GET /v1/deployments/{deployment_id}/events`: returns the events of a deployment after a position.
 
 use axum::Json;
 use axum::extract::State;
@@ -20,11 +20,11 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventPosition {
-    /// The number of the last event that the client has.
+    /// The number of the last event that the client has. The response starts after it.
     #[serde(default)]
     #[param(value_type = u64, minimum = 0, default = 0)]
     after: Number<0, { u64::MAX }, 0>,
-    /// The most events to return.
+    /// The largest number of events to return.
     #[serde(default)]
     #[param(value_type = u32, minimum = 1, maximum = 100, default = 100)]
     limit: Number<1, 100, 100>,
@@ -40,17 +40,17 @@ pub struct EventsBody {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Event)]
 pub struct EventBody {
-    /// 1, 2, 3, …, without gaps.
+    /// The event's number in the deployment: 1, 2, 3, …, without gaps.
     #[schema(examples(2))]
     pub number: u64,
     pub at: Rfc3339,
-    /// The state from then on. An approval and the request to stop leave it as it was.
+    /// The deployment's state after the event. An approval and a request to stop leave the state unchanged.
     pub status: Status,
     pub actor: ActorKind,
-    /// The user, where one did it.
+    /// The user who caused the event, if a user did.
     #[schema(required)]
     pub user_id: Option<UserId>,
-    /// A sentence for a person.
+    /// A sentence for people.
     #[schema(examples("claimed, attempt 1"))]
     pub reason: String,
 }
@@ -60,23 +60,23 @@ pub struct EventBody {
 #[schema(as = Actor)]
 pub enum ActorKind {
     User,
-    /// What runs deployments, or ends them when their time is over.
+    /// The runner, or the sweep, which ends deployments that are past their deadline.
     Runner,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct EventsMeta {
-    /// What to send as `after` next.
+    /// The value of `after` for the next request.
     #[schema(examples(2))]
     pub next_after: u64,
-    /// Whether the deployment has ended and there are no events after these.
+    /// Whether the deployment has ended and no events follow.
     pub complete: bool,
 }
 
 /// List a deployment's events
 ///
-/// Returns each change of the deployment's state after a position: who made it, when and why. Ask again with
-/// `meta.next_after` until `meta.complete`.
+/// Returns the changes of the deployment's state after a position: who made each, when and why. To follow the
+/// deployment, repeat the request with `after` set to `meta.next_after` until `meta.complete` is true.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(EventPosition), responses((status = 200, body = EventsBody)))]
 pub async fn list_deployment_events(
     State(app): State<App>,

@@ -1,4 +1,4 @@
-//! `GET /v1/repositories/{repo_id}/deployments`: a repository's deployments, newest first.
+//! `GET /v1/repositories/{repo_id}/deployments`: lists a repository's deployments, newest first.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -23,9 +23,9 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct DeploymentFilter {
-    /// Only deployments to this environment.
+    /// Returns only deployments to this environment.
     environment: Option<Environment>,
-    /// Only deployments in this state.
+    /// Returns only deployments in this state.
     status: Option<Status>,
 }
 

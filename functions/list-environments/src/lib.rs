@@ -1,4 +1,4 @@
-//! `GET /v1/repositories/{repo_id}/environments`: each environment of a repository.
+//! `GET /v1/repositories/{repo_id}/environments`: lists the environments of a repository.
 
 use axum::Json;
 use axum::extract::State;
@@ -24,7 +24,7 @@ pub struct EnvironmentsBody {
 
 /// List environments
 ///
-/// Returns the three environments: preview, staging and production.
+/// Returns the repository's three environments: preview, staging and production.
 #[utoipa::path(get, path = ROUTE.path, tag = "Environments", responses((status = 200, body = EnvironmentsBody)))]
 pub async fn list_environments(
     State(app): State<App>,

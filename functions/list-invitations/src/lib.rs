@@ -1,4 +1,4 @@
-//! `GET /v1/invitations`: the account's invitations that nobody has accepted, the latest first.
+//! `GET /v1/invitations`: lists the account's open invitations, newest first.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -21,8 +21,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// List invitations
 ///
-/// Returns a paginated list of the invitations that were neither accepted nor revoked. An expired one stays until it is
-/// deleted or its address is invited again. The only sort is `created`.
+/// Returns a paginated list of the invitations that are neither accepted nor revoked. An expired invitation stays in
+/// the list until it is deleted or its address is invited again. The only sort is `created`.
 #[utoipa::path(
     get, path = ROUTE.path, tag = "Members", params(PageQuery), responses((status = 200, body = Page<InvitationBody>))
 )]

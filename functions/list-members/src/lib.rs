@@ -1,4 +1,4 @@
-//! `GET /v1/members`: the account's users, those who came last first.
+//! `GET /v1/members`: lists the account's users, newest first.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -20,7 +20,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// List members
 ///
-/// Returns a paginated list of the account's users. The only sort is `created`: when they joined.
+/// Returns a paginated list of the account's users. The only sort is `created`, the time at which they joined.
 #[utoipa::path(get, path = ROUTE.path, tag = "Members", params(PageQuery), responses((status = 200, body = Page<MemberBody>)))]
 pub async fn list_members(State(app): State<App>, tenant: Tenant, Query(page): Query<PageQuery>) -> Result<Response> {
     let page = page.of(LIST)?;

@@ -1,4 +1,4 @@
-//! `GET /v1/repositories`: the repositories that the caller may see, page by page.
+//! `GET /v1/repositories`: lists the repositories that the caller may see.
 
 use std::collections::HashMap;
 

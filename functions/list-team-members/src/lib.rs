@@ -1,4 +1,4 @@
-//! `GET /v1/teams/{team_id}/members`: who is in a team, those who came last first.
+//! `GET /v1/teams/{team_id}/members`: lists the members of a team, newest first.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// List a team's members
 ///
-/// Returns a paginated list. The only sort is `created`: when they were added.
+/// Returns a paginated list of the team's members. The only sort is `created`, the time at which they were added.
 #[utoipa::path(
     get, path = ROUTE.path, tag = "Teams", params(PageQuery), responses((status = 200, body = Page<TeamMemberBody>))
 )]

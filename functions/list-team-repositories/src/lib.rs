@@ -1,4 +1,4 @@
-//! `GET /v1/teams/{team_id}/repositories`: what a team was given, the latest first.
+//! `GET /v1/teams/{team_id}/repositories`: lists a team's permissions on repositories, newest first.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// List a team's repositories
 ///
-/// Returns a paginated list with the team's permission on each. The only sort is `created`: when they were added.
+/// Returns a paginated list of the team's repositories with its permission on each. The only sort is `created`, the
+/// time at which they were added.
 #[utoipa::path(
     get, path = ROUTE.path, tag = "Teams", params(PageQuery),
     responses((status = 200, body = Page<TeamRepositoryBody>))

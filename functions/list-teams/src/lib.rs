@@ -1,4 +1,4 @@
-//! `GET /v1/teams`: the teams that the caller may see, page by page.
+//! `GET /v1/teams`: lists the teams that the caller may see.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -20,7 +20,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// List teams
 ///
-/// Returns a paginated list: to owners and admins all teams of the account, to a member those that they are in.
+/// Returns a paginated list of teams. Owners and admins see all teams of the account; members see the teams that they
+/// belong to.
 #[utoipa::path(get, path = ROUTE.path, tag = "Teams", params(PageQuery), responses((status = 200, body = Page<TeamBody>)))]
 pub async fn list_teams(State(app): State<App>, tenant: Tenant, Query(page): Query<PageQuery>) -> Result<Response> {
     let page = page.of(LIST)?;

@@ -1,4 +1,4 @@
-//! `GET /v1/tokens`: the caller's personal access tokens, newest first, or all of the account's.
+//! `GET /v1/tokens`: lists the caller's personal access tokens, newest first, or those of the whole account.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -33,7 +33,8 @@ pub enum Whose {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct TokenFilter {
-    /// Whose tokens: one's own, or those of all users of the account, which owners and admins may see.
+    /// Whose tokens to list: the caller's own, or those of all users of the account, which only owners and admins may
+    /// see.
     #[serde(default)]
     #[param(inline)]
     user: Whose,

@@ -1,4 +1,4 @@
-//! `$default`: what the gateway sends here matches no route, so it is a 404, or a 405 when only the method is wrong.
+//! `$default`: answers requests that match no route. Returns 404, or 405 if only the method is wrong.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -28,7 +28,7 @@ pub async fn not_found(request: Request) -> Error {
     }
 }
 
-/// The methods of a path that exists.
+/// Returns the methods of a path, if the path exists.
 fn allowed(path: &str) -> Option<String> {
     let mut paths = ROUTES.paths.iter();
     let by_full_name = |template: &str| matches(&template.replace("{repo_id}", "{repo_id}/{repo_name}"), path);
@@ -39,7 +39,8 @@ fn allowed(path: &str) -> Option<String> {
     Some(methods.fold(first, |list, method| format!("{list}, {}", method.to_uppercase())))
 }
 
-/// The OpenAPI document is the one list of routes that a single function can have without depending on all the others.
+/// Reads the routes from the OpenAPI document. It is the only list of them that does not make this function depend on
+/// all others.
 static ROUTES: LazyLock<Routes> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../../get-openapi/openapi.json")).expect("the document is generated")
 });

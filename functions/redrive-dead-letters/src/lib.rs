@@ -1,4 +1,5 @@
-//! Invoked by hand by operations: shows what is in the dead-letter queue, explains it, and sends it to the consumer again.
+//! Shows what is in the dead-letter queue, explains it, and sends it to the consumer again. Operators invoke it by
+//! hand.
 //!
 //! | the message | with `dry_run` | without |
 //! |---|---|---|
@@ -6,8 +7,9 @@
 //! | names one that has ended, or that there is not | is left | is deleted |
 //! | names nothing | is left | is left, or deleted if `discard_unreadable` |
 //!
-//! A message is sent before it is deleted: a function that dies in between has sent it twice, which changes nothing, because
-//! what a message leads to follows from the deployment's row. What is left is visible again at the end.
+//! A message is sent before it is deleted. If the function dies in between, the message is sent twice, which changes
+//! nothing: the deployment's row decides what a message leads to. A message that is left becomes visible again at the
+//! end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! `POST /v1/deployments/{deployment_id}/reject`: ends a deployment that waits for approvals.
+//! `POST /v1/deployments/{deployment_id}/reject`: fails a deployment that waits for approvals.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,7 +12,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{d
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[ErrorCode::NotAwaitingApproval]);
 
-/// Writers that one rejection gives way to.
+/// The number of concurrent writers that one rejection yields to.
 const MAX_TRIES: u32 = 8;
 const MAX_REASON_CHARS: usize = 500;
 
@@ -24,14 +24,15 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = NewRejection)]
 pub struct Rejection {
-    /// Becomes a part of the deployment's failure. At most 500 characters.
+    /// The reason, which becomes part of the deployment's failure message. At most 500 characters.
     #[schema(examples("not before the release"))]
     reason: Option<String>,
 }
 
 /// Reject a deployment
 ///
-/// The deployment, which must wait for approvals or have them and be queued, has failed then, with the code `rejected`.
+/// Fails the deployment with code `rejected`. It must be queued, and its environment must have required approvals at
+/// its creation.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = Rejection, responses((status = 200, body = DeploymentBody))
 )]

@@ -1,4 +1,4 @@
-//! `DELETE /v1/members/{user_id}`: takes a user out of the account.
+//! `DELETE /v1/members/{user_id}`: removes a user from the account.
 
 use axum::Json;
 use axum::extract::State;
@@ -18,7 +18,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Remove a member
 ///
-/// Their teams and tokens are theirs no more. Only an owner may remove an owner, and nobody the last one.
+/// Removes the user from the account and from every team, and revokes their tokens. Only an owner may remove an owner.
+/// The last owner can't be removed.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Members", responses((status = 200, body = Deleted)))]
 pub async fn remove_member(State(app): State<App>, member: AuthorizedMember) -> Result<Json<Deleted>> {
     member.tenant().may_assign(member.role)?;

@@ -1,4 +1,4 @@
-//! `DELETE /v1/teams/{team_id}/members/{user_id}`: takes somebody out of a team.
+//! `DELETE /v1/teams/{team_id}/members/{user_id}`: removes a user from a team.
 
 use axum::Json;
 use axum::extract::State;
@@ -17,7 +17,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Remove a member from a team
 ///
-/// The member stays in the account.
+/// Removes a user from a team. The user stays in the account.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 200, body = Deleted)))]
 pub async fn remove_team_member(
     State(app): State<App>,

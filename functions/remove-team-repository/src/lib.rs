@@ -1,4 +1,4 @@
-//! `DELETE /v1/teams/{team_id}/repositories/{repo_id}`: takes a team's permission on a repository.
+//! `DELETE /v1/teams/{team_id}/repositories/{repo_id}`: removes a team's permission on a repository.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,6 +16,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 /// Remove a repository from a team
+///
+/// Removes the team's permission on the repository. The repository itself is not changed.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 200, body = Deleted)))]
 pub async fn remove_team_repository(
     State(app): State<App>,

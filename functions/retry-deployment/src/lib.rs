@@ -1,4 +1,4 @@
-//! `POST /v1/deployments/{deployment_id}/retry`: deploys again what an ended deployment deployed.
+//! `POST /v1/deployments/{deployment_id}/retry`: repeats a deployment that has ended.
 
 use axum::Json;
 use axum::extract::{FromRef, State};
@@ -28,8 +28,8 @@ impl FromRef<Retry> for App {
 
 /// Retry a deployment
 ///
-/// Creates a deployment of the same commit to the same environment with the same variables. `origin` names the deployment
-/// that it repeats, which must have ended, however it did.
+/// Creates a deployment of the same commit to the same environment with the same variables. The deployment that it
+/// repeats must have ended, in any final state; `origin` names it.
 #[utoipa::path(post, path = ROUTE.path, tag = "Deployments", responses((status = 201, body = DeploymentBody)))]
 pub async fn retry_deployment(
     State(Retry(redeployer)): State<Retry>,

@@ -1,4 +1,5 @@
-//! `POST /v1/tokens/{token_id}/rotate`: a new secret for a personal access token; the old one lives on for a while.
+//! `POST /v1/tokens/{token_id}/rotate`: issues a new secret for a personal access token. The old one stays valid for an
+//! overlap.
 
 use std::time::Duration;
 
@@ -26,13 +27,14 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = TokenRotation)]
 pub struct Asked {
-    /// How long the old secret still works; 0 ends it at once.
+    /// How long the old secret stays valid, in hours. 0 ends it at once.
     #[schema(value_type = u64, required = false, minimum = 0, maximum = 168, default = 24)]
     overlap_hours: Option<Whole<0, 168>>,
-    /// The new secret's life; the same as before when neither this nor `permanent` is given.
+    /// The new secret's lifetime in days. If neither this nor `permanent` is given, it is as long as the old secret's
+    /// was.
     #[schema(value_type = u64, required = false, minimum = 1, maximum = 365, examples(30))]
     expires_in_days: Option<Whole<1, 365>>,
-    /// Whether it never expires, which the account's owner can forbid.
+    /// Whether the token never expires. The account's owner can forbid permanent tokens.
     #[serde(default)]
     #[schema(default = false)]
     permanent: bool,
@@ -40,9 +42,9 @@ pub struct Asked {
 
 /// Rotate a token
 ///
-/// Makes a new secret, shown this once, whose life starts now. The old one works until the overlap is over; after that its use
-/// is answered with 401 `token_rotated` for 90 days. A token has 10 old secrets that work at most: one more ends the oldest.
-/// The token of this request must have the scopes of the one that it rotates.
+/// Issues a new secret and returns it once. Its lifetime starts now. The old secret works until the overlap is over;
+/// after that, a request with it returns 401 `token_rotated` for 90 days. At most 10 old secrets of a token work at the
+/// same time: one more ends the oldest. The token of this request must have all scopes of the rotated token.
 #[utoipa::path(post, path = ROUTE.path, tag = "Tokens", request_body = Asked, responses((status = 200, body = TokenBody)))]
 pub async fn rotate_token(
     State(app): State<App>,
@@ -50,7 +52,7 @@ pub async fn rotate_token(
     token: OwnToken,
     extract::Json(asked): extract::Json<Asked>,
 ) -> Result<Json<TokenBody>> {
-    // The answer is as good as the rotated token.
+    // The response carries the rights of the rotated token.
     caller.check_grant(&token.token().scopes)?;
     let lifetime = Lifetime::asked_for(asked.expires_in_days.map(Whole::get), asked.permanent)?;
     let lifetime = lifetime.unwrap_or(token.lifetime());

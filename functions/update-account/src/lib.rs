@@ -1,4 +1,4 @@
-//! `PATCH /v1/account`: changes what holds for every member of the account.
+//! `PATCH /v1/account`: changes the account's settings.
 
 use axum::extract::State;
 use serde::Deserialize;
@@ -17,20 +17,20 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, update_account, app.clone()))
 }
 
-/// What is absent stays as it is.
+/// The fields to change. An absent field keeps its value.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct AccountPatch {
-    /// What every member may do in every repository.
+    /// The permission of every member on every repository of the account.
     base_permission: Option<BasePermission>,
-    /// Whether users may make tokens that never expire. Those that there are stay.
+    /// Whether users may create tokens that never expire. Existing permanent tokens stay valid.
     permanent_tokens: Option<bool>,
 }
 
 /// Update the account
 ///
-/// Only an owner may do this. A change takes effect within 30 seconds. With `If-Match` it is made only if nobody else has
-/// changed the account since that ETag was given out.
+/// Changes the given settings. Only an owner may do this. A change takes effect within 30 seconds. With `If-Match`, the
+/// change is refused if the account has changed since that ETag was returned.
 #[utoipa::path(
     patch, path = ROUTE.path, tag = "Account", params(IfMatch), request_body = AccountPatch,
     responses((status = 200, body = AccountBody))

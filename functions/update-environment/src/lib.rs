@@ -1,4 +1,4 @@
-//! `PATCH /v1/repositories/{repo_id}/environments/{environment}`: changes what is set for an environment.
+//! `PATCH /v1/repositories/{repo_id}/environments/{environment}`: changes an environment's settings.
 
 use axum::Json;
 use axum::extract::{FromRef, State};
@@ -16,7 +16,7 @@ use shared::{App, Endpoint, Error, InitError, Result, Route};
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments/{environment}")
     .requires(Scope::RepositoriesWrite);
 
-/// Deployments that are sent again when a freeze ends. Those beyond them are found by the sweep.
+/// The number of deployments whose messages are sent again when a freeze ends. The sweep finds the others.
 const SENT: i32 = 100;
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
@@ -39,22 +39,23 @@ impl FromRef<Environments> for App {
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = EnvironmentUpdate)]
 pub struct Update {
-    /// Whether a newer deployment waits behind those that are queued, or takes their place.
+    /// Whether a newer deployment queues behind those that wait, or supersedes them.
     concurrency: Option<Concurrency>,
-    /// Approvals by others than the creator that a new deployment needs.
+    /// The number of approvals that a new deployment requires. Its creator can't approve it.
     #[schema(minimum = 0, maximum = 6, examples(1))]
     required_approvals: Option<u8>,
-    /// Whether nothing new may start. What is in progress goes on, and what is queued stays so.
+    /// Whether the environment is frozen: nothing new starts. Deployments in progress continue, and queued ones stay
+    /// queued.
     frozen: Option<bool>,
-    /// Seconds that the commands of a deployment may take together.
+    /// The time limit in seconds for all commands of a deployment together.
     #[schema(minimum = 60, maximum = 28800, examples(600))]
     time_limit_seconds: Option<u32>,
 }
 
 /// Update an environment
 ///
-/// Changes the settings that are given. Approvals count for deployments that are created from now on, the time limit for
-/// those that start from now on.
+/// Changes the given settings. A new number of approvals applies to deployments that are created afterwards, a new time
+/// limit to those that start afterwards.
 #[utoipa::path(
     patch, path = ROUTE.path, tag = "Environments", request_body = Update, responses((status = 200, body = EnvironmentBody))
 )]

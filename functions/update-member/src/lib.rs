@@ -1,4 +1,4 @@
-//! `PUT /v1/members/{user_id}`: gives a member another role.
+//! `PUT /v1/members/{user_id}`: changes a member's role.
 
 use axum::Json;
 use axum::extract::State;
@@ -25,7 +25,8 @@ pub struct MemberRole {
 
 /// Update a member
 ///
-/// Only an owner may make somebody an owner, or an owner something else. The last owner stays one.
+/// Sets the member's role in the account. Only an owner may make somebody an owner or change an owner's role. The last
+/// owner's role can't be changed.
 #[utoipa::path(
     put, path = ROUTE.path, tag = "Members", request_body = MemberRole, responses((status = 200, body = MemberBody))
 )]

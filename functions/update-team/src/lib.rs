@@ -17,7 +17,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, update_team, app.clone()))
 }
 
-/// What is absent stays as it is.
+/// The fields to change. An absent field keeps its value.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct TeamPatch {
@@ -27,7 +27,8 @@ pub struct TeamPatch {
 
 /// Update a team
 ///
-/// With `If-Match` the change is made only if nobody else has changed the team since that ETag was given out.
+/// Changes the given fields. With `If-Match`, the change is refused if the team has changed since that ETag was
+/// returned.
 #[utoipa::path(
     patch, path = ROUTE.path, tag = "Teams", params(IfMatch), request_body = TeamPatch,
     responses((status = 200, body = TeamBody))

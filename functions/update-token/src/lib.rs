@@ -1,4 +1,4 @@
-//! `PATCH /v1/tokens/{token_id}`: another name or other scopes for a personal access token.
+//! `PATCH /v1/tokens/{token_id}`: changes the name or the scopes of a personal access token.
 
 use axum::Json;
 use axum::extract::State;
@@ -22,14 +22,15 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 pub struct Change {
     #[schema(required = false, nullable = false)]
     name: Option<DisplayName>,
-    /// All that it shall have: at least one, and none that the token of this request lacks.
+    /// The token's new scopes, at least one. They replace the old ones. The token of this request must have all of
+    /// them.
     #[schema(required = false, nullable = false)]
     scopes: Option<Vec<Scope>>,
 }
 
 /// Update a token
 ///
-/// Changes what is given. A change of scopes takes effect within 30 seconds.
+/// Changes the given fields. A change of scopes takes effect within 30 seconds.
 #[utoipa::path(patch, path = ROUTE.path, tag = "Tokens", request_body = Change, responses((status = 200, body = TokenBody)))]
 pub async fn update_token(
     State(app): State<App>,
