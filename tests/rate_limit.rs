@@ -1,3 +1,7 @@
+//! The rate limit over HTTP.
+
+mod limiter;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -7,21 +11,16 @@ use axum::response::{IntoResponse, Response};
 use local::gateway::Gateway;
 use reqwest::Method;
 use serde_json::json;
-use shared::clock::{Clock, Timestamp};
-use shared::id::AccountId;
-use shared::rate_limit::{Limiter, Quota, State, Subject};
-use shared::table::{Table, Usage};
 use tests::{Actor, Answer, GitRepository, NOON, RateLimit, World, cost_of};
-use tokio::task::JoinSet;
 
-/// A path that counts and costs nothing else: no deployment has this id.
+/// A path that counts and costs nothing else, because no deployment has this id.
 const COUNTED: &str = "/v1/deployments/none";
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-/// Sends requests until one is refused; gives how many were not, and the refusal.
+/// Sends requests until one is refused. Returns the number of admitted ones, and the refusal.
 async fn until_refused(actor: &Actor) -> (i64, Answer) {
     for admitted in 0..=1_000 {
         let answer = actor.get(COUNTED).await;
@@ -86,8 +85,8 @@ async fn every_answer_tells_the_rate_limit() {
     assert_eq!(told, RateLimit { limit: 60, remaining: 40, reset, reset_after: 60, burst: 20, burst_left: 0 });
 }
 
-/// A client that sends all it can, second by second: the whole burst, then what comes back, then nothing for the rest
-/// of the minute, and the burst again.
+/// Sends as many requests as possible, second by second: the whole burst, then the refilled tokens, then nothing for the
+/// rest of the minute, and the burst again.
 #[tokio::test]
 async fn both_bounds_of_each_plan_hold_and_are_reached() {
     let world = World::start().await;
@@ -253,13 +252,13 @@ async fn asking_for_the_rate_limit_does_not_count_and_tells_the_truth() {
     asked(60, 20).await;
 }
 
-/// Each function only knows what it saw itself, and four of them take turns.
+/// Four functions take turns, and each of them knows only its own requests.
 #[tokio::test]
 async fn functions_that_take_turns_seldom_write_twice() {
     let world = World::start().await;
     let owner = world.owner_on("pro", "acme").await;
     owner.repository("app", &GitRepository::new(&[])).await;
-    // With the calls of each that are not the limiter's.
+    // Each path, with the number of its calls that are not the limiter's.
     let mix = [
         ("/v1/repositories", 2),
         (COUNTED, 0),
@@ -275,7 +274,7 @@ async fn functions_that_take_turns_seldom_write_twice() {
         owner.get(path).await;
     }
     let before = world.log().len();
-    // A new minute begins meanwhile, and no token is old enough to be looked up again.
+    // A new minute begins meanwhile, and no cached token expires.
     for _ in 0..29 {
         world.clock.advance(seconds(1));
         for (path, _) in mix {
@@ -336,15 +335,15 @@ async fn a_post_that_is_refused_has_no_effect() {
     assert_eq!(owner.post("/v1/repositories", new).await.status, 201);
 }
 
-/// The functions of a world once more, behind a gateway of their own, with another DynamoDB endpoint.
+/// Starts new execution environments of the functions with another DynamoDB endpoint.
 async fn gateway(world: &World, dynamodb: String) -> Gateway {
     let mut settings = world.stack.environment().settings.clone();
     settings.set("AWS_ENDPOINT_URL_DYNAMODB", dynamodb);
     world.gateway(settings).await
 }
 
-/// Stands before a DynamoDB and throttles UpdateItem, as a partition does that is too hot. Only the limiter updates
-/// items in a request; all other calls go through.
+/// Starts a proxy of DynamoDB that throttles UpdateItem, as a hot partition does. Only the limiter updates items in a
+/// request, so that all other calls pass.
 async fn throttling_updates(dynamodb: String) -> String {
     async fn pass(Shared((client, url)): Shared<(reqwest::Client, String)>, request: Request) -> Response {
         let (parts, body) = request.into_parts();
@@ -388,13 +387,13 @@ async fn without_the_limiter_reads_go_on_and_writes_are_refused() {
     for refused in [&created, &deployed] {
         assert_eq!(refused.refused(503, "service_unavailable").header("retry-after"), "1");
     }
-    // Beside the account each function has read that its creation counted. It has seen no request of a source.
+    // Each function has read the account's state with the request that created the repository, and no state of a source.
     for (answer, counted) in [(&listed, 1), (&found, 1), (&public, 0), (&bad_token, 0), (&created, 1), (&deployed, 1)] {
         let told = answer.rate_limit();
         assert_eq!(told.remaining, told.limit - counted);
         let failure = world.line_of(answer)["limiter_failure"].clone();
         assert!(failure.as_str().unwrap().contains("ProvisionedThroughputExceededException"), "{failure}");
-        assert!(!answer.body.to_string().contains("Throughput"), "the cause stays inside");
+        assert!(!answer.body.to_string().contains("Throughput"), "the cause is internal");
     }
     assert_eq!(owner.get("/v1/repositories").await.column("name"), ["app"]);
     assert_eq!(owner.get("/v1/repositories/app/deployments").await.body["meta"]["total"], 0);
@@ -415,265 +414,7 @@ async fn without_dynamodb_the_public_endpoint_answers_and_all_others_say_so() {
     assert_eq!((public.status, public.rate_limit().limit), (200, 60));
     assert_eq!(nobody.refused(401, "invalid_token").rate_limit().limit, 60);
     for answer in [read, written] {
-        assert_eq!(answer.refused(503, "service_unavailable").rate_limit().limit, 60, "nobody knows the account");
+        assert_eq!(answer.refused(503, "service_unavailable").rate_limit().limit, 60, "the account is unknown");
         assert!(world.line_of(&answer)["cause"].as_str().unwrap().contains("unreachable"));
     }
-}
-
-const NOON_MILLIS: i64 = NOON.as_millis();
-
-fn limiter(table: &Table, millis_after_noon: i64) -> (Limiter, Clock) {
-    let clock = Clock::manual(Timestamp::from_millis(NOON_MILLIS + millis_after_noon));
-    (Limiter::new(table.clone(), clock.clone()), clock)
-}
-
-/// One environment has not heard of a subject for a while and others have admitted its requests. Each row breaks exactly
-/// one part of one branch's condition, and nothing else keeps the request out.
-#[tokio::test]
-async fn an_environment_that_is_behind_decides_by_the_state_as_it_is() {
-    const fn quota(per_minute: u32, burst: u32) -> Quota {
-        Quota { per_minute, burst }
-    }
-    struct Row {
-        what: &'static str,
-        quota: Quota,
-        /// When the environment that falls behind admits one request, in milliseconds after noon.
-        first: i64,
-        /// When another one admits how many.
-        others: (i64, u32),
-        /// When the first tries again, and by which quota.
-        again: (i64, Quota),
-        /// Whether it is admitted, and what the item has then: the minute after noon, `used`, and `tat` in milliseconds.
-        expected: (bool, i64, u32, i64),
-    }
-    let rows = [
-        Row {
-            what: "same minute, bucket in use: the minute is full",
-            quota: quota(10, 20),
-            first: 0,
-            others: (0, 9),
-            again: (0, quota(10, 20)),
-            expected: (false, 0, 10, 60_000),
-        },
-        Row {
-            what: "same minute, bucket in use: the bucket is empty",
-            quota: quota(100, 5),
-            first: 0,
-            others: (0, 4),
-            again: (0, quota(100, 5)),
-            expected: (false, 0, 5, 3_000),
-        },
-        Row {
-            what: "same minute, bucket full: it is empty",
-            quota: quota(100, 5),
-            first: 0,
-            others: (10_000, 5),
-            again: (10_000, quota(100, 5)),
-            expected: (false, 0, 6, 13_000),
-        },
-        Row {
-            what: "same minute, bucket full: the minute is more than full, by a smaller plan",
-            quota: quota(600, 100),
-            first: 0,
-            others: (0, 50),
-            again: (30_000, quota(40, 20)),
-            expected: (false, 0, 51, 5_100),
-        },
-        Row {
-            what: "new minute, bucket in use: the minute has begun",
-            quota: quota(10, 5),
-            first: 58_000,
-            others: (60_000, 1),
-            again: (61_000, quota(10, 5)),
-            expected: (true, 1, 2, 76_000),
-        },
-        Row {
-            what: "new minute, bucket in use: it is empty",
-            quota: quota(10, 5),
-            first: 58_000,
-            others: (58_000, 4),
-            again: (60_000, quota(10, 5)),
-            expected: (false, 0, 5, 88_000),
-        },
-        Row {
-            what: "new minute, bucket full: it is in use",
-            quota: quota(100, 5),
-            first: 50_000,
-            others: (59_000, 5),
-            again: (60_000, quota(100, 5)),
-            expected: (true, 1, 1, 62_600),
-        },
-        Row {
-            what: "new minute, bucket full: the minute has begun",
-            quota: quota(100, 5),
-            first: 50_000,
-            others: (60_000, 3),
-            again: (62_000, quota(100, 5)),
-            expected: (true, 1, 4, 62_600),
-        },
-    ];
-    let world = World::start().await;
-    let table = world.stack.app().table();
-    for Row { what, quota, first, others: (at, count), again, expected } in rows {
-        let subject = Subject::Account(AccountId::random());
-        let (behind, clock) = limiter(table, first);
-        assert_eq!(behind.admit(&subject, quota).await.unwrap().refused_for, None, "{what}");
-        let (other, _) = limiter(table, at);
-        for _ in 0..count {
-            assert_eq!(other.admit(&subject, quota).await.unwrap().refused_for, None, "{what}");
-        }
-        clock.advance(Duration::from_millis((again.0 - first).unsigned_abs()));
-        let verdict = behind.admit(&subject, again.1).await.unwrap();
-        let State { window, used, tat } = behind.last_seen(&subject).unwrap();
-        let minute = window - NOON_MILLIS / 60_000;
-        assert_eq!((verdict.refused_for.is_none(), minute, used, tat / 1000 - NOON_MILLIS), expected, "{what}");
-    }
-}
-
-/// An admission by one of many writers.
-struct Admission {
-    /// The writer's own clock, in microseconds.
-    clock: i64,
-    /// The item as that write left it.
-    state: State,
-}
-
-/// What a storm of requests came to.
-#[derive(Default)]
-struct Storm {
-    admissions: Vec<Admission>,
-    refusals: usize,
-    /// DynamoDB calls of the requests that were admitted, and of those that were refused.
-    calls: [u32; 2],
-}
-
-/// A generator of numbers that look random (splitmix64), so that a failure can be had again.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
-
-const WRITERS: u64 = 32;
-const SKEW_MILLIS: u64 = 200;
-
-/// Lets many writers, each with its own limiter and its own clock, ask for one subject in rounds: some or all of them at
-/// the same time, a few requests each, and then time goes on.
-async fn storm(table: &Table, subject: &Subject, quota: Quota, rounds: usize, mut dice: Dice) -> Storm {
-    let mut writers: Vec<_> =
-        (0..WRITERS).map(|writer| limiter(table, (writer * SKEW_MILLIS / (WRITERS - 1)).cast_signed())).collect();
-    let mut storm = Storm::default();
-    for _ in 0..rounds {
-        let share = [1, 4, 16, 32, 32][dice.below(5) as usize];
-        let mut running = JoinSet::new();
-        let mut idle = Vec::new();
-        for (limiter, clock) in writers.drain(..) {
-            if dice.below(WRITERS) >= share {
-                idle.push((limiter, clock));
-                continue;
-            }
-            let (subject, requests) = (subject.clone(), 1 + dice.below(4));
-            running.spawn(async move {
-                let mut own = Storm::default();
-                for _ in 0..requests {
-                    let (verdict, usage) = Usage::of(limiter.admit(&subject, quota)).await;
-                    let verdict = verdict.unwrap();
-                    own.calls[usize::from(verdict.refused_for.is_some())] += usage.calls;
-                    match verdict.refused_for {
-                        None => own.admissions.push(Admission {
-                            clock: clock.now().as_millis() * 1000,
-                            state: limiter.last_seen(&subject).unwrap(),
-                        }),
-                        Some(wait) => {
-                            assert!(wait >= 1 && verdict.remaining.min(verdict.burst_remaining) == 0, "{verdict:?}");
-                            own.refusals += 1;
-                        }
-                    }
-                }
-                (limiter, clock, own)
-            });
-        }
-        writers = idle;
-        for (limiter, clock, own) in running.join_all().await {
-            writers.push((limiter, clock));
-            storm.admissions.extend(own.admissions);
-            storm.refusals += own.refusals;
-            storm.calls = [storm.calls[0] + own.calls[0], storm.calls[1] + own.calls[1]];
-        }
-        let step = Duration::from_millis([30, 170, 900, 2_500, 11_000, 61_000][dice.below(6) as usize]);
-        writers.iter().for_each(|(_, clock)| clock.advance(step));
-    }
-    storm
-}
-
-/// Asserts what the limiter promises of any admissions, in the order in which the table took them.
-fn assert_promises(quota: Quota, mut admissions: Vec<Admission>) {
-    // Within its minute `used` counts the writes, so it tells their order.
-    admissions.sort_by_key(|admission| (admission.state.window, admission.state.used, admission.state.tat));
-    let interval = (60_000_000 + i64::from(quota.per_minute) - 1) / i64::from(quota.per_minute);
-    let mut expected = (i64::MIN, 0);
-    let mut last_tat = i64::MIN;
-    // The most that `clock - place * interval` has been so far.
-    let mut ahead = i64::MIN;
-    for (place, Admission { clock, state }) in (0i64..).zip(admissions) {
-        expected = if state.window == expected.0 { (expected.0, expected.1 + 1) } else { (state.window, 1) };
-        assert_eq!((state.window, state.used), expected, "no admission is lost or counted twice, {quota:?}");
-        assert!(state.used <= quota.per_minute, "{state:?} has more than the minute allows, {quota:?}");
-        assert!(state.window >= clock.div_euclid(60_000_000), "{state:?} is in a minute that is over at {clock}");
-        assert!(
-            state.tat >= last_tat + interval && state.tat >= clock + interval,
-            "{state:?} gives tokens back, {quota:?}"
-        );
-        last_tat = state.tat;
-        let own = clock - place * interval;
-        assert!(
-            ahead == i64::MIN || own >= ahead + (1 - i64::from(quota.burst)) * interval,
-            "{state:?} at {clock} is more than the bucket allows, {quota:?}"
-        );
-        ahead = ahead.max(own);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_writers_with_different_clocks_never_admit_too_much_and_lose_nothing() {
-    let world = World::start().await;
-    let table = world.stack.app().table();
-    let quotas = [(600, 100), (60, 20), (30, 60), (6_000, 3), (20, 15)];
-    let (mut requests, mut admitted) = (0, 0);
-    for (seed, (per_minute, burst)) in quotas.into_iter().enumerate() {
-        let quota = Quota { per_minute, burst };
-        let subject = Subject::Account(AccountId::random());
-        let Storm { admissions, refusals, calls } = storm(table, &subject, quota, 40, Dice(seed as u64)).await;
-        println!("{quota:?}: {} admitted by {} calls, {refusals} refused by {}", admissions.len(), calls[0], calls[1]);
-        requests += admissions.len() + refusals;
-        admitted += admissions.len();
-        let last = admissions.iter().max_by_key(|admission| admission.state.tat).unwrap().state;
-        assert_promises(quota, admissions);
-        let minute = Timestamp::from_millis(last.window * 60_000);
-        let fresh = Limiter::new(table.clone(), Clock::manual(minute));
-        let stored = fresh.peek(&subject, quota).await.unwrap();
-        assert_eq!(stored.remaining, quota.per_minute - last.used, "the item is what the last write left");
-    }
-    assert!(requests > 5_000 && admitted > 1_000 && requests - admitted > 500, "{admitted} of {requests}");
-}
-
-#[tokio::test]
-async fn a_steady_client_costs_one_write_a_request() {
-    let world = World::start().await;
-    let (limiter, clock) = limiter(world.stack.app().table(), 0);
-    let subject = Subject::Account(AccountId::random());
-    let quota = Quota { per_minute: 600, burst: 100 };
-    let mut calls = 0;
-    for gap in (0..300).map(|request| if request % 50 == 0 { 15_000 } else { 40 }) {
-        clock.advance(Duration::from_millis(gap));
-        let (verdict, usage) = Usage::of(limiter.admit(&subject, quota)).await;
-        assert_eq!(verdict.unwrap().refused_for, None);
-        calls += usage.calls;
-    }
-    assert_eq!(calls, 300, "over two minutes, with pauses that fill the bucket and bursts across minutes");
 }

@@ -1,4 +1,4 @@
-//! An OpenID provider as far as the API sees one, whose key a test can sign anything with.
+//! A minimal OpenID provider. Tests sign any token with its key.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,19 +15,20 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use shared::clock::Timestamp;
 
-/// What the tests' stacks expect in `aud`.
+/// The audience that the tests' stacks expect in `aud`.
 pub const AUDIENCE: &str = "https://api.git.dev";
 
+/// A running provider.
 #[derive(Clone)]
 pub struct Issuer(Arc<Parts>);
 
 struct Parts {
     url: String,
-    /// The keys that it has published, by id.
+    /// The published keys by id.
     keys: Mutex<Vec<(String, SigningKey)>>,
-    /// What its userinfo endpoint says of whom.
+    /// The claims that the userinfo endpoint returns, by subject.
     people: Mutex<HashMap<String, Value>>,
-    /// How often the keys were asked for.
+    /// The number of times the keys were read.
     asked: AtomicUsize,
 }
 
@@ -35,23 +36,25 @@ struct Parts {
 pub struct SigningKey(EcdsaKeyPair);
 
 impl SigningKey {
+    /// Generates a key.
     pub fn random() -> Self {
         let random = SystemRandom::new();
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
         Self(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap())
     }
 
-    /// The point, uncompressed.
+    /// Returns the public key as an uncompressed point.
     pub fn public(&self) -> &[u8] {
         self.0.public_key().as_ref()
     }
 
+    /// Returns the public key as a JWK.
     pub fn jwk(&self, kid: &str) -> Value {
         let (x, y) = self.public()[1..].split_at(32);
         json!({"kty": "EC", "crv": "P-256", "kid": kid, "use": "sig", "x": BASE64.encode(x), "y": BASE64.encode(y)})
     }
 
-    /// A JWT with this header and these claims.
+    /// Signs a JWT with this header and these claims.
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
         let message = unsigned(header, claims);
         let signature = self.0.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
@@ -59,12 +62,13 @@ impl SigningKey {
     }
 }
 
-/// Header and claims of a JWT, with a dot between them.
+/// Encodes the header and the claims of a JWT, without a signature.
 pub fn unsigned(header: &Value, claims: &Value) -> String {
     format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()))
 }
 
 impl Issuer {
+    /// Starts a provider on a free port.
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer = Self(Arc::new(Parts {
@@ -100,25 +104,27 @@ impl Issuer {
         issuer
     }
 
+    /// Returns the issuer's URL.
     pub fn url(&self) -> &str {
         &self.0.url
     }
 
+    /// Returns the number of times the keys were read.
     pub fn asked(&self) -> usize {
         self.0.asked.load(Ordering::Relaxed)
     }
 
-    /// Publishes another key, in the place of those before.
+    /// Replaces the published keys by a new one.
     pub fn rotate(&self, kid: &str) {
         *self.0.keys.lock().unwrap() = vec![(kid.to_owned(), SigningKey::random())];
     }
 
-    /// What its userinfo endpoint says of somebody.
+    /// Sets the claims that the userinfo endpoint returns for a subject.
     pub fn says(&self, subject: &str, claims: Value) {
         self.0.people.lock().unwrap().insert(subject.to_owned(), claims);
     }
 
-    /// What an access token of somebody has, whose address is verified.
+    /// Returns the claims of an access token for a subject with a verified address.
     pub fn claims(&self, subject: &str, now: Timestamp) -> Value {
         json!({
             "iss": self.url(), "sub": subject, "aud": AUDIENCE, "client_id": "web",
@@ -128,19 +134,22 @@ impl Issuer {
         })
     }
 
+    /// Returns the header of an access token.
     pub fn header(&self) -> Value {
         json!({"alg": "ES256", "typ": "at+jwt", "kid": self.0.keys.lock().unwrap()[0].0})
     }
 
-    /// An access token with these claims.
+    /// Signs an access token with these claims.
     pub fn token(&self, claims: &Value) -> String {
         self.sign(&self.header(), claims)
     }
 
+    /// Signs a JWT with the issuer's key.
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
         self.0.keys.lock().unwrap()[0].1.sign(header, claims)
     }
 
+    /// Returns the issuer's public key as an uncompressed point.
     pub fn public_key(&self) -> Vec<u8> {
         self.0.keys.lock().unwrap()[0].1.public().to_vec()
     }

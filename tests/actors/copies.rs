@@ -1,15 +1,15 @@
-//! Thousands of resources at once, as copies of one that the API has made.
+//! Thousands of resources, as copies of one that the API has created.
 
 use local::dynamodb::{AttributeValue, Item};
 use serde_json::Value;
 
 use crate::World;
 
-/// Items that are imported in one transaction.
+/// The number of items in one import.
 const CHUNK: usize = 2000;
 
-/// Makes the account's only repository the first of `total`, by copying what its creation wrote in the account: the
-/// repository with its places in the indexes, and the claim of its name. Its ref, a cache, is not copied.
+/// Copies the account's only repository until the account has `total`. A copy has the repository's item with its index
+/// entries, and the item that claims its name. It has no cached ref.
 pub async fn multiply(world: &World, model: &Value, total: u32) {
     let (id, name) = (text_of(&model["id"]), text_of(&model["name"]));
     let (mut models, mut counter) = (Vec::new(), None);
@@ -36,8 +36,8 @@ pub async fn multiply(world: &World, model: &Value, total: u32) {
     import(world, [counter]);
 }
 
-/// Makes a repository's only deployment, which has succeeded in preview, the first of `total`. What is copied is the row with
-/// its places in the indexes, and not its events.
+/// Copies a repository's only deployment, which has succeeded in preview, until the repository has `total`. A copy has the
+/// deployment's item with its index entries. It has no events.
 pub async fn multiply_deployment(world: &World, model: &Value, total: u32) {
     let id = text_of(&model["id"]);
     let (mut row, mut counter) = (None, None);
@@ -65,7 +65,7 @@ pub async fn multiply_deployment(world: &World, model: &Value, total: u32) {
     import(world, [counter]);
 }
 
-/// Everything in the table, with its texts and numbers.
+/// Returns the strings and the numbers of every item in the table.
 async fn written(world: &World) -> Vec<Item> {
     let table = world.stack.app().table();
     let items = table.client().scan().table_name(table.name()).send().await.unwrap().items.unwrap();
@@ -101,7 +101,7 @@ fn text_of(json: &Value) -> &str {
     json.as_str().unwrap()
 }
 
-/// An id whose last four characters are a number.
+/// Replaces the last four characters of an id by a number.
 fn numbered(id: &str, n: u32) -> String {
     let digit = |shift: u32| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[(n >> shift & 31) as usize]);
     format!("{}{}", &id[..id.len() - 4], [15, 10, 5, 0].map(digit).iter().collect::<String>())

@@ -1,0 +1,41 @@
+//! The stack that an integration test runs against, and the actors that call it over HTTP.
+
+mod actor;
+mod answer;
+pub mod copies;
+mod git_repository;
+pub mod issuer;
+mod log;
+mod random;
+mod repository;
+mod world;
+
+use std::time::Duration;
+
+pub use actor::Actor;
+pub use answer::{Answer, RateLimit};
+pub use git_repository::{GitRepository, buildspec};
+pub use log::cost_of;
+pub use random::Random;
+pub use repository::repository_of_a_new_account;
+pub use world::{NOON, World, without_queue};
+
+/// The time after which a test that waits for something fails. It ends tests that would hang, so it is far longer than a
+/// busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Asks until there is an answer.
+///
+/// # Panics
+/// Panics if there is none after five minutes.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asked = async {
+        loop {
+            match ask().await {
+                Some(answer) => return answer,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("{what} did not come"))
+}

@@ -1,0 +1,317 @@
+//! A whole stack for one test.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::QueueAttributeName;
+use local::functions::Environment;
+use local::gateway::Gateway;
+use local::route::Routes;
+use local::stack::{Lifetime, Options, Services, Stack};
+use reqwest::Client;
+use serde_json::{Value, json};
+use shared::access::{Scope, TOKEN_CACHE_TTL};
+use shared::clock::{Clock, Timestamp};
+use shared::id::{AccountId, InvitationId, TokenId};
+use shared::model::{
+    self, AccessToken, Deployment, INVITATION_LIFE, Invitation, InvitationSecret, Role, Status, Terms,
+};
+use shared::settings::{QUEUE_URL, Settings};
+use shared::telemetry::Log;
+use shared::token::TokenSecret;
+use tempfile::TempDir;
+
+use crate::log::{Captured, Secrets, Watched, cost_of};
+use crate::{Actor, Answer, eventually};
+
+/// Noon on 2026-01-01, at the start of a minute.
+pub const NOON: Timestamp = Timestamp::from_millis(1_767_268_800_000);
+
+/// An empty stack. Its clock stands still until a test advances it.
+pub struct World {
+    pub stack: Stack,
+    pub clock: Clock,
+    log: Watched,
+    secrets: Secrets,
+    options: Options,
+    data: TempDir,
+}
+
+/// Makes every send to the queue fail, so that deployments stay queued until a test delivers them.
+pub fn without_queue(options: &mut Options) {
+    options.overrides.push((QUEUE_URL, "http://127.0.0.1/0/nowhere".to_owned()));
+}
+
+impl World {
+    /// Starts a stack.
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts a stack with other options.
+    pub async fn start_with(change: impl FnOnce(&mut Options)) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(NOON);
+        let log = Captured::default();
+        let secrets = Secrets::default();
+        let mut options = Options::new(0, data.path().to_owned(), Log::to(log.clone()));
+        options.table = Lifetime::Process;
+        options.clock = clock.clone();
+        options.sweep_every = None;
+        if let Ok(url) = std::env::var("TEST_SERVICES_URL") {
+            options.services = Services::At { url, suffix: format!("-{}", AccountId::random()) };
+        }
+        change(&mut options);
+        let stack = Stack::start(options.clone()).await.unwrap();
+        let log = Watched { log, secrets: secrets.clone() };
+        Self { stack, clock, log, secrets, options, data }
+    }
+
+    /// Starts a stack whose queue takes no messages.
+    pub async fn start_without_queue() -> Self {
+        Self::start_with(without_queue).await
+    }
+
+    /// Stops the stack and starts another one on its data, with a queue that works.
+    pub async fn restart(self) -> Self {
+        let Self { stack, clock, log, secrets, mut options, data } = self;
+        stack.shutdown().await;
+        options.overrides.retain(|(name, _)| *name != QUEUE_URL);
+        let stack = Stack::start(options.clone()).await.unwrap();
+        Self { stack, clock, log, secrets, options, data }
+    }
+
+    /// Returns the actor as a caller of the restarted stack.
+    pub fn again(&self, actor: &Actor) -> Actor {
+        Actor { base: self.stack.url(), ..actor.clone() }
+    }
+
+    /// Creates an account with limits that no test reaches. Returns its owner, whose token has every scope.
+    pub async fn owner(&self, account: &str) -> Actor {
+        self.owner_with(1_000_000, 1_000_000, account).await
+    }
+
+    /// Creates an account on a plan and returns its owner.
+    pub async fn owner_on(&self, plan: &str, account: &str) -> Actor {
+        self.bootstrapped(json!({"account": account, "plan": plan, "owner_email": "owner@example.com"})).await
+    }
+
+    /// Creates an account with its own rate limits and returns its owner.
+    pub async fn owner_with(&self, per_minute: u32, burst: u32, account: &str) -> Actor {
+        let quota = json!({"per_minute": per_minute, "burst": burst});
+        self.bootstrapped(json!({
+            "account": account, "plan": "enterprise", "rate_limit": quota, "owner_email": "owner@example.com",
+        }))
+        .await
+    }
+
+    /// Creates an account by a `bootstrap` event and returns its owner.
+    pub async fn bootstrapped(&self, event: Value) -> Actor {
+        let created = self.stack.bootstrap(event).await.unwrap();
+        let text = |name: &str| created[name].as_str().unwrap().to_owned();
+        let account_id = text("account_id").parse().ok();
+        let actor = Actor { account_id, user_id: text("user_id").parse().ok(), ..self.anonymous() };
+        actor.holding(&text("token"))
+    }
+
+    /// Adds a user to the owner's account. The user's token has every scope.
+    pub async fn member(&self, owner: &Actor, role: Role) -> Actor {
+        let (id, now, secret) = (InvitationId::random(), self.clock.now(), TokenSecret::random());
+        let invitation = Invitation {
+            email: format!("{id}@example.com").parse().unwrap(),
+            id,
+            account_id: owner.account_id.clone().unwrap(),
+            role,
+            teams: Vec::new(),
+            secret_hash: InvitationSecret::random().hash(),
+            invited_by: owner.user_id.clone().unwrap(),
+            created_at: now,
+            valid_until: now.plus(INVITATION_LIFE),
+        };
+        let table = self.stack.app().table();
+        invitation.create(table).await.unwrap();
+        let user = invitation.accept(table, now, |user| {
+            let token = AccessToken {
+                id: TokenId::random(),
+                account_id: user.account_id.clone(),
+                user_id: user.id.clone(),
+                name: "test".parse().unwrap(),
+                scopes: Scope::ALL.to_vec(),
+                last_four: secret.last_four().to_owned(),
+                created_at: now,
+                expires_at: None,
+                revoked_at: None,
+                superseded_at: None,
+            };
+            token.creation(&secret, model::Lifetime::DEFAULT)
+        });
+        Actor { user_id: Some(user.await.unwrap().id), ..owner.holding(secret.reveal()) }
+    }
+
+    /// Lets the caller cache of every execution environment expire.
+    pub fn callers_are_forgotten(&self) {
+        self.clock.advance(TOKEN_CACHE_TTL);
+    }
+
+    /// Sets the permission that an account gives to every member, and lets it take effect.
+    pub async fn set_base_permission(&self, owner: &Actor, base: &str) {
+        let account = format!("ACCT#{}", owner.account_id.as_ref().unwrap());
+        let base = AttributeValue::S(base.to_owned());
+        self.set_attribute((&account, "ACCOUNT"), "base_permission", base).await;
+        self.callers_are_forgotten();
+    }
+
+    /// Returns a caller without a token.
+    pub fn anonymous(&self) -> Actor {
+        Actor {
+            client: Client::new(),
+            base: self.stack.url(),
+            secrets: self.secrets.clone(),
+            token: None,
+            account_id: None,
+            user_id: None,
+        }
+    }
+
+    /// Creates another token for the actor's user and returns a caller that holds it.
+    pub async fn with_token(&self, owner: &Actor, change: impl FnOnce(&mut AccessToken)) -> Actor {
+        let secret = TokenSecret::random();
+        let mut token = AccessToken {
+            id: TokenId::random(),
+            account_id: owner.account_id.clone().unwrap(),
+            user_id: owner.user_id.clone().unwrap(),
+            name: "test".parse().unwrap(),
+            scopes: Scope::ALL.to_vec(),
+            last_four: secret.last_four().to_owned(),
+            created_at: self.clock.now(),
+            expires_at: None,
+            revoked_at: None,
+            superseded_at: None,
+        };
+        change(&mut token);
+        token.create(&secret, model::Lifetime::DEFAULT, self.stack.app().table()).await.unwrap();
+        owner.holding(secret.reveal())
+    }
+
+    /// Claims a deployment for a runner that never reports again.
+    pub async fn lose_a_runner(&self, owner: &Actor, deployment: &Value) -> Deployment {
+        let (stored, now, table) = (self.stored(owner, deployment).await, self.clock.now(), self.stack.app().table());
+        let terms = Terms { lease: Duration::from_secs(60), time_limit: Duration::from_secs(600) };
+        match stored.status {
+            Status::Queued => stored.claim_next_in_lane(table, terms, now).await.unwrap().expect("its lane is free"),
+            _ => stored.claim_again(table, terms, now).await.unwrap(),
+        }
+    }
+
+    /// Returns the items of repositories, deployments and idempotency keys, sorted.
+    pub async fn items(&self) -> Vec<String> {
+        let table = self.stack.app().table();
+        let scanned = table.client().scan().table_name(table.name()).send().await.unwrap();
+        assert!(scanned.last_evaluated_key().is_none());
+        let of_deployments = |pk: &str| ["#REPO#", "#DEPLOY#", "#IDEM#"].iter().any(|kind| pk.contains(kind));
+        let kept = scanned.items().iter().filter(|item| of_deployments(item["pk"].as_s().unwrap()));
+        let sorted = |item: &std::collections::HashMap<_, _>| {
+            format!("{:?}", item.iter().collect::<std::collections::BTreeMap<_, _>>())
+        };
+        let mut items: Vec<_> = kept.map(sorted).collect();
+        items.sort_unstable();
+        items
+    }
+
+    /// Reads a deployment from the table.
+    pub async fn stored(&self, owner: &Actor, deployment: &Value) -> Deployment {
+        let id = deployment["id"].as_str().unwrap().parse().unwrap();
+        let found = Deployment::load(self.stack.app().table(), owner.account_id.as_ref().unwrap(), &id).await;
+        found.unwrap().expect("the deployment is in the table")
+    }
+
+    /// Invokes the sweep as its schedule does. Returns its report or its error.
+    pub async fn sweep(&self) -> Result<Value, String> {
+        let event = json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}});
+        let swept = self.stack.environment().sweep().unwrap().invoke(event).await;
+        swept.map_err(|error| error.to_string())
+    }
+
+    /// Sends a message to the queue of deployments.
+    pub async fn send(&self, body: &str) {
+        let sqs = self.stack.app().aws().sqs();
+        sqs.send_message().queue_url(self.stack.queue()).message_body(body).send().await.unwrap();
+    }
+
+    /// Sends the message that names a deployment.
+    pub async fn deliver(&self, owner: &Actor, deployment: &Value) {
+        let message = json!({"account_id": owner.account_id, "deployment_id": deployment["id"]});
+        self.send(&message.to_string()).await;
+    }
+
+    /// Counts the messages of a queue, including hidden and delayed ones.
+    pub async fn messages(&self, queue: &str) -> u32 {
+        let sqs = self.stack.app().aws().sqs();
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        ];
+        let answer =
+            sqs.get_queue_attributes().queue_url(queue).set_attribute_names(Some(names.into())).send().await.unwrap();
+        answer.attributes.unwrap().values().map(|number| number.parse::<u32>().unwrap()).sum()
+    }
+
+    /// Waits until no message is left in the queue of deployments.
+    pub async fn queue_is_empty(&self) {
+        let left = async || (self.messages(self.stack.queue()).await == 0).then_some(());
+        eventually("an empty queue", left).await
+    }
+
+    /// Reads every file of the data folder: logs, artifacts, and the table if it is kept.
+    pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.data.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                match entry.file_type().unwrap().is_dir() {
+                    true => folders.push(entry.path()),
+                    false => files.push((entry.path(), std::fs::read(entry.path()).unwrap())),
+                }
+            }
+        }
+        files
+    }
+
+    /// Starts new execution environments of the functions, with these settings, behind a gateway of their own.
+    pub async fn gateway(&self, settings: Settings) -> Gateway {
+        let environment = Environment { settings, ..self.stack.environment().clone() };
+        let routes = Routes::new(environment.http().unwrap()).unwrap();
+        Gateway::start(([127, 0, 0, 1], 0).into(), routes, self.clock.clone()).await.unwrap()
+    }
+
+    /// Returns the lines that the functions have logged so far.
+    pub fn log(&self) -> Vec<Value> {
+        self.log.lines_with("")
+    }
+
+    /// Returns the line that the log has for an answer.
+    pub fn line_of(&self, answer: &Answer) -> Value {
+        let id = answer.header("x-request-id");
+        let mut lines = self.log.lines_with(id);
+        lines.retain(|line| line["request_id"] == id);
+        assert_eq!(lines.len(), 1, "one line for {id}: {lines:?}");
+        lines.remove(0)
+    }
+
+    /// Returns the DynamoDB calls and the capacity units of a request.
+    pub fn cost(&self, answer: &Answer) -> (u64, f64) {
+        cost_of(&self.line_of(answer))
+    }
+
+    /// Sets an attribute of an item in the table, as an operator would.
+    pub async fn set_attribute(&self, (pk, sk): (&str, &str), attribute: &str, value: AttributeValue) {
+        let table = self.stack.app().table();
+        let key = |text: &str| AttributeValue::S(text.to_owned());
+        let update = table.client().update_item().table_name(table.name()).key("pk", key(pk)).key("sk", key(sk));
+        let update =
+            update.update_expression("SET #attribute = :value").expression_attribute_names("#attribute", attribute);
+        update.expression_attribute_values(":value", value).send().await.unwrap();
+    }
+}

@@ -1,0 +1,82 @@
+//! The table after a seed, checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::model::{Deployment, DeploymentCounts, DeploymentEvent, Environment, Filter, Lane, Status};
+
+use super::scene::Scene;
+
+impl Scene {
+    /// Returns the first thing that is wrong with the table.
+    pub(super) async fn check(&self) -> Result<(), String> {
+        if let Some(wrong) = &self.known.lock().unwrap().wrong {
+            return Err(wrong.clone());
+        }
+        let (drifted, repairs) = {
+            let services = self.wire.services();
+            (services.drifted, services.repairs)
+        };
+        if !drifted && repairs > 0 {
+            return Err(format!("{repairs} repairs of a counter that was exact"));
+        }
+        let table = self.app.table();
+        let rows = Deployment::newest(table, &self.repository, Filter::default(), None, 100).await.unwrap();
+        let ids: BTreeSet<_> = rows.iter().map(|row| row.id.clone()).collect();
+        if let Some(lost) = self.known.lock().unwrap().created.iter().find(|id| !ids.contains(id)) {
+            return Err(format!("{lost} was created and is lost"));
+        }
+        let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        let mut lanes: BTreeMap<String, Vec<&Deployment>> = BTreeMap::new();
+        for row in &rows {
+            if !row.status.is_final() {
+                return Err(format!("deployment {} never ends: {:?}", row.number, row.status));
+            }
+            let events = row.events(table, 0, 100).await.unwrap();
+            check_events(row, &events)?;
+            *counts.entry((row.environment.as_str(), row.status.as_str())).or_default() += 1;
+            lanes.entry(format!("{:?}", row.lane())).or_default().push(row);
+        }
+        let stored = DeploymentCounts::load(table, &self.repository.partition()).await.unwrap();
+        for environment in Environment::ALL {
+            for status in Status::ALL {
+                let filter = Filter { environment: Some(environment), status: Some(status) };
+                let counted = counts.get(&(environment.as_str(), status.as_str())).copied().unwrap_or(0);
+                if stored.total(filter) != counted {
+                    let total = stored.total(filter);
+                    return Err(format!("{environment:?} {status:?}: {total} by the counter, {counted} by the rows"));
+                }
+            }
+        }
+        if stored.last_number() != rows.len() as u64 {
+            return Err(format!("{} numbers for {} deployments", stored.last_number(), rows.len()));
+        }
+        for rows in lanes.values() {
+            let Lane { lock, waiting } = Lane::load(table, &rows[0].lane()).await.unwrap();
+            if lock.holder.is_some() || !waiting.is_empty() {
+                return Err(format!("every deployment has ended, and the lane has {:?} and {waiting:?}", lock.holder));
+            }
+            let last = rows.iter().filter(|row| row.status == Status::Succeeded).max_by_key(|row| row.fence);
+            let live = lock.live.as_ref().map(|live| &live.deployment_id);
+            if live != last.map(|row| &row.id) {
+                return Err(format!("{live:?} is live, and {:?} succeeded last", last.map(|row| &row.id)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_events(row: &Deployment, events: &[DeploymentEvent]) -> Result<(), String> {
+    let numbers: Vec<_> = events.iter().map(|event| event.number).collect();
+    if numbers != (1..=row.events).collect::<Vec<_>>() {
+        return Err(format!("deployment {} has {} events, numbered {numbers:?}", row.number, row.events));
+    }
+    for pair in events.windows(2) {
+        if !pair[0].status.successors().contains(&pair[1].status) {
+            return Err(format!("deployment {} went from {:?} to {:?}", row.number, pair[0].status, pair[1].status));
+        }
+    }
+    match events.last() {
+        Some(last) if last.status == row.status => Ok(()),
+        last => Err(format!("deployment {} is {:?} and its last event {last:?}", row.number, row.status)),
+    }
+}

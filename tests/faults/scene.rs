@@ -1,0 +1,290 @@
+//! The functions, and the scheduler that decides which of them goes on.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use local::table;
+use serde_json::{Value, json};
+use shared::App;
+use shared::access::AuthorizedRepository;
+use shared::aws::Aws;
+use shared::clock::{Clock, Timestamp};
+use shared::dispatch::{Dispatched, dispatch, finish};
+use shared::id::{DeploymentId, UserId};
+use shared::model::{
+    Deployment, DeploymentCounts, Due, Environment, EnvironmentSettings, Failure, Fences, NewDeployment, Terms,
+    Transition,
+};
+use shared::queue::{DeploymentMessage, Queue};
+use shared::settings::Settings;
+use shared::telemetry::Log;
+use tests::{NOON, Random};
+
+use super::aws::{Broken, Wire};
+use super::build::{Known, Run, Running};
+use super::{run, step};
+
+const TERMS: Terms = Terms { lease: Duration::from_secs(60), time_limit: Duration::from_secs(600) };
+
+/// A repository with its functions. Each task is one invocation of a function.
+#[derive(Clone)]
+pub(super) struct Scene {
+    pub(super) app: App,
+    queue: Queue,
+    pub(super) wire: Wire,
+    pub(super) repository: AuthorizedRepository,
+    by: UserId,
+    environments: &'static [Environment],
+    pub(super) known: Arc<Mutex<Known>>,
+}
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+impl Scene {
+    pub(super) fn start(seed: u64, broken: Broken) -> Self {
+        let wire = Wire::new(seed, broken);
+        let settings = Settings::from([
+            ("TABLE_NAME", "table".to_owned()),
+            ("QUEUE_URL", "http://sqs/queue".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "id".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
+            ("AWS_ENDPOINT_URL", "http://aws".to_owned()),
+        ]);
+        let aws = Aws::new(&settings).unwrap().over(SharedHttpClient::new(wire.clone()));
+        let app = App::with_aws(settings, aws, Clock::manual(NOON), Log::to(std::io::sink())).unwrap();
+        run(table::ensure(app.table().client(), "table")).unwrap();
+        let (repository, by) = run(tests::repository_of_a_new_account(&app));
+        // Deployments that share a lane compete more.
+        let environments: &[_] = match seed % 4 {
+            0 => &[Environment::Production],
+            1 => &[Environment::Production, Environment::Preview],
+            _ => &[Environment::Preview],
+        };
+        Self { queue: Queue::new(&app).unwrap(), app, wire, repository, by, environments, known: Arc::default() }
+    }
+
+    fn random<T>(&self, draw: impl FnOnce(&mut Random) -> T) -> T {
+        draw(&mut self.wire.services().random)
+    }
+
+    /// Creates a deployment as its endpoint does.
+    async fn create(self) {
+        let environment = self.random(|random| self.environments[random.below(self.environments.len())]);
+        let id: String = self.random(|random| {
+            (0..16).map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[random.below(32)])).collect()
+        });
+        let table = self.app.table();
+        let (account, repository) = (&self.repository.account_id, &self.repository.id);
+        let Ok(settings) = EnvironmentSettings::load(table, account, repository, environment).await else { return };
+        let Ok(counts) = DeploymentCounts::load(table, &self.repository.partition()).await else { return };
+        let new = NewDeployment {
+            id: format!("deploy_{id}").parse().unwrap(),
+            environment,
+            git_ref: "main".to_owned(),
+            ref_name: None,
+            sha: "0".repeat(40),
+            sealed_variables: None,
+            tip: None,
+            required_approvals: 0,
+            origin: None,
+            fences: Fences::default(),
+            idempotency: None,
+        };
+        let now = self.app.clock().now();
+        let Ok(created) = Deployment::create(table, &self.repository, &counts, new, &self.by, now).await else {
+            return;
+        };
+        self.known.lock().unwrap().created.push(created.id.clone());
+        self.queue.announce(&self.app, &created, &settings).await;
+    }
+
+    /// Consumes a message, which is delivered again unless the consumer is done with it.
+    async fn consume(self, message: DeploymentMessage) {
+        let done = self.clone().try_to_consume(&message).await;
+        if done.is_none() {
+            self.wire.services().sent.push(message);
+        }
+    }
+
+    async fn try_to_consume(self, message: &DeploymentMessage) -> Option<()> {
+        let (table, clock) = (self.app.table(), self.app.clock());
+        let Some(found) = Deployment::load(table, &message.account_id, &message.deployment_id).await.ok()? else {
+            return Some(());
+        };
+        let claimed = match dispatch(&self.app, &self.queue, found, TERMS).await.ok()? {
+            Dispatched::Claimed(claimed) => claimed,
+            Dispatched::Held => return None,
+            _ => return Some(()),
+        };
+        let run = Run {
+            lane: format!("{:?}", claimed.lane()),
+            deployment: claimed.id.clone(),
+            lease_until: claimed.lease_until.unwrap(),
+        };
+        let running = Running::start(&self.known, run, claimed.attempt, clock);
+        let mut canceled = false;
+        for _ in 0..self.random(|random| random.below(4)) {
+            step().await;
+            let until = clock.now().plus(TERMS.lease);
+            match claimed.renew_lease(table, clock.now(), until).await {
+                Ok(Some(renewed)) => {
+                    running.renew(until);
+                    canceled |= renewed.cancel_requested_by.is_some();
+                }
+                Ok(None) => return None,
+                Err(_) if running.is_over(clock) => return None,
+                Err(_) => {}
+            }
+        }
+        if running.is_over(clock) {
+            return None;
+        }
+        let end = match self.random(|random| random.below(3)) {
+            _ if canceled => Transition::Cancel,
+            0 => Transition::Fail(Failure { code: "command_failed".to_owned(), message: "it failed".to_owned() }),
+            _ => Transition::Succeed,
+        };
+        // The processes of a build end before the deployment does.
+        drop(running);
+        finish(&self.app, &self.queue, &claimed, end).await.ok().map(drop)
+    }
+
+    /// Cancels a deployment as its endpoint does.
+    async fn cancel(self, id: DeploymentId) {
+        let table = self.app.table();
+        if let Ok(Some(found)) = Deployment::load(table, &self.repository.account_id, &id).await {
+            let _ = found.cancel(table, &self.by, self.app.clock().now()).await;
+        }
+    }
+
+    /// Invokes the sweep.
+    async fn sweep(self) {
+        let mut context = lambda_runtime::Context::default();
+        context.deadline = self.app.clock().now().plus(Duration::from_secs(60)).as_millis().unsigned_abs();
+        let event = lambda_runtime::LambdaEvent::new(serde::de::IgnoredAny, context);
+        let _ = sweep::Sweep::new(&self.app).unwrap().invoke(event).await;
+    }
+
+    /// Makes the next sweep compare every counter.
+    fn forget_the_last_recount(&self) {
+        let key = json!({"pk": {"S": "RECOUNT"}, "sk": {"S": "RECOUNT"}});
+        self.by_hand("DeleteItem", json!({"TableName": "table", "Key": key}));
+    }
+
+    /// Adds to a counter behind the functions' back.
+    fn falsify_a_counter(&self) {
+        let counter = format!("ACCT#{}#REPO#{}", self.repository.account_id, self.repository.id);
+        let by = self.random(|random| random.below(5)).to_string();
+        self.by_hand(
+            "UpdateItem",
+            json!({
+                "TableName": "table",
+                "Key": {"pk": {"S": counter}, "sk": {"S": "DEPLOYS"}},
+                "UpdateExpression": "ADD #count :by",
+                "ExpressionAttributeNames": {"#count": "production.queued"},
+                "ExpressionAttributeValues": {":by": {"N": by}},
+            }),
+        );
+        self.wire.services().drifted = true;
+    }
+
+    /// Calls DynamoDB as an operator.
+    fn by_hand(&self, operation: &str, request: Value) {
+        let (status, answer) = self.wire.services().ask(operation, &request.to_string());
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// Takes any message from the queue.
+    fn take_message(&self) -> Option<DeploymentMessage> {
+        let mut services = self.wire.services();
+        let waiting = services.sent.len();
+        if waiting == 0 {
+            return None;
+        }
+        let at = services.random.below(waiting);
+        Some(services.sent.swap_remove(at))
+    }
+
+    /// Runs functions under faults. The seed alone decides their order.
+    pub(super) fn chaos(&self) {
+        self.wire.services().faults = true;
+        let recounts = self.wire.services().recounts;
+        let drifts = recounts && self.random(|random| random.below(2)) == 0;
+        let mut tasks: Vec<Task> = Vec::new();
+        for _ in 0..3 {
+            tasks.push(Box::pin(self.clone().create()));
+        }
+        for _ in 0..150 + self.random(|random| random.below(150)) {
+            match self.random(|random| random.below(100)) {
+                0..=2 if self.known.lock().unwrap().created.len() < 5 => tasks.push(Box::pin(self.clone().create())),
+                3..=9 => {
+                    tasks.extend(self.take_message().map(|message| Box::pin(self.clone().consume(message)) as Task))
+                }
+                // The message is delivered twice.
+                10..=11 => tasks.extend(self.take_message().map(|message| {
+                    self.wire.services().sent.push(message.clone());
+                    Box::pin(self.clone().consume(message)) as Task
+                })),
+                // The message is lost.
+                12 => drop(self.take_message()),
+                13 => {
+                    let created = self.known.lock().unwrap().created.clone();
+                    if !created.is_empty() {
+                        let id = created[self.random(|random| random.below(created.len()))].clone();
+                        tasks.push(Box::pin(self.clone().cancel(id)));
+                    }
+                }
+                14..=15 => tasks.push(Box::pin(self.clone().sweep())),
+                16..=18 => {
+                    let seconds = self.random(|random| 1 + random.below(40)) as u64;
+                    self.app.clock().advance(Duration::from_secs(seconds));
+                }
+                // The function dies at one of its awaits.
+                19..=20 if !tasks.is_empty() => {
+                    let dies = self.random(|random| random.below(tasks.len()));
+                    drop(tasks.swap_remove(dies));
+                }
+                21 if recounts => self.forget_the_last_recount(),
+                22 if drifts => self.falsify_a_counter(),
+                _ if tasks.is_empty() => {}
+                _ => {
+                    let next = self.random(|random| random.below(tasks.len()));
+                    if std::pin::pin!(tokio::task::unconstrained(tasks[next].as_mut()))
+                        .poll(&mut Context::from_waker(Waker::noop()))
+                        .is_ready()
+                    {
+                        drop(tasks.swap_remove(next));
+                    }
+                }
+            }
+        }
+        self.wire.services().faults = false;
+    }
+
+    /// Runs the sweep and delivers messages without faults until nothing is left to do.
+    pub(super) fn calm(&self) {
+        for _ in 0..500 {
+            self.app.clock().advance(Duration::from_secs(301));
+            run(self.clone().sweep());
+            for _ in 0..50 {
+                let Some(message) = self.take_message() else { break };
+                run(self.clone().consume(message));
+            }
+            let unfinished = (0..Due::SHARDS).any(|shard| {
+                let end = Timestamp::from_millis(i64::MAX);
+                !run(Due::page(self.app.table(), shard, end, None, 1)).unwrap().is_empty()
+            });
+            if !unfinished && self.wire.services().sent.is_empty() {
+                break;
+            }
+        }
+        if self.wire.services().drifted {
+            self.forget_the_last_recount();
+            run(self.clone().sweep());
+        }
+    }
+}

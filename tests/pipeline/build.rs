@@ -1,0 +1,193 @@
+//! The build of a deployment, and its end.
+
+use archive::Archive;
+use serde_json::json;
+use tests::{GitRepository, World, buildspec};
+
+use super::{Outside, commands, deploy, outcomes};
+
+#[tokio::test]
+async fn a_build_sees_its_deployment_its_variables_and_nothing_of_the_function() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let source = commands(&[
+        "echo $DEPLOYMENT_ID $DEPLOYMENT_ENVIRONMENT $GIT_SHA $GIT_REF",
+        r#"test "$API_KEY" = "hunter22 and 'more'" && echo "the key is $API_KEY" && echo "the key is $API_KEY" >&2"#,
+        "env | sed 's/^/named /; s/=.*//'",
+    ]);
+    let variables = json!({"API_KEY": "hunter22 and 'more'"});
+    let created = deploy(&owner, &source, json!({"environment": "staging", "variables": variables})).await;
+    let ended = owner.ended(&created).await;
+    assert_eq!(ended["status"], "succeeded", "{:?}", owner.log(&created).await);
+
+    let log = owner.log(&created).await;
+    let ids = format!("stdout: {} staging {} main", created["id"].as_str().unwrap(), created["sha"].as_str().unwrap());
+    for line in [ids.as_str(), "stdout: the key is ***", "stderr: the key is ***"] {
+        assert!(log.contains(&line.to_owned()), "{line}: {log:?}");
+    }
+    assert!(!log.iter().any(|line| line.contains("hunter22")), "{log:?}");
+    let mut names: Vec<_> = log.iter().filter_map(|line| line.strip_prefix("stdout: named ")).collect();
+    names.retain(|name| !["OLDPWD", "PWD", "SHLVL", "_"].contains(name));
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "API_KEY",
+            "CI",
+            "CODEBUILD_BUILD_SUCCEEDING",
+            "CODEBUILD_SRC_DIR",
+            "DEPLOYMENT_ENVIRONMENT",
+            "DEPLOYMENT_ID",
+            "GIT_REF",
+            "GIT_SHA",
+            "HOME",
+            "LANG",
+            "PATH",
+            "TMPDIR",
+        ]
+    );
+    world.queue_is_empty().await;
+    assert_eq!(outcomes(&world), ["succeeded"]);
+}
+
+#[tokio::test]
+async fn a_failing_command_fails_the_deployment_after_finally_and_post_build() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[(
+        "buildspec.yml",
+        r#"
+version: 0.2
+env:
+  variables:
+    GREETING: hello
+phases:
+  pre_build:
+    commands:
+      - echo $GREETING
+  build:
+    commands:
+      - sh -c 'exit 7' # $API_KEY
+      - echo never
+    finally:
+      - echo finally
+  post_build:
+    commands:
+      - echo succeeding $CODEBUILD_BUILD_SUCCEEDING
+"#,
+    )]);
+    let created = deploy(&owner, &source, json!({})).await;
+    let ended = owner.ended(&created).await;
+    let message = "Command 'sh -c 'exit 7'' in phase build exited with status 7";
+    assert_eq!(ended["status"], "failed");
+    assert_eq!(ended["failure"], json!({"code": "command_failed", "message": message}));
+    let log = owner.log(&created).await;
+    let told: Vec<_> = log.iter().filter(|line| line.starts_with("stdout")).collect();
+    assert_eq!(told, ["stdout: hello", "stdout: finally", "stdout: succeeding 0"]);
+    assert_eq!(log.last().unwrap(), &format!("system: Failed: {message}"));
+    world.queue_is_empty().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_deployment_is_told_by_code_and_sentence() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let with_artifacts = |files: &str| format!("{}artifacts:\n  files:\n    - '{files}'\n", buildspec(&["echo ran"]));
+    let deep = format!("version: 0.2\nphases: {}{}", "[".repeat(100), "]".repeat(100));
+    for (number, (file, content, code, message)) in [
+        ("README", "", "buildspec_missing", "The repository has no buildspec.yml at this commit"),
+        ("buildspec.yml/README", "", "buildspec_missing", "buildspec.yml can't be read"),
+        ("buildspec.yml", "", "buildspec_invalid", "buildspec.yml: "),
+        ("buildspec.yml", "version: 0.2\nphases: [", "buildspec_invalid", "buildspec.yml: "),
+        ("buildspec.yml", "version: 0.1\n", "buildspec_invalid", "buildspec.yml: "),
+        ("buildspec.yml", &deep, "buildspec_invalid", "buildspec.yml: "),
+        ("buildspec.yml", &"#".repeat(65537), "buildspec_invalid", "buildspec.yml is larger than 64 KiB"),
+        (
+            "buildspec.yml",
+            &buildspec(&["kill -9 $$"]),
+            "command_failed",
+            "Command 'kill -9 $$' in phase build was ended",
+        ),
+        ("buildspec.yml", &with_artifacts("dist/*"), "artifacts_missing", "No file matches"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("app{number}");
+        let source = GitRepository::new(&[(file, content)]);
+        owner.repository(&name, &source).await;
+        let created = owner.deploy(&name, json!({"ref": "main"})).await;
+        world.deliver(&owner, &created).await;
+        let failure = &owner.ended(&created).await["failure"];
+        assert_eq!(failure["code"], code, "{file} {content:.20}: {failure}");
+        assert!(failure["message"].as_str().unwrap().starts_with(message), "{failure}");
+        let log = owner.log(&created).await;
+        assert!(log.last().unwrap().starts_with(&format!("system: Failed: {message}")), "{log:?}");
+    }
+
+    let source = commands(&["true"]);
+    source.git(&["tag", "tree", "HEAD^{tree}"]);
+    owner.repository("app", &source).await;
+    let of_a_tree = owner.deploy("app", json!({"ref": "tree"})).await;
+    let of_main = owner.deploy("app", json!({"ref": "main"})).await;
+    world.deliver(&owner, &of_a_tree).await;
+    let failure = &owner.ended(&of_a_tree).await["failure"];
+    assert_eq!(*failure, json!({"code": "source_unavailable", "message": "the repository has no such commit"}));
+    drop(source);
+    world.deliver(&owner, &of_main).await;
+    let failure = &owner.ended(&of_main).await["failure"];
+    let message = "the repository does not exist or is not public";
+    assert_eq!(*failure, json!({"code": "source_unavailable", "message": message}));
+    world.queue_is_empty().await;
+    assert_eq!(world.messages(world.stack.dead_letter_queue()).await, 0);
+}
+
+#[tokio::test]
+async fn a_deployment_that_takes_too_long_is_stopped_with_all_its_processes() {
+    let world = World::start_with(|options| {
+        options.overrides.push((deployment_consumer::RUN_TIME_LIMIT_SECONDS, "1".to_owned()));
+    })
+    .await;
+    let owner = world.owner("acme").await;
+    let outside = Outside::new();
+    let source = commands(&[&outside.background(), "trap '' TERM; sleep 1000", "echo never"]);
+    let created = deploy(&owner, &source, json!({})).await;
+    let ended = owner.ended(&created).await;
+    assert_eq!(ended["status"], "failed");
+    let message = "The time limit of 1 s was reached in phase build";
+    assert_eq!(ended["failure"], json!({"code": "timed_out", "message": message}));
+    assert!(!outside.background_runs());
+    let log = owner.log(&created).await;
+    assert!(!log.contains(&"stdout: never".to_owned()), "{log:?}");
+    assert_eq!(log.last().unwrap(), &format!("system: Failed: {message}"));
+    world.queue_is_empty().await;
+}
+
+#[tokio::test]
+async fn artifacts_are_kept_in_the_archive() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let commands = [
+        "mkdir -p dist/deep && echo app > dist/app.js && echo deep > dist/deep/a.css && echo no > dist/secret.txt",
+        r#""touch \"dist/$(printf 'tab\\tin name.js')\"""#,
+        "head -c 6000000 /dev/zero > dist/large.js",
+    ];
+    let spec = buildspec(&commands)
+        + "artifacts:\n  base-directory: dist\n  files:\n    - '**/*'\n  exclude-paths:\n    - secret.txt\n";
+    let source = GitRepository::new(&[("buildspec.yml", &spec)]);
+    let created = deploy(&owner, &source, json!({})).await;
+    let ended = owner.ended(&created).await;
+    let log = owner.log(&created).await;
+    assert_eq!(ended["status"], "succeeded", "{ended} {log:?}");
+    let archive = Archive::new(world.stack.app()).unwrap();
+    let stored = world.stored(&owner, &created).await;
+    let kept = archive.list_artifacts(&stored.artifacts_prefix()).await.unwrap();
+    let kept: Vec<_> = kept.iter().map(|artifact| (artifact.path.as_str(), artifact.size)).collect();
+    assert_eq!(kept, [("app.js", 4), ("deep/a.css", 5), ("large.js", 6_000_000)]);
+    let files = world.files();
+    let content = |name| &files.iter().find(|(path, _)| path.ends_with(name)).unwrap().1;
+    assert_eq!((content("app.js").as_slice(), content("a.css").as_slice()), (&b"app\n"[..], &b"deep\n"[..]));
+    let left_out = r#"system: Left out of the artifacts: "tab\tin name.js" has a control character in its name"#;
+    assert!(log.contains(&left_out.to_owned()), "{log:?}");
+    assert_eq!(log.last().unwrap(), "system: Succeeded, 3 artifacts");
+}
