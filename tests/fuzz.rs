@@ -1,5 +1,5 @@
-//! Events that no gateway would send. Whatever is in one, it is answered, and never by a 5xx. `PROPTEST_CASES` sets how
-//! many are tried, 256 unless set.
+//! Events that no gateway sends. Each one gets an answer that is not a 5xx. `PROPTEST_CASES` sets the number of events, which
+//! is 256 by default.
 
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
@@ -8,6 +8,7 @@ use lambda_http::{Context, LambdaEvent, RequestExt};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use proptest::test_runner::FileFailurePersistence;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::extract::{Json, Query};
@@ -17,7 +18,7 @@ use shared::telemetry::Log;
 use shared::{App, Endpoint, Result, Route, pipeline, serve};
 use tests::NOON;
 
-/// Looks at everything that a handler can look at.
+/// Reads everything that a handler can read.
 async fn look(headers: HeaderMap, _: Query<PageQuery>, request: Request) -> Result<String> {
     let parameters = format!("{:?} {:?}", request.path_parameters(), request.query_string_parameters());
     let Json(body) = Json::<Value>::from_request(request, &()).await?;
@@ -74,12 +75,12 @@ fn valid_event() -> Value {
     })
 }
 
-/// What happens to one member of an event.
+/// A change of one member of an event.
 #[derive(Clone, Debug)]
 enum Change {
     Remove,
     Replace(Value),
-    /// Into a text, at a character.
+    /// Inserts into a string, at a character.
     Insert(Index, String),
 }
 
@@ -109,7 +110,7 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![1 => Just(Change::Remove), 3 => json().prop_map(Change::Replace), 6 => insert]
 }
 
-/// The JSON pointer of everything in a value.
+/// Collects the JSON pointers of a value's members.
 fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
     let mut visit = |key: &str, inner: &Value| {
         let pointer = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
@@ -146,7 +147,7 @@ fn apply(event: &mut Value, place: Index, change: Change) {
     }
 }
 
-/// The status of the answer; `None` for what is no event of a gateway at all, which the runtime reports.
+/// Returns the status of the answer, or `None` if the runtime rejects the event.
 fn status(service: pipeline::Service, event: &Value) -> Option<u64> {
     let event: LambdaRequest = serde_json::from_str(&event.to_string()).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -167,7 +168,15 @@ fn the_unchanged_event_is_handled() {
     assert_eq!(status(service(), &valid_event()), Some(200));
 }
 
+/// The failures of earlier runs stand in `fuzz.proptest-regressions`. They are tried first.
+fn config() -> ProptestConfig {
+    let failures = FileFailurePersistence::WithSource("proptest-regressions");
+    ProptestConfig { failure_persistence: Some(Box::new(failures)), ..ProptestConfig::default() }
+}
+
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn a_changed_event_is_answered(changes in vec((any::<Index>(), change()), 1..6)) {
         let mut event = valid_event();
