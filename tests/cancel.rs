@@ -53,7 +53,7 @@ async fn a_queued_deployment_is_canceled_at_once() {
 
 #[tokio::test]
 async fn a_running_deployment_really_stops_and_then_says_so() {
-    let world = World::start_with(|options| options.max_receive_count = 1000).await;
+    let world = World::start().await;
     let owner = world.owner("acme").await;
     let folder = tempfile::tempdir().unwrap();
     let (created, _source) = running(&world, &owner, &folder).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shared::settings::QUEUE_URL;
-use tests::{Actor, GitRepository, World, eventually};
+use tests::{Actor, GitRepository, World, eventually, redelivering};
 
 async fn redrive(world: &World, event: Value) -> Value {
     let mut environment = world.stack.environment().clone();
@@ -106,7 +106,7 @@ async fn dead_letters_are_shown_and_left_and_then_redriven() {
 /// From the queue of deployments to the dead-letter queue and back again, while another deployment goes its way.
 #[tokio::test]
 async fn a_poison_message_blocks_nobody() {
-    let world = World::start_with(|options| options.max_receive_count = 2).await;
+    let world = World::start_with(redelivering(2)).await;
     let owner = world.owner("acme").await;
     let source = GitRepository::with_commands(&["true"]);
     owner.repository("app", &source).await;

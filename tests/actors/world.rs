@@ -43,6 +43,15 @@ pub fn without_queue(options: &mut Options) {
     options.overrides.push((QUEUE_URL, "http://127.0.0.1/0/nowhere".to_owned()));
 }
 
+/// Delivers a message again a second after a consumer returned it, and this many times in all. Without it nothing is
+/// delivered twice, however slow the machine is.
+pub fn redelivering(times: u32) -> impl FnOnce(&mut Options) {
+    move |options| {
+        options.visibility_timeout = Duration::from_secs(1);
+        options.max_receive_count = times;
+    }
+}
+
 impl World {
     /// Starts a stack.
     pub async fn start() -> Self {

@@ -3,14 +3,14 @@
 use local::stack::Lifetime;
 use serde_json::json;
 use shared::id::DeploymentId;
-use tests::{World, eventually, without_queue};
+use tests::{World, eventually, redelivering, without_queue};
 use tokio::task::JoinSet;
 
 use super::{LEASE, Outside, commands, delivered, deploy, event, outcomes};
 
 #[tokio::test]
 async fn a_message_that_is_delivered_again_does_not_run_its_deployment_again() {
-    let world = World::start_with(|options| options.max_receive_count = 1000).await;
+    let world = World::start_with(redelivering(1000)).await;
     let owner = world.owner("acme").await;
     let outside = Outside::new();
     let source = commands(&[&outside.count(), &outside.wait_for("gate")]);
@@ -70,7 +70,7 @@ async fn a_message_for_a_deployment_that_is_gone_is_deleted() {
 
 #[tokio::test]
 async fn poison_messages_end_in_the_dead_letter_queue_and_hold_up_nobody() {
-    let world = World::start_with(|options| options.max_receive_count = 2).await;
+    let world = World::start_with(redelivering(2)).await;
     let owner = world.owner("acme").await;
     let poison =
         ["not JSON", "{}", r#"{"account_id": "acct_x", "deployment_id": "deploy_x"}"#, "[]", "null", "{", "7", "x"];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use archive::Archive;
 use local::functions::Environment;
 use serde_json::{Value, json};
-use tests::{Actor, GitRepository, World, buildspec, eventually, without_queue};
+use tests::{Actor, GitRepository, World, buildspec, eventually, redelivering, without_queue};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -16,7 +16,7 @@ use super::{LEASE, Outside, commands, delivered, deploy, event, is_logged, warne
 async fn a_deployment_whose_runner_was_lost_is_run_by_another_when_the_lease_is_over() {
     let world = World::start_with(|options| {
         without_queue(options);
-        options.max_receive_count = 1000;
+        redelivering(1000)(options);
     })
     .await;
     let owner = world.owner("acme").await;
@@ -69,7 +69,7 @@ async fn a_deployment_that_lost_three_runners_has_failed() {
 
 #[tokio::test]
 async fn a_runner_that_is_alive_keeps_its_lease_however_long_it_takes() {
-    let world = World::start_with(|options| options.max_receive_count = 1000).await;
+    let world = World::start_with(redelivering(1000)).await;
     let owner = world.owner("acme").await;
     let outside = Outside::new();
     let source = commands(&[&outside.count(), &outside.wait_for("gate")]);
@@ -93,7 +93,7 @@ async fn a_runner_that_is_alive_keeps_its_lease_however_long_it_takes() {
 
 #[tokio::test]
 async fn a_runner_that_lost_its_lease_to_another_stops() {
-    let world = World::start_with(|options| options.max_receive_count = 1000).await;
+    let world = World::start_with(redelivering(1000)).await;
     let owner = world.owner("acme").await;
     let outside = Outside::new();
     let source = commands(&[&outside.background(), "echo started", &outside.wait_for("gate"), &outside.count()]);
