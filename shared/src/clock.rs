@@ -1,4 +1,4 @@
-//! The one clock. Everything that needs the time takes a [`Clock`]; `clippy.toml` bans the others.
+//! The one clock. Everything that needs the time takes a [`Clock`]; `.clippy.toml` bans the others.
 
 use std::fmt;
 use std::sync::Arc;
