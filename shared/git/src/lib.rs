@@ -56,8 +56,17 @@ pub struct FetchLimits {
 ///
 /// Fails after [`LOOKUP_TIME`], and if there are more than [`MAX_REFS`] or [`MAX_LOOKUP_BYTES`].
 pub async fn list_refs(url: &CloneUrl) -> Result<RemoteRefs, RemoteError> {
+    list_refs_within(LOOKUP_TIME, url).await
+}
+
+/// Lists the branches and tags like [`list_refs`], with a time limit of its own.
+///
+/// # Errors
+///
+/// Fails after the time, and if there are more than [`MAX_REFS`] or [`MAX_LOOKUP_BYTES`].
+pub async fn list_refs_within(time: Duration, url: &CloneUrl) -> Result<RemoteRefs, RemoteError> {
     let url = url.clone();
-    let refs = run(LOOKUP_TIME, move |deadline, _| match url.location() {
+    let refs = run(time, move |deadline, _| match url.location() {
         Location::Http(uri) => UploadPack::connect(uri, url.hosts(), lookup(deadline, "bytes of refs"))?.list_refs(),
         Location::Path(path) => local::list_refs(path),
     })
