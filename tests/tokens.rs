@@ -134,7 +134,7 @@ async fn what_a_token_is_made_from_is_checked() {
         ("name", json!("é".repeat(101)), name),
         ("name", json!(1), "must be a string"),
         ("scopes", json!([]), "must not be empty"),
-        ("scopes", json!("tokens:read"), "must be a sequence"),
+        ("scopes", json!("tokens:read"), "must be an array"),
         ("expires_in_days", json!(0), days),
         ("expires_in_days", json!(366), days),
         ("expires_in_days", json!(1.5), days),

@@ -14,7 +14,7 @@ use crate::access::{Resource, find_early};
 use crate::app::App;
 use crate::route::Route;
 
-/// A route and what serves it.
+/// A route and its handler.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     pub route: Route,
@@ -23,7 +23,7 @@ pub struct Endpoint {
     pub(crate) calls_at_once: usize,
 }
 
-/// Finds what a path names before the handler is called.
+/// Finds the resource in the path before the handler is called.
 pub(crate) type Early = for<'a> fn(&'a mut Parts, &'a App) -> BoxFuture<'a, ()>;
 
 impl Endpoint {
@@ -34,18 +34,19 @@ impl Endpoint {
         S: Clone + Send + Sync + 'static,
     {
         let handler = BoxCloneSyncService::new(handler.with_state(state));
-        // The limiter's and one of its own.
-        Self { route, handler, early: None, calls_at_once: 2 }
+        // The limiter's, and those of the handler: one, and for a list the page and the total.
+        let calls_at_once = if route.list.is_some() { 3 } else { 2 };
+        Self { route, handler, early: None, calls_at_once }
     }
 
-    /// How many calls of DynamoDB it makes at once, the limiter's among them, if not two. A list makes three, with its page
-    /// and the total.
+    /// Sets the number of concurrent calls of DynamoDB, the limiter's among them, for an endpoint that makes more than its
+    /// route says.
     pub fn calls_at_once(self, calls_at_once: usize) -> Self {
         Self { calls_at_once, ..self }
     }
 
-    /// Finds the resource in the path while the limiter decides, on an endpoint that is not safe and whose handler has to
-    /// wait for it.
+    /// Finds the resource in the path while the limiter decides. It is for an endpoint that is not safe, whose handler waits
+    /// for the limiter.
     pub fn finds_early<T: Resource>(self) -> Self {
         Self { early: Some(|parts, app| Box::pin(find_early::<T>(parts, app))), ..self }
     }

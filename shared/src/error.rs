@@ -1,4 +1,4 @@
-//! The one error and the one envelope.
+//! The error type of the API, and the envelope that clients read.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -11,220 +11,166 @@ use serde::Serialize;
 use crate::id::RequestId;
 use crate::telemetry;
 
-/// Everything that the API can refuse or fail with. The name in snake_case is the `code` in the envelope.
+/// The part of the system that refuses a request with a code. The document derives from it which endpoints can answer
+/// with the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorCode {
-    InvalidRequest,
-    InvalidJson,
-    InvalidCursor,
-    InvalidRef,
-    InvalidCloneUrl,
-    MissingToken,
-    InvalidToken,
-    TokenExpired,
-    TokenRevoked,
-    TokenRotated,
-    InsufficientScope,
-    InsufficientPermission,
-    NotLinked,
-    NotFound,
-    MethodNotAllowed,
-    NameTaken,
-    EmailTaken,
-    LastOwner,
-    LimitReached,
-    AlreadyFinished,
-    NotFinished,
-    EnvironmentFrozen,
-    StaleRequest,
-    IdempotencyKeyInUse,
-    NothingToRollBack,
-    NotAwaitingApproval,
-    SelfApproval,
-    ShaMismatch,
-    InvitationExpired,
-    PreconditionFailed,
-    BodyTooLarge,
-    UnsupportedMediaType,
-    IdempotencyKeyReused,
-    RateLimited,
-    InternalError,
-    RemoteUnavailable,
-    ServiceUnavailable,
+pub enum Origin {
+    /// The pipeline, on every endpoint.
+    Pipeline,
+    /// Authentication, on every endpoint that is not public.
+    Authentication,
+    /// The check of the token's scopes, on endpoints that require one.
+    Scope,
+    /// The check of the caller's role and permission, on endpoints that require more than the least.
+    Permission,
+    /// A resource that the path names.
+    Path,
+    /// The parser of parameters and bodies.
+    Input,
+    /// The parser of bodies.
+    Body,
+    /// The parser of a list's cursor.
+    Cursor,
+    /// The comparison with `If-Match`, on endpoints that take it.
+    Precondition,
+    /// A service that the request depends on. A public read depends on none.
+    Dependency,
+    /// The handler. The route of each endpoint declares its handler's codes.
+    Handler,
+    /// The fallback of the gateway, which is not in the document.
+    Fallback,
 }
 
-impl ErrorCode {
-    /// Every code, in the order of their statuses. The OpenAPI document lists them from here.
-    pub const ALL: [ErrorCode; 37] = [
-        Self::InvalidRequest,
-        Self::InvalidJson,
-        Self::InvalidCursor,
-        Self::InvalidRef,
-        Self::InvalidCloneUrl,
-        Self::MissingToken,
-        Self::InvalidToken,
-        Self::TokenExpired,
-        Self::TokenRevoked,
-        Self::TokenRotated,
-        Self::InsufficientScope,
-        Self::InsufficientPermission,
-        Self::NotLinked,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::NameTaken,
-        Self::EmailTaken,
-        Self::LastOwner,
-        Self::LimitReached,
-        Self::AlreadyFinished,
-        Self::NotFinished,
-        Self::EnvironmentFrozen,
-        Self::StaleRequest,
-        Self::IdempotencyKeyInUse,
-        Self::NothingToRollBack,
-        Self::NotAwaitingApproval,
-        Self::SelfApproval,
-        Self::ShaMismatch,
-        Self::InvitationExpired,
-        Self::PreconditionFailed,
-        Self::BodyTooLarge,
-        Self::UnsupportedMediaType,
-        Self::IdempotencyKeyReused,
-        Self::RateLimited,
-        Self::InternalError,
-        Self::RemoteUnavailable,
-        Self::ServiceUnavailable,
-    ];
-
-    pub const fn status(self) -> StatusCode {
-        self.row().0
-    }
-
-    pub const fn as_str(self) -> &'static str {
-        self.row().1
-    }
-
-    /// When a client meets this code, for the documentation.
-    pub const fn meaning(self) -> &'static str {
-        self.row().2
-    }
-
-    const fn row(self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as S;
-        match self {
-            Self::InvalidRequest => {
-                (S::BAD_REQUEST, "invalid_request", "A parameter or body field is invalid; `details` names each")
-            }
-            Self::InvalidJson => (S::BAD_REQUEST, "invalid_json", "The body is not JSON in UTF-8"),
-            Self::InvalidCursor => (
-                S::BAD_REQUEST,
-                "invalid_cursor",
-                "The cursor was not made for this list; take it from a `Link` header",
-            ),
-            Self::InvalidRef => {
-                (S::BAD_REQUEST, "invalid_ref", "The branch, tag or commit does not exist in the repository")
-            }
-            Self::InvalidCloneUrl => (
-                S::BAD_REQUEST,
-                "invalid_clone_url",
-                "The clone URL is not allowed or is not a readable git repository",
-            ),
-            Self::MissingToken => (S::UNAUTHORIZED, "missing_token", "The request has no bearer token"),
-            Self::InvalidToken => (S::UNAUTHORIZED, "invalid_token", "The token is malformed or unknown"),
-            Self::TokenExpired => (S::UNAUTHORIZED, "token_expired", "The token has expired"),
-            Self::TokenRevoked => (S::UNAUTHORIZED, "token_revoked", "The token was revoked"),
-            Self::TokenRotated => {
-                (S::UNAUTHORIZED, "token_rotated", "A rotation has replaced the token, and its overlap is over")
-            }
-            Self::InsufficientScope => {
-                (S::FORBIDDEN, "insufficient_scope", "The token lacks the scope that the endpoint needs")
-            }
-            Self::InsufficientPermission => (
-                S::FORBIDDEN,
-                "insufficient_permission",
-                "The caller may see the resource, but their role or permission is not enough for this",
-            ),
-            Self::NotLinked => (
-                S::FORBIDDEN,
-                "not_linked",
-                "The OAuth2 token is valid, but its subject is no user and no application of an account",
-            ),
-            Self::SelfApproval => (S::CONFLICT, "self_approval", "Who created a deployment can't approve it"),
-            Self::NotFound => (S::NOT_FOUND, "not_found", "The resource does not exist, or the token may not see it"),
-            Self::MethodNotAllowed => {
-                (S::METHOD_NOT_ALLOWED, "method_not_allowed", "The path exists with other methods; `Allow` lists them")
-            }
-            Self::NameTaken => (S::CONFLICT, "name_taken", "The account already has a resource of that name"),
-            Self::EmailTaken => {
-                (S::CONFLICT, "email_taken", "Somebody with this email address is in the account, or is invited to it")
-            }
-            Self::LastOwner => (S::CONFLICT, "last_owner", "An account keeps at least one owner"),
-            Self::LimitReached => {
-                (S::CONFLICT, "limit_reached", "There are as many as there can be; the message says of what")
-            }
-            Self::InvitationExpired => (S::GONE, "invitation_expired", "The invitation has expired; ask for another"),
-            Self::PreconditionFailed => (
-                S::PRECONDITION_FAILED,
-                "precondition_failed",
-                "The resource is not as `If-Match` has it: read it again, and change that",
-            ),
-            Self::AlreadyFinished => (S::CONFLICT, "already_finished", "The deployment has ended"),
-            Self::NotFinished => (S::CONFLICT, "not_finished", "The deployment has not ended yet"),
-            Self::EnvironmentFrozen => (S::CONFLICT, "environment_frozen", "The environment is frozen"),
-            Self::StaleRequest => (
-                S::CONFLICT,
-                "stale_request",
-                "`expected_current` is not live, or `sequence` is not above the last; the message names who came before",
-            ),
-            Self::IdempotencyKeyInUse => (
-                S::CONFLICT,
-                "idempotency_key_in_use",
-                "A request with this `Idempotency-Key` is being worked on; retry after `Retry-After` seconds",
-            ),
-            Self::NothingToRollBack => {
-                (S::CONFLICT, "nothing_to_roll_back", "No other deployment to the environment has succeeded before")
-            }
-            Self::NotAwaitingApproval => {
-                (S::CONFLICT, "not_awaiting_approval", "The deployment does not wait for an approval")
-            }
-            Self::ShaMismatch => (S::CONFLICT, "sha_mismatch", "The deployment is of another commit than the approval"),
-            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is larger than 256 KiB"),
-            Self::UnsupportedMediaType => {
-                (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body's content type is not application/json")
-            }
-            Self::IdempotencyKeyReused => (
-                S::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "Another request had this `Idempotency-Key` in the last 24 hours",
-            ),
-            Self::RateLimited => (
-                S::TOO_MANY_REQUESTS,
-                "rate_limited",
-                "The plan's rate limit is used up; retry after `Retry-After` seconds",
-            ),
-            Self::InternalError => {
-                (S::INTERNAL_SERVER_ERROR, "internal_error", "An unexpected failure; quote the request id to support")
-            }
-            Self::RemoteUnavailable => {
-                (S::SERVICE_UNAVAILABLE, "remote_unavailable", "The repository's git host did not answer; try again")
-            }
-            Self::ServiceUnavailable => (
-                S::SERVICE_UNAVAILABLE,
-                "service_unavailable",
-                "A service that the request depends on failed; try again",
-            ),
+/// Declares every code with its status, its name in the envelope, its origin and its meaning.
+macro_rules! error_codes {
+    ($($code:ident = $status:ident $name:literal by $origin:ident: $meaning:literal;)+) => {
+        /// A reason for which the API refuses a request or fails.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ErrorCode {
+            $($code),+
         }
-    }
+
+        impl ErrorCode {
+            /// Every code, in the order of their statuses.
+            pub const ALL: [ErrorCode; [$($name),+].len()] = [$(Self::$code),+];
+
+            pub const fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$code => StatusCode::$status),+
+                }
+            }
+
+            /// The `code` in the envelope.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$code => $name),+
+                }
+            }
+
+            pub const fn origin(self) -> Origin {
+                match self {
+                    $(Self::$code => Origin::$origin),+
+                }
+            }
+
+            /// The explanation of the code in the documentation.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$code => $meaning),+
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
+    InvalidRequest = BAD_REQUEST "invalid_request" by Input:
+        "A parameter or a body field is invalid; `details` lists each one";
+    InvalidJson = BAD_REQUEST "invalid_json" by Body:
+        "The body is not valid JSON in UTF-8";
+    InvalidCursor = BAD_REQUEST "invalid_cursor" by Cursor:
+        "The cursor belongs to another list or order; take cursors from the `Link` header";
+    InvalidRef = BAD_REQUEST "invalid_ref" by Handler:
+        "The branch, tag or commit does not exist in the repository";
+    InvalidCloneUrl = BAD_REQUEST "invalid_clone_url" by Handler:
+        "The clone URL is not allowed, or there is no readable git repository at it";
+    MissingToken = UNAUTHORIZED "missing_token" by Authentication:
+        "The request has no bearer token";
+    InvalidToken = UNAUTHORIZED "invalid_token" by Authentication:
+        "The token is malformed or unknown";
+    TokenExpired = UNAUTHORIZED "token_expired" by Authentication:
+        "The token has expired";
+    TokenRevoked = UNAUTHORIZED "token_revoked" by Authentication:
+        "The token has been revoked";
+    TokenRotated = UNAUTHORIZED "token_rotated" by Authentication:
+        "The token has been rotated and the overlap is over; use the new secret";
+    InsufficientScope = FORBIDDEN "insufficient_scope" by Scope:
+        "The token lacks the scope that the endpoint requires";
+    InsufficientPermission = FORBIDDEN "insufficient_permission" by Permission:
+        "The caller can see the resource, but their role or permission does not allow the action";
+    NotLinked = FORBIDDEN "not_linked" by Authentication:
+        "The OAuth2 token is valid, but its subject is not a user or an application of any account; \
+         call `GET /v1/user` first";
+    NotFound = NOT_FOUND "not_found" by Path:
+        "The resource does not exist, or the token may not see it";
+    MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" by Fallback:
+        "The path does not support the method; `Allow` lists the methods that it supports";
+    NameTaken = CONFLICT "name_taken" by Handler:
+        "The account already has a resource with this name";
+    EmailTaken = CONFLICT "email_taken" by Handler:
+        "A member of the account or a pending invitation already has this email address";
+    LastOwner = CONFLICT "last_owner" by Handler:
+        "An account must keep at least one owner; make another member an owner first";
+    LimitReached = CONFLICT "limit_reached" by Handler:
+        "The limit for this resource has been reached; see `message`";
+    AlreadyFinished = CONFLICT "already_finished" by Handler:
+        "The deployment has ended";
+    NotFinished = CONFLICT "not_finished" by Handler:
+        "The deployment has not ended yet";
+    EnvironmentFrozen = CONFLICT "environment_frozen" by Handler:
+        "The environment is frozen";
+    StaleRequest = CONFLICT "stale_request" by Handler:
+        "The deployment in `expected_current` is not live, or `sequence` is not above the last one; `message` names the \
+         deployment that came first";
+    IdempotencyKeyInUse = CONFLICT "idempotency_key_in_use" by Handler:
+        "Another request with this `Idempotency-Key` is in progress; retry after `Retry-After` seconds";
+    NothingToRollBack = CONFLICT "nothing_to_roll_back" by Handler:
+        "No earlier deployment to the environment has succeeded";
+    NotAwaitingApproval = CONFLICT "not_awaiting_approval" by Handler:
+        "The deployment is not waiting for an approval";
+    SelfApproval = CONFLICT "self_approval" by Handler:
+        "A deployment can't be approved by its creator";
+    ShaMismatch = CONFLICT "sha_mismatch" by Handler:
+        "The deployment is of another commit than the approval";
+    InvitationExpired = GONE "invitation_expired" by Handler:
+        "The invitation has expired; ask for a new one";
+    PreconditionFailed = PRECONDITION_FAILED "precondition_failed" by Precondition:
+        "The resource has changed since the version in `If-Match`; read it again and repeat the change";
+    BodyTooLarge = PAYLOAD_TOO_LARGE "body_too_large" by Body:
+        "The body is larger than 256 KiB";
+    UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" by Body:
+        "The body's content type is not application/json";
+    IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused" by Handler:
+        "A different request used this `Idempotency-Key` in the last 24 hours";
+    RateLimited = TOO_MANY_REQUESTS "rate_limited" by Pipeline:
+        "The plan's rate limit is exhausted; retry after `Retry-After` seconds";
+    InternalError = INTERNAL_SERVER_ERROR "internal_error" by Pipeline:
+        "An unexpected failure; quote the request ID to support";
+    RemoteUnavailable = SERVICE_UNAVAILABLE "remote_unavailable" by Handler:
+        "The repository's git host did not answer; try again";
+    ServiceUnavailable = SERVICE_UNAVAILABLE "service_unavailable" by Dependency:
+        "A service that the request depends on failed; try again";
 }
 
 /// One invalid parameter or body field.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq, utoipa::ToSchema)]
 pub struct Detail {
-    /// The parameter's name, or the path of the field in the body.
+    /// The parameter's name, or the field's path in the body.
     pub field: String,
     pub message: String,
 }
 
-/// A refusal or failure. `message` and `details` go to the client; the cause only goes to the log.
+/// A refusal or a failure. The client reads `message` and `details`; only the log has the cause.
 #[derive(Clone, Debug)]
 pub struct Error {
     code: ErrorCode,
@@ -241,7 +187,7 @@ impl Error {
         Self { code, message: message.into(), details: Vec::new(), headers: Vec::new(), cause: None }
     }
 
-    /// One invalid parameter or field.
+    /// Refuses a request with one invalid parameter or field.
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::invalid_fields(vec![Detail { field: field.into(), message: message.into() }])
     }
@@ -254,28 +200,32 @@ impl Error {
         Self { details, ..Self::new(ErrorCode::InvalidRequest, message) }
     }
 
-    /// `what` starts the sentence: "Repository", "Deployment".
+    /// Refuses a request about a resource that does not exist or that the caller may not see. `what` is its kind:
+    /// "Repository", "Deployment".
     pub fn not_found(what: &str) -> Self {
         Self::new(ErrorCode::NotFound, format!("{what} not found"))
     }
 
-    /// For what the caller may see but not do, whatever the token's scopes are.
+    /// Refuses an action on a resource that the caller can see. No other token of theirs allows it.
     pub fn not_permitted(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::InsufficientPermission, message)
     }
 
-    /// A failure of ours. The client learns nothing but the request id.
+    /// Reports a failure of the API itself. The client reads the request ID only.
     pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::new(ErrorCode::InternalError, "Internal server error").because(cause)
     }
 
-    /// The same request is being worked on, or was until now.
+    /// Refuses a request whose `Idempotency-Key` another request holds at the moment.
     pub fn in_flight() -> Self {
-        Self::new(ErrorCode::IdempotencyKeyInUse, "A request with this Idempotency-Key is being worked on")
-            .retry_after(1)
+        Self::new(
+            ErrorCode::IdempotencyKeyInUse,
+            "Another request with this Idempotency-Key is in progress; retry it later",
+        )
+        .retry_after(1)
     }
 
-    /// Keeps what went wrong inside for the log.
+    /// Adds the cause, for the log.
     pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.cause = Some(Arc::from(cause.into()));
         self
@@ -286,7 +236,7 @@ impl Error {
         self
     }
 
-    /// For a failure that passes: tells the client how many seconds to wait.
+    /// Adds `Retry-After`, the seconds to wait before a retry.
     pub fn retry_after(self, seconds: u64) -> Self {
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
@@ -295,12 +245,12 @@ impl Error {
         self.code
     }
 
-    /// What the client is told.
+    /// The message for the client.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The cause and what caused that, for the log.
+    /// Renders the chain of causes, for the log.
     pub(crate) fn cause_chain(&self) -> Option<String> {
         self.cause.as_deref().map(|cause| telemetry::chain(cause))
     }
@@ -314,21 +264,21 @@ pub struct ErrorEnvelope<'a> {
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct ErrorBody<'a> {
-    /// A stable name to program against.
+    /// A stable name for programs.
     #[schema(examples("invalid_ref"))]
     pub code: &'a str,
-    /// A sentence for a person.
+    /// A sentence for people. It may change.
     #[schema(examples("Branch 'feature-x' not found"))]
     pub message: &'a str,
-    /// The same as `X-Request-Id`.
+    /// The value of `X-Request-Id`.
     pub request_id: &'a RequestId,
-    /// Present when parameters or fields are invalid.
+    /// The invalid parameters and fields, if any.
     #[serde(skip_serializing_if = "<[Detail]>::is_empty")]
     pub details: &'a [Detail],
 }
 
 impl IntoResponse for Error {
-    /// A response without a body: the pipeline writes the envelope, because only it knows the request id.
+    /// Makes a response without a body. The pipeline writes the envelope, because it has the request ID.
     fn into_response(self) -> Response {
         let mut response = self.code.status().into_response();
         response.extensions_mut().insert(self);
@@ -336,7 +286,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// Turns a response that carries an [`Error`] into the envelope, and any other failure into the one for its status.
+/// Writes the envelope into a response that carries an [`Error`]. A failure without one becomes `internal_error`.
 pub(crate) fn into_envelope(mut response: Response, request_id: &RequestId) -> (Response, Option<Error>) {
     let error = match response.extensions_mut().remove::<Error>() {
         Some(error) => error,

@@ -1,4 +1,4 @@
-//! Extractors that parse a request at the door and answer in the envelope when they can't.
+//! Extractors of path, query and body. They refuse a malformed request with the envelope.
 
 use std::fmt;
 
@@ -19,16 +19,16 @@ use crate::model::Environment;
 /// The largest body that is read, in bytes: the variables' 32 KiB with room for JSON's escapes.
 pub const MAX_BODY: usize = 256 * 1024;
 
-/// A parameter of the route's path, as the gateway extracted it.
+/// Returns a parameter of the route's path.
 ///
-/// API Gateway decodes it once before; what is still encoded after that (`account%252Fname`) is decoded here. No
-/// parameter of this API may contain a percent sign, so decoding twice loses nothing.
+/// API Gateway decodes the path once. This decodes it again, for `account%252Fname`. No parameter of this API can contain a
+/// percent sign, so that decoding twice loses nothing.
 pub(crate) fn path_parameter(parts: &Parts, name: &str) -> Result<String> {
     decoded_parameter(parts, name)
         .ok_or_else(|| Error::internal(format!("the gateway gave no path parameter '{name}'")))
 }
 
-/// The slug of the repository in the path: one segment, or two where the gateway took the second of
+/// Returns the slug of the repository in the path. It has two segments if the gateway took the second of
 /// [`Route::keys`](crate::Route::keys).
 pub(crate) fn repository_parameter(parts: &Parts) -> Result<String> {
     let slug = path_parameter(parts, "repo_id")?;
@@ -43,7 +43,7 @@ fn decoded_parameter(parts: &Parts, name: &str) -> Option<String> {
     Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
 }
 
-/// The invitation that the path of a public endpoint names; there may be none.
+/// The ID of the invitation in the path of a public endpoint. The invitation may not exist.
 #[derive(Clone, Debug)]
 pub struct NamedInvitation(pub InvitationId);
 
@@ -83,11 +83,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
-/// The same, with the body in a form in which two bodies are equal that mean the same.
+/// A JSON body, also in canonical form: two bodies with one meaning have one text.
 #[derive(Clone, Debug)]
 pub struct CanonicalJson<T> {
     pub value: T,
-    /// JSON without white space, members in the order of their names.
+    /// The body without white space, with its members in the order of their names.
     pub text: String,
 }
 
@@ -102,7 +102,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for CanonicalJson<T> {
     }
 }
 
-/// The bytes of a body that says it is JSON.
+/// The bytes of a body whose content type is JSON.
 struct Body(Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for Body {
@@ -133,12 +133,15 @@ async fn read_body(request: Request) -> Result<Bytes> {
     }
 }
 
-/// A body that is no JSON is `invalid_json`; an object that is not what `T` wants is `invalid_request` and names the field.
+/// Parses a JSON body.
+///
+/// # Errors
+/// `invalid_json` if the body is not JSON, and `invalid_request` with the field's path if it does not fit `T`.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     let not_json = |why: String| Error::new(ErrorCode::InvalidJson, format!("The body is not JSON: {why}"));
     let text = std::str::from_utf8(body).map_err(|error| not_json(error.to_string()))?;
     let mut json = serde_json::Deserializer::from_str(text);
-    // serde would take an array of the fields' values for an object.
+    // serde accepts an array of the fields' values in the place of an object.
     let wrong = match text.trim_start().starts_with('[') {
         true => Error::invalid("body", "must be an object"),
         false => match serde_path_to_error::deserialize(&mut json) {
@@ -146,29 +149,26 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
             Err(error) => wrong_shape(error, "body"),
         },
     };
-    // Read again, so that no error of shape hides one of syntax.
+    // Reads the body again, so that an error of shape does not hide one of syntax.
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(error.to_string()))?;
     Err(wrong)
 }
 
-/// Says which field is wrong and what it must be, and never what it is: that may be a secret.
+/// Makes the refusal of a field that does not fit its type. It never repeats the value, which may be a secret.
 fn wrong_shape(error: serde_path_to_error::Error<impl fmt::Display>, whole: &str) -> Error {
     let path = error.path().to_string();
     let text = error.into_inner().to_string();
-    // Where it is in the text says less than the field's path.
+    // The field's path tells more than the line.
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
     let inside = |kind: &str| text.strip_prefix(kind)?.strip_prefix(" field `")?.strip_suffix('`').map(str::to_owned);
-    let expected = text.rsplit_once(", expected ").map(|(_, expected)| match expected {
-        "a map" => "an object",
-        other => other.trim_start_matches("one of "),
-    });
+    let expected = text.rsplit_once(", expected ").map(|(_, expected)| in_json(expected));
     let (field, message) = match (inside("missing"), inside("duplicate"), expected) {
         (Some(field), ..) => (Some(field), "is required".to_owned()),
         (_, Some(field), _) => (Some(field), "is given twice".to_owned()),
         (_, _, Some(fields)) if text.starts_with("unknown field") => (None, format!("is not one of {fields}")),
         (_, _, Some(expected)) if expected.contains("`, `") => (None, format!("must be one of {expected}")),
         (_, _, Some(expected)) => (None, format!("must be {expected}")),
-        // What serde_json says of a value that names no variant.
+        // The message of serde_json for a value that can't name a variant.
         _ if text == "expected value" => (None, "must be a string".to_owned()),
         _ => (None, text.to_owned()),
     };
@@ -179,6 +179,21 @@ fn wrong_shape(error: serde_path_to_error::Error<impl fmt::Display>, whole: &str
         (_, Some(field)) => format!("{path}.{field}"),
     };
     Error::invalid(field, message)
+}
+
+/// Returns the JSON that stands for a type of serde's.
+fn in_json(expected: &str) -> &str {
+    match expected {
+        "a map" => "an object",
+        "a sequence" => "an array",
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number from 0 to 18446744073709551615",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        other => other.trim_start_matches("one of "),
+    }
 }
 
 /// The query string. Parameters that `T` does not know are ignored.

@@ -1,8 +1,8 @@
-//! Pages of a list, and the `Link` header (RFC 8288) that walks it.
+//! Pages of a list, and the `Link` header (RFC 8288) between them.
 //!
-//! Links carry a cursor: the sort key of the row at the page's edge. Following one is a Query that starts there, so that
-//! every page costs the same and rows that others insert are neither skipped nor repeated. A bare `page=N` has
-//! to pass over the rows before it, which is why it may skip [`MAX_SKIP`] of them at most.
+//! Links carry a cursor: the sort key of the row at the page's edge. The Query of a cursor starts at that key, so that each
+//! page costs equally much, and concurrent insertions neither skip nor repeat a row. The Query of a bare `page=N` passes
+//! over the rows before the page, at most [`MAX_SKIP`] of them.
 
 use std::fmt;
 
@@ -16,10 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::extract::Number;
+use crate::route::List;
 use crate::table::{Order, Query, Source, Table, TableError};
 
-/// The most rows that a page reached by number may lie behind. Passing over them takes a Query per 1 MB and 0.5 capacity
-/// units per 4 KB: 5 calls and 610 units at the usual 500 bytes a row, 41 and 5,100 at the 4.2 KB of the longest.
+/// The largest number of rows before a page that is asked for by its number. Passing over them takes a Query per 1 MB and
+/// 0.5 capacity units per 4 KB: 5 calls and 610 units for rows of 500 bytes, the usual size, and 41 calls and 5,100 units
+/// for rows of 4.2 KB, the largest size.
 pub const MAX_SKIP: u64 = 10_000;
 const MAX_CURSOR_CHARS: usize = 512;
 
@@ -43,7 +45,7 @@ pub enum Direction {
     Desc,
 }
 
-/// The parameters that every list takes.
+/// The query parameters of every list.
 #[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
@@ -59,21 +61,14 @@ pub struct PageQuery {
     #[serde(default)]
     #[param(inline)]
     sort: Sort,
-    /// Turns the sort's own direction: created and updated are descending, name is ascending.
+    /// Overrides the direction of the sort: `created` and `updated` are descending, `name` is ascending.
     #[param(inline)]
     direction: Option<Direction>,
-    /// Where a `Link` starts its page. Opaque; used together with the link's other parameters.
+    /// The start of the page, from a `Link`. It is opaque, and valid with the other parameters of its link.
     cursor: Option<String>,
 }
 
-/// A list whose cursors are not another list's, with the sorts that it has.
-#[derive(Clone, Copy, Debug)]
-pub struct List {
-    pub name: &'static str,
-    pub sorts: &'static [Sort],
-}
-
-/// A page that was asked for, valid for its list.
+/// The request for a page, valid for its list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRequest {
     list: &'static str,
@@ -84,7 +79,7 @@ pub struct PageRequest {
     start: Start,
 }
 
-/// Where a page starts.
+/// The place of a page in its list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Start {
@@ -92,14 +87,14 @@ enum Start {
     Skipping(u64),
     /// After the row with this sort key.
     After(String),
-    /// It ends before the row with this sort key.
+    /// Up to the row with this sort key.
     Before(String),
-    /// It ends with the list.
+    /// The last page.
     End,
 }
 
 impl Start {
-    /// Whether it is what a link says. DynamoDB refuses an empty key, which no row has.
+    /// Returns whether a link can have this start. DynamoDB refuses an empty key, and no row has one.
     fn is_at_a_row(&self) -> bool {
         match self {
             Self::After(key) | Self::Before(key) => !key.is_empty(),
@@ -111,7 +106,7 @@ impl Start {
 
 #[derive(Serialize, Deserialize)]
 struct Cursor {
-    /// The version of this format.
+    /// The version of the format.
     v: u8,
     list: String,
     sort: Sort,
@@ -120,6 +115,8 @@ struct Cursor {
 }
 
 impl PageQuery {
+    /// Checks the parameters against the list.
+    ///
     /// # Errors
     /// `invalid_request`, `invalid_cursor`.
     pub fn of(self, list: List) -> Result<PageRequest> {
@@ -135,7 +132,7 @@ impl PageQuery {
             Some(cursor) => Ok(PageRequest { start: request.decode(&cursor)?, ..request }),
             None if skipped > MAX_SKIP => Err(Error::invalid(
                 "page",
-                format!("lies behind more than {MAX_SKIP} items; follow the Link header to get there"),
+                format!("must not have more than {MAX_SKIP} items before it; follow the Link header to get there"),
             )),
             None => Ok(request),
         }
@@ -158,7 +155,7 @@ pub(crate) fn attributes_read<T: Position>() -> std::collections::BTreeSet<Strin
     T::ATTRIBUTES.unwrap().split(", ").map(|name| name.trim_start_matches('#').to_owned()).collect()
 }
 
-/// The rows of a page, in the order in which they are shown.
+/// The rows of a page, in the order of the list.
 #[derive(Debug)]
 pub struct Rows<T> {
     rows: Vec<T>,
@@ -178,7 +175,7 @@ impl<T> Rows<T> {
         self.rows.iter()
     }
 
-    /// Puts beside each row what `find` has for it. A row without is left out.
+    /// Pairs each row with what `find` returns for it. Leaves out the rows for which it returns `None`.
     pub fn with<U>(self, mut find: impl FnMut(&T) -> Option<U>) -> Rows<(T, U)> {
         let Self { rows, more_before, more_after } = self;
         let pair = |row: T| find(&row).map(|found| (row, found));
@@ -191,8 +188,8 @@ impl PageRequest {
         self.sort
     }
 
-    /// Reads the page. Beside its own rows it reads one more, to know whether there is a next page. The 101 rows that
-    /// this comes to are 430 KB at most, so that one Query, which stops at 1 MB, has them all.
+    /// Reads the page and the row after it, which tells whether there is a next page. A Query stops at 1 MB; 101 rows are
+    /// 430 KB at most, so that one Query has them all.
     pub async fn read<T>(&self, table: &Table, (source, partition): (Source, String)) -> Result<Rows<T>, TableError>
     where
         T: Position + DeserializeOwned,
@@ -221,7 +218,7 @@ impl PageRequest {
         }
     }
 
-    /// The page of a list that is all in memory. Rows with the same position are the same row.
+    /// Cuts the page out of a list that is all in memory. Of several rows with one position it keeps the first.
     pub fn cut<T: Position>(&self, rows: Vec<T>) -> Rows<T> {
         let mut rows: Vec<(String, T)> = rows.into_iter().map(|row| (row.position(self.sort), row)).collect();
         rows.sort_by(|(a, _), (b, _)| if self.order() == Order::Ascending { a.cmp(b) } else { b.cmp(a) });
@@ -272,11 +269,14 @@ impl PageRequest {
             {
                 Ok(start)
             }
-            _ => Err(Error::new(ErrorCode::InvalidCursor, "The cursor was not made for this list and order")),
+            _ => Err(Error::new(
+                ErrorCode::InvalidCursor,
+                "The cursor belongs to another list or order; take it from a Link header",
+            )),
         }
     }
 
-    /// The page as the client gets it. `url` is the list's URL with its filters, `total` the exact number of rows.
+    /// Makes the response. `url` is the list's URL with its filters, `total` the exact number of rows.
     pub fn respond<T: Position, B: Serialize>(
         &self,
         rows: Rows<T>,
@@ -288,7 +288,7 @@ impl PageRequest {
         let pages = total.div_ceil(self.per_page).max(1);
         let number = if self.start == Start::End { pages } else { self.number };
         if self.start == Start::End {
-            // The last page has what is left over, not the last `per_page` rows.
+            // The last page has the remainder, not the last `per_page` rows.
             let on_last = total - (pages - 1) * self.per_page;
             rows.drain(..rows.len().saturating_sub(usize::try_from(on_last).unwrap_or(usize::MAX)));
         }
@@ -329,7 +329,7 @@ impl PageRequest {
     }
 }
 
-/// The sort key of the last of `count` rows, or `None` when there are not that many.
+/// Returns the sort key of row number `count`, or `None` if there are fewer rows.
 async fn skip(table: &Table, query: Query<'_>, count: u64) -> Result<Option<String>, TableError> {
     let (_, sort_key) = query.source.key_attributes();
     let mut after: Option<String> = None;
@@ -357,7 +357,7 @@ fn name_of(value: impl Serialize) -> String {
     }
 }
 
-/// The rows of one page, and where it is in the list.
+/// A page of a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Page<T> {
     pub data: Vec<T>,

@@ -10,12 +10,12 @@ use serde::Serialize;
 
 use crate::error::{Error, ErrorCode, Result};
 
-/// The ETag of a resource at a revision.
+/// Returns the ETag of a resource at a revision.
 fn etag(revision: u64) -> String {
     format!("\"{revision}\"")
 }
 
-/// A resource's body, with the ETag of its revision.
+/// A resource's body and revision, which is sent as its ETag.
 #[derive(Clone, Copy, Debug)]
 pub struct Revised<T>(pub u64, pub T);
 
@@ -25,20 +25,22 @@ impl<T: Serialize> IntoResponse for Revised<T> {
     }
 }
 
-/// What the client takes the resource to be. Without the header it is anything.
+/// The revisions that the client accepts. Without the header it accepts any.
 #[derive(Clone, Debug)]
 pub struct IfMatch(Option<headers::IfMatch>);
 
 impl IfMatch {
+    /// Compares the resource's revision with the client's.
+    ///
     /// # Errors
-    /// `precondition_failed` when the resource is at another revision.
+    /// `precondition_failed` if the client does not accept the revision.
     pub fn check(&self, revision: u64) -> Result<()> {
         let now = etag(revision);
         let now: ETag = now.parse().expect("a number in quotes is an ETag");
         match &self.0 {
             Some(expected) if !expected.precondition_passes(&now) => Err(Error::new(
                 ErrorCode::PreconditionFailed,
-                "The resource has changed since the ETag in If-Match was given out",
+                "The resource has changed since the ETag in If-Match was sent; read it again and repeat the change",
             )),
             _ => Ok(()),
         }
@@ -49,25 +51,11 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        let expected = parts.headers.typed_try_get().map_err(|_| Error::invalid(IF_MATCH.as_str(), "must be ETags"))?;
+        let expected = parts
+            .headers
+            .typed_try_get()
+            .map_err(|_| Error::invalid(IF_MATCH.as_str(), "must be `*` or a list of ETags"))?;
         Ok(Self(expected))
-    }
-}
-
-impl utoipa::IntoParams for IfMatch {
-    fn into_params(
-        _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
-    ) -> Vec<utoipa::openapi::path::Parameter> {
-        use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
-        use utoipa::openapi::{ObjectBuilder, Required, Type};
-        let schema = ObjectBuilder::new().schema_type(Type::String).build();
-        let parameter = ParameterBuilder::new()
-            .name("If-Match")
-            .parameter_in(ParameterIn::Header)
-            .required(Required::False)
-            .description(Some("The ETag that the resource must still have, or several, or `*`."))
-            .schema(Some(schema));
-        vec![parameter.build()]
     }
 }
 

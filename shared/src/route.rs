@@ -1,10 +1,11 @@
-//! The contract of an endpoint: method, path, the authorization that it needs, and its error codes.
+//! The contract of an endpoint: its paths, the authorization that it needs, its answers and its error codes.
 
 use http::Method;
 
 use crate::access::{Access, Permission, Scope};
 use crate::error::ErrorCode;
 use crate::model::Role;
+use crate::page::Sort;
 
 /// The contract of an endpoint, read by the gateway, the pipeline, the documentation and the templates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +23,30 @@ pub struct Route {
     pub linking: Linking,
     pub counting: Counting,
     pub without_limiter: WithoutLimiter,
+    /// The list that it returns page by page, if any.
+    pub list: Option<List>,
+    pub etag: Etag,
+    /// Whether a 201 carries the URL of the new resource in `Location`.
+    pub location: bool,
     /// The error codes that the handler itself returns. Those of the pipeline and the extractors follow from the other fields.
     pub refusals: &'static [ErrorCode],
+}
+
+/// A list whose cursors are valid for no other list, and the sorts that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct List {
+    pub name: &'static str,
+    pub sorts: &'static [Sort],
+}
+
+/// The use that an endpoint makes of its resource's ETag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Etag {
+    Unused,
+    /// Successful answers carry it.
+    Sent,
+    /// Successful answers carry it, and requests are compared with it by `If-Match`.
+    Compared,
 }
 
 /// How a valid OAuth2 token is treated when its subject has no user yet.
@@ -103,6 +126,9 @@ impl Route {
             linking: Linking::KnownOnly,
             counting: Counting::Counted,
             without_limiter,
+            list: None,
+            etag: Etag::Unused,
+            location: false,
             refusals: &[],
         }
     }
@@ -135,6 +161,30 @@ impl Route {
     /// Exempts requests from the rate limit.
     pub const fn free(mut self) -> Self {
         self.counting = Counting::Free;
+        self
+    }
+
+    /// Returns the list page by page.
+    pub const fn lists(mut self, list: List) -> Self {
+        self.list = Some(list);
+        self
+    }
+
+    /// Sends the resource's ETag.
+    pub const fn sends_etag(mut self) -> Self {
+        self.etag = Etag::Sent;
+        self
+    }
+
+    /// Sends the resource's ETag, and takes `If-Match`.
+    pub const fn compares_etag(mut self) -> Self {
+        self.etag = Etag::Compared;
+        self
+    }
+
+    /// Sends the URL of the new resource in `Location`.
+    pub const fn sends_location(mut self) -> Self {
+        self.location = true;
         self
     }
 

@@ -41,7 +41,8 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
         ErrorCode::IdempotencyKeyInUse,
         ErrorCode::IdempotencyKeyReused,
         ErrorCode::RemoteUnavailable,
-    ]);
+    ])
+    .sends_location();
 
 /// The longest time for which a ref that was read from the remote is reused. It is short, so that a push deploys a
 /// second later, and spares the remote a burst of deployments.

@@ -20,7 +20,8 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
         ErrorCode::InvalidRef,
         ErrorCode::NameTaken,
         ErrorCode::RemoteUnavailable,
-    ]);
+    ])
+    .sends_location();
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     let hosts = git::hosts(app.settings())?;

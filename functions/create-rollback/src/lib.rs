@@ -13,7 +13,8 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract}
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/rollback")
     .requires(Scope::DeploymentsWrite)
-    .refuses_with(&[ErrorCode::NothingToRollBack, ErrorCode::EnvironmentFrozen]);
+    .refuses_with(&[ErrorCode::NothingToRollBack, ErrorCode::EnvironmentFrozen])
+    .sends_location();
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, create_rollback, Rollback(Redeployer::new(app)?)))

@@ -14,7 +14,9 @@ use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/teams")
     .requires(Scope::TeamsWrite)
     .by(Role::Admin)
-    .refuses_with(&[ErrorCode::NameTaken]);
+    .refuses_with(&[ErrorCode::NameTaken])
+    .sends_etag()
+    .sends_location();
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, create_team, app.clone()))

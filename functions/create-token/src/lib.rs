@@ -14,7 +14,8 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/tokens")
     .requires(Scope::TokensWrite)
-    .refuses_with(&[ErrorCode::InsufficientPermission]);
+    .refuses_with(&[ErrorCode::InsufficientPermission])
+    .sends_location();
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, create_token, app.clone()))

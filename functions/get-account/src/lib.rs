@@ -7,7 +7,7 @@ use shared::model::Account;
 use shared::precondition::Revised;
 use shared::{App, Endpoint, InitError, Result, Route};
 
-pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/account").requires(Scope::AccountRead);
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/account").requires(Scope::AccountRead).sends_etag();
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, get_account, app.clone()))

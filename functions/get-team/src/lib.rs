@@ -6,7 +6,8 @@ use shared::body::TeamBody;
 use shared::precondition::Revised;
 use shared::{App, Endpoint, InitError, Route};
 
-pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}").requires(Scope::TeamsRead);
+pub const ROUTE: Route =
+    Route::get(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}").requires(Scope::TeamsRead).sends_etag();
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, get_team, app.clone()))

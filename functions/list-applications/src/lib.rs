@@ -7,15 +7,17 @@ use shared::access::{Caller, Scope};
 use shared::body::ApplicationBody;
 use shared::extract::Query;
 use shared::model::Application;
-use shared::page::{List, Page, PageQuery, Sort};
+use shared::page::{Page, PageQuery, Sort};
+use shared::route::List;
 use shared::{App, Endpoint, InitError, Result, Route};
 
-pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/applications").requires(Scope::AccountRead);
+pub const ROUTE: Route =
+    Route::get(env!("CARGO_PKG_NAME"), "/v1/applications").requires(Scope::AccountRead).lists(LIST);
 
-pub const LIST: List = List { name: "applications", sorts: &[Sort::Created] };
+const LIST: List = List { name: "applications", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_applications, app.clone()).calls_at_once(3))
+    Ok(Endpoint::new(ROUTE, list_applications, app.clone()))
 }
 
 /// List applications

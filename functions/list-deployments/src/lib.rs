@@ -8,13 +8,15 @@ use shared::access::{Requested, Scope};
 use shared::body::DeploymentBody;
 use shared::extract::Query;
 use shared::model::{Deployment, DeploymentCounts, Environment, Filter, Repository, RepositoryPartition, Status};
-use shared::page::{List, Page, PageQuery, Sort};
+use shared::page::{Page, PageQuery, Sort};
+use shared::route::List;
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
-pub const ROUTE: Route =
-    Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments").requires(Scope::DeploymentsRead);
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments")
+    .requires(Scope::DeploymentsRead)
+    .lists(LIST);
 
-pub const LIST: List = List { name: "deployments", sorts: &[Sort::Created] };
+const LIST: List = List { name: "deployments", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, list_deployments, app.clone()).calls_at_once(4))

@@ -7,16 +7,17 @@ use shared::access::{Scope, Tenant};
 use shared::body::InvitationBody;
 use shared::extract::Query;
 use shared::model::{Invitation, Role};
-use shared::page::{List, Page, PageQuery, Sort};
+use shared::page::{Page, PageQuery, Sort};
+use shared::route::List;
 use shared::{App, Endpoint, InitError, Result, Route};
 
 pub const ROUTE: Route =
-    Route::get(env!("CARGO_PKG_NAME"), "/v1/invitations").requires(Scope::AccountRead).by(Role::Admin);
+    Route::get(env!("CARGO_PKG_NAME"), "/v1/invitations").requires(Scope::AccountRead).by(Role::Admin).lists(LIST);
 
-pub const LIST: List = List { name: "invitations", sorts: &[Sort::Created] };
+const LIST: List = List { name: "invitations", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_invitations, app.clone()).calls_at_once(3))
+    Ok(Endpoint::new(ROUTE, list_invitations, app.clone()))
 }
 
 /// List invitations

@@ -7,15 +7,16 @@ use shared::access::{Scope, Tenant};
 use shared::body::MemberBody;
 use shared::extract::Query;
 use shared::model::User;
-use shared::page::{List, Page, PageQuery, Sort};
+use shared::page::{Page, PageQuery, Sort};
+use shared::route::List;
 use shared::{App, Endpoint, InitError, Result, Route};
 
-pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/members").requires(Scope::AccountRead);
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/members").requires(Scope::AccountRead).lists(LIST);
 
-pub const LIST: List = List { name: "members", sorts: &[Sort::Created] };
+const LIST: List = List { name: "members", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_members, app.clone()).calls_at_once(3))
+    Ok(Endpoint::new(ROUTE, list_members, app.clone()))
 }
 
 /// List members

@@ -9,15 +9,17 @@ use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
 use shared::extract::Query;
 use shared::model::{Repository, VisibleRepository};
-use shared::page::{List, Page, PageQuery, Sort};
+use shared::page::{Page, PageQuery, Sort};
+use shared::route::List;
 use shared::{App, Endpoint, InitError, Result, Route};
 
-pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories").requires(Scope::RepositoriesRead);
+pub const ROUTE: Route =
+    Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories").requires(Scope::RepositoriesRead).lists(LIST);
 
-pub const LIST: List = List { name: "repositories", sorts: &[Sort::Created, Sort::Updated, Sort::Name] };
+const LIST: List = List { name: "repositories", sorts: &[Sort::Created, Sort::Updated, Sort::Name] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_repositories, app.clone()).calls_at_once(3))
+    Ok(Endpoint::new(ROUTE, list_repositories, app.clone()))
 }
 
 /// List repositories

@@ -9,15 +9,17 @@ use shared::access::{AuthorizedTeam, Scope};
 use shared::body::TeamMemberBody;
 use shared::extract::Query;
 use shared::model::{TeamMember, TeamSizes, User};
-use shared::page::{List, Page, PageQuery, Sort};
+use shared::page::{Page, PageQuery, Sort};
+use shared::route::List;
 use shared::{App, Endpoint, InitError, Result, Route};
 
-pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/members").requires(Scope::TeamsRead);
+pub const ROUTE: Route =
+    Route::get(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/members").requires(Scope::TeamsRead).lists(LIST);
 
-pub const LIST: List = List { name: "team members", sorts: &[Sort::Created] };
+const LIST: List = List { name: "team members", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_team_members, app.clone()).calls_at_once(3))
+    Ok(Endpoint::new(ROUTE, list_team_members, app.clone()))
 }
 
 /// List a team's members

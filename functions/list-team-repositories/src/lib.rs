@@ -9,16 +9,17 @@ use shared::access::{AuthorizedTeam, Scope};
 use shared::body::TeamRepositoryBody;
 use shared::extract::Query;
 use shared::model::{Repository, TeamGrant, TeamSizes};
-use shared::page::{List, Page, PageQuery, Sort};
+use shared::page::{Page, PageQuery, Sort};
+use shared::route::List;
 use shared::{App, Endpoint, InitError, Result, Route};
 
 pub const ROUTE: Route =
-    Route::get(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/repositories").requires(Scope::TeamsRead);
+    Route::get(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/repositories").requires(Scope::TeamsRead).lists(LIST);
 
-pub const LIST: List = List { name: "team repositories", sorts: &[Sort::Created] };
+const LIST: List = List { name: "team repositories", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_team_repositories, app.clone()).calls_at_once(3))
+    Ok(Endpoint::new(ROUTE, list_team_repositories, app.clone()))
 }
 
 /// List a team's repositories

@@ -7,15 +7,16 @@ use shared::access::{Scope, Tenant};
 use shared::body::TeamBody;
 use shared::extract::Query;
 use shared::model::Team;
-use shared::page::{List, Page, PageQuery, Sort};
+use shared::page::{Page, PageQuery, Sort};
+use shared::route::List;
 use shared::{App, Endpoint, InitError, Result, Route};
 
-pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/teams").requires(Scope::TeamsRead);
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/teams").requires(Scope::TeamsRead).lists(LIST);
 
-pub const LIST: List = List { name: "teams", sorts: &[Sort::Created, Sort::Updated, Sort::Name] };
+const LIST: List = List { name: "teams", sorts: &[Sort::Created, Sort::Updated, Sort::Name] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_teams, app.clone()).calls_at_once(3))
+    Ok(Endpoint::new(ROUTE, list_teams, app.clone()))
 }
 
 /// List teams

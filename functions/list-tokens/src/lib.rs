@@ -8,17 +8,19 @@ use shared::access::{Caller, Scope, oversees_tokens};
 use shared::body::TokenBody;
 use shared::extract::Query;
 use shared::model::TokenRecord;
-use shared::page::{List, Page, PageQuery, Sort};
+use shared::page::{Page, PageQuery, Sort};
+use shared::route::List;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/tokens")
     .requires(Scope::TokensRead)
-    .refuses_with(&[ErrorCode::InsufficientPermission]);
+    .refuses_with(&[ErrorCode::InsufficientPermission])
+    .lists(LIST);
 
-pub const LIST: List = List { name: "tokens", sorts: &[Sort::Created] };
+const LIST: List = List { name: "tokens", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_tokens, app.clone()).calls_at_once(3))
+    Ok(Endpoint::new(ROUTE, list_tokens, app.clone()))
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::ToSchema)]

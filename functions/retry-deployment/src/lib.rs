@@ -11,7 +11,8 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/retry")
     .requires(Scope::DeploymentsWrite)
-    .refuses_with(&[ErrorCode::NotFinished, ErrorCode::EnvironmentFrozen]);
+    .refuses_with(&[ErrorCode::NotFinished, ErrorCode::EnvironmentFrozen])
+    .sends_location();
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, retry_deployment, Retry(Redeployer::new(app)?)))

@@ -6,12 +6,10 @@ use shared::access::{Scope, Tenant};
 use shared::body::AccountBody;
 use shared::model::{Account, AccountChange, BasePermission, Role};
 use shared::precondition::{IfMatch, Revised};
-use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
+use shared::{App, Endpoint, InitError, Result, Route, extract};
 
-pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/account")
-    .requires(Scope::AccountWrite)
-    .by(Role::Owner)
-    .refuses_with(&[ErrorCode::PreconditionFailed]);
+pub const ROUTE: Route =
+    Route::patch(env!("CARGO_PKG_NAME"), "/v1/account").requires(Scope::AccountWrite).by(Role::Owner).compares_etag();
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, update_account, app.clone()))
@@ -32,7 +30,7 @@ pub struct AccountPatch {
 /// Changes the given settings. Only an owner may do this. A change takes effect within 30 seconds. With `If-Match`, the
 /// change is refused if the account has changed since that ETag was returned.
 #[utoipa::path(
-    patch, path = ROUTE.path, tag = "Account", params(IfMatch), request_body = AccountPatch,
+    patch, path = ROUTE.path, tag = "Account", request_body = AccountPatch,
     responses((status = 200, body = AccountBody))
 )]
 pub async fn update_account(

@@ -11,7 +11,8 @@ use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}")
     .requires(Scope::TeamsWrite)
     .by(Role::Admin)
-    .refuses_with(&[ErrorCode::NameTaken, ErrorCode::PreconditionFailed]);
+    .refuses_with(&[ErrorCode::NameTaken])
+    .compares_etag();
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, update_team, app.clone()))
@@ -30,7 +31,7 @@ pub struct TeamPatch {
 /// Changes the given fields. With `If-Match`, the change is refused if the team has changed since that ETag was
 /// returned.
 #[utoipa::path(
-    patch, path = ROUTE.path, tag = "Teams", params(IfMatch), request_body = TeamPatch,
+    patch, path = ROUTE.path, tag = "Teams", request_body = TeamPatch,
     responses((status = 200, body = TeamBody))
 )]
 pub async fn update_team(

@@ -11,6 +11,7 @@ pub mod function;
 pub mod functions;
 pub mod gateway;
 pub mod openapi;
+pub mod path_parameter;
 pub mod route;
 pub mod schedule;
 mod server;

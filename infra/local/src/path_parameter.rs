@@ -1,0 +1,79 @@
+//! The parameters that paths have, each declared once.
+
+/// A parameter in the path of a route.
+#[derive(Clone, Copy, Debug)]
+pub struct PathParameter {
+    pub name: &'static str,
+    /// The description in the OpenAPI document.
+    pub description: &'static str,
+    /// The value in a new sample event.
+    pub example: &'static str,
+    /// The extractor with which a new handler finds the resource, as a path in `shared`.
+    pub extractor: &'static str,
+}
+
+const PARAMETERS: [PathParameter; 8] = [
+    PathParameter {
+        name: "repo_id",
+        description: "Repository slug or ID: `repo_…`, the name, or `account%2Fname`",
+        example: "repo_k3vyq2w7x5m4n6pa",
+        extractor: "access::AuthorizedRepository",
+    },
+    PathParameter {
+        name: "deployment_id",
+        description: "Deployment ID: `deploy_…`",
+        example: "deploy_t6mwz4hq2c7rfx3e",
+        extractor: "access::AuthorizedDeployment",
+    },
+    PathParameter {
+        name: "environment",
+        description: "`preview`, `staging` or `production`",
+        example: "production",
+        extractor: "extract::PathEnvironment",
+    },
+    PathParameter {
+        name: "token_id",
+        description: "Token ID: `tok_…`, and not its secret",
+        example: "tok_k3vyq2w7x5m4n6pa",
+        extractor: "access::AuthorizedToken",
+    },
+    PathParameter {
+        name: "team_id",
+        description: "Team ID: `team_…`",
+        example: "team_k3vyq2w7x5m4n6pa",
+        extractor: "access::AuthorizedTeam",
+    },
+    PathParameter {
+        name: "user_id",
+        description: "User ID: `user_…`",
+        example: "user_k3vyq2w7x5m4n6pa",
+        extractor: "access::AuthorizedMember",
+    },
+    PathParameter {
+        name: "invitation_id",
+        description: "Invitation ID: `inv_…`",
+        example: "inv_k3vyq2w7x5m4n6pa",
+        extractor: "access::AuthorizedInvitation",
+    },
+    PathParameter {
+        name: "application_id",
+        description: "Application ID: the OAuth2 client's identifier",
+        example: "7l8q2n3c4v5b6m7k8j9h0g1f2d",
+        extractor: "access::NamedApplication",
+    },
+];
+
+/// A path has a parameter that the table lacks.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the path parameter {{{0}}} is not declared; add it to infra/local/src/path_parameter.rs")]
+pub struct Undeclared(String);
+
+/// Returns the parameters of a path, in their order in it.
+///
+/// # Errors
+/// Fails if the path has a parameter that is not declared.
+pub fn of(path: &str) -> Result<Vec<PathParameter>, Undeclared> {
+    let names = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+    let declared = |name: &str| PARAMETERS.into_iter().find(|parameter| parameter.name == name);
+    names.map(|name| declared(name).ok_or_else(|| Undeclared(name.to_owned()))).collect()
+}
