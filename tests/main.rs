@@ -20,6 +20,7 @@ mod lanes;
 mod load;
 mod members;
 mod model;
+mod new_endpoint;
 mod oauth;
 mod pagination;
 mod permissions;

@@ -1,5 +1,6 @@
 //! The list of functions, and how the local stack starts each of them.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use lambda_runtime::{LambdaEvent, service_fn};
@@ -35,6 +36,12 @@ impl Area {
     pub const ALL: [Area; 6] =
         [Self::Repositories, Self::Deployments, Self::Teams, Self::Identity, Self::Builds, Self::Service];
 
+    /// Returns the names of all areas, as a sentence has them.
+    #[must_use]
+    pub fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+
     /// The name of the area's template, without its ending.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -46,6 +53,15 @@ impl Area {
             Self::Builds => "builds",
             Self::Service => "service",
         }
+    }
+}
+
+impl FromStr for Area {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let named = Self::ALL.into_iter().find(|area| area.name() == name);
+        named.ok_or_else(|| format!("use one of {}", Self::names()))
     }
 }
 

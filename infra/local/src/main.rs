@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
 use local::demo::{Api, DetachedHead, Registered, Tokens};
+use local::functions::Area;
+use local::new::NewEndpoint;
 use local::openapi;
 use local::stack::{Options, Stack};
 use shared::InitError;
@@ -34,6 +36,16 @@ enum Command {
     },
     /// Prints the OpenAPI document
     Openapi,
+    /// Makes an endpoint that answers with an empty object, and prints what is left to do
+    New {
+        /// Name of the function: a verb and a noun, such as get-thing
+        name: String,
+        /// Method and path, such as 'GET /v1/things/{thing_id}'
+        route: String,
+        /// Area whose template has the function; that of the endpoints with the longest path in common unless given
+        #[arg(long)]
+        area: Option<Area>,
+    },
 }
 
 #[derive(Args)]
@@ -63,6 +75,7 @@ async fn main() -> ExitCode {
             print!("{}", openapi::text());
             Ok(true)
         }
+        Some(Command::New { name, route, area }) => new(&name, &route, area).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -144,6 +157,16 @@ async fn serve(args: StackArgs) -> Result<(), InitError> {
     );
     tokio::signal::ctrl_c().await?;
     stack.shutdown().await;
+    Ok(())
+}
+
+/// Writes an endpoint into this checkout.
+fn new(name: &str, route: &str, area: Option<Area>) -> Result<(), InitError> {
+    let endpoint = NewEndpoint::parse(name, route, area)?;
+    for path in endpoint.write(checkout())? {
+        println!("{}", path.display());
+    }
+    print!("\nLeft to do:\n{}", endpoint.next_steps());
     Ok(())
 }
 
