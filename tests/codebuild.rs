@@ -456,7 +456,7 @@ async fn the_log_is_the_pipelines_lines_and_then_the_builds_page_by_page() {
         (lines, answer.body["meta"]["next_after"].as_u64().unwrap(), answer.body["meta"]["complete"] == true)
     };
     let (own, after, complete) = page(0, 1000).await;
-    assert_eq!(own.last().unwrap()["text"], "Starting a build by AWS CodeBuild");
+    assert_eq!(own.last().unwrap()["text"], "Starting a build in AWS CodeBuild");
     assert_eq!((own.len() as u64, complete), (after, false));
     assert_eq!(page(after, 1000).await, (vec![], after, false), "the build has not begun to write");
 

@@ -167,14 +167,6 @@ fn in_pascal_case(name: &str) -> String {
     name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
 }
 
-/// The number in `const NAME: … = ….from_secs(…)` or the like.
-fn constant(path: &str, name: &str) -> u64 {
-    let source = read(path);
-    let after = source.split(name).nth(1).unwrap_or_else(|| panic!("{path} has no {name}"));
-    let digits = after.split("from_secs(").nth(1).unwrap();
-    digits.split(')').next().unwrap().parse().unwrap()
-}
-
 #[test]
 fn one_name_finds_a_function_everywhere() {
     let template = Template::read();
@@ -430,8 +422,8 @@ fn a_run_ends_before_its_invocation_and_its_message_stays_hidden_longer() {
     let template = Template::read();
     let consumer = template.function(CONSUMER);
     let runs = consumer.environment()["RUN_TIME_LIMIT_SECONDS"].as_u64().unwrap();
-    let fetches = constant("functions/deployment-consumer/src/pipeline.rs", "FetchLimits { time");
-    let reports = constant("functions/deployment-consumer/src/lib.rs", "REPORT_TIME: Duration");
+    let fetches = deployment_consumer::FETCH_LIMITS.time.as_secs();
+    let reports = deployment_consumer::REPORT_TIME.as_secs();
     assert!(fetches + runs + reports < consumer.timeout(), "{fetches} + {runs} + {reports}");
 
     let (queue, dead_letters) = (template.properties("Deployments"), template.properties("DeadLetters"));

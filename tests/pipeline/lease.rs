@@ -40,7 +40,7 @@ async fn a_deployment_whose_runner_was_lost_is_run_by_another_when_the_lease_is_
     );
     assert_eq!((outside.counted(), world.stored(&owner, &created).await.attempt), (1, 2));
     let log = owner.log(&created).await;
-    assert!(log.contains(&"system: Attempt 2: the runner before was lost".to_owned()), "{log:?}");
+    assert!(log.contains(&"system: Attempt 2: the previous runner was lost".to_owned()), "{log:?}");
     world.queue_is_empty().await;
 }
 
@@ -209,7 +209,7 @@ async fn the_artifacts_of_a_runner_that_could_not_report_are_not_those_of_the_ne
         told,
         [
             "system: Succeeded, 1 artifacts",
-            "system: Attempt 2: the runner before was lost",
+            "system: Attempt 2: the previous runner was lost",
             "system: Succeeded, 1 artifacts"
         ]
     );

@@ -1,4 +1,4 @@
-//! The source of a deployment as one zip: what CodeBuild gets, and what can be deployed again without the git host.
+//! The source of a deployment as one zip: the input of CodeBuild, and of a rollback without the git host.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -11,29 +11,28 @@ use walkdir::WalkDir;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use crate::ComeAgain;
-use crate::pipeline::archive_failed;
+use crate::retry::Retry;
 
-/// The fastest. The zip is stored once and read once or twice.
+/// The fastest level. The zip is stored once and read once or twice.
 const COMPRESSION_LEVEL: i64 = 1;
 
-/// Stores the zip of `folder`, which is made at the path `file`.
-pub(crate) async fn keep(archive: &Archive, prefix: &str, folder: &Path, file: &Path) -> Result<(), ComeAgain> {
-    let failed = |error: io::Error| ComeAgain::Surroundings("the source can't be zipped", error.into());
+/// Stores `folder` as a zip, which is created at the path `file` and deleted afterwards.
+pub(crate) async fn keep(archive: &Archive, prefix: &str, folder: &Path, file: &Path) -> Result<(), Retry> {
+    let failed = |error: io::Error| Retry::Infrastructure("the source can't be zipped", error.into());
     let (from, to): (PathBuf, PathBuf) = (folder.to_owned(), file.to_owned());
     let zipped = spawn_blocking(move || zip(&from, &to)).await;
     zipped.map_err(|panicked| failed(io::Error::other(panicked)))?.map_err(failed)?;
     let mut content = tokio::fs::File::open(file).await.map_err(failed)?;
-    archive.put_source(prefix, &mut content).await.map_err(archive_failed)?;
-    // The build needs the disk.
+    archive.put_source(prefix, &mut content).await?;
+    // The build needs the disk space.
     fs::remove_file(file).map_err(failed)
 }
 
-/// Unpacks the source that is kept into `folder`, by way of a zip at the path `file`. `false`: none is kept.
-pub(crate) async fn restore(archive: &Archive, prefix: &str, folder: &Path, file: &Path) -> Result<bool, ComeAgain> {
-    let failed = |error: io::Error| ComeAgain::Surroundings("the source can't be unpacked", error.into());
+/// Unpacks the stored source into `folder`, by way of a zip at the path `file`. Returns `false` if none is stored.
+pub(crate) async fn restore(archive: &Archive, prefix: &str, folder: &Path, file: &Path) -> Result<bool, Retry> {
+    let failed = |error: io::Error| Retry::Infrastructure("the source can't be unpacked", error.into());
     let mut content = tokio::fs::File::create(file).await.map_err(failed)?;
-    if !archive.get_source(prefix, &mut content).await.map_err(archive_failed)? {
+    if !archive.get_source(prefix, &mut content).await? {
         return Ok(false);
     }
     let (from, to): (PathBuf, PathBuf) = (file.to_owned(), folder.to_owned());
@@ -43,7 +42,7 @@ pub(crate) async fn restore(archive: &Archive, prefix: &str, folder: &Path, file
     Ok(true)
 }
 
-/// The same source gives the same bytes: the times of all files are left at the format's zero.
+/// Writes a reproducible zip: all file times are the format's zero.
 fn zip(folder: &Path, into: &Path) -> io::Result<()> {
     let mut zip = ZipWriter::new(BufWriter::new(File::create(into)?));
     let options = SimpleFileOptions::default()

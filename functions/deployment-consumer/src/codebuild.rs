@@ -1,0 +1,92 @@
+//! Deployments that run as builds of AWS CodeBuild.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use archive::Archive;
+use builds::{Builds, CODEBUILD_PROJECT, Report, Settled, Start, StartFailed};
+use shared::model::{Deployment, Failure};
+use shared::{App, InitError};
+
+use crate::retry::Retry;
+
+/// The CodeBuild project that runs deployments. Its builds read the source from the archive's bucket.
+#[derive(Clone, Debug)]
+pub(crate) struct CodeBuild {
+    builds: Builds,
+    project: String,
+    bucket: String,
+}
+
+/// The input of a build besides its source.
+pub(crate) struct BuildInput {
+    pub variables: BTreeMap<String, String>,
+    pub has_artifacts: bool,
+    pub time_limit: Duration,
+}
+
+/// The result of starting a build.
+pub(crate) enum Started {
+    /// The deployment has the build, unless its row is gone.
+    HandedOver,
+    /// The build can never start.
+    Fails(Failure),
+}
+
+impl CodeBuild {
+    pub(crate) fn new(app: &App, archive: &Archive) -> Result<Self, InitError> {
+        Ok(Self {
+            builds: Builds::new(app)?,
+            project: app.settings().require(CODEBUILD_PROJECT)?.to_owned(),
+            bucket: archive.bucket().ok_or("RUNNER=codebuild needs an ARCHIVE_URL of the form s3://bucket")?.to_owned(),
+        })
+    }
+
+    /// Starts the build and records it in the deployment. If the function dies in between, the build's first event
+    /// records it.
+    pub(crate) async fn start(&self, claimed: &Deployment, input: &BuildInput) -> Result<Started, Retry> {
+        let (source, artifacts) = (Archive::source_key(&claimed.archive_prefix()), claimed.artifacts_prefix());
+        let start = Start {
+            project: &self.project,
+            deployment: claimed,
+            bucket: &self.bucket,
+            source: &source,
+            artifacts: input.has_artifacts.then_some(artifacts.as_str()),
+            variables: &input.variables,
+            time_limit: input.time_limit,
+        };
+        let build = match self.builds.start(start).await {
+            Ok(build) => build,
+            Err(StartFailed::Call(error)) => return Err(not_started(error)),
+            Err(too_large @ StartFailed::VariablesTooLarge) => {
+                let failure = Failure { code: "variables_too_large".to_owned(), message: too_large.to_string() };
+                return Ok(Started::Fails(failure));
+            }
+        };
+        let report = Report::started(build, claimed.attempt);
+        // Another runner claims the deployment when the lease expires before the build is recorded.
+        if self.builds.settle(claimed.clone(), &report).await.map_err(not_started)? == Settled::NotItsBuild {
+            self.builds.stop(&report.build).await.map_err(not_started)?;
+            return Err(Retry::Stale);
+        }
+        Ok(Started::HandedOver)
+    }
+
+    /// Stops the deployment's build if somebody asked to cancel it. The build's event ends the deployment.
+    pub(crate) async fn stop_if_canceled(&self, deployment: &Deployment) -> Result<(), Retry> {
+        if let (Some(build), Some(_)) = (&deployment.build, &deployment.cancel_requested_by) {
+            let failed = |error: builds::Error| Retry::Infrastructure("a build could not be stopped", error.into());
+            self.builds.stop(build).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the secret that an earlier attempt may have left.
+    pub(crate) async fn delete_secret(&self, ended: &Deployment) -> Result<(), builds::Error> {
+        self.builds.forget(&self.project, ended).await
+    }
+}
+
+fn not_started(error: builds::Error) -> Retry {
+    Retry::Infrastructure("the build could not be started", error.into())
+}

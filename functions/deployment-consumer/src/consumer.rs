@@ -1,0 +1,186 @@
+//! The queue's consumer: messages in, ended deployments out.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use archive::Archive;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use lambda_runtime::LambdaEvent;
+use shared::clock::Timestamp;
+use shared::dispatch::{Dispatched, dispatch, finish};
+use shared::id::DeploymentId;
+use shared::model::{Deployment, Status, Terms, Transition};
+use shared::queue::{DeploymentMessage, Queue};
+use shared::table::Usage;
+use shared::telemetry::{Level, MessageLine, Metrics};
+use shared::{App, InitError};
+use vault::Vault;
+
+use crate::codebuild::Started;
+use crate::lease::LEASE;
+use crate::pipeline::{Completed, Pipeline};
+use crate::process;
+use crate::retry::Retry;
+use crate::runner::Runner;
+
+/// The setting that limits the run time of all phases together, in seconds.
+pub const RUN_TIME_LIMIT_SECONDS: &str = "RUN_TIME_LIMIT_SECONDS";
+/// Ten minutes of the fifteen that a Lambda function has. The rest is for the fetch and the report.
+const DEFAULT_RUN_TIME_LIMIT: Duration = Duration::from_secs(600);
+
+/// Runs deployments. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    app: App,
+    queue: Queue,
+    pipeline: Pipeline,
+}
+
+/// The outcome of a message that needs no further delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Ended(Status),
+    InCodeBuild,
+    /// Another deployment in the lane comes first. Its end sends the next message.
+    Waits,
+    AlreadyEnded,
+    /// The deployment has no row.
+    Gone,
+}
+
+impl Consumer {
+    /// # Errors
+    /// Fails if a setting is missing or invalid.
+    pub fn new(app: &App) -> Result<Self, InitError> {
+        process::hide_environment()?;
+        let archive = Archive::new(app)?;
+        let seconds = app.settings().get(RUN_TIME_LIMIT_SECONDS).map(str::parse).transpose()?;
+        let pipeline = Pipeline {
+            app: app.clone(),
+            runner: Runner::new(app, &archive)?,
+            archive,
+            vault: Arc::new(Vault::new(app)?),
+            hosts: git::hosts(app.settings())?,
+            time_limit: seconds.map_or(DEFAULT_RUN_TIME_LIMIT, Duration::from_secs),
+        };
+        Ok(Self { app: app.clone(), queue: Queue::new(app)?, pipeline })
+    }
+
+    /// Handles a batch before the invocation's deadline. SQS delivers the messages again that the response names, and
+    /// deletes all others.
+    ///
+    /// # Errors
+    /// Never: a failure concerns one message.
+    pub async fn invoke(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Infallible> {
+        let deadline = Timestamp::from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+        let mut response = SqsBatchResponse::default();
+        for message in event.payload.records {
+            if !self.handle(&message, deadline).await {
+                let mut failure = BatchItemFailure::default();
+                failure.item_identifier = message.message_id.unwrap_or_default();
+                response.batch_item_failures.push(failure);
+            }
+        }
+        Ok(response)
+    }
+
+    /// Handles one message, logs its line, and returns whether SQS may delete it.
+    async fn handle(&self, message: &SqsMessage, deadline: Timestamp) -> bool {
+        let started = Instant::now();
+        let parsed = serde_json::from_str::<DeploymentMessage>(message.body.as_deref().unwrap_or_default());
+        let deployment_id = parsed.as_ref().ok().map(|message| message.deployment_id.clone());
+        let (result, usage) = Usage::of(async {
+            let DeploymentMessage { account_id, deployment_id } = parsed.map_err(Retry::Unreadable)?;
+            match Deployment::load(self.app.table(), &account_id, &deployment_id).await? {
+                None => Ok(Outcome::Gone),
+                Some(deployment) => Box::pin(self.advance(deployment, deadline)).await,
+            }
+        })
+        .await;
+        self.log(message, deployment_id.as_ref(), &result, started.elapsed(), usage);
+        result.is_ok()
+    }
+
+    /// Takes a deployment from its current state to its end.
+    async fn advance(&self, deployment: Deployment, deadline: Timestamp) -> Result<Outcome, Retry> {
+        let terms = Terms { lease: LEASE, time_limit: self.pipeline.time_limit };
+        match Box::pin(dispatch(&self.app, &self.queue, deployment, terms)).await? {
+            Dispatched::Claimed(claimed) => self.run(claimed, deadline).await,
+            Dispatched::Waits => Ok(Outcome::Waits),
+            Dispatched::Held => Err(Retry::Held),
+            Dispatched::InBuild(deployment) => self.leave_to_build(&deployment).await,
+            Dispatched::Ended(ended) => {
+                self.delete_secret(&ended).await;
+                Ok(Outcome::Ended(ended.status))
+            }
+            Dispatched::AlreadyEnded => Ok(Outcome::AlreadyEnded),
+        }
+    }
+
+    async fn run(&self, claimed: Deployment, deadline: Timestamp) -> Result<Outcome, Retry> {
+        match Box::pin(self.pipeline.run(&claimed, deadline)).await? {
+            Completed::Run(end) => self.end(&claimed, end).await,
+            Completed::Preparation(codebuild, input) => match codebuild.start(&claimed, &input).await? {
+                Started::Fails(failure) => self.end(&claimed, Transition::Fail(failure)).await,
+                Started::HandedOver => {
+                    // A request to cancel may have come before there was a build.
+                    match Deployment::load(self.app.table(), &claimed.account_id, &claimed.id).await? {
+                        Some(deployment) => self.leave_to_build(&deployment).await,
+                        None => Ok(Outcome::Gone),
+                    }
+                }
+            },
+        }
+    }
+
+    async fn leave_to_build(&self, deployment: &Deployment) -> Result<Outcome, Retry> {
+        if let Runner::CodeBuild(codebuild) = &self.pipeline.runner {
+            codebuild.stop_if_canceled(deployment).await?;
+        }
+        Ok(Outcome::InCodeBuild)
+    }
+
+    async fn end(&self, deployment: &Deployment, end: Transition) -> Result<Outcome, Retry> {
+        let ended = finish(&self.app, &self.queue, deployment, end).await?;
+        self.delete_secret(&ended).await;
+        Ok(Outcome::Ended(ended.status))
+    }
+
+    async fn delete_secret(&self, ended: &Deployment) {
+        if let Runner::CodeBuild(codebuild) = &self.pipeline.runner
+            && let Err(error) = codebuild.delete_secret(ended).await
+        {
+            self.app.log().warn("the secret of an ended deployment may not be deleted", &error);
+        }
+    }
+
+    fn log(
+        &self,
+        message: &SqsMessage,
+        deployment_id: Option<&DeploymentId>,
+        result: &Result<Outcome, Retry>,
+        duration: Duration,
+        usage: Usage,
+    ) {
+        let (level, outcome) = match result {
+            Ok(Outcome::Ended(status)) => (Level::Info, status.as_str()),
+            Ok(Outcome::InCodeBuild) => (Level::Info, "handed_over"),
+            Ok(Outcome::Waits) => (Level::Info, "waits"),
+            Ok(Outcome::AlreadyEnded) => (Level::Info, "already_ended"),
+            Ok(Outcome::Gone) => (Level::Warn, "gone"),
+            Err(Retry::Held) => (Level::Info, "held"),
+            Err(Retry::Stale) => (Level::Info, "stale"),
+            Err(_) => (Level::Error, "failed"),
+        };
+        let now = self.app.clock().now();
+        self.app.log().write(&MessageLine {
+            metrics: Metrics::new(env!("CARGO_PKG_NAME"), now, duration, usage, level == Level::Error),
+            level,
+            message_id: message.message_id.as_deref(),
+            deployment_id,
+            outcome,
+            cause: result.as_ref().err().map(|error| shared::telemetry::chain(error)),
+        });
+    }
+}

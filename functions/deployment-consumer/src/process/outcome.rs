@@ -1,0 +1,66 @@
+//! The result of a run.
+
+use std::fmt;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use super::artifacts::Artifact;
+use crate::buildspec::PhaseName;
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    Succeeded {
+        artifacts: Vec<Artifact>,
+    },
+    /// The first command that failed. Later phases may have run, depending on the buildspec.
+    Failed {
+        phase: PhaseName,
+        /// The command in the buildspec, redacted.
+        command: String,
+        exit: Exit,
+    },
+    /// The phases succeeded, but no file matches the buildspec's artifacts. CodeBuild fails such a build too.
+    NoArtifacts,
+    TimedOut {
+        phase: PhaseName,
+        after: Duration,
+    },
+    Canceled,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+}
+
+/// A fault of this machine. A fault of the build is an [`Outcome`].
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("the buildspec asks for the shell {0:?}, which is not installed")]
+    NoShell(&'static str),
+    #[error("the scratch folder can't be used")]
+    Scratch(#[source] io::Error),
+    #[error("a process can't be started or waited for")]
+    Process(#[source] io::Error),
+}
+
+impl Exit {
+    pub(super) fn of(status: ExitStatus) -> Self {
+        match status.code() {
+            Some(code) => Self::Code(code),
+            None => Self::Signal(status.signal().expect("a process that ended without a code was ended by a signal")),
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}

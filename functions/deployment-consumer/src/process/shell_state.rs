@@ -1,0 +1,86 @@
+//! The state that one command's shell passes to the next one's.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use crate::buildspec::Shell;
+
+/// The working directory and the variables, passed from shell to shell in files.
+pub(super) struct ShellState {
+    pub directory: PathBuf,
+    /// Empty once the variables are read from a file, so that an unset variable stays unset.
+    pub environment: BTreeMap<OsString, OsString>,
+    folder: String,
+    shell: Shell,
+}
+
+impl ShellState {
+    /// The state of the first shell. Its files are kept in `scratch`.
+    pub(super) fn new(
+        shell: Shell,
+        directory: &Path,
+        environment: BTreeMap<OsString, OsString>,
+        scratch: &Path,
+    ) -> io::Result<Self> {
+        let folder = scratch.join("state");
+        fs::create_dir_all(&folder)?;
+        let folder = folder.into_os_string().into_string().map_err(|_| io::Error::other("its path is not UTF-8"))?;
+        Ok(Self { directory: directory.to_owned(), environment, folder, shell })
+    }
+
+    /// Returns a script that restores the state, runs the command, and saves the state. The command follows a line end,
+    /// so that the shell has read everything else before it finds a syntax error in the command.
+    pub(super) fn script(&self, command: &str, succeeding: bool) -> String {
+        let read = match self.environment.is_empty() {
+            true => format!(". {}; ", quoted(&self.variables())),
+            false => String::new(),
+        };
+        let next_variables = quoted(&self.next_variables());
+        let functions = match self.shell {
+            Shell::Sh => String::new(),
+            Shell::Bash => format!(" && export -f -p >>{next_variables}"),
+        };
+        // The directory comes last: its file proves that the variables are complete.
+        let next_directory = quoted(&self.next_directory());
+        let write = quoted(&format!("export -p >|{next_variables}{functions} && pwd >|{next_directory}"));
+        // `set -a` carries over variables that are not exported, as a single shell would.
+        let succeeding = u8::from(succeeding);
+        format!("{read}export CODEBUILD_BUILD_SUCCEEDING={succeeding}; trap {write} EXIT; set -a\n{command}\n")
+    }
+
+    /// Takes over the state that the last command saved. A command that was killed saves nothing and leaves the state
+    /// unchanged.
+    pub(super) fn take_over(&mut self) -> io::Result<()> {
+        let mut directory = match fs::read(self.next_directory()) {
+            Ok(directory) => directory,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        fs::remove_file(self.next_directory())?;
+        fs::rename(self.next_variables(), self.variables())?;
+        directory.pop_if(|last| *last == b'\n');
+        self.directory = OsString::from_vec(directory).into();
+        self.environment.clear();
+        Ok(())
+    }
+
+    fn variables(&self) -> String {
+        format!("{}/variables", self.folder)
+    }
+
+    fn next_variables(&self) -> String {
+        format!("{}/next-variables", self.folder)
+    }
+
+    fn next_directory(&self) -> String {
+        format!("{}/next-directory", self.folder)
+    }
+}
+
+/// Quotes a text as one word of the shell's language.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
