@@ -1,222 +1,173 @@
-//! Runs every minute and looks at the deployments that were silent for too long, so that none waits for ever whatever
-//! died. What is due is in an index that holds only what has not ended, so an idle sweep costs four queries.
+//! Sweeps every minute over deployments without recent news, so that each ends even if its runner or its messages are
+//! lost. An index holds the deployments that have not ended, by the time at which they are due. An idle sweep costs four
+//! queries.
 //!
 //! | the deployment | the sweep |
 //! |---|---|
-//! | queued, and no runner took it | sends its message again |
-//! | in progress, and its runner's lease is over | sends its message again: the consumer claims it, or ends it |
-//! | in progress in a build that CodeBuild has not told of | asks CodeBuild, and ends it when the build has ended |
-//! | past its deadline, and no runner has it | ends it, and sends the next one's message; a build is stopped |
+//! | is queued, and no runner took it | sends its message again |
+//! | is in progress, and its runner's lease has expired | sends its message again; the consumer claims or ends it |
+//! | is in progress in CodeBuild, without news | asks CodeBuild, and ends it if the build has ended |
+//! | is past its deadline, and no runner holds it | ends it and sends the next message in the lane; stops a build |
 //!
-//! A deployment is put off by a conditional write before its message is sent. So of two sweeps at once only one sends it,
-//! and a sweep that dies in between has cost a delay and no deployment. Answers of CodeBuild are settled like its events.
+//! A conditional write moves a deployment's due time before its message is sent. So of two concurrent sweeps only one
+//! sends it, and a sweep that dies in between delays the deployment but does not lose it. Answers of CodeBuild are settled
+//! like its events.
 //!
-//! With the time that is left it compares counters with the rows that they count, some each time (`Recount`).
+//! With the remaining time the sweep compares some counters with the rows that they count (`Recount`).
+
+mod deadline;
+mod tally;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use builds::{ASK_AT_ONCE, Builds, Report, Settled};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use lambda_runtime::LambdaEvent;
-use serde::Serialize;
 use serde::de::IgnoredAny;
 use shared::clock::Timestamp;
-use shared::model::{
-    Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, Failure, Finding, Recount, Status, Transition,
-    TransitionFailed,
-};
+use shared::model::{Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, Finding, Recount, TransitionFailed};
 use shared::queue::Queue;
-use shared::table::{Key, Numbers, Usage};
+use shared::table::{Key, Usage};
 use shared::telemetry::{Level, Metrics};
 use shared::{App, InitError};
 
-/// The waits between two messages for a deployment that nobody takes. Each wait is as long as all before it, within
-/// these bounds: when runners are short the messages must not become ever more.
-const SEND_AGAIN_AFTER: Duration = Duration::from_secs(300);
-const SEND_AGAIN_WITHIN: Duration = Duration::from_secs(3600);
-/// Rows of one query. Their keys are some 100 bytes each, and CodeBuild can be asked for all of them at once.
+use crate::deadline::{next_look, overdue};
+use crate::tally::{CounterLine, SweepLine};
+
+pub use tally::Tally;
+
+/// The number of rows in one query. A row's keys have about 100 bytes, and CodeBuild can be asked for all rows at once.
 const PAGE: i32 = ASK_AT_ONCE as i32;
-/// Deployments of a shard that are looked at together: three calls of some 10 ms each, so that a minute is enough for
-/// some 20,000 in each shard.
+/// The number of deployments of a shard that are handled concurrently. Each takes three calls of about 10 ms, so a
+/// minute is enough for about 20,000 in each shard.
 const AT_ONCE: usize = 8;
-/// What is kept of the invocation's time for the last page and the log.
+/// The part of the invocation's time that is kept for the last page and the log.
 const STOP_BEFORE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
-pub struct Sweep(Arc<Parts>);
-
-#[derive(Debug)]
-struct Parts {
+pub struct Sweep {
     app: App,
     queue: Queue,
     builds: Builds,
 }
 
-/// What a deployment that is due needs.
-enum Looked {
-    /// Nothing: another sweep or its runner came first.
+/// The outcome of looking at a due deployment.
+enum DueOutcome {
+    /// Another sweep or the runner came first.
     Unchanged,
-    /// Its message was sent again.
+    /// The deployment's message was sent again.
     Sent,
-    /// Its time was over.
+    /// The deadline had passed, and the deployment was ended.
     Ended,
-    /// CodeBuild is to be asked.
-    Silent(Box<Deployment>),
-}
-
-/// What one sweep did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Swept {
-    /// Messages sent again.
-    pub sent: u32,
-    /// Deployments that have ended: their deadline had passed, or CodeBuild said so when it was asked.
-    pub ended: u32,
-    /// Deployments whose builds run, and those that another sweep or their runner came first to.
-    pub unchanged: u32,
-    /// Deployments and pages that failed. They are due again.
-    pub failed: u32,
-    /// Counters that were wrong, and are right now.
-    pub repaired: u32,
-    /// Whether all that was due was looked at. What was not is first in the next sweep.
-    pub complete: bool,
-}
-
-#[derive(Serialize)]
-struct SweepLine<'a> {
-    #[serde(flatten)]
-    metrics: Metrics<'a>,
-    level: Level,
-    #[serde(flatten)]
-    swept: Swept,
-}
-
-/// A counter that was not right.
-#[derive(Serialize)]
-struct CounterLine<'a> {
-    level: Level,
-    message: &'a str,
-    counter: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    was: Option<Numbers>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    is: Option<Numbers>,
+    /// The deployment has a build, and CodeBuild must be asked.
+    InCodeBuild(Box<Deployment>),
 }
 
 impl Sweep {
     /// # Errors
-    /// When a setting is missing or unusable.
+    /// Fails if a setting is missing or invalid.
     pub fn new(app: &App) -> Result<Self, InitError> {
-        Ok(Self(Arc::new(Parts { queue: Queue::new(app)?, builds: Builds::new(app)?, app: app.clone() })))
+        Ok(Self { queue: Queue::new(app)?, builds: Builds::new(app)?, app: app.clone() })
     }
 
-    /// Sweeps until nothing is due, or the invocation's time is nearly over. What the event says does not matter.
+    /// Sweeps until nothing is due or the invocation's time is nearly over. Ignores the event's content.
     ///
     /// # Errors
-    /// When something failed, after everything else was done. All of it is due again.
-    pub async fn invoke(&self, event: LambdaEvent<IgnoredAny>) -> Result<Swept, InitError> {
+    /// Fails if a part of the sweep failed, after everything else is done. The failed part is due again.
+    pub async fn invoke(&self, event: LambdaEvent<IgnoredAny>) -> Result<Tally, InitError> {
         let started = Instant::now();
         let deadline = Timestamp::from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
-        let (now, log) = (self.0.app.clock().now(), self.0.app.log());
+        let (now, log) = (self.app.clock().now(), self.app.log());
         let time = deadline.since(now).saturating_sub(STOP_BEFORE);
-        let (swept, usage) = Usage::of(async {
-            let mut swept = Swept { complete: true, ..Swept::default() };
+        let (tally, usage) = Usage::of(async {
+            let mut tally = Tally { complete: true, ..Tally::default() };
             for shard in join_all((0..Due::SHARDS).map(|shard| self.sweep(shard, now, time))).await {
-                swept.add(shard);
+                tally.add(shard);
             }
-            self.recount(&mut swept, now, time).await;
-            swept
+            self.recount(&mut tally, now, time).await;
+            tally
         })
         .await;
-        let level = if swept.failed > 0 { Level::Error } else { Level::Info };
+        let level = if tally.failed > 0 { Level::Error } else { Level::Info };
         let metrics = Metrics::new(env!("CARGO_PKG_NAME"), now, started.elapsed(), usage, level == Level::Error);
-        log.write(&SweepLine { metrics, level, swept });
-        match swept.failed {
-            0 => Ok(swept),
+        log.write(&SweepLine { metrics, level, tally });
+        match tally.failed {
+            0 => Ok(tally),
             failed => Err(format!("{failed} deployments or pages failed; the log has the causes").into()),
         }
     }
 
-    /// Looks at what is due in one shard.
-    async fn sweep(&self, shard: u8, now: Timestamp, time: Duration) -> Swept {
-        let started = self.0.app.clock().now();
-        let mut swept = Swept::default();
+    /// Handles the due deployments of one shard.
+    async fn sweep(&self, shard: u8, now: Timestamp, time: Duration) -> Tally {
+        let started = self.app.clock().now();
+        let mut tally = Tally::default();
         let mut last = None;
-        while self.0.app.clock().now().since(started) < time {
-            let page = match Due::page(self.0.app.table(), shard, now, last.as_ref(), PAGE).await {
+        while self.app.clock().now().since(started) < time {
+            let page = match Due::page(self.app.table(), shard, now, last.as_ref(), PAGE).await {
                 Ok(page) => page,
                 Err(error) => {
-                    self.failed(&mut swept, &error);
-                    return swept;
+                    self.failed(&mut tally, &error);
+                    return tally;
                 }
             };
             let Some(end) = page.last().cloned() else {
-                swept.complete = true;
-                return swept;
+                tally.complete = true;
+                return tally;
             };
             last = Some(end);
-            let mut silent = Vec::new();
+            let mut in_codebuild = Vec::new();
             let mut looks = stream::iter(page).map(|due| self.look_at(due, now)).buffer_unordered(AT_ONCE);
             while let Some(looked) = looks.next().await {
                 match looked {
-                    Ok(Looked::Unchanged) => swept.unchanged += 1,
-                    Ok(Looked::Sent) => swept.sent += 1,
-                    Ok(Looked::Silent(deployment)) => silent.push(*deployment),
-                    Ok(Looked::Ended) => swept.ended += 1,
-                    Err(error) => self.failed(&mut swept, &*error),
+                    Ok(DueOutcome::Unchanged) => tally.unchanged += 1,
+                    Ok(DueOutcome::Sent) => tally.sent += 1,
+                    Ok(DueOutcome::InCodeBuild(deployment)) => in_codebuild.push(*deployment),
+                    Ok(DueOutcome::Ended) => tally.ended += 1,
+                    Err(error) => self.failed(&mut tally, &*error),
                 }
             }
-            if !silent.is_empty() {
-                self.ask(silent, &mut swept, now).await;
+            if !in_codebuild.is_empty() {
+                self.ask(in_codebuild, &mut tally, now).await;
             }
         }
-        swept
+        tally
     }
 
-    async fn look_at(&self, due: Due, now: Timestamp) -> Result<Looked, InitError> {
-        let table = self.0.app.table();
-        // The index may be behind the row, which is what counts.
+    async fn look_at(&self, due: Due, now: Timestamp) -> Result<DueOutcome, InitError> {
+        let table = self.app.table();
+        // The index may be behind the row, which decides.
         let Some(deployment) = due.load(table).await?.filter(|found| found.due_at == Some(due.at)) else {
-            return Ok(Looked::Unchanged);
+            return Ok(DueOutcome::Unchanged);
         };
         if deployment.build.is_some() {
-            return Ok(Looked::Silent(deployment.into()));
+            return Ok(DueOutcome::InCodeBuild(deployment.into()));
         }
         if let Some(end) = overdue(&deployment, now) {
             return match deployment.report(table, end, Actor::Runner, now).await {
                 Ok(ended) => {
-                    self.0.queue.send_next(&self.0.app, &ended).await;
-                    Ok(Looked::Ended)
+                    self.queue.send_next(&self.app, &ended).await;
+                    Ok(DueOutcome::Ended)
                 }
                 Err(TransitionFailed::Table(error)) => Err(error.into()),
-                Err(_) => Ok(Looked::Unchanged),
+                Err(_) => Ok(DueOutcome::Unchanged),
             };
         }
-        let silent_since = match deployment.status {
-            Status::Queued => deployment.created_at,
-            _ => deployment.lease_until.unwrap_or(deployment.updated_at),
-        };
-        let wait = now.since(silent_since).clamp(SEND_AGAIN_AFTER, SEND_AGAIN_WITHIN);
-        let again = deployment.deadline.into_iter().fold(now.plus(wait), std::cmp::min);
-        if !deployment.put_off(table, again).await? {
-            return Ok(Looked::Unchanged);
+        // Without its approvals a deployment can't start, so its message would be useless.
+        if !deployment.put_off(table, next_look(&deployment, now)).await? || !deployment.is_approved() {
+            return Ok(DueOutcome::Unchanged);
         }
-        // Whoever lacks an approval would only be looked at in vain.
-        if !deployment.is_approved() {
-            return Ok(Looked::Unchanged);
-        }
-        self.0.queue.send(&deployment).await?;
-        Ok(Looked::Sent)
+        self.queue.send(&deployment).await?;
+        Ok(DueOutcome::Sent)
     }
 
-    /// Settles builds whose events did not come.
-    async fn ask(&self, deployments: Vec<Deployment>, swept: &mut Swept, now: Timestamp) {
-        let reports = match self.0.builds.ask(&deployments).await {
+    /// Asks CodeBuild about deployments without events, and settles its answers.
+    async fn ask(&self, deployments: Vec<Deployment>, tally: &mut Tally, now: Timestamp) {
+        let reports = match self.builds.ask(&deployments).await {
             Ok(reports) => reports,
             Err(error) => {
-                self.failed(swept, &error);
+                self.failed(tally, &error);
                 return;
             }
         };
@@ -224,9 +175,9 @@ impl Sweep {
         let mut settled = stream::iter(deployments).map(settle).buffer_unordered(AT_ONCE);
         while let Some(settled) = settled.next().await {
             match settled {
-                Ok(Settled::Ended(_)) => swept.ended += 1,
-                Ok(_) => swept.unchanged += 1,
-                Err(error) => self.failed(swept, &*error),
+                Ok(Settled::Ended(_)) => tally.ended += 1,
+                Ok(_) => tally.unchanged += 1,
+                Err(error) => self.failed(tally, &*error),
             }
         }
     }
@@ -240,64 +191,34 @@ impl Sweep {
         let Some(build) = deployment.build.clone() else { return Ok(Settled::NotItsBuild) };
         let missing = || Report::missing(build.clone(), deployment.attempt);
         let report = reports.get(&build).cloned().unwrap_or_else(missing);
-        let settled = self.0.builds.settle(deployment.clone(), &report).await?;
+        let settled = self.builds.settle(deployment.clone(), &report).await?;
         if settled == Settled::Running {
-            deployment.put_off(self.0.app.table(), now.plus(BUILD_REPORTS_WITHIN)).await?;
-            // Its event will end the deployment.
+            deployment.put_off(self.app.table(), now.plus(BUILD_REPORTS_WITHIN)).await?;
+            // The event of the stopped build ends the deployment.
             if deployment.cancel_requested_by.is_some() || deployment.is_overdue(now) {
-                self.0.builds.stop(&build).await?;
+                self.builds.stop(&build).await?;
             }
         }
         Ok(settled)
     }
 
     /// Compares the next counters with their rows.
-    async fn recount(&self, swept: &mut Swept, now: Timestamp, time: Duration) {
-        let app = &self.0.app;
+    async fn recount(&self, tally: &mut Tally, now: Timestamp, time: Duration) {
+        let app = &self.app;
         let has_time = || app.clock().now().since(now) < time;
-        let tell = |counter: &Key, finding| {
-            let counter = counter.to_string();
-            app.log().write(&match finding {
-                Finding::Repaired { was, is } => {
-                    swept.repaired += 1;
-                    let message = "a counter did not match its rows and was set right";
-                    CounterLine { level: Level::Warn, message, counter, was: Some(was), is: Some(is) }
-                }
-                Finding::RowsMissing => {
-                    let message = "a counter was not compared: rows that it counts are not in their index, or not yet";
-                    CounterLine { level: Level::Warn, message, counter, was: None, is: None }
-                }
-            });
+        let tell = |counter: &Key, finding: Finding| {
+            if let Finding::Repaired { .. } = finding {
+                tally.repaired += 1;
+            }
+            app.log().write(&CounterLine::new(counter, finding));
         };
         if let Err(error) = Box::pin(Recount::walk(app.table(), now, has_time, tell)).await {
-            self.failed(swept, &error);
+            self.failed(tally, &error);
         }
     }
 
-    fn failed(&self, swept: &mut Swept, error: &(dyn std::error::Error + 'static)) {
-        self.0.app.log().warn("a part of the sweep failed", error);
-        swept.failed += 1;
-    }
-}
-
-/// How a deployment ends whose time is over. One that is in progress has lost its runner by then: a lease is not renewed
-/// past the deadline.
-fn overdue(deployment: &Deployment, now: Timestamp) -> Option<Transition> {
-    let is_held = deployment.lease_until.is_some_and(|until| until > now);
-    match deployment.status {
-        _ if !deployment.is_overdue(now) || is_held => None,
-        Status::Queued => Some(Transition::Fail(Failure::queue_deadline())),
-        _ if deployment.cancel_requested_by.is_some() => Some(Transition::Cancel),
-        _ => Some(Transition::Fail(Failure::run_deadline())),
-    }
-}
-
-impl Swept {
-    fn add(&mut self, other: Self) {
-        self.sent += other.sent;
-        self.ended += other.ended;
-        self.unchanged += other.unchanged;
-        self.failed += other.failed;
-        self.complete &= other.complete;
+    fn failed(&self, tally: &mut Tally, error: &(dyn std::error::Error + 'static)) {
+        self.app.log().warn("a part of the sweep failed", error);
+        tally.failed += 1;
     }
 }

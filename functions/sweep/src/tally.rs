@@ -1,0 +1,70 @@
+//! The numbers of one sweep, and its log lines.
+
+use serde::Serialize;
+use shared::model::Finding;
+use shared::table::{Key, Numbers};
+use shared::telemetry::{Level, Metrics};
+
+/// The numbers of one sweep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Messages sent again.
+    pub sent: u32,
+    /// Deployments ended, because their deadline had passed or CodeBuild reported the end of their build.
+    pub ended: u32,
+    /// Deployments left as they are: their build still runs, or another sweep or their runner came first.
+    pub unchanged: u32,
+    /// Deployments and pages that failed. They are due again.
+    pub failed: u32,
+    /// Wrong counters that were corrected.
+    pub repaired: u32,
+    /// Whether everything due was handled. The next sweep starts with the rest.
+    pub complete: bool,
+}
+
+/// The log line of a sweep.
+#[derive(Serialize)]
+pub(crate) struct SweepLine<'a> {
+    #[serde(flatten)]
+    pub metrics: Metrics<'a>,
+    pub level: Level,
+    #[serde(flatten)]
+    pub tally: Tally,
+}
+
+/// The log line of a counter that does not match its rows.
+#[derive(Serialize)]
+pub(crate) struct CounterLine {
+    level: Level,
+    message: &'static str,
+    counter: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    was: Option<Numbers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is: Option<Numbers>,
+}
+
+impl Tally {
+    /// Adds the numbers of one shard. The sum is complete only if every shard is.
+    pub(crate) fn add(&mut self, shard: Self) {
+        self.sent += shard.sent;
+        self.ended += shard.ended;
+        self.unchanged += shard.unchanged;
+        self.failed += shard.failed;
+        self.complete &= shard.complete;
+    }
+}
+
+impl CounterLine {
+    pub(crate) fn new(counter: &Key, finding: Finding) -> Self {
+        let (message, was, is) = match finding {
+            Finding::Repaired { was, is } => {
+                ("a counter did not match its rows and was corrected", Some(was), Some(is))
+            }
+            Finding::RowsMissing => {
+                ("a counter was not compared: some of its rows are not in their index yet, or missing", None, None)
+            }
+        };
+        Self { level: Level::Warn, message, counter: counter.to_string(), was, is }
+    }
+}
