@@ -1,0 +1,104 @@
+//! EventBridge events of CodeBuild
+//! (<https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html>).
+
+use builds::{ACCOUNT_VARIABLE, ATTEMPT_VARIABLE, BuildStatus, DEPLOYMENT_VARIABLE, PhaseReport, Report};
+use serde::Deserialize;
+use serde_json::Value;
+use shared::InitError;
+use shared::id::{AccountId, DeploymentId};
+use shared::model::BuildId;
+
+const STATE_CHANGE: &str = "CodeBuild Build State Change";
+
+/// An EventBridge event.
+#[derive(Debug, Deserialize)]
+pub struct Event {
+    #[serde(default)]
+    pub(crate) id: Option<String>,
+    #[serde(rename = "detail-type")]
+    kind: String,
+    detail: Value,
+}
+
+/// A report about the build of a deployment.
+pub(crate) struct BuildUpdate {
+    pub account: AccountId,
+    pub deployment: DeploymentId,
+    pub report: Report,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct StateChange {
+    build_status: String,
+    project_name: String,
+    /// An ARN that ends with the build's id.
+    build_id: String,
+    additional_information: Information,
+}
+
+#[derive(Deserialize)]
+struct Information {
+    environment: BuildEnvironment,
+    #[serde(default)]
+    phases: Vec<Phase>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct BuildEnvironment {
+    #[serde(default)]
+    environment_variables: Vec<Variable>,
+}
+
+#[derive(Deserialize)]
+struct Variable {
+    name: String,
+    value: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Phase {
+    phase_type: String,
+    #[serde(default)]
+    phase_status: Option<String>,
+    #[serde(default)]
+    phase_context: Vec<String>,
+}
+
+impl Event {
+    /// Returns the update that the event has about a deployment's build in `project`, or `None` for any other event.
+    pub(crate) fn update(self, project: &str) -> Result<Option<BuildUpdate>, InitError> {
+        if self.kind != STATE_CHANGE {
+            return Ok(None);
+        }
+        let change: StateChange = serde_json::from_value(self.detail)?;
+        if change.project_name != project {
+            return Ok(None);
+        }
+        let variables = &change.additional_information.environment.environment_variables;
+        let value =
+            |name: &str| variables.iter().find(|variable| variable.name == name).map(|found| found.value.as_str());
+        // A build without a deployment was started by hand.
+        let Some(deployment) = value(DEPLOYMENT_VARIABLE) else { return Ok(None) };
+        let (_, build) = change.build_id.rsplit_once('/').ok_or("the build's ARN has no build id")?;
+        Ok(Some(BuildUpdate {
+            account: value(ACCOUNT_VARIABLE).ok_or("the build names no account")?.parse()?,
+            deployment: deployment.parse()?,
+            report: Report {
+                build: build.parse::<BuildId>()?,
+                attempt: value(ATTEMPT_VARIABLE).ok_or("the build names no attempt")?.parse()?,
+                status: BuildStatus::parse(&change.build_status)?,
+                phases: change.additional_information.phases.iter().map(Phase::report).collect(),
+            },
+        }))
+    }
+}
+
+impl Phase {
+    fn report(&self) -> PhaseReport {
+        let contexts = self.phase_context.iter().map(String::as_str);
+        PhaseReport::new(&self.phase_type, self.phase_status.as_deref(), contexts)
+    }
+}
