@@ -69,19 +69,19 @@ async fn dead_letters_are_shown_and_left_and_then_redriven() {
             })
         )
     );
-    let explanation = "its deployment is queued and no runner could take it; the next of its lane starts";
+    let explanation = "the deployment is queued, and no runner could take it; the next deployment in its lane starts";
     assert_eq!(message["explanation"], explanation);
-    let explanation = "a runner has its deployment, in attempt 1; once that is lost another one takes it";
+    let explanation = "a runner has the deployment, in attempt 1; if that runner is lost, another one takes over";
     assert_eq!(about(&shown, &lost)["explanation"], explanation);
     let message = about(&shown, &canceled);
     assert_eq!(
         (&message["action"], &message["explanation"]),
-        (&json!("discard"), &json!("its deployment has ended: it is canceled"))
+        (&json!("discard"), &json!("the deployment has ended with status canceled"))
     );
     let message = about(&shown, &json!({"id": "deploy_aaaaaaaaaaaaaaaa"}));
     assert_eq!(
         (&message["action"], &message["explanation"]),
-        (&json!("discard"), &json!("there is no such deployment"))
+        (&json!("discard"), &json!("the deployment does not exist"))
     );
     let unreadable =
         shown["messages"].as_array().unwrap().iter().find(|message| message.get("text").is_some()).unwrap();
