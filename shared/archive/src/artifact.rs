@@ -1,27 +1,29 @@
+//! Artifacts and sources in the archive.
+
 use futures_util::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, buffered::BufWriter, path::Path};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use crate::{Archive, Error, Result, key};
+use crate::store::{Archive, Error, Result, key};
 
 const FOLDER: &str = "artifacts";
 const SOURCE: &str = "source.zip";
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Artifact {
-    /// Relative, separated by slashes.
+    /// The relative path, separated by slashes.
     pub path: String,
-    /// In bytes.
+    /// The size in bytes.
     pub size: u64,
 }
 
 impl Archive {
-    /// Stores `content` as the artifact `path` of `prefix`, replacing an older one, and returns its size in bytes.
-    /// Memory use is bounded whatever the size. Nothing is stored when reading fails half-way.
+    /// Stores `content` as the artifact `path` of `prefix` and returns its size in bytes. Replaces an earlier artifact.
+    /// Uses bounded memory. Stores nothing if reading `content` fails.
     ///
     /// # Errors
     ///
-    /// [`Error::Path`] unless `path` is relative and made of plain names.
+    /// Fails with [`Error::Path`] unless `path` is relative and consists of plain names.
     pub async fn put_artifact<R>(&self, prefix: &str, path: &str, content: &mut R) -> Result<u64>
     where
         R: AsyncRead + Unpin + ?Sized,
@@ -29,7 +31,8 @@ impl Archive {
         self.put(key(prefix, &format!("{FOLDER}/{path}"))?, content).await
     }
 
-    /// Stores the zip of the source as [`source_key`](Self::source_key), in the same way.
+    /// Stores the zip of the source under [`source_key`](Self::source_key), and returns its size in bytes. Stores nothing if
+    /// reading `content` fails.
     pub async fn put_source<R>(&self, prefix: &str, content: &mut R) -> Result<u64>
     where
         R: AsyncRead + Unpin + ?Sized,
@@ -37,7 +40,7 @@ impl Archive {
         self.put(key(prefix, SOURCE)?, content).await
     }
 
-    /// Reads the zip of a source into `content`. `false`: there is none.
+    /// Reads the zip of a source into `content`. Returns `false` if there is none.
     pub async fn get_source<W>(&self, prefix: &str, content: &mut W) -> Result<bool>
     where
         W: AsyncWrite + Unpin + ?Sized,
@@ -54,7 +57,7 @@ impl Archive {
         Ok(true)
     }
 
-    /// The key of the source's zip.
+    /// Returns the key of the source's zip.
     pub fn source_key(prefix: &str) -> String {
         format!("{prefix}/{SOURCE}")
     }
@@ -76,7 +79,7 @@ impl Archive {
         }
     }
 
-    /// The artifacts of `prefix`, sorted by path.
+    /// Lists the artifacts of `prefix`, sorted by path.
     pub async fn list_artifacts(&self, prefix: &str) -> Result<Vec<Artifact>> {
         let folder = key(prefix, FOLDER)?;
         let mut artifacts: Vec<Artifact> = self

@@ -1,135 +1,18 @@
-//! Logs, artifacts and sources of deployments, kept as objects in a folder or a bucket.
+//! The archive: logs, artifacts and sources of deployments as objects in a folder or a bucket.
 //!
 //! ```text
 //! {prefix}/log/{number of its last line, 12 digits}   a chunk of the log, JSON lines
 //! {prefix}/artifacts/{path}                           one artifact
-//! {prefix}/source.zip                                 the source that is deployed
+//! {prefix}/source.zip                                 the deployed source
 //! ```
 //!
-//! The prefixes are chosen by the caller: one for each deployment's log, and one for each set of artifacts.
+//! The caller chooses the prefixes: one for each deployment's log and source, and one for each set of artifacts.
 
 mod artifact;
 mod log;
 mod s3;
-
-use std::{fs, io, sync::Arc};
-
-use object_store::{ObjectStore, local::LocalFileSystem, path::Path};
-use shared::App;
-use shared::settings::{ARCHIVE_URL, MissingSetting};
-use url::Url;
+mod store;
 
 pub use artifact::Artifact;
 pub use log::{LogLine, LogWriter, MAX_LINE_BYTES, MAX_LOG_BYTES, MAX_READ_BYTES, Stream};
-
-/// A handle on the store; clones share it.
-#[derive(Clone, Debug)]
-pub struct Archive {
-    store: Arc<dyn ObjectStore>,
-    bucket: Option<Arc<str>>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error(transparent)]
-    Missing(#[from] MissingSetting),
-    #[error("{0:?} is not the URL of an archive; known are file:///folder, file:folder and s3://bucket")]
-    Url(String),
-    #[error("can't open the archive's folder")]
-    Folder(#[source] io::Error),
-    #[error("{0:?} is not a relative path of plain names")]
-    Path(String),
-    #[error("a chunk of the log can't be read")]
-    Chunk(#[from] serde_json::Error),
-    #[error("reading or writing a file failed")]
-    Artifact(#[source] io::Error),
-    #[error("the object store failed")]
-    Store(#[from] object_store::Error),
-}
-
-pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-impl Archive {
-    /// Opens the archive that `ARCHIVE_URL` names. The scheme decides which store it is: `file:///folder` is a folder,
-    /// created if it is missing, `file:folder` one by its path, which may be relative to the working directory, and
-    /// `s3://bucket` a bucket.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Url`] for any other URL, [`Error::Folder`] or [`Error::Store`] when the store can't be used.
-    pub fn new(app: &App) -> Result<Self> {
-        let url = app.settings().require(ARCHIVE_URL)?;
-        match url.strip_prefix("s3://") {
-            Some(bucket) => Ok(Self { store: Arc::new(s3::open(bucket, app.aws())?), bucket: Some(bucket.into()) }),
-            None => Self::folder(url),
-        }
-    }
-
-    fn folder(url: &str) -> Result<Self> {
-        let unknown = || Error::Url(url.to_owned());
-        let folder = match url.strip_prefix("file:") {
-            None | Some("" | "//") => return Err(unknown()),
-            Some(path) if path.starts_with("//") => {
-                Url::parse(url).ok().and_then(|url| url.to_file_path().ok()).ok_or_else(unknown)?
-            }
-            Some(path) => path.into(),
-        };
-        fs::create_dir_all(&folder).map_err(Error::Folder)?;
-        Ok(Self { store: Arc::new(LocalFileSystem::new_with_prefix(folder)?), bucket: None })
-    }
-
-    /// The bucket, where it is one.
-    pub fn bucket(&self) -> Option<&str> {
-        self.bucket.as_deref()
-    }
-
-    #[cfg(test)]
-    fn in_memory() -> Self {
-        Self { store: Arc::new(object_store::memory::InMemory::new()), bucket: None }
-    }
-}
-
-/// The key of `relative` under `prefix`. Both must be plain names separated by single slashes, so that no key leaves
-/// its prefix and no two spellings name one object.
-fn key(prefix: &str, relative: &str) -> Result<Path> {
-    for path in [prefix, relative] {
-        if path.is_empty() || path.starts_with('/') || path.ends_with('/') {
-            return Err(Error::Path(path.to_owned()));
-        }
-    }
-    Path::parse(format!("{prefix}/{relative}")).map_err(|_| Error::Path(relative.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_is_created_and_other_urls_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let inside = folder.path().join("with space/archive");
-        Archive::folder(Url::from_file_path(&inside).unwrap().as_str()).unwrap();
-        assert!(inside.is_dir(), "the folder is created");
-
-        let here = std::env::current_dir().unwrap();
-        let folder = tempfile::tempdir_in(&here).unwrap();
-        let relative = folder.path().strip_prefix(&here).unwrap().join("50%20/archive");
-        Archive::folder(&format!("file:{}", relative.display())).unwrap();
-        assert!(relative.is_dir(), "the path is taken as it is");
-
-        for url in
-            ["", "file:", "file://", "folder", "/folder", "http://example.com/", "gs://bucket", "file://host/folder"]
-        {
-            assert!(matches!(Archive::folder(url), Err(Error::Url(named)) if named == url), "{url}");
-        }
-    }
-
-    #[test]
-    fn a_key_stays_under_its_prefix() {
-        assert_eq!(key("a/b", "log/1").unwrap().as_ref(), "a/b/log/1");
-        for path in ["", "/etc/passwd", "..", "../x", "x/../../y", "./x", "x//y", "x/", "x\0y", "x/."] {
-            assert!(matches!(key("a", path), Err(Error::Path(_))), "{path:?} as a path");
-            assert!(matches!(key(path, "a"), Err(Error::Path(_))), "{path:?} as a prefix");
-        }
-    }
-}
+pub use store::{Archive, Error, Result};

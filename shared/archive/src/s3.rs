@@ -1,4 +1,5 @@
-//! S3 by `object_store`, over the HTTP client that the AWS SDK uses: one TLS implementation, one set of roots.
+//! S3 access by `object_store` over the AWS SDK's HTTP client, which has the one TLS implementation and the one set of root
+//! certificates.
 
 use async_trait::async_trait;
 use aws_smithy_runtime_api::client::http::{HttpConnector as _, SharedHttpConnector};

@@ -1,0 +1,63 @@
+//! Reads of a log.
+
+use futures_util::TryStreamExt;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
+
+use super::line::LogLine;
+use crate::store::{Archive, Result, key};
+
+/// The text that one read returns at most, about, in bytes. The answer must fit into a Lambda response (6 MB).
+pub const MAX_READ_BYTES: usize = 1024 * 1024;
+
+impl Archive {
+    /// Reads at most `limit` lines after line `after`, in order. May return fewer lines before the end of the log: a read
+    /// also ends after about [`MAX_READ_BYTES`].
+    ///
+    /// Costs one listing of the chunks after `after`, and one read for each chunk of the lines.
+    pub async fn read_log(&self, prefix: &str, after: u64, limit: usize) -> Result<Vec<LogLine>> {
+        let mut lines: Vec<LogLine> = Vec::new();
+        let mut bytes = 0;
+        if limit == 0 {
+            return Ok(lines);
+        }
+        for chunk in self.chunks(&key(prefix, "log")?, after).await? {
+            for line in self.read_chunk(&chunk.location).await? {
+                let expected = lines.last().map_or(after, |line| line.number).saturating_add(1);
+                // A chunk may be stored although its write was reported as failed. The next chunk then repeats its lines.
+                if line.number < expected {
+                    continue;
+                }
+                // A folder's listing may show a chunk before an earlier one.
+                if line.number > expected {
+                    return Ok(lines);
+                }
+                bytes += line.text.len();
+                lines.push(line);
+                if lines.len() == limit || bytes >= MAX_READ_BYTES {
+                    return Ok(lines);
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Lists the chunks with lines after `after`, in order. The first one contains line `after + 1`.
+    pub(super) async fn chunks(&self, folder: &Path, after: u64) -> Result<Vec<ObjectMeta>> {
+        let offset = folder.clone().join(chunk_name(after));
+        let mut chunks: Vec<ObjectMeta> = self.store.list_with_offset(Some(folder), &offset).try_collect().await?;
+        // S3 lists in order, but a folder does not.
+        chunks.sort_by(|a, b| a.location.cmp(&b.location));
+        Ok(chunks)
+    }
+
+    pub(super) async fn read_chunk(&self, key: &Path) -> Result<Vec<LogLine>> {
+        let bytes = self.store.get(key).await?.bytes().await?;
+        let lines = serde_json::Deserializer::from_slice(&bytes).into_iter().collect::<Result<_, _>>()?;
+        Ok(lines)
+    }
+}
+
+/// Returns the name of the chunk whose last line has this number, padded so that chunks sort like their lines.
+pub(super) fn chunk_name(last_line: u64) -> String {
+    format!("{last_line:012}")
+}
