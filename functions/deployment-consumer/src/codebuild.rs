@@ -83,7 +83,7 @@ impl CodeBuild {
 
     /// Deletes the secret that an earlier attempt may have left.
     pub(crate) async fn delete_secret(&self, ended: &Deployment) -> Result<(), builds::Error> {
-        self.builds.forget(&self.project, ended).await
+        self.builds.delete_secret(&self.project, ended).await
     }
 }
 

@@ -1,21 +1,21 @@
-//! What CodeBuild tells of a build, by an event or when it is asked.
+//! Reports of CodeBuild about a build, from an event or a query.
 
 use aws_sdk_codebuild::types::Build;
 use shared::model::{BuildId, Failure, Transition};
 
-use crate::{Error, failure};
+use crate::error::Error;
 
-/// What is known of one build.
+/// The state of one build.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub build: BuildId,
-    /// The attempt of the deployment that the build is.
+    /// The attempt of the deployment that the build belongs to.
     pub attempt: u32,
     pub status: BuildStatus,
     pub phases: Vec<PhaseReport>,
 }
 
-/// <https://docs.aws.amazon.com/codebuild/latest/APIReference/API_Build.html>
+/// A build's status (<https://docs.aws.amazon.com/codebuild/latest/APIReference/API_Build.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildStatus {
     InProgress,
@@ -28,19 +28,19 @@ pub enum BuildStatus {
     Missing,
 }
 
-/// One phase so far.
+/// The state of one phase.
 #[derive(Clone, Debug)]
 pub struct PhaseReport {
-    /// `DOWNLOAD_SOURCE`, `BUILD`, …
+    /// CodeBuild's name of the phase: `DOWNLOAD_SOURCE`, `BUILD`, …
     pub phase: String,
     pub failed: bool,
-    /// Why it failed: codes and sentences of CodeBuild.
+    /// CodeBuild's codes and messages about the phase.
     pub context: String,
 }
 
 impl BuildStatus {
     /// # Errors
-    /// When CodeBuild has a new status.
+    /// Fails for an unknown status.
     pub fn parse(text: &str) -> Result<Self, Error> {
         Ok(match text {
             "IN_PROGRESS" => Self::InProgress,
@@ -55,9 +55,9 @@ impl BuildStatus {
 }
 
 impl PhaseReport {
-    /// `status` is nothing while the phase runs.
+    /// Creates the report of a phase, which has no `status` while it runs.
     pub fn new<'a>(phase: &str, status: Option<&str>, contexts: impl IntoIterator<Item = &'a str>) -> Self {
-        // A phase without anything to tell has the context ": ".
+        // A phase without messages has the context ": ".
         let contexts = contexts.into_iter().map(|context| context.trim_matches([':', ' '])).filter(|c| !c.is_empty());
         Self {
             phase: phase.to_owned(),
@@ -68,12 +68,12 @@ impl PhaseReport {
 }
 
 impl Report {
-    /// A build that has just been started.
+    /// Returns the report of a build that was just started.
     pub fn started(build: BuildId, attempt: u32) -> Self {
         Self { build, attempt, status: BuildStatus::InProgress, phases: Vec::new() }
     }
 
-    /// A build that CodeBuild does not know.
+    /// Returns the report of a build that CodeBuild does not know.
     pub fn missing(build: BuildId, attempt: u32) -> Self {
         Self { status: BuildStatus::Missing, ..Self::started(build, attempt) }
     }
@@ -97,11 +97,11 @@ impl Report {
         self.status == BuildStatus::InProgress
     }
 
-    /// How the deployment ends by this; nothing while the build runs.
+    /// Returns how the build ends its deployment, or `None` while the build runs.
     pub(crate) fn end(&self) -> Option<Transition> {
-        // The first that failed is the cause: after BUILD, POST_BUILD runs all the same.
+        // The first failed phase is the cause, because POST_BUILD runs even after a failed BUILD.
         let phase = self.phases.iter().find(|phase| phase.failed);
-        let named = |text: &str| match phase {
+        let explained = |text: &str| match phase {
             Some(PhaseReport { phase, context, .. }) if context.is_empty() => format!("{text} in phase {phase}"),
             Some(PhaseReport { phase, context, .. }) => format!("{text} in phase {phase}: {context}"),
             None => text.to_owned(),
@@ -109,32 +109,37 @@ impl Report {
         Some(Transition::Fail(match self.status {
             BuildStatus::InProgress => return None,
             BuildStatus::Succeeded => return Some(Transition::Succeed),
-            BuildStatus::TimedOut => failure("timed_out", named("The time limit was reached")),
-            BuildStatus::Stopped => failure("build_stopped", named("The build was stopped")),
-            BuildStatus::Fault => failure("build_fault", named("CodeBuild failed")),
+            BuildStatus::TimedOut => failure("timed_out", explained("The time limit was reached")),
+            BuildStatus::Stopped => failure("build_stopped", explained("The build was stopped")),
+            BuildStatus::Fault => failure("build_fault", explained("CodeBuild failed")),
             BuildStatus::Missing => failure("build_fault", "CodeBuild does not know the build"),
             BuildStatus::Failed => match phase {
-                Some(phase) => failed(phase, named),
-                None => failure("build_fault", "CodeBuild does not tell why the build failed"),
+                Some(phase) => failed(phase, explained),
+                None => failure("build_fault", "CodeBuild gave no reason for the failure of the build"),
             },
         }))
     }
 }
 
-/// <https://docs.aws.amazon.com/codebuild/latest/userguide/view-build-details-phases.html>
-fn failed(PhaseReport { phase, context, .. }: &PhaseReport, named: impl Fn(&str) -> String) -> Failure {
+/// Returns the failure that a failed phase means
+/// (<https://docs.aws.amazon.com/codebuild/latest/userguide/view-build-details-phases.html>).
+fn failed(PhaseReport { phase, context, .. }: &PhaseReport, explained: impl Fn(&str) -> String) -> Failure {
     match phase.as_str() {
-        "INSTALL" | "PRE_BUILD" | "BUILD" | "POST_BUILD" => failure("command_failed", named("A command failed")),
-        // CodeBuild reads the buildspec where it fetches the source.
+        "INSTALL" | "PRE_BUILD" | "BUILD" | "POST_BUILD" => failure("command_failed", explained("A command failed")),
+        // CodeBuild reads the buildspec in the phase that downloads the source.
         "DOWNLOAD_SOURCE" if context.contains("YAML_FILE_ERROR") => {
-            failure("buildspec_invalid", named("CodeBuild can't read buildspec.yml"))
+            failure("buildspec_invalid", explained("CodeBuild can't read buildspec.yml"))
         }
-        "DOWNLOAD_SOURCE" => failure("source_unavailable", named("CodeBuild could not get the source")),
+        "DOWNLOAD_SOURCE" => failure("source_unavailable", explained("CodeBuild could not get the source")),
         "UPLOAD_ARTIFACTS" if context.contains("no matching") => {
             failure("artifacts_missing", "No file matches the buildspec's artifacts")
         }
-        _ => failure("build_fault", named("CodeBuild failed")),
+        _ => failure("build_fault", explained("CodeBuild failed")),
     }
+}
+
+fn failure(code: &str, message: impl Into<String>) -> Failure {
+    Failure { code: code.to_owned(), message: message.into() }
 }
 
 #[cfg(test)]
@@ -204,7 +209,7 @@ mod tests {
         let phases = [("BUILD", Some("STOPPED"), "")];
         ends(&report(BuildStatus::Stopped, &phases), "build_stopped", "The build was stopped in phase BUILD");
         ends(&report(BuildStatus::Fault, &[]), "build_fault", "CodeBuild failed");
-        ends(&report(BuildStatus::Failed, &[]), "build_fault", "CodeBuild does not tell why the build failed");
+        ends(&report(BuildStatus::Failed, &[]), "build_fault", "CodeBuild gave no reason for the failure of the build");
         ends(&report(BuildStatus::Missing, &[]), "build_fault", "CodeBuild does not know the build");
         assert!(BuildStatus::parse("DREAMING").is_err());
     }

@@ -1,4 +1,4 @@
-//! Starting a build.
+//! The start of a build.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,16 +9,17 @@ use aws_sdk_codebuild::types::{
 };
 use shared::model::{BuildId, Deployment};
 
-use crate::{ACCOUNT_VARIABLE, ATTEMPT_VARIABLE, Builds, DEPLOYMENT_VARIABLE, Error, secret_name};
+use crate::client::{ACCOUNT_VARIABLE, ATTEMPT_VARIABLE, Builds, DEPLOYMENT_VARIABLE, secret_name};
+use crate::error::Error;
 
-/// What a secret may hold, in bytes (<https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>).
+/// The maximum size of a secret, in bytes (<https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>).
 const MAX_SECRET_BYTES: usize = 64 * 1024;
-/// What CodeBuild allows, in minutes.
+/// The time limits that CodeBuild allows, in minutes.
 const TIME_LIMITS: std::ops::RangeInclusive<u64> = 5..=2160;
-/// How long a build may wait for a machine. CodeBuild's own default is eight hours.
+/// How long a build may wait for a machine. CodeBuild's default is eight hours.
 const QUEUED_MINUTES: i32 = 60;
 
-/// What a build is started with.
+/// The input of a build.
 #[derive(Debug)]
 pub struct Start<'a> {
     pub project: &'a str,
@@ -26,7 +27,7 @@ pub struct Start<'a> {
     pub bucket: &'a str,
     /// The key of the source's zip in the bucket.
     pub source: &'a str,
-    /// The prefix in the bucket under which the artifacts go to the folder `artifacts`, if the buildspec has some.
+    /// The prefix in the bucket whose folder `artifacts` receives the artifacts, if the buildspec has artifacts.
     pub artifacts: Option<&'a str>,
     pub variables: &'a BTreeMap<String, String>,
     pub time_limit: Duration,
@@ -34,23 +35,22 @@ pub struct Start<'a> {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartFailed {
-    #[error("the variables are larger than a secret can be, which is {MAX_SECRET_BYTES} bytes as JSON")]
+    #[error("The variables are larger than {MAX_SECRET_BYTES} bytes as JSON, the limit for builds in AWS CodeBuild")]
     VariablesTooLarge,
     #[error(transparent)]
     Call(#[from] Error),
 }
 
 impl Builds {
-    /// Starts the build of a deployment's attempt. The same again within five minutes gives the same build, which is what
-    /// the SDK's retries need.
+    /// Starts the build of a deployment's attempt. Idempotent for five minutes, as the SDK's retries require.
     ///
     /// # Errors
-    /// When the variables don't fit, or AWS refuses or does not answer.
+    /// Fails if the variables are too large, or if AWS refuses or does not answer.
     pub async fn start(&self, start: Start<'_>) -> Result<BuildId, StartFailed> {
         let Start { project, deployment, bucket, source, artifacts, variables, time_limit } = start;
         let secret = secret_name(project, deployment);
         if !variables.is_empty() {
-            self.keep(&secret, variables).await?;
+            self.put_secret(&secret, variables).await?;
         }
         let minutes = time_limit.as_secs().div_ceil(60).clamp(*TIME_LIMITS.start(), *TIME_LIMITS.end());
         let artifacts = match artifacts {
@@ -75,7 +75,7 @@ impl Builds {
             ("GIT_REF", &deployment.git_ref),
         ];
         let plain = plain.map(|(name, value)| variable(name, value, EnvironmentVariableType::Plaintext));
-        // CodeBuild puts the value in and keeps it out of the build's description and of its log.
+        // CodeBuild resolves the reference, and shows the value neither in the build's description nor in its log.
         let referred = variables
             .keys()
             .map(|name| variable(name, &format!("{secret}:{name}"), EnvironmentVariableType::SecretsManager));
@@ -99,7 +99,7 @@ impl Builds {
         Ok(id.parse().map_err(|_| Error::Unknown(format!("the build {id:?}")))?)
     }
 
-    async fn keep(&self, secret: &str, variables: &BTreeMap<String, String>) -> Result<(), StartFailed> {
+    async fn put_secret(&self, secret: &str, variables: &BTreeMap<String, String>) -> Result<(), StartFailed> {
         let json = serde_json::to_string(variables).expect("a map of strings");
         if json.len() > MAX_SECRET_BYTES {
             return Err(StartFailed::VariablesTooLarge);
@@ -107,7 +107,7 @@ impl Builds {
         let created = self.secrets.create_secret().name(secret).secret_string(&json).send().await;
         match created {
             Ok(_) => Ok(()),
-            // An attempt before has made it.
+            // An earlier attempt created the secret.
             Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_exists_exception()) => {
                 let put = self.secrets.put_secret_value().secret_id(secret).secret_string(json).send().await;
                 put.map(drop).map_err(|error| Error::call("Secrets Manager", error).into())
@@ -130,5 +130,5 @@ fn variable(
 }
 
 fn incomplete(error: aws_sdk_codebuild::error::BuildError) -> Error {
-    Error::Call("the SDK", "incomplete request".to_owned(), error.into())
+    Error::Call("the SDK", "an incomplete request".to_owned(), error.into())
 }

@@ -1,0 +1,105 @@
+//! The clients of CodeBuild and Secrets Manager.
+
+use std::collections::HashMap;
+
+use aws_sdk_codebuild::config::BehaviorVersion;
+use shared::App;
+use shared::model::{BuildId, Deployment};
+use shared::queue::Queue;
+use shared::settings::MissingSetting;
+
+use crate::error::Error;
+use crate::report::Report;
+
+/// The setting that names the CodeBuild project that runs deployments.
+pub const CODEBUILD_PROJECT: &str = "CODEBUILD_PROJECT";
+
+/// The environment variables in which a build names its attempt. Customers' variables can't have these names.
+pub const DEPLOYMENT_VARIABLE: &str = "DEPLOYMENT_ID";
+pub const ACCOUNT_VARIABLE: &str = "DEPLOYMENT_ACCOUNT";
+pub const ATTEMPT_VARIABLE: &str = "DEPLOYMENT_ATTEMPT";
+
+/// The maximum number of builds in one BatchGetBuilds call.
+pub const ASK_AT_ONCE: usize = 100;
+
+#[derive(Clone, Debug)]
+pub struct Builds {
+    pub(crate) app: App,
+    pub(crate) queue: Queue,
+    pub(crate) codebuild: aws_sdk_codebuild::Client,
+    pub(crate) secrets: aws_sdk_secretsmanager::Client,
+}
+
+impl Builds {
+    /// # Errors
+    /// Fails if a setting is missing.
+    pub fn new(app: &App) -> Result<Self, MissingSetting> {
+        let aws = app.aws();
+        let mut config = aws_sdk_codebuild::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(aws.region())
+            .credentials_provider(aws.credentials())
+            .http_client(aws.http());
+        config.set_endpoint_url(aws.endpoint("AWS_ENDPOINT_URL_CODEBUILD"));
+        let codebuild = aws_sdk_codebuild::Client::from_conf(config.build());
+        let mut config = aws_sdk_secretsmanager::Config::builder()
+            .behavior_version(aws_sdk_secretsmanager::config::BehaviorVersion::latest())
+            .region(aws.region())
+            .credentials_provider(aws.credentials())
+            .http_client(aws.http());
+        config.set_endpoint_url(aws.endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"));
+        let secrets = aws_sdk_secretsmanager::Client::from_conf(config.build());
+        Ok(Self { app: app.clone(), queue: Queue::new(app)?, codebuild, secrets })
+    }
+
+    /// Asks CodeBuild about the builds of at most [`ASK_AT_ONCE`] deployments. Unknown builds are missing in the answer.
+    ///
+    /// # Errors
+    /// Fails if CodeBuild does not answer.
+    pub async fn ask(&self, deployments: &[Deployment]) -> Result<HashMap<BuildId, Report>, Error> {
+        let attempts: HashMap<&str, (&BuildId, u32)> = deployments
+            .iter()
+            .filter_map(|deployment| {
+                let build = deployment.build.as_ref()?;
+                Some((build.as_str(), (build, deployment.attempt)))
+            })
+            .collect();
+        let ids = attempts.keys().map(|id| (*id).to_owned()).collect();
+        let answer = self.codebuild.batch_get_builds().set_ids(Some(ids)).send().await;
+        let answer = answer.map_err(|error| Error::call("CodeBuild", error))?;
+        let reports = answer.builds().iter().filter_map(|build| {
+            let (id, attempt) = *attempts.get(build.id()?)?;
+            Some(Report::of_build(id.clone(), attempt, build).map(|report| (id.clone(), report)))
+        });
+        reports.collect()
+    }
+
+    /// Stops a build.
+    ///
+    /// # Errors
+    /// Fails if CodeBuild does not answer or does not know the build.
+    pub async fn stop(&self, build: &BuildId) -> Result<(), Error> {
+        let stopped = self.codebuild.stop_build().id(build.as_str()).send().await;
+        stopped.map(drop).map_err(|error| Error::call("CodeBuild", error))
+    }
+
+    /// Deletes the secret with the deployment's variables, if there is one.
+    ///
+    /// # Errors
+    /// Fails if Secrets Manager does not answer.
+    pub async fn delete_secret(&self, project: &str, deployment: &Deployment) -> Result<(), Error> {
+        let name = secret_name(project, deployment);
+        let deleted = self.secrets.delete_secret().secret_id(name).force_delete_without_recovery(true).send().await;
+        match deleted {
+            Err(error) if !error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+                Err(Error::call("Secrets Manager", error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Returns the name of a deployment's secret, which contains its variables as a JSON object.
+pub(crate) fn secret_name(project: &str, deployment: &Deployment) -> String {
+    format!("{project}/{}", deployment.id)
+}

@@ -1,0 +1,26 @@
+//! Failures of the services behind a build.
+
+use aws_sdk_codebuild::error::{ProvideErrorMetadata, SdkError};
+use shared::table::TableError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("DynamoDB failed")]
+    Table(#[from] TableError),
+    #[error("the deployment is being changed by others")]
+    Contended,
+    #[error("a call to {0} failed ({1})")]
+    Call(&'static str, String, #[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("CodeBuild returned an unknown value: {0}")]
+    Unknown(String),
+}
+
+impl Error {
+    pub(crate) fn call<E>(service: &'static str, error: SdkError<E>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or("no answer").to_owned();
+        Self::Call(service, code, error.into())
+    }
+}

@@ -1,0 +1,71 @@
+//! Deployments settled with the reports of their builds.
+
+use shared::model::{Actor, Deployment, Status, Transition, TransitionFailed};
+
+use crate::client::Builds;
+use crate::error::Error;
+use crate::report::{BuildStatus, Report};
+
+/// How often a report is applied again after a concurrent change of the deployment.
+const MAX_READS: u32 = 5;
+
+/// The result of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The report ended the deployment.
+    Ended(Status),
+    /// The build runs, and the report recorded it in the deployment.
+    HandedOver,
+    /// The build runs, and the deployment already had it.
+    Running,
+    AlreadyEnded,
+    /// The build belongs to an earlier attempt, and may not change the deployment.
+    NotItsBuild,
+}
+
+impl Builds {
+    /// Applies the report of a build to its deployment. If that ends the deployment, sends the next message in the lane and
+    /// deletes the secret with the variables.
+    ///
+    /// # Errors
+    /// Fails if DynamoDB or Secrets Manager fails. The report can then be settled again.
+    pub async fn settle(&self, mut deployment: Deployment, report: &Report) -> Result<Settled, Error> {
+        let table = self.app.table();
+        for _ in 0..MAX_READS {
+            let known = deployment.build.as_ref() == Some(&report.build);
+            let expected = deployment.build.is_none() && deployment.attempt == report.attempt;
+            let next = match (deployment.status, report.end()) {
+                (status, _) if status.is_final() && known => {
+                    self.delete_secret(report.build.project(), &deployment).await?;
+                    return Ok(Settled::AlreadyEnded);
+                }
+                (Status::InProgress, None) if known => return Ok(Settled::Running),
+                // The runner died before it recorded the build.
+                (Status::InProgress, _) if expected => Transition::HandOver { build: report.build.clone() },
+                // The build was stopped by a request to cancel.
+                (Status::InProgress, Some(Transition::Fail(_)))
+                    if known && report.status == BuildStatus::Stopped && deployment.cancel_requested_by.is_some() =>
+                {
+                    Transition::Cancel
+                }
+                (Status::InProgress, Some(end)) if known => end,
+                _ => return Ok(Settled::NotItsBuild),
+            };
+            match deployment.transition(table, next, Actor::Runner, self.app.clock().now()).await {
+                Ok(ended) if ended.status.is_final() => {
+                    self.queue.send_next(&self.app, &ended).await;
+                    self.delete_secret(report.build.project(), &ended).await?;
+                    return Ok(Settled::Ended(ended.status));
+                }
+                Ok(_) if report.end().is_none() => return Ok(Settled::HandedOver),
+                Ok(handed_over) => deployment = handed_over,
+                Err(TransitionFailed::Table(error)) => return Err(error.into()),
+                Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {
+                    let found = Deployment::load(table, &deployment.account_id, &deployment.id).await?;
+                    deployment = found.ok_or(Error::Contended)?;
+                }
+            }
+        }
+        Err(Error::Contended)
+    }
+}
