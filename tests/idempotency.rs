@@ -186,7 +186,7 @@ async fn a_dry_run_tells_each_gate_and_changes_nothing() {
             &[
                 "freeze: staging is frozen".to_owned(),
                 format!("fences: Nothing is live, so {} is not", created["id"].as_str().unwrap()),
-                "approvals: 2 approvals by others are needed".to_owned(),
+                "approvals: 2 approvals by other users are needed".to_owned(),
             ]
         )
     );

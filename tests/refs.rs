@@ -110,7 +110,7 @@ async fn a_ref_that_does_not_exist_is_refused_by_its_name() {
         ("refs/tags/main", "Tag 'main' not found".to_owned()),
         (nowhere, format!("Commit '{nowhere}' not found")),
         (&tree, format!("Commit '{tree}' not found")),
-        (short, format!("Branch '{short}' not found; a commit is named by all 40 digits of its SHA")),
+        (short, format!("Branch '{short}' not found; to name a commit, give all 40 digits of its SHA")),
     ] {
         let refused = try_deploy(&owner, git_ref).await;
         refused.refused(400, "invalid_ref");
@@ -126,7 +126,7 @@ async fn a_malformed_ref_is_an_invalid_request() {
     let owner = world.owner("acme").await;
     owner.repository("app", &GitRepository::new(&[])).await;
     let long = "a".repeat(256);
-    let name = "is not a valid name of a branch or tag";
+    let name = "must be a valid name of a branch or tag";
     for (git_ref, message) in [
         (json!(""), "must not be empty"),
         (json!(long), "must be at most 255 bytes long"),

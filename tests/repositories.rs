@@ -76,8 +76,8 @@ async fn visibility_and_default_branch_can_be_chosen() {
         ("v1", "invalid_ref", "Branch 'v1' not found"),
         ("HEAD", "invalid_ref", "Branch 'HEAD' not found"),
         ("refs/heads/main", "invalid_ref", "Branch 'refs/heads/main' not found"),
-        ("", "invalid_request", "default_branch is not a valid name of a branch or tag"),
-        ("a..b", "invalid_request", "default_branch is not a valid name of a branch or tag"),
+        ("", "invalid_request", "default_branch must be a valid name of a branch or tag"),
+        ("a..b", "invalid_request", "default_branch must be a valid name of a branch or tag"),
         (&"a".repeat(250), "invalid_request", "default_branch must be at most 255 bytes long"),
     ] {
         let body = json!({"name": "f", "clone_url": source.url(), "default_branch": branch});
@@ -140,7 +140,7 @@ async fn a_clone_url_that_is_no_repository_is_refused() {
         ("https://user:hunter2@github.com/acme/app.git", credentials),
         ("https://github.com/acme/app.git?ref=main", query),
         ("https://github.com/acme/app.git#main", query),
-        ("https://github.com", "clone_url is not a valid URL of a repository"),
+        ("https://github.com", "clone_url must be a valid URL of a repository"),
         ("https://10.0.0.1/acme/app.git", not_public),
         (&format!("https://github.com/{}", "a".repeat(2048)), "clone_url must be at most 2048 bytes long"),
     ] {

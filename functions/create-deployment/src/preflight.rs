@@ -1,13 +1,16 @@
-//! The dry run of a creation, requested with `"dry_run": true`. It reads what creation reads and writes nothing.
+//! The expected outcome of a creation, requested with `"dry_run": true`. Reads the rows that a creation reads, and writes
+//! nothing.
 
 use futures_util::future::try_join;
 use git::Revision;
 use serde::Serialize;
 use shared::access::AuthorizedRepository;
-use shared::model::{Concurrency, Environment, EnvironmentSettings, Fences, KnownRef, Lane, LaneKey};
+use shared::model::{Concurrency, Environment, EnvironmentSettings, KnownRef, Lane, LaneKey};
 use shared::{ErrorCode, Result};
 
-use crate::{Creation, DeploymentRequest, resolve};
+use crate::creation::Creation;
+use crate::request::DeploymentRequest;
+use crate::resolved_ref::ResolvedRef;
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Preflight)]
@@ -57,7 +60,7 @@ pub enum Gate {
 }
 
 impl Gate {
-    /// Whether a deployment that fails the gate is not created at all.
+    /// Whether a deployment that fails this gate is refused rather than created.
     const fn refuses(self) -> bool {
         matches!(self, Self::Permission | Self::Quota | Self::Ref | Self::Freeze | Self::Fences)
     }
@@ -72,7 +75,7 @@ pub(crate) async fn preflight(
     let (table, environment) = (app.table(), request.environment);
     let branch = revision.branch_name();
     let known = KnownRef::load(table, repository, &branch).await?;
-    let (resolved, missing) = match resolve(app, *hosts, repository, revision, known).await {
+    let (resolved, missing) = match ResolvedRef::find(*hosts, repository, revision, known, app.clock().now()).await {
         Ok(resolved) => (Some(resolved), None),
         Err(error) if error.code() == ErrorCode::InvalidRef => (None, Some(error.message().to_owned())),
         Err(error) => return Err(error),
@@ -85,27 +88,26 @@ pub(crate) async fn preflight(
     )
     .await?;
 
-    let fences = Fences { expected_current: request.expected_current.clone(), sequence: request.sequence };
     let frozen = settings.admit(environment).err().map(|error| error.message().to_owned());
     let approvals = settings.required_approvals;
-    let lacks = (approvals > 0).then(|| format!("{approvals} approvals by others are needed"));
+    let unapproved = (approvals > 0).then(|| format!("{approvals} approvals by other users are needed"));
     let ready = match settings.concurrency {
-        Concurrency::Queue => lane.waiting.iter().filter(|one| one.ready).count(),
+        Concurrency::Queue => lane.waiting.iter().filter(|waiting| waiting.ready).count(),
         Concurrency::Supersede => 0,
     };
-    let in_the_way = match (&lane.lock.holder, ready) {
+    let blocked = match (&lane.lock.holder, ready) {
         (Some(holder), _) => Some(format!("{holder} is in progress, and {ready} wait")),
         (None, 0) => None,
-        (None, waiting) => Some(format!("{waiting} wait before it")),
+        (None, waiting) => Some(format!("{waiting} wait ahead")),
     };
     let gates = [
         (Gate::Permission, None, "The token may deploy this repository"),
-        (Gate::Quota, None, "The rate limit admitted this request, as it would admit the creation"),
+        (Gate::Quota, None, "The rate limit has room for this request"),
         (Gate::Ref, missing, "The ref exists"),
         (Gate::Freeze, frozen, "The environment is not frozen"),
-        (Gate::Fences, fences.stale(&lane.lock), "No newer request came before"),
-        (Gate::Approvals, lacks, "No approval is needed"),
-        (Gate::Lock, in_the_way, "Nothing is in progress or waits"),
+        (Gate::Fences, request.fences().stale(&lane.lock), "No newer request has been accepted"),
+        (Gate::Approvals, unapproved, "No approval is needed"),
+        (Gate::Lock, blocked, "Nothing is in progress or waiting"),
     ];
     let gates = gates.map(|(gate, fails, passes)| GateBody {
         gate,

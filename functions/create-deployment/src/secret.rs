@@ -1,6 +1,6 @@
 //! Recognizes the shapes of well-known secrets.
 
-/// The prefix of a secret, the characters that may follow, and their smallest number.
+/// A prefix, the characters that follow it, and their minimum number.
 struct Shape {
     kind: &'static str,
     prefix: &'static str,
@@ -24,7 +24,7 @@ fn word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// By the issuers' documentation: AWS IAM "unique identifiers", GitHub "token formats", Stripe "API keys".
+/// The shapes that the issuers document: AWS IAM "unique identifiers", GitHub "token formats", Stripe "API keys".
 const SHAPES: [Shape; 11] = [
     shape("a token of this API", "dgp_", alphanumeric, 36),
     shape("an AWS access key", "AKIA", upper, 16),

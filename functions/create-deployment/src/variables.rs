@@ -1,4 +1,4 @@
-//! The variables of a deployment, for its build.
+//! The variables that a request passes to the build.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use vault::Vault;
 use crate::secret;
 
 const MAX_VARIABLES: usize = 100;
-/// The most bytes of all names and values together.
+/// The size of all names and values together.
 const MAX_BYTES: usize = 32 * 1024;
-/// Prefixes of names that the pipeline sets itself, or that would give a build somebody else's credentials.
+/// Prefixes of names that the pipeline sets itself, or that would give a build other credentials.
 const RESERVED_PREFIXES: [&str; 4] = ["AWS_", "CODEBUILD_", "DEPLOYMENT_", "GIT_"];
 
-/// Valid variables: names `[A-Za-z_][A-Za-z0-9_]*` without a reserved prefix, at most 100 of them and 32 KiB in all.
-/// `Debug` does not show the values, and they leave this type only encrypted.
+/// Valid variables: at most 100, of at most 32 KiB in all, with names `[A-Za-z_][A-Za-z0-9_]*` without a reserved prefix.
+/// `Debug` shows no values, and values leave this type only encrypted.
 #[derive(Default, Deserialize)]
 #[serde(try_from = "serde_json::Value")]
 pub struct Variables(BTreeMap<String, String>);
 
-/// Takes any JSON and checks it by hand. A message of serde's would repeat a value that has the wrong type.
+/// Accepts any JSON, because serde's own messages would repeat a value of the wrong type.
 impl TryFrom<serde_json::Value> for Variables {
     type Error = String;
 
@@ -32,8 +32,8 @@ impl TryFrom<serde_json::Value> for Variables {
     }
 }
 
-/// Parses a string, or an object that may mark its value as a secret. A value that looks like a secret must be marked:
-/// a key in the wrong variable is usually a mistake.
+/// Parses a string, or an object that may mark its value as a secret. A value that looks like a secret must be marked,
+/// because a key in a plain variable is usually a mistake.
 fn variable((name, value): (String, serde_json::Value)) -> Result<(String, String), String> {
     use serde_json::Value;
     let (value, is_secret) = match value {
@@ -86,7 +86,7 @@ impl TryFrom<BTreeMap<String, String>> for Variables {
 
 impl utoipa::ToSchema for Variables {}
 
-// Written by hand: the derive can't describe the names, and it gives a map's example to the map's values.
+// Written by hand: the derive can't describe the names, and gives a map's example to its values.
 impl utoipa::PartialSchema for Variables {
     fn schema() -> RefOr<Schema> {
         let reserved = RESERVED_PREFIXES.join("`, `");
@@ -113,14 +113,14 @@ impl utoipa::PartialSchema for Variables {
 }
 
 impl Variables {
-    /// Returns the encrypted form, or `None` if there are no variables.
+    /// Returns the variables encrypted, or `None` if there are none.
     pub async fn seal(&self, vault: &Vault, context: &str) -> Result<Option<Vec<u8>>> {
         if self.0.is_empty() {
             return Ok(None);
         }
         let json = serde_json::to_vec(&self.0).map_err(Error::internal)?;
         let sealed = vault.seal(context, &json).await;
-        let unavailable = "The variables can't be encrypted now";
+        let unavailable = "The variables can't be encrypted now; try again later";
         sealed.map(Some).map_err(|error| Error::new(ErrorCode::ServiceUnavailable, unavailable).because(error))
     }
 }

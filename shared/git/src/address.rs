@@ -1,10 +1,10 @@
-//! Which addresses on the network a connection may be made to.
+//! Network addresses that a connection may be made to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// IPv4 blocks that are no public host: the entries of the IANA special-purpose registry (RFC 6890) that
+/// IPv4 blocks without public hosts: the entries of the IANA special-purpose registry (RFC 6890) that
 /// are not globally reachable, multicast and the reserved class E with broadcast, the 6to4 relay (RFC 7526),
-/// and Azure's metadata address, the only one of the large clouds' that lies in public space.
+/// and Azure's metadata address, the only metadata address of a large cloud in public space.
 const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 16] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
@@ -24,11 +24,11 @@ const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 16] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// The only IPv6 block that IANA hands out as global unicast (RFC 4291). Loopback, link-local, unique local,
-/// multicast, v4-mapped and NAT64 addresses are all outside of it.
+/// The only IPv6 block that IANA allocates as global unicast (RFC 4291). It excludes loopback, link-local, unique
+/// local, multicast, v4-mapped and NAT64 addresses.
 const GLOBAL_UNICAST_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// What [`GLOBAL_UNICAST_V6`] holds beside public hosts: protocol assignments with Teredo and benchmarking
+/// Blocks in [`GLOBAL_UNICAST_V6`] without public hosts: protocol assignments with Teredo and benchmarking
 /// (RFC 2928), documentation (RFC 3849, RFC 9637), and 6to4, which wraps any IPv4 address (RFC 3056).
 const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 4] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
@@ -37,8 +37,8 @@ const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 4] = [
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
 ];
 
-/// Whether `address` belongs to a host of the public internet. Forms of IPv6 that carry an IPv4 address
-/// (mapped, NAT64, 6to4, Teredo) never do, whatever the address inside.
+/// Returns whether `address` belongs to a host of the public internet. IPv6 forms that carry an IPv4 address
+/// (mapped, NAT64, 6to4, Teredo) never count as public.
 pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {

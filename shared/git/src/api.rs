@@ -1,16 +1,21 @@
-//! What a failure of a remote is to a client of the API, said once for the endpoints that read remotes.
+//! API errors for the failures of a remote, shared by the endpoints that read remotes.
 
 use shared::settings::{CLONE_HOSTS, Settings};
 use shared::{Error, ErrorCode};
 
-use crate::{Hosts, InvalidCloneUrl, RemoteError, Revision};
+use crate::clone_url::{Hosts, InvalidCloneUrl};
+use crate::error::RemoteError;
+use crate::revision::Revision;
 
 /// `CLONE_HOSTS` is neither `public` nor `local`.
 #[derive(Debug, thiserror::Error)]
 #[error("CLONE_HOSTS must be 'public' or 'local'")]
 pub struct UnknownHosts;
 
-/// What `CLONE_HOSTS` allows: public hosts unless it says otherwise.
+/// Reads the setting `CLONE_HOSTS`, which defaults to public hosts.
+///
+/// # Errors
+/// Fails for an unknown value.
 pub fn hosts(settings: &Settings) -> Result<Hosts, UnknownHosts> {
     match settings.get(CLONE_HOSTS) {
         None | Some("public") => Ok(Hosts::PublicHttps),
@@ -19,14 +24,14 @@ pub fn hosts(settings: &Settings) -> Result<Hosts, UnknownHosts> {
     }
 }
 
-/// The repository has nothing of that name.
+/// Returns the error for a revision that the repository does not have.
 pub fn not_found(revision: &Revision) -> Error {
     let text = revision.to_string();
     let message = match (revision.sha(), text.strip_prefix("refs/tags/")) {
         (Some(_), _) => format!("Commit '{text}' not found"),
         (None, Some(tag)) => format!("Tag '{tag}' not found"),
         (None, None) if (7..40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-            format!("Branch '{text}' not found; a commit is named by all 40 digits of its SHA")
+            format!("Branch '{text}' not found; to name a commit, give all 40 digits of its SHA")
         }
         (None, None) => format!("Branch '{}' not found", text.strip_prefix("refs/heads/").unwrap_or(&text)),
     };

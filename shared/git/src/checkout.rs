@@ -13,9 +13,11 @@ use gix::objs::tree::EntryKind;
 use gix::progress::Discard;
 use gix::worktree::stack::state::attributes::Source;
 
-use crate::{CommitSha, FetchLimits, RemoteError};
+use crate::error::RemoteError;
+use crate::limits::FetchLimits;
+use crate::revision::CommitSha;
 
-/// Creates an empty bare repository in `folder`, which no configuration of the machine or user reaches.
+/// Creates an empty bare repository in `folder`, without the machine's or the user's configuration.
 pub(crate) fn scratch(folder: &Path) -> Result<Repository, RemoteError> {
     let options = gix::open::Options::isolated();
     gix::ThreadSafeRepository::init_opts(folder, Kind::Bare, gix::create::Options::default(), options)
@@ -25,8 +27,8 @@ pub(crate) fn scratch(folder: &Path) -> Result<Repository, RemoteError> {
 
 /// Writes the commit's tree into the folder `into`, which is created and must be empty.
 ///
-/// Modes and symbolic links are kept, submodules are empty folders, and of filters only those run that
-/// `.gitattributes` can ask of git itself, like line ends.
+/// Keeps modes and symbolic links. Submodules become empty folders. Only filters built into git run, such as the
+/// conversion of line ends by `.gitattributes`.
 pub(crate) fn write(
     repository: &Repository,
     sha: CommitSha,
@@ -60,8 +62,7 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// Counts what a checkout would write, before it takes memory or disk: a few small objects can stand for any
-/// number of files.
+/// Measures a checkout before it takes memory or disk. A few small objects can expand to any number of files.
 fn measure(repository: &Repository, root: gix::ObjectId, limits: FetchLimits) -> Result<(), RemoteError> {
     let too_many = RemoteError::TooLarge("files and folders", limits.files);
     let (mut entries, mut bytes) = (0, 0u64);
@@ -92,7 +93,7 @@ fn measure(repository: &Repository, root: gix::ObjectId, limits: FetchLimits) ->
     Ok(())
 }
 
-/// Whether whoever follows the link at `path` comes out of the folder `root`, now or once its target exists.
+/// Returns whether the link at `path` leads out of the folder `root`, now or once its target exists.
 fn leads_outside(root: &Path, path: &Path) -> io::Result<bool> {
     let link = root.join(path);
     match fs::canonicalize(&link) {

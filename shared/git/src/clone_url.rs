@@ -1,4 +1,4 @@
-//! The address of a repository, checked before anything connects to it.
+//! The URL of a repository, checked before any connection.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,24 +10,24 @@ use crate::address::is_public;
 
 const MAX_LENGTH: usize = 2048;
 
-/// What may be cloned.
+/// The hosts that repositories may be cloned from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hosts {
     /// `https://` URLs of hosts that resolve to public addresses only.
     PublicHttps,
-    /// Also `http://`, loopback addresses, `file://` and absolute paths, for a stack that runs on one machine.
+    /// Public hosts, and also `http://`, loopback addresses, `file://` and absolute paths, for a stack on one machine.
     AlsoLocal,
 }
 
 impl Hosts {
-    /// Whether a connection to `address` may be made.
+    /// Returns whether a connection to `address` is allowed.
     pub(crate) fn may_reach(self, address: IpAddr) -> bool {
         is_public(address) || (self == Hosts::AlsoLocal && address.is_loopback())
     }
 }
 
-/// The URL of a repository that its [`Hosts`] allow. It holds no credentials. That the host's name resolves
-/// to allowed addresses is checked later, by the resolver of each connection.
+/// The URL of a repository that its [`Hosts`] allow. It contains no credentials. The addresses of its host are
+/// checked later, by the resolver of each connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloneUrl {
     hosts: Hosts,
@@ -40,14 +40,14 @@ pub(crate) enum Location {
     Path(PathBuf),
 }
 
-/// Why a text is no [`CloneUrl`]. The message is fit for an API client.
+/// The reason why a text is not a [`CloneUrl`]. The message is fit for an API client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCloneUrl {
     #[error("must be at most {MAX_LENGTH} bytes long")]
     TooLong,
     #[error("must be an https:// URL of a repository")]
     NotHttps,
-    #[error("is not a valid URL of a repository")]
+    #[error("must be a valid URL of a repository")]
     Malformed,
     #[error("must not contain a user name or password")]
     Credentials,
@@ -58,7 +58,7 @@ pub enum InvalidCloneUrl {
 }
 
 impl CloneUrl {
-    /// Parses what a user gave as the address of a repository.
+    /// Parses a user's URL of a repository.
     pub fn parse(text: &str, hosts: Hosts) -> Result<Self, InvalidCloneUrl> {
         if text.len() > MAX_LENGTH {
             return Err(InvalidCloneUrl::TooLong);

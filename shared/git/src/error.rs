@@ -1,25 +1,27 @@
+//! Failures of a remote repository.
+
 use std::error::Error;
 use std::io;
 
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why a remote repository could not be used. The message is fit for an API client; what is not, like a
-/// server's own words, is the [`source`](Error::source).
+/// The reason why a remote repository could not be used. The message is fit for an API client. Details that are
+/// not, such as a server's own words, are in the [`source`](Error::source).
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     /// The name did not resolve, the connection or its TLS failed, or the server answered with a 429 or 5xx.
     #[error("the repository's server could not be reached")]
     Unreachable(#[source] Cause),
-    /// The host, or one that it redirects to, has an address that [`Hosts`](crate::Hosts) does not allow.
+    /// The host, or the target of a redirect, has an address that [`Hosts`](crate::Hosts) does not allow.
     #[error("the repository's host does not have a public address")]
     ForbiddenAddress,
-    /// Nothing is there, or it is not for the public (401, 403, 404), or it is not served by smart HTTP.
+    /// The repository does not exist, is not public (401, 403, 404), or is not served by smart HTTP.
     #[error("the repository does not exist or is not public")]
     NotARepository,
-    /// The repository is there and has no such commit, or has another object of that name.
+    /// The repository has no such commit, or the SHA names another kind of object.
     #[error("the repository has no such commit")]
     NoSuchCommit,
-    /// What there is too much of, and how much is allowed.
+    /// The repository exceeds a limit: its unit and its value.
     #[error("the repository is too large: it may have at most {1} {0}")]
     TooLarge(&'static str, u64),
     #[error("the repository's server took too long to answer")]
@@ -27,8 +29,8 @@ pub enum RemoteError {
     /// A path in the tree is not safe to create, or a symbolic link leads out of the tree.
     #[error("the commit has an unsafe path or symbolic link: {0}")]
     UnsafePath(String),
-    /// The server does not speak git's protocol version 2, or what it sent can't be read.
-    #[error("the repository's server gave an answer that can't be understood")]
+    /// The server does not support git's protocol version 2, or its response is invalid.
+    #[error("the repository's server sent an invalid response")]
     Protocol(#[source] Cause),
     /// This machine's disk failed.
     #[error("the source could not be stored")]

@@ -6,7 +6,8 @@ use gix::Repository;
 use gix::bstr::ByteSlice;
 use gix::objs::Kind;
 
-use crate::{CommitSha, RemoteError, RemoteRef, RemoteRefs};
+use crate::error::RemoteError;
+use crate::revision::{CommitSha, RemoteRef, RemoteRefs};
 
 /// Opens the repository at `path`, bare or with a worktree, without the machine's or the user's configuration.
 pub(crate) fn open(path: &Path) -> Result<Repository, RemoteError> {
@@ -22,7 +23,7 @@ pub(crate) fn list_refs(path: &Path) -> Result<RemoteRefs, RemoteError> {
     let platform = repository.references().map_err(corrupt)?;
     for prefix in ["refs/heads/", "refs/tags/"] {
         let prefixed = platform.prefixed(prefix).map_err(corrupt)?;
-        // Like git's own listing, this leaves out names that are no UTF-8 and refs that lead nowhere.
+        // Names that are not UTF-8 and dangling refs are left out, as in git's own listing.
         for mut reference in prefixed.flatten() {
             let Ok(name) = reference.name().as_bstr().to_str().map(str::to_owned) else { continue };
             let Ok(target) = reference.peel_to_id().map(gix::Id::detach) else { continue };
@@ -37,7 +38,7 @@ pub(crate) fn has_commit(repository: &Repository, sha: CommitSha) -> bool {
     repository.find_header(sha.id()).is_ok_and(|header| header.kind() == Kind::Commit)
 }
 
-/// Lets the object database in the folder `objects` find what the repository at `path` has, without a copy.
+/// Shares the objects of the repository at `path` with the object database in the folder `objects`, without a copy.
 pub(crate) fn share_objects(path: &Path, objects: &Path) -> Result<(), RemoteError> {
     let source = open(path)?;
     let source = std::path::absolute(source.objects.store_ref().path())?;

@@ -1,4 +1,4 @@
-//! What a user may name to say which commit they mean, and how it is found among a repository's refs.
+//! Revisions, the names that users give commits, and their resolution among a repository's refs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -31,7 +31,7 @@ impl FromStr for CommitSha {
     type Err = InvalidCommitSha;
 
     fn from_str(text: &str) -> Result<Self, InvalidCommitSha> {
-        // from_hex takes SHA-256 as well where a build turns it on.
+        // from_hex also accepts SHA-256 if a build enables it.
         if text.len() != 40 {
             return Err(InvalidCommitSha);
         }
@@ -52,7 +52,7 @@ impl fmt::Debug for CommitSha {
     }
 }
 
-/// A branch's name, a tag's name, a full `refs/...` name, or a commit's full SHA, as a user wrote it.
+/// A user's name for a commit: a branch, a tag, a full `refs/...` name, or a full SHA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision(Form);
 
@@ -63,19 +63,19 @@ enum Form {
     ShortName(String),
 }
 
-/// Why a text is no [`Revision`]. The message is fit for an API client.
+/// The reason why a text is not a [`Revision`]. The message is fit for an API client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRevision {
     #[error("must not be empty")]
     Empty,
     #[error("must be at most {MAX_LENGTH} bytes long")]
     TooLong,
-    #[error("is not a valid name of a branch or tag")]
+    #[error("must be a valid name of a branch or tag")]
     Malformed,
 }
 
 impl Revision {
-    /// Parses by the rules of `git check-ref-format`. Like git, 40 hexadecimal digits are a SHA and no name.
+    /// Parses a revision by the rules of `git check-ref-format`. As in git, 40 hexadecimal digits are always a SHA.
     pub fn parse(text: &str) -> Result<Self, InvalidRevision> {
         if text.is_empty() {
             return Err(InvalidRevision::Empty);
@@ -99,7 +99,7 @@ impl Revision {
         Ok(Revision(form))
     }
 
-    /// The full name that wins if it exists: that of the branch, where only a short name was given.
+    /// Returns the full name that takes precedence. For a short name it is that of the branch.
     pub fn branch_name(&self) -> String {
         match &self.0 {
             Form::Sha(sha) => sha.to_string(),
@@ -108,7 +108,7 @@ impl Revision {
         }
     }
 
-    /// The SHA, if the user gave one.
+    /// Returns the SHA, if the revision is one.
     pub fn sha(&self) -> Option<CommitSha> {
         match self.0 {
             Form::Sha(sha) => Some(sha),
@@ -131,31 +131,31 @@ impl fmt::Display for Revision {
 pub struct RemoteRef {
     /// The full name: `refs/heads/main`.
     pub name: String,
-    /// What it points to, annotated tags peeled. A tag of a tree or a blob, which git allows, has no commit;
-    /// fetching it fails with [`RemoteError::NoSuchCommit`](crate::RemoteError::NoSuchCommit).
+    /// The object that the ref points to, with annotated tags peeled. A tag may point to a tree or a blob, which
+    /// has no commit; fetching it fails with [`RemoteError::NoSuchCommit`](crate::RemoteError::NoSuchCommit).
     pub target: CommitSha,
 }
 
 /// The branches and tags of a remote repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoteRefs {
-    /// The short name of the branch that HEAD points to, which exists only once it has a commit.
+    /// The short name of the branch that HEAD points to. The branch exists only once it has a commit.
     pub default_branch: Option<String>,
     pub refs: Vec<RemoteRef>,
 }
 
-/// The commit that a [`Revision`] stands for.
+/// The commit of a [`Revision`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// The full name of the branch or tag; none if the user gave a SHA.
+    /// The full name of the branch or tag, or `None` for a SHA.
     pub name: Option<String>,
     pub sha: CommitSha,
 }
 
 impl RemoteRefs {
-    /// Finds what the user means; a branch wins over a tag of the same name.
+    /// Finds the commit of a revision. A branch takes precedence over a tag of the same name.
     ///
-    /// A SHA always resolves to itself. Whether the repository has it is for [`has_commit`](crate::has_commit) to say.
+    /// A SHA always resolves to itself. [`has_commit`](crate::has_commit) checks whether the repository has it.
     pub fn resolve(&self, revision: &Revision) -> Option<Resolved> {
         let found = match &revision.0 {
             Form::Sha(sha) => {

@@ -1,4 +1,4 @@
-//! Conversations with a remote's `git-upload-pack` in protocol version 2 over smart HTTP
+//! A client of a remote's `git-upload-pack`, in protocol version 2 over smart HTTP
 //! (<https://git-scm.com/docs/protocol-v2>).
 
 use std::ops::ControlFlow;
@@ -21,18 +21,20 @@ use gix_transport::client::blocking_io::http::Transport;
 use gix_transport::{Protocol, Service};
 use http::Uri;
 
+use crate::clone_url::Hosts;
+use crate::error::RemoteError;
 use crate::http::{Budget, Client, Connection};
-use crate::{CommitSha, Hosts, RemoteError, RemoteRef, RemoteRefs};
+use crate::revision::{CommitSha, RemoteRef, RemoteRefs};
 
 const AGENT: &str = concat!("git/dotgit-", env!("CARGO_PKG_VERSION"));
 
-/// A commit's own bytes are its message and a few lines. One of more than 1 MiB is not looked into.
+/// The maximum size of a commit object, which contains the message and a few lines. Larger ones are skipped.
 const MAX_COMMIT_BYTES: u64 = 1024 * 1024;
 
-/// In a pack of one commit without its history only tags, if any, come before that commit.
+/// The number of objects that may precede the commit in a pack without history. They can only be tags.
 const MAX_OBJECTS_BEFORE_COMMIT: usize = 16;
 
-/// A remote that has shown its capabilities.
+/// A connected remote, whose capabilities are known.
 pub(crate) struct UploadPack {
     client: Rc<Client>,
     transport: Transport<Connection>,
@@ -70,7 +72,7 @@ impl UploadPack {
                 Ref::Symbolic { full_ref_name, target, object, .. } => (full_ref_name, Some(object), Some(target)),
                 Ref::Unborn { full_ref_name, target } => (full_ref_name, None, Some(target)),
             };
-            // Git keeps a name's bytes as they are; one that is no UTF-8 can't be asked for in JSON.
+            // Git allows any bytes in a name. A name that is not UTF-8 can't be requested in JSON.
             let Ok(name) = String::from_utf8(name.into()) else { continue };
             if name == "HEAD" {
                 let branch = points_to.and_then(|target| String::from_utf8(target.into()).ok());
@@ -82,9 +84,8 @@ impl UploadPack {
         Ok(found)
     }
 
-    /// Receives the commit with its tree, without its history, as a pack in the folder `pack`.
-    ///
-    /// No object may have more than `max_object_bytes` when unpacked.
+    /// Downloads the commit with its tree, without its history, as a pack in the folder `pack`. Fails if an unpacked
+    /// object is larger than `max_object_bytes`.
     pub(crate) fn fetch(
         &mut self,
         sha: CommitSha,
@@ -109,7 +110,8 @@ impl UploadPack {
         Ok(())
     }
 
-    /// Asks for the commit alone, where the server can filter, and reads the answer only up to that commit.
+    /// Returns whether the remote has a commit. Requests the commit alone if the server supports filters, and reads
+    /// the response only up to that commit.
     pub(crate) fn has_commit(&mut self, sha: CommitSha) -> Result<bool, RemoteError> {
         let client = Rc::clone(&self.client);
         let reader = match self.request(sha, Some("tree:0")) {
@@ -159,7 +161,7 @@ impl UploadPack {
         if !response.has_pack() {
             return Err(RemoteError::Protocol("the server sent no pack".into()));
         }
-        // With a handler, gix takes the server's progress lines out of the pack.
+        // The handler makes gix remove the server's progress lines from the pack.
         reader.set_progress_handler(Some(Box::new(|_is_error, _text| ControlFlow::Continue(()))));
         Ok(reader)
     }
@@ -169,12 +171,12 @@ fn agent() -> gix::protocol::command::Feature {
     ("agent", Some(AGENT.to_owned()))
 }
 
-/// The kind of a failure that gix reports: what the HTTP client knows about it, or else what the server said.
+/// Returns the kind of a failure that gix reports: the HTTP client's failure, or else the server's message.
 fn failed(client: &Client, error: gix::Error) -> RemoteError {
     if let Some(known) = client.take_failure() {
         return known;
     }
-    // The words of git's upload-pack, which other servers keep to because git's own client looks for them.
+    // The words of git's upload-pack. Other servers use them too, because git's own client looks for them.
     let not_ours = error.iter_errors().any(|cause| cause.to_string().contains("not our ref"));
     if not_ours { RemoteError::NoSuchCommit } else { RemoteError::Protocol(error.into()) }
 }

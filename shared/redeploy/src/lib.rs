@@ -1,4 +1,4 @@
-//! Deploys again what an earlier deployment deployed: the same commit with the same variables, to the same environment.
+//! Repeats an earlier deployment: its commit with its variables, to its environment.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use shared::queue::Queue;
 use shared::{App, Error, ErrorCode, InitError, Result};
 use vault::Vault;
 
-/// What a deployment needs that is made from another.
+/// Creates deployments that repeat earlier ones.
 #[derive(Clone, Debug)]
 pub struct Redeployer {
     pub app: App,
@@ -19,15 +19,15 @@ pub struct Redeployer {
 
 impl Redeployer {
     /// # Errors
-    /// When a setting is missing or unusable.
+    /// Fails if a setting is missing or invalid.
     pub fn new(app: &App) -> Result<Self, InitError> {
         Ok(Self { app: app.clone(), queue: Queue::new(app)?, vault: Arc::new(Vault::new(app)?) })
     }
 
-    /// Creates the deployment and queues it. What its environment asks for now applies.
+    /// Creates the deployment and queues it. The environment's current settings apply.
     ///
     /// # Errors
-    /// `environment_frozen`, and what any creation fails with.
+    /// Fails with `environment_frozen`, and like any creation.
     pub async fn repeat(
         &self,
         repository: &AuthorizedRepository,
@@ -47,7 +47,7 @@ impl Redeployer {
         if let Some(sealed) = sealed {
             let context = |id| Deployment::sealing_context(&repository.account_id, id);
             let resealed = vault.reseal(&context(&earlier.id), &context(&new.id), &sealed).await;
-            let unavailable = "The variables can't be encrypted now";
+            let unavailable = "The variables can't be encrypted now; try again later";
             let resealed =
                 resealed.map_err(|error| Error::new(ErrorCode::ServiceUnavailable, unavailable).because(error))?;
             new.sealed_variables = Some(resealed);

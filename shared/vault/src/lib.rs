@@ -1,8 +1,8 @@
-//! Encryption of deployment variables at rest: envelope encryption, as AWS KMS is meant to be used.
+//! Envelope encryption of deployment variables at rest.
 //!
-//! Each sealing has a data key of its own, which encrypts with AES-256-GCM and is kept beside the text, wrapped by the
-//! master key: a KMS key in AWS, a local file in the local stack. That is the only difference between the two. The text is
-//! bound to its context (account and deployment), so that it can't be opened anywhere else.
+//! Each text is sealed with its own data key by AES-256-GCM. The data key is stored beside the text, wrapped by the master
+//! key. The master key is a KMS key in AWS and a local file in the local stack; nothing else differs. The text is bound to
+//! its context (account and deployment), and can't be opened in another one.
 //!
 //! Sealed form: version (1 byte), length of the wrapped data key (2 bytes, big endian), wrapped data key,
 //! ciphertext with its tag.
@@ -21,7 +21,7 @@ use shared::settings::{MissingSetting, VARIABLES_KEY};
 const VERSION: u8 = 1;
 const KEY_BYTES: usize = 32;
 
-/// Seals and opens under one master key.
+/// Seals and opens texts under one master key.
 #[derive(Debug)]
 pub struct Vault(MasterKey);
 
@@ -37,7 +37,7 @@ pub enum VaultError {
     Missing(#[from] MissingSetting),
     #[error("VARIABLES_KEY must be 'kms:<key ARN>' or 'file:<path>'")]
     UnknownKind,
-    #[error("the key file can't be read or does not have 32 bytes")]
+    #[error("the key file can't be read or does not contain 32 bytes")]
     KeyFile(#[source] Option<std::io::Error>),
     #[error("KMS failed")]
     Kms(#[source] BoxError),
@@ -47,7 +47,7 @@ pub enum VaultError {
 
 impl Vault {
     /// # Errors
-    /// When `VARIABLES_KEY` is missing or unusable.
+    /// Fails if `VARIABLES_KEY` is missing or invalid.
     pub fn new(app: &App) -> Result<Self, VaultError> {
         let setting = app.settings().require(VARIABLES_KEY)?;
         match setting.split_once(':') {
@@ -72,6 +72,10 @@ impl Vault {
         Ok(Self(MasterKey::Local(Box::new(LessSafeKey::new(key)))))
     }
 
+    /// Encrypts a text for a context.
+    ///
+    /// # Errors
+    /// Fails if KMS fails.
     pub async fn seal(&self, context: &str, text: &[u8]) -> Result<Vec<u8>, VaultError> {
         let (data_key, wrapped) = self.0.new_data_key(context).await?;
         let mut ciphertext = text.to_vec();
@@ -86,8 +90,10 @@ impl Vault {
         Ok(sealed)
     }
 
+    /// Decrypts a sealed text.
+    ///
     /// # Errors
-    /// [`VaultError::Sealed`] when the text was changed, or was sealed in another context.
+    /// Fails with [`VaultError::Sealed`] if the text was changed or was sealed for another context.
     pub async fn open(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
         let Some(([VERSION, high, low], rest)) = sealed.split_first_chunk() else { return Err(VaultError::Sealed) };
         let length = usize::from(u16::from_be_bytes([*high, *low]));
@@ -100,7 +106,10 @@ impl Vault {
         Ok(text)
     }
 
-    /// Seals in another context what was sealed in one.
+    /// Moves a sealed text from one context to another.
+    ///
+    /// # Errors
+    /// Fails if the text can't be opened or KMS fails.
     pub async fn reseal(&self, from: &str, to: &str, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
         let text = self.open(from, sealed).await?;
         self.seal(to, &text).await
@@ -163,12 +172,12 @@ fn data_key(bytes: &[u8]) -> Result<LessSafeKey, VaultError> {
     UnboundKey::new(&AES_256_GCM, bytes).map(LessSafeKey::new).map_err(|_| VaultError::Sealed)
 }
 
-/// A data key encrypts one text, so its one nonce never repeats.
+/// The nonce of a data key. It never repeats, because a data key encrypts one text only.
 fn only_nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; NONCE_LEN])
 }
 
-/// KMS writes the encryption context to CloudTrail: account and deployment are no secrets.
+/// Returns the encryption context. KMS writes it to CloudTrail, and it contains no secret: an account and a deployment.
 fn encryption_context(context: &str) -> HashMap<String, String> {
     HashMap::from([("deployment".to_owned(), context.to_owned())])
 }

@@ -130,8 +130,8 @@ async fn a_status_tells_what_is_wrong_and_not_in_the_servers_words() {
         ("404 Not Found", "the repository does not exist or is not public"),
         ("429 Too Many Requests", "the repository's server could not be reached"),
         ("503 Service Unavailable", "the repository's server could not be reached"),
-        ("400 Bad Request", "the repository's server gave an answer that can't be understood"),
-        ("200 OK", "the repository's server gave an answer that can't be understood"),
+        ("400 Bad Request", "the repository's server sent an invalid response"),
+        ("200 OK", "the repository's server sent an invalid response"),
     ] {
         let server = Server::answering(origin.root(), move |_| Answer::Status(status));
         let error = list_refs(&server.url("/app")).await.unwrap_err();

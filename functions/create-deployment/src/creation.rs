@@ -1,0 +1,126 @@
+//! The creation of a deployment.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use futures_util::future::try_join3;
+use git::{Hosts, Revision};
+use shared::access::AuthorizedRepository;
+use shared::id::DeploymentId;
+use shared::model::{
+    Deployment, DeploymentCounts, Environment, EnvironmentSettings, IdempotencyClaim, KnownRef, NewDeployment,
+    Repository,
+};
+use shared::queue::Queue;
+use shared::table::TableError;
+use shared::{App, InitError, Result};
+use vault::Vault;
+
+use crate::request::DeploymentRequest;
+use crate::resolved_ref::ResolvedRef;
+
+/// Creates deployments. Clones share everything.
+#[derive(Clone)]
+pub struct Creation {
+    pub(crate) app: App,
+    pub(crate) hosts: Hosts,
+    queue: Queue,
+    vault: Arc<Vault>,
+}
+
+/// The rows that a creation depends on.
+pub(crate) struct Snapshot {
+    settings: EnvironmentSettings,
+    counts: DeploymentCounts,
+    known: Option<KnownRef>,
+}
+
+impl FromRef<Creation> for App {
+    fn from_ref(creation: &Creation) -> App {
+        creation.app.clone()
+    }
+}
+
+impl Snapshot {
+    pub(crate) async fn load(
+        app: &App,
+        repository: &Repository,
+        environment: Environment,
+        revision: &Revision,
+    ) -> Result<Self, TableError> {
+        let (table, branch, partition) = (app.table(), revision.branch_name(), repository.partition());
+        let (settings, counts, known) = try_join3(
+            EnvironmentSettings::load(table, &repository.account_id, &repository.id, environment),
+            DeploymentCounts::load(table, &partition),
+            KnownRef::load(table, repository, &branch),
+        )
+        .await?;
+        Ok(Self { settings, counts, known })
+    }
+}
+
+impl Creation {
+    pub(crate) fn new(app: &App) -> Result<Self, InitError> {
+        Ok(Self {
+            hosts: git::hosts(app.settings())?,
+            queue: Queue::new(app)?,
+            vault: Arc::new(Vault::new(app)?),
+            app: app.clone(),
+        })
+    }
+
+    /// Creates the deployment and queues it.
+    pub(crate) async fn create(
+        &self,
+        repository: &AuthorizedRepository,
+        request: DeploymentRequest,
+        revision: &Revision,
+        Snapshot { settings, counts, known }: Snapshot,
+        idempotency: Option<IdempotencyClaim>,
+    ) -> Result<Deployment> {
+        let Self { app, hosts, queue, vault } = self;
+        settings.admit(request.environment)?;
+        let resolved = ResolvedRef::find(*hosts, repository, revision, known, app.clock().now()).await?;
+
+        let id = DeploymentId::random();
+        let context = Deployment::sealing_context(&repository.account_id, &id);
+        let new = NewDeployment {
+            sealed_variables: request.variables.seal(vault, &context).await?,
+            id,
+            environment: request.environment,
+            fences: request.fences(),
+            git_ref: request.r#ref,
+            ref_name: resolved.name,
+            sha: resolved.sha,
+            tip: resolved.tip,
+            required_approvals: settings.required_approvals,
+            origin: None,
+            idempotency,
+        };
+        let by = repository.tenant().user_id();
+        let deployment = Deployment::create(app.table(), repository, &counts, new, by, app.clock().now()).await?;
+        queue.announce(app, &deployment, &settings).await;
+        Ok(deployment)
+    }
+
+    /// Creates the deployment that an idempotency key was claimed for. Releases the key if there will be none.
+    pub(crate) async fn create_claimed(
+        &self,
+        repository: &AuthorizedRepository,
+        request: DeploymentRequest,
+        revision: &Revision,
+        snapshot: Result<Snapshot, TableError>,
+        claim: IdempotencyClaim,
+    ) -> Result<Deployment> {
+        let result = match snapshot {
+            Ok(snapshot) => self.create(repository, request, revision, snapshot, Some(claim.clone())).await,
+            Err(error) => Err(error.into()),
+        };
+        if result.is_err()
+            && let Err(error) = claim.release(self.app.table()).await
+        {
+            self.app.log().warn("an idempotency key could not be released", &error);
+        }
+        result
+    }
+}

@@ -1,0 +1,39 @@
+//! The body of a creation.
+
+use serde::Deserialize;
+use shared::id::DeploymentId;
+use shared::model::{Environment, Fences};
+
+use crate::variables::Variables;
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = NewDeployment)]
+pub struct DeploymentRequest {
+    /// A branch, a tag, a full commit SHA or a full ref name. A branch takes precedence over a tag of the same name.
+    #[schema(examples("main"))]
+    pub(crate) r#ref: String,
+    #[serde(default)]
+    #[schema(default = "preview")]
+    pub(crate) environment: Environment,
+    #[serde(default)]
+    pub(crate) variables: Variables,
+    /// The deployment that must be live in the environment (in preview: for this ref). If another one is live, the
+    /// request is refused.
+    #[schema(examples("deploy_k3vyq2w7x5m4n6pa"))]
+    pub(crate) expected_current: Option<DeploymentId>,
+    /// A number that the client increases with each deployment to the environment (in preview: of this ref). If it is
+    /// not above the last one, the request is refused.
+    #[schema(examples(42))]
+    pub(crate) sequence: Option<u64>,
+    /// Whether to return 200 with the outcome that the request would have, and change nothing.
+    #[serde(default)]
+    #[schema(default = false)]
+    pub(crate) dry_run: bool,
+}
+
+impl DeploymentRequest {
+    pub(crate) fn fences(&self) -> Fences {
+        Fences { expected_current: self.expected_current.clone(), sequence: self.sequence }
+    }
+}

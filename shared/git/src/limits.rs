@@ -1,0 +1,24 @@
+//! Limits of the operations on a remote.
+
+use std::time::Duration;
+
+/// The time limit of [`list_refs`](crate::list_refs) and [`has_commit`](crate::has_commit).
+pub const LOOKUP_TIME: Duration = Duration::from_secs(10);
+
+/// The maximum number of branches and tags in a repository.
+pub const MAX_REFS: u64 = 50_000;
+
+/// The maximum number of bytes that a server may send to [`list_refs`](crate::list_refs) and to [`has_commit`](crate::has_commit).
+pub const MAX_LOOKUP_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The limits of [`fetch_commit`](crate::fetch_commit).
+#[derive(Clone, Copy, Debug)]
+pub struct FetchLimits {
+    pub time: Duration,
+    /// The compressed files that the server sends.
+    pub pack_bytes: u64,
+    /// The files as written to disk, and the lengths of their paths.
+    pub tree_bytes: u64,
+    /// The number of files and folders.
+    pub files: u64,
+}

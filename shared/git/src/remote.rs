@@ -1,0 +1,121 @@
+//! The operations on a remote repository.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::clone_url::{CloneUrl, Location};
+use crate::error::RemoteError;
+use crate::http::Budget;
+use crate::limits::{FetchLimits, LOOKUP_TIME, MAX_LOOKUP_BYTES, MAX_REFS};
+use crate::revision::{CommitSha, RemoteRefs};
+use crate::upload_pack::UploadPack;
+use crate::{checkout, local};
+
+/// Lists the branches and tags, and the default branch.
+///
+/// # Errors
+///
+/// Fails after [`LOOKUP_TIME`], [`MAX_REFS`] or [`MAX_LOOKUP_BYTES`].
+pub async fn list_refs(url: &CloneUrl) -> Result<RemoteRefs, RemoteError> {
+    list_refs_within(LOOKUP_TIME, url).await
+}
+
+/// Lists the branches and tags like [`list_refs`], within another time limit.
+///
+/// # Errors
+///
+/// Fails after the time limit, [`MAX_REFS`] or [`MAX_LOOKUP_BYTES`].
+pub async fn list_refs_within(time: Duration, url: &CloneUrl) -> Result<RemoteRefs, RemoteError> {
+    let url = url.clone();
+    let refs = run(time, move |deadline, _| match url.location() {
+        Location::Http(uri) => UploadPack::connect(uri, url.hosts(), lookup(deadline, "bytes of refs"))?.list_refs(),
+        Location::Path(path) => local::list_refs(path),
+    })
+    .await?;
+    if refs.refs.len() as u64 > MAX_REFS {
+        return Err(RemoteError::TooLarge("branches and tags", MAX_REFS));
+    }
+    Ok(refs)
+}
+
+/// Returns whether the repository has this commit, whether or not a branch or tag reaches it.
+///
+/// # Errors
+///
+/// Fails after [`LOOKUP_TIME`]. A missing commit is no error.
+pub async fn has_commit(url: &CloneUrl, sha: CommitSha) -> Result<bool, RemoteError> {
+    let url = url.clone();
+    run(LOOKUP_TIME, move |deadline, _| match url.location() {
+        Location::Http(uri) => {
+            UploadPack::connect(uri, url.hosts(), lookup(deadline, "bytes of objects"))?.has_commit(sha)
+        }
+        Location::Path(path) => Ok(local::has_commit(&local::open(path)?, sha)),
+    })
+    .await
+}
+
+/// Writes the files of this commit into the folder `into`, without a `.git`. Creates the folder, which must be
+/// empty if it exists. Keeps executable bits and symbolic links. Submodules become empty folders.
+///
+/// # Errors
+///
+/// Fails if the repository does not have the commit, if a limit is reached, or if a symbolic link leads out of
+/// `into`. Never writes outside of `into`. After an error, `into` contains part of the files.
+pub async fn fetch_commit(url: &CloneUrl, sha: CommitSha, into: &Path, limits: FetchLimits) -> Result<(), RemoteError> {
+    let url = url.clone();
+    let into = into.to_owned();
+    run(limits.time, move |deadline, interrupt| {
+        let folder = tempfile::tempdir()?;
+        let repository = checkout::scratch(folder.path())?;
+        let objects = repository.objects.store_ref().path();
+        match url.location() {
+            Location::Http(uri) => {
+                let budget = Budget { deadline, bytes: limits.pack_bytes, of: "compressed bytes" };
+                UploadPack::connect(uri, url.hosts(), budget)?.fetch(
+                    sha,
+                    &objects.join("pack"),
+                    limits.tree_bytes,
+                    interrupt,
+                )?;
+            }
+            Location::Path(path) => local::share_objects(path, objects)?,
+        }
+        checkout::write(&repository, sha, &into, limits, interrupt)
+    })
+    .await
+}
+
+fn lookup(deadline: Instant, of: &'static str) -> Budget {
+    Budget { deadline, bytes: MAX_LOOKUP_BYTES, of }
+}
+
+/// Runs blocking work until its deadline. Raises the work's flag at the deadline and when the caller goes away,
+/// and the work ends soon after that. Returns once the work has ended, so that its files can be removed.
+async fn run<T: Send + 'static>(
+    time: Duration,
+    work: impl FnOnce(Instant, &AtomicBool) -> Result<T, RemoteError> + Send + 'static,
+) -> Result<T, RemoteError> {
+    struct RaiseOnDrop(Arc<AtomicBool>);
+    impl Drop for RaiseOnDrop {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let interrupt = Arc::new(AtomicBool::new(false));
+    let raise_on_drop = RaiseOnDrop(Arc::clone(&interrupt));
+    let deadline = Instant::now() + time;
+    let mut task = tokio::task::spawn_blocking(move || work(deadline, &interrupt));
+    match tokio::time::timeout(time, &mut task).await {
+        // A server's data may make gix panic. The caller must not.
+        Ok(ended) => ended.unwrap_or_else(|panic| Err(RemoteError::Protocol(panic.into()))),
+        Err(_) => {
+            drop(raise_on_drop);
+            // The result is ignored, because an interrupted checkout reports success.
+            let _late = task.await;
+            Err(RemoteError::TimedOut)
+        }
+    }
+}
