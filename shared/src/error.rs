@@ -9,7 +9,6 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::id::RequestId;
-use crate::telemetry;
 
 /// The part of the system that refuses a request with a code. The document derives from it which endpoints can answer
 /// with the code.
@@ -252,8 +251,14 @@ impl Error {
 
     /// Renders the chain of causes, for the log.
     pub(crate) fn cause_chain(&self) -> Option<String> {
-        self.cause.as_deref().map(|cause| telemetry::chain(cause))
+        self.cause.as_deref().map(|cause| chain(cause))
     }
+}
+
+/// Returns the message of an error followed by those of its causes.
+pub fn chain(error: &dyn StdError) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |chain, cause| format!("{chain}: {cause}"))
 }
 
 /// The body of every response that is not a success.

@@ -9,8 +9,9 @@ use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lambda_http::RequestExt;
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+
+pub use crate::number::{Number, Whole};
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::InvitationId;
@@ -207,55 +208,6 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         let query = parts.uri.query().unwrap_or_default();
         let deserializer = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
         serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| wrong_shape(error, "query"))
-    }
-}
-
-/// A whole number in the query string, from `MIN` to `MAX`.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Number<const MIN: u64, const MAX: u64, const DEFAULT: u64>(u64);
-
-impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> Number<MIN, MAX, DEFAULT> {
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> Default for Number<MIN, MAX, DEFAULT> {
-    fn default() -> Self {
-        Self(DEFAULT)
-    }
-}
-
-impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> TryFrom<String> for Number<MIN, MAX, DEFAULT> {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.parse() {
-            Ok(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
-            _ if MAX == u64::MAX => Err(format!("must be a whole number from {MIN}")),
-            _ => Err(format!("must be a whole number from {MIN} to {MAX}")),
-        }
-    }
-}
-
-/// A whole number in a body, from `MIN` to `MAX`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "serde_json::Value")]
-pub struct Whole<const MIN: u64, const MAX: u64>(u64);
-
-impl<const MIN: u64, const MAX: u64> Whole<MIN, MAX> {
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl<const MIN: u64, const MAX: u64> TryFrom<serde_json::Value> for Whole<MIN, MAX> {
-    type Error = String;
-
-    fn try_from(value: serde_json::Value) -> Result<Self, String> {
-        let number = value.as_u64().filter(|number| (MIN..=MAX).contains(number));
-        number.map(Self).ok_or_else(|| format!("must be a whole number from {MIN} to {MAX}"))
     }
 }
 

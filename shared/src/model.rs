@@ -1,4 +1,4 @@
-//! What the table holds. Each kind of item owns its keys; no other module writes a key literal.
+//! What the table holds. [`key`] makes the keys of all items.
 //!
 //! `A` is an account id, `U` a user id, `T` a token's or a team's id, `I` an invitation id, `R` a repository id, `D` a
 //! deployment id.
@@ -80,10 +80,15 @@
 mod account;
 mod application;
 mod build;
+mod counter;
 mod deployment;
+mod domain;
 mod identity;
 mod invitation;
+pub(crate) mod key;
 mod member;
+mod new_account;
+mod rate_limit;
 mod recount;
 mod repository;
 mod standing;
@@ -96,20 +101,15 @@ pub use build::*;
 pub use deployment::*;
 pub use identity::*;
 pub use invitation::*;
+pub use key::{LaneKey, RepositoryPartition};
 pub use member::*;
+pub use new_account::*;
+pub use rate_limit::*;
 pub use recount::{Finding, Recount};
 pub use repository::*;
 pub(crate) use standing::*;
 pub use team::*;
 pub use token::*;
 
-use crate::rate_limit::Subject;
-use crate::table::Key;
-
-pub(crate) fn rate_limit_key(subject: &Subject) -> Key {
-    let pk = match subject {
-        Subject::Account(id) => format!("RATE#{id}"),
-        Subject::Source(address) => format!("RATE#{address}"),
-    };
-    Key { pk, sk: "RATE".to_owned() }
-}
+pub use crate::name::*;
+pub use crate::permission::{BasePermission, Role, Visibility};

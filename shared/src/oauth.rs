@@ -22,9 +22,9 @@ use serde::Deserialize;
 
 pub use issuer::Issuer;
 
-use crate::access::Scope;
 use crate::clock::Timestamp;
-use crate::model::{ClientId, Email, InvalidEmail};
+use crate::name::{ClientId, Email, EmailDomain, InvalidEmail};
+use crate::scope::Scope;
 
 /// How far the issuer's clock may be from this one.
 const LEEWAY: Duration = Duration::from_secs(60);
@@ -151,6 +151,10 @@ impl VerifiedEmail {
     /// In lower case.
     pub fn domain(&self) -> String {
         self.0.to_string().rsplit('@').next().unwrap_or_default().to_ascii_lowercase()
+    }
+
+    pub fn is_at(&self, domain: &EmailDomain) -> bool {
+        self.domain() == domain.as_str()
     }
 }
 
@@ -348,5 +352,13 @@ mod tests {
             assert!(text.parse::<Jwt>().is_err(), "{text}");
         }
         assert_eq!(format!("{:?}", "a.b.c".parse::<Jwt>().unwrap()), "Jwt(redacted)");
+    }
+
+    #[test]
+    fn an_address_is_of_its_own_domain_only() {
+        let domain: EmailDomain = "example.com".parse().unwrap();
+        let has = |text: &str| text.parse::<VerifiedEmail>().unwrap().is_at(&domain);
+        assert!(has("ada@example.com") && has("ada@EXAMPLE.com"));
+        assert!(!has("ada@sub.example.com") && !has("ada@example.com.evil.example") && !has("ada@notexample.com"));
     }
 }

@@ -15,28 +15,18 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::extract::Number;
+use crate::number::Number;
 use crate::route::List;
+use crate::sort::Position;
 use crate::table::{Order, Query, Source, Table, TableError};
+
+pub use crate::sort::Sort;
 
 /// The largest number of rows before a page that is asked for by its number. Passing over them takes a Query per 1 MB and
 /// 0.5 capacity units per 4 KB: 5 calls and 610 units for rows of 500 bytes, the usual size, and 41 calls and 5,100 units
 /// for rows of 4.2 KB, the largest size.
 pub const MAX_SKIP: u64 = 10_000;
 const MAX_CURSOR_CHARS: usize = 512;
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[schema(default = "created")]
-pub enum Sort {
-    /// Newest first.
-    #[default]
-    Created,
-    /// Latest change first.
-    Updated,
-    /// A to Z.
-    Name,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -139,35 +129,12 @@ impl PageQuery {
     }
 }
 
-/// A row that knows its place in a list.
-pub trait Position {
-    /// The attributes that are its own, as a projection expression. The rest, its places in the indexes, is half of what
-    /// DynamoDB would send; what it costs is the same. `None` is all.
-    const ATTRIBUTES: Option<&'static str> = None;
-
-    /// Its sort key in the list's index.
-    fn position(&self, sort: Sort) -> String;
-}
-
-/// The attributes that a list of `T` reads.
-#[cfg(test)]
-pub(crate) fn attributes_read<T: Position>() -> std::collections::BTreeSet<String> {
-    T::ATTRIBUTES.unwrap().split(", ").map(|name| name.trim_start_matches('#').to_owned()).collect()
-}
-
 /// The rows of a page, in the order of the list.
 #[derive(Debug)]
 pub struct Rows<T> {
     rows: Vec<T>,
     more_before: bool,
     more_after: bool,
-}
-
-/// A row with what belongs to it and was read apart.
-impl<T: Position, U> Position for (T, U) {
-    fn position(&self, sort: Sort) -> String {
-        self.0.position(sort)
-    }
 }
 
 impl<T> Rows<T> {

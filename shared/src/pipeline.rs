@@ -24,10 +24,12 @@ use crate::clock::Timestamp;
 use crate::endpoint::{Early, Endpoint};
 use crate::error::{Error, ErrorCode, Result, into_envelope};
 use crate::id::RequestId;
-use crate::rate_limit::{Quota, Subject, Verdict};
+use crate::model::{Quota, Subject};
+use crate::rate_limit::Verdict;
 use crate::route::{Counting, Route, WithoutLimiter};
-use crate::table::{TableError, Usage};
+use crate::table::TableError;
 use crate::telemetry::{Level, Metrics, RequestLine, TraceContext};
+use crate::usage::Usage;
 
 /// An endpoint with the whole pipeline around it.
 pub type Service = BoxCloneSyncService<lambda_http::Request, Response, Infallible>;

@@ -24,78 +24,20 @@
 //! that the item is in.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
-use crate::id::AccountId;
-use crate::model;
+use crate::model::{MICROS_PER_MINUTE, Quota, State, Subject, key};
 use crate::table::{Change, ConditionFailed, Consistency, Item, Table, TableError, read_item};
 
-const MICROS_PER_MINUTE: i64 = 60_000_000;
 /// States remembered in one execution environment, about 100 bytes each.
 const REMEMBERED: usize = 10_000;
 /// Each failed condition means that somebody else was admitted or that a minute began; this many in a row for one
 /// request mean that something is wrong.
 const MAX_ATTEMPTS: usize = 64;
-
-/// The two numbers of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Quota {
-    /// Requests in a clock minute, and tokens that come back in a minute.
-    pub per_minute: u32,
-    /// Tokens that the bucket holds.
-    pub burst: u32,
-}
-
-impl Quota {
-    /// For requests without a valid token, by source address.
-    pub const ANONYMOUS: Quota = Quota { per_minute: 60, burst: 20 };
-
-    /// The time in which one token comes back, in microseconds, rounded up so that rounding never admits more.
-    fn interval(self) -> i64 {
-        let per_minute = i64::from(self.per_minute.max(1));
-        (MICROS_PER_MINUTE + per_minute - 1) / per_minute
-    }
-
-    /// How far `tat` may be ahead of the clock before an admission.
-    fn tolerance(self) -> i64 {
-        i64::from(self.burst.saturating_sub(1)) * self.interval()
-    }
-}
-
-/// Whom a request counts against.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Subject {
-    Account(AccountId),
-    Source(IpAddr),
-}
-
-impl Subject {
-    /// A source address; an IPv6 one stands for its /64, which is what one customer of a provider gets.
-    pub fn source(address: IpAddr) -> Self {
-        Self::Source(match address.to_canonical() {
-            IpAddr::V6(v6) => IpAddr::from((v6.to_bits() & (u128::MAX << 64)).to_be_bytes()),
-            v4 => v4,
-        })
-    }
-}
-
-/// A rate-limit item. Later states compare greater, because every admission moves `tat`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct State {
-    /// Minutes since the Unix epoch.
-    #[serde(rename = "window_minute")] // `window` is one of DynamoDB's reserved words
-    pub window: i64,
-    /// Requests admitted in that minute.
-    pub used: u32,
-    /// Microseconds since the Unix epoch.
-    pub tat: i64,
-}
 
 /// What the limiter says of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,7 +220,7 @@ impl Limiter {
             let seems_full = attempt == 0 && seen.is_some_and(|state| state.tat <= now.micros);
             let expects_others = seems_full && self.expects_others(subject);
             let change = Branch::guess(seen, now, expects_others).change(quota, now);
-            let updated = self.table.update(model::rate_limit_key(subject), change).await?;
+            let updated = self.table.update(key::rate_limit(subject), change).await?;
             let admitted = updated.is_ok();
             let state = match updated {
                 Ok(item) | Err(ConditionFailed { current: Some(item) }) => Some(self.remember(subject, item)?),
@@ -298,7 +240,7 @@ impl Limiter {
 
     /// Where the subject stands, without counting.
     pub async fn peek(&self, subject: &Subject, quota: Quota) -> Result<Verdict, TableError> {
-        let state = self.table.get(model::rate_limit_key(subject), Consistency::Strong).await?;
+        let state = self.table.get(key::rate_limit(subject), Consistency::Strong).await?;
         Ok(Verdict::new(quota, state, self.clock.now(), None))
     }
 
@@ -436,14 +378,5 @@ mod tests {
             }
             prop_assert_eq!(admissions, told.remaining.min(told.burst_remaining));
         }
-    }
-
-    #[test]
-    fn an_ipv6_source_is_its_64() {
-        let one = Subject::source("2001:db8:1:2:aaaa::1".parse().unwrap());
-        assert_eq!(one, Subject::source("2001:db8:1:2:bbbb::2".parse().unwrap()));
-        assert_ne!(one, Subject::source("2001:db8:1:3::1".parse().unwrap()));
-        let mapped = Subject::source("::ffff:192.0.2.1".parse().unwrap());
-        assert_eq!(mapped, Subject::source("192.0.2.1".parse().unwrap()));
     }
 }

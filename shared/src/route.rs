@@ -2,10 +2,10 @@
 
 use http::Method;
 
-use crate::access::{Access, Permission, Scope};
 use crate::error::ErrorCode;
-use crate::model::Role;
-use crate::page::Sort;
+use crate::permission::{Permission, Role};
+use crate::scope::{Access, Scope};
+use crate::sort::Sort;
 
 /// The contract of an endpoint, read by the gateway, the pipeline, the documentation and the templates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,9 +14,11 @@ use tower::Service as _;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
+use crate::error::chain;
+use crate::model::key;
 use crate::pipeline;
 use crate::settings::Settings;
-use crate::telemetry::{self, Log};
+use crate::telemetry::Log;
 
 /// What a function can't start without, and why.
 pub type InitError = Box<dyn std::error::Error + Send + Sync>;
@@ -25,7 +27,7 @@ pub type InitError = Box<dyn std::error::Error + Send + Sync>;
 pub fn serve(endpoint: fn(&App) -> Result<Endpoint, InitError>) -> ExitCode {
     start(async |app| {
         let endpoint = endpoint(&app)?;
-        app.table().connect(endpoint.calls_at_once).await;
+        app.table().connect(key::connection_probe(), endpoint.calls_at_once).await;
         let service = pipeline::service(app, endpoint);
         lambda_runtime::run(service_fn(move |event| handle(service.clone(), event))).await
     })
@@ -34,7 +36,7 @@ pub fn serve(endpoint: fn(&App) -> Result<Endpoint, InitError>) -> ExitCode {
 /// Runs a function that is not an endpoint until Lambda ends the execution environment.
 pub fn run(main: impl AsyncFnOnce(App) -> Result<(), Error>) -> ExitCode {
     start(async |app| {
-        app.table().connect(1).await;
+        app.table().connect(key::connection_probe(), 1).await;
         main(app).await
     })
 }
@@ -49,7 +51,7 @@ fn start(main: impl AsyncFnOnce(App) -> Result<(), Error>) -> ExitCode {
     match served() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", telemetry::chain(&*error));
+            eprintln!("{}", chain(&*error));
             ExitCode::FAILURE
         }
     }

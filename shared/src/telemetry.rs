@@ -13,8 +13,9 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
+use crate::error::chain;
 use crate::id::{AccountId, DeploymentId, RequestId};
-use crate::table::Usage;
+use crate::usage::Usage;
 
 /// Where lines go: stdout in Lambda, a file in the local stack, memory in tests.
 #[derive(Clone)]
@@ -51,12 +52,6 @@ impl Log {
     pub fn warn(&self, message: &str, cause: &dyn Error) {
         self.write(&WarningLine { level: Level::Warn, message, cause: chain(cause) });
     }
-}
-
-/// An error with what caused it, and what caused that.
-pub fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |chain, cause| format!("{chain}: {cause}"))
 }
 
 impl fmt::Debug for Log {

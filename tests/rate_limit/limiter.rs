@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use shared::clock::{Clock, Timestamp};
 use shared::id::AccountId;
-use shared::rate_limit::{Limiter, Quota, State, Subject};
-use shared::table::{Table, Usage};
+use shared::model::{Quota, State, Subject};
+use shared::rate_limit::Limiter;
+use shared::table::Table;
+use shared::usage::Usage;
 use tests::{NOON, Random, World};
 use tokio::task::JoinSet;
 

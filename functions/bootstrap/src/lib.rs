@@ -10,9 +10,9 @@ use shared::access::Scope;
 use shared::clock::Rfc3339;
 use shared::id::{AccountId, TokenId, UserId};
 use shared::model::{
-    AccessToken, Account, AccountSlug, BasePermission, Email, EmailDomain, Lifetime, NewAccount, Plan, Role, User,
+    AccessToken, Account, AccountSlug, BasePermission, Email, EmailDomain, Lifetime, NewAccount, Plan, Quota, Role,
+    User,
 };
-use shared::rate_limit::Quota;
 use shared::serve::InitError;
 use shared::table::TransactFailed;
 use shared::token::TokenSecret;

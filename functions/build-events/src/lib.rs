@@ -12,9 +12,10 @@ use std::time::Instant;
 use builds::{Builds, CODEBUILD_PROJECT, Settled};
 use lambda_runtime::LambdaEvent;
 use serde::Serialize;
+use shared::error::chain;
 use shared::model::Deployment;
-use shared::table::Usage;
-use shared::telemetry::{Level, MessageLine, Metrics, chain};
+use shared::telemetry::{Level, MessageLine, Metrics};
+use shared::usage::Usage;
 use shared::{App, InitError};
 
 use crate::event::BuildUpdate;

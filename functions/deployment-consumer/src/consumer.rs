@@ -12,8 +12,8 @@ use shared::dispatch::{Dispatched, dispatch, finish};
 use shared::id::DeploymentId;
 use shared::model::{Deployment, Status, Terms, Transition};
 use shared::queue::{DeploymentMessage, Queue};
-use shared::table::Usage;
 use shared::telemetry::{Level, MessageLine, Metrics};
+use shared::usage::Usage;
 use shared::{App, InitError};
 use vault::Vault;
 
@@ -180,7 +180,7 @@ impl Consumer {
             message_id: message.message_id.as_deref(),
             deployment_id,
             outcome,
-            cause: result.as_ref().err().map(|error| shared::telemetry::chain(error)),
+            cause: result.as_ref().err().map(|error| shared::error::chain(error)),
         });
     }
 }

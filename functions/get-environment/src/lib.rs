@@ -5,6 +5,7 @@ use axum::extract::State;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::EnvironmentBody;
 use shared::extract::PathEnvironment;
+use shared::model::EnvironmentState;
 use shared::{App, Endpoint, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments/{environment}")
@@ -23,5 +24,6 @@ pub async fn get_environment(
     repository: AuthorizedRepository,
     PathEnvironment(name): PathEnvironment,
 ) -> Result<Json<EnvironmentBody>> {
-    Ok(Json(EnvironmentBody::load(&app, &repository, name).await?))
+    let state = EnvironmentState::load(app.table(), &repository, name).await?;
+    Ok(Json(state.into()))
 }

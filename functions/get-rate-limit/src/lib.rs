@@ -5,7 +5,8 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use shared::access::Tenant;
 use shared::model::Plan;
-use shared::rate_limit::{Subject, Verdict};
+use shared::model::Subject;
+use shared::rate_limit::Verdict;
 use shared::{App, Endpoint, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/rate_limit").free();

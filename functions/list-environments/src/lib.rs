@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::EnvironmentBody;
-use shared::model::Environment;
+use shared::model::{Environment, EnvironmentState};
 use shared::{App, Endpoint, InitError, Result, Route};
 
 pub const ROUTE: Route =
@@ -30,6 +30,7 @@ pub async fn list_environments(
     State(app): State<App>,
     repository: AuthorizedRepository,
 ) -> Result<Json<EnvironmentsBody>> {
-    let environments = Environment::ALL.map(|name| EnvironmentBody::load(&app, &repository, name));
-    Ok(Json(EnvironmentsBody { data: try_join_all(environments).await? }))
+    let environments = Environment::ALL.map(|name| EnvironmentState::load(app.table(), &repository, name));
+    let data = try_join_all(environments).await?.into_iter().map(Into::into).collect();
+    Ok(Json(EnvironmentsBody { data }))
 }

@@ -30,7 +30,7 @@ pub async fn list_teams(State(app): State<App>, tenant: Tenant, Query(page): Que
         let rows = page.read::<Team>(app.table(), Team::listed(&tenant, page.sort()));
         try_join(rows, Team::total(app.table(), &tenant)).await?
     } else {
-        let teams = Team::of_caller(app.table(), &tenant).await?;
+        let teams = Team::by_ids(app.table(), &tenant, &tenant.user().teams).await?;
         let total = teams.len() as u64;
         (page.cut(teams), total)
     };

@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use shared::clock::Timestamp;
 use shared::model::Deployment;
 use shared::queue::{DeploymentMessage, Queue};
-use shared::table::Usage;
 use shared::telemetry::{Level, Metrics};
+use shared::usage::Usage;
 use shared::{App, InitError};
 
 use crate::queue::DeadLetterQueue;

@@ -29,8 +29,9 @@ use serde::de::IgnoredAny;
 use shared::clock::Timestamp;
 use shared::model::{Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, Finding, Recount, TransitionFailed};
 use shared::queue::Queue;
-use shared::table::{Key, Usage};
+use shared::table::Key;
 use shared::telemetry::{Level, Metrics};
+use shared::usage::Usage;
 use shared::{App, InitError};
 
 use crate::deadline::{next_look, overdue};

@@ -8,7 +8,8 @@ use shared::body::EnvironmentBody;
 use shared::error::Detail;
 use shared::extract::{self, PathEnvironment};
 use shared::model::{
-    Concurrency, Deployment, EnvironmentChange, EnvironmentSettings, Filter, MAX_APPROVALS, Status, TIME_LIMIT_SECONDS,
+    Concurrency, Deployment, EnvironmentChange, EnvironmentSettings, EnvironmentState, Filter, MAX_APPROVALS, Status,
+    TIME_LIMIT_SECONDS,
 };
 use shared::queue::Queue;
 use shared::{App, Endpoint, Error, InitError, Result, Route};
@@ -90,5 +91,6 @@ pub async fn update_environment(
             }
         }
     }
-    Ok(Json(EnvironmentBody::with_settings(&app, &repository, name, settings).await?))
+    let state = EnvironmentState::with_settings(app.table(), &repository, name, settings).await?;
+    Ok(Json(state.into()))
 }

@@ -81,7 +81,7 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{}", shared::telemetry::chain(&*error));
+            eprintln!("{}", shared::error::chain(&*error));
             ExitCode::FAILURE
         }
     }

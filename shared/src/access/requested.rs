@@ -1,19 +1,16 @@
 //! What a path names, read together with what belongs to it: a second request for the same thing need not wait for the first
 //! read to know where the others are.
 
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
-
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
 
-use super::authorized::{Authorized, Resource, Tenant, needed};
-use super::{AuthorizedDeployment, AuthorizedRepository, Permission};
+use super::authorized::{Authorized, AuthorizedDeployment, AuthorizedRepository};
+use super::resource::{Resource, needed};
+use super::tenant::Tenant;
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::id::{AccountId, DeploymentId, RepositoryId};
 use crate::model::{Deployment, DeploymentPlace, Repository, RepositoryPartition, RepositorySlug};
+use crate::permission::Permission;
 
 /// The resource that the path names, of which nothing is known yet.
 #[derive(Clone, Debug)]
@@ -41,11 +38,11 @@ where
 
 impl<T: Resource> Requested<T> {
     /// The resource, if the caller has the permission that the route needs.
-    pub(super) async fn authorize(self) -> Result<Authorized<T>> {
+    async fn authorize(self) -> Result<Authorized<T>> {
         let Self { app, tenant, name, needed } = self;
         let found = T::authorize(&app, &tenant, name, needed).await?;
         let resource = found.ok_or_else(|| Error::not_found(T::KIND))?;
-        Ok(Authorized { resource, tenant })
+        Ok(Authorized::new(resource, tenant))
     }
 }
 
@@ -67,14 +64,14 @@ impl Requested<Repository> {
             let read = read(RepositoryPartition::new(&account, &id));
             let (found, read) = futures_util::future::join(found, read).await;
             if let Some(resource) = found?.filter(|found| name.names(found)) {
-                return Ok((Authorized { resource, tenant }, read?));
+                return Ok((Authorized::new(resource, tenant), read?));
             }
         }
         let found = Repository::authorize(&app, &tenant, name.clone(), needed).await?;
         let resource = found.ok_or_else(|| Error::not_found(Repository::KIND))?;
         app.places().remember_repository(account, name, &resource.id);
         let read = read(resource.partition()).await?;
-        Ok((Authorized { resource, tenant }, read))
+        Ok((Authorized::new(resource, tenant), read))
     }
 }
 
@@ -103,60 +100,33 @@ impl Requested<Deployment> {
             Some((place, read)) if place == resource.place() => read?,
             _ => read(resource.place()).await?,
         };
-        Ok((Authorized { resource, tenant }, read))
+        Ok((Authorized::new(resource, tenant), read))
     }
 }
 
-/// Where things are, as far as the execution environment has seen. Who uses it checks that it is still so.
-#[derive(Debug, Default)]
-pub(crate) struct Places {
-    deployments: Remembered<DeploymentId, DeploymentPlace>,
-    names: Remembered<(AccountId, RepositorySlug), RepositoryId>,
-}
+impl<S, T> FromRequestParts<S> for Authorized<T>
+where
+    S: Send + Sync,
+    App: FromRef<S>,
+    T: Resource,
+{
+    type Rejection = Error;
 
-impl Places {
-    pub(super) fn of_deployment(&self, id: &DeploymentId) -> Option<DeploymentPlace> {
-        self.deployments.get(id)
-    }
-
-    pub(super) fn remember_deployment(&self, deployment: &Deployment) {
-        self.deployments.insert(deployment.id.clone(), deployment.place());
-    }
-
-    fn of_repository(&self, account: &AccountId, slug: &RepositorySlug) -> Option<RepositoryId> {
-        match slug {
-            RepositorySlug::Id(id) => Some(id.clone()),
-            _ => self.names.get(&(account.clone(), slug.clone())),
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        if let Some(Early(found)) = parts.extensions.remove() {
+            return Ok(found);
         }
-    }
-
-    fn remember_repository(&self, account: AccountId, slug: RepositorySlug, id: &RepositoryId) {
-        self.names.insert((account, slug), id.clone());
+        Requested::from_request_parts(parts, state).await?.authorize().await
     }
 }
 
-/// Of each kind in one execution environment, some 300 bytes each.
-const REMEMBERED: usize = 2_000;
+/// What was found before its extractor asked.
+#[derive(Clone)]
+struct Early<T>(T);
 
-#[derive(Debug)]
-struct Remembered<K, V>(Mutex<HashMap<K, V>>);
-
-impl<K, V> Default for Remembered<K, V> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
-    fn get(&self, key: &K) -> Option<V> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
-
-    fn insert(&self, key: K, value: V) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
-        known.insert(key, value);
+/// Finds the resource for its extractor. One that is not found is looked for again there, which then says so.
+pub(crate) async fn find_early<T: Resource>(parts: &mut Parts, app: &App) {
+    if let Ok(found) = Authorized::<T>::from_request_parts(parts, app).await {
+        parts.extensions.insert(Early(found));
     }
 }

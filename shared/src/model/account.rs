@@ -1,64 +1,16 @@
-//! Accounts and their users.
-
-use std::collections::BTreeSet;
-use std::str::FromStr;
+//! Accounts and their settings.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Permission, Tenant};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::id::{AccountId, TeamId, UserId};
-use crate::model::identity::claim_domain;
-use crate::model::{AccessToken, Email, EmailDomain, Lifetime};
-use crate::rate_limit::Quota;
-use crate::table::{
-    Change, ConditionFailed, Consistency, Item, Key, Table, TableError, TransactFailed, Write, read_item,
-};
-use crate::token::TokenSecret;
-
-/// The short name of an account, the first half of a repository's full name: 1 to 39 characters of a-z, 0-9 and
-/// single hyphens inside.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String")]
-pub struct AccountSlug(String);
-
-impl AccountSlug {
-    /// Whether a path means this account: as with a repository's name, case does not matter.
-    pub fn is(&self, text: &str) -> bool {
-        self.0.eq_ignore_ascii_case(text)
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("must be 1 to 39 characters of a-z, 0-9 and single hyphens inside")]
-pub struct InvalidSlug;
-
-impl FromStr for AccountSlug {
-    type Err = InvalidSlug;
-
-    fn from_str(text: &str) -> Result<Self, InvalidSlug> {
-        let words_are_fine = text.split('-').all(|word| {
-            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-        });
-        if words_are_fine && text.len() <= 39 { Ok(Self(text.to_owned())) } else { Err(InvalidSlug) }
-    }
-}
-
-impl TryFrom<String> for AccountSlug {
-    type Error = InvalidSlug;
-
-    fn try_from(text: String) -> Result<Self, InvalidSlug> {
-        text.parse()
-    }
-}
-
-impl std::fmt::Display for AccountSlug {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+use crate::id::AccountId;
+use crate::model::{Quota, key};
+use crate::name::{AccountSlug, EmailDomain};
+use crate::permission::BasePermission;
+use crate::permitted::TenantId;
+use crate::table::{Change, ConditionFailed, Consistency, Item, Table, TableError, TransactFailed, read_item};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -75,35 +27,6 @@ impl Plan {
         match self {
             Self::Starter => Quota { per_minute: 60, burst: 20 },
             Self::Pro | Self::Enterprise => Quota { per_minute: 600, burst: 100 },
-        }
-    }
-}
-
-/// What every member may do in every repository of the account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum BasePermission {
-    None,
-    #[default]
-    Read,
-    Deploy,
-    Admin,
-}
-
-impl BasePermission {
-    pub const fn as_str(self) -> &'static str {
-        match self.permission() {
-            None => "none",
-            Some(permission) => permission.as_str(),
-        }
-    }
-
-    pub const fn permission(self) -> Option<Permission> {
-        match self {
-            Self::None => None,
-            Self::Read => Some(Permission::Read),
-            Self::Deploy => Some(Permission::Deploy),
-            Self::Admin => Some(Permission::Admin),
         }
     }
 }
@@ -151,15 +74,15 @@ impl Account {
     }
 
     pub(crate) async fn load(table: &Table, id: &AccountId) -> Result<Option<Self>, TableError> {
-        table.get(account_key(id), Consistency::Eventual).await
+        table.get(key::account(id), Consistency::Eventual).await
     }
 
     /// The caller's account as it is now, which an environment that knows the caller may not have seen yet.
     ///
     /// # Errors
     /// `not_found` when it is gone.
-    pub async fn of_caller(table: &Table, tenant: &Tenant) -> Result<Self> {
-        let found: Option<Self> = table.get(account_key(&tenant.account().id), Consistency::Strong).await?;
+    pub async fn of_caller(table: &Table, tenant: &TenantId) -> Result<Self> {
+        let found: Option<Self> = table.get(key::account(tenant), Consistency::Strong).await?;
         found.ok_or_else(not_found)
     }
 
@@ -197,7 +120,7 @@ impl Account {
                 values,
                 ..Change::default()
             };
-            before = match table.update(account_key(&before.id), update).await? {
+            before = match table.update(key::account(&before.id), update).await? {
                 Ok(changed) => return Ok(read_item(changed)?),
                 Err(ConditionFailed { current }) => read_item(current.ok_or_else(not_found)?)?,
             };
@@ -208,85 +131,4 @@ impl Account {
 
 fn not_found() -> Error {
     Error::not_found("Account")
-}
-
-#[derive(Serialize)]
-struct SlugClaim {
-    account_id: AccountId,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct User {
-    pub id: UserId,
-    pub account_id: AccountId,
-    pub email: Email,
-    pub role: Role,
-    pub created_at: Timestamp,
-    /// The teams that the user is in. Here, so that they are known as soon as the caller is.
-    #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
-    pub teams: BTreeSet<TeamId>,
-}
-
-/// What somebody is in the account. Each may do what those before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    Member,
-    /// Manages members, invitations, teams and repositories.
-    Admin,
-    /// Makes owners as well.
-    Owner,
-}
-
-impl Role {
-    pub const ALL: [Role; 3] = [Self::Member, Self::Admin, Self::Owner];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Member => "member",
-            Self::Admin => "admin",
-            Self::Owner => "owner",
-        }
-    }
-}
-
-/// Everything that a new account starts with, written at once.
-pub struct NewAccount<'a> {
-    pub account: &'a Account,
-    pub owner: &'a User,
-    pub token: &'a AccessToken,
-    pub lifetime: Lifetime,
-    pub secret: &'a TokenSecret,
-}
-
-impl NewAccount<'_> {
-    /// # Errors
-    /// [`TransactFailed::Conditions`] when the slug, which comes first, or a mail domain is taken.
-    pub async fn create(self, table: &Table) -> Result<(), TransactFailed> {
-        let writes = || {
-            let mut writes = vec![
-                Write::create(
-                    slug_key(&self.account.slug),
-                    &SlugClaim { account_id: self.account.id.clone() },
-                    Vec::new(),
-                )?,
-                Write::create(account_key(&self.account.id), self.account, Vec::new())?,
-            ];
-            for domain in &self.account.email_domains {
-                writes.push(claim_domain(domain, &self.account.id)?);
-            }
-            writes.extend(self.token.first(self.secret, self.lifetime)?);
-            writes.extend(self.owner.writes()?);
-            Ok(writes)
-        };
-        table.transact(writes().map_err(TransactFailed::Table)?).await
-    }
-}
-
-pub(super) fn account_key(id: &AccountId) -> Key {
-    Key { pk: format!("ACCT#{id}"), sk: "ACCOUNT".to_owned() }
-}
-
-fn slug_key(slug: &AccountSlug) -> Key {
-    Key { pk: format!("SLUG#{slug}"), sk: "SLUG".to_owned() }
 }

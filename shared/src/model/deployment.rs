@@ -1,22 +1,32 @@
-//! Deployments: what is kept of one, and how it is found. How they are made is in `creation`, how they change in
-//! `transition`, and whose turn it is in `turn`.
+//! Deployments: the row of one, and how it is found. `creation` makes them, `transition` changes their state, and `turn`
+//! decides whose turn it is.
 
 mod counts;
 mod creation;
 mod due;
 mod environment;
+mod environment_state;
+mod event;
 mod idempotency;
 mod lane;
+mod place;
+mod settings;
+mod status;
 mod transition;
 mod turn;
 
-pub(super) use counts::{COUNTER, LAST_NUMBER, count_name, counts_key};
 pub use counts::{DeploymentCounts, Filter};
+pub(super) use counts::{LAST_NUMBER, count_name};
 pub use creation::*;
 pub use due::*;
 pub use environment::*;
+pub use environment_state::*;
+pub use event::*;
 pub use idempotency::*;
 pub use lane::*;
+pub use place::*;
+pub use settings::*;
+pub use status::*;
 pub use transition::*;
 pub use turn::Terms;
 
@@ -25,78 +35,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::access::Tenant;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, DeploymentId, RepositoryId, UserId};
-use crate::model::repository::repository_partition;
-use crate::model::{BuildId, Repository, RepositoryPartition};
-use crate::page::{Position, Sort};
-use crate::table::{Consistency, IndexKey, Key, Order, Query, Source, Table, TableError, read_items};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    Queued,
-    InProgress,
-    Succeeded,
-    Failed,
-    Canceled,
-    Superseded,
-}
-
-impl Status {
-    pub const ALL: [Status; 6] =
-        [Self::Queued, Self::InProgress, Self::Succeeded, Self::Failed, Self::Canceled, Self::Superseded];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::InProgress => "in_progress",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Canceled => "canceled",
-            Self::Superseded => "superseded",
-        }
-    }
-
-    /// The table of transitions: what a state may become. Queued may become itself when it is approved, and in progress
-    /// when a runner that was lost is followed by another or when it is asked to stop.
-    pub const fn successors(self) -> &'static [Status] {
-        match self {
-            Self::Queued => &[Self::Queued, Self::InProgress, Self::Failed, Self::Canceled, Self::Superseded],
-            Self::InProgress => &[Self::InProgress, Self::Succeeded, Self::Failed, Self::Canceled],
-            Self::Succeeded | Self::Failed | Self::Canceled | Self::Superseded => &[],
-        }
-    }
-
-    pub const fn is_final(self) -> bool {
-        self.successors().is_empty()
-    }
-}
-
-/// Why a deployment did not succeed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Failure {
-    /// A stable name to program against.
-    #[schema(examples("command_failed"))]
-    pub code: String,
-    /// A sentence for a person.
-    #[schema(examples("Command 'make test' in phase build exited with status 2"))]
-    pub message: String,
-}
-
-impl Failure {
-    /// A message may quote a command of 64 KiB, and each of the five copies of the row has it.
-    const MAX_MESSAGE_BYTES: usize = 1000;
-
-    fn shorten(&mut self) {
-        if self.message.len() > Self::MAX_MESSAGE_BYTES {
-            const ELLIPSIS: char = '…';
-            self.message.truncate(self.message.floor_char_boundary(Self::MAX_MESSAGE_BYTES - ELLIPSIS.len_utf8()));
-            self.message.push(ELLIPSIS);
-        }
-    }
-}
+use crate::model::{BuildId, LaneKey, Repository, RepositoryPartition, key};
+use crate::permitted::TenantId;
+use crate::sort::{Position, Sort};
+use crate::table::{Consistency, IndexKey, Key, Order, Query, Source, Table, TableError};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Deployment {
@@ -159,36 +103,6 @@ pub struct Deployment {
     pub origin: Option<Origin>,
 }
 
-/// Where to find what a deployment depends on. Only `queued` ever changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeploymentPlace {
-    pub(crate) account_id: AccountId,
-    pub(crate) repository_id: RepositoryId,
-    environment: Environment,
-    lane: LaneKey,
-    queued: bool,
-}
-
-/// What a queued deployment waits for.
-#[derive(Debug)]
-pub struct Waits {
-    pub settings: EnvironmentSettings,
-    pub lane: Lane,
-}
-
-impl Waits {
-    /// `None` when it is not queued.
-    pub async fn load(table: &Table, place: &DeploymentPlace) -> Result<Option<Self>, TableError> {
-        let DeploymentPlace { account_id, repository_id, environment, lane, queued } = place;
-        if !queued {
-            return Ok(None);
-        }
-        let settings = EnvironmentSettings::load(table, account_id, repository_id, *environment);
-        let (settings, lane) = futures_util::future::try_join(settings, Lane::load(table, lane)).await?;
-        Ok(Some(Self { settings, lane }))
-    }
-}
-
 /// The deployment that another one repeats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Origin {
@@ -207,24 +121,13 @@ pub enum OriginKind {
 }
 
 impl Deployment {
-    pub(crate) async fn find(table: &Table, tenant: &Tenant, id: &DeploymentId) -> Result<Option<Self>, TableError> {
-        Self::load(table, &tenant.account().id, id).await
+    pub(crate) async fn find(table: &Table, tenant: &TenantId, id: &DeploymentId) -> Result<Option<Self>, TableError> {
+        Self::load(table, tenant, id).await
     }
 
     /// The deployment that a queue message names; the queue's policy, and not a token, is what vouches for it.
     pub async fn load(table: &Table, account: &AccountId, id: &DeploymentId) -> Result<Option<Self>, TableError> {
-        table.get(deployment_key(account, id, "DEPLOY"), Consistency::Strong).await
-    }
-
-    /// Where what has to do with it is.
-    pub fn place(&self) -> DeploymentPlace {
-        DeploymentPlace {
-            account_id: self.account_id.clone(),
-            repository_id: self.repository_id.clone(),
-            environment: self.environment,
-            lane: self.lane(),
-            queued: self.status == Status::Queued,
-        }
+        table.get(key::deployment(account, id), Consistency::Strong).await
     }
 
     pub fn lane(&self) -> LaneKey {
@@ -252,15 +155,9 @@ impl Deployment {
         Waiting { deployment_id: self.id.clone(), number: self.number, ready: self.is_approved() }
     }
 
-    /// Its events after a number, oldest first, `limit` of them at most.
-    pub async fn events(&self, table: &Table, after: u64, limit: i32) -> Result<Vec<DeploymentEvent>, TableError> {
-        let range = (event_sort_key(after.saturating_add(1)), event_sort_key(u64::MAX));
-        let (items, _) = table.range(self.key("DEPLOY").pk, (&range.0, &range.1), Some(limit)).await?;
-        read_items(items)
-    }
-
     pub async fn sealed_variables(&self, table: &Table) -> Result<Option<Vec<u8>>, TableError> {
-        let row: Option<SealedVariables> = table.get(self.key("VARS"), Consistency::Strong).await?;
+        let row: Option<SealedVariables> =
+            table.get(key::deployment_variables(&self.account_id, &self.id), Consistency::Strong).await?;
         Ok(row.map(|row| row.sealed.into_vec()))
     }
 
@@ -288,19 +185,13 @@ impl Deployment {
 
     /// Where a repository's deployments are listed, by number.
     pub fn listed(repository: &RepositoryPartition, filter: Filter) -> (Source, String) {
-        let repository = repository.as_str();
-        match filter {
-            Filter { environment: None, status: None } => (Source::Index(1), repository.to_owned()),
-            Filter { environment: Some(environment), status: None } => {
-                (Source::Index(2), format!("{repository}#ENV#{}", environment.as_str()))
-            }
-            Filter { environment: None, status: Some(status) } => {
-                (Source::Index(3), format!("{repository}#STATUS#{}", status.as_str()))
-            }
-            Filter { environment: Some(environment), status: Some(status) } => {
-                (Source::Index(4), format!("{repository}#ENV#{}#STATUS#{}", environment.as_str(), status.as_str()))
-            }
-        }
+        let source = match (filter.environment, filter.status) {
+            (None, None) => Source::Index(1),
+            (Some(_), None) => Source::Index(2),
+            (None, Some(_)) => Source::Index(3),
+            (Some(_), Some(_)) => Source::Index(4),
+        };
+        (source, repository.deployments(filter.environment, filter.status))
     }
 
     /// The newest deployment that succeeded, of those below a number if one is given.
@@ -333,25 +224,30 @@ impl Deployment {
     }
 
     fn index_keys(&self) -> Vec<IndexKey> {
-        let repository = repository_partition(&self.account_id, &self.repository_id);
-        let (environment, status) = (self.environment.as_str(), self.status.as_str());
-        let partitions = [
-            repository.clone(),
-            format!("{repository}#ENV#{environment}"),
-            format!("{repository}#STATUS#{status}"),
-            format!("{repository}#ENV#{environment}#STATUS#{status}"),
-        ];
-        let key = |(index, partition)| IndexKey { source: Source::Index(index), partition, sort: self.sort_key() };
+        let repository = RepositoryPartition::new(&self.account_id, &self.repository_id);
+        let (environment, status) = (Some(self.environment), Some(self.status));
+        let lists = [(None, None), (environment, None), (None, status), (environment, status)];
+        let key = |(environment, status)| {
+            let (source, partition) = Self::listed(&repository, Filter { environment, status });
+            IndexKey { source, partition, sort: self.sort_key() }
+        };
         let due = self.due_at.map(|at| self.due(at).index_key());
-        (1..).zip(partitions).map(key).chain(due).collect()
+        lists.into_iter().map(key).chain(due).collect()
     }
 
     fn due(&self, at: Timestamp) -> Due {
         Due { at, account_id: self.account_id.clone(), deployment_id: self.id.clone() }
     }
 
-    fn key(&self, sk: &str) -> Key {
-        deployment_key(&self.account_id, &self.id, sk)
+    pub(super) fn key(&self) -> Key {
+        key::deployment(&self.account_id, &self.id)
+    }
+}
+
+impl Due {
+    /// Returns the deployment, if it still exists.
+    pub async fn load(&self, table: &Table) -> Result<Option<Deployment>, TableError> {
+        Deployment::load(table, &self.account_id, &self.deployment_id).await
     }
 }
 
@@ -378,14 +274,6 @@ fn archive_prefix(account: &AccountId, id: &DeploymentId) -> String {
 
 pub(super) fn sort_key(number: u64) -> String {
     format!("{number:012}")
-}
-
-fn event_sort_key(number: u64) -> String {
-    format!("EVENT#{:06}", number.min(999_999))
-}
-
-fn deployment_key(account: &AccountId, id: &DeploymentId, sk: &str) -> Key {
-    Key { pk: format!("ACCT#{account}#DEPLOY#{id}"), sk: sk.to_owned() }
 }
 
 #[cfg(test)]
@@ -427,13 +315,6 @@ mod tests {
             origin: Some(Origin { kind: OriginKind::Retry, deployment_id: DeploymentId::random(), number: 1 }),
         };
         let written: Item = serde_dynamo::to_item(full).unwrap();
-        assert_eq!(crate::page::attributes_read::<Deployment>(), written.into_keys().collect());
-    }
-
-    #[test]
-    fn final_states_are_left_by_nothing() {
-        let finals: Vec<_> = Status::ALL.into_iter().filter(|status| status.is_final()).collect();
-        assert_eq!(finals, [Status::Succeeded, Status::Failed, Status::Canceled, Status::Superseded]);
-        assert!(!Status::InProgress.successors().contains(&Status::Queued));
+        assert_eq!(crate::sort::attributes_read::<Deployment>(), written.into_keys().collect());
     }
 }

@@ -1,71 +1,17 @@
-//! Subjects of the OAuth2 issuer, each of which is one user of one account, and the domains by which new ones find it.
+//! Subjects of the OAuth2 issuer, each linked to one user of one account.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::error::{ErrorCode, Result};
 use crate::id::{AccountId, UserId};
-use crate::model::{Account, Invitation, Role, User};
+use crate::model::domain::DomainClaim;
+use crate::model::{Account, Invitation, User, key};
 use crate::oauth::{Grant, VerifiedEmail};
-use crate::table::{Consistency, Key, Table, TableError, TransactFailed, Write};
-
-/// A domain whose mail addresses are an account's: lower case, with a dot, without `@`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String")]
-pub struct EmailDomain(String);
-
-#[derive(Debug, thiserror::Error)]
-#[error("must be a domain in lower case, such as 'example.com'")]
-pub struct InvalidDomain;
-
-impl EmailDomain {
-    pub fn has(&self, email: &VerifiedEmail) -> bool {
-        self.0 == email.domain()
-    }
-}
-
-impl FromStr for EmailDomain {
-    type Err = InvalidDomain;
-
-    fn from_str(text: &str) -> Result<Self, InvalidDomain> {
-        let is_label = |label: &str| {
-            let is_fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-            !label.is_empty() && label.bytes().all(is_fine)
-        };
-        let is_one = text.len() <= 253 && text.contains('.') && text.split('.').all(is_label);
-        if is_one { Ok(Self(text.to_owned())) } else { Err(InvalidDomain) }
-    }
-}
-
-impl TryFrom<String> for EmailDomain {
-    type Error = InvalidDomain;
-
-    fn try_from(text: String) -> Result<Self, InvalidDomain> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for EmailDomain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The one account that a domain's addresses belong to.
-#[derive(Serialize, Deserialize)]
-struct DomainClaim {
-    account_id: AccountId,
-}
-
-/// That an account has a domain, which no other account may have at the same time.
-pub(super) fn claim_domain(domain: &EmailDomain, account: &AccountId) -> Result<Write, TableError> {
-    Write::create(domain_key(&domain.0), &DomainClaim { account_id: account.clone() }, Vec::new())
-}
+use crate::permission::Role;
+use crate::table::{Consistency, Table, TableError, TransactFailed, Write};
 
 /// Whose a subject of the issuer is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,7 +25,7 @@ pub struct Identity {
 
 impl Identity {
     pub(crate) async fn of(table: &Table, grant: &Grant, consistency: Consistency) -> Result<Option<Self>, TableError> {
-        table.get(subject_key(grant), consistency).await
+        table.get(key::subject(&grant.issuer, &grant.subject), consistency).await
     }
 
     /// Links a subject that is not linked yet, by an address that its issuer has verified: by accepting the newest open
@@ -154,50 +100,13 @@ impl Identity {
 
     /// A subject is linked once.
     fn create(&self, grant: &Grant) -> Result<Write, TableError> {
-        Write::create(subject_key(grant), self, Vec::new())
+        Write::create(key::subject(&grant.issuer, &grant.subject), self, Vec::new())
     }
 }
 
 /// The account whose settings have the address's domain.
 async fn account_of(table: &Table, email: &VerifiedEmail) -> Result<Option<Account>, TableError> {
-    let claim: Option<DomainClaim> = table.get(domain_key(&email.domain()), Consistency::Strong).await?;
-    let Some(claim) = claim else { return Ok(None) };
-    let account = Account::load(table, &claim.account_id).await?;
-    Ok(account.filter(|account| account.email_domains.iter().any(|domain| domain.has(email))))
-}
-
-/// Issuers put anything into a subject, so it is hashed.
-fn subject_key(grant: &Grant) -> Key {
-    let hash = Sha256::new().chain_update(&grant.issuer).chain_update([0]).chain_update(&grant.subject).finalize();
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    Key { pk: format!("SUBJECT#{hash}"), sk: "SUBJECT".to_owned() }
-}
-
-fn domain_key(domain: &str) -> Key {
-    Key { pk: format!("DOMAIN#{domain}"), sk: "DOMAIN".to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_domain_is_refused() {
-        for text in ["example.com", "mail.example.co.uk", "xn--r8jz45g.jp"] {
-            assert!(text.parse::<EmailDomain>().is_ok(), "{text}");
-        }
-        for text in
-            ["", "example", "Example.com", "@example.com", "a@example.com", "example..com", ".com", "example.com."]
-        {
-            assert!(text.parse::<EmailDomain>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_address_is_of_its_own_domain_only() {
-        let domain: EmailDomain = "example.com".parse().unwrap();
-        let has = |text: &str| domain.has(&text.parse().unwrap());
-        assert!(has("ada@example.com") && has("ada@EXAMPLE.com"));
-        assert!(!has("ada@sub.example.com") && !has("ada@example.com.evil.example") && !has("ada@notexample.com"));
-    }
+    let Some(holder) = DomainClaim::holder(table, &email.domain()).await? else { return Ok(None) };
+    let account = Account::load(table, &holder).await?;
+    Ok(account.filter(|account| account.email_domains.iter().any(|domain| email.is_at(domain))))
 }

@@ -12,15 +12,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::access::Tenant;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, InvitationId, TeamId, UserId};
-use crate::model::member::{EmailClaim, EmailHolder, email_key};
-use crate::model::team::{add, entered};
-use crate::model::{Email, Role, Team, TeamMember, User};
-use crate::page::{Position, Sort};
-use crate::table::{Consistency, IndexKey, Item, Key, Source, Table, TableError, TransactFailed, Write};
+use crate::model::counter::add;
+use crate::model::member::{EmailClaim, EmailHolder};
+use crate::model::team::entered;
+use crate::model::{Team, TeamMember, User, key};
+use crate::name::Email;
+use crate::permission::Role;
+use crate::permitted::TenantId;
+use crate::sort::{Position, Sort};
+use crate::table::{Consistency, IndexKey, Item, Source, Table, TableError, TransactFailed, Write};
 
 /// How long an invitation can be accepted.
 pub const INVITATION_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -91,9 +94,9 @@ pub struct Invitation {
 }
 
 impl Invitation {
-    pub(crate) async fn find(table: &Table, tenant: &Tenant, id: &InvitationId) -> Result<Option<Self>, TableError> {
-        let found: Option<Self> = table.get(invitation_key(id), Consistency::Strong).await?;
-        Ok(found.filter(|invitation| invitation.account_id == tenant.account().id))
+    pub(crate) async fn find(table: &Table, tenant: &TenantId, id: &InvitationId) -> Result<Option<Self>, TableError> {
+        let found: Option<Self> = table.get(key::invitation(id), Consistency::Strong).await?;
+        Ok(found.filter(|invitation| invitation.account_id == **tenant))
     }
 
     /// The invitation that a secret opens.
@@ -106,7 +109,7 @@ impl Invitation {
         secret: &InvitationSecret,
         now: Timestamp,
     ) -> Result<Self> {
-        let found: Option<Self> = table.get(invitation_key(id), Consistency::Strong).await?;
+        let found: Option<Self> = table.get(key::invitation(id), Consistency::Strong).await?;
         let opens = |found: &Self| found.secret_hash.as_bytes().ct_eq(secret.hash().as_bytes()).into();
         let invitation = found.filter(opens).ok_or_else(|| Error::not_found("Invitation"))?;
         if !invitation.is_open(now) {
@@ -121,7 +124,7 @@ impl Invitation {
     /// The open invitations, in any account, of somebody whose address an identity provider has verified. The newest
     /// first; up to a second behind.
     pub async fn of_verified(table: &Table, email: &Email, now: Timestamp) -> Result<Vec<Self>, TableError> {
-        let mut found: Vec<Self> = table.query_all((Source::Index(2), email_partition(email))).await?;
+        let mut found: Vec<Self> = table.query_all((Source::Index(2), key::invitations_to(email))).await?;
         found.retain(|invitation| invitation.is_open(now));
         found.reverse();
         Ok(found)
@@ -132,12 +135,12 @@ impl Invitation {
     }
 
     /// Where an account's invitations are listed.
-    pub fn listed(tenant: &Tenant) -> (Source, String) {
-        (Source::Index(1), invitations_partition(&tenant.account().id))
+    pub fn listed(tenant: &TenantId) -> (Source, String) {
+        (Source::Index(1), key::invitations(tenant))
     }
 
-    pub async fn total(table: &Table, tenant: &Tenant) -> Result<u64, TableError> {
-        let total: Option<InvitationTotal> = table.get(total_key(&tenant.account().id), Consistency::Strong).await?;
+    pub async fn total(table: &Table, tenant: &TenantId) -> Result<u64, TableError> {
+        let total: Option<InvitationTotal> = table.get(key::invitation_count(tenant), Consistency::Strong).await?;
         Ok(total.map_or(0, |total| total.invitations))
     }
 
@@ -154,10 +157,10 @@ impl Invitation {
         }
         let taken = |what: &str| Error::new(ErrorCode::EmailTaken, format!("'{}' {what}", self.email));
         let claim: Option<EmailClaim> =
-            table.get(email_key(&self.account_id, &self.email), Consistency::Strong).await?;
+            table.get(key::email(&self.account_id, &self.email), Consistency::Strong).await?;
         let old = match claim.map(|claim| claim.holder) {
             Some(EmailHolder::InvitationId(old)) => {
-                table.get::<Self>(invitation_key(&old), Consistency::Strong).await?
+                table.get::<Self>(key::invitation(&old), Consistency::Strong).await?
             }
             Some(EmailHolder::UserId(_)) => return Err(taken("is in the account")),
             None => None,
@@ -178,17 +181,19 @@ impl Invitation {
             partition,
             sort: self.position(Sort::Created),
         };
-        let index_keys = [(1, invitations_partition(&self.account_id)), (2, email_partition(&self.email))];
+        let index_keys = [(1, key::invitations(&self.account_id)), (2, key::invitations_to(&self.email))];
         let index_keys = index_keys.into_iter().map(index_key).collect();
         let claim = EmailClaim { holder: EmailHolder::InvitationId(self.id.clone()) };
-        let key = email_key(&self.account_id, &self.email);
-        let mut writes = vec![Write::create(invitation_key(&self.id), self, index_keys)?];
+        let key = key::email(&self.account_id, &self.email);
+        let mut writes = vec![Write::create(key::invitation(&self.id), self, index_keys)?];
         match instead_of {
-            None => writes
-                .extend([Write::create(key, &claim, Vec::new())?, add(total_key(&self.account_id), "invitations", 1)]),
+            None => writes.extend([
+                Write::create(key, &claim, Vec::new())?,
+                add(key::invitation_count(&self.account_id), "invitations", 1),
+            ]),
             Some(old) => writes.extend([
                 Write::put_if(key, &claim, Vec::new(), HELD, held_by(&old.id))?,
-                Write::Delete { key: invitation_key(&old.id) },
+                Write::Delete { key: key::invitation(&old.id) },
             ]),
         }
         Ok(writes)
@@ -201,13 +206,13 @@ impl Invitation {
     pub async fn revoke(&self, table: &Table) -> Result<()> {
         let writes = vec![
             Write::DeleteIf {
-                key: email_key(&self.account_id, &self.email),
+                key: key::email(&self.account_id, &self.email),
                 condition: HELD,
                 names: None,
                 values: Some(held_by(&self.id)),
             },
-            Write::Delete { key: invitation_key(&self.id) },
-            add(total_key(&self.account_id), "invitations", -1),
+            Write::Delete { key: key::invitation(&self.id) },
+            add(key::invitation_count(&self.account_id), "invitations", -1),
         ];
         table.transact(writes).await.map_err(gone)
     }
@@ -234,11 +239,11 @@ impl Invitation {
         };
         let claim = EmailClaim { holder: EmailHolder::UserId(user.id.clone()) };
         let mut writes = vec![
-            Write::put_if(email_key(&self.account_id, &self.email), &claim, Vec::new(), HELD, held_by(&self.id))?,
+            Write::put_if(key::email(&self.account_id, &self.email), &claim, Vec::new(), HELD, held_by(&self.id))?,
             user.create()?,
             user.count(),
-            Write::Delete { key: invitation_key(&self.id) },
-            add(total_key(&self.account_id), "invitations", -1),
+            Write::Delete { key: key::invitation(&self.id) },
+            add(key::invitation_count(&self.account_id), "invitations", -1),
         ];
         for team in &user.teams {
             let member = TeamMember { user_id: user.id.clone(), added_at: now };
@@ -280,20 +285,4 @@ impl Position for Invitation {
 #[derive(Deserialize)]
 struct InvitationTotal {
     invitations: u64,
-}
-
-fn invitation_key(id: &InvitationId) -> Key {
-    Key { pk: format!("INVITATION#{id}"), sk: "INVITATION".to_owned() }
-}
-
-fn total_key(account: &AccountId) -> Key {
-    Key { pk: format!("ACCT#{account}"), sk: "INVITATIONS".to_owned() }
-}
-
-fn invitations_partition(account: &AccountId) -> String {
-    format!("ACCT#{account}#INVITATIONS")
-}
-
-fn email_partition(email: &Email) -> String {
-    format!("EMAIL#{}", email.folded())
 }

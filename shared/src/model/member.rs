@@ -1,65 +1,32 @@
 //! The users of an account: their addresses, roles and numbers.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::str::FromStr;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use crate::access::Tenant;
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
-use crate::id::{AccountId, UserId};
-use crate::model::recount::Rows;
-use crate::model::{Role, TeamMember, User};
-use crate::page::{Position, Sort};
+use crate::id::{AccountId, TeamId, UserId};
+use crate::model::{TeamMember, key};
+use crate::name::Email;
+use crate::permission::Role;
+use crate::permitted::TenantId;
+use crate::sort::{Position, Sort};
 use crate::table::{
-    Change, ConditionFailed, Consistency, IndexKey, Item, Key, Source, Table, TableError, TransactFailed, Write,
+    Change, ConditionFailed, Consistency, IndexKey, Item, Source, Table, TableError, TransactFailed, Write,
 };
 
-/// An email address, as far as a form tells one from other text. Two that differ only in case are the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(try_from = "String")]
-#[schema(value_type = String, examples("ada@example.com"))]
-pub struct Email(String);
-
-#[derive(Debug, thiserror::Error)]
-#[error("must be an email address of at most 254 characters")]
-pub struct InvalidEmail;
-
-impl Email {
-    /// The form that is unique in an account.
-    pub(super) fn folded(&self) -> String {
-        self.0.to_lowercase()
-    }
-}
-
-impl FromStr for Email {
-    type Err = InvalidEmail;
-
-    fn from_str(text: &str) -> Result<Self, InvalidEmail> {
-        let is_one = match text.split_once('@') {
-            Some((local, domain)) => !local.is_empty() && !domain.is_empty() && !domain.contains('@'),
-            None => false,
-        };
-        let is_clean = !text.chars().any(|char| char.is_whitespace() || char.is_control());
-        // RFC 3696, erratum 1690.
-        if is_one && is_clean && text.len() <= 254 { Ok(Self(text.to_owned())) } else { Err(InvalidEmail) }
-    }
-}
-
-impl TryFrom<String> for Email {
-    type Error = InvalidEmail;
-
-    fn try_from(text: String) -> Result<Self, InvalidEmail> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for Email {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct User {
+    pub id: UserId,
+    pub account_id: AccountId,
+    pub email: Email,
+    pub role: Role,
+    pub created_at: Timestamp,
+    /// The teams that the user is in. Here, so that they are known as soon as the caller is.
+    #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
+    pub teams: BTreeSet<TeamId>,
 }
 
 /// Whose an address is: the claim that keeps it unique in its account.
@@ -76,8 +43,6 @@ pub(super) enum EmailHolder {
     InvitationId(crate::id::InvitationId),
 }
 
-pub(super) const COUNTER: &str = "MEMBERS";
-
 /// How many users an account has. Each transaction that changes one keeps it exact.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 struct MemberCounts {
@@ -90,33 +55,33 @@ struct MemberCounts {
 impl User {
     /// The user who has an address in an account.
     pub(super) async fn id_of(table: &Table, account: &AccountId, email: &Email) -> Result<Option<UserId>, TableError> {
-        let claim: Option<EmailClaim> = table.get(email_key(account, email), Consistency::Strong).await?;
+        let claim: Option<EmailClaim> = table.get(key::email(account, email), Consistency::Strong).await?;
         Ok(match claim.map(|claim| claim.holder) {
             Some(EmailHolder::UserId(id)) => Some(id),
             Some(EmailHolder::InvitationId(_)) | None => None,
         })
     }
 
-    pub(crate) async fn find(table: &Table, tenant: &Tenant, id: &UserId) -> Result<Option<Self>, TableError> {
-        table.get(user_key(&tenant.account().id, id), Consistency::Strong).await
+    pub(crate) async fn find(table: &Table, tenant: &TenantId, id: &UserId) -> Result<Option<Self>, TableError> {
+        table.get(key::user(tenant, id), Consistency::Strong).await
     }
 
     /// Those of these users that exist, in no order.
     pub async fn by_ids(
         table: &Table,
-        tenant: &Tenant,
+        tenant: &TenantId,
         ids: impl IntoIterator<Item = &UserId>,
     ) -> Result<Vec<Self>, TableError> {
-        table.batch_get(ids.into_iter().map(|id| user_key(&tenant.account().id, id)).collect()).await
+        table.batch_get(ids.into_iter().map(|id| key::user(tenant, id)).collect()).await
     }
 
     /// Where an account's members are listed.
-    pub fn listed(tenant: &Tenant) -> (Source, String) {
-        (Source::Index(1), members_partition(&tenant.account().id))
+    pub fn listed(tenant: &TenantId) -> (Source, String) {
+        (Source::Index(1), key::members(tenant))
     }
 
-    pub async fn total(table: &Table, tenant: &Tenant) -> Result<u64, TableError> {
-        Ok(MemberCounts::load(table, &tenant.account().id).await?.members)
+    pub async fn total(table: &Table, tenant: &TenantId) -> Result<u64, TableError> {
+        Ok(MemberCounts::load(table, tenant).await?.members)
     }
 
     /// The user, their address and the account's numbers. The address must be free.
@@ -124,7 +89,7 @@ impl User {
         let claim = EmailClaim { holder: EmailHolder::UserId(self.id.clone()) };
         Ok(vec![
             self.create()?,
-            Write::create(email_key(&self.account_id, &self.email), &claim, Vec::new())?,
+            Write::create(key::email(&self.account_id, &self.email), &claim, Vec::new())?,
             self.count(),
         ])
     }
@@ -132,10 +97,10 @@ impl User {
     pub(super) fn create(&self) -> Result<Write, TableError> {
         let index_key = IndexKey {
             source: Source::Index(1),
-            partition: members_partition(&self.account_id),
+            partition: key::members(&self.account_id),
             sort: self.position(Sort::Created),
         };
-        Write::create(user_key(&self.account_id, &self.id), self, vec![index_key])
+        Write::create(key::user(&self.account_id, &self.id), self, vec![index_key])
     }
 
     pub(super) fn count(&self) -> Write {
@@ -156,7 +121,7 @@ impl User {
                 (":old".to_owned(), text(self.role.as_str())),
             ]),
         };
-        let mut writes = vec![Write::Update { key: user_key(&self.account_id, &self.id), change }];
+        let mut writes = vec![Write::Update { key: key::user(&self.account_id, &self.id), change }];
         let owners = i64::from(role == Role::Owner) - i64::from(self.role == Role::Owner);
         if owners != 0 {
             writes.push(MemberCounts::change(&self.account_id, 0, owners));
@@ -183,13 +148,13 @@ impl User {
         }
         let writes = vec![
             Write::DeleteIf {
-                key: user_key(&self.account_id, &self.id),
+                key: key::user(&self.account_id, &self.id),
                 condition: "#role = :old AND attribute_not_exists(teams)",
                 names: Some(role_name()),
                 values: Some(Item::from([(":old".to_owned(), text(self.role.as_str()))])),
             },
             MemberCounts::change(&self.account_id, -1, -i64::from(self.role == Role::Owner)),
-            Write::Delete { key: email_key(&self.account_id, &self.email) },
+            Write::Delete { key: key::email(&self.account_id, &self.email) },
         ];
         match table.transact(writes).await {
             Ok(()) => Ok(()),
@@ -220,7 +185,7 @@ impl Position for User {
 
 impl MemberCounts {
     async fn load(table: &Table, account: &AccountId) -> Result<Self, TableError> {
-        Ok(table.get(counts_key(account), Consistency::Strong).await?.unwrap_or_default())
+        Ok(table.get(key::member_counts(account), Consistency::Strong).await?.unwrap_or_default())
     }
 
     /// One owner is left whatever happens.
@@ -229,7 +194,10 @@ impl MemberCounts {
         let values = Item::from([number(":members", members), number(":owners", owners), number(":one", 1)]);
         let condition = (owners < 0).then_some("owners > :one");
         let expression = "ADD members :members, owners :owners, changes :one".to_owned();
-        Write::Update { key: counts_key(account), change: Change { expression, condition, names: None, values } }
+        Write::Update {
+            key: key::member_counts(account),
+            change: Change { expression, condition, names: None, values },
+        }
     }
 }
 
@@ -239,46 +207,4 @@ fn role_name() -> HashMap<String, String> {
 
 fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
-}
-
-pub(super) fn user_key(account: &AccountId, user: &UserId) -> Key {
-    Key { pk: format!("ACCT#{account}"), sk: format!("USER#{user}") }
-}
-
-pub(super) fn email_key(account: &AccountId, email: &Email) -> Key {
-    Key { pk: format!("ACCT#{account}"), sk: format!("EMAIL#{}", email.folded()) }
-}
-
-pub(super) fn counts_key(account: &AccountId) -> Key {
-    Key { pk: format!("ACCT#{account}"), sk: COUNTER.to_owned() }
-}
-
-/// What the counter counts.
-pub(super) fn counted(account: &AccountId) -> Rows {
-    let partition = format!("ACCT#{account}");
-    Rows { partition, prefix: "USER#", counts: &[("members", |_| true), ("owners", is_owner)] }
-}
-
-fn is_owner(row: &Item) -> bool {
-    row.get("role") == Some(&text(Role::Owner.as_str()))
-}
-
-fn members_partition(account: &AccountId) -> String {
-    format!("ACCT#{account}#MEMBERS")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_address_is_refused() {
-        for text in ["a@b", "Ada.Lovelace+x@example.com", "ü@例え.jp"] {
-            assert!(text.parse::<Email>().is_ok(), "{text}");
-        }
-        let long = format!("{}@example.com", "a".repeat(243));
-        for text in ["", "@", "a@", "@b", "a", "a@b@c", "a b@c", "a@b\n", &long] {
-            assert!(text.parse::<Email>().is_err(), "{text}");
-        }
-    }
 }

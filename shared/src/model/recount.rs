@@ -25,10 +25,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, DeploymentId, RepositoryId, TeamId};
-use crate::model::{deployment, member, repository, team};
-use crate::table::{Change, Consistency, Item, Key, Numbers, Table, TableError, Usage};
-
-pub(super) use rows::Rows;
+use crate::model::{RepositoryPartition, key};
+use crate::table::{Change, Consistency, Item, Key, Numbers, Table, TableError};
+use crate::usage::Usage;
 
 /// Rows that are read at once.
 const PAGE: i32 = 200;
@@ -110,7 +109,7 @@ impl Recount {
         has_time: impl Fn() -> bool,
         mut tell: impl FnMut(&Key, Finding),
     ) -> Result<(), TableError> {
-        let mut recount: Self = table.get(key(), Consistency::Eventual).await?.unwrap_or_default();
+        let mut recount: Self = table.get(key::recount(), Consistency::Eventual).await?.unwrap_or_default();
         if recount.rests_until > now {
             return Ok(());
         }
@@ -167,12 +166,13 @@ impl Recount {
             names: Some(names),
             values,
         };
-        table.update(key(), change).await.map(drop)
+        table.update(key::recount(), change).await.map(drop)
     }
 }
 
 /// What the counters are called in their partitions.
-const SORT_KEYS: [&str; 5] = [deployment::COUNTER, repository::COUNTER, member::COUNTER, team::COUNTER, team::SIZES];
+const SORT_KEYS: [&str; 5] =
+    [key::DEPLOYMENT_COUNTS, key::REPOSITORY_COUNT, key::MEMBER_COUNTS, key::TEAM_COUNT, key::TEAM_SIZES];
 
 impl Counter {
     fn of(key: &Key) -> Option<Self> {
@@ -181,11 +181,11 @@ impl Counter {
         }
         let account: AccountId = id(key)?;
         let counter = match key.sk.as_str() {
-            deployment::COUNTER => Self::Deployments(account, id(key)?),
-            repository::COUNTER => Self::Repositories(account),
-            member::COUNTER => Self::Members(account),
-            team::COUNTER => Self::Teams(account),
-            team::SIZES => Self::TeamSizes(account, id(key)?),
+            key::DEPLOYMENT_COUNTS => Self::Deployments(account, id(key)?),
+            key::REPOSITORY_COUNT => Self::Repositories(account),
+            key::MEMBER_COUNTS => Self::Members(account),
+            key::TEAM_COUNT => Self::Teams(account),
+            key::TEAM_SIZES => Self::TeamSizes(account, id(key)?),
             _ => return None,
         };
         (counter.key() == *key).then_some(counter)
@@ -193,11 +193,11 @@ impl Counter {
 
     fn key(&self) -> Key {
         match self {
-            Self::Deployments(account, repository) => deployment::counts_key(account, repository),
-            Self::Repositories(account) => repository::total_key(account),
-            Self::Members(account) => member::counts_key(account),
-            Self::Teams(account) => team::total_key(account),
-            Self::TeamSizes(account, team) => team::sizes_key(account, team),
+            Self::Deployments(account, repository) => RepositoryPartition::new(account, repository).deployment_counts(),
+            Self::Repositories(account) => key::repository_count(account),
+            Self::Members(account) => key::member_counts(account),
+            Self::Teams(account) => key::team_count(account),
+            Self::TeamSizes(account, team) => key::team_sizes(account, team),
         }
     }
 }
@@ -220,7 +220,7 @@ impl Counting {
     async fn step(&mut self, table: &Table) -> Result<Step, TableError> {
         let stepped = match Counter::of(&self.counter) {
             Some(Counter::Deployments(account, repository)) => self.deployments(table, &account, &repository).await,
-            Some(counter) => self.rows(table, &counter.rows()).await,
+            Some(counter) => self.rows(table, &counter).await,
             None => Ok(Step::Done(None)),
         };
         match stepped {
@@ -250,8 +250,4 @@ impl Counting {
 
 fn differs(was: &Numbers, is: &Numbers) -> bool {
     is.iter().any(|(name, number)| was.get(name).unwrap_or(&0) != number)
-}
-
-fn key() -> Key {
-    Key { pk: "RECOUNT".to_owned(), sk: "RECOUNT".to_owned() }
 }

@@ -1,72 +1,21 @@
 //! Repositories, their names, their refs and their number.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Permission, Tenant};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, RepositoryId, TeamId};
-use crate::model::AccountSlug;
-use crate::model::recount::Rows;
-use crate::page::{Position, Sort};
-use crate::table::{Change, Consistency, IndexKey, Item, Key, Source, Table, TableError, TransactFailed, Write};
-
-/// 1 to 100 characters of letters, digits, `.`, `_` and `-`, not starting with a dot and not looking like an id.
-/// Two names that differ only in case are the same name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(try_from = "String")]
-#[schema(value_type = String, pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$", examples("frontend-app"))]
-pub struct RepositoryName(String);
-
-#[derive(Debug, thiserror::Error)]
-#[error("must be 1 to 100 characters of A-Z, a-z, 0-9, '.', '_' and '-', and must not start with '.' or 'repo_'")]
-pub struct InvalidName;
-
-impl RepositoryName {
-    /// The form that is unique in an account.
-    fn folded(&self) -> String {
-        self.0.to_ascii_lowercase()
-    }
-}
-
-impl FromStr for RepositoryName {
-    type Err = InvalidName;
-
-    fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let chars_are_fine = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-        let reserved = text.starts_with('.') || text.to_ascii_lowercase().starts_with(RepositoryId::PREFIX);
-        if (1..=100).contains(&text.len()) && chars_are_fine && !reserved {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidName)
-        }
-    }
-}
-
-impl TryFrom<String> for RepositoryName {
-    type Error = InvalidName;
-
-    fn try_from(text: String) -> Result<Self, InvalidName> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for RepositoryName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Visibility {
-    Private,
-    Public,
-}
+use crate::model::{RepositoryPartition, key};
+use crate::name::{AccountSlug, InvalidName, RepositoryName};
+use crate::permission::{Permission, Visibility};
+use crate::permitted::TenantId;
+use crate::sort::{Position, Sort};
+use crate::table::{
+    Change, Consistency, IndexKey, Item, Order, Query, Source, Table, TableError, TransactFailed, Write,
+};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Repository {
@@ -146,20 +95,6 @@ impl RepositorySlug {
     }
 }
 
-/// Where what belongs to a repository is kept.
-#[derive(Clone, Debug)]
-pub struct RepositoryPartition(String);
-
-impl RepositoryPartition {
-    pub(crate) fn new(account: &AccountId, repository: &RepositoryId) -> Self {
-        Self(repository_partition(account, repository))
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 impl Repository {
     pub fn partition(&self) -> RepositoryPartition {
         RepositoryPartition::new(&self.account_id, &self.id)
@@ -169,21 +104,15 @@ impl Repository {
         format!("{}/{}", self.account_slug, self.name)
     }
 
-    pub(crate) async fn find(
+    pub(crate) async fn by_name(
         table: &Table,
-        tenant: &Tenant,
-        slug: &RepositorySlug,
+        tenant: &TenantId,
+        name: &RepositoryName,
     ) -> Result<Option<Self>, TableError> {
-        let account = &tenant.account().id;
-        let name = match slug {
-            RepositorySlug::Id(id) => return Self::by_id(table, tenant, id).await,
-            RepositorySlug::FullName(owner, _) if !tenant.account().slug.is(owner) => return Ok(None),
-            RepositorySlug::FullName(_, name) | RepositorySlug::Name(name) => name,
-        };
-        let by_name = crate::table::Query {
+        let by_name = Query {
             source: Source::Index(3),
-            partition: repositories_partition(account),
-            order: crate::table::Order::Ascending,
+            partition: key::repositories(tenant),
+            order: Order::Ascending,
             after: Some(&name.folded()),
             limit: 1,
         };
@@ -193,28 +122,28 @@ impl Repository {
             return Ok(Some(row));
         }
         // The index may be a moment behind a repository that was just created.
-        match table.get::<NameClaim>(name_key(account, name), Consistency::Strong).await? {
-            Some(claim) => table.get(repository_key(account, &claim.repository_id), Consistency::Strong).await,
+        match table.get::<NameClaim>(key::repository_name(tenant, name), Consistency::Strong).await? {
+            Some(claim) => Self::by_id(table, tenant, &claim.repository_id).await,
             None => Ok(None),
         }
     }
 
-    pub(crate) async fn by_id(table: &Table, tenant: &Tenant, id: &RepositoryId) -> Result<Option<Self>, TableError> {
-        table.get(repository_key(&tenant.account().id, id), Consistency::Strong).await
+    pub(crate) async fn by_id(table: &Table, tenant: &TenantId, id: &RepositoryId) -> Result<Option<Self>, TableError> {
+        table.get(key::repository(tenant, id), Consistency::Strong).await
     }
 
     /// Those of these repositories that exist, in no order.
     pub async fn by_ids(
         table: &Table,
-        tenant: &Tenant,
+        tenant: &TenantId,
         ids: impl IntoIterator<Item = &RepositoryId>,
     ) -> Result<Vec<Self>, TableError> {
-        table.batch_get(ids.into_iter().map(|id| repository_key(&tenant.account().id, id)).collect()).await
+        table.batch_get(ids.into_iter().map(|id| key::repository(tenant, id)).collect()).await
     }
 
     /// Every public repository of the account.
-    pub async fn public(table: &Table, tenant: &Tenant) -> Result<Vec<Self>, TableError> {
-        table.query_all((Source::Index(4), public_partition(&tenant.account().id))).await
+    pub async fn public(table: &Table, tenant: &TenantId) -> Result<Vec<Self>, TableError> {
+        table.query_all((Source::Index(4), key::public_repositories(tenant))).await
     }
 
     /// Writes the repository, its name, the account's number of repositories and the default branch's ref at once.
@@ -225,13 +154,13 @@ impl Repository {
         let writes = || {
             Ok(vec![
                 Write::create(
-                    name_key(&self.account_id, &self.name),
+                    key::repository_name(&self.account_id, &self.name),
                     &NameClaim { repository_id: self.id.clone() },
                     Vec::new(),
                 )?,
-                Write::create(repository_key(&self.account_id, &self.id), self, self.index_keys())?,
+                Write::create(key::repository(&self.account_id, &self.id), self, self.index_keys())?,
                 Write::Update {
-                    key: total_key(&self.account_id),
+                    key: key::repository_count(&self.account_id),
                     change: Change {
                         expression: "ADD repositories :one".to_owned(),
                         values: Item::from([(":one".to_owned(), AttributeValue::N("1".to_owned()))]),
@@ -245,19 +174,19 @@ impl Repository {
     }
 
     /// The exact number of an account's repositories: a count that each creation's transaction keeps.
-    pub async fn total(table: &Table, tenant: &Tenant) -> Result<u64, TableError> {
-        let total: Option<RepositoryTotal> = table.get(total_key(&tenant.account().id), Consistency::Strong).await?;
+    pub async fn total(table: &Table, tenant: &TenantId) -> Result<u64, TableError> {
+        let total: Option<RepositoryTotal> = table.get(key::repository_count(tenant), Consistency::Strong).await?;
         Ok(total.map_or(0, |total| total.repositories))
     }
 
     /// Where an account's repositories are listed in a sort order.
-    pub fn listed(tenant: &Tenant, sort: Sort) -> (Source, String) {
+    pub fn listed(tenant: &TenantId, sort: Sort) -> (Source, String) {
         let source = match sort {
             Sort::Created => Source::Index(1),
             Sort::Updated => Source::Index(2),
             Sort::Name => Source::Index(3),
         };
-        (source, repositories_partition(&tenant.account().id))
+        (source, key::repositories(tenant))
     }
 
     pub(super) fn sort_key(&self, sort: Sort) -> String {
@@ -268,12 +197,12 @@ impl Repository {
         let sorts = [(1, Sort::Created), (2, Sort::Updated), (3, Sort::Name)];
         let key = |(index, sort)| IndexKey {
             source: Source::Index(index),
-            partition: repositories_partition(&self.account_id),
+            partition: key::repositories(&self.account_id),
             sort: self.sort_key(sort),
         };
         let mut keys: Vec<_> = sorts.into_iter().map(key).collect();
         if self.visibility == Visibility::Public {
-            let partition = public_partition(&self.account_id);
+            let partition = key::public_repositories(&self.account_id);
             keys.push(IndexKey { source: Source::Index(4), partition, sort: self.sort_key(Sort::Created) });
         }
         keys
@@ -296,8 +225,6 @@ struct NameClaim {
     repository_id: RepositoryId,
 }
 
-pub(super) const COUNTER: &str = "REPOS";
-
 #[derive(Deserialize)]
 struct RepositoryTotal {
     repositories: u64,
@@ -314,45 +241,16 @@ pub struct KnownRef {
 
 impl KnownRef {
     pub async fn load(table: &Table, repository: &Repository, name: &str) -> Result<Option<Self>, TableError> {
-        table.get(ref_key(repository, name), Consistency::Strong).await
+        table.get(repository.partition().git_ref(name), Consistency::Strong).await
     }
 
     pub(crate) fn write(&self, repository: &Repository) -> Result<Write, TableError> {
-        Write::put(ref_key(repository, &self.name), self)
+        Write::put(repository.partition().git_ref(&self.name), self)
     }
 }
 
-pub(super) fn repository_key(account: &AccountId, id: &RepositoryId) -> Key {
-    Key { pk: format!("ACCT#{account}"), sk: format!("REPO#{id}") }
-}
-
-fn name_key(account: &AccountId, name: &RepositoryName) -> Key {
-    Key { pk: format!("ACCT#{account}"), sk: format!("REPONAME#{}", name.folded()) }
-}
-
-pub(super) fn total_key(account: &AccountId) -> Key {
-    Key { pk: format!("ACCT#{account}"), sk: COUNTER.to_owned() }
-}
-
-/// What the counter counts.
-pub(super) fn counted(account: &AccountId) -> Rows {
-    Rows { partition: format!("ACCT#{account}"), prefix: "REPO#", counts: &[("repositories", |_| true)] }
-}
-
-fn ref_key(repository: &Repository, name: &str) -> Key {
-    Key { pk: repository_partition(&repository.account_id, &repository.id), sk: format!("REF#{name}") }
-}
-
-fn repositories_partition(account: &AccountId) -> String {
-    format!("ACCT#{account}#REPOS")
-}
-
-fn public_partition(account: &AccountId) -> String {
-    format!("ACCT#{account}#PUBLIC")
-}
-
 /// Where a repository stands among others.
-pub(super) fn repository_sort_key(
+pub(crate) fn repository_sort_key(
     sort: Sort,
     id: &RepositoryId,
     name: &RepositoryName,
@@ -364,10 +262,6 @@ pub(super) fn repository_sort_key(
         Sort::Updated => format!("{:015}#{id}", updated_at.as_millis()),
         Sort::Name => format!("{}#{id}", name.folded()),
     }
-}
-
-pub(super) fn repository_partition(account: &AccountId, id: &RepositoryId) -> String {
-    format!("ACCT#{account}#REPO#{id}")
 }
 
 #[cfg(test)]
@@ -391,6 +285,6 @@ mod tests {
             grants: Grants { teams_read: team(), teams_deploy: team(), teams_admin: team() },
         };
         let written: Item = serde_dynamo::to_item(full).unwrap();
-        assert_eq!(crate::page::attributes_read::<Repository>(), written.into_keys().collect());
+        assert_eq!(crate::sort::attributes_read::<Repository>(), written.into_keys().collect());
     }
 }

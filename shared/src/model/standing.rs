@@ -4,11 +4,8 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, TokenId, UserId};
-use crate::model::account::account_key;
-use crate::model::member::user_key;
-use crate::model::token::{LastUse, token_key};
-use crate::model::{Account, User, rate_limit_key};
-use crate::rate_limit::{State, Subject};
+use crate::model::token::LastUse;
+use crate::model::{Account, State, Subject, User, key};
 use crate::table::{Consistency, Item, Table, TableError, read_item};
 
 /// How things stand with an account when a request comes.
@@ -31,10 +28,10 @@ impl Standing {
         consistency: Consistency,
     ) -> Result<Self, TableError> {
         let keys = [
-            Some(account_key(account)),
-            user.map(|user| user_key(account, user)),
-            Some(rate_limit_key(&Subject::Account(account.clone()))),
-            token.map(|token| token_key(account, token)),
+            Some(key::account(account)),
+            user.map(|user| key::user(account, user)),
+            Some(key::rate_limit(&Subject::Account(account.clone()))),
+            token.map(|token| key::token(account, token)),
         ];
         let [account, user, rate_limit, token] = table.get_each(keys, consistency).await?;
         let token: Option<LastUse> = read(token)?;

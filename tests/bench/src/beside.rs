@@ -6,7 +6,7 @@ use std::time::Duration;
 use shared::App;
 use shared::clock::Clock;
 use shared::id::AccountId;
-use shared::rate_limit::{Quota, Subject};
+use shared::model::{Quota, Subject};
 use shared::telemetry::Log;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};

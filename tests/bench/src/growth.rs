@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use shared::App;
 use shared::clock::Clock;
 use shared::id::AccountId;
-use shared::rate_limit::{Limiter, Quota, Subject};
-use shared::table::Usage;
+use shared::model::{Quota, Subject};
+use shared::rate_limit::Limiter;
 use shared::telemetry::Log;
+use shared::usage::Usage;
 use tests::copies::{multiply, multiply_deployment};
 use tests::{Actor, Answer, GitRepository, NOON, World};
 

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use crate::id::{AccountId, RepositoryId};
-use crate::model::repository::repository_partition;
 use crate::model::{Environment, RepositoryPartition, Status};
-use crate::table::{Consistency, Key, Table, TableError};
+use crate::table::{Consistency, Table, TableError};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -15,7 +13,6 @@ pub struct Filter {
     pub status: Option<Status>,
 }
 
-pub(in crate::model) const COUNTER: &str = "DEPLOYS";
 /// The attribute of the counter with the highest number given out.
 pub(in crate::model) const LAST_NUMBER: &str = "last_number";
 
@@ -26,8 +23,7 @@ pub struct DeploymentCounts(HashMap<String, serde_json::Value>);
 
 impl DeploymentCounts {
     pub async fn load(table: &Table, repository: &RepositoryPartition) -> Result<Self, TableError> {
-        let key = Key { pk: repository.as_str().to_owned(), sk: COUNTER.to_owned() };
-        Ok(table.get(key, Consistency::Strong).await?.unwrap_or_default())
+        Ok(table.get(repository.deployment_counts(), Consistency::Strong).await?.unwrap_or_default())
     }
 
     /// The highest number given out, which is also the number of deployments.
@@ -49,10 +45,6 @@ impl DeploymentCounts {
 
 pub(in crate::model) fn count_name(environment: Environment, status: Status) -> String {
     format!("{}.{}", environment.as_str(), status.as_str())
-}
-
-pub(in crate::model) fn counts_key(account: &AccountId, repository: &RepositoryId) -> Key {
-    Key { pk: repository_partition(account, repository), sk: COUNTER.to_owned() }
 }
 
 #[cfg(test)]

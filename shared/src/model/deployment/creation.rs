@@ -7,20 +7,19 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_bytes::ByteBuf;
 
 use super::SealedVariables;
-use super::counts::{count_name, counts_key};
-use crate::access::AuthorizedRepository;
+use super::counts::count_name;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::{DeploymentId, UserId};
 use crate::model::{
     Actor, Deployment, DeploymentCounts, DeploymentEvent, Environment, EnvironmentSettings, Fences, IdempotencyClaim,
-    KnownRef, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Status,
+    KnownRef, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Repository, RepositoryPartition, Status, key,
 };
+use crate::permitted::Permitted;
 use crate::table::{Change, Item, Table, TableError, TransactFailed, Write, read_item};
 
 /// How long a deployment may be queued, approvals and a freeze included.
 pub const QUEUE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// Rivals for the same repository's next number that one creation gives way to.
 const MAX_NUMBERING_ATTEMPTS: u32 = 64;
 
@@ -86,7 +85,7 @@ impl Deployment {
     /// Creations in the same repository compete for the number; the loser takes the one after.
     pub async fn create(
         table: &Table,
-        repository: &AuthorizedRepository,
+        repository: &Permitted<Repository>,
         counts: &DeploymentCounts,
         new: NewDeployment,
         by: &UserId,
@@ -136,13 +135,17 @@ impl Deployment {
             let mut writes = || {
                 let mut writes = vec![
                     deployment.count_creation(),
-                    Write::create(deployment.key("DEPLOY"), &deployment, deployment.index_keys())?,
+                    Write::create(deployment.key(), &deployment, deployment.index_keys())?,
                     event.write(&deployment)?,
                     lane.join(&deployment.waiting())?,
                 ];
                 if let Some(sealed) = &new.sealed_variables {
                     let row = SealedVariables { sealed: ByteBuf::from(sealed.as_slice()) };
-                    writes.push(Write::create(deployment.key("VARS"), &row, Vec::new())?);
+                    writes.push(Write::create(
+                        key::deployment_variables(&deployment.account_id, &deployment.id),
+                        &row,
+                        Vec::new(),
+                    )?);
                 }
                 if let Some(tip) = &new.tip {
                     writes.push(tip.write(repository)?);
@@ -193,6 +196,9 @@ impl Deployment {
             names: Some(HashMap::from([("#to".to_owned(), count_name(self.environment, self.status))])),
             values,
         };
-        Write::Update { key: counts_key(&self.account_id, &self.repository_id), change }
+        Write::Update {
+            key: RepositoryPartition::new(&self.account_id, &self.repository_id).deployment_counts(),
+            change,
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, DeploymentId};
-use crate::model::Deployment;
+use crate::model::key;
 use crate::table::{IndexKey, Order, Query, Source, Table, TableError};
 
 /// How long a queued deployment may wait before the sweep sends its message again. It takes a second to be picked up
@@ -14,7 +14,6 @@ pub const PICKED_UP_WITHIN: Duration = Duration::from_secs(300);
 pub const LEASE_GRACE: Duration = Duration::from_secs(15);
 /// How long CodeBuild may be silent about a build before it is asked. Its events take seconds.
 pub const BUILD_REPORTS_WITHIN: Duration = Duration::from_secs(300);
-
 /// The index of what is due.
 const DUE: Source = Source::Index(5);
 
@@ -40,22 +39,12 @@ impl Due {
         limit: i32,
     ) -> Result<Vec<Self>, TableError> {
         let after = after.map(Self::position);
-        let query = Query {
-            source: DUE,
-            partition: due_partition(shard),
-            order: Order::Ascending,
-            after: after.as_deref(),
-            limit,
-        };
+        let query =
+            Query { source: DUE, partition: key::due(shard), order: Order::Ascending, after: after.as_deref(), limit };
         let (positions, _) = table.query_sort_keys(query, due_sort_attribute()).await?;
         let all = positions.iter().map(|position| Self::parse(position).ok_or(TableError::Position));
         let all = all.collect::<Result<Vec<_>, _>>()?;
         Ok(all.into_iter().take_while(|due| due.at <= now).collect())
-    }
-
-    /// The deployment, if there still is one.
-    pub async fn load(&self, table: &Table) -> Result<Option<Deployment>, TableError> {
-        Deployment::load(table, &self.account_id, &self.deployment_id).await
     }
 
     pub(super) fn position(&self) -> String {
@@ -71,12 +60,8 @@ impl Due {
     pub(super) fn index_key(&self) -> IndexKey {
         let hash = crc32fast::hash(self.deployment_id.as_str().as_bytes());
         let shard = u8::try_from(hash % u32::from(Self::SHARDS)).expect("the remainder of a u8");
-        IndexKey { source: DUE, partition: due_partition(shard), sort: self.position() }
+        IndexKey { source: DUE, partition: key::due(shard), sort: self.position() }
     }
-}
-
-fn due_partition(shard: u8) -> String {
-    format!("DUE#{shard}")
 }
 
 pub(super) fn due_sort_attribute() -> &'static str {

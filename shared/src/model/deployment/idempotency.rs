@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, DeploymentId};
+use crate::model::key;
 use crate::table::{Change, Item, Key, Table, TableError, Write, read_item};
 
 /// How long a key stands for its creation. The time is checked; when DynamoDB deletes the item does not matter.
@@ -72,12 +73,12 @@ impl IdempotencyClaim {
     pub async fn take(
         table: &Table,
         account: &AccountId,
-        key: &IdempotencyKey,
+        client_key: &IdempotencyKey,
         request: &[u8],
         now: Timestamp,
     ) -> Result<Idempotency, TableError> {
-        let fingerprint = key.fingerprint(request);
-        let item = Key { pk: format!("ACCT#{account}#IDEM#{}", hash(&[key.0.as_bytes()])), sk: "IDEM".to_owned() };
+        let fingerprint = client_key.fingerprint(request);
+        let item = key::idempotency(account, &hash(&[client_key.0.as_bytes()]));
         let claim = Self { key: item, started_at: now, nonce: DeploymentId::random().to_string() };
         let millis = |at: i64| AttributeValue::N(at.to_string());
         let before = |duration: Duration| now.as_millis().saturating_sub(duration.as_millis() as i64);

@@ -11,39 +11,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::id::{AccountId, DeploymentId, RepositoryId};
-use crate::model::deployment::environment::{Concurrency, Environment};
-use crate::model::repository::repository_partition;
-use crate::table::{Change, Item, Key, Table, TableError, Write, read_item};
+use crate::id::DeploymentId;
+use crate::model::{Concurrency, LaneKey};
+use crate::table::{Change, Item, Table, TableError, Write, read_item};
 
-const LOCK: &str = "LANE";
-/// After every waiting row, because `~` comes after the digits.
-const LAST_WAITING: &str = "WAIT#~";
 /// Rows that are read at once where only the next one is looked for.
 const PAGE: i32 = 25;
-
-/// Names a lane.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LaneKey(String);
-
-impl LaneKey {
-    /// `ref_name` only counts in preview.
-    pub fn new(account: &AccountId, repository: &RepositoryId, environment: Environment, ref_name: &str) -> Self {
-        let environment = match environment {
-            Environment::Preview => format!("preview#{ref_name}"),
-            other => other.as_str().to_owned(),
-        };
-        Self(format!("{}#LANE#{environment}", repository_partition(account, repository)))
-    }
-
-    fn lock(&self) -> Key {
-        Key { pk: self.0.clone(), sk: LOCK.to_owned() }
-    }
-
-    fn waiting(&self, number: u64) -> Key {
-        Key { pk: self.0.clone(), sk: waiting_sort_key(number) }
-    }
-}
 
 /// What went live last in a lane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,19 +79,19 @@ impl Lane {
         enough: impl Fn(&Self) -> bool,
     ) -> Result<Self, TableError> {
         let mut lane = Self::default();
-        let mut from = LOCK.to_owned();
+        let mut from = LaneKey::LOCK.to_owned();
         loop {
-            let (items, more) = table.range(key.0.clone(), (&from, LAST_WAITING), limit).await?;
+            let (items, more) = table.range(key.partition(), (&from, LaneKey::LAST_WAITING), limit).await?;
             for item in items {
                 match item.get("sk") {
-                    Some(AttributeValue::S(sk)) if sk == LOCK => lane.lock = read_item(item)?,
+                    Some(AttributeValue::S(sk)) if sk == LaneKey::LOCK => lane.lock = read_item(item)?,
                     _ => lane.waiting.push(read_item(item)?),
                 }
             }
             if !more || enough(&lane) {
                 return Ok(lane);
             }
-            from = lane.waiting.last().map_or_else(|| waiting_sort_key(0), |last| waiting_sort_key(last.number + 1));
+            from = LaneKey::waiting_sort_key(lane.waiting.last().map_or(0, |last| last.number + 1));
         }
     }
 
@@ -253,10 +226,6 @@ impl Fences {
             _ => None,
         }
     }
-}
-
-fn waiting_sort_key(number: u64) -> String {
-    format!("WAIT#{number:012}")
 }
 
 fn text(text: &str) -> AttributeValue {

@@ -1,16 +1,17 @@
 //! The deployment state machine: the changes of state that code makes, and how one is written.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde::{Deserialize, Serialize};
 
-use super::counts::{count_name, counts_key};
+use super::counts::count_name;
 use super::due::due_sort_attribute;
-use super::event_sort_key;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::UserId;
-use crate::model::{BUILD_REPORTS_WITHIN, BuildId, Deployment, Failure, LEASE_GRACE, Live, PICKED_UP_WITHIN, Status};
-use crate::table::{Change, Item, Table, TableError, TransactFailed, Write};
+use crate::model::{
+    Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, DeploymentEvent, Failure, LEASE_GRACE, Live, PICKED_UP_WITHIN,
+    RepositoryPartition, Status,
+};
+use crate::table::{Change, Item, Table, TableError, TransactFailed, Write, read_item};
 
 /// The changes of state that code makes, each with what it brings.
 #[derive(Clone, Debug)]
@@ -127,29 +128,6 @@ impl From<TransitionFailed> for Error {
     }
 }
 
-/// One change of a deployment's state.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DeploymentEvent {
-    pub number: u64,
-    pub at: Timestamp,
-    pub status: Status,
-    pub actor: Actor,
-    pub reason: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Actor {
-    User(UserId),
-    Runner,
-}
-
-impl DeploymentEvent {
-    pub(super) fn write(&self, deployment: &Deployment) -> Result<Write, TableError> {
-        Write::create(deployment.key(&event_sort_key(self.number)), self, Vec::new())
-    }
-}
-
 impl Deployment {
     /// Changes the state, if the deployment is still as `self` has it, appends the event and moves the counts.
     /// Gives the deployment as it is now.
@@ -176,13 +154,8 @@ impl Deployment {
         let reason = next.apply(&mut changed, now);
         let event = DeploymentEvent { number: changed.events, at: now, status: changed.status, actor, reason };
         let writes = || {
-            let mut row = Write::replace(
-                changed.key("DEPLOY"),
-                &changed,
-                changed.index_keys(),
-                "events = :version",
-                self.events,
-            )?;
+            let mut row =
+                Write::replace(changed.key(), &changed, changed.index_keys(), "events = :version", self.events)?;
             if let (Some(lease), Write::Put { condition, values: Some(values), .. }) = (lease, &mut row) {
                 *condition = Some("events = :version AND lease_until = :lease");
                 values.insert(":lease".to_owned(), AttributeValue::N(lease.as_millis().to_string()));
@@ -254,8 +227,8 @@ impl Deployment {
                 (":in_progress".to_owned(), AttributeValue::S(Status::InProgress.as_str().to_owned())),
             ]),
         };
-        let renewed = table.update(self.key("DEPLOY"), change).await?;
-        renewed.ok().map(crate::table::read_item).transpose()
+        let renewed = table.update(self.key(), change).await?;
+        renewed.ok().map(read_item).transpose()
     }
 
     /// Lets the sweep look at it at another time. `false`: it is no longer as `self` has it, or another sweep has put
@@ -273,7 +246,7 @@ impl Deployment {
                 (":version".to_owned(), AttributeValue::N(self.events.to_string())),
             ]),
         };
-        Ok(table.update(self.key("DEPLOY"), change).await?.is_ok())
+        Ok(table.update(self.key(), change).await?.is_ok())
     }
 
     /// What a change of state does to the lane: who left the queue is not in it any more, who is in progress holds the
@@ -312,6 +285,9 @@ impl Deployment {
                 .map(|(name, value)| (name.to_owned(), AttributeValue::N(value.to_owned())))
                 .into(),
         };
-        Write::Update { key: counts_key(&self.account_id, &self.repository_id), change }
+        Write::Update {
+            key: RepositoryPartition::new(&self.account_id, &self.repository_id).deployment_counts(),
+            change,
+        }
     }
 }

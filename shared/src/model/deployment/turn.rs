@@ -171,14 +171,3 @@ impl Deployment {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
 }
-
-impl Failure {
-    pub fn queue_deadline() -> Self {
-        Self { code: "queue_deadline".to_owned(), message: "It did not get its turn within 24 hours".to_owned() }
-    }
-
-    pub fn run_deadline() -> Self {
-        let message = "It was in progress for longer than its time limit and what comes before and after the commands";
-        Self { code: "run_deadline".to_owned(), message: message.to_owned() }
-    }
-}

@@ -1,13 +1,12 @@
 //! The counter of a repository's deployments, by environment and status.
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::{Counting, Finding, PAGE, Step};
+use super::{Counting, PAGE, Step};
 use crate::id::{AccountId, RepositoryId};
 use crate::model::deployment::{LAST_NUMBER, count_name, sort_key};
-use crate::model::repository::repository_partition;
-use crate::model::{Deployment, Environment, Status};
-use crate::page::Position;
+use crate::model::{Deployment, Environment, Finding, RepositoryPartition, Status};
+use crate::sort::Position;
 use crate::table::{Numbers, Order, Query, Source, Table, TableError};
 
 /// Deployments that have not ended and are read again at the end. A repository with more is left for another round.
@@ -25,7 +24,7 @@ impl Counting {
     ) -> Result<Step, TableError> {
         let query = Query {
             source: Source::Index(1),
-            partition: repository_partition(account, repository),
+            partition: RepositoryPartition::new(account, repository).deployments(None, None),
             order: Order::Ascending,
             after: self.after.as_deref(),
             limit: PAGE,

@@ -1,7 +1,8 @@
 //! Counters of rows that the table itself has in partitions of their own.
 
 use super::{Counter, Counting, PAGE, Step, differs};
-use crate::model::{member, repository, team};
+use crate::model::key;
+use crate::permission::Role;
 use crate::table::{Item, Table, TableError};
 
 /// The attribute of such a counter that goes up with each change.
@@ -11,26 +12,50 @@ const CHANGES: &str = "changes";
 type Count = (&'static str, fn(&Item) -> bool);
 
 /// Rows that are counted: those of a partition whose sort keys begin with this.
-pub(in crate::model) struct Rows {
-    pub partition: String,
-    pub prefix: &'static str,
-    pub counts: &'static [Count],
+struct Rows {
+    partition: String,
+    prefix: &'static str,
+    counts: &'static [Count],
 }
 
 impl Counter {
-    pub(super) fn rows(&self) -> Vec<Rows> {
+    fn rows(&self) -> Vec<Rows> {
         match self {
             Self::Deployments(..) => Vec::new(),
-            Self::Repositories(account) => vec![repository::counted(account)],
-            Self::Members(account) => vec![member::counted(account)],
-            Self::Teams(account) => vec![team::counted(account)],
-            Self::TeamSizes(account, team) => team::counted_in(account, team).into(),
+            Self::Repositories(account) => vec![Rows {
+                partition: key::account_partition(account),
+                prefix: key::REPOSITORY_PREFIX,
+                counts: &[("repositories", |_| true)],
+            }],
+            Self::Members(account) => vec![Rows {
+                partition: key::account_partition(account),
+                prefix: key::USER_PREFIX,
+                counts: &[("members", |_| true), ("owners", is_owner)],
+            }],
+            Self::Teams(account) => vec![Rows {
+                partition: key::account_partition(account),
+                prefix: key::TEAM_PREFIX,
+                counts: &[("teams", |_| true)],
+            }],
+            Self::TeamSizes(account, team) => vec![
+                Rows {
+                    partition: key::team_members(account, team),
+                    prefix: key::USER_PREFIX,
+                    counts: &[("members", |_| true)],
+                },
+                Rows {
+                    partition: key::team_grants(account, team),
+                    prefix: key::REPOSITORY_PREFIX,
+                    counts: &[("repositories", |_| true)],
+                },
+            ],
         }
     }
 }
 
 impl Counting {
-    pub(super) async fn rows(&mut self, table: &Table, partitions: &[Rows]) -> Result<Step, TableError> {
+    pub(super) async fn rows(&mut self, table: &Table, counter: &Counter) -> Result<Step, TableError> {
+        let partitions = counter.rows();
         if self.before.is_none() {
             let Some(before) = self.read(table).await? else { return Ok(Step::Done(None)) };
             let counted = partitions.iter().flat_map(|rows| rows.counts);
@@ -66,4 +91,8 @@ impl Counting {
 
 fn sort_key(row: &Item) -> Option<String> {
     row.get("sk").and_then(|sk| sk.as_s().ok()).cloned()
+}
+
+fn is_owner(row: &Item) -> bool {
+    row.get("role").and_then(|role| role.as_s().ok()).is_some_and(|role| role == Role::Owner.as_str())
 }

@@ -5,7 +5,7 @@ use http::request::Parts;
 
 use crate::error::{Error, Result};
 use crate::extract::path_parameter;
-use crate::model::ClientId;
+use crate::name::ClientId;
 
 /// The client identifier in the path, whether or not there is such an application: nothing is known of it yet.
 #[derive(Clone, Debug)]

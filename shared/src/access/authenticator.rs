@@ -1,0 +1,241 @@
+//! Authentication by bearer tokens.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use super::caller::{Caller, Credential, expired, unauthorized};
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, ErrorCode, Result};
+use crate::id::TokenId;
+use crate::model::{AccessToken, Account, Application, Identity, Standing, State, Subject, USE_PRECISION, User};
+use crate::oauth::{Grant, Issuer, Jwt, MalformedJwt, Refused};
+use crate::rate_limit::Limiter;
+use crate::route::Linking;
+use crate::table::{Consistency, Table, TableError};
+use crate::token::{TokenHash, TokenSecret};
+
+/// How long an execution environment may go on with what it knows of a token and its account. A revocation, a new
+/// plan or a new scope takes effect everywhere within this time.
+pub const TOKEN_CACHE_TTL: Duration = Duration::from_secs(30);
+/// Tokens remembered in one execution environment, about 1 KB each.
+const REMEMBERED: usize = 2_000;
+
+/// Authenticates bearer tokens, remembering the good ones for [`TOKEN_CACHE_TTL`].
+#[derive(Debug)]
+pub struct Authenticator {
+    table: Table,
+    clock: Clock,
+    issuer: Option<Issuer>,
+    known: Mutex<HashMap<TokenHash, (Caller, Timestamp)>>,
+    /// When a token was last said to be in use, by this environment or by another.
+    used: Mutex<HashMap<TokenId, Timestamp>>,
+}
+
+/// Whom a token stands for, as the table has it.
+struct Found {
+    credential: Credential,
+    account: Account,
+    user: User,
+    /// Where the account stood, which the limiter may not know yet.
+    rate_limit: Option<State>,
+}
+
+/// The use of a token that is still to be recorded.
+#[derive(Debug)]
+pub(crate) struct UnrecordedUse {
+    caller: Caller,
+    table: Table,
+    at: Timestamp,
+}
+
+impl UnrecordedUse {
+    pub(crate) async fn record(self) -> Result<(), TableError> {
+        match self.caller.token() {
+            Some(token) => token.record_use(&self.table, self.at).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Authenticator {
+    pub fn new(table: Table, clock: Clock, issuer: Option<Issuer>) -> Self {
+        Self { table, clock, issuer, known: Mutex::default(), used: Mutex::default() }
+    }
+
+    /// # Errors
+    /// One of the 401s, and `not_linked`; a malformed token is refused without a read.
+    pub async fn authenticate(&self, headers: &HeaderMap, linking: Linking, limiter: &Limiter) -> Result<Caller> {
+        let bearer = bearer(headers)?;
+        let hash = bearer.hash();
+        let now = self.clock.now();
+        let caller = match self.remembered(hash, now) {
+            Some(caller) => caller,
+            None => {
+                let Found { credential, account, user, rate_limit } = match &bearer {
+                    Bearer::Token(_) => self.look_up(hash, now).await?,
+                    Bearer::Jwt(jwt) => self.verify(jwt, linking, now).await?,
+                };
+                if let Some(state) = rate_limit {
+                    limiter.observe(&Subject::Account(account.id.clone()), state);
+                }
+                self.remember(hash, Caller::new(credential, account, user), now)
+            }
+        };
+        caller.check_validity(now)?;
+        Ok(caller)
+    }
+
+    /// The caller's use of their token, once an hour. Environments that meet here all ask for it, and the table takes one.
+    pub(crate) fn unrecorded_use(&self, caller: &Caller) -> Option<UnrecordedUse> {
+        let at = self.clock.now();
+        let id = caller.token_id()?;
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_in_use(&used, id, at) {
+            return None;
+        }
+        remember_use(&mut used, id, at);
+        Some(UnrecordedUse { caller: caller.clone(), table: self.table.clone(), at })
+    }
+
+    async fn look_up(&self, hash: TokenHash, now: Timestamp) -> Result<Found> {
+        let unknown = || unauthorized(ErrorCode::InvalidToken, "The token is unknown");
+        let token = AccessToken::by_hash(&self.table, hash).await?.ok_or_else(unknown)?;
+        let (account, user) = (&token.account_id, Some(&token.user_id));
+        let used = || self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let not_known_in_use = Some(&token.id).filter(|id| !is_in_use(&used(), id, now));
+        let found = Standing::load(&self.table, account, user, not_known_in_use, Consistency::Eventual).await?;
+        if let Some(at) = found.last_used_at {
+            remember_use(&mut used(), &token.id, at);
+        }
+        let account = found.account.ok_or_else(unknown)?;
+        let removed = || unauthorized(ErrorCode::TokenRevoked, "The token's user was removed from the account");
+        let user = found.user.ok_or_else(removed)?;
+        Ok(Found { credential: Credential::Token(token), account, user, rate_limit: found.rate_limit })
+    }
+
+    /// Verifies an OAuth2 token and finds whom it stands for.
+    async fn verify(&self, jwt: &Jwt, linking: Linking, now: Timestamp) -> Result<Found> {
+        let issuer = self.issuer.as_ref().ok_or_else(|| refused(Refused::NoIssuer))?;
+        let mut grant = issuer.verify(jwt, now).await.map_err(refused)?;
+        let gone = || not_linked("The account does not exist any more");
+        if grant.is_of_an_application() {
+            let not_registered = || not_linked("The application is not registered with an account");
+            let application =
+                Application::by_client(&self.table, &grant.client_id).await?.ok_or_else(not_registered)?;
+            let account = &application.account_id;
+            let found = Standing::load(&self.table, account, None, None, Consistency::Eventual).await?;
+            let (account, rate_limit) = (found.account.ok_or_else(gone)?, found.rate_limit);
+            grant.scopes.retain(|scope| application.scopes.contains(scope));
+            let user = application.as_user();
+            return Ok(Found { credential: Credential::Application(grant, application), account, user, rate_limit });
+        }
+        let identity = self.identity(issuer, jwt, &grant, linking, now).await?;
+        // The user may be new.
+        let (account, user) = (&identity.account_id, Some(&identity.user_id));
+        let found = Standing::load(&self.table, account, user, None, Consistency::Strong).await?;
+        let removed = || not_linked("The user was removed from the account");
+        let (account, user) = (found.account.ok_or_else(gone)?, found.user.ok_or_else(removed)?);
+        Ok(Found { credential: Credential::User(grant), account, user, rate_limit: found.rate_limit })
+    }
+
+    async fn identity(
+        &self,
+        issuer: &Issuer,
+        jwt: &Jwt,
+        grant: &Grant,
+        linking: Linking,
+        now: Timestamp,
+    ) -> Result<Identity> {
+        if let Some(identity) = Identity::of(&self.table, grant, Consistency::Eventual).await? {
+            return Ok(identity);
+        }
+        if linking == Linking::KnownOnly {
+            return Err(not_linked("The user is not known yet; call GET /v1/user first"));
+        }
+        let email = issuer.verified_email(jwt, grant).await.map_err(|failed| refused(Refused::Unavailable(failed)))?;
+        let email = email.ok_or_else(|| not_linked("The identity provider gives no verified mail address"))?;
+        let linked = Identity::link(&self.table, grant, &email, now).await?;
+        linked.ok_or_else(|| not_linked("No account takes users with this mail address"))
+    }
+
+    fn remember(&self, hash: TokenHash, caller: Caller, now: Timestamp) -> Caller {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(hash, (caller.clone(), now));
+        caller
+    }
+
+    fn remembered(&self, hash: TokenHash, now: Timestamp) -> Option<Caller> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (caller, read_at) = known.get(&hash)?;
+        (now.since(*read_at) < TOKEN_CACHE_TTL).then(|| caller.clone())
+    }
+}
+
+fn is_in_use(used: &HashMap<TokenId, Timestamp>, id: &TokenId, now: Timestamp) -> bool {
+    used.get(id).is_some_and(|at| now.since(*at) < USE_PRECISION)
+}
+
+fn remember_use(used: &mut HashMap<TokenId, Timestamp>, id: &TokenId, at: Timestamp) {
+    if used.len() >= REMEMBERED {
+        used.clear();
+    }
+    used.insert(id.clone(), at);
+}
+
+/// The 403 for a valid token of nobody.
+fn not_linked(why: &'static str) -> Error {
+    Error::new(ErrorCode::NotLinked, why)
+}
+
+/// The refusal of an OAuth2 token. What exactly is wrong is in the log.
+fn refused(why: Refused) -> Error {
+    match why {
+        Refused::Expired(at) => expired(at),
+        Refused::Unavailable(_) => Error::new(ErrorCode::ServiceUnavailable, "The identity provider does not answer")
+            .retry_after(5)
+            .because(why),
+        why => unauthorized(ErrorCode::InvalidToken, "The token is not valid here").because(why),
+    }
+}
+
+/// What a request has for a token.
+enum Bearer {
+    Token(TokenSecret),
+    Jwt(Jwt),
+}
+
+impl Bearer {
+    fn hash(&self) -> TokenHash {
+        match self {
+            Self::Token(secret) => secret.hash(),
+            Self::Jwt(jwt) => TokenHash::of(jwt.as_str()),
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Bearer> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let missing = || unauthorized(ErrorCode::MissingToken, "Send a token as 'Authorization: Bearer <token>'");
+    let malformed = || unauthorized(ErrorCode::InvalidToken, "The token is malformed");
+    let value = values.next().ok_or_else(missing)?.to_str().map_err(|_| malformed())?;
+    if values.next().is_some() {
+        return Err(unauthorized(ErrorCode::InvalidToken, "Send one Authorization header"));
+    }
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            let token = token.trim();
+            match token.parse() {
+                Ok(jwt) => Ok(Bearer::Jwt(jwt)),
+                Err(MalformedJwt) => token.parse().map(Bearer::Token).map_err(|error| malformed().because(error)),
+            }
+        }
+        _ => Err(missing()),
+    }
+}

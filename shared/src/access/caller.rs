@@ -1,0 +1,180 @@
+//! The caller of a request.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use http::header::WWW_AUTHENTICATE;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorCode, Result};
+use crate::id::{TokenId, UserId};
+use crate::model::{AccessToken, Account, Application, User};
+use crate::oauth::Grant;
+use crate::permission::check_role;
+use crate::permitted::TenantId;
+use crate::route::Route;
+use crate::scope::{Access, Scope};
+
+/// The response header with the time at which the token stops working.
+pub const TOKEN_EXPIRES_AT: HeaderName = HeaderName::from_static("x-token-expires-at");
+/// A token with less than this left is told where to rotate it.
+const ROTATION_HINT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// The holder of a valid token. Only authentication makes one.
+#[derive(Clone, Debug)]
+pub struct Caller(Arc<Parties>);
+
+/// The token, its account and its user.
+#[derive(Debug)]
+struct Parties {
+    credential: Credential,
+    account: Account,
+    user: User,
+    tenant: TenantId,
+}
+
+/// The token by which somebody calls, and the application that it acts for.
+#[derive(Debug)]
+pub(super) enum Credential {
+    Token(AccessToken),
+    User(Grant),
+    Application(Grant, Application),
+}
+
+impl Caller {
+    pub(super) fn new(credential: Credential, account: Account, user: User) -> Self {
+        let tenant = TenantId::new(account.id.clone());
+        Self(Arc::new(Parties { credential, account, user, tenant }))
+    }
+
+    pub(super) fn tenant(&self) -> &TenantId {
+        &self.0.tenant
+    }
+
+    pub fn account(&self) -> &Account {
+        &self.0.account
+    }
+
+    /// Returns the id of the calling user, or of the user that stands for the calling application.
+    pub fn user_id(&self) -> &UserId {
+        &self.0.user.id
+    }
+
+    /// Returns the calling application, or `None` if a user calls.
+    pub fn application(&self) -> Option<&Application> {
+        match &self.0.credential {
+            Credential::Application(_, application) => Some(application),
+            Credential::Token(_) | Credential::User(_) => None,
+        }
+    }
+
+    /// Returns the personal access token of the request, or `None` if it has an OAuth2 token.
+    pub fn token_id(&self) -> Option<&TokenId> {
+        self.token().map(|token| &token.id)
+    }
+
+    /// Returns the user that the request acts as. The user of an application is in no list of members.
+    pub fn user(&self) -> &User {
+        &self.0.user
+    }
+
+    pub fn scopes(&self) -> &[Scope] {
+        match &self.0.credential {
+            Credential::Token(token) => &token.scopes,
+            Credential::User(grant) | Credential::Application(grant, _) => &grant.scopes,
+        }
+    }
+
+    /// Returns the time at which the token stops working.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        match &self.0.credential {
+            Credential::Token(token) => token.ends_at(),
+            Credential::User(grant) | Credential::Application(grant, _) => Some(grant.expires_at),
+        }
+    }
+
+    /// Returns the token to rotate, if it expires soon and has not been rotated.
+    pub(crate) fn token_to_rotate(&self, now: Timestamp) -> Option<&TokenId> {
+        let token = self.token()?;
+        let left = token.expires_at?.since(now);
+        (left < ROTATION_HINT && token.superseded_at.is_none()).then_some(&token.id)
+    }
+
+    pub(super) fn token(&self) -> Option<&AccessToken> {
+        match &self.0.credential {
+            Credential::Token(token) => Some(token),
+            Credential::User(_) | Credential::Application(..) => None,
+        }
+    }
+
+    /// Fails with `insufficient_scope` if the caller lacks one of the scopes, because nobody grants more than they have.
+    pub fn check_grant(&self, scopes: &[Scope]) -> Result<()> {
+        scopes.iter().try_for_each(|scope| self.check_scope(Access::Scope(*scope)))
+    }
+
+    /// Fails with `insufficient_scope`, as in RFC 6750 section 3.1, or with `insufficient_permission`.
+    pub(crate) fn check(&self, route: &Route) -> Result<()> {
+        self.check_scope(route.access)?;
+        check_role(self.0.user.role, route.role)
+    }
+
+    fn check_scope(&self, access: Access) -> Result<()> {
+        match access {
+            Access::Scope(scope) if !self.scopes().contains(&scope) => {
+                let scope = scope.as_str();
+                let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
+                let challenge = HeaderValue::try_from(challenge).expect("scopes are ASCII");
+                Err(Error::new(ErrorCode::InsufficientScope, format!("The token lacks the scope '{scope}'"))
+                    .with_header(WWW_AUTHENTICATE, challenge))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn check_validity(&self, now: Timestamp) -> Result<()> {
+        let token = match &self.0.credential {
+            Credential::Token(token) => token,
+            Credential::User(grant) | Credential::Application(grant, _) if grant.has_expired(now) => {
+                return Err(expired(grant.expires_at));
+            }
+            Credential::User(_) | Credential::Application(..) => return Ok(()),
+        };
+        if token.revoked_at.is_some_and(|at| at <= now) {
+            return Err(unauthorized(ErrorCode::TokenRevoked, "The token was revoked"));
+        }
+        if let Some(at) = token.superseded_at.filter(|at| *at <= now) {
+            return Err(unauthorized(ErrorCode::TokenRotated, format!("The token was replaced by another at {at}")));
+        }
+        match token.expires_at.filter(|at| *at <= now) {
+            Some(at) => Err(expired(at)),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) fn expired(at: Timestamp) -> Error {
+    let value = HeaderValue::try_from(at.to_string()).expect("a time is ASCII");
+    unauthorized(ErrorCode::TokenExpired, format!("The token expired at {at}")).with_header(TOKEN_EXPIRES_AT, value)
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        caller.ok_or_else(|| Error::internal("a public endpoint asked for its caller"))
+    }
+}
+
+/// A 401 with the challenge of RFC 6750 section 3: without an error code when no credentials were sent.
+pub(super) fn unauthorized(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Error {
+    let challenge = match code {
+        ErrorCode::MissingToken => "Bearer",
+        _ => "Bearer error=\"invalid_token\"",
+    };
+    Error::new(code, message).with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}

@@ -1,0 +1,156 @@
+//! The resources that a path can name, and who may use them.
+
+use http::request::Parts;
+
+use super::tenant::{Tenant, oversees_tokens};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::extract::{path_parameter, repository_parameter};
+use crate::id::{DeploymentId, InvitationId, TeamId, TokenId, UserId};
+use crate::model::{Deployment, Invitation, Repository, RepositorySlug, Team, TokenRecord, User};
+use crate::permission::{Permission, check_permission};
+use crate::route::Route;
+use crate::table::TableError;
+
+/// A resource that a path names.
+pub trait Resource: Clone + Send + Sync + 'static {
+    /// The name of the kind in an error.
+    const KIND: &'static str;
+    type Name: Send;
+
+    /// Returns the name in the path, or `None` if it is malformed.
+    fn name(parts: &Parts) -> Result<Option<Self::Name>>;
+
+    /// Returns the resource of that name, or `None` if the caller can't see it. Fails if the caller lacks the needed permission.
+    fn authorize(
+        app: &App,
+        tenant: &Tenant,
+        name: Self::Name,
+        needed: Permission,
+    ) -> impl Future<Output = Result<Option<Self>>> + Send;
+}
+
+/// Returns the permission that the request's route needs on a repository.
+pub(super) fn needed(parts: &Parts) -> Result<Permission> {
+    let route = parts.extensions.get::<Route>();
+    Ok(route.ok_or_else(|| Error::internal("the pipeline gave no route"))?.permission)
+}
+
+impl Resource for Repository {
+    const KIND: &'static str = "Repository";
+    type Name = RepositorySlug;
+
+    fn name(parts: &Parts) -> Result<Option<RepositorySlug>> {
+        Ok(repository_parameter(parts)?.parse().ok())
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, slug: RepositorySlug, needed: Permission) -> Result<Option<Self>> {
+        let found = match &slug {
+            RepositorySlug::Id(id) => Repository::by_id(app.table(), tenant, id).await?,
+            RepositorySlug::FullName(owner, _) if !tenant.account().slug.is(owner) => None,
+            RepositorySlug::FullName(_, name) | RepositorySlug::Name(name) => {
+                Repository::by_name(app.table(), tenant, name).await?
+            }
+        };
+        let Some(repository) = found else { return Ok(None) };
+        check_permission(tenant.permission_on(&repository), needed, Self::KIND)?;
+        Ok(Some(repository))
+    }
+}
+
+impl Resource for Deployment {
+    const KIND: &'static str = "Deployment";
+    type Name = DeploymentId;
+
+    fn name(parts: &Parts) -> Result<Option<DeploymentId>> {
+        Ok(path_parameter(parts, "deployment_id")?.parse().ok())
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, id: DeploymentId, needed: Permission) -> Result<Option<Self>> {
+        if tenant.permission_everywhere() >= Some(needed) {
+            return Ok(Deployment::find(app.table(), tenant, &id).await?);
+        }
+        let Some((deployment, repository)) = with_repository(app, tenant, &id).await? else { return Ok(None) };
+        check_permission(tenant.permission_on(&repository), needed, Self::KIND)?;
+        Ok(Some(deployment))
+    }
+}
+
+impl Resource for Team {
+    const KIND: &'static str = "Team";
+    type Name = TeamId;
+
+    fn name(parts: &Parts) -> Result<Option<TeamId>> {
+        Ok(path_parameter(parts, "team_id")?.parse().ok())
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, id: TeamId, _: Permission) -> Result<Option<Self>> {
+        if !tenant.sees(&id) {
+            return Ok(None);
+        }
+        Ok(Team::find(app.table(), tenant, &id).await?)
+    }
+}
+
+impl Resource for User {
+    const KIND: &'static str = "Member";
+    type Name = UserId;
+
+    fn name(parts: &Parts) -> Result<Option<UserId>> {
+        Ok(path_parameter(parts, "user_id")?.parse().ok())
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, id: UserId, _: Permission) -> Result<Option<Self>> {
+        Ok(User::find(app.table(), tenant, &id).await?)
+    }
+}
+
+impl Resource for Invitation {
+    const KIND: &'static str = "Invitation";
+    type Name = InvitationId;
+
+    fn name(parts: &Parts) -> Result<Option<InvitationId>> {
+        Ok(path_parameter(parts, "invitation_id")?.parse().ok())
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, id: InvitationId, _: Permission) -> Result<Option<Self>> {
+        Ok(Invitation::find(app.table(), tenant, &id).await?)
+    }
+}
+
+impl Resource for TokenRecord {
+    const KIND: &'static str = "Token";
+    type Name = TokenId;
+
+    fn name(parts: &Parts) -> Result<Option<TokenId>> {
+        Ok(path_parameter(parts, "token_id")?.parse().ok())
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, id: TokenId, _: Permission) -> Result<Option<Self>> {
+        let found = TokenRecord::find(app.table(), tenant, &id).await?;
+        Ok(found.filter(|found| found.token().user_id == *tenant.user_id() || oversees_tokens(tenant.caller())))
+    }
+}
+
+/// Returns the deployment and its repository. It reads both at once if this environment has seen the deployment before,
+/// because clients that follow a deployment ask for it again and again.
+async fn with_repository(
+    app: &App,
+    tenant: &Tenant,
+    id: &DeploymentId,
+) -> Result<Option<(Deployment, Repository)>, TableError> {
+    let deployment = Deployment::find(app.table(), tenant, id);
+    let (deployment, repository) = match app.places().of_deployment(id) {
+        Some(place) => {
+            let repository = Repository::by_id(app.table(), tenant, &place.repository_id);
+            futures_util::future::try_join(deployment, repository).await?
+        }
+        None => {
+            let Some(deployment) = deployment.await? else { return Ok(None) };
+            app.places().remember_deployment(&deployment);
+            let repository = Repository::by_id(app.table(), tenant, &deployment.repository_id).await?;
+            (Some(deployment), repository)
+        }
+    };
+    Ok(deployment.zip(repository))
+}

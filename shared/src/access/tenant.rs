@@ -1,0 +1,85 @@
+//! The tenant of a request.
+
+use std::ops::Deref;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+
+use super::caller::Caller;
+use crate::error::{Error, Result};
+use crate::id::{TeamId, UserId};
+use crate::model::{Account, Repository, User};
+use crate::permission::{Permission, Role, Visibility, check_role, permission};
+use crate::permitted::TenantId;
+
+/// The caller's account, on an endpoint whose [`Route`](crate::Route) admits the caller.
+#[derive(Clone, Debug)]
+pub struct Tenant(Caller);
+
+impl Tenant {
+    pub(super) fn caller(&self) -> &Caller {
+        &self.0
+    }
+
+    pub fn account(&self) -> &Account {
+        self.0.account()
+    }
+
+    pub fn user_id(&self) -> &UserId {
+        self.0.user_id()
+    }
+
+    /// Returns the caller's user as of the last look-up of the token.
+    pub fn user(&self) -> &User {
+        self.0.user()
+    }
+
+    /// Returns the caller's permission on a repository.
+    pub fn permission_on(&self, repository: &Repository) -> Option<Permission> {
+        let granted = repository.grants.highest(&self.user().teams);
+        permission(self.user().role, self.account().base_permission.permission(), granted, repository.visibility)
+    }
+
+    /// Returns the caller's permission on every repository of the account.
+    pub fn permission_everywhere(&self) -> Option<Permission> {
+        permission(self.user().role, self.account().base_permission.permission(), None, Visibility::Private)
+    }
+
+    /// Returns whether the caller may see a team: owners and admins see all teams, members see their own.
+    pub fn sees(&self, team: &TeamId) -> bool {
+        self.sees_all_teams() || self.user().teams.contains(team)
+    }
+
+    pub fn sees_all_teams(&self) -> bool {
+        self.user().role >= Role::Admin
+    }
+
+    /// Fails with `insufficient_permission` if the caller may not give or take the role. Only owners give or take the role of
+    /// owner.
+    pub fn may_assign(&self, role: Role) -> Result<()> {
+        if role == Role::Owner { check_role(self.user().role, Role::Owner) } else { Ok(()) }
+    }
+}
+
+/// Lets the model's functions be called with a tenant.
+impl Deref for Tenant {
+    type Target = TenantId;
+
+    fn deref(&self) -> &TenantId {
+        self.0.tenant()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Tenant {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        caller.map(Tenant).ok_or_else(|| Error::internal("a public endpoint asked for its caller"))
+    }
+}
+
+/// Returns whether the caller may see and revoke all tokens of the account.
+pub fn oversees_tokens(caller: &Caller) -> bool {
+    caller.application().is_none() && caller.user().role >= Role::Admin
+}

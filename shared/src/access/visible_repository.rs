@@ -1,0 +1,79 @@
+//! The repositories that a caller may see.
+
+use std::collections::HashSet;
+
+use futures_util::future::try_join_all;
+
+use super::tenant::Tenant;
+use crate::clock::Timestamp;
+use crate::id::RepositoryId;
+use crate::model::{Repository, TeamGrant, repository_sort_key};
+use crate::name::RepositoryName;
+use crate::sort::{Position, Sort};
+use crate::table::{Table, TableError};
+
+/// A repository that the caller may see, before or after it is read.
+#[derive(Clone, Debug)]
+pub struct VisibleRepository {
+    pub id: RepositoryId,
+    name: RepositoryName,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    row: Option<Repository>,
+}
+
+impl VisibleRepository {
+    /// All that a member without base permission may see: the account's public repositories and what their teams were
+    /// given, in one Query for each.
+    pub async fn all(table: &Table, tenant: &Tenant) -> Result<Vec<Self>, TableError> {
+        let of_team = |team| TeamGrant::of_team(table, tenant, team);
+        let granted = try_join_all(tenant.user().teams.iter().map(of_team));
+        let (public, granted) = futures_util::future::try_join(Repository::public(table, tenant), granted).await?;
+        let mut seen = HashSet::new();
+        let public = public.into_iter().map(Self::from);
+        let all = public.chain(granted.into_iter().flatten().map(Self::from));
+        Ok(all.filter(|one| seen.insert(one.id.clone())).collect())
+    }
+
+    /// The rows of those that `all` did not read.
+    pub async fn load(
+        table: &Table,
+        tenant: &Tenant,
+        these: impl Iterator<Item = &Self>,
+    ) -> Result<Vec<Repository>, TableError> {
+        let (read, unread): (Vec<_>, Vec<_>) = these.partition(|one| one.row.is_some());
+        let mut rows = Repository::by_ids(table, tenant, unread.into_iter().map(|one| &one.id)).await?;
+        rows.extend(read.into_iter().filter_map(|one| one.row.clone()));
+        Ok(rows)
+    }
+}
+
+impl From<Repository> for VisibleRepository {
+    fn from(row: Repository) -> Self {
+        Self {
+            id: row.id.clone(),
+            name: row.name.clone(),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            row: Some(row),
+        }
+    }
+}
+
+impl From<TeamGrant> for VisibleRepository {
+    fn from(grant: TeamGrant) -> Self {
+        Self {
+            id: grant.repository_id,
+            name: grant.repository_name,
+            created_at: grant.repository_created_at,
+            updated_at: grant.repository_updated_at,
+            row: None,
+        }
+    }
+}
+
+impl Position for VisibleRepository {
+    fn position(&self, sort: Sort) -> String {
+        repository_sort_key(sort, &self.id, &self.name, self.created_at, self.updated_at)
+    }
+}

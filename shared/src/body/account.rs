@@ -1,0 +1,37 @@
+//! Accounts.
+
+use serde::Serialize;
+
+use crate::clock::Rfc3339;
+use crate::id::AccountId;
+use crate::model::{Account, Plan, Quota};
+use crate::permission::BasePermission;
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Account)]
+pub struct AccountBody {
+    pub id: AccountId,
+    #[schema(examples("acme"))]
+    pub slug: String,
+    pub plan: Plan,
+    pub rate_limit: Quota,
+    /// What every member may do in every repository.
+    pub base_permission: BasePermission,
+    /// Whether its users may make tokens that never expire.
+    pub permanent_tokens: bool,
+    pub created_at: Rfc3339,
+}
+
+impl From<Account> for AccountBody {
+    fn from(row: Account) -> Self {
+        Self {
+            rate_limit: row.quota(),
+            id: row.id,
+            slug: row.slug.to_string(),
+            plan: row.plan,
+            base_permission: row.base_permission,
+            permanent_tokens: row.permanent_tokens,
+            created_at: row.created_at.into(),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Applications.
+
+use serde::Serialize;
+
+use crate::clock::Rfc3339;
+use crate::id::UserId;
+use crate::model::Application;
+use crate::name::{ClientId, DisplayName};
+use crate::scope::Scope;
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Application)]
+pub struct ApplicationBody {
+    /// The client's identifier at the identity provider.
+    pub id: ClientId,
+    pub name: DisplayName,
+    /// The most that its tokens can do.
+    pub scopes: Vec<Scope>,
+    /// What it goes by where a user is named, as in a deployment's `created_by`.
+    pub user_id: UserId,
+    pub created_by: UserId,
+    pub created_at: Rfc3339,
+}
+
+impl From<Application> for ApplicationBody {
+    fn from(row: Application) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            scopes: row.scopes,
+            user_id: row.user_id,
+            created_by: row.created_by,
+            created_at: row.created_at.into(),
+        }
+    }
+}

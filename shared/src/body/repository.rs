@@ -1,0 +1,41 @@
+//! Repositories.
+
+use serde::Serialize;
+
+use crate::clock::Rfc3339;
+use crate::id::RepositoryId;
+use crate::model::Repository;
+use crate::name::RepositoryName;
+use crate::permission::Visibility;
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Repository)]
+pub struct RepositoryBody {
+    pub id: RepositoryId,
+    pub name: RepositoryName,
+    /// The account's slug and the name.
+    #[schema(examples("acme/frontend-app"))]
+    pub full_name: String,
+    pub visibility: Visibility,
+    pub created_at: Rfc3339,
+    pub updated_at: Rfc3339,
+    #[schema(examples("main"))]
+    pub default_branch: String,
+    #[schema(examples("https://git.example.com/acme/frontend-app.git"))]
+    pub clone_url: String,
+}
+
+impl From<Repository> for RepositoryBody {
+    fn from(row: Repository) -> Self {
+        Self {
+            full_name: row.full_name(),
+            id: row.id,
+            name: row.name,
+            visibility: row.visibility,
+            created_at: row.created_at.into(),
+            updated_at: row.updated_at.into(),
+            default_branch: row.default_branch,
+            clone_url: row.clone_url,
+        }
+    }
+}

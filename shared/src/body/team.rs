@@ -1,0 +1,60 @@
+//! Teams with their members and repositories.
+
+use serde::Serialize;
+
+use super::member::MemberBody;
+use super::repository::RepositoryBody;
+use crate::clock::Rfc3339;
+use crate::id::TeamId;
+use crate::model::{Repository, Team, TeamGrant, TeamMember, User};
+use crate::name::{Description, TeamName};
+use crate::permission::Permission;
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Team)]
+pub struct TeamBody {
+    pub id: TeamId,
+    pub name: TeamName,
+    pub description: Description,
+    pub created_at: Rfc3339,
+    pub updated_at: Rfc3339,
+}
+
+impl From<Team> for TeamBody {
+    fn from(row: Team) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            description: row.description,
+            created_at: row.created_at.into(),
+            updated_at: row.updated_at.into(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = TeamMember)]
+pub struct TeamMemberBody {
+    pub member: MemberBody,
+    pub added_at: Rfc3339,
+}
+
+impl From<(TeamMember, User)> for TeamMemberBody {
+    fn from((row, user): (TeamMember, User)) -> Self {
+        Self { member: user.into(), added_at: row.added_at.into() }
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = TeamRepository)]
+pub struct TeamRepositoryBody {
+    pub repository: RepositoryBody,
+    pub permission: Permission,
+    pub added_at: Rfc3339,
+}
+
+impl From<(TeamGrant, Repository)> for TeamRepositoryBody {
+    fn from((row, repository): (TeamGrant, Repository)) -> Self {
+        Self { repository: repository.into(), permission: row.permission, added_at: row.granted_at.into() }
+    }
+}

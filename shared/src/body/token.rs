@@ -1,0 +1,71 @@
+//! Tokens.
+
+use serde::{Serialize, Serializer};
+
+use crate::clock::Rfc3339;
+use crate::id::{TokenId, UserId};
+use crate::model::TokenRecord;
+use crate::name::DisplayName;
+use crate::scope::Scope;
+use crate::token::{PREFIX, TokenSecret};
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Token)]
+pub struct TokenBody {
+    pub id: TokenId,
+    pub name: DisplayName,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// What the secret starts with.
+    #[schema(examples("dgp_"))]
+    pub prefix: &'static str,
+    /// What the secret ends with.
+    #[schema(examples("6u5b"))]
+    pub last_four: String,
+    pub scopes: Vec<Scope>,
+    pub created_at: Rfc3339,
+    pub updated_at: Rfc3339,
+    /// `null`: never.
+    #[schema(required)]
+    pub expires_at: Option<Rfc3339>,
+    /// To the hour. `null`: not yet.
+    #[schema(required)]
+    pub last_used_at: Option<Rfc3339>,
+    /// The secret, in the answer to the call that made it and never again.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "reveal")]
+    #[schema(value_type = String, required = false, examples("dgp_0000000000000000000000000000003A6u5b"))]
+    pub token: Option<TokenSecret>,
+}
+
+impl From<TokenRecord> for TokenBody {
+    fn from(row: TokenRecord) -> Self {
+        let token = row.token();
+        Self {
+            id: token.id.clone(),
+            name: token.name.clone(),
+            user_id: token.user_id.clone(),
+            prefix: PREFIX,
+            last_four: token.last_four.clone(),
+            scopes: token.scopes.clone(),
+            created_at: token.created_at.into(),
+            updated_at: row.updated_at().into(),
+            expires_at: token.expires_at.map(Into::into),
+            last_used_at: row.last_used_at().map(Into::into),
+            token: None,
+        }
+    }
+}
+
+impl TokenBody {
+    /// The answer that shows the secret.
+    pub fn with_secret(row: TokenRecord, secret: TokenSecret) -> Self {
+        Self { token: Some(secret), ..row.into() }
+    }
+}
+
+fn reveal<S: Serializer>(secret: &Option<TokenSecret>, serializer: S) -> Result<S::Ok, S::Error> {
+    match secret {
+        Some(secret) => serializer.serialize_str(secret.reveal()),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,67 @@
+//! The state of an environment.
+
+use futures_util::future::try_join3;
+
+use crate::id::DeploymentId;
+use crate::model::{Deployment, Environment, EnvironmentSettings, Filter, Lane, LaneKey, Live, Repository, Status};
+use crate::table::{Table, TableError};
+
+/// An environment of a repository: its live deployment, its deployments in progress and in the queue, and its settings.
+#[derive(Clone, Debug)]
+pub struct EnvironmentState {
+    pub name: Environment,
+    pub live: Option<Live>,
+    pub in_progress: Vec<DeploymentId>,
+    /// At most 100.
+    pub queued: Vec<DeploymentId>,
+    pub settings: EnvironmentSettings,
+}
+
+/// The longest list of deployments in an environment's state.
+const SHOWN: i32 = 100;
+
+impl EnvironmentState {
+    pub async fn load(table: &Table, repository: &Repository, name: Environment) -> Result<Self, TableError> {
+        let settings = EnvironmentSettings::load(table, &repository.account_id, &repository.id, name).await?;
+        Self::with_settings(table, repository, name, settings).await
+    }
+
+    pub async fn with_settings(
+        table: &Table,
+        repository: &Repository,
+        name: Environment,
+        settings: EnvironmentSettings,
+    ) -> Result<Self, TableError> {
+        let (live, in_progress, queued) = match name {
+            Environment::Preview => of_refs(table, repository).await?,
+            _ => {
+                let lane = LaneKey::new(&repository.account_id, &repository.id, name, "");
+                let Lane { lock, waiting } = Lane::load(table, &lane).await?;
+                let queued = waiting.into_iter().map(|one| one.deployment_id).take(SHOWN as usize).collect();
+                (lock.live, lock.holder.into_iter().collect(), queued)
+            }
+        };
+        Ok(Self { name, live, in_progress, queued, settings })
+    }
+}
+
+/// Reads the state of preview from the lists of deployments, because it has a lane for each ref.
+async fn of_refs(
+    table: &Table,
+    repository: &Repository,
+) -> Result<(Option<Live>, Vec<DeploymentId>, Vec<DeploymentId>), TableError> {
+    let of = |status, limit| {
+        let filter = Filter { environment: Some(Environment::Preview), status: Some(status) };
+        Deployment::newest(table, repository, filter, None, limit)
+    };
+    let (mut succeeded, in_progress, queued) =
+        try_join3(of(Status::Succeeded, 1), of(Status::InProgress, SHOWN), of(Status::Queued, SHOWN)).await?;
+    let live = succeeded.pop().map(|row| Live {
+        since: row.finished_at.unwrap_or(row.updated_at),
+        deployment_id: row.id,
+        number: row.number,
+        sha: row.sha,
+    });
+    let ids = |rows: Vec<Deployment>| rows.into_iter().rev().map(|row| row.id).collect();
+    Ok((live, ids(in_progress), ids(queued)))
+}

@@ -1,0 +1,48 @@
+//! The place of a deployment in its repository and its lane.
+
+use crate::id::{AccountId, RepositoryId};
+use crate::model::{Deployment, Environment, EnvironmentSettings, Lane, LaneKey, Status};
+use crate::table::{Table, TableError};
+
+/// Where to find what a deployment depends on. Only `queued` ever changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeploymentPlace {
+    pub(crate) account_id: AccountId,
+    pub(crate) repository_id: RepositoryId,
+    environment: Environment,
+    lane: LaneKey,
+    queued: bool,
+}
+
+/// What a queued deployment waits for.
+#[derive(Debug)]
+pub struct Waits {
+    pub settings: EnvironmentSettings,
+    pub lane: Lane,
+}
+
+impl Waits {
+    /// `None` when it is not queued.
+    pub async fn load(table: &Table, place: &DeploymentPlace) -> Result<Option<Self>, TableError> {
+        let DeploymentPlace { account_id, repository_id, environment, lane, queued } = place;
+        if !queued {
+            return Ok(None);
+        }
+        let settings = EnvironmentSettings::load(table, account_id, repository_id, *environment);
+        let (settings, lane) = futures_util::future::try_join(settings, Lane::load(table, lane)).await?;
+        Ok(Some(Self { settings, lane }))
+    }
+}
+
+impl Deployment {
+    /// Where what has to do with it is.
+    pub fn place(&self) -> DeploymentPlace {
+        DeploymentPlace {
+            account_id: self.account_id.clone(),
+            repository_id: self.repository_id.clone(),
+            environment: self.environment,
+            lane: self.lane(),
+            queued: self.status == Status::Queued,
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The keys of every item, and of the partitions that hold lists of them. No other module makes one.
+
+use crate::id::{AccountId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
+use crate::model::{Environment, Status, Subject};
+use crate::name::{AccountSlug, ClientId, Email, RepositoryName, TeamName};
+use crate::table::Key;
+use crate::token::TokenHash;
+use sha2::{Digest, Sha256};
+
+/// The sort keys of the counters that a recount compares.
+pub(super) const MEMBER_COUNTS: &str = "MEMBERS";
+pub(super) const TEAM_COUNT: &str = "TEAMS";
+pub(super) const TEAM_SIZES: &str = "SIZES";
+pub(super) const REPOSITORY_COUNT: &str = "REPOS";
+pub(super) const DEPLOYMENT_COUNTS: &str = "DEPLOYS";
+
+/// The beginnings of the sort keys of rows that a recount counts.
+pub(super) const USER_PREFIX: &str = "USER#";
+pub(super) const TEAM_PREFIX: &str = "TEAM#";
+pub(super) const REPOSITORY_PREFIX: &str = "REPO#";
+
+/// The partition of what an account has only one of, and of its users, teams and repositories.
+pub(super) fn account_partition(account: &AccountId) -> String {
+    format!("ACCT#{account}")
+}
+
+pub(super) fn account(account: &AccountId) -> Key {
+    Key::new(account_partition(account), "ACCOUNT")
+}
+
+pub(super) fn account_slug(slug: &AccountSlug) -> Key {
+    Key::new(format!("SLUG#{slug}"), "SLUG")
+}
+
+pub(super) fn user(account: &AccountId, user: &UserId) -> Key {
+    Key::new(account_partition(account), format!("{USER_PREFIX}{user}"))
+}
+
+/// The claim that keeps an email address unique in its account.
+pub(super) fn email(account: &AccountId, email: &Email) -> Key {
+    Key::new(account_partition(account), format!("EMAIL#{}", email.folded()))
+}
+
+pub(super) fn member_counts(account: &AccountId) -> Key {
+    Key::new(account_partition(account), MEMBER_COUNTS)
+}
+
+/// The index partition of an account's users.
+pub(super) fn members(account: &AccountId) -> String {
+    format!("{}#MEMBERS", account_partition(account))
+}
+
+pub(super) fn token(account: &AccountId, token: &TokenId) -> Key {
+    Key::new(format!("{}#TOKEN#{token}", account_partition(account)), "TOKEN")
+}
+
+pub(super) fn token_secret(hash: TokenHash) -> Key {
+    Key::new(format!("TOKEN#{hash}"), "TOKEN")
+}
+
+/// The number of a user's tokens, or with `None` of an account's.
+pub(super) fn token_count(account: &AccountId, user: Option<&UserId>) -> Key {
+    Key::new(tokens(account, None), user.map_or("TOTAL".to_owned(), ToString::to_string))
+}
+
+/// The index partition of a user's tokens, or with `None` of an account's.
+pub(super) fn tokens(account: &AccountId, user: Option<&UserId>) -> String {
+    match user {
+        None => format!("{}#TOKENS", account_partition(account)),
+        Some(user) => format!("{}#USER#{user}#TOKENS", account_partition(account)),
+    }
+}
+
+pub(super) fn invitation(invitation: &InvitationId) -> Key {
+    Key::new(format!("INVITATION#{invitation}"), "INVITATION")
+}
+
+pub(super) fn invitation_count(account: &AccountId) -> Key {
+    Key::new(account_partition(account), "INVITATIONS")
+}
+
+/// The index partition of an account's invitations.
+pub(super) fn invitations(account: &AccountId) -> String {
+    format!("{}#INVITATIONS", account_partition(account))
+}
+
+/// The index partition of an address's invitations to any account.
+pub(super) fn invitations_to(email: &Email) -> String {
+    format!("EMAIL#{}", email.folded())
+}
+
+pub(super) fn team(account: &AccountId, team: &TeamId) -> Key {
+    Key::new(account_partition(account), format!("{TEAM_PREFIX}{team}"))
+}
+
+/// The claim that keeps the name of a team unique in its account.
+pub(super) fn team_name(account: &AccountId, name: &TeamName) -> Key {
+    Key::new(account_partition(account), format!("TEAMNAME#{}", name.folded()))
+}
+
+pub(super) fn team_count(account: &AccountId) -> Key {
+    Key::new(account_partition(account), TEAM_COUNT)
+}
+
+/// The index partition of an account's teams.
+pub(super) fn teams(account: &AccountId) -> String {
+    format!("{}#TEAMS", account_partition(account))
+}
+
+pub(super) fn team_sizes(account: &AccountId, team: &TeamId) -> Key {
+    Key::new(team_partition(account, team), TEAM_SIZES)
+}
+
+pub(super) fn team_member(account: &AccountId, team: &TeamId, user: &UserId) -> Key {
+    Key::new(team_members(account, team), format!("{USER_PREFIX}{user}"))
+}
+
+/// The partition of a team's members, in the table and in the index.
+pub(super) fn team_members(account: &AccountId, team: &TeamId) -> String {
+    format!("{}#MEMBERS", team_partition(account, team))
+}
+
+pub(super) fn team_grant(account: &AccountId, team: &TeamId, repository: &RepositoryId) -> Key {
+    Key::new(team_grants(account, team), format!("{REPOSITORY_PREFIX}{repository}"))
+}
+
+/// The partition of a team's repositories, in the table and in the index.
+pub(super) fn team_grants(account: &AccountId, team: &TeamId) -> String {
+    format!("{}#REPOS", team_partition(account, team))
+}
+
+fn team_partition(account: &AccountId, team: &TeamId) -> String {
+    format!("{}#TEAM#{team}", account_partition(account))
+}
+
+pub(super) fn application(client: &ClientId) -> Key {
+    Key::new(format!("CLIENT#{client}"), "CLIENT")
+}
+
+pub(super) fn application_count(account: &AccountId) -> Key {
+    Key::new(applications(account), "TOTAL")
+}
+
+/// The index partition of an account's applications.
+pub(super) fn applications(account: &AccountId) -> String {
+    format!("{}#APPS", account_partition(account))
+}
+
+/// The identity of a subject of the OAuth2 issuer. Issuers put any text into a subject, so it is hashed.
+pub(super) fn subject(issuer: &str, subject: &str) -> Key {
+    let hash = Sha256::new().chain_update(issuer).chain_update([0]).chain_update(subject).finalize();
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    Key::new(format!("SUBJECT#{hash}"), "SUBJECT")
+}
+
+/// The claim that keeps an email domain in one account.
+pub(super) fn email_domain(domain: &str) -> Key {
+    Key::new(format!("DOMAIN#{domain}"), "DOMAIN")
+}
+
+pub(super) fn repository(account: &AccountId, repository: &RepositoryId) -> Key {
+    Key::new(account_partition(account), format!("{REPOSITORY_PREFIX}{repository}"))
+}
+
+/// The claim that keeps the name of a repository unique in its account.
+pub(super) fn repository_name(account: &AccountId, name: &RepositoryName) -> Key {
+    Key::new(account_partition(account), format!("REPONAME#{}", name.folded()))
+}
+
+pub(super) fn repository_count(account: &AccountId) -> Key {
+    Key::new(account_partition(account), REPOSITORY_COUNT)
+}
+
+/// The index partition of an account's repositories.
+pub(super) fn repositories(account: &AccountId) -> String {
+    format!("{}#REPOS", account_partition(account))
+}
+
+/// The index partition of an account's public repositories.
+pub(super) fn public_repositories(account: &AccountId) -> String {
+    format!("{}#PUBLIC", account_partition(account))
+}
+
+/// The partition of what belongs to a repository.
+#[derive(Clone, Debug)]
+pub struct RepositoryPartition(String);
+
+impl RepositoryPartition {
+    pub(crate) fn new(account: &AccountId, repository: &RepositoryId) -> Self {
+        Self(format!("{}#REPO#{repository}", account_partition(account)))
+    }
+
+    pub(super) fn git_ref(&self, name: &str) -> Key {
+        Key::new(&self.0, format!("REF#{name}"))
+    }
+
+    pub(super) fn environment_settings(&self, environment: Environment) -> Key {
+        Key::new(&self.0, format!("ENV#{}", environment.as_str()))
+    }
+
+    pub(super) fn deployment_counts(&self) -> Key {
+        Key::new(&self.0, DEPLOYMENT_COUNTS)
+    }
+
+    /// The index partition of the repository's deployments, of one environment or of one status.
+    pub(super) fn deployments(&self, environment: Option<Environment>, status: Option<Status>) -> String {
+        let mut partition = self.0.clone();
+        if let Some(environment) = environment {
+            partition.push_str(&format!("#ENV#{}", environment.as_str()));
+        }
+        if let Some(status) = status {
+            partition.push_str(&format!("#STATUS#{}", status.as_str()));
+        }
+        partition
+    }
+}
+
+pub(super) fn deployment(account: &AccountId, deployment: &DeploymentId) -> Key {
+    Key::new(deployment_partition(account, deployment), "DEPLOY")
+}
+
+pub(super) fn deployment_variables(account: &AccountId, deployment: &DeploymentId) -> Key {
+    Key::new(deployment_partition(account, deployment), "VARS")
+}
+
+pub(super) fn deployment_event(account: &AccountId, deployment: &DeploymentId, number: u64) -> Key {
+    Key::new(deployment_partition(account, deployment), event_sort_key(number))
+}
+
+/// The partition of what belongs to a deployment.
+pub(super) fn deployment_partition(account: &AccountId, deployment: &DeploymentId) -> String {
+    format!("{}#DEPLOY#{deployment}", account_partition(account))
+}
+
+/// The place of an event among those of its deployment.
+pub(super) fn event_sort_key(number: u64) -> String {
+    format!("EVENT#{:06}", number.min(999_999))
+}
+
+/// The index partition of a shard of the deployments that are due.
+pub(super) fn due(shard: u8) -> String {
+    format!("DUE#{shard}")
+}
+
+/// The partition of a lane, with its lock and its queued deployments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneKey(String);
+
+impl LaneKey {
+    pub(super) const LOCK: &str = "LANE";
+    /// Sorts after every queued deployment, because `~` sorts after the digits.
+    pub(super) const LAST_WAITING: &str = "WAIT#~";
+
+    /// Names the lane of an environment, and in preview of one of its refs. `ref_name` is ignored elsewhere.
+    pub fn new(account: &AccountId, repository: &RepositoryId, environment: Environment, ref_name: &str) -> Self {
+        let environment = match environment {
+            Environment::Preview => format!("preview#{ref_name}"),
+            other => other.as_str().to_owned(),
+        };
+        Self(format!("{}#LANE#{environment}", RepositoryPartition::new(account, repository).0))
+    }
+
+    pub(super) fn partition(&self) -> String {
+        self.0.clone()
+    }
+
+    pub(super) fn lock(&self) -> Key {
+        Key::new(&self.0, Self::LOCK)
+    }
+
+    pub(super) fn waiting(&self, number: u64) -> Key {
+        Key::new(&self.0, Self::waiting_sort_key(number))
+    }
+
+    pub(super) fn waiting_sort_key(number: u64) -> String {
+        format!("WAIT#{number:012}")
+    }
+}
+
+/// A request with an idempotency key, by the hash of the key.
+pub(super) fn idempotency(account: &AccountId, hash: &str) -> Key {
+    Key::new(format!("{}#IDEM#{hash}", account_partition(account)), "IDEM")
+}
+
+pub(crate) fn rate_limit(subject: &Subject) -> Key {
+    let pk = match subject {
+        Subject::Account(id) => format!("RATE#{id}"),
+        Subject::Source(address) => format!("RATE#{address}"),
+    };
+    Key::new(pk, "RATE")
+}
+
+pub(super) fn recount() -> Key {
+    Key::new("RECOUNT", "RECOUNT")
+}
+
+/// An item that does not exist. Init reads it to open connections.
+pub(crate) fn connection_probe() -> Key {
+    Key::new("CONNECT", "CONNECT")
+}

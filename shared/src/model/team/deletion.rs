@@ -1,0 +1,89 @@
+//! Deletions of teams.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde::de::DeserializeOwned;
+
+use super::grant::TAKE_ALL;
+use super::sizes::set_of;
+use crate::error::{Error, Result};
+use crate::model::counter::add;
+use crate::model::{Team, TeamGrant, TeamMember, key};
+use crate::table::{Change, Item, Key, Table, TableError, TransactFailed, Write, read_item, read_items};
+
+/// Transactions that a deletion has under way at once.
+const AT_ONCE: usize = 16;
+
+impl Team {
+    /// Closes the team, takes everybody and everything out of it, and then removes it. When it fails halfway the team is
+    /// there still, and deleting it again ends it.
+    pub async fn delete(&self, table: &Table) -> Result<()> {
+        let close = Change {
+            expression: "SET deleting = :yes ADD revision :one".to_owned(),
+            condition: Some("attribute_exists(pk)"),
+            values: Item::from([
+                (":yes".to_owned(), AttributeValue::Bool(true)),
+                (":one".to_owned(), AttributeValue::N("1".to_owned())),
+            ]),
+            ..Change::default()
+        };
+        let not_found = || Error::not_found("Team");
+        let closed = table.update(self.key(), close).await?.map_err(|_| not_found())?;
+        let closed: Self = read_item(closed)?;
+
+        // Closed, so nothing comes in any more.
+        loop {
+            let members = rows::<TeamMember>(table, key::team_members(&self.account_id, &self.id));
+            let grants = rows::<TeamGrant>(table, key::team_grants(&self.account_id, &self.id));
+            let (members, grants) = futures_util::future::try_join(members, grants).await?;
+            if members.is_empty() && grants.is_empty() {
+                break;
+            }
+            let members = members.iter().map(|TeamMember { user_id, .. }| {
+                let row = key::team_member(&self.account_id, &self.id, user_id);
+                (key::user(&self.account_id, user_id), "DELETE teams :team", row)
+            });
+            let grants = grants.iter().map(|TeamGrant { repository_id, .. }| {
+                let row = key::team_grant(&self.account_id, &self.id, repository_id);
+                (key::repository(&self.account_id, repository_id), TAKE_ALL, row)
+            });
+            let forgotten =
+                members.chain(grants).map(|(holder, expression, row)| self.forget(table, holder, expression, row));
+            let forgotten: Vec<_> = forgotten.collect();
+            stream::iter(forgotten).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+        }
+
+        let writes = vec![
+            Write::DeleteIf { key: self.key(), condition: "attribute_exists(pk)", names: None, values: None },
+            Write::Delete { key: key::team_name(&closed.account_id, &closed.name) },
+            Write::Delete { key: key::team_sizes(&self.account_id, &self.id) },
+            add(key::team_count(&self.account_id), "teams", -1),
+        ];
+        match table.transact(writes).await {
+            Ok(()) => Ok(()),
+            Err(TransactFailed::Conditions(_)) => Err(not_found()),
+            Err(failed) => Err(failed.into()),
+        }
+    }
+
+    /// Takes the team's id out of a user's or repository's row, if that is still there, and removes the team's own row.
+    async fn forget(&self, table: &Table, holder: Key, expression: &str, row: Key) -> Result<()> {
+        let change = Change {
+            expression: expression.to_owned(),
+            condition: Some("attribute_exists(pk)"),
+            values: Item::from([(":team".to_owned(), set_of(&self.id))]),
+            ..Change::default()
+        };
+        let delete = Write::Delete { key: row };
+        match table.transact(vec![Write::Update { key: holder, change }, delete.clone()]).await {
+            Err(TransactFailed::Conditions(_)) => Ok(table.transact(vec![delete]).await?),
+            ended => Ok(ended?),
+        }
+    }
+}
+
+/// The rows of a partition of the table itself as they are now, of which there may be more.
+async fn rows<T: DeserializeOwned>(table: &Table, partition: String) -> Result<Vec<T>, TableError> {
+    let (items, _) = table.range(partition, ("A", "Z"), None).await?;
+    read_items(items)
+}

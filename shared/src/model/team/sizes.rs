@@ -1,0 +1,64 @@
+//! The number of members and repositories of a team, and its bounds.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Deserialize;
+
+use crate::error::{Error, ErrorCode};
+use crate::id::{AccountId, TeamId};
+use crate::model::{Team, key};
+use crate::permitted::Permitted;
+use crate::table::{Change, ConditionFailed, Consistency, Item, Table, TableError, Write};
+
+/// Members that a team has at most, and repositories. It bounds what deleting one takes.
+pub const MAX_IN_TEAM: u64 = 1_000;
+
+/// How much is in a team. Each transaction that adds or removes keeps it exact.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct TeamSizes {
+    #[serde(default)]
+    pub members: u64,
+    #[serde(default)]
+    pub repositories: u64,
+}
+
+impl TeamSizes {
+    pub async fn load(table: &Table, team: &Permitted<Team>) -> Result<Self, TableError> {
+        Ok(table.get(key::team_sizes(&team.account_id, &team.id), Consistency::Strong).await?.unwrap_or_default())
+    }
+}
+
+/// What goes with everything that enters a team: one more of its kind, and the team must be there and open.
+pub(in crate::model) fn entered(account: &AccountId, team: &TeamId, what: &'static str) -> [Write; 2] {
+    let number = |n: u64| AttributeValue::N(n.to_string());
+    let count = Change {
+        expression: format!("ADD {what} :one, changes :one"),
+        condition: Some(match what {
+            "members" => "attribute_not_exists(members) OR members < :max",
+            _ => "attribute_not_exists(repositories) OR repositories < :max",
+        }),
+        values: Item::from([(":one".to_owned(), number(1)), (":max".to_owned(), number(MAX_IN_TEAM))]),
+        ..Change::default()
+    };
+    let open = Write::Check {
+        key: key::team(account, team),
+        condition: "deleting = :no",
+        values: Some(Item::from([(":no".to_owned(), AttributeValue::Bool(false))])),
+    };
+    [Write::Update { key: key::team_sizes(account, team), change: count }, open]
+}
+
+/// Why nothing more enters a team, by whether it is its size.
+pub(super) fn no_entry(full: Option<ConditionFailed>, what: &str) -> Error {
+    match full {
+        Some(_) => limit_reached(format!("A team has at most {MAX_IN_TEAM} {what}")),
+        None => Error::not_found("Team"),
+    }
+}
+
+pub(super) fn limit_reached(message: String) -> Error {
+    Error::new(ErrorCode::LimitReached, message)
+}
+
+pub(super) fn set_of(team: &TeamId) -> AttributeValue {
+    AttributeValue::Ss(vec![team.to_string()])
+}

@@ -1,0 +1,82 @@
+//! The rows that authentication reads: one for each secret of a token, by its hash.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::id::{AccountId, TokenId, UserId};
+use crate::model::key;
+use crate::name::DisplayName;
+use crate::scope::Scope;
+use crate::table::{Change, Consistency, Item, Table, TableError, Write};
+use crate::token::TokenHash;
+
+/// How long a secret that no longer works is remembered, so that its 401 says why.
+const REMEMBERED_FOR: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// How exact the last use of a token is.
+pub(crate) const USE_PRECISION: Duration = Duration::from_secs(60 * 60);
+
+/// What authentication knows of a personal access token by one of its secrets. The secret itself is not kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccessToken {
+    pub id: TokenId,
+    pub account_id: AccountId,
+    pub user_id: UserId,
+    pub name: DisplayName,
+    pub scopes: Vec<Scope>,
+    /// Of the secret.
+    pub last_four: String,
+    pub created_at: Timestamp,
+    /// `None`: permanent. It has another name in the table, where `expires_at` is when DynamoDB may delete the row; and it
+    /// must be there, so that no row is taken for a permanent token because it lacks something.
+    #[serde(rename = "valid_until", deserialize_with = "Option::deserialize")]
+    pub expires_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+    /// When the secret stops working because a rotation has replaced it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_at: Option<Timestamp>,
+}
+
+impl AccessToken {
+    pub(crate) async fn by_hash(table: &Table, hash: TokenHash) -> Result<Option<Self>, TableError> {
+        table.get(key::token_secret(hash), Consistency::Eventual).await
+    }
+
+    /// When the secret stops working, or did.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        [self.expires_at, self.revoked_at, self.superseded_at].into_iter().flatten().min()
+    }
+
+    /// Says that the token is in use, unless that was said within the last hour.
+    pub(crate) async fn record_use(&self, table: &Table, now: Timestamp) -> Result<(), TableError> {
+        let millis = |time: Timestamp| AttributeValue::N(time.as_millis().to_string());
+        let hour_ago = Timestamp::from_millis(now.as_millis() - USE_PRECISION.as_millis() as i64);
+        let change = Change {
+            expression: "SET last_used_at = :now".to_owned(),
+            condition: Some(
+                "attribute_exists(pk) AND (attribute_not_exists(last_used_at) OR last_used_at <= :hour_ago)",
+            ),
+            values: Item::from([(":now".to_owned(), millis(now)), (":hour_ago".to_owned(), millis(hour_ago))]),
+            ..Change::default()
+        };
+        // That a rival has written it, or that the token is gone, is as good.
+        table.update(key::token(&self.account_id, &self.id), change).await.map(drop)
+    }
+
+    pub(super) fn write(&self, hash: TokenHash) -> Result<Write, TableError> {
+        let deletable_at = self.ends_at().map(|at| at.plus(REMEMBERED_FOR).as_seconds());
+        Write::put(key::token_secret(hash), &SecretRow { token: self, deletable_at })
+    }
+}
+
+#[derive(Serialize)]
+struct SecretRow<'a> {
+    #[serde(flatten)]
+    token: &'a AccessToken,
+    /// Seconds since the Unix epoch, as DynamoDB's TTL wants them.
+    #[serde(rename = "expires_at", skip_serializing_if = "Option::is_none")]
+    deletable_at: Option<i64>,
+}

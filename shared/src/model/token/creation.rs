@@ -1,0 +1,42 @@
+//! New tokens.
+
+use super::record::{TokenCount, count};
+use crate::model::{AccessToken, Lifetime, TokenRecord, key};
+use crate::table::{Table, TableError, TransactFailed, Write};
+use crate::token::TokenSecret;
+
+impl AccessToken {
+    /// Writes a new token with its first secret, and counts it.
+    pub async fn create(
+        &self,
+        secret: &TokenSecret,
+        lifetime: Lifetime,
+        table: &Table,
+    ) -> Result<TokenRecord, TransactFailed> {
+        table.transact(self.creation(secret, lifetime).map_err(TransactFailed::Table)?).await?;
+        Ok(TokenRecord::new(self.clone(), secret, lifetime))
+    }
+
+    /// Returns the writes of a new token, to be part of a transaction.
+    pub fn creation(&self, secret: &TokenSecret, lifetime: Lifetime) -> Result<Vec<Write>, TableError> {
+        let record = TokenRecord::new(self.clone(), secret, lifetime);
+        Ok(vec![
+            Write::create(record.key(), &record, record.index_keys())?,
+            self.write(secret.hash())?,
+            count(&self.account_id, None, 1),
+            count(&self.account_id, Some(&self.user_id), 1),
+        ])
+    }
+
+    /// Returns the writes of the first token of a new account, where nothing has been counted yet.
+    pub(in crate::model) fn first(&self, secret: &TokenSecret, lifetime: Lifetime) -> Result<Vec<Write>, TableError> {
+        let record = TokenRecord::new(self.clone(), secret, lifetime);
+        let one = TokenCount { tokens: 1 };
+        Ok(vec![
+            Write::create(record.key(), &record, record.index_keys())?,
+            self.write(secret.hash())?,
+            Write::create(key::token_count(&self.account_id, None), &one, Vec::new())?,
+            Write::create(key::token_count(&self.account_id, Some(&self.user_id)), &one, Vec::new())?,
+        ])
+    }
+}

@@ -1,0 +1,53 @@
+//! Lifetimes of tokens.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::model::Account;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a token lives from its creation or rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifetime {
+    Days(u64),
+    Permanent,
+}
+
+impl Lifetime {
+    /// The contract's: tokens expire after 90 days unless they are permanent.
+    pub const DEFAULT: Lifetime = Lifetime::Days(90);
+
+    /// What a request asks for, if it does.
+    ///
+    /// # Errors
+    /// When it asks for both.
+    pub fn asked_for(expires_in_days: Option<u64>, permanent: bool) -> Result<Option<Self>, Error> {
+        match (expires_in_days, permanent) {
+            (Some(_), true) => Err(Error::invalid("expires_in_days", "is of no use when permanent is true")),
+            (Some(days), false) => Ok(Some(Self::Days(days))),
+            (None, true) => Ok(Some(Self::Permanent)),
+            (None, false) => Ok(None),
+        }
+    }
+
+    /// # Errors
+    /// `forbidden` when the account's tokens may not live that long.
+    pub fn check(self, account: &Account) -> Result<(), Error> {
+        if self == Self::Permanent && !account.permanent_tokens {
+            return Err(Error::not_permitted("The account's owner does not allow permanent tokens"));
+        }
+        Ok(())
+    }
+
+    pub fn end(self, start: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Days(days) => Some(start.plus(DAY * u32::try_from(days).unwrap_or(u32::MAX))),
+            Self::Permanent => None,
+        }
+    }
+}

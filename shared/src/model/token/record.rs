@@ -1,0 +1,288 @@
+//! Tokens as their owners see them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::id::{AccountId, TokenId, UserId};
+use crate::model::{AccessToken, Lifetime, key};
+use crate::name::DisplayName;
+use crate::scope::Scope;
+use crate::sort::{Position, Sort};
+use crate::table::{Change, Consistency, IndexKey, Item, Key, Source, Table, TableError, TransactFailed, Write};
+use crate::token::{TokenHash, TokenSecret};
+
+/// Secrets beside the newest that a token can have at once. A rotation beyond that ends the oldest.
+const MAX_OLD_SECRETS: usize = 10;
+/// Changes by others that one change of a token gives way to.
+const MAX_ATTEMPTS: u32 = 16;
+
+/// What says in a token's own row that it is in use.
+#[derive(Deserialize)]
+pub(in crate::model) struct LastUse {
+    #[serde(default)]
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A personal access token as its owner sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// As the newest secret has it.
+    #[serde(flatten)]
+    token: AccessToken,
+    lifetime: Lifetime,
+    updated_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<Timestamp>,
+    hash: TokenHash,
+    /// Secrets that a rotation has replaced, oldest first. Some may have stopped working since.
+    old_secrets: Vec<OldSecret>,
+    /// Each change adds one and names the one before.
+    version: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct OldSecret {
+    hash: TokenHash,
+    last_four: String,
+    expires_at: Option<Timestamp>,
+    superseded_at: Timestamp,
+}
+
+/// What a change of a token sets.
+#[derive(Clone, Debug, Default)]
+pub struct TokenChange {
+    pub name: Option<DisplayName>,
+    pub scopes: Option<Vec<Scope>>,
+}
+
+/// A secret in the place of the one before.
+#[derive(Clone, Debug)]
+pub struct Rotation<'a> {
+    pub secret: &'a TokenSecret,
+    pub lifetime: Lifetime,
+    /// How long the one before still works.
+    pub overlap: Duration,
+}
+
+impl TokenRecord {
+    pub(super) fn new(token: AccessToken, secret: &TokenSecret, lifetime: Lifetime) -> Self {
+        Self {
+            updated_at: token.created_at,
+            token,
+            lifetime,
+            last_used_at: None,
+            hash: secret.hash(),
+            old_secrets: Vec::new(),
+            version: 1,
+        }
+    }
+
+    pub(crate) async fn find(table: &Table, account: &AccountId, id: &TokenId) -> Result<Option<Self>, TableError> {
+        table.get(key::token(account, id), Consistency::Strong).await
+    }
+
+    pub fn token(&self) -> &AccessToken {
+        &self.token
+    }
+
+    pub fn lifetime(&self) -> Lifetime {
+        self.lifetime
+    }
+
+    pub fn updated_at(&self) -> Timestamp {
+        self.updated_at
+    }
+
+    /// To the hour.
+    pub fn last_used_at(&self) -> Option<Timestamp> {
+        self.last_used_at
+    }
+
+    /// Where a user's tokens are listed, or with `None` all of the account's.
+    pub fn listed(account: &AccountId, user: Option<&UserId>) -> (Source, String) {
+        let source = if user.is_none() { Source::Index(1) } else { Source::Index(2) };
+        (source, key::tokens(account, user))
+    }
+
+    /// How many of them there are: a count that each creation's and deletion's transaction keeps.
+    pub async fn total(table: &Table, account: &AccountId, user: Option<&UserId>) -> Result<u64, TableError> {
+        let count: Option<TokenCount> = table.get(key::token_count(account, user), Consistency::Strong).await?;
+        Ok(count.map_or(0, |count| count.tokens))
+    }
+
+    /// Gives the token as it is now; `None` when it was deleted meanwhile.
+    pub async fn change(
+        self,
+        table: &Table,
+        change: TokenChange,
+        now: Timestamp,
+    ) -> Result<Option<Self>, TransactFailed> {
+        self.alter(table, now, |token| {
+            if let Some(name) = &change.name {
+                token.token.name = name.clone();
+            }
+            if let Some(scopes) = &change.scopes {
+                token.token.scopes = scopes.clone();
+            }
+        })
+        .await
+    }
+
+    /// Gives the token as it is now; `None` when it was deleted meanwhile.
+    pub async fn rotate(
+        self,
+        table: &Table,
+        rotation: Rotation<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Self>, TransactFailed> {
+        self.alter(table, now, |token| {
+            token.old_secrets.push(OldSecret {
+                hash: token.hash,
+                last_four: token.token.last_four.clone(),
+                expires_at: token.token.expires_at,
+                superseded_at: now.plus(rotation.overlap),
+            });
+            if let Some(too_many) = token.old_secrets.len().checked_sub(MAX_OLD_SECRETS) {
+                token.old_secrets[..too_many].iter_mut().for_each(|old| old.superseded_at = now);
+            }
+            token.hash = rotation.secret.hash();
+            token.lifetime = rotation.lifetime;
+            token.token.last_four = rotation.secret.last_four().to_owned();
+            token.token.expires_at = rotation.lifetime.end(now);
+        })
+        .await
+    }
+
+    /// Deletes the token. What is left of its secrets says that it was revoked. `false`: it was deleted before.
+    pub async fn revoke(mut self, table: &Table, now: Timestamp) -> Result<bool, TransactFailed> {
+        for _ in 0..MAX_ATTEMPTS {
+            self.token.revoked_at = Some(now);
+            self.forget_dead_secrets(now);
+            let AccessToken { account_id, user_id, .. } = &self.token;
+            let mut writes = vec![
+                Write::DeleteIf {
+                    key: self.key(),
+                    condition: "version = :version",
+                    names: None,
+                    values: Some(self.version_value()),
+                },
+                count(account_id, None, -1),
+                count(account_id, Some(user_id), -1),
+            ];
+            writes.extend(self.secrets().map_err(TransactFailed::Table)?);
+            match table.transact(writes).await {
+                Ok(()) => return Ok(true),
+                Err(TransactFailed::Conditions(_)) => match self.reload(table).await.map_err(TransactFailed::Table)? {
+                    Some(current) => self = current,
+                    None => return Ok(false),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Err(TransactFailed::Conflict)
+    }
+
+    async fn alter(
+        mut self,
+        table: &Table,
+        now: Timestamp,
+        alter: impl Fn(&mut Self),
+    ) -> Result<Option<Self>, TransactFailed> {
+        for _ in 0..MAX_ATTEMPTS {
+            let mut changed = self.clone();
+            changed.forget_dead_secrets(now);
+            alter(&mut changed);
+            changed.updated_at = now;
+            changed.version += 1;
+            let writes = || Ok([vec![changed.replace(&self)?], changed.secrets()?].concat());
+            match table.transact(writes().map_err(TransactFailed::Table)?).await {
+                Ok(()) => return Ok(Some(changed)),
+                Err(TransactFailed::Conditions(_)) => match self.reload(table).await.map_err(TransactFailed::Table)? {
+                    Some(current) => self = current,
+                    None => return Ok(None),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Err(TransactFailed::Conflict)
+    }
+
+    async fn reload(&self, table: &Table) -> Result<Option<Self>, TableError> {
+        Self::find(table, &self.token.account_id, &self.token.id).await
+    }
+
+    /// Those that have stopped working need no more changes.
+    fn forget_dead_secrets(&mut self, now: Timestamp) {
+        self.old_secrets.retain(|old| old.superseded_at > now);
+    }
+
+    /// Sets each attribute but the last use, which others write without a version.
+    fn replace(&self, before: &Self) -> Result<Write, TableError> {
+        let mut attributes: Item = serde_dynamo::to_item(self)?;
+        attributes.remove("last_used_at");
+        let mut change = Change { condition: Some("version = :was"), ..Change::default() };
+        let mut names = HashMap::new();
+        let mut sets = Vec::new();
+        for (at, (name, value)) in attributes.into_iter().enumerate() {
+            sets.push(format!("#{at} = :{at}"));
+            names.insert(format!("#{at}"), name);
+            change.values.insert(format!(":{at}"), value);
+        }
+        change.expression = format!("SET {}", sets.join(", "));
+        change.names = Some(names);
+        change.values.insert(":was".to_owned(), AttributeValue::N(before.version.to_string()));
+        Ok(Write::Update { key: self.key(), change })
+    }
+
+    /// The rows of all secrets that may still work.
+    fn secrets(&self) -> Result<Vec<Write>, TableError> {
+        let old = self.old_secrets.iter().map(|old| {
+            let token = AccessToken {
+                last_four: old.last_four.clone(),
+                expires_at: old.expires_at,
+                superseded_at: Some(old.superseded_at),
+                ..self.token.clone()
+            };
+            token.write(old.hash)
+        });
+        old.chain([self.token.write(self.hash)]).collect()
+    }
+
+    pub(super) fn key(&self) -> Key {
+        key::token(&self.token.account_id, &self.token.id)
+    }
+
+    pub(super) fn index_keys(&self) -> Vec<IndexKey> {
+        let AccessToken { account_id, user_id, .. } = &self.token;
+        let of = |(source, partition)| IndexKey { source, partition, sort: self.position(Sort::Created) };
+        [Self::listed(account_id, None), Self::listed(account_id, Some(user_id))].map(of).into()
+    }
+
+    fn version_value(&self) -> Item {
+        Item::from([(":version".to_owned(), AttributeValue::N(self.version.to_string()))])
+    }
+}
+
+impl Position for TokenRecord {
+    fn position(&self, _: Sort) -> String {
+        format!("{:015}#{}", self.token.created_at.as_millis(), self.token.id)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct TokenCount {
+    pub(super) tokens: u64,
+}
+
+pub(super) fn count(account: &AccountId, user: Option<&UserId>, by: i8) -> Write {
+    let change = Change {
+        expression: "ADD tokens :by".to_owned(),
+        values: Item::from([(":by".to_owned(), AttributeValue::N(by.to_string()))]),
+        ..Change::default()
+    };
+    Write::Update { key: key::token_count(account, user), change }
+}

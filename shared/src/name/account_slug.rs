@@ -1,0 +1,48 @@
+//! Short names of accounts.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The short name of an account, the first half of a repository's full name: 1 to 39 characters of a-z, 0-9 and
+/// single hyphens inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AccountSlug(String);
+
+impl AccountSlug {
+    /// Returns whether the text is this slug, ignoring case.
+    pub fn is(&self, text: &str) -> bool {
+        self.0.eq_ignore_ascii_case(text)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("must be 1 to 39 characters of a-z, 0-9 and single hyphens inside")]
+pub struct InvalidSlug;
+
+impl FromStr for AccountSlug {
+    type Err = InvalidSlug;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSlug> {
+        let words_are_fine = text.split('-').all(|word| {
+            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        });
+        if words_are_fine && text.len() <= 39 { Ok(Self(text.to_owned())) } else { Err(InvalidSlug) }
+    }
+}
+
+impl TryFrom<String> for AccountSlug {
+    type Error = InvalidSlug;
+
+    fn try_from(text: String) -> Result<Self, InvalidSlug> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for AccountSlug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,39 @@
+//! Names of tokens and applications.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What people call a token or an application: 1 to 100 characters, no control characters, no spaces around.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, examples("ci"))]
+pub struct DisplayName(String);
+
+#[derive(Debug, thiserror::Error)]
+#[error("must be 1 to 100 characters without control characters and without spaces around them")]
+pub struct InvalidDisplayName;
+
+impl FromStr for DisplayName {
+    type Err = InvalidDisplayName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDisplayName> {
+        let fits = (1..=100).contains(&text.chars().count()) && text.trim() == text;
+        if fits && !text.chars().any(char::is_control) { Ok(Self(text.to_owned())) } else { Err(InvalidDisplayName) }
+    }
+}
+
+impl TryFrom<String> for DisplayName {
+    type Error = InvalidDisplayName;
+
+    fn try_from(text: String) -> Result<Self, InvalidDisplayName> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for DisplayName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,65 @@
+//! Domains of email addresses.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The domain of an email address: lower case, with a dot, without `@`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct EmailDomain(String);
+
+#[derive(Debug, thiserror::Error)]
+#[error("must be a domain in lower case, such as 'example.com'")]
+pub struct InvalidDomain;
+
+impl EmailDomain {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EmailDomain {
+    type Err = InvalidDomain;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDomain> {
+        let is_label = |label: &str| {
+            let is_fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            !label.is_empty() && label.bytes().all(is_fine)
+        };
+        let is_one = text.len() <= 253 && text.contains('.') && text.split('.').all(is_label);
+        if is_one { Ok(Self(text.to_owned())) } else { Err(InvalidDomain) }
+    }
+}
+
+impl TryFrom<String> for EmailDomain {
+    type Error = InvalidDomain;
+
+    fn try_from(text: String) -> Result<Self, InvalidDomain> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for EmailDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn malformed_domains_are_rejected() {
+        for text in ["example.com", "mail.example.co.uk", "xn--r8jz45g.jp"] {
+            assert!(text.parse::<EmailDomain>().is_ok(), "{text}");
+        }
+        for text in
+            ["", "example", "Example.com", "@example.com", "a@example.com", "example..com", ".com", "example.com."]
+        {
+            assert!(text.parse::<EmailDomain>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Names of repositories.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::RepositoryId;
+
+/// 1 to 100 characters of letters, digits, `.`, `_` and `-`, not starting with a dot and not looking like an id.
+/// Two names that differ only in case are the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$", examples("frontend-app"))]
+pub struct RepositoryName(String);
+
+#[derive(Debug, thiserror::Error)]
+#[error("must be 1 to 100 characters of A-Z, a-z, 0-9, '.', '_' and '-', and must not start with '.' or 'repo_'")]
+pub struct InvalidName;
+
+impl RepositoryName {
+    /// Returns the form that is unique in an account.
+    pub(crate) fn folded(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+}
+
+impl FromStr for RepositoryName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let chars_are_fine = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        let reserved = text.starts_with('.') || text.to_ascii_lowercase().starts_with(RepositoryId::PREFIX);
+        if (1..=100).contains(&text.len()) && chars_are_fine && !reserved {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidName)
+        }
+    }
+}
+
+impl TryFrom<String> for RepositoryName {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,139 @@
+//! Roles and permissions, and the table that combines them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// What somebody may do in a repository. Each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Permission {
+    /// See it and its deployments, with their logs.
+    Read,
+    /// Start, stop and repeat deployments.
+    Deploy,
+    /// Change its settings.
+    Admin,
+}
+
+impl Permission {
+    pub const ALL: [Permission; 3] = [Self::Read, Self::Deploy, Self::Admin];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Deploy => "deploy",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// What somebody is in the account. Each may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Member,
+    /// Manages members, invitations, teams and repositories.
+    Admin,
+    /// Makes owners as well.
+    Owner,
+}
+
+impl Role {
+    pub const ALL: [Role; 3] = [Self::Member, Self::Admin, Self::Owner];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+}
+
+/// What every member may do in every repository of the account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BasePermission {
+    None,
+    #[default]
+    Read,
+    Deploy,
+    Admin,
+}
+
+impl BasePermission {
+    pub const fn as_str(self) -> &'static str {
+        match self.permission() {
+            None => "none",
+            Some(permission) => permission.as_str(),
+        }
+    }
+
+    pub const fn permission(self) -> Option<Permission> {
+        match self {
+            Self::None => None,
+            Self::Read => Some(Permission::Read),
+            Self::Deploy => Some(Permission::Deploy),
+            Self::Admin => Some(Permission::Admin),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    Private,
+    Public,
+}
+
+/// Returns the permission of a user on a repository of their account, or `None` if they can't see it. `base` is the
+/// account's permission for every member, `granted` the highest of the user's teams. A token's scopes narrow the permission
+/// and never widen it.
+///
+/// | role | private | public |
+/// |---|---|---|
+/// | owner, admin | admin | admin |
+/// | member | the higher of `base` and `granted` | the higher of `base` and `granted`, and at least read |
+pub const fn permission(
+    role: Role,
+    base: Option<Permission>,
+    granted: Option<Permission>,
+    visibility: Visibility,
+) -> Option<Permission> {
+    match (role, visibility) {
+        (Role::Owner | Role::Admin, _) => Some(Permission::Admin),
+        (Role::Member, Visibility::Private) => higher(base, granted),
+        (Role::Member, Visibility::Public) => higher(Some(Permission::Read), higher(base, granted)),
+    }
+}
+
+const fn higher(one: Option<Permission>, other: Option<Permission>) -> Option<Permission> {
+    match (one, other) {
+        (Some(a), Some(b)) => Some(if a as u8 >= b as u8 { a } else { b }),
+        (Some(one), None) | (None, Some(one)) => Some(one),
+        (None, None) => None,
+    }
+}
+
+/// Fails with `insufficient_permission` if the role is below the needed one.
+pub(crate) fn check_role(role: Role, needed: Role) -> Result<()> {
+    if role < needed {
+        return Err(Error::not_permitted(format!("This needs the role '{}' in the account", needed.as_str())));
+    }
+    Ok(())
+}
+
+/// Fails with `not_found` if the caller can't see the repository, and with `insufficient_permission` if the caller can see it
+/// but lacks the needed permission.
+pub(crate) fn check_permission(has: Option<Permission>, needed: Permission, what: &str) -> Result<()> {
+    match has {
+        None => Err(Error::not_found(what)),
+        Some(has) if has < needed => Err(Error::not_permitted(format!(
+            "This needs the permission '{}' on the repository; yours is '{}'",
+            needed.as_str(),
+            has.as_str()
+        ))),
+        Some(_) => Ok(()),
+    }
+}

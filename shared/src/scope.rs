@@ -1,0 +1,92 @@
+//! The scopes of tokens, and what an endpoint asks of a token.
+
+use serde::{Deserialize, Serialize};
+
+use crate::permission::Permission;
+
+/// What a token was given the right to do. No scope includes another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+pub enum Scope {
+    #[serde(rename = "repositories:read")]
+    RepositoriesRead,
+    #[serde(rename = "repositories:write")]
+    RepositoriesWrite,
+    #[serde(rename = "deployments:read")]
+    DeploymentsRead,
+    #[serde(rename = "deployments:write")]
+    DeploymentsWrite,
+    #[serde(rename = "tokens:read")]
+    TokensRead,
+    #[serde(rename = "tokens:write")]
+    TokensWrite,
+    /// The account with its members, invitations and applications.
+    #[serde(rename = "account:read")]
+    AccountRead,
+    #[serde(rename = "account:write")]
+    AccountWrite,
+    #[serde(rename = "teams:read")]
+    TeamsRead,
+    #[serde(rename = "teams:write")]
+    TeamsWrite,
+}
+
+impl Scope {
+    pub const ALL: [Scope; 10] = [
+        Self::RepositoriesRead,
+        Self::RepositoriesWrite,
+        Self::DeploymentsRead,
+        Self::DeploymentsWrite,
+        Self::TokensRead,
+        Self::TokensWrite,
+        Self::AccountRead,
+        Self::AccountWrite,
+        Self::TeamsRead,
+        Self::TeamsWrite,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RepositoriesRead => "repositories:read",
+            Self::RepositoriesWrite => "repositories:write",
+            Self::DeploymentsRead => "deployments:read",
+            Self::DeploymentsWrite => "deployments:write",
+            Self::TokensRead => "tokens:read",
+            Self::TokensWrite => "tokens:write",
+            Self::AccountRead => "account:read",
+            Self::AccountWrite => "account:write",
+            Self::TeamsRead => "teams:read",
+            Self::TeamsWrite => "teams:write",
+        }
+    }
+
+    /// Returns the permission that an endpoint with this scope needs on a repository, unless its route declares another.
+    pub const fn permission(self) -> Permission {
+        match self {
+            Self::RepositoriesRead | Self::DeploymentsRead | Self::TeamsRead => Permission::Read,
+            Self::DeploymentsWrite => Permission::Deploy,
+            Self::RepositoriesWrite
+            | Self::TeamsWrite
+            | Self::TokensRead
+            | Self::TokensWrite
+            | Self::AccountRead
+            | Self::AccountWrite => Permission::Admin,
+        }
+    }
+}
+
+/// Returns the requested scopes, each once and in the order of [`Scope::ALL`], or `None` if there are none.
+pub fn distinct(scopes: &[Scope]) -> Option<Vec<Scope>> {
+    let found: Vec<_> = Scope::ALL.into_iter().filter(|scope| scopes.contains(scope)).collect();
+    (!found.is_empty()).then_some(found)
+}
+
+/// Who may call an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody. The request counts against its source address.
+    Public,
+    /// Any valid token.
+    Authenticated,
+    /// A valid token with the scope.
+    Scope(Scope),
+}

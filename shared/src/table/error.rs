@@ -1,0 +1,55 @@
+//! Failures of DynamoDB calls.
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+
+use crate::error::{Error, ErrorCode};
+
+/// A DynamoDB call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    #[error("DynamoDB refused or did not answer ({code})")]
+    Call { code: String, passing: bool, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("an item does not have the expected shape")]
+    Shape(#[from] serde_dynamo::Error),
+    #[error("the request for DynamoDB is incomplete")]
+    Build(#[from] aws_sdk_dynamodb::error::BuildError),
+    #[error("an index has a key that is not of its form")]
+    Position,
+    #[error("an item kept changing under a conditional write")]
+    Contended,
+}
+
+impl<E> From<SdkError<E>> for TableError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    fn from(error: SdkError<E>) -> Self {
+        let code = match &error {
+            SdkError::ServiceError(service) => service.err().code().unwrap_or("unknown").to_owned(),
+            SdkError::TimeoutError(_) => "timeout".to_owned(),
+            SdkError::DispatchFailure(_) => "unreachable".to_owned(),
+            _ => "unreadable".to_owned(),
+        };
+        const PASSING: [&str; 7] = [
+            "timeout",
+            "unreachable",
+            "ThrottlingException",
+            "ProvisionedThroughputExceededException",
+            "RequestLimitExceeded",
+            "TransactionConflictException",
+            "InternalServerError",
+        ];
+        Self::Call { passing: PASSING.contains(&code.as_str()), code, source: Box::new(error) }
+    }
+}
+
+impl From<TableError> for Error {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Call { passing: true, .. } | TableError::Contended => {
+                Error::new(ErrorCode::ServiceUnavailable, "The service is busy").retry_after(1).because(error)
+            }
+            _ => Error::internal(error),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Reads by partition.
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
+use serde::de::DeserializeOwned;
+
+use super::Table;
+use super::error::TableError;
+use super::item::{Item, read_item, read_items};
+use super::key::Key;
+use crate::usage::Call;
+
+/// The table or index that a Query reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Table,
+    /// One of the table's global secondary indexes, `gsi1` to `gsi5`.
+    Index(u8),
+}
+
+impl Source {
+    pub fn index_name(self) -> Option<&'static str> {
+        match self {
+            Self::Table => None,
+            Self::Index(1) => Some("gsi1"),
+            Self::Index(2) => Some("gsi2"),
+            Self::Index(3) => Some("gsi3"),
+            Self::Index(4) => Some("gsi4"),
+            Self::Index(_) => Some("gsi5"),
+        }
+    }
+
+    pub fn key_attributes(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Table => ("pk", "sk"),
+            Self::Index(1) => ("gsi1pk", "gsi1sk"),
+            Self::Index(2) => ("gsi2pk", "gsi2sk"),
+            Self::Index(3) => ("gsi3pk", "gsi3sk"),
+            Self::Index(4) => ("gsi4pk", "gsi4sk"),
+            Self::Index(_) => ("gsi5pk", "gsi5sk"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Ascending,
+    Descending,
+}
+
+impl Order {
+    pub fn reversed(self) -> Self {
+        match self {
+            Self::Ascending => Self::Descending,
+            Self::Descending => Self::Ascending,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Query<'a> {
+    pub source: Source,
+    pub partition: String,
+    pub order: Order,
+    /// Only rows strictly beyond this sort key, in the query's order.
+    pub after: Option<&'a str>,
+    pub limit: i32,
+}
+
+impl Table {
+    /// Returns every row of a partition, for 0.5 capacity units per 4 KB.
+    pub async fn query_all<T: DeserializeOwned + Send>(
+        &self,
+        (source, partition): (Source, String),
+    ) -> Result<Vec<T>, TableError> {
+        let (_, sort_key) = source.key_attributes();
+        let mut rows: Vec<Item> = Vec::new();
+        loop {
+            let after = rows.last().and_then(|row| row.get(sort_key)).and_then(|key| key.as_s().ok()).cloned();
+            let partition = partition.clone();
+            let query = Query { source, partition, order: Order::Ascending, after: after.as_deref(), limit: i32::MAX };
+            let (page, more) = self.query_items(query, None).await?;
+            let ended = page.is_empty() || !more;
+            rows.extend(page);
+            if ended {
+                return read_items(rows);
+            }
+        }
+    }
+
+    /// Returns one page of a Query, at most `limit` rows or 1 MB, and whether there may be more. `only` is a projection
+    /// expression whose reserved words start with `#`.
+    pub async fn query<T: DeserializeOwned>(
+        &self,
+        query: Query<'_>,
+        only: Option<&str>,
+    ) -> Result<(Vec<T>, bool), TableError> {
+        let (items, more) = self.query_items(query, only).await?;
+        Ok((read_items(items)?, more))
+    }
+
+    /// Returns the sort keys of one page of a Query. It costs the capacity units of the whole rows.
+    pub(crate) async fn query_sort_keys(
+        &self,
+        query: Query<'_>,
+        sort_key: &str,
+    ) -> Result<(Vec<String>, bool), TableError> {
+        let (items, more) = self.query_items(query, Some(sort_key)).await?;
+        let key = |mut item: Item| match item.remove(sort_key) {
+            Some(AttributeValue::S(key)) => key,
+            _ => unreachable!("DynamoDB only indexes rows that have the index's keys"),
+        };
+        Ok((items.into_iter().map(key).collect(), more))
+    }
+
+    async fn query_items(&self, query: Query<'_>, only: Option<&str>) -> Result<(Vec<Item>, bool), TableError> {
+        let (pk, sk) = query.source.key_attributes();
+        let mut request = self
+            .client
+            .query()
+            .table_name(&*self.name)
+            .set_index_name(query.source.index_name().map(str::to_owned))
+            .expression_attribute_names("#pk", pk)
+            .expression_attribute_values(":pk", AttributeValue::S(query.partition))
+            .scan_index_forward(query.order == Order::Ascending)
+            .limit(query.limit)
+            .set_projection_expression(only.map(str::to_owned))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        for reserved in only.into_iter().flat_map(|only| only.split(", ")).filter(|name| name.starts_with('#')) {
+            request = request.expression_attribute_names(reserved, &reserved[1..]);
+        }
+        let condition = match query.after {
+            Some(after) => {
+                request = request
+                    .expression_attribute_names("#sk", sk)
+                    .expression_attribute_values(":after", AttributeValue::S(after.to_owned()));
+                match query.order {
+                    Order::Ascending => "#pk = :pk AND #sk > :after",
+                    Order::Descending => "#pk = :pk AND #sk < :after",
+                }
+            }
+            None => "#pk = :pk",
+        };
+        let call = Call::start();
+        let output = request.key_condition_expression(condition).send().await?;
+        call.end(output.consumed_capacity());
+        let more = output.last_evaluated_key().is_some();
+        Ok((output.items.unwrap_or_default(), more))
+    }
+
+    /// Returns the items of a partition of the table itself whose sort keys lie between two, both included, in ascending order
+    /// and strongly consistent. Returns at most `limit` of them or 1 MB, and whether there may be more.
+    pub async fn range(
+        &self,
+        partition: String,
+        (from, to): (&str, &str),
+        limit: Option<i32>,
+    ) -> Result<(Vec<Item>, bool), TableError> {
+        self.range_after(&partition, (from, to), None, limit).await
+    }
+
+    /// Returns a range as [`Table::range`] does, starting after a sort key.
+    pub(crate) async fn range_after(
+        &self,
+        partition: &str,
+        (from, to): (&str, &str),
+        after: Option<&str>,
+        limit: Option<i32>,
+    ) -> Result<(Vec<Item>, bool), TableError> {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let start = after.map(|sk| Key { pk: partition.to_owned(), sk: sk.to_owned() }.attributes());
+        let call = Call::start();
+        let output = self
+            .client
+            .query()
+            .table_name(&*self.name)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", text(partition))
+            .expression_attribute_values(":from", text(from))
+            .expression_attribute_values(":to", text(to))
+            .set_exclusive_start_key(start)
+            .set_limit(limit)
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await?;
+        call.end(output.consumed_capacity());
+        let more = output.last_evaluated_key().is_some();
+        Ok((output.items.unwrap_or_default(), more))
+    }
+
+    /// Scans `limit` rows of the whole table, in no order, starting after one of them. Returns the keys of the rows with one of
+    /// the sort keys, and the last scanned key if there may be more rows. It pays for every scanned row, so it is for
+    /// maintenance only.
+    pub(crate) async fn scan_for(
+        &self,
+        sort_keys: &[&str],
+        after: Option<&Key>,
+        limit: i32,
+    ) -> Result<(Vec<Key>, Option<Key>), TableError> {
+        let names: Vec<_> = (0..sort_keys.len()).map(|at| format!(":sk{at}")).collect();
+        let values = names.iter().zip(sort_keys).map(|(name, sk)| (name.clone(), AttributeValue::S((*sk).to_owned())));
+        let call = Call::start();
+        let output = self
+            .client
+            .scan()
+            .table_name(&*self.name)
+            .filter_expression(format!("sk IN ({})", names.join(", ")))
+            .set_expression_attribute_values(Some(values.collect()))
+            .projection_expression("pk, sk")
+            .select(Select::SpecificAttributes)
+            .set_exclusive_start_key(after.cloned().map(Key::attributes))
+            .limit(limit)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await?;
+        call.end(output.consumed_capacity());
+        let last = output.last_evaluated_key.map(read_item).transpose()?;
+        Ok((read_items(output.items.unwrap_or_default())?, last))
+    }
+}
