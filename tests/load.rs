@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use shared::clock::{Clock, Timestamp};
 use shared::model::{Deployment, Due, Environment, Status};
-use shared::table::Source;
+use shared::table::{Index, read_item};
 use tests::{Actor, GitRepository, World};
 
 const CLIENTS: usize = 16;
@@ -123,7 +124,12 @@ async fn rows(world: &World, owner: &Actor, name: &str) -> Vec<Deployment> {
     }
     assert_eq!(by_status, all, "the counts are exact");
     let partition = format!("ACCT#{}#REPO#{}", owner.account_id.as_ref().unwrap(), repository["id"].as_str().unwrap());
-    let rows: Vec<Deployment> = world.stack.app().table().query_all((Source::Index(1), partition)).await.unwrap();
+    let app = world.stack.app();
+    let query = app.table().client().query().table_name(app.table().name()).index_name(Index::ByCreation.name());
+    let query = query.key_condition_expression("gsi1pk = :pk");
+    let pages = query.expression_attribute_values(":pk", AttributeValue::S(partition)).into_paginator();
+    let items: Result<Vec<_>, _> = pages.items().send().collect().await;
+    let rows: Vec<Deployment> = items.unwrap().into_iter().map(|item| read_item(item).unwrap()).collect();
     assert_eq!(rows.iter().map(|row| row.number).collect::<Vec<_>>(), (1..=all).collect::<Vec<_>>());
     rows
 }

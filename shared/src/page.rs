@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::number::Number;
 use crate::route::List;
 use crate::sort::Position;
-use crate::table::{Order, Query, Source, Table, TableError};
+use crate::table::{Order, Partition, Query, Table, TableError};
 
 pub use crate::sort::Sort;
 
@@ -157,12 +157,13 @@ impl PageRequest {
 
     /// Reads the page and the row after it, which tells whether there is a next page. A Query stops at 1 MB; 101 rows are
     /// 430 KB at most, so that one Query has them all.
-    pub async fn read<T>(&self, table: &Table, (source, partition): (Source, String)) -> Result<Rows<T>, TableError>
+    pub async fn read<T>(&self, table: &Table, list: Partition) -> Result<Rows<T>, TableError>
     where
         T: Position + DeserializeOwned,
     {
         let order = self.order();
         let limit = i32::try_from(self.per_page).expect("at most 100") + 1;
+        let Partition { source, key: partition } = list;
         let query = |order, after| Query { source, partition: partition.clone(), order, after, limit };
         let read = |query| table.query::<T>(query, T::ATTRIBUTES);
         let (mut rows, backward, skipped) = match &self.start {

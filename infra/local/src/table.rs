@@ -7,13 +7,10 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
     ScalarAttributeType, TimeToLiveSpecification,
 };
-use shared::table::Source;
+use shared::table::{Index, Source};
 
-/// The table and its indexes.
-const SOURCES: [Source; 6] =
-    [Source::Table, Source::Index(1), Source::Index(2), Source::Index(3), Source::Index(4), Source::Index(5)];
 /// The index that has nothing but keys.
-const KEYS_ONLY: Source = Source::Index(5);
+const KEYS_ONLY: Source = Source::Index(Index::ByDueTime);
 /// When DynamoDB may delete an item, in seconds since the Unix epoch.
 const TTL_ATTRIBUTE: &str = "expires_at";
 
@@ -41,7 +38,7 @@ pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
 /// The same without the deletion of expired items. Whether the table was not there.
 pub async fn create(client: &Client, name: &str) -> Result<bool, TableError> {
     let mut create = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
-    for source in SOURCES {
+    for source in Source::ALL {
         let (pk, sk) = source.key_attributes();
         for attribute in [pk, sk] {
             let attribute = AttributeDefinition::builder().attribute_name(attribute);
@@ -68,7 +65,7 @@ pub async fn create(client: &Client, name: &str) -> Result<bool, TableError> {
             let described =
                 client.describe_table().table_name(name).send().await.map_err(aws_sdk_dynamodb::Error::from)?;
             let indexes = described.table().map_or(0, |table| table.global_secondary_indexes().len());
-            if indexes + 1 == SOURCES.len() { Ok(false) } else { Err(TableError::Outdated) }
+            if indexes + 1 == Source::ALL.len() { Ok(false) } else { Err(TableError::Outdated) }
         }
         Err(error) => Err(aws_sdk_dynamodb::Error::from(error).into()),
     }

@@ -12,7 +12,7 @@ use crate::name::{ClientId, DisplayName};
 use crate::permission::Role;
 use crate::scope::Scope;
 use crate::sort::{Position, Sort};
-use crate::table::{Change, Consistency, IndexKey, Item, Source, Table, TableError, TransactFailed, Write};
+use crate::table::{Change, Consistency, Index, IndexKey, Item, Partition, Table, TableError, TransactFailed, Write};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Application {
@@ -55,7 +55,7 @@ impl Application {
     /// [`TransactFailed::Conditions`] when an account has registered the client already.
     pub async fn create(&self, table: &Table) -> Result<(), TransactFailed> {
         let index_key = IndexKey {
-            source: Source::Index(1),
+            index: Index::ByCreation,
             partition: key::applications(&self.account_id),
             sort: self.position(Sort::Created),
         };
@@ -82,8 +82,8 @@ impl Application {
     }
 
     /// Where an account's applications are listed.
-    pub fn listed(account: &AccountId) -> (Source, String) {
-        (Source::Index(1), key::applications(account))
+    pub fn listed(account: &AccountId) -> Partition {
+        Partition::of_index(Index::ByCreation, key::applications(account))
     }
 
     /// How many there are: a count that each creation's and deletion's transaction keeps.

@@ -40,7 +40,7 @@ use crate::id::{AccountId, DeploymentId, RepositoryId, UserId};
 use crate::model::{BuildId, LaneKey, Repository, RepositoryPartition, key};
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
-use crate::table::{Consistency, IndexKey, Key, Order, Query, Source, Table, TableError};
+use crate::table::{Consistency, IndexKey, Key, Order, Partition, Query, Table, TableError};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Deployment {
@@ -184,14 +184,8 @@ impl Deployment {
     }
 
     /// Where a repository's deployments are listed, by number.
-    pub fn listed(repository: &RepositoryPartition, filter: Filter) -> (Source, String) {
-        let source = match (filter.environment, filter.status) {
-            (None, None) => Source::Index(1),
-            (Some(_), None) => Source::Index(2),
-            (None, Some(_)) => Source::Index(3),
-            (Some(_), Some(_)) => Source::Index(4),
-        };
-        (source, repository.deployments(filter.environment, filter.status))
+    pub fn listed(repository: &RepositoryPartition, filter: Filter) -> Partition {
+        Partition::of_index(filter.index(), repository.deployments(filter.environment, filter.status))
     }
 
     /// The newest deployment that succeeded, of those below a number if one is given.
@@ -213,7 +207,7 @@ impl Deployment {
         before: Option<u64>,
         limit: i32,
     ) -> Result<Vec<Self>, TableError> {
-        let (source, partition) = Self::listed(&repository.partition(), filter);
+        let Partition { source, key: partition } = Self::listed(&repository.partition(), filter);
         let before = before.map(sort_key);
         let query = Query { source, partition, order: Order::Descending, after: before.as_deref(), limit };
         Ok(table.query(query, Self::ATTRIBUTES).await?.0)
@@ -228,8 +222,8 @@ impl Deployment {
         let (environment, status) = (Some(self.environment), Some(self.status));
         let lists = [(None, None), (environment, None), (None, status), (environment, status)];
         let key = |(environment, status)| {
-            let (source, partition) = Self::listed(&repository, Filter { environment, status });
-            IndexKey { source, partition, sort: self.sort_key() }
+            let index = Filter { environment, status }.index();
+            IndexKey { index, partition: repository.deployments(environment, status), sort: self.sort_key() }
         };
         let due = self.due_at.map(|at| self.due(at).index_key());
         lists.into_iter().map(key).chain(due).collect()

@@ -23,7 +23,7 @@ use crate::name::Email;
 use crate::permission::Role;
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
-use crate::table::{Consistency, IndexKey, Item, Source, Table, TableError, TransactFailed, Write};
+use crate::table::{Consistency, Index, IndexKey, Item, Partition, Table, TableError, TransactFailed, Write};
 
 /// How long an invitation can be accepted.
 pub const INVITATION_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -124,7 +124,8 @@ impl Invitation {
     /// The open invitations, in any account, of somebody whose address an identity provider has verified. The newest
     /// first; up to a second behind.
     pub async fn of_verified(table: &Table, email: &Email, now: Timestamp) -> Result<Vec<Self>, TableError> {
-        let mut found: Vec<Self> = table.query_all((Source::Index(2), key::invitations_to(email))).await?;
+        let mut found: Vec<Self> =
+            table.query_all(Partition::of_index(Index::ByEmail, key::invitations_to(email))).await?;
         found.retain(|invitation| invitation.is_open(now));
         found.reverse();
         Ok(found)
@@ -135,8 +136,8 @@ impl Invitation {
     }
 
     /// Where an account's invitations are listed.
-    pub fn listed(tenant: &TenantId) -> (Source, String) {
-        (Source::Index(1), key::invitations(tenant))
+    pub fn listed(tenant: &TenantId) -> Partition {
+        Partition::of_index(Index::ByCreation, key::invitations(tenant))
     }
 
     pub async fn total(table: &Table, tenant: &TenantId) -> Result<u64, TableError> {
@@ -176,12 +177,11 @@ impl Invitation {
     }
 
     fn creation(&self, instead_of: Option<&Self>) -> Result<Vec<Write>, TableError> {
-        let index_key = |(index, partition)| IndexKey {
-            source: Source::Index(index),
-            partition,
-            sort: self.position(Sort::Created),
-        };
-        let index_keys = [(1, key::invitations(&self.account_id)), (2, key::invitations_to(&self.email))];
+        let index_key = |(index, partition)| IndexKey { index, partition, sort: self.position(Sort::Created) };
+        let index_keys = [
+            (Index::ByCreation, key::invitations(&self.account_id)),
+            (Index::ByEmail, key::invitations_to(&self.email)),
+        ];
         let index_keys = index_keys.into_iter().map(index_key).collect();
         let claim = EmailClaim { holder: EmailHolder::InvitationId(self.id.clone()) };
         let key = key::email(&self.account_id, &self.email);

@@ -14,7 +14,7 @@ use crate::permission::Role;
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
 use crate::table::{
-    Change, ConditionFailed, Consistency, IndexKey, Item, Source, Table, TableError, TransactFailed, Write,
+    Change, ConditionFailed, Consistency, Index, IndexKey, Item, Partition, Table, TableError, TransactFailed, Write,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -76,8 +76,8 @@ impl User {
     }
 
     /// Where an account's members are listed.
-    pub fn listed(tenant: &TenantId) -> (Source, String) {
-        (Source::Index(1), key::members(tenant))
+    pub fn listed(tenant: &TenantId) -> Partition {
+        Partition::of_index(Index::ByCreation, key::members(tenant))
     }
 
     pub async fn total(table: &Table, tenant: &TenantId) -> Result<u64, TableError> {
@@ -96,7 +96,7 @@ impl User {
 
     pub(super) fn create(&self) -> Result<Write, TableError> {
         let index_key = IndexKey {
-            source: Source::Index(1),
+            index: Index::ByCreation,
             partition: key::members(&self.account_id),
             sort: self.position(Sort::Created),
         };

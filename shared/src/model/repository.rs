@@ -14,7 +14,8 @@ use crate::permission::{Permission, Visibility};
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
 use crate::table::{
-    Change, Consistency, IndexKey, Item, Order, Query, Source, Table, TableError, TransactFailed, Write,
+    Change, Consistency, Index, IndexKey, Item, Order, Partition, Query, Source, Table, TableError, TransactFailed,
+    Write,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -110,7 +111,7 @@ impl Repository {
         name: &RepositoryName,
     ) -> Result<Option<Self>, TableError> {
         let by_name = Query {
-            source: Source::Index(3),
+            source: Source::Index(Index::ByName),
             partition: key::repositories(tenant),
             order: Order::Ascending,
             after: Some(&name.folded()),
@@ -143,7 +144,7 @@ impl Repository {
 
     /// Every public repository of the account.
     pub async fn public(table: &Table, tenant: &TenantId) -> Result<Vec<Self>, TableError> {
-        table.query_all((Source::Index(4), key::public_repositories(tenant))).await
+        table.query_all(Partition::of_index(Index::Public, key::public_repositories(tenant))).await
     }
 
     /// Writes the repository, its name, the account's number of repositories and the default branch's ref at once.
@@ -180,13 +181,13 @@ impl Repository {
     }
 
     /// Where an account's repositories are listed in a sort order.
-    pub fn listed(tenant: &TenantId, sort: Sort) -> (Source, String) {
-        let source = match sort {
-            Sort::Created => Source::Index(1),
-            Sort::Updated => Source::Index(2),
-            Sort::Name => Source::Index(3),
+    pub fn listed(tenant: &TenantId, sort: Sort) -> Partition {
+        let index = match sort {
+            Sort::Created => Index::ByCreation,
+            Sort::Updated => Index::ByUpdate,
+            Sort::Name => Index::ByName,
         };
-        (source, key::repositories(tenant))
+        Partition::of_index(index, key::repositories(tenant))
     }
 
     pub(super) fn sort_key(&self, sort: Sort) -> String {
@@ -194,16 +195,16 @@ impl Repository {
     }
 
     fn index_keys(&self) -> Vec<IndexKey> {
-        let sorts = [(1, Sort::Created), (2, Sort::Updated), (3, Sort::Name)];
+        let sorts = [(Index::ByCreation, Sort::Created), (Index::ByUpdate, Sort::Updated), (Index::ByName, Sort::Name)];
         let key = |(index, sort)| IndexKey {
-            source: Source::Index(index),
+            index,
             partition: key::repositories(&self.account_id),
             sort: self.sort_key(sort),
         };
         let mut keys: Vec<_> = sorts.into_iter().map(key).collect();
         if self.visibility == Visibility::Public {
             let partition = key::public_repositories(&self.account_id);
-            keys.push(IndexKey { source: Source::Index(4), partition, sort: self.sort_key(Sort::Created) });
+            keys.push(IndexKey { index: Index::Public, partition, sort: self.sort_key(Sort::Created) });
         }
         keys
     }

@@ -21,7 +21,7 @@ use crate::model::key;
 use crate::name::{Description, TeamName};
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
-use crate::table::{Consistency, IndexKey, Key, Source, Table, TableError, TransactFailed, Write};
+use crate::table::{Consistency, Index, IndexKey, Key, Partition, Table, TableError, TransactFailed, Write};
 
 /// Changes of the same team that one gives way to.
 const MAX_ATTEMPTS: usize = 8;
@@ -54,13 +54,13 @@ impl Team {
     }
 
     /// Where an account's teams are listed in a sort order.
-    pub fn listed(tenant: &TenantId, sort: Sort) -> (Source, String) {
-        let source = match sort {
-            Sort::Created => Source::Index(1),
-            Sort::Updated => Source::Index(2),
-            Sort::Name => Source::Index(3),
+    pub fn listed(tenant: &TenantId, sort: Sort) -> Partition {
+        let index = match sort {
+            Sort::Created => Index::ByCreation,
+            Sort::Updated => Index::ByUpdate,
+            Sort::Name => Index::ByName,
         };
-        (source, key::teams(tenant))
+        Partition::of_index(index, key::teams(tenant))
     }
 
     pub async fn total(table: &Table, tenant: &TenantId) -> Result<u64, TableError> {
@@ -154,12 +154,12 @@ impl Team {
     }
 
     fn index_keys(&self) -> Vec<IndexKey> {
-        let key = |(index, sort)| IndexKey {
-            source: Source::Index(index),
-            partition: key::teams(&self.account_id),
-            sort: self.position(sort),
-        };
-        [(1, Sort::Created), (2, Sort::Updated), (3, Sort::Name)].into_iter().map(key).collect()
+        let key =
+            |(index, sort)| IndexKey { index, partition: key::teams(&self.account_id), sort: self.position(sort) };
+        [(Index::ByCreation, Sort::Created), (Index::ByUpdate, Sort::Updated), (Index::ByName, Sort::Name)]
+            .into_iter()
+            .map(key)
+            .collect()
     }
 
     pub(super) fn key(&self) -> Key {

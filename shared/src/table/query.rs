@@ -9,35 +9,104 @@ use super::item::{Item, read_item, read_items};
 use super::key::Key;
 use crate::usage::Call;
 
-/// The table or index that a Query reads.
+/// The table or one of its indexes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     Table,
-    /// One of the table's global secondary indexes, `gsi1` to `gsi5`.
-    Index(u8),
+    Index(Index),
 }
 
 impl Source {
-    pub fn index_name(self) -> Option<&'static str> {
+    /// The table and each of its indexes once.
+    pub const ALL: [Source; 6] = [
+        Self::Table,
+        Self::Index(Index::ByCreation),
+        Self::Index(Index::ByUpdate),
+        Self::Index(Index::ByName),
+        Self::Index(Index::Public),
+        Self::Index(Index::ByDueTime),
+    ];
+
+    pub const fn index_name(self) -> Option<&'static str> {
         match self {
             Self::Table => None,
-            Self::Index(1) => Some("gsi1"),
-            Self::Index(2) => Some("gsi2"),
-            Self::Index(3) => Some("gsi3"),
-            Self::Index(4) => Some("gsi4"),
-            Self::Index(_) => Some("gsi5"),
+            Self::Index(index) => Some(index.name()),
         }
     }
 
-    pub fn key_attributes(self) -> (&'static str, &'static str) {
+    /// Returns the attributes of the partition key and of the sort key.
+    pub const fn key_attributes(self) -> (&'static str, &'static str) {
         match self {
             Self::Table => ("pk", "sk"),
-            Self::Index(1) => ("gsi1pk", "gsi1sk"),
-            Self::Index(2) => ("gsi2pk", "gsi2sk"),
-            Self::Index(3) => ("gsi3pk", "gsi3sk"),
-            Self::Index(4) => ("gsi4pk", "gsi4sk"),
-            Self::Index(_) => ("gsi5pk", "gsi5sk"),
+            Self::Index(index) => index.key_attributes(),
         }
+    }
+}
+
+/// A list that an item is in, by its order or by what its items have in common. Several share a global secondary index, because
+/// no item is in two of those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// All items of a kind, by creation. A deployment's number is its place in that order.
+    ByCreation,
+    /// The tokens of one user.
+    ByUser,
+    /// The invitations to one email address.
+    ByEmail,
+    /// All items of a kind, by their last update.
+    ByUpdate,
+    /// The deployments to one environment.
+    ByEnvironment,
+    /// All items of a kind, by name.
+    ByName,
+    /// The deployments in one state.
+    ByStatus,
+    /// The public repositories.
+    Public,
+    /// The deployments to one environment in one state.
+    ByEnvironmentAndStatus,
+    /// The deployments that have not ended, by the time at which the sweep looks at them.
+    ByDueTime,
+}
+
+impl Index {
+    /// Returns the name of the global secondary index.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ByCreation => "gsi1",
+            Self::ByUser | Self::ByEmail | Self::ByUpdate | Self::ByEnvironment => "gsi2",
+            Self::ByName | Self::ByStatus => "gsi3",
+            Self::Public | Self::ByEnvironmentAndStatus => "gsi4",
+            Self::ByDueTime => "gsi5",
+        }
+    }
+
+    /// Returns the attributes of the partition key and of the sort key.
+    pub const fn key_attributes(self) -> (&'static str, &'static str) {
+        match self {
+            Self::ByCreation => ("gsi1pk", "gsi1sk"),
+            Self::ByUser | Self::ByEmail | Self::ByUpdate | Self::ByEnvironment => ("gsi2pk", "gsi2sk"),
+            Self::ByName | Self::ByStatus => ("gsi3pk", "gsi3sk"),
+            Self::Public | Self::ByEnvironmentAndStatus => ("gsi4pk", "gsi4sk"),
+            Self::ByDueTime => ("gsi5pk", "gsi5sk"),
+        }
+    }
+}
+
+/// A partition of the table or of an index. Only the model makes one, so that no handler lists what the model does not offer.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    pub(crate) source: Source,
+    pub(crate) key: String,
+}
+
+impl Partition {
+    pub(crate) fn of_table(key: String) -> Self {
+        Self { source: Source::Table, key }
+    }
+
+    pub(crate) fn of_index(index: Index, key: String) -> Self {
+        Self { source: Source::Index(index), key }
     }
 }
 
@@ -68,9 +137,9 @@ pub struct Query<'a> {
 
 impl Table {
     /// Returns every row of a partition, for 0.5 capacity units per 4 KB.
-    pub async fn query_all<T: DeserializeOwned + Send>(
+    pub(crate) async fn query_all<T: DeserializeOwned + Send>(
         &self,
-        (source, partition): (Source, String),
+        Partition { source, key: partition }: Partition,
     ) -> Result<Vec<T>, TableError> {
         let (_, sort_key) = source.key_attributes();
         let mut rows: Vec<Item> = Vec::new();
@@ -89,7 +158,7 @@ impl Table {
 
     /// Returns one page of a Query, at most `limit` rows or 1 MB, and whether there may be more. `only` is a projection
     /// expression whose reserved words start with `#`.
-    pub async fn query<T: DeserializeOwned>(
+    pub(crate) async fn query<T: DeserializeOwned>(
         &self,
         query: Query<'_>,
         only: Option<&str>,
@@ -149,7 +218,7 @@ impl Table {
 
     /// Returns the items of a partition of the table itself whose sort keys lie between two, both included, in ascending order
     /// and strongly consistent. Returns at most `limit` of them or 1 MB, and whether there may be more.
-    pub async fn range(
+    pub(crate) async fn range(
         &self,
         partition: String,
         (from, to): (&str, &str),

@@ -23,7 +23,11 @@ pub enum Consistency {
 }
 
 impl Table {
-    pub async fn get<T: DeserializeOwned>(&self, key: Key, consistency: Consistency) -> Result<Option<T>, TableError> {
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        key: Key,
+        consistency: Consistency,
+    ) -> Result<Option<T>, TableError> {
         let call = Call::start();
         let output = self
             .client
@@ -39,7 +43,7 @@ impl Table {
     }
 
     /// Returns the items of different keys that exist, in no order and eventually consistent, with one BatchGetItem per 100.
-    pub async fn batch_get<T: DeserializeOwned>(&self, keys: Vec<Key>) -> Result<Vec<T>, TableError> {
+    pub(crate) async fn batch_get<T: DeserializeOwned>(&self, keys: Vec<Key>) -> Result<Vec<T>, TableError> {
         let keys: Vec<Item> = keys.into_iter().map(Key::attributes).collect();
         let mut found = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(MAX_BATCH) {

@@ -34,7 +34,7 @@ impl From<TransactFailed> for Error {
 
 impl Table {
     /// Commits all of the writes or none. It retries for about 5 s when it conflicts with other transactions.
-    pub async fn transact(&self, writes: Vec<Write>) -> Result<(), TransactFailed> {
+    pub(crate) async fn transact(&self, writes: Vec<Write>) -> Result<(), TransactFailed> {
         let items = writes.into_iter().map(|write| write.build(&self.name)).collect::<Result<Vec<_>, _>>();
         let items = items.map_err(|error| TransactFailed::Table(error.into()))?;
         for attempt in 0..MAX_CONFLICTS {

@@ -39,7 +39,7 @@ impl Table {
     }
 
     /// Updates an item if its condition holds, and returns the item after the update.
-    pub async fn update(&self, key: Key, change: Change) -> Result<Result<Item, ConditionFailed>, TableError> {
+    pub(crate) async fn update(&self, key: Key, change: Change) -> Result<Result<Item, ConditionFailed>, TableError> {
         let Change { expression, condition, names, values } = change;
         self.update_if(key, expression, condition.map(str::to_owned), names, values).await
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::error::TableError;
 use super::item::Item;
 use super::key::Key;
-use super::query::Source;
+use super::query::Index;
 
 /// A write whose condition did not hold.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ impl Write {
 /// The key of an item in an index.
 #[derive(Clone, Debug)]
 pub struct IndexKey {
-    pub source: Source,
+    pub index: Index,
     pub partition: String,
     pub sort: String,
 }
@@ -155,8 +155,8 @@ pub struct IndexKey {
 fn item(key: Key, row: &impl Serialize, index_keys: Vec<IndexKey>) -> Result<Item, TableError> {
     let mut item: Item = serde_dynamo::to_item(row)?;
     item.extend(key.attributes());
-    for IndexKey { source, partition, sort } in index_keys {
-        let (pk, sk) = source.key_attributes();
+    for IndexKey { index, partition, sort } in index_keys {
+        let (pk, sk) = index.key_attributes();
         item.insert(pk.to_owned(), AttributeValue::S(partition));
         item.insert(sk.to_owned(), AttributeValue::S(sort));
     }

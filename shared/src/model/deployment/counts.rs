@@ -5,12 +5,24 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use crate::model::{Environment, RepositoryPartition, Status};
-use crate::table::{Consistency, Table, TableError};
+use crate::table::{Consistency, Index, Table, TableError};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     pub environment: Option<Environment>,
     pub status: Option<Status>,
+}
+
+impl Filter {
+    /// Returns the index that lists the deployments with these properties.
+    pub(super) const fn index(self) -> Index {
+        match (self.environment, self.status) {
+            (None, None) => Index::ByCreation,
+            (Some(_), None) => Index::ByEnvironment,
+            (None, Some(_)) => Index::ByStatus,
+            (Some(_), Some(_)) => Index::ByEnvironmentAndStatus,
+        }
+    }
 }
 
 /// The attribute of the counter with the highest number given out.

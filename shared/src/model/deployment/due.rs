@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, DeploymentId};
 use crate::model::key;
-use crate::table::{IndexKey, Order, Query, Source, Table, TableError};
+use crate::table::{Index, IndexKey, Order, Query, Source, Table, TableError};
 
 /// How long a queued deployment may wait before the sweep sends its message again. It takes a second to be picked up
 /// when a runner is free, and one that waits behind others gains nothing from a second message.
@@ -15,7 +15,7 @@ pub const LEASE_GRACE: Duration = Duration::from_secs(15);
 /// How long CodeBuild may be silent about a build before it is asked. Its events take seconds.
 pub const BUILD_REPORTS_WITHIN: Duration = Duration::from_secs(300);
 /// The index of what is due.
-const DUE: Source = Source::Index(5);
+const DUE: Index = Index::ByDueTime;
 
 /// A deployment's place in the index of what is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +39,13 @@ impl Due {
         limit: i32,
     ) -> Result<Vec<Self>, TableError> {
         let after = after.map(Self::position);
-        let query =
-            Query { source: DUE, partition: key::due(shard), order: Order::Ascending, after: after.as_deref(), limit };
+        let query = Query {
+            source: Source::Index(DUE),
+            partition: key::due(shard),
+            order: Order::Ascending,
+            after: after.as_deref(),
+            limit,
+        };
         let (positions, _) = table.query_sort_keys(query, due_sort_attribute()).await?;
         let all = positions.iter().map(|position| Self::parse(position).ok_or(TableError::Position));
         let all = all.collect::<Result<Vec<_>, _>>()?;
@@ -60,7 +65,7 @@ impl Due {
     pub(super) fn index_key(&self) -> IndexKey {
         let hash = crc32fast::hash(self.deployment_id.as_str().as_bytes());
         let shard = u8::try_from(hash % u32::from(Self::SHARDS)).expect("the remainder of a u8");
-        IndexKey { source: DUE, partition: key::due(shard), sort: self.position() }
+        IndexKey { index: DUE, partition: key::due(shard), sort: self.position() }
     }
 }
 

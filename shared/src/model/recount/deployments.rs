@@ -7,7 +7,7 @@ use crate::id::{AccountId, RepositoryId};
 use crate::model::deployment::{LAST_NUMBER, count_name, sort_key};
 use crate::model::{Deployment, Environment, Finding, RepositoryPartition, Status};
 use crate::sort::Position;
-use crate::table::{Numbers, Order, Query, Source, Table, TableError};
+use crate::table::{Index, Numbers, Order, Query, Source, Table, TableError};
 
 /// Deployments that have not ended and are read again at the end. A repository with more is left for another round.
 const MAX_OPEN: usize = 1000;
@@ -23,7 +23,7 @@ impl Counting {
         repository: &RepositoryId,
     ) -> Result<Step, TableError> {
         let query = Query {
-            source: Source::Index(1),
+            source: Source::Index(Index::ByCreation),
             partition: RepositoryPartition::new(account, repository).deployments(None, None),
             order: Order::Ascending,
             after: self.after.as_deref(),

@@ -14,7 +14,7 @@ use crate::permission::Permission;
 use crate::permitted::{Permitted, TenantId};
 use crate::sort::{Position, Sort};
 use crate::table::{
-    Change, ConditionFailed, Consistency, IndexKey, Item, Source, Table, TableError, TransactFailed, Write,
+    Change, ConditionFailed, Consistency, Index, IndexKey, Item, Partition, Table, TableError, TransactFailed, Write,
 };
 
 /// Teams that have the same permission on a repository at most: their ids are in the repository's row, of which a page
@@ -40,13 +40,13 @@ pub struct TeamGrant {
 
 impl TeamGrant {
     /// Where a team's repositories are listed.
-    pub fn listed(team: &Permitted<Team>) -> (Source, String) {
-        (Source::Index(1), key::team_grants(&team.account_id, &team.id))
+    pub fn listed(team: &Permitted<Team>) -> Partition {
+        Partition::of_index(Index::ByCreation, key::team_grants(&team.account_id, &team.id))
     }
 
     /// Returns all repositories of a team, without their rows.
     pub(crate) async fn of_team(table: &Table, tenant: &TenantId, team: &TeamId) -> Result<Vec<Self>, TableError> {
-        table.query_all((Source::Table, key::team_grants(tenant, team))).await
+        table.query_all(Partition::of_table(key::team_grants(tenant, team))).await
     }
 
     /// Gives a team a permission on a repository, in the place of the one that it has.
@@ -99,7 +99,7 @@ impl TeamGrant {
             ..Change::default()
         };
         let index_key = IndexKey {
-            source: Source::Index(1),
+            index: Index::ByCreation,
             partition: key::team_grants(account, &team.id),
             sort: grant.position(Sort::Created),
         };

@@ -12,7 +12,7 @@ use crate::model::{Team, key};
 use crate::permitted::Permitted;
 use crate::sort::{Position, Sort};
 use crate::table::{
-    Change, ConditionFailed, IndexKey, Item, Source, Table, TableError, TransactFailed, Write, read_item,
+    Change, ConditionFailed, Index, IndexKey, Item, Partition, Table, TableError, TransactFailed, Write, read_item,
 };
 
 /// Teams that a user is in at most: their ids are in the user's row, which each cold authentication reads.
@@ -27,8 +27,8 @@ pub struct TeamMember {
 
 impl TeamMember {
     /// Where a team's members are listed.
-    pub fn listed(team: &Permitted<Team>) -> (Source, String) {
-        (Source::Index(1), key::team_members(&team.account_id, &team.id))
+    pub fn listed(team: &Permitted<Team>) -> Partition {
+        Partition::of_index(Index::ByCreation, key::team_members(&team.account_id, &team.id))
     }
 
     /// Puts a user into a team; one who is in it stays as they are.
@@ -71,7 +71,7 @@ impl TeamMember {
     /// The row of somebody who enters the team with the transaction that this is in.
     pub(in crate::model) fn create(&self, account: &AccountId, team: &TeamId) -> Result<Write, TableError> {
         let index_key = IndexKey {
-            source: Source::Index(1),
+            index: Index::ByCreation,
             partition: key::team_members(account, team),
             sort: self.position(Sort::Created),
         };

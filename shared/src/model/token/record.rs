@@ -12,7 +12,9 @@ use crate::model::{AccessToken, Lifetime, key};
 use crate::name::DisplayName;
 use crate::scope::Scope;
 use crate::sort::{Position, Sort};
-use crate::table::{Change, Consistency, IndexKey, Item, Key, Source, Table, TableError, TransactFailed, Write};
+use crate::table::{
+    Change, Consistency, Index, IndexKey, Item, Key, Partition, Table, TableError, TransactFailed, Write,
+};
 use crate::token::{TokenHash, TokenSecret};
 
 /// Secrets beside the newest that a token can have at once. A rotation beyond that ends the oldest.
@@ -103,9 +105,9 @@ impl TokenRecord {
     }
 
     /// Where a user's tokens are listed, or with `None` all of the account's.
-    pub fn listed(account: &AccountId, user: Option<&UserId>) -> (Source, String) {
-        let source = if user.is_none() { Source::Index(1) } else { Source::Index(2) };
-        (source, key::tokens(account, user))
+    pub fn listed(account: &AccountId, user: Option<&UserId>) -> Partition {
+        let index = if user.is_none() { Index::ByCreation } else { Index::ByUser };
+        Partition::of_index(index, key::tokens(account, user))
     }
 
     /// How many of them there are: a count that each creation's and deletion's transaction keeps.
@@ -258,8 +260,12 @@ impl TokenRecord {
 
     pub(super) fn index_keys(&self) -> Vec<IndexKey> {
         let AccessToken { account_id, user_id, .. } = &self.token;
-        let of = |(source, partition)| IndexKey { source, partition, sort: self.position(Sort::Created) };
-        [Self::listed(account_id, None), Self::listed(account_id, Some(user_id))].map(of).into()
+        let key = |(index, user)| IndexKey {
+            index,
+            partition: key::tokens(account_id, user),
+            sort: self.position(Sort::Created),
+        };
+        [(Index::ByCreation, None), (Index::ByUser, Some(user_id))].map(key).into()
     }
 
     fn version_value(&self) -> Item {
