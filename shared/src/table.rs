@@ -6,7 +6,7 @@ mod item;
 mod key;
 mod query;
 mod read;
-mod transact;
+mod transaction;
 mod update;
 mod write;
 
@@ -20,7 +20,7 @@ pub use item::*;
 pub use key::*;
 pub use query::*;
 pub use read::*;
-pub use transact::*;
+pub use transaction::*;
 pub use write::*;
 
 /// The longest that init waits for DynamoDB. Lambda gives init ten seconds in all.

@@ -10,11 +10,10 @@ use shared::access::Scope;
 use shared::clock::Rfc3339;
 use shared::id::{AccountId, TokenId, UserId};
 use shared::model::{
-    AccessToken, Account, AccountSlug, BasePermission, Email, EmailDomain, Lifetime, NewAccount, Plan, Quota, Role,
-    User,
+    AccessToken, Account, AccountSlug, AccountTaken, BasePermission, Email, EmailDomain, Lifetime, NewAccount, Plan,
+    Quota, Role, User,
 };
 use shared::serve::InitError;
-use shared::table::TransactFailed;
 use shared::token::TokenSecret;
 
 #[derive(Debug, Deserialize)]
@@ -98,12 +97,9 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
         superseded_at: None,
     };
     let new = NewAccount { account: &account, owner: &owner, token: &token, lifetime, secret: &secret };
-    new.create(app.table()).await.map_err(|failed| match failed {
-        TransactFailed::Conditions(failed) if failed.first().is_some_and(Option::is_some) => {
-            format!("the account '{}' exists already", account.slug)
-        }
-        TransactFailed::Conditions(_) => "another account has one of the mail domains".to_owned(),
-        failed => format!("the account could not be written: {failed:?}"),
+    new.create(app.table()).await?.map_err(|taken| match taken {
+        AccountTaken::Slug => format!("the account '{}' exists already", account.slug),
+        AccountTaken::EmailDomain(domain) => format!("another account has the mail domain '{domain}'"),
     })?;
     Ok(Bootstrapped {
         account_id: account.id,

@@ -8,7 +8,6 @@ use shared::access::{Caller, Scope, distinct};
 use shared::body::ApplicationBody;
 use shared::id::UserId;
 use shared::model::{Application, ClientId, DisplayName, Role};
-use shared::table::TransactFailed;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/applications")
@@ -59,9 +58,6 @@ pub async fn create_application(
         created_by: caller.user_id().clone(),
         created_at: app.clock().now(),
     };
-    application.create(app.table()).await.map_err(|failed| match failed {
-        TransactFailed::Conditions(_) => Error::new(ErrorCode::NameTaken, "The client is registered already"),
-        other => other.into(),
-    })?;
+    application.create(app.table()).await?;
     Ok((StatusCode::CREATED, Json(application.into())))
 }

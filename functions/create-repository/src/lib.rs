@@ -9,7 +9,6 @@ use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
 use shared::id::RepositoryId;
 use shared::model::{Grants, KnownRef, Repository, RepositoryName, Role, Visibility};
-use shared::table::TransactFailed;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
@@ -84,12 +83,7 @@ pub async fn create_repository(
         updated_at: now,
         grants: Grants::default(),
     };
-    repository.create(app.table(), &tip).await.map_err(|failed| match failed {
-        TransactFailed::Conditions(_) => {
-            Error::new(ErrorCode::NameTaken, format!("The account already has a repository '{}'", repository.name))
-        }
-        other => other.into(),
-    })?;
+    repository.create(app.table(), &tip).await?;
     let location = app.url(&format!("/v1/repositories/{}", repository.id));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(repository.into())))
 }

@@ -10,7 +10,7 @@ use crate::model::{Quota, key};
 use crate::name::{AccountSlug, EmailDomain};
 use crate::permission::BasePermission;
 use crate::permitted::TenantId;
-use crate::table::{Change, ConditionFailed, Consistency, Item, Table, TableError, TransactFailed, read_item};
+use crate::table::{Change, ConditionFailed, Consistency, Item, Table, TableError, read_item};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -125,7 +125,7 @@ impl Account {
                 Err(ConditionFailed { current }) => read_item(current.ok_or_else(not_found)?)?,
             };
         }
-        Err(TransactFailed::Conflict.into())
+        Err(TableError::Contended.into())
     }
 }
 

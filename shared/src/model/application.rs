@@ -6,13 +6,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, UserId};
 use crate::model::{User, key};
 use crate::name::{ClientId, DisplayName};
 use crate::permission::Role;
 use crate::scope::Scope;
 use crate::sort::{Position, Sort};
-use crate::table::{Change, Consistency, Index, IndexKey, Item, Partition, Table, TableError, TransactFailed, Write};
+use crate::table::{Change, Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Write};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Application {
@@ -52,33 +53,32 @@ impl Application {
     }
 
     /// # Errors
-    /// [`TransactFailed::Conditions`] when an account has registered the client already.
-    pub async fn create(&self, table: &Table) -> Result<(), TransactFailed> {
+    /// `name_taken` if an account has registered the client already.
+    pub async fn create(&self, table: &Table) -> Result<()> {
         let index_key = IndexKey {
             index: Index::ByCreation,
             partition: key::applications(&self.account_id),
             sort: self.position(Sort::Created),
         };
-        let create = Write::create(key::application(&self.id), self, vec![index_key]).map_err(TransactFailed::Table)?;
-        table.transact(vec![create, count(&self.account_id, 1)]).await
+        Transaction::new()
+            .write(Write::create(key::application(&self.id), self, vec![index_key])?)
+            .or(|_| Error::new(ErrorCode::NameTaken, "The client is registered already"))
+            .write(count(&self.account_id, 1))
+            .commit(table)
+            .await?
     }
 
     /// Deletes an account's application. `false`: the account has none of that id.
-    pub async fn delete(table: &Table, account: &AccountId, id: &ClientId) -> Result<bool, TransactFailed> {
-        let writes = vec![
-            Write::DeleteIf {
-                key: key::application(id),
-                condition: "account_id = :account",
-                names: None,
-                values: Some(Item::from([(":account".to_owned(), AttributeValue::S(account.to_string()))])),
-            },
-            count(account, -1),
-        ];
-        match table.transact(writes).await {
-            Ok(()) => Ok(true),
-            Err(TransactFailed::Conditions(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
+    pub async fn delete(table: &Table, account: &AccountId, id: &ClientId) -> Result<bool, TableError> {
+        let application = Write::DeleteIf {
+            key: key::application(id),
+            condition: "account_id = :account",
+            names: None,
+            values: Some(Item::from([(":account".to_owned(), AttributeValue::S(account.to_string()))])),
+        };
+        let deleted =
+            Transaction::new().write(application).or(|_| NotRegistered).write(count(account, -1)).commit(table).await?;
+        Ok(deleted.is_ok())
     }
 
     /// Where an account's applications are listed.
@@ -92,6 +92,9 @@ impl Application {
         Ok(count.map_or(0, |count| count.applications))
     }
 }
+
+/// The refusal to delete an application that the account does not have.
+struct NotRegistered;
 
 impl Position for Application {
     fn position(&self, _: Sort) -> String {

@@ -11,7 +11,7 @@ use crate::model::domain::DomainClaim;
 use crate::model::{Account, Invitation, User, key};
 use crate::oauth::{Grant, VerifiedEmail};
 use crate::permission::Role;
-use crate::table::{Consistency, Table, TableError, TransactFailed, Write};
+use crate::table::{Consistency, Table, TableError, Transaction, Write};
 
 /// Whose a subject of the issuer is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -76,15 +76,14 @@ impl Identity {
             teams: BTreeSet::new(),
         };
         let identity = Self::new(grant, &user, now);
-        let mut writes = vec![identity.create(grant)?];
+        let mut transaction = Transaction::new().write(identity.create(grant)?).or(|_| Linked);
         if known.is_none() {
-            writes.extend(user.writes()?);
+            let [create, claim, count] = user.writes()?;
+            transaction = transaction.write(create).write(claim).or(|_| Linked).write(count);
         }
-        match table.transact(writes).await {
+        match transaction.commit(table).await? {
             Ok(()) => Ok(Some(identity)),
-            // Another request of the same person was faster, or the address is taken.
-            Err(TransactFailed::Conditions(_)) => Ok(Self::of(table, grant, Consistency::Strong).await?),
-            Err(failed) => Err(failed.into()),
+            Err(Linked) => Ok(Self::of(table, grant, Consistency::Strong).await?),
         }
     }
 
@@ -103,6 +102,9 @@ impl Identity {
         Write::create(key::subject(&grant.issuer, &grant.subject), self, Vec::new())
     }
 }
+
+/// The refusal to link a subject that another request has linked, or whose address another user has by now.
+struct Linked;
 
 /// The account whose settings have the address's domain.
 async fn account_of(table: &Table, email: &VerifiedEmail) -> Result<Option<Account>, TableError> {

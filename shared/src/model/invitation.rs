@@ -23,7 +23,7 @@ use crate::name::Email;
 use crate::permission::Role;
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
-use crate::table::{Consistency, Index, IndexKey, Item, Partition, Table, TableError, TransactFailed, Write};
+use crate::table::{Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Write};
 
 /// How long an invitation can be accepted.
 pub const INVITATION_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -151,10 +151,13 @@ impl Invitation {
     /// # Errors
     /// `email_taken`
     pub async fn create(&self, table: &Table) -> Result<()> {
-        match table.transact(self.creation(None)?).await {
-            Ok(()) => return Ok(()),
-            Err(TransactFailed::Conditions(_)) => {}
-            Err(failed) => return Err(failed.into()),
+        let transaction = Transaction::new()
+            .write(self.row()?)
+            .write(Write::create(key::email(&self.account_id, &self.email), &self.claim(), Vec::new())?)
+            .or(|_| AddressHeld)
+            .write(add(key::invitation_count(&self.account_id), "invitations", 1));
+        if transaction.commit(table).await?.is_ok() {
+            return Ok(());
         }
         let taken = |what: &str| Error::new(ErrorCode::EmailTaken, format!("'{}' {what}", self.email));
         let claim: Option<EmailClaim> =
@@ -168,35 +171,35 @@ impl Invitation {
         };
         match old {
             Some(old) if old.is_open(self.created_at) => Err(taken("is invited already")),
-            None => Err(TransactFailed::Conflict.into()),
-            Some(old) => Ok(table.transact(self.creation(Some(&old))?).await.map_err(|failed| match failed {
-                TransactFailed::Conditions(_) => TransactFailed::Conflict,
-                failed => failed,
-            })?),
+            None => Err(TableError::Contended.into()),
+            Some(old) => self.replace(&old, table).await,
         }
     }
 
-    fn creation(&self, instead_of: Option<&Self>) -> Result<Vec<Write>, TableError> {
+    /// Writes the invitation in the place of an expired one to the same address.
+    async fn replace(&self, expired: &Self, table: &Table) -> Result<()> {
+        let key = key::email(&self.account_id, &self.email);
+        Transaction::new()
+            .write(self.row()?)
+            .write(Write::put_if(key, &self.claim(), Vec::new(), HELD, held_by(&expired.id))?)
+            .or(|_| TableError::Contended.into())
+            .write(Write::Delete { key: key::invitation(&expired.id) })
+            .commit(table)
+            .await?
+    }
+
+    fn claim(&self) -> EmailClaim {
+        EmailClaim { holder: EmailHolder::InvitationId(self.id.clone()) }
+    }
+
+    fn row(&self) -> Result<Write, TableError> {
         let index_key = |(index, partition)| IndexKey { index, partition, sort: self.position(Sort::Created) };
         let index_keys = [
             (Index::ByCreation, key::invitations(&self.account_id)),
             (Index::ByEmail, key::invitations_to(&self.email)),
         ];
         let index_keys = index_keys.into_iter().map(index_key).collect();
-        let claim = EmailClaim { holder: EmailHolder::InvitationId(self.id.clone()) };
-        let key = key::email(&self.account_id, &self.email);
-        let mut writes = vec![Write::create(key::invitation(&self.id), self, index_keys)?];
-        match instead_of {
-            None => writes.extend([
-                Write::create(key, &claim, Vec::new())?,
-                add(key::invitation_count(&self.account_id), "invitations", 1),
-            ]),
-            Some(old) => writes.extend([
-                Write::put_if(key, &claim, Vec::new(), HELD, held_by(&old.id))?,
-                Write::Delete { key: key::invitation(&old.id) },
-            ]),
-        }
-        Ok(writes)
+        Write::create(key::invitation(&self.id), self, index_keys)
     }
 
     /// Takes the invitation back, and frees its address.
@@ -204,17 +207,14 @@ impl Invitation {
     /// # Errors
     /// `not_found` when somebody has accepted or revoked it meanwhile.
     pub async fn revoke(&self, table: &Table) -> Result<()> {
-        let writes = vec![
-            Write::DeleteIf {
-                key: key::email(&self.account_id, &self.email),
-                condition: HELD,
-                names: None,
-                values: Some(held_by(&self.id)),
-            },
-            Write::Delete { key: key::invitation(&self.id) },
-            add(key::invitation_count(&self.account_id), "invitations", -1),
-        ];
-        table.transact(writes).await.map_err(gone)
+        let (key, values) = (key::email(&self.account_id, &self.email), Some(held_by(&self.id)));
+        Transaction::new()
+            .write(Write::DeleteIf { key, condition: HELD, names: None, values })
+            .or(gone)
+            .write(Write::Delete { key: key::invitation(&self.id) })
+            .write(add(key::invitation_count(&self.account_id), "invitations", -1))
+            .commit(table)
+            .await?
     }
 
     /// Makes the invited person a user of the account, in those of the invitation's teams that are there still, and
@@ -237,28 +237,26 @@ impl Invitation {
             created_at: now,
             teams,
         };
-        let claim = EmailClaim { holder: EmailHolder::UserId(user.id.clone()) };
-        let mut writes = vec![
-            Write::put_if(key::email(&self.account_id, &self.email), &claim, Vec::new(), HELD, held_by(&self.id))?,
-            user.create()?,
-            user.count(),
-            Write::Delete { key: key::invitation(&self.id) },
-            add(key::invitation_count(&self.account_id), "invitations", -1),
-        ];
+        let (key, claim) = (key::email(&self.account_id, &self.email), EmailHolder::UserId(user.id.clone()));
+        let claim = EmailClaim { holder: claim };
+        let mut transaction = Transaction::new()
+            .write(Write::put_if(key, &claim, Vec::new(), HELD, held_by(&self.id))?)
+            .or(gone)
+            .write(user.create()?)
+            .write(user.count())
+            .write(Write::Delete { key: key::invitation(&self.id) })
+            .write(add(key::invitation_count(&self.account_id), "invitations", -1));
         for team in &user.teams {
             let member = TeamMember { user_id: user.id.clone(), added_at: now };
-            writes.push(member.create(&self.account_id, team)?);
-            writes.extend(entered(&self.account_id, team, "members"));
+            let [count, open] = entered(&self.account_id, team, "members");
+            transaction = transaction.write(member.create(&self.account_id, team)?);
+            transaction = transaction.write(count).or(team_full).write(open).or(team_full);
         }
-        writes.extend(with(&user)?);
-        match table.transact(writes).await {
-            Ok(()) => Ok(user),
-            // The address is still held by this invitation, so it was a team that has filled up or gone.
-            Err(TransactFailed::Conditions(failed)) if failed.first().is_some_and(Option::is_none) => {
-                Err(Error::new(ErrorCode::LimitReached, "A team of the invitation is full"))
-            }
-            Err(failed) => Err(gone(failed)),
+        for write in with(&user)? {
+            transaction = transaction.write(write).or(gone);
         }
+        transaction.commit(table).await??;
+        Ok(user)
     }
 }
 
@@ -269,11 +267,17 @@ fn held_by(id: &InvitationId) -> Item {
     Item::from([(":invitation".to_owned(), AttributeValue::S(id.to_string()))])
 }
 
-fn gone(failed: TransactFailed) -> Error {
-    match failed {
-        TransactFailed::Conditions(_) => Error::not_found("Invitation"),
-        failed => failed.into(),
-    }
+/// The refusal to invite an address that a user or another invitation holds.
+struct AddressHeld;
+
+/// Refuses an invitation that is accepted or revoked.
+fn gone(_: Option<Item>) -> Error {
+    Error::not_found("Invitation")
+}
+
+/// Refuses an invitation into a team that has filled up or gone.
+fn team_full(_: Option<Item>) -> Error {
+    Error::new(ErrorCode::LimitReached, "A team of the invitation is full")
 }
 
 impl Position for Invitation {

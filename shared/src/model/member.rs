@@ -13,9 +13,7 @@ use crate::name::Email;
 use crate::permission::Role;
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
-use crate::table::{
-    Change, ConditionFailed, Consistency, Index, IndexKey, Item, Partition, Table, TableError, TransactFailed, Write,
-};
+use crate::table::{Change, Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Write};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct User {
@@ -84,10 +82,11 @@ impl User {
         Ok(MemberCounts::load(table, tenant).await?.members)
     }
 
-    /// The user, their address and the account's numbers. The address must be free.
-    pub(super) fn writes(&self) -> Result<Vec<Write>, TableError> {
+    /// Returns the writes of a new user: their row, the claim on their address, which is refused if the address is taken, and
+    /// the account's counts.
+    pub(super) fn writes(&self) -> Result<[Write; 3], TableError> {
         let claim = EmailClaim { holder: EmailHolder::UserId(self.id.clone()) };
-        Ok(vec![
+        Ok([
             self.create()?,
             Write::create(key::email(&self.account_id, &self.email), &claim, Vec::new())?,
             self.count(),
@@ -121,16 +120,15 @@ impl User {
                 (":old".to_owned(), text(self.role.as_str())),
             ]),
         };
-        let mut writes = vec![Write::Update { key: key::user(&self.account_id, &self.id), change }];
+        let mut transaction = Transaction::new()
+            .write(Write::Update { key: key::user(&self.account_id, &self.id), change })
+            .or(changed_or_gone);
         let owners = i64::from(role == Role::Owner) - i64::from(self.role == Role::Owner);
         if owners != 0 {
-            writes.push(MemberCounts::change(&self.account_id, 0, owners));
+            transaction = transaction.write(MemberCounts::change(&self.account_id, 0, owners)).or(|_| last_owner());
         }
-        match table.transact(writes).await {
-            Ok(()) => Ok(Self { role, ..self.clone() }),
-            Err(TransactFailed::Conditions(failed)) => Err(refusal(failed)),
-            Err(failed) => Err(failed.into()),
-        }
+        transaction.commit(table).await??;
+        Ok(Self { role, ..self.clone() })
     }
 
     /// Takes the user out of their teams and then out of the account. What is done when it fails halfway is no less
@@ -146,30 +144,28 @@ impl User {
         for team in &self.teams {
             TeamMember::remove(table, &self.account_id, team, &self.id).await?;
         }
-        let writes = vec![
-            Write::DeleteIf {
-                key: key::user(&self.account_id, &self.id),
-                condition: "#role = :old AND attribute_not_exists(teams)",
-                names: Some(role_name()),
-                values: Some(Item::from([(":old".to_owned(), text(self.role.as_str()))])),
-            },
-            MemberCounts::change(&self.account_id, -1, -i64::from(self.role == Role::Owner)),
-            Write::Delete { key: key::email(&self.account_id, &self.email) },
-        ];
-        match table.transact(writes).await {
-            Ok(()) => Ok(()),
-            Err(TransactFailed::Conditions(failed)) => Err(refusal(failed)),
-            Err(failed) => Err(failed.into()),
-        }
+        let user = Write::DeleteIf {
+            key: key::user(&self.account_id, &self.id),
+            condition: "#role = :old AND attribute_not_exists(teams)",
+            names: Some(role_name()),
+            values: Some(Item::from([(":old".to_owned(), text(self.role.as_str()))])),
+        };
+        Transaction::new()
+            .write(user)
+            .or(changed_or_gone)
+            .write(MemberCounts::change(&self.account_id, -1, -i64::from(self.role == Role::Owner)))
+            .or(|_| last_owner())
+            .write(Write::Delete { key: key::email(&self.account_id, &self.email) })
+            .commit(table)
+            .await?
     }
 }
 
-/// Why a change of a user, which is the first write, or of the account's numbers, which is the second, was refused.
-fn refusal(failed: Vec<Option<ConditionFailed>>) -> Error {
-    match failed.into_iter().next().flatten() {
-        Some(ConditionFailed { current: None }) => Error::not_found("Member"),
-        Some(ConditionFailed { current: Some(_) }) => TransactFailed::Conflict.into(),
-        None => last_owner(),
+/// Refuses to change a user who is gone or has been changed since.
+fn changed_or_gone(current: Option<Item>) -> Error {
+    match current {
+        Some(_) => TableError::Contended.into(),
+        None => Error::not_found("Member"),
     }
 }
 

@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::id::AccountId;
 use crate::model::domain::DomainClaim;
 use crate::model::{AccessToken, Account, Lifetime, User, key};
-use crate::table::{Table, TransactFailed, Write};
+use crate::name::EmailDomain;
+use crate::table::{Table, TableError, Transaction, Write};
 use crate::token::TokenSecret;
 
 #[derive(Serialize)]
@@ -22,25 +23,31 @@ pub struct NewAccount<'a> {
     pub secret: &'a TokenSecret,
 }
 
+/// The reasons to refuse a new account.
+#[derive(Debug)]
+pub enum AccountTaken {
+    /// Another account has the slug.
+    Slug,
+    /// Another account has the email domain.
+    EmailDomain(EmailDomain),
+}
+
 impl NewAccount<'_> {
-    /// Fails with [`TransactFailed::Conditions`] if the slug, which comes first, or an email domain is taken.
-    pub async fn create(self, table: &Table) -> Result<(), TransactFailed> {
-        let writes = || {
-            let mut writes = vec![
-                Write::create(
-                    key::account_slug(&self.account.slug),
-                    &SlugClaim { account_id: self.account.id.clone() },
-                    Vec::new(),
-                )?,
-                Write::create(key::account(&self.account.id), self.account, Vec::new())?,
-            ];
-            for domain in &self.account.email_domains {
-                writes.push(DomainClaim::create(domain, &self.account.id)?);
-            }
-            writes.extend(self.token.first(self.secret, self.lifetime)?);
-            writes.extend(self.owner.writes()?);
-            Ok(writes)
-        };
-        table.transact(writes().map_err(TransactFailed::Table)?).await
+    /// Writes the account, its owner and the owner's first token.
+    pub async fn create(self, table: &Table) -> Result<Result<(), AccountTaken>, TableError> {
+        let claim = SlugClaim { account_id: self.account.id.clone() };
+        let mut transaction = Transaction::new()
+            .write(Write::create(key::account_slug(&self.account.slug), &claim, Vec::new())?)
+            .or(|_| AccountTaken::Slug)
+            .write(Write::create(key::account(&self.account.id), self.account, Vec::new())?);
+        for domain in &self.account.email_domains {
+            let claim = DomainClaim::create(domain, &self.account.id)?;
+            transaction = transaction.write(claim).or(|_| AccountTaken::EmailDomain(domain.clone()));
+        }
+        transaction
+            .writes(self.token.first(self.secret, self.lifetime)?)
+            .writes(self.owner.writes()?)
+            .commit(table)
+            .await
     }
 }

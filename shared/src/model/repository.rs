@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, RepositoryId, TeamId};
 use crate::model::{RepositoryPartition, key};
 use crate::name::{AccountSlug, InvalidName, RepositoryName};
@@ -14,8 +15,7 @@ use crate::permission::{Permission, Visibility};
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
 use crate::table::{
-    Change, Consistency, Index, IndexKey, Item, Order, Partition, Query, Source, Table, TableError, TransactFailed,
-    Write,
+    Change, Consistency, Index, IndexKey, Item, Order, Partition, Query, Source, Table, TableError, Transaction, Write,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -150,28 +150,26 @@ impl Repository {
     /// Writes the repository, its name, the account's number of repositories and the default branch's ref at once.
     ///
     /// # Errors
-    /// [`TransactFailed::Conditions`] when the account has a repository of that name.
-    pub async fn create(&self, table: &Table, tip: &KnownRef) -> Result<(), TransactFailed> {
-        let writes = || {
-            Ok(vec![
-                Write::create(
-                    key::repository_name(&self.account_id, &self.name),
-                    &NameClaim { repository_id: self.id.clone() },
-                    Vec::new(),
-                )?,
-                Write::create(key::repository(&self.account_id, &self.id), self, self.index_keys())?,
-                Write::Update {
-                    key: key::repository_count(&self.account_id),
-                    change: Change {
-                        expression: "ADD repositories :one".to_owned(),
-                        values: Item::from([(":one".to_owned(), AttributeValue::N("1".to_owned()))]),
-                        ..Change::default()
-                    },
-                },
-                tip.write(self)?,
-            ])
+    /// `name_taken`
+    pub async fn create(&self, table: &Table, tip: &KnownRef) -> Result<()> {
+        let claim = NameClaim { repository_id: self.id.clone() };
+        let one_more = Change {
+            expression: "ADD repositories :one".to_owned(),
+            values: Item::from([(":one".to_owned(), AttributeValue::N("1".to_owned()))]),
+            ..Change::default()
         };
-        table.transact(writes().map_err(TransactFailed::Table)?).await
+        Transaction::new()
+            .write(Write::create(key::repository_name(&self.account_id, &self.name), &claim, Vec::new())?)
+            .or(|_| self.name_taken())
+            .write(Write::create(key::repository(&self.account_id, &self.id), self, self.index_keys())?)
+            .write(Write::Update { key: key::repository_count(&self.account_id), change: one_more })
+            .write(tip.write(self)?)
+            .commit(table)
+            .await?
+    }
+
+    fn name_taken(&self) -> Error {
+        Error::new(ErrorCode::NameTaken, format!("The account already has a repository '{}'", self.name))
     }
 
     /// The exact number of an account's repositories: a count that each creation's transaction keeps.

@@ -21,7 +21,7 @@ use crate::model::key;
 use crate::name::{Description, TeamName};
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
-use crate::table::{Consistency, Index, IndexKey, Key, Partition, Table, TableError, TransactFailed, Write};
+use crate::table::{Consistency, Index, IndexKey, Key, Partition, Table, TableError, Transaction, Write};
 
 /// Changes of the same team that one gives way to.
 const MAX_ATTEMPTS: usize = 8;
@@ -46,6 +46,13 @@ pub struct Team {
 pub struct TeamChange {
     pub name: Option<TeamName>,
     pub description: Option<Description>,
+}
+
+/// The reasons to refuse a change of a team.
+enum ChangeRefused {
+    /// The team has another revision by now.
+    Changed,
+    NameTaken,
 }
 
 impl Team {
@@ -88,16 +95,13 @@ impl Team {
     /// # Errors
     /// `name_taken`
     pub async fn create(&self, table: &Table) -> Result<()> {
-        let writes = vec![
-            self.claim()?,
-            Write::create(self.key(), self, self.index_keys())?,
-            add(key::team_count(&self.account_id), "teams", 1),
-        ];
-        match table.transact(writes).await {
-            Ok(()) => Ok(()),
-            Err(TransactFailed::Conditions(_)) => Err(self.name_taken()),
-            Err(failed) => Err(failed.into()),
-        }
+        Transaction::new()
+            .write(self.claim()?)
+            .or(|_| self.name_taken())
+            .write(Write::create(self.key(), self, self.index_keys())?)
+            .write(add(key::team_count(&self.account_id), "teams", 1))
+            .commit(table)
+            .await?
     }
 
     /// Makes the change if the team is as `expected` says of it, whatever others change meanwhile.
@@ -126,23 +130,23 @@ impl Team {
                 updated_at: now,
                 ..before.clone()
             };
-            let mut writes =
-                vec![Write::replace(after.key(), &after, after.index_keys(), "revision = :version", before.revision)?];
+            let row = Write::replace(after.key(), &after, after.index_keys(), "revision = :version", before.revision)?;
+            let mut transaction = Transaction::new().write(row).or(|_| ChangeRefused::Changed);
             if after.name.folded() != before.name.folded() {
-                writes
-                    .extend([after.claim()?, Write::Delete { key: key::team_name(&before.account_id, &before.name) }]);
+                transaction = transaction
+                    .write(after.claim()?)
+                    .or(|_| ChangeRefused::NameTaken)
+                    .write(Write::Delete { key: key::team_name(&before.account_id, &before.name) });
             }
-            let failed = match table.transact(writes).await {
+            match transaction.commit(table).await? {
                 Ok(()) => return Ok(after),
-                Err(TransactFailed::Conditions(failed)) => failed,
-                Err(failed) => return Err(failed.into()),
-            };
-            if failed.first().is_none_or(Option::is_none) {
-                return Err(after.name_taken());
+                Err(ChangeRefused::NameTaken) => return Err(after.name_taken()),
+                Err(ChangeRefused::Changed) => {
+                    before = Self::find(table, tenant, &before.id).await?.ok_or_else(|| Error::not_found("Team"))?;
+                }
             }
-            before = Self::find(table, tenant, &before.id).await?.ok_or_else(|| Error::not_found("Team"))?;
         }
-        Err(TransactFailed::Conflict.into())
+        Err(TableError::Contended.into())
     }
 
     fn claim(&self) -> Result<Write, TableError> {

@@ -17,6 +17,10 @@ pub enum TableError {
     Position,
     #[error("an item kept changing under a conditional write")]
     Contended,
+    #[error("DynamoDB kept leaving keys of a batch unread")]
+    Unprocessed,
+    #[error("a condition failed that can't fail")]
+    Condition,
 }
 
 impl<E> From<SdkError<E>> for TableError
@@ -46,8 +50,12 @@ where
 impl From<TableError> for Error {
     fn from(error: TableError) -> Self {
         match error {
-            TableError::Call { passing: true, .. } | TableError::Contended => {
+            TableError::Call { passing: true, .. } | TableError::Unprocessed => {
                 Error::new(ErrorCode::ServiceUnavailable, "The service is busy").retry_after(1).because(error)
+            }
+            TableError::Contended => {
+                let message = "The resource is being changed by others";
+                Error::new(ErrorCode::ServiceUnavailable, message).retry_after(1).because(error)
             }
             _ => Error::internal(error),
         }

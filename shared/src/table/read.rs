@@ -90,6 +90,6 @@ impl Table {
             }
             tokio::time::sleep(jitter(attempt)).await;
         }
-        Err(TableError::Contended)
+        Err(TableError::Unprocessed)
     }
 }

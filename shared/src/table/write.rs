@@ -1,4 +1,4 @@
-//! Writes, for [`Table::update`](super::Table::update) and [`Table::transact`](super::Table::transact).
+//! Writes, for [`Table::update`](super::Table::update) and [`Transaction`](super::Transaction).
 
 use std::collections::HashMap;
 

@@ -16,7 +16,7 @@ use crate::model::{
     KnownRef, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Repository, RepositoryPartition, Status, key,
 };
 use crate::permitted::Permitted;
-use crate::table::{Change, Item, Table, TableError, TransactFailed, Write, read_item};
+use crate::table::{Change, Item, Table, TableError, Transaction, Write, read_item};
 
 /// How long a deployment may be queued, approvals and a freeze included.
 pub const QUEUE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -67,7 +67,21 @@ pub enum CreateFailed {
     Stale(String),
     /// The idempotency key was claimed by a later request, because this one took too long.
     ClaimLost,
-    Write(TransactFailed),
+    Write(TableError),
+}
+
+/// The reasons to refuse a creation, each with the item that is in its way.
+enum CreateRefused {
+    ClaimLost,
+    Stale(Option<Item>),
+    /// A concurrent creation has taken the number.
+    NumberTaken(Option<Item>),
+}
+
+impl From<TableError> for CreateFailed {
+    fn from(error: TableError) -> Self {
+        Self::Write(error)
+    }
 }
 
 impl From<CreateFailed> for Error {
@@ -122,7 +136,6 @@ impl Deployment {
             origin: new.origin,
         };
         let lane = deployment.lane();
-        let failed = |error| CreateFailed::Write(TransactFailed::Table(error));
         let event = DeploymentEvent {
             number: 1,
             at: now,
@@ -131,53 +144,42 @@ impl Deployment {
             reason: "created".to_owned(),
         };
         for _ in 0..MAX_NUMBERING_ATTEMPTS {
-            let (mut fence_at, mut claim_at) = (None, None);
-            let mut writes = || {
-                let mut writes = vec![
-                    deployment.count_creation(),
-                    Write::create(deployment.key(), &deployment, deployment.index_keys())?,
-                    event.write(&deployment)?,
-                    lane.join(&deployment.waiting())?,
-                ];
-                if let Some(sealed) = &new.sealed_variables {
-                    let row = SealedVariables { sealed: ByteBuf::from(sealed.as_slice()) };
-                    writes.push(Write::create(
-                        key::deployment_variables(&deployment.account_id, &deployment.id),
-                        &row,
-                        Vec::new(),
-                    )?);
-                }
-                if let Some(tip) = &new.tip {
-                    writes.push(tip.write(repository)?);
-                }
-                if let Some(check) = lane.check(&new.fences, &deployment.id) {
-                    fence_at = Some(writes.len());
-                    writes.push(check);
-                }
-                if let Some(claim) = &new.idempotency {
-                    claim_at = Some(writes.len());
-                    writes.push(claim.complete(&deployment.id));
-                }
-                Ok(writes)
-            };
-            let mut conditions = match Box::pin(table.transact(writes().map_err(failed)?)).await {
+            let mut transaction = Transaction::new();
+            if let Some(claim) = &new.idempotency {
+                transaction = transaction.write(claim.complete(&deployment.id)).or(|_| CreateRefused::ClaimLost);
+            }
+            if let Some(check) = lane.check(&new.fences, &deployment.id) {
+                transaction = transaction.write(check).or(CreateRefused::Stale);
+            }
+            transaction = transaction
+                .write(deployment.count_creation())
+                .or(CreateRefused::NumberTaken)
+                .write(Write::create(deployment.key(), &deployment, deployment.index_keys())?)
+                .write(event.write(&deployment)?)
+                .write(lane.join(&deployment.waiting())?);
+            if let Some(sealed) = &new.sealed_variables {
+                let row = SealedVariables { sealed: ByteBuf::from(sealed.as_slice()) };
+                let key = key::deployment_variables(&deployment.account_id, &deployment.id);
+                transaction = transaction.write(Write::create(key, &row, Vec::new())?);
+            }
+            if let Some(tip) = &new.tip {
+                transaction = transaction.write(tip.write(repository)?);
+            }
+            match transaction.commit(table).await? {
                 Ok(()) => return Ok(deployment),
-                Err(TransactFailed::Conditions(conditions)) => conditions,
-                Err(error) => return Err(CreateFailed::Write(error)),
-            };
-            if claim_at.is_some_and(|at| conditions[at].is_some()) {
-                return Err(CreateFailed::ClaimLost);
+                Err(CreateRefused::ClaimLost) => return Err(CreateFailed::ClaimLost),
+                Err(CreateRefused::Stale(lock)) => {
+                    let lock: Option<Lock> = lock.map(read_item).transpose()?;
+                    let winner = new.fences.stale(&lock.unwrap_or_default());
+                    return Err(CreateFailed::Stale(winner.unwrap_or_else(|| "The lane has changed".to_owned())));
+                }
+                Err(CreateRefused::NumberTaken(counts)) => {
+                    let counts: Option<DeploymentCounts> = counts.map(read_item).transpose()?;
+                    deployment.number = counts.unwrap_or_default().last_number() + 1;
+                }
             }
-            if let Some(refused) = fence_at.and_then(|at| conditions[at].take()) {
-                let lock: Option<Lock> = refused.current.map(read_item).transpose().map_err(failed)?;
-                let winner = new.fences.stale(&lock.unwrap_or_default());
-                return Err(CreateFailed::Stale(winner.unwrap_or_else(|| "The lane has changed".to_owned())));
-            }
-            let Some(counter) = conditions.swap_remove(0) else { return Err(failed(TableError::Contended)) };
-            let counts: Option<DeploymentCounts> = counter.current.map(read_item).transpose().map_err(failed)?;
-            deployment.number = counts.unwrap_or_default().last_number() + 1;
         }
-        Err(CreateFailed::Write(TransactFailed::Conflict))
+        Err(TableError::Contended.into())
     }
 
     fn count_creation(&self) -> Write {

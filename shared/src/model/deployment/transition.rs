@@ -11,7 +11,7 @@ use crate::model::{
     Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, DeploymentEvent, Failure, LEASE_GRACE, Live, PICKED_UP_WITHIN,
     RepositoryPartition, Status,
 };
-use crate::table::{Change, Item, Table, TableError, TransactFailed, Write, read_item};
+use crate::table::{Change, Item, Table, TableError, Transaction, Write, read_item};
 
 /// The changes of state that code makes, each with what it brings.
 #[derive(Clone, Debug)]
@@ -116,13 +116,13 @@ pub enum TransitionFailed {
     #[error("another deployment holds the lane")]
     Blocked,
     #[error("DynamoDB failed")]
-    Table(#[source] TableError),
+    Table(#[from] TableError),
 }
 
 impl From<TransitionFailed> for Error {
     fn from(failed: TransitionFailed) -> Self {
         match failed {
-            TransitionFailed::Stale | TransitionFailed::Blocked => TransactFailed::Conflict.into(),
+            TransitionFailed::Stale | TransitionFailed::Blocked => TableError::Contended.into(),
             TransitionFailed::Table(error) => error.into(),
         }
     }
@@ -153,30 +153,36 @@ impl Deployment {
         let lease = self.lease_until.filter(|_| keeps_lease && self.status == Status::InProgress);
         let reason = next.apply(&mut changed, now);
         let event = DeploymentEvent { number: changed.events, at: now, status: changed.status, actor, reason };
-        let writes = || {
-            let mut row =
-                Write::replace(changed.key(), &changed, changed.index_keys(), "events = :version", self.events)?;
-            if let (Some(lease), Write::Put { condition, values: Some(values), .. }) = (lease, &mut row) {
-                *condition = Some("events = :version AND lease_until = :lease");
-                values.insert(":lease".to_owned(), AttributeValue::N(lease.as_millis().to_string()));
-            }
-            let mut writes = vec![row, event.write(&changed)?];
-            if self.status != changed.status {
-                writes.push(changed.count_move(self.status));
-            }
-            writes.extend(changed.move_in_lane(self)?);
-            Ok(writes)
-        };
-        let writes = writes().map_err(TransitionFailed::Table)?;
-        match Box::pin(table.transact(writes)).await {
-            Ok(()) => Ok(changed),
-            Err(TransactFailed::Conditions(failed)) if failed[0].is_none() && self.status == Status::Queued => {
-                Err(TransitionFailed::Blocked)
-            }
-            Err(TransactFailed::Conditions(_)) => Err(TransitionFailed::Stale),
-            Err(TransactFailed::Conflict) => Err(TransitionFailed::Table(TableError::Contended)),
-            Err(TransactFailed::Table(error)) => Err(TransitionFailed::Table(error)),
+        let mut transaction = Transaction::new()
+            .write(changed.replace(self, lease)?)
+            .or(|_| TransitionFailed::Stale)
+            .write(event.write(&changed)?)
+            .or(|_| TransitionFailed::Stale);
+        if self.status != changed.status {
+            transaction = transaction.write(changed.count_move(self.status));
         }
+        for write in changed.move_in_lane(self)? {
+            transaction = transaction.write(write).or(|_| match self.status {
+                Status::Queued => TransitionFailed::Blocked,
+                _ => TransitionFailed::Stale,
+            });
+        }
+        transaction.commit(table).await??;
+        Ok(changed)
+    }
+
+    /// Returns the write of the deployment's row in the place of the one before, whose lease, if given, must be the last one.
+    fn replace(&self, before: &Self, lease: Option<Timestamp>) -> Result<Write, TableError> {
+        let number = |n: i64| AttributeValue::N(n.to_string());
+        let mut values = Item::from([(":version".to_owned(), AttributeValue::N(before.events.to_string()))]);
+        let condition = match lease {
+            Some(lease) => {
+                values.insert(":lease".to_owned(), number(lease.as_millis()));
+                "events = :version AND lease_until = :lease"
+            }
+            None => "events = :version",
+        };
+        Write::put_if(self.key(), self, self.index_keys(), condition, values)
     }
 
     /// What a runner has to tell of the deployment that it claimed, unless another has claimed it since. That somebody

@@ -1,5 +1,7 @@
 //! Deletions of teams.
 
+use std::convert::Infallible;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
@@ -9,10 +11,13 @@ use super::sizes::set_of;
 use crate::error::{Error, Result};
 use crate::model::counter::add;
 use crate::model::{Team, TeamGrant, TeamMember, key};
-use crate::table::{Change, Item, Key, Table, TableError, TransactFailed, Write, read_item, read_items};
+use crate::table::{Change, Item, Key, Table, TableError, Transaction, Write, read_item, read_items};
 
 /// Transactions that a deletion has under way at once.
 const AT_ONCE: usize = 16;
+
+/// The refusal to take a team out of the row of a user or repository that is gone.
+struct HolderGone;
 
 impl Team {
     /// Closes the team, takes everybody and everything out of it, and then removes it. When it fails halfway the team is
@@ -53,17 +58,14 @@ impl Team {
             stream::iter(forgotten).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
         }
 
-        let writes = vec![
-            Write::DeleteIf { key: self.key(), condition: "attribute_exists(pk)", names: None, values: None },
-            Write::Delete { key: key::team_name(&closed.account_id, &closed.name) },
-            Write::Delete { key: key::team_sizes(&self.account_id, &self.id) },
-            add(key::team_count(&self.account_id), "teams", -1),
-        ];
-        match table.transact(writes).await {
-            Ok(()) => Ok(()),
-            Err(TransactFailed::Conditions(_)) => Err(not_found()),
-            Err(failed) => Err(failed.into()),
-        }
+        Transaction::new()
+            .write(Write::DeleteIf { key: self.key(), condition: "attribute_exists(pk)", names: None, values: None })
+            .or(|_| not_found())
+            .write(Write::Delete { key: key::team_name(&closed.account_id, &closed.name) })
+            .write(Write::Delete { key: key::team_sizes(&self.account_id, &self.id) })
+            .write(add(key::team_count(&self.account_id), "teams", -1))
+            .commit(table)
+            .await?
     }
 
     /// Takes the team's id out of a user's or repository's row, if that is still there, and removes the team's own row.
@@ -75,9 +77,17 @@ impl Team {
             ..Change::default()
         };
         let delete = Write::Delete { key: row };
-        match table.transact(vec![Write::Update { key: holder, change }, delete.clone()]).await {
-            Err(TransactFailed::Conditions(_)) => Ok(table.transact(vec![delete]).await?),
-            ended => Ok(ended?),
+        let forgotten = Transaction::new()
+            .write(Write::Update { key: holder, change })
+            .or(|_| HolderGone)
+            .write(delete.clone())
+            .commit(table)
+            .await?;
+        match forgotten {
+            Ok(()) => Ok(()),
+            Err(HolderGone) => match Transaction::<Infallible>::new().write(delete).commit(table).await? {
+                Ok(()) => Ok(()),
+            },
         }
     }
 }

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use super::sizes::{entered, limit_reached, no_entry, set_of};
+use super::sizes::{MAX_IN_TEAM, entered, limit_reached, set_of};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{RepositoryId, TeamId};
@@ -13,9 +13,7 @@ use crate::name::RepositoryName;
 use crate::permission::Permission;
 use crate::permitted::{Permitted, TenantId};
 use crate::sort::{Position, Sort};
-use crate::table::{
-    Change, ConditionFailed, Consistency, Index, IndexKey, Item, Partition, Table, TableError, TransactFailed, Write,
-};
+use crate::table::{Change, Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Write};
 
 /// Teams that have the same permission on a repository at most: their ids are in the repository's row, of which a page
 /// reads 101 in a Query of 1 MB.
@@ -37,6 +35,9 @@ pub struct TeamGrant {
     pub(crate) repository_created_at: Timestamp,
     pub(crate) repository_updated_at: Timestamp,
 }
+
+/// The refusal to take a repository from a team that has no permission on it.
+struct NotGranted;
 
 impl TeamGrant {
     /// Where a team's repositories are listed.
@@ -103,38 +104,32 @@ impl TeamGrant {
             partition: key::team_grants(account, &team.id),
             sort: grant.position(Sort::Created),
         };
-        let mut writes = vec![Write::Update { key: key::repository(account, &repository.id), change }];
+        let too_many = || format!("At most {MAX_TEAMS_OF_REPOSITORY} teams have the same permission on a repository");
+        let changed_meanwhile = |_| TableError::Contended.into();
+        let mut transaction = Transaction::<Error>::new()
+            .write(Write::Update { key: key::repository(account, &repository.id), change })
+            .or(|row| if row.is_some() { limit_reached(too_many()) } else { Error::not_found("Repository") });
         match &old {
             None => {
-                writes.push(Write::create(key(), &grant, vec![index_key])?);
-                writes.extend(entered(account, &team.id, "repositories"));
+                let [count, open] = entered(account, &team.id, "repositories");
+                transaction = transaction
+                    .write(Write::create(key(), &grant, vec![index_key])?)
+                    .or(changed_meanwhile)
+                    .write(count)
+                    .or(|_| limit_reached(format!("A team has at most {MAX_IN_TEAM} repositories")))
+                    .write(open)
+                    .or(|_| Error::not_found("Team"));
             }
             Some(old) => {
                 let old = AttributeValue::S(old.permission.as_str().to_owned());
                 let values = Item::from([(":old".to_owned(), old)]);
-                writes.push(Write::put_if(key(), &grant, vec![index_key], "team_permission = :old", values)?);
+                transaction = transaction
+                    .write(Write::put_if(key(), &grant, vec![index_key], "team_permission = :old", values)?)
+                    .or(changed_meanwhile);
             }
         }
-        let failed = match table.transact(writes).await {
-            Ok(()) => return Ok(grant),
-            Err(TransactFailed::Conditions(failed)) => failed,
-            Err(failed) => return Err(failed.into()),
-        };
-        let mut failed = failed.into_iter();
-        let mut next = || failed.next().flatten();
-        match next() {
-            Some(ConditionFailed { current: None }) => return Err(Error::not_found("Repository")),
-            Some(_) => {
-                let what = format!("At most {MAX_TEAMS_OF_REPOSITORY} teams have the same permission on a repository");
-                return Err(limit_reached(what));
-            }
-            None => {}
-        }
-        // Somebody else has granted or taken at this moment.
-        if next().is_some() {
-            return Err(TransactFailed::Conflict.into());
-        }
-        Err(no_entry(next(), "repositories"))
+        transaction.commit(table).await??;
+        Ok(grant)
     }
 
     /// Takes a repository from a team. `false`: it had none on it.
@@ -146,21 +141,16 @@ impl TeamGrant {
             values: Item::from([(":team".to_owned(), set_of(&team.id))]),
             ..Change::default()
         };
-        let writes = vec![
-            Write::Update { key: key::repository(account, &repository.id), change: take },
-            Write::DeleteIf {
-                key: key::team_grant(account, &team.id, &repository.id),
-                condition: "attribute_exists(pk)",
-                names: None,
-                values: None,
-            },
-            add(key::team_sizes(account, &team.id), "repositories", -1),
-        ];
-        match table.transact(writes).await {
-            Ok(()) => Ok(true),
-            Err(TransactFailed::Conditions(_)) => Ok(false),
-            Err(failed) => Err(failed.into()),
-        }
+        let grant = key::team_grant(account, &team.id, &repository.id);
+        let removed = Transaction::new()
+            .write(Write::Update { key: key::repository(account, &repository.id), change: take })
+            .or(|_| NotGranted)
+            .write(Write::DeleteIf { key: grant, condition: "attribute_exists(pk)", names: None, values: None })
+            .or(|_| NotGranted)
+            .write(add(key::team_sizes(account, &team.id), "repositories", -1))
+            .commit(table)
+            .await?;
+        Ok(removed.is_ok())
     }
 }
 

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use super::sizes::{entered, limit_reached, no_entry, set_of};
+use super::sizes::{MAX_IN_TEAM, entered, limit_reached, set_of};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{AccountId, TeamId, UserId};
@@ -11,9 +11,7 @@ use crate::model::counter::add;
 use crate::model::{Team, key};
 use crate::permitted::Permitted;
 use crate::sort::{Position, Sort};
-use crate::table::{
-    Change, ConditionFailed, Index, IndexKey, Item, Partition, Table, TableError, TransactFailed, Write, read_item,
-};
+use crate::table::{Change, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Write, read_item};
 
 /// Teams that a user is in at most: their ids are in the user's row, which each cold authentication reads.
 pub const MAX_TEAMS_OF_USER: usize = 100;
@@ -24,6 +22,9 @@ pub struct TeamMember {
     pub user_id: UserId,
     pub added_at: Timestamp,
 }
+
+/// The refusal to take a user out of a team that they are not in.
+struct NotAMember;
 
 impl TeamMember {
     /// Where a team's members are listed.
@@ -47,25 +48,24 @@ impl TeamMember {
             ]),
             ..Change::default()
         };
-        let mut writes =
-            vec![member.create(account, &team.id)?, Write::Update { key: key::user(account, user), change: join }];
-        writes.extend(entered(account, &team.id, "members"));
-        let failed = match table.transact(writes).await {
-            Ok(()) => return Ok(member),
-            Err(TransactFailed::Conditions(failed)) => failed,
-            Err(failed) => return Err(failed.into()),
-        };
-        let mut failed = failed.into_iter();
-        let mut next = || failed.next().flatten();
-        if let Some(ConditionFailed { current: Some(row) }) = next() {
-            return Ok(read_item(row)?);
+        let [count, open] = entered(account, &team.id, "members");
+        // The row of a user who is a member already is no error.
+        let transaction = Transaction::<Result<Item>>::new()
+            .write(member.create(account, &team.id)?)
+            .or(|row| row.ok_or_else(|| TableError::Contended.into()))
+            .write(Write::Update { key: key::user(account, user), change: join })
+            .or(|user| match user {
+                Some(_) => Err(limit_reached(format!("A user is in at most {MAX_TEAMS_OF_USER} teams"))),
+                None => Err(Error::not_found("Member")),
+            })
+            .write(count)
+            .or(|_| Err(limit_reached(format!("A team has at most {MAX_IN_TEAM} members"))))
+            .write(open)
+            .or(|_| Err(Error::not_found("Team")));
+        match transaction.commit(table).await? {
+            Ok(()) => Ok(member),
+            Err(refused) => Ok(read_item(refused?)?),
         }
-        match next() {
-            Some(ConditionFailed { current: None }) => return Err(Error::not_found("Member")),
-            Some(_) => return Err(limit_reached(format!("A user is in at most {MAX_TEAMS_OF_USER} teams"))),
-            None => {}
-        }
-        Err(no_entry(next(), "members"))
     }
 
     /// The row of somebody who enters the team with the transaction that this is in.
@@ -89,16 +89,14 @@ impl TeamMember {
             ]),
             ..Change::default()
         };
-        let writes = vec![
-            Write::Update { key: key::user(account, user), change: leave },
-            Write::Delete { key: key::team_member(account, team, user) },
-            add(key::team_sizes(account, team), "members", -1),
-        ];
-        match table.transact(writes).await {
-            Ok(()) => Ok(true),
-            Err(TransactFailed::Conditions(_)) => Ok(false),
-            Err(failed) => Err(failed.into()),
-        }
+        let removed = Transaction::new()
+            .write(Write::Update { key: key::user(account, user), change: leave })
+            .or(|_| NotAMember)
+            .write(Write::Delete { key: key::team_member(account, team, user) })
+            .write(add(key::team_sizes(account, team), "members", -1))
+            .commit(table)
+            .await?;
+        Ok(removed.is_ok())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorCode};
 use crate::id::{AccountId, TeamId};
 use crate::model::{Team, key};
 use crate::permitted::Permitted;
-use crate::table::{Change, ConditionFailed, Consistency, Item, Table, TableError, Write};
+use crate::table::{Change, Consistency, Item, Table, TableError, Write};
 
 /// Members that a team has at most, and repositories. It bounds what deleting one takes.
 pub const MAX_IN_TEAM: u64 = 1_000;
@@ -27,7 +27,8 @@ impl TeamSizes {
     }
 }
 
-/// What goes with everything that enters a team: one more of its kind, and the team must be there and open.
+/// Returns the writes that go with a new member or repository of a team: the first counts it and is refused if the team is
+/// full, the second checks that the team exists and is not being deleted.
 pub(in crate::model) fn entered(account: &AccountId, team: &TeamId, what: &'static str) -> [Write; 2] {
     let number = |n: u64| AttributeValue::N(n.to_string());
     let count = Change {
@@ -45,14 +46,6 @@ pub(in crate::model) fn entered(account: &AccountId, team: &TeamId, what: &'stat
         values: Some(Item::from([(":no".to_owned(), AttributeValue::Bool(false))])),
     };
     [Write::Update { key: key::team_sizes(account, team), change: count }, open]
-}
-
-/// Why nothing more enters a team, by whether it is its size.
-pub(super) fn no_entry(full: Option<ConditionFailed>, what: &str) -> Error {
-    match full {
-        Some(_) => limit_reached(format!("A team has at most {MAX_IN_TEAM} {what}")),
-        None => Error::not_found("Team"),
-    }
 }
 
 pub(super) fn limit_reached(message: String) -> Error {

@@ -1,8 +1,10 @@
 //! New tokens.
 
+use std::convert::Infallible;
+
 use super::record::{TokenCount, count};
 use crate::model::{AccessToken, Lifetime, TokenRecord, key};
-use crate::table::{Table, TableError, TransactFailed, Write};
+use crate::table::{Table, TableError, Transaction, Write};
 use crate::token::TokenSecret;
 
 impl AccessToken {
@@ -12,9 +14,11 @@ impl AccessToken {
         secret: &TokenSecret,
         lifetime: Lifetime,
         table: &Table,
-    ) -> Result<TokenRecord, TransactFailed> {
-        table.transact(self.creation(secret, lifetime).map_err(TransactFailed::Table)?).await?;
-        Ok(TokenRecord::new(self.clone(), secret, lifetime))
+    ) -> Result<TokenRecord, TableError> {
+        let transaction = Transaction::<Infallible>::new().writes(self.creation(secret, lifetime)?);
+        match transaction.commit(table).await? {
+            Ok(()) => Ok(TokenRecord::new(self.clone(), secret, lifetime)),
+        }
     }
 
     /// Returns the writes of a new token, to be part of a transaction.

@@ -12,9 +12,7 @@ use crate::model::{AccessToken, Lifetime, key};
 use crate::name::DisplayName;
 use crate::scope::Scope;
 use crate::sort::{Position, Sort};
-use crate::table::{
-    Change, Consistency, Index, IndexKey, Item, Key, Partition, Table, TableError, TransactFailed, Write,
-};
+use crate::table::{Change, Consistency, Index, IndexKey, Item, Key, Partition, Table, TableError, Transaction, Write};
 use crate::token::{TokenHash, TokenSecret};
 
 /// Secrets beside the newest that a token can have at once. A rotation beyond that ends the oldest.
@@ -70,6 +68,9 @@ pub struct Rotation<'a> {
     pub overlap: Duration,
 }
 
+/// The refusal to change a token that has another version by now.
+struct Changed;
+
 impl TokenRecord {
     pub(super) fn new(token: AccessToken, secret: &TokenSecret, lifetime: Lifetime) -> Self {
         Self {
@@ -117,12 +118,7 @@ impl TokenRecord {
     }
 
     /// Gives the token as it is now; `None` when it was deleted meanwhile.
-    pub async fn change(
-        self,
-        table: &Table,
-        change: TokenChange,
-        now: Timestamp,
-    ) -> Result<Option<Self>, TransactFailed> {
+    pub async fn change(self, table: &Table, change: TokenChange, now: Timestamp) -> Result<Option<Self>, TableError> {
         self.alter(table, now, |token| {
             if let Some(name) = &change.name {
                 token.token.name = name.clone();
@@ -140,7 +136,7 @@ impl TokenRecord {
         table: &Table,
         rotation: Rotation<'_>,
         now: Timestamp,
-    ) -> Result<Option<Self>, TransactFailed> {
+    ) -> Result<Option<Self>, TableError> {
         self.alter(table, now, |token| {
             token.old_secrets.push(OldSecret {
                 hash: token.hash,
@@ -160,32 +156,29 @@ impl TokenRecord {
     }
 
     /// Deletes the token. What is left of its secrets says that it was revoked. `false`: it was deleted before.
-    pub async fn revoke(mut self, table: &Table, now: Timestamp) -> Result<bool, TransactFailed> {
+    pub async fn revoke(mut self, table: &Table, now: Timestamp) -> Result<bool, TableError> {
         for _ in 0..MAX_ATTEMPTS {
             self.token.revoked_at = Some(now);
             self.forget_dead_secrets(now);
             let AccessToken { account_id, user_id, .. } = &self.token;
-            let mut writes = vec![
-                Write::DeleteIf {
-                    key: self.key(),
-                    condition: "version = :version",
-                    names: None,
-                    values: Some(self.version_value()),
-                },
-                count(account_id, None, -1),
-                count(account_id, Some(user_id), -1),
-            ];
-            writes.extend(self.secrets().map_err(TransactFailed::Table)?);
-            match table.transact(writes).await {
+            let (key, values) = (self.key(), Some(self.version_value()));
+            let deleted = Transaction::new()
+                .write(Write::DeleteIf { key, condition: "version = :version", names: None, values })
+                .or(|_| Changed)
+                .write(count(account_id, None, -1))
+                .write(count(account_id, Some(user_id), -1))
+                .writes(self.secrets()?)
+                .commit(table)
+                .await?;
+            match deleted {
                 Ok(()) => return Ok(true),
-                Err(TransactFailed::Conditions(_)) => match self.reload(table).await.map_err(TransactFailed::Table)? {
+                Err(Changed) => match self.reload(table).await? {
                     Some(current) => self = current,
                     None => return Ok(false),
                 },
-                Err(error) => return Err(error),
             }
         }
-        Err(TransactFailed::Conflict)
+        Err(TableError::Contended)
     }
 
     async fn alter(
@@ -193,24 +186,24 @@ impl TokenRecord {
         table: &Table,
         now: Timestamp,
         alter: impl Fn(&mut Self),
-    ) -> Result<Option<Self>, TransactFailed> {
+    ) -> Result<Option<Self>, TableError> {
         for _ in 0..MAX_ATTEMPTS {
             let mut changed = self.clone();
             changed.forget_dead_secrets(now);
             alter(&mut changed);
             changed.updated_at = now;
             changed.version += 1;
-            let writes = || Ok([vec![changed.replace(&self)?], changed.secrets()?].concat());
-            match table.transact(writes().map_err(TransactFailed::Table)?).await {
+            let transaction =
+                Transaction::new().write(changed.replace(&self)?).or(|_| Changed).writes(changed.secrets()?);
+            match transaction.commit(table).await? {
                 Ok(()) => return Ok(Some(changed)),
-                Err(TransactFailed::Conditions(_)) => match self.reload(table).await.map_err(TransactFailed::Table)? {
+                Err(Changed) => match self.reload(table).await? {
                     Some(current) => self = current,
                     None => return Ok(None),
                 },
-                Err(error) => return Err(error),
             }
         }
-        Err(TransactFailed::Conflict)
+        Err(TableError::Contended)
     }
 
     async fn reload(&self, table: &Table) -> Result<Option<Self>, TableError> {
