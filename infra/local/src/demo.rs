@@ -1,4 +1,4 @@
-//! The demo: accounts with tokens, a registered repository, and the main job done once.
+//! The demo: accounts with tokens, a registered repository, and one deployment that is followed to its end.
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::stack::Stack;
 
 const POLL_EVERY: Duration = Duration::from_millis(300);
 
-/// The demo's tokens, which only its file has: the table only has their hashes.
+/// The demo's tokens. Only the demo's file has them: the table has their hashes.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Tokens {
     pub starter: String,
@@ -26,7 +26,7 @@ impl Tokens {
     /// Creates the demo's accounts, unless the data folder has their tokens already.
     ///
     /// # Errors
-    /// When the accounts can't be created or the tokens can't be kept.
+    /// Fails if the accounts can't be created or the tokens can't be stored.
     pub async fn ensure(stack: &Stack, data: &Path) -> Result<Self, InitError> {
         if let Some(tokens) = Self::load(data)? {
             return Ok(tokens);
@@ -37,10 +37,10 @@ impl Tokens {
         Ok(tokens)
     }
 
-    /// The tokens of a stack that was started before.
+    /// Returns the tokens of a stack that was started before.
     ///
     /// # Errors
-    /// When the file can't be read.
+    /// Fails if the file can't be read.
     pub fn load(data: &Path) -> Result<Option<Self>, InitError> {
         match fs::read(Self::file(data)) {
             Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
@@ -74,8 +74,8 @@ pub struct Registered {
     pub default_branch: String,
 }
 
-/// A local repository whose HEAD is at a commit and not at a branch, as CI leaves it: the API can't tell what its
-/// default branch is, and what to deploy is the commit.
+/// A local repository with a detached HEAD, as CI leaves it. The API can't tell its default branch, and the commit is
+/// what is deployed.
 #[derive(Debug)]
 pub struct DetachedHead {
     pub sha: String,
@@ -83,10 +83,10 @@ pub struct DetachedHead {
 }
 
 impl DetachedHead {
-    /// `None` where HEAD is at a branch, and where git finds no repository: the API will say so.
+    /// Returns `None` if HEAD is at a branch, or if git finds no repository, which the API will report.
     ///
     /// # Errors
-    /// When git can't be run, or there is no branch that the repository could be registered with.
+    /// Fails if git can't be run or there is no branch to register the repository with.
     pub fn of(repository: &Path) -> Result<Option<Self>, InitError> {
         let git = |arguments: &[&str]| Command::new("git").arg("-C").arg(repository).args(arguments).output();
         // 1 is a detached HEAD, 128 is no repository.
@@ -104,7 +104,7 @@ impl DetachedHead {
     }
 }
 
-/// A client of the API, as a customer would write one.
+/// A client of the API, written like a customer's.
 pub struct Api {
     client: Client,
     base: String,
@@ -116,16 +116,16 @@ impl Api {
         Self { client: Client::new(), base: base.to_owned(), token: token.to_owned() }
     }
 
-    /// Whether an API answers there.
+    /// Returns whether an API answers at the URL.
     pub async fn answers(base: &str) -> bool {
         let answer = Client::new().get(format!("{base}/v1/openapi.json")).send().await;
         answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 
-    /// Registers the repository under its own name, unless it is there.
+    /// Registers the repository under its own name, unless it is registered already.
     ///
     /// # Errors
-    /// What the API says, and when another repository has the name.
+    /// Fails if the API refuses, or if another repository has the name.
     pub async fn ensure_repository(
         &self,
         clone_url: &str,
@@ -150,11 +150,11 @@ impl Api {
         }
     }
 
-    /// Lists the repositories, deploys one and follows the deployment to its end, telling each step. `true` when it
-    /// succeeded.
+    /// Lists the repositories, deploys one and follows the deployment to its end. Prints each step. Returns whether the
+    /// deployment succeeded.
     ///
     /// # Errors
-    /// What the API says.
+    /// Fails if the API refuses.
     pub async fn run(&self, repository: &str, git_ref: &str) -> Result<bool, InitError> {
         let started = Instant::now();
         let page = self.get("/v1/repositories?sort=name").await?;

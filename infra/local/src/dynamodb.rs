@@ -1,4 +1,4 @@
-//! An embedded DynamoDB, behind a loopback HTTP port so that the real AWS SDK talks to it.
+//! An embedded DynamoDB behind a loopback HTTP port, for the real AWS SDK.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use shared::clock::Clock;
 /// The database's file in its data folder. SQLite keeps two more beside it while it is open.
 const FILE: &str = "dynamodb.sqlite";
 
-/// Where the tables live.
+/// The place of the tables.
 pub enum Storage {
     /// In memory, until the database stops. Items expire by this clock.
     Memory(Clock),
@@ -26,7 +26,7 @@ pub enum Storage {
     Folder(PathBuf),
 }
 
-/// Why the database did not start.
+/// The reason why the database did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot open the database: {0}")]
@@ -52,11 +52,11 @@ impl DynamoDb {
     ///
     /// # Errors
     ///
-    /// The storage can't be opened, or the address can't be bound.
+    /// Fails if the storage can't be opened or the address can't be bound.
     ///
     /// # Panics
     ///
-    /// `sweep_every` is zero.
+    /// Panics if `sweep_every` is zero.
     pub async fn start(
         storage: Storage,
         address: SocketAddr,
@@ -74,7 +74,7 @@ impl DynamoDb {
         Ok(Self { database, server, sweeper })
     }
 
-    /// The endpoint URL for an SDK client, such as `http://127.0.0.1:49152`.
+    /// Returns the endpoint URL for an SDK client, such as `http://127.0.0.1:49152`.
     #[must_use]
     pub fn endpoint(&self) -> String {
         self.server.endpoint()
@@ -84,7 +84,7 @@ impl DynamoDb {
     ///
     /// # Errors
     ///
-    /// There is no such table, or an item is not one that it takes. Then nothing is put.
+    /// Fails if there is no such table or if an item is invalid. Then nothing is put.
     pub fn import(&self, table: &str, items: Vec<Item>) -> Result<(), DynoxideError> {
         self.database.import_items(table, items, ImportOptions::default()).map(drop)
     }

@@ -26,7 +26,7 @@ const WAIT_SECONDS: i32 = 20;
 /// How long to leave a queue alone that refused a receive.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Which queue, and how its messages are handed out.
+/// A queue and the way in which its messages are delivered.
 #[derive(Debug, Clone)]
 pub struct Mapping {
     pub queue_url: String,
@@ -44,7 +44,7 @@ impl Mapping {
     }
 }
 
-/// Why a mapping did not start.
+/// The reason why a mapping did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("a batch has 1 to 10 messages, not {0}")]
@@ -76,7 +76,7 @@ impl EventSource {
     ///
     /// # Errors
     ///
-    /// The mapping's numbers are out of range, or the queue can't be reached.
+    /// Fails if the mapping's numbers are out of range or the queue can't be reached.
     pub async fn start(client: Client, mapping: Mapping, function: Function) -> Result<Self, StartError> {
         if !(1..=10).contains(&mapping.batch_size) {
             return Err(StartError::BatchSize(mapping.batch_size));
@@ -107,7 +107,7 @@ impl EventSource {
         Ok(Self { stop, workers })
     }
 
-    /// Stops receiving and waits for the invocations that run, at most `limit`. False if some still ran then; their
+    /// Stops receiving and waits at most `limit` for running invocations. Returns `false` if some still run; their
     /// messages are not deleted.
     pub async fn stop(mut self, limit: Duration) -> bool {
         self.stop.send_replace(true);
@@ -135,7 +135,7 @@ impl Poller {
         }
     }
 
-    /// `None` if the queue refused.
+    /// Receives messages. Returns `None` if the queue refused.
     async fn receive(&self) -> Option<Vec<Message>> {
         let received = self
             .client
@@ -203,7 +203,7 @@ impl Poller {
         record
     }
 
-    /// What can't be deleted is delivered again, which a consumer of SQS has to live with anyway.
+    /// Deletes messages. One that can't be deleted is delivered again, which a consumer of SQS has to handle anyway.
     async fn delete(&self, messages: impl Iterator<Item = &Message>) {
         let entries: Vec<_> = messages
             .enumerate()

@@ -1,4 +1,4 @@
-//! A Lambda function, called as Lambda calls it: one JSON event in, one JSON response or function error out.
+//! A Lambda function, invoked as Lambda does: one JSON event in, one JSON response or function error out.
 
 use std::any::Any;
 use std::fmt;
@@ -32,7 +32,7 @@ pub struct Function {
     handler: Handler,
 }
 
-/// What Lambda reports in the place of a response.
+/// The failure that Lambda reports instead of a response.
 #[derive(Debug, thiserror::Error)]
 pub enum FunctionError {
     #[error("{error_type}: {error_message}")]
@@ -50,12 +50,12 @@ pub enum FunctionError {
 }
 
 impl Function {
-    /// A function behind an HTTP API: what [`shared::serve`] would serve.
+    /// Makes a function behind an HTTP API, which [`shared::serve`] would serve.
     pub fn http(name: &str, service: pipeline::Service, timeout: Duration, clock: Clock) -> Self {
         Self::new(name, timeout, clock, move |event| serve::handle(service.clone(), event))
     }
 
-    /// A function that takes any other event: what `lambda_runtime::run` would serve.
+    /// Makes a function for any other event, which `lambda_runtime::run` would serve.
     pub fn events<S, T, R, E>(name: &str, service: S, timeout: Duration, clock: Clock) -> Self
     where
         S: Service<LambdaEvent<T>, Response = R, Error = E> + Clone + Send + Sync + 'static,
@@ -97,7 +97,7 @@ impl Function {
         Self { name: name.into(), timeout, clock, handler }
     }
 
-    /// The function's name, as in its ARN.
+    /// Returns the function's name, as in its ARN.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -108,7 +108,7 @@ impl Function {
     ///
     /// # Errors
     ///
-    /// The function returned an error, panicked, took longer than its time limit, or could not read the event.
+    /// Fails if the function returned an error, panicked, exceeded its time limit or could not read the event.
     pub async fn invoke(&self, event: Value) -> Result<Value, FunctionError> {
         let event = LambdaEvent::new(event, self.context());
         let handler = Arc::clone(&self.handler);

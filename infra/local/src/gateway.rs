@@ -1,9 +1,9 @@
 //! An API Gateway HTTP API with Lambda proxy integrations of payload format 2.0.
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 //!
-//! As in AWS, a path is percent-decoded before a route is looked for, so that an encoded slash splits segments; `rawPath`
-//! and path parameters arrive decoded while `rawQueryString` arrives as it was sent. Bytes that aren't UTF-8 are
-//! replaced; AWS does not document what it does with them.
+//! As in AWS, a path is percent-decoded before routing, so an encoded slash splits segments. `rawPath` and path
+//! parameters arrive decoded; `rawQueryString` arrives as it was sent. Bytes that aren't UTF-8 are replaced, a case
+//! that AWS does not document.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -43,7 +43,7 @@ const API_ID: &str = "local";
 const STAGE: &str = "$default";
 const REQUEST_ID: HeaderName = HeaderName::from_static("apigw-requestid");
 
-/// Headers that speak of one connection (RFC 9110, 7.6.1), and those that a server settles for itself.
+/// Headers that concern one connection (RFC 9110, 7.6.1), and those that a server sets itself.
 const NOT_FORWARDED: [HeaderName; 10] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -69,7 +69,7 @@ struct Api {
     integration_timeout: Duration,
 }
 
-/// What a function returned, when it says so by a `statusCode`.
+/// The response of a function that returned a `statusCode`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ProxyResponse {
@@ -85,12 +85,12 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// The address can't be bound.
+    /// Fails if the address can't be bound.
     pub async fn start(address: SocketAddr, routes: Routes, clock: Clock) -> io::Result<Self> {
         Self::start_on(server::bind(address).await?, routes, clock)
     }
 
-    /// The same on a listener that is bound already, for functions that have to know the API's URL.
+    /// Starts an API on a listener that is bound already, for functions that have to know the API's URL.
     pub(crate) fn start_on(listener: TcpListener, routes: Routes, clock: Clock) -> io::Result<Self> {
         Self::serve(listener, routes, clock, INTEGRATION_TIMEOUT)
     }
@@ -108,13 +108,13 @@ impl Gateway {
         Ok(Self { server })
     }
 
-    /// The address that it listens on, with the port that it got.
+    /// Returns the address and port that the API listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// The API's base URL, such as `http://127.0.0.1:3000`.
+    /// Returns the API's base URL, such as `http://127.0.0.1:3000`.
     #[must_use]
     pub fn endpoint(&self) -> String {
         self.server.endpoint()
@@ -150,7 +150,7 @@ impl Api {
         let function = matched.function;
         let event = self.event(&parts, &raw_path, body, peer, request_id, matched);
 
-        // A function that outlives the gateway's patience runs on, as it does in Lambda.
+        // A function that exceeds the gateway's time limit runs on, as in Lambda.
         let Ok(response) = tokio::time::timeout(self.integration_timeout, function.invoke(event)).await else {
             tracing::error!(function = function.name(), "no response within the integration time-out");
             return Err(StatusCode::SERVICE_UNAVAILABLE);
@@ -213,7 +213,7 @@ impl Api {
             "isBase64Encoded": false,
         });
 
-        // AWS leaves these out where there is nothing to say.
+        // AWS leaves empty fields out.
         let cookies = cookies(&parts.headers);
         if !cookies.is_empty() {
             event["cookies"] = json!(cookies);
@@ -234,7 +234,7 @@ impl Api {
     }
 }
 
-/// What isn't UTF-8 becomes U+FFFD. `None` for the target `*`, which is no path.
+/// Decodes a path. Bytes that aren't UTF-8 become U+FFFD. Returns `None` for the target `*`, which is no path.
 fn decode_path(path: &str) -> Option<String> {
     path.starts_with('/').then(|| percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned())
 }
@@ -291,8 +291,8 @@ fn cookies(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-/// The body as the event has it, and whether that is base64. HTTP APIs encode every body whose content type isn't
-/// known to be text, a form's too.
+/// Returns the body as in the event, and whether it is base64. HTTP APIs encode every body whose content type isn't
+/// known to be text, including a form's.
 fn encode_body(content_type: Option<&HeaderValue>, body: Vec<u8>) -> (String, bool) {
     let media_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -313,13 +313,13 @@ fn trace_id(now: i64) -> String {
     format!("Root=1-{:08x}-{}", now / 1000, &random[..24])
 }
 
-/// The time as in a common log file, such as `12/Mar/2020:19:03:58 +0000`.
+/// Formats the time as in a common log file, such as `12/Mar/2020:19:03:58 +0000`.
 fn log_time(now: i64) -> String {
     let now = Timestamp::from_millisecond(now).unwrap_or(Timestamp::UNIX_EPOCH);
     now.to_zoned(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S %z").to_string()
 }
 
-/// Turns a function's response into HTTP. `None` if API Gateway could not.
+/// Turns a function's response into HTTP. Returns `None` if API Gateway could not.
 fn write_response(response: Value) -> Option<Response<Body>> {
     if response.get("statusCode").is_none() {
         let mut inferred = Response::new(Body::from(response.to_string()));

@@ -1,8 +1,7 @@
 //! The parts of AWS that the .git API stands on, in one process on 127.0.0.1: DynamoDB, SQS, an API Gateway HTTP
 //! API, the event source mapping between a queue and a function, and a schedule.
 //!
-//! The functions behind it get the same event JSON and make the same AWS SDK calls as in AWS. Whatever listens,
-//! listens on 127.0.0.1 only.
+//! The functions get the event JSON of AWS and make the same AWS SDK calls. Every listener is on 127.0.0.1.
 
 pub mod demo;
 pub mod dynamodb;

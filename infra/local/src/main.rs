@@ -92,7 +92,7 @@ impl StackArgs {
         self.data.clone().unwrap_or_else(|| checkout().join(".local"))
     }
 
-    /// Registers the repository; gives it with what to deploy unless a ref is given.
+    /// Registers the repository. Returns it with its default branch, or the commit of a detached HEAD.
     async fn register(&self, api: &Api) -> Result<(Registered, String), InitError> {
         let (clone_url, head) = match &self.repo {
             Some(url) if url.contains("://") => (url.clone(), None),
@@ -117,7 +117,7 @@ impl StackArgs {
     }
 }
 
-/// Removes what a stack has kept there, and nothing else: the folder is the user's choice.
+/// Removes a stack's files and nothing else, because the folder is the user's choice.
 fn erase(data: &Path) -> Result<(), InitError> {
     for entry in fs::read_dir(data)? {
         let entry = entry?;
@@ -170,7 +170,7 @@ fn new(name: &str, route: &str, area: Option<Area>) -> Result<(), InitError> {
     Ok(())
 }
 
-/// Uses the stack that runs on the port, or else starts one for as long as the demo takes.
+/// Uses the stack that runs on the port, or starts one for the duration of the demo.
 async fn demo(args: StackArgs, git_ref: Option<String>) -> Result<bool, InitError> {
     let running = format!("http://127.0.0.1:{}", args.port);
     if Api::answers(&running).await {

@@ -1,5 +1,4 @@
-//! Route keys of an HTTP API, and which of them takes a request.
-//! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html>
+//! Route keys of an HTTP API, and the choice of the one that takes a request.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -10,7 +9,7 @@ use crate::function::Function;
 
 const DEFAULT: &str = "$default";
 
-/// Why a set of routes was refused.
+/// The reason why a set of routes was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RouteError {
     #[error("the route key {0:?} is neither $default nor a method and a path such as \"GET /pets/{{pet_id}}\"")]
@@ -41,7 +40,7 @@ enum Segment {
     Parameter(String),
 }
 
-/// The route that takes a request.
+/// Returns the route that takes a request.
 #[derive(Debug)]
 pub(crate) struct Match<'a> {
     pub(crate) key: &'a str,
@@ -50,12 +49,12 @@ pub(crate) struct Match<'a> {
 }
 
 impl Routes {
-    /// Takes route keys as an API's template has them, such as `POST /v1/repositories/{repo_id}/deployments` or
-    /// `$default`. Greedy parameters and `ANY` are not among them.
+    /// Parses route keys as in a template, such as `POST /v1/repositories/{repo_id}/deployments` or `$default`. Greedy
+    /// parameters and `ANY` are not supported.
     ///
     /// # Errors
     ///
-    /// A key that can't be read, and two keys that take the same requests.
+    /// Fails on a key that can't be parsed, and on two keys that take the same requests.
     pub fn new(routes: impl IntoIterator<Item = (impl AsRef<str>, Function)>) -> Result<Self, RouteError> {
         let mut read = Self { routes: Vec::new(), default: None };
         for (key, function) in routes {

@@ -1,4 +1,4 @@
-//! An EventBridge rule with a rate: invokes a function again and again, by the stack's clock.
+//! An EventBridge rule with a rate: invokes a function periodically, by the stack's clock.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use uuid::Uuid;
 use crate::function::Function;
 use crate::{ACCOUNT_ID, REGION};
 
-/// A running schedule. It ends when it is dropped; an invocation that runs goes on by itself.
+/// A running schedule. Dropping it ends it; a running invocation continues.
 pub struct Schedule(JoinHandle<()>);
 
 impl Schedule {
-    /// The first invocation is when the time has passed once. What the function reports is its own to log.
+    /// Starts the schedule. The first invocation is after one period. The function logs its own failures.
     pub fn start(function: Function, every: Duration, clock: Clock) -> Self {
         Self(tokio::spawn(async move {
             loop {

@@ -33,7 +33,7 @@ impl Sqs {
     ///
     /// # Errors
     ///
-    /// The address can't be bound.
+    /// Fails if the address can't be bound.
     pub async fn start(address: SocketAddr) -> io::Result<Self> {
         let listener = server::bind(address).await?;
         let address = listener.local_addr()?;
@@ -54,7 +54,7 @@ impl Sqs {
         Ok(Self { server, queues })
     }
 
-    /// The endpoint URL for an SDK client, such as `http://127.0.0.1:49152`. Queue URLs start with it.
+    /// Returns the endpoint URL for an SDK client, such as `http://127.0.0.1:49152`. Queue URLs start with it.
     #[must_use]
     pub fn endpoint(&self) -> String {
         self.server.endpoint()

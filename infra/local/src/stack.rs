@@ -28,24 +28,25 @@ const QUEUE: &str = "deployments";
 const TTL_SWEEP: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// How a stack differs from the one that the template describes.
+/// The differences between a stack and the one that the template describes.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The gateway's port; DynamoDB and SQS have the next two. With 0 each takes a free one.
     pub port: u16,
-    /// Where logs, artifacts and the key live, and the table too if it is to outlive the process.
+    /// The folder of logs, artifacts and the key, and of the table if it outlives the process.
     pub data: PathBuf,
     pub table: Lifetime,
     pub services: Services,
     pub clock: Clock,
     pub log: Log,
-    /// How long a message that was received is hidden. Longer than any run, or it would be delivered again meanwhile.
+    /// The visibility timeout of a received message. It is longer than any run: otherwise the message would be
+    /// delivered again during the run.
     pub visibility_timeout: Duration,
     /// Deliveries of a message before it goes to the dead-letter queue.
     pub max_receive_count: u32,
     /// The time between two sweeps; `None` leaves them to the caller.
     pub sweep_every: Option<Duration>,
-    /// Settings of the functions that take the place of the stack's own, or come beside them.
+    /// Settings of the functions that replace or extend the stack's own.
     pub overrides: Vec<(&'static str, String)>,
 }
 
@@ -57,11 +58,11 @@ pub enum Lifetime {
     Kept,
 }
 
-/// Where DynamoDB and SQS come from.
+/// The source of DynamoDB and SQS.
 #[derive(Clone, Debug)]
 pub enum Services {
     Embedded,
-    /// From an emulator at this URL that other stacks use too, so this one's table and queue have a suffix of their own.
+    /// An emulator at this URL, shared with other stacks. This stack's table and queue have a suffix of their own.
     At {
         url: String,
         suffix: String,
@@ -105,7 +106,7 @@ struct Embedded {
 
 impl Stack {
     /// # Errors
-    /// When a port is taken, the data folder can't be used, or a function can't start.
+    /// Fails if a port is taken, the data folder can't be used, or a function can't start.
     pub async fn start(options: Options) -> Result<Self, InitError> {
         std::fs::create_dir_all(&options.data)?;
         let data = options.data.canonicalize()?;
@@ -158,27 +159,27 @@ impl Stack {
         Ok(Self { environment, app, queues, bootstrap, gateway, event_source, sweeps, embedded })
     }
 
-    /// Where clients reach the API, without `/v1`.
+    /// Returns the URL at which clients reach the API, without `/v1`.
     pub fn url(&self) -> String {
         self.gateway.endpoint()
     }
 
-    /// What the functions run with.
+    /// Returns the settings, clock and log of the functions.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    /// An operator's access to the table.
+    /// Returns an operator's access to the table.
     pub fn app(&self) -> &App {
         &self.app
     }
 
-    /// The embedded DynamoDB, if there is one.
+    /// Returns the embedded DynamoDB, if there is one.
     pub fn dynamodb(&self) -> Option<&DynamoDb> {
         self.embedded.as_ref().map(|embedded| &embedded.dynamodb)
     }
 
-    /// The URL of the queue that the consumer is fed from.
+    /// Returns the URL of the consumer's queue.
     pub fn queue(&self) -> &str {
         &self.queues.main
     }
@@ -190,7 +191,7 @@ impl Stack {
     /// Invokes the function `bootstrap`.
     ///
     /// # Errors
-    /// What the function says, for example that the account exists.
+    /// Fails if the function fails, for example because the account exists.
     pub async fn bootstrap(&self, event: Value) -> Result<Value, FunctionError> {
         self.bootstrap.invoke(event).await
     }

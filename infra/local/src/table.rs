@@ -1,4 +1,4 @@
-//! The table as the template declares it.
+//! Creates the table as the template declares it.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{
 };
 use shared::table::{Index, Source};
 
-/// The index that has nothing but keys.
+/// The index that holds keys only.
 const KEYS_ONLY: Source = Source::Index(Index::ByDueTime);
 /// When DynamoDB may delete an item, in seconds since the Unix epoch.
 const TTL_ATTRIBUTE: &str = "expires_at";
@@ -27,7 +27,7 @@ pub enum TableError {
 /// Creates the table if it is not there.
 ///
 /// # Errors
-/// When DynamoDB refuses, and when the table that is there lacks an index.
+/// Fails if DynamoDB refuses, or if an existing table lacks an index.
 pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
     if create(client, name).await? {
         expire(client, name).await?;
@@ -35,7 +35,7 @@ pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
     Ok(())
 }
 
-/// The same without the deletion of expired items. Whether the table was not there.
+/// Creates the table without the deletion of expired items. Returns whether it was missing.
 pub async fn create(client: &Client, name: &str) -> Result<bool, TableError> {
     let mut create = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
     for source in Source::ALL {
