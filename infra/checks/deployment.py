@@ -1,0 +1,297 @@
+"""Deploys the stack onto ministack, drives it over HTTP, and gives every function its sample event.
+
+Runs in the folder of the templates, with the folders of the tools and of the functions' binaries as arguments.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import boto3
+from samcli.yamlhelper import yaml_dump
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+logging.disable()
+tools = pathlib.Path(sys.argv[1])
+binaries = pathlib.Path(sys.argv[2])
+work = pathlib.Path(tempfile.mkdtemp(prefix="deploy-check-"))
+START = time.monotonic()
+LIMIT = START + 1500
+STACK = "git-api-check"
+
+
+def within(what, seconds, attempt):
+    """Tries until there is an answer."""
+    end = min(LIMIT, time.monotonic() + seconds)
+    while True:
+        if answer := attempt():
+            return answer
+        if time.monotonic() > end:
+            raise SystemExit(f"{what}: not within {seconds} s")
+        time.sleep(0.2)
+
+
+def prepare():
+    """Writes the templates as ministack takes them, and the functions' code beside them."""
+    root = yaml_parse(pathlib.Path("template.yaml").read_text())
+    drop_metric_math(root)
+    policies = type("NoManagedPolicies", (), {"load": lambda self: {}})()
+    for stack in root["Resources"].values():
+        if stack["Type"] != "AWS::CloudFormation::Stack":
+            continue
+        area = stack["Properties"]["TemplateURL"]
+        template = yaml_parse(pathlib.Path(area).read_text())
+        if "Globals" not in template:
+            shutil.copy(area, work)
+            continue
+        drop_metric_math(template)
+        if area == "deployments.yaml":
+            consumer = template["Resources"]["DeploymentConsumer"]["Properties"]
+            source = template["Resources"]["DeploymentConsumerSource"]["Properties"]
+            consumer["ReservedConcurrentExecutions"] = source["ScalingConfig"]["MaximumConcurrency"] = 2
+        settings = template["Globals"]["Function"]
+        settings["Architectures"] = ["x86_64" if os.uname().machine == "x86_64" else "arm64"]
+        del settings["DeploymentPreference"]
+        code = {}
+        for name, resource in template["Resources"].items():
+            if resource["Type"] != "AWS::Serverless::Function":
+                continue
+            function = resource["Properties"]
+            del function["DeploymentPreference"]
+            variables = function.get("Environment", {}).get("Variables", {})
+            for setting, value in variables.items():
+                variables[setting] = str(value) if isinstance(value, int) else value
+            if "CLONE_HOSTS" in variables:
+                variables["CLONE_HOSTS"] = "local"
+            code[name] = pathlib.Path(function["CodeUri"]).name
+            function["CodeUri"] = "s3://bucket/key"
+            (work / code[name]).mkdir()
+            bootstrap = work / code[name] / "bootstrap"
+            shutil.copy2(binaries / code[name], bootstrap)
+            subprocess.run(["strip", bootstrap], check=True)
+        template = transform(template, {}, policies)
+        for name, source in code.items():
+            template["Resources"][name]["Properties"]["Code"] = source
+        (work / area).write_text(yaml_dump(template))
+    (work / "template.yaml").write_text(yaml_dump(root))
+
+
+def drop_metric_math(template):
+    template["Resources"] = {k: r for k, r in template["Resources"].items() if "Metrics" not in r.get("Properties", {})}
+
+
+@contextlib.contextmanager
+def emulator():
+    """Everything that is started here ends here: ministack is the head of a process group of its own."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(work),
+        "TMPDIR": str(work),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "S3_DATA_DIR": str(work / "s3"),
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "SAM_CLI_TELEMETRY": "0",
+        "SAM_CLI_CHECK_FOR_UPDATES": "0",
+        **({"AUTH": "true"} if os.environ.get("AUTH") else {}),
+    }
+    command = [tools / "ministack/bin/ministack"]
+    with (tools / "ministack.log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield url, environment
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 15)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.wait()
+
+
+def call(method, url, token, body=None):
+    # The API's host name has no address: it is asked for where ministack listens.
+    host = urllib.parse.urlsplit(url).netloc
+    url = url.replace(host, f"127.0.0.1:{host.rsplit(':')[-1]}")
+    headers = {"Host": host, "Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        text = error.read().decode()
+        return error.code, json.loads(text) if text.startswith("{") else text
+
+
+def clients(url):
+    credentials = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    return lambda service: boto3.client(service, endpoint_url=url, region_name="us-east-1", **credentials)
+
+
+def deploy(url, environment, client):
+    """Gives the outputs of the stack."""
+
+    def alive():
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(f"{url}/_ministack/health", timeout=1).status == 200
+
+    within("ministack starts", 30, alive)
+    client("s3").create_bucket(Bucket="code")
+    command = [
+        *(tools / "sam/bin/sam", "deploy", "--template", work / "template.yaml", "--stack-name", STACK),
+        *("--s3-bucket", "code", "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"),
+        *("--no-confirm-changeset", "--parameter-overrides", "Environment=prod", "Rollout=AllAtOnce", "Runner=process"),
+    ]
+    log = tools / "deploy.log"
+    with log.open("w") as output:
+        deployed = subprocess.run(command, env=environment, cwd=work, stdout=output, stderr=output, timeout=900)
+    if deployed.returncode != 0:
+        raise SystemExit(f"sam deploy: {log.read_text()[-3000:]}")
+    print(f"deployed after {time.monotonic() - START:.0f} s")
+    described = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+
+
+def use_the_api(outputs, client):
+    """Creates an account, a repository and a deployment, and follows that to its end."""
+    event = {"account": "shipyard", "plan": "pro", "owner_email": "owner@example.com"}
+    bootstrapped = client("lambda").invoke(FunctionName=outputs["BootstrapFunction"], Payload=json.dumps(event))
+    token = json.load(bootstrapped["Payload"])["token"]
+
+    # Without routes the gateway would answer this itself, with a body of its own.
+    v1 = f"{outputs['ApiUrl']}/v1"
+    status, empty = call("GET", f"{v1}/repositories", token)
+    assert (status, empty.get("data")) == (200, []), (status, empty)
+    status, refused = call("GET", f"{v1}/repositories", token[:-1] + "-")
+    assert (status, refused["error"]["code"]) == (401, "invalid_token"), (status, refused)
+    status, missing = call("GET", f"{v1}/nothing", token)
+    assert (status, missing["error"]["code"]) == (404, "not_found"), (status, missing)
+
+    new = {"name": "app", "clone_url": str(repository())}
+    status, created = call("POST", f"{v1}/repositories", token, new)
+    assert (status, created["full_name"]) == (201, "shipyard/app"), (status, created)
+    status, listed = call("GET", f"{v1}/repositories", token)
+    assert [found["id"] for found in listed["data"]] == [created["id"]], (status, listed)
+    for slug in (created["id"], "app", "shipyard%2Fapp"):
+        status, found = call("GET", f"{v1}/repositories/{slug}", token)
+        assert (status, found["id"]) == (200, created["id"]), (slug, status, found)
+
+    new = {"ref": "main", "environment": "production", "variables": {"GREETING": "hello from afar"}}
+    status, created = call("POST", f"{v1}/repositories/app/deployments", token, new)
+    assert (status, created["status"]) == (201, "queued"), (status, created)
+
+    def ended():
+        status, deployment = call("GET", f"{v1}/deployments/{created['id']}", token)
+        assert status == 200, (status, deployment)
+        return deployment if deployment["finished_at"] else None
+
+    deployment = within("the deployment's end", 120, ended)
+    assert deployment["status"] == "succeeded", deployment
+    status, log = call("GET", f"{v1}/deployments/{created['id']}/log", token)
+    assert status == 200 and "it says ***" in json.dumps(log), (status, log)
+    print(f"driven after {time.monotonic() - START:.0f} s: {created['id']} succeeded")
+
+
+def invoke_every_function(environment, client):
+    """Gives every binary its sample event."""
+    functions = sorted(folder.name for folder in work.iterdir() if (folder / "bootstrap").exists())
+    # Each from an address of its own: those without a valid token count against it.
+    events = {name: json.loads((pathlib.Path("../events") / f"{name}.json").read_bytes()) for name in functions}
+    for number, event in enumerate(events.values(), 1):
+        if "requestContext" in event:
+            event["requestContext"]["http"]["sourceIp"] = f"203.0.113.{number}"
+    answers = {name: emulated(name, event, client("lambda"), environment) for name, event in events.items()}
+    for name, answer in answers.items():
+        if name == "bootstrap":
+            assert answer["token"].startswith("dgp_"), answer
+        elif name == "deployment-consumer":
+            assert answer == {"batchItemFailures": []}, answer
+        elif name in ("build-events", "redrive-dead-letters", "sweep"):
+            assert "errorType" not in (answer or {}), answer
+        else:
+            # The sample events' token and invitation are nobody's, and the document is for everybody.
+            public = {"get-openapi": (200, None), "accept-invitation": (404, "not_found")}
+            status, body = answer["statusCode"], json.loads(answer["body"])
+            expected = public.get(name, (401, "invalid_token"))
+            assert (status, body.get("error", {}).get("code")) == expected, (name, answer)
+    print(f"{len(answers)} functions answered the emulator after {time.monotonic() - START:.0f} s")
+
+
+def emulated(name, event, deployed, environment):
+    """What the function's binary answers to its sample event below the runtime interface emulator."""
+    settings = deployed.get_function_configuration(FunctionName=f"{STACK}-{name}")["Environment"]["Variables"]
+    machine = "x86_64" if os.uname().machine == "x86_64" else "arm64"
+    [emulator] = tools.glob(f"sam/lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}")
+    address, api = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    command = [emulator, "--runtime-interface-emulator-address", address, "--runtime-api-address", api]
+    region = {"AWS_REGION": "us-east-1", "AWS_LAMBDA_FUNCTION_NAME": f"{STACK}-{name}"}
+    process = subprocess.Popen(
+        [*command, work / name / "bootstrap"],
+        env={**environment, **region, **settings},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+
+        def invoke():
+            with contextlib.suppress(ConnectionError, urllib.error.URLError):
+                url = f"http://{address}/2015-03-31/functions/function/invocations"
+                return (json.load(urllib.request.urlopen(url, json.dumps(event).encode(), timeout=30)),)
+
+        [answer] = within(f"{name}'s answer", 60, invoke)
+        return answer
+    finally:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def repository():
+    """A git repository that says what variable it was given."""
+    folder = work / "repository"
+    folder.mkdir()
+    commands = 'version: 0.2\nphases:\n  build:\n    commands:\n      - echo "it says $GREETING"\n'
+    (folder / "buildspec.yml").write_text(commands)
+    git = ["git", "-C", folder, "-c", "user.name=check", "-c", "user.email=check@example.com"]
+    for arguments in ("init --quiet --initial-branch=main", "add .", "commit --quiet --message=one"):
+        subprocess.run([*git, *arguments.split()], check=True)
+    return folder
+
+
+try:
+    prepare()
+    with emulator() as (url, environment):
+        client = clients(url)
+        outputs = deploy(url, environment, client)
+        use_the_api(outputs, client)
+        invoke_every_function(environment, client)
+finally:
+    shutil.rmtree(work)
