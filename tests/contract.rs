@@ -4,7 +4,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use local::functions::{FUNCTIONS, routes};
-use local::openapi;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::access::Access;
@@ -113,15 +112,6 @@ fn a_function_its_folder_its_crate_and_its_binary_have_one_name() {
         assert_eq!((&package["name"], binaries.len()), (&json!(folder), 1), "{folder}");
         assert_eq!(binaries[0]["name"], *folder);
     }
-}
-
-#[test]
-fn the_document_that_is_checked_in_is_the_generated_one() {
-    let checked_in = std::fs::read_to_string(checkout().join("functions/get-openapi/openapi.json")).unwrap();
-    assert!(
-        checked_in == openapi::text(),
-        "it is stale: run `cargo local openapi > functions/get-openapi/openapi.json`"
-    );
 }
 
 /// What the meta-schema of OpenAPI 3.1 asks for as far as this document goes, and what readers of it expect.

@@ -2,6 +2,7 @@
 //! they are written: `!Ref X` and `!GetAtt X.Arn` are their text here, and `!Sub` is not filled in. Only the parameters of a
 //! nested template are, with the text that template.yaml gives them.
 
+mod generated;
 mod permissions;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,6 +9,7 @@ pub mod event_source;
 pub mod function;
 pub mod functions;
 pub mod gateway;
+pub mod generate;
 pub mod new;
 pub mod openapi;
 pub mod path_parameter;

@@ -8,8 +8,8 @@ use std::time::Instant;
 use clap::{Args, Parser, Subcommand};
 use local::demo::{Api, DetachedHead, Registered, Tokens};
 use local::functions::Area;
+use local::generate;
 use local::new::NewEndpoint;
-use local::openapi;
 use local::stack::{Options, Stack};
 use shared::InitError;
 use shared::telemetry::Log;
@@ -34,8 +34,8 @@ enum Command {
         #[arg(long = "ref", value_name = "REF")]
         git_ref: Option<String>,
     },
-    /// Prints the OpenAPI document
-    Openapi,
+    /// Writes every file that follows from the functions
+    Generate,
     /// Makes an endpoint that answers with an empty object, and prints what is left to do
     New {
         /// Name of the function: a verb and a noun, such as get-thing
@@ -71,10 +71,10 @@ async fn main() -> ExitCode {
     let done = match command {
         None => serve(stack).await.map(|()| true),
         Some(Command::Demo { stack, git_ref }) => demo(stack, git_ref).await,
-        Some(Command::Openapi) => {
-            print!("{}", openapi::text());
-            Ok(true)
-        }
+        Some(Command::Generate) => generate::write(checkout()).map(|written| {
+            written.iter().for_each(|path| println!("{}", path.display()));
+            true
+        }),
         Some(Command::New { name, route, area }) => new(&name, &route, area).map(|()| true),
     };
     match done {

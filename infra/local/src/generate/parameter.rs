@@ -1,0 +1,62 @@
+//! The parameters of the areas' templates, each with the value that template.yaml gives it.
+
+use std::collections::BTreeSet;
+
+/// A parameter of every area whose template refers to it.
+pub struct Parameter {
+    pub name: &'static str,
+    pub kind: &'static str,
+    /// The value in template.yaml.
+    pub value: &'static str,
+}
+
+const PARAMETERS: &[Parameter] = &[
+    text("Stack", "!Ref AWS::StackName"),
+    text("Rollout", "!Ref Rollout"),
+    text("AlarmTopicArn", "!Ref AlarmTopicArn"),
+    text("LogGroup", "!Ref LogGroup"),
+    text("FunctionPolicy", "!Ref FunctionPolicy"),
+    text("CallersPolicy", "!Ref CallersPolicy"),
+    text("AccountPolicy", "!Ref AccountPolicy"),
+    text("TableName", "!Ref Table"),
+    text("TableArn", "!GetAtt Table.Arn"),
+    text("Api", "!Ref Api"),
+    text("ApiArn", "!Sub 'arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}'"),
+    text("OidcIssuer", "!If [OwnUsers, !GetAtt SignIn.Outputs.Issuer, !Ref OidcIssuer]"),
+    text("OidcAudience", "!Ref OidcAudience"),
+    text("OidcClientIds", "!If [OwnUsers, !GetAtt SignIn.Outputs.PeopleClientId, '']"),
+    text("ApiUrl", "!If [HasDomain, !Sub 'https://${DomainName}', !GetAtt Api.ApiEndpoint]"),
+    text("QueueUrl", "!Ref Deployments"),
+    text("QueueArn", "!GetAtt Deployments.Arn"),
+    text("DeadLettersUrl", "!Ref DeadLetters"),
+    text("DeadLettersArn", "!GetAtt DeadLetters.Arn"),
+    text("KeyArn", "!GetAtt Key.Arn"),
+    text("Archive", "!Ref Archive"),
+    text("ArchiveArn", "!GetAtt Archive.Arn"),
+    text("BuildArchitecture", "!Ref BuildArchitecture"),
+    number("ConsumerConcurrency", "!Ref ConsumerConcurrency"),
+    text("Environment", "!Ref Environment"),
+    number("LogRetentionDays", "!Ref LogRetentionDays"),
+    text("Runner", "!Ref Runner"),
+];
+
+const fn text(name: &'static str, value: &'static str) -> Parameter {
+    Parameter { name, kind: "String", value }
+}
+
+const fn number(name: &'static str, value: &'static str) -> Parameter {
+    Parameter { name, kind: "Number", value }
+}
+
+/// Returns the parameters that a template refers to.
+pub fn of(template: &str) -> impl Iterator<Item = &'static Parameter> {
+    let references = references(template);
+    PARAMETERS.iter().filter(move |parameter| references.contains(parameter.name))
+}
+
+/// Returns the names in `!Ref X` and `${X}`.
+fn references(template: &str) -> BTreeSet<String> {
+    let lines = template.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let after = lines.flat_map(|line| ["!Ref ", "${"].into_iter().flat_map(|sign| line.split(sign).skip(1)));
+    after.map(|rest| rest.chars().take_while(char::is_ascii_alphanumeric).collect()).collect()
+}

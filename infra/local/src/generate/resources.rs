@@ -1,0 +1,169 @@
+//! The resources of one function: function, role, integration, routes, rule, event source mapping, permission and alarm.
+//! All are named after the function.
+
+use shared::Route;
+use shared::access::Access;
+use shared::route::Counting;
+
+use super::Function;
+
+const FUNCTION: &str = r"  <id>:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildMethod: rust-cargolambda}
+    Properties:
+      FunctionName: !Sub ${Stack}-<name>
+      CodeUri: ../functions/<name>/
+      Role: !GetAtt <id>Role.Arn
+";
+
+const ROLLOUT: &str = r"      DeploymentPreference: {Alarms: [!Ref <id>Errors]}
+";
+
+const ROLE: &str = r"  <id>Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Version: '2012-10-17', Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: sts:AssumeRole}]}
+";
+
+const POLICY: &str = r"      Policies:
+        - PolicyName: <name>
+          PolicyDocument:
+            Version: '2012-10-17'
+            Statement:
+";
+
+/// The rate limiter's counter. Callers with a token have it in CallersPolicy.
+const COUNT_REQUESTS: &str = r"- Effect: Allow
+  Action: dynamodb:UpdateItem
+  Resource: !Ref TableArn
+  Condition:
+    ForAllValues:StringLike:
+      dynamodb:LeadingKeys: ['RATE#*']
+";
+
+const INTEGRATION: &str = r"  <id>Integration:
+    Type: AWS::ApiGatewayV2::Integration
+    Properties:
+      ApiId: !Ref Api
+      IntegrationType: AWS_PROXY
+      IntegrationUri: !Sub 'arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${<id>}:live'
+      PayloadFormatVersion: '2.0'
+";
+
+const ROUTE: &str = r"  <id><form>Route:
+    Type: AWS::ApiGatewayV2::Route
+    Properties:
+      ApiId: !Ref Api
+      RouteKey: <key>
+      Target: !Sub integrations/${<id>Integration}
+";
+
+const RULE: &str = r"  <id>Rule:
+    Type: AWS::Events::Rule
+    Properties:
+";
+
+const TARGET: &str = r"      Targets: [{Id: <name>, Arn: !Ref <id>.Alias}]
+";
+
+const SOURCE: &str = r"  <id>Source:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties:
+      FunctionName: !Ref <id>.Alias
+";
+
+const PERMISSION: &str = r"  <id>Permission:
+    Type: AWS::Lambda::Permission
+    Properties:
+      Action: lambda:InvokeFunction
+      FunctionName: !Ref <id>.Alias
+      Principal: <principal>.amazonaws.com
+      SourceArn: <source>
+";
+
+const ALARM: &str = r"  <id>Errors:
+    Type: AWS::CloudWatch::Alarm
+    Properties:
+      AlarmDescription: '<name>: <errors>'
+      Namespace: AWS/Lambda
+      MetricName: Errors
+      Dimensions: [{Name: FunctionName, Value: !Ref <id>}]
+      Statistic: Sum
+      Period: 60
+      EvaluationPeriods: 1
+      Threshold: 0
+      ComparisonOperator: GreaterThanThreshold
+      TreatMissingData: notBreaching
+      AlarmActions: [!If [Pages, !Ref AlarmTopicArn, !Ref 'AWS::NoValue']]
+      OKActions: [!If [Pages, !Ref AlarmTopicArn, !Ref 'AWS::NoValue']]
+";
+
+/// The reasons for an error of any function.
+const ERRORS: &str = "invocations ended without an answer (panic in init, timeout, out of memory).";
+
+/// Returns the resources as they stand in the area's template.
+pub fn of(function: &Function) -> String {
+    let Function { registration, definition } = function;
+    let route = registration.route();
+    let mut resources = String::new();
+
+    let comment = definition.comment.iter().map(|line| line.trim_start_matches(['#', ' ']));
+    for line in route.iter().map(Route::key).chain(comment.map(str::to_owned)) {
+        resources += &format!("  # {line}\n");
+    }
+    resources += FUNCTION;
+    resources += &indented(&definition.properties(), 6);
+    resources += ROLLOUT;
+    resources += &role(function);
+    if let Some(route) = route {
+        resources += INTEGRATION;
+        for (form, key) in ["", "ByFullName"].iter().zip(route.keys()) {
+            resources += &ROUTE.replace("<form>", form).replace("<key>", &key);
+        }
+        resources += &permission("apigateway", "!Sub '${ApiArn}/*'");
+    }
+    if let Some(properties) = definition.below("Rule") {
+        resources += RULE;
+        resources += &indented(&properties, 6);
+        resources += TARGET;
+        resources += &permission("events", "!GetAtt <id>Rule.Arn");
+    }
+    if let Some(properties) = definition.below("EventSourceMapping") {
+        resources += SOURCE;
+        resources += &indented(&properties, 6);
+    }
+    resources += &ALARM.replace("<errors>", definition.alarm_description().unwrap_or(ERRORS));
+    resources.replace("<id>", &id(registration.name)).replace("<name>", registration.name)
+}
+
+fn role(Function { registration, definition }: &Function) -> String {
+    let route = registration.route();
+    let identifies_callers = route.is_some_and(|route| route.access != Access::Public);
+    let counts_by_itself = route.is_some_and(|route| !identifies_callers && route.counting == Counting::Counted);
+
+    let derived = ["FunctionPolicy"].into_iter().chain(identifies_callers.then_some("CallersPolicy"));
+    let managed: Vec<_> = derived.chain(definition.managed_policies()).map(|policy| format!("!Ref {policy}")).collect();
+    let mut role = format!("{ROLE}      ManagedPolicyArns: [{}]\n", managed.join(", "));
+    let mut statements = definition.statements();
+    if counts_by_itself {
+        statements += COUNT_REQUESTS;
+    }
+    if !statements.is_empty() {
+        role += POLICY;
+        role += &indented(&statements, 14);
+    }
+    role
+}
+
+fn permission(service: &str, source: &str) -> String {
+    PERMISSION.replace("<principal>", service).replace("<source>", source)
+}
+
+/// Returns the function's name as a logical ID: `ListRepositories`.
+fn id(name: &str) -> String {
+    name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
+}
+
+fn indented(text: &str, by: usize) -> String {
+    text.lines().map(|line| format!("{:by$}{line}\n", "")).collect()
+}
