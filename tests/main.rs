@@ -1,8 +1,9 @@
-//! The API through real HTTP, the real AWS SDK and the embedded services. One file per resource.
+//! The API over HTTP, with the AWS SDK and embedded services. One file per resource.
 
 mod account;
 mod applications;
 mod authentication;
+mod authorization;
 mod binaries;
 mod cancel;
 mod codebuild;
@@ -11,6 +12,7 @@ mod dead_letters;
 mod deployments;
 mod docs;
 mod environments;
+mod estate;
 mod faults;
 mod fuzz;
 mod idempotency;
@@ -33,4 +35,5 @@ mod requests;
 mod retry;
 mod sweep;
 mod teams;
+mod tenants;
 mod tokens;

@@ -62,7 +62,7 @@ fn a_new_endpoint_is_written_into_the_checkout() {
     ] {
         assert!(library.contains(part), "{part} is not in {library}");
     }
-    assert!(endpoint.next_steps().contains("Access::Scope(Scope::TeamsRead)"), "{}", endpoint.next_steps());
+    assert!(endpoint.next_steps().contains("With(TeamsRead)"), "{}", endpoint.next_steps());
 
     let again = endpoint.write(copy.path()).unwrap_err().to_string();
     assert_eq!(again, "functions/list-team-hooks/Cargo.toml exists already");

@@ -130,8 +130,8 @@ impl NewEndpoint {
     pub fn next_steps(&self) -> String {
         let Self { name, method, path, .. } = self;
         let access = match self.scope {
-            Some(scope) => format!("Access::Scope(Scope::{scope:?})"),
-            None => "Access::Authenticated".to_owned(),
+            Some(scope) => format!("With({scope:?})"),
+            None => "Authenticated".to_owned(),
         };
         let body = match *method {
             "POST" | "PUT" | "PATCH" => format!(", and a body in events/{name}.json"),
@@ -140,10 +140,10 @@ impl NewEndpoint {
         format!(
             "1. functions/{name}/src/lib.rs: the scope, role and error codes of the route; the handler and its documentation{body}\n\
              2. functions/{name}/function.yaml: what the handler may do in AWS\n\
-             3. tests/authentication.rs, CASES: (\"{name}\", \"{method} {path}\", {access})\n\
-             4. tests: the behavior, and what another tenant is refused\n\
+             3. tests/authorization.rs, CASES: (\"{method} {path}\", {access}, its role, what else it needs)\n\
+             4. tests: the behavior; tests/estate.rs: a valid body, and a resource for a new path parameter\n\
              5. cargo fmt, and cargo local generate\n\
-             6. cargo test -p tests -- contract:: authentication:: infra:: binaries::\n"
+             6. cargo test -p tests -- contract:: authentication:: authorization:: tenants:: infra:: binaries::\n"
         )
     }
 
