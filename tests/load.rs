@@ -12,7 +12,7 @@ use serde_json::json;
 use shared::clock::{Clock, Timestamp};
 use shared::model::{Deployment, Due, Environment, Status};
 use shared::table::{Index, read_item};
-use tests::{Actor, GitRepository, World};
+use tests::{Actor, GitRepository, World, redelivering};
 
 const CLIENTS: usize = 16;
 /// In these one waits for the other; in preview a newer one takes the place of those that wait.
@@ -44,7 +44,12 @@ struct Figures {
 }
 
 async fn load(number: usize, repositories: usize) -> Figures {
-    let world = World::start_with(|options| options.clock = Clock::system()).await;
+    let world = World::start_with(|options| {
+        options.clock = Clock::system();
+        // A consumer whose transaction met too many rivals returns its message.
+        redelivering(1000)(options);
+    })
+    .await;
     let owner = world.owner("acme").await;
     let source = GitRepository::with_commands(&["true"]);
     let names: Vec<_> = (0..repositories).map(|at| format!("app-{at}")).collect();

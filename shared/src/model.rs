@@ -101,7 +101,7 @@ pub use build::*;
 pub use deployment::*;
 pub use identity::*;
 pub use invitation::*;
-pub use key::{LaneKey, RepositoryPartition};
+pub use key::{CONNECTION_PROBE, LaneKey, RepositoryPartition};
 pub use member::*;
 pub use new_account::*;
 pub use rate_limit::*;

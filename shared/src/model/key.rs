@@ -294,7 +294,9 @@ pub(super) fn recount() -> Key {
     Key::new("RECOUNT", "RECOUNT")
 }
 
-/// An item that does not exist. Init reads it to open connections.
+/// The partition key and the sort key of an item that does not exist. Init reads it to open connections.
+pub const CONNECTION_PROBE: &str = "CONNECT";
+
 pub(crate) fn connection_probe() -> Key {
-    Key::new("CONNECT", "CONNECT")
+    Key::new(CONNECTION_PROBE, CONNECTION_PROBE)
 }
