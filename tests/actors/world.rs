@@ -43,8 +43,11 @@ pub fn without_queue(options: &mut Options) {
     options.overrides.push((QUEUE_URL, "http://127.0.0.1/0/nowhere".to_owned()));
 }
 
-/// Delivers a message again a second after a consumer returned it, and this many times in all. Without it nothing is
-/// delivered twice, however slow the machine is.
+/// The time after which a message that a consumer returned, or still works on, is delivered again. It is longer than a test's
+/// deployment takes on a slow machine, so that no other message is delivered twice.
+const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Delivers a message again a second after a consumer returned it, and this many times in all.
 pub fn redelivering(times: u32) -> impl FnOnce(&mut Options) {
     move |options| {
         options.visibility_timeout = Duration::from_secs(1);
@@ -68,6 +71,7 @@ impl World {
         options.table = Lifetime::Process;
         options.clock = clock.clone();
         options.sweep_every = None;
+        options.visibility_timeout = VISIBILITY_TIMEOUT;
         if let Ok(url) = std::env::var("TEST_SERVICES_URL") {
             options.services = Services::At { url, suffix: format!("-{}", AccountId::random()) };
         }

@@ -50,7 +50,7 @@ pub enum FunctionError {
 }
 
 impl Function {
-    /// Makes a function behind an HTTP API, which [`shared::serve`] would serve.
+    /// Makes a function behind an HTTP API, which [`shared::serve()`] would serve.
     pub fn http(name: &str, service: pipeline::Service, timeout: Duration, clock: Clock) -> Self {
         Self::new(name, timeout, clock, move |event| serve::handle(service.clone(), event))
     }
