@@ -97,7 +97,7 @@ async fn in_preview_a_newer_deployment_of_the_same_ref_takes_the_place_of_those_
     world.deliver(&owner, &newest).await;
     let superseded = owner.ended(&waiting).await;
     assert_eq!((&superseded["status"], &superseded["queue"]), (&json!("superseded"), &Value::Null));
-    assert_eq!(owner.events(&waiting).await[1], "2 superseded runner: deployment 4 takes its place");
+    assert_eq!(owner.events(&waiting).await[1], "2 superseded runner: superseded by deployment 4");
     for (deployment, status) in [(&running, "in_progress"), (&other, "queued"), (&newest, "queued")] {
         assert_eq!(owner.deployment(deployment).await["status"], status);
     }

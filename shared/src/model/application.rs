@@ -1,4 +1,5 @@
-//! Applications: programs that call with OAuth2 client credentials, in the account whose owner registered them.
+//! Applications: programs that authenticate by OAuth2 client credentials and act for the account whose owner registered
+//! them.
 
 use std::collections::BTreeSet;
 
@@ -17,24 +18,25 @@ use crate::table::{Change, Consistency, Index, IndexKey, Item, Partition, Table,
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Application {
-    /// Its OAuth2 client.
+    /// The OAuth2 client of the application.
     pub id: ClientId,
     pub account_id: AccountId,
-    /// What it goes by where a user is named, as a deployment's creator. It is nobody's.
+    /// The id that stands for the application where a user is named, as in a deployment's creator. No user has it.
     pub user_id: UserId,
     pub name: DisplayName,
-    /// The most that its tokens can do.
+    /// The scopes of the application. Its tokens can do no more.
     pub scopes: Vec<Scope>,
     pub created_by: UserId,
     pub created_at: Timestamp,
 }
 
 impl Application {
-    /// What an application may be allowed. What it would need a person for is not among it.
+    /// The scopes that an application may have. The others are for people.
     pub const SCOPES: [Scope; 4] =
         [Scope::RepositoriesRead, Scope::RepositoriesWrite, Scope::DeploymentsRead, Scope::DeploymentsWrite];
 
-    /// How it calls: as one who may do everything in the account's repositories, which the scopes narrow.
+    /// Returns the user that the application acts as. The user has every permission on the account's repositories; the
+    /// scopes narrow them.
     pub(crate) fn as_user(&self) -> User {
         let email = format!("{}@applications.invalid", self.id);
         User {
@@ -47,13 +49,13 @@ impl Application {
         }
     }
 
-    /// The application that a token acts for, whatever its account.
+    /// Returns the application that a token acts for, in any account.
     pub(crate) async fn by_client(table: &Table, id: &ClientId) -> Result<Option<Self>, TableError> {
         table.get(key::application(id), Consistency::Eventual).await
     }
 
     /// # Errors
-    /// `name_taken` if an account has registered the client already.
+    /// Fails with `name_taken` if an account has registered the client already.
     pub async fn create(&self, table: &Table) -> Result<()> {
         let index_key = IndexKey {
             index: Index::ByCreation,
@@ -62,13 +64,13 @@ impl Application {
         };
         Transaction::new()
             .write(Write::create(key::application(&self.id), self, vec![index_key])?)
-            .or(|_| Error::new(ErrorCode::NameTaken, "The client is registered already"))
+            .or(|_| Error::new(ErrorCode::NameTaken, "The client is already registered"))
             .write(count(&self.account_id, 1))
             .commit(table)
             .await?
     }
 
-    /// Deletes an account's application. `false`: the account has none of that id.
+    /// Deletes an account's application. Returns `false` if the account has no such application.
     pub async fn delete(table: &Table, account: &AccountId, id: &ClientId) -> Result<bool, TableError> {
         let application = Write::DeleteIf {
             key: key::application(id),
@@ -81,12 +83,13 @@ impl Application {
         Ok(deleted.is_ok())
     }
 
-    /// Where an account's applications are listed.
+    /// Returns the index partition that lists an account's applications.
     pub fn listed(account: &AccountId) -> Partition {
         Partition::of_index(Index::ByCreation, key::applications(account))
     }
 
-    /// How many there are: a count that each creation's and deletion's transaction keeps.
+    /// Returns the number of an account's applications, from a counter that the transaction of each creation and
+    /// deletion updates.
     pub async fn total(table: &Table, account: &AccountId) -> Result<u64, TableError> {
         let count: Option<ApplicationCount> = table.get(key::application_count(account), Consistency::Strong).await?;
         Ok(count.map_or(0, |count| count.applications))

@@ -1,16 +1,16 @@
-//! The builds that CodeBuild runs deployments in.
+//! Builds by CodeBuild.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// CodeBuild's name for a build: the project, a colon and a UUID.
+/// The id of a build in CodeBuild: the project, a colon and a UUID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BuildId(String);
 
-/// The text is not the id of a build.
+/// The error for a text that is not the id of a build.
 #[derive(Debug, thiserror::Error)]
 #[error("a build's id is its project, a colon and a UUID")]
 pub struct InvalidBuildId;
@@ -24,7 +24,7 @@ impl BuildId {
         self.parts().0
     }
 
-    /// The log stream that the build writes to, in its project's log group.
+    /// Returns the name of the log stream that the build writes to, in its project's log group.
     pub fn log_stream(&self) -> &str {
         self.parts().1
     }

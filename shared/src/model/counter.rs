@@ -1,10 +1,11 @@
-//! Counters that transactions keep.
+//! Counters that transactions update.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::table::{Change, Item, Key, Write};
 
-/// Changes an attribute of a counter. The counter counts its changes too, so that a recount notices them.
+/// Returns the write that adds to an attribute of a counter. The counter also counts its changes, so that a recount
+/// notices them.
 pub(super) fn add(key: Key, attribute: &str, by: i64) -> Write {
     let number = |n: i64| AttributeValue::N(n.to_string());
     let change = Change {

@@ -13,7 +13,7 @@ use crate::oauth::{Grant, VerifiedEmail};
 use crate::permission::Role;
 use crate::table::{Consistency, Table, TableError, Transaction, Write};
 
-/// Whose a subject of the issuer is.
+/// The user that a subject of the issuer is linked to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Identity {
     pub account_id: AccountId,
@@ -28,9 +28,10 @@ impl Identity {
         table.get(key::subject(&grant.issuer, &grant.subject), consistency).await
     }
 
-    /// Links a subject that is not linked yet, by an address that its issuer has verified: by accepting the newest open
-    /// invitation to it, or else to the user of its domain's account who has it, or to a new one. `None` when no account
-    /// takes it. An invitation by another account than the domain's does not count: it would take its people away.
+    /// Links an unlinked subject by an address that its issuer has verified. Accepts the newest open invitation to the
+    /// address. Without one, links to the user with the address in the account that has its domain, or to a new user
+    /// there. Returns `None` if no account takes the subject. Ignores invitations by accounts other than the domain's,
+    /// so that no account can take another's people.
     pub(crate) async fn link(
         table: &Table,
         grant: &Grant,
@@ -43,11 +44,12 @@ impl Identity {
         for invitation in invitations.into_iter().filter(is_from_home) {
             match invitation.accept(table, now, |user| Ok(vec![Self::new(grant, user, now).create(grant)?])).await {
                 Ok(user) => return Ok(Some(Self::new(grant, &user, now))),
-                // It is accepted or revoked meanwhile, or one of its teams is full, which keeps nobody from another account.
+                // The invitation was accepted or revoked meanwhile, or one of its teams is full. Neither keeps the
+                // subject from its domain's account.
                 Err(error) if [ErrorCode::NotFound, ErrorCode::LimitReached].contains(&error.code()) => {}
                 Err(error) => return Err(error),
             }
-            // Perhaps by another request of the same person.
+            // A concurrent request of the person may have linked the subject.
             if let Some(linked) = Self::of(table, grant, Consistency::Strong).await? {
                 return Ok(Some(linked));
             }
@@ -63,7 +65,7 @@ impl Identity {
         now: Timestamp,
     ) -> Result<Option<Self>> {
         let Some(account) = home else {
-            // Another request of the same person may have accepted the invitation.
+            // A concurrent request of the person may have accepted the invitation.
             return Ok(Self::of(table, grant, Consistency::Strong).await?);
         };
         let known = User::id_of(table, &account.id, email.address()).await?;
@@ -97,16 +99,16 @@ impl Identity {
         }
     }
 
-    /// A subject is linked once.
+    /// Returns the write of the link, which is refused if the subject is linked.
     fn create(&self, grant: &Grant) -> Result<Write, TableError> {
         Write::create(key::subject(&grant.issuer, &grant.subject), self, Vec::new())
     }
 }
 
-/// The refusal to link a subject that another request has linked, or whose address another user has by now.
+/// The refusal to link a subject that another request has linked, or whose address another user has taken.
 struct Linked;
 
-/// The account whose settings have the address's domain.
+/// Returns the account whose settings have the address's domain.
 async fn account_of(table: &Table, email: &VerifiedEmail) -> Result<Option<Account>, TableError> {
     let Some(holder) = DomainClaim::holder(table, &email.domain()).await? else { return Ok(None) };
     let account = Account::load(table, &holder).await?;

@@ -19,7 +19,7 @@ pub(super) const USER_PREFIX: &str = "USER#";
 pub(super) const TEAM_PREFIX: &str = "TEAM#";
 pub(super) const REPOSITORY_PREFIX: &str = "REPO#";
 
-/// The partition of what an account has only one of, and of its users, teams and repositories.
+/// The partition of an account's singletons, and of its users, teams and repositories.
 pub(super) fn account_partition(account: &AccountId) -> String {
     format!("ACCT#{account}")
 }
@@ -58,7 +58,7 @@ pub(super) fn token_secret(hash: TokenHash) -> Key {
     Key::new(format!("TOKEN#{hash}"), "TOKEN")
 }
 
-/// The number of a user's tokens, or with `None` of an account's.
+/// The counter of a user's tokens, or with `None` of an account's.
 pub(super) fn token_count(account: &AccountId, user: Option<&UserId>) -> Key {
     Key::new(tokens(account, None), user.map_or("TOTAL".to_owned(), ToString::to_string))
 }
@@ -146,7 +146,7 @@ pub(super) fn applications(account: &AccountId) -> String {
     format!("{}#APPS", account_partition(account))
 }
 
-/// The identity of a subject of the OAuth2 issuer. Issuers put any text into a subject, so it is hashed.
+/// The identity of a subject of the OAuth2 issuer. A subject is hashed, because issuers put any text into it.
 pub(super) fn subject(issuer: &str, subject: &str) -> Key {
     let hash = Sha256::new().chain_update(issuer).chain_update([0]).chain_update(subject).finalize();
     let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -181,7 +181,7 @@ pub(super) fn public_repositories(account: &AccountId) -> String {
     format!("{}#PUBLIC", account_partition(account))
 }
 
-/// The partition of what belongs to a repository.
+/// The partition of a repository's items.
 #[derive(Clone, Debug)]
 pub struct RepositoryPartition(String);
 
@@ -227,17 +227,17 @@ pub(super) fn deployment_event(account: &AccountId, deployment: &DeploymentId, n
     Key::new(deployment_partition(account, deployment), event_sort_key(number))
 }
 
-/// The partition of what belongs to a deployment.
+/// The partition of a deployment's items.
 pub(super) fn deployment_partition(account: &AccountId, deployment: &DeploymentId) -> String {
     format!("{}#DEPLOY#{deployment}", account_partition(account))
 }
 
-/// The place of an event among those of its deployment.
+/// The sort key of an event in its deployment's partition.
 pub(super) fn event_sort_key(number: u64) -> String {
     format!("EVENT#{:06}", number.min(999_999))
 }
 
-/// The index partition of a shard of the deployments that are due.
+/// The index partition of a shard of the due deployments.
 pub(super) fn due(shard: u8) -> String {
     format!("DUE#{shard}")
 }
@@ -248,10 +248,10 @@ pub struct LaneKey(String);
 
 impl LaneKey {
     pub(super) const LOCK: &str = "LANE";
-    /// Sorts after every queued deployment, because `~` sorts after the digits.
+    /// The end of the range of queued deployments. `~` sorts after the digits.
     pub(super) const LAST_WAITING: &str = "WAIT#~";
 
-    /// Names the lane of an environment, and in preview of one of its refs. `ref_name` is ignored elsewhere.
+    /// Names the lane of an environment, and in preview of one of its refs. Other environments ignore `ref_name`.
     pub fn new(account: &AccountId, repository: &RepositoryId, environment: Environment, ref_name: &str) -> Self {
         let environment = match environment {
             Environment::Preview => format!("preview#{ref_name}"),

@@ -1,4 +1,4 @@
-//! The users of an account: their addresses, roles and numbers.
+//! The users of an account: their addresses, roles and counts.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -22,12 +22,12 @@ pub struct User {
     pub email: Email,
     pub role: Role,
     pub created_at: Timestamp,
-    /// The teams that the user is in. Here, so that they are known as soon as the caller is.
+    /// The user's teams. They are in the user's row so that authentication reads both at once.
     #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
     pub teams: BTreeSet<TeamId>,
 }
 
-/// Whose an address is: the claim that keeps it unique in its account.
+/// The claim that keeps an email address unique in its account, with its holder.
 #[derive(Serialize, Deserialize)]
 pub(super) struct EmailClaim {
     #[serde(flatten)]
@@ -41,7 +41,7 @@ pub(super) enum EmailHolder {
     InvitationId(crate::id::InvitationId),
 }
 
-/// How many users an account has. Each transaction that changes one keeps it exact.
+/// The counter of an account's users. The transaction of each change of a user updates it.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 struct MemberCounts {
     #[serde(default)]
@@ -51,7 +51,7 @@ struct MemberCounts {
 }
 
 impl User {
-    /// The user who has an address in an account.
+    /// Returns the user who has an address in an account.
     pub(super) async fn id_of(table: &Table, account: &AccountId, email: &Email) -> Result<Option<UserId>, TableError> {
         let claim: Option<EmailClaim> = table.get(key::email(account, email), Consistency::Strong).await?;
         Ok(match claim.map(|claim| claim.holder) {
@@ -64,7 +64,7 @@ impl User {
         table.get(key::user(tenant, id), Consistency::Strong).await
     }
 
-    /// Those of these users that exist, in no order.
+    /// Returns those of the users that exist, in no order.
     pub async fn by_ids(
         table: &Table,
         tenant: &TenantId,
@@ -73,7 +73,7 @@ impl User {
         table.batch_get(ids.into_iter().map(|id| key::user(tenant, id)).collect()).await
     }
 
-    /// Where an account's members are listed.
+    /// Returns the index partition that lists an account's members.
     pub fn listed(tenant: &TenantId) -> Partition {
         Partition::of_index(Index::ByCreation, key::members(tenant))
     }
@@ -106,10 +106,10 @@ impl User {
         MemberCounts::change(&self.account_id, 1, i64::from(self.role == Role::Owner))
     }
 
-    /// Gives the user another role, if it is still the one that `self` has.
+    /// Sets the user's role, if the role is unchanged since `self` was read.
     ///
     /// # Errors
-    /// `last_owner`, and `not_found` when the user is gone.
+    /// Fails with `last_owner` for the last owner, and with `not_found` if the user is gone.
     pub async fn set_role(&self, table: &Table, role: Role) -> Result<Self> {
         let change = Change {
             expression: "SET #role = :new".to_owned(),
@@ -131,13 +131,12 @@ impl User {
         Ok(Self { role, ..self.clone() })
     }
 
-    /// Takes the user out of their teams and then out of the account. What is done when it fails halfway is no less
-    /// safe, and doing it again ends it.
+    /// Removes the user from their teams and then from the account. If it fails halfway, a repetition completes it.
     ///
     /// # Errors
-    /// `last_owner`, and `not_found` when the user is gone.
+    /// Fails with `last_owner` for the last owner, and with `not_found` if the user is gone.
     pub async fn remove(&self, table: &Table) -> Result<()> {
-        // So that the last owner keeps their teams; the condition below is what holds.
+        // This check keeps the last owner in their teams. The condition below guarantees that an owner remains.
         if self.role == Role::Owner && MemberCounts::load(table, &self.account_id).await?.owners < 2 {
             return Err(last_owner());
         }
@@ -161,7 +160,7 @@ impl User {
     }
 }
 
-/// Refuses to change a user who is gone or has been changed since.
+/// Returns the refusal to change a user who is gone or has changed since.
 fn changed_or_gone(current: Option<Item>) -> Error {
     match current {
         Some(_) => TableError::Contended.into(),
@@ -184,7 +183,7 @@ impl MemberCounts {
         Ok(table.get(key::member_counts(account), Consistency::Strong).await?.unwrap_or_default())
     }
 
-    /// One owner is left whatever happens.
+    /// Returns the write that changes the counts. Its condition keeps at least one owner.
     fn change(account: &AccountId, members: i64, owners: i64) -> Write {
         let number = |name: &str, n: i64| (name.to_owned(), AttributeValue::N(n.to_string()));
         let values = Item::from([number(":members", members), number(":owners", owners), number(":one", 1)]);

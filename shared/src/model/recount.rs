@@ -1,19 +1,19 @@
-//! Counters compared with the rows that they count, and set right where they differ.
+//! Compares counters with the rows that they count, and repairs those that differ.
 //!
-//! Each transaction that changes a row changes its counter too, so a counter is only wrong by a fault in the code or by a hand
-//! at the table. A recount walks through all of them, some at a time, and begins again when it is through. What it has to
-//! read it finds by a Scan, because counters of different accounts have nothing in common that a Query could ask for.
+//! Each transaction that changes a row also changes its counter, so a counter is wrong only after a fault in the code
+//! or a change of the table by hand. A recount walks through all counters, some at a time, and then starts again. It
+//! finds them by a Scan, because counters of different accounts share no partition.
 //!
 //! | counter | its rows are read | none of them is missed or counted twice because |
 //! |---|---|---|
 //! | deployments of a repository | from the index of its list, and again consistently if they have not ended | their numbers have no gap, and what has ended stays so |
 //! | repositories; users; teams; a team's members and repositories | from the table, consistently | the counter tells whether a row came or went meanwhile: `changes` goes up with each, or the counter itself where rows only come |
 //!
-//! A counter is only written if all its numbers still are as they were read. What changes while it is counted is left as it
-//! is for the next round. So it does not matter how many recounts run at once, or where one stops.
+//! A counter is written only if all its numbers are still as they were read. One that changes while it is counted is
+//! left for the next round. Therefore any number of recounts may run at once, and each may stop anywhere.
 //!
-//! Tokens, invitations and applications have indexes only, which may be behind, and nothing in a row that would tell: their
-//! counters are not compared.
+//! Counters of tokens, invitations and applications are not compared. Their rows can only be listed by an eventually
+//! consistent index, and the rows do not show whether it lags.
 
 mod deployments;
 mod rows;
@@ -29,36 +29,36 @@ use crate::model::{RepositoryPartition, key};
 use crate::table::{Change, Consistency, Item, Key, Numbers, Table, TableError};
 use crate::usage::Usage;
 
-/// Rows that are read at once.
+/// The number of rows in one read.
 const PAGE: i32 = 200;
-/// The capacity units after which a walk stops until the next. Once a minute these are 1.10 US dollars a month at most,
-/// and ten million rows a week.
+/// The capacity units after which a walk stops until the next. One walk a minute costs at most 1.10 US dollars a month,
+/// and covers ten million rows a week.
 const MAX_UNITS: f64 = 200.0;
-/// The least time from one round's end to the next.
+/// The minimum time between rounds.
 const REST: Duration = Duration::from_secs(3600);
 
-/// How far the recount has come.
+/// The position of the recount.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recount {
-    /// Raised by each walk.
+    /// The version of the position. Each walk adds one.
     revision: u64,
     rests_until: Timestamp,
-    /// The row that the Scan was at. None before this one is looked for again.
+    /// The row at which the Scan stopped. Counters before it wait for the next round.
     after: Option<Key>,
-    /// The counter that the last walk stopped at.
+    /// The counter at which the last walk stopped.
     counting: Option<Counting>,
 }
 
-/// What a counter was found to be, if it is not right.
+/// The result for a counter that is not right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// It was wrong, and has been set right.
+    /// The counter was wrong and has been repaired.
     Repaired { was: Numbers, is: Numbers },
-    /// It was not compared, because rows are not where they should be.
+    /// The counter was not compared, because rows are missing.
     RowsMissing,
 }
 
-/// A counter that is compared.
+/// A counter to compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Counter {
     Deployments(AccountId, RepositoryId),
@@ -68,25 +68,25 @@ enum Counter {
     TeamSizes(AccountId, TeamId),
 }
 
-/// What has been counted of a counter's rows so far.
+/// The state of an unfinished count.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Counting {
     counter: Key,
     numbers: Numbers,
     /// The last row that was counted.
     after: Option<String>,
-    /// For rows of the table: the partition that is counted, and the counter as it was before.
+    /// For rows of the table: the current partition, and the counter before the count.
     partition: usize,
     before: Option<Numbers>,
-    /// For deployments: the last one's number, and those that had not ended.
+    /// For deployments: the number of the last one, and those that had not ended.
     last_number: u64,
     open: Vec<DeploymentId>,
-    /// How often the index was behind the counter.
+    /// The number of times that the index lagged behind the counter.
     tries: u32,
 }
 
 enum Step {
-    /// There are more rows.
+    /// More rows follow.
     More,
     Done(Option<Finding>),
 }
@@ -98,11 +98,11 @@ impl Default for Recount {
 }
 
 impl Recount {
-    /// Walks on from where the last walk stopped, until it has read enough, there is no time left, or the round is over.
-    /// Tells of each counter that was not right.
+    /// Continues where the last walk stopped, until the capacity is used, the time is over or the round is complete.
+    /// Reports each counter that was wrong.
     ///
     /// # Errors
-    /// When DynamoDB fails. The next walk starts from the same place.
+    /// Fails if DynamoDB fails. The next walk starts at the old position.
     pub async fn walk(
         table: &Table,
         now: Timestamp,
@@ -131,7 +131,7 @@ impl Recount {
             } else {
                 let (found, end) = table.scan_for(&SORT_KEYS, recount.after.as_ref(), PAGE).await?;
                 (counters, page_end) = (found.into(), end);
-                // So that even a walk that stops here has come further.
+                // Removing the counter first guarantees progress, even if the walk stops here.
                 if let Some(counter) = counters.pop_front() {
                     recount.counting = Some(Counting::of(counter));
                 } else if let Some(end) = page_end.take() {
@@ -146,7 +146,7 @@ impl Recount {
         recount.save(table).await
     }
 
-    /// Of two walks at once the first to come is kept.
+    /// Saves the position. Of two concurrent walks, the first to save wins.
     async fn save(&self, table: &Table) -> Result<(), TableError> {
         let next = Self { revision: self.revision + 1, ..self.clone() };
         let item: Item = serde_dynamo::to_item(&next)?;
@@ -170,7 +170,7 @@ impl Recount {
     }
 }
 
-/// What the counters are called in their partitions.
+/// The sort keys of the counters in their partitions.
 const SORT_KEYS: [&str; 5] =
     [key::DEPLOYMENT_COUNTS, key::REPOSITORY_COUNT, key::MEMBER_COUNTS, key::TEAM_COUNT, key::TEAM_SIZES];
 
@@ -216,7 +216,7 @@ impl Counting {
         }
     }
 
-    /// Counts one page of rows, and after the last page compares.
+    /// Counts one page of rows. Compares the counter after the last page.
     async fn step(&mut self, table: &Table) -> Result<Step, TableError> {
         let stepped = match Counter::of(&self.counter) {
             Some(Counter::Deployments(account, repository)) => self.deployments(table, &account, &repository).await,
@@ -224,13 +224,13 @@ impl Counting {
             None => Ok(Step::Done(None)),
         };
         match stepped {
-            // One row that nobody can read must not keep the others from being counted.
+            // An unreadable row must not stop the other counts.
             Err(TableError::Shape(_)) => Ok(Step::Done(Some(Finding::RowsMissing))),
             stepped => stepped,
         }
     }
 
-    /// The counter as it is now.
+    /// Returns the current counter.
     async fn read(&self, table: &Table) -> Result<Option<Numbers>, TableError> {
         let row: Option<HashMap<String, serde_json::Value>> =
             table.get(self.counter.clone(), Consistency::Strong).await?;
@@ -238,7 +238,7 @@ impl Counting {
         Ok(row.map(|row| row.into_iter().filter_map(number).collect()))
     }
 
-    /// Writes what was counted, unless the counter has changed since it was read. `None`: it has.
+    /// Writes the counted numbers, unless the counter has changed since it was read. Returns `None` if it has.
     async fn settle(&self, table: &Table, was: Numbers, is: Numbers) -> Result<Option<Step>, TableError> {
         if !differs(&was, &is) {
             return Ok(Some(Step::Done(None)));

@@ -1,4 +1,4 @@
-//! Repositories, their names, their refs and their number.
+//! Repositories, with their names, refs and count.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -29,12 +29,12 @@ pub struct Repository {
     pub default_branch: String,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-    /// Here, so that who may use the repository is known as soon as it is read.
+    /// The teams' permissions. They are in the repository's row so that one read decides who may use it.
     #[serde(flatten)]
     pub grants: Grants,
 }
 
-/// The teams that were given a permission on a repository. Each is in one set at most.
+/// The teams that have a permission on a repository. A team is in at most one set.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Grants {
     #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
@@ -46,7 +46,7 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// The highest permission that one of these teams was given.
+    /// Returns the highest permission of these teams.
     pub fn highest(&self, teams: &BTreeSet<TeamId>) -> Option<Permission> {
         let given = |permission: &Permission| !self.teams(*permission).is_disjoint(teams);
         Permission::ALL.into_iter().rev().find(given)
@@ -61,7 +61,7 @@ impl Grants {
     }
 }
 
-/// How a path names a repository: `repo_…`, `name`, or `account/name`.
+/// The name of a repository in a path: `repo_…`, `name`, or `account/name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RepositorySlug {
     Id(RepositoryId),
@@ -84,7 +84,7 @@ impl FromStr for RepositorySlug {
 }
 
 impl RepositorySlug {
-    /// Whether it names this repository of the caller's account.
+    /// Returns whether the slug names this repository of the caller's account.
     pub(crate) fn names(&self, repository: &Repository) -> bool {
         match self {
             Self::Id(id) => *id == repository.id,
@@ -117,12 +117,13 @@ impl Repository {
             after: Some(&name.folded()),
             limit: 1,
         };
-        // The sort key is the folded name and the id, so the first row after the bare name is the one, if it exists.
+        // The sort key is the folded name and the id. So the first row after the bare name is the repository, if it
+        // exists.
         let (rows, _) = table.query::<Repository>(by_name, Self::ATTRIBUTES).await?;
         if let Some(row) = rows.into_iter().find(|row| row.name.folded() == name.folded()) {
             return Ok(Some(row));
         }
-        // The index may be a moment behind a repository that was just created.
+        // The index may lag behind a repository that was just created.
         match table.get::<NameClaim>(key::repository_name(tenant, name), Consistency::Strong).await? {
             Some(claim) => Self::by_id(table, tenant, &claim.repository_id).await,
             None => Ok(None),
@@ -133,7 +134,7 @@ impl Repository {
         table.get(key::repository(tenant, id), Consistency::Strong).await
     }
 
-    /// Those of these repositories that exist, in no order.
+    /// Returns those of the repositories that exist, in no order.
     pub async fn by_ids(
         table: &Table,
         tenant: &TenantId,
@@ -142,15 +143,16 @@ impl Repository {
         table.batch_get(ids.into_iter().map(|id| key::repository(tenant, id)).collect()).await
     }
 
-    /// Every public repository of the account.
+    /// Returns every public repository of the account.
     pub async fn public(table: &Table, tenant: &TenantId) -> Result<Vec<Self>, TableError> {
         table.query_all(Partition::of_index(Index::Public, key::public_repositories(tenant))).await
     }
 
-    /// Writes the repository, its name, the account's number of repositories and the default branch's ref at once.
+    /// Writes the repository, its name, the account's number of repositories and the default branch's ref in one
+    /// transaction.
     ///
     /// # Errors
-    /// `name_taken`
+    /// Fails with `name_taken` if the account has a repository with the name.
     pub async fn create(&self, table: &Table, tip: &KnownRef) -> Result<()> {
         let claim = NameClaim { repository_id: self.id.clone() };
         let one_more = Change {
@@ -172,13 +174,14 @@ impl Repository {
         Error::new(ErrorCode::NameTaken, format!("The account already has a repository '{}'", self.name))
     }
 
-    /// The exact number of an account's repositories: a count that each creation's transaction keeps.
+    /// Returns the exact number of an account's repositories, from a counter that the transaction of each creation
+    /// updates.
     pub async fn total(table: &Table, tenant: &TenantId) -> Result<u64, TableError> {
         let total: Option<RepositoryTotal> = table.get(key::repository_count(tenant), Consistency::Strong).await?;
         Ok(total.map_or(0, |total| total.repositories))
     }
 
-    /// Where an account's repositories are listed in a sort order.
+    /// Returns the index partition that lists an account's repositories in a sort order.
     pub fn listed(tenant: &TenantId, sort: Sort) -> Partition {
         let index = match sort {
             Sort::Created => Index::ByCreation,
@@ -229,10 +232,10 @@ struct RepositoryTotal {
     repositories: u64,
 }
 
-/// A ref as it was when the remote was last asked.
+/// A ref of the remote, as of the last read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownRef {
-    /// The full name: `refs/heads/main`.
+    /// The full name of the ref: `refs/heads/main`.
     pub name: String,
     pub sha: String,
     pub read_at: Timestamp,
@@ -248,7 +251,7 @@ impl KnownRef {
     }
 }
 
-/// Where a repository stands among others.
+/// Returns the sort key of a repository in a list.
 pub(crate) fn repository_sort_key(
     sort: Sort,
     id: &RepositoryId,

@@ -1,4 +1,4 @@
-//! What authentication reads beside a token.
+//! The rows that authentication reads beside a token.
 
 use serde::de::DeserializeOwned;
 
@@ -8,18 +8,18 @@ use crate::model::token::LastUse;
 use crate::model::{Account, State, Subject, User, key};
 use crate::table::{Consistency, Item, Table, TableError, read_item};
 
-/// How things stand with an account when a request comes.
+/// The state of an account at a request.
 #[derive(Debug)]
 pub(crate) struct Standing {
     pub account: Option<Account>,
     pub user: Option<User>,
     pub rate_limit: Option<State>,
-    /// When the token was last said to be in use.
+    /// When the last use of the token was recorded.
     pub last_used_at: Option<Timestamp>,
 }
 
 impl Standing {
-    /// Reads at once what is asked for.
+    /// Reads the requested rows in one call.
     pub async fn load(
         table: &Table,
         account: &AccountId,

@@ -23,7 +23,7 @@ use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
 use crate::table::{Consistency, Index, IndexKey, Key, Partition, Table, TableError, Transaction, Write};
 
-/// Changes of the same team that one gives way to.
+/// The number of concurrent changes of the team that one change yields to.
 const MAX_ATTEMPTS: usize = 8;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,16 +32,16 @@ pub struct Team {
     pub account_id: AccountId,
     pub name: TeamName,
     pub description: Description,
-    /// Grows with each change; what each conditional write names, and the ETag.
+    /// The version that each conditional write checks, and the ETag. Each change adds one.
     pub revision: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-    /// Its deletion has begun: it takes nobody and nothing in any more.
+    /// Whether the team's deletion has begun. Such a team takes no members and no repositories.
     #[serde(default)]
     pub deleting: bool,
 }
 
-/// What a change of a team asks for.
+/// The requested changes of a team.
 #[derive(Clone, Debug)]
 pub struct TeamChange {
     pub name: Option<TeamName>,
@@ -50,7 +50,7 @@ pub struct TeamChange {
 
 /// The reasons to refuse a change of a team.
 enum ChangeRefused {
-    /// The team has another revision by now.
+    /// The team has another revision.
     Changed,
     NameTaken,
 }
@@ -60,7 +60,7 @@ impl Team {
         table.get(key::team(tenant, id), Consistency::Strong).await
     }
 
-    /// Where an account's teams are listed in a sort order.
+    /// Returns the index partition that lists an account's teams in a sort order.
     pub fn listed(tenant: &TenantId, sort: Sort) -> Partition {
         let index = match sort {
             Sort::Created => Index::ByCreation,
@@ -75,12 +75,12 @@ impl Team {
         Ok(total.map_or(0, |total| total.teams))
     }
 
-    /// Those of these teams that exist, in no order.
+    /// Returns those of the teams that exist, in no order.
     pub async fn by_ids(table: &Table, tenant: &TenantId, ids: &BTreeSet<TeamId>) -> Result<Vec<Self>, TableError> {
         table.batch_get(ids.iter().map(|id| key::team(tenant, id)).collect()).await
     }
 
-    /// Those of an account's teams that are there and take members.
+    /// Returns those of an account's teams that exist and take members.
     pub(super) async fn open_ids(
         table: &Table,
         account: &AccountId,
@@ -90,10 +90,10 @@ impl Team {
         Ok(teams.into_iter().filter(|team| !team.deleting).map(|team| team.id).collect())
     }
 
-    /// Writes the team, its name and the account's number of teams at once.
+    /// Writes the team, its name and the account's number of teams in one transaction.
     ///
     /// # Errors
-    /// `name_taken`
+    /// Fails with `name_taken` if the account has a team with the name.
     pub async fn create(&self, table: &Table) -> Result<()> {
         Transaction::new()
             .write(self.claim()?)
@@ -104,10 +104,10 @@ impl Team {
             .await?
     }
 
-    /// Makes the change if the team is as `expected` says of it, whatever others change meanwhile.
+    /// Changes the team if it meets the precondition `expected`. Retries after concurrent changes.
     ///
     /// # Errors
-    /// `name_taken`, what `expected` says, and `not_found` when the team is gone.
+    /// Fails with `name_taken`, with the error of `expected`, or with `not_found` if the team is gone.
     pub async fn change(
         self,
         table: &Table,

@@ -1,4 +1,4 @@
-//! How many deployments a repository has.
+//! The numbers of deployments of a repository.
 
 use std::collections::HashMap;
 
@@ -25,10 +25,11 @@ impl Filter {
     }
 }
 
-/// The attribute of the counter with the highest number given out.
+/// The counter's attribute with the highest number assigned.
 pub(in crate::model) const LAST_NUMBER: &str = "last_number";
 
-/// How many deployments a repository has, by environment and status. Each transition's transaction keeps it exact.
+/// The numbers of a repository's deployments by environment and status. The transaction of each transition updates
+/// them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(transparent)]
 pub struct DeploymentCounts(HashMap<String, serde_json::Value>);
@@ -38,7 +39,7 @@ impl DeploymentCounts {
         Ok(table.get(repository.deployment_counts(), Consistency::Strong).await?.unwrap_or_default())
     }
 
-    /// The highest number given out, which is also the number of deployments.
+    /// Returns the highest number assigned, which is also the number of deployments.
     pub fn last_number(&self) -> u64 {
         self.number(LAST_NUMBER)
     }

@@ -18,12 +18,12 @@ use crate::model::{
 use crate::permitted::Permitted;
 use crate::table::{Change, Item, Table, TableError, Transaction, Write, read_item};
 
-/// How long a deployment may be queued, approvals and a freeze included.
+/// The maximum time in the queue, including approvals and a freeze.
 pub const QUEUE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Rivals for the same repository's next number that one creation gives way to.
+/// The number of rivals for the repository's next number that one creation yields to.
 const MAX_NUMBERING_ATTEMPTS: u32 = 64;
 
-/// What creation asks for, before the deployment has its number.
+/// A deployment to create, before it has a number.
 pub struct NewDeployment {
     pub id: DeploymentId,
     pub environment: Environment,
@@ -31,9 +31,9 @@ pub struct NewDeployment {
     /// The ref's full name, if it has one.
     pub ref_name: Option<String>,
     pub sha: String,
-    /// Variables, encrypted.
+    /// The encrypted variables.
     pub sealed_variables: Option<Vec<u8>>,
-    /// The ref that was read from the remote just now, to be kept.
+    /// The ref that was just read from the remote, to be stored.
     pub tip: Option<KnownRef>,
     pub required_approvals: u8,
     pub origin: Option<Origin>,
@@ -42,7 +42,7 @@ pub struct NewDeployment {
 }
 
 impl NewDeployment {
-    /// Another deployment of what `earlier` deployed, for [`Deployment::create`] to be given its variables.
+    /// Returns a deployment that repeats `earlier`. [`Deployment::create`] gets its variables separately.
     pub fn repeating(earlier: &Deployment, kind: OriginKind, settings: &EnvironmentSettings) -> Self {
         Self {
             id: DeploymentId::random(),
@@ -60,17 +60,17 @@ impl NewDeployment {
     }
 }
 
-/// Why a deployment was not created.
+/// The reasons why a deployment is not created.
 #[derive(Debug)]
 pub enum CreateFailed {
-    /// A newer request came before; the sentence names it.
+    /// A newer request came first. The sentence names it.
     Stale(String),
-    /// The idempotency key was claimed by a later request, because this one took too long.
+    /// A later request has claimed the idempotency key, because this one took too long.
     ClaimLost,
     Write(TableError),
 }
 
-/// The reasons to refuse a creation, each with the item that is in its way.
+/// The reasons to refuse a creation, each with the conflicting item.
 enum CreateRefused {
     ClaimLost,
     Stale(Option<Item>),
@@ -95,8 +95,8 @@ impl From<CreateFailed> for Error {
 }
 
 impl Deployment {
-    /// Writes the deployment with the repository's next number, its first event, its variables and the counts at once.
-    /// Creations in the same repository compete for the number; the loser takes the one after.
+    /// Writes the deployment with the repository's next number, its first event, its variables and the counts in one
+    /// transaction. Creations in one repository compete for the number; the loser takes the next one.
     pub async fn create(
         table: &Table,
         repository: &Permitted<Repository>,

@@ -1,4 +1,4 @@
-//! The index of what is due: the deployments that the sweep looks at.
+//! The index of due deployments, which the sweep reads.
 
 use std::time::Duration;
 
@@ -7,17 +7,19 @@ use crate::id::{AccountId, DeploymentId};
 use crate::model::key;
 use crate::table::{Index, IndexKey, Order, Query, Source, Table, TableError};
 
-/// How long a queued deployment may wait before the sweep sends its message again. It takes a second to be picked up
-/// when a runner is free, and one that waits behind others gains nothing from a second message.
+/// The time that a queued deployment may wait before the sweep sends its message again. A free runner claims a
+/// deployment within a second. A deployment that waits behind others gains nothing from a second message.
 pub const PICKED_UP_WITHIN: Duration = Duration::from_secs(300);
-/// What a lease that is over has for its last renewal to become visible, before its deployment is sent again.
+/// The time for a lease's last renewal to become visible after the lease has ended, before the sweep sends the
+/// deployment again.
 pub const LEASE_GRACE: Duration = Duration::from_secs(15);
-/// How long CodeBuild may be silent about a build before it is asked. Its events take seconds.
+/// The time that CodeBuild may be silent about a build before the sweep asks for its status. CodeBuild's events take
+/// seconds.
 pub const BUILD_REPORTS_WITHIN: Duration = Duration::from_secs(300);
-/// The index of what is due.
+/// The index of due deployments.
 const DUE: Index = Index::ByDueTime;
 
-/// A deployment's place in the index of what is due.
+/// A deployment's entry in the index of due deployments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
     pub at: Timestamp,
@@ -26,11 +28,12 @@ pub struct Due {
 }
 
 impl Due {
-    /// The partitions of the index. One takes 1,000 writes a second; a deployment writes there about five times.
+    /// The number of partitions of the index. A partition takes 1,000 writes a second; a deployment writes there about
+    /// five times.
     pub const SHARDS: u8 = 4;
 
-    /// One page of what is due in a shard by `now`, the longest overdue first, from behind `after`. An empty page is the
-    /// end.
+    /// Returns a page of the deployments in a shard that are due by `now`, the longest overdue first, starting after
+    /// `after`. An empty page is the last.
     pub async fn page(
         table: &Table,
         shard: u8,

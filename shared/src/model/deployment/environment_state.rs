@@ -12,12 +12,12 @@ pub struct EnvironmentState {
     pub name: Environment,
     pub live: Option<Live>,
     pub in_progress: Vec<DeploymentId>,
-    /// At most 100.
+    /// The queued deployments in their order, at most 100.
     pub queued: Vec<DeploymentId>,
     pub settings: EnvironmentSettings,
 }
 
-/// The longest list of deployments in an environment's state.
+/// The maximum number of deployments in each list of an environment's state.
 const SHOWN: i32 = 100;
 
 impl EnvironmentState {
@@ -45,7 +45,7 @@ impl EnvironmentState {
     }
 }
 
-/// Reads the state of preview from the lists of deployments, because it has a lane for each ref.
+/// Reads the state of preview from the lists of deployments, because preview has a lane for each ref.
 async fn of_refs(
     table: &Table,
     repository: &Repository,

@@ -7,7 +7,7 @@ use crate::id::UserId;
 use crate::model::{Deployment, Status, key};
 use crate::table::{Table, TableError, Write, read_items};
 
-/// One change of a deployment's state.
+/// A transition of a deployment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeploymentEvent {
     pub number: u64,
@@ -31,7 +31,7 @@ impl DeploymentEvent {
 }
 
 impl Deployment {
-    /// Its events after a number, oldest first, `limit` of them at most.
+    /// Returns the deployment's events after a number, oldest first, at most `limit`.
     pub async fn events(&self, table: &Table, after: u64, limit: i32) -> Result<Vec<DeploymentEvent>, TableError> {
         let partition = key::deployment_partition(&self.account_id, &self.id);
         let range = (key::event_sort_key(after.saturating_add(1)), key::event_sort_key(u64::MAX));

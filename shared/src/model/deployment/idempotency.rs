@@ -1,4 +1,4 @@
-//! Requests that are sent again: a key that the client chose stands for one creation.
+//! Idempotency keys. A key is chosen by the client and stands for one creation.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,12 +12,13 @@ use crate::id::{AccountId, DeploymentId};
 use crate::model::key;
 use crate::table::{Change, Item, Key, Table, TableError, Write, read_item};
 
-/// How long a key stands for its creation. The time is checked; when DynamoDB deletes the item does not matter.
+/// The time that a key stands for its creation. Each use of the key checks the time, so it does not matter when
+/// DynamoDB deletes the item.
 pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// A function lasts 29 seconds, so what is in flight for longer has died.
+/// The lease of a claim. A function runs for at most 29 seconds, so an older claim belongs to a dead one.
 const IN_FLIGHT: Duration = Duration::from_secs(60);
 
-/// 1 to 255 printable ASCII characters.
+/// An idempotency key: 1 to 255 printable ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
@@ -35,14 +36,14 @@ impl FromStr for IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// What tells two requests apart. The key goes into it and is stored nowhere, so that nobody who reads the table can
-    /// try values of variables against the hash.
+    /// Returns the hash that tells requests apart. The hash covers the key, which is not stored, so that a reader of
+    /// the table can't use the hash to guess values of variables.
     fn fingerprint(&self, request: &[u8]) -> String {
         hash(&[self.0.as_bytes(), b"\n", request])
     }
 }
 
-/// A creation that is in flight under a key. Its transaction says what came of it, if the claim still stands then.
+/// A claim on a key by a creation in progress. The creation's transaction records the result if the claim still holds.
 #[derive(Clone, Debug)]
 pub struct IdempotencyClaim {
     key: Key,
@@ -52,13 +53,13 @@ pub struct IdempotencyClaim {
 
 #[derive(Debug)]
 pub enum Idempotency {
-    /// Nobody has created anything under this key.
+    /// The key is unused.
     New(IdempotencyClaim),
-    /// The same request created this.
+    /// The request has already created this deployment.
     Done(DeploymentId),
-    /// The same request is being worked on.
+    /// The request is already being processed.
     InFlight,
-    /// Another request had this key.
+    /// The key was used with another request.
     Reused,
 }
 
@@ -109,7 +110,7 @@ impl IdempotencyClaim {
         })
     }
 
-    /// Gives the key back after a request that created nothing.
+    /// Releases the key after a request that created nothing.
     pub async fn release(self, table: &Table) -> Result<(), TableError> {
         let change = Change {
             expression: "SET started_at = :never".to_owned(),

@@ -1,11 +1,11 @@
-//! The lane that a deployment goes through: an environment of a repository, and in preview one of its refs. One deployment
-//! at a time is in progress in a lane; the others wait in the order of their numbers.
+//! The lane of a deployment: an environment of a repository, or in preview one of its refs. One deployment at a time is
+//! in progress in a lane. The others wait in the order of their numbers.
 //!
-//! The lock and the rows of those that wait are in one partition of the table, so that one strongly consistent Query sees
-//! both. A deployment has its waiting row exactly as long as it is queued, and holds the lock exactly as long as it is in
-//! progress: each is written by the transaction that changes the state. The lock has no lease of its own. What can be lost
-//! is a runner, and its lease is in the deployment's row; whoever takes the deployment over raises the fencing number, and
-//! nothing that was claimed under a lower one can write any more.
+//! The lock and the rows of the waiting deployments are in one partition of the table, so that one strongly consistent
+//! Query reads both. A deployment has a waiting row exactly as long as it is queued, and holds the lock exactly as long
+//! as it is in progress: the transaction that changes the state writes each. The lock has no lease of its own. Only a
+//! runner can be lost, and its lease is in the deployment's row. A runner that takes the deployment over raises the
+//! fencing number, and a runner with a lower number can no longer write.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
@@ -15,10 +15,10 @@ use crate::id::DeploymentId;
 use crate::model::{Concurrency, LaneKey};
 use crate::table::{Change, Item, Table, TableError, Write, read_item};
 
-/// Rows that are read at once where only the next one is looked for.
+/// The number of rows in a read that looks only for the next deployment.
 const PAGE: i32 = 25;
 
-/// What went live last in a lane.
+/// The live deployment of a lane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Live {
     pub deployment_id: DeploymentId,
@@ -27,47 +27,47 @@ pub struct Live {
     pub since: Timestamp,
 }
 
-/// Who is in progress in a lane, and what the last one left.
+/// The lock of a lane: its holder, the live deployment and the fences.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
     #[serde(default)]
     pub holder: Option<DeploymentId>,
-    /// Raised by each claim.
+    /// The fencing number. Each claim raises it.
     #[serde(default)]
     pub fence: u64,
     #[serde(default)]
     pub live: Option<Live>,
-    /// The highest that a creation brought.
+    /// The highest `sequence` that a creation has sent.
     #[serde(default)]
     pub sequence: Option<u64>,
-    /// Who brought it.
+    /// The deployment that was created with that `sequence`.
     #[serde(default)]
     pub sequence_by: Option<DeploymentId>,
 }
 
-/// A deployment that is queued.
+/// A queued deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     pub deployment_id: DeploymentId,
     pub number: u64,
-    /// Whether it has the approvals that it needs.
+    /// Whether the deployment has all required approvals.
     pub ready: bool,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Lane {
     pub lock: Lock,
-    /// By number.
+    /// The waiting deployments by number.
     pub waiting: Vec<Waiting>,
 }
 
 impl Lane {
-    /// The lane with all that wait: one Query per 1 MB, which are 5,000 rows and more.
+    /// Reads the lane with all waiting deployments. One Query reads 1 MB, which is more than 5,000 rows.
     pub async fn load(table: &Table, key: &LaneKey) -> Result<Self, TableError> {
         Self::read(table, key, None, |_| false).await
     }
 
-    /// The lane with those that wait up to the first that is ready.
+    /// Reads the lane with the waiting deployments up to the first that is ready.
     pub async fn load_front(table: &Table, key: &LaneKey) -> Result<Self, TableError> {
         Self::read(table, key, Some(PAGE), |lane| lane.waiting.iter().any(|one| one.ready)).await
     }
@@ -95,7 +95,7 @@ impl Lane {
         }
     }
 
-    /// Who may be claimed next, by the order that the environment's concurrency gives.
+    /// Returns the deployment that may be claimed next, in the order of the environment's concurrency.
     pub fn next(&self, concurrency: Concurrency) -> Option<&Waiting> {
         match concurrency {
             Concurrency::Queue => self.waiting.iter().find(|one| one.ready),
@@ -103,7 +103,7 @@ impl Lane {
         }
     }
 
-    /// Those in whose place a newer one is, and that newer one.
+    /// Returns the deployments that a newer one supersedes, and that newer one.
     pub fn superseded(&self, concurrency: Concurrency) -> Option<(&[Waiting], &Waiting)> {
         match concurrency {
             Concurrency::Queue => None,
@@ -112,7 +112,7 @@ impl Lane {
     }
 }
 
-/// Writes of the transactions that change a deployment's state.
+/// The lane's writes in the transactions that change a deployment's state.
 impl LaneKey {
     pub(super) fn join(&self, waiting: &Waiting) -> Result<Write, TableError> {
         Write::create(self.waiting(waiting.number), waiting, Vec::new())
@@ -132,12 +132,12 @@ impl LaneKey {
         Write::Update { key: self.waiting(number), change }
     }
 
-    /// Takes the free lock under the number after the last one.
+    /// Takes the free lock under the next fencing number.
     pub(super) fn take(&self, by: &DeploymentId, fence: u64) -> Write {
         self.claim(by, fence, "attribute_not_exists(holder) AND (fence = :last OR attribute_not_exists(fence))")
     }
 
-    /// Keeps the lock under a new number, which shuts out who had the last.
+    /// Keeps the lock under a new fencing number, which fences off the previous runner.
     pub(super) fn take_over(&self, by: &DeploymentId, fence: u64) -> Write {
         self.claim(by, fence, "holder = :id AND fence = :last")
     }
@@ -156,7 +156,7 @@ impl LaneKey {
         Write::Update { key: self.lock(), change }
     }
 
-    /// Frees the lock, if it is still held under this number, and says what is live now if that is new.
+    /// Frees the lock if it is still held under this fencing number. Records the live deployment if it is new.
     pub(super) fn release(&self, by: &DeploymentId, fence: u64, live: Option<&Live>) -> Result<Write, TableError> {
         let mut values = Item::from([(":id".to_owned(), text(by.as_str())), (":fence".to_owned(), number(fence))]);
         let mut expression = "REMOVE holder".to_owned();
@@ -168,7 +168,7 @@ impl LaneKey {
         Ok(Write::Update { key: self.lock(), change: Change { expression, condition, names: None, values } })
     }
 
-    /// Refuses a creation that is behind what its client believes to be the state of the lane.
+    /// Refuses a creation whose fences don't match the state of the lane.
     pub(super) fn check(&self, fences: &Fences, by: &DeploymentId) -> Option<Write> {
         let mut values = Item::new();
         if let Some(current) = &fences.expected_current {
@@ -190,7 +190,7 @@ impl LaneKey {
         let change = Change {
             expression: "SET #sequence = :sequence, sequence_by = :id".to_owned(),
             condition: Some(condition),
-            // A reserved word.
+            // `sequence` is a reserved word.
             names: Some([("#sequence".to_owned(), "sequence".to_owned())].into()),
             values,
         };
@@ -198,17 +198,19 @@ impl LaneKey {
     }
 }
 
-/// What a client believes when it asks for a deployment, so that a late request can't undo a newer one.
+/// The state of the lane that a client expects when it creates a deployment, so that a late request can't undo a newer
+/// one.
 #[derive(Clone, Debug, Default)]
 pub struct Fences {
-    /// The deployment that is live.
+    /// The deployment that must be live.
     pub expected_current: Option<DeploymentId>,
-    /// Must be higher than any before in the lane.
+    /// The sequence number, which must be higher than any before it in the lane.
     pub sequence: Option<u64>,
 }
 
 impl Fences {
-    /// Why a request with these fences is stale, if it is. The sentence names who came before.
+    /// Returns why a request with these fences is stale, or `None` if it is not. The sentence names the conflicting
+    /// deployment.
     pub fn stale(&self, lock: &Lock) -> Option<String> {
         if let Some(expected) = &self.expected_current {
             let live = lock.live.as_ref().map(|live| &live.deployment_id);

@@ -4,7 +4,7 @@ use crate::id::{AccountId, RepositoryId};
 use crate::model::{Deployment, Environment, EnvironmentSettings, Lane, LaneKey, Status};
 use crate::table::{Table, TableError};
 
-/// Where to find what a deployment depends on. Only `queued` ever changes.
+/// The keys of the items that a deployment depends on. Only `queued` ever changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeploymentPlace {
     pub(crate) account_id: AccountId,
@@ -14,7 +14,7 @@ pub struct DeploymentPlace {
     queued: bool,
 }
 
-/// What a queued deployment waits for.
+/// The items that decide how long a queued deployment waits.
 #[derive(Debug)]
 pub struct Waits {
     pub settings: EnvironmentSettings,
@@ -22,7 +22,7 @@ pub struct Waits {
 }
 
 impl Waits {
-    /// `None` when it is not queued.
+    /// Reads the lane and the settings. Returns `None` if the deployment is not queued.
     pub async fn load(table: &Table, place: &DeploymentPlace) -> Result<Option<Self>, TableError> {
         let DeploymentPlace { account_id, repository_id, environment, lane, queued } = place;
         if !queued {
@@ -35,7 +35,7 @@ impl Waits {
 }
 
 impl Deployment {
-    /// Where what has to do with it is.
+    /// Returns the place of the deployment.
     pub fn place(&self) -> DeploymentPlace {
         DeploymentPlace {
             account_id: self.account_id.clone(),

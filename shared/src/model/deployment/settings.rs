@@ -13,23 +13,23 @@ use crate::permitted::Permitted;
 use crate::table::{Change, Consistency, Item, Table, TableError, read_item};
 
 pub const MAX_APPROVALS: u8 = 6;
-/// Seconds that the commands of a deployment may be given. CodeBuild takes up to eight hours.
+/// The range of the time limit of a deployment's commands, in seconds. CodeBuild accepts at most eight hours.
 pub const TIME_LIMIT_SECONDS: RangeInclusive<u32> = 60..=8 * 60 * 60;
 
-/// What a repository has set for an environment, with the defaults where it has set nothing.
+/// The settings of an environment of a repository, with defaults for those that are not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EnvironmentSettings {
     pub concurrency: Concurrency,
-    /// By others than the creator, before a deployment may start.
+    /// The number of approvals, not counting the creator's, that a deployment needs before it may start.
     pub required_approvals: u8,
-    /// Nothing new starts.
+    /// Whether the environment is frozen, so that nothing new starts.
     pub frozen: bool,
-    /// For all phases of a build together; the runner's own limit where there is none.
+    /// The time limit of all phases of a build together. `None` for the runner's own limit.
     pub time_limit_seconds: Option<u32>,
     pub updated_at: Option<Timestamp>,
 }
 
-/// What is to be changed; the rest stays.
+/// The settings to change. Absent ones stay as they are.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EnvironmentChange {
     pub concurrency: Option<Concurrency>,
@@ -60,7 +60,7 @@ impl EnvironmentSettings {
     }
 
     /// # Errors
-    /// `environment_frozen`.
+    /// Fails with `environment_frozen` if the environment is frozen.
     pub fn admit(&self, environment: Environment) -> Result<(), Error> {
         match self.frozen {
             true => Err(Error::new(ErrorCode::EnvironmentFrozen, format!("{} is frozen", environment.as_str()))),
@@ -68,7 +68,7 @@ impl EnvironmentSettings {
         }
     }
 
-    /// Changes what is given and gives all of it as it is then.
+    /// Changes the given settings, and returns all settings after the change.
     pub async fn change(
         table: &Table,
         repository: &Permitted<Repository>,

@@ -1,4 +1,4 @@
-//! The deployment state machine: the changes of state that code makes, and how one is written.
+//! The deployment state machine: its transitions, and how one is written.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -13,32 +13,32 @@ use crate::model::{
 };
 use crate::table::{Change, Item, Table, TableError, Transaction, Write, read_item};
 
-/// The changes of state that code makes, each with what it brings.
+/// The transitions that the code makes, each with its data.
 #[derive(Clone, Debug)]
 pub enum Transition {
-    /// Somebody who is not the creator agrees to it.
+    /// A user other than the creator approves the deployment.
     Approve(UserId),
-    /// A runner takes the deployment.
+    /// A runner claims the deployment.
     Claim(Claim),
-    /// The runner has started a build that goes on without it.
+    /// The runner has started a build that continues without it.
     HandOver {
         build: BuildId,
     },
-    /// Somebody asks a runner to stop.
+    /// A user asks the runner to stop.
     RequestCancel(UserId),
     Succeed,
     Fail(Failure),
     Cancel,
-    /// A deployment with this number takes its place.
+    /// The deployment with this number supersedes the deployment.
     Supersede(u64),
 }
 
-/// What a runner gets with a deployment.
+/// The data of a claim.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
     pub lease_until: Timestamp,
     pub deadline: Timestamp,
-    /// One more than the lane's last.
+    /// The fencing number: one more than the lane's last.
     pub fence: u64,
     pub time_limit_seconds: Option<u32>,
 }
@@ -55,7 +55,7 @@ impl Transition {
         }
     }
 
-    /// Puts what it brings into the deployment and gives the reason for the event.
+    /// Applies the transition to the deployment and returns the reason for its event.
     fn apply(self, deployment: &mut Deployment, now: Timestamp) -> String {
         if self.status().is_final() {
             deployment.finished_at = Some(now);
@@ -102,15 +102,15 @@ impl Transition {
                 Some(_) => "stopped".to_owned(),
                 None => "canceled before it started".to_owned(),
             },
-            Self::Supersede(number) => format!("deployment {number} takes its place"),
+            Self::Supersede(number) => format!("superseded by deployment {number}"),
         }
     }
 }
 
-/// A change of state that another writer came before.
+/// The reasons why a transition is not written.
 #[derive(Debug, thiserror::Error)]
 pub enum TransitionFailed {
-    /// The deployment is no longer as it was read, or no longer holds its lane.
+    /// Another writer has changed the deployment, or the deployment no longer holds its lane.
     #[error("another writer changed the deployment")]
     Stale,
     #[error("another deployment holds the lane")]
@@ -129,11 +129,11 @@ impl From<TransitionFailed> for Error {
 }
 
 impl Deployment {
-    /// Changes the state, if the deployment is still as `self` has it, appends the event and moves the counts.
-    /// Gives the deployment as it is now.
+    /// Writes a transition if the deployment is unchanged since it was read: changes the state, appends the event and
+    /// updates the counts. Returns the changed deployment.
     ///
     /// # Panics
-    /// When the table of transitions has no such change: the caller must know the state that it changes.
+    /// Panics if the table of transitions does not have this one: the caller must know the state that it changes.
     pub async fn transition(
         &self,
         table: &Table,
@@ -148,7 +148,8 @@ impl Deployment {
             next.status()
         );
         let mut changed = Self { status: next.status(), updated_at: now, events: self.events + 1, ..self.clone() };
-        // A lease is renewed without a new version, and whoever takes it or keeps it must know the last one.
+        // A renewal of the lease does not raise the version. So a claim, or a transition that keeps the lease, must
+        // check the last lease.
         let keeps_lease = matches!(next, Transition::Claim(_) | Transition::RequestCancel(_));
         let lease = self.lease_until.filter(|_| keeps_lease && self.status == Status::InProgress);
         let reason = next.apply(&mut changed, now);
@@ -171,7 +172,7 @@ impl Deployment {
         Ok(changed)
     }
 
-    /// Returns the write of the deployment's row in the place of the one before, whose lease, if given, must be the last one.
+    /// Returns the write that replaces the deployment's row. The row must still have the lease, if one is given.
     fn replace(&self, before: &Self, lease: Option<Timestamp>) -> Result<Write, TableError> {
         let number = |n: i64| AttributeValue::N(n.to_string());
         let mut values = Item::from([(":version".to_owned(), AttributeValue::N(before.events.to_string()))]);
@@ -185,8 +186,8 @@ impl Deployment {
         Write::put_if(self.key(), self, self.index_keys(), condition, values)
     }
 
-    /// What a runner has to tell of the deployment that it claimed, unless another has claimed it since. That somebody
-    /// asked it to stop meanwhile does not hold it up.
+    /// Records the runner's result of the deployment that it claimed, unless another runner has claimed it since.
+    /// Retries if a user asked the deployment to stop meanwhile.
     pub async fn report(
         &self,
         table: &Table,
@@ -210,8 +211,8 @@ impl Deployment {
         }
     }
 
-    /// Says that the runner of this attempt is alive, and gives the deployment as it is then. `None`: the runner no longer
-    /// has it, because its lease was over or its time is.
+    /// Renews the lease of this attempt's runner, and returns the current deployment. Returns `None` if the runner has
+    /// lost the deployment, because its lease or its time limit has ended.
     pub async fn renew_lease(
         &self,
         table: &Table,
@@ -221,7 +222,7 @@ impl Deployment {
         let due_at = until.plus(LEASE_GRACE);
         let change = Change {
             expression: format!("SET lease_until = :until, due_at = :due, {} = :position", due_sort_attribute()),
-            // Not the version: that somebody asks it to stop takes it from nobody.
+            // The condition does not check the version, because a request to stop must not end the lease.
             condition: Some("fence = :fence AND #status = :in_progress AND lease_until > :now AND deadline >= :until"),
             names: Some([("#status".to_owned(), "status".to_owned())].into()),
             values: Item::from([
@@ -237,8 +238,8 @@ impl Deployment {
         renewed.ok().map(read_item).transpose()
     }
 
-    /// Lets the sweep look at it at another time. `false`: it is no longer as `self` has it, or another sweep has put
-    /// it off already.
+    /// Postpones the sweep's next look at the deployment. Returns `false` if the deployment has changed since `self`
+    /// was read, or another sweep has postponed it already.
     pub async fn put_off(&self, table: &Table, until: Timestamp) -> Result<bool, TableError> {
         let Some(due_at) = self.due_at else { return Ok(false) };
         let change = Change {
@@ -255,8 +256,8 @@ impl Deployment {
         Ok(table.update(self.key(), change).await?.is_ok())
     }
 
-    /// What a change of state does to the lane: who left the queue is not in it any more, who is in progress holds the
-    /// lock, and who has ended does not.
+    /// Returns the writes of a transition in the lane: a deployment that leaves the queue loses its waiting row, a
+    /// deployment in progress holds the lock, and one that ends frees it.
     fn move_in_lane(&self, before: &Self) -> Result<Vec<Write>, TableError> {
         let lane = self.lane();
         let ready = before.required_approvals.saturating_sub(before.approvals()) > 0 && self.is_approved();

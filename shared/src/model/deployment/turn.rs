@@ -1,6 +1,6 @@
-//! Whose turn it is in a lane. A message for a queued deployment says that there is something to do in its lane: what is
-//! claimed is the one that is next there, which need not be the one that the message names. So a lost message costs nobody
-//! its turn, and a late one gives nobody another's.
+//! Turns in a lane. A message says that there may be something to do in the deployment's lane. The consumer claims the
+//! deployment that is next there, which need not be the one that the message names. So a lost message costs no
+//! deployment its turn, and a late one gives no deployment another's.
 
 use std::time::Duration;
 
@@ -12,17 +12,18 @@ use crate::model::{
 };
 use crate::table::{Table, TableError};
 
-/// What a run may take beside its commands: the fetch, the report, and the lease of a runner that dies at the end.
+/// The time that a run may take beside its commands: the fetch, the report, and the lease of a runner that dies at the
+/// end.
 const RUN_MARGIN: Duration = Duration::from_secs(300);
-/// How often the lane may change while somebody looks at it.
+/// The number of times that a claim reads a changing lane.
 const MAX_LOOKS: u32 = 16;
 
-/// What a runner claims deployments by.
+/// The terms on which a runner claims deployments.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    /// How long the runner is taken to be alive after its last sign of life.
+    /// The time that the runner counts as alive after its last renewal.
     pub lease: Duration,
-    /// For the commands of a deployment whose environment sets no limit.
+    /// The time limit of the commands if the environment sets none.
     pub time_limit: Duration,
 }
 
@@ -39,11 +40,11 @@ impl Terms {
 }
 
 impl Deployment {
-    /// Claims the deployment that is next in the lane of this queued one. `None`: nobody may start now, and whoever is in
-    /// the way starts the next when it ends.
+    /// Claims the next deployment in the lane of this queued one. Returns `None` if none may start now. The deployment
+    /// that blocks the lane starts the next one when it ends.
     ///
     /// # Errors
-    /// [`TransitionFailed::Stale`] when the lane keeps changing.
+    /// Fails with [`TransitionFailed::Stale`] if the lane keeps changing.
     pub async fn claim_next_in_lane(
         &self,
         table: &Table,
@@ -65,12 +66,12 @@ impl Deployment {
             if settings.frozen || lane.lock.holder.is_some() {
                 return Ok(None);
             }
-            // What was read before the lane is only the newest at the first look.
+            // The deployment in `self` was read before the lane, so it is the newest only at the first look.
             let next = match next.deployment_id == self.id && look == 0 {
                 true => self.clone(),
                 false => self.named(table, next).await.map_err(TransitionFailed::Table)?,
             };
-            // It may have left the queue since the lane was read.
+            // The deployment may have left the queue since the lane was read.
             if next.status != Status::Queued {
                 continue;
             }
@@ -82,7 +83,7 @@ impl Deployment {
             let claims = matches!(transition, Transition::Claim(_));
             match Box::pin(next.transition(table, transition, Actor::Runner, now)).await {
                 Ok(claimed) if claims => return Ok(Some(claimed)),
-                // Another took the lane meanwhile, and will start the next.
+                // Another deployment took the lane meanwhile, and will start the next one.
                 Err(TransitionFailed::Blocked) => return Ok(None),
                 Ok(_) | Err(TransitionFailed::Stale) => {}
                 Err(error) => return Err(error),
@@ -91,13 +92,13 @@ impl Deployment {
         Err(TransitionFailed::Stale)
     }
 
-    /// Claims a deployment again whose runner was lost.
+    /// Claims a deployment again after its runner was lost.
     pub async fn claim_again(&self, table: &Table, terms: Terms, now: Timestamp) -> Result<Self, TransitionFailed> {
         let claim = terms.claim(self.fence + 1, self.time_limit_seconds, now);
         self.transition(table, claim, Actor::Runner, now).await
     }
 
-    /// Ends those in whose place this one is, if its environment is one where a newer one supersedes those that wait.
+    /// Ends the deployments that this one supersedes, if its environment is set to supersede.
     pub async fn supersede_older(
         &self,
         table: &Table,
@@ -114,8 +115,8 @@ impl Deployment {
         }
     }
 
-    /// Ends it if it is queued, and else asks its runner to stop. Gives it as it is then, which is unchanged when it was
-    /// asked before, or the state in which it has ended.
+    /// Cancels the deployment if it is queued, else asks its runner to stop. Returns the current deployment, which is
+    /// unchanged if it was asked before, or has ended.
     pub async fn cancel(
         self,
         table: &Table,
@@ -153,7 +154,7 @@ impl Deployment {
                 continue;
             }
             match Box::pin(one.transition(table, Transition::Supersede(by), Actor::Runner, now)).await {
-                // Another was faster: it has ended, or has started.
+                // Another writer came first: the deployment has ended or started.
                 Ok(_) | Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {}
                 Err(error) => return Err(error),
             }
@@ -161,12 +162,12 @@ impl Deployment {
         Ok(())
     }
 
-    /// The deployment of a row in this one's lane.
+    /// Returns the deployment of a row in this deployment's lane.
     async fn named(&self, table: &Table, waiting: &Waiting) -> Result<Self, TableError> {
         Self::load(table, &self.account_id, &waiting.deployment_id).await?.ok_or(TableError::Contended)
     }
 
-    /// Whether it has been in its state for longer than it may.
+    /// Returns whether the deployment has exceeded the time limit of its state.
     pub fn is_overdue(&self, now: Timestamp) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }

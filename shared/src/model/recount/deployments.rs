@@ -9,10 +9,11 @@ use crate::model::{Deployment, Environment, Finding, RepositoryPartition, Status
 use crate::sort::Position;
 use crate::table::{Index, Numbers, Order, Query, Source, Table, TableError};
 
-/// Deployments that have not ended and are read again at the end. A repository with more is left for another round.
+/// The maximum number of open deployments that are read again at the end. A repository with more waits for another
+/// round.
 const MAX_OPEN: usize = 1000;
 const AT_ONCE: usize = 8;
-/// How often the counter may change before it is left for another round, or the index may be behind it.
+/// The number of times that the counter may change, or the index may lag, before the counter waits for another round.
 const MAX_TRIES: u32 = 3;
 
 impl Counting {
@@ -51,7 +52,8 @@ impl Counting {
             let Some(was) = self.read(table).await? else { return Ok(Step::Done(None)) };
             let last_number = i64::try_from(self.last_number).expect("a number has 12 digits at most");
             if was.get(LAST_NUMBER).is_some_and(|known| *known > last_number) {
-                // It was created meanwhile, and the next page has it. A number that was lost is never given out again.
+                // The deployment was created meanwhile, and the next page has it. A lost number is never assigned
+                // again.
                 self.tries += 1;
                 return Ok(if self.tries < MAX_TRIES { Step::More } else { Step::Done(Some(Finding::RowsMissing)) });
             }
@@ -69,7 +71,7 @@ impl Counting {
         Ok(Step::Done(None))
     }
 
-    /// What the counter should be.
+    /// Returns the counter's right value.
     fn counted(&self, was: &Numbers, open: &[Deployment]) -> Numbers {
         let mut all = self.numbers.clone();
         for row in open {

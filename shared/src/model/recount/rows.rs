@@ -1,17 +1,17 @@
-//! Counters of rows that the table itself has in partitions of their own.
+//! Counters of rows that have partitions of their own in the table.
 
 use super::{Counter, Counting, PAGE, Step, differs};
 use crate::model::key;
 use crate::permission::Role;
 use crate::table::{Item, Table, TableError};
 
-/// The attribute of such a counter that goes up with each change.
+/// The counter's attribute that grows with each change.
 const CHANGES: &str = "changes";
 
 /// An attribute of a counter, and whether it counts a row.
 type Count = (&'static str, fn(&Item) -> bool);
 
-/// Rows that are counted: those of a partition whose sort keys begin with this.
+/// The rows to count: those of a partition whose sort keys begin with a prefix.
 struct Rows {
     partition: String,
     prefix: &'static str,
@@ -63,7 +63,7 @@ impl Counting {
             self.before = Some(before);
         }
         let Rows { partition, prefix, counts } = &partitions[self.partition];
-        // `~` comes after whatever an id has.
+        // `~` sorts after every character of an id.
         let range = (*prefix, &*format!("{prefix}~"));
         let (rows, more) = table.range_after(partition, range, self.after.as_deref(), Some(PAGE)).await?;
         for row in &rows {

@@ -13,15 +13,15 @@ use crate::model::counter::add;
 use crate::model::{Team, TeamGrant, TeamMember, key};
 use crate::table::{Change, Item, Key, Table, TableError, Transaction, Write, read_item, read_items};
 
-/// Transactions that a deletion has under way at once.
+/// The maximum number of concurrent transactions of a deletion.
 const AT_ONCE: usize = 16;
 
-/// The refusal to take a team out of the row of a user or repository that is gone.
+/// The refusal to remove a team from the row of a user or repository that is gone.
 struct HolderGone;
 
 impl Team {
-    /// Closes the team, takes everybody and everything out of it, and then removes it. When it fails halfway the team is
-    /// there still, and deleting it again ends it.
+    /// Closes the team, removes its members and repositories, and then deletes it. If it fails halfway, the team still
+    /// exists, and a repetition completes the deletion.
     pub async fn delete(&self, table: &Table) -> Result<()> {
         let close = Change {
             expression: "SET deleting = :yes ADD revision :one".to_owned(),
@@ -36,7 +36,7 @@ impl Team {
         let closed = table.update(self.key(), close).await?.map_err(|_| not_found())?;
         let closed: Self = read_item(closed)?;
 
-        // Closed, so nothing comes in any more.
+        // A closed team takes no new members and repositories.
         loop {
             let members = rows::<TeamMember>(table, key::team_members(&self.account_id, &self.id));
             let grants = rows::<TeamGrant>(table, key::team_grants(&self.account_id, &self.id));
@@ -68,7 +68,8 @@ impl Team {
             .await?
     }
 
-    /// Takes the team's id out of a user's or repository's row, if that is still there, and removes the team's own row.
+    /// Removes the team's id from the row of a user or repository, if the row still exists, and deletes the team's own
+    /// row.
     async fn forget(&self, table: &Table, holder: Key, expression: &str, row: Key) -> Result<()> {
         let change = Change {
             expression: expression.to_owned(),
@@ -92,7 +93,7 @@ impl Team {
     }
 }
 
-/// The rows of a partition of the table itself as they are now, of which there may be more.
+/// Returns the current rows of a partition of the table, up to a page. There may be more.
 async fn rows<T: DeserializeOwned>(table: &Table, partition: String) -> Result<Vec<T>, TableError> {
     let (items, _) = table.range(partition, ("A", "Z"), None).await?;
     read_items(items)

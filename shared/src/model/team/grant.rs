@@ -15,15 +15,16 @@ use crate::permitted::{Permitted, TenantId};
 use crate::sort::{Position, Sort};
 use crate::table::{Change, Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Write};
 
-/// Teams that have the same permission on a repository at most: their ids are in the repository's row, of which a page
-/// reads 101 in a Query of 1 MB.
+/// The maximum number of teams with one permission on a repository. Their ids are in the repository's row, and a page
+/// reads 101 such rows in a Query of 1 MB.
 pub const MAX_TEAMS_OF_REPOSITORY: usize = 50;
-/// Takes a team out of a repository's row.
+/// The update that removes a team from a repository's row.
 pub(super) const TAKE_ALL: &str = "DELETE teams_read :team, teams_deploy :team, teams_admin :team";
 
-/// What a team may do in a repository. The repository's row says the same, for those who ask about one repository; this
-/// is for those who ask about all of a team's. What lists sort by is copied, so that a member's list reads these small
-/// rows and of the repositories only its page: who changes one of these has to change the copies.
+/// A team's permission on a repository. The repository's row also has it, for requests about one repository; this row
+/// is for requests about all repositories of a team. The attributes that lists sort by are copied here, so that a
+/// member's list reads these small rows and only its page of repositories. A change of such an attribute has to change
+/// the copies.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TeamGrant {
     pub repository_id: RepositoryId,
@@ -36,11 +37,11 @@ pub struct TeamGrant {
     pub(crate) repository_updated_at: Timestamp,
 }
 
-/// The refusal to take a repository from a team that has no permission on it.
+/// The refusal to remove a repository from a team that has no permission on it.
 struct NotGranted;
 
 impl TeamGrant {
-    /// Where a team's repositories are listed.
+    /// Returns the partition that lists a team's repositories.
     pub fn listed(team: &Permitted<Team>) -> Partition {
         Partition::of_index(Index::ByCreation, key::team_grants(&team.account_id, &team.id))
     }
@@ -50,10 +51,10 @@ impl TeamGrant {
         table.query_all(Partition::of_table(key::team_grants(tenant, team))).await
     }
 
-    /// Gives a team a permission on a repository, in the place of the one that it has.
+    /// Grants a team a permission on a repository, in place of the one that it has.
     ///
     /// # Errors
-    /// `limit_reached`, and `not_found` when the repository or the team is gone.
+    /// Fails with `limit_reached`, or with `not_found` if the repository or the team is gone.
     pub async fn set(
         table: &Table,
         team: &Permitted<Team>,
@@ -132,7 +133,7 @@ impl TeamGrant {
         Ok(grant)
     }
 
-    /// Takes a repository from a team. `false`: it had none on it.
+    /// Removes a repository from a team. Returns `false` if the team had no permission on it.
     pub async fn remove(table: &Table, team: &Permitted<Team>, repository: &Permitted<Repository>) -> Result<bool> {
         let account = &team.account_id;
         let take = Change {

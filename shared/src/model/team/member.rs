@@ -13,7 +13,7 @@ use crate::permitted::Permitted;
 use crate::sort::{Position, Sort};
 use crate::table::{Change, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Write, read_item};
 
-/// Teams that a user is in at most: their ids are in the user's row, which each cold authentication reads.
+/// The maximum number of teams of a user. Their ids are in the user's row, which each cold authentication reads.
 pub const MAX_TEAMS_OF_USER: usize = 100;
 
 /// A user in a team.
@@ -23,19 +23,19 @@ pub struct TeamMember {
     pub added_at: Timestamp,
 }
 
-/// The refusal to take a user out of a team that they are not in.
+/// The refusal to remove a user from a team that they are not in.
 struct NotAMember;
 
 impl TeamMember {
-    /// Where a team's members are listed.
+    /// Returns the partition that lists a team's members.
     pub fn listed(team: &Permitted<Team>) -> Partition {
         Partition::of_index(Index::ByCreation, key::team_members(&team.account_id, &team.id))
     }
 
-    /// Puts a user into a team; one who is in it stays as they are.
+    /// Adds a user to a team. A membership that exists stays unchanged.
     ///
     /// # Errors
-    /// `limit_reached`, and `not_found` when the user or the team is gone.
+    /// Fails with `limit_reached`, or with `not_found` if the user or the team is gone.
     pub async fn add(table: &Table, team: &Permitted<Team>, user: &UserId, now: Timestamp) -> Result<Self> {
         let account = &team.account_id;
         let member = Self { user_id: user.clone(), added_at: now };
@@ -49,7 +49,7 @@ impl TeamMember {
             ..Change::default()
         };
         let [count, open] = entered(account, &team.id, "members");
-        // The row of a user who is a member already is no error.
+        // An existing row of the member is no error.
         let transaction = Transaction::<Result<Item>>::new()
             .write(member.create(account, &team.id)?)
             .or(|row| row.ok_or_else(|| TableError::Contended.into()))
@@ -68,7 +68,7 @@ impl TeamMember {
         }
     }
 
-    /// The row of somebody who enters the team with the transaction that this is in.
+    /// Returns the write of a member's row, to be part of a transaction.
     pub(in crate::model) fn create(&self, account: &AccountId, team: &TeamId) -> Result<Write, TableError> {
         let index_key = IndexKey {
             index: Index::ByCreation,
@@ -78,7 +78,7 @@ impl TeamMember {
         Write::create(key::team_member(account, team, &self.user_id), self, vec![index_key])
     }
 
-    /// Takes a user out of a team. `false`: they were not in it.
+    /// Removes a user from a team. Returns `false` if they were not in it.
     pub async fn remove(table: &Table, account: &AccountId, team: &TeamId, user: &UserId) -> Result<bool> {
         let leave = Change {
             expression: "DELETE teams :set".to_owned(),

@@ -1,4 +1,4 @@
-//! The number of members and repositories of a team, and its bounds.
+//! The numbers of members and repositories of a team, and their limit.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
@@ -9,10 +9,10 @@ use crate::model::{Team, key};
 use crate::permitted::Permitted;
 use crate::table::{Change, Consistency, Item, Table, TableError, Write};
 
-/// Members that a team has at most, and repositories. It bounds what deleting one takes.
+/// The maximum number of members, and of repositories, in a team. It bounds the work of a deletion.
 pub const MAX_IN_TEAM: u64 = 1_000;
 
-/// How much is in a team. Each transaction that adds or removes keeps it exact.
+/// The counter of a team's members and repositories. Each transaction that adds or removes one updates it.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub struct TeamSizes {
     #[serde(default)]
@@ -27,8 +27,8 @@ impl TeamSizes {
     }
 }
 
-/// Returns the writes that go with a new member or repository of a team: the first counts it and is refused if the team is
-/// full, the second checks that the team exists and is not being deleted.
+/// Returns the writes that go with a new member or repository of a team. The first counts it, and is refused if the
+/// team is full. The second checks that the team exists and is not being deleted.
 pub(in crate::model) fn entered(account: &AccountId, team: &TeamId, what: &'static str) -> [Write; 2] {
     let number = |n: u64| AttributeValue::N(n.to_string());
     let count = Change {

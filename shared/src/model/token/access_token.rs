@@ -13,12 +13,12 @@ use crate::scope::Scope;
 use crate::table::{Change, Consistency, Item, Table, TableError, Write};
 use crate::token::TokenHash;
 
-/// How long a secret that no longer works is remembered, so that its 401 says why.
+/// The time that a tombstone of an ended secret is kept, so that its 401 says why.
 const REMEMBERED_FOR: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-/// How exact the last use of a token is.
+/// The precision of the last use of a token.
 pub(crate) const USE_PRECISION: Duration = Duration::from_secs(60 * 60);
 
-/// What authentication knows of a personal access token by one of its secrets. The secret itself is not kept.
+/// A personal access token as authentication reads it, by one of its secrets. The secret itself is not stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AccessToken {
     pub id: TokenId,
@@ -26,11 +26,12 @@ pub struct AccessToken {
     pub user_id: UserId,
     pub name: DisplayName,
     pub scopes: Vec<Scope>,
-    /// Of the secret.
+    /// The last four characters of the secret.
     pub last_four: String,
     pub created_at: Timestamp,
-    /// `None`: permanent. It has another name in the table, where `expires_at` is when DynamoDB may delete the row; and it
-    /// must be there, so that no row is taken for a permanent token because it lacks something.
+    /// When the secret expires. `None` if the token is permanent. The table has it under another name, because
+    /// `expires_at` there is when DynamoDB may delete the row. The attribute is required, so that a row that lacks it
+    /// is not taken for a permanent token.
     #[serde(rename = "valid_until", deserialize_with = "Option::deserialize")]
     pub expires_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,7 +51,7 @@ impl AccessToken {
         [self.expires_at, self.revoked_at, self.superseded_at].into_iter().flatten().min()
     }
 
-    /// Says that the token is in use, unless that was said within the last hour.
+    /// Records a use of the token, unless one was recorded within the last hour.
     pub(crate) async fn record_use(&self, table: &Table, now: Timestamp) -> Result<(), TableError> {
         let millis = |time: Timestamp| AttributeValue::N(time.as_millis().to_string());
         let hour_ago = Timestamp::from_millis(now.as_millis() - USE_PRECISION.as_millis() as i64);
@@ -62,7 +63,7 @@ impl AccessToken {
             values: Item::from([(":now".to_owned(), millis(now)), (":hour_ago".to_owned(), millis(hour_ago))]),
             ..Change::default()
         };
-        // That a rival has written it, or that the token is gone, is as good.
+        // A failed condition is fine: a rival has recorded the use, or the token is gone.
         table.update(key::token(&self.account_id, &self.id), change).await.map(drop)
     }
 
@@ -76,7 +77,7 @@ impl AccessToken {
 struct SecretRow<'a> {
     #[serde(flatten)]
     token: &'a AccessToken,
-    /// Seconds since the Unix epoch, as DynamoDB's TTL wants them.
+    /// The row's TTL for DynamoDB, in seconds since the Unix epoch.
     #[serde(rename = "expires_at", skip_serializing_if = "Option::is_none")]
     deletable_at: Option<i64>,
 }

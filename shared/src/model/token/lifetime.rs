@@ -10,7 +10,7 @@ use crate::model::Account;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a token lives from its creation or rotation.
+/// The time that a token is valid after its creation or rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifetime {
@@ -19,16 +19,16 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
-    /// The contract's: tokens expire after 90 days unless they are permanent.
+    /// The default lifetime, as in the contract: 90 days.
     pub const DEFAULT: Lifetime = Lifetime::Days(90);
 
-    /// What a request asks for, if it does.
+    /// Returns the lifetime that a request asks for, or `None` if it names none.
     ///
     /// # Errors
-    /// When it asks for both.
+    /// Fails if the request names both.
     pub fn asked_for(expires_in_days: Option<u64>, permanent: bool) -> Result<Option<Self>, Error> {
         match (expires_in_days, permanent) {
-            (Some(_), true) => Err(Error::invalid("expires_in_days", "is of no use when permanent is true")),
+            (Some(_), true) => Err(Error::invalid("expires_in_days", "must be absent if permanent is true")),
             (Some(days), false) => Ok(Some(Self::Days(days))),
             (None, true) => Ok(Some(Self::Permanent)),
             (None, false) => Ok(None),
@@ -36,7 +36,7 @@ impl Lifetime {
     }
 
     /// # Errors
-    /// `forbidden` when the account's tokens may not live that long.
+    /// Fails with `forbidden` if the account does not allow tokens to live that long.
     pub fn check(self, account: &Account) -> Result<(), Error> {
         if self == Self::Permanent && !account.permanent_tokens {
             return Err(Error::not_permitted("The account's owner does not allow permanent tokens"));

@@ -15,12 +15,12 @@ use crate::sort::{Position, Sort};
 use crate::table::{Change, Consistency, Index, IndexKey, Item, Key, Partition, Table, TableError, Transaction, Write};
 use crate::token::{TokenHash, TokenSecret};
 
-/// Secrets beside the newest that a token can have at once. A rotation beyond that ends the oldest.
+/// The maximum number of old secrets of a token. Another rotation ends the oldest.
 const MAX_OLD_SECRETS: usize = 10;
-/// Changes by others that one change of a token gives way to.
+/// The number of concurrent changes of the token that one change yields to.
 const MAX_ATTEMPTS: u32 = 16;
 
-/// What says in a token's own row that it is in use.
+/// The attribute of a token's own row that records its last use.
 #[derive(Deserialize)]
 pub(in crate::model) struct LastUse {
     #[serde(default)]
@@ -30,7 +30,7 @@ pub(in crate::model) struct LastUse {
 /// A personal access token as its owner sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TokenRecord {
-    /// As the newest secret has it.
+    /// The token with its newest secret.
     #[serde(flatten)]
     token: AccessToken,
     lifetime: Lifetime,
@@ -38,9 +38,9 @@ pub struct TokenRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_used_at: Option<Timestamp>,
     hash: TokenHash,
-    /// Secrets that a rotation has replaced, oldest first. Some may have stopped working since.
+    /// The secrets that rotations have replaced, oldest first. Some may have ended since.
     old_secrets: Vec<OldSecret>,
-    /// Each change adds one and names the one before.
+    /// The version for the optimistic lock. Each change adds one.
     version: u64,
 }
 
@@ -52,23 +52,23 @@ struct OldSecret {
     superseded_at: Timestamp,
 }
 
-/// What a change of a token sets.
+/// The requested changes of a token.
 #[derive(Clone, Debug, Default)]
 pub struct TokenChange {
     pub name: Option<DisplayName>,
     pub scopes: Option<Vec<Scope>>,
 }
 
-/// A secret in the place of the one before.
+/// A new secret for a token.
 #[derive(Clone, Debug)]
 pub struct Rotation<'a> {
     pub secret: &'a TokenSecret,
     pub lifetime: Lifetime,
-    /// How long the one before still works.
+    /// The time that the old secret still works.
     pub overlap: Duration,
 }
 
-/// The refusal to change a token that has another version by now.
+/// The refusal to change a token that has another version.
 struct Changed;
 
 impl TokenRecord {
@@ -100,24 +100,24 @@ impl TokenRecord {
         self.updated_at
     }
 
-    /// To the hour.
+    /// Returns when the token was last used, to the hour.
     pub fn last_used_at(&self) -> Option<Timestamp> {
         self.last_used_at
     }
 
-    /// Where a user's tokens are listed, or with `None` all of the account's.
+    /// Returns the index partition that lists a user's tokens, or with `None` all tokens of the account.
     pub fn listed(account: &AccountId, user: Option<&UserId>) -> Partition {
         let index = if user.is_none() { Index::ByCreation } else { Index::ByUser };
         Partition::of_index(index, key::tokens(account, user))
     }
 
-    /// How many of them there are: a count that each creation's and deletion's transaction keeps.
+    /// Returns the number of tokens, from a counter that the transaction of each creation and deletion updates.
     pub async fn total(table: &Table, account: &AccountId, user: Option<&UserId>) -> Result<u64, TableError> {
         let count: Option<TokenCount> = table.get(key::token_count(account, user), Consistency::Strong).await?;
         Ok(count.map_or(0, |count| count.tokens))
     }
 
-    /// Gives the token as it is now; `None` when it was deleted meanwhile.
+    /// Changes the token and returns it. Returns `None` if the token was deleted meanwhile.
     pub async fn change(self, table: &Table, change: TokenChange, now: Timestamp) -> Result<Option<Self>, TableError> {
         self.alter(table, now, |token| {
             if let Some(name) = &change.name {
@@ -130,7 +130,7 @@ impl TokenRecord {
         .await
     }
 
-    /// Gives the token as it is now; `None` when it was deleted meanwhile.
+    /// Replaces the token's secret and returns the token. Returns `None` if the token was deleted meanwhile.
     pub async fn rotate(
         self,
         table: &Table,
@@ -155,7 +155,8 @@ impl TokenRecord {
         .await
     }
 
-    /// Deletes the token. What is left of its secrets says that it was revoked. `false`: it was deleted before.
+    /// Deletes the token. Leaves tombstones of its secrets, so that a later use is answered as revoked. Returns `false`
+    /// if the token was already deleted.
     pub async fn revoke(mut self, table: &Table, now: Timestamp) -> Result<bool, TableError> {
         for _ in 0..MAX_ATTEMPTS {
             self.token.revoked_at = Some(now);
@@ -210,12 +211,12 @@ impl TokenRecord {
         Self::find(table, &self.token.account_id, &self.token.id).await
     }
 
-    /// Those that have stopped working need no more changes.
+    /// Removes the secrets that have ended, which need no more changes.
     fn forget_dead_secrets(&mut self, now: Timestamp) {
         self.old_secrets.retain(|old| old.superseded_at > now);
     }
 
-    /// Sets each attribute but the last use, which others write without a version.
+    /// Returns the write that sets each attribute but the last use, which is written without a version.
     fn replace(&self, before: &Self) -> Result<Write, TableError> {
         let mut attributes: Item = serde_dynamo::to_item(self)?;
         attributes.remove("last_used_at");
@@ -233,7 +234,7 @@ impl TokenRecord {
         Ok(Write::Update { key: self.key(), change })
     }
 
-    /// The rows of all secrets that may still work.
+    /// Returns the writes of the rows of all secrets that may still work.
     fn secrets(&self) -> Result<Vec<Write>, TableError> {
         let old = self.old_secrets.iter().map(|old| {
             let token = AccessToken {
