@@ -1,5 +1,5 @@
-//! Who calls and what they may do. Holding a value of this module proves the permission: only authentication makes a
-//! [`Caller`], and only the extractors make a [`Tenant`], an [`Authorized`] resource or an [`OwnToken`].
+//! The caller and the caller's rights. Holding a value of this module proves the permission: only authentication makes
+//! a [`Caller`], and only the extractors make a [`Tenant`], an [`Authorized`] resource or an [`OwnToken`].
 
 mod application;
 mod authenticator;

@@ -1,4 +1,4 @@
-//! The application that a path names, as an extractor.
+//! An extractor of the application that the path names.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::extract::path_parameter;
 use crate::name::ClientId;
 
-/// The client identifier in the path, whether or not there is such an application: nothing is known of it yet.
+/// The client identifier in the path. The application need not exist.
 #[derive(Clone, Debug)]
 pub struct NamedApplication(pub ClientId);
 

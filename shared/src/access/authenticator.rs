@@ -18,33 +18,33 @@ use crate::route::Linking;
 use crate::table::{Consistency, Table, TableError};
 use crate::token::{TokenHash, TokenSecret};
 
-/// How long an execution environment may go on with what it knows of a token and its account. A revocation, a new
-/// plan or a new scope takes effect everywhere within this time.
+/// The time that an execution environment caches a token and its account. A revocation, a new plan or a new scope takes
+/// effect everywhere within this time.
 pub const TOKEN_CACHE_TTL: Duration = Duration::from_secs(30);
-/// Tokens remembered in one execution environment, about 1 KB each.
+/// The maximum number of cached tokens in one execution environment, about 1 KB each.
 const REMEMBERED: usize = 2_000;
 
-/// Authenticates bearer tokens, remembering the good ones for [`TOKEN_CACHE_TTL`].
+/// Authenticates bearer tokens. Caches the valid ones for [`TOKEN_CACHE_TTL`].
 #[derive(Debug)]
 pub struct Authenticator {
     table: Table,
     clock: Clock,
     issuer: Option<Issuer>,
     known: Mutex<HashMap<TokenHash, (Caller, Timestamp)>>,
-    /// When a token was last said to be in use, by this environment or by another.
+    /// When the last use of each token was recorded, by this environment or by another.
     used: Mutex<HashMap<TokenId, Timestamp>>,
 }
 
-/// Whom a token stands for, as the table has it.
+/// The rows of a token in the table.
 struct Found {
     credential: Credential,
     account: Account,
     user: User,
-    /// Where the account stood, which the limiter may not know yet.
+    /// The rate-limit state of the account, which the limiter may not have yet.
     rate_limit: Option<State>,
 }
 
-/// The use of a token that is still to be recorded.
+/// The use of a token, to be recorded.
 #[derive(Debug)]
 pub(crate) struct UnrecordedUse {
     caller: Caller,
@@ -67,7 +67,7 @@ impl Authenticator {
     }
 
     /// # Errors
-    /// One of the 401s, and `not_linked`; a malformed token is refused without a read.
+    /// Fails with a 401 or with `not_linked`. Refuses a malformed token without a read.
     pub async fn authenticate(&self, headers: &HeaderMap, linking: Linking, limiter: &Limiter) -> Result<Caller> {
         let bearer = bearer(headers)?;
         let hash = bearer.hash();
@@ -89,7 +89,8 @@ impl Authenticator {
         Ok(caller)
     }
 
-    /// The caller's use of their token, once an hour. Environments that meet here all ask for it, and the table takes one.
+    /// Returns the caller's use of their token, once an hour. Several environments may return one at once; the table
+    /// takes the first.
     pub(crate) fn unrecorded_use(&self, caller: &Caller) -> Option<UnrecordedUse> {
         let at = self.clock.now();
         let id = caller.token_id()?;
@@ -117,11 +118,11 @@ impl Authenticator {
         Ok(Found { credential: Credential::Token(token), account, user, rate_limit: found.rate_limit })
     }
 
-    /// Verifies an OAuth2 token and finds whom it stands for.
+    /// Verifies an OAuth2 token and finds the user or application that it stands for.
     async fn verify(&self, jwt: &Jwt, linking: Linking, now: Timestamp) -> Result<Found> {
         let issuer = self.issuer.as_ref().ok_or_else(|| refused(Refused::NoIssuer))?;
         let mut grant = issuer.verify(jwt, now).await.map_err(refused)?;
-        let gone = || not_linked("The account does not exist any more");
+        let gone = || not_linked("The account no longer exists");
         if grant.is_of_an_application() {
             let not_registered = || not_linked("The application is not registered with an account");
             let application =
@@ -134,7 +135,7 @@ impl Authenticator {
             return Ok(Found { credential: Credential::Application(grant, application), account, user, rate_limit });
         }
         let identity = self.identity(issuer, jwt, &grant, linking, now).await?;
-        // The user may be new.
+        // An eventually consistent read may miss a new user.
         let (account, user) = (&identity.account_id, Some(&identity.user_id));
         let found = Standing::load(&self.table, account, user, None, Consistency::Strong).await?;
         let removed = || not_linked("The user was removed from the account");
@@ -157,9 +158,9 @@ impl Authenticator {
             return Err(not_linked("The user is not known yet; call GET /v1/user first"));
         }
         let email = issuer.verified_email(jwt, grant).await.map_err(|failed| refused(Refused::Unavailable(failed)))?;
-        let email = email.ok_or_else(|| not_linked("The identity provider gives no verified mail address"))?;
+        let email = email.ok_or_else(|| not_linked("The identity provider sends no verified email address"))?;
         let linked = Identity::link(&self.table, grant, &email, now).await?;
-        linked.ok_or_else(|| not_linked("No account takes users with this mail address"))
+        linked.ok_or_else(|| not_linked("No account accepts users with this email address"))
     }
 
     fn remember(&self, hash: TokenHash, caller: Caller, now: Timestamp) -> Caller {
@@ -189,12 +190,12 @@ fn remember_use(used: &mut HashMap<TokenId, Timestamp>, id: &TokenId, at: Timest
     used.insert(id.clone(), at);
 }
 
-/// The 403 for a valid token of nobody.
+/// Returns the 403 for a valid token without a user.
 fn not_linked(why: &'static str) -> Error {
     Error::new(ErrorCode::NotLinked, why)
 }
 
-/// The refusal of an OAuth2 token. What exactly is wrong is in the log.
+/// Returns the refusal of an OAuth2 token. The log has the exact reason.
 fn refused(why: Refused) -> Error {
     match why {
         Refused::Expired(at) => expired(at),
@@ -205,7 +206,7 @@ fn refused(why: Refused) -> Error {
     }
 }
 
-/// What a request has for a token.
+/// The bearer token of a request.
 enum Bearer {
     Token(TokenSecret),
     Jwt(Jwt),

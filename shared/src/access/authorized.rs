@@ -29,7 +29,7 @@ pub type AuthorizedMember = Authorized<User>;
 /// An invitation to the caller's account.
 pub type AuthorizedInvitation = Authorized<Invitation>;
 
-/// A token that the caller may see and revoke: one of their own, or for owners and admins any of the account.
+/// A token that the caller may see and revoke: their own, or for owners and admins any of the account.
 pub type AuthorizedToken = Authorized<TokenRecord>;
 
 impl<T> Authorized<T> {

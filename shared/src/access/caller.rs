@@ -21,7 +21,7 @@ use crate::scope::{Access, Scope};
 
 /// The response header with the time at which the token stops working.
 pub const TOKEN_EXPIRES_AT: HeaderName = HeaderName::from_static("x-token-expires-at");
-/// A token with less than this left is told where to rotate it.
+/// The remaining lifetime below which a response says where to rotate the token.
 const ROTATION_HINT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The holder of a valid token. Only authentication makes one.
@@ -37,7 +37,7 @@ struct Parties {
     tenant: TenantId,
 }
 
-/// The token by which somebody calls, and the application that it acts for.
+/// The token of the request, and the application that it acts for.
 #[derive(Debug)]
 pub(super) enum Credential {
     Token(AccessToken),
@@ -111,7 +111,8 @@ impl Caller {
         }
     }
 
-    /// Fails with `insufficient_scope` if the caller lacks one of the scopes, because nobody grants more than they have.
+    /// Fails with `insufficient_scope` if the caller lacks one of the scopes, because callers can't grant more than
+    /// they have.
     pub fn check_grant(&self, scopes: &[Scope]) -> Result<()> {
         scopes.iter().try_for_each(|scope| self.check_scope(Access::Scope(*scope)))
     }
@@ -170,7 +171,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// A 401 with the challenge of RFC 6750 section 3: without an error code when no credentials were sent.
+/// Returns a 401 with the challenge of RFC 6750 section 3, without an error code if the request has no credentials.
 pub(super) fn unauthorized(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Error {
     let challenge = match code {
         ErrorCode::MissingToken => "Bearer",

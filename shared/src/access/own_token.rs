@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::model::TokenRecord;
 
-/// A token of the caller. The caller may change it, where a change of somebody else's token would act in their name.
+/// A token of the caller, which the caller may change. A change of another user's token would act in that user's name.
 #[derive(Clone, Debug)]
 pub struct OwnToken(TokenRecord);
 
@@ -38,7 +38,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let found = AuthorizedToken::from_request_parts(parts, state).await?;
         if found.token().user_id != *found.tenant().user_id() {
-            return Err(Error::not_permitted("Only the user who made the token may change or rotate it"));
+            return Err(Error::not_permitted("Only the user who created the token may change or rotate it"));
         }
         Ok(Self(found.into_inner()))
     }

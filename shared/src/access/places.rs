@@ -1,4 +1,4 @@
-//! The places of resources, as far as the execution environment has seen.
+//! The places of resources that the execution environment has cached.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,8 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::id::{AccountId, DeploymentId, RepositoryId};
 use crate::model::{Deployment, DeploymentPlace, RepositorySlug};
 
-/// The places of resources, as far as the execution environment has seen. A place may have changed since, so each use checks
-/// it.
+/// A cache of the places of resources. A cached place may be out of date, so each use checks it.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     deployments: Remembered<DeploymentId, DeploymentPlace>,
@@ -36,7 +35,7 @@ impl Places {
     }
 }
 
-/// The places of each kind that an execution environment remembers, about 300 bytes each.
+/// The maximum number of cached places of each kind, about 300 bytes each.
 const REMEMBERED: usize = 2_000;
 
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! What a path names, read together with what belongs to it: a second request for the same thing need not wait for the first
-//! read to know where the others are.
+//! Reads a resource that the path names together with the items that belong to it. A later request for the same
+//! resource knows where those items are and reads all of them at once.
 
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::{Deployment, DeploymentPlace, Repository, RepositoryPartition, RepositorySlug};
 use crate::permission::Permission;
 
-/// The resource that the path names, of which nothing is known yet.
+/// The resource that the path names, before it is read.
 #[derive(Clone, Debug)]
 pub struct Requested<T: Resource> {
     app: App,
@@ -37,7 +37,7 @@ where
 }
 
 impl<T: Resource> Requested<T> {
-    /// The resource, if the caller has the permission that the route needs.
+    /// Returns the resource if the caller has the permission that the route needs.
     async fn authorize(self) -> Result<Authorized<T>> {
         let Self { app, tenant, name, needed } = self;
         let found = T::authorize(&app, &tenant, name, needed).await?;
@@ -47,9 +47,9 @@ impl<T: Resource> Requested<T> {
 }
 
 impl Requested<Repository> {
-    /// The repository, if the caller has the permission that the route needs, and what is read of it. Both are read at
-    /// once when the path has the id, or a name that was asked for before. What was read is given to nobody who may not
-    /// have it, or whose name stands for another repository by now.
+    /// Returns the repository, if the caller has the permission that the route needs, and the result of `read`. Reads
+    /// both at once if the path has the id or a cached name. Discards the result if the caller lacks the permission, or
+    /// if the name stands for another repository now.
     pub async fn authorize_and_read<R, F>(
         self,
         read: impl Fn(RepositoryPartition) -> F,
@@ -76,8 +76,8 @@ impl Requested<Repository> {
 }
 
 impl Requested<Deployment> {
-    /// The deployment, if the caller has the permission that the route needs, and what is read of its place. Both are read
-    /// at once when it was asked for before and has not moved since.
+    /// Returns the deployment, if the caller has the permission that the route needs, and the result of `read` for its
+    /// place. Reads both at once if the place is cached and still right.
     pub async fn authorize_and_read<R, F>(
         self,
         read: impl Fn(DeploymentPlace) -> F,
@@ -120,11 +120,11 @@ where
     }
 }
 
-/// What was found before its extractor asked.
+/// A resource that was found before its extractor ran.
 #[derive(Clone)]
 struct Early<T>(T);
 
-/// Finds the resource for its extractor. One that is not found is looked for again there, which then says so.
+/// Finds the resource for its extractor. If it finds none, the extractor looks again and reports the error.
 pub(crate) async fn find_early<T: Resource>(parts: &mut Parts, app: &App) {
     if let Ok(found) = Authorized::<T>::from_request_parts(parts, app).await {
         parts.extensions.insert(Early(found));

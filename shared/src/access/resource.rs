@@ -1,4 +1,4 @@
-//! The resources that a path can name, and who may use them.
+//! The resources that a path can name, and their authorization.
 
 use http::request::Parts;
 
@@ -14,7 +14,7 @@ use crate::table::TableError;
 
 /// A resource that a path names.
 pub trait Resource: Clone + Send + Sync + 'static {
-    /// The name of the kind in an error.
+    /// The name of the kind in error messages.
     const KIND: &'static str;
     type Name: Send;
 
@@ -132,8 +132,8 @@ impl Resource for TokenRecord {
     }
 }
 
-/// Returns the deployment and its repository. It reads both at once if this environment has seen the deployment before,
-/// because clients that follow a deployment ask for it again and again.
+/// Returns the deployment and its repository. Reads both at once if this environment has cached the deployment's place,
+/// because clients poll deployments.
 async fn with_repository(
     app: &App,
     tenant: &Tenant,

@@ -61,7 +61,7 @@ impl Tenant {
     }
 }
 
-/// Lets the model's functions be called with a tenant.
+/// Allows calls of the model's functions with a tenant.
 impl Deref for Tenant {
     type Target = TenantId;
 

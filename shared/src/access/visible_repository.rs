@@ -23,8 +23,8 @@ pub struct VisibleRepository {
 }
 
 impl VisibleRepository {
-    /// All that a member without base permission may see: the account's public repositories and what their teams were
-    /// given, in one Query for each.
+    /// Returns all repositories that a member without base permission may see: the account's public repositories and
+    /// those of their teams, in one Query for each.
     pub async fn all(table: &Table, tenant: &Tenant) -> Result<Vec<Self>, TableError> {
         let of_team = |team| TeamGrant::of_team(table, tenant, team);
         let granted = try_join_all(tenant.user().teams.iter().map(of_team));
@@ -35,7 +35,7 @@ impl VisibleRepository {
         Ok(all.filter(|one| seen.insert(one.id.clone())).collect())
     }
 
-    /// The rows of those that `all` did not read.
+    /// Reads the rows of the repositories that `all` did not read.
     pub async fn load(
         table: &Table,
         tenant: &Tenant,
