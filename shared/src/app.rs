@@ -1,4 +1,4 @@
-//! What one function has for as long as its execution environment lives.
+//! The state of a function for the lifetime of its execution environment.
 
 use std::sync::Arc;
 
@@ -28,16 +28,16 @@ struct Parts {
 
 impl App {
     /// # Errors
-    /// When a setting is missing or unusable.
+    /// Fails if a setting is missing or unusable.
     pub fn new(settings: Settings, clock: Clock, log: Log) -> Result<Self, AwsConfigError> {
         let aws = Aws::new(&settings)?;
         Self::with_aws(settings, aws, clock, log)
     }
 
-    /// One whose calls of AWS go over these clients.
+    /// Returns an app whose calls of AWS use these clients.
     ///
     /// # Errors
-    /// When a setting is missing.
+    /// Fails if a setting is missing.
     pub fn with_aws(settings: Settings, aws: Aws, clock: Clock, log: Log) -> Result<Self, AwsConfigError> {
         let table = Table::new(aws.dynamodb(), settings.require(settings::TABLE_NAME)?);
         Ok(Self(Arc::new(Parts {
@@ -84,7 +84,7 @@ impl App {
         &self.0.places
     }
 
-    /// The URL of a path of the API as clients reach it.
+    /// Returns the URL of a path of the API, as clients reach it.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.0.settings.get(settings::API_BASE_URL).unwrap_or("https://api.git.dev"))
     }

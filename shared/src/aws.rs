@@ -14,7 +14,7 @@ use crate::settings::{MissingSetting, Settings};
 /// (<https://www.amazontrust.com/repository/>). Parsing these five takes a tenth of the time that a full bundle does.
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 
-/// What every SDK client of a function is built from.
+/// The configuration of a function's SDK clients.
 #[derive(Clone, Debug)]
 pub struct Aws {
     region: Region,
@@ -24,7 +24,7 @@ pub struct Aws {
     endpoints: Settings,
 }
 
-/// The configuration can't be used.
+/// The reasons why the configuration can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AwsConfigError {
     #[error(transparent)]
@@ -36,9 +36,9 @@ pub enum AwsConfigError {
 }
 
 impl Aws {
-    /// Reads the variables that Lambda sets (`AWS_REGION` and the credentials) and the ones that every AWS tool knows:
-    /// `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_DYNAMODB` and their like, and `AWS_CA_BUNDLE`, a PEM file that takes
-    /// the place of the built-in roots.
+    /// Reads the variables that Lambda sets (`AWS_REGION` and the credentials) and those that every AWS tool reads:
+    /// `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_DYNAMODB` and the like, and `AWS_CA_BUNDLE`, a PEM file that replaces the
+    /// built-in roots.
     pub fn new(settings: &Settings) -> Result<Self, AwsConfigError> {
         let credentials = Credentials::new(
             settings.require("AWS_ACCESS_KEY_ID")?,
@@ -53,7 +53,7 @@ impl Aws {
         };
         let provider = Provider::Rustls(CryptoMode::Ring);
         let client = Builder::new().tls_provider(provider).tls_context(tls.clone()).build_https();
-        // Given to the SDK as it is, it would parse the certificates once more for each client, to see whether it can.
+        // Without this closure, the SDK would parse the certificates once more for each client, to validate it.
         let http = http_client_fn(move |settings, components| client.http_connector(settings, components));
         Ok(Self {
             region: Region::new(settings.require("AWS_REGION")?.to_owned()),
@@ -64,7 +64,7 @@ impl Aws {
         })
     }
 
-    /// The same over another HTTP client, which then sees every call of the SDK.
+    /// Returns the configuration with another HTTP client, which then gets every call of the SDK.
     pub fn over(self, http: SharedHttpClient) -> Self {
         Self { http, ..self }
     }
@@ -101,22 +101,22 @@ impl Aws {
         self.http.clone()
     }
 
-    /// HTTP with the same TLS, for a client of AWS that is not the SDK's.
+    /// Returns a connector with the TLS configuration, for clients of AWS outside the SDK.
     pub fn connector(&self) -> Connector {
         let provider = Provider::Rustls(CryptoMode::Ring);
         Connector::builder().tls_provider(provider).tls_context(self.tls.clone()).build()
     }
 
-    /// HTTP for somebody who is not AWS and whose certificate descends from one in this PEM file.
+    /// Returns a connector for a host outside AWS whose certificate descends from one in this PEM file.
     ///
     /// # Errors
-    /// When the file can't be read or has no certificates.
+    /// Fails if the file can't be read or has no certificates.
     pub fn connector_trusting(&self, path: &str) -> Result<Connector, AwsConfigError> {
         let tls = trusting(std::fs::read(path).map_err(AwsConfigError::CaBundle)?)?;
         Ok(Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build())
     }
 
-    /// The endpoint that a variable like `AWS_ENDPOINT_URL_KMS` or else `AWS_ENDPOINT_URL` names.
+    /// Returns the endpoint from a variable such as `AWS_ENDPOINT_URL_KMS`, or else from `AWS_ENDPOINT_URL`.
     pub fn endpoint(&self, service: &str) -> Option<String> {
         self.endpoints.get(service).or_else(|| self.endpoints.get("AWS_ENDPOINT_URL")).map(str::to_owned)
     }

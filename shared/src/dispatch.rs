@@ -1,31 +1,31 @@
-//! What a message of the queue comes to, whoever runs deployments. It follows from the deployment's row and its lane alone,
-//! because delivery is at least once and unordered and a function can die at any line.
+//! Dispatches a message of the queue, whatever the runner. The deployment's row and its lane decide alone, because
+//! delivery is at least once and unordered and a function can die at any line.
 
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::model::{Actor, Deployment, Failure, Status, Terms, Transition, TransitionFailed};
 use crate::queue::Queue;
 
-/// Runners that may be lost before the deployment is.
+/// The number of lost runners after which a deployment fails.
 pub const MAX_ATTEMPTS: u32 = 3;
 
 #[derive(Debug)]
 pub enum Dispatched {
-    /// This deployment was claimed, which need not be the one that the message names, and is to be run.
+    /// A deployment was claimed and must run. It need not be the one that the message names.
     Claimed(Deployment),
-    /// Nobody's turn has come: whoever is in the way sends the next one's message.
+    /// No deployment may start. The one that blocks the lane sends the next one's message.
     Waits,
-    /// A runner has it whose lease is not over.
+    /// Another runner holds an unexpired lease.
     Held,
-    /// It is in a build that goes on without a runner.
+    /// The deployment is in a build, which continues without a runner.
     InBuild(Deployment),
-    /// Its runner was lost, and this is how it ended.
+    /// The runner was lost, and the deployment was ended.
     Ended(Deployment),
-    /// It had ended before.
+    /// The deployment had already ended.
     AlreadyEnded,
 }
 
-/// Claims what is to be run for a message.
+/// Claims the deployment that must run for a message.
 pub async fn dispatch(
     app: &App,
     queue: &Queue,
@@ -60,8 +60,8 @@ pub async fn finish(
     Ok(ended)
 }
 
-/// How a deployment ends whose runner was lost, unless another shall try. Its processes are gone: a runner that can't renew
-/// its lease stops before it is over.
+/// Returns the transition that ends a deployment whose runner was lost, or `None` if another runner may try. The lost
+/// runner's processes are gone, because a runner that can't renew its lease stops before the lease ends.
 fn end_of_lost(deployment: &Deployment, now: Timestamp) -> Option<Transition> {
     if deployment.cancel_requested_by.is_some() {
         return Some(Transition::Cancel);

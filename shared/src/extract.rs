@@ -137,7 +137,8 @@ async fn read_body(request: Request) -> Result<Bytes> {
 /// Parses a JSON body.
 ///
 /// # Errors
-/// `invalid_json` if the body is not JSON, and `invalid_request` with the field's path if it does not fit `T`.
+/// Fails with `invalid_json` if the body is not JSON, and with `invalid_request` and the field's path if it does not
+/// fit `T`.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     let not_json = |why: String| Error::new(ErrorCode::InvalidJson, format!("The body is not JSON: {why}"));
     let text = std::str::from_utf8(body).map_err(|error| not_json(error.to_string()))?;
@@ -155,11 +156,11 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     Err(wrong)
 }
 
-/// Makes the refusal of a field that does not fit its type. It never repeats the value, which may be a secret.
+/// Returns the refusal of a field that does not fit its type. It never repeats the value, which may be a secret.
 fn wrong_shape(error: serde_path_to_error::Error<impl fmt::Display>, whole: &str) -> Error {
     let path = error.path().to_string();
     let text = error.into_inner().to_string();
-    // The field's path tells more than the line.
+    // The field's path is more useful than the line.
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
     let inside = |kind: &str| text.strip_prefix(kind)?.strip_prefix(" field `")?.strip_suffix('`').map(str::to_owned);
     let expected = text.rsplit_once(", expected ").map(|(_, expected)| in_json(expected));
@@ -169,7 +170,7 @@ fn wrong_shape(error: serde_path_to_error::Error<impl fmt::Display>, whole: &str
         (_, _, Some(fields)) if text.starts_with("unknown field") => (None, format!("is not one of {fields}")),
         (_, _, Some(expected)) if expected.contains("`, `") => (None, format!("must be one of {expected}")),
         (_, _, Some(expected)) => (None, format!("must be {expected}")),
-        // The message of serde_json for a value that can't name a variant.
+        // serde_json gives this message for a value that can't name a variant.
         _ if text == "expected value" => (None, "must be a string".to_owned()),
         _ => (None, text.to_owned()),
     };
@@ -182,7 +183,7 @@ fn wrong_shape(error: serde_path_to_error::Error<impl fmt::Display>, whole: &str
     Error::invalid(field, message)
 }
 
-/// Returns the JSON that stands for a type of serde's.
+/// Returns the JSON term for a type of serde's.
 fn in_json(expected: &str) -> &str {
     match expected {
         "a map" => "an object",

@@ -1,4 +1,4 @@
-//! What every function of the .git API shares: the request pipeline, authentication, rate limits, the error envelope,
+//! The common crate of all functions: the request pipeline, authentication, rate limits, the error envelope,
 //! pagination, and the models with their DynamoDB access.
 
 pub mod access;

@@ -1,4 +1,4 @@
-//! Names that people give, parsed at the door: a value of one of these types is valid.
+//! Names that users choose. A value of one of these types is valid.
 
 mod account_slug;
 mod client_id;

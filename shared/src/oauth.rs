@@ -1,4 +1,4 @@
-//! OAuth2 access tokens: JWTs of the one issuer that the function is told to trust.
+//! OAuth2 access tokens: JWTs of one issuer, which the settings name.
 //!
 //! | | RFC 9068 | Amazon Cognito |
 //! |---|---|---|
@@ -7,8 +7,9 @@
 //! | meant for this API | `aud` has the audience | `client_id` is one of `OIDC_CLIENT_IDS`, or a registered application |
 //! | a scope | `repositories:read` | `git-api/repositories:read`, of the resource server `git-api` |
 //!
-//! Everything else is the same for both: the issuer and the signature by one of its keys, asymmetric and named by `kid`; `exp`,
-//! `iat` and `nbf` with a minute of leeway. A token whose subject is its client acts for an application. No issuer, no JWTs.
+//! In both cases the issuer, the signature, `exp`, `iat` and `nbf` are checked. The signature must be asymmetric and by
+//! the issuer's key that `kid` names. The times have a minute of leeway. A token whose subject is its client acts for
+//! an application. Without an issuer no JWT is accepted.
 
 mod crypto;
 mod issuer;
@@ -26,14 +27,14 @@ use crate::clock::Timestamp;
 use crate::name::{ClientId, Email, EmailDomain, InvalidEmail};
 use crate::scope::Scope;
 
-/// How far the issuer's clock may be from this one.
+/// The maximum difference between the issuer's clock and this one.
 const LEEWAY: Duration = Duration::from_secs(60);
 /// The identifier of the resource server whose scopes are this API's, in a Cognito user pool.
 const RESOURCE_SERVER: &str = "git-api/";
-/// Longer ones are no tokens of people's; Lambda's events have room for ten times as much.
+/// The maximum length of a token. Users' tokens are shorter; Lambda's events have room for ten times as much.
 const MAX_CHARS: usize = 16 * 1024;
 
-/// The text of a token, three parts with dots between them. `Debug` does not show it.
+/// The text of a token: three parts separated by dots. `Debug` does not show it.
 #[derive(Clone)]
 pub struct Jwt(String);
 
@@ -43,7 +44,7 @@ impl Jwt {
     }
 }
 
-/// The text is no JWT.
+/// The error for a text that is not a JWT.
 #[derive(Debug, thiserror::Error)]
 #[error("not a JWT: three parts in base64url are needed")]
 pub struct MalformedJwt;
@@ -70,16 +71,16 @@ impl fmt::Debug for Jwt {
     }
 }
 
-/// What a valid token says.
+/// The claims of a valid token.
 #[derive(Clone, Debug)]
 pub struct Grant {
     pub issuer: String,
     pub subject: String,
     pub client_id: ClientId,
-    /// Those of this API's that were granted.
+    /// The granted scopes of this API.
     pub scopes: Vec<Scope>,
     pub expires_at: Timestamp,
-    /// One that the issuer has verified, if the token has it.
+    /// The email address, if the token has one that the issuer has verified.
     pub email: Option<VerifiedEmail>,
 }
 
@@ -88,13 +89,13 @@ impl Grant {
         now >= self.expires_at.plus(LEEWAY)
     }
 
-    /// Whether no user was there when it was granted: it came by client credentials.
+    /// Returns whether the token came by client credentials, without a user.
     pub fn is_of_an_application(&self) -> bool {
         self.subject == self.client_id.as_str()
     }
 }
 
-/// Why a token is not valid. None of this goes to the client but that it has expired.
+/// The reasons to refuse a token. The client learns only of an expiry; the log has the others.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     #[error("no issuer is configured")]
@@ -105,12 +106,12 @@ pub enum Refused {
     Not(&'static str),
     #[error("expired")]
     Expired(Timestamp),
-    /// The issuer does not answer, so that nobody can tell.
+    /// The issuer does not answer, so the token can't be checked.
     #[error("the issuer's keys can't be read")]
     Unavailable(#[source] issuer::FetchFailed),
 }
 
-/// What the stack expects of tokens beside their issuer.
+/// The stack's expectations of tokens, beside the issuer.
 #[derive(Clone, Debug)]
 struct Expectations {
     issuer: String,
@@ -139,7 +140,7 @@ struct EmailClaims {
     email_verified: Option<Flag>,
 }
 
-/// An address that the issuer says is its user's, and that it has verified.
+/// An email address that the issuer has verified as its user's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedEmail(Email);
 
@@ -148,7 +149,7 @@ impl VerifiedEmail {
         &self.0
     }
 
-    /// In lower case.
+    /// Returns the domain of the address in lower case.
     pub fn domain(&self) -> String {
         self.0.to_string().rsplit('@').next().unwrap_or_default().to_ascii_lowercase()
     }
@@ -166,7 +167,7 @@ impl FromStr for VerifiedEmail {
     }
 }
 
-/// Cognito's userinfo endpoint writes `"true"`.
+/// Accepts `"true"`, which Cognito's userinfo endpoint writes.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Flag {
@@ -175,7 +176,7 @@ enum Flag {
 }
 
 impl EmailClaims {
-    /// An address that is there and not verified is not there.
+    /// Returns the address if it is verified.
     fn verified(self) -> Option<VerifiedEmail> {
         let is_verified = match self.email_verified? {
             Flag::Boolean(flag) => flag,
@@ -186,12 +187,12 @@ impl EmailClaims {
 }
 
 impl Expectations {
-    /// Looks at the header, before any key is looked for.
+    /// Checks the header before any key is looked up.
     fn check_header(&self, header: &jsonwebtoken::Header) -> Result<(), Refused> {
         if header.alg.family() == AlgorithmFamily::Hmac {
             return Err(Refused::Not("signed with a secret"));
         }
-        // RFC 7515 section 4.1.11: who does not understand what is critical must refuse.
+        // A recipient must refuse critical headers that it does not understand (RFC 7515, section 4.1.11).
         if header.crit.is_some() {
             return Err(Refused::Not("has critical headers"));
         }
@@ -203,7 +204,7 @@ impl Expectations {
         Ok(())
     }
 
-    /// What the library checks. It would take the time from the system's clock, so that is checked below.
+    /// Returns the library's checks. They exclude the times, because the library would read the system's clock.
     fn validation(&self, algorithm: Algorithm) -> Validation {
         let mut validation = Validation::new(algorithm);
         validation.validate_exp = false;
@@ -244,7 +245,7 @@ impl Expectations {
             expires_at: time(claims.exp),
             email: claims.email.verified(),
         };
-        // Which applications there are is known by their registration.
+        // An application's client is not in the list, because its registration names it.
         let names_clients = self.audience.is_none() || !self.client_ids.is_empty();
         if names_clients
             && !grant.is_of_an_application()

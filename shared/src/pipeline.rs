@@ -1,5 +1,5 @@
-//! How a request runs, the same for every endpoint: request id and log, panic guard, authentication, rate limit,
-//! permission, handler; and on the way back the envelope and the headers.
+//! The pipeline of every endpoint: request id and log, panic guard, authentication, rate limit, permission, handler; on
+//! the way back the envelope and the headers.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -31,7 +31,7 @@ use crate::table::TableError;
 use crate::telemetry::{Level, Metrics, RequestLine, TraceContext};
 use crate::usage::Usage;
 
-/// An endpoint with the whole pipeline around it.
+/// An endpoint with the whole pipeline.
 pub type Service = BoxCloneSyncService<lambda_http::Request, Response, Infallible>;
 
 pub fn service(app: App, endpoint: Endpoint) -> Service {
@@ -41,7 +41,7 @@ pub fn service(app: App, endpoint: Endpoint) -> Service {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(context.clone(), authenticate))
         .layer(from_fn_with_state(context.clone(), limit))
-        // Again, so that a handler that panics does not stop the limiter from counting.
+        // A second guard, so that a handler's panic does not keep the limiter from counting.
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(context, authorize))
         .service(endpoint.handler);
@@ -54,7 +54,7 @@ struct Context {
     early: Option<Early>,
 }
 
-/// What the layers inside learn of a request and the outermost one tells.
+/// The findings of the inner layers about a request, for the outermost layer to log.
 #[derive(Default)]
 struct Record {
     caller: OnceLock<Caller>,
@@ -62,7 +62,7 @@ struct Record {
     limiter_failure: OnceLock<String>,
 }
 
-/// Takes the request's source from the gateway; the header that clients can set is not looked at.
+/// Returns the source address that the gateway reports. Ignores the header, which clients can set.
 fn source(request: &Request) -> Subject {
     let address = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref().and_then(|ip| ip.parse().ok()),
@@ -71,7 +71,7 @@ fn source(request: &Request) -> Subject {
     Subject::source(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
 }
 
-/// The outermost layer: gives the request its id, writes the envelope and the headers, logs one line.
+/// Runs the outermost layer: gives the request its id, writes the envelope and the headers, and logs one line.
 async fn observe(State(context): State<Arc<Context>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = RequestId::random();
@@ -80,7 +80,7 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
     let trace = TraceContext::from_headers(request.headers());
     let lambda_request_id = request.lambda_context_ref().map(|lambda| lambda.request_id.clone());
     request.extensions_mut().insert(record.clone());
-    // Extractors look up what it needs on the resource that they load.
+    // The extractors read the route, for the permission on the resource that they load.
     request.extensions_mut().insert(context.route);
 
     let (response, usage) = Usage::of(next.run(request)).await;
@@ -130,7 +130,7 @@ fn record(request: &Request) -> Arc<Record> {
     request.extensions().get::<Arc<Record>>().cloned().unwrap_or_default()
 }
 
-/// Finds out who calls. A request that fails here counts against its source address.
+/// Authenticates the caller. A request that fails here counts against its source address.
 async fn authenticate(State(context): State<Arc<Context>>, mut request: Request, next: Next) -> Result<Response> {
     if context.route.access == Access::Public {
         return Ok(next.run(request).await);
@@ -148,14 +148,14 @@ async fn authenticate(State(context): State<Arc<Context>>, mut request: Request,
     };
     if error.code().status().is_client_error() {
         let counted = limiter.admit(&source(&request), Quota::ANONYMOUS).await;
-        // When the limiter can't tell, the refusal that the request gets anyway is enough.
+        // If the limiter fails, the refusal that the request gets anyway is enough.
         admitted(&record, counted, WithoutLimiter::Admit)?;
     }
     Err(error)
 }
 
-/// Records the token's use while the request goes on, which does not wait for it. An environment that is frozen after its
-/// answer ends it with the next request. Dropping it with the answer would close its connection.
+/// Records the token's use in the background, so that the request does not wait. If the environment is frozen after the
+/// response, the recording ends with the next request. Dropping it with the response would close its connection.
 fn record_use(app: &App, caller: &Caller) {
     let Some(token_use) = app.authenticator().unrecorded_use(caller) else { return };
     let log = app.log().clone();
@@ -166,8 +166,8 @@ fn record_use(app: &App, caller: &Caller) {
     });
 }
 
-/// Counts the request. A safe handler reads while the limiter decides; any other waits for it, and only what it says is to be
-/// found early is read meanwhile.
+/// Counts the request. A safe handler reads while the limiter decides. Any other handler waits for the limiter, and
+/// only the resource that it declares early is read meanwhile.
 async fn limit(State(context): State<Arc<Context>>, request: Request, next: Next) -> Result<Response> {
     if context.route.counting == Counting::Free {
         return Ok(next.run(request).await);
@@ -226,14 +226,14 @@ async fn authorize(State(context): State<Arc<Context>>, request: Request, next: 
     Ok(next.run(request).await)
 }
 
-/// Says when the token expires, and where to rotate it when that is soon. There is one `Link` header, because API Gateway's
-/// format has no second one of a name.
+/// Sets the header with the token's expiry, and a link to the rotation if the token expires soon. There is only one
+/// `Link` header, because API Gateway's format allows a name only once.
 fn set_expiry_headers(headers: &mut HeaderMap, caller: &Caller, now: Timestamp) {
     let Some(expires_at) = caller.expires_at() else { return };
     let text = |text: String| HeaderValue::try_from(text).expect("times and URLs are ASCII");
     headers.insert(TOKEN_EXPIRES_AT, text(expires_at.to_string()));
     if let Some(id) = caller.token_to_rotate(now) {
-        // Relative to the request, so that no function has to be told where the API is for this.
+        // The URL is relative to the request, so that functions need no setting for it.
         let rotate = format!("</v1/tokens/{id}/rotate>; rel=\"rotate\"");
         let links = match headers.get(LINK).and_then(|links| links.to_str().ok()) {
             Some(links) => format!("{links}, {rotate}"),
@@ -243,7 +243,7 @@ fn set_expiry_headers(headers: &mut HeaderMap, caller: &Caller, now: Timestamp) 
     }
 }
 
-/// The contract's three, and those of the IETF draft (draft-ietf-httpapi-ratelimit-headers-10).
+/// Sets the contract's three headers, and those of the IETF draft (draft-ietf-httpapi-ratelimit-headers-10).
 fn set_rate_limit_headers(headers: &mut HeaderMap, verdict: &Verdict) {
     let Verdict { quota: Quota { per_minute, burst }, remaining, burst_remaining, reset, reset_after, .. } = *verdict;
     let burst_window = (u64::from(burst) * 60).div_ceil(u64::from(per_minute.max(1)));

@@ -33,7 +33,7 @@ impl IfMatch {
     /// Compares the resource's revision with the client's.
     ///
     /// # Errors
-    /// `precondition_failed` if the client does not accept the revision.
+    /// Fails with `precondition_failed` if the client does not accept the revision.
     pub fn check(&self, revision: u64) -> Result<()> {
         let now = etag(revision);
         let now: ETag = now.parse().expect("a number in quotes is an ETag");

@@ -13,7 +13,7 @@ use crate::id::{AccountId, DeploymentId};
 use crate::model::{Deployment, EnvironmentSettings, Lane};
 use crate::settings::{self, MissingSetting};
 
-/// What SQS allows.
+/// The maximum delay that SQS accepts.
 const MAX_DELAY_SECONDS: i32 = 900;
 
 #[derive(Clone, Debug)]
@@ -22,28 +22,28 @@ pub struct Queue {
     url: String,
 }
 
-/// A message names its deployment and tells nothing else of it.
+/// The content of a message: the deployment's ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentMessage {
     pub account_id: AccountId,
     pub deployment_id: DeploymentId,
 }
 
-/// SQS refused the message or did not answer.
+/// The error if SQS refuses the message or does not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("SQS did not take the message")]
 pub struct QueueError(#[source] Box<SdkError<SendMessageError>>);
 
 impl Queue {
     /// # Errors
-    /// When `QUEUE_URL` is not set.
+    /// Fails if `QUEUE_URL` is not set.
     pub fn new(app: &App) -> Result<Self, MissingSetting> {
         Ok(Self { client: app.aws().sqs(), url: app.settings().require(settings::QUEUE_URL)?.to_owned() })
     }
 
-    /// What follows a creation: the deployment is sent, and whoever gets the message ends those in whose place it is. One
-    /// that first needs an approval is not sent, and does that here. The deployment exists by then, so a failure only makes
-    /// it wait for the sweep.
+    /// Queues a new deployment. The consumer of its message ends the deployments that it supersedes. A deployment that
+    /// needs approvals is not sent, so this function ends the superseded ones. The deployment already exists, so after
+    /// a failure it waits for the sweep.
     pub async fn announce(&self, app: &App, deployment: &Deployment, settings: &EnvironmentSettings) {
         if deployment.is_approved() {
             if let Err(error) = self.send(deployment).await {
@@ -58,8 +58,8 @@ impl Queue {
         self.send_after(Duration::ZERO, deployment).await
     }
 
-    /// Sends the message of one that may start now that this deployment is out of its lane's way. A failure only makes it
-    /// wait for the sweep.
+    /// Sends the message of the deployment that may start now that this one no longer blocks the lane. After a failure
+    /// it waits for the sweep.
     pub async fn send_next(&self, app: &App, deployment: &Deployment) {
         if let Err(error) = self.try_send_next(app, deployment).await {
             app.log().warn("the next deployment of a lane could not be queued", &*error);
@@ -76,7 +76,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Sends a message that is delivered when this much time has passed, in whole seconds and 15 minutes at most.
+    /// Sends a message that is delivered after a delay of whole seconds, at most 15 minutes.
     pub async fn send_after(&self, delay: Duration, deployment: &Deployment) -> Result<(), QueueError> {
         let message =
             DeploymentMessage { account_id: deployment.account_id.clone(), deployment_id: deployment.id.clone() };

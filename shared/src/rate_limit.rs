@@ -1,5 +1,6 @@
-//! Rate limits: at most `per_minute` requests in a clock minute and never more than a token bucket of `burst`,
-//! refilled at `per_minute / 60` a second, allows. Both hold whatever the number of functions that admit at once.
+//! Rate limits: at most `per_minute` requests in a clock minute, and never more than a token bucket of `burst` allows,
+//! which is refilled at `per_minute / 60` a second. Both limits hold for any number of functions that admit
+//! concurrently.
 //!
 //! One item per subject has the minute (`window_minute`), the requests admitted in it (`used`) and the bucket as a theoretical
 //! arrival time (`tat`, the GCRA of ITU-T I.371: the moment at which the bucket will be full again). An admission is one
@@ -13,15 +14,15 @@
 //! | an earlier minute, bucket in use | `used = 1`, `tat + T` | earlier minute, `now <= tat <= now + (burst - 1) T` |
 //! | an earlier minute, bucket full, or nothing | `used = 1`, `tat = now + T` | no item, or earlier minute and `tat <= now` |
 //!
-//! A bucket that seems to be full may be in use by others since it was seen. So a counter of two bits, as processors predict
-//! their branches with, tells which it was the last times that it seemed so, and the guess follows it. A wrong guess costs a
-//! second write and never a wrong answer.
+//! A bucket that seems full may have been used by other functions since it was seen. A two-bit counter, like a
+//! processor's branch predictor, records which was the case the last times, and the guess follows it. A wrong guess
+//! costs a second write and never a wrong answer.
 //!
-//! `T` is the time in which one token comes back. `window_minute` and `tat` only grow, and `used` only grows within its window.
-//! Therefore a refusal that an old state proves is still right, and costs no call. It also makes the order of the
-//! writes matter and not the writers' clocks: of any two admissions, `k` places apart in that order, the later one's own
-//! clock shows at least `(k + 1 - burst) T` more than the earlier one's. A clock that is behind counts in the minute
-//! that the item is in.
+//! `T` is the time in which one token returns to the bucket. `window_minute` and `tat` only grow, and `used` only grows
+//! within its window. Therefore a refusal that an old state proves is still right and costs no call. For the same
+//! reason the order of the writes matters, and not the writers' clocks: of any two admissions, `k` places apart in that
+//! order, the later one's own clock shows at least `(k + 1 - burst) T` more than the earlier one's. An admission by a
+//! clock that is behind counts in the minute of the item.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -33,25 +34,25 @@ use crate::clock::{Clock, Timestamp};
 use crate::model::{MICROS_PER_MINUTE, Quota, State, Subject, key};
 use crate::table::{Change, ConditionFailed, Consistency, Item, Table, TableError, read_item};
 
-/// States remembered in one execution environment, about 100 bytes each.
+/// The maximum number of cached states in one execution environment, about 100 bytes each.
 const REMEMBERED: usize = 10_000;
-/// Each failed condition means that somebody else was admitted or that a minute began; this many in a row for one
-/// request mean that something is wrong.
+/// The maximum number of attempts. A failed condition means that another request was admitted or that a minute began.
+/// So many failures in a row for one request mean a fault.
 const MAX_ATTEMPTS: usize = 64;
 
-/// What the limiter says of a request.
+/// The limiter's decision about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub quota: Quota,
-    /// Left of `per_minute`.
+    /// The number of requests left of `per_minute`.
     pub remaining: u32,
-    /// Left in the bucket now.
+    /// The number of tokens left in the bucket.
     pub burst_remaining: u32,
     /// The second since the Unix epoch at which the minute ends.
     pub reset: i64,
-    /// Seconds from now until that.
+    /// The seconds until the minute ends.
     pub reset_after: i64,
-    /// On a refusal, the seconds until a retry can succeed.
+    /// The seconds until a retry can succeed, if the request is refused.
     pub refused_for: Option<u64>,
 }
 
@@ -87,7 +88,7 @@ impl Verdict {
     }
 }
 
-/// The update that an admission needs, by what was last seen.
+/// The update that an admission needs, by the last seen state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Branch {
     SameMinuteBucketInUse,
@@ -97,7 +98,7 @@ enum Branch {
 }
 
 impl Branch {
-    /// `expects_others` is whether a bucket that seems to be full is taken to be in use.
+    /// Guesses the branch. `expects_others` is whether other functions are expected to use a bucket that seems full.
     fn guess(seen: Option<State>, now: Now, expects_others: bool) -> Self {
         let Some(state) = seen else { return Self::NewMinuteBucketFull };
         match (state.window == now.window, state.tat > now.micros || expects_others) {
@@ -132,7 +133,8 @@ impl Branch {
     fn change(self, quota: Quota, now: Now) -> Change {
         let (expression, condition) = self.expressions();
         let latest = now.micros + quota.tolerance();
-        // An hour after both bounds have forgotten the request, so that a deletion by TTL can't admit one too many.
+        // The item expires an hour after both limits have forgotten the request, so that its deletion by TTL never
+        // admits too many.
         let expires_at = latest.max((now.window + 1) * MICROS_PER_MINUTE) / 1_000_000 + 3600;
         let mut values = vec![
             (":one", 1),
@@ -141,7 +143,7 @@ impl Branch {
             (":interval", quota.interval()),
             (":expires_at", expires_at),
         ];
-        // DynamoDB refuses values that no expression names.
+        // DynamoDB refuses values that the expression does not use.
         if matches!(self, Self::SameMinuteBucketInUse | Self::SameMinuteBucketFull) {
             values.push((":limit", i64::from(quota.per_minute)));
         }
@@ -158,7 +160,7 @@ impl Branch {
     }
 }
 
-/// Seconds until a retry can succeed, when the state already proves that this request must be refused.
+/// Returns the seconds until a retry can succeed, if the state already proves that this request must be refused.
 fn refusal(seen: Option<State>, quota: Quota, now: Now) -> Option<u64> {
     let state = seen?;
     let minute_full = state.window == now.window && state.used >= quota.per_minute;
@@ -171,7 +173,7 @@ fn refusal(seen: Option<State>, quota: Quota, now: Now) -> Option<u64> {
     Some(Duration::from_micros((retry_at - now.micros).max(1).unsigned_abs()).as_micros().div_ceil(1_000_000) as u64)
 }
 
-/// Decides for one execution environment, which remembers the last state it saw of each subject.
+/// The limiter of one execution environment. Caches the last seen state of each subject.
 #[derive(Debug)]
 pub struct Limiter {
     table: Table,
@@ -179,19 +181,19 @@ pub struct Limiter {
     seen: Mutex<HashMap<Subject, Seen>>,
 }
 
-/// What an environment knows of a subject.
+/// The cached state of a subject.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     state: State,
     others: Others,
 }
 
-/// Whether others have used the bucket when it seemed to be full: 0 and 1 for no, 2 and 3 for yes.
+/// A two-bit counter that predicts whether others use a bucket that seems full: 0 and 1 for no, 2 and 3 for yes.
 #[derive(Clone, Copy, Debug)]
 struct Others(u8);
 
 impl Others {
-    /// One that is surprised is convinced.
+    /// A single surprise is enough to assume other callers.
     const UNKNOWN: Self = Self(1);
 
     fn expected(self) -> bool {
@@ -208,7 +210,8 @@ impl Limiter {
         Self { table, clock, seen: Mutex::default() }
     }
 
-    /// Counts a request, or refuses it. One write in the common case; none for a refusal that the last seen state proves.
+    /// Counts a request, or refuses it. Needs one write in the common case, and none for a refusal that the last seen
+    /// state proves.
     pub async fn admit(&self, subject: &Subject, quota: Quota) -> Result<Verdict, TableError> {
         let mut seen = self.last_seen(subject);
         for attempt in 0..MAX_ATTEMPTS {
@@ -238,24 +241,24 @@ impl Limiter {
         Err(TableError::Contended)
     }
 
-    /// Where the subject stands, without counting.
+    /// Returns the state of the subject without counting a request.
     pub async fn peek(&self, subject: &Subject, quota: Quota) -> Result<Verdict, TableError> {
         let state = self.table.get(key::rate_limit(subject), Consistency::Strong).await?;
         Ok(Verdict::new(quota, state, self.clock.now(), None))
     }
 
-    /// Where the subject stood when this environment last saw it, without a call.
+    /// Returns the last seen state of the subject, without a call.
     pub fn recall(&self, subject: &Subject, quota: Quota) -> Verdict {
         Verdict::new(quota, self.last_seen(subject), self.clock.now(), None)
     }
 
-    /// Whether [`Limiter::admit`] would refuse without a call.
+    /// Returns whether [`Limiter::admit`] would refuse without a call.
     pub fn refuses(&self, subject: &Subject, quota: Quota) -> bool {
         let seen = self.last_seen(subject);
         refusal(seen, quota, Now::at(self.clock.now(), seen)).is_some()
     }
 
-    /// The state of a subject after its last request here, whether that was admitted or refused by the table.
+    /// Returns the state of a subject after its last request here, whether the table admitted or refused it.
     pub fn last_seen(&self, subject: &Subject) -> Option<State> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(subject).map(|seen| seen.state)
     }
@@ -275,8 +278,8 @@ impl Limiter {
         Ok(self.observe(subject, read_item(item)?))
     }
 
-    /// Takes note of a state that was read beside something else, so that the next guess is not blind. Keeps the later one,
-    /// which is the one with the later `tat`, and gives it.
+    /// Stores a state that another read returned, so that the next guess has it. Keeps and returns the later state,
+    /// which has the later `tat`.
     pub(crate) fn observe(&self, subject: &Subject, state: State) -> State {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= REMEMBERED && !seen.contains_key(subject) {
@@ -301,7 +304,7 @@ mod tests {
 
     use super::*;
 
-    /// Applies an admission as the table would, without its conditions.
+    /// Returns the state after an admission, without checking the conditions of the table.
     fn admitted(seen: Option<State>, quota: Quota, now: Now) -> State {
         let tat = seen.map_or(now.micros, |state| state.tat.max(now.micros)) + quota.interval();
         match seen.filter(|state| state.window == now.window) {
@@ -311,7 +314,7 @@ mod tests {
     }
 
     proptest! {
-        /// The exact model: the requests admitted before, each with its time.
+        /// The exact model: the admitted requests, each with its time.
         #[test]
         fn both_bounds_hold_and_nothing_is_refused_early(
             per_minute in 1u32..200,
@@ -326,7 +329,7 @@ mod tests {
             for gap in gaps {
                 millis += gap;
                 let now = Now::at(Timestamp::from_millis(millis), seen);
-                // The bucket in units of one token's interval, refilled by the time that went by.
+                // The bucket's tokens in units of their interval, refilled by the elapsed time.
                 let refilled = (tokens_at.0 + now.micros - tokens_at.1).min(i64::from(burst) * quota.interval());
                 let minute = millis.div_euclid(60_000);
                 let used = if in_minute.0 == minute { in_minute.1 } else { 0 };
@@ -336,7 +339,7 @@ mod tests {
                 tokens_at = (refilled, now.micros);
                 in_minute = (minute, used);
                 if let Some(seconds) = refused {
-                    // A retry that much later is admitted; one second earlier is not.
+                    // A retry at the told time is admitted; a second earlier it is refused.
                     let later = |s: u64| {
                         let time = Timestamp::from_millis(millis).plus(Duration::from_secs(s));
                         refusal(seen, quota, Now::at(time, seen))
@@ -353,7 +356,7 @@ mod tests {
     }
 
     proptest! {
-        /// What a client is told that it has left is what it can send at once, and no number is out of range.
+        /// The numbers left in a verdict are those that the client can send at once, and no number is out of range.
         #[test]
         fn what_is_left_is_what_is_admitted(
             (per_minute, burst) in (1u32..200, 1u32..50),

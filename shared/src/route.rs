@@ -16,14 +16,14 @@ pub struct Route {
     /// API Gateway's form: `/v1/repositories/{repo_id}`, or `$default`.
     pub path: &'static str,
     pub access: Access,
-    /// The lowest role in the account that may call it.
+    /// The lowest role in the account that may call the endpoint.
     pub role: Role,
     /// The permission needed on the repository in the path, or on the repository of the deployment in the path.
     pub permission: Permission,
     pub linking: Linking,
     pub counting: Counting,
     pub without_limiter: WithoutLimiter,
-    /// The list that it returns page by page, if any.
+    /// The list that the endpoint returns page by page, if any.
     pub list: Option<List>,
     pub etag: Etag,
     /// Whether a 201 carries the URL of the new resource in `Location`.
@@ -49,7 +49,7 @@ pub enum Etag {
     Compared,
 }
 
-/// How a valid OAuth2 token is treated when its subject has no user yet.
+/// The treatment of a valid OAuth2 token whose subject has no user yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Linking {
     /// Refuses it. Only one function may write users and identities.
@@ -65,7 +65,7 @@ pub enum Counting {
     Free,
 }
 
-/// How a request is treated when DynamoDB does not answer the limiter.
+/// The treatment of a request when DynamoDB does not answer the limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WithoutLimiter {
     /// Fails open: reads change nothing.

@@ -1,4 +1,4 @@
-//! What the `main` of each function does.
+//! The body of each function's `main`.
 
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ use crate::pipeline;
 use crate::settings::Settings;
 use crate::telemetry::Log;
 
-/// What a function can't start without, and why.
+/// The reason why a function can't start.
 pub type InitError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves an endpoint until Lambda ends the execution environment.
@@ -41,8 +41,8 @@ pub fn run(main: impl AsyncFnOnce(App) -> Result<(), Error>) -> ExitCode {
     })
 }
 
-/// Runs what a function does on a single thread, which is what a function below 1,769 MB has, once its settings are
-/// read. When a setting is missing or the Runtime API is gone, stderr says so.
+/// Reads the settings and runs a function on a single thread, because a function below 1,769 MB has only one. Reports a
+/// missing setting or a lost Runtime API on stderr.
 fn start(main: impl AsyncFnOnce(App) -> Result<(), Error>) -> ExitCode {
     let served = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -57,21 +57,21 @@ fn start(main: impl AsyncFnOnce(App) -> Result<(), Error>) -> ExitCode {
     }
 }
 
-/// One event of an API Gateway HTTP API, payload format 2.0, as it arrives: turned into a request, served, and turned
-/// into the response that the gateway understands.
+/// Serves one event of an API Gateway HTTP API, payload format 2.0: converts it into a request, and the response into
+/// the gateway's format.
 pub async fn handle(
     service: pipeline::Service,
     event: LambdaEvent<LambdaRequest>,
 ) -> Result<impl serde::Serialize + Send, std::convert::Infallible> {
     let LambdaEvent { payload, context } = event;
-    // The adapter may not live across an await: it is Send only if the response is Sync.
+    // The adapter must not live across an await, because it is Send only if the response is Sync.
     let response = Adapter::from(service).call(LambdaEvent { payload: with_valid_uri(payload), context });
     response.await
 }
 
-/// API Gateway decodes the path. lambda_http 1.3 makes a URI of it as it is, with the Host header, and panics when it
-/// can't, or takes a decoded `?` for the query. So what no path may contain is encoded again, and the host is left out:
-/// the gateway has routed already, and links are made from `API_BASE_URL`.
+/// Encodes the path again, which API Gateway has decoded. lambda_http 1.3 parses the path and the Host header as a URI,
+/// panics if it can't, and takes a decoded `?` for the query. So this function encodes all characters that a path can't
+/// contain. It leaves out the host: the gateway has already routed, and links are made from `API_BASE_URL`.
 fn with_valid_uri(request: LambdaRequest) -> LambdaRequest {
     const NOT_IN_A_PATH: &AsciiSet = &CONTROLS
         .add(b' ')
@@ -90,7 +90,7 @@ fn with_valid_uri(request: LambdaRequest) -> LambdaRequest {
         LambdaRequest::ApiGatewayV2(mut event) => {
             event.headers.remove(HOST);
             event.request_context.domain_name = None;
-            // Nor may a body only claim to be base64.
+            // A body that only claims to be base64 is taken as text.
             let is_base64 = |body: &String| BASE64_STANDARD.decode(body).is_ok();
             event.is_base64_encoded = event.is_base64_encoded && event.body.as_ref().is_some_and(is_base64);
             let encode = |text: String| utf8_percent_encode(&text, NOT_IN_A_PATH).to_string();

@@ -1,36 +1,36 @@
-//! What a function is told about its surroundings, all of it as environment variables.
+//! Settings, which a function reads from environment variables.
 
 use std::collections::BTreeMap;
 
-/// `Settings` are read once, in init. The local stack and the tests build them from a list instead of the process's
+/// The settings, which init reads once. The local stack and the tests build them from a list instead of the
 /// environment, so that many stacks can live in one process.
 #[derive(Clone, Debug, Default)]
 pub struct Settings(BTreeMap<String, String>);
 
-/// The DynamoDB table that holds everything.
+/// The DynamoDB table.
 pub const TABLE_NAME: &str = "TABLE_NAME";
-/// URL of the SQS queue of deployments.
+/// The URL of the SQS queue of deployments.
 pub const QUEUE_URL: &str = "QUEUE_URL";
-/// Where clients reach the API, without `/v1`; links in responses start with it.
+/// The URL at which clients reach the API, without `/v1`. Links in responses start with it.
 pub const API_BASE_URL: &str = "API_BASE_URL";
-/// Where logs and artifacts are kept: `s3://bucket`, `file:///folder`, or `file:` and a path, relative to the working
+/// The place of logs and artifacts: `s3://bucket`, `file:///folder`, or `file:` and a path, relative to the working
 /// directory.
 pub const ARCHIVE_URL: &str = "ARCHIVE_URL";
-/// What wraps the keys of deployment variables: `kms:<key ARN>` or `file:<path>`.
+/// The master key of deployment variables: `kms:<key ARN>` or `file:<path>`.
 pub const VARIABLES_KEY: &str = "VARIABLES_KEY";
-/// Which hosts may be cloned from: `public` (the default) or `local`, which adds loopback and file paths.
+/// The hosts that may be cloned from: `public` (the default) or `local`, which adds loopback and file paths.
 pub const CLONE_HOSTS: &str = "CLONE_HOSTS";
 
-/// The issuer of OAuth2 tokens, as its metadata and its tokens have it. No JWT is taken without one.
+/// The issuer of OAuth2 tokens, as in its metadata and its tokens. Without it no JWT is accepted.
 pub const OIDC_ISSUER: &str = "OIDC_ISSUER";
-/// What the issuer's tokens have in `aud` for this API. Without it they are Amazon Cognito's, which have none.
+/// The `aud` of the issuer's tokens for this API. Absent for Amazon Cognito, whose tokens have no `aud`.
 pub const OIDC_AUDIENCE: &str = "OIDC_AUDIENCE";
-/// The OAuth2 clients that users may come by, with commas between them. Needed without an audience.
+/// The OAuth2 clients that users may use, separated by commas. Required without an audience.
 pub const OIDC_CLIENT_IDS: &str = "OIDC_CLIENT_IDS";
-/// A PEM file of the certificate authorities for the issuer, where it is not Amazon's.
+/// A PEM file with the certificate authorities of the issuer, unless they are Amazon's.
 pub const OIDC_CA_BUNDLE: &str = "OIDC_CA_BUNDLE";
 
-/// A setting that the function can't work without is missing.
+/// The error for a required setting that is missing.
 #[derive(Debug, thiserror::Error)]
 #[error("the environment variable {0} is not set")]
 pub struct MissingSetting(&'static str);

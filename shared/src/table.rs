@@ -1,4 +1,4 @@
-//! The one DynamoDB table: typed calls, each of which adds its cost to the request's [`Usage`](crate::usage::Usage).
+//! The DynamoDB table: typed calls, each of which adds its cost to the request's [`Usage`](crate::usage::Usage).
 
 mod backoff;
 mod error;
@@ -23,7 +23,7 @@ pub use read::*;
 pub use transaction::*;
 pub use write::*;
 
-/// The longest that init waits for DynamoDB. Lambda gives init ten seconds in all.
+/// The maximum time that init waits for DynamoDB. Lambda gives init ten seconds in all.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// The table, with the client that reaches it.
@@ -47,7 +47,7 @@ impl Table {
     }
 
     /// Opens connections in init by reading an item, so that the first request does not wait for them. DynamoDB speaks
-    /// HTTP/1.1, so concurrent calls need one connection each. Failures are ignored: the next request will meet them itself.
+    /// HTTP/1.1, so concurrent calls need one connection each. Ignores failures, which the next request meets itself.
     pub(crate) async fn connect(&self, key: Key, connections: usize) {
         let call = || self.client.get_item().table_name(&*self.name).set_key(Some(key.clone().attributes())).send();
         let calls = futures_util::future::join_all((0..connections).map(|_| call()));

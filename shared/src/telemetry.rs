@@ -1,7 +1,7 @@
-//! One JSON line per request or queue message, which is CloudWatch's embedded metric format at the same time.
+//! One JSON line per request or queue message, in CloudWatch's embedded metric format.
 //!
-//! Written here and not by a metrics crate: the format is the few lines of [`Metrics`], and the crates that have it bring
-//! a global recorder or a background thread to a process that does one thing at a time.
+//! The format is written by hand: it is the few lines of [`Metrics`], and the metrics crates would bring a global
+//! recorder or a background thread.
 
 use std::error::Error;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::error::chain;
 use crate::id::{AccountId, DeploymentId, RequestId};
 use crate::usage::Usage;
 
-/// Where lines go: stdout in Lambda, a file in the local stack, memory in tests.
+/// The target of log lines: stdout in Lambda, a file in the local stack, memory in tests.
 #[derive(Clone)]
 pub struct Log(Arc<Mutex<dyn Write + Send>>);
 
@@ -30,7 +30,7 @@ impl Log {
         Self::to(std::io::stdout())
     }
 
-    /// A line that can't be written is lost: no request fails for its log.
+    /// Writes a line. Loses the line if it can't be written: no request fails for its log.
     pub fn write(&self, line: &impl Serialize) {
         let Ok(mut text) = serde_json::to_vec(line) else { return };
         text.push(b'\n');
@@ -39,7 +39,7 @@ impl Log {
     }
 }
 
-/// What is worth knowing and stops nothing.
+/// A failure that the request survives.
 #[derive(Serialize)]
 struct WarningLine<'a> {
     level: Level,
@@ -48,7 +48,7 @@ struct WarningLine<'a> {
 }
 
 impl Log {
-    /// For a failure that the caller goes on without.
+    /// Logs a failure that the caller survives.
     pub fn warn(&self, message: &str, cause: &dyn Error) {
         self.write(&WarningLine { level: Level::Warn, message, cause: chain(cause) });
     }
@@ -68,7 +68,7 @@ pub enum Level {
     Error,
 }
 
-/// The line of one request. Never a body, a token or a variable's value.
+/// The line of one request. It never has a body, a token or a variable's value.
 #[derive(Serialize)]
 pub(crate) struct RequestLine<'a> {
     #[serde(flatten)]
@@ -83,7 +83,7 @@ pub(crate) struct RequestLine<'a> {
     pub account_id: Option<&'a AccountId>,
     pub code: Option<&'static str>,
     pub cause: Option<String>,
-    /// Why the limiter could not tell, when it could not.
+    /// The limiter's failure, if it failed.
     pub limiter_failure: Option<String>,
 }
 
@@ -99,7 +99,7 @@ pub struct MessageLine<'a> {
     pub cause: Option<String>,
 }
 
-/// Members that CloudWatch turns into metrics of the namespace `GitApi`, by function
+/// The members that CloudWatch turns into metrics of the namespace `GitApi`, by function
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
 #[derive(Serialize)]
 pub struct Metrics<'a> {
@@ -108,7 +108,7 @@ pub struct Metrics<'a> {
     duration_ms: f64,
     dynamodb_calls: u32,
     dynamodb_capacity_units: f64,
-    /// In the log only: a metric of its own would cost money and say little.
+    /// The round trips, in the log only: a metric of its own would cost money and say little.
     dynamodb_round_trips: u32,
     server_errors: u8,
 }
@@ -165,7 +165,7 @@ impl Default for Directive {
     }
 }
 
-/// The caller's place in its own trace, from W3C Trace Context's `traceparent`.
+/// The caller's span in its trace, from W3C Trace Context's `traceparent`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct TraceContext {
     trace_id: String,
@@ -173,7 +173,8 @@ pub(crate) struct TraceContext {
 }
 
 impl TraceContext {
-    /// `None` when the header is absent or malformed (<https://www.w3.org/TR/trace-context/#traceparent-header>).
+    /// Parses the header. Returns `None` if it is absent or malformed
+    /// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut fields = headers.get("traceparent")?.to_str().ok()?.split('-');
         let mut hex = |length: usize| {

@@ -1,7 +1,7 @@
 //! Personal access tokens: `dgp_`, 30 random base62 characters (178 bits) and a CRC32 of them in 6 base62 characters.
 //!
-//! The checksum lets a typo or a made-up token be refused without a database read; the fixed prefix lets secret
-//! scanners find leaked ones. The table only has the SHA-256.
+//! With the checksum, a mistyped or made-up token is refused without a read of the database. With the fixed prefix,
+//! secret scanners find leaked tokens. The table has only the SHA-256.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,17 +9,17 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// What every token starts with.
+/// The prefix of every token.
 pub const PREFIX: &str = "dgp_";
 const RANDOM_CHARS: usize = 30;
 const CHECKSUM_CHARS: usize = 6;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A token as its owner holds it. `Debug` does not show it.
+/// The secret of a token. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenSecret(String);
 
-/// The text is not a well-formed token.
+/// The error for a text that is not a well-formed token.
 #[derive(Debug, thiserror::Error)]
 #[error("not a token: the form or the checksum is wrong")]
 pub struct MalformedToken;
@@ -31,7 +31,7 @@ impl TokenSecret {
         while secret.len() < PREFIX.len() + RANDOM_CHARS {
             let mut bytes = [0u8; RANDOM_CHARS];
             getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-            // Of 256 values only the first 248 are shared out evenly over 62 characters.
+            // Only the first 248 of 256 values spread evenly over 62 characters.
             let chars = bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(BASE62[usize::from(byte % 62)]));
             secret.extend(chars.take(PREFIX.len() + RANDOM_CHARS - secret.len()));
         }
@@ -39,12 +39,12 @@ impl TokenSecret {
         Self(secret)
     }
 
-    /// The only form in which a token is stored.
+    /// Returns the hash of the token, the only form that is stored.
     pub fn hash(&self) -> TokenHash {
         TokenHash::of(&self.0)
     }
 
-    /// The secret itself, to be shown once to its owner.
+    /// Returns the secret itself, to be shown once to its owner.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -76,7 +76,7 @@ impl fmt::Debug for TokenSecret {
     }
 }
 
-/// SHA-256 of a token. In the table it is hexadecimal.
+/// The SHA-256 of a token. It is hexadecimal in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TokenHash([u8; 32]);
@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn the_checksum_is_stable() {
-        // Tokens that are out there must stay valid: CRC32 (IEEE) of "dgp_" and thirty zeros, in base62.
+        // The format must stay the same, because issued tokens must stay valid: CRC32 (IEEE) of "dgp_" and thirty
+        // zeros, in base62.
         assert_eq!(checksum("dgp_000000000000000000000000000000"), "3A6u5b");
     }
 

@@ -1,4 +1,4 @@
-//! Signatures by ring, which TLS has linked already. jsonwebtoken brings two other libraries of its own to choose from.
+//! Verifies signatures with ring, which TLS links anyway. jsonwebtoken's own back ends would add a second library.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -13,13 +13,13 @@ use ring::signature::{
 static RING: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
     verifier_factory: |algorithm, key| Ok(Box::new(RingVerifier { algorithm: *algorithm, key: key.clone() })),
-    // Of private keys, thumbprints and the like, which nobody here has.
+    // The provider of private keys and thumbprints, which nothing here uses.
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes the library verify by ring in this process.
+/// Installs ring as the library's provider in this process.
 pub(super) fn install() {
-    // The second time it is there already.
+    // A second call fails because the provider is already installed.
     let _ = RING.install_default();
 }
 
@@ -60,7 +60,7 @@ impl Verifier<Vec<u8>> for RingVerifier {
             (Method::Other(algorithm), DecodingKeyKind::SecretOrDer(key)) => {
                 UnparsedPublicKey::new(algorithm, key).verify(message, signature)
             }
-            // A key of another kind than the algorithm's.
+            // The key is of another kind than the algorithm's.
             _ => return Err(signature::Error::new()),
         };
         verified.map_err(|_| signature::Error::new())

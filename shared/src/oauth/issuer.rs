@@ -1,4 +1,4 @@
-//! The issuer and its keys, which are fetched when the first JWT comes and not before.
+//! The issuer and its keys, which are fetched when the first JWT arrives.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -20,18 +20,18 @@ use crate::aws::Aws;
 use crate::clock::Timestamp;
 use crate::settings::{OIDC_AUDIENCE, OIDC_CA_BUNDLE, OIDC_CLIENT_IDS, OIDC_ISSUER, Settings};
 
-/// Keys are fetched again after this, so that one that the issuer has withdrawn is forgotten.
+/// The age at which keys are fetched again, so that a withdrawn key is forgotten.
 const FRESH: Duration = Duration::from_secs(60 * 60);
-/// How long keys are used that can't be fetched again.
+/// The maximum age of keys that can't be fetched again.
 const USABLE: Duration = Duration::from_secs(24 * 60 * 60);
-/// A token with a key that is not known makes the keys be fetched again, but not more often than this.
+/// The minimum time between fetches that tokens with unknown keys cause.
 const REFETCH: Duration = Duration::from_secs(60);
-/// The same while there are no keys at all.
+/// The minimum time between fetches while there are no keys.
 const RETRY: Duration = Duration::from_secs(5);
 const FETCH_LIMIT: Duration = Duration::from_secs(5);
 const MAX_BODY: usize = 256 * 1024;
 
-/// The one issuer whose tokens are taken.
+/// The issuer whose tokens are accepted.
 #[derive(Debug)]
 pub struct Issuer {
     expectations: Expectations,
@@ -55,7 +55,7 @@ struct Key {
     algorithms: Vec<Algorithm>,
 }
 
-/// The metadata of OpenID Connect Discovery section 3, as far as it is needed.
+/// The members of the metadata that are used (OpenID Connect Discovery section 3).
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
@@ -65,11 +65,11 @@ struct Metadata {
 
 #[derive(Deserialize)]
 struct KeySet {
-    /// Those of kinds that the library does not know are passed over.
+    /// The keys. Kinds that the library does not know are skipped.
     keys: Vec<serde_json::Value>,
 }
 
-/// Something could not be had from the issuer.
+/// The reasons why a fetch from the issuer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchFailed {
     #[error("it did not answer in time, or not since the last attempt")]
@@ -78,16 +78,16 @@ pub enum FetchFailed {
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("it answered {0}")]
     Status(u16),
-    #[error("its answer is not what it should be")]
+    #[error("its response is malformed")]
     Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("{0} is not at an https URL")]
     Insecure(&'static str),
-    #[error("its metadata are those of another issuer")]
+    #[error("its metadata names another issuer")]
     Mixed,
 }
 
 impl Issuer {
-    /// `None` when no issuer is configured. Reads settings and nothing else.
+    /// Returns the configured issuer, or `None` if there is none. Reads only settings.
     pub fn new(settings: &Settings, aws: &Aws) -> Option<Self> {
         let list = settings.get(OIDC_CLIENT_IDS).unwrap_or_default().split(',').map(str::trim);
         let expectations = Expectations {
@@ -118,10 +118,11 @@ impl Issuer {
         self.expectations.check_claims(decoded.claims, now)
     }
 
-    /// The address of the token's user that the issuer has verified: access tokens seldom have it.
+    /// Returns the verified email address of the token's user. Asks the userinfo endpoint if the token has none,
+    /// because access tokens seldom have one.
     ///
     /// # Errors
-    /// When the issuer does not answer. That it gives no verified address, or none to this token, is none.
+    /// Fails if the issuer does not answer. A missing verified address is no error: it returns `None`.
     pub async fn verified_email(&self, jwt: &Jwt, grant: &Grant) -> Result<Option<VerifiedEmail>, FetchFailed> {
         if grant.email.is_some() {
             return Ok(grant.email.clone());
@@ -134,7 +135,7 @@ impl Issuer {
             email: EmailClaims,
         }
         match self.get::<UserInfo>("userinfo", &endpoint, Some(jwt)).await {
-            // OpenID Connect Core section 5.3.2.
+            // The subject must match (OpenID Connect Core section 5.3.2).
             Ok(info) if info.sub == grant.subject => Ok(info.email.verified()),
             Ok(_) | Err(FetchFailed::Status(401 | 403)) => Ok(None),
             Err(failed) => Err(failed),
@@ -142,7 +143,7 @@ impl Issuer {
     }
 
     async fn key(&self, kid: &str, now: Timestamp) -> Result<Key, Refused> {
-        // Held over the fetch, so that those who come meanwhile wait for it and don't fetch too.
+        // The lock is held over the fetch, so that concurrent requests wait for it and don't fetch too.
         let mut keys = self.keys.lock().await;
         let younger_than = |age: Duration, keys: &Keys| keys.fetched_at.is_some_and(|at| now.since(at) < age);
         if younger_than(FRESH, &keys)
@@ -223,7 +224,7 @@ impl Issuer {
     }
 }
 
-/// A key that signatures can be verified with, by its id. One that says which algorithm it is for is for that one only.
+/// Returns a key that can verify signatures, with its id. A key that names an algorithm is used for that one only.
 fn usable(jwk: Jwk) -> Option<(String, Key)> {
     let by_kind = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => vec![

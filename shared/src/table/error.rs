@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use crate::error::{Error, ErrorCode};
 
-/// A DynamoDB call failed.
+/// The reasons why a DynamoDB call fails.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     #[error("DynamoDB refused or did not answer ({code})")]
@@ -13,9 +13,9 @@ pub enum TableError {
     Shape(#[from] serde_dynamo::Error),
     #[error("the request for DynamoDB is incomplete")]
     Build(#[from] aws_sdk_dynamodb::error::BuildError),
-    #[error("an index has a key that is not of its form")]
+    #[error("a key of an index is malformed")]
     Position,
-    #[error("an item kept changing under a conditional write")]
+    #[error("concurrent writers kept changing an item")]
     Contended,
     #[error("DynamoDB kept leaving keys of a batch unread")]
     Unprocessed,
@@ -54,7 +54,7 @@ impl From<TableError> for Error {
                 Error::new(ErrorCode::ServiceUnavailable, "The service is busy").retry_after(1).because(error)
             }
             TableError::Contended => {
-                let message = "The resource is being changed by others";
+                let message = "Concurrent requests are changing the resource; try again";
                 Error::new(ErrorCode::ServiceUnavailable, message).retry_after(1).because(error)
             }
             _ => Error::internal(error),

@@ -26,7 +26,7 @@ struct Step<'a, R> {
     refusal: Option<Refusal<'a, R>>,
 }
 
-/// Makes a refusal from the current item, if there is one.
+/// Returns a refusal from the current item, if there is one.
 type Refusal<'a, R> = Box<dyn FnOnce(Option<Item>) -> R + Send + 'a>;
 
 /// The outcome of one TransactWriteItems.
@@ -58,7 +58,7 @@ impl<'a, R> Transaction<'a, R> {
     /// Gives the last write its refusal, which is made from the item that failed the write's condition.
     ///
     /// # Panics
-    /// If there is no write yet.
+    /// Panics if there is no write yet.
     pub fn or(mut self, refusal: impl FnOnce(Option<Item>) -> R + Send + 'a) -> Self {
         self.steps.last_mut().expect("a refusal follows its write").refusal = Some(Box::new(refusal));
         self
@@ -68,7 +68,8 @@ impl<'a, R> Transaction<'a, R> {
     /// it conflicts with other transactions.
     ///
     /// # Errors
-    /// [`TableError::Contended`] if the conflicts go on, and [`TableError::Condition`] if a condition failed that can't.
+    /// Fails with [`TableError::Contended`] if the conflicts persist, and with [`TableError::Condition`] if a write
+    /// without a refusal was refused.
     pub(crate) async fn commit(self, table: &Table) -> Result<Result<(), R>, TableError> {
         let (writes, refusals): (Vec<_>, Vec<_>) =
             self.steps.into_iter().map(|Step { write, refusal }| (write, refusal)).unzip();
