@@ -7,7 +7,7 @@ use shared::table::TableError;
 pub enum Error {
     #[error("DynamoDB failed")]
     Table(#[from] TableError),
-    #[error("the deployment is being changed by others")]
+    #[error("concurrent writers kept changing the deployment")]
     Contended,
     #[error("a call to {0} failed ({1})")]
     Call(&'static str, String, #[source] Box<dyn std::error::Error + Send + Sync>),

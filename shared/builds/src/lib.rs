@@ -1,7 +1,8 @@
 //! Deployments that run as AWS CodeBuild builds: starts a build, and settles a deployment with the reports of its build.
 //!
-//! A build belongs to one attempt of one deployment, which it names in its environment. Every report about it, from an event
-//! or from a query, goes through [`Builds::settle`]. So reports may come in any order and more than once.
+//! A build belongs to one attempt of one deployment, which its environment variables name. A report arrives by an event
+//! or by asking, and both ways call [`Builds::settle`]. So it does not matter which report comes first, how often, or
+//! in which order.
 //!
 //! A build can read only the objects and secrets whose names it is given. They are named after the deployment's id, which
 //! can't be guessed, and the build's role may not list them.

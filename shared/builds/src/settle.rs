@@ -6,7 +6,7 @@ use crate::client::Builds;
 use crate::error::Error;
 use crate::report::{BuildStatus, Report};
 
-/// How often a report is applied again after a concurrent change of the deployment.
+/// The number of times that a report is applied again after a concurrent change of the deployment.
 const MAX_READS: u32 = 5;
 
 /// The result of a report.

@@ -16,7 +16,7 @@ use crate::error::Error;
 const MAX_SECRET_BYTES: usize = 64 * 1024;
 /// The time limits that CodeBuild allows, in minutes.
 const TIME_LIMITS: std::ops::RangeInclusive<u64> = 5..=2160;
-/// How long a build may wait for a machine. CodeBuild's default is eight hours.
+/// The maximum time that a build waits for a machine. CodeBuild's default is eight hours.
 const QUEUED_MINUTES: i32 = 60;
 
 /// The input of a build.

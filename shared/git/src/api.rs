@@ -7,7 +7,7 @@ use crate::clone_url::{Hosts, InvalidCloneUrl};
 use crate::error::RemoteError;
 use crate::revision::Revision;
 
-/// `CLONE_HOSTS` is neither `public` nor `local`.
+/// The error for a `CLONE_HOSTS` that is neither `public` nor `local`.
 #[derive(Debug, thiserror::Error)]
 #[error("CLONE_HOSTS must be 'public' or 'local'")]
 pub struct UnknownHosts;

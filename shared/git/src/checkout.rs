@@ -1,4 +1,4 @@
-//! A commit's tree as files in a folder.
+//! Writes a commit's tree to a folder.
 
 use std::fs;
 use std::io;

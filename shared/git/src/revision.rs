@@ -12,7 +12,7 @@ const MAX_LENGTH: usize = 255;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CommitSha(ObjectId);
 
-/// The text is not 40 hexadecimal digits.
+/// The error for a text that is not 40 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a commit's full SHA: 40 hexadecimal digits")]
 pub struct InvalidCommitSha;

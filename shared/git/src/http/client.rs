@@ -32,7 +32,7 @@ pub(crate) struct Client {
 pub(crate) struct Budget {
     pub(crate) deadline: Instant,
     pub(crate) bytes: u64,
-    /// What the bytes contain, in words for an error message.
+    /// The content of the bytes, in words for an error message.
     pub(crate) of: &'static str,
 }
 
