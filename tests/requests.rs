@@ -178,7 +178,7 @@ async fn a_method_that_a_path_does_not_have_is_told_the_others() {
             let refused = owner.send(owner.request(method.clone(), path)).await;
             refused.refused(405, "method_not_allowed");
             assert_eq!(refused.header("allow"), allow, "{method} {path}");
-            let message = format!("{method} is not allowed here; use {allow}");
+            let message = format!("The path does not support {method}; use {allow}");
             assert_eq!(refused.body["error"]["message"], message);
             assert_eq!(world.line_of(&refused)["status"], 405);
         }

@@ -98,8 +98,8 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
     };
     let new = NewAccount { account: &account, owner: &owner, token: &token, lifetime, secret: &secret };
     new.create(app.table()).await?.map_err(|taken| match taken {
-        AccountTaken::Slug => format!("the account '{}' exists already", account.slug),
-        AccountTaken::EmailDomain(domain) => format!("another account has the mail domain '{domain}'"),
+        AccountTaken::Slug => format!("the account '{}' already exists", account.slug),
+        AccountTaken::EmailDomain(domain) => format!("another account has the email domain '{domain}'"),
     })?;
     Ok(Bootstrapped {
         account_id: account.id,

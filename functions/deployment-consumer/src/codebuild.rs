@@ -72,7 +72,7 @@ impl CodeBuild {
         Ok(Started::HandedOver)
     }
 
-    /// Stops the deployment's build if somebody asked to cancel it. The build's event ends the deployment.
+    /// Stops the deployment's build if a user asked to cancel it. The build's event ends the deployment.
     pub(crate) async fn stop_if_canceled(&self, deployment: &Deployment) -> Result<(), Retry> {
         if let (Some(build), Some(_)) = (&deployment.build, &deployment.cancel_requested_by) {
             let failed = |error: builds::Error| Retry::Infrastructure("a build could not be stopped", error.into());

@@ -26,7 +26,8 @@ use crate::runner::Runner;
 
 /// The setting that limits the run time of all phases together, in seconds.
 pub const RUN_TIME_LIMIT_SECONDS: &str = "RUN_TIME_LIMIT_SECONDS";
-/// Ten minutes of the fifteen that a Lambda function has. The rest is for the fetch and the report.
+/// The default time limit: ten of the fifteen minutes that a Lambda function has. The rest is for the fetch and the
+/// report.
 const DEFAULT_RUN_TIME_LIMIT: Duration = Duration::from_secs(600);
 
 /// Runs deployments. Clones share everything.

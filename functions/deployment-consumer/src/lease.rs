@@ -9,17 +9,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::retry::Retry;
 
-/// How long a runner counts as alive after its last renewal.
+/// The time that a runner counts as alive after its last renewal.
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
-/// How often a runner renews its lease, and the time limit of a renewal. A quarter of the lease: one failed renewal
-/// loses nothing, and a runner that is cut off has stopped before its lease expires.
+/// The time between two renewals of the lease, and the time limit of a renewal. It is a quarter of the lease: one
+/// failed renewal loses nothing, and a runner that is cut off has stopped before its lease expires.
 const RENEW_EVERY: Duration = Duration::from_secs(15);
-/// How often a runner reads whether its deployment shall be canceled.
+/// The time between two reads of whether the deployment must be canceled.
 const POLL_EVERY: Duration = Duration::from_secs(3);
 const NOT_RENEWED: &str = "a lease could not be renewed";
 
 /// Renews the lease until it is lost, and returns why: another runner holds it, or it expired before it could be
-/// renewed. Triggers `stop` when somebody asks to cancel the deployment.
+/// renewed. Triggers `stop` when a user asks to cancel the deployment.
 pub(crate) async fn hold(app: &App, deployment: &Deployment, stop: &CancellationToken) -> Retry {
     let (clock, log) = (app.clock(), app.log());
     let mut lease_until = deployment.lease_until;

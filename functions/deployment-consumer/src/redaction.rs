@@ -11,27 +11,27 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 const REDACTED: &str = "***";
 
-/// Shorter values are left as they are: `1`, `dev` or `no` are in every log, so that replacing them would hide the log
-/// and, by where it is full of asterisks, tell the value all the same.
+/// The minimum length of a redacted value. Shorter values such as `1`, `dev` or `no` are in every log. Replacing them
+/// would hide the log, and the places of the asterisks would still reveal the value.
 const SHORTEST: usize = 4;
 
-/// Fewer characters from the inside of a base64 form could be anything.
+/// The minimum number of characters from the inside of a base64 form. Fewer could be anything.
 pub const SHORTEST_INSIDE: usize = 8;
 
-/// The lines that PEM (RFC 7468) and MIME (RFC 2045) break base64 into.
+/// The line lengths into which PEM (RFC 7468) and MIME (RFC 2045) break base64.
 const BASE64_LINES: [usize; 2] = [64, 76];
 
-/// RFC 3986, section 2.3: the characters that are never percent-encoded.
+/// The characters that need percent-encoding: all but those of RFC 3986, section 2.3.
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Replaces secret values in text that is looked at line by line.
+/// Replaces secret values in a text, line by line.
 ///
-/// Known are a value as it is, each line of a value of several lines, the base64 form (both alphabets, with and
-/// without padding, as well as that of the value and a line end, which `echo "$VALUE" | base64` gives, and the lines of
-/// 64 and 76 characters that a long one is broken into), and the percent-encoded forms of URLs and of forms. Of a value
-/// that is encoded together with what is around it, as in `Authorization: Basic`, the characters that depend on the value
-/// alone are known, if they are [`SHORTEST_INSIDE`] or more. It guards against accidents, not against a build that means
-/// to print its variables: that can spell them in ways without number.
+/// Redacts these forms of a value: the value itself; each line of a value of several lines; its base64 form in both
+/// alphabets, with and without padding; the base64 form of the value and a line end, as from `echo "$VALUE" | base64`;
+/// the lines of 64 and 76 characters into which long base64 is broken; and the percent-encoded forms of URLs and of
+/// forms. If a value is encoded together with its surroundings, as in `Authorization: Basic`, redacts the characters
+/// that depend on the value alone, if they are at least [`SHORTEST_INSIDE`]. This guards against accidents, not against
+/// a build that means to print its variables, which can encode them in countless ways.
 #[derive(Clone)]
 pub struct Redaction {
     forms: AhoCorasick,
@@ -50,7 +50,8 @@ impl Redaction {
         Self { forms }
     }
 
-    /// The text with each secret in it replaced by `***`; of several that begin at one place, the longest.
+    /// Returns the text with each secret in it replaced by `***`. Of several secrets that begin at one place, replaces
+    /// the longest.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if !self.forms.is_match(text) {
             return Cow::Borrowed(text);
@@ -63,13 +64,13 @@ impl Redaction {
         Cow::Owned(redacted)
     }
 
-    /// The length in bytes of the longest form that is looked for.
+    /// Returns the length in bytes of the longest redacted form.
     pub fn longest(&self) -> usize {
         self.forms.max_pattern_len()
     }
 
-    /// The bounds of the secret that lies across the offset `at`, if one does. The text must reach
-    /// [`longest`](Self::longest) bytes past `at`, unless that is all there is.
+    /// Returns the bounds of the secret that spans the offset `at`, if there is one. The text must reach
+    /// [`longest`](Self::longest) bytes past `at`, unless it ends before.
     pub fn across(&self, text: &[u8], at: usize) -> Option<std::ops::Range<usize>> {
         self.forms
             .find_iter(text)
@@ -104,8 +105,9 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// What is the same in every base64 form of a text that has the secret in it, by how many bytes of the text's groups of
-/// three come before it. Six bits make a character, so those at its ends that have bits of the neighbors are left out.
+/// Returns the characters that every base64 form of a text with the secret contains, for each number of bytes that may
+/// precede the secret in the text's groups of three. A character encodes six bits, so the characters at the secret's
+/// ends that also encode bits of its neighbors are left out.
 fn insides<'a>(secret: &'a str, base64: &'a impl Engine) -> impl Iterator<Item = String> + 'a {
     let inside = move |before: usize| {
         let encoded = base64.encode([&b"\0\0"[..before], secret.as_bytes()].concat());
@@ -166,7 +168,7 @@ mod tests {
                 for base64 in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
                     let text = base64.encode(format!("{around}correct-horse??>>{after}"));
                     let redacted = redaction.redact(&text);
-                    // Of the 17 bytes, at most the characters at the ends are left.
+                    // At most the characters at the ends of the 17 bytes remain.
                     let left = redacted.replace("***", "").len();
                     let outside = (around.len() + after.len()) * 8 / 6;
                     assert!(redacted.contains("***") && left <= outside + 6, "{around} {after}: {redacted} of {text}");

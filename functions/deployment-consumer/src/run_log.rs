@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::retry::Retry;
 
-/// How often new lines are stored in the archive, where readers see them.
+/// The time between two flushes of new lines into the archive, where readers see them.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// The sending half of a run's log.

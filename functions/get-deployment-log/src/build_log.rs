@@ -1,10 +1,10 @@
-//! The log of a build by CodeBuild, as CloudWatch Logs has it.
+//! The log of a build by CodeBuild, from CloudWatch Logs.
 //!
-//! CloudWatch has no numbers, only times, and many lines can be of one millisecond. So a line's number is its millisecond
-//! since an hour before the deployment was created, a million times, and its place among the lines of that millisecond.
-//! That is below 2^53 for a hundred days. It makes a number a place to go on from with one call, whose lines of that
-//! millisecond are skipped up to the number. CloudWatch keeps a build's lines in the order in which they came, and a
-//! build's one writer sends no line after a later one.
+//! CloudWatch has no line numbers, only times, and many lines can have one millisecond. So a line's number is its
+//! millisecond since an hour before the deployment was created, times a million, plus its place among the lines of that
+//! millisecond. The number stays below 2^53 for a hundred days. A reader continues from a number with one call, and
+//! skips the lines of that millisecond up to the number. CloudWatch keeps a build's lines in the order of their
+//! arrival, and a build's only writer sends its lines in order.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use shared::{App, Error, InitError, Result};
 /// The setting with the log group of builds by CodeBuild.
 pub const BUILD_LOG_GROUP: &str = "BUILD_LOG_GROUP";
 
-/// Numbers for the lines of one millisecond. It also is the first number of a build's line: the pipeline's own lines, which
-/// come before, are counted from 1.
+/// The numbers for the lines of one millisecond. It is also the first number of a build's line: the pipeline's own
+/// lines, which come before, are counted from 1.
 pub const NUMBERS_PER_MS: u64 = 1_000_000;
-/// A machine's clock may be behind that of the one which created the deployment.
+/// The maximum time by which a machine's clock may lag behind that of the machine that created the deployment.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(3600);
-/// What one call may return.
+/// The maximum number of lines that one call returns.
 const MAX_EVENTS: u64 = 10_000;
 /// CloudWatch may return pages without lines before the next lines.
 const MAX_CALLS: u32 = 10;
@@ -31,19 +31,19 @@ const MAX_CALLS: u32 = 10;
 #[derive(Clone, Debug)]
 pub struct BuildLog {
     client: Client,
-    /// `None` where no builds run.
+    /// The log group of builds. `None` if no builds run.
     group: Option<String>,
 }
 
 pub struct Page {
     pub lines: Vec<LogLine>,
-    /// Whether there were no lines after these.
+    /// Whether no lines followed at the time of the read.
     pub at_end: bool,
 }
 
 impl BuildLog {
     /// # Errors
-    /// When the setting is no name of a log group.
+    /// Fails if the setting is not the name of a log group.
     pub fn new(app: &App) -> Result<Self, InitError> {
         let group = app.settings().get(BUILD_LOG_GROUP).map(str::to_owned);
         let plain = |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_/#".contains(&b));
@@ -60,7 +60,7 @@ impl BuildLog {
         Ok(Self { client: Client::from_conf(config.build()), group })
     }
 
-    /// The build's lines after a number.
+    /// Returns the build's lines after a number.
     pub async fn read(&self, deployment: &Deployment, build: &BuildId, after: u64, limit: usize) -> Result<Page> {
         let zero = Timestamp::from_millis(deployment.created_at.as_millis() - CLOCKS_DIFFER.as_millis() as i64);
         let start = zero.as_millis().saturating_add_unsigned(after / NUMBERS_PER_MS);
@@ -83,7 +83,7 @@ impl BuildLog {
                 .await;
             let answer = match sent {
                 Ok(answer) => answer,
-                // The build has not begun to write.
+                // The build has not started to write.
                 Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
                     return Ok(page);
                 }
@@ -106,7 +106,7 @@ impl BuildLog {
                     return Ok(page);
                 }
             }
-            // At the end CloudWatch gives the token that it was given.
+            // At the end, CloudWatch returns the token of the request.
             page.at_end = answer.next_forward_token().is_none() || answer.next_forward_token == token;
             if page.at_end || !page.lines.is_empty() {
                 return Ok(page);
@@ -117,7 +117,7 @@ impl BuildLog {
     }
 }
 
-/// CodeBuild's own lines begin like this. It does not tell stdout and stderr apart.
+/// Returns the stream of a line. CodeBuild's own lines have a prefix. CodeBuild does not tell stdout and stderr apart.
 fn stream(text: &str) -> Stream {
     if text.starts_with("[Container] ") { Stream::System } else { Stream::Stdout }
 }

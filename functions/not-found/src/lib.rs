@@ -21,10 +21,10 @@ pub async fn not_found(request: Request) -> Error {
     match allowed(path) {
         Some(methods) => {
             let allow = HeaderValue::try_from(&methods).expect("methods are ASCII");
-            let message = format!("{} is not allowed here; use {methods}", request.method());
+            let message = format!("The path does not support {}; use {methods}", request.method());
             Error::new(ErrorCode::MethodNotAllowed, message).with_header(header::ALLOW, allow)
         }
-        None => Error::new(ErrorCode::NotFound, "There is nothing at this path"),
+        None => Error::new(ErrorCode::NotFound, "The path does not exist"),
     }
 }
 

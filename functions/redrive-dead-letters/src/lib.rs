@@ -30,7 +30,8 @@ use crate::queue::DeadLetterQueue;
 pub use letter::{Action, DeadLetter, DeploymentState, NamedDeployment};
 pub use queue::DEAD_LETTER_QUEUE_URL;
 
-/// The most messages in one answer, because a Lambda response has at most 6 MB. The counts cover all messages.
+/// The maximum number of messages in one answer, because a Lambda response has at most 6 MB. The counts cover all
+/// messages.
 const MAX_SHOWN: usize = 500;
 /// The part of the invocation's time that is kept to make messages visible again.
 const STOP_BEFORE: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use shared::{App, InitError};
 /// The setting with the URL of the queue that messages go to after their last delivery.
 pub const DEAD_LETTER_QUEUE_URL: &str = "DEAD_LETTER_QUEUE_URL";
 
-/// The most messages that SQS returns at once.
+/// The maximum number of messages that SQS returns at once.
 const PAGE: i32 = 10;
 /// Long polling asks all of SQS's servers, so an empty answer means an empty queue.
 const WAIT_SECONDS: i32 = 1;

@@ -11,7 +11,7 @@ use crate::buildspec::Artifacts;
 pub struct Artifact {
     /// A regular file in the source folder.
     pub path: PathBuf,
-    /// Its path among the artifacts, separated by slashes.
+    /// The file's path among the artifacts, separated by slashes.
     pub name: String,
 }
 

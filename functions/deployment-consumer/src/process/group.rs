@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 
 /// A process group that outlives each of its commands, so that its id is never reused for another group.
 ///
-/// Its first process waits for this process to end, in whatever way, and then kills the group.
+/// The group's first process waits for this process to end, in whatever way, and then kills the group.
 pub(super) struct Group {
     id: Pid,
     _anchor: Child,
