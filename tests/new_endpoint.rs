@@ -65,7 +65,7 @@ fn a_new_endpoint_is_written_into_the_checkout() {
     assert!(endpoint.next_steps().contains("With(TeamsRead)"), "{}", endpoint.next_steps());
 
     let again = endpoint.write(copy.path()).unwrap_err().to_string();
-    assert_eq!(again, "functions/list-team-hooks/Cargo.toml exists already");
+    assert_eq!(again, "functions/list-team-hooks/Cargo.toml already exists");
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn an_endpoint_that_cant_be_made_is_refused_with_a_reason() {
             InvalidEndpoint::Name(name.to_owned())
         );
     }
-    assert_eq!(refused("get-team", "GET /v1/teams/x"), "a function with the name 'get-team' exists already");
+    assert_eq!(refused("get-team", "GET /v1/teams/x"), "a function with the name 'get-team' already exists");
     assert_eq!(
         refused("sweep-all", "GET"),
         "'GET' is not a route: use a method and a path, such as 'GET /v1/things/{thing_id}'"
@@ -99,11 +99,11 @@ fn an_endpoint_that_cant_be_made_is_refused_with_a_reason() {
     );
     assert_eq!(
         refused("find-team", "GET /v1/teams/{user_id}"),
-        "'get-team' takes the requests of 'GET /v1/teams/{user_id}' already"
+        "'get-team' already takes the requests of 'GET /v1/teams/{user_id}'"
     );
     assert_eq!(
         refused("find-deployments", "GET /v1/repositories/{repo_id}/{environment}/deployments"),
-        "'list-deployments' takes the requests of 'GET /v1/repositories/{repo_id}/{environment}/deployments' already"
+        "'list-deployments' already takes the requests of 'GET /v1/repositories/{repo_id}/{environment}/deployments'"
     );
     assert_eq!(
         refused("list-hooks", "GET /v1/hooks"),

@@ -74,8 +74,8 @@ pub struct Registered {
     pub default_branch: String,
 }
 
-/// A local repository with a detached HEAD, as CI leaves it. The API can't tell its default branch, and the commit is
-/// what is deployed.
+/// A local repository with a detached HEAD, as CI leaves it. It has no branch that the API could take as the default,
+/// so the demo deploys the commit.
 #[derive(Debug)]
 pub struct DetachedHead {
     pub sha: String,
@@ -83,13 +83,13 @@ pub struct DetachedHead {
 }
 
 impl DetachedHead {
-    /// Returns `None` if HEAD is at a branch, or if git finds no repository, which the API will report.
+    /// Returns the repository, or `None` if HEAD is at a branch or git finds no repository, which the API will report.
     ///
     /// # Errors
     /// Fails if git can't be run or there is no branch to register the repository with.
     pub fn of(repository: &Path) -> Result<Option<Self>, InitError> {
         let git = |arguments: &[&str]| Command::new("git").arg("-C").arg(repository).args(arguments).output();
-        // 1 is a detached HEAD, 128 is no repository.
+        // The exit status is 1 for a detached HEAD, and 128 if there is no repository.
         if git(&["symbolic-ref", "--quiet", "HEAD"])?.status.code() != Some(1) {
             return Ok(None);
         }
@@ -229,7 +229,7 @@ impl Api {
     }
 }
 
-/// The last part of the path without `.git`, with what names can't have replaced.
+/// Returns the last part of the path without `.git`. Replaces characters that a name can't have.
 fn repository_name(clone_url: &str) -> String {
     let last = clone_url.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let allowed = |char: char| if char.is_ascii_alphanumeric() || "._-".contains(char) { char } else { '-' };

@@ -21,8 +21,8 @@ const FILE: &str = "dynamodb.sqlite";
 pub enum Storage {
     /// In memory, until the database stops. Items expire by this clock.
     Memory(Clock),
-    /// In this folder, which is created if it isn't there. Items expire by the system's clock, because the engine
-    /// takes another only in memory.
+    /// In this folder, which is created if it does not exist. Items expire by the system's clock, because the engine
+    /// accepts another clock only in memory.
     Folder(PathBuf),
 }
 
@@ -47,8 +47,8 @@ pub struct DynamoDb {
 struct Sweeper(JoinHandle<()>);
 
 impl DynamoDb {
-    /// Opens the database and listens on `address`, which has to be on 127.0.0.1. Expired items are deleted every
-    /// `sweep_every`, if they are; AWS takes up to a few days, so no reader may rely on it.
+    /// Opens the database and listens on `address`, which must be on 127.0.0.1. Deletes expired items every
+    /// `sweep_every`, or never for `None`. AWS takes up to a few days, so no reader may rely on the deletion.
     ///
     /// # Errors
     ///
@@ -84,12 +84,12 @@ impl DynamoDb {
     ///
     /// # Errors
     ///
-    /// Fails if there is no such table or if an item is invalid. Then nothing is put.
+    /// Fails if there is no such table or if an item is invalid, and then puts nothing.
     pub fn import(&self, table: &str, items: Vec<Item>) -> Result<(), DynoxideError> {
         self.database.import_items(table, items, ImportOptions::default()).map(drop)
     }
 
-    /// Stops listening, and waits at most five seconds for requests that run.
+    /// Stops listening, and waits at most five seconds for running requests.
     pub async fn shutdown(self) {
         drop(self.sweeper);
         self.server.shutdown().await;

@@ -20,24 +20,24 @@ use tokio::task::JoinSet;
 use crate::REGION;
 use crate::function::Function;
 
-/// The longest that SQS lets a receive wait, in seconds.
+/// The maximum time that SQS lets a receive wait, in seconds.
 const WAIT_SECONDS: i32 = 20;
 
-/// How long to leave a queue alone that refused a receive.
+/// The pause after a queue has refused a receive.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A queue and the way in which its messages are delivered.
 #[derive(Debug, Clone)]
 pub struct Mapping {
     pub queue_url: String,
-    /// The most messages in one event, 1 to 10.
+    /// The maximum number of messages in one event, 1 to 10.
     pub batch_size: u8,
-    /// The most invocations at a time.
+    /// The maximum number of concurrent invocations.
     pub maximum_concurrency: usize,
 }
 
 impl Mapping {
-    /// One message an event, four invocations at a time.
+    /// Returns a mapping with one message per event and four concurrent invocations.
     #[must_use]
     pub fn new(queue_url: impl Into<String>) -> Self {
         Self { queue_url: queue_url.into(), batch_size: 1, maximum_concurrency: 4 }
@@ -57,8 +57,8 @@ pub enum StartError {
     NoArn,
 }
 
-/// A running mapping. Dropping it leaves invocations that run to themselves: nobody deletes their messages, which come
-/// back after their visibility timeout.
+/// A running mapping. Dropping it abandons running invocations: their messages are not deleted, and come back after
+/// their visibility timeout.
 pub struct EventSource {
     stop: watch::Sender<bool>,
     workers: JoinSet<()>,
@@ -72,7 +72,7 @@ struct Poller {
 }
 
 impl EventSource {
-    /// Starts to receive. Each invocation that may run at a time has a long poll of its own.
+    /// Starts to receive. Each concurrent invocation has its own long poll.
     ///
     /// # Errors
     ///
@@ -203,7 +203,8 @@ impl Poller {
         record
     }
 
-    /// Deletes messages. One that can't be deleted is delivered again, which a consumer of SQS has to handle anyway.
+    /// Deletes messages. A message that can't be deleted is delivered again, which a consumer of SQS has to handle
+    /// anyway.
     async fn delete(&self, messages: impl Iterator<Item = &Message>) {
         let entries: Vec<_> = messages
             .enumerate()
@@ -247,7 +248,7 @@ fn attribute(value: &MessageAttributeValue) -> Value {
     attribute
 }
 
-/// The ids of the messages that failed. `None` if the response is one that Lambda takes for the failure of the whole
+/// Returns the ids of the messages that failed, or `None` if Lambda takes the response as the failure of the whole
 /// batch.
 fn failures<'a>(response: &'a Value, messages: &[Message]) -> Option<HashSet<&'a str>> {
     if response.is_null() {

@@ -17,7 +17,7 @@ use crate::{ACCOUNT_ID, REGION};
 use shared::clock::Clock;
 use shared::{pipeline, serve};
 
-/// The most bytes that a function may return: 6 MiB and 100 bytes of Lambda's own.
+/// The maximum size of a function's response: 6 MiB and 100 bytes of Lambda's own.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub const RESPONSE_LIMIT: usize = 6 * 1024 * 1024 + 100;
 
@@ -37,7 +37,7 @@ pub struct Function {
 pub enum FunctionError {
     #[error("{error_type}: {error_message}")]
     Failed { error_type: String, error_message: String },
-    #[error("the event is not one that the function takes: {0}")]
+    #[error("the function does not accept the event: {0}")]
     Event(serde_json::Error),
     #[error("the response cannot be written as JSON: {0}")]
     Response(serde_json::Error),
@@ -50,12 +50,12 @@ pub enum FunctionError {
 }
 
 impl Function {
-    /// Makes a function behind an HTTP API, which [`shared::serve()`] would serve.
+    /// Returns a function behind an HTTP API, which [`shared::serve()`] would serve.
     pub fn http(name: &str, service: pipeline::Service, timeout: Duration, clock: Clock) -> Self {
         Self::new(name, timeout, clock, move |event| serve::handle(service.clone(), event))
     }
 
-    /// Makes a function for any other event, which `lambda_runtime::run` would serve.
+    /// Returns a function for any other event, which `lambda_runtime::run` would serve.
     pub fn events<S, T, R, E>(name: &str, service: S, timeout: Duration, clock: Clock) -> Self
     where
         S: Service<LambdaEvent<T>, Response = R, Error = E> + Clone + Send + Sync + 'static,

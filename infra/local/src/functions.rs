@@ -18,7 +18,7 @@ const CONSUMER_TIME_LIMIT: Duration = Duration::from_secs(900);
 /// The time between two sweeps, so that no two run concurrently.
 const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// Makes the constructor of an endpoint's pipeline.
+/// Constructs the endpoint of a function.
 pub type Constructor = fn(&App) -> Result<Endpoint, InitError>;
 
 /// A nested stack of the template, `infra/<name>.yaml`, which has the functions of one area.
@@ -36,13 +36,13 @@ impl Area {
     pub const ALL: [Area; 6] =
         [Self::Repositories, Self::Deployments, Self::Teams, Self::Identity, Self::Builds, Self::Service];
 
-    /// Returns the names of all areas, as a sentence has them.
+    /// Returns the names of all areas, as a part of a sentence.
     #[must_use]
     pub fn names() -> String {
         Self::ALL.map(Self::name).join(", ")
     }
 
-    /// The name of the area's template, without its ending.
+    /// Returns the name of the area's template, without its extension.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -128,7 +128,7 @@ macro_rules! endpoint {
     }};
 }
 
-/// Registers the endpoint of the requests that no other route takes.
+/// Registers the endpoint of the requests that match no other route.
 macro_rules! fallback {
     ($area:ident, $function:ident) => {
         Registration {

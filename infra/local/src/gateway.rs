@@ -32,11 +32,11 @@ use crate::server::Server;
 use crate::{ACCOUNT_ID, server};
 use shared::clock::Clock;
 
-/// The largest request body that HTTP APIs take.
+/// The maximum size of a request body.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 pub const BODY_LIMIT: usize = 10 * 1024 * 1024;
 
-/// How long HTTP APIs wait for an integration, from the same page.
+/// The time that HTTP APIs wait for an integration, from the same page.
 pub const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 const API_ID: &str = "local";
@@ -81,7 +81,7 @@ struct ProxyResponse {
 }
 
 impl Gateway {
-    /// Listens on `address`, which has to be on 127.0.0.1.
+    /// Listens on `address`, which must be on 127.0.0.1.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Gateway {
         Self::start_on(server::bind(address).await?, routes, clock)
     }
 
-    /// Starts an API on a listener that is bound already, for functions that have to know the API's URL.
+    /// Starts an API on a bound listener, for functions that need the API's URL before.
     pub(crate) fn start_on(listener: TcpListener, routes: Routes, clock: Clock) -> io::Result<Self> {
         Self::serve(listener, routes, clock, INTEGRATION_TIMEOUT)
     }
@@ -120,7 +120,7 @@ impl Gateway {
         self.server.endpoint()
     }
 
-    /// Stops listening, and waits at most five seconds for requests that run.
+    /// Stops listening, and waits at most five seconds for running requests.
     pub async fn shutdown(self) {
         self.server.shutdown().await;
     }
@@ -131,7 +131,7 @@ async fn handle(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response<Body> {
-    // HTTP APIs give their requests 16 characters of base64 as an id, the last of them padding.
+    // A request id of an HTTP API is 16 characters of base64. The last one is padding.
     let request_id = BASE64_STANDARD.encode(&Uuid::new_v4().as_bytes()[..11]);
     let mut response = api.answer(peer, request, &request_id).await.unwrap_or_else(refusal);
     let request_id = HeaderValue::try_from(request_id).expect("base64 is a header value");
@@ -140,7 +140,7 @@ async fn handle(
 }
 
 impl Api {
-    /// The status of a refusal is one for which [`refusal`] has AWS's text.
+    /// Answers a request. An error is a status for which [`refusal`] has AWS's text.
     async fn answer(&self, peer: SocketAddr, request: Request, request_id: &str) -> Result<Response<Body>, StatusCode> {
         let (parts, body) = request.into_parts();
         let raw_path = decode_path(parts.uri.path()).ok_or(StatusCode::BAD_REQUEST)?;
@@ -253,7 +253,8 @@ async fn read_body(mut body: Body) -> Result<Vec<u8>, StatusCode> {
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| StatusCode::BAD_REQUEST)?.into_data() else { continue };
         too_large |= read.len() + data.len() > BODY_LIMIT;
-        // The rest is read and thrown away: a client that still writes would get a reset connection, not the answer.
+        // Reads and discards the rest of the body. Without this, a client that still writes would get a reset
+        // connection instead of the response.
         if too_large {
             read = Vec::new();
         } else {
@@ -307,7 +308,7 @@ fn encode_body(content_type: Option<&HeaderValue>, body: Vec<u8>) -> (String, bo
     }
 }
 
-/// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-traceids>
+/// Returns a trace id. <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-traceids>
 fn trace_id(now: i64) -> String {
     let random = Uuid::new_v4().simple().to_string();
     format!("Root=1-{:08x}-{}", now / 1000, &random[..24])
@@ -319,7 +320,7 @@ fn log_time(now: i64) -> String {
     now.to_zoned(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S %z").to_string()
 }
 
-/// Turns a function's response into HTTP. Returns `None` if API Gateway could not.
+/// Converts a function's response into HTTP. Returns `None` if API Gateway can't read the response.
 fn write_response(response: Value) -> Option<Response<Body>> {
     if response.get("statusCode").is_none() {
         let mut inferred = Response::new(Body::from(response.to_string()));
@@ -352,7 +353,7 @@ fn write_response(response: Value) -> Option<Response<Body>> {
     Some(written)
 }
 
-/// The gateway's own answers, in API Gateway's words.
+/// Returns the gateway's own response for a status, in API Gateway's words.
 fn refusal(status: StatusCode) -> Response<Body> {
     let message = match status {
         StatusCode::PAYLOAD_TOO_LARGE => "Request Entity Too Large",

@@ -1,18 +1,18 @@
 //! `cargo local generate`: writes every file, or part of a file, that follows from other files.
 //!
-//! Three sources say all there is to say about a function:
+//! Three sources describe a function completely:
 //!
 //! - its line in [`FUNCTIONS`]: name, area, and the route or the event that invokes it;
 //! - its `Route`: method, paths, authentication;
-//! - `functions/<name>/function.yaml`: the settings, permissions and event sources that follow from neither.
+//! - `functions/<name>/function.yaml`: the settings, permissions and event sources that neither of them implies.
 //!
 //! From these sources come the functions in the area's template, the parameters that template.yaml passes to the area, the
 //! dashboard, the router of `cargo lambda watch`, the dependencies of this crate, the table of endpoints and the OpenAPI
 //! document. A generated part stands between `generated: <name>` and `end of <name>`; the rest of its file is written by
 //! hand, for example the resources of an area that are no function's.
 //!
-//! A section of function.yaml goes into the template as it is written, with its comments; the skeletons in
-//! `generate/resources.rs` say the rest. The output depends on nothing else: there are no options, and no function is
+//! The generator copies a section of function.yaml into the template, with its comments. The skeletons in
+//! `generate/resources.rs` contain the rest. Nothing else affects the output: there are no options, and no function is
 //! special by its name.
 
 mod area;
@@ -41,7 +41,7 @@ struct Function {
     definition: Definition,
 }
 
-/// The files of the repository as they should be.
+/// The generated text of the files of the repository.
 struct Files<'a> {
     checkout: &'a Path,
     texts: BTreeMap<PathBuf, String>,
@@ -73,7 +73,7 @@ fn read(checkout: &Path, path: &str) -> Result<String, InitError> {
     fs::read_to_string(checkout.join(path)).map_err(|error| format!("{path}: {error}").into())
 }
 
-/// Returns the generated files whose text is not the generated one, with the text that they should have.
+/// Returns the files that are stale, with the text that they should have.
 ///
 /// # Errors
 /// Fails if a source or a file is missing or invalid.

@@ -36,7 +36,7 @@ enum Command {
     },
     /// Writes every file that follows from the functions
     Generate,
-    /// Makes an endpoint that answers with an empty object, and prints what is left to do
+    /// Writes an endpoint that answers with an empty object, and prints the remaining steps
     New {
         /// Name of the function: a verb and a noun, such as get-thing
         name: String,
@@ -117,7 +117,7 @@ impl StackArgs {
     }
 }
 
-/// Removes a stack's files and nothing else, because the folder is the user's choice.
+/// Removes only a stack's files, because the user chose the folder.
 fn erase(data: &Path) -> Result<(), InitError> {
     for entry in fs::read_dir(data)? {
         let entry = entry?;
@@ -131,7 +131,7 @@ fn erase(data: &Path) -> Result<(), InitError> {
     Ok(())
 }
 
-/// This repository.
+/// Returns the path of this repository.
 fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate is in infra/local")
 }
@@ -170,11 +170,11 @@ fn new(name: &str, route: &str, area: Option<Area>) -> Result<(), InitError> {
     Ok(())
 }
 
-/// Uses the stack that runs on the port, or starts one for the duration of the demo.
+/// Uses the stack that runs on the port, or starts one for the demo.
 async fn demo(args: StackArgs, git_ref: Option<String>) -> Result<bool, InitError> {
     let running = format!("http://127.0.0.1:{}", args.port);
     if Api::answers(&running).await {
-        let tokens = Tokens::load(&args.data())?.ok_or("the stack that runs was started with another data folder")?;
+        let tokens = Tokens::load(&args.data())?.ok_or("the running stack was started with another data folder")?;
         return deploy(&Api::new(&running, &tokens.pro), &args, git_ref).await;
     }
     let stack = args.start().await?;

@@ -14,7 +14,7 @@ const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 const REGISTRATIONS: &str = "infra/local/src/functions.rs";
 const DEPENDENCIES: &str = "infra/local/Cargo.toml";
 
-/// An endpoint that does not exist yet. Its name, its route and its area are valid.
+/// A new endpoint. Its name, its route and its area are valid.
 #[derive(Clone, Debug)]
 pub struct NewEndpoint {
     name: String,
@@ -28,12 +28,12 @@ pub struct NewEndpoint {
     scope: Option<Scope>,
 }
 
-/// A reason for which an endpoint can't be made.
+/// The reasons why an endpoint can't be created.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidEndpoint {
     #[error("'{0}' is not a name: use a verb and a noun in lower case, such as 'get-thing'")]
     Name(String),
-    #[error("a function with the name '{0}' exists already")]
+    #[error("a function with the name '{0}' already exists")]
     NameTaken(String),
     #[error("'{0}' is not a route: use a method and a path, such as 'GET /v1/things/{{thing_id}}'")]
     Route(String),
@@ -45,7 +45,7 @@ pub enum InvalidEndpoint {
     Twice(String),
     #[error(transparent)]
     Parameter(#[from] path_parameter::Undeclared),
-    #[error("'{1}' takes the requests of '{0}' already")]
+    #[error("'{1}' already takes the requests of '{0}'")]
     RouteTaken(String, &'static str),
     #[error("the endpoints with paths like '{path}' are in {found}: choose one of {} with --area", Area::names())]
     Area { path: String, found: String },
@@ -106,12 +106,12 @@ impl NewEndpoint {
     /// Writes the endpoint into a checkout. Returns the files that were written, from the checkout.
     ///
     /// # Errors
-    /// Fails before anything is written if a file is there already or a list has another form than expected.
+    /// Fails before anything is written if a file already exists or a list has another form than expected.
     pub fn write(&self, checkout: &Path) -> Result<Vec<PathBuf>, InitError> {
         let read = |path: &str| fs::read_to_string(checkout.join(path)).map_err(|error| format!("{path}: {error}"));
         let mut files = self.files();
         if let Some((path, _)) = files.iter().find(|(path, _)| checkout.join(path).exists()) {
-            return Err(format!("{} exists already", path.display()).into());
+            return Err(format!("{} already exists", path.display()).into());
         }
         files.push((REGISTRATIONS.into(), self.register(&read(REGISTRATIONS)?)?));
         files.push((DEPENDENCIES.into(), self.depend(&read(DEPENDENCIES)?)?));
@@ -125,7 +125,7 @@ impl NewEndpoint {
         Ok(files.into_iter().map(|(path, _)| path).collect())
     }
 
-    /// The work that is left to do by hand, in its order.
+    /// Returns the remaining manual steps, in their order.
     #[must_use]
     pub fn next_steps(&self) -> String {
         let Self { name, method, path, .. } = self;
@@ -204,7 +204,7 @@ utoipa.workspace = true
         format!("fn main() -> std::process::ExitCode {{\n    shared::serve({}::endpoint)\n}}\n", self.identifier())
     }
 
-    /// A handler that finds the resources in the path and answers with an empty object.
+    /// Returns the source of a handler that finds the resources in the path and answers with an empty object.
     fn library(&self) -> String {
         let Self { method, path, .. } = self;
         let (function, verb) = (self.identifier(), method.to_lowercase());
@@ -252,7 +252,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {{
     Ok(Endpoint::new(ROUTE, {function}, app.clone()))
 }}
 
-/// The answer.
+/// The response.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct {body} {{}}
 
@@ -269,7 +269,7 @@ pub async fn {function}(
         )
     }
 
-    /// A request of curl, as the gateway gives it to the function.
+    /// Returns a request of curl as the gateway passes it to the function.
     fn event(&self) -> String {
         let Self { method, path, .. } = self;
         let mut raw = path.clone();
@@ -332,14 +332,14 @@ pub async fn {function}(
         Ok(format!("{before}{neighbor}{}{after}", line(&self.identifier(), self.area)))
     }
 
-    /// Adds the dependency of the local stack among those on the other functions, in the order of their names.
+    /// Adds the dependency of the local stack among those on the other functions, sorted by name.
     fn depend(&self, manifest: &str) -> Result<String, InitError> {
         let name = &self.name;
         let (mut at, mut position) = (0, None);
         for line in manifest.split_inclusive('\n') {
             let dependency = line.split([' ', '.', '=']).next().unwrap_or_default();
             if dependency == name {
-                return Err(format!("{DEPENDENCIES} has a dependency with the name '{name}' already").into());
+                return Err(format!("{DEPENDENCIES} already has a dependency with the name '{name}'").into());
             }
             let end = at + line.len();
             if line.contains("path = \"../../functions/") && (position.is_none() || dependency < name.as_str()) {
@@ -353,7 +353,7 @@ pub async fn {function}(
     }
 }
 
-/// A verb and at least one noun, so that no name is a keyword of Rust.
+/// Returns whether a text is a verb and at least one noun. No such name is a keyword of Rust.
 fn is_name(name: &str) -> bool {
     let is_word = |word: &str| {
         word.starts_with(|first: char| first.is_ascii_lowercase())
@@ -373,7 +373,7 @@ fn is_path(path: &str) -> bool {
     path.strip_prefix("/v1/").is_some_and(|rest| rest.split('/').all(is_segment))
 }
 
-/// Whether a function has the route of the method and the path, whatever its parameters are called.
+/// Returns whether a function has the route of the method and the path, whatever the names of its parameters.
 fn takes(function: &Registration, method: &str, path: &str) -> bool {
     let shape = |path: &str| -> Vec<String> {
         path.split('/')
@@ -391,7 +391,7 @@ fn neighbors(path: &str) -> Vec<(&'static Registration, Route)> {
     let common = |route: &Route| route.path.split('/').zip(path.split('/')).take_while(|(a, b)| a == b).count();
     let endpoints = || FUNCTIONS.iter().filter_map(|function| Some((function, function.route()?)));
     let longest = endpoints().map(|(_, route)| common(&route)).max().unwrap_or_default();
-    // "/v1" alone is no path in common.
+    // A common path of "/v1" alone does not count.
     let near = endpoints().filter(|(_, route)| longest > 2 && common(route) == longest);
     near.collect()
 }

@@ -63,7 +63,7 @@ const PARAMETERS: [PathParameter; 8] = [
     },
 ];
 
-/// A path has a parameter that the table lacks.
+/// The error for a path parameter that the table lacks.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the path parameter {{{0}}} is not declared; add it to infra/local/src/path_parameter.rs")]
 pub struct Undeclared(String);

@@ -21,7 +21,7 @@ pub enum RouteError {
 /// The routes of one API.
 #[derive(Debug)]
 pub struct Routes {
-    /// The most specific first.
+    /// The routes, the most specific first.
     routes: Vec<Route>,
     default: Option<Function>,
 }
@@ -40,7 +40,7 @@ enum Segment {
     Parameter(String),
 }
 
-/// Returns the route that takes a request.
+/// The route that takes a request.
 #[derive(Debug)]
 pub(crate) struct Match<'a> {
     pub(crate) key: &'a str,
@@ -71,12 +71,12 @@ impl Routes {
             }
             read.routes.push(route);
         }
-        // A literal beats a parameter, and the leftmost segment in which two routes differ decides.
+        // A literal precedes a parameter. The leftmost segment in which two routes differ decides.
         read.routes.sort_by_cached_key(Route::parameter_positions);
         Ok(read)
     }
 
-    /// `segments` is the path, percent-decoded first and split at its slashes then.
+    /// Returns the route for a path, given as segments: percent-decoded first, then split at its slashes.
     pub(crate) fn find<'a>(&'a self, method: &Method, segments: &[&'a str]) -> Option<Match<'a>> {
         let route = self.routes.iter().find(|route| route.method == method && route.takes(segments));
         if let Some(route) = route {
@@ -118,7 +118,7 @@ impl Route {
         Ok(Self { key: key.to_owned(), method, segments, function })
     }
 
-    /// The path without the names of its parameters.
+    /// Returns the path without the names of its parameters.
     fn shape(&self) -> Vec<Option<&str>> {
         self.segments
             .iter()

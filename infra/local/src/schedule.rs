@@ -31,7 +31,7 @@ impl Drop for Schedule {
     }
 }
 
-/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-run-lambda-schedule.html>
+/// Returns the event of a rule. <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-run-lambda-schedule.html>
 fn event(rule: &str, at: Timestamp) -> Value {
     json!({
         "version": "0",

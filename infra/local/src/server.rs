@@ -9,21 +9,21 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// How long requests that already run may hold up a shutdown.
+/// The maximum time that running requests may delay a shutdown.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
-/// A server that stops accepting when it is dropped; requests that already run still get their answers.
+/// A server. It stops accepting when it is dropped; running requests still get their responses.
 pub(crate) struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-/// Binds `address`; port 0 takes a free one.
+/// Binds `address`. Port 0 takes a free one.
 ///
 /// # Errors
 ///
-/// Refuses any address but 127.0.0.1, because nothing behind it checks who is calling.
+/// Refuses any address but 127.0.0.1, because nothing behind it authenticates the caller.
 pub(crate) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     if address.ip() != Ipv4Addr::LOCALHOST {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not on 127.0.0.1")));
@@ -42,7 +42,7 @@ impl Server {
     {
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
-        // A dropped sender stops the server as well, so both outcomes mean the same.
+        // A dropped sender also stops the server, so both outcomes mean that it stops.
         let stopped = Box::pin(async { drop(stopped.await) });
         Ok(Self { address, stop, task: tokio::spawn(serve(listener, stopped)) })
     }
@@ -55,7 +55,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// Stops accepting and waits until the requests that run have ended, at most five seconds.
+    /// Stops accepting, and waits at most five seconds until the running requests have ended.
     pub(crate) async fn shutdown(self) {
         let Self { stop, mut task, .. } = self;
         drop(stop);

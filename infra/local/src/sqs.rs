@@ -1,7 +1,7 @@
 //! An embedded SQS: standard queues with visibility timeouts, long polling and redrive, in memory.
 //!
-//! A waiting receive gets a message as soon as it is sent. A message whose visibility timeout ends while receives
-//! wait reaches them up to a second later, because the engine looks once a second.
+//! A waiting receive gets a message as soon as it is sent. The engine checks visibility timeouts once a second, so a
+//! message whose timeout ends reaches waiting receives up to a second later.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ pub struct Sqs {
 }
 
 impl Sqs {
-    /// Listens on `address`, which has to be on 127.0.0.1.
+    /// Listens on `address`, which must be on 127.0.0.1.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Sqs {
         self.server.endpoint()
     }
 
-    /// Ends the receives that wait, and stops listening. All messages are gone.
+    /// Ends the waiting receives, and stops listening. All messages are lost.
     pub async fn shutdown(self) {
         self.queues.shutdown_all().await;
         self.server.shutdown().await;

@@ -52,7 +52,7 @@ pub struct Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// In memory.
+    /// In memory, as long as the process.
     Process,
     /// In a file in the data folder.
     Kept,
@@ -70,7 +70,7 @@ pub enum Services {
 }
 
 impl Options {
-    /// What `cargo local` starts.
+    /// Returns the options of `cargo local`.
     pub fn new(port: u16, data: PathBuf, log: Log) -> Self {
         Self {
             port,
@@ -145,7 +145,8 @@ impl Stack {
         let app = App::new(environment.settings.clone(), environment.clock.clone(), environment.log.clone())?;
         match options.services {
             Services::Embedded => table::ensure(app.table().client(), &table).await?,
-            // It knows the system's time only, and would delete what has not expired by the stack's clock.
+            // The emulator's deletion would use the system's clock, and delete items that have not expired by the
+            // stack's clock.
             Services::At { .. } => drop(table::create(app.table().client(), &table).await?),
         }
         queue_again(&app).await?;
@@ -196,7 +197,7 @@ impl Stack {
         self.bootstrap.invoke(event).await
     }
 
-    /// Stops receiving first, so that nothing starts that could not end.
+    /// Stops receiving first, so that no invocation starts that could not end.
     pub async fn shutdown(self) {
         drop(self.sweeps);
         self.event_source.stop(STOP_LIMIT).await;
@@ -208,9 +209,10 @@ impl Stack {
     }
 }
 
-/// The queue does not outlive the process and the table may: sends what has not ended to the queue again, which is all
-/// that is ever due, to be delivered when the lease of the runner that ended with the process is over. Nothing else runs
-/// yet: what was claimed meanwhile would be found at its later place among what is due, and be sent twice.
+/// Sends the messages of all deployments that have not ended again, because the queue is lost with the process while
+/// the table may be kept. Each message is delivered when the lease of the previous process's runner has ended. Nothing
+/// else may run yet: a deployment that is claimed meanwhile would move to a later place in the index of due
+/// deployments, be found again, and be sent twice.
 async fn queue_again(app: &App) -> Result<(), InitError> {
     let (queue, now) = (Queue::new(app)?, app.clock().now());
     for shard in 0..Due::SHARDS {
@@ -234,7 +236,7 @@ impl Embedded {
             Lifetime::Process => Storage::Memory(options.clock.clone()),
             Lifetime::Kept => Storage::Folder(data.to_owned()),
         };
-        // A kept table knows the system's time only, and would delete what has not expired by another clock.
+        // A kept table knows only the system's clock, and would delete items that have not expired by another clock.
         let by_the_right_clock = options.table == Lifetime::Process || options.clock.is_system();
         let sweep_every = by_the_right_clock.then_some(TTL_SWEEP);
         let dynamodb = DynamoDb::start(storage, address(options.port, 1), sweep_every).await?;
@@ -276,7 +278,7 @@ fn address(port: u16, offset: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, if port == 0 { 0 } else { port + offset }).into()
 }
 
-/// The local stand-in for a KMS key: 32 random bytes that only the user may read.
+/// Creates the local stand-in for a KMS key: 32 random bytes that only the user may read.
 fn ensure_key(data: &Path) -> Result<PathBuf, InitError> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;

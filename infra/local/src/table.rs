@@ -1,4 +1,4 @@
-//! Creates the table as the template declares it.
+//! Creates the table that the template declares.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
@@ -9,9 +9,9 @@ use aws_sdk_dynamodb::types::{
 };
 use shared::table::{Index, Source};
 
-/// The index that holds keys only.
+/// The index that has only keys.
 const KEYS_ONLY: Source = Source::Index(Index::ByDueTime);
-/// When DynamoDB may delete an item, in seconds since the Unix epoch.
+/// The attribute with the time at which DynamoDB may delete an item, in seconds since the Unix epoch.
 const TTL_ATTRIBUTE: &str = "expires_at";
 
 #[derive(Debug, thiserror::Error)]
@@ -20,11 +20,11 @@ pub enum TableError {
     Definition(#[from] BuildError),
     #[error("the table can't be created")]
     Call(#[from] aws_sdk_dynamodb::Error),
-    #[error("the table in the data folder was made by an older version; start with --fresh")]
+    #[error("the table in the data folder was created by an older version; start with --fresh")]
     Outdated,
 }
 
-/// Creates the table if it is not there.
+/// Creates the table unless it exists.
 ///
 /// # Errors
 /// Fails if DynamoDB refuses, or if an existing table lacks an index.

@@ -1,6 +1,6 @@
-//! `functions/<name>/function.yaml`: what the stack needs to know of a function and can't derive.
+//! `functions/<name>/function.yaml`: the facts about a function that the stack needs and can't derive.
 //!
-//! Its sections have the names and the form that CloudFormation, SAM and IAM give them:
+//! The sections have the names and the form that CloudFormation, SAM and IAM give them:
 //!
 //! - a property of `AWS::Serverless::Function`, for example `Timeout`;
 //! - `ManagedPolicyArns`: policies of template.yaml that the role has besides those that follow from the route;
@@ -27,7 +27,7 @@ const SECTIONS: [&str; 5] = ["ManagedPolicyArns", "Statement", "Rule", "EventSou
 /// The elements of a statement.
 const STATEMENT: [&str; 3] = ["Action", "Resource", "Condition"];
 
-/// The begin of a statement in its section.
+/// The beginning of a statement in its section.
 const ITEM: &str = "  - ";
 
 pub struct Definition {
@@ -71,7 +71,7 @@ impl Definition {
                 return Err(format!("unknown element {element:?} in a statement; `Effect: Allow` is implied"));
             }
         }
-        // The sections are copied by their lines, so these must be what the parser sees.
+        // The sections are copied by their lines, so the lines must be those that the parser reads.
         let mut found: Vec<_> = self.sections.iter().map(|section| &section.key).collect();
         found.sort();
         if found != self.values.keys().collect::<Vec<_>>() {

@@ -19,7 +19,7 @@ pub fn replace(file: &str, name: &str, text: &str) -> Result<String, String> {
     Ok([&lines[..=first].concat(), text, &lines[last..].concat()].concat())
 }
 
-/// The text of a line that is a comment in YAML, TOML or Markdown.
+/// Returns the text of a line that is a comment in YAML, TOML or Markdown.
 fn comment(line: &str) -> Option<&str> {
     let line = line.trim();
     let text = line.strip_prefix("# ").or_else(|| line.strip_prefix("<!-- ")?.strip_suffix(" -->"))?;

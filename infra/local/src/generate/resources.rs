@@ -32,7 +32,7 @@ const POLICY: &str = r"      Policies:
             Statement:
 ";
 
-/// The rate limiter's counter. Callers with a token have it in CallersPolicy.
+/// The statement for the rate limiter's counter. Functions of callers with a token have it from CallersPolicy.
 const COUNT_REQUESTS: &str = r"- Effect: Allow
   Action: dynamodb:UpdateItem
   Resource: !Ref TableArn
