@@ -21,11 +21,11 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 
 const INVOCATION: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
-/// A binary that takes longer for one event hangs.
+/// The time after which a binary counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The functions' binaries by name. They are built with the profile and the features that the tests were built with, so
-/// that their dependencies are there already.
+/// The functions' binaries by name. They are built with the profile and the features of the tests, so that their
+/// dependencies are already built.
 static BINARIES: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
     let mut cargo = cargo(&["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"]);
     if !cfg!(debug_assertions) {
@@ -48,7 +48,7 @@ fn workspace() -> &'static Path {
 fn cargo(arguments: &[&str]) -> std::process::Command {
     let mut cargo = std::process::Command::new(env!("CARGO"));
     cargo.args(arguments).current_dir(workspace());
-    // Build scripts that look at what cargo tells this test of its package would run again.
+    // Build scripts that read cargo's variables for this test's package would run again.
     for (name, _) in
         std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MAN"))
     {
@@ -87,7 +87,7 @@ impl Running {
         Self { process, events, answers }
     }
 
-    /// What the function answers, or the error that it reports in the place of an answer.
+    /// Returns the function's response, or the error that it reports instead.
     async fn invoke(&mut self, event: Value) -> Result<Value, Value> {
         self.events.send(event).await.unwrap();
         tokio::select! {
@@ -97,7 +97,7 @@ impl Running {
         }
     }
 
-    /// What an HTTP API would make of the answer: status, headers and body.
+    /// Returns the response as an HTTP API would send it: status, headers and body.
     async fn request(&mut self, event: Value) -> (u64, Value, Value) {
         let mut answer = self.invoke(event).await.unwrap();
         assert_eq!(answer["isBase64Encoded"], false, "{answer}");
@@ -105,7 +105,7 @@ impl Running {
         (answer["statusCode"].as_u64().unwrap(), answer["headers"].take(), body)
     }
 
-    /// Ends the process; gives the lines that it has logged.
+    /// Ends the process and returns its log lines.
     async fn end(mut self) -> Vec<Value> {
         self.process.start_kill().unwrap();
         let (mut log, mut errors) = (String::new(), String::new());
@@ -145,14 +145,14 @@ fn runtime_api(events: mpsc::Receiver<Value>, answers: mpsc::Sender<Result<Value
         .route(&format!("/2018-06-01/runtime/invocation/{INVOCATION}/error"), take(Err))
 }
 
-/// A function's sample event.
+/// Returns a function's sample event.
 fn sample(function: &str) -> Value {
     let path = workspace().join(format!("events/{function}.json"));
     let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_slice(&text).unwrap()
 }
 
-/// A sample event with a real token, and with these ids in the place of those of their kind in its path.
+/// Returns a sample event with a real token, and with the given ids in its path.
 fn sample_request(function: &str, token: &str, ids: &[&Value]) -> Value {
     let mut event = sample(function);
     if event["headers"]["authorization"].is_string() {
@@ -173,7 +173,7 @@ fn sample_request(function: &str, token: &str, ids: &[&Value]) -> Value {
 async fn each_binary_answers_its_sample_event() {
     let world = World::start_with(|options| options.clock = Clock::system()).await;
     let mut settings = world.stack.environment().settings.clone();
-    // Nobody consumes the dead-letter queue, so what is sent to it is left for the consumer's binary.
+    // Nothing consumes the dead-letter queue, so its messages stay for the consumer's binary.
     let queue = world.stack.dead_letter_queue();
     settings.set(QUEUE_URL, queue.to_owned());
     let project = sample("build-events")["detail"]["project-name"].as_str().unwrap().to_owned();
@@ -251,7 +251,7 @@ async fn each_binary_answers_its_sample_event() {
         let (status, _, refused) = ask(function).await;
         assert_eq!((status, &refused["error"]["code"]), (409, &json!(code)), "{function}: {refused}");
     }
-    // Another commit than the sample event approves.
+    // The sample event approves another commit.
     let (status, _, refused) = ask("approve-deployment").await;
     assert_eq!((status, &refused["error"]["code"]), (409, &json!("sha_mismatch")), "{refused}");
     let (status, _, environments) = ask("list-environments").await;
@@ -404,7 +404,7 @@ fn cargo_lambda_watch_has_the_routes_of_the_api() {
             let text = |name: &str| function[name].as_str().unwrap();
             routed.insert((format!("{} {path}", text("method")), text("function").to_owned()));
         }
-        // Any method: what no other route takes.
+        // The fallback takes any method.
         if let Some(function) = functions.as_str() {
             assert_eq!(path, "/{*path}");
             routed.insert(("$default".to_owned(), function.to_owned()));

@@ -35,7 +35,7 @@ async fn who_accepts_an_invitation_is_in_the_account_with_a_token() {
     assert_eq!(invitation, expected);
     let listed = owner.get("/v1/invitations").await;
     assert_eq!((&listed.body["data"], &listed.body["meta"]["total"]), (&json!([invitation]), &json!(1)));
-    // One of the teams goes before the invitation is accepted.
+    // One of the teams is deleted before the invitation is accepted.
     assert_eq!(owner.delete(&format!("/v1/teams/{}", two["id"].as_str().unwrap())).await.status, 200);
 
     world.clock.advance(Duration::from_secs(60));
@@ -84,7 +84,7 @@ async fn only_the_secret_of_the_same_invitation_opens_it() {
     }
     assert_eq!(owner.get("/v1/members").await.body["meta"]["total"], 1);
     assert_eq!(accept(&anonymous, &other, &others).await.status, 200);
-    // The secret is stored as a hash, and printed nowhere.
+    // The secret is stored as a hash, and not printed.
     let table = world.stack.app().table();
     let stored = format!("{:?}", table.client().scan().table_name(table.name()).send().await.unwrap().items());
     assert!(stored.contains(invitation["id"].as_str().unwrap()));
@@ -101,7 +101,7 @@ async fn guesses_count_against_their_source() {
     let (invitation, secret) = invite(&owner, json!({"email": "ada@example.com"})).await;
     let guess = format!("dgi_{}", "a".repeat(32));
     let mut tried = 0;
-    // An hour of guesses as fast as the API answers, a second for every few of them.
+    // An hour of guesses as fast as the API answers. A second passes for every few of them.
     let (mut refused, started) = (0, world.clock.now());
     while world.clock.now().since(started) < Duration::from_secs(120) {
         let answer = accept(&world.anonymous(), &invitation, &guess).await;
@@ -134,7 +134,7 @@ async fn an_invitation_lasts_seven_days_to_the_millisecond() {
     assert_eq!(refused.body["error"]["message"], "The invitation expired at 2026-01-08T12:00:00Z");
     accept(&world.anonymous(), &ben, &ada_secret).await.refused(404, "not_found");
 
-    // It is listed still, until the address is invited again.
+    // The expired invitation is listed until the address is invited again.
     assert_eq!(owner.get("/v1/invitations").await.body["data"], json!([ben]));
     let (again, secret) = invite(&owner, json!({"email": "BEN@example.com", "role": "admin"})).await;
     let listed = owner.get("/v1/invitations").await;

@@ -16,7 +16,7 @@ async fn deployments_to_an_environment_run_one_after_the_other_in_their_order() 
     let owner = world.owner("acme").await;
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
-    // A build that finds another one's mark has not been alone.
+    // A build that finds another build's mark did not run alone.
     let alone =
         format!("mkdir {0} && echo $DEPLOYMENT_ID >> {1} && sleep 0.05 && rmdir {0}", file("mark"), file("order"));
     let source = GitRepository::with_commands(&[&format!("'{alone}'")]);
@@ -140,7 +140,7 @@ async fn each_deployment_that_is_queued_or_in_progress_ends_by_its_deadline() {
     let lost = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
     let waiting = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
     let claimed = world.lose_a_runner(&owner, &lost).await;
-    // Ten minutes for the commands, and five for what is around them.
+    // Ten minutes for the commands, and five for the steps around them.
     assert_eq!(claimed.deadline, Some(world.clock.now().plus(Duration::from_secs(900))));
     world.clock.advance(Duration::from_secs(899));
     let swept = async || world.sweep().await.unwrap_or_default()["ended"].clone();
@@ -194,7 +194,7 @@ async fn the_end_of_one_starts_the_next_without_the_sweep() {
     world.queue_is_empty().await;
 }
 
-/// The figures of `shared/src/model.rs`.
+/// The costs are those in `shared/src/model.rs`.
 #[tokio::test]
 async fn a_deployment_costs_what_the_model_says() {
     let world = World::start().await;
@@ -209,6 +209,6 @@ async fn a_deployment_costs_what_the_model_says() {
     owner.ended(&created.body).await;
     world.queue_is_empty().await;
     let consumed = world.log().into_iter().rfind(|line| line["outcome"] == "succeeded").unwrap();
-    // With the limiter's call and the repository's.
+    // The cost includes the limiter's call and the repository's.
     assert_eq!((world.cost(&created), cost_of(&consumed)), ((6, 17.5), (7, 38.0)));
 }

@@ -67,7 +67,7 @@ async fn visibility_and_default_branch_can_be_chosen() {
         assert_eq!(created.body["visibility"], visibility, "{chosen}");
         assert_eq!(created.body["default_branch"], default_branch, "{chosen}");
     }
-    // Without a choice it is the branch that the remote's HEAD names.
+    // The default is the branch that the remote's HEAD names.
     source.git(&["checkout", "--quiet", "-b", "trunk"]);
     assert_eq!(owner.repository("e", &source).await["default_branch"], "trunk");
 
@@ -105,7 +105,7 @@ async fn a_remote_without_a_default_branch_is_refused() {
         let refused = owner.post("/v1/repositories", json!({"name": "app", "clone_url": source.url()})).await;
         assert_eq!(refused.refused(400, code).body["error"]["message"], message);
     }
-    // Where there is a branch, naming it is enough; where there is a commit, it is there from then on.
+    // With a detached HEAD a named branch is enough. An empty repository needs a commit.
     let named = json!({"name": "app", "clone_url": detached.url(), "default_branch": "main"});
     assert_eq!(owner.post("/v1/repositories", named).await.body["default_branch"], "main");
     empty.commit(&[]);
@@ -181,7 +181,7 @@ async fn only_public_hosts_are_cloned_from_outside_of_the_local_stack() {
         ("https://[fd00::1]/app.git".to_owned(), not_public),
         ("https://[fe80::1]/app.git".to_owned(), not_public),
         ("https://[::ffff:10.0.0.1]/app.git".to_owned(), not_public),
-        // A name is found out when it is resolved, before anything connects.
+        // The resolver checks a host's name before any connection.
         (format!("https://localhost:{port}/app.git"), "The repository's host does not have a public address"),
         ("https://2130706433/app.git".to_owned(), "The repository's host does not have a public address"),
     ] {
@@ -255,7 +255,7 @@ async fn a_name_can_be_taken_once_in_an_account() {
         assert_eq!(refused.body["error"]["message"], message);
     }
     assert_eq!(owner.get("/v1/repositories").await.body["data"], json!([first]));
-    // Names that only start the same are others, and so is the same name in another account.
+    // A name that only starts with another is a different name, and so is the same name in another account.
     owner.repository("frontend-", &source).await;
     owner.repository("frontend.app", &source).await;
     let theirs = stranger.repository("frontend", &source).await;
@@ -296,8 +296,8 @@ async fn of_creations_at_the_same_time_one_gets_the_name_and_the_total_is_exact(
     }
 }
 
-/// A DynamoDB in front of this one, whose first transactions meet another that is changing one of their items. The
-/// embedded one has no such meetings.
+/// A DynamoDB in front of the stack's, whose first transactions conflict with another one. The embedded DynamoDB has no
+/// such conflicts.
 fn contended(dynamodb: &str, meetings: u32) -> String {
     const CANCELED: &str = "{\"__type\": \"com.amazonaws.dynamodb.v20120810#TransactionCanceledException\", \
         \"Message\": \"Transaction cancelled\", \"CancellationReasons\": [{\"Code\": \"None\"}, {\"Code\": \"None\"}, \

@@ -1,4 +1,4 @@
-//! Requests, also such as no client library sends, and their answers.
+//! Requests, including some that no client library sends, and their responses.
 
 mod body;
 mod log;

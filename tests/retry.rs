@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tests::{Actor, GitRepository, World, buildspec};
 
 async fn deploy_to_production(world: &World, owner: &Actor) -> Value {
-    // A ref that was read in this second is not read again.
+    // A ref that was read within the last second is not read again.
     world.clock.advance(Duration::from_secs(2));
     let created = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
     owner.ended(&created).await

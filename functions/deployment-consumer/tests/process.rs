@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-/// A source folder with a buildspec that is to be run.
+/// A source folder with a buildspec to run.
 struct Build {
     folder: TempDir,
     buildspec: Buildspec,
@@ -47,7 +47,7 @@ impl Build {
         }
     }
 
-    /// One build phase with these commands.
+    /// Returns a build with one phase of these commands.
     fn with(commands: &[&str]) -> Self {
         let list: String = commands.iter().map(|command| format!("      - {command:?}\n")).collect();
         Self::of(&format!("phases:\n  build:\n    commands:\n{list}"))
@@ -103,7 +103,7 @@ fn failed(phase: PhaseName, command: &str, exit: Exit) -> Outcome {
     Outcome::Failed { phase, command: command.to_owned(), exit }
 }
 
-/// Whether the process has ended; one that nobody has waited for yet (a zombie) has.
+/// Returns whether the process has ended. A zombie counts as ended.
 fn has_ended(pid: &str) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => stat.rsplit(") ").next().unwrap().starts_with('Z'),
@@ -283,7 +283,7 @@ async fn functions_carry_over_under_bash_if_that_is_installed() {
 
 #[tokio::test]
 async fn a_child_sees_only_its_own_environment() {
-    // Cargo sets it for each test: it stands for what a function's environment holds.
+    // Cargo sets the variable for each test. It stands for the environment of a function.
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
     let mut build = Build::of(
         "env: {variables: {WEAK: buildspec, MIDDLE: buildspec, STRONG: buildspec, LANG: buildspec}}\nphases:\n  install: {commands: env}\n  build: {commands: [env, cat]}\n",
@@ -320,7 +320,7 @@ async fn a_child_sees_only_its_own_environment() {
     }
 }
 
-/// Root reads it all the same, and elsewhere than on Linux there is nothing to read.
+/// Root can read it nevertheless, and systems other than Linux have nothing to read.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_hidden_environment_belongs_to_root() {
@@ -442,7 +442,7 @@ async fn output_arrives_while_the_command_runs() {
         let mut seen = Vec::new();
         while let Some((stream, text)) = receiver.recv().await {
             seen.push((stream, text));
-            // The command goes on only when both lines have been seen.
+            // The command continues only after both lines were received.
             if seen.iter().filter(|line| line.0 != System).count() == 2 {
                 fs::write(source.join("go"), "").unwrap();
             }
@@ -467,7 +467,7 @@ async fn a_long_line_is_split_between_characters_and_never_within_a_secret() {
     let mut build = Build::with(&["cat long"]);
     build.variables = BTreeMap::from([("SECRET".to_owned(), "hunter22".to_owned())]);
     let mut long = "é".repeat(500_000);
-    // Across the first split, which is at 16,384 bytes.
+    // The value spans the first split, which is at 16,384 bytes.
     long.replace_range(16_380..16_388, "hunter22");
     long.insert(100_000, 'x');
     fs::write(build.source().join("long"), &long).unwrap();

@@ -55,7 +55,7 @@ impl Queue {
     }
 }
 
-/// What a function was given, in order.
+/// The messages that a function received, in order.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<String>>>);
 
@@ -69,7 +69,7 @@ impl Seen {
     }
 }
 
-/// A consumer that fails the messages with this body and no others.
+/// Returns a consumer that fails only the messages with this body.
 fn failing_on(bad: &'static str, seen: Seen) -> Function {
     let service = service_fn(move |event: LambdaEvent<SqsEvent>| {
         seen.push(&event.payload);
@@ -86,7 +86,7 @@ fn failing_on(bad: &'static str, seen: Seen) -> Function {
     Function::events("consumer", service, LIMIT, clock())
 }
 
-/// A consumer that answers with what `respond` makes of each event.
+/// Returns a consumer that responds to each event by `respond`.
 fn responding(seen: Seen, respond: impl Fn(SqsEvent) -> Value + Clone + Send + Sync + 'static) -> Function {
     let service = service_fn(move |event: LambdaEvent<SqsEvent>| {
         seen.push(&event.payload);

@@ -28,7 +28,7 @@ use crate::{NOW, clock, free_port};
 const LIMIT: Duration = Duration::from_secs(5);
 const DEPLOYMENTS: &str = "POST /v1/repositories/{repo_id}/deployments";
 
-/// Answers with the event that it got.
+/// Returns a function that responds with its event.
 fn echo() -> Function {
     let service = service_fn(async |event: LambdaEvent<Value>| Ok::<_, Infallible>(event.payload));
     Function::events("echo", service, LIMIT, clock())

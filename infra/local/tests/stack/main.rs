@@ -48,7 +48,7 @@ fn sqs_client(endpoint: &str) -> aws_sdk_sqs::Client {
     aws_sdk_sqs::Client::from_conf(config.build())
 }
 
-/// Asks until the answer is there, for at most ten seconds.
+/// Repeats a call until it gives a result, for at most ten seconds.
 async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asked = async {
         loop {

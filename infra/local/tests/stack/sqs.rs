@@ -12,7 +12,7 @@ pub(crate) async fn attribute(client: &Client, queue: &str, name: QueueAttribute
     attributes.attributes.unwrap()[&name].clone()
 }
 
-/// How many messages can be received, and how many are with a receiver.
+/// Returns the numbers of visible and of received messages.
 pub(crate) async fn counts(client: &Client, queue: &str) -> (String, String) {
     (
         attribute(client, queue, QueueAttributeName::ApproximateNumberOfMessages).await,
@@ -20,7 +20,7 @@ pub(crate) async fn counts(client: &Client, queue: &str) -> (String, String) {
     )
 }
 
-/// A queue with a visibility timeout in seconds, and its dead-letter queue. Both as URLs.
+/// Creates a queue with a visibility timeout in seconds, and its dead-letter queue. Returns both URLs.
 pub(crate) async fn queue_with_dlq(client: &Client, visibility: u32, max_receives: u32) -> (String, String) {
     let dlq = client.create_queue().queue_name("work-dlq").send().await.unwrap().queue_url.unwrap();
     let target = attribute(client, &dlq, QueueAttributeName::QueueArn).await;

@@ -15,7 +15,8 @@ const LIMITS: FetchLimits =
 
 const RESULT: &str = "application/x-git-upload-pack-result";
 
-/// Each path with what is there: a file's text (with `x` in front if it can be executed), a link's target, a folder.
+/// Returns each path with its content: a file's text (with `x` in front if it is executable), a link's target, or a
+/// folder.
 fn contents(folder: &Path) -> BTreeMap<String, String> {
     fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, String>) {
         for entry in fs::read_dir(folder).unwrap() {

@@ -10,7 +10,7 @@ use git::{CloneUrl, Hosts};
 use origin::Origin;
 use server::Server;
 
-/// The same repository in every way that it can be reached.
+/// Returns the URLs of one repository by every transport.
 fn everywhere(origin: &Origin, server: &Server) -> [CloneUrl; 3] {
     let path = origin.path();
     let path = path.to_str().unwrap();

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use git::CommitSha;
 use tempfile::TempDir;
 
-/// A git repository with a worktree, made by git itself.
+/// A git repository with a worktree, created by git itself.
 pub struct Origin {
     folder: TempDir,
 }
@@ -19,7 +19,7 @@ impl Origin {
         origin
     }
 
-    /// The folder that a server can serve as `/`, with the repository in it as `app`.
+    /// Returns the folder that a server can serve as `/`, with the repository in it as `app`.
     pub fn root(&self) -> &Path {
         self.folder.path()
     }
@@ -63,7 +63,7 @@ impl Origin {
         self.git(&["rev-parse", revision]).parse().unwrap()
     }
 
-    /// Commits a tree whose lines are as `git mktree` reads them: `100644 blob SHA\tNAME`. They need not be sane.
+    /// Commits a tree from lines in the format of `git mktree`: `100644 blob SHA\tNAME`. They may be invalid.
     pub fn commit_tree(&self, lines: &[String]) -> CommitSha {
         let tree = self.tree(lines);
         let sha = self.git(&["commit-tree", "-m", "tree", &tree]).parse::<CommitSha>().unwrap();
@@ -80,7 +80,7 @@ impl Origin {
     }
 }
 
-/// git without the configuration of the machine and its user.
+/// Returns git without the configuration of the machine and its user.
 pub fn isolated_git() -> Command {
     let mut command = Command::new("git");
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GIT_")) {

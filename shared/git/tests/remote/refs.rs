@@ -217,7 +217,7 @@ async fn a_page_that_does_not_end_is_no_repository() {
 
 #[tokio::test]
 async fn too_many_refs_are_an_error() {
-    /// The time that a busy machine may take for the most refs.
+    /// The time that a busy machine may need for the maximum number of refs.
     const A_BUSY_MACHINE: Duration = Duration::from_secs(600);
     let origin = Origin::new();
     let sha = origin.commit();

@@ -22,19 +22,20 @@ pub struct Request {
     pub method: String,
     pub path: String,
     pub query: String,
-    /// By lower-case name.
+    /// The headers by lower-case name.
     pub headers: HashMap<String, String>,
     pub body: Vec<u8>,
 }
 
 pub enum Answer {
-    /// What `git http-backend` answers for this path.
+    /// The response of `git http-backend` for this path.
     Git(String),
-    /// The same, from before protocol version 2.
+    /// The response of `git http-backend` in protocol version 0.
     OldGit(String),
     Redirect(String),
     Status(&'static str),
-    /// A body of this type that starts with one text and goes on with another for ever, or stalls if that is empty.
+    /// A body of this type that starts with the first text and repeats the second for ever, or stalls if the second is
+    /// empty.
     Endless(&'static str, String, String),
     /// Nothing, while the connection stays open.
     Silence,
@@ -54,7 +55,7 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (root, answer, seen) = (root.clone(), Arc::clone(&answer), Arc::clone(&seen));
-                // A client that hangs up early is a part of some tests.
+                // Some tests have clients that disconnect early.
                 thread::spawn(move || converse(stream?, &root, answer.as_ref(), &seen));
             }
         });
@@ -131,7 +132,7 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
     Ok(Some(Request { method, path, query, headers, body }))
 }
 
-/// The CGI interface of RFC 3875, as much as git uses of it.
+/// Runs git behind the part of the CGI interface of RFC 3875 that it uses.
 fn http_backend(
     root: &Path,
     path: &str,
