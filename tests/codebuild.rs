@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::model::{BUILD_REPORTS_WITHIN, BuildId, Deployment, LEASE_GRACE};
-use tests::{Actor, GitRepository, World, eventually, without_queue};
+use tests::{Actor, GitRepository, World, eventually, read_file, sample_event, without_queue};
 
 use moto::Moto;
 
@@ -123,8 +123,7 @@ impl Here {
 
 /// The event of AWS's documentation, of this build.
 fn event(deployment: &Deployment, build: &BuildId, status: &str) -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/build-events.json");
-    let mut event: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let mut event = sample_event("build-events");
     let detail = &mut event["detail"];
     detail["build-status"] = json!(status);
     detail["project-name"] = json!(PROJECT);
@@ -522,8 +521,7 @@ async fn the_log_is_the_pipelines_lines_and_then_the_builds_page_by_page() {
 async fn the_rule_lets_state_changes_of_the_project_through_and_nothing_else() {
     let Some(here) = Here::start().await else { return };
     let (created, stored) = here.building(json!({})).await;
-    let template = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/builds.yaml");
-    let template: Value = serde_saphyr::from_str(&std::fs::read_to_string(template).unwrap()).unwrap();
+    let template: Value = serde_saphyr::from_str(&read_file("infra/builds.yaml")).unwrap();
     let pattern = template["Resources"]["BuildEventsRule"]["Properties"]["EventPattern"].to_string();
     let pattern = pattern.replace("\"Stack\"", &format!("\"{PROJECT}\""));
 

@@ -1,5 +1,8 @@
+//! The OpenAPI document, the sample events and the crates against the routes, and the API's answers against the document.
+
+mod schema;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -8,8 +11,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::access::Access;
 use shared::model::Role;
-use tests::{Actor, Answer, GitRepository, World};
+use tests::{Actor, Answer, GitRepository, World, checkout, read_file, sample_event};
 
+use self::schema::conforms;
 use crate::authorization::CASES;
 
 /// The fallback is not an operation of the API.
@@ -18,21 +22,8 @@ const WITHOUT_OPERATION: [&str; 1] = ["not-found"];
 /// generated clients type a call by its first success.
 const WITH_TWO_SUCCESSES: [&str; 2] = ["cancel-deployment", "create-deployment"];
 
-fn checkout() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-fn read_json(path: &Path) -> Value {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn event(function: &str) -> Value {
-    read_json(&checkout().join(format!("events/{function}.json")))
-}
-
 fn document() -> Value {
-    read_json(&checkout().join("functions/get-openapi/openapi.json"))
+    serde_json::from_str(&read_file("functions/get-openapi/openapi.json")).unwrap()
 }
 
 /// Every operation, with its route key.
@@ -68,7 +59,7 @@ fn routes_operations_events_and_crates_are_the_same_set() {
     assert_eq!(names("functions", ""), functions, "each function is a crate under functions/");
     assert_eq!(names("events", ".json"), functions, "each function has a sample event");
     for (function, key) in routes {
-        let event = event(&function);
+        let event = sample_event(&function);
         assert_eq!((&event["routeKey"], &event["requestContext"]["routeKey"]), (&json!(key), &json!(key)));
     }
 }
@@ -174,100 +165,6 @@ fn walk(value: &Value, visit: &mut impl FnMut(&serde_json::Map<String, Value>)) 
     }
 }
 
-/// Whether a value is what a schema says, by the keywords that the document uses. Members that a closed schema does not
-/// name are errors, for what the API answers is all documented.
-fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
-    let members = || value.as_object().into_iter().flatten();
-    let wrong = |what: &str| Err(format!("{at}: {value} {what}"));
-    for (keyword, expected) in schema.as_object().unwrap() {
-        match keyword.as_str() {
-            "$ref" => {
-                let target = expected.as_str().unwrap().trim_start_matches('#');
-                conforms(document, document.pointer(target).unwrap(), value, at)?;
-            }
-            "type" => {
-                let fits = |kind: &Value| match kind.as_str().unwrap() {
-                    "object" => value.is_object(),
-                    "array" => value.is_array(),
-                    "string" => value.is_string(),
-                    "integer" => value.is_i64() || value.is_u64(),
-                    "boolean" => value.is_boolean(),
-                    "null" => value.is_null(),
-                    other => panic!("{at}: an unknown type {other}"),
-                };
-                let kinds = expected.as_array().map_or(std::slice::from_ref(expected), Vec::as_slice);
-                if !kinds.iter().any(fits) {
-                    return wrong(&format!("is not of type {expected}"));
-                }
-            }
-            "enum" if !expected.as_array().unwrap().contains(value) => return wrong(&format!("is none of {expected}")),
-            "oneOf" => {
-                let schemas = expected.as_array().unwrap().iter();
-                if schemas.filter(|schema| conforms(document, schema, value, at).is_ok()).count() != 1 {
-                    return wrong(&format!("is not one of {expected}"));
-                }
-            }
-            "minimum" if value.is_number() && value.as_f64() < expected.as_f64() => {
-                return wrong(&format!("is less than {expected}"));
-            }
-            "maximum" if value.as_f64() > expected.as_f64() => return wrong(&format!("is more than {expected}")),
-            "format" if expected == "date-time" => {
-                let text = value.as_str().unwrap_or_default().as_bytes();
-                let template = b"0000-00-00T00:00:00Z".iter();
-                let fits = template.zip(text).all(|(t, c)| if *t == b'0' { c.is_ascii_digit() } else { t == c });
-                if text.len() != 20 || !fits {
-                    return wrong("is not a time");
-                }
-            }
-            "required" => {
-                let missing =
-                    expected.as_array().unwrap().iter().find(|name| value.get(name.as_str().unwrap()).is_none());
-                if let Some(name) = missing {
-                    return wrong(&format!("lacks {name}"));
-                }
-            }
-            "properties" => {
-                for (name, value) in members() {
-                    match expected.get(name).or(schema.get("additionalProperties")) {
-                        Some(schema) if schema.is_object() => {
-                            conforms(document, schema, value, &format!("{at}.{name}"))?
-                        }
-                        _ => return wrong(&format!("has an undocumented {name}")),
-                    }
-                }
-            }
-            "additionalProperties" if schema.get("properties").is_none() => {
-                for (name, value) in members() {
-                    conforms(document, expected, value, &format!("{at}.{name}"))?;
-                }
-            }
-            "items" => {
-                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-                    conforms(document, expected, item, &format!("{at}[{index}]"))?;
-                }
-            }
-            "maxProperties" if members().count() as u64 > expected.as_u64().unwrap() => {
-                return wrong("has too many members");
-            }
-            // Of these nothing is checked: patterns would need an engine for them.
-            "additionalProperties"
-            | "default"
-            | "description"
-            | "enum"
-            | "examples"
-            | "format"
-            | "maxProperties"
-            | "maximum"
-            | "minimum"
-            | "pattern"
-            | "propertyNames"
-            | "uniqueItems" => {}
-            other => return wrong(&format!("has a schema with the unknown keyword {other}")),
-        }
-    }
-    Ok(())
-}
-
 #[tokio::test]
 async fn each_sample_event_is_one_that_its_function_takes() {
     let world = World::start().await;
@@ -278,7 +175,7 @@ async fn each_sample_event_is_one_that_its_function_takes() {
         let (function, key, access) = (route.function, route.key(), route.access);
         // The source address may send as much again.
         world.clock.advance(Duration::from_secs(60));
-        let mut event = event(function);
+        let mut event = sample_event(function);
         let http = &event["requestContext"]["http"];
         assert_eq!((&event["version"], &http["path"]), (&json!("2.0"), &event["rawPath"]), "{function}");
         if key != "$default" {
@@ -320,22 +217,22 @@ async fn each_sample_event_is_one_that_its_function_takes() {
         assert_eq!(answer["statusCode"], expected, "{function}: {answer}");
     }
 
-    let created = world.stack.bootstrap(event("bootstrap")).await.unwrap();
+    let created = world.stack.bootstrap(sample_event("bootstrap")).await.unwrap();
     let new = owner.holding(created["token"].as_str().unwrap());
-    assert_eq!(new.get("/v1/rate_limit").await.body["plan"], event("bootstrap")["plan"]);
+    assert_eq!(new.get("/v1/rate_limit").await.body["plan"], sample_event("bootstrap")["plan"]);
 
     let consumer = world.stack.environment().consumer().unwrap();
-    let consumed = consumer.invoke(event("deployment-consumer")).await.unwrap();
+    let consumed = consumer.invoke(sample_event("deployment-consumer")).await.unwrap();
     assert_eq!(consumed, json!({"batchItemFailures": []}), "a message for a deployment that is gone is deleted");
     let mut environment = world.stack.environment().clone();
-    let project = event("build-events")["detail"]["project-name"].as_str().unwrap().to_owned();
+    let project = sample_event("build-events")["detail"]["project-name"].as_str().unwrap().to_owned();
     environment.settings.set(builds::CODEBUILD_PROJECT, project);
-    let handled = environment.build_events().unwrap().invoke(event("build-events")).await.unwrap();
+    let handled = environment.build_events().unwrap().invoke(sample_event("build-events")).await.unwrap();
     assert_eq!(handled, json!({"outcome": "gone"}), "an event of a deployment that is gone is harmless");
     let redrive = world.stack.environment().redrive_dead_letters().unwrap();
-    let redriven = redrive.invoke(event("redrive-dead-letters")).await.unwrap();
+    let redriven = redrive.invoke(sample_event("redrive-dead-letters")).await.unwrap();
     assert_eq!((&redriven["dry_run"], &redriven["messages"]), (&json!(true), &json!([])));
-    let swept = world.stack.environment().sweep().unwrap().invoke(event("sweep")).await.unwrap();
+    let swept = world.stack.environment().sweep().unwrap().invoke(sample_event("sweep")).await.unwrap();
     assert_eq!(swept, json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "repaired": 0, "complete": true}));
 }
 

@@ -1,9 +1,10 @@
 //! The documentation against the repository: links, paths, commands and tests that it names are there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+use tests::{checkout, read_file};
 
 /// Folders that no page describes, below the repository's root.
 const NOT_OURS: [&str; 4] = [".git", ".local", "node_modules", "target"];
@@ -50,13 +51,9 @@ fn anchor(heading: &str) -> String {
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
-
 /// The files of the repository with this extension.
 fn files(extension: &str) -> Vec<PathBuf> {
-    let (mut folders, mut files) = (vec![repository().to_owned()], Vec::new());
+    let (mut folders, mut files) = (vec![checkout().to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -82,7 +79,7 @@ fn pages() -> BTreeMap<PathBuf, Page> {
 #[test]
 fn every_relative_link_leads_somewhere() {
     let pages = pages();
-    assert!(pages.contains_key(&repository().join("infra/docs/architecture.md")), "the documentation is found");
+    assert!(pages.contains_key(&checkout().join("infra/docs/architecture.md")), "the documentation is found");
     for (path, page) in &pages {
         for link in page.links.iter().filter(|link| !link.contains("://")) {
             let (file, anchor) = link.split_once('#').map_or((&**link, None), |(file, anchor)| (file, Some(anchor)));
@@ -109,7 +106,7 @@ fn every_path_that_is_named_exists() {
                 .iter()
                 .any(|folder| word.starts_with(folder));
             if is_path && !word.contains('<') {
-                assert!(repository().join(word).exists(), "{}: {word} is not there", page.display());
+                assert!(checkout().join(word).exists(), "{}: {word} is not there", page.display());
             }
         }
     }
@@ -119,7 +116,7 @@ fn every_path_that_is_named_exists() {
 #[test]
 fn every_cargo_command_that_is_named_exists() {
     const OTHERS: [&str; 7] = ["clippy", "deny", "doc", "fmt", "lambda", "nextest", "test"];
-    let aliases = std::fs::read_to_string(repository().join(".cargo/config.toml")).unwrap();
+    let aliases = read_file(".cargo/config.toml");
     for (page, Page { code, .. }) in pages() {
         for (_, command) in
             code.iter().flat_map(|code| code.match_indices("cargo ").map(move |(at, _)| code.split_at(at)))
@@ -136,7 +133,7 @@ fn every_cargo_command_that_is_named_exists() {
 #[test]
 fn every_test_that_is_named_exists() {
     let sources = files("rs");
-    let page = Page::parse(&std::fs::read_to_string(repository().join("infra/docs/architecture.md")).unwrap());
+    let page = Page::parse(&read_file("infra/docs/architecture.md"));
     let is_lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | ':');
     let named: Vec<_> = page.code.iter().filter(|code| code.contains("::") && code.chars().all(is_lower)).collect();
     assert!(named.len() > 20, "the invariants name their tests");

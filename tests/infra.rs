@@ -6,7 +6,7 @@ mod generated;
 mod permissions;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::KeyType;
@@ -19,7 +19,7 @@ use shared::access::Scope;
 use shared::clock::Clock;
 use shared::settings::Settings;
 use shared::telemetry::Log;
-use tests::{NOON, World};
+use tests::{NOON, World, checkout, read_file};
 
 const STACK: &str = "AWS::CloudFormation::Stack";
 const CONSUMER: &str = "deployment-consumer";
@@ -39,17 +39,9 @@ struct Function {
     properties: Value,
 }
 
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
 impl Template {
     fn read() -> Self {
-        let file = |name: &str| serde_saphyr::from_str::<Value>(&read(&format!("infra/{name}"))).unwrap();
+        let file = |name: &str| serde_saphyr::from_str::<Value>(&read_file(&format!("infra/{name}"))).unwrap();
         let mut whole = file("template.yaml");
         let stacks: Vec<_> = Self(whole.clone()).of_type(STACK).into_iter().map(|(_, stack)| stack.clone()).collect();
         for stack in stacks {
@@ -171,7 +163,7 @@ fn in_pascal_case(name: &str) -> String {
 #[test]
 fn one_name_finds_a_function_everywhere() {
     let template = Template::read();
-    let crates = std::fs::read_dir(repository().join("functions")).unwrap();
+    let crates = std::fs::read_dir(checkout().join("functions")).unwrap();
     let crates: BTreeSet<_> = crates.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let functions = template.functions();
     assert_eq!(functions.iter().map(|function| function.name.clone()).collect::<BTreeSet<_>>(), crates);
@@ -315,7 +307,7 @@ fn known_settings() -> BTreeSet<String> {
 
 /// The Rust files in `src` folders below these.
 fn sources(folders: &[&str]) -> Vec<PathBuf> {
-    let mut folders: Vec<_> = folders.iter().map(|folder| repository().join(folder)).collect();
+    let mut folders: Vec<_> = folders.iter().map(|folder| checkout().join(folder)).collect();
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -336,10 +328,8 @@ fn sources(folders: &[&str]) -> Vec<PathBuf> {
 fn start(name: &str, settings: &Settings) -> Result<(), shared::InitError> {
     let environment =
         Environment { settings: settings.clone(), clock: Clock::manual(NOON), log: Log::to(std::io::sink()) };
-    let mut registered = FUNCTIONS.iter();
-    let function =
-        registered.find(|function| function.name == name).unwrap_or_else(|| panic!("{name} is not registered"));
-    function.start(&environment).map(drop)
+    let registration = FUNCTIONS.iter().find(|registration| registration.name == name);
+    registration.unwrap_or_else(|| panic!("{name} is not registered")).start(&environment).map(drop)
 }
 
 /// `API_BASE_URL` stops nobody from starting; what reads it shows in the answers, which `permissions` looks at.
@@ -552,7 +542,7 @@ fn oauth_tokens_can_have_the_scopes_of_the_api_and_no_others() {
 #[test]
 fn every_alarm_pages_and_has_its_place_in_the_runbook() {
     let template = Template::read();
-    let (runbook, costs) = (read("infra/README.md"), read("infra/docs/cost.md"));
+    let (runbook, costs) = (read_file("infra/README.md"), read_file("infra/docs/cost.md"));
     let told = json!([["Pages", "AlarmTopicArn", "AWS::NoValue"]]);
     let alarms = template.of_type("AWS::CloudWatch::Alarm");
     for (id, alarm) in &alarms {

@@ -1,13 +1,10 @@
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use local::functions::Area;
 use local::new::{InvalidEndpoint, NewEndpoint};
 use serde_json::{Value, json};
-
-fn checkout() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
+use tests::{checkout, sample_event};
 
 #[test]
 fn a_new_endpoint_is_written_into_the_checkout() {
@@ -40,8 +37,7 @@ fn a_new_endpoint_is_written_into_the_checkout() {
     assert!(dependencies.contains(sorted), "{dependencies}");
 
     let mut event: Value = serde_json::from_str(&read(files[4])).unwrap();
-    let sample = fs::read_to_string(checkout().join("events/get-team.json")).unwrap();
-    let mut sample: Value = serde_json::from_str(&sample).unwrap();
+    let mut sample = sample_event("get-team");
     assert_eq!(
         (&event["routeKey"], &event["rawPath"]),
         (&json!("GET /v1/teams/{team_id}/hooks"), &json!("/v1/teams/team_k3vyq2w7x5m4n6pa/hooks"))

@@ -2,6 +2,7 @@
 
 mod actor;
 mod answer;
+mod checkout;
 pub mod copies;
 mod git_repository;
 pub mod issuer;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use actor::Actor;
 pub use answer::{Answer, RateLimit};
+pub use checkout::{checkout, read_file, sample_event};
 pub use git_repository::{GitRepository, buildspec};
 pub use log::cost_of;
 pub use random::Random;
