@@ -19,9 +19,9 @@ pub use error::*;
 pub use item::*;
 pub use key::*;
 pub use query::*;
-pub use read::*;
-pub use transaction::*;
-pub use write::*;
+pub(crate) use read::*;
+pub(crate) use transaction::*;
+pub(crate) use write::*;
 
 /// The maximum time that init waits for DynamoDB. Lambda gives init ten seconds in all.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);

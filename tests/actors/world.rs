@@ -144,22 +144,20 @@ impl World {
         };
         let table = self.stack.app().table();
         invitation.create(table).await.unwrap();
-        let user = invitation.accept(table, now, |user| {
-            let token = AccessToken {
-                id: TokenId::random(),
-                account_id: user.account_id.clone(),
-                user_id: user.id.clone(),
-                name: "test".parse().unwrap(),
-                scopes: Scope::ALL.to_vec(),
-                last_four: secret.last_four().to_owned(),
-                created_at: now,
-                expires_at: None,
-                revoked_at: None,
-                superseded_at: None,
-            };
-            token.creation(&secret, model::Lifetime::DEFAULT)
-        });
-        Actor { user_id: Some(user.await.unwrap().id), ..owner.holding(secret.reveal()) }
+        let token = |user: &model::User| AccessToken {
+            id: TokenId::random(),
+            account_id: user.account_id.clone(),
+            user_id: user.id.clone(),
+            name: "test".parse().unwrap(),
+            scopes: Scope::ALL.to_vec(),
+            last_four: secret.last_four().to_owned(),
+            created_at: now,
+            expires_at: None,
+            revoked_at: None,
+            superseded_at: None,
+        };
+        let user = invitation.accept_with_token(table, now, &secret, model::Lifetime::DEFAULT, token).await;
+        Actor { user_id: Some(user.unwrap().id), ..owner.holding(secret.reveal()) }
     }
 
     /// Lets the caller cache of every execution environment expire.

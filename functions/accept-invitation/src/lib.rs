@@ -11,7 +11,7 @@ use shared::body::MemberBody;
 use shared::clock::Rfc3339;
 use shared::extract::NamedInvitation;
 use shared::id::{AccountId, TokenId};
-use shared::model::{AccessToken, Invitation, InvitationSecret, Lifetime};
+use shared::model::{AccessToken, Invitation, InvitationSecret, Lifetime, User};
 use shared::token::TokenSecret;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
@@ -57,22 +57,19 @@ pub async fn accept_invitation(
     let now = app.clock().now();
     let invitation = Invitation::opened_by(app.table(), &id, &secret, now).await?;
     let (token_id, token, expires_at) = (TokenId::random(), TokenSecret::random(), Lifetime::DEFAULT.end(now));
-    let user = invitation.accept(app.table(), now, |user| {
-        let first = AccessToken {
-            id: token_id.clone(),
-            account_id: user.account_id.clone(),
-            user_id: user.id.clone(),
-            name: "invitation".parse().expect("it is a name"),
-            scopes: Scope::ALL.to_vec(),
-            last_four: token.last_four().to_owned(),
-            created_at: now,
-            expires_at,
-            revoked_at: None,
-            superseded_at: None,
-        };
-        first.creation(&token, Lifetime::DEFAULT)
-    });
-    let user = user.await?;
+    let first_token = |user: &User| AccessToken {
+        id: token_id.clone(),
+        account_id: user.account_id.clone(),
+        user_id: user.id.clone(),
+        name: "invitation".parse().expect("it is a name"),
+        scopes: Scope::ALL.to_vec(),
+        last_four: token.last_four().to_owned(),
+        created_at: now,
+        expires_at,
+        revoked_at: None,
+        superseded_at: None,
+    };
+    let user = invitation.accept_with_token(app.table(), now, &token, Lifetime::DEFAULT, first_token).await?;
     Ok(Json(AcceptedBody {
         account_id: user.account_id.clone(),
         member: user.into(),

@@ -18,12 +18,13 @@ use crate::id::{AccountId, InvitationId, TeamId, UserId};
 use crate::model::counter::add;
 use crate::model::member::{EmailClaim, EmailHolder};
 use crate::model::team::entered;
-use crate::model::{Team, TeamMember, User, key};
+use crate::model::{AccessToken, Lifetime, Team, TeamMember, User, key};
 use crate::name::Email;
 use crate::permission::Role;
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
 use crate::table::{Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Write};
+use crate::token::TokenSecret;
 
 /// How long an invitation can be accepted.
 pub const INVITATION_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -217,12 +218,27 @@ impl Invitation {
             .await?
     }
 
-    /// Makes the invited person a user of the account, in those of the invitation's teams that are there still, and
-    /// writes what else comes with it, a token or an identity, at once.
+    /// Accepts the invitation and creates the user's first token.
     ///
     /// # Errors
-    /// `not_found` when somebody has accepted or revoked it meanwhile.
-    pub async fn accept(
+    /// `not_found` if the invitation was accepted or revoked meanwhile.
+    pub async fn accept_with_token(
+        self,
+        table: &Table,
+        now: Timestamp,
+        secret: &TokenSecret,
+        lifetime: Lifetime,
+        token: impl FnOnce(&User) -> AccessToken,
+    ) -> Result<User> {
+        self.accept(table, now, |user| token(user).creation(secret, lifetime)).await
+    }
+
+    /// Makes the invited person a user of the account and a member of those teams of the invitation that still exist. Adds
+    /// the writes of the user's token or identity to the transaction.
+    ///
+    /// # Errors
+    /// `not_found` if the invitation was accepted or revoked meanwhile.
+    pub(super) async fn accept(
         self,
         table: &Table,
         now: Timestamp,

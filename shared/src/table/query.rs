@@ -110,14 +110,15 @@ impl Partition {
     }
 }
 
+/// The order of sort keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     Ascending,
     Descending,
 }
 
 impl Order {
-    pub fn reversed(self) -> Self {
+    pub(crate) fn reversed(self) -> Self {
         match self {
             Self::Ascending => Self::Descending,
             Self::Descending => Self::Ascending,
@@ -125,14 +126,15 @@ impl Order {
     }
 }
 
+/// One page of a partition.
 #[derive(Debug)]
-pub struct Query<'a> {
-    pub source: Source,
-    pub partition: String,
-    pub order: Order,
+pub(crate) struct Query<'a> {
+    pub(crate) source: Source,
+    pub(crate) partition: String,
+    pub(crate) order: Order,
     /// Only rows strictly beyond this sort key, in the query's order.
-    pub after: Option<&'a str>,
-    pub limit: i32,
+    pub(crate) after: Option<&'a str>,
+    pub(crate) limit: i32,
 }
 
 impl Table {

@@ -16,7 +16,7 @@ const MAX_BATCH: usize = 100;
 
 /// The consistency of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Consistency {
+pub(crate) enum Consistency {
     /// May miss the writes of the last second, at half the price.
     Eventual,
     Strong,

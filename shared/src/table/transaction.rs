@@ -1,7 +1,5 @@
 //! Transactions whose writes carry their own refusals.
 
-use std::fmt;
-
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, ReturnConsumedCapacity, TransactWriteItem};
 
@@ -17,7 +15,7 @@ use crate::usage::Call;
 /// A write whose condition may fail is followed by [`or`](Self::or) with its refusal. Its place among the other writes has
 /// no meaning, except that the first refused write decides when several conditions fail.
 #[must_use = "a transaction writes nothing until it is committed"]
-pub struct Transaction<'a, R> {
+pub(crate) struct Transaction<'a, R> {
     steps: Vec<Step<'a, R>>,
 }
 
@@ -39,18 +37,18 @@ enum Attempt {
 }
 
 impl<'a, R> Transaction<'a, R> {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { steps: Vec::new() }
     }
 
     /// Adds a write. Unless [`or`](Self::or) follows, its condition is one that can't fail.
-    pub fn write(mut self, write: Write) -> Self {
+    pub(crate) fn write(mut self, write: Write) -> Self {
         self.steps.push(Step { write, refusal: None });
         self
     }
 
     /// Adds writes whose conditions can't fail.
-    pub fn writes(mut self, writes: impl IntoIterator<Item = Write>) -> Self {
+    pub(crate) fn writes(mut self, writes: impl IntoIterator<Item = Write>) -> Self {
         self.steps.extend(writes.into_iter().map(|write| Step { write, refusal: None }));
         self
     }
@@ -59,7 +57,7 @@ impl<'a, R> Transaction<'a, R> {
     ///
     /// # Panics
     /// Panics if there is no write yet.
-    pub fn or(mut self, refusal: impl FnOnce(Option<Item>) -> R + Send + 'a) -> Self {
+    pub(crate) fn or(mut self, refusal: impl FnOnce(Option<Item>) -> R + Send + 'a) -> Self {
         self.steps.last_mut().expect("a refusal follows its write").refusal = Some(Box::new(refusal));
         self
     }
@@ -87,18 +85,6 @@ impl<'a, R> Transaction<'a, R> {
             }
         }
         Err(TableError::Contended)
-    }
-}
-
-impl<R> Default for Transaction<'_, R> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<R> fmt::Debug for Transaction<'_, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.steps.iter().map(|step| &step.write)).finish()
     }
 }
 

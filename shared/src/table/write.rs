@@ -15,23 +15,23 @@ use super::query::Index;
 
 /// A write whose condition did not hold.
 #[derive(Debug)]
-pub struct ConditionFailed {
+pub(crate) struct ConditionFailed {
     /// The current item, if it exists.
-    pub current: Option<Item>,
+    pub(crate) current: Option<Item>,
 }
 
 /// An update expression with its condition and values.
 #[derive(Clone, Debug, Default)]
-pub struct Change {
-    pub expression: String,
-    pub condition: Option<&'static str>,
-    pub names: Option<HashMap<String, String>>,
-    pub values: Item,
+pub(crate) struct Change {
+    pub(crate) expression: String,
+    pub(crate) condition: Option<&'static str>,
+    pub(crate) names: Option<HashMap<String, String>>,
+    pub(crate) values: Item,
 }
 
 /// One write of a transaction.
 #[derive(Clone, Debug)]
-pub enum Write {
+pub(crate) enum Write {
     Put {
         item: Item,
         condition: Option<&'static str>,
@@ -61,18 +61,18 @@ pub enum Write {
 
 impl Write {
     /// Puts an item that must not exist yet.
-    pub fn create(key: Key, row: &impl Serialize, index_keys: Vec<IndexKey>) -> Result<Self, TableError> {
+    pub(crate) fn create(key: Key, row: &impl Serialize, index_keys: Vec<IndexKey>) -> Result<Self, TableError> {
         let condition = Some("attribute_not_exists(pk)");
         Ok(Self::Put { item: item(key, row, index_keys)?, condition, values: None })
     }
 
     /// Puts an item whether or not it exists.
-    pub fn put(key: Key, row: &impl Serialize) -> Result<Self, TableError> {
+    pub(crate) fn put(key: Key, row: &impl Serialize) -> Result<Self, TableError> {
         Ok(Self::Put { item: item(key, row, Vec::new())?, condition: None, values: None })
     }
 
     /// Replaces an item that has the given version, which the condition calls `:version`.
-    pub fn replace(
+    pub(crate) fn replace(
         key: Key,
         row: &impl Serialize,
         index_keys: Vec<IndexKey>,
@@ -80,11 +80,11 @@ impl Write {
         version: u64,
     ) -> Result<Self, TableError> {
         let values = Item::from([(":version".to_owned(), AttributeValue::N(version.to_string()))]);
-        Ok(Self::Put { item: item(key, row, index_keys)?, condition: Some(condition), values: Some(values) })
+        Self::put_if(key, row, index_keys, condition, values)
     }
 
     /// Puts an item if the condition holds for the item that it replaces.
-    pub fn put_if(
+    pub(crate) fn put_if(
         key: Key,
         row: &impl Serialize,
         index_keys: Vec<IndexKey>,
@@ -146,10 +146,10 @@ impl Write {
 
 /// The key of an item in an index.
 #[derive(Clone, Debug)]
-pub struct IndexKey {
-    pub index: Index,
-    pub partition: String,
-    pub sort: String,
+pub(crate) struct IndexKey {
+    pub(crate) index: Index,
+    pub(crate) partition: String,
+    pub(crate) sort: String,
 }
 
 fn item(key: Key, row: &impl Serialize, index_keys: Vec<IndexKey>) -> Result<Item, TableError> {

@@ -22,7 +22,11 @@ impl AccessToken {
     }
 
     /// Returns the writes of a new token, to be part of a transaction.
-    pub fn creation(&self, secret: &TokenSecret, lifetime: Lifetime) -> Result<Vec<Write>, TableError> {
+    pub(in crate::model) fn creation(
+        &self,
+        secret: &TokenSecret,
+        lifetime: Lifetime,
+    ) -> Result<Vec<Write>, TableError> {
         let record = TokenRecord::new(self.clone(), secret, lifetime);
         Ok(vec![
             Write::create(record.key(), &record, record.index_keys())?,
