@@ -239,6 +239,29 @@ async fn authorization_costs_nothing_when_it_is_warm_and_a_read_beside_another_f
 }
 
 #[tokio::test]
+async fn rows_read_beside_their_resource_are_returned_only_with_its_permission() {
+    let acme = Closed::start().await;
+    let app = acme.repository("app", "private").await;
+    let deployment = acme.owner.deploy("app", json!({"ref": "main"})).await;
+    let stranger = acme.world.owner("globex").await;
+    let paths = [
+        "/v1/repositories/app/deployments".to_owned(),
+        format!("/v1/repositories/{}/deployments", id(&app)),
+        format!("/v1/deployments/{}", id(&deployment)),
+    ];
+    for path in &paths {
+        assert_eq!(acme.owner.get(path).await.status, 200, "the function remembers the place");
+        acme.member.get(path).await.refused(404, "not_found");
+        stranger.get(path).await.refused(404, "not_found");
+    }
+    acme.owner.grant(&acme.team, "app", "read").await;
+    for path in &paths {
+        let (granted, owned) = (acme.member.get(path).await, acme.owner.get(path).await);
+        assert_eq!((granted.status, granted.body), (200, owned.body), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn what_changes_takes_effect_within_30_seconds() {
     let acme = Closed::start().await;
     acme.repository("app", "private").await;

@@ -1,5 +1,18 @@
-//! Reads a resource that the path names together with the items that belong to it. A later request for the same
-//! resource knows where those items are and reads all of them at once.
+//! Resources that a path names, read together with rows that belong to them.
+//!
+//! To read such rows, a request needs the place of the resource: the id of the repository, or the lane of the deployment.
+//! [`Places`](super::Places) remembers it from earlier requests, so that the resource and its rows are read at once.
+//!
+//! # Invariant: a speculative read proves nothing
+//!
+//! A remembered place is a guess. It may be out of date, and it may be the place of a resource that the caller can't see. So
+//! rows that were read by a guess, or the error of that read, leave this module only if
+//!
+//! 1. this request has read the resource and authorized the caller to use it, and
+//! 2. the place of that resource is the place of the rows.
+//!
+//! If the caller is not authorized, the request fails as it does without a guess. If the place is another, the rows are read
+//! again from the place of the resource.
 
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
@@ -47,9 +60,8 @@ impl<T: Resource> Requested<T> {
 }
 
 impl Requested<Repository> {
-    /// Returns the repository, if the caller has the permission that the route needs, and the result of `read`. Reads
-    /// both at once if the path has the id or a cached name. Discards the result if the caller lacks the permission, or
-    /// if the name stands for another repository now.
+    /// Returns the repository, if the caller has the permission that the route needs, with the output of `read`. Reads both at
+    /// once if the path has the id or a remembered name.
     pub async fn authorize_and_read<R, F>(
         self,
         read: impl Fn(RepositoryPartition) -> F,
@@ -76,8 +88,8 @@ impl Requested<Repository> {
 }
 
 impl Requested<Deployment> {
-    /// Returns the deployment, if the caller has the permission that the route needs, and the result of `read` for its
-    /// place. Reads both at once if the place is cached and still right.
+    /// Returns the deployment, if the caller has the permission that the route needs, with the output of `read`. Reads both at
+    /// once if the place of the deployment is remembered.
     pub async fn authorize_and_read<R, F>(
         self,
         read: impl Fn(DeploymentPlace) -> F,
@@ -120,11 +132,11 @@ where
     }
 }
 
-/// A resource that was found before its extractor ran.
+/// A resource that was authorized before its extractor asked for it.
 #[derive(Clone)]
 struct Early<T>(T);
 
-/// Finds the resource for its extractor. If it finds none, the extractor looks again and reports the error.
+/// Authorizes the resource for its extractor. If that fails, the extractor tries again and returns the error.
 pub(crate) async fn find_early<T: Resource>(parts: &mut Parts, app: &App) {
     if let Ok(found) = Authorized::<T>::from_request_parts(parts, app).await {
         parts.extensions.insert(Early(found));
