@@ -73,9 +73,8 @@ impl Deref for Tenant {
 impl<S: Sync> FromRequestParts<S> for Tenant {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        let caller = parts.extensions.get::<Caller>().cloned();
-        caller.map(Tenant).ok_or_else(|| Error::internal("a public endpoint asked for its caller"))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        Caller::from_request_parts(parts, state).await.map(Self)
     }
 }
 

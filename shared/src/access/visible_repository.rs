@@ -32,7 +32,7 @@ impl VisibleRepository {
         let mut seen = HashSet::new();
         let public = public.into_iter().map(Self::from);
         let all = public.chain(granted.into_iter().flatten().map(Self::from));
-        Ok(all.filter(|one| seen.insert(one.id.clone())).collect())
+        Ok(all.filter(|repository| seen.insert(repository.id.clone())).collect())
     }
 
     /// Reads the rows of the repositories that `all` did not read.
@@ -41,9 +41,9 @@ impl VisibleRepository {
         tenant: &Tenant,
         these: impl Iterator<Item = &Self>,
     ) -> Result<Vec<Repository>, TableError> {
-        let (read, unread): (Vec<_>, Vec<_>) = these.partition(|one| one.row.is_some());
-        let mut rows = Repository::by_ids(table, tenant, unread.into_iter().map(|one| &one.id)).await?;
-        rows.extend(read.into_iter().filter_map(|one| one.row.clone()));
+        let (read, unread): (Vec<_>, Vec<_>) = these.partition(|repository| repository.row.is_some());
+        let mut rows = Repository::by_ids(table, tenant, unread.into_iter().map(|repository| &repository.id)).await?;
+        rows.extend(read.into_iter().filter_map(|repository| repository.row.clone()));
         Ok(rows)
     }
 }
