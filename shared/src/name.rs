@@ -1,5 +1,24 @@
 //! Names that users choose. A value of one of these types is valid.
 
+/// Lets serde read a name as [`FromStr`](std::str::FromStr) parses it, and displays its text.
+macro_rules! string_conversions {
+    ($name:ident, $error:ident) => {
+        impl TryFrom<String> for $name {
+            type Error = $error;
+
+            fn try_from(text: String) -> Result<Self, $error> {
+                text.parse()
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
 mod account_slug;
 mod client_id;
 mod description;

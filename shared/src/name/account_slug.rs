@@ -1,6 +1,5 @@
 //! Short names of accounts.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -33,16 +32,4 @@ impl FromStr for AccountSlug {
     }
 }
 
-impl TryFrom<String> for AccountSlug {
-    type Error = InvalidSlug;
-
-    fn try_from(text: String) -> Result<Self, InvalidSlug> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for AccountSlug {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+string_conversions!(AccountSlug, InvalidSlug);

@@ -1,6 +1,5 @@
 //! Identifiers of OAuth2 clients.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -31,16 +30,4 @@ impl FromStr for ClientId {
     }
 }
 
-impl TryFrom<String> for ClientId {
-    type Error = InvalidClientId;
-
-    fn try_from(text: String) -> Result<Self, InvalidClientId> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for ClientId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+string_conversions!(ClientId, InvalidClientId);

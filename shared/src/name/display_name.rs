@@ -1,6 +1,5 @@
 //! Names of tokens and applications.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -24,16 +23,4 @@ impl FromStr for DisplayName {
     }
 }
 
-impl TryFrom<String> for DisplayName {
-    type Error = InvalidDisplayName;
-
-    fn try_from(text: String) -> Result<Self, InvalidDisplayName> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for DisplayName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+string_conversions!(DisplayName, InvalidDisplayName);

@@ -1,6 +1,5 @@
 //! Email addresses.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -36,19 +35,7 @@ impl FromStr for Email {
     }
 }
 
-impl TryFrom<String> for Email {
-    type Error = InvalidEmail;
-
-    fn try_from(text: String) -> Result<Self, InvalidEmail> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for Email {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+string_conversions!(Email, InvalidEmail);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,5 @@
 //! Domains of email addresses.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -33,19 +32,7 @@ impl FromStr for EmailDomain {
     }
 }
 
-impl TryFrom<String> for EmailDomain {
-    type Error = InvalidDomain;
-
-    fn try_from(text: String) -> Result<Self, InvalidDomain> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for EmailDomain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+string_conversions!(EmailDomain, InvalidDomain);
 
 #[cfg(test)]
 mod tests {

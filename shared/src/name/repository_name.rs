@@ -1,6 +1,5 @@
 //! Names of repositories.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -39,16 +38,4 @@ impl FromStr for RepositoryName {
     }
 }
 
-impl TryFrom<String> for RepositoryName {
-    type Error = InvalidName;
-
-    fn try_from(text: String) -> Result<Self, InvalidName> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for RepositoryName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+string_conversions!(RepositoryName, InvalidName);

@@ -1,6 +1,5 @@
 //! Names of teams.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -33,16 +32,4 @@ impl FromStr for TeamName {
     }
 }
 
-impl TryFrom<String> for TeamName {
-    type Error = InvalidTeamName;
-
-    fn try_from(text: String) -> Result<Self, InvalidTeamName> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for TeamName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+string_conversions!(TeamName, InvalidTeamName);
