@@ -194,7 +194,7 @@ async fn the_end_of_one_starts_the_next_without_the_sweep() {
     world.queue_is_empty().await;
 }
 
-/// The costs are those in `shared/src/model.rs`.
+/// Checks the figures of `infra/docs/table.md`.
 #[tokio::test]
 async fn a_deployment_costs_what_the_model_says() {
     let world = World::start().await;

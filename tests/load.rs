@@ -17,8 +17,8 @@ use tests::{Actor, GitRepository, World, redelivering};
 const CLIENTS: usize = 16;
 /// In these one waits for the other; in preview a newer one takes the place of those that wait.
 const QUEUES: [&str; 2] = ["production", "staging"];
-/// What a deployment that starts at once needs in all, without a rival: the figures of `shared/src/model.rs`. Creations
-/// that meet at a repository's counter try again, and a message for one that has to wait is read for nothing.
+/// The calls of a deployment that starts at once and has no rival, as in `infra/docs/table.md`. Creations that conflict at a
+/// repository's counter try again, and a message for a deployment that has to wait costs calls that change nothing.
 const CALLS_ALONE: f64 = 13.0;
 
 fn number() -> usize {

@@ -33,6 +33,7 @@ mod refs;
 mod repositories;
 mod requests;
 mod retry;
+mod schema;
 mod sweep;
 mod teams;
 mod tenants;

@@ -8,8 +8,10 @@
 //!
 //! From these sources come the functions in the area's template, the parameters that template.yaml passes to the area, the
 //! dashboard, the router of `cargo lambda watch`, the dependencies of this crate, the table of endpoints and the OpenAPI
-//! document. A generated part stands between `generated: <name>` and `end of <name>`; the rest of its file is written by
-//! hand, for example the resources of an area that are no function's.
+//! document. The table of items follows from `SCHEMA` in `shared/src/model/schema.rs`.
+//!
+//! A generated part stands between `generated: <name>` and `end of <name>`. The rest of its file is written by hand, for
+//! example the resources of an area that are no function's.
 //!
 //! The generator copies a section of function.yaml into the template, with its comments. The skeletons in
 //! `generate/resources.rs` contain the rest. Nothing else affects the output: there are no options, and no function is
@@ -20,6 +22,7 @@ mod dashboard;
 mod definition;
 mod dependencies;
 mod endpoint_table;
+mod item_table;
 mod parameter;
 mod region;
 mod resources;
@@ -92,6 +95,7 @@ pub fn stale(checkout: &Path) -> Result<BTreeMap<PathBuf, String>, InitError> {
         ("Cargo.toml", "router", router::routes()),
         ("infra/local/Cargo.toml", "functions", dependencies::list(checkout)?),
         ("infra/docs/api.md", "endpoints", endpoint_table::table()),
+        ("infra/docs/table.md", "items", item_table::table()),
     ] {
         files.region(path, region, &text)?;
     }

@@ -1,0 +1,131 @@
+//! The kinds of items in the table.
+//!
+//! `cargo local generate` renders them in `infra/docs/table.md`. `tests/schema.rs` compares them with the items that the API
+//! writes.
+
+use self::Presence::{Always, If, Never};
+use crate::table::Index::{self, *};
+
+/// A kind of item. Its keys are patterns: a placeholder such as `{account}` stands for each part that varies.
+#[derive(Clone, Copy, Debug)]
+pub struct ItemKind {
+    pub name: &'static str,
+    pub pk: &'static str,
+    pub sk: &'static str,
+    pub indexes: &'static [IndexEntry],
+    /// The presence of `expires_at`, the time from which DynamoDB deletes the item.
+    pub expiry: Presence,
+}
+
+/// The place of an item in an index. The partition and the sort key are patterns.
+#[derive(Clone, Copy, Debug)]
+pub struct IndexEntry {
+    pub index: Index,
+    pub partition: &'static str,
+    pub sort: &'static str,
+    pub presence: Presence,
+}
+
+/// The condition under which an item has an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Never,
+    Always,
+    /// The text completes "if …".
+    If(&'static str),
+}
+
+/// Every kind of item.
+#[rustfmt::skip]
+pub const SCHEMA: &[ItemKind] = &[
+    item("account", "ACCT#{account}", "ACCOUNT"),
+    item("account's slug", "SLUG#{slug}", "SLUG"),
+    item("account's email domain", "DOMAIN#{domain}", "DOMAIN"),
+    item("user", "ACCT#{account}", "USER#{user}").indexed(&[
+        entry(ByCreation, "ACCT#{account}#MEMBERS", "{created}#{user}"),
+    ]),
+    item("email address of a user or an invitation", "ACCT#{account}", "EMAIL#{email}"),
+    item("numbers of users and owners", "ACCT#{account}", "MEMBERS"),
+    item("user's identity at the OAuth2 issuer", "SUBJECT#{sha256}", "SUBJECT"),
+    item("access token", "ACCT#{account}#TOKEN#{token}", "TOKEN").indexed(&[
+        entry(ByCreation, "ACCT#{account}#TOKENS", "{created}#{token}"),
+        entry(ByUser, "ACCT#{account}#USER#{user}#TOKENS", "{created}#{token}"),
+    ]),
+    item("secret of an access token", "TOKEN#{sha256}", "TOKEN")
+        .expiring(If("the token is not permanent, or the secret is replaced or revoked")),
+    item("number of an account's access tokens", "ACCT#{account}#TOKENS", "TOTAL"),
+    item("number of a user's access tokens", "ACCT#{account}#TOKENS", "{user}"),
+    item("invitation", "INVITATION#{invitation}", "INVITATION").indexed(&[
+        entry(ByCreation, "ACCT#{account}#INVITATIONS", "{created}#{invitation}"),
+        entry(ByEmail, "EMAIL#{email}", "{created}#{invitation}"),
+    ]),
+    item("number of invitations", "ACCT#{account}", "INVITATIONS"),
+    item("application", "CLIENT#{client}", "CLIENT").indexed(&[
+        entry(ByCreation, "ACCT#{account}#APPS", "{created}#{client}"),
+    ]),
+    item("number of applications", "ACCT#{account}#APPS", "TOTAL"),
+    item("team", "ACCT#{account}", "TEAM#{team}").indexed(&[
+        entry(ByCreation, "ACCT#{account}#TEAMS", "{created}#{team}"),
+        entry(ByUpdate, "ACCT#{account}#TEAMS", "{updated}#{team}"),
+        entry(ByName, "ACCT#{account}#TEAMS", "{name}#{team}"),
+    ]),
+    item("team's name", "ACCT#{account}", "TEAMNAME#{name}"),
+    item("number of teams", "ACCT#{account}", "TEAMS"),
+    item("numbers of a team's members and repositories", "ACCT#{account}#TEAM#{team}", "SIZES"),
+    item("member of a team", "ACCT#{account}#TEAM#{team}#MEMBERS", "USER#{user}").indexed(&[
+        entry(ByCreation, "ACCT#{account}#TEAM#{team}#MEMBERS", "{added}#{user}"),
+    ]),
+    item("repository of a team", "ACCT#{account}#TEAM#{team}#REPOS", "REPO#{repository}").indexed(&[
+        entry(ByCreation, "ACCT#{account}#TEAM#{team}#REPOS", "{added}#{repository}"),
+    ]),
+    item("repository", "ACCT#{account}", "REPO#{repository}").indexed(&[
+        entry(ByCreation, "ACCT#{account}#REPOS", "{created}#{repository}"),
+        entry(ByUpdate, "ACCT#{account}#REPOS", "{updated}#{repository}"),
+        entry(ByName, "ACCT#{account}#REPOS", "{name}#{repository}"),
+        entry(Public, "ACCT#{account}#PUBLIC", "{created}#{repository}").only_if("the repository is public"),
+    ]),
+    item("repository's name", "ACCT#{account}", "REPONAME#{name}"),
+    item("number of repositories", "ACCT#{account}", "REPOS"),
+    item("ref of a repository", "ACCT#{account}#REPO#{repository}", "REF#{ref}"),
+    item("settings of an environment", "ACCT#{account}#REPO#{repository}", "ENV#{environment}"),
+    item("numbers of deployments", "ACCT#{account}#REPO#{repository}", "DEPLOYS"),
+    item("deployment", "ACCT#{account}#DEPLOY#{deployment}", "DEPLOY").indexed(&[
+        entry(ByCreation, "ACCT#{account}#REPO#{repository}", "{number}"),
+        entry(ByEnvironment, "ACCT#{account}#REPO#{repository}#ENV#{environment}", "{number}"),
+        entry(ByStatus, "ACCT#{account}#REPO#{repository}#STATUS#{status}", "{number}"),
+        entry(ByEnvironmentAndStatus, "ACCT#{account}#REPO#{repository}#ENV#{environment}#STATUS#{status}", "{number}"),
+        entry(ByDueTime, "DUE#{shard}", "{due}#{account}#{deployment}").only_if("the deployment has not ended"),
+    ]),
+    item("event of a deployment", "ACCT#{account}#DEPLOY#{deployment}", "EVENT#{number}"),
+    item("variables of a deployment", "ACCT#{account}#DEPLOY#{deployment}", "VARS"),
+    item("lock of a lane", "ACCT#{account}#REPO#{repository}#LANE#{lane}", "LANE"),
+    item("queued deployment", "ACCT#{account}#REPO#{repository}#LANE#{lane}", "WAIT#{number}"),
+    item("idempotency key", "ACCT#{account}#IDEM#{sha256}", "IDEM").expiring(Always),
+    item("rate limit of an account", "RATE#{account}", "RATE").expiring(Always),
+    item("rate limit of a source address", "RATE#{address}", "RATE").expiring(Always),
+    item("progress of the recount", "RECOUNT", "RECOUNT"),
+];
+
+const fn item(name: &'static str, pk: &'static str, sk: &'static str) -> ItemKind {
+    ItemKind { name, pk, sk, indexes: &[], expiry: Never }
+}
+
+const fn entry(index: Index, partition: &'static str, sort: &'static str) -> IndexEntry {
+    IndexEntry { index, partition, sort, presence: Always }
+}
+
+impl ItemKind {
+    const fn indexed(self, indexes: &'static [IndexEntry]) -> Self {
+        Self { indexes, ..self }
+    }
+
+    const fn expiring(self, expiry: Presence) -> Self {
+        Self { expiry, ..self }
+    }
+}
+
+impl IndexEntry {
+    const fn only_if(self, condition: &'static str) -> Self {
+        Self { presence: If(condition), ..self }
+    }
+}

@@ -1,0 +1,197 @@
+//! The items that the API writes against `SCHEMA`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use reqwest::Method;
+use serde_json::json;
+use shared::id::{AccountId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
+use shared::model::{Due, Environment, ItemKind, Presence, SCHEMA, Status};
+use shared::settings::{OIDC_AUDIENCE, OIDC_ISSUER};
+use shared::table::{Index, Item, Source};
+use tests::issuer::{AUDIENCE, Issuer};
+use tests::{GitRepository, World, without_queue};
+
+use crate::estate::Estate;
+
+/// The attribute that DynamoDB's TTL reads.
+const EXPIRY: &str = "expires_at";
+
+/// The texts that stand in an item's keys for the placeholders of its patterns.
+type Parts = BTreeMap<&'static str, String>;
+
+/// A kind of item, an attribute, and whether an item of the kind has the attribute.
+type Fact = (&'static str, &'static str, bool);
+
+#[tokio::test]
+async fn each_item_has_the_keys_and_attributes_of_its_kind() {
+    let (source, issuer) = (GitRepository::with_commands(&["true"]), Issuer::start().await);
+    let world = filled(&source, &issuer).await;
+    let mut facts = BTreeSet::new();
+    for item in items(&world).await {
+        let (kind, mut parts) = kind_of(&item);
+        for index in indexes() {
+            let (partition, sort) = index.key_attributes();
+            let keys = (text(&item, partition), text(&item, sort));
+            assert_eq!(keys.0.is_some(), keys.1.is_some(), "a key of {} is missing: {item:?}", index.name());
+            if let (Some(partition), Some(sort)) = keys {
+                let entry = kind.indexes.iter().find(|entry| entry.index.name() == index.name());
+                let entry =
+                    entry.unwrap_or_else(|| panic!("{} is in no entry of {}: {item:?}", index.name(), kind.name));
+                assert!(fits(entry.partition, partition, &mut parts), "{partition} is not {}", entry.partition);
+                assert!(fits(entry.sort, sort, &mut parts), "{sort} is not {}", entry.sort);
+            }
+            facts.insert((kind.name, partition, item.contains_key(partition)));
+        }
+        facts.insert((kind.name, EXPIRY, item.contains_key(EXPIRY)));
+    }
+    let expected: BTreeSet<Fact> = SCHEMA.iter().flat_map(expected).collect();
+    let wrong: Vec<_> = facts.difference(&expected).collect();
+    assert!(wrong.is_empty(), "items differ from the schema: {wrong:?}");
+    let unmet: Vec<_> = expected.difference(&facts).collect();
+    assert!(unmet.is_empty(), "the schema has what no item shows: {unmet:?}");
+}
+
+#[test]
+fn a_kind_has_a_name_of_its_own_and_one_entry_in_each_index() {
+    let names: BTreeSet<_> = SCHEMA.iter().map(|kind| kind.name).collect();
+    assert_eq!(names.len(), SCHEMA.len());
+    for kind in SCHEMA {
+        let indexes: BTreeSet<_> = kind.indexes.iter().map(|entry| entry.index.name()).collect();
+        assert_eq!(indexes.len(), kind.indexes.len(), "{}", kind.name);
+    }
+}
+
+/// Starts a stack whose table has items of every kind, in every form that the schema distinguishes.
+async fn filled(source: &GitRepository, issuer: &Issuer) -> World {
+    let world = World::start_with(|options| {
+        without_queue(options);
+        let settings = [(OIDC_ISSUER, issuer.url().to_owned()), (OIDC_AUDIENCE, AUDIENCE.to_owned())];
+        options.overrides.extend(settings);
+    })
+    .await;
+    let Estate { owner, parameters, .. } = Estate::new(&world, "acme", source).await;
+    let repository = &parameters["name"];
+
+    // A public repository beside the private one, and a token that expires beside permanent ones.
+    let public = json!({"name": "public", "clone_url": source.url(), "visibility": "public"});
+    assert_eq!(owner.post("/v1/repositories", public).await.status, 201);
+    let token = json!({"name": "ci", "scopes": ["deployments:read"], "expires_in_days": 7});
+    assert_eq!(owner.post("/v1/tokens", token).await.status, 201);
+
+    // A deployment in progress, one that has ended, and one that is queued and has variables and an idempotency key.
+    world.lose_a_runner(&owner, &json!({"id": parameters["deployment_id"]})).await;
+    let canceled = owner.deploy(repository, json!({"ref": "main", "environment": "staging"})).await;
+    assert_eq!(owner.act(&canceled, "cancel", json!({})).await.status, 200);
+    let body = json!({"ref": "main", "environment": "production", "variables": {"A": "1"}});
+    let request = owner.request(Method::POST, &format!("/v1/repositories/{repository}/deployments"));
+    let created = owner.send(request.header("idempotency-key", "k1").json(&body)).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    owner.set(repository, "production", json!({"frozen": true})).await;
+
+    // An email domain, an identity that it links, a rate limit of a source address, and the recount.
+    let event = json!({
+        "account": "other", "plan": "pro", "owner_email": "owner@acme.example", "email_domains": ["acme.example"],
+    });
+    world.bootstrapped(event).await;
+    let ada = world.anonymous().holding(&issuer.token(&issuer.claims("ada", world.clock.now())));
+    let me = ada.get("/v1/user").await;
+    assert_eq!(me.status, 200, "{me:?}");
+    world.anonymous().get("/v1/user").await.refused(401, "missing_token");
+    world.sweep().await.unwrap();
+    world
+}
+
+async fn items(world: &World) -> Vec<Item> {
+    let table = world.stack.app().table();
+    let mut scanned = table.client().scan().table_name(table.name()).into_paginator().items().send();
+    let mut items = Vec::new();
+    while let Some(item) = scanned.try_next().await.unwrap() {
+        items.push(item);
+    }
+    items
+}
+
+/// Returns the one kind whose patterns an item's keys have.
+fn kind_of(item: &Item) -> (&'static ItemKind, Parts) {
+    let (pk, sk) = (text(item, "pk").unwrap(), text(item, "sk").unwrap());
+    let mut kinds: Vec<_> = SCHEMA
+        .iter()
+        .filter_map(|kind| {
+            let mut parts = Parts::new();
+            (fits(kind.pk, pk, &mut parts) && fits(kind.sk, sk, &mut parts)).then_some((kind, parts))
+        })
+        .collect();
+    let names: Vec<_> = kinds.iter().map(|(kind, _)| kind.name).collect();
+    assert_eq!(names.len(), 1, "{pk} {sk} is of the kinds {names:?}");
+    kinds.remove(0)
+}
+
+/// Returns the facts that the items of a kind show together.
+fn expected(kind: &'static ItemKind) -> Vec<Fact> {
+    let indexed = indexes().map(|index| {
+        let entry = kind.indexes.iter().find(|entry| entry.index.name() == index.name());
+        (index.key_attributes().0, entry.map_or(Presence::Never, |entry| entry.presence))
+    });
+    let facts = |(attribute, presence): (&'static str, Presence)| {
+        let present = match presence {
+            Presence::Never => vec![false],
+            Presence::Always => vec![true],
+            Presence::If(_) => vec![false, true],
+        };
+        present.into_iter().map(move |present| (kind.name, attribute, present))
+    };
+    indexed.chain([(EXPIRY, kind.expiry)]).flat_map(facts).collect()
+}
+
+/// Returns each global secondary index once.
+fn indexes() -> impl Iterator<Item = Index> {
+    Source::ALL.into_iter().filter_map(|source| match source {
+        Source::Table => None,
+        Source::Index(index) => Some(index),
+    })
+}
+
+fn text<'a>(item: &'a Item, attribute: &str) -> Option<&'a str> {
+    item.get(attribute).map(|value| value.as_s().unwrap().as_str())
+}
+
+/// Matches a key with a pattern and keeps the texts of the placeholders. A placeholder has the same text in all keys of an
+/// item.
+fn fits(pattern: &'static str, key: &str, parts: &mut Parts) -> bool {
+    let patterns: Vec<_> = pattern.split('#').collect();
+    // Only the last part may contain a `#`.
+    let texts: Vec<_> = key.splitn(patterns.len(), '#').collect();
+    patterns.len() == texts.len()
+        && patterns.into_iter().zip(texts).all(|(pattern, text)| {
+            match pattern.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+                None => pattern == text,
+                Some(name) => is(name, text) && *parts.entry(name).or_insert_with(|| text.to_owned()) == *text,
+            }
+        })
+}
+
+/// Says whether a text can stand for a placeholder.
+fn is(placeholder: &str, text: &str) -> bool {
+    let digits = |lengths: &[usize]| lengths.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let environment = |text: &str| Environment::ALL.iter().any(|environment| environment.as_str() == text);
+    match placeholder {
+        "account" => text.parse::<AccountId>().is_ok(),
+        "user" => text.parse::<UserId>().is_ok(),
+        "token" => text.parse::<TokenId>().is_ok(),
+        "invitation" => text.parse::<InvitationId>().is_ok(),
+        "team" => text.parse::<TeamId>().is_ok(),
+        "repository" => text.parse::<RepositoryId>().is_ok(),
+        "deployment" => text.parse::<DeploymentId>().is_ok(),
+        "address" => text.parse::<IpAddr>().is_ok(),
+        "sha256" => text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "environment" => environment(text),
+        "status" => Status::ALL.iter().any(|status| status.as_str() == text),
+        "lane" => text.starts_with("preview#") || (text != "preview" && environment(text)),
+        "number" => digits(&[6, 12]),
+        "created" | "updated" | "added" | "due" => digits(&[15]),
+        "shard" => text.parse().is_ok_and(|shard: u8| shard < Due::SHARDS),
+        "slug" | "domain" | "email" | "client" | "name" | "ref" => !text.is_empty(),
+        other => panic!("infra/docs/table.md explains no placeholder {other}"),
+    }
+}
