@@ -22,10 +22,10 @@ pub use repository::*;
 pub use team::*;
 pub use token::*;
 
-/// What was deleted: the contract has JSON in every answer.
+/// The id of a deleted resource.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Deleted {
-    /// The last id in the path.
+    /// The id of the deleted resource, as in the path.
     pub id: String,
     #[schema(default = true)]
     pub deleted: bool,

@@ -84,26 +84,26 @@ macro_rules! id {
 }
 
 id!(
-    /// An account: the tenant that everything else belongs to.
+    /// The id of an account.
     AccountId,
     "acct_",
     "acct_k3vyq2w7x5m4n6pa"
 );
 id!(
-    /// A person in an account.
+    /// The id of a user.
     UserId,
     "user_",
     "user_k3vyq2w7x5m4n6pa"
 );
 id!(
-    /// A personal access token, not its secret.
+    /// The id of a personal access token. It is not the secret.
     TokenId,
     "tok_",
     "tok_k3vyq2w7x5m4n6pa"
 );
 id!(TeamId, "team_", "team_k3vyq2w7x5m4n6pa");
 id!(
-    /// An invitation to an account, not its secret.
+    /// The id of an invitation. It is not the secret.
     InvitationId,
     "inv_",
     "inv_k3vyq2w7x5m4n6pa"
@@ -111,7 +111,7 @@ id!(
 id!(RepositoryId, "repo_", "repo_k3vyq2w7x5m4n6pa");
 id!(DeploymentId, "deploy_", "deploy_k3vyq2w7x5m4n6pa");
 id!(
-    /// One request, in `X-Request-Id`, the error envelope and the log.
+    /// The id of a request, in `X-Request-Id`, the error envelope and the log.
     RequestId,
     "req_",
     "req_k3vyq2w7x5m4n6pa"

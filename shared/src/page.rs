@@ -39,15 +39,15 @@ pub enum Direction {
 #[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
-    /// Page number.
+    /// The page's number, from 1.
     #[serde(default)]
     #[param(value_type = u64, minimum = 1, default = 1)]
     page: Number<1, { u64::MAX }, 1>,
-    /// Items per page.
+    /// The number of items per page.
     #[serde(default)]
     #[param(value_type = u32, minimum = 1, maximum = 100, default = 10)]
     per_page: Number<1, 100, 10>,
-    /// Sort by.
+    /// The attribute to sort by.
     #[serde(default)]
     #[param(inline)]
     sort: Sort,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::permission::Permission;
 
-/// What a token was given the right to do. No scope includes another.
+/// A right of a token. No scope includes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum Scope {
     #[serde(rename = "repositories:read")]

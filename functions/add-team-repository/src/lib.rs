@@ -25,8 +25,8 @@ pub struct Grant {
 
 /// Add a repository to a team
 ///
-/// Gives the team's members a permission on the repository. Replaces the permission that the team has. A team has at
-/// most 1,000 repositories, and at most 50 teams have the same permission on a repository.
+/// Grants the team's members a permission on the repository. Replaces the team's earlier permission. A team has at most
+/// 1,000 repositories, and at most 50 teams have one permission on a repository.
 #[utoipa::path(
     put, path = ROUTE.path, tag = "Teams", request_body = Grant, responses((status = 200, body = TeamRepositoryBody))
 )]

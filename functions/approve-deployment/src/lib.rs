@@ -37,7 +37,7 @@ impl FromRef<Approvals> for App {
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = NewApproval)]
 pub struct Approval {
-    /// The commit that is approved. It must be the deployment's `sha`.
+    /// The commit to approve. It must be the deployment's `sha`.
     #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     sha: String,
 }

@@ -92,7 +92,7 @@ impl utoipa::PartialSchema for Variables {
         let reserved = RESERVED_PREFIXES.join("`, `");
         let description = format!(
             "Environment variables of the build, at most 32 KiB in all. Names do not start with `{reserved}`. The values are never \
-             shown again. One that has the shape of a well-known secret (a token of this API, of AWS, GitHub or Stripe, a private \
+             shown again. A value that has the shape of a well-known secret (a token of this API, of AWS, GitHub or Stripe, a private \
              key) is only taken from an object with `\"secret\": true`."
         );
         let plain = RefOr::from(Object::with_type(Type::String));

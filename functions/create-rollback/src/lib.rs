@@ -34,17 +34,17 @@ impl FromRef<Rollback> for App {
 #[schema(as = NewRollback)]
 pub struct RollbackRequest {
     environment: Environment,
-    /// The deployment to go back to. Default: the last one that succeeded before the live one. If the live one is
-    /// itself a rollback, the last one that succeeded before its origin. Required in preview, where each ref has a live
-    /// deployment of its own.
+    /// The deployment to roll back to. Default: the last one that succeeded before the live one. If the live one is
+    /// itself a rollback, the last one that succeeded before its origin. Required in preview, where each ref has its
+    /// own live deployment.
     #[schema(examples("deploy_k3vyq2w7x5m4n6pa"))]
     deployment_id: Option<DeploymentId>,
 }
 
 /// Roll back
 ///
-/// Creates a deployment of a commit that has succeeded in the environment before, with the variables that it had then.
-/// `origin` names the deployment that it goes back to.
+/// Creates a deployment that repeats an earlier, successful deployment to the environment: its commit and its
+/// variables. `origin` names that deployment.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = RollbackRequest,
     responses((status = 201, body = DeploymentBody))

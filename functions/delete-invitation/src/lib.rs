@@ -17,7 +17,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Delete an invitation
 ///
-/// Revokes an invitation, so that it can't be accepted any more. Only an owner may revoke the invitation of an owner.
+/// Revokes an invitation, so that it can no longer be accepted. Only an owner may revoke the invitation of an owner.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Members", responses((status = 200, body = Deleted)))]
 pub async fn delete_invitation(State(app): State<App>, invitation: AuthorizedInvitation) -> Result<Json<Deleted>> {
     invitation.tenant().may_assign(invitation.role)?;

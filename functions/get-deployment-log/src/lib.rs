@@ -51,7 +51,7 @@ pub struct LogPosition {
     #[serde(default)]
     #[param(value_type = u64, minimum = 0, default = 0)]
     after: Number<0, { u64::MAX }, 0>,
-    /// The largest number of lines to return.
+    /// The maximum number of lines to return.
     #[serde(default)]
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 1000)]
     limit: Number<1, 1000, 1000>,

@@ -24,7 +24,7 @@ pub struct EventPosition {
     #[serde(default)]
     #[param(value_type = u64, minimum = 0, default = 0)]
     after: Number<0, { u64::MAX }, 0>,
-    /// The largest number of events to return.
+    /// The maximum number of events to return.
     #[serde(default)]
     #[param(value_type = u32, minimum = 1, maximum = 100, default = 100)]
     limit: Number<1, 100, 100>,
@@ -50,7 +50,7 @@ pub struct EventBody {
     /// The user who caused the event, if a user did.
     #[schema(required)]
     pub user_id: Option<UserId>,
-    /// A sentence for people.
+    /// The reason for the event, as a sentence for people.
     #[schema(examples("claimed, attempt 1"))]
     pub reason: String,
 }
@@ -75,7 +75,7 @@ pub struct EventsMeta {
 
 /// List a deployment's events
 ///
-/// Returns the changes of the deployment's state after a position: who made each, when and why. To follow the
+/// Returns the changes of the deployment's state after a position, each with its actor, time and reason. To follow the
 /// deployment, repeat the request with `after` set to `meta.next_after` until `meta.complete` is true.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(EventPosition), responses((status = 200, body = EventsBody)))]
 pub async fn list_deployment_events(

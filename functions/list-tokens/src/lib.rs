@@ -35,8 +35,8 @@ pub enum Whose {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct TokenFilter {
-    /// Whose tokens to list: the caller's own, or those of all users of the account, which only owners and admins may
-    /// see.
+    /// The owner of the tokens to list: the caller, or all users of the account, which only owners and admins may
+    /// choose.
     #[serde(default)]
     #[param(inline)]
     user: Whose,

@@ -27,7 +27,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = TokenRotation)]
 pub struct Asked {
-    /// How long the old secret stays valid, in hours. 0 ends it at once.
+    /// The time in hours that the old secret stays valid. 0 ends it at once.
     #[schema(value_type = u64, required = false, minimum = 0, maximum = 168, default = 24)]
     overlap_hours: Option<Whole<0, 168>>,
     /// The new secret's lifetime in days. If neither this nor `permanent` is given, it is as long as the old secret's

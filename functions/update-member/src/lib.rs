@@ -25,7 +25,7 @@ pub struct MemberRole {
 
 /// Update a member
 ///
-/// Sets the member's role in the account. Only an owner may make somebody an owner or change an owner's role. The last
+/// Sets the member's role in the account. Only an owner may grant the role `owner` or change an owner's role. The last
 /// owner's role can't be changed.
 #[utoipa::path(
     put, path = ROUTE.path, tag = "Members", request_body = MemberRole, responses((status = 200, body = MemberBody))

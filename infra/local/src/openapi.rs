@@ -18,12 +18,12 @@ use crate::path_parameter;
     tags(
         (name = "Repositories", description = "The git repositories of an account"),
         (name = "Deployments", description = "Builds of a commit in an environment, with their status, events and log"),
-        (name = "Tokens", description = "Personal access tokens: one's own, and for owners and admins those of the account"),
+        (name = "Tokens", description = "Personal access tokens: the caller's own, and for owners and admins those of the account"),
         (name = "Teams", description = "Groups of members that share permissions on repositories"),
         (name = "Account", description = "The settings of the account, which hold for all its members"),
         (name = "Members", description = "The users of the account, and the invitations to it"),
         (name = "Applications", description = "OAuth2 clients that act for the account with client credentials"),
-        (name = "Environments", description = "The targets of deployments: what is live, what is queued, and the settings"),
+        (name = "Environments", description = "The targets of deployments, each with its live deployment, its queue and its settings"),
         (name = "API", description = "The API itself"),
     ),
     info(
@@ -192,7 +192,7 @@ fn if_match(route: Route) -> Option<Value> {
     (route.etag == Etag::Compared).then(|| {
         json!({
             "name": "If-Match", "in": "header", "required": false,
-            "description": "The ETag that the resource must still have, a list of ETags, or `*`", "schema": {"type": "string"},
+            "description": "The ETag that the resource must have, a list of ETags, or `*`", "schema": {"type": "string"},
         })
     })
 }

@@ -15,9 +15,9 @@ pub struct AccountBody {
     pub slug: String,
     pub plan: Plan,
     pub rate_limit: Quota,
-    /// What every member may do in every repository.
+    /// The permission of every member on every repository of the account.
     pub base_permission: BasePermission,
-    /// Whether its users may make tokens that never expire.
+    /// Whether the account's users may create tokens that never expire.
     pub permanent_tokens: bool,
     pub created_at: Rfc3339,
 }

@@ -14,9 +14,9 @@ pub struct ApplicationBody {
     /// The client's identifier at the identity provider.
     pub id: ClientId,
     pub name: DisplayName,
-    /// The most that its tokens can do.
+    /// The scopes of the application. Its tokens can do no more.
     pub scopes: Vec<Scope>,
-    /// What it goes by where a user is named, as in a deployment's `created_by`.
+    /// The id that stands for the application where the API names a user, as in a deployment's `created_by`.
     pub user_id: UserId,
     pub created_by: UserId,
     pub created_at: Rfc3339,

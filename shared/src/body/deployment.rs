@@ -12,38 +12,38 @@ use crate::model::{Deployment, Environment, Failure, Origin, Status, Waits};
 pub struct DeploymentBody {
     pub id: DeploymentId,
     pub status: Status,
-    /// Where the deployment can be followed.
+    /// The URL at which the deployment can be polled.
     #[schema(examples("https://api.git.dev/v1/deployments/deploy_k3vyq2w7x5m4n6pa"))]
     pub url: String,
     pub created_at: Rfc3339,
     pub repository_id: RepositoryId,
-    /// 1, 2, 3, … in the repository.
+    /// The deployment's number in its repository: 1, 2, 3, …
     #[schema(examples(7))]
     pub number: u64,
     pub environment: Environment,
-    /// The ref as it was asked for.
+    /// The ref as it was requested.
     #[schema(examples("main"))]
     pub r#ref: String,
-    /// The commit that the ref stood for at creation, and that is deployed.
+    /// The commit that the ref named at creation. This commit is deployed.
     #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     pub sha: String,
     pub created_by: UserId,
     pub updated_at: Rfc3339,
-    /// When a runner first took it.
+    /// When a runner first claimed the deployment. Null until then.
     #[schema(required)]
     pub started_at: Option<Rfc3339>,
     #[schema(required)]
     pub finished_at: Option<Rfc3339>,
-    /// Why it failed.
+    /// The reason for the failure. Null unless the deployment failed.
     #[schema(required)]
     pub failure: Option<Failure>,
     pub approvals: ApprovalsBody,
-    /// Whether it was asked to stop while it was in progress.
+    /// Whether the deployment was asked to stop while it was in progress.
     pub cancel_requested: bool,
-    /// The deployment that it repeats.
+    /// The deployment that this one repeats. Null if it repeats none.
     #[schema(required)]
     pub origin: Option<Origin>,
-    /// Where it stands while it is queued. Only told where a single deployment is asked for; in a list it is null.
+    /// The deployment's place in the queue. Null unless the deployment is queued; always null in a list.
     #[schema(required)]
     pub queue: Option<QueueBody>,
 }
@@ -51,25 +51,25 @@ pub struct DeploymentBody {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Approvals)]
 pub struct ApprovalsBody {
-    /// How many it needs, as its environment asked at creation.
+    /// The number of approvals that the deployment requires, fixed at its creation.
     #[schema(examples(1))]
     pub required: u8,
-    /// Who gave one.
+    /// The users who have approved.
     pub given_by: Vec<UserId>,
 }
 
-/// Where a deployment stands that is queued.
+/// The place of a queued deployment.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Queue)]
 pub struct QueueBody {
-    /// 1 is next.
+    /// The position in the queue. 1 is next.
     #[schema(examples(2))]
     pub position: usize,
-    /// What is in its way; null when it is about to start.
+    /// The reason why the deployment waits. Null if it is about to start.
     #[schema(required)]
     pub blocked_by: Option<Blocker>,
     pub since: Rfc3339,
-    /// When it fails if it did not start before.
+    /// When the deployment fails unless it has started.
     #[schema(required)]
     pub deadline: Option<Rfc3339>,
 }
@@ -77,7 +77,7 @@ pub struct QueueBody {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Blocker {
     pub kind: BlockerKind,
-    /// The deployment that is in the way.
+    /// The deployment that has to end first.
     #[schema(required)]
     pub deployment_id: Option<DeploymentId>,
 }

@@ -6,26 +6,26 @@ use crate::clock::Rfc3339;
 use crate::id::DeploymentId;
 use crate::model::{Concurrency, Environment, EnvironmentSettings, EnvironmentState, Live};
 
-/// An environment of a repository: what is live there, what is on its way, and what is set.
+/// An environment of a repository: its live deployment, its queue and its settings.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = EnvironmentState)]
 pub struct EnvironmentBody {
     pub name: Environment,
-    /// The deployment that succeeded last; in preview, where each ref has its own, the newest of them all.
+    /// The deployment that succeeded last. In preview, where each ref has one, the newest of them.
     #[schema(required)]
     pub live: Option<LiveBody>,
-    /// Deployments in progress: one at most, in preview one for each ref.
+    /// The deployments in progress: at most one, or in preview at most one for each ref.
     pub in_progress: Vec<DeploymentId>,
-    /// Deployments that are queued, in their order, 100 at most.
+    /// The queued deployments in their order, at most 100.
     pub queued: Vec<DeploymentId>,
-    /// Whether a newer deployment waits behind those that are queued, or takes their place.
+    /// Whether a newer deployment queues behind those that wait, or supersedes them.
     pub concurrency: Concurrency,
-    /// Approvals by others than the creator that a new deployment needs.
+    /// The number of approvals that a new deployment requires. Its creator can't approve it.
     #[schema(minimum = 0, maximum = 6, examples(1))]
     pub required_approvals: u8,
-    /// Whether nothing new may start.
+    /// Whether the environment is frozen: nothing new starts.
     pub frozen: bool,
-    /// Seconds that the commands of a deployment may take together; null for the runner's own limit.
+    /// The time limit in seconds for all commands of a deployment together. Null for the runner's default.
     #[schema(required, examples(600))]
     pub time_limit_seconds: Option<u32>,
     /// When a setting was last changed.

@@ -15,7 +15,7 @@ pub struct InvitationBody {
     pub email: Email,
     /// The role that the user will have.
     pub role: Role,
-    /// The teams that the user will be in.
+    /// The teams that the user will join.
     pub teams: Vec<TeamId>,
     pub invited_by: UserId,
     pub created_at: Rfc3339,

@@ -14,24 +14,24 @@ use crate::token::{PREFIX, TokenSecret};
 pub struct TokenBody {
     pub id: TokenId,
     pub name: DisplayName,
-    /// Whose it is.
+    /// The user who owns the token.
     pub user_id: UserId,
-    /// What the secret starts with.
+    /// The first characters of the secret.
     #[schema(examples("dgp_"))]
     pub prefix: &'static str,
-    /// What the secret ends with.
+    /// The last characters of the secret.
     #[schema(examples("6u5b"))]
     pub last_four: String,
     pub scopes: Vec<Scope>,
     pub created_at: Rfc3339,
     pub updated_at: Rfc3339,
-    /// `null`: never.
+    /// When the token expires. Null if it never does.
     #[schema(required)]
     pub expires_at: Option<Rfc3339>,
-    /// To the hour. `null`: not yet.
+    /// When the token was last used, to the hour. Null if it has not been used.
     #[schema(required)]
     pub last_used_at: Option<Rfc3339>,
-    /// The secret, in the answer to the call that made it and never again.
+    /// The secret. It is returned once, in the response to the request that created it.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "reveal")]
     #[schema(value_type = String, required = false, examples("dgp_0000000000000000000000000000003A6u5b"))]
     pub token: Option<TokenSecret>,

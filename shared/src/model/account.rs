@@ -39,7 +39,7 @@ pub struct Account {
     /// Takes the place of the plan's limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom_quota: Option<Quota>,
-    /// Whether its users may make tokens that never expire.
+    /// Whether the account's users may create tokens that never expire.
     #[serde(default = "allowed")]
     pub permanent_tokens: bool,
     #[serde(default)]

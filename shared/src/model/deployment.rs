@@ -108,7 +108,7 @@ pub struct Deployment {
 pub struct Origin {
     pub kind: OriginKind,
     pub deployment_id: DeploymentId,
-    /// Its number in the repository.
+    /// The deployment's number in the repository.
     #[schema(examples(6))]
     pub number: u64,
 }

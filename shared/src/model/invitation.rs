@@ -31,7 +31,7 @@ pub const INVITATION_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Teams that an invitation names at most, so that accepting it is one transaction.
 pub const MAX_TEAMS_OF_INVITATION: usize = 20;
 
-/// What proves that somebody was invited: `dgi_` and 160 random bits.
+/// The invitation's secret: `dgi_` and 160 random bits.
 #[derive(Clone, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, examples("dgi_k3vyq2w7x5m4n6pak3vyq2w7x5m4n6pa"))]

@@ -8,12 +8,12 @@ use crate::id::AccountId;
 
 pub(crate) const MICROS_PER_MINUTE: i64 = 60_000_000;
 
-/// The two numbers of a plan.
+/// The rate limit of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Quota {
-    /// Requests in a clock minute, and tokens that come back in a minute.
+    /// The number of requests in a clock minute. It is also the number of tokens that return to the bucket in a minute.
     pub per_minute: u32,
-    /// Tokens that the bucket holds.
+    /// The number of requests at once: the size of the token bucket.
     pub burst: u32,
 }
 

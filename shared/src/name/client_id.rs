@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// An OAuth2 client's identifier: 1 to 128 characters of A-Z, a-z, 0-9, `.`, `_`, `~` and `-`, which are those that need no
+/// An OAuth2 client's identifier: 1 to 128 characters of A-Z, a-z, 0-9, `.`, `_`, `~` and `-`. None of them needs
 /// encoding in a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a team is for: at most 300 characters.
+/// The purpose of a team: at most 300 characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, examples("Builds and runs the shop"))]

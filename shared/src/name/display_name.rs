@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What people call a token or an application: 1 to 100 characters, no control characters, no spaces around.
+/// The display name of a token or an application: 1 to 100 characters, without control characters and surrounding
+/// spaces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, examples("ci"))]

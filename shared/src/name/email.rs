@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// An email address, as far as a form tells one from other text. Two that differ only in case are the same.
+/// An email address. Two addresses that differ only in case are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, examples("ada@example.com"))]

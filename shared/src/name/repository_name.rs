@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::RepositoryId;
 
-/// 1 to 100 characters of letters, digits, `.`, `_` and `-`, not starting with a dot and not looking like an id.
-/// Two names that differ only in case are the same name.
+/// The name of a repository: 1 to 100 characters of letters, digits, `.`, `_` and `-`. It does not start with a dot and
+/// does not look like an id. Two names that differ only in case are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$", examples("frontend-app"))]

@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// 1 to 100 characters of letters, digits, `.`, `_`, `-` and single spaces inside. Two names that differ only in case
-/// are the same name.
+/// The name of a team: 1 to 100 characters of letters, digits, `.`, `_`, `-` and single spaces inside. Two names that
+/// differ only in case are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, pattern = "^[A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*$", examples("Platform"))]

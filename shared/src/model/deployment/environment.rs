@@ -23,7 +23,7 @@ impl Environment {
     }
 }
 
-/// What happens to those that wait when a newer one comes.
+/// The treatment of queued deployments when a newer one is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Concurrency {

@@ -43,13 +43,13 @@ impl Status {
     }
 }
 
-/// Why a deployment did not succeed.
+/// The reason why a deployment failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Failure {
-    /// A stable name to program against.
+    /// A stable code for programs.
     #[schema(examples("command_failed"))]
     pub code: String,
-    /// A sentence for a person.
+    /// A sentence for people.
     #[schema(examples("Command 'make test' in phase build exited with status 2"))]
     pub message: String,
 }
