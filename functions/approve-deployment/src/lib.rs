@@ -62,7 +62,7 @@ pub async fn approve_deployment(
             return Err(Error::new(ErrorCode::ShaMismatch, message));
         }
         if deployment.created_by == by {
-            return Err(Error::new(ErrorCode::SelfApproval, "Somebody else than its creator has to approve it"));
+            return Err(Error::new(ErrorCode::SelfApproval, "A deployment can't be approved by its creator"));
         }
         if deployment.status == Status::Queued && deployment.approved_by.contains(&by) {
             return Ok(Json(DeploymentBody::new(&app, deployment)));
