@@ -1,4 +1,5 @@
-//! Who may call an endpoint. [`CASES`] is written by hand on purpose: it is a second opinion beside the routes.
+//! The callers that each endpoint admits. [`CASES`] is written by hand on purpose: it is a second opinion beside the
+//! routes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

@@ -80,7 +80,7 @@ pub fn distinct(scopes: &[Scope]) -> Option<Vec<Scope>> {
     (!found.is_empty()).then_some(found)
 }
 
-/// Who may call an endpoint.
+/// The callers that an endpoint admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Anybody. The request counts against its source address.

@@ -44,7 +44,7 @@ impl Statement {
         Self { actions: list(&statement["Action"]), resources: list(&statement["Resource"]), condition }
     }
 
-    /// What Lambda itself needs to write the function's log and traces.
+    /// Returns whether Lambda itself needs the statement, to write the function's log and traces.
     fn is_of_the_platform(&self) -> bool {
         let log = (["logs:CreateLogStream", "logs:PutLogEvents"], "LogGroup.Arn");
         let traces = (["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "*");

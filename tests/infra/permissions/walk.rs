@@ -95,7 +95,7 @@ impl Walk {
         environment(&self.world, &self.gate_url, &self.queue, function)
     }
 
-    /// What a function has, with its own role.
+    /// Returns the App of a function, which calls AWS with the function's own role.
     pub(super) fn app(&self, function: &str) -> App {
         let Environment { settings, clock, log } = self.environment(function);
         App::new(settings, clock, log).unwrap()
@@ -229,7 +229,7 @@ fn with_a_caller() -> impl Iterator<Item = (&'static str, &'static Method, &'sta
     routes.map(move |route| (route.function, route.method, path(route.path)))
 }
 
-/// What can be asked of a deployment and of the environments.
+/// Calls every endpoint of deployments and environments.
 async fn life_of_a_deployment(
     walk: &Walk,
     owner: &Actor,
@@ -481,8 +481,7 @@ async fn teams(walk: &Walk, owner: &Actor, take: &mut impl FnMut(&'static str, A
     take("delete-team", owner.delete(&path).await, 200);
 }
 
-/// What the consumer does only when a run is long, follows a runner that was lost, or has a failing disk: asked of the same
-/// code directly.
+/// Calls the code that the consumer runs only when a run is long, follows a runner that was lost, or has a failing disk.
 async fn in_trouble(consumer: &App, account: &AccountId, id: &DeploymentId) {
     let table = consumer.table();
     let deployment = Deployment::load(table, account, id).await.unwrap().unwrap();
