@@ -43,7 +43,7 @@ impl App {
         Ok(Self(Arc::new(Parts {
             authenticator: Authenticator::new(table.clone(), clock.clone(), Issuer::new(&settings, &aws)),
             limiter: Limiter::new(table.clone(), clock.clone()),
-            places: Places::default(),
+            places: Places::new(),
             settings,
             aws,
             table,

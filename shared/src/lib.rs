@@ -5,6 +5,7 @@ pub mod access;
 pub mod app;
 pub mod aws;
 pub mod body;
+mod cache;
 pub mod clock;
 pub mod dispatch;
 pub mod endpoint;

@@ -24,18 +24,18 @@
 //! order, the later one's own clock shows at least `(k + 1 - burst) T` more than the earlier one's. An admission by a
 //! clock that is behind counts in the minute of the item.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use crate::cache::Cache;
 use crate::clock::{Clock, Timestamp};
 use crate::model::{MICROS_PER_MINUTE, Quota, State, Subject, key};
 use crate::table::{Change, ConditionFailed, Consistency, Item, Table, TableError, read_item};
 
 /// The maximum number of cached states in one execution environment, about 100 bytes each.
-const REMEMBERED: usize = 10_000;
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// The maximum number of attempts. A failed condition means that another request was admitted or that a minute began.
 /// So many failures in a row for one request mean a fault.
 const MAX_ATTEMPTS: usize = 64;
@@ -178,7 +178,7 @@ fn refusal(seen: Option<State>, quota: Quota, now: Now) -> Option<u64> {
 pub struct Limiter {
     table: Table,
     clock: Clock,
-    seen: Mutex<HashMap<Subject, Seen>>,
+    seen: Cache<Subject, Seen>,
 }
 
 /// The cached state of a subject.
@@ -207,7 +207,7 @@ impl Others {
 
 impl Limiter {
     pub fn new(table: Table, clock: Clock) -> Self {
-        Self { table, clock, seen: Mutex::default() }
+        Self { table, clock, seen: Cache::new(REMEMBERED) }
     }
 
     /// Counts a request, or refuses it. Needs one write in the common case, and none for a refusal that the last seen
@@ -260,18 +260,15 @@ impl Limiter {
 
     /// Returns the state of a subject after its last request here, whether the table admitted or refused it.
     pub fn last_seen(&self, subject: &Subject) -> Option<State> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(subject).map(|seen| seen.state)
+        self.seen.get(subject).map(|seen| seen.state)
     }
 
     fn expects_others(&self, subject: &Subject) -> bool {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(subject).is_some_and(|seen| seen.others.expected())
+        self.seen.get(subject).is_some_and(|seen| seen.others.expected())
     }
 
     fn learn(&self, subject: &Subject, in_use: bool) {
-        if let Some(seen) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get_mut(subject) {
-            seen.others.learn(in_use);
-        }
+        self.seen.change(subject, |seen| seen.others.learn(in_use));
     }
 
     fn remember(&self, subject: &Subject, item: Item) -> Result<State, TableError> {
@@ -281,19 +278,17 @@ impl Limiter {
     /// Stores a state that another read returned, so that the next guess has it. Keeps and returns the later state,
     /// which has the later `tat`.
     pub(crate) fn observe(&self, subject: &Subject, state: State) -> State {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= REMEMBERED && !seen.contains_key(subject) {
-            seen.clear();
-        }
-        let latest = &mut seen.entry(subject.clone()).or_insert(Seen { state, others: Others::UNKNOWN }).state;
-        if state.tat > latest.tat {
-            *latest = state;
-        }
-        *latest
+        let first = Seen { state, others: Others::UNKNOWN };
+        let latest = self.seen.change_or_insert(subject.clone(), first, |latest| {
+            if state.tat > latest.state.tat {
+                latest.state = state;
+            }
+        });
+        latest.state
     }
 
     fn forget(&self, subject: &Subject) -> Option<State> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(subject);
+        self.seen.remove(subject);
         None
     }
 }

@@ -1,13 +1,13 @@
 //! Authentication by bearer tokens.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::caller::{Caller, Credential, expired, unauthorized};
+use crate::cache::Cache;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::TokenId;
@@ -22,7 +22,7 @@ use crate::token::{TokenHash, TokenSecret};
 /// effect everywhere within this time.
 pub const TOKEN_CACHE_TTL: Duration = Duration::from_secs(30);
 /// The maximum number of cached tokens in one execution environment, about 1 KB each.
-const REMEMBERED: usize = 2_000;
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(2_000).unwrap();
 
 /// Authenticates bearer tokens. Caches the valid ones for [`TOKEN_CACHE_TTL`].
 #[derive(Debug)]
@@ -30,9 +30,9 @@ pub struct Authenticator {
     table: Table,
     clock: Clock,
     issuer: Option<Issuer>,
-    known: Mutex<HashMap<TokenHash, (Caller, Timestamp)>>,
+    known: Cache<TokenHash, (Caller, Timestamp)>,
     /// When the last use of each token was recorded, by this environment or by another.
-    used: Mutex<HashMap<TokenId, Timestamp>>,
+    used: Cache<TokenId, Timestamp>,
 }
 
 /// The rows of a token in the table.
@@ -63,7 +63,7 @@ impl UnrecordedUse {
 
 impl Authenticator {
     pub fn new(table: Table, clock: Clock, issuer: Option<Issuer>) -> Self {
-        Self { table, clock, issuer, known: Mutex::default(), used: Mutex::default() }
+        Self { table, clock, issuer, known: Cache::new(REMEMBERED), used: Cache::new(REMEMBERED) }
     }
 
     /// # Errors
@@ -82,23 +82,24 @@ impl Authenticator {
                 if let Some(state) = rate_limit {
                     limiter.observe(&Subject::Account(account.id.clone()), state);
                 }
-                self.remember(hash, Caller::new(credential, account, user), now)
+                let caller = Caller::new(credential, account, user);
+                self.known.insert(hash, (caller.clone(), now));
+                caller
             }
         };
         caller.check_validity(now)?;
         Ok(caller)
     }
 
-    /// Returns the caller's use of their token, once an hour. Several environments may return one at once; the table
-    /// takes the first.
+    /// Returns the caller's use of their token, once an hour. Several requests may return one at once; the table takes
+    /// the first.
     pub(crate) fn unrecorded_use(&self, caller: &Caller) -> Option<UnrecordedUse> {
         let at = self.clock.now();
         let id = caller.token_id()?;
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_in_use(&used, id, at) {
+        if self.is_in_use(id, at) {
             return None;
         }
-        remember_use(&mut used, id, at);
+        self.used.insert(id.clone(), at);
         Some(UnrecordedUse { caller: caller.clone(), table: self.table.clone(), at })
     }
 
@@ -106,11 +107,10 @@ impl Authenticator {
         let unknown = || unauthorized(ErrorCode::InvalidToken, "The token is unknown");
         let token = AccessToken::by_hash(&self.table, hash).await?.ok_or_else(unknown)?;
         let (account, user) = (&token.account_id, Some(&token.user_id));
-        let used = || self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let not_known_in_use = Some(&token.id).filter(|id| !is_in_use(&used(), id, now));
+        let not_known_in_use = Some(&token.id).filter(|id| !self.is_in_use(id, now));
         let found = Standing::load(&self.table, account, user, not_known_in_use, Consistency::Eventual).await?;
         if let Some(at) = found.last_used_at {
-            remember_use(&mut used(), &token.id, at);
+            self.used.insert(token.id.clone(), at);
         }
         let account = found.account.ok_or_else(unknown)?;
         let removed = || unauthorized(ErrorCode::TokenRevoked, "The token's user was removed from the account");
@@ -163,31 +163,14 @@ impl Authenticator {
         linked.ok_or_else(|| not_linked("No account accepts users with this email address"))
     }
 
-    fn remember(&self, hash: TokenHash, caller: Caller, now: Timestamp) -> Caller {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
-        known.insert(hash, (caller.clone(), now));
-        caller
-    }
-
     fn remembered(&self, hash: TokenHash, now: Timestamp) -> Option<Caller> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (caller, read_at) = known.get(&hash)?;
-        (now.since(*read_at) < TOKEN_CACHE_TTL).then(|| caller.clone())
+        let (caller, read_at) = self.known.get(&hash)?;
+        (now.since(read_at) < TOKEN_CACHE_TTL).then_some(caller)
     }
-}
 
-fn is_in_use(used: &HashMap<TokenId, Timestamp>, id: &TokenId, now: Timestamp) -> bool {
-    used.get(id).is_some_and(|at| now.since(*at) < USE_PRECISION)
-}
-
-fn remember_use(used: &mut HashMap<TokenId, Timestamp>, id: &TokenId, at: Timestamp) {
-    if used.len() >= REMEMBERED {
-        used.clear();
+    fn is_in_use(&self, id: &TokenId, now: Timestamp) -> bool {
+        self.used.get(id).is_some_and(|at| now.since(at) < USE_PRECISION)
     }
-    used.insert(id.clone(), at);
 }
 
 /// Returns the 403 for a valid token without a user.
