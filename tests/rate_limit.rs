@@ -65,7 +65,11 @@ async fn every_answer_tells_the_rate_limit() {
         (415, raw(Method::POST, "/v1/repositories", "text/plain", String::new()).await),
     ];
     for ((status, answer), remaining) in answers.iter().zip((0..600).rev()) {
-        assert_eq!((answer.status, answer.rate_limit()), (*status, left(remaining)), "{answer:?}");
+        let (told, left) = (answer.rate_limit(), left(remaining));
+        // A lease of another function keeps up to two tokens of the bucket.
+        assert!((left.burst_left - 2..=left.burst_left).contains(&told.burst_left), "{answer:?}");
+        let told = RateLimit { burst_left: left.burst_left, ..told };
+        assert_eq!((answer.status, told), (*status, left), "{answer:?}");
     }
     let deployment = owner.ended(&owner.deploy("app", json!({"ref": "main"})).await).await;
     let id = deployment["id"].as_str().unwrap();
@@ -285,7 +289,7 @@ async fn functions_that_take_turns_seldom_write_twice() {
     let calls: u64 = lines.iter().map(|line| cost_of(line).0).sum();
     let writes = calls - 29 * mix.map(|(_, others)| others).iter().sum::<u64>();
     assert_eq!(lines.len(), 29 * mix.len());
-    assert!(writes * 100 <= lines.len() as u64 * 105, "{writes} writes for {} requests", lines.len());
+    assert!(writes * 100 <= lines.len() as u64 * 102, "{writes} writes for {} requests", lines.len());
 }
 
 #[tokio::test]

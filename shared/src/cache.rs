@@ -31,29 +31,17 @@ impl<K: Eq + Hash, V> Cache<K, V> {
         self.lock().put(key, value);
     }
 
-    /// Changes the value of a key, if there is one, and returns it. Sets it to `value` if there is none.
-    pub(crate) fn change_or_insert(&self, key: K, value: V, mut change: impl FnMut(&mut V)) -> V
+    /// Uses the value of a key, which is the default at first.
+    pub(crate) fn with<R>(&self, key: &K, then: impl FnOnce(&mut V) -> R) -> R
     where
-        V: Clone,
+        K: Clone,
+        V: Default,
     {
-        self.lock().put_or_modify(key, |_, value| value, |_, current, _| change(current), value).clone()
-    }
-
-    /// Changes the value of a key, if there is one.
-    pub(crate) fn change<Q: Eq + Hash + ?Sized>(&self, key: &Q, change: impl FnOnce(&mut V))
-    where
-        K: Borrow<Q>,
-    {
-        if let Some(value) = self.lock().get_mut(key) {
-            change(value);
+        let mut map = self.lock();
+        if map.get(key).is_none() {
+            map.put(key.clone(), V::default());
         }
-    }
-
-    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&self, key: &Q)
-    where
-        K: Borrow<Q>,
-    {
-        self.lock().pop(key);
+        then(map.get_mut(key).expect("the key was put"))
     }
 
     fn lock(&self) -> MutexGuard<'_, CLruCache<K, V>> {
@@ -95,7 +83,7 @@ mod tests {
     fn a_read_or_a_change_is_a_use() {
         let cache = full();
         assert_eq!(cache.get("one"), Some(1));
-        cache.change("two", |value| *value = 20);
+        cache.with(&"two".to_owned(), |value| *value = 20);
         cache.insert("four".to_owned(), 4);
         assert_eq!(values(&cache), [Some(1), Some(20), None, Some(4)]);
     }
@@ -104,17 +92,12 @@ mod tests {
     fn a_new_value_of_a_known_key_evicts_nothing() {
         let cache = full();
         cache.insert("two".to_owned(), 20);
-        assert_eq!(cache.change_or_insert("three".to_owned(), 0, |value| *value += 30), 33);
+        let changed = |value: &mut u32| {
+            *value += 30;
+            *value
+        };
+        assert_eq!(cache.with(&"three".to_owned(), changed), 33);
         assert_eq!(values(&cache), [Some(1), Some(20), Some(33), None]);
-    }
-
-    #[test]
-    fn an_unknown_key_is_inserted_and_not_changed() {
-        let cache = full();
-        assert_eq!(cache.change_or_insert("four".to_owned(), 4, |value| *value = 0), 4);
-        cache.change("five", |value| *value = 0);
-        cache.remove("two");
-        assert_eq!(values(&cache), [None, None, Some(3), Some(4)]);
-        assert_eq!(cache.get("five"), None);
+        assert_eq!(cache.with(&"four".to_owned(), changed), 30, "an unknown key has the default");
     }
 }

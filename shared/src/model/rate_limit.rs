@@ -1,15 +1,17 @@
 //! The state of a rate limit. [`rate_limit`](crate::rate_limit) decides by it.
 
+use std::fmt;
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::id::AccountId;
 
 pub(crate) const MICROS_PER_MINUTE: i64 = 60_000_000;
 
 /// The rate limit of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Quota {
     /// The number of requests in a clock minute. It is also the number of tokens that return to the bucket in a minute.
     pub per_minute: u32,
@@ -27,9 +29,26 @@ impl Quota {
         (MICROS_PER_MINUTE + per_minute - 1) / per_minute
     }
 
+    /// Returns the time for which a lease is valid, in microseconds. The lease keeps the tokens of this time from others:
+    /// at most a quarter of a large plan's bucket, and one token of a small plan's.
+    pub(crate) fn lease_micros(self) -> i64 {
+        let longest = if self.is_large() { self.capacity() / 4 } else { self.interval() };
+        longest.min(1_000_000)
+    }
+
+    /// Returns whether the plan allows so much in a minute that the bucket is a small part of it.
+    pub(crate) fn is_large(self) -> bool {
+        (self.capacity() + 1_000_000) * 8 <= MICROS_PER_MINUTE
+    }
+
+    /// Returns the time that a full bucket holds, in microseconds: how far `tat` may be ahead of the clock.
+    pub(crate) fn capacity(self) -> i64 {
+        i64::from(self.burst) * self.interval()
+    }
+
     /// Returns how far `tat` may be ahead of the clock before an admission.
     pub(crate) fn tolerance(self) -> i64 {
-        i64::from(self.burst.saturating_sub(1)) * self.interval()
+        self.capacity() - self.interval()
     }
 }
 
@@ -50,16 +69,63 @@ impl Subject {
     }
 }
 
-/// A rate-limit item. Later states compare greater, because every admission moves `tat`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// A rate-limit item. Every admission moves `tat`, so the later of two states has the greater one.
+///
+/// The admissions of a minute are in an attribute that has the minute in its name, such as `used_29481234`. An update
+/// that counts an admission therefore needs no guess about the minute in which the item was last changed.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub struct State {
-    /// Minutes since the Unix epoch.
-    #[serde(rename = "window_minute")] // `window` is one of DynamoDB's reserved words
-    pub window: i64,
-    /// Requests admitted in that minute.
-    pub used: u32,
-    /// Microseconds since the Unix epoch.
+    /// The time at which the bucket will be full again, in microseconds since the Unix epoch: the theoretical arrival
+    /// time of the GCRA (ITU-T I.371).
     pub tat: i64,
+    /// The counted minutes since the Unix epoch, each with its admissions.
+    pub(crate) minutes: Vec<(i64, u32)>,
+}
+
+impl State {
+    const TAT: &str = "tat";
+    const USED: &str = "used_";
+
+    /// Returns the number of requests admitted in a minute.
+    pub fn used(&self, minute: i64) -> u32 {
+        self.minutes.iter().find(|(counted, _)| *counted == minute).map_or(0, |(_, used)| *used)
+    }
+
+    /// Returns the name of the attribute that counts a minute.
+    pub(crate) fn attribute(minute: i64) -> String {
+        format!("{}{minute}", Self::USED)
+    }
+}
+
+impl<'de> Deserialize<'de> for State {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Attributes)
+    }
+}
+
+struct Attributes;
+
+impl<'de> Visitor<'de> for Attributes {
+    type Value = State;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("a rate-limit item")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut attributes: A) -> Result<State, A::Error> {
+        let (mut tat, mut minutes) = (None, Vec::with_capacity(2));
+        while let Some(name) = attributes.next_key::<String>()? {
+            if name == State::TAT {
+                tat = Some(attributes.next_value()?);
+            } else if let Some(Ok(minute)) = name.strip_prefix(State::USED).map(str::parse) {
+                minutes.push((minute, attributes.next_value()?));
+            } else {
+                attributes.next_value::<IgnoredAny>()?;
+            }
+        }
+        let tat = tat.ok_or_else(|| A::Error::missing_field(State::TAT))?;
+        Ok(State { tat, minutes })
+    }
 }
 
 #[cfg(test)]

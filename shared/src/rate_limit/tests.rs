@@ -1,0 +1,136 @@
+mod model;
+mod simulation;
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::knowledge::{Knowledge, Step};
+use super::verdict::{Instant, Verdict, refusal};
+use crate::clock::Timestamp;
+use crate::model::{Quota, State};
+
+/// Decides a request of one environment that is alone with the table. Returns the verdict and the number of writes.
+fn alone(known: &mut Knowledge, table: &mut Option<State>, quota: Quota, time: Timestamp) -> (Verdict, u32) {
+    let mut step = known.begin(quota, time);
+    let mut writes = 0;
+    loop {
+        match step {
+            Step::Decided(verdict) => return (verdict, writes),
+            Step::Undecided => panic!("the second write decides"),
+            Step::Write(take) => {
+                writes += 1;
+                let after = take.apply(table.as_ref());
+                let outcome = after.clone().ok_or_else(|| table.clone());
+                *table = after.or(table.take());
+                step = known.learn(take, outcome);
+            }
+        }
+    }
+}
+
+proptest! {
+    /// The exact model: the bucket's tokens and the minute's requests. Small plans have no leases, so nothing is refused
+    /// early, and each admission costs a write.
+    #[test]
+    fn both_bounds_hold_and_nothing_is_refused_early(
+        per_minute in 1u32..200,
+        burst in 8u32..50,
+        gaps in prop::collection::vec(0i64..3000, 1..400),
+    ) {
+        let quota = Quota { per_minute, burst };
+        prop_assume!(!quota.is_large());
+        let (mut known, mut table) = (Knowledge::default(), None);
+        let mut millis = 1_800_000_000_000i64;
+        let mut tokens_at = (quota.capacity(), millis * 1000);
+        let mut in_minute = (0i64, 0u32);
+        for gap in gaps {
+            millis += gap;
+            let time = Timestamp::from_millis(millis);
+            // The bucket's tokens in units of their interval, refilled by the elapsed time.
+            let refilled = (tokens_at.0 + millis * 1000 - tokens_at.1).min(quota.capacity());
+            let minute = millis.div_euclid(60_000);
+            let used = if in_minute.0 == minute { in_minute.1 } else { 0 };
+            let allowed = refilled >= quota.interval() && used < per_minute;
+            let (verdict, writes) = alone(&mut known, &mut table, quota, time);
+            prop_assert_eq!(verdict.refused_for.is_none(), allowed);
+            prop_assert_eq!(writes, u32::from(allowed));
+            tokens_at = (refilled, millis * 1000);
+            in_minute = (minute, used);
+            if let Some(seconds) = verdict.refused_for {
+                // A retry at the told time is admitted; a second earlier it is refused.
+                let later = |s: u64| {
+                    let time = Timestamp::from_millis(millis).plus(Duration::from_secs(s));
+                    refusal(table.as_ref(), quota, Instant::from(time))
+                };
+                prop_assert_eq!(later(seconds), None);
+                prop_assert!(later(seconds - 1).is_some());
+            } else {
+                tokens_at.0 -= quota.interval();
+                in_minute.1 += 1;
+            }
+            prop_assert_eq!(verdict.remaining, per_minute - in_minute.1);
+        }
+    }
+
+    /// The numbers left in a verdict are those that the client can send at once, and no number is out of range.
+    #[test]
+    fn what_is_left_is_what_is_admitted(
+        (per_minute, burst) in (1u32..200, 1u32..50),
+        (minute, used, ahead) in (-2i64..=0, 0u32..250, -90_000_000i64..90_000_000),
+        millis in 0i64..60_000,
+        never_seen in prop::bool::weighted(0.1),
+    ) {
+        let quota = Quota { per_minute, burst };
+        prop_assume!(!quota.is_large());
+        let time = Timestamp::from_millis(1_800_000_000_000 + millis);
+        let now = Instant::from(time);
+        let state = State { minutes: vec![(now.minute + minute, used)], tat: now.micros + ahead };
+        let mut table = (!never_seen).then_some(state);
+        let told = Verdict::new(quota, table.as_ref(), now, None);
+        prop_assert!(told.remaining <= per_minute && told.burst_remaining <= burst);
+        prop_assert_eq!(told.reset, (now.minute + 1) * 60);
+        prop_assert_eq!(told.reset_after, told.reset - time.as_seconds());
+        prop_assert!((1..=60).contains(&told.reset_after));
+        let mut admissions = 0;
+        let mut known = Knowledge::default();
+        table.iter().for_each(|state| known.observe(state.clone()));
+        while alone(&mut known, &mut table, quota, time).0.refused_for.is_none() {
+            admissions += 1;
+        }
+        prop_assert_eq!(admissions, told.remaining.min(told.burst_remaining));
+    }
+}
+
+/// A large plan of which one environment serves 50 requests a second.
+#[test]
+fn a_busy_environment_writes_once_for_many_requests() {
+    let quota = Quota { per_minute: 6_000, burst: 500 };
+    let (mut known, mut table) = (Knowledge::default(), None);
+    let (mut writes, mut admitted) = (0, 0);
+    for request in 0..6_000 {
+        let time = Timestamp::from_millis(1_800_000_000_000 + request * 20);
+        let (verdict, written) = alone(&mut known, &mut table, quota, time);
+        admitted += u32::from(verdict.refused_for.is_none());
+        writes += written;
+        assert!(verdict.remaining < 6_000 - (request % 3_000) as u32, "{request}: {verdict:?}");
+    }
+    assert_eq!(admitted, 6_000);
+    assert!(writes < 600, "{writes} writes");
+}
+
+/// An environment whose leases lapse unused gives them back with its next write.
+#[test]
+fn unused_admissions_go_back_to_the_minute() {
+    let quota = Quota { per_minute: 6_000, burst: 500 };
+    let (mut known, mut table) = (Knowledge::default(), None);
+    let start = 1_800_000_000_000;
+    for burst in 0..5 {
+        for request in 0..20 {
+            let time = Timestamp::from_millis(start + burst * 10_000 + request);
+            assert_eq!(alone(&mut known, &mut table, quota, time).0.refused_for, None);
+        }
+    }
+    let last = alone(&mut known, &mut table, quota, Timestamp::from_millis(start + 55_000)).0;
+    assert_eq!(last.remaining, 6_000 - 101, "{table:?}");
+}
