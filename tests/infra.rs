@@ -5,6 +5,7 @@
 mod generated;
 mod permissions;
 
+mod stalled;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use shared::Route;
 use shared::access::Scope;
 use shared::clock::Clock;
+use shared::aws::Limits;
 use shared::settings::Settings;
 use shared::telemetry::Log;
 use tests::{NOON, World, checkout, read_file};
@@ -326,8 +328,12 @@ fn sources(folders: &[&str]) -> Vec<PathBuf> {
 
 /// Does what the function's `main` does before the first event.
 fn start(name: &str, settings: &Settings) -> Result<(), shared::InitError> {
-    let environment =
-        Environment { settings: settings.clone(), clock: Clock::manual(NOON), log: Log::to(std::io::sink()) };
+    let environment = Environment {
+        settings: settings.clone(),
+        clock: Clock::manual(NOON),
+        log: Log::to(std::io::sink()),
+        limits: Limits::LAMBDA,
+    };
     let registration = FUNCTIONS.iter().find(|registration| registration.name == name);
     registration.unwrap_or_else(|| panic!("{name} is not registered")).start(&environment).map(drop)
 }

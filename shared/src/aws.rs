@@ -1,18 +1,45 @@
 //! AWS SDK configuration, built by hand: a Lambda function has its region and credentials in the environment, and
 //! aws-config's provider chains would only add size and start-up time.
 
+use std::time::Duration;
+
 use aws_credential_types::Credentials;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedHttpClient};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedCredentialsProvider, SharedHttpClient};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::{HttpClient as _, http_client_fn};
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
 
 use crate::settings::{MissingSetting, Settings};
 
 /// The certificate authorities of Amazon Trust Services, from which every AWS endpoint's certificate descends
 /// (<https://www.amazontrust.com/repository/>). Parsing these five takes a tenth of the time that a full bundle does.
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
+
+/// The time limits of every call of AWS.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For opening a connection.
+    pub connect: Duration,
+    /// For one attempt of a call.
+    pub attempt: Duration,
+    /// For a call with its retries.
+    pub call: Duration,
+}
+
+impl Limits {
+    /// The limits in Lambda. A request may go on after one stalled call, for example of the limiter, so the time limit of
+    /// each function is more than twice that of a call. An attempt has time for CodeBuild, which is the slowest to answer.
+    /// What is left for a second attempt suffices for DynamoDB, on a new connection.
+    pub const LAMBDA: Self =
+        Self { connect: Duration::from_secs(1), attempt: Duration::from_secs(3), call: Duration::from_millis(4500) };
+    /// The limits for services on the same machine, which may be busy, and for long polls.
+    pub const PATIENT: Self =
+        Self { connect: Duration::from_secs(60), attempt: Duration::from_secs(60), call: Duration::from_secs(180) };
+}
 
 /// The configuration of a function's SDK clients.
 #[derive(Clone, Debug)]
@@ -22,6 +49,7 @@ pub struct Aws {
     tls: TlsContext,
     http: SharedHttpClient,
     endpoints: Settings,
+    limits: Limits,
 }
 
 /// The reasons why the configuration can't be used.
@@ -61,6 +89,7 @@ impl Aws {
             tls,
             http,
             endpoints: settings.clone(),
+            limits: Limits::LAMBDA,
         })
     }
 
@@ -69,24 +98,37 @@ impl Aws {
         Self { http, ..self }
     }
 
-    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let mut config = aws_sdk_dynamodb::Config::builder()
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Returns the configuration of a client of the SDK. `service` is the variable with the endpoint of the service, for
+    /// example `AWS_ENDPOINT_URL_KMS`.
+    pub fn client(&self, service: &str) -> SdkConfig {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(self.limits.connect)
+            .operation_attempt_timeout(self.limits.attempt)
+            .operation_timeout(self.limits.call);
+        let mut config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(self.region())
-            .credentials_provider(self.credentials())
-            .http_client(self.http());
-        config.set_endpoint_url(self.endpoint("AWS_ENDPOINT_URL_DYNAMODB"));
-        aws_sdk_dynamodb::Client::from_conf(config.build())
+            .region(self.region.clone())
+            .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
+            .http_client(self.http.clone())
+            .timeout_config(timeouts.build());
+        config.set_endpoint_url(self.endpoint(service));
+        config.build()
+    }
+
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&self.client("AWS_ENDPOINT_URL_DYNAMODB"))
     }
 
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
-        let mut config = aws_sdk_sqs::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(self.region())
-            .credentials_provider(self.credentials())
-            .http_client(self.http());
-        config.set_endpoint_url(self.endpoint("AWS_ENDPOINT_URL_SQS"));
-        aws_sdk_sqs::Client::from_conf(config.build())
+        aws_sdk_sqs::Client::new(&self.client("AWS_ENDPOINT_URL_SQS"))
     }
 
     pub fn region(&self) -> Region {
@@ -95,10 +137,6 @@ impl Aws {
 
     pub fn credentials(&self) -> Credentials {
         self.credentials.clone()
-    }
-
-    pub fn http(&self) -> SharedHttpClient {
-        self.http.clone()
     }
 
     /// Returns a connector with the TLS configuration, for clients of AWS outside the SDK.
@@ -120,6 +158,31 @@ impl Aws {
     pub fn endpoint(&self, service: &str) -> Option<String> {
         self.endpoints.get(service).or_else(|| self.endpoints.get("AWS_ENDPOINT_URL")).map(str::to_owned)
     }
+}
+
+/// Returns the code of a failed call: the service's own, or `timeout`, `unreachable` or `unreadable`.
+pub fn code_of<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {
+    match error {
+        SdkError::ServiceError(service) => service.err().code().unwrap_or("unknown"),
+        SdkError::TimeoutError(_) => "timeout",
+        SdkError::DispatchFailure(_) => "unreachable",
+        _ => "unreadable",
+    }
+}
+
+/// Returns whether a call that failed with this code can succeed later.
+pub fn is_passing(code: &str) -> bool {
+    const PASSING: [&str; 8] = [
+        "timeout",
+        "unreachable",
+        "ThrottlingException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailableException",
+        "TransactionConflictException",
+        "InternalServerError",
+    ];
+    PASSING.contains(&code)
 }
 
 fn trusting(roots: Vec<u8>) -> Result<TlsContext, AwsConfigError> {

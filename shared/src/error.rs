@@ -215,6 +215,11 @@ impl Error {
         Self::new(ErrorCode::InternalError, "Internal server error").because(cause)
     }
 
+    /// Reports that a service that the request depends on failed or did not answer in time.
+    pub fn unavailable(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::new(ErrorCode::ServiceUnavailable, "The service is busy").retry_after(1).because(cause)
+    }
+
     /// Refuses a request whose `Idempotency-Key` another request holds at the moment.
     pub fn in_flight() -> Self {
         Self::new(

@@ -292,7 +292,11 @@ impl World {
 
     /// Starts new execution environments of the functions, with these settings, behind a gateway of their own.
     pub async fn gateway(&self, settings: Settings) -> Gateway {
-        let environment = Environment { settings, ..self.stack.environment().clone() };
+        self.gateway_of(&Environment { settings, ..self.stack.environment().clone() }).await
+    }
+
+    /// Starts new execution environments of the functions behind a gateway of their own.
+    pub async fn gateway_of(&self, environment: &Environment) -> Gateway {
         let routes = Routes::new(environment.http().unwrap()).unwrap();
         Gateway::start(([127, 0, 0, 1], 0).into(), routes, self.clock.clone()).await.unwrap()
     }

@@ -10,7 +10,7 @@ use local::table;
 use serde_json::{Value, json};
 use shared::App;
 use shared::access::AuthorizedRepository;
-use shared::aws::Aws;
+use shared::aws::{Aws, Limits};
 use shared::clock::{Clock, Timestamp};
 use shared::dispatch::{Dispatched, dispatch, finish};
 use shared::id::{DeploymentId, UserId};
@@ -54,7 +54,8 @@ impl Scene {
             ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
             ("AWS_ENDPOINT_URL", "http://aws".to_owned()),
         ]);
-        let aws = Aws::new(&settings).unwrap().over(SharedHttpClient::new(wire.clone()));
+        let aws = Aws::new(&settings).unwrap().with_limits(Limits::PATIENT);
+        let aws = aws.over(SharedHttpClient::new(wire.clone()));
         let app = App::with_aws(settings, aws, Clock::manual(NOON), Log::to(std::io::sink())).unwrap();
         run(table::ensure(app.table().client(), "table")).unwrap();
         let (repository, by) = run(tests::repository_of_a_new_account(&app));

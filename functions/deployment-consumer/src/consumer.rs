@@ -55,7 +55,7 @@ impl Consumer {
     /// Fails if a setting is missing or invalid.
     pub fn new(app: &App) -> Result<Self, InitError> {
         process::hide_environment()?;
-        let archive = Archive::new(app)?;
+        let archive = Archive::of_runner(app)?;
         let seconds = app.settings().get(RUN_TIME_LIMIT_SECONDS).map(str::parse).transpose()?;
         let pipeline = Pipeline {
             app: app.clone(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use archive::{LogLine, MAX_READ_BYTES, Stream};
 use aws_sdk_cloudwatchlogs::Client;
-use aws_sdk_cloudwatchlogs::config::BehaviorVersion;
+use shared::aws;
 use shared::clock::Timestamp;
 use shared::model::{BuildId, Deployment};
 use shared::{App, Error, InitError, Result};
@@ -50,14 +50,7 @@ impl BuildLog {
         if let Some(other) = group.as_ref().filter(|name| !plain(name)) {
             return Err(format!("{BUILD_LOG_GROUP} is not the name of a log group: {other:?}").into());
         }
-        let aws = app.aws();
-        let mut config = aws_sdk_cloudwatchlogs::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(aws.region())
-            .credentials_provider(aws.credentials())
-            .http_client(aws.http());
-        config.set_endpoint_url(aws.endpoint("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"));
-        Ok(Self { client: Client::from_conf(config.build()), group })
+        Ok(Self { client: Client::new(&app.aws().client("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS")), group })
     }
 
     /// Returns the build's lines after a number.
@@ -87,6 +80,7 @@ impl BuildLog {
                 Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
                     return Ok(page);
                 }
+                Err(error) if aws::is_passing(aws::code_of(&error)) => return Err(Error::unavailable(error)),
                 Err(error) => return Err(Error::internal(error)),
             };
             for event in answer.events() {

@@ -102,7 +102,7 @@ pub async fn get_deployment_log(
 ) -> Result<Json<LogBody>> {
     let after = position.after.get();
     let limit = usize::try_from(position.limit.get()).expect("at most 1000");
-    let own = async || archive.read_log(&deployment.archive_prefix(), after, limit).await.map_err(Error::internal);
+    let own = async || archive.read_log(&deployment.archive_prefix(), after, limit).await.map_err(failed);
     let page = match &deployment.build {
         // The log is complete before the deployment ends, and the state was read before the log.
         None => Page { lines: own().await?, at_end: true },
@@ -119,6 +119,10 @@ pub async fn get_deployment_log(
         complete: deployment.finished_at.is_some_and(settled) && at_end && lines.is_empty(),
     };
     Ok(Json(LogBody { data: lines.into_iter().map(LogLineBody::from).collect(), meta }))
+}
+
+fn failed(error: archive::Error) -> Error {
+    if error.is_passing() { Error::unavailable(error) } else { Error::internal(error) }
 }
 
 impl From<LogLine> for LogLineBody {

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use lambda_runtime::{LambdaEvent, service_fn};
+use shared::aws::{Aws, Limits};
 use shared::clock::Clock;
 use shared::settings::Settings;
 use shared::telemetry::Log;
@@ -210,18 +211,24 @@ pub fn routes() -> impl Iterator<Item = Route> {
     FUNCTIONS.iter().filter_map(Registration::route)
 }
 
-/// The settings, the clock and the log of the functions. Each function gets an [`App`] of its own, like an execution
-/// environment.
+/// The settings, the clock, the log and the limits of the functions. Each function gets an [`App`] of its own, like an
+/// execution environment.
 #[derive(Clone, Debug)]
 pub struct Environment {
     pub settings: Settings,
     pub clock: Clock,
     pub log: Log,
+    pub limits: Limits,
 }
 
 impl Environment {
-    fn app(&self) -> Result<App, InitError> {
-        Ok(App::new(self.settings.clone(), self.clock.clone(), self.log.clone())?)
+    /// Returns the state of a new execution environment.
+    ///
+    /// # Errors
+    /// Fails if a setting is missing.
+    pub fn app(&self) -> Result<App, InitError> {
+        let aws = Aws::new(&self.settings)?.with_limits(self.limits);
+        Ok(App::with_aws(self.settings.clone(), aws, self.clock.clone(), self.log.clone())?)
     }
 
     /// Starts the functions behind the gateway, and returns each with its route keys.

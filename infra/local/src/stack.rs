@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::{Value, json};
+use shared::aws::{Aws, Limits};
 use shared::clock::{Clock, Timestamp};
 use shared::model::Due;
 use shared::queue::Queue;
@@ -133,7 +134,7 @@ impl Stack {
             ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
             ("AWS_ENDPOINT_URL_SQS", sqs),
         ]);
-        let operator = shared::aws::Aws::new(&settings)?;
+        let operator = Aws::new(&settings)?.with_limits(Limits::PATIENT);
         let queues = Queues::create(&operator.sqs(), &format!("{QUEUE}{suffix}"), &options).await?;
         settings.set(settings::QUEUE_URL, queues.main.clone());
         settings.set(redrive_dead_letters::DEAD_LETTER_QUEUE_URL, queues.dead_letters.clone());
@@ -141,8 +142,8 @@ impl Stack {
             settings.set(name, value);
         }
 
-        let environment = Environment { settings, clock: options.clock, log: options.log };
-        let app = App::new(environment.settings.clone(), environment.clock.clone(), environment.log.clone())?;
+        let environment = Environment { settings, clock: options.clock, log: options.log, limits: Limits::PATIENT };
+        let app = environment.app()?;
         match options.services {
             Services::Embedded => table::ensure(app.table().client(), &table).await?,
             // The emulator's deletion would use the system's clock, and delete items that have not expired by the

@@ -37,6 +37,23 @@ pub enum Error {
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+impl Error {
+    /// Returns whether the operation can succeed later: the store was not reached, was busy or did not answer in time.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Store(object_store::Error::Generic { .. }))
+    }
+}
+
+/// The time for which a request that fails is repeated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// A client waits for the answer.
+    Request,
+    /// The output of a build would be lost.
+    Run,
+}
+
 impl Archive {
     /// Opens the archive that `ARCHIVE_URL` names. `s3://bucket` is a bucket. `file:///folder` is a folder, and
     /// `file:folder` is a folder whose path may be relative to the working directory. A missing folder is created.
@@ -46,9 +63,24 @@ impl Archive {
     /// Fails with [`Error::Url`] for any other URL, and with [`Error::Folder`] or [`Error::Store`] if the store can't be
     /// used.
     pub fn new(app: &App) -> Result<Self> {
+        Self::open(app, Patience::Request)
+    }
+
+    /// Opens the archive for a runner, which repeats requests that fail for longer.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Archive::new`] does.
+    pub fn of_runner(app: &App) -> Result<Self> {
+        Self::open(app, Patience::Run)
+    }
+
+    fn open(app: &App, patience: Patience) -> Result<Self> {
         let url = app.settings().require(ARCHIVE_URL)?;
         match url.strip_prefix("s3://") {
-            Some(bucket) => Ok(Self { store: Arc::new(s3::open(bucket, app.aws())?), bucket: Some(bucket.into()) }),
+            Some(bucket) => {
+                Ok(Self { store: Arc::new(s3::open(bucket, app.aws(), patience)?), bucket: Some(bucket.into()) })
+            }
             None => Self::folder(url),
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_codebuild::config::BehaviorVersion;
 use shared::App;
 use shared::model::{BuildId, Deployment};
 use shared::queue::Queue;
@@ -35,20 +34,8 @@ impl Builds {
     /// Fails if a setting is missing.
     pub fn new(app: &App) -> Result<Self, MissingSetting> {
         let aws = app.aws();
-        let mut config = aws_sdk_codebuild::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(aws.region())
-            .credentials_provider(aws.credentials())
-            .http_client(aws.http());
-        config.set_endpoint_url(aws.endpoint("AWS_ENDPOINT_URL_CODEBUILD"));
-        let codebuild = aws_sdk_codebuild::Client::from_conf(config.build());
-        let mut config = aws_sdk_secretsmanager::Config::builder()
-            .behavior_version(aws_sdk_secretsmanager::config::BehaviorVersion::latest())
-            .region(aws.region())
-            .credentials_provider(aws.credentials())
-            .http_client(aws.http());
-        config.set_endpoint_url(aws.endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"));
-        let secrets = aws_sdk_secretsmanager::Client::from_conf(config.build());
+        let codebuild = aws_sdk_codebuild::Client::new(&aws.client("AWS_ENDPOINT_URL_CODEBUILD"));
+        let secrets = aws_sdk_secretsmanager::Client::new(&aws.client("AWS_ENDPOINT_URL_SECRETS_MANAGER"));
         Ok(Self { app: app.clone(), queue: Queue::new(app)?, codebuild, secrets })
     }
 

@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
+use crate::aws;
 use crate::error::{Error, ErrorCode};
 
 /// The reasons why a DynamoDB call fails.
@@ -28,31 +29,15 @@ where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     fn from(error: SdkError<E>) -> Self {
-        let code = match &error {
-            SdkError::ServiceError(service) => service.err().code().unwrap_or("unknown").to_owned(),
-            SdkError::TimeoutError(_) => "timeout".to_owned(),
-            SdkError::DispatchFailure(_) => "unreachable".to_owned(),
-            _ => "unreadable".to_owned(),
-        };
-        const PASSING: [&str; 7] = [
-            "timeout",
-            "unreachable",
-            "ThrottlingException",
-            "ProvisionedThroughputExceededException",
-            "RequestLimitExceeded",
-            "TransactionConflictException",
-            "InternalServerError",
-        ];
-        Self::Call { passing: PASSING.contains(&code.as_str()), code, source: Box::new(error) }
+        let code = aws::code_of(&error).to_owned();
+        Self::Call { passing: aws::is_passing(&code), code, source: Box::new(error) }
     }
 }
 
 impl From<TableError> for Error {
     fn from(error: TableError) -> Self {
         match error {
-            TableError::Call { passing: true, .. } | TableError::Unprocessed => {
-                Error::new(ErrorCode::ServiceUnavailable, "The service is busy").retry_after(1).because(error)
-            }
+            TableError::Call { passing: true, .. } | TableError::Unprocessed => Error::unavailable(error),
             TableError::Contended => {
                 let message = "Concurrent requests are changing the resource; try again";
                 Error::new(ErrorCode::ServiceUnavailable, message).retry_after(1).because(error)

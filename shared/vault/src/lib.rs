@@ -52,13 +52,7 @@ impl Vault {
         let setting = app.settings().require(VARIABLES_KEY)?;
         match setting.split_once(':') {
             Some(("kms", key_id)) => {
-                let mut config = aws_sdk_kms::Config::builder()
-                    .behavior_version(aws_sdk_kms::config::BehaviorVersion::latest())
-                    .region(app.aws().region())
-                    .credentials_provider(app.aws().credentials())
-                    .http_client(app.aws().http());
-                config.set_endpoint_url(app.aws().endpoint("AWS_ENDPOINT_URL_KMS"));
-                let client = Client::from_conf(config.build());
+                let client = Client::new(&app.aws().client("AWS_ENDPOINT_URL_KMS"));
                 Ok(Self(MasterKey::Kms { client, key_id: key_id.to_owned() }))
             }
             Some(("file", path)) => Self::local(Path::new(path)),

@@ -20,6 +20,7 @@ use s3s::service::S3ServiceBuilder;
 use serde_json::{Value, json};
 use shared::App;
 use shared::access::Access;
+use shared::aws::{Aws, Limits};
 use shared::id::{AccountId, DeploymentId};
 use shared::model::{BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE, Role};
 use shared::queue::Queue;
@@ -54,7 +55,7 @@ impl Walk {
         });
         let world = world.await;
         let settings = world.stack.environment().settings.clone();
-        let operator = shared::aws::Aws::new(&settings).unwrap().sqs();
+        let operator = Aws::new(&settings).unwrap().with_limits(Limits::PATIENT).sqs();
         let queue = operator.create_queue().queue_name("walk").send().await.unwrap().queue_url.unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("archive")).unwrap();
@@ -86,7 +87,7 @@ impl Walk {
         let routes = Routes::new(functions).unwrap();
         let api = Gateway::start("127.0.0.1:0".parse().unwrap(), routes, world.clock.clone()).await.unwrap();
         let consumer = environment(CONSUMER);
-        let poller = shared::aws::Aws::new(&consumer.settings).unwrap().sqs();
+        let poller = Aws::new(&consumer.settings).unwrap().with_limits(Limits::PATIENT).sqs();
         let consumer = EventSource::start(poller, Mapping::new(&queue), consumer.consumer().unwrap()).await.unwrap();
         Self { world, gate, gate_url, queue, api, consumer: Some(consumer), issuer, _archive: folder }
     }
@@ -97,8 +98,7 @@ impl Walk {
 
     /// Returns the App of a function, which calls AWS with the function's own role.
     pub(super) fn app(&self, function: &str) -> App {
-        let Environment { settings, clock, log } = self.environment(function);
-        App::new(settings, clock, log).unwrap()
+        self.environment(function).app().unwrap()
     }
 }
 
