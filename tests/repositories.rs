@@ -153,6 +153,7 @@ async fn a_clone_url_that_is_no_repository_is_refused() {
     let refused = owner.post("/v1/repositories", unreachable).await;
     refused.refused(503, "remote_unavailable");
     assert_eq!(refused.body["error"]["message"], "The repository's server could not be reached");
+    assert_eq!(world.line_of(&refused)["server_errors"], 0, "a git host that is down stops no rollout");
     assert_eq!(owner.get("/v1/repositories").await.body["meta"]["total"], 0);
 }
 

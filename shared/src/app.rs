@@ -1,6 +1,7 @@
 //! The state of a function for the lifetime of its execution environment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::access::{Authenticator, Places};
 use crate::aws::{Aws, AwsConfigError};
@@ -9,7 +10,8 @@ use crate::oauth::Issuer;
 use crate::rate_limit::Limiter;
 use crate::settings::{self, Settings};
 use crate::table::Table;
-use crate::telemetry::Log;
+use crate::telemetry::{Log, Metrics, Release};
+use crate::usage::Usage;
 
 #[derive(Clone, Debug)]
 pub struct App(Arc<Parts>);
@@ -21,6 +23,7 @@ struct Parts {
     table: Table,
     clock: Clock,
     log: Log,
+    release: Release,
     authenticator: Authenticator,
     limiter: Limiter,
     places: Places,
@@ -44,11 +47,12 @@ impl App {
             authenticator: Authenticator::new(table.clone(), clock.clone(), Issuer::new(&settings, &aws)),
             limiter: Limiter::new(table.clone(), clock.clone()),
             places: Places::new(),
+            release: Release::of(&settings),
+            log: log.timed_by(clock.clone()),
             settings,
             aws,
             table,
             clock,
-            log,
         })))
     }
 
@@ -70,6 +74,11 @@ impl App {
 
     pub fn log(&self) -> &Log {
         &self.0.log
+    }
+
+    /// Returns the metrics of an invocation, for its line in the log.
+    pub fn metrics<'a>(&'a self, function: &'a str, duration: Duration, usage: Usage, failed: bool) -> Metrics<'a> {
+        Metrics::new(&self.0.release, function, self.0.clock.now(), duration, usage, failed)
     }
 
     pub fn limiter(&self) -> &Limiter {

@@ -28,7 +28,7 @@ use crate::model::{Quota, Subject};
 use crate::rate_limit::Verdict;
 use crate::route::{Counting, Route, WithoutLimiter};
 use crate::table::TableError;
-use crate::telemetry::{Level, Metrics, RequestLine, TraceContext};
+use crate::telemetry::{Level, RequestLine, TraceContext};
 use crate::usage::Usage;
 
 /// An endpoint with the whole pipeline.
@@ -71,6 +71,13 @@ fn source(request: &Request) -> Subject {
     Subject::source(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
 }
 
+fn gateway_request_id(request: &Request) -> Option<String> {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
+        _ => None,
+    }
+}
+
 /// Runs the outermost layer: gives the request its id, writes the envelope and the headers, and logs one line.
 async fn observe(State(context): State<Arc<Context>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -78,6 +85,7 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
     let record = Arc::new(Record::default());
     let source = source(&request);
     let trace = TraceContext::from_headers(request.headers());
+    let gateway_request_id = gateway_request_id(&request);
     let lambda_request_id = request.lambda_context_ref().map(|lambda| lambda.request_id.clone());
     request.extensions_mut().insert(record.clone());
     // The extractors read the route, for the permission on the resource that they load.
@@ -104,10 +112,13 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
 
     let status = response.status();
     let failed = status.is_server_error();
+    // A customer's git host that is down must not stop a rollout.
+    let is_remote = error.as_ref().is_some_and(|error| error.code() == ErrorCode::RemoteUnavailable);
     context.app.log().write(&RequestLine {
-        metrics: Metrics::new(context.route.function, context.app.clock().now(), started.elapsed(), usage, failed),
+        metrics: context.app.metrics(context.route.function, started.elapsed(), usage, failed && !is_remote),
         level: if failed { Level::Error } else { Level::Info },
         request_id: &request_id,
+        gateway_request_id: gateway_request_id.as_deref(),
         lambda_request_id: lambda_request_id.as_deref(),
         trace: trace.as_ref(),
         route: context.route.path,

@@ -10,20 +10,45 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
-use serde::Serialize;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::error::chain;
 use crate::id::{AccountId, DeploymentId, RequestId};
+use crate::settings::Settings;
 use crate::usage::Usage;
 
 /// The target of log lines: stdout in Lambda, a file in the local stack, memory in tests.
 #[derive(Clone)]
-pub struct Log(Arc<Mutex<dyn Write + Send>>);
+pub struct Log {
+    writer: Arc<Mutex<dyn Write + Send>>,
+    clock: Clock,
+}
+
+/// A line with the time at which it was written. Lambda takes a line without a `timestamp` in RFC 3339 for one of level INFO
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>).
+#[derive(Serialize)]
+struct Line<'a, L> {
+    #[serde(serialize_with = "rfc_3339")]
+    timestamp: Timestamp,
+    #[serde(flatten)]
+    line: &'a L,
+}
+
+fn rfc_3339<S: Serializer>(timestamp: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    let time = jiff::Timestamp::from_millisecond(timestamp.as_millis()).map_err(S::Error::custom)?;
+    serializer.collect_str(&format_args!("{time:.3}"))
+}
 
 impl Log {
+    /// Returns a log that takes the time of its lines from the system. An [`App`](crate::App) sets its own clock.
     pub fn to(writer: impl Write + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(writer)))
+        Self { writer: Arc::new(Mutex::new(writer)), clock: Clock::system() }
+    }
+
+    pub(crate) fn timed_by(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     pub fn stdout() -> Self {
@@ -32,9 +57,10 @@ impl Log {
 
     /// Writes a line. Loses the line if it can't be written: no request fails for its log.
     pub fn write(&self, line: &impl Serialize) {
-        let Ok(mut text) = serde_json::to_vec(line) else { return };
+        let line = Line { timestamp: self.clock.now(), line };
+        let Ok(mut text) = serde_json::to_vec(&line) else { return };
         text.push(b'\n');
-        let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = writer.write_all(&text).and_then(|()| writer.flush());
     }
 }
@@ -75,6 +101,8 @@ pub(crate) struct RequestLine<'a> {
     pub metrics: Metrics<'a>,
     pub level: Level,
     pub request_id: &'a RequestId,
+    /// The ids of the request and of the invocation in the gateway's access log.
+    pub gateway_request_id: Option<&'a str>,
     pub lambda_request_id: Option<&'a str>,
     #[serde(flatten)]
     pub trace: Option<&'a TraceContext>,
@@ -99,25 +127,59 @@ pub struct MessageLine<'a> {
     pub cause: Option<String>,
 }
 
-/// The members that CloudWatch turns into metrics of the namespace `GitApi`, by function
+/// The deployed version of a function, as Lambda names it to the function.
+#[derive(Clone, Debug)]
+pub(crate) struct Release {
+    /// The stack's name, a dash and the function's.
+    function: String,
+    version: String,
+}
+
+impl Release {
+    pub fn of(settings: &Settings) -> Self {
+        let text = |name, otherwise: &str| settings.get(name).unwrap_or(otherwise).to_owned();
+        Self { function: text("AWS_LAMBDA_FUNCTION_NAME", ""), version: text("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST") }
+    }
+
+    /// Returns the name of the stack, or `local` outside of a stack: the value of a dimension can't be empty.
+    fn stack(&self, function: &str) -> &str {
+        let stack = self.function.strip_suffix(function).and_then(|stack| stack.strip_suffix('-'));
+        stack.filter(|stack| !stack.is_empty()).unwrap_or("local")
+    }
+}
+
+/// The members that CloudWatch turns into metrics of the namespace `GitApi`, by stack and function
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
 #[derive(Serialize)]
 pub struct Metrics<'a> {
     _aws: Metadata,
+    stack: &'a str,
     function: &'a str,
+    version: &'a str,
     duration_ms: f64,
     dynamodb_calls: u32,
     dynamodb_capacity_units: f64,
     /// The round trips, in the log only: a metric of its own would cost money and say little.
     dynamodb_round_trips: u32,
+    /// Whether this version failed. The alarm that stops a rollout counts it by version, so it counts only failures that a bad
+    /// version can have.
     server_errors: u8,
 }
 
 impl<'a> Metrics<'a> {
-    pub fn new(function: &'a str, at: Timestamp, duration: Duration, usage: Usage, failed: bool) -> Self {
+    pub(crate) fn new(
+        release: &'a Release,
+        function: &'a str,
+        at: Timestamp,
+        duration: Duration,
+        usage: Usage,
+        failed: bool,
+    ) -> Self {
         Self {
-            _aws: Metadata { timestamp: at.as_millis(), directives: [Directive::default()] },
+            _aws: Metadata { timestamp: at.as_millis(), directives: Directive::ALL },
+            stack: release.stack(function),
             function,
+            version: &release.version,
             duration_ms: duration.as_secs_f64() * 1000.0,
             dynamodb_calls: usage.calls,
             dynamodb_capacity_units: usage.capacity_units,
@@ -132,15 +194,15 @@ impl<'a> Metrics<'a> {
 struct Metadata {
     timestamp: i64,
     #[serde(rename = "CloudWatchMetrics")]
-    directives: [Directive; 1],
+    directives: [Directive; 2],
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Directive {
     namespace: &'static str,
-    dimensions: [[&'static str; 1]; 1],
-    metrics: [Metric; 4],
+    dimensions: [&'static [&'static str]; 1],
+    metrics: &'static [Metric],
 }
 
 #[derive(Serialize)]
@@ -150,19 +212,23 @@ struct Metric {
     unit: &'static str,
 }
 
-impl Default for Directive {
-    fn default() -> Self {
+impl Directive {
+    const ALL: [Self; 2] = [
         Self {
             namespace: "GitApi",
-            dimensions: [["function"]],
-            metrics: [
+            dimensions: [&["stack", "function"]],
+            metrics: &[
                 Metric { name: "duration_ms", unit: "Milliseconds" },
                 Metric { name: "dynamodb_calls", unit: "Count" },
                 Metric { name: "dynamodb_capacity_units", unit: "Count" },
-                Metric { name: "server_errors", unit: "Count" },
             ],
-        }
-    }
+        },
+        Self {
+            namespace: "GitApi",
+            dimensions: [&["stack", "function", "version"]],
+            metrics: &[Metric { name: "server_errors", unit: "Count" }],
+        },
+    ];
 }
 
 /// The caller's span in its trace, from W3C Trace Context's `traceparent`.
@@ -192,6 +258,55 @@ impl TraceContext {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metrics_tell_the_stack_and_the_version() {
+        let of = |name: &str| {
+            let settings = Settings::from([
+                ("AWS_LAMBDA_FUNCTION_NAME", name.to_owned()),
+                ("AWS_LAMBDA_FUNCTION_VERSION", "12".to_owned()),
+            ]);
+            let release = Release::of(&settings);
+            let at = Timestamp::from_millis(1_733_063_400_999);
+            let metrics = Metrics::new(&release, "get-team", at, Duration::ZERO, Usage::default(), true);
+            serde_json::to_value(metrics).unwrap()
+        };
+        let line = of("git-api-prod-get-team");
+        let values = ["stack", "function", "version", "server_errors"].map(|name| line[name].clone());
+        assert_eq!(values, ["git-api-prod".into(), "get-team".into(), "12".into(), serde_json::json!(1)]);
+        // CloudWatch takes a metric's value, and those of its dimensions, from members of the line.
+        for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+            let metrics = directive["Metrics"].as_array().unwrap().iter().map(|metric| &metric["Name"]);
+            for name in directive["Dimensions"][0].as_array().unwrap().iter().chain(metrics) {
+                assert!(!line[name.as_str().unwrap()].is_null(), "{name}");
+            }
+        }
+        for outside in ["", "get-team", "-get-team", "other"] {
+            assert_eq!(of(outside)["stack"], "local", "{outside}");
+        }
+    }
+
+    #[test]
+    fn each_line_tells_its_level_and_when_it_was_written() {
+        #[derive(Clone, Default)]
+        struct Memory(Arc<Mutex<Vec<u8>>>);
+        impl Write for Memory {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let memory = Memory::default();
+        let log = Log::to(memory.clone()).timed_by(Clock::manual(Timestamp::from_millis(1_733_063_400_050)));
+        log.warn("it was not stored", &std::io::Error::other("disk full"));
+        let line: serde_json::Value = serde_json::from_slice(&memory.0.lock().unwrap()).unwrap();
+        let expected = serde_json::json!({
+            "timestamp": "2024-12-01T14:30:00.050Z", "level": "WARN", "message": "it was not stored", "cause": "disk full",
+        });
+        assert_eq!(line, expected);
+    }
 
     #[test]
     fn a_malformed_traceparent_is_no_trace() {

@@ -79,6 +79,9 @@ async fn a_request_is_one_line_in_the_log() {
         assert_eq!((&line["account_id"], &line["code"]), (account, &code));
         assert_eq!((&line["level"], &line["server_errors"]), (&json!("INFO"), &json!(0)));
         assert_eq!(line["_aws"]["Timestamp"], world.clock.now().as_millis());
+        assert_eq!((&line["timestamp"], &line["level"]), (&json!("2026-01-01T12:00:00.000Z"), &json!("INFO")));
+        // With these ids the line finds the request in the gateway's access log.
+        assert_eq!(line["gateway_request_id"], answer.header("apigw-requestid"));
         assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
         assert!(line["lambda_request_id"].as_str().unwrap().len() >= 32);
         let (calls, units) = cost_of(&line);
@@ -144,6 +147,9 @@ async fn the_log_has_no_token_no_variable_and_no_body() {
     assert!(log.iter().any(|line| line["function"] == "deployment-consumer"), "{log:?}");
     assert!(log.len() >= 14, "{}", log.len());
     for line in log {
+        // Lambda takes a line without them for one of level INFO.
+        assert!(line["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{line}");
+        assert!(["INFO", "WARN", "ERROR"].contains(&line["level"].as_str().unwrap()), "{line}");
         for secret in &secrets {
             assert!(!line.to_string().contains(secret), "{line}");
         }

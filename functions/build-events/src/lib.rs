@@ -14,7 +14,7 @@ use lambda_runtime::LambdaEvent;
 use serde::Serialize;
 use shared::error::chain;
 use shared::model::Deployment;
-use shared::telemetry::{Level, MessageLine, Metrics};
+use shared::telemetry::{Level, MessageLine};
 use shared::usage::Usage;
 use shared::{App, InitError};
 
@@ -62,9 +62,8 @@ impl BuildEvents {
             Ok(outcome) => (Level::Info, *outcome),
             Err(_) => (Level::Error, "failed"),
         };
-        let now = self.app.clock().now();
         self.app.log().write(&MessageLine {
-            metrics: Metrics::new(env!("CARGO_PKG_NAME"), now, started.elapsed(), usage, level == Level::Error),
+            metrics: self.app.metrics(env!("CARGO_PKG_NAME"), started.elapsed(), usage, level == Level::Error),
             level,
             message_id: message_id.as_deref(),
             deployment_id: deployment_id.as_ref(),

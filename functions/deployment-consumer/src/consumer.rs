@@ -12,7 +12,7 @@ use shared::dispatch::{Dispatched, dispatch, finish};
 use shared::id::DeploymentId;
 use shared::model::{Deployment, Status, Terms, Transition};
 use shared::queue::{DeploymentMessage, Queue};
-use shared::telemetry::{Level, MessageLine, Metrics};
+use shared::telemetry::{Level, MessageLine};
 use shared::usage::Usage;
 use shared::{App, InitError};
 use vault::Vault;
@@ -174,9 +174,8 @@ impl Consumer {
             Err(Retry::Stale) => (Level::Info, "stale"),
             Err(_) => (Level::Error, "failed"),
         };
-        let now = self.app.clock().now();
         self.app.log().write(&MessageLine {
-            metrics: Metrics::new(env!("CARGO_PKG_NAME"), now, duration, usage, level == Level::Error),
+            metrics: self.app.metrics(env!("CARGO_PKG_NAME"), duration, usage, level == Level::Error),
             level,
             message_id: message.message_id.as_deref(),
             deployment_id,

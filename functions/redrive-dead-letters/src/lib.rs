@@ -133,7 +133,7 @@ impl Redrive {
         let counts = redriven.counts;
         let failed = counts.failed > 0 || result.is_err();
         let level = if failed { Level::Error } else { Level::Info };
-        let metrics = Metrics::new(env!("CARGO_PKG_NAME"), clock.now(), started.elapsed(), usage, failed);
+        let metrics = self.app.metrics(env!("CARGO_PKG_NAME"), started.elapsed(), usage, failed);
         self.app.log().write(&RedriveLine { metrics, level, dry_run: request.dry_run, counts });
         result.map(|()| redriven)
     }

@@ -30,7 +30,7 @@ use shared::clock::Timestamp;
 use shared::model::{Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, Finding, Recount, TransitionFailed};
 use shared::queue::Queue;
 use shared::table::Key;
-use shared::telemetry::{Level, Metrics};
+use shared::telemetry::Level;
 use shared::usage::Usage;
 use shared::{App, InitError};
 
@@ -92,7 +92,7 @@ impl Sweep {
         })
         .await;
         let level = if tally.failed > 0 { Level::Error } else { Level::Info };
-        let metrics = Metrics::new(env!("CARGO_PKG_NAME"), now, started.elapsed(), usage, level == Level::Error);
+        let metrics = self.app.metrics(env!("CARGO_PKG_NAME"), started.elapsed(), usage, level == Level::Error);
         log.write(&SweepLine { metrics, level, tally });
         match tally.failed {
             0 => Ok(tally),
