@@ -9,6 +9,7 @@ import pathlib
 import re
 import sys
 
+import rules
 import tomlkit
 from samcli.lib.providers.api_provider import ApiProvider
 from samcli.lib.providers.sam_function_provider import SamFunctionProvider
@@ -30,6 +31,7 @@ def main(report, templates):
     assert sorted(["template.yaml", *areas]) == sorted(templates), "a template without a stack"
     assert not functions_of(root["Resources"]), "functions have their place in an area"
     areas_get_what_they_declare(stacks, areas)
+    rules.check(root, areas)
     sam_local_sees_every_route(areas)
     print(f"template.yaml: {len(root['Resources'])} resources")
     for file, template in areas.items():
@@ -106,13 +108,27 @@ def callers_use_the_alias(file, template):
     # An integration spells the alias out, or `sam local start-api` would not find the function.
     alias = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${%s}:live"
     aliases = [{"Ref": f"{name}Aliaslive"} for name in functions] + [{"Fn::Sub": alias % name} for name in functions]
+    shifted = set()
     for name in functions:
         shift = resources[f"{name}Aliaslive"]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
         assert shift["DeploymentGroupName"] == {"Ref": f"{name}DeploymentGroup"}, name
         group = resources[f"{name}DeploymentGroup"]["Properties"]
-        assert group["AlarmConfiguration"] == {"Enabled": True, "Alarms": [{"Name": {"Ref": f"{name}Errors"}}]}, name
+        alarms = ["Errors", "VersionErrors"] if f"{name}VersionErrors" in resources else ["Errors"]
+        watching = [{"Name": {"Ref": f"{name}{alarm}"}} for alarm in alarms]
+        assert group["AlarmConfiguration"] == {"Enabled": True, "Alarms": watching}, name
         watched = resources[f"{name}Errors"]["Properties"]["Dimensions"]
         assert watched == [{"Name": "FunctionName", "Value": {"Ref": name}}], name
+        if "VersionErrors" in alarms:
+            # Lambda's Errors don't count a 500 or a panic that is answered.
+            watched = resources[f"{name}VersionErrors"]["Properties"]["Dimensions"]
+            watched = {dimension["Name"]: dimension["Value"] for dimension in watched}
+            version = resources[f"{name}Aliaslive"]["Properties"]["FunctionVersion"]
+            function = resources[name]["Properties"]["FunctionName"]["Fn::Sub"].removeprefix("${Stack}-")
+            assert watched == {"stack": {"Ref": "Stack"}, "function": function, "version": version}, name
+            shifted.add(name)
+    targets = [f"{name}{kind}" for name in functions for kind in ("Integration", "Rule", "Source")]
+    with_traffic = {re.sub("(Integration|Rule|Source)$", "", target) for target in targets if target in resources}
+    assert shifted == with_traffic, f"no alarm watches the new version: {shifted ^ with_traffic}"
     for name, resource in resources.items():
         called = {
             "AWS::ApiGatewayV2::Integration": "IntegrationUri",

@@ -36,7 +36,7 @@ mod price {
     pub const LOG_GIGABYTE: f64 = 0.50;
 }
 /// A line of the API's access log, in the template's format.
-const ACCESS_LOG_BYTES: f64 = 400.0;
+const ACCESS_LOG_BYTES: f64 = 330.0;
 /// What a call of an AWS service takes within a region, in milliseconds: an assumption, and not measured here.
 const ROUND_TRIP: f64 = 5.0;
 /// The memory with which a function gets a whole CPU, in MB
@@ -82,8 +82,8 @@ pub async fn measure() -> Result<Report> {
          {ACCESS_LOG_BYTES} bytes. deployment-consumer runs a build of one command that does nothing: a \
          real one adds its own time, {:.1} dollars for a million seconds, three units every 15 seconds and more log objects. Its SQS \
          requests are a receive and a delete; the send is create-deployment's, for which the time that the git host takes \
-         is not in the duration. Deployments have variables, for which KMS is asked. Not in it are X-Ray (5 dollars for a \
-         million traces, of which it samples one in twenty), storage, data transfer, metrics and alarms.",
+         is not in the duration. Deployments have variables, for which KMS is asked. Not in it are X-Ray (off by \
+         default), storage, data transfer, metrics and alarms.",
         memory(CONSUMER) / 1024.0 * price::LAMBDA_GB_SECOND
     );
     report.section("By function", &note, &table);

@@ -14,9 +14,11 @@ const GLOBALS: &str = r"Globals:
     # A warm request takes less than a millisecond of CPU; 256 MB is a seventh of one.
     MemorySize: 256
     Timeout: 10
-    Tracing: Active
+    Tracing: !Ref Tracing
     LoggingConfig:
       LogFormat: JSON
+      # The metrics are in the lines of level INFO: Lambda would drop both together.
+      ApplicationLogLevel: INFO
       SystemLogLevel: INFO
       LogGroup: !Ref LogGroup
     Environment:
@@ -28,7 +30,8 @@ const GLOBALS: &str = r"Globals:
         # The bundle of Amazon Linux, so that the issuer may be any on the internet.
         OIDC_CA_BUNDLE: /etc/pki/tls/certs/ca-bundle.crt
     AutoPublishAlias: live
-    # Publishes a version for a change of settings alone too, so that the alias gets it.
+    # Publishes a version for a change of settings alone too, so that the alias gets it. SAM looks at the template's text; for
+    # values of parameters, CloudFormation replaces the version whose description they change.
     AutoPublishAliasAllProperties: true
     DeploymentPreference:
       Type: !Ref Rollout

@@ -9,7 +9,7 @@ const DASHBOARD: &str = include_str!("dashboard.yaml");
 pub fn resource() -> String {
     let metrics = FUNCTIONS.iter().enumerate().map(|(number, function)| {
         let shared = if number == 0 { r#""AWS/Lambda", "Errors", "FunctionName""# } else { r#""...""# };
-        format!("              [{shared}, \"${{AWS::StackName}}-{}\"]", function.name)
+        format!("                [{shared}, \"${{AWS::StackName}}-{}\"]", function.name)
     });
     DASHBOARD.replace("<functions>", &metrics.collect::<Vec<_>>().join(",\n"))
 }

@@ -20,8 +20,8 @@ use shared::InitError;
 use super::read;
 
 /// The properties of `AWS::Serverless::Function` that a function may set.
-const PROPERTIES: [&str; 5] =
-    ["Timeout", "MemorySize", "EphemeralStorage", "ReservedConcurrentExecutions", "Environment"];
+const PROPERTIES: [&str; 6] =
+    ["Timeout", "MemorySize", "EphemeralStorage", "ReservedConcurrentExecutions", "RecursiveLoop", "Environment"];
 /// The other sections.
 const SECTIONS: [&str; 5] = ["ManagedPolicyArns", "Statement", "Rule", "EventSourceMapping", "AlarmDescription"];
 /// The elements of a statement.

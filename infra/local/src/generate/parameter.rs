@@ -10,22 +10,32 @@ pub struct Parameter {
     pub value: &'static str,
 }
 
+/// The ARN of the table that the functions use: the stack's own, or the one that was restored in its place.
+const TABLE_ARN: &str = "!If [Restored, !Sub 'arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${RestoredTable}', \
+                         !GetAtt Table.Arn]";
+
+/// Every parameter of the stack that changes what a function does. Lambda's limit for this text is 256 characters.
+const SETTINGS: &str = "!Join [' ', [!Ref RestoredTable, !If [OnlyDomain, !Ref DomainName, ''], !Ref OidcIssuer, !Ref OidcAudience, \
+                        !Ref Runner, !Ref Tracing]]";
+
 const PARAMETERS: &[Parameter] = &[
     text("Stack", "!Ref AWS::StackName"),
     text("Rollout", "!Ref Rollout"),
+    text("Tracing", "!Ref Tracing"),
+    text("Settings", SETTINGS),
     text("AlarmTopicArn", "!Ref AlarmTopicArn"),
     text("LogGroup", "!Ref LogGroup"),
     text("FunctionPolicy", "!Ref FunctionPolicy"),
     text("CallersPolicy", "!Ref CallersPolicy"),
     text("AccountPolicy", "!Ref AccountPolicy"),
-    text("TableName", "!Ref Table"),
-    text("TableArn", "!GetAtt Table.Arn"),
+    text("TableName", "!If [Restored, !Ref RestoredTable, !Ref Table]"),
+    text("TableArn", TABLE_ARN),
     text("Api", "!Ref Api"),
     text("ApiArn", "!Sub 'arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}'"),
     text("OidcIssuer", "!If [OwnUsers, !GetAtt SignIn.Outputs.Issuer, !Ref OidcIssuer]"),
     text("OidcAudience", "!Ref OidcAudience"),
     text("OidcClientIds", "!If [OwnUsers, !GetAtt SignIn.Outputs.PeopleClientId, '']"),
-    text("ApiUrl", "!If [HasDomain, !Sub 'https://${DomainName}', !GetAtt Api.ApiEndpoint]"),
+    text("ApiUrl", "!If [OnlyDomain, !Sub 'https://${DomainName}', !GetAtt Api.ApiEndpoint]"),
     text("QueueUrl", "!Ref Deployments"),
     text("QueueArn", "!GetAtt Deployments.Arn"),
     text("DeadLettersUrl", "!Ref DeadLetters"),

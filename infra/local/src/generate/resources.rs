@@ -1,4 +1,4 @@
-//! The resources of one function: function, role, integration, routes, rule, event source mapping, permission and alarm.
+//! The resources of one function: function, role, integration, routes, rule, event source mapping, permission and alarms.
 //! All are named after the function.
 
 use shared::Route;
@@ -14,9 +14,10 @@ const FUNCTION: &str = r"  <id>:
       FunctionName: !Sub ${Stack}-<name>
       CodeUri: ../functions/<name>/
       Role: !GetAtt <id>Role.Arn
+      VersionDescription: !Ref Settings
 ";
 
-const ROLLOUT: &str = r"      DeploymentPreference: {Alarms: [!Ref <id>Errors]}
+const ROLLOUT: &str = r"      DeploymentPreference: {Alarms: [<alarms>]}
 ";
 
 const ROLE: &str = r"  <id>Role:
@@ -98,6 +99,23 @@ const ALARM: &str = r"  <id>Errors:
       OKActions: [!If [Pages, !Ref AlarmTopicArn, !Ref 'AWS::NoValue']]
 ";
 
+/// The alarm that stops a rollout for the failures that a function answers: a 500, a panic, a message that failed. It counts the
+/// newest version alone, so it tells nobody: the rollout that it stops does.
+const VERSION_ALARM: &str = r"  <id>VersionErrors:
+    Type: AWS::CloudWatch::Alarm
+    Properties:
+      AlarmDescription: '<name>: the newest version answered with a server error.'
+      Namespace: GitApi
+      MetricName: server_errors
+      Dimensions: [{Name: stack, Value: !Ref Stack}, {Name: function, Value: <name>}, {Name: version, Value: !GetAtt <id>.Version.Version}]
+      Statistic: Sum
+      Period: 60
+      EvaluationPeriods: 1
+      Threshold: 0
+      ComparisonOperator: GreaterThanThreshold
+      TreatMissingData: notBreaching
+";
+
 /// The reasons for an error of any function.
 const ERRORS: &str = "invocations ended without an answer (panic in init, timeout, out of memory).";
 
@@ -113,7 +131,11 @@ pub fn of(function: &Function) -> String {
     }
     resources += FUNCTION;
     resources += &indented(&definition.properties(), 6);
-    resources += ROLLOUT;
+    // What only operators invoke is not invoked during a rollout.
+    let has_traffic =
+        route.is_some() || definition.below("Rule").is_some() || definition.below("EventSourceMapping").is_some();
+    let alarms = if has_traffic { "!Ref <id>Errors, !Ref <id>VersionErrors" } else { "!Ref <id>Errors" };
+    resources += &ROLLOUT.replace("<alarms>", alarms);
     resources += &role(function);
     if let Some(route) = route {
         resources += INTEGRATION;
@@ -133,6 +155,9 @@ pub fn of(function: &Function) -> String {
         resources += &indented(&properties, 6);
     }
     resources += &ALARM.replace("<errors>", definition.alarm_description().unwrap_or(ERRORS));
+    if has_traffic {
+        resources += VERSION_ALARM;
+    }
     resources.replace("<id>", &id(registration.name)).replace("<name>", registration.name)
 }
 
