@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod app;
+pub mod attempts;
 pub mod aws;
 pub mod body;
 mod cache;

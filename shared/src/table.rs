@@ -1,6 +1,5 @@
 //! The DynamoDB table: typed calls, each of which adds its cost to the request's [`Usage`](crate::usage::Usage).
 
-mod backoff;
 mod error;
 mod item;
 mod key;

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{FromRef, State};
 use serde::Deserialize;
 use shared::access::{AuthorizedDeployment, Scope};
+use shared::attempts::Attempts;
 use shared::body::DeploymentBody;
 use shared::model::{Actor, Deployment, Status, Transition, TransitionFailed};
 use shared::queue::Queue;
@@ -12,10 +13,6 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract}
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/approve")
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[ErrorCode::SelfApproval, ErrorCode::NotAwaitingApproval, ErrorCode::ShaMismatch]);
-
-/// The number of concurrent writers that one approval yields to: as many as there can be approvals, and one that ends
-/// the deployment.
-const MAX_TRIES: u32 = 8;
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, approve_deployment, Approvals { app: app.clone(), queue: Queue::new(app)? }))
@@ -56,7 +53,8 @@ pub async fn approve_deployment(
 ) -> Result<Json<DeploymentBody>> {
     let by = deployment.tenant().user_id().clone();
     let mut deployment = deployment.into_inner();
-    for _ in 0..MAX_TRIES {
+    let mut attempts = Attempts::new();
+    while attempts.begin().await {
         if deployment.sha != approval.sha {
             let message = format!("The deployment is of {}", deployment.sha);
             return Err(Error::new(ErrorCode::ShaMismatch, message));

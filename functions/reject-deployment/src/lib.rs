@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{AuthorizedDeployment, Scope};
+use shared::attempts::Attempts;
 use shared::body::DeploymentBody;
 use shared::model::{Actor, Deployment, Failure, Status, Transition, TransitionFailed};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
@@ -12,8 +13,6 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{d
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[ErrorCode::NotAwaitingApproval]);
 
-/// The number of concurrent writers that one rejection yields to.
-const MAX_TRIES: u32 = 8;
 const MAX_REASON_CHARS: usize = 500;
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
@@ -50,7 +49,8 @@ pub async fn reject_deployment(
         None => format!("Rejected by {by}"),
     };
     let mut deployment = deployment.into_inner();
-    for _ in 0..MAX_TRIES {
+    let mut attempts = Attempts::new();
+    while attempts.begin().await {
         if deployment.status != Status::Queued || deployment.required_approvals == 0 {
             let message = match deployment.status {
                 Status::Queued => "The deployment needs no approval".to_owned(),

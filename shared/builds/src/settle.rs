@@ -1,13 +1,11 @@
 //! Deployments settled with the reports of their builds.
 
+use shared::attempts::Attempts;
 use shared::model::{Actor, Deployment, Status, Transition, TransitionFailed};
 
 use crate::client::Builds;
 use crate::error::Error;
 use crate::report::{BuildStatus, Report};
-
-/// The number of times that a report is applied again after a concurrent change of the deployment.
-const MAX_READS: u32 = 5;
 
 /// The result of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +29,8 @@ impl Builds {
     /// Fails if DynamoDB or Secrets Manager fails. The report can then be settled again.
     pub async fn settle(&self, mut deployment: Deployment, report: &Report) -> Result<Settled, Error> {
         let table = self.app.table();
-        for _ in 0..MAX_READS {
+        let mut attempts = Attempts::new();
+        while attempts.begin().await {
             let known = deployment.build.as_ref() == Some(&report.build);
             let expected = deployment.build.is_none() && deployment.attempt == report.attempt;
             let next = match (deployment.status, report.end()) {

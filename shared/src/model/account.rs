@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
+use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::AccountId;
@@ -60,9 +61,6 @@ pub struct AccountChange {
     pub permanent_tokens: Option<bool>,
 }
 
-/// Changes of the same account that one gives way to.
-const MAX_ATTEMPTS: usize = 8;
-
 /// What holds for accounts that were made before there was a choice.
 fn allowed() -> bool {
     true
@@ -97,7 +95,8 @@ impl Account {
         expected: impl Fn(&Self) -> Result<()>,
     ) -> Result<Self> {
         let mut before = self;
-        for _ in 0..MAX_ATTEMPTS {
+        let mut attempts = Attempts::new();
+        while attempts.begin().await {
             expected(&before)?;
             let base = change.base_permission.unwrap_or(before.base_permission);
             let permanent = change.permanent_tokens.unwrap_or(before.permanent_tokens);

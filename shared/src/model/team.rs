@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, TeamId};
@@ -22,9 +23,6 @@ use crate::name::{Description, TeamName};
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
 use crate::table::{Consistency, Index, IndexKey, Key, Partition, Table, TableError, Transaction, Write};
-
-/// The number of concurrent changes of the team that one change yields to.
-const MAX_ATTEMPTS: usize = 8;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Team {
@@ -117,7 +115,8 @@ impl Team {
         now: Timestamp,
     ) -> Result<Self> {
         let mut before = self;
-        for _ in 0..MAX_ATTEMPTS {
+        let mut attempts = Attempts::new();
+        while attempts.begin().await {
             if before.deleting {
                 return Err(Error::not_found("Team"));
             }

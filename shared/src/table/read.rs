@@ -4,10 +4,10 @@ use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 use serde::de::DeserializeOwned;
 
 use super::Table;
-use super::backoff::{MAX_CONFLICTS, jitter};
 use super::error::TableError;
 use super::item::{Item, read_item, read_items};
 use super::key::Key;
+use crate::attempts::Attempts;
 use crate::usage::Call;
 
 /// The keys in one BatchGetItem
@@ -69,7 +69,8 @@ impl Table {
     /// Returns the items of at most [`MAX_BATCH`] keys. DynamoDB may leave some to the next call.
     async fn batch(&self, mut wanted: Vec<Item>, consistency: Consistency) -> Result<Vec<Item>, TableError> {
         let mut found = Vec::with_capacity(wanted.len());
-        for attempt in 0..MAX_CONFLICTS {
+        let mut attempts = Attempts::new();
+        while attempts.begin().await {
             let request = KeysAndAttributes::builder()
                 .set_keys(Some(wanted))
                 .consistent_read(consistency == Consistency::Strong)
@@ -88,7 +89,6 @@ impl Table {
             if wanted.is_empty() {
                 return Ok(found);
             }
-            tokio::time::sleep(jitter(attempt)).await;
         }
         Err(TableError::Unprocessed)
     }

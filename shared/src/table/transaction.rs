@@ -4,10 +4,10 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, ReturnConsumedCapacity, TransactWriteItem};
 
 use super::Table;
-use super::backoff::{MAX_CONFLICTS, jitter};
 use super::error::TableError;
 use super::item::Item;
 use super::write::Write;
+use crate::attempts::Attempts;
 use crate::usage::Call;
 
 /// Writes that are committed together or not at all.
@@ -62,8 +62,8 @@ impl<'a, R> Transaction<'a, R> {
         self
     }
 
-    /// Commits all of the writes, or returns the refusal of the first write that was refused. It retries for about 5 s when
-    /// it conflicts with other transactions.
+    /// Commits all of the writes, or returns the refusal of the first write that was refused. It tries again, up to
+    /// the bound of [`Attempts`], while it conflicts with other transactions.
     ///
     /// # Errors
     /// Fails with [`TableError::Contended`] if the conflicts persist, and with [`TableError::Condition`] if a write
@@ -72,11 +72,12 @@ impl<'a, R> Transaction<'a, R> {
         let (writes, refusals): (Vec<_>, Vec<_>) =
             self.steps.into_iter().map(|Step { write, refusal }| (write, refusal)).unzip();
         let items = writes.into_iter().map(|write| write.build(&table.name)).collect::<Result<Vec<_>, _>>()?;
-        for attempt in 0..MAX_CONFLICTS {
+        let mut attempts = Attempts::new();
+        while attempts.begin().await {
             // The SDK's future is large, and every handler that commits would carry it.
             match Box::pin(table.transact(items.clone())).await? {
                 Attempt::Committed => return Ok(Ok(())),
-                Attempt::Conflict => tokio::time::sleep(jitter(attempt)).await,
+                Attempt::Conflict => {}
                 Attempt::Refused(failed) => {
                     let mut refused = refusals.into_iter().zip(failed);
                     let refusal = refused.find_map(|(refusal, failed)| Some(refusal?(failed?)));

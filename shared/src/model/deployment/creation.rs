@@ -8,6 +8,7 @@ use serde_bytes::ByteBuf;
 
 use super::SealedVariables;
 use super::counts::count_name;
+use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::{DeploymentId, UserId};
@@ -20,8 +21,6 @@ use crate::table::{Change, Item, Table, TableError, Transaction, Write, read_ite
 
 /// The maximum time in the queue, including approvals and a freeze.
 pub const QUEUE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
-/// The number of rivals for the repository's next number that one creation yields to.
-const MAX_NUMBERING_ATTEMPTS: u32 = 64;
 
 /// A deployment to create, before it has a number.
 pub struct NewDeployment {
@@ -143,7 +142,8 @@ impl Deployment {
             actor: Actor::User(by.clone()),
             reason: "created".to_owned(),
         };
-        for _ in 0..MAX_NUMBERING_ATTEMPTS {
+        let mut attempts = Attempts::new();
+        while attempts.begin().await {
             let mut transaction = Transaction::new();
             if let Some(claim) = &new.idempotency {
                 transaction = transaction.write(claim.complete(&deployment.id)).or(|_| CreateRefused::ClaimLost);

@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::counts::count_name;
 use super::due::due_sort_attribute;
+use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::UserId;
@@ -196,7 +197,8 @@ impl Deployment {
         now: Timestamp,
     ) -> Result<Self, TransitionFailed> {
         let mut current = self.clone();
-        loop {
+        let mut attempts = Attempts::new();
+        while attempts.begin().await {
             match current.transition(table, news.clone(), actor.clone(), now).await {
                 Err(TransitionFailed::Stale) => {}
                 ended => return ended,
@@ -209,6 +211,7 @@ impl Deployment {
             }
             current = found;
         }
+        Err(TransitionFailed::Stale)
     }
 
     /// Renews the lease of this attempt's runner, and returns the current deployment. Returns `None` if the runner has

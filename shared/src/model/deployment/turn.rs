@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::id::UserId;
 use crate::model::{
@@ -15,8 +16,6 @@ use crate::table::{Table, TableError};
 /// The time that a run may take beside its commands: the fetch, the report, and the lease of a runner that dies at the
 /// end.
 const RUN_MARGIN: Duration = Duration::from_secs(300);
-/// The number of times that a claim reads a changing lane.
-const MAX_LOOKS: u32 = 16;
 
 /// The terms on which a runner claims deployments.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +50,10 @@ impl Deployment {
         terms: Terms,
         now: Timestamp,
     ) -> Result<Option<Self>, TransitionFailed> {
-        for look in 0..MAX_LOOKS {
+        // This deployment was read before the lane, so it is the newest only at the first attempt.
+        let mut newest = Some(self);
+        let mut attempts = Attempts::new();
+        while attempts.begin().await {
             let settings = EnvironmentSettings::load(table, &self.account_id, &self.repository_id, self.environment);
             let settings = settings.await.map_err(TransitionFailed::Table)?;
             let lane = match settings.concurrency {
@@ -66,10 +68,9 @@ impl Deployment {
             if settings.frozen || lane.lock.holder.is_some() {
                 return Ok(None);
             }
-            // The deployment in `self` was read before the lane, so it is the newest only at the first look.
-            let next = match next.deployment_id == self.id && look == 0 {
-                true => self.clone(),
-                false => self.named(table, next).await.map_err(TransitionFailed::Table)?,
+            let next = match newest.take().filter(|newest| newest.id == next.deployment_id) {
+                Some(newest) => newest.clone(),
+                None => self.named(table, next).await.map_err(TransitionFailed::Table)?,
             };
             // The deployment may have left the queue since the lane was read.
             if next.status != Status::Queued {
@@ -124,7 +125,8 @@ impl Deployment {
         now: Timestamp,
     ) -> Result<Result<Self, Status>, TransitionFailed> {
         let mut current = self;
-        for _ in 0..MAX_LOOKS {
+        let mut attempts = Attempts::new();
+        while attempts.begin().await {
             let transition = match current.status {
                 Status::Queued => Transition::Cancel,
                 Status::InProgress if current.cancel_requested_by.is_some() => return Ok(Ok(current)),

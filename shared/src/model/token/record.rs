@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
+use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, TokenId, UserId};
 use crate::model::{AccessToken, Lifetime, key};
@@ -17,8 +18,6 @@ use crate::token::{TokenHash, TokenSecret};
 
 /// The maximum number of old secrets of a token. Another rotation ends the oldest.
 const MAX_OLD_SECRETS: usize = 10;
-/// The number of concurrent changes of the token that one change yields to.
-const MAX_ATTEMPTS: u32 = 16;
 
 /// The attribute of a token's own row that records its last use.
 #[derive(Deserialize)]
@@ -158,7 +157,8 @@ impl TokenRecord {
     /// Deletes the token. Leaves tombstones of its secrets, so that a later use is answered as revoked. Returns `false`
     /// if the token was already deleted.
     pub async fn revoke(mut self, table: &Table, now: Timestamp) -> Result<bool, TableError> {
-        for _ in 0..MAX_ATTEMPTS {
+        let mut attempts = Attempts::new();
+        while attempts.begin().await {
             self.token.revoked_at = Some(now);
             self.forget_dead_secrets(now);
             let AccessToken { account_id, user_id, .. } = &self.token;
@@ -188,7 +188,8 @@ impl TokenRecord {
         now: Timestamp,
         alter: impl Fn(&mut Self),
     ) -> Result<Option<Self>, TableError> {
-        for _ in 0..MAX_ATTEMPTS {
+        let mut attempts = Attempts::new();
+        while attempts.begin().await {
             let mut changed = self.clone();
             changed.forget_dead_secrets(now);
             alter(&mut changed);
