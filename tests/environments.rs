@@ -47,7 +47,7 @@ async fn an_environment_has_defaults_and_what_was_changed() {
 
     for (body, field, message) in [
         (json!({"required_approvals": 7}), "required_approvals", "must be a whole number from 0 to 6"),
-        (json!({"required_approvals": -1}), "required_approvals", "must be a whole number from 0 to 255"),
+        (json!({"required_approvals": -1}), "required_approvals", "must be a whole number from 0 to 6"),
         (json!({"time_limit_seconds": 59}), "time_limit_seconds", "must be a whole number from 60 to 28800"),
         (json!({"time_limit_seconds": 28801}), "time_limit_seconds", "must be a whole number from 60 to 28800"),
         (json!({"concurrency": "parallel"}), "concurrency", "must be `queue` or `supersede`"),

@@ -67,6 +67,26 @@ impl Estate {
         actor.send(request(actor, route, &self.parameters)).await
     }
 
+    /// Returns the caller whom a route serves: a token is changed by its user alone.
+    pub fn caller(&self, route: &str) -> &Actor {
+        if route.contains("{token_id}") { &self.member } else { &self.owner }
+    }
+
+    /// Returns a valid body for a route.
+    pub fn body(&self, route: &str) -> Value {
+        valid_body(route, &self.parameters).unwrap_or_else(|| panic!("{route} has no body"))
+    }
+
+    /// Builds a request for a route with another body.
+    pub fn request_with(&self, route: &str, body: &Value) -> RequestBuilder {
+        without_body(self.caller(route), route, &self.parameters).json(body)
+    }
+
+    /// Returns the path of a route.
+    pub fn path(&self, route: &str) -> String {
+        filled(route.split_once(' ').unwrap().1, &self.parameters)
+    }
+
     /// Returns the ids and the names that no other account may learn.
     pub fn secrets(&self) -> Vec<&str> {
         let ids = IDS.iter().chain(&["name"]).map(|name| self.parameters[name].as_str());
@@ -103,15 +123,20 @@ pub async fn token_of(world: &World, user: &Actor) -> String {
 
 /// Builds a request for a route, such as `GET /v1/teams/{team_id}`. The parameters fill the path and the body.
 pub fn request(actor: &Actor, route: &str, parameters: &Parameters) -> RequestBuilder {
-    let (method, path) = route.split_once(' ').unwrap_or(("GET", "/v1/nothing/here"));
-    let request = actor.request(method.parse::<Method>().unwrap(), &filled(path, parameters));
-    match body(route) {
-        Some(body) => {
-            let body: Value = serde_json::from_str(&filled(&body.to_string(), parameters)).unwrap();
-            request.json(&body)
-        }
+    let request = without_body(actor, route, parameters);
+    match valid_body(route, parameters) {
+        Some(body) => request.json(&body),
         None => request,
     }
+}
+
+fn without_body(actor: &Actor, route: &str, parameters: &Parameters) -> RequestBuilder {
+    let (method, path) = route.split_once(' ').unwrap_or(("GET", "/v1/nothing/here"));
+    actor.request(method.parse::<Method>().unwrap(), &filled(path, parameters))
+}
+
+fn valid_body(route: &str, parameters: &Parameters) -> Option<Value> {
+    Some(serde_json::from_str(&filled(&body(route)?.to_string(), parameters)).unwrap())
 }
 
 /// Returns the names of the parameters in a route's path, and of those in its body.

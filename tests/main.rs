@@ -17,6 +17,7 @@ mod faults;
 mod fuzz;
 mod idempotency;
 mod infra;
+mod inputs;
 mod invitations;
 mod lanes;
 mod load;

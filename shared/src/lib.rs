@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod error;
 pub mod extract;
 pub mod id;
+mod input;
 pub mod model;
 pub mod name;
 mod number;

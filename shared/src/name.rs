@@ -19,6 +19,46 @@ macro_rules! string_conversions {
     };
 }
 
+/// Declares a name with its bounds, which the parser checks and the document shows. The function checks the rest.
+macro_rules! name {
+    (
+        $(#[$attribute:meta])*
+        $name:ident: $shortest:tt to $longest:tt characters,
+        $(pattern $pattern:tt,)?
+        example $example:tt,
+        else $error:ident $message:tt,
+        $is_fine:expr
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        #[serde(try_from = "String")]
+        #[schema(
+            value_type = String,
+            min_length = $shortest,
+            max_length = $longest,
+            $(pattern = $pattern,)?
+            examples($example)
+        )]
+        pub struct $name(String);
+
+        #[derive(Debug, thiserror::Error)]
+        #[error($message)]
+        pub struct $error;
+
+        impl std::str::FromStr for $name {
+            type Err = $error;
+
+            fn from_str(text: &str) -> Result<Self, $error> {
+                let is_fine: fn(&str) -> bool = $is_fine;
+                let fits = ($shortest..=$longest).contains(&text.chars().count());
+                if fits && is_fine(text) { Ok(Self(text.to_owned())) } else { Err($error) }
+            }
+        }
+
+        string_conversions!($name, $error);
+    };
+}
+
 mod account_slug;
 mod client_id;
 mod description;

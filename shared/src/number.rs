@@ -31,22 +31,24 @@ impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> TryFrom<String> for Num
     }
 }
 
-/// A whole number in a body, from `MIN` to `MAX`.
+/// A whole number in a body, from `MIN` to `MAX`, both of which `T` holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "serde_json::Value")]
-pub struct Whole<const MIN: u64, const MAX: u64>(u64);
+#[serde(bound = "T: TryFrom<u64>")]
+pub struct Whole<T, const MIN: u64, const MAX: u64>(T);
 
-impl<const MIN: u64, const MAX: u64> Whole<MIN, MAX> {
-    pub fn get(self) -> u64 {
+impl<T, const MIN: u64, const MAX: u64> Whole<T, MIN, MAX> {
+    pub fn get(self) -> T {
         self.0
     }
 }
 
-impl<const MIN: u64, const MAX: u64> TryFrom<serde_json::Value> for Whole<MIN, MAX> {
+impl<T: TryFrom<u64>, const MIN: u64, const MAX: u64> TryFrom<serde_json::Value> for Whole<T, MIN, MAX> {
     type Error = String;
 
     fn try_from(value: serde_json::Value) -> Result<Self, String> {
         let number = value.as_u64().filter(|number| (MIN..=MAX).contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
         number.map(Self).ok_or_else(|| format!("must be a whole number from {MIN} to {MAX}"))
     }
 }

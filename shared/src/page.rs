@@ -350,7 +350,7 @@ mod tests {
     const LIST: List = List { name: "repositories", sorts: &[Sort::Created, Sort::Name] };
 
     fn query(query: &str) -> Result<PageRequest> {
-        serde_urlencoded::from_str::<PageQuery>(query).map_err(Error::internal)?.of(LIST)
+        crate::input::Input::of_query(query).parse::<PageQuery>()?.of(LIST)
     }
 
     #[test]

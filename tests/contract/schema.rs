@@ -74,6 +74,22 @@ pub fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) -> Re
                     conforms(document, expected, item, &format!("{at}[{index}]"))?;
                 }
             }
+            "minLength"
+                if value.as_str().is_some_and(|text| (text.chars().count() as u64) < expected.as_u64().unwrap()) =>
+            {
+                return wrong(&format!("is shorter than {expected}"));
+            }
+            "maxLength"
+                if value.as_str().is_some_and(|text| text.chars().count() as u64 > expected.as_u64().unwrap()) =>
+            {
+                return wrong(&format!("is longer than {expected}"));
+            }
+            "minItems" if value.as_array().is_some_and(|items| (items.len() as u64) < expected.as_u64().unwrap()) => {
+                return wrong(&format!("has fewer items than {expected}"));
+            }
+            "maxItems" if value.as_array().is_some_and(|items| items.len() as u64 > expected.as_u64().unwrap()) => {
+                return wrong(&format!("has more items than {expected}"));
+            }
             "maxProperties" if members().count() as u64 > expected.as_u64().unwrap() => {
                 return wrong("has too many members");
             }
@@ -84,8 +100,12 @@ pub fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) -> Re
             | "enum"
             | "examples"
             | "format"
+            | "maxItems"
+            | "maxLength"
             | "maxProperties"
             | "maximum"
+            | "minItems"
+            | "minLength"
             | "minimum"
             | "pattern"
             | "propertyNames"

@@ -24,7 +24,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 pub struct Acceptance {
     /// The secret that the response to the invitation's creation contained.
     secret: InvitationSecret,

@@ -31,7 +31,7 @@ impl FromRef<Approvals> for App {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 #[schema(as = NewApproval)]
 pub struct Approval {
     /// The commit to approve. It must be the deployment's `sha`.

@@ -20,13 +20,14 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 pub struct NewApplication {
     name: DisplayName,
     /// The client's identifier at the identity provider.
     client_id: ClientId,
     /// One or more of `repositories:read`, `repositories:write`, `deployments:read` and `deployments:write`. The token
     /// of this request must have all of them. The application's tokens can do no more than this.
+    #[schema(min_items = 1)]
     scopes: Vec<Scope>,
 }
 

@@ -7,7 +7,7 @@ use shared::model::{Environment, Fences};
 use crate::variables::Variables;
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 #[schema(as = NewDeployment)]
 pub struct DeploymentRequest {
     /// A branch, a tag, a full commit SHA or a full ref name. A branch takes precedence over a tag of the same name.

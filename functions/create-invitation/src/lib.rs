@@ -24,7 +24,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 pub struct NewInvitation {
     email: Email,
     #[serde(default = "member")]
@@ -32,7 +32,7 @@ pub struct NewInvitation {
     role: Role,
     /// The teams that the user will join, at most 20.
     #[serde(default)]
-    #[schema(default = json!([]))]
+    #[schema(max_items = 20, default = json!([]))]
     teams: BTreeSet<TeamId>,
 }
 

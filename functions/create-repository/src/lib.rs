@@ -40,7 +40,7 @@ impl FromRef<Remotes> for App {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 pub struct NewRepository {
     name: RepositoryName,
     /// An https URL that requires no credentials.

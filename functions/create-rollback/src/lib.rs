@@ -30,7 +30,7 @@ impl FromRef<Rollback> for App {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 #[schema(as = NewRollback)]
 pub struct RollbackRequest {
     environment: Environment,

@@ -22,14 +22,15 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 pub struct NewToken {
     name: DisplayName,
     /// The token's scopes, at least one. The token of this request must have all of them.
+    #[schema(min_items = 1)]
     scopes: Vec<Scope>,
     /// The token's lifetime in days. Default: 90, unless the token is permanent.
     #[schema(value_type = u64, required = false, minimum = 1, maximum = 365, examples(30))]
-    expires_in_days: Option<Whole<1, 365>>,
+    expires_in_days: Option<Whole<u64, 1, 365>>,
     /// Whether the token never expires. The account's owner can forbid permanent tokens.
     #[serde(default)]
     #[schema(default = false)]

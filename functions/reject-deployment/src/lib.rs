@@ -20,11 +20,11 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 #[schema(as = NewRejection)]
 pub struct Rejection {
     /// The reason, which becomes part of the deployment's failure message. At most 500 characters.
-    #[schema(examples("not before the release"))]
+    #[schema(max_length = 500, examples("not before the release"))]
     reason: Option<String>,
 }
 

@@ -24,16 +24,16 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 #[schema(as = TokenRotation)]
 pub struct Asked {
     /// The time in hours that the old secret stays valid. 0 ends it at once.
     #[schema(value_type = u64, required = false, minimum = 0, maximum = 168, default = 24)]
-    overlap_hours: Option<Whole<0, 168>>,
+    overlap_hours: Option<Whole<u64, 0, 168>>,
     /// The new secret's lifetime in days. If neither this nor `permanent` is given, it is as long as the old secret's
     /// was.
     #[schema(value_type = u64, required = false, minimum = 1, maximum = 365, examples(30))]
-    expires_in_days: Option<Whole<1, 365>>,
+    expires_in_days: Option<Whole<u64, 1, 365>>,
     /// Whether the token never expires. The account's owner can forbid permanent tokens.
     #[serde(default)]
     #[schema(default = false)]

@@ -17,7 +17,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// The fields to change. An absent field keeps its value.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 pub struct AccountPatch {
     /// The permission of every member on every repository of the account.
     base_permission: Option<BasePermission>,

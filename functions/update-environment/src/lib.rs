@@ -5,14 +5,13 @@ use axum::extract::{FromRef, State};
 use serde::Deserialize;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::EnvironmentBody;
-use shared::error::Detail;
-use shared::extract::{self, PathEnvironment};
+use shared::extract::{self, PathEnvironment, Whole};
 use shared::model::{
     Concurrency, Deployment, EnvironmentChange, EnvironmentSettings, EnvironmentState, Filter, MAX_APPROVALS, Status,
     TIME_LIMIT_SECONDS,
 };
 use shared::queue::Queue;
-use shared::{App, Endpoint, Error, InitError, Result, Route};
+use shared::{App, Endpoint, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments/{environment}")
     .requires(Scope::RepositoriesWrite);
@@ -37,20 +36,21 @@ impl FromRef<Environments> for App {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 #[schema(as = EnvironmentUpdate)]
 pub struct Update {
     /// Whether a newer deployment queues behind those that wait, or supersedes them.
     concurrency: Option<Concurrency>,
     /// The number of approvals that a new deployment requires. Its creator can't approve it.
-    #[schema(minimum = 0, maximum = 6, examples(1))]
-    required_approvals: Option<u8>,
+    #[schema(value_type = Option<u8>, minimum = 0, maximum = 6, examples(1))]
+    required_approvals: Option<Whole<u8, 0, { MAX_APPROVALS as u64 }>>,
     /// Whether the environment is frozen: nothing new starts. Deployments in progress continue, and queued ones stay
     /// queued.
     frozen: Option<bool>,
     /// The time limit in seconds for all commands of a deployment together.
-    #[schema(minimum = 60, maximum = 28800, examples(600))]
-    time_limit_seconds: Option<u32>,
+    #[schema(value_type = Option<u32>, minimum = 60, maximum = 28800, examples(600))]
+    time_limit_seconds:
+        Option<Whole<u32, { *TIME_LIMIT_SECONDS.start() as u64 }, { *TIME_LIMIT_SECONDS.end() as u64 }>>,
 }
 
 /// Update an environment
@@ -67,20 +67,12 @@ pub async fn update_environment(
     extract::Json(update): extract::Json<Update>,
 ) -> Result<Json<EnvironmentBody>> {
     let Update { concurrency, required_approvals, frozen, time_limit_seconds } = update;
-    let mut details = Vec::new();
-    if required_approvals.is_some_and(|count| count > MAX_APPROVALS) {
-        let message = format!("must be a whole number from 0 to {MAX_APPROVALS}");
-        details.push(Detail { field: "required_approvals".to_owned(), message });
-    }
-    if time_limit_seconds.is_some_and(|seconds| !TIME_LIMIT_SECONDS.contains(&seconds)) {
-        let (shortest, longest) = (TIME_LIMIT_SECONDS.start(), TIME_LIMIT_SECONDS.end());
-        let message = format!("must be a whole number from {shortest} to {longest}");
-        details.push(Detail { field: "time_limit_seconds".to_owned(), message });
-    }
-    if !details.is_empty() {
-        return Err(Error::invalid_fields(details));
-    }
-    let change = EnvironmentChange { concurrency, required_approvals, frozen, time_limit_seconds };
+    let change = EnvironmentChange {
+        concurrency,
+        required_approvals: required_approvals.map(Whole::get),
+        frozen,
+        time_limit_seconds: time_limit_seconds.map(Whole::get),
+    };
     let now = app.clock().now();
     let settings = EnvironmentSettings::change(app.table(), &repository, name, change, now).await?;
     if frozen == Some(false) {

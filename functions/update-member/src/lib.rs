@@ -18,7 +18,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 pub struct MemberRole {
     role: Role,
 }

@@ -17,14 +17,14 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(deny_unknown_fields)]
 #[schema(as = TokenChange)]
 pub struct Change {
     #[schema(required = false, nullable = false)]
     name: Option<DisplayName>,
     /// The token's new scopes, at least one. They replace the old ones. The token of this request must have all of
     /// them.
-    #[schema(required = false, nullable = false)]
+    #[schema(required = false, nullable = false, min_items = 1)]
     scopes: Option<Vec<Scope>>,
 }
 

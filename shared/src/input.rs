@@ -1,0 +1,272 @@
+//! Bodies and query strings, parsed into types.
+//!
+//! A request is first read into [`Node`]s. A type's `Deserialize` then asks each node for a kind of value, and a node that is
+//! of another kind says which kind was asked for. So a message never comes from a parser and never repeats a value, which
+//! may be a secret.
+
+mod deserializer;
+mod misfit;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, de};
+use serde_json::Number;
+
+use self::misfit::Misfit;
+use crate::error::{Detail, Error, ErrorCode, Result};
+
+/// The depth below which values are skipped. No endpoint takes a body as deep.
+const MAX_DEPTH: usize = 64;
+
+/// The fields of a body or a query string.
+pub(crate) struct Input {
+    /// The name of the whole input in the `details` of an error.
+    name: &'static str,
+    root: Node,
+}
+
+impl Input {
+    /// # Errors
+    /// Fails with `invalid_json` if the text is not JSON in UTF-8.
+    pub(crate) fn of_body(body: &[u8]) -> Result<Self> {
+        let not_json = |why: String| Error::new(ErrorCode::InvalidJson, format!("The body is not JSON: {why}"));
+        let text = std::str::from_utf8(body).map_err(|error| not_json(error.to_string()))?;
+        let root = Node::of_json(text).map_err(|error| not_json(error.to_string()))?;
+        Ok(Self { name: "body", root })
+    }
+
+    /// Reads a query string. All of its values are strings.
+    pub(crate) fn of_query(query: &str) -> Self {
+        let parameters = form_urlencoded::parse(query.as_bytes());
+        let members = parameters.map(|(name, value)| (name.into_owned(), Node::String(value.into_owned())));
+        Self { name: "query", root: Node::Object(members.collect()) }
+    }
+
+    /// # Errors
+    /// Fails with `invalid_request` if a field does not fit `T`. `details` names it by its path.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        T::deserialize(&self.root).map_err(|misfit| self.refuse([misfit]))
+    }
+
+    /// Refuses the input because of fields that don't fit. Every error of a field becomes a detail here.
+    fn refuse(&self, misfits: impl IntoIterator<Item = Misfit>) -> Error {
+        let detail = |misfit: Misfit| Detail { field: misfit.path(self.name), message: misfit.message };
+        Error::invalid_fields(misfits.into_iter().map(detail).collect())
+    }
+}
+
+/// A JSON value that keeps each member of an object, also those with the same name.
+enum Node {
+    Null,
+    Bool(bool),
+    Number(Number),
+    String(String),
+    Array(Vec<Node>),
+    Object(Vec<(String, Node)>),
+    /// A value below [`MAX_DEPTH`], of which nothing but its place is known.
+    Skipped,
+}
+
+impl Node {
+    fn of_json(text: &str) -> serde_json::Result<Self> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let node = Reader { depth: 0 }.deserialize(&mut json)?;
+        json.end()?;
+        Ok(node)
+    }
+}
+
+/// Reads the node at a depth.
+#[derive(Clone, Copy)]
+struct Reader {
+    depth: usize,
+}
+
+impl Reader {
+    fn inside(self) -> Self {
+        Self { depth: self.depth + 1 }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Reader {
+    type Value = Node;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        match self.depth {
+            MAX_DEPTH.. => IgnoredAny::deserialize(deserializer).map(|IgnoredAny| Node::Skipped),
+            _ => deserializer.deserialize_any(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Number(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Number(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
+        Number::from_f64(value).map(Node::Number).ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Node, E> {
+        Ok(Node::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(node) = items.next_element_seed(self.inside())? {
+            nodes.push(node);
+        }
+        Ok(Node::Array(nodes))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Node, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(name) = members.next_key()? {
+            nodes.push((name, members.next_value_seed(self.inside())?));
+        }
+        Ok(Node::Object(nodes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Door {
+        name: String,
+        #[serde(default)]
+        color: Color,
+        size: Option<Size>,
+        #[serde(default)]
+        locks: Vec<Size>,
+        #[serde(default)]
+        notes: BTreeMap<String, String>,
+        open: Option<bool>,
+        weight: Option<f64>,
+        offset: Option<i8>,
+    }
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(rename_all = "lowercase")]
+    enum Color {
+        #[default]
+        Red,
+        Green,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Size {
+        width: u8,
+    }
+
+    fn parse(text: &str) -> Result<Door> {
+        Input::of_body(text.as_bytes())?.parse()
+    }
+
+    #[test]
+    fn a_body_is_parsed() {
+        let door = parse(
+            r#"{"name": "a", "color": "green", "size": {"width": 255, "depth": 1}, "locks": [{"width": 0}],
+                "notes": {"b": "c"}, "open": true, "weight": 2, "offset": -128}"#,
+        );
+        let expected = Door {
+            name: "a".to_owned(),
+            color: Color::Green,
+            size: Some(Size { width: 255 }),
+            locks: vec![Size { width: 0 }],
+            notes: BTreeMap::from([("b".to_owned(), "c".to_owned())]),
+            open: Some(true),
+            weight: Some(2.0),
+            offset: Some(-128),
+        };
+        assert_eq!(door.unwrap(), expected);
+        let least = parse(r#"{"name": "a", "size": null, "open": null}"#).unwrap();
+        assert_eq!((least.size, least.open, least.color), (None, None, Color::Red));
+    }
+
+    #[test]
+    fn a_misfit_is_named_by_its_path_and_by_what_is_wanted() {
+        let deep = format!(r#"{{"name": {}1{}}}"#, "[".repeat(1000), "]".repeat(1000));
+        let deep_inside = format!(r#"{{"name": "a", "locks": {}1{}}}"#, "[".repeat(100), "]".repeat(100));
+        for (body, message) in [
+            ("[]", "body must be an object"),
+            ("null", "body must be an object"),
+            ("{}", "name is required"),
+            (r#"{"name": null}"#, "name must be a string"),
+            (&deep, "name must be a string"),
+            (r#"{"name": "a", "name": "b"}"#, "name is given twice"),
+            (
+                r#"{"name": "a", "Name": "b"}"#,
+                "Name is not one of `name`, `color`, `size`, `locks`, `notes`, `open`, `weight`, `offset`",
+            ),
+            (r#"{"color": "blue"}"#, "color must be `red` or `green`"),
+            (r#"{"color": {"red": null}}"#, "color must be a string"),
+            (r#"{"size": []}"#, "size must be an object"),
+            (r#"{"size": {}}"#, "size.width is required"),
+            (r#"{"size": {"width": 256}}"#, "size.width must be a whole number from 0 to 255"),
+            (r#"{"size": {"width": -1}}"#, "size.width must be a whole number from 0 to 255"),
+            (r#"{"size": {"width": 1.5}}"#, "size.width must be a whole number from 0 to 255"),
+            (r#"{"size": {"width": "1"}}"#, "size.width must be a whole number from 0 to 255"),
+            (r#"{"size": {"width": 1, "width": 1}}"#, "size.width is given twice"),
+            (r#"{"locks": {}}"#, "locks must be an array"),
+            (r#"{"locks": [{"width": 1}, {"width": true}]}"#, "locks[1].width must be a whole number from 0 to 255"),
+            (&deep_inside, "locks[0] must be an object"),
+            (r#"{"notes": {"a.b": 1}}"#, "notes.a.b must be a string"),
+            (r#"{"open": "yes"}"#, "open must be a boolean"),
+            (r#"{"weight": "1"}"#, "weight must be a number"),
+            (r#"{"offset": 128}"#, "offset must be a whole number from -128 to 127"),
+        ] {
+            let refused = parse(body).unwrap_err();
+            assert_eq!((refused.code(), refused.message()), (ErrorCode::InvalidRequest, message), "{body:.60}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_not_json_has_its_own_code() {
+        let unclosed = format!(r#"{{"name": {}"#, "[".repeat(100_000));
+        for body in ["", "{", "{\"name\": \"a\"} x", "{\"name\": 1e400}", "{\"name\": \"\\ud800\"}", &unclosed] {
+            assert_eq!(parse(body).unwrap_err().code(), ErrorCode::InvalidJson, "{body:.60}");
+        }
+        let refused = Input::of_body(b"{\"name\": \"\xff\"}").err().unwrap();
+        assert_eq!(refused.code(), ErrorCode::InvalidJson);
+    }
+
+    #[test]
+    fn a_query_is_parsed() {
+        let query = |text| Input::of_query(text).parse::<Door>();
+        assert_eq!(query("name=a+b%26&color=green").unwrap().name, "a b&");
+        for (text, message) in [
+            ("", "name is required"),
+            ("name=a&name=b", "name is given twice"),
+            ("name=a&color=blue", "color must be `red` or `green`"),
+        ] {
+            assert_eq!(query(text).unwrap_err().message(), message, "{text}");
+        }
+    }
+}

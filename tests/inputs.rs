@@ -1,0 +1,192 @@
+//! Bodies and query strings against the document: what its schemas exclude is refused, by name and in plain words.
+
+use serde_json::{Map, Value, json};
+use tests::{Answer, GitRepository, World};
+
+use crate::contract::{document, operations};
+use crate::estate::Estate;
+
+/// Words of parsers and of the language that the API is written in.
+const NOT_FOR_CLIENTS: [&str; 27] = [
+    "bool",
+    "byte",
+    "char",
+    "deserialize",
+    "enum",
+    "expected",
+    "f32",
+    "f64",
+    "i16",
+    "i32",
+    "i64",
+    "i8",
+    "identifier",
+    "map",
+    "newtype",
+    "Option",
+    "seq",
+    "sequence",
+    "serde",
+    "str",
+    "struct",
+    "tuple",
+    "u16",
+    "u32",
+    "u64",
+    "u8",
+    "variant",
+];
+
+/// Follows the schema's references, and takes the half of a `oneOf` that is not null.
+fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return resolved(document, document.pointer(reference.trim_start_matches('#')).unwrap());
+    }
+    let is_null = |half: &&Value| half["type"] != "null";
+    match schema["oneOf"].as_array() {
+        Some(halves) if halves.len() == 2 && halves.iter().any(|half| half["type"] == "null") => {
+            resolved(document, halves.iter().find(is_null).unwrap())
+        }
+        _ => schema,
+    }
+}
+
+/// Returns values that the schema excludes. Null is not among them.
+fn excluded(document: &Value, schema: &Value) -> Vec<Value> {
+    let schema = resolved(document, schema);
+    let kinds = schema["type"].as_array().map_or(std::slice::from_ref(&schema["type"]), Vec::as_slice);
+    let is = |kind: &str| kinds.iter().any(|one| one == kind);
+    let samples = [
+        ("string", json!("hunter2")),
+        ("integer", json!(5012)),
+        ("number", json!(50.12)),
+        ("boolean", json!(true)),
+        ("array", json!([])),
+        ("object", json!({})),
+    ];
+    let mut values: Vec<_> = samples.into_iter().filter(|(kind, _)| !is(kind)).map(|(_, value)| value).collect();
+    if schema["enum"].is_array() {
+        values.push(json!("hunter2"));
+    }
+    if let Some(shortest @ 1..) = schema["minLength"].as_u64() {
+        values.push(json!("a".repeat(shortest as usize - 1)));
+    }
+    if let Some(longest) = schema["maxLength"].as_u64() {
+        values.push(json!("a".repeat(longest as usize + 1)));
+    }
+    if let Some(least) = schema["minimum"].as_i64() {
+        values.push(json!(least - 1));
+    }
+    if let Some(most) = schema["maximum"].as_i64() {
+        values.push(json!(most + 1));
+    }
+    if let Some(1..) = schema["minItems"].as_u64() {
+        values.push(json!([]));
+    }
+    if let (Some(most), Some(text)) =
+        (schema["maxItems"].as_u64(), resolved(document, &schema["items"])["examples"][0].as_str())
+    {
+        values.push((0..=most).map(|number| numbered(text, number)).collect());
+    }
+    if let Some(item) = schema.get("items") {
+        values.extend(excluded(document, item).into_iter().map(|item| json!([item])));
+    }
+    values
+}
+
+/// Returns an id that differs from the example in its last two characters.
+fn numbered(example: &str, number: u64) -> String {
+    let digit = |of: u64| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[(of % 32) as usize]);
+    format!("{}{}{}", &example[..example.len() - 2], digit(number / 32), digit(number))
+}
+
+/// Asserts that the request was refused because of a field, without a word of its value.
+fn refused_because_of(answer: &Answer, field: &str, context: &str) {
+    answer.refused(400, "invalid_request");
+    let details = answer.body["error"]["details"].as_array().unwrap();
+    let named = details[0]["field"].as_str().unwrap();
+    let rest = named.strip_prefix(field).unwrap_or_else(|| panic!("{context}: {answer:?}"));
+    assert!(rest.is_empty() || rest.starts_with(['.', '[']), "{context}: {answer:?}");
+    let message = details[0]["message"].as_str().unwrap();
+    let words = message.split(|char: char| !char.is_ascii_alphanumeric());
+    // The names of fields and values are in quotes.
+    let quoted = message.split('`').skip(1).step_by(2);
+    let quoted: Vec<_> = quoted.flat_map(|quoted| quoted.split(|char: char| !char.is_ascii_alphanumeric())).collect();
+    for word in words.filter(|word| !quoted.contains(word)) {
+        assert!(!NOT_FOR_CLIENTS.contains(&word), "{context}: {message}");
+    }
+    for value in ["hunter2", "5012", "50.12"] {
+        assert!(!answer.body.to_string().contains(value), "{context}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_its_schema_excludes_is_refused_by_the_name_of_the_field() {
+    let world = World::start().await;
+    let estate = Estate::new(&world, "acme", &GitRepository::new(&[])).await;
+    let document = document();
+    let mut bodies = 0;
+    for (route, operation) in operations(&document) {
+        let Some(schema) = operation.pointer("/requestBody/content/application~1json/schema") else { continue };
+        bodies += 1;
+        let schema = resolved(&document, schema);
+        let valid = estate.body(&route).as_object().unwrap().clone();
+        let send = async |body: &Map<String, Value>| {
+            estate.caller(&route).send(estate.request_with(&route, &json!(body))).await
+        };
+        let properties = schema["properties"].as_object().unwrap();
+        for (name, property) in properties {
+            for value in excluded(&document, property) {
+                let context = format!("{route} with {name} {value}");
+                let mut body = valid.clone();
+                body.insert(name.clone(), value);
+                refused_because_of(&send(&body).await, name, &context);
+            }
+        }
+        for name in schema["required"].as_array().into_iter().flatten() {
+            let name = name.as_str().unwrap();
+            let mut body = valid.clone();
+            body.remove(name);
+            let answer = send(&body).await;
+            refused_because_of(&answer, name, &route);
+            assert_eq!(answer.body["error"]["details"][0]["message"], "is required", "{route}");
+        }
+        let mut body = valid;
+        body.insert("surprise".to_owned(), json!(1));
+        let answer = send(&body).await;
+        refused_because_of(&answer, "surprise", &route);
+        let message = answer.body["error"]["details"][0]["message"].as_str().unwrap();
+        assert!(properties.keys().all(|name| message.contains(&format!("`{name}`"))), "{route}: {message}");
+    }
+    assert!(bodies > 10, "{bodies} operations have a body");
+}
+
+#[tokio::test]
+async fn a_parameter_that_its_schema_excludes_is_refused_by_its_name() {
+    let world = World::start().await;
+    let estate = Estate::new(&world, "acme", &GitRepository::new(&[])).await;
+    let document = document();
+    let mut parameters = 0;
+    for (route, operation) in operations(&document) {
+        let path = estate.path(&route);
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            if parameter["in"] != "query" {
+                continue;
+            }
+            let name = parameter["name"].as_str().unwrap();
+            let texts = excluded(&document, &parameter["schema"]).into_iter().filter_map(|value| match value {
+                Value::String(text) => Some(text),
+                Value::Number(number) if resolved(&document, &parameter["schema"])["type"] == "integer" => {
+                    Some(number.to_string())
+                }
+                _ => None,
+            });
+            for text in texts {
+                parameters += 1;
+                let answer = estate.owner.get(&format!("{path}?{name}={text}")).await;
+                refused_because_of(&answer, name, &format!("{route} with {name}={text}"));
+            }
+        }
+    }
+    assert!(parameters > 10, "{parameters} parameters exclude a value");
+}
