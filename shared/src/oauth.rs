@@ -14,11 +14,11 @@
 mod crypto;
 mod issuer;
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily, Validation};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 pub use issuer::Issuer;
@@ -35,12 +35,12 @@ const RESOURCE_SERVER: &str = "git-api/";
 const MAX_CHARS: usize = 16 * 1024;
 
 /// The text of a token: three parts separated by dots. `Debug` does not show it.
-#[derive(Clone)]
-pub struct Jwt(String);
+#[derive(Clone, Debug)]
+pub struct Jwt(SecretString);
 
 impl Jwt {
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        self.0.expose_secret()
     }
 }
 
@@ -58,16 +58,10 @@ impl FromStr for Jwt {
         };
         let parts = text.split('.').filter(|part| is_part(part)).count();
         if parts == 3 && text.matches('.').count() == 2 && text.len() <= MAX_CHARS {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(MalformedJwt)
         }
-    }
-}
-
-impl fmt::Debug for Jwt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Jwt(redacted)")
     }
 }
 

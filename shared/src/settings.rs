@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use secrecy::{ExposeSecret, SecretString};
+
 /// The settings, which init reads once. The local stack and the tests build them from a list instead of the
-/// environment, so that many stacks can live in one process.
+/// environment, so that many stacks can live in one process. Credentials are among them, so `Debug` shows no values.
 #[derive(Clone, Debug, Default)]
-pub struct Settings(BTreeMap<String, String>);
+pub struct Settings(BTreeMap<String, SecretString>);
 
 /// The DynamoDB table.
 pub const TABLE_NAME: &str = "TABLE_NAME";
@@ -37,19 +39,19 @@ pub struct MissingSetting(&'static str);
 
 impl Settings {
     pub fn from_env() -> Self {
-        Self(std::env::vars().collect())
+        Self(std::env::vars().map(|(name, value)| (name, value.into())).collect())
     }
 
     pub fn set(&mut self, name: &str, value: String) {
-        self.0.insert(name.to_owned(), value);
+        self.0.insert(name.to_owned(), value.into());
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.0.get(name).map(SecretString::expose_secret).filter(|value| !value.is_empty())
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().map(|(name, value)| (name.as_str(), value.expose_secret()))
     }
 
     pub fn require(&self, name: &'static str) -> Result<&str, MissingSetting> {
@@ -59,6 +61,6 @@ impl Settings {
 
 impl<const N: usize> From<[(&str, String); N]> for Settings {
     fn from(pairs: [(&str, String); N]) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        Self(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect())
     }
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -16,8 +17,8 @@ const CHECKSUM_CHARS: usize = 6;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// The secret of a token. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct TokenSecret(String);
+#[derive(Clone, Debug)]
+pub struct TokenSecret(SecretString);
 
 /// The error for a text that is not a well-formed token.
 #[derive(Debug, thiserror::Error)]
@@ -36,21 +37,21 @@ impl TokenSecret {
             secret.extend(chars.take(PREFIX.len() + RANDOM_CHARS - secret.len()));
         }
         secret.push_str(&checksum(&secret));
-        Self(secret)
+        Self(secret.into())
     }
 
     /// Returns the hash of the token, the only form that is stored.
     pub fn hash(&self) -> TokenHash {
-        TokenHash::of(&self.0)
+        TokenHash::of(self.reveal())
     }
 
     /// Returns the secret itself, to be shown once to its owner.
     pub fn reveal(&self) -> &str {
-        &self.0
+        self.0.expose_secret()
     }
 
     pub fn last_four(&self) -> &str {
-        &self.0[self.0.len() - 4..]
+        &self.reveal()[self.reveal().len() - 4..]
     }
 }
 
@@ -66,13 +67,7 @@ impl FromStr for TokenSecret {
         if checksum(covered) != sum {
             return Err(MalformedToken);
         }
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for TokenSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenSecret(redacted)")
+        Ok(Self(text.into()))
     }
 }
 

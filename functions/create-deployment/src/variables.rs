@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use shared::{Error, ErrorCode, Result};
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder, Schema, Type};
@@ -18,9 +19,9 @@ const RESERVED_PREFIXES: [&str; 4] = ["AWS_", "CODEBUILD_", "DEPLOYMENT_", "GIT_
 
 /// Valid variables: at most 100, of at most 32 KiB in all, with names `[A-Za-z_][A-Za-z0-9_]*` without a reserved prefix.
 /// `Debug` shows no values, and values leave this type only encrypted.
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(try_from = "serde_json::Value")]
-pub struct Variables(BTreeMap<String, String>);
+pub struct Variables(BTreeMap<String, SecretString>);
 
 /// Accepts any JSON, because serde's own messages would repeat a value of the wrong type.
 impl TryFrom<serde_json::Value> for Variables {
@@ -80,7 +81,7 @@ impl TryFrom<BTreeMap<String, String>> for Variables {
                 return Err(format!("has a NUL byte in the value of {name}"));
             }
         }
-        Ok(Self(variables))
+        Ok(Self(variables.into_iter().map(|(name, value)| (name, value.into())).collect()))
     }
 }
 
@@ -118,16 +119,11 @@ impl Variables {
         if self.0.is_empty() {
             return Ok(None);
         }
-        let json = serde_json::to_vec(&self.0).map_err(Error::internal)?;
+        let exposed: BTreeMap<_, _> = self.0.iter().map(|(name, value)| (name, value.expose_secret())).collect();
+        let json = serde_json::to_vec(&exposed).map_err(Error::internal)?;
         let sealed = vault.seal(context, &json).await;
         let unavailable = "The variables can't be encrypted now; try again later";
         sealed.map(Some).map_err(|error| Error::new(ErrorCode::ServiceUnavailable, unavailable).because(error))
-    }
-}
-
-impl std::fmt::Debug for Variables {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
@@ -142,7 +138,8 @@ mod tests {
     #[test]
     fn values_do_not_show() {
         let variables = parse(r#"{"API_KEY": "hunter2"}"#).unwrap();
-        assert_eq!(format!("{variables:?}"), r#"{"API_KEY"}"#);
+        let shown = format!("{variables:?}");
+        assert!(shown.contains("API_KEY") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

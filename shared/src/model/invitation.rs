@@ -3,11 +3,11 @@
 //! There are two ways to accept one: with its secret, which whoever invited passes on, or by an identity provider's word
 //! that the address is the caller's. Both end in [`Invitation::accept`].
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -32,10 +32,10 @@ pub const INVITATION_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 pub const MAX_TEAMS_OF_INVITATION: usize = 20;
 
 /// The invitation's secret: `dgi_` and 160 random bits.
-#[derive(Clone, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, examples("dgi_k3vyq2w7x5m4n6pak3vyq2w7x5m4n6pa"))]
-pub struct InvitationSecret(String);
+pub struct InvitationSecret(SecretString);
 
 #[derive(Debug, thiserror::Error)]
 #[error("must be an invitation's secret, which starts with 'dgi_'")]
@@ -43,17 +43,17 @@ pub struct MalformedSecret;
 
 impl InvitationSecret {
     pub fn random() -> Self {
-        Self(format!("{}{}", crate::id::random("dgi_"), crate::id::random("")))
+        Self(format!("{}{}", crate::id::random("dgi_"), crate::id::random("")).into())
     }
 
     /// The secret itself, to be shown once to who invites.
     pub fn reveal(&self) -> &str {
-        &self.0
+        self.0.expose_secret()
     }
 
     /// The only form in which it is stored.
     pub fn hash(&self) -> String {
-        Sha256::digest(self.0.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+        Sha256::digest(self.reveal().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -62,7 +62,7 @@ impl FromStr for InvitationSecret {
 
     fn from_str(text: &str) -> Result<Self, MalformedSecret> {
         let is_one = text.len() == 36 && text.starts_with("dgi_") && text.is_ascii();
-        if is_one { Ok(Self(text.to_owned())) } else { Err(MalformedSecret) }
+        if is_one { Ok(Self(text.into())) } else { Err(MalformedSecret) }
     }
 }
 
@@ -71,12 +71,6 @@ impl TryFrom<String> for InvitationSecret {
 
     fn try_from(text: String) -> Result<Self, MalformedSecret> {
         text.parse()
-    }
-}
-
-impl fmt::Debug for InvitationSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InvitationSecret(redacted)")
     }
 }
 
