@@ -7,6 +7,7 @@ mod query;
 mod read;
 mod transaction;
 mod update;
+mod values;
 mod write;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use key::*;
 pub use query::*;
 pub(crate) use read::*;
 pub(crate) use transaction::*;
+pub(crate) use values::*;
 pub(crate) use write::*;
 
 /// The maximum time that init waits for DynamoDB. Lambda gives init ten seconds in all.

@@ -1,6 +1,5 @@
 //! Accounts and their settings.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use crate::attempts::Attempts;
@@ -11,7 +10,7 @@ use crate::model::{Quota, key};
 use crate::name::{AccountSlug, EmailDomain};
 use crate::permission::BasePermission;
 use crate::permitted::TenantId;
-use crate::table::{Change, ConditionFailed, Consistency, Item, Table, TableError, read_item};
+use crate::table::{Change, ConditionFailed, Consistency, Table, TableError, Values, read_item};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -100,18 +99,13 @@ impl Account {
             expected(&before)?;
             let base = change.base_permission.unwrap_or(before.base_permission);
             let permanent = change.permanent_tokens.unwrap_or(before.permanent_tokens);
-            let number = |n: u64| AttributeValue::N(n.to_string());
-            let mut values = Item::from([
-                (":base".to_owned(), AttributeValue::S(base.as_str().to_owned())),
-                (":permanent".to_owned(), AttributeValue::Bool(permanent)),
-                (":next".to_owned(), number(before.revision + 1)),
-            ]);
-            let condition = match before.revision {
-                0 => "attribute_exists(pk) AND attribute_not_exists(revision)",
-                revision => {
-                    values.insert(":version".to_owned(), number(revision));
-                    "revision = :version"
-                }
+            let values = Values::new()
+                .set(":base", base.as_str())
+                .set(":permanent", permanent)
+                .set(":next", before.revision + 1);
+            let (condition, values) = match before.revision {
+                0 => ("attribute_exists(pk) AND attribute_not_exists(revision)", values),
+                revision => ("revision = :version", values.set(":version", revision)),
             };
             let update = Change {
                 expression: "SET base_permission = :base, permanent_tokens = :permanent, revision = :next".to_owned(),

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -14,7 +13,7 @@ use crate::name::{ClientId, DisplayName};
 use crate::permission::Role;
 use crate::scope::Scope;
 use crate::sort::{Position, Sort};
-use crate::table::{Change, Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Write};
+use crate::table::{Change, Consistency, Index, IndexKey, Partition, Table, TableError, Transaction, Values, Write};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Application {
@@ -76,7 +75,7 @@ impl Application {
             key: key::application(id),
             condition: "account_id = :account",
             names: None,
-            values: Some(Item::from([(":account".to_owned(), AttributeValue::S(account.to_string()))])),
+            values: Some(Values::new().set(":account", account.as_str())),
         };
         let deleted =
             Transaction::new().write(application).or(|_| NotRegistered).write(count(account, -1)).commit(table).await?;
@@ -113,7 +112,7 @@ struct ApplicationCount {
 fn count(account: &AccountId, by: i8) -> Write {
     let change = Change {
         expression: "ADD applications :by".to_owned(),
-        values: Item::from([(":by".to_owned(), AttributeValue::N(by.to_string()))]),
+        values: Values::new().set(":by", by),
         ..Change::default()
     };
     Write::Update { key: key::application_count(account), change }

@@ -6,7 +6,6 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -23,7 +22,7 @@ use crate::name::Email;
 use crate::permission::Role;
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
-use crate::table::{Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Write};
+use crate::table::{Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Values, Write};
 use crate::token::TokenSecret;
 
 /// How long an invitation can be accepted.
@@ -273,8 +272,8 @@ impl Invitation {
 /// That the address is this invitation's still.
 const HELD: &str = "invitation_id = :invitation";
 
-fn held_by(id: &InvitationId) -> Item {
-    Item::from([(":invitation".to_owned(), AttributeValue::S(id.to_string()))])
+fn held_by(id: &InvitationId) -> Values {
+    Values::new().set(":invitation", id.as_str())
 }
 
 /// The refusal to invite an address that a user or another invitation holds.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -13,7 +12,9 @@ use crate::name::Email;
 use crate::permission::Role;
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
-use crate::table::{Change, Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Write};
+use crate::table::{
+    Change, Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Values, Write,
+};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct User {
@@ -115,10 +116,7 @@ impl User {
             expression: "SET #role = :new".to_owned(),
             condition: Some("#role = :old"),
             names: Some(role_name()),
-            values: Item::from([
-                (":new".to_owned(), text(role.as_str())),
-                (":old".to_owned(), text(self.role.as_str())),
-            ]),
+            values: Values::new().set(":new", role.as_str()).set(":old", self.role.as_str()),
         };
         let mut transaction = Transaction::new()
             .write(Write::Update { key: key::user(&self.account_id, &self.id), change })
@@ -147,7 +145,7 @@ impl User {
             key: key::user(&self.account_id, &self.id),
             condition: "#role = :old AND attribute_not_exists(teams)",
             names: Some(role_name()),
-            values: Some(Item::from([(":old".to_owned(), text(self.role.as_str()))])),
+            values: Some(Values::new().set(":old", self.role.as_str())),
         };
         Transaction::new()
             .write(user)
@@ -185,8 +183,7 @@ impl MemberCounts {
 
     /// Returns the write that changes the counts. Its condition keeps at least one owner.
     fn change(account: &AccountId, members: i64, owners: i64) -> Write {
-        let number = |name: &str, n: i64| (name.to_owned(), AttributeValue::N(n.to_string()));
-        let values = Item::from([number(":members", members), number(":owners", owners), number(":one", 1)]);
+        let values = Values::new().set(":members", members).set(":owners", owners).set(":one", 1);
         let condition = (owners < 0).then_some("owners > :one");
         let expression = "ADD members :members, owners :owners, changes :one".to_owned();
         Write::Update {
@@ -198,8 +195,4 @@ impl MemberCounts {
 
 fn role_name() -> HashMap<String, String> {
     HashMap::from([("#role".to_owned(), "role".to_owned())])
-}
-
-fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
 }

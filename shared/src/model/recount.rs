@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, DeploymentId, RepositoryId, TeamId};
 use crate::model::{RepositoryPartition, key};
-use crate::table::{Change, Consistency, Item, Key, Numbers, Table, TableError};
+use crate::table::{Change, Consistency, Item, Key, Numbers, Table, TableError, Values};
 use crate::usage::Usage;
 
 /// The number of rows in one read.
@@ -152,13 +152,10 @@ impl Recount {
         let item: Item = serde_dynamo::to_item(&next)?;
         let sets: Vec<_> = item.keys().map(|name| format!("#{name} = :{name}")).collect();
         let names = item.keys().map(|name| (format!("#{name}"), name.clone())).collect();
-        let mut values: Item = item.into_iter().map(|(name, value)| (format!(":{name}"), value)).collect();
-        let condition = match self.revision {
-            0 => "attribute_not_exists(pk)",
-            _ => {
-                values.insert(":old".to_owned(), serde_dynamo::to_attribute_value(self.revision)?);
-                "#revision = :old"
-            }
+        let values: Values = item.into_iter().map(|(name, value)| (format!(":{name}"), value)).collect();
+        let (condition, values) = match self.revision {
+            0 => ("attribute_not_exists(pk)", values),
+            revision => ("#revision = :old", values.set(":old", revision)),
         };
         let change = Change {
             expression: format!("SET {}", sets.join(", ")),

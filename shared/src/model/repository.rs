@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -15,7 +14,8 @@ use crate::permission::{Permission, Visibility};
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
 use crate::table::{
-    Change, Consistency, Index, IndexKey, Item, Order, Partition, Query, Source, Table, TableError, Transaction, Write,
+    Change, Consistency, Index, IndexKey, Order, Partition, Query, Source, Table, TableError, Transaction, Values,
+    Write,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -157,7 +157,7 @@ impl Repository {
         let claim = NameClaim { repository_id: self.id.clone() };
         let one_more = Change {
             expression: "ADD repositories :one".to_owned(),
-            values: Item::from([(":one".to_owned(), AttributeValue::N("1".to_owned()))]),
+            values: Values::new().set(":one", 1),
             ..Change::default()
         };
         Transaction::new()
@@ -269,6 +269,7 @@ pub(crate) fn repository_sort_key(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::Item;
 
     #[test]
     fn a_list_reads_all_attributes() {

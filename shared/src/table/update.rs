@@ -3,34 +3,32 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
-};
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
 use super::Table;
 use super::error::TableError;
 use super::item::{Item, Numbers};
 use super::key::Key;
+use super::values::Values;
 use super::write::{Change, ConditionFailed};
 use crate::usage::Call;
 
 impl Table {
     /// Sets numbers of an item if all its numbers still are as they were read. Returns `false` if they are not.
     pub(crate) async fn swap(&self, key: Key, was: &Numbers, is: &Numbers) -> Result<bool, TableError> {
-        let number = |number: &i64| AttributeValue::N(number.to_string());
         let (mut conditions, mut sets) = (Vec::new(), Vec::new());
-        let (mut names, mut values) = (HashMap::new(), Item::new());
+        let (mut names, mut values) = (HashMap::new(), Values::new());
         for (at, name) in was.keys().chain(is.keys().filter(|name| !was.contains_key(*name))).enumerate() {
             names.insert(format!("#n{at}"), name.clone());
             conditions.push(match was.get(name) {
                 Some(old) => {
-                    values.insert(format!(":was{at}"), number(old));
+                    values = values.set(format!(":was{at}"), *old);
                     format!("#n{at} = :was{at}")
                 }
                 None => format!("attribute_not_exists(#n{at})"),
             });
             if let Some(new) = is.get(name) {
-                values.insert(format!(":is{at}"), number(new));
+                values = values.set(format!(":is{at}"), *new);
                 sets.push(format!("#n{at} = :is{at}"));
             }
         }
@@ -50,7 +48,7 @@ impl Table {
         expression: String,
         condition: Option<String>,
         names: Option<HashMap<String, String>>,
-        values: Item,
+        values: Values,
     ) -> Result<Result<Item, ConditionFailed>, TableError> {
         let call = Call::start();
         let sent = self
@@ -61,7 +59,7 @@ impl Table {
             .update_expression(expression)
             .set_condition_expression(condition)
             .set_expression_attribute_names(names)
-            .set_expression_attribute_values(Some(values))
+            .set_expression_attribute_values(Some(values.into_item()))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)

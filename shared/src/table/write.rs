@@ -12,6 +12,7 @@ use super::error::TableError;
 use super::item::Item;
 use super::key::Key;
 use super::query::Index;
+use super::values::Values;
 
 /// A write whose condition did not hold.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(crate) struct Change {
     pub(crate) expression: String,
     pub(crate) condition: Option<&'static str>,
     pub(crate) names: Option<HashMap<String, String>>,
-    pub(crate) values: Item,
+    pub(crate) values: Values,
 }
 
 /// One write of a transaction.
@@ -35,7 +36,7 @@ pub(crate) enum Write {
     Put {
         item: Item,
         condition: Option<&'static str>,
-        values: Option<Item>,
+        values: Option<Values>,
     },
     Update {
         key: Key,
@@ -49,13 +50,13 @@ pub(crate) enum Write {
         key: Key,
         condition: &'static str,
         names: Option<HashMap<String, String>>,
-        values: Option<Item>,
+        values: Option<Values>,
     },
     /// Checks the condition and changes nothing.
     Check {
         key: Key,
         condition: &'static str,
-        values: Option<Item>,
+        values: Option<Values>,
     },
 }
 
@@ -79,7 +80,7 @@ impl Write {
         condition: &'static str,
         version: u64,
     ) -> Result<Self, TableError> {
-        let values = Item::from([(":version".to_owned(), AttributeValue::N(version.to_string()))]);
+        let values = Values::new().set(":version", version);
         Self::put_if(key, row, index_keys, condition, values)
     }
 
@@ -89,7 +90,7 @@ impl Write {
         row: &impl Serialize,
         index_keys: Vec<IndexKey>,
         condition: &'static str,
-        values: Item,
+        values: Values,
     ) -> Result<Self, TableError> {
         Ok(Self::Put { item: item(key, row, index_keys)?, condition: Some(condition), values: Some(values) })
     }
@@ -102,7 +103,7 @@ impl Write {
                     .table_name(table)
                     .set_item(Some(item))
                     .set_condition_expression(condition.map(str::to_owned))
-                    .set_expression_attribute_values(values)
+                    .set_expression_attribute_values(values.map(Values::into_item))
                     .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                     .build()?,
             ),
@@ -113,7 +114,7 @@ impl Write {
                     .update_expression(change.expression)
                     .set_condition_expression(change.condition.map(str::to_owned))
                     .set_expression_attribute_names(change.names)
-                    .set_expression_attribute_values(Some(change.values))
+                    .set_expression_attribute_values(Some(change.values.into_item()))
                     .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                     .build()?,
             ),
@@ -126,7 +127,7 @@ impl Write {
                     .set_key(Some(key.attributes()))
                     .condition_expression(condition)
                     .set_expression_attribute_names(names)
-                    .set_expression_attribute_values(values)
+                    .set_expression_attribute_values(values.map(Values::into_item))
                     .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                     .build()?,
             ),
@@ -135,7 +136,7 @@ impl Write {
                     .table_name(table)
                     .set_key(Some(key.attributes()))
                     .condition_expression(condition)
-                    .set_expression_attribute_values(values)
+                    .set_expression_attribute_values(values.map(Values::into_item))
                     .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                     .build()?,
             ),

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde_bytes::ByteBuf;
 
 use super::SealedVariables;
@@ -17,7 +16,7 @@ use crate::model::{
     KnownRef, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Repository, RepositoryPartition, Status, key,
 };
 use crate::permitted::Permitted;
-use crate::table::{Change, Item, Table, TableError, Transaction, Write, read_item};
+use crate::table::{Change, Item, Table, TableError, Transaction, Values, Write, read_item};
 
 /// The maximum time in the queue, including approvals and a freeze.
 pub const QUEUE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -183,15 +182,12 @@ impl Deployment {
     }
 
     fn count_creation(&self) -> Write {
-        let number = |n: u64| AttributeValue::N(n.to_string());
         let condition = match self.number {
             1 => "attribute_not_exists(last_number)",
             _ => "last_number = :last",
         };
-        let mut values = Item::from([(":number".to_owned(), number(self.number)), (":one".to_owned(), number(1))]);
-        if self.number > 1 {
-            values.insert(":last".to_owned(), number(self.number - 1));
-        }
+        let last = (self.number > 1).then(|| self.number - 1);
+        let values = Values::new().set(":number", self.number).set(":one", 1).set_if(":last", last);
         let change = Change {
             expression: "SET last_number = :number ADD #to :one".to_owned(),
             condition: Some(condition),

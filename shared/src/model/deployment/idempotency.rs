@@ -3,14 +3,13 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, DeploymentId};
 use crate::model::key;
-use crate::table::{Change, Item, Key, Table, TableError, Write, read_item};
+use crate::table::{Change, Key, Table, TableError, Values, Write, read_item};
 
 /// The time that a key stands for its creation. Each use of the key checks the time, so it does not matter when
 /// DynamoDB deletes the item.
@@ -81,7 +80,6 @@ impl IdempotencyClaim {
         let fingerprint = client_key.fingerprint(request);
         let item = key::idempotency(account, &hash(&[client_key.0.as_bytes()]));
         let claim = Self { key: item, started_at: now, nonce: DeploymentId::random().to_string() };
-        let millis = |at: i64| AttributeValue::N(at.to_string());
         let before = |duration: Duration| now.as_millis().saturating_sub(duration.as_millis() as i64);
         let change = Change {
             expression: "SET fingerprint = :fingerprint, started_at = :now, nonce = :nonce, expires_at = :expires \
@@ -92,14 +90,13 @@ impl IdempotencyClaim {
                  OR (attribute_not_exists(deployment_id) AND started_at <= :dead)",
             ),
             names: None,
-            values: Item::from([
-                (":fingerprint".to_owned(), AttributeValue::S(fingerprint.clone())),
-                (":now".to_owned(), millis(now.as_millis())),
-                (":nonce".to_owned(), AttributeValue::S(claim.nonce.clone())),
-                (":expires".to_owned(), millis(now.plus(2 * KEPT).as_seconds())),
-                (":old".to_owned(), millis(before(KEPT))),
-                (":dead".to_owned(), millis(before(IN_FLIGHT))),
-            ]),
+            values: Values::new()
+                .set(":fingerprint", fingerprint.clone())
+                .set(":now", now)
+                .set(":nonce", claim.nonce.clone())
+                .set(":expires", now.plus(2 * KEPT).as_seconds())
+                .set(":old", before(KEPT))
+                .set(":dead", before(IN_FLIGHT)),
         };
         let Err(failed) = table.update(claim.key.clone(), change).await? else { return Ok(Idempotency::New(claim)) };
         let Some(row) = failed.current.map(read_item::<Row>).transpose()? else { return Ok(Idempotency::InFlight) };
@@ -116,10 +113,7 @@ impl IdempotencyClaim {
             expression: "SET started_at = :never".to_owned(),
             condition: Some("nonce = :nonce AND attribute_not_exists(deployment_id)"),
             names: None,
-            values: Item::from([
-                (":never".to_owned(), AttributeValue::N("0".to_owned())),
-                (":nonce".to_owned(), AttributeValue::S(self.nonce)),
-            ]),
+            values: Values::new().set(":never", 0).set(":nonce", self.nonce),
         };
         table.update(self.key, change).await.map(drop)
     }
@@ -129,11 +123,10 @@ impl IdempotencyClaim {
             expression: "SET deployment_id = :id".to_owned(),
             condition: Some("nonce = :nonce AND started_at = :started AND attribute_not_exists(deployment_id)"),
             names: None,
-            values: Item::from([
-                (":id".to_owned(), AttributeValue::S(id.to_string())),
-                (":nonce".to_owned(), AttributeValue::S(self.nonce.clone())),
-                (":started".to_owned(), AttributeValue::N(self.started_at.as_millis().to_string())),
-            ]),
+            values: Values::new()
+                .set(":id", id.as_str())
+                .set(":nonce", self.nonce.clone())
+                .set(":started", self.started_at),
         };
         Write::Update { key: self.key.clone(), change }
     }

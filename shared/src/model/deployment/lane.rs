@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::id::DeploymentId;
 use crate::model::{Concurrency, LaneKey};
-use crate::table::{Change, Item, Table, TableError, Write, read_item};
+use crate::table::{Change, Table, TableError, Value, Values, Write, read_item};
 
 /// The number of rows in a read that looks only for the next deployment.
 const PAGE: i32 = 25;
@@ -127,7 +127,7 @@ impl LaneKey {
             expression: "SET ready = :true".to_owned(),
             condition: Some("attribute_exists(pk)"),
             names: None,
-            values: Item::from([(":true".to_owned(), AttributeValue::Bool(true))]),
+            values: Values::new().set(":true", true),
         };
         Write::Update { key: self.waiting(number), change }
     }
@@ -147,21 +147,17 @@ impl LaneKey {
             expression: "SET holder = :id, fence = :fence".to_owned(),
             condition: Some(condition),
             names: None,
-            values: Item::from([
-                (":id".to_owned(), text(by.as_str())),
-                (":fence".to_owned(), number(fence)),
-                (":last".to_owned(), number(fence - 1)),
-            ]),
+            values: Values::new().set(":id", by.as_str()).set(":fence", fence).set(":last", fence - 1),
         };
         Write::Update { key: self.lock(), change }
     }
 
     /// Frees the lock if it is still held under this fencing number. Records the live deployment if it is new.
     pub(super) fn release(&self, by: &DeploymentId, fence: u64, live: Option<&Live>) -> Result<Write, TableError> {
-        let mut values = Item::from([(":id".to_owned(), text(by.as_str())), (":fence".to_owned(), number(fence))]);
+        let mut values = Values::new().set(":id", by.as_str()).set(":fence", fence);
         let mut expression = "REMOVE holder".to_owned();
         if let Some(live) = live {
-            values.insert(":live".to_owned(), AttributeValue::M(serde_dynamo::to_item(live)?));
+            values = values.set(":live", Value::of(live)?);
             expression.insert_str(0, "SET live = :live ");
         }
         let condition = Some("holder = :id AND fence = :fence");
@@ -170,10 +166,7 @@ impl LaneKey {
 
     /// Refuses a creation whose fences don't match the state of the lane.
     pub(super) fn check(&self, fences: &Fences, by: &DeploymentId) -> Option<Write> {
-        let mut values = Item::new();
-        if let Some(current) = &fences.expected_current {
-            values.insert(":current".to_owned(), text(current.as_str()));
-        }
+        let values = Values::new().set_if(":current", fences.expected_current.as_ref().map(DeploymentId::as_str));
         let condition = match (&fences.expected_current, fences.sequence) {
             (None, None) => return None,
             (Some(_), None) => {
@@ -185,8 +178,7 @@ impl LaneKey {
                 "live.deployment_id = :current AND (attribute_not_exists(#sequence) OR #sequence < :sequence)"
             }
         };
-        values.insert(":sequence".to_owned(), number(fences.sequence.unwrap_or_default()));
-        values.insert(":id".to_owned(), text(by.as_str()));
+        let values = values.set(":sequence", fences.sequence.unwrap_or_default()).set(":id", by.as_str());
         let change = Change {
             expression: "SET #sequence = :sequence, sequence_by = :id".to_owned(),
             condition: Some(condition),
@@ -228,14 +220,6 @@ impl Fences {
             _ => None,
         }
     }
-}
-
-fn text(text: &str) -> AttributeValue {
-    AttributeValue::S(text.to_owned())
-}
-
-fn number(number: u64) -> AttributeValue {
-    AttributeValue::N(number.to_string())
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::ops::RangeInclusive;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
 
 use crate::clock::Timestamp;
@@ -10,7 +9,7 @@ use crate::error::{Error, ErrorCode};
 use crate::id::{AccountId, RepositoryId};
 use crate::model::{Concurrency, Environment, Repository, RepositoryPartition};
 use crate::permitted::Permitted;
-use crate::table::{Change, Consistency, Item, Table, TableError, read_item};
+use crate::table::{Change, Consistency, Table, TableError, Value, read_item};
 
 pub const MAX_APPROVALS: u8 = 6;
 /// The range of the time limit of a deployment's commands, in seconds. CodeBuild accepts at most eight hours.
@@ -76,13 +75,12 @@ impl EnvironmentSettings {
         change: EnvironmentChange,
         now: Timestamp,
     ) -> Result<Self, TableError> {
-        let number = |number: u32| AttributeValue::N(number.to_string());
-        let values = [
-            ("concurrency", change.concurrency.map(|one| AttributeValue::S(one.as_str().to_owned()))),
-            ("required_approvals", change.required_approvals.map(|count| number(count.into()))),
-            ("frozen", change.frozen.map(AttributeValue::Bool)),
-            ("time_limit_seconds", change.time_limit_seconds.map(number)),
-            ("updated_at", Some(AttributeValue::N(now.as_millis().to_string()))),
+        let values: [(&str, Option<Value>); 5] = [
+            ("concurrency", change.concurrency.map(|concurrency| concurrency.as_str().into())),
+            ("required_approvals", change.required_approvals.map(Into::into)),
+            ("frozen", change.frozen.map(Into::into)),
+            ("time_limit_seconds", change.time_limit_seconds.map(Into::into)),
+            ("updated_at", Some(now.into())),
         ];
         let values: Vec<_> = values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let assignments: Vec<_> = values.iter().map(|(name, _)| format!("{name} = :{name}")).collect();
@@ -90,7 +88,7 @@ impl EnvironmentSettings {
             expression: format!("SET {}", assignments.join(", ")),
             condition: None,
             names: None,
-            values: values.into_iter().map(|(name, value)| (format!(":{name}"), value)).collect::<Item>(),
+            values: values.into_iter().map(|(name, value)| (format!(":{name}"), value)).collect(),
         };
         let key = repository.partition().environment_settings(environment);
         match table.update(key, change).await? {

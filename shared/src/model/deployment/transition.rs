@@ -1,7 +1,5 @@
 //! The deployment state machine: its transitions, and how one is written.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-
 use super::counts::count_name;
 use super::due::due_sort_attribute;
 use crate::attempts::Attempts;
@@ -12,7 +10,7 @@ use crate::model::{
     Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, DeploymentEvent, Failure, LEASE_GRACE, Live, PICKED_UP_WITHIN,
     RepositoryPartition, Status,
 };
-use crate::table::{Change, Item, Table, TableError, Transaction, Write, read_item};
+use crate::table::{Change, Table, TableError, Transaction, Values, Write, read_item};
 
 /// The transitions that the code makes, each with its data.
 #[derive(Clone, Debug)]
@@ -175,13 +173,9 @@ impl Deployment {
 
     /// Returns the write that replaces the deployment's row. The row must still have the lease, if one is given.
     fn replace(&self, before: &Self, lease: Option<Timestamp>) -> Result<Write, TableError> {
-        let number = |n: i64| AttributeValue::N(n.to_string());
-        let mut values = Item::from([(":version".to_owned(), AttributeValue::N(before.events.to_string()))]);
+        let values = Values::new().set(":version", before.events).set_if(":lease", lease);
         let condition = match lease {
-            Some(lease) => {
-                values.insert(":lease".to_owned(), number(lease.as_millis()));
-                "events = :version AND lease_until = :lease"
-            }
+            Some(_) => "events = :version AND lease_until = :lease",
             None => "events = :version",
         };
         Write::put_if(self.key(), self, self.index_keys(), condition, values)
@@ -228,14 +222,13 @@ impl Deployment {
             // The condition does not check the version, because a request to stop must not end the lease.
             condition: Some("fence = :fence AND #status = :in_progress AND lease_until > :now AND deadline >= :until"),
             names: Some([("#status".to_owned(), "status".to_owned())].into()),
-            values: Item::from([
-                (":now".to_owned(), AttributeValue::N(now.as_millis().to_string())),
-                (":until".to_owned(), AttributeValue::N(until.as_millis().to_string())),
-                (":due".to_owned(), AttributeValue::N(due_at.as_millis().to_string())),
-                (":position".to_owned(), AttributeValue::S(self.due(due_at).position())),
-                (":fence".to_owned(), AttributeValue::N(self.fence.to_string())),
-                (":in_progress".to_owned(), AttributeValue::S(Status::InProgress.as_str().to_owned())),
-            ]),
+            values: Values::new()
+                .set(":now", now)
+                .set(":until", until)
+                .set(":due", due_at)
+                .set(":position", self.due(due_at).position())
+                .set(":fence", self.fence)
+                .set(":in_progress", Status::InProgress.as_str()),
         };
         let renewed = table.update(self.key(), change).await?;
         renewed.ok().map(read_item).transpose()
@@ -249,12 +242,11 @@ impl Deployment {
             expression: format!("SET due_at = :until, {} = :position", due_sort_attribute()),
             condition: Some("events = :version AND due_at = :due"),
             names: None,
-            values: Item::from([
-                (":until".to_owned(), AttributeValue::N(until.as_millis().to_string())),
-                (":due".to_owned(), AttributeValue::N(due_at.as_millis().to_string())),
-                (":position".to_owned(), AttributeValue::S(self.due(until).position())),
-                (":version".to_owned(), AttributeValue::N(self.events.to_string())),
-            ]),
+            values: Values::new()
+                .set(":until", until)
+                .set(":due", due_at)
+                .set(":position", self.due(until).position())
+                .set(":version", self.events),
         };
         Ok(table.update(self.key(), change).await?.is_ok())
     }
@@ -291,9 +283,7 @@ impl Deployment {
             expression: "ADD #from :minus, #to :one".to_owned(),
             condition: None,
             names: Some(names.map(|(name, status)| (name.to_owned(), count_name(self.environment, status))).into()),
-            values: [(":minus", "-1"), (":one", "1")]
-                .map(|(name, value)| (name.to_owned(), AttributeValue::N(value.to_owned())))
-                .into(),
+            values: Values::new().set(":minus", -1).set(":one", 1),
         };
         Write::Update {
             key: RepositoryPartition::new(&self.account_id, &self.repository_id).deployment_counts(),

@@ -2,16 +2,14 @@
 
 use std::convert::Infallible;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 
 use super::grant::TAKE_ALL;
-use super::sizes::set_of;
 use crate::error::{Error, Result};
 use crate::model::counter::add;
 use crate::model::{Team, TeamGrant, TeamMember, key};
-use crate::table::{Change, Item, Key, Table, TableError, Transaction, Write, read_item, read_items};
+use crate::table::{Change, Key, Table, TableError, Transaction, Value, Values, Write, read_item, read_items};
 
 /// The maximum number of concurrent transactions of a deletion.
 const AT_ONCE: usize = 16;
@@ -26,10 +24,7 @@ impl Team {
         let close = Change {
             expression: "SET deleting = :yes ADD revision :one".to_owned(),
             condition: Some("attribute_exists(pk)"),
-            values: Item::from([
-                (":yes".to_owned(), AttributeValue::Bool(true)),
-                (":one".to_owned(), AttributeValue::N("1".to_owned())),
-            ]),
+            values: Values::new().set(":yes", true).set(":one", 1),
             ..Change::default()
         };
         let not_found = || Error::not_found("Team");
@@ -74,7 +69,7 @@ impl Team {
         let change = Change {
             expression: expression.to_owned(),
             condition: Some("attribute_exists(pk)"),
-            values: Item::from([(":team".to_owned(), set_of(&self.id))]),
+            values: Values::new().set(":team", Value::set_of(&self.id)),
             ..Change::default()
         };
         let delete = Write::Delete { key: row };

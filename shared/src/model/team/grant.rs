@@ -1,9 +1,8 @@
 //! Repositories of a team.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use super::sizes::{MAX_IN_TEAM, entered, limit_reached, set_of};
+use super::sizes::{MAX_IN_TEAM, entered, limit_reached};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{RepositoryId, TeamId};
@@ -13,7 +12,9 @@ use crate::name::RepositoryName;
 use crate::permission::Permission;
 use crate::permitted::{Permitted, TenantId};
 use crate::sort::{Position, Sort};
-use crate::table::{Change, Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Write};
+use crate::table::{
+    Change, Consistency, Index, IndexKey, Partition, Table, TableError, Transaction, Value, Values, Write,
+};
 
 /// The maximum number of teams with one permission on a repository. Their ids are in the repository's row, and a page
 /// reads 101 such rows in a Query of 1 MB.
@@ -94,10 +95,7 @@ impl TeamGrant {
                     "attribute_exists(pk) AND (attribute_not_exists(teams_admin) OR size(teams_admin) < :max)"
                 }
             }),
-            values: Item::from([
-                (":set".to_owned(), set_of(&team.id)),
-                (":max".to_owned(), AttributeValue::N(MAX_TEAMS_OF_REPOSITORY.to_string())),
-            ]),
+            values: Values::new().set(":set", Value::set_of(&team.id)).set(":max", MAX_TEAMS_OF_REPOSITORY),
             ..Change::default()
         };
         let index_key = IndexKey {
@@ -122,8 +120,7 @@ impl TeamGrant {
                     .or(|_| Error::not_found("Team"));
             }
             Some(old) => {
-                let old = AttributeValue::S(old.permission.as_str().to_owned());
-                let values = Item::from([(":old".to_owned(), old)]);
+                let values = Values::new().set(":old", old.permission.as_str());
                 transaction = transaction
                     .write(Write::put_if(key(), &grant, vec![index_key], "team_permission = :old", values)?)
                     .or(changed_meanwhile);
@@ -139,7 +136,7 @@ impl TeamGrant {
         let take = Change {
             expression: TAKE_ALL.to_owned(),
             condition: Some("attribute_exists(pk)"),
-            values: Item::from([(":team".to_owned(), set_of(&team.id))]),
+            values: Values::new().set(":team", Value::set_of(&team.id)),
             ..Change::default()
         };
         let grant = key::team_grant(account, &team.id, &repository.id);

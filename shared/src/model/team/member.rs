@@ -1,9 +1,8 @@
 //! Members of a team.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use super::sizes::{MAX_IN_TEAM, entered, limit_reached, set_of};
+use super::sizes::{MAX_IN_TEAM, entered, limit_reached};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{AccountId, TeamId, UserId};
@@ -11,7 +10,9 @@ use crate::model::counter::add;
 use crate::model::{Team, key};
 use crate::permitted::Permitted;
 use crate::sort::{Position, Sort};
-use crate::table::{Change, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Write, read_item};
+use crate::table::{
+    Change, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Value, Values, Write, read_item,
+};
 
 /// The maximum number of teams of a user. Their ids are in the user's row, which each cold authentication reads.
 pub const MAX_TEAMS_OF_USER: usize = 100;
@@ -42,10 +43,7 @@ impl TeamMember {
         let join = Change {
             expression: "ADD teams :team".to_owned(),
             condition: Some("attribute_exists(pk) AND (attribute_not_exists(teams) OR size(teams) < :max)"),
-            values: Item::from([
-                (":team".to_owned(), set_of(&team.id)),
-                (":max".to_owned(), AttributeValue::N(MAX_TEAMS_OF_USER.to_string())),
-            ]),
+            values: Values::new().set(":team", Value::set_of(&team.id)).set(":max", MAX_TEAMS_OF_USER),
             ..Change::default()
         };
         let [count, open] = entered(account, &team.id, "members");
@@ -83,10 +81,7 @@ impl TeamMember {
         let leave = Change {
             expression: "DELETE teams :set".to_owned(),
             condition: Some("contains(teams, :team)"),
-            values: Item::from([
-                (":set".to_owned(), set_of(team)),
-                (":team".to_owned(), AttributeValue::S(team.to_string())),
-            ]),
+            values: Values::new().set(":set", Value::set_of(team)).set(":team", team.as_str()),
             ..Change::default()
         };
         let removed = Transaction::new()

@@ -1,13 +1,12 @@
 //! The numbers of members and repositories of a team, and their limit.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorCode};
 use crate::id::{AccountId, TeamId};
 use crate::model::{Team, key};
 use crate::permitted::Permitted;
-use crate::table::{Change, Consistency, Item, Table, TableError, Write};
+use crate::table::{Change, Consistency, Table, TableError, Values, Write};
 
 /// The maximum number of members, and of repositories, in a team. It bounds the work of a deletion.
 pub const MAX_IN_TEAM: u64 = 1_000;
@@ -30,28 +29,23 @@ impl TeamSizes {
 /// Returns the writes that go with a new member or repository of a team. The first counts it, and is refused if the
 /// team is full. The second checks that the team exists and is not being deleted.
 pub(in crate::model) fn entered(account: &AccountId, team: &TeamId, what: &'static str) -> [Write; 2] {
-    let number = |n: u64| AttributeValue::N(n.to_string());
     let count = Change {
         expression: format!("ADD {what} :one, changes :one"),
         condition: Some(match what {
             "members" => "attribute_not_exists(members) OR members < :max",
             _ => "attribute_not_exists(repositories) OR repositories < :max",
         }),
-        values: Item::from([(":one".to_owned(), number(1)), (":max".to_owned(), number(MAX_IN_TEAM))]),
+        values: Values::new().set(":one", 1).set(":max", MAX_IN_TEAM),
         ..Change::default()
     };
     let open = Write::Check {
         key: key::team(account, team),
         condition: "deleting = :no",
-        values: Some(Item::from([(":no".to_owned(), AttributeValue::Bool(false))])),
+        values: Some(Values::new().set(":no", false)),
     };
     [Write::Update { key: key::team_sizes(account, team), change: count }, open]
 }
 
 pub(super) fn limit_reached(message: String) -> Error {
     Error::new(ErrorCode::LimitReached, message)
-}
-
-pub(super) fn set_of(team: &TeamId) -> AttributeValue {
-    AttributeValue::Ss(vec![team.to_string()])
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -10,7 +9,7 @@ use crate::id::{AccountId, TokenId, UserId};
 use crate::model::key;
 use crate::name::DisplayName;
 use crate::scope::Scope;
-use crate::table::{Change, Consistency, Item, Table, TableError, Write};
+use crate::table::{Change, Consistency, Table, TableError, Values, Write};
 use crate::token::TokenHash;
 
 /// The time that a tombstone of an ended secret is kept, so that its 401 says why.
@@ -53,14 +52,13 @@ impl AccessToken {
 
     /// Records a use of the token, unless one was recorded within the last hour.
     pub(crate) async fn record_use(&self, table: &Table, now: Timestamp) -> Result<(), TableError> {
-        let millis = |time: Timestamp| AttributeValue::N(time.as_millis().to_string());
         let hour_ago = Timestamp::from_millis(now.as_millis() - USE_PRECISION.as_millis() as i64);
         let change = Change {
             expression: "SET last_used_at = :now".to_owned(),
             condition: Some(
                 "attribute_exists(pk) AND (attribute_not_exists(last_used_at) OR last_used_at <= :hour_ago)",
             ),
-            values: Item::from([(":now".to_owned(), millis(now)), (":hour_ago".to_owned(), millis(hour_ago))]),
+            values: Values::new().set(":now", now).set(":hour_ago", hour_ago),
             ..Change::default()
         };
         // A failed condition is fine: a rival has recorded the use, or the token is gone.

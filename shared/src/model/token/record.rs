@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use crate::attempts::Attempts;
@@ -13,7 +12,9 @@ use crate::model::{AccessToken, Lifetime, key};
 use crate::name::DisplayName;
 use crate::scope::Scope;
 use crate::sort::{Position, Sort};
-use crate::table::{Change, Consistency, Index, IndexKey, Item, Key, Partition, Table, TableError, Transaction, Write};
+use crate::table::{
+    Change, Consistency, Index, IndexKey, Item, Key, Partition, Table, TableError, Transaction, Values, Write,
+};
 use crate::token::{TokenHash, TokenSecret};
 
 /// The maximum number of old secrets of a token. Another rotation ends the oldest.
@@ -227,11 +228,11 @@ impl TokenRecord {
         for (at, (name, value)) in attributes.into_iter().enumerate() {
             sets.push(format!("#{at} = :{at}"));
             names.insert(format!("#{at}"), name);
-            change.values.insert(format!(":{at}"), value);
+            change.values = change.values.set(format!(":{at}"), value);
         }
         change.expression = format!("SET {}", sets.join(", "));
         change.names = Some(names);
-        change.values.insert(":was".to_owned(), AttributeValue::N(before.version.to_string()));
+        change.values = change.values.set(":was", before.version);
         Ok(Write::Update { key: self.key(), change })
     }
 
@@ -263,8 +264,8 @@ impl TokenRecord {
         [(Index::ByCreation, None), (Index::ByUser, Some(user_id))].map(key).into()
     }
 
-    fn version_value(&self) -> Item {
-        Item::from([(":version".to_owned(), AttributeValue::N(self.version.to_string()))])
+    fn version_value(&self) -> Values {
+        Values::new().set(":version", self.version)
     }
 }
 
@@ -280,10 +281,7 @@ pub(super) struct TokenCount {
 }
 
 pub(super) fn count(account: &AccountId, user: Option<&UserId>, by: i8) -> Write {
-    let change = Change {
-        expression: "ADD tokens :by".to_owned(),
-        values: Item::from([(":by".to_owned(), AttributeValue::N(by.to_string()))]),
-        ..Change::default()
-    };
+    let change =
+        Change { expression: "ADD tokens :by".to_owned(), values: Values::new().set(":by", by), ..Change::default() };
     Write::Update { key: key::token_count(account, user), change }
 }
