@@ -5,6 +5,7 @@ mod applications;
 mod authentication;
 mod authorization;
 mod binaries;
+mod calls_at_once;
 mod cancel;
 mod codebuild;
 mod contract;

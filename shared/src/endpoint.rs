@@ -20,7 +20,8 @@ pub struct Endpoint {
     pub route: Route,
     pub(crate) handler: BoxCloneSyncService<Request<Body>, Response, Infallible>,
     pub(crate) early: Option<Early>,
-    pub(crate) calls_at_once: usize,
+    /// The number of concurrent calls of DynamoDB, for which init opens connections.
+    pub calls_at_once: usize,
 }
 
 /// Finds the resource in the path before the handler is called.
@@ -34,13 +35,17 @@ impl Endpoint {
         S: Clone + Send + Sync + 'static,
     {
         let handler = BoxCloneSyncService::new(handler.with_state(state));
-        // The limiter's, and those of the handler: one, and for a list the page and the total.
-        let calls_at_once = if route.list.is_some() { 3 } else { 2 };
+        // A safe handler's call and the limiter's are concurrent. A list reads its page and its total at once.
+        let calls_at_once = match (route.is_safe(), route.list.is_some()) {
+            (true, true) => 3,
+            (true, false) => 2,
+            (false, _) => 1,
+        };
         Self { route, handler, early: None, calls_at_once }
     }
 
-    /// Sets the number of concurrent calls of DynamoDB, the limiter's among them, for an endpoint that makes more than its
-    /// route says.
+    /// Sets the number of concurrent calls of DynamoDB, the limiter's among them, for an endpoint that does not make
+    /// as many as others with its method do.
     pub fn calls_at_once(self, calls_at_once: usize) -> Self {
         Self { calls_at_once, ..self }
     }

@@ -17,7 +17,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
     .sends_location();
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, create_rollback, Rollback(Redeployer::new(app)?)))
+    Ok(Endpoint::new(ROUTE, create_rollback, Rollback(Redeployer::new(app)?)).calls_at_once(3))
 }
 
 #[derive(Clone)]

@@ -11,7 +11,7 @@ pub const ROUTE: Route =
     Route::delete(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}").requires(Scope::TeamsWrite).by(Role::Admin);
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, delete_team, app.clone()))
+    Ok(Endpoint::new(ROUTE, delete_team, app.clone()).calls_at_once(3))
 }
 
 /// Delete a team

@@ -12,7 +12,7 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{r
     .requires(Scope::DeploymentsRead);
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, get_environment, app.clone()))
+    Ok(Endpoint::new(ROUTE, get_environment, app.clone()).calls_at_once(3))
 }
 
 /// Get an environment

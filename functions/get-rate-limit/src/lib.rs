@@ -12,7 +12,7 @@ use shared::{App, Endpoint, InitError, Result, Route};
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/rate_limit").free();
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, get_rate_limit, app.clone()))
+    Ok(Endpoint::new(ROUTE, get_rate_limit, app.clone()).calls_at_once(1))
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]

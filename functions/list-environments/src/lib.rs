@@ -13,7 +13,7 @@ pub const ROUTE: Route =
     Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments").requires(Scope::DeploymentsRead);
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_environments, app.clone()))
+    Ok(Endpoint::new(ROUTE, list_environments, app.clone()).calls_at_once(5))
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]

@@ -19,7 +19,7 @@ pub const ROUTE: Route =
 const LIST: List = List { name: "team repositories", sorts: &[Sort::Created] };
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_team_repositories, app.clone()))
+    Ok(Endpoint::new(ROUTE, list_team_repositories, app.clone()).calls_at_once(2))
 }
 
 /// List a team's repositories

@@ -15,7 +15,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{d
     .sends_location();
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, retry_deployment, Retry(Redeployer::new(app)?)))
+    Ok(Endpoint::new(ROUTE, retry_deployment, Retry(Redeployer::new(app)?)).calls_at_once(3))
 }
 
 #[derive(Clone)]

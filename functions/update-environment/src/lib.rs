@@ -20,7 +20,8 @@ pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/
 const SENT: i32 = 100;
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, update_environment, Environments { app: app.clone(), queue: Queue::new(app)? }))
+    Ok(Endpoint::new(ROUTE, update_environment, Environments { app: app.clone(), queue: Queue::new(app)? })
+        .calls_at_once(3))
 }
 
 #[derive(Clone)]
