@@ -4,6 +4,11 @@
 //! As in AWS, a path is percent-decoded before routing, so an encoded slash splits segments. `rawPath` and path
 //! parameters arrive decoded; `rawQueryString` arrives as it was sent. Bytes that aren't UTF-8 are replaced, a case
 //! that AWS does not document.
+//!
+//! The gateway refuses requests that exceed its limits. AWS documents the limits. The statuses and messages are those that
+//! clients of HTTP APIs report.
+
+mod connection;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,7 +18,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, SET_COOKIE, USER_AGENT};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -35,6 +40,9 @@ use shared::clock::Clock;
 /// The maximum size of a request body.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 pub const BODY_LIMIT: usize = 10 * 1024 * 1024;
+
+/// The maximum size of the request line and the values of all headers together, from the same page.
+pub const HEAD_LIMIT: usize = 10_240;
 
 /// The time that HTTP APIs wait for an integration, from the same page.
 pub const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -99,13 +107,7 @@ impl Gateway {
         let port = listener.local_addr()?.port();
         let api = Arc::new(Api { routes, clock, port, integration_timeout });
         let app = Router::new().fallback(handle).with_state(api);
-        let app = app.into_make_service_with_connect_info::<SocketAddr>();
-        let server = Server::start(listener, |listener, stop| async {
-            if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stop).await {
-                tracing::error!(%error, "the gateway stopped");
-            }
-        })?;
-        Ok(Self { server })
+        Ok(Self { server: Server::start(listener, |listener, stop| connection::serve(listener, app, stop))? })
     }
 
     /// Returns the address and port that the API listens on.
@@ -128,21 +130,29 @@ impl Gateway {
 
 async fn handle(
     State(api): State<Arc<Api>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(peer): Extension<SocketAddr>,
     request: Request,
 ) -> Response<Body> {
-    // A request id of an HTTP API is 16 characters of base64. The last one is padding.
-    let request_id = BASE64_STANDARD.encode(&Uuid::new_v4().as_bytes()[..11]);
+    let request_id = request_id();
     let mut response = api.answer(peer, request, &request_id).await.unwrap_or_else(refusal);
     let request_id = HeaderValue::try_from(request_id).expect("base64 is a header value");
     response.headers_mut().insert(REQUEST_ID, request_id);
     response
 }
 
+/// Returns a request id of an HTTP API: 16 characters of base64, the last of which is padding.
+fn request_id() -> String {
+    BASE64_STANDARD.encode(&Uuid::new_v4().as_bytes()[..11])
+}
+
 impl Api {
     /// Answers a request. An error is a status for which [`refusal`] has AWS's text.
     async fn answer(&self, peer: SocketAddr, request: Request, request_id: &str) -> Result<Response<Body>, StatusCode> {
         let (parts, body) = request.into_parts();
+        if head_size(&parts) > HEAD_LIMIT {
+            discard(body).await;
+            return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        }
         let raw_path = decode_path(parts.uri.path()).ok_or(StatusCode::BAD_REQUEST)?;
         let segments: Vec<_> = raw_path[1..].split('/').collect();
         let matched = self.routes.find(&parts.method, &segments).ok_or(StatusCode::NOT_FOUND)?;
@@ -234,6 +244,12 @@ impl Api {
     }
 }
 
+/// Returns the size of the request line and the values of all headers.
+fn head_size(parts: &Parts) -> usize {
+    let line = format!("{} {} {:?}", parts.method, parts.uri, parts.version);
+    line.len() + parts.headers.values().map(HeaderValue::len).sum::<usize>()
+}
+
 /// Decodes a path. Bytes that aren't UTF-8 become U+FFFD. Returns `None` for the target `*`, which is no path.
 fn decode_path(path: &str) -> Option<String> {
     path.starts_with('/').then(|| percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned())
@@ -249,19 +265,21 @@ fn decode_query(raw: &str) -> Map<String, Value> {
 
 async fn read_body(mut body: Body) -> Result<Vec<u8>, StatusCode> {
     let mut read = Vec::new();
-    let mut too_large = false;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| StatusCode::BAD_REQUEST)?.into_data() else { continue };
-        too_large |= read.len() + data.len() > BODY_LIMIT;
-        // Reads and discards the rest of the body. Without this, a client that still writes would get a reset
-        // connection instead of the response.
-        if too_large {
-            read = Vec::new();
-        } else {
-            read.extend_from_slice(&data);
+        if read.len() + data.len() > BODY_LIMIT {
+            discard(body).await;
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
+        read.extend_from_slice(&data);
     }
-    if too_large { Err(StatusCode::PAYLOAD_TOO_LARGE) } else { Ok(read) }
+    Ok(read)
+}
+
+/// Reads the rest of a body. Without this, a client that still writes would get a reset connection instead of the
+/// response.
+async fn discard(mut body: Body) {
+    while let Some(Ok(_)) = body.frame().await {}
 }
 
 fn forwarded_headers(headers: &HeaderMap, peer: SocketAddr) -> BTreeMap<String, String> {
@@ -353,16 +371,21 @@ fn write_response(response: Value) -> Option<Response<Body>> {
     Some(written)
 }
 
-/// Returns the gateway's own response for a status, in API Gateway's words.
+/// Returns the gateway's own response for a status.
 fn refusal(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::from(refusal_body(status)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Returns the body of the gateway's own response, in API Gateway's words.
+fn refusal_body(status: StatusCode) -> String {
     let message = match status {
         StatusCode::PAYLOAD_TOO_LARGE => "Request Entity Too Large",
         other => other.canonical_reason().unwrap_or_default(),
     };
-    let mut response = Response::new(Body::from(json!({ "message": message }).to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    json!({ "message": message }).to_string()
 }
 
 #[cfg(test)]

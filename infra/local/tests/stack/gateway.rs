@@ -17,9 +17,10 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use lambda_runtime::{LambdaEvent, service_fn};
 use local::function::Function;
-use local::gateway::{BODY_LIMIT, Gateway};
+use local::gateway::{BODY_LIMIT, Gateway, HEAD_LIMIT};
 use local::route::{RouteError, Routes};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower::util::BoxCloneSyncService;
 
@@ -363,6 +364,70 @@ async fn a_body_of_more_than_10_mib_never_reaches_the_function() {
 
     let response = send(&gateway, post(BODY_LIMIT)).await;
     assert_eq!(json_of(&response), json!({ "length": BODY_LIMIT }));
+}
+
+#[tokio::test]
+async fn the_request_line_and_the_values_of_headers_have_a_limit_together() {
+    let gateway = gateway([("$default", echo())]).await;
+    let line = "GET / HTTP/1.1".len() + "api.git.test:3000".len();
+    let of_size = |size: usize| request("GET", "/").header("x-long", "x".repeat(size - line));
+    let answer = send(&gateway, of_size(HEAD_LIMIT).body(Full::default()).unwrap()).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let posted = of_size(HEAD_LIMIT + 1).method("POST").body(Full::from(vec![b'x'; 1_000_000])).unwrap();
+    for refused in [of_size(HEAD_LIMIT + 1).body(Full::default()).unwrap(), posted] {
+        let answer = send(&gateway, refused).await;
+        assert_refused(&answer, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large");
+    }
+    let many = (0..150).fold(request("GET", "/"), |many, number| many.header(format!("x-{number}"), "1"));
+    let answer = send(&gateway, many.body(Full::default()).unwrap()).await;
+    assert_eq!(answer.status(), StatusCode::OK, "the number of headers has no limit");
+    let answer = get_path(&gateway, &format!("/{}", "x".repeat(HEAD_LIMIT))).await;
+    assert_refused(&answer, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large");
+}
+
+/// Sends bytes and returns the answer and all that follows.
+async fn exchange(gateway: &Gateway, bytes: &str) -> String {
+    let mut connection = TcpStream::connect(gateway.address()).await.unwrap();
+    connection.write_all(bytes.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_request_that_the_server_cannot_read_is_answered_in_the_gateways_words() {
+    let gateway = gateway([("$default", echo())]).await;
+    let headers = "x-many: 1\r\n".repeat(2000);
+    for (request, status) in [
+        ("GET\r\n\r\n", "400 Bad Request"),
+        ("GET / HTTP/1.1\r\nno colon\r\n\r\n", "400 Bad Request"),
+        (&format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(70_000)), "431 Request Header Fields Too Large"),
+        (&format!("GET / HTTP/1.1\r\n{headers}\r\n"), "431 Request Header Fields Too Large"),
+        ("OPTIONS * HTTP/1.1\r\nhost: local\r\nconnection: close\r\n\r\n", "400 Bad Request"),
+    ] {
+        let answer = exchange(&gateway, request).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}"));
+        let (_, reason) = status.split_once(' ').unwrap();
+        assert_eq!(body, format!(r#"{{"message":"{reason}"}}"#), "{answer}");
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
+        let length = format!("content-length: {}", body.len());
+        for header in ["content-type: application/json", &length, "apigw-requestid: ", "date: "] {
+            assert_eq!(head.matches(&format!("\r\n{header}")).count(), 1, "{header} in {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_looks_like_the_servers_own_is_not_replaced() {
+    let body = "HTTP/1.1 414 URI Too Long\r\ncontent-length: 0\r\n\r\n";
+    let gateway = gateway([
+        ("GET /body", answering(json!({ "statusCode": 200, "body": body }))),
+        ("GET /empty", answering(json!({ "statusCode": 404 }))),
+    ])
+    .await;
+    assert_eq!(get_path(&gateway, "/body").await.body(), body);
+    let empty = get_path(&gateway, "/empty").await;
+    assert_eq!((empty.status(), empty.body().len()), (StatusCode::NOT_FOUND, 0));
 }
 
 #[tokio::test]
