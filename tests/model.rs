@@ -90,6 +90,10 @@ enum Action {
     SendNext {
         consumer: usize,
     },
+    /// The consumer is told to stop before the build ends.
+    GiveBack {
+        consumer: usize,
+    },
     Die {
         consumer: usize,
     },
@@ -225,8 +229,11 @@ impl Model for Environment {
                     if state.deployments[*deployment].cancel_requested && !stopping {
                         actions.push(Action::LookWhetherToStop { consumer });
                     }
-                    if state.deaths > 0 && state.deployments[*deployment].leased {
-                        actions.push(Action::CutOff { consumer });
+                    if state.deaths > 0 {
+                        actions.push(Action::GiveBack { consumer });
+                        if state.deployments[*deployment].leased {
+                            actions.push(Action::CutOff { consumer });
+                        }
                     }
                 }
                 Consumer::Ended { .. } => actions.push(Action::SendNext { consumer }),
@@ -345,6 +352,20 @@ impl Model for Environment {
                 if let Some(next) = state.lane().waiting.iter().find(|one| one.ready) {
                     state.send(index(&next.deployment_id));
                 }
+                state.consumers[consumer] = Consumer::Idle;
+            }
+            Action::GiveBack { consumer } => {
+                let Consumer::Running { message, deployment, fence, .. } = state.consumers[consumer] else {
+                    return None;
+                };
+                state.deaths -= 1;
+                let row = &state.deployments[deployment];
+                if row.status == Status::InProgress && row.fence == fence {
+                    state.change(deployment, Status::InProgress);
+                    let row = &mut state.deployments[deployment];
+                    (row.attempt, row.leased) = (row.attempt - 1, false);
+                }
+                state.send(message);
                 state.consumers[consumer] = Consumer::Idle;
             }
             Action::Die { consumer } => {

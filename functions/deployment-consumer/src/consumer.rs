@@ -10,11 +10,12 @@ use lambda_runtime::LambdaEvent;
 use shared::clock::Timestamp;
 use shared::dispatch::{Dispatched, dispatch, finish};
 use shared::id::DeploymentId;
-use shared::model::{Deployment, Status, Terms, Transition};
+use shared::model::{Actor, Deployment, Status, Terms, Transition};
 use shared::queue::{DeploymentMessage, Queue};
 use shared::telemetry::{Level, MessageLine};
 use shared::usage::Usage;
 use shared::{App, InitError};
+use tokio_util::sync::CancellationToken;
 use vault::Vault;
 
 use crate::codebuild::Started;
@@ -64,8 +65,17 @@ impl Consumer {
             vault: Arc::new(Vault::new(app)?),
             hosts: git::hosts(app.settings())?,
             time_limit: seconds.map_or(DEFAULT_RUN_TIME_LIMIT, Duration::from_secs),
+            stopping: CancellationToken::new(),
         };
         Ok(Self { app: app.clone(), queue: Queue::new(app)?, pipeline })
+    }
+
+    /// Returns a consumer that stops when the token is canceled: it ends its builds, gives their deployments back, and
+    /// claims no others. Lambda stops its functions without notice, so only the local stack has such a token.
+    #[must_use]
+    pub fn stopping_with(mut self, stopping: CancellationToken) -> Self {
+        self.pipeline.stopping = stopping;
+        self
     }
 
     /// Handles a batch before the invocation's deadline. SQS delivers the messages again that the response names, and
@@ -105,6 +115,9 @@ impl Consumer {
 
     /// Takes a deployment from its current state to its end.
     async fn advance(&self, deployment: Deployment, deadline: Timestamp) -> Result<Outcome, Retry> {
+        if self.pipeline.stopping.is_cancelled() {
+            return Err(Retry::Stopping);
+        }
         let terms = Terms { lease: LEASE, time_limit: self.pipeline.time_limit };
         match Box::pin(dispatch(&self.app, &self.queue, deployment, terms)).await? {
             Dispatched::Claimed(claimed) => self.run(claimed, deadline).await,
@@ -120,7 +133,12 @@ impl Consumer {
     }
 
     async fn run(&self, claimed: Deployment, deadline: Timestamp) -> Result<Outcome, Retry> {
-        match Box::pin(self.pipeline.run(&claimed, deadline)).await? {
+        let completed = Box::pin(self.pipeline.run(&claimed, deadline)).await;
+        if let Err(Retry::Stopping) = completed {
+            let now = self.app.clock().now();
+            claimed.report(self.app.table(), Transition::GiveBack, Actor::Runner, now).await?;
+        }
+        match completed? {
             Completed::Run(end) => self.end(&claimed, end).await,
             Completed::Preparation(codebuild, input) => match codebuild.start(&claimed, &input).await? {
                 Started::Fails(failure) => self.end(&claimed, Transition::Fail(failure)).await,
@@ -172,6 +190,7 @@ impl Consumer {
             Ok(Outcome::Gone) => (Level::Warn, "gone"),
             Err(Retry::Held) => (Level::Info, "held"),
             Err(Retry::Stale) => (Level::Info, "stale"),
+            Err(Retry::Stopping) => (Level::Info, "given_back"),
             Err(_) => (Level::Error, "failed"),
         };
         self.app.log().write(&MessageLine {

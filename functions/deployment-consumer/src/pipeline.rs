@@ -30,6 +30,8 @@ use crate::{lease, source};
 const BUILDSPEC: &str = "buildspec.yml";
 /// The time between SIGTERM and SIGKILL for a build that must stop.
 const GRACE: Duration = Duration::from_secs(5);
+/// The time that a run has to stop when its runner stops.
+const STOP_LIMIT: Duration = Duration::from_secs(1);
 /// The part of the invocation's time that is kept for storing the artifacts and the deployment's end.
 pub const REPORT_TIME: Duration = Duration::from_secs(30);
 /// The limits of a fetch. A Lambda function's disk has 512 MB unless the template sets another size.
@@ -46,6 +48,8 @@ pub(crate) struct Pipeline {
     pub runner: Runner,
     /// The run time of all phases together, unless the environment has a limit of its own.
     pub time_limit: Duration,
+    /// Canceled when the runner stops.
+    pub stopping: CancellationToken,
 }
 
 /// The last step that the pipeline completed.
@@ -67,17 +71,22 @@ struct Workspace {
 impl Pipeline {
     /// Runs a claimed deployment and stores its log.
     ///
-    /// Losing the lease drops the run, which kills its processes and stops its log: another runner has the deployment.
+    /// Losing the lease drops the run, which kills its processes and stops its log: another runner has the deployment. A
+    /// runner that stops has a short time to end the run.
     pub(crate) async fn run(&self, deployment: &Deployment, deadline: Timestamp) -> Result<Completed<'_>, Retry> {
         let (lines, received) = mpsc::channel(256);
         let writer = LogWriter::resume(&self.archive, &deployment.archive_prefix()).await?;
         let stop = CancellationToken::new();
         let work = async {
             let log = RunLog(lines);
-            let completed = self.build(deployment, deadline, &log, &stop).await;
+            let completed = match self.build(deployment, deadline, &log, &stop).await {
+                Ok(Completed::Run(Transition::Cancel)) if self.stopping.is_cancelled() => Err(Retry::Stopping),
+                completed => completed,
+            };
             match &completed {
                 Ok(Completed::Run(Transition::Fail(failure))) => log.say(format!("Failed: {}", failure.message)).await,
                 Ok(Completed::Run(Transition::Cancel)) => log.say("Canceled").await,
+                Err(Retry::Stopping) => log.say("The runner stops; another one starts the deployment again").await,
                 _ => {}
             }
             completed
@@ -85,11 +94,20 @@ impl Pipeline {
         let both = async { tokio::join!(work, run_log::store(writer, received, &self.app)) };
         tokio::select! {
             (completed, stored) = both => {
+                let completed = completed?;
                 stored?;
-                completed
+                Ok(completed)
             }
             lost = lease::hold(&self.app, deployment, &stop) => Err(lost),
+            () = self.stop_in_time(&stop) => Err(Retry::Stopping),
         }
+    }
+
+    /// Triggers `stop` when the runner stops, and returns when the run has had its time.
+    async fn stop_in_time(&self, stop: &CancellationToken) {
+        self.stopping.cancelled().await;
+        stop.cancel();
+        tokio::time::sleep(STOP_LIMIT).await;
     }
 
     async fn build(

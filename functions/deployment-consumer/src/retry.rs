@@ -4,7 +4,7 @@ use shared::InitError;
 use shared::model::TransitionFailed;
 use shared::table::TableError;
 
-/// A reason to have a message delivered again. The deployment is left as it is.
+/// A reason to have a message delivered again. The deployment is left as it is, or without a runner.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Retry {
     #[error("the message does not name a deployment")]
@@ -15,6 +15,8 @@ pub(crate) enum Retry {
     Stale,
     #[error("the lease has expired, and another runner may hold the deployment")]
     LeaseExpired,
+    #[error("the runner stops")]
+    Stopping,
     #[error("DynamoDB failed")]
     Table(#[from] TableError),
     #[error("{0}")]

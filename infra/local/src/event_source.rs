@@ -9,7 +9,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::operation::get_queue_attributes::GetQueueAttributesError;
 use aws_sdk_sqs::types::{
-    DeleteMessageBatchRequestEntry, Message, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName,
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, MessageAttributeValue,
+    MessageSystemAttributeName, QueueAttributeName,
 };
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -22,6 +23,9 @@ use crate::function::Function;
 
 /// The maximum time that SQS lets a receive wait, in seconds.
 const WAIT_SECONDS: i32 = 20;
+
+/// The time in which a mapping that stops returns the messages of invocations that still run.
+const RETURN_LIMIT: Duration = Duration::from_secs(1);
 
 /// The pause after a queue has refused a receive.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -60,8 +64,18 @@ pub enum StartError {
 /// A running mapping. Dropping it abandons running invocations: their messages are not deleted, and come back after
 /// their visibility timeout.
 pub struct EventSource {
-    stop: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
     workers: JoinSet<()>,
+}
+
+/// The phases of a mapping, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Receiving,
+    /// No message is received, and failed messages are returned to the queue at once.
+    Stopping,
+    /// The messages of running invocations are returned, too.
+    Abandoning,
 }
 
 struct Poller {
@@ -99,36 +113,53 @@ impl EventSource {
 
         let concurrency = mapping.maximum_concurrency;
         let poller = Arc::new(Poller { client, mapping, queue_arn, function });
-        let (stop, stopped) = watch::channel(false);
+        let (phase, changes) = watch::channel(Phase::Receiving);
         let mut workers = JoinSet::new();
         for _ in 0..concurrency {
-            workers.spawn(Arc::clone(&poller).work(stopped.clone()));
+            workers.spawn(Arc::clone(&poller).work(changes.clone()));
         }
-        Ok(Self { stop, workers })
+        Ok(Self { phase, workers })
     }
 
-    /// Stops receiving and waits at most `limit` for running invocations. Returns `false` if some still run; their
-    /// messages are not deleted.
+    /// Stops receiving and waits at most `limit` for running invocations. Returns `false` if some still run. Messages that
+    /// were not consumed are visible in the queue again.
     pub async fn stop(mut self, limit: Duration) -> bool {
-        self.stop.send_replace(true);
+        self.phase.send_replace(Phase::Stopping);
+        let ended = self.ended_within(limit).await;
+        if !ended {
+            self.phase.send_replace(Phase::Abandoning);
+            self.ended_within(RETURN_LIMIT).await;
+        }
+        ended
+    }
+
+    async fn ended_within(&mut self, limit: Duration) -> bool {
         let ended = async { while self.workers.join_next().await.is_some() {} };
         tokio::time::timeout(limit, ended).await.is_ok()
     }
 }
 
 impl Poller {
-    async fn work(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+    async fn work(self: Arc<Self>, mut phase: watch::Receiver<Phase>) {
         loop {
             let received = tokio::select! {
                 biased;
-                _ = stopped.wait_for(|stopped| *stopped) => return,
+                _ = phase.wait_for(|phase| *phase >= Phase::Stopping) => return,
                 received = self.receive() => received,
             };
             match received {
                 Some(messages) if messages.is_empty() => {}
-                Some(messages) => self.process(&messages).await,
+                Some(messages) => {
+                    let failed = tokio::select! {
+                        failed = self.process(&messages) => failed,
+                        _ = phase.wait_for(|phase| *phase == Phase::Abandoning) => messages.iter().collect(),
+                    };
+                    if *phase.borrow() >= Phase::Stopping {
+                        self.give_back(&failed).await;
+                    }
+                }
                 None => tokio::select! {
-                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                    _ = phase.wait_for(|phase| *phase >= Phase::Stopping) => return,
                     () = tokio::time::sleep(RETRY_AFTER) => {}
                 },
             }
@@ -156,21 +187,24 @@ impl Poller {
         }
     }
 
-    async fn process(&self, messages: &[Message]) {
+    /// Invokes the function, deletes the messages that it consumed, and returns the others.
+    async fn process<'a>(&self, messages: &'a [Message]) -> Vec<&'a Message> {
         let records: Vec<_> = messages.iter().map(|message| self.record(message)).collect();
         let response = match self.function.invoke(json!({ "Records": records })).await {
             Ok(response) => response,
             Err(error) => {
                 tracing::error!(function = self.function.name(), %error, "the function failed, and its batch with it");
-                return;
+                return messages.iter().collect();
             }
         };
         let Some(failed) = failures(&response, messages) else {
             tracing::error!(function = self.function.name(), %response, "not a batch response, so the batch failed");
-            return;
+            return messages.iter().collect();
         };
-        let succeeded = messages.iter().filter(|message| !failed.contains(message.message_id().unwrap_or_default()));
-        self.delete(succeeded).await;
+        let has_failed = |message: &&Message| failed.contains(message.message_id().unwrap_or_default());
+        let (failed, succeeded): (Vec<_>, Vec<_>) = messages.iter().partition(has_failed);
+        self.delete(&succeeded).await;
+        failed
     }
 
     fn record(&self, message: &Message) -> Value {
@@ -205,8 +239,9 @@ impl Poller {
 
     /// Deletes messages. A message that can't be deleted is delivered again, which a consumer of SQS has to handle
     /// anyway.
-    async fn delete(&self, messages: impl Iterator<Item = &Message>) {
+    async fn delete(&self, messages: &[&Message]) {
         let entries: Vec<_> = messages
+            .iter()
             .enumerate()
             .map(|(index, message)| {
                 DeleteMessageBatchRequestEntry::builder()
@@ -229,6 +264,29 @@ impl Poller {
             Err(error) => {
                 tracing::warn!(queue = self.queue_arn, error = %DisplayErrorContext(&error), "cannot delete messages");
             }
+        }
+    }
+
+    /// Makes messages visible in the queue again. After a failure they are visible when their timeout ends.
+    async fn give_back(&self, messages: &[&Message]) {
+        let entries: Vec<_> = messages
+            .iter()
+            .enumerate()
+            .map(|(index, message)| {
+                ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .set_receipt_handle(message.receipt_handle().map(str::to_owned))
+                    .visibility_timeout(0)
+                    .build()
+                    .expect("an id is set, and SQS gives each message that it delivers a receipt handle")
+            })
+            .collect();
+        if entries.is_empty() {
+            return;
+        }
+        let change = self.client.change_message_visibility_batch().queue_url(&self.mapping.queue_url);
+        if let Err(error) = change.set_entries(Some(entries)).send().await {
+            tracing::warn!(queue = self.queue_arn, error = %DisplayErrorContext(&error), "cannot return messages");
         }
     }
 }

@@ -9,6 +9,7 @@ use shared::clock::Clock;
 use shared::settings::Settings;
 use shared::telemetry::Log;
 use shared::{App, Endpoint, InitError, Route, pipeline};
+use tokio_util::sync::CancellationToken;
 
 use crate::function::Function;
 
@@ -256,7 +257,15 @@ impl Environment {
     /// # Errors
     /// Fails if the function can't start.
     pub fn consumer(&self) -> Result<Function, InitError> {
-        let consumer = deployment_consumer::Consumer::new(&self.app()?)?;
+        self.consumer_until(CancellationToken::new())
+    }
+
+    /// Starts the function that consumes the queue. It gives its deployments back when `stopping` is canceled.
+    ///
+    /// # Errors
+    /// Fails if the function can't start.
+    pub fn consumer_until(&self, stopping: CancellationToken) -> Result<Function, InitError> {
+        let consumer = deployment_consumer::Consumer::new(&self.app()?)?.stopping_with(stopping);
         let consume = move |event: LambdaEvent<_>| {
             let consumer = consumer.clone();
             async move { consumer.invoke(event).await }

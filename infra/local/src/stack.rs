@@ -13,6 +13,7 @@ use shared::queue::Queue;
 use shared::settings::{self, Settings};
 use shared::telemetry::Log;
 use shared::{App, InitError};
+use tokio_util::sync::CancellationToken;
 
 use crate::dynamodb::{DynamoDb, Storage};
 use crate::event_source::{EventSource, Mapping};
@@ -96,6 +97,8 @@ pub struct Stack {
     bootstrap: Function,
     gateway: Gateway,
     event_source: EventSource,
+    /// Canceled when the stack stops.
+    stopping: CancellationToken,
     sweeps: Option<Schedule>,
     embedded: Option<Embedded>,
 }
@@ -153,12 +156,13 @@ impl Stack {
         queue_again(&app).await?;
         let routes = Routes::new(environment.http()?)?;
         let gateway = Gateway::start_on(listener, routes, environment.clock.clone())?;
-        let event_source =
-            EventSource::start(operator.sqs(), Mapping::new(&queues.main), environment.consumer()?).await?;
+        let stopping = CancellationToken::new();
+        let consumer = environment.consumer_until(stopping.clone())?;
+        let event_source = EventSource::start(operator.sqs(), Mapping::new(&queues.main), consumer).await?;
         let bootstrap = environment.bootstrap()?;
         let sweep = environment.sweep()?;
         let sweeps = options.sweep_every.map(|every| Schedule::start(sweep, every, environment.clock.clone()));
-        Ok(Self { environment, app, queues, bootstrap, gateway, event_source, sweeps, embedded })
+        Ok(Self { environment, app, queues, bootstrap, gateway, event_source, stopping, sweeps, embedded })
     }
 
     /// Returns the URL at which clients reach the API, without `/v1`.
@@ -198,14 +202,14 @@ impl Stack {
         self.bootstrap.invoke(event).await
     }
 
-    /// Stops receiving first, so that no invocation starts that could not end.
+    /// Ends the builds, gives their deployments back so that they run again at the next start, and answers the requests
+    /// that have arrived.
     pub async fn shutdown(self) {
         drop(self.sweeps);
-        self.event_source.stop(STOP_LIMIT).await;
-        self.gateway.shutdown().await;
+        self.stopping.cancel();
+        tokio::join!(self.event_source.stop(STOP_LIMIT), self.gateway.shutdown());
         if let Some(Embedded { dynamodb, sqs }) = self.embedded {
-            sqs.shutdown().await;
-            dynamodb.shutdown().await;
+            tokio::join!(sqs.shutdown(), dynamodb.shutdown());
         }
     }
 }

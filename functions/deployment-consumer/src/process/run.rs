@@ -89,10 +89,7 @@ impl Run<'_> {
                 lines.say(&format!("The build was stopped after {} s.", self.time_limit.as_secs_f64())).await;
                 Ok(Outcome::TimedOut { phase: progress.phase, after: self.time_limit })
             }
-            Ended::Canceled => {
-                lines.say("The build was canceled.").await;
-                Ok(Outcome::Canceled)
-            }
+            Ended::Canceled => Ok(Outcome::Canceled),
         }
     }
 

@@ -320,6 +320,45 @@ async fn a_stop_waits_for_what_runs_but_not_for_long_polls() {
 }
 
 #[tokio::test]
+async fn a_stop_returns_the_messages_that_were_not_consumed() {
+    let sqs = Sqs::start(free_port()).await.unwrap();
+    let client = sqs_client(&sqs.endpoint());
+    let (url, dlq) = queue_with_dlq(&client, 1000, 5).await;
+    let queue = Queue { client, url, dlq, _sqs: sqs };
+    let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
+    let release = Arc::new(tokio::sync::Notify::new());
+    let service = service_fn({
+        let release = Arc::clone(&release);
+        move |event: LambdaEvent<SqsEvent>| {
+            started.send(()).unwrap();
+            let release = Arc::clone(&release);
+            async move {
+                match event.payload.records[0].body.as_deref() {
+                    Some("endless") => std::future::pending().await,
+                    _ => release.notified().await,
+                }
+                Err::<(), _>("it failed")
+            }
+        }
+    });
+    let source = queue.feed(Function::events("failing", service, Duration::from_secs(60), clock()), 1, 2).await;
+    for body in ["endless", "failing"] {
+        queue.send(body).await;
+        starts.recv().await.unwrap();
+    }
+    let stopping = tokio::spawn(source.stop(Duration::from_millis(200)));
+    tokio::task::yield_now().await;
+    release.notify_one();
+    assert!(!stopping.await.unwrap(), "one invocation never ends");
+    let mut back: Vec<_> = Vec::new();
+    while back.len() < 2 {
+        back.extend(receive(&queue.client, &queue.url, 5).await.into_iter().filter_map(|message| message.body));
+    }
+    back.sort();
+    assert_eq!(back, ["endless", "failing"]);
+}
+
+#[tokio::test]
 async fn a_mapping_that_cannot_work_does_not_start() {
     let queue = Queue::new().await;
     let start = async |mapping| {

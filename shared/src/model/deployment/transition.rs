@@ -23,6 +23,8 @@ pub enum Transition {
     HandOver {
         build: BuildId,
     },
+    /// The runner stops before the run has ended. Another runner may claim the deployment at once.
+    GiveBack,
     /// A user asks the runner to stop.
     RequestCancel(UserId),
     Succeed,
@@ -46,7 +48,7 @@ impl Transition {
     pub const fn status(&self) -> Status {
         match self {
             Self::Approve(_) => Status::Queued,
-            Self::Claim(_) | Self::HandOver { .. } | Self::RequestCancel(_) => Status::InProgress,
+            Self::Claim(_) | Self::HandOver { .. } | Self::GiveBack | Self::RequestCancel(_) => Status::InProgress,
             Self::Succeed => Status::Succeeded,
             Self::Fail(_) => Status::Failed,
             Self::Cancel => Status::Canceled,
@@ -85,6 +87,14 @@ impl Transition {
                 let reason = format!("build {build} was started");
                 deployment.build = Some(build);
                 reason
+            }
+            Self::GiveBack => {
+                // The attempt does not count, because the runner was not lost.
+                deployment.attempt -= 1;
+                // Without a lease, a renewal that is still on its way fails.
+                deployment.lease_until = None;
+                deployment.due_at = Some(now.plus(LEASE_GRACE));
+                "given back by a runner that stopped".to_owned()
             }
             Self::RequestCancel(by) => {
                 deployment.cancel_requested_by = Some(by);
