@@ -8,7 +8,7 @@
 //! ciphertext with its tag.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_sdk_kms::Client;
 use aws_sdk_kms::error::BoxError;
@@ -37,8 +37,8 @@ pub enum VaultError {
     Missing(#[from] MissingSetting),
     #[error("VARIABLES_KEY must be 'kms:<key ARN>' or 'file:<path>'")]
     UnknownKind,
-    #[error("the key file can't be read or does not contain 32 bytes")]
-    KeyFile(#[source] Option<std::io::Error>),
+    #[error("the key file {} can't be read or does not contain 32 bytes", .0.display())]
+    KeyFile(PathBuf, #[source] Option<std::io::Error>),
     #[error("KMS failed")]
     Kms(#[source] BoxError),
     #[error("the sealed text is damaged or belongs to another context")]
@@ -61,8 +61,8 @@ impl Vault {
     }
 
     fn local(path: &Path) -> Result<Self, VaultError> {
-        let bytes = std::fs::read(path).map_err(|error| VaultError::KeyFile(Some(error)))?;
-        let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| VaultError::KeyFile(None))?;
+        let bytes = std::fs::read(path).map_err(|error| VaultError::KeyFile(path.to_owned(), Some(error)))?;
+        let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| VaultError::KeyFile(path.to_owned(), None))?;
         Ok(Self(MasterKey::Local(Box::new(LessSafeKey::new(key)))))
     }
 
