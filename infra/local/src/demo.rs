@@ -1,19 +1,23 @@
 //! The demo: accounts with tokens, a registered repository, and one deployment that is followed to its end.
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use console::{StyledObject, style};
+use fs_err as fs;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::InitError;
 
+use crate::progress::Progress;
 use crate::stack::Stack;
 
 const POLL_EVERY: Duration = Duration::from_millis(300);
+/// The time in which a stack that runs answers a request that needs no other service.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The demo's tokens. Only the demo's file has them: the table has their hashes.
 #[derive(Debug, Deserialize, Serialize)]
@@ -42,8 +46,12 @@ impl Tokens {
     /// # Errors
     /// Fails if the file can't be read.
     pub fn load(data: &Path) -> Result<Option<Self>, InitError> {
-        match fs::read(Self::file(data)) {
-            Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
+        let file = Self::file(data);
+        match fs::read(&file) {
+            Ok(json) => {
+                let invalid = |error| format!("{} is damaged ({error}); start with --fresh", file.display());
+                Ok(Some(serde_json::from_slice(&json).map_err(invalid)?))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -56,7 +64,7 @@ impl Tokens {
     }
 
     fn save(&self, data: &Path) -> Result<(), InitError> {
-        use std::os::unix::fs::OpenOptionsExt;
+        use fs_err::os::unix::fs::OpenOptionsExt;
         let mut options = fs::OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(Self::file(data))?;
         Ok(file.write_all(&serde_json::to_vec_pretty(self)?)?)
@@ -118,7 +126,7 @@ impl Api {
 
     /// Returns whether an API answers at the URL.
     pub async fn answers(base: &str) -> bool {
-        let answer = Client::new().get(format!("{base}/v1/openapi.json")).send().await;
+        let answer = Client::new().get(format!("{base}/v1/openapi.json")).timeout(ANSWERS_WITHIN).send().await;
         answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 
@@ -146,22 +154,25 @@ impl Api {
                 }
                 Ok(found)
             }
-            _ => Err(failure(answer.json().await?)),
+            _ => Err(format!("{clone_url} can't be registered: {}", failure(answer.json().await?)).into()),
         }
     }
 
-    /// Lists the repositories, deploys one and follows the deployment to its end. Prints each step. Returns whether the
+    /// Lists the repositories, deploys one and follows the deployment to its end. Writes each step. Returns whether the
     /// deployment succeeded.
     ///
     /// # Errors
-    /// Fails if the API refuses.
-    pub async fn run(&self, repository: &str, git_ref: &str) -> Result<bool, InitError> {
+    /// Fails if the API refuses or the output can't be written.
+    pub async fn run(&self, repository: &str, git_ref: &str, progress: &Progress) -> Result<bool, InitError> {
         let started = Instant::now();
         let page = self.get("/v1/repositories?sort=name").await?;
-        println!("{} repositories:", page["meta"]["total"]);
+        let total = &page["meta"]["total"];
+        progress.line(format_args!("{total} {}:", if total == 1 { "repository" } else { "repositories" }))?;
         for row in page["data"].as_array().into_iter().flatten() {
-            println!("  {}  {}  {}", text(&row["id"]), text(&row["full_name"]), text(&row["visibility"]));
+            let [id, name, visibility] = ["id", "full_name", "visibility"].map(|field| text(&row[field]));
+            progress.line(format_args!("  {id}  {name}  {visibility}"))?;
         }
+        progress.status(format_args!("Creating a deployment of {git_ref}"));
         let path = format!("/v1/repositories/{repository}/deployments");
         let body = json!({"ref": git_ref});
         let answer = self.authorized(self.client.post(self.url(&path))).json(&body).send().await?;
@@ -170,36 +181,48 @@ impl Api {
         if !created {
             return Err(failure(deployment));
         }
-        println!("Created {} of {git_ref} ({})", text(&deployment["id"]), text(&deployment["sha"]));
-        let status = self.follow(text(&deployment["id"]), started).await?;
-        Ok(status == "succeeded")
+        let id = text(&deployment["id"]);
+        progress.line(format_args!("Created {id} of {git_ref} ({})", text(&deployment["sha"])))?;
+        let ended = self.follow(id, started, progress).await?;
+        let status = text(&ended["status"]);
+        if let Some(message) = ended["failure"]["message"].as_str() {
+            progress.line(format_args!("{}: {message}", text(&ended["failure"]["code"])))?;
+        }
+        let end = format!("The deployment {status} after {:.1} s", started.elapsed().as_secs_f64());
+        let succeeded = status == "succeeded";
+        progress.line(if succeeded { style(end).green() } else { style(end).red() }.bold())?;
+        Ok(succeeded)
     }
 
-    async fn follow(&self, id: &str, started: Instant) -> Result<String, InitError> {
+    /// Writes the lines of the deployment's log as they come. Returns the deployment when it has ended.
+    async fn follow(&self, id: &str, started: Instant, progress: &Progress) -> Result<Value, InitError> {
+        let write = |label: StyledObject<&str>, text: &str| {
+            let time = style(format!("[{:6.1} s]", started.elapsed().as_secs_f64())).dim();
+            progress.line(format_args!("{time} {label:>6} | {text}"))
+        };
         let mut shown = String::new();
         let mut after = 0;
         loop {
             let deployment = self.get(&format!("/v1/deployments/{id}")).await?;
-            let status = text(&deployment["status"]).to_owned();
+            let status = text(&deployment["status"]);
             if status != shown {
-                println!("[{:6.1} s] {status}", started.elapsed().as_secs_f64());
-                shown.clone_from(&status);
+                write(style("api").bold(), status)?;
+                progress.status(status.replace('_', " "));
+                status.clone_into(&mut shown);
             }
             let log = self.get(&format!("/v1/deployments/{id}/log?after={after}")).await?;
             for line in log["data"].as_array().into_iter().flatten() {
-                println!(
-                    "[{:6.1} s] {:>6} | {}",
-                    started.elapsed().as_secs_f64(),
-                    text(&line["stream"]),
-                    text(&line["text"])
-                );
+                let stream = style(text(&line["stream"]));
+                let stream = match text(&line["stream"]) {
+                    "stderr" => stream.yellow(),
+                    "system" => stream.cyan(),
+                    _ => stream,
+                };
+                write(stream, text(&line["text"]))?;
             }
             after = log["meta"]["next_after"].as_u64().unwrap_or(after);
             if log["meta"]["complete"] == true {
-                if let Some(message) = deployment["failure"]["message"].as_str() {
-                    println!("{}: {message}", text(&deployment["failure"]["code"]));
-                }
-                return Ok(status);
+                return Ok(deployment);
             }
             tokio::time::sleep(POLL_EVERY).await;
         }

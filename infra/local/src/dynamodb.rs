@@ -29,11 +29,13 @@ pub enum Storage {
 /// The reason why the database did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("cannot open the database: {0}")]
-    Open(#[from] DynoxideError),
-    #[error("cannot use the data folder {0}: {1}")]
+    #[error("{} is not a database of the local stack; start with --fresh, or choose another folder with --data", .0.display())]
+    NotADatabase(PathBuf),
+    #[error("the database {} can't be opened", .0.display())]
+    Open(PathBuf, #[source] DynoxideError),
+    #[error("the data folder {} can't be used", .0.display())]
     Folder(PathBuf, #[source] io::Error),
-    #[error("cannot listen: {0}")]
+    #[error(transparent)]
     Listen(#[from] io::Error),
 }
 
@@ -104,16 +106,21 @@ impl Drop for Sweeper {
 
 fn open(storage: Storage) -> Result<Database, StartError> {
     match storage {
-        Storage::Memory(clock) => Ok(Database::memory_with_clock(Arc::new(EngineClock(clock)))?),
+        Storage::Memory(clock) => Database::memory_with_clock(Arc::new(EngineClock(clock)))
+            .map_err(|error| StartError::Open(PathBuf::from(":memory:"), error)),
         Storage::Folder(folder) => {
             if let Err(error) = std::fs::create_dir_all(&folder) {
                 return Err(StartError::Folder(folder, error));
             }
-            let Some(file) = folder.join(FILE).to_str().map(str::to_owned) else {
+            let file = folder.join(FILE);
+            let Some(name) = file.to_str() else {
                 let error = io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8");
                 return Err(StartError::Folder(folder, error));
             };
-            Ok(Database::new(&file)?)
+            Database::new(name).map_err(|error| match error {
+                DynoxideError::InternalServerError(_) => StartError::NotADatabase(file),
+                error => StartError::Open(file, error),
+            })
         }
     }
 }

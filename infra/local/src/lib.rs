@@ -3,6 +3,7 @@
 //!
 //! The functions get the event JSON of AWS and make the same AWS SDK calls. Every listener is on 127.0.0.1.
 
+pub mod data;
 pub mod demo;
 pub mod dynamodb;
 pub mod event_source;
@@ -10,9 +11,11 @@ pub mod function;
 pub mod functions;
 pub mod gateway;
 pub mod generate;
+pub mod interrupt;
 pub mod new;
 pub mod openapi;
 pub mod path_parameter;
+pub mod progress;
 pub mod route;
 pub mod schedule;
 mod server;

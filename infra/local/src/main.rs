@@ -1,22 +1,41 @@
 //! `cargo local`: the whole system on this machine.
 
-use std::fs;
+mod running;
+
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
-use local::demo::{Api, DetachedHead, Registered, Tokens};
+use local::demo::Api;
 use local::functions::Area;
 use local::generate;
+use local::interrupt::Interrupt;
 use local::new::NewEndpoint;
-use local::stack::{Options, Stack};
+use local::progress::{Progress, report};
 use shared::InitError;
-use shared::telemetry::Log;
+
+use crate::running::{Running, Welcome, find_or_start, register};
+
+/// DynamoDB and SQS take the two ports after the API's.
+const LAST_PORT: u16 = u16::MAX - 2;
+/// The exit status of a command whose output's reader has gone, as shells report SIGPIPE.
+const BROKEN_PIPE: u8 = 141;
+const ENVIRONMENT: &str = "\
+Environment variables:
+  NO_COLOR  Turns colors off
+  TMPDIR    Folder of the working folders of builds [default: /tmp]
+
+Exit status:
+  0 success, 1 failure, 2 invalid arguments, 130 ended by Ctrl-C";
 
 /// Runs the .git API on 127.0.0.1: every function, DynamoDB, SQS and the gateway in one process.
 #[derive(Parser)]
-#[command(name = "cargo local")]
+#[command(
+    name = "cargo local", bin_name = "cargo local", version, args_conflicts_with_subcommands = true,
+    after_help = ENVIRONMENT
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -30,7 +49,7 @@ enum Command {
     Demo {
         #[command(flatten)]
         stack: StackArgs,
-        /// Branch, tag or commit to deploy; the default branch unless given
+        /// Branch, tag or commit to deploy [default: the default branch]
         #[arg(long = "ref", value_name = "REF")]
         git_ref: Option<String>,
     },
@@ -42,7 +61,7 @@ enum Command {
         name: String,
         /// Method and path, such as 'GET /v1/things/{thing_id}'
         route: String,
-        /// Area whose template has the function; that of the endpoints with the longest path in common unless given
+        /// Area whose template has the function [default: that of the endpoints with the longest path in common]
         #[arg(long)]
         area: Option<Area>,
     },
@@ -50,85 +69,38 @@ enum Command {
 
 #[derive(Args)]
 struct StackArgs {
-    /// Port of the API; DynamoDB and SQS take the next two
-    #[arg(long, default_value_t = 3000)]
+    /// Port of the API; DynamoDB and SQS take the next two, and 0 takes three free ones
+    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u16).range(..=i64::from(LAST_PORT)))]
     port: u16,
     /// Folder of the data
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", default_value_os_t = checkout().join(".local"))]
+    data: PathBuf,
     /// Starts with no data
     #[arg(long)]
     fresh: bool,
-    /// Repository to register; this checkout unless given
-    #[arg(long, value_name = "PATH_OR_URL")]
-    repo: Option<String>,
+    /// Repository to register
+    #[arg(long, value_name = "PATH_OR_URL", default_value_t = checkout().display().to_string())]
+    repo: String,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_writer(io::stderr).init();
     let Cli { command, stack } = Cli::parse();
     let done = match command {
-        None => serve(stack).await.map(|()| true),
+        None => serve(stack).await,
         Some(Command::Demo { stack, git_ref }) => demo(stack, git_ref).await,
-        Some(Command::Generate) => generate::write(checkout()).map(|written| {
-            written.iter().for_each(|path| println!("{}", path.display()));
-            true
-        }),
-        Some(Command::New { name, route, area }) => new(&name, &route, area).map(|()| true),
+        Some(Command::Generate) => generate(),
+        Some(Command::New { name, route, area }) => new(&name, &route, area),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{}", shared::error::chain(&*error));
-            ExitCode::FAILURE
+    done.unwrap_or_else(|error| {
+        let kind = error.downcast_ref().map(io::Error::kind);
+        if kind == Some(io::ErrorKind::BrokenPipe) {
+            return BROKEN_PIPE.into();
         }
-    }
-}
-
-impl StackArgs {
-    fn data(&self) -> PathBuf {
-        self.data.clone().unwrap_or_else(|| checkout().join(".local"))
-    }
-
-    /// Registers the repository. Returns it with its default branch, or the commit of a detached HEAD.
-    async fn register(&self, api: &Api) -> Result<(Registered, String), InitError> {
-        let (clone_url, head) = match &self.repo {
-            Some(url) if url.contains("://") => (url.clone(), None),
-            repo => {
-                let path = fs::canonicalize(repo.as_deref().map_or(checkout(), Path::new))?;
-                (path.display().to_string(), DetachedHead::of(&path)?)
-            }
-        };
-        let repository = api.ensure_repository(&clone_url, head.as_ref()).await?;
-        let git_ref = head.map_or_else(|| repository.default_branch.clone(), |head| head.sha);
-        Ok((repository, git_ref))
-    }
-
-    async fn start(&self) -> Result<Stack, InitError> {
-        let data = self.data();
-        fs::create_dir_all(&data)?;
-        if self.fresh {
-            erase(&data)?;
-        }
-        let log = fs::OpenOptions::new().create(true).append(true).open(data.join("log.jsonl"))?;
-        Stack::start(Options::new(self.port, data, Log::to(log))).await
-    }
-}
-
-/// Removes only a stack's files, because the user chose the folder.
-fn erase(data: &Path) -> Result<(), InitError> {
-    for entry in fs::read_dir(data)? {
-        let entry = entry?;
-        match entry.file_name().to_str() {
-            Some("archive") => fs::remove_dir_all(entry.path())?,
-            Some("demo-tokens.json" | "log.jsonl" | "variables.key") => fs::remove_file(entry.path())?,
-            Some(name) if name.starts_with("dynamodb.sqlite") => fs::remove_file(entry.path())?,
-            _ => {}
-        }
-    }
-    Ok(())
+        report(shared::error::chain(&*error));
+        ExitCode::FAILURE
+    })
 }
 
 /// Returns the path of this repository.
@@ -136,55 +108,78 @@ fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate is in infra/local")
 }
 
-async fn serve(args: StackArgs) -> Result<(), InitError> {
+/// Runs a stack until a signal asks it to end.
+async fn serve(args: StackArgs) -> Result<ExitCode, InitError> {
+    let mut interrupt = Interrupt::listen()?;
     let started = Instant::now();
-    let stack = args.start().await?;
-    let tokens = Tokens::ensure(&stack, &args.data()).await?;
-    let url = stack.url();
-    let (repository, git_ref) = args.register(&Api::new(&url, &tokens.pro)).await?;
-    let name = repository.name;
-    println!(
-        "The .git API is at {url} (started in {} ms); requests are logged to {}\n\n\
-         export TOKEN={}   # Pro plan; the Starter plan's is {}\n\n\
-         curl -i -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories\n\
-         curl -X POST -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n  \
-         -d '{{\"ref\": \"{git_ref}\"}}' {url}/v1/repositories/{name}/deployments\n\
-         curl -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories/{name}/deployments\n",
-        started.elapsed().as_millis(),
-        args.data().join("log.jsonl").display(),
-        tokens.pro,
-        tokens.starter,
-    );
-    tokio::signal::ctrl_c().await?;
-    stack.shutdown().await;
+    let running = tokio::select! {
+        running = Running::start(&args) => running?,
+        status = interrupt.received() => return Ok(status.into()),
+    };
+    let welcomed = tokio::select! {
+        welcomed = welcome(&running, &args, started) => welcomed,
+        _ = interrupt.received() => Ok(()),
+    };
+    if welcomed.is_ok() {
+        interrupt.received().await;
+        // The stack stops even if nobody reads that it does.
+        let _ = writeln!(io::stderr(), "Stopping. Press Ctrl-C again to stop at once.");
+    }
+    running.stop().await;
+    welcomed.map(|()| ExitCode::SUCCESS)
+}
+
+/// Registers the repository and writes how to use the stack.
+async fn welcome(running: &Running, args: &StackArgs, started: Instant) -> Result<(), InitError> {
+    let (repository, git_ref) = register(&running.api(), &args.repo).await?;
+    let welcome = Welcome { args, running, repository: &repository.name, git_ref: &git_ref };
+    // The stack is of use even if nobody reads this.
+    let _ = welcome.write(&mut io::stdout().lock(), started.elapsed());
     Ok(())
+}
+
+fn generate() -> Result<ExitCode, InitError> {
+    let mut output = io::stdout().lock();
+    for path in generate::write(checkout())? {
+        writeln!(output, "{}", path.display())?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes an endpoint into this checkout.
-fn new(name: &str, route: &str, area: Option<Area>) -> Result<(), InitError> {
+fn new(name: &str, route: &str, area: Option<Area>) -> Result<ExitCode, InitError> {
     let endpoint = NewEndpoint::parse(name, route, area)?;
+    let mut output = io::stdout().lock();
     for path in endpoint.write(checkout())? {
-        println!("{}", path.display());
+        writeln!(output, "{}", path.display())?;
     }
-    print!("\nLeft to do:\n{}", endpoint.next_steps());
-    Ok(())
+    write!(output, "\nLeft to do:\n{}", endpoint.next_steps())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Uses the stack that runs on the port, or starts one for the demo.
-async fn demo(args: StackArgs, git_ref: Option<String>) -> Result<bool, InitError> {
-    let running = format!("http://127.0.0.1:{}", args.port);
-    if Api::answers(&running).await {
-        let tokens = Tokens::load(&args.data())?.ok_or("the running stack was started with another data folder")?;
-        return deploy(&Api::new(&running, &tokens.pro), &args, git_ref).await;
+async fn demo(args: StackArgs, git_ref: Option<String>) -> Result<ExitCode, InitError> {
+    let mut interrupt = Interrupt::listen()?;
+    let progress = Progress::start("Starting");
+    let (api, started) = tokio::select! {
+        found = find_or_start(&args) => found?,
+        status = interrupt.received() => return Ok(status.into()),
+    };
+    let ended = tokio::select! {
+        succeeded = deploy(&api, &args.repo, git_ref, &progress) => {
+            succeeded.map(|succeeded| if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        status = interrupt.received() => Ok(status.into()),
+    };
+    progress.status("Stopping");
+    if let Some(running) = started {
+        running.stop().await;
     }
-    let stack = args.start().await?;
-    let tokens = Tokens::ensure(&stack, &args.data()).await?;
-    let succeeded = deploy(&Api::new(&stack.url(), &tokens.pro), &args, git_ref).await;
-    stack.shutdown().await;
-    succeeded
+    ended
 }
 
-async fn deploy(api: &Api, args: &StackArgs, git_ref: Option<String>) -> Result<bool, InitError> {
-    let (repository, default_ref) = args.register(api).await?;
-    api.run(&repository.name, &git_ref.unwrap_or(default_ref)).await
+async fn deploy(api: &Api, repo: &str, git_ref: Option<String>, progress: &Progress) -> Result<bool, InitError> {
+    progress.status("Registering the repository");
+    let (repository, default_ref) = register(api, repo).await?;
+    api.run(&repository.name, &git_ref.unwrap_or(default_ref), progress).await
 }

@@ -28,7 +28,16 @@ pub(crate) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     if address.ip() != Ipv4Addr::LOCALHOST {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not on 127.0.0.1")));
     }
-    TcpListener::bind(address).await
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let port = address.port();
+            io::Error::new(
+                error.kind(),
+                format!("port {port} is in use; stop the program that listens there, or choose another port"),
+            )
+        }
+        kind => io::Error::new(kind, format!("can't listen on {address}: {error}")),
+    })
 }
 
 impl Server {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
+use fs_err as fs;
 use serde_json::{Value, json};
 use shared::aws::{Aws, Limits};
 use shared::clock::{Clock, Timestamp};
@@ -112,8 +113,8 @@ impl Stack {
     /// # Errors
     /// Fails if a port is taken, the data folder can't be used, or a function can't start.
     pub async fn start(options: Options) -> Result<Self, InitError> {
-        std::fs::create_dir_all(&options.data)?;
-        let data = options.data.canonicalize()?;
+        fs::create_dir_all(&options.data)?;
+        let data = fs::canonicalize(&options.data)?;
         let listener = server::bind(address(options.port, 0)).await?;
         let (embedded, dynamodb, sqs, suffix) = match &options.services {
             Services::Embedded => {
@@ -286,12 +287,13 @@ fn address(port: u16, offset: u16) -> SocketAddr {
 /// Creates the local stand-in for a KMS key: 32 random bytes that only the user may read.
 fn ensure_key(data: &Path) -> Result<PathBuf, InitError> {
     use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
+
+    use fs_err::os::unix::fs::OpenOptionsExt;
 
     let path = data.join("variables.key");
     let mut key = [0u8; 32];
     getrandom::fill(&mut key)?;
-    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
         Ok(mut file) => file.write_all(&key)?,
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error.into()),

@@ -1,5 +1,7 @@
 //! The stack through real HTTP and the real AWS SDK.
 
+mod command;
+mod data;
 mod dynamodb;
 mod event_source;
 mod function;

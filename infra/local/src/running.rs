@@ -1,0 +1,147 @@
+//! The stack that a command uses.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use console::style;
+use fs_err as fs;
+use local::data::DataFolder;
+use local::demo::{Api, DetachedHead, Registered, Tokens};
+use local::stack::{Options, Stack};
+use shared::InitError;
+use shared::telemetry::Log;
+
+use crate::{StackArgs, checkout};
+
+/// A stack that this process runs, with the demo's accounts.
+pub(crate) struct Running {
+    stack: Stack,
+    tokens: Tokens,
+    folder: DataFolder,
+}
+
+impl Running {
+    pub(crate) async fn start(args: &StackArgs) -> Result<Self, InitError> {
+        let folder = DataFolder::lock(&args.data)?;
+        if args.fresh {
+            folder.erase()?;
+        }
+        let log = Log::to(folder.open_log()?);
+        let stack = Stack::start(Options::new(args.port, folder.path().to_owned(), log)).await?;
+        let tokens = Tokens::ensure(&stack, folder.path()).await?;
+        Ok(Self { stack, tokens, folder })
+    }
+
+    pub(crate) fn api(&self) -> Api {
+        Api::new(&self.stack.url(), &self.tokens.pro)
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stack.shutdown().await;
+    }
+}
+
+/// Returns a client of the stack that answers on the port, or starts a stack and returns it, too.
+pub(crate) async fn find_or_start(args: &StackArgs) -> Result<(Api, Option<Running>), InitError> {
+    let (port, data) = (args.port, args.data.display());
+    let url = format!("http://127.0.0.1:{port}");
+    if port == 0 || !Api::answers(&url).await {
+        let running = Running::start(args).await?;
+        return Ok((running.api(), Some(running)));
+    }
+    if args.fresh {
+        let advice = "stop it first, or choose another --port and --data";
+        return Err(format!("a stack runs on port {port}, and --fresh would delete its data; {advice}").into());
+    }
+    match Tokens::load(&args.data)? {
+        Some(tokens) => Ok((Api::new(&url, &tokens.pro), None)),
+        None => {
+            Err(format!("the stack on port {port} has another data folder than {data}; name it with --data").into())
+        }
+    }
+}
+
+/// Registers the repository. Returns it with its default branch, or the commit of a detached HEAD.
+pub(crate) async fn register(api: &Api, repo: &str) -> Result<(Registered, String), InitError> {
+    let (clone_url, head) = if repo.contains("://") {
+        (repo.to_owned(), None)
+    } else {
+        let path = fs::canonicalize(repo)?;
+        (path.display().to_string(), DetachedHead::of(&path)?)
+    };
+    let repository = api.ensure_repository(&clone_url, head.as_ref()).await?;
+    let git_ref = head.map_or_else(|| repository.default_branch.clone(), |head| head.sha);
+    Ok((repository, git_ref))
+}
+
+/// The text that a stack starts with.
+pub(crate) struct Welcome<'a> {
+    pub args: &'a StackArgs,
+    pub running: &'a Running,
+    pub repository: &'a str,
+    pub git_ref: &'a str,
+}
+
+impl Welcome<'_> {
+    pub(crate) fn write(&self, output: &mut impl Write, took: Duration) -> io::Result<()> {
+        let Self { running: Running { stack, tokens, folder }, repository, git_ref, .. } = self;
+        let url = stack.url();
+        let title = |text: &str| style(text.to_owned()).bold();
+        writeln!(
+            output,
+            "{} {} {}\n\n\
+             {}  {url}/v1/openapi.json, infra/docs/api.md\n\
+             {}           {}\n\
+             {}       {}\n\
+             {}  {} (its account is on the Starter plan)\n\n\
+             {}\n\n  \
+             {}\n\n\
+             {}\n\n  \
+             export TOKEN={}\n  \
+             curl -i -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories\n  \
+             curl -X POST -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n    \
+             -d '{{\"ref\": \"{git_ref}\"}}' {url}/v1/repositories/{repository}/deployments\n  \
+             curl -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories/{repository}/deployments\n\n\
+             {}",
+            style("The .git API runs at").bold().green(),
+            style(&url).bold().green().underlined(),
+            style(format!("(started in {} ms)", took.as_millis())).dim(),
+            title("Documentation"),
+            title("Data"),
+            folder.path().display(),
+            title("Requests"),
+            folder.log_file().display(),
+            title("Another token"),
+            tokens.starter,
+            title("In another terminal, deploy this repository and follow the deployment to its end:"),
+            self.demo(),
+            title("Or call the API:"),
+            tokens.pro,
+            title("Press Ctrl-C to stop."),
+        )?;
+        output.flush()
+    }
+
+    /// Returns the command that runs the demo on this stack.
+    fn demo(&self) -> String {
+        let Self { args, running, .. } = self;
+        let mut command = "cargo local demo".to_owned();
+        let port = running.stack.url().rsplit_once(':').map_or_else(String::new, |(_, port)| port.to_owned());
+        let text = |path: &Path| path.display().to_string();
+        let given = [
+            ("--port", port, "3000".to_owned()),
+            ("--data", text(running.folder.path()), text(&checkout().join(".local"))),
+            ("--repo", args.repo.clone(), text(checkout())),
+        ];
+        for (option, value, default) in given {
+            let is_plain = value.chars().all(|char| char.is_ascii_alphanumeric() || "/._-:@".contains(char));
+            if value != default {
+                let quote = if is_plain { "" } else { "'" };
+                let _ = write!(command, " {option} {quote}{value}{quote}");
+            }
+        }
+        command
+    }
+}
