@@ -22,7 +22,7 @@ use shared::aws::Limits;
 use shared::clock::Clock;
 use shared::settings::Settings;
 use shared::telemetry::Log;
-use tests::{NOON, World, checkout, read_file};
+use tests::{NOON, World, checkout, embedded, read_file};
 
 const STACK: &str = "AWS::CloudFormation::Stack";
 const CONSUMER: &str = "deployment-consumer";
@@ -487,7 +487,7 @@ fn an_endpoint_gives_up_before_the_gateway_does() {
 
 #[tokio::test]
 async fn the_table_is_the_one_that_the_code_is_tested_with() {
-    let world = World::start().await;
+    let world = World::start_with(embedded).await;
     let table = world.stack.app().table();
     let described = table.client().describe_table().table_name(table.name()).send().await.unwrap().table.unwrap();
     let schema = |keys: &[aws_sdk_dynamodb::types::KeySchemaElement]| -> Value {

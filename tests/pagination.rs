@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tests::copies::multiply;
-use tests::{Actor, Answer, GitRepository, World, cost_of};
+use tests::{Actor, Answer, GitRepository, World, cost_of, embedded};
 
 /// An account whose repositories have these names, each made a minute after the one before.
 async fn account_with(world: &World, slug: &str, names: &[&str]) -> (Actor, GitRepository) {
@@ -315,7 +315,7 @@ async fn a_failure_that_quotes_a_long_command_leaves_the_row_short() {
 
 #[tokio::test]
 async fn with_100_000_repositories_every_page_along_link_costs_the_same() {
-    let world = World::start().await;
+    let world = World::start_with(embedded).await;
     let owner = world.owner("acme").await;
     let source = GitRepository::new(&[]);
     let model = owner.repository("app-000000", &source).await;

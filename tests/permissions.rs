@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::model::Role;
-use tests::{Actor, Answer, GitRepository, World};
+use tests::{Actor, Answer, GitRepository, World, embedded, without_queue};
 
 /// What a member may do in a repository, written down a second time on purpose: by what the account gives to every member
 /// (the row), what their team was given (the column: nothing, read, deploy, admin), in a private repository and in a
@@ -117,7 +117,10 @@ struct Closed {
 
 impl Closed {
     async fn start() -> Self {
-        let world = World::start_without_queue().await;
+        Self::start_in(World::start_without_queue().await).await
+    }
+
+    async fn start_in(world: World) -> Self {
         let owner = world.owner("acme").await;
         let member = world.member(&owner, Role::Member).await;
         let team = owner.team("Platform").await;
@@ -213,7 +216,12 @@ async fn a_list_has_what_its_reader_may_see_and_no_more() {
 
 #[tokio::test]
 async fn authorization_costs_nothing_when_it_is_warm_and_a_read_beside_another_for_a_deployment() {
-    let acme = Closed::start().await;
+    // Emulators count capacity units differently.
+    let world = World::start_with(|options| {
+        without_queue(options);
+        embedded(options);
+    });
+    let acme = Closed::start_in(world.await).await;
     let app = acme.repository("app", "private").await;
     acme.owner.grant(&acme.team, "app", "deploy").await;
     for n in 0..30 {

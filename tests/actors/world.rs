@@ -38,6 +38,11 @@ pub struct World {
     data: TempDir,
 }
 
+/// Uses the embedded services even if `TEST_SERVICES_URL` names others, for a test that depends on an ability of theirs.
+pub fn embedded(options: &mut Options) {
+    options.services = Services::Embedded;
+}
+
 /// Makes every send to the queue fail, so that deployments stay queued until a test delivers them.
 pub fn without_queue(options: &mut Options) {
     options.overrides.push((QUEUE_URL, "http://127.0.0.1/0/nowhere".to_owned()));
