@@ -33,7 +33,7 @@ async fn every_member_sees_the_account_and_an_owner_changes_it() {
     account["permanent_tokens"] = json!(false);
     assert_eq!((&changed.body, changed.header("etag")), (&account, "\"3\""));
     assert_eq!(member.get("/v1/account").await.body, account, "what is seen is what is stored, at once");
-    // On Starter the numbers are the plan's.
+    // On Starter, the plan's limits apply.
     let stranger = world.owner_on("starter", "globex").await.get("/v1/account").await.body;
     assert_eq!((&stranger["slug"], &stranger["base_permission"]), (&json!("globex"), &json!("read")));
     assert_eq!(stranger["rate_limit"], json!({"per_minute": 60, "burst": 20}));
@@ -74,7 +74,7 @@ async fn of_changes_by_the_same_etag_one_is_made() {
     let now = owner.get("/v1/account").await;
     assert_eq!((&now.body, now.header("etag")), (&made[0].body, "\"2\""));
 
-    // Without it all are made, and none undoes what another has set.
+    // Without `If-Match`, every change is made, and none undoes another's.
     let other = owner.clone();
     let both = tokio::join!(
         change(&owner, None, json!({"base_permission": "none"})),

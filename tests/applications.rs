@@ -133,7 +133,7 @@ async fn a_client_is_registered_once_and_its_deletion_takes_effect_within_30_sec
     second.get("/v1/user").await.refused(403, "not_linked");
     world.clock.advance(Duration::from_secs(30));
     second.get("/v1/repositories").await.refused(403, "not_linked");
-    // Another account may have it then.
+    // Another account may then register the client.
     assert_eq!(rival.post("/v1/applications", new("second", &["repositories:read"])).await.status, 201);
     assert_eq!(second.get("/v1/user").await.body["account"]["slug"], "rival");
 }

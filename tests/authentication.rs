@@ -1,4 +1,4 @@
-//! Which tokens are valid, and for how long.
+//! The validity of tokens, and its duration.
 
 use std::time::Duration;
 

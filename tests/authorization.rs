@@ -238,7 +238,7 @@ async fn a_caller_who_lacks_one_thing_is_refused() {
                 assert_eq!(answer.header("www-authenticate"), challenge);
             }
             "a lower role" => {
-                let message = format!("This needs the role '{}' in the account", role.as_str());
+                let message = format!("The request requires the role '{}' in the account", role.as_str());
                 assert_eq!(answer.body["error"]["message"], message);
             }
             _ => assert!(!answer.headers.contains_key("www-authenticate"), "no other token helps: {answer:?}"),

@@ -180,7 +180,7 @@ async fn each_binary_answers_its_sample_event() {
     let account = bootstrap.invoke(sample_event("bootstrap")).await.unwrap();
     let token = account["token"].as_str().unwrap();
     let again = bootstrap.invoke(sample_event("bootstrap")).await.unwrap_err();
-    assert_eq!(again["errorMessage"], "the account 'acme' already exists");
+    assert_eq!(again["errorMessage"], "the account 'acme' already exists; choose another slug");
     assert_eq!(bootstrap.end().await, [Value::Null; 0], "the token is in the answer and nowhere else");
     let owner = world.anonymous().holding(token);
     assert_eq!(owner.get("/v1/rate_limit").await.body["plan"], "pro");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::{Actor, GitRepository, World, eventually};
 
-/// A deployment whose build has started a process that lasts until it is killed.
+/// Creates a deployment whose build has started a process that runs until it is killed.
 async fn running(world: &World, owner: &Actor, folder: &tempfile::TempDir) -> (Value, GitRepository) {
     let pid = folder.path().join("pid").display().to_string();
     let source =
@@ -17,7 +17,7 @@ async fn running(world: &World, owner: &Actor, folder: &tempfile::TempDir) -> (V
     (created, source)
 }
 
-/// The process that the build has started. The next deployment's build starts another.
+/// Returns the process that the build has started. The next deployment's build starts another one.
 fn process_of(folder: &tempfile::TempDir) -> String {
     std::fs::read_to_string(folder.path().join("pid")).unwrap().trim().to_owned()
 }

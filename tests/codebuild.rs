@@ -1,8 +1,8 @@
 //! Deployments that CodeBuild runs, through the AWS SDK against moto's server (<https://docs.getmoto.org>), which knows
 //! CodeBuild, S3, Secrets Manager, CloudWatch Logs and EventBridge; the table and the queue are the embedded ones.
 //!
-//! moto ends a build as succeeded as soon as it is asked for, keeps none of what StartBuild was told, and sends no events.
-//! So what the functions ask of it is recorded on the way there, and events are those of AWS's documentation.
+//! moto reports every build as succeeded, does not keep the input of StartBuild, and sends no events. So the functions'
+//! requests are recorded on their way to moto, and the events are those of AWS's documentation.
 
 mod moto;
 
@@ -36,7 +36,7 @@ impl Here {
         Self::start_with(|_| {}).await
     }
 
-    /// `None` where moto can't be installed.
+    /// Starts the stack. Returns `None` if moto can't be installed.
     async fn start_with(change: impl FnOnce(&mut local::stack::Options)) -> Option<Self> {
         let moto = Moto::start().await?;
         moto.create_bucket(BUCKET).await;
@@ -71,13 +71,13 @@ impl Here {
         Some(Self { world, moto, owner, source })
     }
 
-    /// Commits a buildspec, and waits until nobody goes on with what the branch was before; gives the SHA.
+    /// Commits a buildspec, and waits until no function uses the branch's cached commit. Returns the SHA.
     fn commit(&self, buildspec: &str) -> String {
         self.world.clock.advance(Duration::from_secs(60));
         self.source.commit(&[("buildspec.yml", buildspec)])
     }
 
-    /// A deployment that CodeBuild has got.
+    /// Creates a deployment and waits until it is in a build by CodeBuild.
     async fn building_in(&self, environment: &str, variables: Value) -> (Value, Deployment) {
         let body = json!({"ref": "main", "environment": environment, "variables": variables});
         let created = self.owner.deploy("app", body).await;
@@ -95,7 +95,7 @@ impl Here {
         self.building_in("preview", variables).await
     }
 
-    /// What build-events makes of an event.
+    /// Invokes build-events with an event and returns the outcome.
     async fn told(&self, event: &Value) -> Result<String, String> {
         let function = self.world.stack.environment().build_events().unwrap();
         let handled = function.invoke(event.clone()).await.map_err(|error| error.to_string())?;
@@ -112,7 +112,7 @@ impl Here {
         secrets.map(|secret| secret["Name"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Claims the deployment for a runner that starts a build and dies before it writes it down.
+    /// Claims the deployment for a runner that starts a build and dies before it records the build.
     async fn lose_a_runner(&self, deployment: &Value) -> (Deployment, BuildId) {
         let claimed = self.world.lose_a_runner(&self.owner, deployment).await;
         let started =
@@ -121,7 +121,7 @@ impl Here {
     }
 }
 
-/// The event of AWS's documentation, of this build.
+/// Returns the event of AWS's documentation for this build.
 fn event(deployment: &Deployment, build: &BuildId, status: &str) -> Value {
     let mut event = sample_event("build-events");
     let detail = &mut event["detail"];
@@ -139,7 +139,7 @@ fn event(deployment: &Deployment, build: &BuildId, status: &str) -> Value {
     event
 }
 
-/// The same, and one phase did not succeed.
+/// Returns the event of a build in which one phase did not succeed.
 fn failed(deployment: &Deployment, status: &str, phase: &str, phase_status: &str, context: &str) -> Value {
     let mut event = event(deployment, deployment.build.as_ref().unwrap(), status);
     let phases = event["detail"]["additional-information"]["phases"].as_array_mut().unwrap();
@@ -216,7 +216,7 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
     assert_eq!((&ended["status"], &ended["finished_at"]), (&json!("succeeded"), &json!("2026-01-01T12:02:30Z")));
     assert_eq!(here.secrets().await, [""; 0], "the secret goes with the build");
 
-    // What comes once more, or late.
+    // Events that are delivered twice or late.
     let events = here.world.stored(&here.owner, &created).await.events;
     for status in ["SUCCEEDED", "IN_PROGRESS", "FAILED", "STOPPED"] {
         assert_eq!(here.told(&event(&stored, &build, status)).await.unwrap(), "already_ended", "{status}");
@@ -241,7 +241,7 @@ async fn a_build_that_did_not_succeed_says_why() {
             "CLIENT_ERROR",
             "CLIENT_ERROR: AccessDenied",
             "source_unavailable",
-            "CodeBuild could not get the source in phase DOWNLOAD_SOURCE: CLIENT_ERROR: AccessDenied".to_owned(),
+            "CodeBuild could not download the source in phase DOWNLOAD_SOURCE: CLIENT_ERROR: AccessDenied".to_owned(),
         ),
         ("TIMED_OUT", "BUILD", "TIMED_OUT", ": ", "timed_out", "The time limit was reached in phase BUILD".to_owned()),
         ("STOPPED", "BUILD", "STOPPED", "", "build_stopped", "The build was stopped in phase BUILD".to_owned()),
@@ -258,7 +258,7 @@ async fn a_build_that_did_not_succeed_says_why() {
     assert_eq!(total, 5, "the counts are exact");
 }
 
-/// That nobody asked for it is `build_stopped`, above.
+/// A stop that no user requested is `build_stopped`, as above.
 #[tokio::test]
 async fn a_build_that_was_stopped_because_somebody_asked_for_it_is_a_cancellation() {
     let Some(here) = Here::start().await else { return };
@@ -285,7 +285,7 @@ async fn a_build_that_was_stopped_because_somebody_asked_for_it_is_a_cancellatio
     assert_eq!(here.told(&event(&stored, &build, "STOPPED")).await.unwrap(), "already_ended");
     here.owner.act(&created, "cancel", json!({})).await.refused(409, "already_finished");
 
-    // The next one of its lane is built.
+    // The next deployment of the lane is built.
     let stored = eventually("the next build", async || {
         let stored = here.world.stored(&here.owner, &next).await;
         stored.build.is_some().then_some(stored)
@@ -293,7 +293,7 @@ async fn a_build_that_was_stopped_because_somebody_asked_for_it_is_a_cancellatio
     .await;
     here.world.queue_is_empty().await;
 
-    // A build that came to its own end first has ended so.
+    // If the build ends before it is stopped, its result stands.
     assert_eq!(here.owner.act(&next, "cancel", json!({})).await.status, 202);
     here.world.queue_is_empty().await;
     let build = stored.build.as_ref().unwrap();
@@ -362,7 +362,7 @@ async fn a_build_that_its_runner_could_not_write_down_is_not_lost_and_not_run_tw
     here.world.queue_is_empty().await;
     assert_eq!(here.world.stored(&here.owner, &created).await.attempt, 1, "its message starts no second build");
 
-    // The lane of the first is not free yet.
+    // The first deployment still holds its lane.
     let body = json!({"ref": "main", "environment": "staging"});
     let created = here.owner.deploy("app", body.clone()).await;
     let (claimed, build) = here.lose_a_runner(&created).await;
@@ -417,7 +417,7 @@ async fn the_sweep_asks_for_builds_whose_events_never_came() {
     let (one, other) = (one.unwrap(), other.unwrap());
     assert_eq!(one["ended"].as_u64().unwrap() + other["ended"].as_u64().unwrap(), 2, "{one} {other}");
     assert_eq!(here.status(&created).await["status"], "succeeded");
-    let failure = json!({"code": "build_fault", "message": "CodeBuild does not know the build"});
+    let failure = json!({"code": "build_fault", "message": "CodeBuild has no record of the build"});
     assert_eq!(here.status(&lost).await["failure"], failure);
     assert_eq!(here.secrets().await, [""; 0]);
     assert_eq!(here.told(&event(&stored, stored.build.as_ref().unwrap(), "FAILED")).await.unwrap(), "already_ended");
@@ -444,7 +444,7 @@ async fn what_is_wrong_with_a_deployment_is_told_before_a_build_starts() {
 
 #[tokio::test]
 async fn the_log_is_the_pipelines_lines_and_then_the_builds_page_by_page() {
-    // moto takes log lines of the last days only.
+    // moto accepts only log lines of the last days.
     let Some(here) = Here::start_with(|options| options.clock = Clock::system()).await else { return };
     let (created, stored) = here.building(json!({})).await;
     let path = format!("/v1/deployments/{}/log", created["id"].as_str().unwrap());
@@ -516,7 +516,7 @@ async fn the_log_is_the_pipelines_lines_and_then_the_builds_page_by_page() {
     assert_eq!(page(0, 1000).await.0, own, "the pipeline's own are still first");
 }
 
-/// The rule of the template, in EventBridge as moto has it.
+/// Tests the template's rule in moto's EventBridge.
 #[tokio::test]
 async fn the_rule_lets_state_changes_of_the_project_through_and_nothing_else() {
     let Some(here) = Here::start().await else { return };

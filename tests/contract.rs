@@ -16,7 +16,7 @@ use tests::{Actor, Answer, GitRepository, World, checkout, read_file, sample_eve
 use self::schema::conforms;
 use crate::authorization::CASES;
 
-/// The fallback is not an operation of the API.
+/// The functions without an operation. The fallback is not an operation of the API.
 const WITHOUT_OPERATION: [&str; 1] = ["not-found"];
 /// A dry run creates nothing, and a deployment in progress is not canceled at once. This list only shrinks, because
 /// generated clients type a call by its first success.
@@ -26,7 +26,7 @@ pub fn document() -> Value {
     serde_json::from_str(&read_file("functions/get-openapi/openapi.json")).unwrap()
 }
 
-/// Every operation, with its route key.
+/// Returns every operation with its route key.
 pub fn operations(document: &Value) -> BTreeMap<String, &Value> {
     let paths = document["paths"].as_object().unwrap().iter();
     let operations = paths.flat_map(|(path, methods)| {
@@ -36,7 +36,7 @@ pub fn operations(document: &Value) -> BTreeMap<String, &Value> {
     operations.collect()
 }
 
-/// The names in a folder, without this ending.
+/// Returns the names in a folder, without this ending.
 fn names(folder: &str, ending: &str) -> BTreeSet<String> {
     let entries = std::fs::read_dir(checkout().join(folder)).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -100,7 +100,8 @@ fn a_function_its_folder_its_crate_and_its_binary_have_one_name() {
     }
 }
 
-/// What the meta-schema of OpenAPI 3.1 asks for as far as this document goes, and what readers of it expect.
+/// Checks the requirements of OpenAPI 3.1's meta-schema for the parts that this document uses, and the expectations of
+/// its readers.
 #[test]
 fn the_document_is_whole() {
     let document = document();
@@ -173,7 +174,7 @@ async fn each_sample_event_is_one_that_its_function_takes() {
     let functions: BTreeMap<_, _> = world.stack.environment().http().unwrap().into_iter().collect();
     for route in routes() {
         let (function, key, access) = (route.function, route.key(), route.access);
-        // The source address may send as much again.
+        // The source address may send another burst.
         world.clock.advance(Duration::from_secs(60));
         let mut event = sample_event(function);
         let http = &event["requestContext"]["http"];
@@ -187,9 +188,9 @@ async fn each_sample_event_is_one_that_its_function_takes() {
             conforms(&document, schema, &body, function).unwrap();
         }
 
-        // More than the source may do at once.
+        // This exceeds the burst of the source address.
         world.clock.advance(Duration::from_secs(5));
-        // The token is well-formed, so that nothing but its being nobody's keeps the event out.
+        // The token is well-formed, so the event is refused only because no account has the token.
         let answer = functions[&key].invoke(event.clone()).await.unwrap();
         let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
         let expected = match access {
@@ -202,10 +203,10 @@ async fn each_sample_event_is_one_that_its_function_takes() {
 
         event["headers"]["authorization"] = json!(format!("Bearer {}", owner.token.as_ref().unwrap()));
         let expected = match function {
-            // It would ask a host on the internet.
+            // The endpoint would contact a host on the internet.
             "create-repository" => continue,
             "not-found" => 405,
-            // The sample event of create-application has created it.
+            // The sample event of create-application has already created the application.
             "delete-application" => 200,
             _ if key.contains('{') => 404,
             _ => {
@@ -250,7 +251,7 @@ fn documented(document: &Value, key: &str, answer: &Answer) {
         assert!(response["description"].as_str().unwrap().contains(&format!("`{code}`")), "{key} has no {code}");
     }
     let mut sometimes = vec!["Retry-After", "X-Token-Expires-At"];
-    // A permission is nothing that another token could bring.
+    // Another token could not bring the permission.
     sometimes.extend((answer.body["error"]["code"] == "insufficient_permission").then_some("WWW-Authenticate"));
     for name in response["headers"].as_object().unwrap().keys() {
         if sometimes.contains(&name.as_str()) && !answer.headers.contains_key(name) {
@@ -263,7 +264,7 @@ fn documented(document: &Value, key: &str, answer: &Answer) {
     answer.rate_limit();
 }
 
-/// The calls of teams, members and invitations, with what each has to answer.
+/// Calls the endpoints of teams, members and invitations. Returns each response with the expected status.
 async fn calls_of_teams(world: &World, owner: &Actor) -> Vec<(&'static str, u16, Answer)> {
     let member = world.member(owner, Role::Member).await;
     let team = owner.team("Platform").await;

@@ -1,4 +1,4 @@
-//! The dead-letter queue: what is in it is shown, explained and redriven.
+//! The dead-letter queue, whose messages are listed, explained and redriven.
 
 use serde_json::{Value, json};
 use shared::settings::QUEUE_URL;
@@ -16,7 +16,7 @@ fn numbers(redriven: &Value) -> [u64; 3] {
     ["redriven", "discarded", "kept"].map(|name| redriven[name].as_u64().unwrap())
 }
 
-/// The message in the answer that names this deployment.
+/// Returns the message in the response that names this deployment.
 fn about<'a>(redriven: &'a Value, deployment: &Value) -> &'a Value {
     let messages = redriven["messages"].as_array().unwrap();
     messages.iter().find(|message| message["deployment"]["id"] == deployment["id"]).unwrap()
@@ -52,7 +52,7 @@ async fn dead_letters_are_shown_and_left_and_then_redriven() {
     bury(&world, &naming(&owner, &json!("deploy_aaaaaaaaaaaaaaaa"))).await;
     bury(&world, &long).await;
 
-    // Only shown unless it is said otherwise.
+    // By default, messages are only listed.
     for event in [json!({}), json!({"dry_run": true})] {
         let shown = redrive(&world, event).await;
         assert_eq!((numbers(&shown), shown["dry_run"].clone()), ([2, 2, 1], json!(true)), "{shown}");
@@ -71,7 +71,7 @@ async fn dead_letters_are_shown_and_left_and_then_redriven() {
     );
     let explanation = "the deployment is queued, and no runner could take it; the next deployment in its lane starts";
     assert_eq!(message["explanation"], explanation);
-    let explanation = "a runner has the deployment, in attempt 1; if that runner is lost, another one takes over";
+    let explanation = "a runner holds the deployment (attempt 1); if it is lost, another one takes over";
     assert_eq!(about(&shown, &lost)["explanation"], explanation);
     let message = about(&shown, &canceled);
     assert_eq!(
@@ -103,7 +103,7 @@ async fn dead_letters_are_shown_and_left_and_then_redriven() {
     assert_eq!((&line["level"], &line["discarded"], &line["dry_run"]), (&json!("INFO"), &json!(1), &json!(false)));
 }
 
-/// From the queue of deployments to the dead-letter queue and back again, while another deployment goes its way.
+/// Follows a message from the queue of deployments to the dead-letter queue and back, while another deployment runs.
 #[tokio::test]
 async fn a_poison_message_blocks_nobody() {
     let world = World::start_with(redelivering(2)).await;
@@ -120,7 +120,7 @@ async fn a_poison_message_blocks_nobody() {
         let redriven = redrive(&world, json!({"dry_run": false})).await;
         assert_eq!(numbers(&redriven), [0, 0, 1], "it names nothing that could run");
     }
-    // One whose deployment can't run does not hold up those behind it either.
+    // A message whose deployment can't run does not delay those behind it either.
     let gone = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
     assert_eq!(owner.ended(&gone).await["status"], "succeeded");
     bury(&world, &naming(&owner, &gone["id"])).await;

@@ -63,8 +63,10 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
         "queue": null,
     });
     assert_eq!(created.body, expected);
-    let lost =
-        world.log().into_iter().find(|line| line["message"] == "a deployment was created and could not be queued");
+    let lost = world
+        .log()
+        .into_iter()
+        .find(|line| line["message"] == "a new deployment could not be queued; the sweep will queue it");
     assert_eq!(lost.expect("SQS refused the message")["level"], "WARN");
 
     let found = owner.get(&url).await;
@@ -182,22 +184,22 @@ async fn variables_have_rules_and_a_refusal_never_repeats_a_value() {
         (one("DEPLOYMENT_ID"), "DEPLOYMENT_ are reserved"),
         (one("GIT_SHA"), "GIT_ are reserved"),
         (json!({"NUL": "hunter2\u{0}"}), "NUL"),
-        (json!({"PIN": 471_147_114_711_i64}), "not a string: that of \"PIN\""),
-        (json!({"PIN": ["hunter2"]}), "not a string: that of \"PIN\""),
-        (json!({"PIN": null}), "not a string: that of \"PIN\""),
+        (json!({"PIN": 471_147_114_711_i64}), "a string or an object as the value of \"PIN\""),
+        (json!({"PIN": ["hunter2"]}), "a string or an object as the value of \"PIN\""),
+        (json!({"PIN": null}), "a string or an object as the value of \"PIN\""),
         (
             json!({"PIN": {"value": 471_147_114_711_i64}}),
-            "an object that is not {\"value\": string, \"secret\": boolean}: that of \"PIN\"",
+            "an object {\"value\": string, \"secret\": boolean} as the value of \"PIN\"",
         ),
-        (json!({"PIN": {"secret": true}}), "that of \"PIN\""),
-        (json!({"PIN": {"value": "hunter2", "secret": "yes"}}), "that of \"PIN\""),
-        (json!({"PIN": {"value": "hunter2", "hidden": true}}), "that of \"PIN\""),
+        (json!({"PIN": {"secret": true}}), "as the value of \"PIN\""),
+        (json!({"PIN": {"value": "hunter2", "secret": "yes"}}), "as the value of \"PIN\""),
+        (json!({"PIN": {"value": "hunter2", "hidden": true}}), "as the value of \"PIN\""),
         (json!("KEY=hunter2"), "must be an object"),
         (json!(["hunter2"]), "must be an object"),
         (json!(471_147_114_711_i64), "must be an object"),
         (json!(null), "must be an object"),
-        (entries(101), "more than 100 entries"),
-        (large(32 * 1024 + 1), "larger than 32 KiB"),
+        (entries(101), "at most 100 entries"),
+        (large(32 * 1024 + 1), "at most 32 KiB"),
     ] {
         let refused = owner.post(DEPLOYMENTS, json!({"ref": "main", "variables": variables})).await;
         refused.refused(400, "invalid_request");
@@ -227,7 +229,7 @@ async fn what_looks_like_a_well_known_secret_must_be_called_one() {
         let refused = owner.post(DEPLOYMENTS, json!({"ref": "main", "variables": {"DEPLOY_KEY": value}})).await;
         refused.refused(400, "invalid_request");
         let message = refused.body["error"]["message"].as_str().unwrap();
-        assert!(message.contains(&format!("has {kind} in the value of DEPLOY_KEY; ")), "{message}");
+        assert!(message.contains(&format!("must not have {kind} as a plain value: send DEPLOY_KEY ")), "{message}");
         assert!(!refused.body.to_string().contains(&value), "{refused:?}");
         let marked = json!({"DEPLOY_KEY": {"value": value, "secret": true}});
         owner.deploy("app", json!({"ref": "main", "variables": marked})).await;

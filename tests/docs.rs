@@ -1,4 +1,4 @@
-//! The documentation against the repository: links, paths, commands and tests that it names are there.
+//! Compares the documentation with the repository: the links, paths, commands and tests that it names exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ const NOT_OURS: [&str; 4] = [".git", ".local", "node_modules", "target"];
 #[derive(Default)]
 struct Page {
     links: Vec<String>,
-    /// The text of code spans, and the lines of code blocks.
+    /// The texts of code spans, and the lines of code blocks.
     code: Vec<String>,
     /// The anchors of its headings, as GitHub makes them.
     anchors: BTreeSet<String>,
@@ -51,7 +51,7 @@ fn anchor(heading: &str) -> String {
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
-/// The files of the repository with this extension.
+/// Returns the files of the repository with this extension.
 fn files(extension: &str) -> Vec<PathBuf> {
     let (mut folders, mut files) = (vec![checkout().to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
@@ -96,7 +96,8 @@ fn every_relative_link_leads_somewhere() {
     }
 }
 
-/// Paths begin with a folder of the repository's root. A name in angle brackets, as in `functions/<name>`, stands for any.
+/// Paths begin with a folder of the repository's root. A name in angle brackets, as in `functions/<name>`, stands for
+/// any name.
 #[test]
 fn every_path_that_is_named_exists() {
     for (page, Page { code, .. }) in pages() {

@@ -1,4 +1,4 @@
-//! Environments: their settings, approvals and freezes.
+//! The settings, approvals and freezes of environments.
 
 use serde_json::{Value, json};
 use shared::model::Role;
@@ -90,7 +90,7 @@ async fn a_deployment_waits_for_as_many_approvals_of_others_as_its_environment_a
     assert_eq!(both.body["approvals"], json!({"required": 2, "given_by": [ann.user_id, bob.user_id]}));
     assert_eq!(owner.ended(&created).await["status"], "succeeded");
     let sha = created["sha"].as_str().unwrap();
-    assert_eq!(owner.events(&created).await[1], format!("2 queued user: approved for {sha}, 1 of 2"));
+    assert_eq!(owner.events(&created).await[1], format!("2 queued user: approved {sha} (1 of 2 approvals)"));
     ann.act(&created, "approve", approval.clone()).await.refused(409, "not_awaiting_approval");
     ann.act(&created, "reject", json!({})).await.refused(409, "not_awaiting_approval");
 }
@@ -142,7 +142,7 @@ async fn nothing_new_starts_in_a_frozen_environment() {
     let body = json!({"ref": "main", "environment": "production"});
     let refused = owner.post("/v1/repositories/app/deployments", body).await;
     refused.refused(409, "environment_frozen");
-    assert_eq!(refused.body["error"]["message"], "production is frozen");
+    assert_eq!(refused.body["error"]["message"], "The environment production is frozen");
     owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
 }
 

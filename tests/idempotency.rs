@@ -1,4 +1,4 @@
-//! Creations that are sent again, come late, or are only asked for.
+//! Creations that are repeated, stale or only preflighted.
 
 use std::time::Duration;
 
@@ -117,10 +117,10 @@ async fn a_stale_request_is_told_who_came_before() {
     for (body, message) in [
         (expects_first, format!("{second} is live, not {first}")),
         (nobody, format!("{second} is live, not deploy_aaaaaaaaaaaaaaaa")),
-        (json!({"sequence": 5}), format!("Sequence 5 is not above 5, which {first} brought")),
+        (json!({"sequence": 5}), format!("Sequence 5 is not higher than 5, the sequence of {first}")),
         (
             json!({"sequence": 4, "expected_current": second}),
-            format!("Sequence 4 is not above 5, which {first} brought"),
+            format!("Sequence 4 is not higher than 5, the sequence of {first}"),
         ),
     ] {
         let refused = post(body.clone()).await;
@@ -176,7 +176,7 @@ async fn a_dry_run_tells_each_gate_and_changes_nothing() {
     assert_eq!(ask(json!({"ref": "main"})).await, outcome("starts", sha, &[]));
     let unknown = ask(json!({"ref": "nope"})).await;
     assert_eq!(unknown, outcome("refused", &Value::Null, &["ref: Branch 'nope' not found".to_owned()]));
-    let waits = format!("lock: {} is in progress, and 0 wait", created["id"].as_str().unwrap());
+    let waits = format!("lock: {} is in progress", created["id"].as_str().unwrap());
     assert_eq!(ask(json!({"ref": "main", "environment": "production"})).await, outcome("waits", sha, &[waits]));
     assert_eq!(
         ask(json!({"ref": "main", "environment": "staging", "expected_current": created["id"]})).await,
@@ -184,9 +184,9 @@ async fn a_dry_run_tells_each_gate_and_changes_nothing() {
             "refused",
             sha,
             &[
-                "freeze: staging is frozen".to_owned(),
-                format!("fences: Nothing is live, so {} is not", created["id"].as_str().unwrap()),
-                "approvals: 2 approvals by other users are needed".to_owned(),
+                "freeze: The environment staging is frozen".to_owned(),
+                format!("fences: No deployment is live, and {} was expected", created["id"].as_str().unwrap()),
+                "approvals: 2 approvals by other users are required".to_owned(),
             ]
         )
     );

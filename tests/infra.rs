@@ -1,6 +1,6 @@
-//! The templates in infra against the code that they deploy, as the one stack that they make together. They are read as
-//! they are written: `!Ref X` and `!GetAtt X.Arn` are their text here, and `!Sub` is not filled in. Only the parameters of a
-//! nested template are, with the text that template.yaml gives them, and the conditions in [`CONDITIONS`].
+//! Compares the templates in infra, as one stack, with the code that they deploy. The templates are read literally:
+//! `!Ref X` and `!GetAtt X.Arn` stand for themselves, and `!Sub` is not filled in. Only the parameters of a nested
+//! template are replaced, with the text in template.yaml, and the conditions in [`CONDITIONS`] are decided.
 
 mod alarms;
 mod generated;
@@ -36,11 +36,11 @@ const CONDITIONS: [(&str, bool); 2] = [("Restored", false), ("Traces", true)];
 
 struct Template(Value);
 
-/// A function as the template has it.
+/// A function in the template.
 struct Function {
-    /// `list-repositories`.
+    /// The name, such as `list-repositories`.
     name: String,
-    /// `ListRepositories`.
+    /// The logical id, such as `ListRepositories`.
     id: String,
     properties: Value,
 }
@@ -86,13 +86,13 @@ impl Template {
         &self.resource(id)["Properties"]
     }
 
-    /// The ids and properties of the resources of a type.
+    /// Returns the ids and properties of the resources of a type.
     fn of_type(&self, kind: &str) -> Vec<(&str, &Value)> {
         let resources = self.0["Resources"].as_object().unwrap().iter();
         resources.filter(|(_, r)| r["Type"] == kind).map(|(id, r)| (id.as_str(), &r["Properties"])).collect()
     }
 
-    /// The functions with what they have from the globals.
+    /// Returns the functions, merged with the globals.
     fn functions(&self) -> Vec<Function> {
         let globals = &self.0["Globals"]["Function"];
         let function = |(id, own): (&str, &Value)| {
@@ -109,7 +109,7 @@ impl Template {
         found.unwrap_or_else(|| panic!("the template has no function {name}"))
     }
 
-    /// The name of the function that `X.Alias` stands for.
+    /// Returns the name of the function that `X.Alias` stands for.
     fn called(&self, alias: &Value) -> String {
         let id = text(alias).strip_suffix(".Alias").unwrap_or_else(|| panic!("{alias} is no function's alias"));
         self.functions().into_iter().find(|function| function.id == id).unwrap().name
@@ -131,7 +131,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
 }
 
-/// As SAM merges a function's properties into the globals.
+/// Merges a function's properties into the globals, like SAM.
 fn merge(into: &mut Value, own: &Value) {
     match (into, own) {
         (Value::Object(into), Value::Object(own)) => {
@@ -143,7 +143,7 @@ fn merge(into: &mut Value, own: &Value) {
     }
 }
 
-/// Puts what a condition of [`CONDITIONS`] chooses in the place of its `!If`.
+/// Replaces each `!If` on a condition of [`CONDITIONS`] with the chosen value.
 fn decide(value: &mut Value) {
     if let Value::Array(elements) = value
         && elements.len() == 3
@@ -159,7 +159,7 @@ fn decide(value: &mut Value) {
     }
 }
 
-/// Puts what a nested template is given in the place of its parameters.
+/// Replaces the parameters of a nested template with their values.
 fn fill_in(value: &mut Value, given: &serde_json::Map<String, Value>) {
     match value {
         Value::Object(members) => members.values_mut().for_each(|member| fill_in(member, given)),
@@ -177,7 +177,7 @@ fn fill_in(value: &mut Value, given: &serde_json::Map<String, Value>) {
     }
 }
 
-/// A `!Ref` or `!GetAtt` as `!Sub` writes it.
+/// Returns a `!Ref` or `!GetAtt` in the form that `!Sub` uses.
 fn in_a_pattern(value: &str) -> String {
     if value.contains("${") { value.to_owned() } else { format!("${{{value}}}") }
 }
@@ -221,7 +221,7 @@ fn the_api_has_the_routes_of_the_code_and_no_others() {
         assert_eq!((&route["ApiId"], &integration["ApiId"]), (&json!("Api"), &json!("Api")));
         assert_eq!(integration["IntegrationType"], "AWS_PROXY");
         assert_eq!(integration["PayloadFormatVersion"], "2.0");
-        // Spelt out, because `sam local start-api` finds no function behind a reference.
+        // The alias is spelled out, because `sam local start-api` finds no function behind a reference.
         let (_, called) = text(&integration["IntegrationUri"])
             .split_once("arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${")
             .unwrap();
@@ -234,7 +234,7 @@ fn the_api_has_the_routes_of_the_code_and_no_others() {
     let stage = template.properties("Stage");
     assert_eq!((&stage["StageName"], &stage["AutoDeploy"]), (&json!("$default"), &json!(true)));
 
-    // The gateway may call each function that has a route, and no other. Which routes there are is above.
+    // The gateway may call each function that has a route, and no other. The routes are compared above.
     let permissions = template.of_type("AWS::Lambda::Permission").into_iter();
     let permissions = permissions.filter(|(_, permission)| permission["Principal"] != "events.amazonaws.com");
     let permissions = permissions.map(|(_, permission)| {
@@ -282,7 +282,7 @@ fn events_reach_the_functions_that_they_are_for() {
     assert_eq!(project["Environment"]["PrivilegedMode"], false);
 }
 
-/// What a build may do, a customer's commands may do.
+/// A customer's commands may do everything that a build may do.
 #[test]
 fn a_build_reads_what_it_knows_the_name_of_and_lists_nothing() {
     let template = Template::read();
@@ -311,13 +311,13 @@ fn a_build_reads_what_it_knows_the_name_of_and_lists_nothing() {
     assert_eq!(allowed, expected.map(|(action, resource)| (action.to_owned(), resource.to_owned())).into());
 }
 
-/// The names of the settings that some code may read: the constants that hold their own name.
+/// Returns the names of the settings that code may read: the constants that hold their own name.
 fn known_settings() -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     for path in sources(&["shared", "functions"]) {
         let source = std::fs::read_to_string(&path).unwrap();
         for line in source.lines() {
-            // What a build may call is looked for on the platform's own PATH.
+            // A build's commands are looked up on the platform's own PATH.
             let reads_by_itself = line.contains("env::var") && !line.contains("var_os(\"PATH\")");
             assert!(!reads_by_itself || path.ends_with("shared/src/settings.rs"), "{}: {line}", path.display());
             let Some(rest) = line.trim().strip_prefix("pub const ") else { continue };
@@ -330,7 +330,7 @@ fn known_settings() -> BTreeSet<String> {
     known
 }
 
-/// The Rust files in `src` folders below these.
+/// Returns the Rust files in the `src` folders below these folders.
 fn sources(folders: &[&str]) -> Vec<PathBuf> {
     let mut folders: Vec<_> = folders.iter().map(|folder| checkout().join(folder)).collect();
     let mut files = Vec::new();
@@ -349,7 +349,7 @@ fn sources(folders: &[&str]) -> Vec<PathBuf> {
     files
 }
 
-/// Does what the function's `main` does before the first event.
+/// Starts a function as its `main` does before the first event.
 fn start(name: &str, settings: &Settings) -> Result<(), shared::InitError> {
     let environment = Environment {
         settings: settings.clone(),
@@ -361,7 +361,7 @@ fn start(name: &str, settings: &Settings) -> Result<(), shared::InitError> {
     registration.unwrap_or_else(|| panic!("{name} is not registered")).start(&environment).map(drop)
 }
 
-/// `API_BASE_URL` stops nobody from starting; what reads it shows in the answers, which `permissions` looks at.
+/// `API_BASE_URL` is not required at the start. `permissions` checks the responses that contain it.
 #[test]
 fn each_function_is_told_what_it_reads_and_nothing_else() {
     let values = [
@@ -399,7 +399,7 @@ fn each_function_is_told_what_it_reads_and_nothing_else() {
         };
         start(name, &settings(None)).unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         assert!(told.iter().all(|setting| known.contains(*setting)), "{name} is told what no code reads: {told:?}");
-        // Every function reads these, and looks at them when the first JWT comes.
+        // Every function reads these settings, and checks them when the first JWT arrives.
         let of_jwts = |setting: &str| setting.starts_with("OIDC_");
         assert!(known.iter().filter(|setting| of_jwts(setting)).all(|setting| told.contains(setting.as_str())));
         for setting in known.iter().filter(|setting| *setting != "API_BASE_URL" && !of_jwts(setting)) {
@@ -471,7 +471,7 @@ fn a_run_ends_before_its_invocation_and_its_message_stays_hidden_longer() {
         (&source["BatchSize"], &source["FunctionResponseTypes"]),
         (&json!(1), &json!(["ReportBatchItemFailures"]))
     );
-    // Less would let SQS's pollers run into throttles, which count as deliveries.
+    // With fewer, SQS's pollers would be throttled, and throttled deliveries count.
     let concurrency = &source["ScalingConfig"]["MaximumConcurrency"];
     assert_eq!(consumer.properties["ReservedConcurrentExecutions"], json!(["Reserves", concurrency, "AWS::NoValue"]));
 }
@@ -560,7 +560,7 @@ fn oauth_tokens_can_have_the_scopes_of_the_api_and_no_others() {
     let expected: Vec<_> = std::iter::once("openid".to_owned()).chain(Scope::ALL.map(in_a_token)).collect();
     assert_eq!(scopes, expected);
 
-    // A machine that could make tokens or change the account could give itself what it was not given.
+    // A machine that could create tokens or change the account could grant itself more rights.
     let (machines, scopes) = of_client("MachinesClient");
     assert_eq!(
         (&machines["AllowedOAuthFlows"], &machines["GenerateSecret"]),

@@ -131,7 +131,7 @@ async fn an_invitation_lasts_seven_days_to_the_millisecond() {
     world.clock.advance(Duration::from_millis(1));
     let refused = accept(&world.anonymous(), &ben, &ben_secret).await;
     refused.refused(410, "invitation_expired");
-    assert_eq!(refused.body["error"]["message"], "The invitation expired at 2026-01-08T12:00:00Z");
+    assert_eq!(refused.body["error"]["message"], "The invitation expired at 2026-01-08T12:00:00Z; ask for a new one");
     accept(&world.anonymous(), &ben, &ada_secret).await.refused(404, "not_found");
 
     // The expired invitation is listed until the address is invited again.
@@ -150,8 +150,8 @@ async fn an_address_is_one_users_or_one_invitations() {
     let (owner, stranger) = (world.owner("acme").await, world.owner("globex").await);
     let (ada, secret) = invite(&owner, json!({"email": "ada@example.com"})).await;
     for (email, message) in [
-        ("Ada@Example.com", "'Ada@Example.com' is invited already"),
-        ("OWNER@example.com", "'OWNER@example.com' is in the account"),
+        ("Ada@Example.com", "'Ada@Example.com' already has a pending invitation"),
+        ("OWNER@example.com", "'OWNER@example.com' already belongs to a member of the account"),
     ] {
         let refused = owner.post("/v1/invitations", json!({"email": email})).await;
         assert_eq!(refused.refused(409, "email_taken").body["error"]["message"], message);
@@ -176,12 +176,12 @@ async fn what_an_invitation_can_not_be_is_named() {
     let theirs = stranger.team("Platform").await["id"].as_str().unwrap().to_owned();
     let admin = world.member(&owner, Role::Admin).await;
     let (email, many) = ("ada@example.com", (0..21).map(|_| shared::id::TeamId::random()).collect::<Vec<_>>());
-    let theirs_missing = format!("names '{theirs}', which does not exist");
+    let theirs_missing = format!("must not name the team '{theirs}', which does not exist");
     for (body, field, message) in [
         (json!({}), "email", "is required"),
         (json!({"email": "ada"}), "email", "must be an email address of at most 254 characters"),
         (json!({"email": email, "teams": [theirs]}), "teams", &*theirs_missing),
-        (json!({"email": email, "teams": many}), "teams", "must be at most 20"),
+        (json!({"email": email, "teams": many}), "teams", "must name at most 20 teams"),
         (json!({"email": email, "role": "king"}), "role", "must be one of `member`, `admin`, `owner`"),
         (json!({"email": email, "name": "Ada"}), "name", "is not one of `email`, `role`, `teams`"),
     ] {

@@ -1,4 +1,5 @@
-//! Many deployments at once from many clients, on the local stack. A few with the other tests; for figures, more of them:
+//! Many concurrent deployments from many clients, on the local stack. A few run with the other tests. To get figures,
+//! run more of them:
 //!
 //!     LOAD=500 cargo test --profile ci -p tests -- load:: --nocapture --test-threads=1
 
@@ -15,7 +16,7 @@ use shared::table::{Index, read_item};
 use tests::{Actor, GitRepository, World, redelivering};
 
 const CLIENTS: usize = 16;
-/// In these one waits for the other; in preview a newer one takes the place of those that wait.
+/// The environments whose deployments queue. In preview, a newer deployment supersedes the queued ones.
 const QUEUES: [&str; 2] = ["production", "staging"];
 /// The calls of a deployment that starts at once and has no rival, as in `infra/docs/table.md`. Creations that conflict at a
 /// repository's counter try again, and a message for a deployment that has to wait costs calls that change nothing.
@@ -37,7 +38,7 @@ async fn deployments_to_many_repositories() {
     assert!(figures.calls <= 2.0 * CALLS_ALONE, "{figures:?}");
 }
 
-/// Of one deployment over its whole life.
+/// The figures of one deployment over its whole life.
 #[derive(Debug)]
 struct Figures {
     calls: f64,
@@ -96,7 +97,7 @@ async fn load(number: usize, repositories: usize) -> Figures {
     Figures { calls }
 }
 
-/// Waits until no deployment is queued or in progress any more.
+/// Waits until no deployment is queued or in progress.
 async fn all_ended(world: &World) {
     let (table, end) = (world.stack.app().table(), Timestamp::from_millis(i64::MAX));
     let left = async || {
@@ -114,7 +115,7 @@ async fn all_ended(world: &World) {
     }
 }
 
-/// The deployments of a repository by number.
+/// Returns the deployments of a repository by number.
 async fn rows(world: &World, owner: &Actor, name: &str) -> Vec<Deployment> {
     let path = format!("/v1/repositories/{name}");
     let repository = owner.get(&path).await.body;
@@ -139,7 +140,7 @@ async fn rows(world: &World, owner: &Actor, name: &str) -> Vec<Deployment> {
     rows
 }
 
-/// Each ran once, and in an environment with a queue in the order of their numbers.
+/// Asserts that each deployment ran once, and that queued deployments ran in the order of their numbers.
 fn in_order(rows: &[Deployment]) {
     let mut lanes: BTreeMap<&str, Vec<&Deployment>> = BTreeMap::new();
     for row in rows {

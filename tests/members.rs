@@ -48,7 +48,7 @@ async fn only_owners_make_and_unmake_owners() {
     for (path, body) in [(path(&ada), json!({"role": "owner"})), (path(&owner), json!({"role": "member"}))] {
         let refused = admin.put(&path, body).await;
         let message = refused.refused(403, "insufficient_permission").body["error"]["message"].clone();
-        assert_eq!(message, "This needs the role 'owner' in the account");
+        assert_eq!(message, "The request requires the role 'owner' in the account");
     }
     admin.delete(&path(&owner)).await.refused(403, "insufficient_permission");
     admin
@@ -98,7 +98,7 @@ async fn of_owners_who_unmake_each_other_at_once_one_is_left() {
         for _ in 0..3 {
             owners.push(world.member(&first, Role::Owner).await);
         }
-        // Nobody is read as removed while this goes on: each function knows its callers already.
+        // No function notices the removal meanwhile, because each has already cached its callers.
         let reader = world.member(&first, Role::Member).await;
         let mut changes = tokio::task::JoinSet::new();
         for n in 0..owners.len() {
@@ -141,7 +141,7 @@ async fn who_is_removed_leaves_nothing_behind() {
         let members = owner.get(&format!("/v1/teams/{}/members", team["id"].as_str().unwrap())).await;
         assert_eq!((&members.body["data"], &members.body["meta"]["total"]), (&json!([]), &json!(0)));
     }
-    // A function that has not seen the token yet refuses it at once, another within 30 seconds.
+    // A function that has not cached the token refuses it at once, any other within 30 seconds.
     other.get("/v1/repositories").await.refused(401, "token_revoked");
     world.clock.advance(Duration::from_millis(29_999));
     assert_eq!(ada.get("/v1/members").await.status, 200);

@@ -1,38 +1,38 @@
-//! Every state that two deployments to one environment can get into with two consumers that may die at any step, a sweep,
-//! and a queue that loses, delays and delivers twice. The steps are the reads and the conditional writes of the code, whose
-//! own table of transitions and order of a lane decide here too.
+//! Explores every state of two deployments to one environment, with two consumers that may die at any step, a sweep,
+//! and a queue that loses, delays and repeats messages. The steps are the reads and the conditional writes of the code.
+//! The code's own table of transitions and order of a lane decide here too.
 
 use shared::id::DeploymentId;
 use shared::model::{Concurrency, Lane, Lock, Status, Waiting};
 use stateright::{Checker, Model, Property};
 
-/// Runners that may be lost before the deployment is.
+/// The number of lost runners after which a deployment fails.
 const MAX_ATTEMPTS: u8 = 3;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 struct Deployment {
     status: Status,
-    /// Events so far: what conditional writes name.
+    /// The number of events so far, which conditional writes check.
     version: u8,
     attempt: u8,
     fence: u8,
-    /// Whether its runner's lease is not over.
+    /// Whether the lease of the deployment's runner has not ended.
     leased: bool,
     cancel_requested: bool,
 }
 
-/// How far a consumer is with a message.
+/// The progress of a consumer with a message.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 enum Consumer {
     Idle,
-    /// It has read the row of the deployment that is to be claimed, and the lock.
+    /// The consumer has read the row of the deployment to claim, and the lock.
     Read {
         message: usize,
         next: usize,
         version: u8,
         lock_fence: u8,
     },
-    /// It runs the build.
+    /// The consumer runs the build.
     Running {
         message: usize,
         deployment: usize,
@@ -52,14 +52,14 @@ struct State {
     lock_fence: u8,
     live: Option<usize>,
     last_success: Option<usize>,
-    /// Messages in the queue for each deployment.
+    /// The number of messages in the queue for each deployment.
     messages: [u8; 2],
     consumers: [Consumer; 2],
-    /// What may still go wrong.
+    /// The number of faults that may still happen.
     losses: u8,
     deaths: u8,
     cancels: u8,
-    /// A change of state that the table does not have, or a write under a lock that was another's.
+    /// Whether a transition was not in the table, or a write happened under another's lock.
     broken: bool,
 }
 
@@ -79,7 +79,7 @@ enum Action {
     Claim {
         consumer: usize,
     },
-    /// The build ends, well or badly.
+    /// The build succeeds or fails.
     Finish {
         consumer: usize,
         well: bool,
@@ -97,11 +97,11 @@ enum Action {
     Die {
         consumer: usize,
     },
-    /// Time passes for a runner that died.
+    /// The lease of a dead runner ends.
     EndLease {
         deployment: usize,
     },
-    /// Time passes for a runner that is alive and cut off: it goes on, and does not know.
+    /// The lease of a runner that is alive but cut off ends. The runner continues without noticing.
     CutOff {
         consumer: usize,
     },
@@ -140,7 +140,7 @@ impl State {
         }
     }
 
-    /// The lane as the code's one Query reads it.
+    /// Returns the lane in the form that the code's Query reads.
     fn lane(&self) -> Lane {
         let queued = (0..2).filter(|one| self.deployments[*one].status == Status::Queued);
         let waiting = |one: usize| Waiting { deployment_id: id(one), number: one as u64 + 1, ready: true };
@@ -148,7 +148,7 @@ impl State {
         Lane { lock, waiting: queued.map(waiting).collect() }
     }
 
-    /// Frees the lane and ends the deployment, in the one transaction that checks both.
+    /// Frees the lane and ends the deployment in one transaction that checks both.
     fn end(&mut self, deployment: usize, fence: u8, to: Status) -> bool {
         let row = &self.deployments[deployment];
         let ours = row.status == Status::InProgress && row.fence == fence;
@@ -275,7 +275,7 @@ impl Model for Environment {
                 }
                 let row = &state.deployments[message];
                 let next = match row.status {
-                    // It comes again later.
+                    // The message is delivered again later.
                     Status::InProgress if row.leased => return None,
                     Status::InProgress => Some(message),
                     Status::Queued => {
@@ -370,7 +370,7 @@ impl Model for Environment {
             }
             Action::Die { consumer } => {
                 state.deaths -= 1;
-                // Its message was not deleted. That it is lost for good is another action.
+                // The message was not deleted. Losing it for good is another action.
                 let (Consumer::Read { message, .. } | Consumer::Running { message, .. } | Consumer::Ended { message }) =
                     state.consumers[consumer]
                 else {

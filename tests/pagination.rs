@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::copies::multiply;
 use tests::{Actor, Answer, GitRepository, World, cost_of, embedded};
 
-/// An account whose repositories have these names, each made a minute after the one before.
+/// Creates an account whose repositories have these names, each created a minute after the previous one.
 async fn account_with(world: &World, slug: &str, names: &[&str]) -> (Actor, GitRepository) {
     let (owner, source) = (world.owner(slug).await, GitRepository::new(&[]));
     for name in names {
@@ -17,7 +17,7 @@ async fn account_with(world: &World, slug: &str, names: &[&str]) -> (Actor, GitR
     (owner, source)
 }
 
-/// The page at `path` and those that this relation leads to, one after the other.
+/// Returns the numbers on a page.
 fn numbers(page: &Answer) -> Vec<u64> {
     page.body["data"].as_array().unwrap().iter().map(|row| row["number"].as_u64().unwrap()).collect()
 }
@@ -94,7 +94,7 @@ async fn links_walk_a_list_in_both_ways() {
         if ["sort=name&direction=desc", "sort=updated", ""].contains(&query) {
             rows.reverse();
         }
-        // 7 rows: with something left over, in full pages, on one page that is full, on one that is not.
+        // 7 rows: with a partial last page, in full pages, on one full page, and on one partial page.
         for per_page in [1, 2, 3, 7, 10] {
             let path = format!("/v1/repositories?per_page={per_page}&{query}");
             let expected: Vec<&[&str]> = rows.chunks(per_page).collect();
@@ -112,7 +112,7 @@ async fn links_walk_a_list_in_both_ways() {
                     assert_eq!(target_page.link("next").is_some(), target < last);
                     assert_eq!(target_page.link("prev").is_some(), target > 1);
                 }
-                // By its number, a page is the same.
+                // A page requested by number has the same rows.
                 let jumped = owner.get(&format!("{path}&page={number}")).await;
                 assert_eq!((&jumped.body, jumped.status), (&page.body, 200));
             }
@@ -150,7 +150,7 @@ async fn rows_that_others_insert_neither_hide_nor_repeat_a_row() {
             let page = owner.get(&path).await;
             seen.extend(page.column("name"));
             next = page.link("next");
-            // One before everything, one after everything, and one in the middle, by name.
+            // By name, one sorts first, one last, and one in the middle.
             for place in ["a", "z", "b3-"] {
                 if step < 3 {
                     owner.repository(&format!("{place}new-{round}-{step}"), &source).await;
@@ -180,7 +180,7 @@ async fn a_page_keeps_its_rows_while_others_insert_before_it() {
     assert_eq!(second.column("name"), ["c", "b"]);
     owner.repository("f", &source).await;
     assert_eq!(owner.get(&first.link("next").unwrap()).await.column("name"), ["c", "b"]);
-    // The page before is the same too, and now it has one before it.
+    // The previous page is unchanged too, and now has a page before it.
     let back = owner.get(&second.link("prev").unwrap()).await;
     assert_eq!(back.column("name"), ["e", "d"]);
     assert_eq!(owner.get(&back.link("prev").unwrap()).await.column("name"), ["f"]);
@@ -221,7 +221,7 @@ async fn a_cursor_is_good_for_its_own_list_and_order_only() {
     let query = format!("per_page=1&sort=name&cursor={by_name}");
     owner.get(&format!("/v1/repositories/a/deployments?cursor={by_age}")).await.refused(400, "invalid_cursor");
 
-    // What a cursor says is a place, so another account's leads nowhere but into one's own list.
+    // A cursor is only a position, so another account's cursor leads into the caller's own list.
     assert_eq!(owner.get(&format!("/v1/repositories?{query}")).await.column("name"), ["b"]);
     let own = stranger.get(&format!("/v1/repositories?{query}")).await;
     assert_eq!((own.column("full_name"), &own.body["meta"]["total"]), (vec!["globex/b".to_owned()], &json!(2)));
@@ -250,7 +250,7 @@ async fn deployments_are_filtered_with_exact_totals() {
     let repository = owner.repository("app", &source).await;
     let environments = ["preview", "production", "preview", "staging", "preview", "production", "preview"];
     for environment in environments {
-        // One after the other: in preview a newer one takes the place of those that wait.
+        // They run one after the other, because in preview a newer deployment supersedes queued ones.
         owner.ended(&owner.deploy("app", json!({"ref": "main", "environment": environment})).await).await;
     }
     for (filter, expected) in [
@@ -320,7 +320,7 @@ async fn with_100_000_repositories_every_page_along_link_costs_the_same() {
     let source = GitRepository::new(&[]);
     let model = owner.repository("app-000000", &source).await;
     multiply(&world, &model, 100_000).await;
-    // They are as if created one by one.
+    // The copies equal repositories that were created one by one.
     assert_eq!(owner.get("/v1/repositories/app-054321").await.body["name"], "app-054321");
     let again = json!({"name": "APP-099999", "clone_url": source.url()});
     owner.post("/v1/repositories", again).await.refused(409, "name_taken");

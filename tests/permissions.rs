@@ -7,9 +7,9 @@ use shared::access::Scope;
 use shared::model::Role;
 use tests::{Actor, Answer, GitRepository, World, embedded, without_queue};
 
-/// What a member may do in a repository, written down a second time on purpose: by what the account gives to every member
-/// (the row), what their team was given (the column: nothing, read, deploy, admin), in a private repository and in a
-/// public one. `-` is not even to see it.
+/// The permission of a member on a repository, written a second time on purpose. The row is the account's base
+/// permission. The column is the team's permission: none, read, deploy or admin. The two tables are for a private and a
+/// public repository. `-` means that the member can't see the repository.
 const MEMBERS: [(&str, [[&str; 4]; 2]); 4] = [
     ("none", [["-", "read", "deploy", "admin"], ["read", "read", "deploy", "admin"]]),
     ("read", [["read", "read", "deploy", "admin"], ["read", "read", "deploy", "admin"]]),
@@ -106,7 +106,7 @@ async fn role_grant_scope_and_visibility_decide_each_action() {
     assert_eq!(decided.len(), 2 + 2 + 3, "each outcome that there can be came up: {decided:?}");
 }
 
-/// An account that gives its members nothing, with a member in one team.
+/// An account without a base permission, with a member in one team.
 struct Closed {
     world: World,
     owner: Actor,
@@ -153,14 +153,14 @@ async fn a_list_has_what_its_reader_may_see_and_no_more() {
     let mut visible = Vec::new();
     for n in 0..24 {
         let visibility = if n % 4 == 0 { "public" } else { "private" };
-        // Names in another order than the creations.
+        // The order of the names differs from the order of creation.
         let name = format!("app-{:02}", n * 7 % 24);
         acme.repository(&name, visibility).await;
         match n % 4 {
             0 => {}
             1 => acme.owner.grant(&acme.team, &name, "read").await,
             2 => {
-                // In both teams, and listed once.
+                // A repository of both teams is listed once.
                 acme.owner.grant(&acme.team, &name, "deploy").await;
                 acme.owner.grant(&second, &name, "read").await;
             }
@@ -171,7 +171,7 @@ async fn a_list_has_what_its_reader_may_see_and_no_more() {
         }
         visible.push(name);
     }
-    // A public one that is granted too is listed once.
+    // A public repository of a team is listed once.
     acme.owner.grant(&acme.team, "app-00", "admin").await;
     acme.world.callers_are_forgotten();
 
@@ -199,14 +199,14 @@ async fn a_list_has_what_its_reader_may_see_and_no_more() {
         assert_eq!((&beyond.body["data"], &beyond.body["meta"]["total"]), (&json!([]), &json!(18)));
     }
 
-    // Others put rows in while one walks.
+    // Rows are inserted during the walk.
     let first = acme.member.get("/v1/repositories?per_page=5").await;
     acme.repository("newest", "public").await;
     let second_page = acme.member.get(&first.link("next").unwrap()).await;
     assert_eq!(second_page.column("name"), visible.iter().rev().skip(5).take(5).cloned().collect::<Vec<_>>());
     assert_eq!(second_page.body["meta"]["total"], 19);
 
-    // Whoever administers the account sees all, and so does everybody when the account says so.
+    // Admins see all repositories, and so does every member if the base permission allows it.
     assert_eq!(acme.owner.get("/v1/repositories").await.body["meta"]["total"], 25);
     acme.world.set_base_permission(&acme.owner, "read").await;
     assert_eq!(acme.member.get("/v1/repositories").await.body["meta"]["total"], 25);
@@ -239,10 +239,11 @@ async fn authorization_costs_nothing_when_it_is_warm_and_a_read_beside_another_f
         assert_eq!(acme.cost(actor, &by_id).await, (2, 2.0), "the repository");
         assert_eq!(acme.cost(actor, "/v1/repositories/app").await, (2, 1.5), "the repository, by its name");
     }
-    // It is queued, so its place in the queue costs two reads more.
+    // The deployment is queued, so its place in the queue costs two more reads.
     assert_eq!(acme.cost(&acme.owner, &followed).await, (4, 4.0), "the deployment");
     assert_eq!(acme.cost(&acme.member, &followed).await, (5, 5.0), "the deployment and its repository");
-    // A query of the public ones, of the one team's, and the page's rows: what 30 others there are does not matter.
+    // The cost is a query of the public repositories, one of the team's, and the page's rows. The 30 other repositories
+    // cost nothing.
     assert_eq!(acme.cost(&acme.member, "/v1/repositories").await, (4, 1.0 + 3.0 * 0.5));
 }
 
@@ -289,7 +290,7 @@ async fn what_changes_takes_effect_within_30_seconds() {
     assert_eq!(acme.owner.delete(&grant).await.status, 200);
     acme.member.get(path).await.refused(404, "not_found");
 
-    // Teams and roles are what each function remembers of its callers.
+    // Each function caches the teams and roles of its callers.
     acme.owner.grant(&acme.team, "app", "read").await;
     acme.world.callers_are_forgotten();
     assert_eq!(acme.member.get(path).await.status, 200);
@@ -336,7 +337,10 @@ async fn members_create_no_repositories_and_change_nothing_of_the_account() {
         let request = acme.member.request(method.clone(), path).json(body);
         let refused = acme.member.send(request).await;
         refused.refused(403, "insufficient_permission");
-        assert_eq!(refused.body["error"]["message"], "This needs the role 'admin' in the account", "{method} {path}");
+        assert_eq!(
+            refused.body["error"]["message"], "The request requires the role 'admin' in the account",
+            "{method} {path}"
+        );
     }
     for (method, path, body) in &calls {
         let answer = admin.send(admin.request(method.clone(), path).json(body)).await;

@@ -95,7 +95,7 @@ async fn every_answer_tells_the_rate_limit() {
 async fn both_bounds_of_each_plan_hold_and_are_reached() {
     let world = World::start().await;
     let plans = [
-        // The account, its two limits, and the second of the minute in which it has used it up.
+        // The account, its two limits, and the second of the minute in which the limit is used up.
         (world.owner_on("starter", "starter").await, 60, 20, 40),
         (world.owner_on("pro", "pro").await, 600, 100, 50),
         (world.owner_with(30, 5, "slow").await, 30, 5, 50),
@@ -134,7 +134,7 @@ async fn both_bounds_of_each_plan_hold_and_are_reached() {
 async fn a_retry_after_the_told_seconds_is_admitted_and_a_second_earlier_is_not() {
     let world = World::start().await;
     let rows = [
-        // (per minute, burst, milliseconds into the minute, seconds to wait, and which bound it is)
+        // (per minute, burst, milliseconds into the minute, seconds to wait, and the limit that applies)
         (60, 20, 0, 1, "a token comes back each second"),
         (60, 20, 500, 1, "a second later by the client's clock"),
         (60, 20, 59_999, 1, "the new minute does not fill the bucket"),
@@ -391,7 +391,8 @@ async fn without_the_limiter_reads_go_on_and_writes_are_refused() {
     for refused in [&created, &deployed] {
         assert_eq!(refused.refused(503, "service_unavailable").header("retry-after"), "1");
     }
-    // Each function has read the account's state with the request that created the repository, and no state of a source.
+    // Each function has read the account's state with the request that created the repository, but no state of a
+    // source.
     for (answer, counted) in [(&listed, 1), (&found, 1), (&public, 0), (&bad_token, 0), (&created, 1), (&deployed, 1)] {
         let told = answer.rate_limit();
         assert_eq!(told.remaining, told.limit - counted);

@@ -1,4 +1,4 @@
-//! Counters are compared with the rows that they count, and set right.
+//! Counters are compared with the rows that they count, and repaired.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ const ROUND: Duration = Duration::from_secs(3600);
 
 type Item = BTreeMap<String, AttributeValue>;
 
-/// The items whose sort key is this, by partition.
+/// Returns the items with these sort keys, by partition.
 async fn items(world: &World, sort_keys: &[&str]) -> BTreeMap<String, Item> {
     let table = world.stack.app().table();
     let scanned = table.client().scan().table_name(table.name()).consistent_read(true).send().await.unwrap();
@@ -38,7 +38,7 @@ async fn set(world: &World, key: &str, attribute: &str, value: i64) {
     world.set_attribute(key, attribute, AttributeValue::N(value.to_string())).await;
 }
 
-/// How many counters a sweep sets right. What it sends goes where nobody takes it from.
+/// Runs a sweep and returns the number of repaired counters. The sweep's messages go to a queue that nothing consumes.
 async fn repaired(world: &World) -> u64 {
     let mut environment = world.stack.environment().clone();
     environment.settings.set(QUEUE_URL, world.stack.dead_letter_queue().to_owned());
@@ -46,14 +46,14 @@ async fn repaired(world: &World) -> u64 {
     swept["repaired"].as_u64().unwrap()
 }
 
-/// Makes a new round begin.
+/// Starts a new round.
 async fn begin_again(world: &World) {
     let table = world.stack.app().table();
     let key = ["pk", "sk"].map(|name| (name.to_owned(), AttributeValue::S("RECOUNT".to_owned())));
     table.client().delete_item().table_name(table.name()).set_key(Some(key.into())).send().await.unwrap();
 }
 
-/// Two repositories with deployments in several states, and a team with a member and a repository.
+/// Creates two repositories with deployments in several states, and a team with a member and a repository.
 async fn acme(world: &World) -> (Actor, GitRepository) {
     let owner = world.owner("acme").await;
     let source = GitRepository::with_commands(&["true"]);
@@ -75,7 +75,7 @@ async fn acme(world: &World) -> (Actor, GitRepository) {
     (owner, source)
 }
 
-/// Walks a step at a time; gives the findings and the number of walks in one round.
+/// Walks one step at a time. Returns the findings and the number of walks in one round.
 async fn round(world: &World) -> (Vec<(String, Finding)>, u32) {
     let (app, mut found) = (world.stack.app(), Vec::new());
     for walks in 1.. {
@@ -153,7 +153,7 @@ async fn rounds_rest_in_between() {
     assert_eq!(repaired(&world).await, 1);
 }
 
-/// More rows than a page has, walked through a step at a time, and by two walks at once.
+/// Walks through more rows than a page has, one step at a time, and with two concurrent walks.
 #[tokio::test]
 async fn a_walk_goes_on_where_the_last_one_stopped_and_two_at_once_repair_once() {
     let world = World::start_without_queue().await;

@@ -7,7 +7,7 @@ async fn try_deploy(owner: &Actor, git_ref: impl Into<Value>) -> Answer {
     owner.post("/v1/repositories/app/deployments", json!({"ref": git_ref.into()})).await
 }
 
-/// The commit that a deployment of this ref, which must be accepted, has pinned.
+/// Deploys a ref, which must be accepted. Returns the deployment's commit.
 async fn pinned(owner: &Actor, git_ref: &str) -> String {
     let created = owner.deploy("app", json!({"ref": git_ref})).await;
     assert_eq!(created["ref"], git_ref);
@@ -110,7 +110,7 @@ async fn a_ref_that_does_not_exist_is_refused_by_its_name() {
         ("refs/tags/main", "Tag 'main' not found".to_owned()),
         (nowhere, format!("Commit '{nowhere}' not found")),
         (&tree, format!("Commit '{tree}' not found")),
-        (short, format!("Branch '{short}' not found; to name a commit, give all 40 digits of its SHA")),
+        (short, format!("Branch '{short}' not found; to name a commit, send all 40 digits of its SHA")),
     ] {
         let refused = try_deploy(&owner, git_ref).await;
         refused.refused(400, "invalid_ref");

@@ -99,7 +99,7 @@ async fn a_remote_without_a_default_branch_is_refused() {
     elsewhere.git(&["symbolic-ref", "HEAD", "refs/heads/gone"]);
     for (source, code, message) in [
         (&empty, "invalid_ref", "Branch 'main' not found"),
-        (&detached, "invalid_clone_url", "The repository has no default branch; name one in default_branch"),
+        (&detached, "invalid_clone_url", "The repository has no default branch; set default_branch"),
         (&elsewhere, "invalid_ref", "Branch 'gone' not found"),
     ] {
         let refused = owner.post("/v1/repositories", json!({"name": "app", "clone_url": source.url()})).await;
@@ -252,7 +252,7 @@ async fn a_name_can_be_taken_once_in_an_account() {
         let body = json!({"name": name, "clone_url": source.url(), "visibility": "public"});
         let refused = owner.post("/v1/repositories", body).await;
         refused.refused(409, "name_taken");
-        let message = format!("The account already has a repository '{name}'");
+        let message = format!("The account already has a repository named '{name}'");
         assert_eq!(refused.body["error"]["message"], message);
     }
     assert_eq!(owner.get("/v1/repositories").await.body["data"], json!([first]));
@@ -297,8 +297,8 @@ async fn of_creations_at_the_same_time_one_gets_the_name_and_the_total_is_exact(
     }
 }
 
-/// A DynamoDB in front of the stack's, whose first transactions conflict with another one. The embedded DynamoDB has no
-/// such conflicts.
+/// Starts a proxy of DynamoDB whose first transactions conflict with another one. The embedded DynamoDB has no such
+/// conflicts.
 fn contended(dynamodb: &str, meetings: u32) -> String {
     const CANCELED: &str = "{\"__type\": \"com.amazonaws.dynamodb.v20120810#TransactionCanceledException\", \
         \"Message\": \"Transaction cancelled\", \"CancellationReasons\": [{\"Code\": \"None\"}, {\"Code\": \"None\"}, \

@@ -95,9 +95,12 @@ async fn a_rollback_goes_back_to_what_succeeded_before_and_a_second_one_further(
     let forward = owner.post(path, to(&third)).await;
     assert_eq!((forward.status, &forward.body["sha"]), (201, &third["sha"]), "{forward:?}");
     for (body, message) in [
-        (to(&failed), "did not succeed"),
-        (json!({"environment": "staging", "deployment_id": third["id"]}), "is not a deployment of this repository to"),
-        (json!({"environment": "production", "deployment_id": "deploy_aaaaaaaaaaaaaaaa"}), "is not a deployment of"),
+        (to(&failed), "must name a deployment that succeeded"),
+        (
+            json!({"environment": "staging", "deployment_id": third["id"]}),
+            "must name a deployment of this repository to",
+        ),
+        (json!({"environment": "production", "deployment_id": "deploy_aaaaaaaaaaaaaaaa"}), "must name a deployment of"),
         (json!({"environment": "preview"}), "is required in preview"),
     ] {
         let refused = owner.post(path, body).await;

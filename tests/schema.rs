@@ -1,4 +1,4 @@
-//! The items that the API writes against `SCHEMA`.
+//! Compares the items that the API writes with `SCHEMA`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

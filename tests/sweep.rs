@@ -1,4 +1,4 @@
-//! The sweep: no deployment waits for ever, whatever died.
+//! The sweep: no deployment waits forever, whatever fails.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tests::{Actor, GitRepository, World, eventually, without_queue};
 const LEASE: Duration = Duration::from_secs(60);
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// A deployment whose message SQS did not take, in a world where it takes the next ones.
+/// Creates a deployment whose message SQS refuses. SQS accepts later messages.
 async fn never_queued(world: &World, owner: &Actor, source: &GitRepository) -> Value {
     owner.repository("app", source).await;
     let created = owner.deploy("app", json!({"ref": "main"})).await;
@@ -20,12 +20,12 @@ async fn never_queued(world: &World, owner: &Actor, source: &GitRepository) -> V
     created
 }
 
-/// Only creation can't reach the queue.
+/// Starts a world in which only creation can't reach the queue.
 async fn world_with_a_queue_for_the_sweep() -> World {
     World::start_with(without_queue).await
 }
 
-/// The sweep of a function that reaches the queue.
+/// Runs the sweep in a function that reaches the queue.
 async fn sweep(world: &World) -> Value {
     sweep_with(world, world.stack.queue()).await.unwrap()
 }
@@ -36,7 +36,7 @@ async fn sweep_with(world: &World, queue: &str) -> Result<Value, String> {
     environment.sweep().unwrap().invoke(json!({})).await.map_err(|error| error.to_string())
 }
 
-/// What the index has, whether or not it is due.
+/// Returns the entries of the index, whether or not they are due.
 async fn unfinished(world: &World) -> Vec<Due> {
     let mut all = Vec::new();
     for shard in 0..Due::SHARDS {
@@ -138,7 +138,7 @@ async fn two_sweeps_at_once_send_one_message_each_and_page_through_any_number() 
     for _ in 1..120 {
         owner.deploy("app", json!({"ref": "main"})).await;
     }
-    // All in one shard, which is more than a page has.
+    // All deployments are in one shard, which then has more than a page.
     for due in unfinished(&world).await {
         let pk = format!("ACCT#{}#DEPLOY#{}", due.account_id, due.deployment_id);
         let shard = AttributeValue::S("DUE#0".to_owned());

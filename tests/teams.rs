@@ -67,10 +67,10 @@ async fn a_name_is_one_teams_whatever_its_case() {
     let other = owner.team("Other").await;
     let refused = owner.post("/v1/teams", json!({"name": "PLATFORM"})).await;
     refused.refused(409, "name_taken");
-    assert_eq!(refused.body["error"]["message"], "The account already has a team 'PLATFORM'");
+    assert_eq!(refused.body["error"]["message"], "The account already has a team named 'PLATFORM'");
     owner.patch(&path(&other), json!({"name": "platform"})).await.refused(409, "name_taken");
     assert_eq!(owner.get(&path(&other)).await.body["name"], "Other");
-    // Its own name in another case is its own.
+    // A team may change the case of its own name.
     assert_eq!(owner.patch(&path(&team), json!({"name": "PLATform"})).await.body["name"], "PLATform");
     stranger.team("Platform").await;
     assert_eq!(owner.get("/v1/teams").await.body["meta"]["total"], 2);
@@ -81,7 +81,7 @@ async fn what_a_team_can_not_be_is_named() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
     let team = owner.team("Platform").await;
-    let name = "must be 1 to 100 characters of A-Z, a-z, 0-9, '.', '_', '-' and single spaces inside";
+    let name = "must be 1 to 100 characters: A-Z, a-z, 0-9, '.', '_', '-', and single spaces between them";
     let (double, long) = ("a  b", "a".repeat(101));
     for (body, field, message) in [
         (json!({}), "name", "is required"),
@@ -143,7 +143,7 @@ async fn of_changes_at_once_with_the_same_etag_one_is_made_and_without_an_etag_n
     }
     assert_eq!(owner.get(&path(&team)).await.body, made[0].body);
 
-    // One changes the name and one the description: both are there afterwards.
+    // One request changes the name and one the description. Both changes persist.
     let mut changes = tokio::task::JoinSet::new();
     for body in [json!({"name": "Core"}), json!({"description": "of all"})] {
         let (owner, team) = (owner.clone(), team.clone());
@@ -298,7 +298,7 @@ async fn a_deleted_team_gives_nobody_anything() {
     owner.add_to_team(&kept, &members[0]).await;
     owner.grant(&team, "app", "admin").await;
     assert_eq!(members[1].get("/v1/repositories/app").await.status, 200);
-    // Somebody who has left the account meanwhile is no obstacle.
+    // A user who has left the account meanwhile is no obstacle.
     assert_eq!(owner.delete(&format!("/v1/members/{}", members[2].user_id.as_ref().unwrap())).await.status, 200);
 
     assert_eq!(owner.delete(&path(&team)).await.status, 200);
@@ -310,7 +310,7 @@ async fn a_deleted_team_gives_nobody_anything() {
     world.callers_are_forgotten();
     assert_eq!(members[0].get("/v1/teams").await.body["data"], json!([kept]));
     assert_eq!(members[1].get("/v1/teams").await.body["meta"]["total"], 0);
-    // Another of that name starts with nothing.
+    // A new team with this name has no members and no repositories.
     let again = owner.team("Platform").await;
     assert_eq!(owner.get(&format!("{}/members", path(&again))).await.body["meta"]["total"], 0);
 }
@@ -329,7 +329,7 @@ async fn there_is_a_bound_to_the_teams_of_a_user_and_of_a_repository() {
         owner.add_to_team(team, &ada).await;
     }
     let refused = owner.put(&member_path(&teams[100], &ada), json!({})).await;
-    assert_eq!(refused.refused(409, "limit_reached").body["error"]["message"], "A user is in at most 100 teams");
+    assert_eq!(refused.refused(409, "limit_reached").body["error"]["message"], "A user can be in at most 100 teams");
     assert_eq!(owner.get(&format!("{}/members", path(&teams[100]))).await.body["meta"]["total"], 0);
     assert_eq!(owner.put(&member_path(&teams[7], &ada), json!({})).await.status, 200, "that is nothing new");
     world.callers_are_forgotten();
@@ -340,7 +340,7 @@ async fn there_is_a_bound_to_the_teams_of_a_user_and_of_a_repository() {
         owner.grant(team, "app", "deploy").await;
     }
     let refused = owner.put(&format!("{}/repositories/app", path(&teams[50])), json!({"permission": "deploy"})).await;
-    let message = "At most 50 teams have the same permission on a repository";
+    let message = "At most 50 teams can have the same permission on a repository";
     assert_eq!(refused.refused(409, "limit_reached").body["error"]["message"], message);
     owner.grant(&teams[50], "app", "read").await;
     assert_eq!(owner.get(&format!("{}/repositories", path(&teams[50]))).await.body["meta"]["total"], 1);

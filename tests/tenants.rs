@@ -47,7 +47,7 @@ async fn an_id_of_another_account_is_answered_like_an_id_that_nothing_has() {
     for route in routes() {
         let route = route.key();
         let (ids, in_path) = ids(&route);
-        // Each id is the rival's or the victim's, and one is the victim's at least.
+        // Each id is the rival's or the victim's, and at least one is the victim's.
         for choice in 1..1 << ids.len() {
             let is_victims = |at: usize| choice >> at & 1 == 1;
             let chosen: Vec<_> = (0..ids.len()).filter(|at| is_victims(*at)).map(|at| ids[at]).collect();
@@ -119,7 +119,7 @@ async fn no_sequence_of_calls_returns_or_changes_data_of_another_account() {
                     for name in &victims {
                         parameters.insert(name, foreign[name].clone());
                     }
-                    // The invitation's secret is not the caller's to know.
+                    // The caller does not know the invitation's secret.
                     parameters.insert("secret", own["secret"].clone());
                     let sent: Vec<_> = parameters_of(route).concat().iter().map(|name| &parameters[name]).collect();
                     let answer = rival.owner.send(request(&rival.owner, route, &parameters)).await;

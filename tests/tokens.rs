@@ -15,10 +15,10 @@ use shared::token::{TokenHash, TokenSecret};
 use tests::{Actor, Answer, NOON, World, eventually};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// What an environment knows of a token is at most this old.
+/// The maximum age of a cached token.
 const CACHE: Duration = Duration::from_secs(30);
 
-/// Makes a token that must be accepted; gives it and somebody who holds it.
+/// Creates a token, which must be accepted. Returns it and a caller that holds it.
 async fn make(actor: &Actor, body: Value) -> (Value, Actor) {
     let created = actor.post("/v1/tokens", body).await;
     assert_eq!(created.status, 201, "{created:?}");
@@ -37,7 +37,7 @@ async fn rotate(actor: &Actor, token: &Value, body: Value) -> (Value, Actor) {
     (rotated.body, holder)
 }
 
-/// The names on a page whose tokens were made in the same millisecond.
+/// Returns the names on a page whose tokens were created in the same millisecond.
 fn names(page: &Answer) -> Vec<String> {
     let mut names = page.column("name");
     names.sort_unstable();
@@ -48,7 +48,7 @@ fn hash(actor: &Actor) -> TokenHash {
     actor.token.as_ref().unwrap().parse::<TokenSecret>().unwrap().hash()
 }
 
-/// An attribute of the row of a secret.
+/// Returns an attribute of the row of a secret.
 async fn secret_row(world: &World, holder: &Actor, attribute: &str) -> Option<AttributeValue> {
     let table = world.stack.app().table();
     let key = |text: String| AttributeValue::S(text);
@@ -108,7 +108,7 @@ async fn nobody_gives_a_token_more_than_they_have() {
     assert_eq!(owner.get(&path(&strong)).await.body, before);
     assert_eq!(weak.get("/v1/tokens").await.body["meta"]["total"], 3);
 
-    // To give less and to take away are fine.
+    // Granting fewer scopes and removing scopes are allowed.
     let (less, holder) = make(&weak, json!({"name": "less", "scopes": ["repositories:read"]})).await;
     assert_eq!(holder.get("/v1/repositories").await.status, 200);
     rotate(&weak, &less, json!({})).await;
@@ -126,14 +126,14 @@ async fn what_a_token_is_made_from_is_checked() {
         body
     };
     let days = "must be a whole number from 1 to 365";
-    let name = "must be 1 to 100 characters without control characters and without spaces around them";
+    let name = "must be 1 to 100 characters, without control characters or surrounding spaces";
     for (field, value, message) in [
         ("name", json!(""), name),
         ("name", json!(" ci"), name),
         ("name", json!("c\ni"), name),
         ("name", json!("é".repeat(101)), name),
         ("name", json!(1), "must be a string"),
-        ("scopes", json!([]), "must not be empty"),
+        ("scopes", json!([]), "must contain at least one scope"),
         ("scopes", json!("tokens:read"), "must be an array"),
         ("expires_in_days", json!(0), days),
         ("expires_in_days", json!(366), days),
@@ -286,7 +286,7 @@ async fn a_rotated_secret_lives_on_for_the_overlap() {
     world.clock.advance(Duration::from_millis(1));
     let over = first.get("/v1/repositories").await;
     let message = &over.refused(401, "token_rotated").body["error"]["message"];
-    assert_eq!(message, "The token was replaced by another at 2026-01-12T12:00:00Z");
+    assert_eq!(message, "The token was rotated and stopped working at 2026-01-12T12:00:00Z");
     assert_eq!(second.get("/v1/repositories").await.status, 200);
 
     let (rotated, third) = rotate(&owner, &token, json!({"overlap_hours": 168, "expires_in_days": 7})).await;
@@ -299,7 +299,7 @@ async fn a_rotated_secret_lives_on_for_the_overlap() {
     for body in [json!({"overlap_hours": 169}), json!({"overlap_hours": -1}), json!({"expires_in_days": 0})] {
         owner.post(&format!("{}/rotate", path(&token)), body).await.refused(400, "invalid_request");
     }
-    // A change reaches the old secrets too.
+    // A change also applies to the old secrets.
     assert_eq!(owner.patch(&path(&token), json!({"scopes": ["tokens:read"]})).await.status, 200);
     world.clock.advance(CACHE);
     for holder in [&second, &fourth] {
@@ -349,7 +349,8 @@ async fn a_revoked_token_says_so_for_90_days() {
     assert_eq!(owner.get("/v1/tokens").await.body["meta"]["total"], 1);
     assert_eq!(owner.get("/v1/tokens?user=all").await.body["meta"]["total"], 1);
 
-    // A function that has not heard of the token refuses it at once; one that has, within the time that it remembers.
+    // A function that has not cached the token refuses it at once. A function that has refuses it when the cache
+    // expires.
     new.get("/v1/rate_limit").await.refused(401, "token_revoked");
     world.clock.advance(CACHE - Duration::from_millis(1));
     assert_eq!(new.get("/v1/repositories").await.status, 200, "this function remembers the token");
@@ -430,7 +431,7 @@ async fn the_last_use_is_recorded_once_an_hour_by_whoever_comes_first() {
     assert_eq!(holder.get("/v1/repositories").await.status, 200);
     becomes("2026-01-01T12:00:00Z").await;
 
-    // Many functions that have not heard of that.
+    // Many functions have not cached that.
     world.clock.advance(Duration::from_secs(3599));
     for path in ["/v1/rate_limit", "/v1/repositories/nothing", "/v1/deployments/nothing", "/v1/nothing"] {
         holder.get(path).await;
@@ -441,7 +442,7 @@ async fn the_last_use_is_recorded_once_an_hour_by_whoever_comes_first() {
     becomes("2026-01-01T13:00:00Z").await;
     assert!(owner.get("/v1/tokens").await.column("last_used_at").contains(&"2026-01-01T13:00:00Z".to_owned()));
 
-    // A change leaves it alone, and so does the use of what was deleted meanwhile.
+    // A change does not affect it, nor does the use of a token that was deleted meanwhile.
     rotate(&owner, &token, json!({})).await;
     owner.patch(&path, json!({"name": "other"})).await;
     assert_eq!(last_use().await, "2026-01-01T13:00:00Z");
@@ -479,7 +480,7 @@ async fn whoever_changes_a_token_at_the_same_time_no_secret_outlives_its_deletio
     assert_eq!(owner.get("/v1/tokens").await.body["meta"]["total"], 1);
 }
 
-/// A DynamoDB in front of this one, which never answers the write of a last use.
+/// Starts a proxy of DynamoDB that never answers the write of a last use.
 async fn forgetful(dynamodb: &str, uses: Arc<AtomicUsize>) -> String {
     let (client, upstream) = (reqwest::Client::new(), dynamodb.to_owned());
     let forward = async move |headers: HeaderMap, body: Bytes| {
@@ -500,7 +501,7 @@ async fn forgetful(dynamodb: &str, uses: Arc<AtomicUsize>) -> String {
     endpoint
 }
 
-/// Functions that know nothing yet, behind that.
+/// Starts functions without cached state behind this proxy.
 async fn forgetful_gateway(world: &World, uses: &Arc<AtomicUsize>) -> Gateway {
     let mut settings = world.stack.environment().settings.clone();
     let dynamodb = settings.require("AWS_ENDPOINT_URL_DYNAMODB").unwrap().to_owned();
@@ -539,7 +540,7 @@ async fn a_function_that_starts_says_nothing_of_a_use_that_is_recorded() {
         world.clock.advance(Duration::from_secs(60 * minutes));
         assert_eq!(owner.get(&path).await.status, 200);
     }
-    // One, so it was the second request's, an hour after the first use.
+    // There is one write, which is the second request's, an hour after the first use.
     eventually("a use", async || (uses.load(Ordering::Relaxed) > 0).then_some(())).await;
     assert_eq!(uses.load(Ordering::Relaxed), 1);
 }
@@ -552,7 +553,7 @@ async fn a_token_costs_what_the_table_of_accesses_says() {
     let cost = |answer: &Answer| {
         assert!(answer.status < 300, "{answer:?}");
         let (calls, units) = world.cost(answer);
-        // Beside the one of the limiter.
+        // This write is in addition to the limiter's.
         (calls - 1, units - 1.0)
     };
     let new = json!({"name": "ci", "scopes": ["tokens:read"]});

@@ -37,7 +37,7 @@ impl App {
         Self::with_aws(settings, aws, clock, log)
     }
 
-    /// Returns an app whose calls of AWS use these clients.
+    /// Returns an app that calls AWS with these clients.
     ///
     /// # Errors
     /// Fails if a setting is missing.

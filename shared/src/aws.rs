@@ -93,7 +93,7 @@ impl Aws {
         })
     }
 
-    /// Returns the configuration with another HTTP client, which then gets every call of the SDK.
+    /// Returns the configuration with another HTTP client, which then carries every call of the SDK.
     pub fn over(self, http: SharedHttpClient) -> Self {
         Self { http, ..self }
     }
@@ -145,7 +145,7 @@ impl Aws {
         Connector::builder().tls_provider(provider).tls_context(self.tls.clone()).build()
     }
 
-    /// Returns a connector for a host outside AWS whose certificate descends from one in this PEM file.
+    /// Returns a connector for hosts outside AWS whose certificates descend from one in this PEM file.
     ///
     /// # Errors
     /// Fails if the file can't be read or has no certificates.

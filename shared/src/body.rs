@@ -1,4 +1,4 @@
-//! Response bodies that several endpoints have in common.
+//! Response bodies that several endpoints share.
 
 mod account;
 mod application;
@@ -22,11 +22,12 @@ pub use repository::*;
 pub use team::*;
 pub use token::*;
 
-/// The id of a deleted resource.
+/// The confirmation that a resource was deleted.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Deleted {
-    /// The id of the deleted resource, as in the path.
+    /// The ID of the deleted resource, as in the path.
     pub id: String,
+    /// Always true.
     #[schema(default = true)]
     pub deleted: bool,
 }

@@ -1,4 +1,4 @@
-//! The one clock. Everything that needs the time takes a [`Clock`]; `.clippy.toml` bans the others.
+//! The only clock. Code that needs the time takes a [`Clock`]; `.clippy.toml` bans all other clocks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// A moment in milliseconds since the Unix epoch. In the table it is that number; `Display` is RFC 3339 in
-/// whole seconds, as the public contract shows it.
+/// A moment in milliseconds since the Unix epoch. The table stores this number. `Display` formats it as RFC 3339 in
+/// whole seconds, like the public contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
@@ -22,7 +22,7 @@ impl Timestamp {
         self.0
     }
 
-    /// Whole seconds since the Unix epoch, rounded down.
+    /// Returns the whole seconds since the Unix epoch, rounded down.
     pub const fn as_seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
@@ -31,7 +31,7 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long after `earlier` this is; zero when it is not.
+    /// Returns the time since `earlier`, or zero if `earlier` is later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
@@ -46,11 +46,11 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A [`Timestamp`] as response bodies show it.
+/// A [`Timestamp`] in the form that response bodies show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, utoipa::ToSchema)]
 #[schema(
     as = Timestamp, value_type = String, format = DateTime, examples("2024-12-01T14:30:00Z"),
-    description = "RFC 3339, UTC, in whole seconds."
+    description = "A time in RFC 3339, in UTC and whole seconds."
 )]
 pub struct Rfc3339(pub Timestamp);
 
@@ -75,7 +75,7 @@ impl Clock {
         Self(None)
     }
 
-    /// A clock that stands at `start` until it is moved. Clones share the time.
+    /// Returns a clock that stands at `start` until it is advanced. Clones share the time.
     pub fn manual(start: Timestamp) -> Self {
         Self(Some(Arc::new(watch::Sender::new(start))))
     }
@@ -96,7 +96,7 @@ impl Clock {
         }
     }
 
-    /// Waits until it is this time. On a manual clock that is when the clock is moved.
+    /// Waits until this time. A manual clock reaches it only when it is advanced.
     pub async fn sleep_until(&self, until: Timestamp) {
         match &self.0 {
             Some(time) => {
@@ -110,9 +110,9 @@ impl Clock {
     /// Moves a manual clock forward.
     ///
     /// # Panics
-    /// On the system clock.
+    /// Panics on the system clock.
     pub fn advance(&self, by: Duration) {
-        let time = self.0.as_ref().expect("only a manual clock can be moved");
+        let time = self.0.as_ref().expect("only a manual clock can be advanced");
         time.send_modify(|now| *now = now.plus(by));
     }
 }

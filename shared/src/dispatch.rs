@@ -1,5 +1,5 @@
-//! Dispatches a message of the queue, whatever the runner. The deployment's row and its lane decide alone, because
-//! delivery is at least once and unordered and a function can die at any line.
+//! Dispatches messages of the queue, for every kind of runner. Only the deployment's row and its lane decide, because
+//! delivery is at least once and unordered, and a function can die at any line.
 
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -69,7 +69,7 @@ fn end_of_lost(deployment: &Deployment, now: Timestamp) -> Option<Transition> {
     if deployment.attempt >= MAX_ATTEMPTS {
         return Some(Transition::Fail(Failure {
             code: "runner_lost".to_owned(),
-            message: format!("{MAX_ATTEMPTS} runners were lost before they could report an end"),
+            message: format!("{MAX_ATTEMPTS} runners were lost before one reported a result"),
         }));
     }
     deployment.is_overdue(now).then(|| Transition::Fail(Failure::run_deadline()))

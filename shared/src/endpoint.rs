@@ -50,8 +50,8 @@ impl Endpoint {
         Self { calls_at_once, ..self }
     }
 
-    /// Finds the resource in the path while the limiter decides. It is for an endpoint that is not safe, whose handler waits
-    /// for the limiter.
+    /// Finds the resource in the path while the limiter decides. Only an endpoint that is not safe needs this, because
+    /// its handler waits for the limiter.
     pub fn finds_early<T: Resource>(self) -> Self {
         Self { early: Some(|parts, app| Box::pin(find_early::<T>(parts, app))), ..self }
     }

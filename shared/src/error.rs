@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::id::RequestId;
 
-/// The part of the system that refuses a request with a code. The document derives from it which endpoints can answer
-/// with the code.
+/// The part of the system that returns an error code. The OpenAPI document derives from it the endpoints that can
+/// return the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The pipeline, on every endpoint.
@@ -20,7 +20,7 @@ pub enum Origin {
     Authentication,
     /// The check of the token's scopes, on endpoints that require one.
     Scope,
-    /// The check of the caller's role and permission, on endpoints that require more than the least.
+    /// The check of the caller's role and permission, on endpoints that require more than the minimum.
     Permission,
     /// A resource that the path names.
     Path,
@@ -59,7 +59,7 @@ macro_rules! error_codes {
                 }
             }
 
-            /// The `code` in the envelope.
+            /// Returns the `code` in the envelope.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$code => $name),+
@@ -72,7 +72,7 @@ macro_rules! error_codes {
                 }
             }
 
-            /// The explanation of the code in the documentation.
+            /// Returns the explanation of the code in the documentation.
             pub const fn meaning(self) -> &'static str {
                 match self {
                     $(Self::$code => $meaning),+
@@ -90,9 +90,9 @@ error_codes! {
     InvalidCursor = BAD_REQUEST "invalid_cursor" by Cursor:
         "The cursor belongs to another list or order; take cursors from the `Link` header";
     InvalidRef = BAD_REQUEST "invalid_ref" by Handler:
-        "The branch, tag or commit does not exist in the repository";
+        "The repository has no such branch, tag or commit";
     InvalidCloneUrl = BAD_REQUEST "invalid_clone_url" by Handler:
-        "The clone URL is not allowed, or there is no readable git repository at it";
+        "The clone URL is not allowed, or does not lead to a readable git repository";
     MissingToken = UNAUTHORIZED "missing_token" by Authentication:
         "The request has no bearer token";
     InvalidToken = UNAUTHORIZED "invalid_token" by Authentication:
@@ -102,7 +102,7 @@ error_codes! {
     TokenRevoked = UNAUTHORIZED "token_revoked" by Authentication:
         "The token has been revoked";
     TokenRotated = UNAUTHORIZED "token_rotated" by Authentication:
-        "The token has been rotated and the overlap is over; use the new secret";
+        "The token has been rotated, and the overlap is over; use the new secret";
     InsufficientScope = FORBIDDEN "insufficient_scope" by Scope:
         "The token lacks the scope that the endpoint requires";
     InsufficientPermission = FORBIDDEN "insufficient_permission" by Permission:
@@ -129,18 +129,18 @@ error_codes! {
     EnvironmentFrozen = CONFLICT "environment_frozen" by Handler:
         "The environment is frozen";
     StaleRequest = CONFLICT "stale_request" by Handler:
-        "The deployment in `expected_current` is not live, or `sequence` is not above the last one; `message` names the \
-         deployment that came first";
+        "The deployment in `expected_current` is not live, or `sequence` is not higher than the last one; `message` names \
+         the deployment that came first";
     IdempotencyKeyInUse = CONFLICT "idempotency_key_in_use" by Handler:
         "Another request with this `Idempotency-Key` is in progress; retry after `Retry-After` seconds";
     NothingToRollBack = CONFLICT "nothing_to_roll_back" by Handler:
         "No earlier deployment to the environment has succeeded";
     NotAwaitingApproval = CONFLICT "not_awaiting_approval" by Handler:
-        "The deployment is not waiting for an approval";
+        "The deployment does not wait for an approval";
     SelfApproval = CONFLICT "self_approval" by Handler:
         "A deployment can't be approved by its creator";
     ShaMismatch = CONFLICT "sha_mismatch" by Handler:
-        "The deployment is of another commit than the approval";
+        "The commit in the request is not the deployment's commit; read the deployment again";
     InvitationExpired = GONE "invitation_expired" by Handler:
         "The invitation has expired; ask for a new one";
     PreconditionFailed = PRECONDITION_FAILED "precondition_failed" by Precondition:
@@ -154,7 +154,7 @@ error_codes! {
     RateLimited = TOO_MANY_REQUESTS "rate_limited" by Pipeline:
         "The plan's rate limit is exhausted; retry after `Retry-After` seconds";
     InternalError = INTERNAL_SERVER_ERROR "internal_error" by Pipeline:
-        "An unexpected failure; quote the request ID to support";
+        "The API failed unexpectedly; quote the request ID to support";
     RemoteUnavailable = SERVICE_UNAVAILABLE "remote_unavailable" by Handler:
         "The repository's git host did not answer; try again";
     ServiceUnavailable = SERVICE_UNAVAILABLE "service_unavailable" by Dependency:
@@ -166,6 +166,7 @@ error_codes! {
 pub struct Detail {
     /// The parameter's name, or the field's path in the body.
     pub field: String,
+    /// The problem, as a phrase that follows the name of the field.
     pub message: String,
 }
 
@@ -205,22 +206,23 @@ impl Error {
         Self::new(ErrorCode::NotFound, format!("{what} not found"))
     }
 
-    /// Refuses an action on a resource that the caller can see. No other token of theirs allows it.
+    /// Refuses an action on a resource that the caller can see. Another token of the same caller would not allow it
+    /// either.
     pub fn not_permitted(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::InsufficientPermission, message)
     }
 
-    /// Reports a failure of the API itself. The client reads the request ID only.
+    /// Reports a failure of the API itself. The client sees only the request ID.
     pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::new(ErrorCode::InternalError, "Internal server error").because(cause)
     }
 
     /// Reports that a service that the request depends on failed or did not answer in time.
     pub fn unavailable(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::new(ErrorCode::ServiceUnavailable, "The service is busy").retry_after(1).because(cause)
+        Self::new(ErrorCode::ServiceUnavailable, "The service is busy; try again").retry_after(1).because(cause)
     }
 
-    /// Refuses a request whose `Idempotency-Key` another request holds at the moment.
+    /// Refuses a request whose `Idempotency-Key` is held by another request.
     pub fn in_flight() -> Self {
         Self::new(
             ErrorCode::IdempotencyKeyInUse,
@@ -249,7 +251,7 @@ impl Error {
         self.code
     }
 
-    /// The message for the client.
+    /// Returns the message for the client.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -266,18 +268,19 @@ pub fn chain(error: &dyn StdError) -> String {
     causes.fold(error.to_string(), |chain, cause| format!("{chain}: {cause}"))
 }
 
-/// The body of every response that is not a success.
+/// The body of every response whose status is not 2xx.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct ErrorEnvelope<'a> {
     pub error: ErrorBody<'a>,
 }
 
+/// The reason why a request was refused or failed.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct ErrorBody<'a> {
-    /// A stable name for programs.
+    /// A stable name for programs to compare.
     #[schema(examples("invalid_ref"))]
     pub code: &'a str,
-    /// A sentence for people. It may change.
+    /// A human-readable explanation. Its wording may change.
     #[schema(examples("Branch 'feature-x' not found"))]
     pub message: &'a str,
     /// The value of `X-Request-Id`.
@@ -288,7 +291,7 @@ pub struct ErrorBody<'a> {
 }
 
 impl IntoResponse for Error {
-    /// Makes a response without a body. The pipeline writes the envelope, because it has the request ID.
+    /// Returns a response without a body. The pipeline writes the envelope, because it has the request ID.
     fn into_response(self) -> Response {
         let mut response = self.code.status().into_response();
         response.extensions_mut().insert(self);

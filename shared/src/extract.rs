@@ -1,4 +1,4 @@
-//! Extractors of path, query and body. They refuse a malformed request with the envelope.
+//! Extractors of the path, the query and the body. They refuse malformed requests with an [`Error`].
 
 use std::collections::BTreeMap;
 
@@ -18,13 +18,13 @@ use crate::id::InvitationId;
 use crate::input::Input;
 use crate::model::Environment;
 
-/// The largest body that is read, in bytes: the variables' 32 KiB with room for JSON's escapes.
+/// The maximum size of a body, in bytes. It leaves room for 32 KiB of variables with JSON's escapes.
 pub const MAX_BODY: usize = 256 * 1024;
 
 /// Returns a parameter of the route's path.
 ///
-/// API Gateway decodes the path once. This decodes it again, for `account%252Fname`. No parameter of this API can contain a
-/// percent sign, so that decoding twice loses nothing.
+/// API Gateway decodes the path once. This function decodes it again, for `account%252Fname`. Nothing is lost by
+/// decoding twice, because no parameter of this API can contain a percent sign.
 pub(crate) fn path_parameter(parts: &Parts, name: &str) -> Result<String> {
     decoded_parameter(parts, name)
         .ok_or_else(|| Error::internal(format!("the gateway gave no path parameter '{name}'")))
@@ -85,7 +85,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
-/// A JSON body, also in canonical form: two bodies with one meaning have one text.
+/// A JSON body with its canonical form. Bodies with equal meaning have the same canonical form.
 #[derive(Clone, Debug)]
 pub struct CanonicalJson<T> {
     pub value: T,
@@ -113,7 +113,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
         if !is_json(&request) {
-            let message = "Send the body with 'Content-Type: application/json'";
+            let message = "The body must be JSON; send it with 'Content-Type: application/json'";
             return Err(Error::new(ErrorCode::UnsupportedMediaType, message));
         }
         read_body(request).await.map(Self)

@@ -1,4 +1,4 @@
-//! Identifiers: a prefix that names the kind and 16 lower-case base32 characters (80 random bits).
+//! Identifiers: a prefix that names the kind, and 16 lower-case base32 characters (80 random bits).
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 const RANDOM_CHARS: usize = 16;
 
-/// The text is not an identifier of the expected kind.
+/// The error for a text that is not an identifier of the expected kind.
 #[derive(Debug, thiserror::Error)]
 #[error("must be '{prefix}' followed by {RANDOM_CHARS} characters of a-z and 2-7")]
 pub struct InvalidId {
@@ -40,10 +40,10 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            /// What every identifier of this kind starts with.
+            /// The beginning of every identifier of this kind.
             pub const PREFIX: &'static str = $prefix;
 
-            /// A new identifier from 80 random bits.
+            /// Returns a new identifier from 80 random bits.
             pub fn random() -> Self {
                 Self(random($prefix))
             }
@@ -84,34 +84,49 @@ macro_rules! id {
 }
 
 id!(
-    /// The id of an account.
+    /// The ID of an account.
     AccountId,
     "acct_",
     "acct_k3vyq2w7x5m4n6pa"
 );
 id!(
-    /// The id of a user.
+    /// The ID of a user.
     UserId,
     "user_",
     "user_k3vyq2w7x5m4n6pa"
 );
 id!(
-    /// The id of a personal access token. It is not the secret.
+    /// The ID of a personal access token. It is not the secret.
     TokenId,
     "tok_",
     "tok_k3vyq2w7x5m4n6pa"
 );
-id!(TeamId, "team_", "team_k3vyq2w7x5m4n6pa");
 id!(
-    /// The id of an invitation. It is not the secret.
+    /// The ID of a team.
+    TeamId,
+    "team_",
+    "team_k3vyq2w7x5m4n6pa"
+);
+id!(
+    /// The ID of an invitation. It is not the secret.
     InvitationId,
     "inv_",
     "inv_k3vyq2w7x5m4n6pa"
 );
-id!(RepositoryId, "repo_", "repo_k3vyq2w7x5m4n6pa");
-id!(DeploymentId, "deploy_", "deploy_k3vyq2w7x5m4n6pa");
 id!(
-    /// The id of a request, in `X-Request-Id`, the error envelope and the log.
+    /// The ID of a repository.
+    RepositoryId,
+    "repo_",
+    "repo_k3vyq2w7x5m4n6pa"
+);
+id!(
+    /// The ID of a deployment.
+    DeploymentId,
+    "deploy_",
+    "deploy_k3vyq2w7x5m4n6pa"
+);
+id!(
+    /// The ID of a request, as in `X-Request-Id`.
     RequestId,
     "req_",
     "req_k3vyq2w7x5m4n6pa"

@@ -28,7 +28,7 @@ impl Input {
     /// # Errors
     /// Fails with `invalid_json` if the text is not JSON in UTF-8.
     pub(crate) fn of_body(body: &[u8]) -> Result<Self> {
-        let not_json = |why: String| Error::new(ErrorCode::InvalidJson, format!("The body is not JSON: {why}"));
+        let not_json = |why: String| Error::new(ErrorCode::InvalidJson, format!("The body is not valid JSON: {why}"));
         let text = std::str::from_utf8(body).map_err(|error| not_json(error.to_string()))?;
         let root = Node::of_json(text).map_err(|error| not_json(error.to_string()))?;
         Ok(Self { name: "body", root })

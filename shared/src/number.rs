@@ -25,7 +25,7 @@ impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> TryFrom<String> for Num
     fn try_from(text: String) -> Result<Self, String> {
         match text.parse() {
             Ok(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
-            _ if MAX == u64::MAX => Err(format!("must be a whole number from {MIN}")),
+            _ if MAX == u64::MAX => Err(format!("must be a whole number of at least {MIN}")),
             _ => Err(format!("must be a whole number from {MIN} to {MAX}")),
         }
     }

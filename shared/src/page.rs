@@ -1,8 +1,8 @@
 //! Pages of a list, and the `Link` header (RFC 8288) between them.
 //!
-//! Links carry a cursor: the sort key of the row at the page's edge. The Query of a cursor starts at that key, so that each
-//! page costs equally much, and concurrent insertions neither skip nor repeat a row. The Query of a bare `page=N` passes
-//! over the rows before the page, at most [`MAX_SKIP`] of them.
+//! Links carry a cursor: the sort key of the row at the page's edge. The Query of a cursor starts at that key, so that
+//! each page costs the same, and concurrent insertions neither skip nor repeat a row. The Query of a bare `page=N`
+//! skips the rows before the page, at most [`MAX_SKIP`] of them.
 
 use std::fmt;
 
@@ -22,9 +22,9 @@ use crate::table::{Order, Partition, Query, Table, TableError};
 
 pub use crate::sort::Sort;
 
-/// The largest number of rows before a page that is asked for by its number. Passing over them takes a Query per 1 MB and
-/// 0.5 capacity units per 4 KB: 5 calls and 610 units for rows of 500 bytes, the usual size, and 41 calls and 5,100 units
-/// for rows of 4.2 KB, the largest size.
+/// The maximum number of rows before a page that is requested by its number. Skipping them takes a Query per 1 MB and
+/// 0.5 capacity units per 4 KB: 5 calls and 610 units for rows of 500 bytes, the usual size, and 41 calls and 5,100
+/// units for rows of 4.2 KB, the largest size.
 pub const MAX_SKIP: u64 = 10_000;
 const MAX_CURSOR_CHARS: usize = 512;
 
@@ -39,7 +39,7 @@ pub enum Direction {
 #[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
-    /// The page's number, from 1.
+    /// The page's number, counted from 1.
     #[serde(default)]
     #[param(value_type = u64, minimum = 1, default = 1)]
     page: Number<1, { u64::MAX }, 1>,
@@ -51,10 +51,11 @@ pub struct PageQuery {
     #[serde(default)]
     #[param(inline)]
     sort: Sort,
-    /// Overrides the direction of the sort: `created` and `updated` are descending, `name` is ascending.
+    /// The direction of the sort. Default: descending for `created` and `updated`, ascending for `name`.
     #[param(inline)]
     direction: Option<Direction>,
-    /// The start of the page, from a `Link`. It is opaque, and valid with the other parameters of its link.
+    /// The start of the page, taken from a `Link` header. It is opaque, and valid only with the other parameters of its
+    /// link.
     cursor: Option<String>,
 }
 
@@ -108,10 +109,10 @@ impl PageQuery {
     /// Checks the parameters against the list.
     ///
     /// # Errors
-    /// `invalid_request`, `invalid_cursor`.
+    /// Fails with `invalid_request` or `invalid_cursor`.
     pub fn of(self, list: List) -> Result<PageRequest> {
         if !list.sorts.contains(&self.sort) {
-            return Err(Error::invalid("sort", format!("is not available for {}", list.name)));
+            return Err(Error::invalid("sort", format!("can't be used for {}", list.name)));
         }
         let (number, per_page) = (self.page.get(), self.per_page.get());
         let skipped = (number - 1).saturating_mul(per_page);
@@ -122,7 +123,7 @@ impl PageQuery {
             Some(cursor) => Ok(PageRequest { start: request.decode(&cursor)?, ..request }),
             None if skipped > MAX_SKIP => Err(Error::invalid(
                 "page",
-                format!("must not have more than {MAX_SKIP} items before it; follow the Link header to get there"),
+                format!("must have at most {MAX_SKIP} items before it; follow the Link header to go further"),
             )),
             None => Ok(request),
         }
@@ -155,8 +156,8 @@ impl PageRequest {
         self.sort
     }
 
-    /// Reads the page and the row after it, which tells whether there is a next page. A Query stops at 1 MB; 101 rows are
-    /// 430 KB at most, so that one Query has them all.
+    /// Reads the page and the row after it, which shows whether there is a next page. A Query stops at 1 MB; 101 rows
+    /// are at most 430 KB, so one Query returns them all.
     pub async fn read<T>(&self, table: &Table, list: Partition) -> Result<Rows<T>, TableError>
     where
         T: Position + DeserializeOwned,
@@ -186,7 +187,8 @@ impl PageRequest {
         }
     }
 
-    /// Cuts the page out of a list that is all in memory. Of several rows with one position it keeps the first.
+    /// Cuts the page out of a list that is entirely in memory. Keeps only the first of several rows with the same
+    /// position.
     pub fn cut<T: Position>(&self, rows: Vec<T>) -> Rows<T> {
         let mut rows: Vec<(String, T)> = rows.into_iter().map(|row| (row.position(self.sort), row)).collect();
         rows.sort_by(|(a, _), (b, _)| if self.order() == Order::Ascending { a.cmp(b) } else { b.cmp(a) });
@@ -244,7 +246,7 @@ impl PageRequest {
         }
     }
 
-    /// Makes the response. `url` is the list's URL with its filters, `total` the exact number of rows.
+    /// Returns the response. `url` is the list's URL with its filters, and `total` the exact number of rows.
     pub fn respond<T: Position, B: Serialize>(
         &self,
         rows: Rows<T>,
@@ -328,17 +330,21 @@ fn name_of(value: impl Serialize) -> String {
 /// A page of a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Page<T> {
+    /// The items of the page.
     pub data: Vec<T>,
     pub meta: Meta,
 }
 
+/// The position of a page in its list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Meta {
     /// The exact number of items on all pages.
     #[schema(examples(42))]
     pub total: u64,
+    /// The page's number.
     #[schema(examples(1))]
     pub page: u64,
+    /// The maximum number of items on a page.
     #[schema(examples(10))]
     pub per_page: u64,
 }

@@ -8,11 +8,11 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Permission {
-    /// See it and its deployments, with their logs.
+    /// Allows reading the repository and its deployments with their logs.
     Read,
-    /// Start, stop and repeat deployments.
+    /// Allows creating, canceling and repeating deployments.
     Deploy,
-    /// Change its settings.
+    /// Allows changing the repository's settings.
     Admin,
 }
 
@@ -35,7 +35,7 @@ pub enum Role {
     Member,
     /// Manages members, invitations, teams and repositories.
     Admin,
-    /// Makes owners as well.
+    /// Manages owners, applications and the account's settings as well.
     Owner,
 }
 
@@ -80,6 +80,7 @@ impl BasePermission {
     }
 }
 
+/// The visibility of a repository in its account: members see `public` repositories even without a permission on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Visibility {
@@ -119,7 +120,10 @@ const fn higher(one: Option<Permission>, other: Option<Permission>) -> Option<Pe
 /// Fails with `insufficient_permission` if the role is below the needed one.
 pub(crate) fn check_role(role: Role, needed: Role) -> Result<()> {
     if role < needed {
-        return Err(Error::not_permitted(format!("This needs the role '{}' in the account", needed.as_str())));
+        return Err(Error::not_permitted(format!(
+            "The request requires the role '{}' in the account",
+            needed.as_str()
+        )));
     }
     Ok(())
 }
@@ -130,7 +134,7 @@ pub(crate) fn check_permission(has: Option<Permission>, needed: Permission, what
     match has {
         None => Err(Error::not_found(what)),
         Some(has) if has < needed => Err(Error::not_permitted(format!(
-            "This needs the permission '{}' on the repository; yours is '{}'",
+            "The request requires the permission '{}' on the repository; the caller has '{}'",
             needed.as_str(),
             has.as_str()
         ))),

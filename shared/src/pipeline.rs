@@ -214,7 +214,7 @@ fn admitted(record: &Record, verdict: Result<Verdict, TableError>, otherwise: Wi
                 Some(seconds) => {
                     let Quota { per_minute, burst } = verdict.quota;
                     let message =
-                        format!("More than {per_minute} requests in this minute, or more than {burst} at once");
+                        format!("The rate limit of {per_minute} requests a minute and {burst} at once is exhausted");
                     Err(Error::new(ErrorCode::RateLimited, message).retry_after(seconds))
                 }
             }

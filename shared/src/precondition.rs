@@ -40,7 +40,7 @@ impl IfMatch {
         match &self.0 {
             Some(expected) if !expected.precondition_passes(&now) => Err(Error::new(
                 ErrorCode::PreconditionFailed,
-                "The resource has changed since the ETag in If-Match was sent; read it again and repeat the change",
+                "The resource no longer has the ETag in If-Match; read it again and repeat the change",
             )),
             _ => Ok(()),
         }

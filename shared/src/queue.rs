@@ -47,7 +47,7 @@ impl Queue {
     pub async fn announce(&self, app: &App, deployment: &Deployment, settings: &EnvironmentSettings) {
         if deployment.is_approved() {
             if let Err(error) = self.send(deployment).await {
-                app.log().warn("a deployment was created and could not be queued", &error);
+                app.log().warn("a new deployment could not be queued; the sweep will queue it", &error);
             }
         } else if let Err(error) = deployment.supersede_older(app.table(), settings, app.clock().now()).await {
             app.log().warn("older deployments could not be superseded", &error);
@@ -58,8 +58,8 @@ impl Queue {
         self.send_after(Duration::ZERO, deployment).await
     }
 
-    /// Sends the message of the deployment that may start now that this one no longer blocks the lane. After a failure
-    /// it waits for the sweep.
+    /// Sends the message of the deployment that may start now that this one no longer blocks the lane. After a failure,
+    /// that deployment waits for the sweep.
     pub async fn send_next(&self, app: &App, deployment: &Deployment) {
         if let Err(error) = self.try_send_next(app, deployment).await {
             app.log().warn("the next deployment of a lane could not be queued", &*error);

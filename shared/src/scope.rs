@@ -1,4 +1,4 @@
-//! The scopes of tokens, and what an endpoint asks of a token.
+//! The scopes of tokens, and the access that an endpoint requires.
 
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,7 @@ pub fn distinct(scopes: &[Scope]) -> Option<Vec<Scope>> {
 /// The callers that an endpoint admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Anybody. The request counts against its source address.
+    /// Any caller, without a token. The request counts against its source address.
     Public,
     /// Any valid token.
     Authenticated,

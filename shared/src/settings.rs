@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use secrecy::{ExposeSecret, SecretString};
 
 /// The settings, which init reads once. The local stack and the tests build them from a list instead of the
-/// environment, so that many stacks can live in one process. Credentials are among them, so `Debug` shows no values.
+/// environment, so that many stacks can run in one process. Credentials are among them, so `Debug` shows no values.
 #[derive(Clone, Debug, Default)]
 pub struct Settings(BTreeMap<String, SecretString>);
 

@@ -1,7 +1,7 @@
 //! Personal access tokens: `dgp_`, 30 random base62 characters (178 bits) and a CRC32 of them in 6 base62 characters.
 //!
-//! With the checksum, a mistyped or made-up token is refused without a read of the database. With the fixed prefix,
-//! secret scanners find leaked tokens. The table has only the SHA-256.
+//! The checksum lets the API refuse a mistyped or made-up token without reading the database. The fixed prefix lets
+//! secret scanners find leaked tokens. The table stores only the SHA-256.
 
 use std::fmt;
 use std::str::FromStr;

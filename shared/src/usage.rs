@@ -10,7 +10,7 @@ pub struct Usage {
     pub calls: u32,
     /// Read and write capacity units together, as DynamoDB reports them.
     pub capacity_units: f64,
-    /// The length of the longest chain of calls, each of which began after the one before had ended.
+    /// The length of the longest chain of calls in which each call began after the previous one had ended.
     pub round_trips: u32,
 }
 

@@ -71,7 +71,7 @@ impl Actor {
 
     /// Builds a request with the actor's token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        // A Link is a whole URL.
+        // A link is an absolute URL.
         let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
         let request = self.client.request(method, url);
         match &self.token {

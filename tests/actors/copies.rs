@@ -101,7 +101,7 @@ fn text_of(json: &Value) -> &str {
     json.as_str().unwrap()
 }
 
-/// Replaces the last four characters of an id by a number.
+/// Replaces the last four characters of an id with a number.
 fn numbered(id: &str, n: u32) -> String {
     let digit = |shift: u32| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[(n >> shift & 31) as usize]);
     format!("{}{}", &id[..id.len() - 4], [15, 10, 5, 0].map(digit).iter().collect::<String>())

@@ -114,7 +114,7 @@ impl Issuer {
         self.0.asked.load(Ordering::Relaxed)
     }
 
-    /// Replaces the published keys by a new one.
+    /// Replaces the published keys with a new one.
     pub fn rotate(&self, kid: &str) {
         *self.0.keys.lock().unwrap() = vec![(kid.to_owned(), SigningKey::random())];
     }

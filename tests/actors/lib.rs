@@ -26,10 +26,10 @@ pub use world::{NOON, World, embedded, redelivering, without_queue};
 /// busy machine needs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Asks until there is an answer.
+/// Calls `ask` until it returns a value.
 ///
 /// # Panics
-/// Panics if there is none after five minutes.
+/// Panics Panics after five minutes without a value.
 pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asked = async {
         loop {

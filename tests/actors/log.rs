@@ -14,7 +14,7 @@ impl Secrets {
     /// Keeps the secret part of a token. Ignores text that is no token.
     pub(crate) fn keep(&self, token: &str) {
         let secret = match token.rsplit_once('.') {
-            // The header and the claims of a JWT are no secret, its signature is.
+            // The header and the claims of a JWT are not secret, but its signature is.
             Some((_, signature)) if token.matches('.').count() == 2 => signature,
             _ if token.starts_with("dgp_") => &token[4..],
             _ => return,

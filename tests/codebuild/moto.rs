@@ -1,4 +1,4 @@
-//! moto's server with a recorder before it.
+//! moto's server behind a recorder.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use serde_json::Value;
 
 const PACKAGE: &str = "moto[server]==5.2.5";
 
-/// Where the server's program is. Python's package index has it, and it is installed into the target folder once.
+/// The path of the server's program. It is installed once, from Python's package index into the target folder.
 static PROGRAM: LazyLock<Option<PathBuf>> = LazyLock::new(|| match install() {
     Ok(program) => Some(program),
     Err(why) if std::env::var_os("CI").is_some() => panic!("moto can't be installed: {why}"),
     Err(why) => {
-        // Past the test harness, which would keep it from being seen.
+        // Writes past the test harness, which would hide the message.
         let line = format!("\nSKIPPED: the tests of CodeBuild did not run, because moto can't be installed: {why}\n\n");
         let _ = std::io::stderr().write_all(line.as_bytes());
         None
@@ -60,7 +60,7 @@ struct Recorder {
 }
 
 impl Moto {
-    /// `None` where it can't be installed.
+    /// Starts the server. Returns `None` if it can't be installed.
     pub async fn start() -> Option<Self> {
         let program = tokio::task::spawn_blocking(|| PROGRAM.clone()).await.unwrap()?;
         let mut process = Command::new(program)
@@ -71,7 +71,7 @@ impl Moto {
             .unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
         let line = lines.find(|line| line.contains("Running on http://")).expect("moto says where it listens");
-        // It logs each request, and must not wait for a reader.
+        // The server logs each request, and must not block on the pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let (_, address) = line.split_once("Running on ").unwrap();
         let recorder = Arc::new(Recorder {
@@ -90,23 +90,23 @@ impl Moto {
         Some(Self { process, recorder, url })
     }
 
-    /// The endpoint for every service.
+    /// Returns the endpoint of every service.
     pub fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// The requests so far of an operation.
+    /// Returns the requests of an operation so far.
     pub fn calls(&self, target: &str) -> Vec<Value> {
         let calls = self.recorder.calls.lock().unwrap();
         calls.iter().filter(|(called, _)| called == target).map(|(_, body)| body.clone()).collect()
     }
 
-    /// Whether the answers of BatchGetBuilds say that builds have not ended.
+    /// Sets whether BatchGetBuilds reports that builds are still running.
     pub fn say_that_builds_run(&self, run: bool) {
         self.recorder.builds_run.store(run, Ordering::Relaxed);
     }
 
-    /// An operator's call, which is not recorded and must succeed.
+    /// Sends an operator's call, which is not recorded and must succeed.
     pub async fn call(&self, service: &str, target: &str, body: Value) -> Value {
         let request = self.recorder.client.post(&self.recorder.moto).header("authorization", credential(service));
         let request = request.header("x-amz-target", target).header("content-type", "application/x-amz-json-1.1");
@@ -137,7 +137,7 @@ impl Drop for Moto {
     }
 }
 
-/// By the service in it moto knows whose call it is.
+/// Returns a credential. moto recognizes the called service by the name in it.
 fn credential(service: &str) -> String {
     format!(
         "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"

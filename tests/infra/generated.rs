@@ -1,4 +1,4 @@
-//! The generated files against the files that they follow from.
+//! Compares the generated files with their sources.
 
 use local::generate;
 use tests::checkout;

@@ -1,10 +1,10 @@
-//! What each role may do against what its function does. Every function runs behind a gate that enforces the template's
-//! policies: a call that the function's role does not allow is refused, as in AWS, and the walk through the API fails. A
-//! permission that the walk does not use fails the test too.
+//! Compares the permissions of each role with the calls of its function. Every function runs behind a gate that
+//! enforces the template's policies: a call that the function's role does not allow is refused, as in AWS, and the walk
+//! through the API fails. A permission that the walk does not use fails the test too.
 //!
-//! The gate sees AWS calls at the wire, so it knows nothing of the code. It can't see calls that the walk does not bring
-//! about, and it takes IAM's own evaluation from its documentation: a transaction is held to be allowed when each kind of
-//! its writes is allowed with the keys of all of them, which is the stricter reading.
+//! The gate sees AWS calls on the wire, so it is independent of the code. It can't see calls that the walk does not
+//! cause. It evaluates policies by IAM's documentation: it allows a transaction only if each kind of write is allowed
+//! with the keys of all writes, which is the stricter reading.
 
 mod gate;
 mod statement;
@@ -38,7 +38,7 @@ async fn each_role_allows_what_its_function_calls_and_nothing_else() {
         let key = ["pk", "sk"].map(|name| (name.to_owned(), AttributeValue::S(CONNECTION_PROBE.to_owned())));
         get.set_key(Some(key.into())).send().await.unwrap();
     }
-    // No answer waits for a token's use to be recorded.
+    // No response waits for the recording of a token's use.
     tests::eventually("the last use of the last token", async || {
         let used = walk.gate.used.lock().unwrap();
         let recorded = |(function, _): &(&String, _)| {
@@ -72,7 +72,7 @@ async fn each_role_allows_what_its_function_calls_and_nothing_else() {
     }
 }
 
-/// The gate refuses too: without this, a gate that lets everything pass would show nothing.
+/// The gate must also refuse. Otherwise a gate that lets everything pass would go unnoticed.
 #[tokio::test]
 async fn a_call_that_a_role_does_not_allow_is_refused() {
     let walk = Walk::start(&Template::read()).await;

@@ -106,7 +106,7 @@ async fn what_is_wrong_with_a_deployment_is_told_by_code_and_sentence() {
             "buildspec.yml",
             &buildspec(&["kill -9 $$"]),
             "command_failed",
-            "Command 'kill -9 $$' in phase build was ended",
+            "Command 'kill -9 $$' in phase build was killed",
         ),
         ("buildspec.yml", &with_artifacts("dist/*"), "artifacts_missing", "No file matches"),
     ]
@@ -187,7 +187,7 @@ async fn artifacts_are_kept_in_the_archive() {
     let files = world.files();
     let content = |name| &files.iter().find(|(path, _)| path.ends_with(name)).unwrap().1;
     assert_eq!((content("app.js").as_slice(), content("a.css").as_slice()), (&b"app\n"[..], &b"deep\n"[..]));
-    let left_out = r#"system: Left out of the artifacts: "tab\tin name.js" has a control character in its name"#;
+    let left_out = r#"system: Left out of the artifacts: "tab\tin name.js", because its name has a control character"#;
     assert!(log.contains(&left_out.to_owned()), "{log:?}");
-    assert_eq!(log.last().unwrap(), "system: Succeeded, 3 artifacts");
+    assert_eq!(log.last().unwrap(), "system: Succeeded. Artifacts: 3");
 }

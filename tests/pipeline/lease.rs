@@ -58,7 +58,7 @@ async fn a_deployment_that_lost_three_runners_has_failed() {
     world.deliver(&owner, &created).await;
     let ended = owner.ended(&created).await;
     assert_eq!(ended["status"], "failed");
-    let message = "3 runners were lost before they could report an end";
+    let message = "3 runners were lost before one reported a result";
     assert_eq!(ended["failure"], json!({"code": "runner_lost", "message": message}));
     assert_eq!(ended["finished_at"], "2026-01-01T12:03:00Z");
     assert_eq!(outside.counted(), 0);
@@ -208,9 +208,9 @@ async fn the_artifacts_of_a_runner_that_could_not_report_are_not_those_of_the_ne
     assert_eq!(
         told,
         [
-            "system: Succeeded, 1 artifacts",
+            "system: Succeeded. Artifacts: 1",
             "system: Attempt 2: the previous runner was lost",
-            "system: Succeeded, 1 artifacts"
+            "system: Succeeded. Artifacts: 1"
         ]
     );
 }

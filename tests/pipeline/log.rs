@@ -53,7 +53,7 @@ async fn a_log_is_read_from_a_position_while_it_grows() {
     assert_eq!(after, all.len() as u64);
     let printed: Vec<_> = all.iter().filter(|text| text.parse::<u32>().is_ok()).cloned().collect();
     assert_eq!(printed, (1..=2000).map(|number| number.to_string()).collect::<Vec<_>>());
-    assert_eq!(all.last().unwrap(), "Succeeded, 0 artifacts", "the log was whole when the deployment had ended");
+    assert_eq!(all.last().unwrap(), "Succeeded. Artifacts: 0", "the log was whole when the deployment had ended");
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn a_log_position_out_of_range_is_refused() {
     let path = format!("/v1/deployments/{}/log", created["id"].as_str().unwrap());
     let queued = owner.get(&path).await;
     assert_eq!(queued.body, json!({"data": [], "meta": {"next_after": 0, "complete": false}}), "{queued:?}");
-    let (after, limit) = ("must be a whole number from 0", "must be a whole number from 1 to 1000");
+    let (after, limit) = ("must be a whole number of at least 0", "must be a whole number from 1 to 1000");
     for (query, field, message) in [
         ("after=-1", "after", after),
         ("after=x", "after", after),
@@ -99,7 +99,7 @@ async fn an_archive_that_fails_for_a_moment_costs_no_line_and_no_second_run() {
     std::fs::rename(&log, &away).unwrap();
     std::fs::write(&log, "a file where the folder was").unwrap();
     outside.open("1");
-    warned(&world, "lines of a deployment's log wait for the archive").await;
+    warned(&world, "log lines could not be stored; they wait for the next attempt").await;
     std::fs::remove_file(&log).unwrap();
     std::fs::rename(&away, &log).unwrap();
     outside.open("2");

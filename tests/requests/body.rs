@@ -59,7 +59,7 @@ async fn a_field_of_the_wrong_shape_is_named_and_its_value_is_not_repeated() {
     owner.repository("app", &GitRepository::new(&[])).await;
     let deep = format!("{{\"name\": {}1{}}}", "[".repeat(1000), "]".repeat(1000));
     let [repositories, deployments] = ENDPOINTS_WITH_A_BODY;
-    let no_string = "has a value that is not a string: that of \"KEY\"";
+    let no_string = "must have a string or an object as the value of \"KEY\"";
     for (path, body, field, message) in [
         (repositories, "null", "body", "must be an object"),
         (repositories, "5", "body", "must be an object"),
@@ -108,7 +108,7 @@ async fn a_field_of_the_wrong_shape_is_named_and_its_value_is_not_repeated() {
             deployments,
             "{\"variables\": {\"KEY\": {\"hunter2\": 1}}}",
             "variables",
-            "has an object that is not {\"value\": string, \"secret\": boolean}: that of \"KEY\"",
+            "must have an object {\"value\": string, \"secret\": boolean} as the value of \"KEY\"",
         ),
     ] {
         let refused = post(&owner, path, Some("application/json"), body).await;

@@ -1,4 +1,4 @@
-//! `POST /v1/invitations/{invitation_id}/accept`: makes the invited person a user, with a first token.
+//! `POST /v1/invitations/{invitation_id}/accept`: makes the invited person a user and returns their first token.
 //!
 //! The endpoint is public because the invited person has no token yet. The invitation's secret authenticates the
 //! request.
@@ -23,13 +23,15 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, accept_invitation, app.clone()))
 }
 
+/// The body that accepts an invitation.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Acceptance {
-    /// The secret that the response to the invitation's creation contained.
+    /// The secret that creating the invitation returned.
     secret: InvitationSecret,
 }
 
+/// The new user with their first token.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct AcceptedBody {
     account_id: AccountId,
@@ -44,8 +46,8 @@ pub struct AcceptedBody {
 
 /// Accept an invitation
 ///
-/// Accepts an invitation with its secret and returns the new user with a first token. Requires no token and counts
-/// against the source address. A wrong secret is answered like an invitation that does not exist.
+/// Accepts an invitation with its secret. Returns the new user and their first token. Requires no token, and counts
+/// against the rate limit of the source address. A wrong secret returns 404, like an invitation that does not exist.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Members", request_body = Acceptance, responses((status = 200, body = AcceptedBody))
 )]

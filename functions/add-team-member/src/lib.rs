@@ -18,8 +18,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Add a member to a team
 ///
-/// Adds a user to a team. Changes nothing if the user is already a member. A team has at most 1,000 members, and a user
-/// is in at most 100 teams.
+/// Adds a user to a team. Changes nothing if the user is already a member. A team can have at most 1,000 members. A
+/// user can be in at most 100 teams.
 #[utoipa::path(put, path = ROUTE.path, tag = "Teams", responses((status = 200, body = TeamMemberBody)))]
 pub async fn add_team_member(
     State(app): State<App>,

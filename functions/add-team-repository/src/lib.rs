@@ -17,6 +17,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, add_team_repository, app.clone()))
 }
 
+/// The permission that the team gets.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
@@ -25,8 +26,8 @@ pub struct Grant {
 
 /// Add a repository to a team
 ///
-/// Grants the team's members a permission on the repository. Replaces the team's earlier permission. A team has at most
-/// 1,000 repositories, and at most 50 teams have one permission on a repository.
+/// Grants the team's members a permission on the repository. Replaces the team's earlier permission. A team can have at
+/// most 1,000 repositories. At most 50 teams can have the same permission on a repository.
 #[utoipa::path(
     put, path = ROUTE.path, tag = "Teams", request_body = Grant, responses((status = 200, body = TeamRepositoryBody))
 )]

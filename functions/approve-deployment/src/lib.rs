@@ -30,6 +30,7 @@ impl FromRef<Approvals> for App {
     }
 }
 
+/// The approval of a commit.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewApproval)]
@@ -42,7 +43,7 @@ pub struct Approval {
 /// Approve a deployment
 ///
 /// Records one approval of the commit. A deployment can't be approved by its creator. A second approval by the same
-/// user changes nothing. The deployment may start once it has all approvals that it requires.
+/// user changes nothing. The deployment may start once it has all required approvals.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = Approval, responses((status = 200, body = DeploymentBody))
 )]
@@ -56,7 +57,7 @@ pub async fn approve_deployment(
     let mut attempts = Attempts::new();
     while attempts.begin().await {
         if deployment.sha != approval.sha {
-            let message = format!("The deployment is of {}", deployment.sha);
+            let message = format!("The deployment's commit is {}; approve that commit", deployment.sha);
             return Err(Error::new(ErrorCode::ShaMismatch, message));
         }
         if deployment.created_by == by {
@@ -67,7 +68,7 @@ pub async fn approve_deployment(
         }
         if deployment.status != Status::Queued || deployment.is_approved() {
             let message = match deployment.status {
-                Status::Queued => "The deployment needs no approval".to_owned(),
+                Status::Queued => "The deployment needs no further approval".to_owned(),
                 other => format!("The deployment is {}", other.as_str()),
             };
             return Err(Error::new(ErrorCode::NotAwaitingApproval, message));
@@ -78,7 +79,7 @@ pub async fn approve_deployment(
                 if approved.is_approved()
                     && let Err(error) = queue.send(&approved).await
                 {
-                    app.log().warn("a deployment was approved and could not be queued", &error);
+                    app.log().warn("an approved deployment could not be queued; the sweep will queue it", &error);
                 }
                 return Ok(Json(DeploymentBody::new(&app, approved)));
             }

@@ -34,8 +34,8 @@ pub struct Bootstrap {
     /// Whether the account's users may create tokens that never expire.
     #[serde(default = "yes")]
     pub permanent_tokens: bool,
-    /// The email domains whose verified addresses join the account. The account's owner must have proved that the
-    /// domains are theirs.
+    /// The email domains whose verified addresses join the account. Before you set them, have the account's owner prove
+    /// that they control the domains.
     #[serde(default)]
     pub email_domains: Vec<EmailDomain>,
 }
@@ -57,7 +57,7 @@ pub struct Bootstrapped {
 
 pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, InitError> {
     if request.plan == Plan::Enterprise && request.rate_limit.is_none() {
-        return Err("an Enterprise account needs its rate_limit: {\"per_minute\": …, \"burst\": …}".into());
+        return Err("an Enterprise account requires rate_limit: {\"per_minute\": …, \"burst\": …}".into());
     }
     if request.rate_limit.is_some_and(|quota| quota.per_minute == 0 || quota.burst == 0) {
         return Err("rate_limit: per_minute and burst must be at least 1".into());
@@ -98,8 +98,8 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
     };
     let new = NewAccount { account: &account, owner: &owner, token: &token, lifetime, secret: &secret };
     new.create(app.table()).await?.map_err(|taken| match taken {
-        AccountTaken::Slug => format!("the account '{}' already exists", account.slug),
-        AccountTaken::EmailDomain(domain) => format!("another account has the email domain '{domain}'"),
+        AccountTaken::Slug => format!("the account '{}' already exists; choose another slug", account.slug),
+        AccountTaken::EmailDomain(domain) => format!("another account already has the email domain '{domain}'"),
     })?;
     Ok(Bootstrapped {
         account_id: account.id,

@@ -1,9 +1,9 @@
 //! Consumes CodeBuild's events and advances the deployments of its builds.
 //!
-//! EventBridge delivers events at least once and in any order, and may lose some: the sweep asks CodeBuild for those. An
-//! event concerns only the build that it names, so a late or duplicate event, or one of an earlier attempt, changes
-//! nothing. A running build that belongs to no deployment is stopped: its runner died before it recorded the build, and
-//! another attempt has begun.
+//! EventBridge delivers events at least once and in any order, and may lose some. The sweep asks CodeBuild about builds
+//! whose events were lost. An event concerns only the build that it names, so an event that is late, duplicate or of an
+//! earlier attempt changes nothing. A running build that belongs to no deployment is stopped: its runner died before it
+//! recorded the build, and another attempt has begun.
 
 mod event;
 
@@ -46,7 +46,8 @@ impl BuildEvents {
     /// Handles one event.
     ///
     /// # Errors
-    /// Fails if the event can't be read or AWS fails. Lambda retries twice, and the sweep asks CodeBuild after that.
+    /// Fails if the event can't be read or a call to AWS fails. Lambda then retries twice. After that, the sweep asks
+    /// CodeBuild.
     pub async fn invoke(&self, event: LambdaEvent<Event>) -> Result<Handled, InitError> {
         let started = Instant::now();
         let event = event.payload;

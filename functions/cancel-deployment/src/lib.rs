@@ -32,8 +32,8 @@ impl FromRef<Cancellation> for App {
 
 /// Cancel a deployment
 ///
-/// Cancels a queued deployment at once and returns 200. Asks a deployment in progress to stop and returns 202: it
-/// becomes `canceled` when its build has stopped. If it ends before that, its result stands.
+/// Cancels a queued deployment at once and returns 200. Asks a deployment in progress to stop and returns 202; the
+/// deployment becomes `canceled` when its build has stopped. If the build ends before that, its result stands.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments",
     responses((status = 200, body = DeploymentBody), (status = 202, body = DeploymentBody))
@@ -45,13 +45,13 @@ pub async fn cancel_deployment(
     let by = deployment.tenant().user_id().clone();
     let canceled = deployment.into_inner().cancel(app.table(), &by, app.clock().now()).await?;
     let canceled = canceled.map_err(|ended| {
-        Error::new(ErrorCode::AlreadyFinished, format!("The deployment has ended: it is {}", ended.as_str()))
+        Error::new(ErrorCode::AlreadyFinished, format!("The deployment has already ended as {}", ended.as_str()))
     })?;
     // A process runner polls for the request. A build by CodeBuild is stopped by the consumer.
     if canceled.build.is_some()
         && let Err(error) = queue.send(&canceled).await
     {
-        app.log().warn("a build is stopped only when the sweep looks at it", &error);
+        app.log().warn("a build could not be stopped at once; the sweep will stop it", &error);
     }
     let status = if canceled.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(DeploymentBody::new(&app, canceled))))

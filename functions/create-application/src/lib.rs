@@ -19,6 +19,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, create_application, app.clone()))
 }
 
+/// The OAuth2 client to register.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewApplication {
@@ -26,16 +27,16 @@ pub struct NewApplication {
     /// The client's identifier at the identity provider.
     client_id: ClientId,
     /// One or more of `repositories:read`, `repositories:write`, `deployments:read` and `deployments:write`. The token
-    /// of this request must have all of them. The application's tokens can do no more than this.
+    /// of this request must have all of them. Tokens of the application have no other scopes.
     #[schema(min_items = 1)]
     scopes: Vec<Scope>,
 }
 
 /// Create an application
 ///
-/// Registers an OAuth2 client of the identity provider. The client's tokens from client credentials then act for the
-/// account, in all of its repositories and within these scopes. A client can be registered with one account only. Only
-/// an owner may do this.
+/// Registers an OAuth2 client of the identity provider. Tokens that the client gets with the client credentials grant
+/// then act for the account, on all of its repositories and within the given scopes. A client can be registered with
+/// only one account. Only an owner may register a client.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Applications", request_body = NewApplication,
     responses((status = 201, body = ApplicationBody))
@@ -45,9 +46,12 @@ pub async fn create_application(
     caller: Caller,
     extract::Json(new): extract::Json<NewApplication>,
 ) -> Result<(StatusCode, Json<ApplicationBody>)> {
-    let scopes = distinct(&new.scopes).ok_or_else(|| Error::invalid("scopes", "must not be empty"))?;
+    let scopes = distinct(&new.scopes).ok_or_else(|| Error::invalid("scopes", "must contain at least one scope"))?;
     if let Some(scope) = scopes.iter().find(|scope| !Application::SCOPES.contains(scope)) {
-        return Err(Error::invalid("scopes", format!("must not have '{}', which is for users", scope.as_str())));
+        return Err(Error::invalid(
+            "scopes",
+            format!("must not contain '{}', which applications can't have", scope.as_str()),
+        ));
     }
     caller.check_grant(&scopes)?;
     let application = Application {

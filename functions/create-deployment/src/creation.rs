@@ -119,7 +119,7 @@ impl Creation {
         if result.is_err()
             && let Err(error) = claim.release(self.app.table()).await
         {
-            self.app.log().warn("an idempotency key could not be released", &error);
+            self.app.log().warn("an idempotency key could not be released; its lease will end", &error);
         }
         result
     }

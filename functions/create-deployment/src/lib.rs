@@ -48,11 +48,14 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 /// Create a deployment
 ///
 /// Triggers a new deployment pipeline for the specified repository. Returns immediately with a deployment ID. Resolves
-/// the ref to a commit at once; that commit is deployed. A repeated request with the same `Idempotency-Key` within 24
-/// hours returns the deployment that the first one created.
+/// the ref to a commit at once, and deploys that commit. A request that is repeated with the same `Idempotency-Key`
+/// within 24 hours returns the deployment that the first request created.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = DeploymentRequest,
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters that stand for this request")),
+    params((
+        "Idempotency-Key" = Option<String>, Header,
+        description = "A key of your choice for this request: 1 to 255 printable ASCII characters"
+    )),
     responses((status = 201, body = DeploymentBody), (status = 200, body = PreflightBody))
 )]
 pub async fn create_deployment(
@@ -87,7 +90,7 @@ pub async fn create_deployment(
         }
         Idempotency::InFlight => Err(Error::in_flight()),
         Idempotency::Reused => {
-            let message = "This Idempotency-Key was used for another request in the last 24 hours; use a new key";
+            let message = "A different request used this Idempotency-Key in the last 24 hours; use a new key";
             Err(Error::new(ErrorCode::IdempotencyKeyReused, message))
         }
     }

@@ -12,6 +12,7 @@ use crate::creation::Creation;
 use crate::request::DeploymentRequest;
 use crate::resolved_ref::ResolvedRef;
 
+/// The expected outcome of a request to create a deployment.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Preflight)]
 pub struct PreflightBody {
@@ -20,9 +21,12 @@ pub struct PreflightBody {
     /// The commit that would be deployed. Null if the ref does not exist.
     #[schema(required, examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     pub sha: Option<String>,
+    /// The conditions, in the order in which they are checked.
     pub gates: Vec<GateBody>,
 }
 
+/// The expected outcome: `starts` if the deployment would start at once, `waits` if it would be queued, `refused` if it
+/// would not be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PreflightOutcome {
@@ -39,12 +43,15 @@ pub enum PreflightOutcome {
 #[schema(as = Gate)]
 pub struct GateBody {
     pub gate: Gate,
+    /// Whether the deployment meets the condition now.
     pub passes: bool,
-    /// A sentence for people.
-    #[schema(examples("2 approvals are needed"))]
+    /// A human-readable explanation.
+    #[schema(examples("2 approvals by other users are required"))]
     pub message: String,
 }
 
+/// The name of a condition. `permission`, `quota`, `ref`, `freeze` and `fences` (`expected_current` and `sequence`)
+/// refuse a deployment. `approvals` and `lock` (the lane's other deployments) make it wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = GateName)]
@@ -60,7 +67,7 @@ pub enum Gate {
 }
 
 impl Gate {
-    /// Whether a deployment that fails this gate is refused rather than created.
+    /// Returns whether failing this gate refuses the deployment. If not, the deployment is created and waits.
     const fn refuses(self) -> bool {
         matches!(self, Self::Permission | Self::Quota | Self::Ref | Self::Freeze | Self::Fences)
     }
@@ -90,24 +97,29 @@ pub(crate) async fn preflight(
 
     let frozen = settings.admit(environment).err().map(|error| error.message().to_owned());
     let approvals = settings.required_approvals;
-    let unapproved = (approvals > 0).then(|| format!("{approvals} approvals by other users are needed"));
+    let unapproved = match approvals {
+        0 => None,
+        1 => Some("1 approval by another user is required".to_owned()),
+        _ => Some(format!("{approvals} approvals by other users are required")),
+    };
     let ready = match settings.concurrency {
         Concurrency::Queue => lane.waiting.iter().filter(|waiting| waiting.ready).count(),
         Concurrency::Supersede => 0,
     };
     let blocked = match (&lane.lock.holder, ready) {
-        (Some(holder), _) => Some(format!("{holder} is in progress, and {ready} wait")),
+        (Some(holder), 0) => Some(format!("{holder} is in progress")),
+        (Some(holder), _) => Some(format!("{holder} is in progress; queued before this one: {ready}")),
         (None, 0) => None,
-        (None, waiting) => Some(format!("{waiting} wait ahead")),
+        (None, _) => Some(format!("Queued before this one: {ready}")),
     };
     let gates = [
-        (Gate::Permission, None, "The token may deploy this repository"),
-        (Gate::Quota, None, "The rate limit has room for this request"),
+        (Gate::Permission, None, "The caller may deploy this repository"),
+        (Gate::Quota, None, "The rate limit allows this request"),
         (Gate::Ref, missing, "The ref exists"),
         (Gate::Freeze, frozen, "The environment is not frozen"),
         (Gate::Fences, request.fences().stale(&lane.lock), "No newer request has been accepted"),
         (Gate::Approvals, unapproved, "No approval is needed"),
-        (Gate::Lock, blocked, "Nothing is in progress or waiting"),
+        (Gate::Lock, blocked, "No other deployment is in progress or queued"),
     ];
     let gates = gates.map(|(gate, fails, passes)| GateBody {
         gate,

@@ -6,6 +6,7 @@ use shared::model::{Environment, Fences};
 
 use crate::variables::Variables;
 
+/// The deployment to create.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewDeployment)]
@@ -23,10 +24,11 @@ pub struct DeploymentRequest {
     #[schema(examples("deploy_k3vyq2w7x5m4n6pa"))]
     pub(crate) expected_current: Option<DeploymentId>,
     /// A number that the client increases with each deployment to the environment (in preview: of this ref). If it is
-    /// not above the last one, the request is refused.
+    /// not higher than the last one, the request is refused.
     #[schema(examples(42))]
     pub(crate) sequence: Option<u64>,
-    /// Whether to return 200 with the outcome that the request would have, and change nothing.
+    /// Whether only to check the request. If true, the response is 200 with the expected outcome, and nothing is
+    /// created.
     #[serde(default)]
     #[schema(default = false)]
     pub(crate) dry_run: bool,

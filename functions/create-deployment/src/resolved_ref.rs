@@ -8,8 +8,8 @@ use shared::access::AuthorizedRepository;
 use shared::clock::Timestamp;
 use shared::model::KnownRef;
 
-/// The maximum age of a ref that was read from the remote. It spares the remote a burst of reads, and a commit that was
-/// pushed a second ago is still deployed.
+/// The maximum age of a ref that was read from the remote. A burst of requests causes one read, and a commit that was
+/// pushed more than a second ago is never missed.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// The commit of a revision.
@@ -22,7 +22,7 @@ pub(crate) struct ResolvedRef {
 }
 
 impl ResolvedRef {
-    /// Resolves a revision by the known ref if that is recent, or else by the remote.
+    /// Resolves a revision from the known ref if that is recent, or else from the remote.
     pub(crate) async fn find(
         hosts: Hosts,
         repository: &AuthorizedRepository,

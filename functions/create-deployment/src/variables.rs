@@ -1,4 +1,4 @@
-//! The variables that a request passes to the build.
+//! Variables that a request passes to the build.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::secret;
 const MAX_VARIABLES: usize = 100;
 /// The size of all names and values together.
 const MAX_BYTES: usize = 32 * 1024;
-/// Prefixes of names that the pipeline sets itself, or that would give a build other credentials.
+/// The prefixes of names that the pipeline itself sets, or that would give a build other credentials.
 const RESERVED_PREFIXES: [&str; 4] = ["AWS_", "CODEBUILD_", "DEPLOYMENT_", "GIT_"];
 
 /// Valid variables: at most 100, of at most 32 KiB in all, with names `[A-Za-z_][A-Za-z0-9_]*` without a reserved prefix.
@@ -44,15 +44,15 @@ fn variable((name, value): (String, serde_json::Value)) -> Result<(String, Strin
             (Some(Value::String(value)), Some(Value::Bool(secret))) if members.is_empty() => (value, secret),
             _ => {
                 return Err(format!(
-                    "has an object that is not {{\"value\": string, \"secret\": boolean}}: that of {name:?}"
+                    "must have an object {{\"value\": string, \"secret\": boolean}} as the value of {name:?}"
                 ));
             }
         },
-        _ => return Err(format!("has a value that is not a string: that of {name:?}")),
+        _ => return Err(format!("must have a string or an object as the value of {name:?}")),
     };
     match secret::kind(&value) {
         Some(kind) if !is_secret => {
-            Err(format!("has {kind} in the value of {name}; send it as {{\"value\": …, \"secret\": true}}"))
+            Err(format!("must not have {kind} as a plain value: send {name} as {{\"value\": …, \"secret\": true}}"))
         }
         _ => Ok((name, value)),
     }
@@ -63,22 +63,22 @@ impl TryFrom<BTreeMap<String, String>> for Variables {
 
     fn try_from(variables: BTreeMap<String, String>) -> Result<Self, String> {
         if variables.len() > MAX_VARIABLES {
-            return Err(format!("has more than {MAX_VARIABLES} entries"));
+            return Err(format!("must have at most {MAX_VARIABLES} entries"));
         }
         if variables.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > MAX_BYTES {
-            return Err("is larger than 32 KiB".to_owned());
+            return Err("must have at most 32 KiB of names and values".to_owned());
         }
         for (name, value) in &variables {
             let mut bytes = name.bytes();
             let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
             if !starts_well || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-                return Err(format!("has a name that is not [A-Za-z_][A-Za-z0-9_]*: {name:?}"));
+                return Err(format!("must have names of the form [A-Za-z_][A-Za-z0-9_]*, unlike {name:?}"));
             }
             if let Some(prefix) = RESERVED_PREFIXES.into_iter().find(|prefix| name.starts_with(prefix)) {
-                return Err(format!("has the name {name}; names that start with {prefix} are reserved"));
+                return Err(format!("must not have the name {name}: names that start with {prefix} are reserved"));
             }
             if value.contains('\0') {
-                return Err(format!("has a NUL byte in the value of {name}"));
+                return Err(format!("must not have a NUL character in the value of {name}"));
             }
         }
         Ok(Self(variables.into_iter().map(|(name, value)| (name, value.into())).collect()))
@@ -92,9 +92,10 @@ impl utoipa::PartialSchema for Variables {
     fn schema() -> RefOr<Schema> {
         let reserved = RESERVED_PREFIXES.join("`, `");
         let description = format!(
-            "Environment variables of the build, at most 32 KiB in all. Names do not start with `{reserved}`. The values are never \
-             shown again. A value that has the shape of a well-known secret (a token of this API, of AWS, GitHub or Stripe, a private \
-             key) is only taken from an object with `\"secret\": true`."
+            "Environment variables for the build, at most 32 KiB of names and values in all. Names must not start with \
+             `{reserved}`. No response contains the values. A value that looks like a well-known secret (a token of this \
+             API, of GitHub or of Stripe, an AWS access key, a private key) is accepted only in an object with \
+             `\"secret\": true`."
         );
         let plain = RefOr::from(Object::with_type(Type::String));
         let marked = ObjectBuilder::new()
@@ -122,7 +123,7 @@ impl Variables {
         let exposed: BTreeMap<_, _> = self.0.iter().map(|(name, value)| (name, value.expose_secret())).collect();
         let json = serde_json::to_vec(&exposed).map_err(Error::internal)?;
         let sealed = vault.seal(context, &json).await;
-        let unavailable = "The variables can't be encrypted now; try again later";
+        let unavailable = "The variables can't be encrypted at the moment; try again";
         sealed.map(Some).map_err(|error| Error::new(ErrorCode::ServiceUnavailable, unavailable).because(error))
     }
 }

@@ -23,6 +23,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, create_invitation, app.clone()))
 }
 
+/// The invitation to create.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewInvitation {
@@ -30,7 +31,7 @@ pub struct NewInvitation {
     #[serde(default = "member")]
     #[schema(default = "member")]
     role: Role,
-    /// The teams that the user will join, at most 20.
+    /// The teams that the invited person will join, at most 20.
     #[serde(default)]
     #[schema(max_items = 20, default = json!([]))]
     teams: BTreeSet<TeamId>,
@@ -40,10 +41,11 @@ fn member() -> Role {
     Role::Member
 }
 
+/// The new invitation with its secret.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct NewInvitationBody {
     invitation: InvitationBody,
-    /// The invitation's secret, returned once. Pass it on to the invited person, who accepts with it.
+    /// The invitation's secret, returned once. Pass it on to the invited person, who needs it to accept the invitation.
     #[schema(examples("dgi_k3vyq2w7x5m4n6pak3vyq2w7x5m4n6pa"))]
     secret: String,
 }
@@ -63,12 +65,12 @@ pub async fn create_invitation(
 ) -> Result<(StatusCode, Json<NewInvitationBody>)> {
     tenant.may_assign(role)?;
     if teams.len() > MAX_TEAMS_OF_INVITATION {
-        return Err(Error::invalid("teams", format!("must be at most {MAX_TEAMS_OF_INVITATION}")));
+        return Err(Error::invalid("teams", format!("must name at most {MAX_TEAMS_OF_INVITATION} teams")));
     }
     let found = Team::by_ids(app.table(), &tenant, &teams).await?;
     let found: HashSet<_> = found.into_iter().map(|team| team.id).collect();
     if let Some(missing) = teams.iter().find(|team| !found.contains(team)) {
-        return Err(Error::invalid("teams", format!("names '{missing}', which does not exist")));
+        return Err(Error::invalid("teams", format!("must not name the team '{missing}', which does not exist")));
     }
     let (secret, now) = (InvitationSecret::random(), app.clock().now());
     let invitation = Invitation {

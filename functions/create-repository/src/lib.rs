@@ -39,6 +39,7 @@ impl FromRef<Remotes> for App {
     }
 }
 
+/// The repository to register.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRepository {
@@ -49,7 +50,7 @@ pub struct NewRepository {
     #[serde(default = "private")]
     #[schema(default = "private")]
     visibility: Visibility,
-    /// The default branch. If it is absent, the remote's own applies.
+    /// The default branch. Default: the branch that the repository's HEAD names.
     #[schema(examples("main"))]
     default_branch: Option<String>,
 }
@@ -60,8 +61,8 @@ fn private() -> Visibility {
 
 /// Create a repository
 ///
-/// Registers a git repository in the token's account. Reads the remote at once, and refuses a URL that can't be cloned
-/// or a default branch that does not exist.
+/// Registers a git repository in the account. Contacts its git host at once, and refuses a URL that can't be cloned or
+/// a default branch that does not exist.
 #[utoipa::path(post, path = ROUTE.path, tag = "Repositories", request_body = NewRepository, responses((status = 201, body = RepositoryBody)))]
 pub async fn create_repository(
     State(Remotes { app, hosts }): State<Remotes>,
@@ -92,7 +93,7 @@ pub async fn create_repository(
 async fn default_tip(app: &App, url: &CloneUrl, wanted: Option<String>) -> Result<KnownRef> {
     let refs = git::list_refs(url).await?;
     let branch = wanted.or_else(|| refs.default_branch.clone()).ok_or_else(|| {
-        Error::new(ErrorCode::InvalidCloneUrl, "The repository has no default branch; name one in default_branch")
+        Error::new(ErrorCode::InvalidCloneUrl, "The repository has no default branch; set default_branch")
     })?;
     let name = format!("refs/heads/{branch}");
     let revision = Revision::parse(&name).map_err(|error| Error::invalid("default_branch", error.to_string()))?;

@@ -29,6 +29,7 @@ impl FromRef<Rollback> for App {
     }
 }
 
+/// The environment to roll back, and the deployment to return to.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewRollback)]
@@ -44,7 +45,7 @@ pub struct RollbackRequest {
 /// Roll back
 ///
 /// Creates a deployment that repeats an earlier, successful deployment to the environment: its commit and its
-/// variables. `origin` names that deployment.
+/// variables. `origin` names the earlier deployment.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = RollbackRequest,
     responses((status = 201, body = DeploymentBody))
@@ -58,7 +59,7 @@ pub async fn create_rollback(
     let target = match &request.deployment_id {
         Some(id) => named(app, &repository, request.environment, id).await?,
         None if request.environment == Environment::Preview => {
-            let message = "is required in preview, where each ref has a deployment of its own";
+            let message = "is required in preview, because each ref has its own live deployment";
             return Err(Error::invalid("deployment_id", message));
         }
         None => before_live(app, &repository, request.environment).await?,
@@ -77,8 +78,8 @@ async fn named(
     let found = Deployment::load(app.table(), &repository.account_id, id).await?;
     match found.filter(|found| found.repository_id == repository.id && found.environment == environment) {
         Some(found) if found.status == Status::Succeeded => Ok(found),
-        Some(_) => Err(Error::invalid("deployment_id", "did not succeed")),
-        None => Err(Error::invalid("deployment_id", "is not a deployment of this repository to this environment")),
+        Some(_) => Err(Error::invalid("deployment_id", "must name a deployment that succeeded")),
+        None => Err(Error::invalid("deployment_id", "must name a deployment of this repository to this environment")),
     }
 }
 
@@ -86,10 +87,10 @@ async fn before_live(app: &App, repository: &AuthorizedRepository, environment: 
     let nothing = |message: &str| Error::new(ErrorCode::NothingToRollBack, message.to_owned());
     let lane = LaneKey::new(&repository.account_id, &repository.id, environment, "");
     let lane = Lane::load_front(app.table(), &lane).await?;
-    let live = lane.lock.live.ok_or_else(|| nothing("Nothing is live in the environment"))?;
+    let live = lane.lock.live.ok_or_else(|| nothing("No deployment to the environment has succeeded yet"))?;
     let current = Deployment::load(app.table(), &repository.account_id, &live.deployment_id).await?;
     let went_back_to = current.and_then(|current| current.origin).filter(|origin| origin.kind == OriginKind::Rollback);
     let before = went_back_to.map_or(live.number, |origin| origin.number);
     let found = Deployment::last_succeeded_before(app.table(), repository, environment, Some(before)).await?;
-    found.ok_or_else(|| nothing("Nothing succeeded in the environment before what is live"))
+    found.ok_or_else(|| nothing("No deployment to the environment succeeded before the live one"))
 }

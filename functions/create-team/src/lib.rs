@@ -22,6 +22,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, create_team, app.clone()))
 }
 
+/// The team to create.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTeam {
@@ -33,7 +34,7 @@ pub struct NewTeam {
 
 /// Create a team
 ///
-/// Creates a team without members and repositories.
+/// Creates a team without members or repositories.
 #[utoipa::path(post, path = ROUTE.path, tag = "Teams", request_body = NewTeam, responses((status = 201, body = TeamBody)))]
 pub async fn create_team(
     State(app): State<App>,

@@ -21,6 +21,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, create_token, app.clone()))
 }
 
+/// The token to create.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
@@ -39,15 +40,15 @@ pub struct NewToken {
 
 /// Create a token
 ///
-/// Creates a personal access token for the caller. `token` in the response is the secret: it is not stored and not
-/// returned again.
+/// Creates a personal access token for the caller. `token` in the response is the secret. It is not stored and can't be
+/// shown again.
 #[utoipa::path(post, path = ROUTE.path, tag = "Tokens", request_body = NewToken, responses((status = 201, body = TokenBody)))]
 pub async fn create_token(
     State(app): State<App>,
     caller: Caller,
     extract::Json(new): extract::Json<NewToken>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<TokenBody>)> {
-    let scopes = distinct(&new.scopes).ok_or_else(|| Error::invalid("scopes", "must not be empty"))?;
+    let scopes = distinct(&new.scopes).ok_or_else(|| Error::invalid("scopes", "must contain at least one scope"))?;
     caller.check_grant(&scopes)?;
     let lifetime =
         Lifetime::asked_for(new.expires_in_days.map(Whole::get), new.permanent)?.unwrap_or(Lifetime::DEFAULT);

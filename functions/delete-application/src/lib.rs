@@ -17,7 +17,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Delete an application
 ///
-/// Removes an application. Its tokens are refused everywhere within 30 seconds. Only an owner may do this.
+/// Removes an application. Its tokens stop working within 30 seconds. Only an owner may remove an application.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Applications", responses((status = 200, body = Deleted)))]
 pub async fn delete_application(
     State(app): State<App>,

@@ -14,7 +14,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Delete a token
 ///
-/// Revokes the token with all of its secrets. The revocation takes effect everywhere within 30 seconds. For 90 days, a
+/// Revokes the token with all of its secrets. The revocation takes effect within 30 seconds. For the next 90 days, a
 /// request with the token returns 401 `token_revoked`.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Tokens", responses((status = 200, body = Deleted)))]
 pub async fn delete_token(State(app): State<App>, token: AuthorizedToken) -> Result<Json<Deleted>> {

@@ -1,4 +1,4 @@
-//! The queue's consumer: messages in, ended deployments out.
+//! The queue's consumer, which takes the deployment of each message to its end.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ use crate::runner::Runner;
 
 /// The setting that limits the run time of all phases together, in seconds.
 pub const RUN_TIME_LIMIT_SECONDS: &str = "RUN_TIME_LIMIT_SECONDS";
-/// The default time limit: ten of the fifteen minutes that a Lambda function has. The rest is for the fetch and the
-/// report.
+/// The default time limit: ten of the fifteen minutes that a Lambda function has. The remaining five are for the fetch
+/// and the report.
 const DEFAULT_RUN_TIME_LIMIT: Duration = Duration::from_secs(600);
 
 /// Runs deployments. Clones share everything.
@@ -78,7 +78,7 @@ impl Consumer {
         self
     }
 
-    /// Handles a batch before the invocation's deadline. SQS delivers the messages again that the response names, and
+    /// Handles a batch before the invocation's deadline. SQS redelivers the messages that the response names, and
     /// deletes all others.
     ///
     /// # Errors
@@ -170,7 +170,7 @@ impl Consumer {
         if let Runner::CodeBuild(codebuild) = &self.pipeline.runner
             && let Err(error) = codebuild.delete_secret(ended).await
         {
-            self.app.log().warn("the secret of an ended deployment may not be deleted", &error);
+            self.app.log().warn("the secret of an ended deployment could not be deleted", &error);
         }
     }
 

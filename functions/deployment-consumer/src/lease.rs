@@ -18,7 +18,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(15);
 const POLL_EVERY: Duration = Duration::from_secs(3);
 const NOT_RENEWED: &str = "a lease could not be renewed";
 
-/// Renews the lease until it is lost, and returns why: another runner holds it, or it expired before it could be
+/// Renews the lease until it is lost. Returns the reason: another runner holds it, or it expired before it could be
 /// renewed. Triggers `stop` when a user asks to cancel the deployment.
 pub(crate) async fn hold(app: &App, deployment: &Deployment, stop: &CancellationToken) -> Retry {
     let (clock, log) = (app.clock(), app.log());
@@ -30,7 +30,7 @@ pub(crate) async fn hold(app: &App, deployment: &Deployment, stop: &Cancellation
         now = clock.now();
         if now < renew_at {
             let found = Deployment::load(app.table(), &deployment.account_id, &deployment.id);
-            // After a failed read the next one decides.
+            // A failed read is ignored: the next read decides.
             if let Ok(Ok(Some(found))) = timeout(POLL_EVERY, found).await
                 && found.cancel_requested_by.is_some()
             {

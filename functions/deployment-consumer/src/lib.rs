@@ -13,7 +13,7 @@
 //! | is in progress, with a current lease | is delivered again later |
 //! | is in progress, with an expired lease | starts another attempt, or fails the deployment after [`MAX_ATTEMPTS`](shared::dispatch::MAX_ATTEMPTS) |
 //!
-//! A fault in the deployment fails the deployment. A fault in the infrastructure leaves the deployment unchanged: the
+//! A fault of the deployment fails the deployment. A fault of the infrastructure leaves the deployment unchanged: the
 //! message is delivered again, and goes to the dead-letter queue after its last delivery.
 
 pub mod buildspec;

@@ -1,7 +1,7 @@
 //! One run of a deployment: fetches and keeps the source, reads its buildspec, runs it, and keeps its artifacts.
 //!
-//! All of it is logged as it happens, while the lease is renewed. Where CodeBuild runs the deployment, the pipeline ends
-//! before the run.
+//! Each step is logged as it happens, and the lease is renewed meanwhile. If CodeBuild runs the deployment, the
+//! pipeline ends before the run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ const BUILDSPEC: &str = "buildspec.yml";
 const GRACE: Duration = Duration::from_secs(5);
 /// The time that a run has to stop when its runner stops.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
-/// The part of the invocation's time that is kept for storing the artifacts and the deployment's end.
+/// The part of the invocation's time that is reserved for storing the artifacts and the deployment's end.
 pub const REPORT_TIME: Duration = Duration::from_secs(30);
 /// The limits of a fetch. A Lambda function's disk has 512 MB unless the template sets another size.
 pub const FETCH_LIMITS: FetchLimits =
@@ -152,12 +152,12 @@ impl Pipeline {
         let outcome = outcome.map_err(|error| Retry::Infrastructure("the build could not be run", error.into()))?;
         if let Outcome::Succeeded { artifacts } = &outcome {
             self.store(deployment, artifacts).await?;
-            log.say(format!("Succeeded, {} artifacts", artifacts.len())).await;
+            log.say(format!("Succeeded. Artifacts: {}", artifacts.len())).await;
         }
         Ok(Completed::Run(end_of(outcome)))
     }
 
-    /// Brings the source into the workspace, or returns how the deployment ends without it.
+    /// Brings the source into the workspace. Returns the transition that ends the deployment if it can't.
     async fn get_source(
         &self,
         deployment: &Deployment,
@@ -168,7 +168,7 @@ impl Pipeline {
         if let Some(prefix) = deployment.rolled_back_prefix()
             && source::restore(&self.archive, &prefix, &workspace.source, &workspace.zip).await?
         {
-            log.say("Using the source that the earlier deployment stored").await;
+            log.say("Using the source stored by the earlier deployment").await;
             return Ok(None);
         }
         log.say(format!("Fetching {}", deployment.clone_url)).await;
@@ -251,7 +251,7 @@ fn end_of(outcome: Outcome) -> Transition {
         Outcome::Failed { phase, command, exit } => {
             let exit = match exit {
                 Exit::Code(code) => format!("exited with status {code}"),
-                Exit::Signal(signal) => format!("was ended by signal {signal}"),
+                Exit::Signal(signal) => format!("was killed by signal {signal}"),
             };
             fail("command_failed", format!("Command '{command}' in phase {} {exit}", phase.key()))
         }

@@ -2,7 +2,7 @@
 //!
 //! CodeBuild runs all commands of version 0.2 in one shell. Here each command has its own shell, which takes over the
 //! working directory and the variables (exported or not, and under bash the functions) of the previous one. So `exit`,
-//! `set -e` or a syntax error ends a command rather than the build, and it is always known which command failed. Shell
+//! `set -e` or a syntax error ends a command rather than the build, and the failed command is always known. Shell
 //! options, traps and redirections by `exec` do not carry over.
 //!
 //! A child has a clean environment, but it runs as the same user: it is not a sandbox. [`hide_environment`] keeps it
@@ -24,8 +24,9 @@ pub use run::Run;
 /// Hides the environment and the memory of this process from other processes of its user, such as the commands that it
 /// runs. The effect lasts until this process ends.
 ///
-/// On Linux they could be read in `/proc`. Marking the process as not dumpable (`PR_SET_DUMPABLE`) prevents that, and
-/// also prevents core files. On other systems there is nothing to hide. Root can still read everything.
+/// On Linux, other processes could read them in `/proc`. Marking the process as not dumpable (`PR_SET_DUMPABLE`)
+/// prevents that, and also prevents core files. On other systems there is nothing to hide. Root can still read
+/// everything.
 pub fn hide_environment() -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;

@@ -1,4 +1,4 @@
-//! Keeps the values of a deployment's variables out of its log.
+//! Removes the values of a deployment's variables from its log.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ const REDACTED: &str = "***";
 /// would hide the log, and the places of the asterisks would still reveal the value.
 const SHORTEST: usize = 4;
 
-/// The minimum number of characters from the inside of a base64 form. Fewer could be anything.
+/// The minimum number of characters from the inside of a base64 form. Fewer characters could be anything.
 pub const SHORTEST_INSIDE: usize = 8;
 
 /// The line lengths into which PEM (RFC 7468) and MIME (RFC 2045) break base64.
@@ -30,8 +30,9 @@ const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_
 /// alphabets, with and without padding; the base64 form of the value and a line end, as from `echo "$VALUE" | base64`;
 /// the lines of 64 and 76 characters into which long base64 is broken; and the percent-encoded forms of URLs and of
 /// forms. If a value is encoded together with its surroundings, as in `Authorization: Basic`, redacts the characters
-/// that depend on the value alone, if they are at least [`SHORTEST_INSIDE`]. This guards against accidents, not against
-/// a build that means to print its variables, which can encode them in countless ways.
+/// that depend on the value alone, provided that there are at least [`SHORTEST_INSIDE`] of them. Redaction guards
+/// against accidents. It can't stop a build that intends to print its variables, because values can be encoded in
+/// countless ways.
 #[derive(Clone)]
 pub struct Redaction {
     forms: AhoCorasick,

@@ -19,7 +19,7 @@ pub(crate) struct RunLog(pub(crate) mpsc::Sender<(Stream, String)>);
 impl RunLog {
     /// Sends a line of the pipeline itself.
     pub(crate) async fn say(&self, text: impl Into<String>) {
-        // Without a receiver the run has ended already.
+        // A missing receiver means that the run has already ended.
         let _ = self.0.send((Stream::System, text.into())).await;
     }
 }
@@ -44,7 +44,7 @@ pub(crate) async fn store(
             },
             _ = tick.tick() => {
                 if let Err(error) = writer.flush().await {
-                    app.log().warn("lines of a deployment's log wait for the archive", &error);
+                    app.log().warn("log lines could not be stored; they wait for the next attempt", &error);
                 }
             }
         }

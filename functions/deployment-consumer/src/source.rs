@@ -24,7 +24,7 @@ pub(crate) async fn keep(archive: &Archive, prefix: &str, folder: &Path, file: &
     zipped.map_err(|panicked| failed(io::Error::other(panicked)))?.map_err(failed)?;
     let mut content = tokio::fs::File::open(file).await.map_err(failed)?;
     archive.put_source(prefix, &mut content).await?;
-    // The build needs the disk space.
+    // The zip is deleted because the build needs the disk space.
     fs::remove_file(file).map_err(failed)
 }
 

@@ -141,7 +141,7 @@ fn refusals_name_the_key_and_the_line() {
         ("version: 0.2\nphases:\n  deploy:\n    commands: a\n", 3, "unknown key `deploy`"),
         ("version: 0.2\nphases:\n  build:\n    command: a\n", 4, "unknown key `command`"),
         ("version: 0.2\nphase: {}\n", 2, "unknown key `phase`"),
-        ("version: 0.2\nphases:\n  build:\n    commands:\n      - a\n      - echo b: c\n", 6, "must be quoted"),
+        ("version: 0.2\nphases:\n  build:\n    commands:\n      - a\n      - echo b: c\n", 6, "quote a string"),
         ("version: 0.2\nphases:\n  build:\n    commands:\n      - a\n      -\n", 6, "null"),
         ("version: 0.2\nphases:\n  build:\n    commands:\n      - \"a\\0b\"\n", 5, "NUL"),
         ("version: 0.2\nphases:\n  build:\n    commands: 5\n", 4, "expected a string or a list of strings"),
@@ -159,8 +159,8 @@ fn refusals_name_the_key_and_the_line() {
         ("version: 0.2\nenv:\n  variable:\n    A: b\n@", 3, "unknown key `variable`"),
         ("version: 0.2\nenv:\n  variables:\n    A: [1]\n@", 4, "expected a string"),
         ("version: 0.2\nenv:\n  variables:\n    A:\n@", 4, "null"),
-        ("version: 0.2\nenv:\n  variables:\n    A-B: c\n@", 4, "\"A-B\" is not a name"),
-        ("version: 0.2\nenv:\n  variables:\n    1A: c\n@", 4, "\"1A\" is not a name"),
+        ("version: 0.2\nenv:\n  variables:\n    A-B: c\n@", 4, "\"A-B\" must match"),
+        ("version: 0.2\nenv:\n  variables:\n    1A: c\n@", 4, "\"1A\" must match"),
         ("version: 0.2\nenv:\n  variables:\n    A: 1\n    A: 2\n@", 5, "`A` is given twice"),
         ("version: 0.2\nenv:\n  variables:\n    A: \"\\0\"\n@", 4, "NUL"),
         ("version: 0.2\nenv:\n  variables:\n    CODEBUILD_SRC_DIR: /\n@", 4, "reserved"),
@@ -171,8 +171,8 @@ fn refusals_name_the_key_and_the_line() {
         ("version: 0.2\nartifacts:\n  files: a\n  discard-paths: maybe\n@", 4, "must be yes or no"),
         ("version: 0.2\nartifacts:\n  files: [a, ../b]\n@", 3, "\"../b\" must stay in the source folder"),
         ("version: 0.2\nartifacts:\n  files:\n    - /etc/passwd\n@", 4, "must stay in the source folder"),
-        ("version: 0.2\nartifacts:\n  files:\n    - $HOME/x\n@", 4, "has a variable"),
-        ("version: 0.2\nartifacts:\n  files: .\n@", 3, "names no file"),
+        ("version: 0.2\nartifacts:\n  files:\n    - $HOME/x\n@", 4, "must not contain `$`"),
+        ("version: 0.2\nartifacts:\n  files: .\n@", 3, "must name files"),
         ("version: 0.2\nartifacts:\n  files: 'a[b'\n@", 3, "`artifacts.files`"),
         ("version: 0.2\nartifacts:\n  files: a\n  base-directory: a/../..\n@", 4, "`artifacts.base-directory`"),
         ("version: 0.2\nartifacts:\n  files: a\n  base-directory: '**'\n@", 4, "`artifacts.base-directory`"),
@@ -187,7 +187,7 @@ fn refusals_name_the_key_and_the_line() {
     assert_eq!(BuildspecError::CODE, "buildspec_invalid");
     assert_eq!(
         refusal("version: 0.2\nrun-as: root\nphases: {}\n").to_string(),
-        "line 2: `run-as` is not supported: all commands run as one user"
+        "line 2: `run-as` is not supported: all commands run as the same user"
     );
 }
 
@@ -195,7 +195,7 @@ fn refusals_name_the_key_and_the_line() {
 fn a_buildspec_without_a_command_is_refused() {
     for phases in ["{}", "{build: }", "{build: {commands: []}}", "{install: {runtime-versions: {go: 1}}}"] {
         let refusal = refusal(&format!("version: 0.2\nphases: {phases}\n"));
-        assert_eq!(refusal.to_string(), "`phases` has no command", "{phases}");
+        assert_eq!(refusal.to_string(), "`phases` must contain a command", "{phases}");
     }
     parse("version: 0.2\nphases: {build: {finally: a}}\n");
 }

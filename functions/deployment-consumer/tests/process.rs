@@ -142,7 +142,7 @@ async fn a_build_that_succeeds_logs_phases_commands_and_output_in_order() {
     assert_eq!(
         without_err,
         [
-            (System, "`phases.install.runtime-versions` is ignored: commands run with what is installed."),
+            (System, "`phases.install.runtime-versions` is ignored: commands use the installed versions."),
             (System, "Entering phase INSTALL"),
             (System, "Running command echo one"),
             (Stdout, "one"),
@@ -534,7 +534,7 @@ async fn discarded_paths_keep_the_first_of_two_names() {
         .map(|artifact| (artifact.name.as_str(), artifact.path.strip_prefix(build.source()).unwrap()))
         .collect();
     assert_eq!(found, [("x", Path::new("a/x")), ("y", Path::new("b/y"))]);
-    assert!(ran.of(System).contains(&"Left out of the artifacts: b/x, a second x"));
+    assert!(ran.of(System).contains(&"Left out of the artifacts: b/x, because another file has the name x"));
 }
 
 #[tokio::test]

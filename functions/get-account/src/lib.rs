@@ -15,8 +15,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Get the account
 ///
-/// Returns the account with its current settings. Every member may read them. A recent change can take up to 30 seconds
-/// to take effect everywhere.
+/// Returns the account with its current settings. Every member may read them. A change can take up to 30 seconds to
+/// take effect.
 #[utoipa::path(get, path = ROUTE.path, tag = "Account", responses((status = 200, body = AccountBody)))]
 pub async fn get_account(State(app): State<App>, tenant: Tenant) -> Result<Revised<AccountBody>> {
     let account = Account::of_caller(app.table(), &tenant).await?;

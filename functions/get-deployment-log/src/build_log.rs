@@ -1,9 +1,9 @@
 //! The log of a build by CodeBuild, from CloudWatch Logs.
 //!
-//! CloudWatch has no line numbers, only times, and many lines can have one millisecond. So a line's number is its
+//! CloudWatch has no line numbers, only times, and many lines can have the same millisecond. So a line's number is its
 //! millisecond since an hour before the deployment was created, times a million, plus its place among the lines of that
-//! millisecond. The number stays below 2^53 for a hundred days. A reader continues from a number with one call, and
-//! skips the lines of that millisecond up to the number. CloudWatch keeps a build's lines in the order of their
+//! millisecond. The number stays below 2^53 for a hundred days. A reader can continue from a number with one call, and
+//! then skips the lines of that millisecond up to the number. CloudWatch keeps a build's lines in the order of their
 //! arrival, and a build's only writer sends its lines in order.
 
 use std::time::Duration;

@@ -19,8 +19,8 @@ use shared::{App, Endpoint, Error, InitError, Result, Route};
 pub use build_log::BUILD_LOG_GROUP;
 use build_log::{BuildLog, NUMBERS_PER_MS, Page};
 
-/// How long after a deployment's end the last lines of its build can take to appear in CloudWatch Logs. CodeBuild sends
-/// them before it reports the end, and a reader sees them some seconds later. AWS promises no number.
+/// The time after a deployment's end within which the last lines of its build appear in CloudWatch Logs. CodeBuild
+/// sends them before it reports the end, and they become readable some seconds later. AWS promises no limit.
 const LINES_SETTLE: Duration = Duration::from_secs(15);
 
 pub const ROUTE: Route =
@@ -57,18 +57,21 @@ pub struct LogPosition {
     limit: Number<1, 1000, 1000>,
 }
 
+/// The lines of a log after a position.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Log)]
 pub struct LogBody {
+    /// The lines, oldest first.
     pub data: Vec<LogLineBody>,
     pub meta: LogMeta,
 }
 
+/// A line of a log.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = LogLine)]
 pub struct LogLineBody {
-    /// The line's number, which grows from line to line: 1, 2, 3, … In the output of a build by AWS CodeBuild there are
-    /// gaps. Always below 2^53.
+    /// The line's number, which increases from line to line: 1, 2, 3, … The numbers of a build by AWS CodeBuild have
+    /// gaps. Every number is below 2^53.
     #[schema(examples(12))]
     pub number: u64,
     pub at: Rfc3339,
@@ -76,17 +79,19 @@ pub struct LogLineBody {
     /// as `stdout`.
     #[schema(examples("stdout"))]
     pub stream: &'static str,
+    /// The text of the line, in which secret values are replaced by `***`.
     #[schema(examples("Compiling frontend-app"))]
     pub text: String,
 }
 
+/// The position to continue from.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct LogMeta {
     /// The value of `after` for the next request.
     #[schema(examples(12))]
     pub next_after: u64,
-    /// Whether the deployment has ended and no lines follow. For a build by AWS CodeBuild this becomes true 15 seconds
-    /// after the end, because the last lines can come that late.
+    /// Whether the deployment has ended and no more lines follow. For a build by AWS CodeBuild, it becomes true 15
+    /// seconds after the end, because the last lines can arrive that late.
     pub complete: bool,
 }
 

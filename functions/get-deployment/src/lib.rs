@@ -16,7 +16,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Get a deployment
 ///
-/// Returns the deployment with its state and, while it is queued, its place in the queue. Poll this endpoint to follow
+/// Returns the deployment with its status and, while it is queued, its place in the queue. Poll this endpoint to follow
 /// a deployment.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", responses((status = 200, body = DeploymentBody)))]
 pub async fn get_deployment(State(app): State<App>, deployment: Requested<Deployment>) -> Result<Json<DeploymentBody>> {

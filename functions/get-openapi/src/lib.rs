@@ -11,7 +11,7 @@ pub fn endpoint(_: &App) -> Result<Endpoint, InitError> {
 
 /// Get this document
 ///
-/// Returns the OpenAPI document of the API.
+/// Returns this OpenAPI document.
 #[utoipa::path(get, path = ROUTE.path, tag = "API", responses((status = 200, body = Object)))]
 pub async fn get_openapi() -> impl IntoResponse {
     ([("content-type", "application/json")], include_str!("../openapi.json"))

@@ -15,6 +15,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, get_rate_limit, app.clone()).calls_at_once(1))
 }
 
+/// The state of the account's rate limit.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = RateLimit)]
 pub struct RateLimitBody {
@@ -31,13 +32,14 @@ pub struct RateLimitBody {
     pub burst: BurstBody,
 }
 
+/// The limit on requests at once.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = BurstLimit)]
 pub struct BurstBody {
     /// The number of requests that the plan allows at once.
     #[schema(examples(100))]
     pub limit: u32,
-    /// The number of requests that can be made at once now.
+    /// The number of requests that the caller can make at once now.
     #[schema(examples(98))]
     pub remaining: u32,
 }
@@ -60,6 +62,6 @@ pub async fn get_rate_limit(
         reset: verdict.reset,
         burst: BurstBody { limit: verdict.quota.burst, remaining: verdict.burst_remaining },
     };
-    // The headers tell the same.
+    // The headers have the same values.
     Ok((Extension(verdict), Json(body)))
 }

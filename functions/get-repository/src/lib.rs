@@ -14,7 +14,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Get a repository
 ///
-/// Returns one repository.
+/// Returns the repository.
 #[utoipa::path(get, path = ROUTE.path, tag = "Repositories", responses((status = 200, body = RepositoryBody)))]
 pub async fn get_repository(repository: AuthorizedRepository) -> Json<RepositoryBody> {
     Json(repository.into_inner().into())

@@ -15,7 +15,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Get a team
 ///
-/// Returns the team with an `ETag`, which an update can send in `If-Match`.
+/// Returns the team with an `ETag`. Send the `ETag` in `If-Match` to update the team only if it has not changed since.
 #[utoipa::path(get, path = ROUTE.path, tag = "Teams", responses((status = 200, body = TeamBody)))]
 pub async fn get_team(State(_): State<App>, team: AuthorizedTeam) -> Revised<TeamBody> {
     Revised(team.revision, team.into_inner().into())

@@ -14,13 +14,14 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, get_user, app.clone()).calls_at_once(1))
 }
 
+/// The caller of a request, with the rights of its token.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Caller)]
 pub struct CallerBody {
-    /// The calling user. Null if an application calls.
+    /// The user that the token belongs to. Null if it belongs to an application.
     #[schema(required)]
     pub user: Option<UserBody>,
-    /// The calling application. Null if a user calls.
+    /// The application that the token belongs to. Null if it belongs to a user.
     #[schema(required)]
     pub application: Option<ApplicationBody>,
     pub account: AccountBody,
@@ -29,6 +30,7 @@ pub struct CallerBody {
     pub token: TokenBody,
 }
 
+/// The user who calls.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = CallingUser)]
 pub struct UserBody {
@@ -37,19 +39,22 @@ pub struct UserBody {
     pub role: Role,
 }
 
+/// The application that calls.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = CallingApplication)]
 pub struct ApplicationBody {
     pub id: ClientId,
     pub name: DisplayName,
-    /// The id that stands for the application where the API names a user.
+    /// The ID that stands for the application in fields that name a user.
     pub user_id: UserId,
 }
 
+/// The account that the token belongs to.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = CallersAccount)]
 pub struct AccountBody {
     pub id: AccountId,
+    /// The account's short name.
     #[schema(examples("acme"))]
     pub slug: String,
     pub plan: Plan,
@@ -57,22 +62,24 @@ pub struct AccountBody {
     pub permanent_tokens: bool,
 }
 
+/// The token of the request.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = CallersToken)]
 pub struct TokenBody {
-    /// The token's id. Null for an OAuth2 token.
+    /// The token's ID. Null for an OAuth2 token.
     #[schema(required)]
     pub id: Option<TokenId>,
-    /// When the token expires. Null if it never does.
+    /// The time at which the token expires. Null if it never expires.
     #[schema(required)]
     pub expires_at: Option<Rfc3339>,
 }
 
 /// Get the caller
 ///
-/// Returns the caller: the user or the application, the account with its plan, and the token's scopes and expiry. The
-/// first call with an OAuth2 token links the caller to a user. It accepts the newest open invitation to the caller's
-/// verified email address; without one, it makes the caller a member of the account that claims the address's domain.
+/// Returns the caller: the user or application, the account with its plan, and the token's scopes and expiry. The first
+/// call with a person's OAuth2 token links the person to a user. It accepts the newest open invitation to the person's
+/// verified email address. If there is no invitation, the person becomes a member of the account that claims the
+/// address's domain.
 #[utoipa::path(get, path = ROUTE.path, tag = "API", responses((status = 200, body = CallerBody)))]
 pub async fn get_user(caller: Caller) -> Json<CallerBody> {
     let account = caller.account();

@@ -30,52 +30,58 @@ pub struct EventPosition {
     limit: Number<1, 100, 100>,
 }
 
+/// The events of a deployment after a position.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Events)]
 pub struct EventsBody {
+    /// The events, oldest first.
     pub data: Vec<EventBody>,
     pub meta: EventsMeta,
 }
 
+/// A change of a deployment.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Event)]
 pub struct EventBody {
-    /// The event's number in the deployment: 1, 2, 3, …, without gaps.
+    /// The event's number in the deployment: 1, 2, 3, … without gaps.
     #[schema(examples(2))]
     pub number: u64,
     pub at: Rfc3339,
-    /// The deployment's state after the event. An approval and a request to stop leave the state unchanged.
+    /// The deployment's status after the event. An approval or a request to stop leaves the status unchanged.
     pub status: Status,
     pub actor: ActorKind,
-    /// The user who caused the event, if a user did.
+    /// The user who caused the event. Null if no user did.
     #[schema(required)]
     pub user_id: Option<UserId>,
-    /// The reason for the event, as a sentence for people.
+    /// A human-readable reason for the event.
     #[schema(examples("claimed, attempt 1"))]
     pub reason: String,
 }
 
+/// The kind of actor that caused an event: a user, or the API's `runner`, which runs deployments and ends those that
+/// are past their deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = Actor)]
 pub enum ActorKind {
     User,
-    /// The runner, or the sweep, which ends deployments that are past their deadline.
+    /// The API itself, which runs deployments and ends those that are past their deadline.
     Runner,
 }
 
+/// The position to continue from.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct EventsMeta {
     /// The value of `after` for the next request.
     #[schema(examples(2))]
     pub next_after: u64,
-    /// Whether the deployment has ended and no events follow.
+    /// Whether the deployment has ended and no more events follow.
     pub complete: bool,
 }
 
 /// List a deployment's events
 ///
-/// Returns the changes of the deployment's state after a position, each with its actor, time and reason. To follow the
+/// Returns the events of the deployment after a position, each with its actor, time and reason. To follow the
 /// deployment, repeat the request with `after` set to `meta.next_after` until `meta.complete` is true.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(EventPosition), responses((status = 200, body = EventsBody)))]
 pub async fn list_deployment_events(

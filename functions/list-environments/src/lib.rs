@@ -16,15 +16,17 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, list_environments, app.clone()).calls_at_once(5))
 }
 
+/// The environments of a repository.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Environments)]
 pub struct EnvironmentsBody {
+    /// The environments.
     pub data: Vec<EnvironmentBody>,
 }
 
 /// List environments
 ///
-/// Returns the repository's three environments: preview, staging and production.
+/// Returns the repository's three environments: `preview`, `staging` and `production`.
 #[utoipa::path(get, path = ROUTE.path, tag = "Environments", responses((status = 200, body = EnvironmentsBody)))]
 pub async fn list_environments(
     State(app): State<App>,

@@ -23,7 +23,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 /// List invitations
 ///
 /// Returns a paginated list of the invitations that are neither accepted nor revoked. An expired invitation stays in
-/// the list until it is deleted or its address is invited again. The only sort is `created`.
+/// the list until it is revoked or its address is invited again. The only sort is `created`.
 #[utoipa::path(
     get, path = ROUTE.path, tag = "Members", params(PageQuery), responses((status = 200, body = Page<InvitationBody>))
 )]

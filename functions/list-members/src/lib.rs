@@ -21,7 +21,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// List members
 ///
-/// Returns a paginated list of the account's users. The only sort is `created`, the time at which they joined.
+/// Returns a paginated list of the account's users. The only sort is `created`, the time at which each user joined.
 #[utoipa::path(get, path = ROUTE.path, tag = "Members", params(PageQuery), responses((status = 200, body = Page<MemberBody>)))]
 pub async fn list_members(State(app): State<App>, tenant: Tenant, Query(page): Query<PageQuery>) -> Result<Response> {
     let page = page.of(LIST)?;

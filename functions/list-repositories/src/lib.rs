@@ -1,4 +1,4 @@
-//! `GET /v1/repositories`: lists the repositories that the caller may see.
+//! `GET /v1/repositories`: lists the repositories that the caller can see.
 
 use std::collections::HashMap;
 

@@ -24,7 +24,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// List a team's members
 ///
-/// Returns a paginated list of the team's members. The only sort is `created`, the time at which they were added.
+/// Returns a paginated list of the team's members. The only sort is `created`, the time at which each member was added.
 #[utoipa::path(
     get, path = ROUTE.path, tag = "Teams", params(PageQuery), responses((status = 200, body = Page<TeamMemberBody>))
 )]

@@ -24,8 +24,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// List a team's repositories
 ///
-/// Returns a paginated list of the team's repositories with its permission on each. The only sort is `created`, the
-/// time at which they were added.
+/// Returns a paginated list of the team's repositories, each with the team's permission on it. The only sort is
+/// `created`, the time at which each repository was added.
 #[utoipa::path(
     get, path = ROUTE.path, tag = "Teams", params(PageQuery),
     responses((status = 200, body = Page<TeamRepositoryBody>))

@@ -35,8 +35,8 @@ pub enum Whose {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct TokenFilter {
-    /// The owner of the tokens to list: the caller, or all users of the account, which only owners and admins may
-    /// choose.
+    /// The users whose tokens to list: `me` for the caller, or `all` for every user of the account. Only owners and
+    /// admins may choose `all`.
     #[serde(default)]
     #[param(inline)]
     user: Whose,
@@ -61,7 +61,7 @@ pub async fn list_tokens(
         Whose::Me => (Some(caller.user_id()), ""),
         Whose::All if oversees_tokens(&caller) => (None, "?user=all"),
         Whose::All => {
-            return Err(Error::not_permitted("Only owners and admins may see everybody's tokens"));
+            return Err(Error::not_permitted("Only owners and admins may list the tokens of all users"));
         }
     };
     let account = &caller.account().id;

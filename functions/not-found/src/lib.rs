@@ -24,7 +24,7 @@ pub async fn not_found(request: Request) -> Error {
             let message = format!("The path does not support {}; use {methods}", request.method());
             Error::new(ErrorCode::MethodNotAllowed, message).with_header(header::ALLOW, allow)
         }
-        None => Error::new(ErrorCode::NotFound, "The path does not exist"),
+        None => Error::new(ErrorCode::NotFound, "The path does not exist; GET /v1/openapi.json lists all paths"),
     }
 }
 

@@ -101,16 +101,18 @@ fn explain(deployment: Option<&Deployment>, now: Timestamp) -> (Action, String) 
     let attempt = deployment.attempt;
     let explanation = match (deployment.status, &deployment.build) {
         (Status::Queued, _) if !deployment.is_approved() => {
-            "the deployment is queued and lacks approvals; it can't start without them".to_owned()
+            "the deployment is queued, and can't start until it has its approvals".to_owned()
         }
         (Status::Queued, _) => {
             "the deployment is queued, and no runner could take it; the next deployment in its lane starts".to_owned()
         }
         (Status::InProgress, Some(build)) => {
-            format!("the deployment is in build {build}, whose events end it; a request to cancel is passed on")
+            format!(
+                "the deployment runs in build {build}, whose events will end it; the message passes on a request to cancel"
+            )
         }
         (Status::InProgress, None) if deployment.lease_until.is_some_and(|until| until > now) => {
-            format!("a runner has the deployment, in attempt {attempt}; if that runner is lost, another one takes over")
+            format!("a runner holds the deployment (attempt {attempt}); if it is lost, another one takes over")
         }
         (Status::InProgress, None) => {
             format!("the runner of attempt {attempt} was lost; another one takes over or ends the deployment")

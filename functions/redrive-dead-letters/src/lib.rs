@@ -42,7 +42,7 @@ pub struct Request {
     /// Lists and explains the messages without changing anything.
     #[serde(default = "yes")]
     pub dry_run: bool,
-    /// Deletes messages that name no deployment, too.
+    /// Also deletes messages that name no deployment.
     #[serde(default)]
     pub discard_unreadable: bool,
 }
@@ -58,7 +58,7 @@ pub struct Counts {
     pub kept: u32,
     /// Messages whose deployment could not be read, or that could not be sent or deleted. They are kept.
     pub failed: u32,
-    /// Whether there was time for all messages.
+    /// Whether there was time to handle all messages.
     pub complete: bool,
 }
 

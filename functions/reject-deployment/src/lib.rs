@@ -19,19 +19,19 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, reject_deployment, app.clone()))
 }
 
+/// The rejection of a deployment.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewRejection)]
 pub struct Rejection {
-    /// The reason, which becomes part of the deployment's failure message. At most 500 characters.
+    /// The reason, at most 500 characters. The deployment's failure message contains it.
     #[schema(max_length = 500, examples("not before the release"))]
     reason: Option<String>,
 }
 
 /// Reject a deployment
 ///
-/// Fails the deployment with code `rejected`. It must be queued, and its environment must have required approvals at
-/// its creation.
+/// Fails the deployment with code `rejected`. The deployment must be queued and must require approvals.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = Rejection, responses((status = 200, body = DeploymentBody))
 )]
@@ -53,7 +53,7 @@ pub async fn reject_deployment(
     while attempts.begin().await {
         if deployment.status != Status::Queued || deployment.required_approvals == 0 {
             let message = match deployment.status {
-                Status::Queued => "The deployment needs no approval".to_owned(),
+                Status::Queued => "The deployment requires no approvals; cancel it instead".to_owned(),
                 other => format!("The deployment is {}", other.as_str()),
             };
             return Err(Error::new(ErrorCode::NotAwaitingApproval, message));

@@ -29,15 +29,15 @@ impl FromRef<Retry> for App {
 
 /// Retry a deployment
 ///
-/// Creates a deployment of the same commit to the same environment with the same variables. The deployment that it
-/// repeats must have ended, in any final state; `origin` names it.
+/// Creates a deployment that repeats an earlier one: its commit, its environment and its variables. The earlier
+/// deployment must have ended, in any final state. `origin` names it.
 #[utoipa::path(post, path = ROUTE.path, tag = "Deployments", responses((status = 201, body = DeploymentBody)))]
 pub async fn retry_deployment(
     State(Retry(redeployer)): State<Retry>,
     deployment: AuthorizedDeployment,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeploymentBody>)> {
     if !deployment.status.is_final() {
-        let message = format!("The deployment is {}", deployment.status.as_str());
+        let message = format!("The deployment is {}; wait for its end or cancel it", deployment.status.as_str());
         return Err(Error::new(ErrorCode::NotFinished, message));
     }
     let repository = deployment.repository(redeployer.app.table()).await?;

@@ -23,15 +23,15 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, rotate_token, app.clone()))
 }
 
+/// The lifetimes of the new secret and of the old one.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = TokenRotation)]
 pub struct Asked {
-    /// The time in hours that the old secret stays valid. 0 ends it at once.
+    /// The number of hours that the old secret stays valid. 0 ends it at once.
     #[schema(value_type = u64, required = false, minimum = 0, maximum = 168, default = 24)]
     overlap_hours: Option<Whole<u64, 0, 168>>,
-    /// The new secret's lifetime in days. If neither this nor `permanent` is given, it is as long as the old secret's
-    /// was.
+    /// The new secret's lifetime in days. Default: the lifetime of the old secret.
     #[schema(value_type = u64, required = false, minimum = 1, maximum = 365, examples(30))]
     expires_in_days: Option<Whole<u64, 1, 365>>,
     /// Whether the token never expires. The account's owner can forbid permanent tokens.
@@ -42,9 +42,9 @@ pub struct Asked {
 
 /// Rotate a token
 ///
-/// Issues a new secret and returns it once. Its lifetime starts now. The old secret works until the overlap is over;
-/// after that, a request with it returns 401 `token_rotated` for 90 days. At most 10 old secrets of a token work at the
-/// same time: one more ends the oldest. The token of this request must have all scopes of the rotated token.
+/// Issues a new secret and returns it once. Its lifetime starts now. The old secret works until the overlap is over.
+/// For 90 days after that, a request with it returns 401 `token_rotated`. At most 10 old secrets of a token work at the
+/// same time; another rotation ends the oldest. The token of this request must have all scopes of the rotated token.
 #[utoipa::path(post, path = ROUTE.path, tag = "Tokens", request_body = Asked, responses((status = 200, body = TokenBody)))]
 pub async fn rotate_token(
     State(app): State<App>,

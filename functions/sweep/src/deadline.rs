@@ -6,12 +6,12 @@ use shared::clock::Timestamp;
 use shared::model::{Deployment, Failure, Status, Transition};
 
 /// The bounds of the wait between two messages for a deployment that no runner takes. Each wait is as long as all
-/// before it together, so that messages do not pile up while runners are scarce.
+/// earlier waits together, so that messages do not pile up while runners are scarce.
 const SEND_AGAIN_AFTER: Duration = Duration::from_secs(300);
 const SEND_AGAIN_WITHIN: Duration = Duration::from_secs(3600);
 
-/// Returns how a deployment ends whose deadline has passed. A deployment in progress has lost its runner by then,
-/// because a lease is not renewed past the deadline.
+/// Returns the transition that ends a deployment whose deadline has passed. A deployment in progress has lost its
+/// runner by then, because a lease is not renewed past the deadline.
 pub(crate) fn overdue(deployment: &Deployment, now: Timestamp) -> Option<Transition> {
     let is_held = deployment.lease_until.is_some_and(|until| until > now);
     match deployment.status {
@@ -22,7 +22,7 @@ pub(crate) fn overdue(deployment: &Deployment, now: Timestamp) -> Option<Transit
     }
 }
 
-/// Returns when a deployment without news is due again: after an exponential back-off, or at its deadline.
+/// Returns the time at which a deployment without news is due again: after an exponential back-off, or at its deadline.
 pub(crate) fn next_look(deployment: &Deployment, now: Timestamp) -> Timestamp {
     let silent_since = match deployment.status {
         Status::Queued => deployment.created_at,

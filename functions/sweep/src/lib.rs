@@ -10,10 +10,10 @@
 //! | is past its deadline, and no runner holds it | ends it and sends the next message in the lane; stops a build |
 //!
 //! A conditional write moves a deployment's due time before its message is sent. So of two concurrent sweeps only one
-//! sends it, and a sweep that dies in between delays the deployment but does not lose it. Answers of CodeBuild are settled
-//! like its events.
+//! sends it, and a sweep that dies in between delays the deployment but does not lose it. CodeBuild's answers are
+//! handled like its events.
 //!
-//! With the remaining time the sweep compares some counters with the rows that they count (`Recount`).
+//! In the remaining time, the sweep compares some counters with the rows that they count (`Recount`).
 
 mod deadline;
 mod tally;
@@ -41,8 +41,8 @@ pub use tally::Tally;
 
 /// The number of rows in one query. A row's keys have about 100 bytes, and CodeBuild can be asked for all rows at once.
 const PAGE: i32 = ASK_AT_ONCE as i32;
-/// The number of deployments of a shard that are handled concurrently. Each takes three calls of about 10 ms, so a
-/// minute is enough for about 20,000 in each shard.
+/// The number of deployments of a shard that are handled concurrently. Each needs three calls of about 10 ms, so a
+/// minute suffices for about 16,000 in each shard.
 const AT_ONCE: usize = 8;
 /// The part of the invocation's time that is kept for the last page and the log.
 const STOP_BEFORE: Duration = Duration::from_secs(10);
@@ -60,7 +60,7 @@ enum DueOutcome {
     Unchanged,
     /// The deployment's message was sent again.
     Sent,
-    /// The deadline had passed, and the deployment was ended.
+    /// The deployment was past its deadline and was ended.
     Ended,
     /// The deployment has a build, and CodeBuild must be asked.
     InCodeBuild(Box<Deployment>),

@@ -58,11 +58,9 @@ impl Tally {
 impl CounterLine {
     pub(crate) fn new(counter: &Key, finding: Finding) -> Self {
         let (message, was, is) = match finding {
-            Finding::Repaired { was, is } => {
-                ("a counter did not match its rows and was corrected", Some(was), Some(is))
-            }
+            Finding::Repaired { was, is } => ("a counter did not match its rows and was repaired", Some(was), Some(is)),
             Finding::RowsMissing => {
-                ("a counter was not compared: some of its rows are not in their index yet, or missing", None, None)
+                ("a counter was not compared: some of its rows are missing, or not in their index yet", None, None)
             }
         };
         Self { level: Level::Warn, message, counter: counter.to_string(), was, is }

@@ -16,7 +16,7 @@ use shared::{App, Endpoint, InitError, Result, Route};
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments/{environment}")
     .requires(Scope::RepositoriesWrite);
 
-/// The number of deployments whose messages are sent again when a freeze ends. The sweep finds the others.
+/// The maximum number of deployments whose messages are sent again when a freeze ends. The sweep sends the others.
 const SENT: i32 = 100;
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
@@ -36,19 +36,20 @@ impl FromRef<Environments> for App {
     }
 }
 
+/// The settings to change. An absent field keeps its value.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = EnvironmentUpdate)]
 pub struct Update {
-    /// Whether a newer deployment queues behind those that wait, or supersedes them.
+    /// The effect of a new deployment on queued ones: it waits behind them (`queue`) or replaces them (`supersede`).
     concurrency: Option<Concurrency>,
     /// The number of approvals that a new deployment requires. Its creator can't approve it.
     #[schema(value_type = Option<u8>, minimum = 0, maximum = 6, examples(1))]
     required_approvals: Option<Whole<u8, 0, { MAX_APPROVALS as u64 }>>,
-    /// Whether the environment is frozen: nothing new starts. Deployments in progress continue, and queued ones stay
-    /// queued.
+    /// Whether the environment is frozen. While it is, no deployment is created or started. Deployments in progress
+    /// continue, and queued ones stay queued.
     frozen: Option<bool>,
-    /// The time limit in seconds for all commands of a deployment together.
+    /// The time limit for all commands of a deployment together, in seconds.
     #[schema(value_type = Option<u32>, minimum = 60, maximum = 28800, examples(600))]
     time_limit_seconds:
         Option<Whole<u32, { *TIME_LIMIT_SECONDS.start() as u64 }, { *TIME_LIMIT_SECONDS.end() as u64 }>>,
@@ -56,8 +57,8 @@ pub struct Update {
 
 /// Update an environment
 ///
-/// Changes the given settings. A new number of approvals applies to deployments that are created afterwards, a new time
-/// limit to those that start afterwards.
+/// Changes the given settings. A new number of approvals applies to deployments created afterwards. A new time limit
+/// applies to deployments started afterwards.
 #[utoipa::path(
     patch, path = ROUTE.path, tag = "Environments", request_body = Update, responses((status = 200, body = EnvironmentBody))
 )]
@@ -80,7 +81,7 @@ pub async fn update_environment(
         let filter = Filter { environment: Some(name), status: Some(Status::Queued) };
         for deployment in Deployment::newest(app.table(), &repository, filter, None, SENT).await? {
             if let Err(error) = queue.send(&deployment).await {
-                app.log().warn("a deployment could not be queued after a freeze", &error);
+                app.log().warn("a deployment could not be queued after a freeze; the sweep will queue it", &error);
             }
         }
     }

@@ -16,13 +16,14 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, update_token, app.clone()))
 }
 
+/// The fields to change. An absent field keeps its value.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = TokenChange)]
 pub struct Change {
     #[schema(required = false, nullable = false)]
     name: Option<DisplayName>,
-    /// The token's new scopes, at least one. They replace the old ones. The token of this request must have all of
+    /// The token's new scopes, at least one. They replace the old scopes. The token of this request must have all of
     /// them.
     #[schema(required = false, nullable = false, min_items = 1)]
     scopes: Option<Vec<Scope>>,
@@ -38,7 +39,7 @@ pub async fn update_token(
     token: OwnToken,
     extract::Json(change): extract::Json<Change>,
 ) -> Result<Json<TokenBody>> {
-    let none = || Error::invalid("scopes", "must not be empty");
+    let none = || Error::invalid("scopes", "must contain at least one scope");
     let scopes = change.scopes.map(|scopes| distinct(&scopes).ok_or_else(none)).transpose()?;
     caller.check_grant(scopes.as_deref().unwrap_or_default())?;
     let change = TokenChange { name: change.name, scopes };

@@ -18,9 +18,9 @@ use crate::path_parameter;
     tags(
         (name = "Repositories", description = "The git repositories of an account"),
         (name = "Deployments", description = "Builds of a commit in an environment, with their status, events and log"),
-        (name = "Tokens", description = "Personal access tokens: the caller's own, and for owners and admins those of the account"),
+        (name = "Tokens", description = "Personal access tokens. Users see their own; owners and admins see all tokens of the account"),
         (name = "Teams", description = "Groups of members that share permissions on repositories"),
-        (name = "Account", description = "The settings of the account, which hold for all its members"),
+        (name = "Account", description = "The account's settings, which apply to all of its members"),
         (name = "Members", description = "The users of the account, and the invitations to it"),
         (name = "Applications", description = "OAuth2 clients that act for the account with client credentials"),
         (name = "Environments", description = "The targets of deployments, each with its live deployment, its queue and its settings"),
@@ -30,7 +30,7 @@ use crate::path_parameter;
         title = "The .git API",
         description = "Repositories, deployments and team resources. Send a token as `Authorization: Bearer <token>`.\n\n\
             A path that does not exist returns 404 `not_found`. A method that the path does not support returns 405 \
-            `method_not_allowed`. Both have the envelope and the headers of every error.",
+            `method_not_allowed`. Both have the error envelope and the headers of every response.",
         version = "1",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
@@ -60,7 +60,7 @@ pub fn document() -> Value {
         "oauth2": {
             "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
             "description": "An OAuth2 access token (RFC 9068, or Amazon Cognito's) of the identity provider that the API trusts. \
-                A new user calls `GET /v1/user` first.",
+                A new user must call `GET /v1/user` first.",
         },
     });
     document["components"]["headers"] = headers();
@@ -200,22 +200,21 @@ fn if_match(route: Route) -> Option<Value> {
 fn headers() -> Value {
     let header = |kind: &str, description: &str| json!({"description": description, "schema": {"type": kind}});
     json!({
-        "X-Request-Id": header("string", "The request ID, to quote to support"),
-        "X-RateLimit-Limit": header("integer", "Requests that the plan allows in a minute"),
-        "X-RateLimit-Remaining": header("integer", "Requests left in this minute"),
-        "X-RateLimit-Reset": header("integer", "The second since the Unix epoch at which this minute ends"),
+        "X-Request-Id": header("string", "The ID of the request. Quote it when you contact support"),
+        "X-RateLimit-Limit": header("integer", "The number of requests that the plan allows in a minute"),
+        "X-RateLimit-Remaining": header("integer", "The number of requests left in this minute"),
+        "X-RateLimit-Reset": header("integer", "The time at which this minute ends, in seconds since the Unix epoch"),
         "RateLimit-Policy": header("string", "Both limits, in the form of draft-ietf-httpapi-ratelimit-headers"),
-        "RateLimit": header("string", "The rest of both limits, in the form of draft-ietf-httpapi-ratelimit-headers"),
-        "Retry-After": header("integer", "Seconds until a retry can succeed"),
+        "RateLimit": header("string", "The requests left of both limits, in the form of draft-ietf-httpapi-ratelimit-headers"),
+        "Retry-After": header("integer", "The number of seconds until a retry can succeed"),
         "Location": header("string", "The URL of the new resource"),
         "Link": header("string", "Links to the first, previous, next and last page (RFC 8288), and `rotate`; see `X-Token-Expires-At`"),
         "X-Token-Expires-At": header(
             "string",
-            "The time at which the request's token expires, unless it is permanent. In its last 14 days, `Link` has the \
-             relation `rotate`: the call that issues a new secret",
+            "The time at which the request's token expires. Absent for a permanent token. In the token's last 14 days, `Link` has the relation `rotate` to the endpoint that issues a new secret",
         ),
         "ETag": header("string", "The resource's version, for `If-Match`"),
-        "WWW-Authenticate": header("string", "The challenge of RFC 6750"),
+        "WWW-Authenticate": header("string", "The authentication challenge (RFC 6750)"),
     })
 }
 

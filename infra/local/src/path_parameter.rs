@@ -1,4 +1,4 @@
-//! The parameters that paths have, each declared once.
+//! The parameters of paths, each declared once.
 
 /// A parameter in the path of a route.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ const PARAMETERS: [PathParameter; 8] = [
     },
     PathParameter {
         name: "token_id",
-        description: "Token ID: `tok_…`, and not its secret",
+        description: "Token ID: `tok_…`. It is not the secret",
         example: "tok_k3vyq2w7x5m4n6pa",
         extractor: "access::AuthorizedToken",
     },

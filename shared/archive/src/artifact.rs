@@ -9,6 +9,7 @@ use crate::store::{Archive, Error, Result, key};
 const FOLDER: &str = "artifacts";
 const SOURCE: &str = "source.zip";
 
+/// A file that a build has produced.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Artifact {
     /// The relative path, separated by slashes.

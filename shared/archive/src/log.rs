@@ -157,7 +157,7 @@ mod tests {
         let archive = Archive::in_memory();
         let mut writer = LogWriter::resume(&archive, PREFIX).await.unwrap();
         write(&mut writer, 1..=2).await;
-        // As if the store had kept the chunk and lost its answer.
+        // The state after the store has kept the chunk but its response was lost.
         let key = key(PREFIX, "log/000000000002").unwrap();
         archive.store.put(&key, writer.waiting.clone().into()).await.unwrap();
         write(&mut writer, 3..=4).await;

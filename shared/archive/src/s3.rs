@@ -1,5 +1,5 @@
-//! S3 access by `object_store` over the AWS SDK's HTTP client, which has the one TLS implementation and the one set of root
-//! certificates.
+//! S3 access by `object_store` over the AWS SDK's HTTP client, so that there is only one TLS implementation and one set
+//! of root certificates.
 
 use std::time::Duration;
 

@@ -17,6 +17,8 @@ pub struct Archive {
     bucket: Option<Arc<str>>,
 }
 
+/// The reasons why the archive fails.
+#[allow(missing_docs, reason = "the message of each variant describes it")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -35,6 +37,7 @@ pub enum Error {
     Store(#[from] object_store::Error),
 }
 
+/// The result of the archive's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {

@@ -13,14 +13,17 @@ use crate::report::Report;
 /// The setting that names the CodeBuild project that runs deployments.
 pub const CODEBUILD_PROJECT: &str = "CODEBUILD_PROJECT";
 
-/// The environment variables in which a build names its attempt. Customers' variables can't have these names.
+/// The environment variable with a build's deployment. Customers' variables can't have this name.
 pub const DEPLOYMENT_VARIABLE: &str = "DEPLOYMENT_ID";
+/// The environment variable with the account of a build's deployment. Customers' variables can't have this name.
 pub const ACCOUNT_VARIABLE: &str = "DEPLOYMENT_ACCOUNT";
+/// The environment variable with the deployment's attempt. Customers' variables can't have this name.
 pub const ATTEMPT_VARIABLE: &str = "DEPLOYMENT_ATTEMPT";
 
 /// The maximum number of builds in one BatchGetBuilds call.
 pub const ASK_AT_ONCE: usize = 100;
 
+/// Starts, stops and settles builds. Clones share the clients.
 #[derive(Clone, Debug)]
 pub struct Builds {
     pub(crate) app: App,

@@ -3,6 +3,8 @@
 use aws_sdk_codebuild::error::{ProvideErrorMetadata, SdkError};
 use shared::table::TableError;
 
+/// The reasons why a build can't be started, stopped or settled.
+#[allow(missing_docs, reason = "the message of each variant describes it")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("DynamoDB failed")]

@@ -1,11 +1,13 @@
 //! Deployments that run as AWS CodeBuild builds: starts a build, and settles a deployment with the reports of its build.
 //!
-//! A build belongs to one attempt of one deployment, which its environment variables name. A report arrives by an event
-//! or by asking, and both ways call [`Builds::settle`]. So it does not matter which report comes first, how often, or
-//! in which order.
+//! A build belongs to one attempt of one deployment, which its environment variables name. A report arrives as an event
+//! or as the answer to a query, and both call [`Builds::settle`]. Reports may therefore arrive repeatedly and in any
+//! order.
 //!
 //! A build can read only the objects and secrets whose names it is given. They are named after the deployment's id, which
 //! can't be guessed, and the build's role may not list them.
+
+#![warn(missing_docs)]
 
 mod client;
 mod error;

@@ -8,23 +8,32 @@ use crate::error::Error;
 /// The state of one build.
 #[derive(Clone, Debug)]
 pub struct Report {
+    /// The build's id in CodeBuild.
     pub build: BuildId,
     /// The attempt of the deployment that the build belongs to.
     pub attempt: u32,
+    /// The status at the time of the report.
     pub status: BuildStatus,
+    /// The phases so far, in their order.
     pub phases: Vec<PhaseReport>,
 }
 
 /// A build's status (<https://docs.aws.amazon.com/codebuild/latest/APIReference/API_Build.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildStatus {
+    /// The build waits for a machine or runs.
     InProgress,
+    /// Every phase succeeded.
     Succeeded,
+    /// A phase failed.
     Failed,
+    /// CodeBuild itself failed.
     Fault,
+    /// A request stopped the build.
     Stopped,
+    /// The build exceeded its time limit, or waited too long for a machine.
     TimedOut,
-    /// CodeBuild does not know the build.
+    /// CodeBuild has no record of the build.
     Missing,
 }
 
@@ -33,6 +42,7 @@ pub enum BuildStatus {
 pub struct PhaseReport {
     /// CodeBuild's name of the phase: `DOWNLOAD_SOURCE`, `BUILD`, …
     pub phase: String,
+    /// Whether the phase ended without success.
     pub failed: bool,
     /// CodeBuild's codes and messages about the phase.
     pub context: String,
@@ -93,11 +103,12 @@ impl Report {
         Ok(Self { build: id, attempt, status: BuildStatus::parse(status)?, phases: phases.collect() })
     }
 
+    /// Returns whether the build has not ended yet.
     pub fn is_running(&self) -> bool {
         self.status == BuildStatus::InProgress
     }
 
-    /// Returns how the build ends its deployment, or `None` while the build runs.
+    /// Returns the transition by which the build ends its deployment, or `None` while the build runs.
     pub(crate) fn end(&self) -> Option<Transition> {
         // The first failed phase is the cause, because POST_BUILD runs even after a failed BUILD.
         let phase = self.phases.iter().find(|phase| phase.failed);
@@ -112,7 +123,7 @@ impl Report {
             BuildStatus::TimedOut => failure("timed_out", explained("The time limit was reached")),
             BuildStatus::Stopped => failure("build_stopped", explained("The build was stopped")),
             BuildStatus::Fault => failure("build_fault", explained("CodeBuild failed")),
-            BuildStatus::Missing => failure("build_fault", "CodeBuild does not know the build"),
+            BuildStatus::Missing => failure("build_fault", "CodeBuild has no record of the build"),
             BuildStatus::Failed => match phase {
                 Some(phase) => failed(phase, explained),
                 None => failure("build_fault", "CodeBuild gave no reason for the failure of the build"),
@@ -130,7 +141,7 @@ fn failed(PhaseReport { phase, context, .. }: &PhaseReport, explained: impl Fn(&
         "DOWNLOAD_SOURCE" if context.contains("YAML_FILE_ERROR") => {
             failure("buildspec_invalid", explained("CodeBuild can't read buildspec.yml"))
         }
-        "DOWNLOAD_SOURCE" => failure("source_unavailable", explained("CodeBuild could not get the source")),
+        "DOWNLOAD_SOURCE" => failure("source_unavailable", explained("CodeBuild could not download the source")),
         "UPLOAD_ARTIFACTS" if context.contains("no matching") => {
             failure("artifacts_missing", "No file matches the buildspec's artifacts")
         }
@@ -181,7 +192,7 @@ mod tests {
                 "DOWNLOAD_SOURCE",
                 "CLIENT_ERROR: AccessDenied",
                 "source_unavailable",
-                "CodeBuild could not get the source in phase DOWNLOAD_SOURCE: CLIENT_ERROR: AccessDenied",
+                "CodeBuild could not download the source in phase DOWNLOAD_SOURCE: CLIENT_ERROR: AccessDenied",
             ),
             (
                 "DOWNLOAD_SOURCE",
@@ -210,7 +221,7 @@ mod tests {
         ends(&report(BuildStatus::Stopped, &phases), "build_stopped", "The build was stopped in phase BUILD");
         ends(&report(BuildStatus::Fault, &[]), "build_fault", "CodeBuild failed");
         ends(&report(BuildStatus::Failed, &[]), "build_fault", "CodeBuild gave no reason for the failure of the build");
-        ends(&report(BuildStatus::Missing, &[]), "build_fault", "CodeBuild does not know the build");
+        ends(&report(BuildStatus::Missing, &[]), "build_fault", "CodeBuild has no record of the build");
         assert!(BuildStatus::parse("DREAMING").is_err());
     }
 }

@@ -16,6 +16,7 @@ pub enum Settled {
     HandedOver,
     /// The build runs, and the deployment already had it.
     Running,
+    /// The deployment had ended before the report.
     AlreadyEnded,
     /// The build belongs to an earlier attempt, and may not change the deployment.
     NotItsBuild,

@@ -22,20 +22,27 @@ const QUEUED_MINUTES: i32 = 60;
 /// The input of a build.
 #[derive(Debug)]
 pub struct Start<'a> {
+    /// The CodeBuild project.
     pub project: &'a str,
+    /// The claimed deployment.
     pub deployment: &'a Deployment,
+    /// The bucket of the archive.
     pub bucket: &'a str,
     /// The key of the source's zip in the bucket.
     pub source: &'a str,
     /// The prefix in the bucket whose folder `artifacts` receives the artifacts, if the buildspec has artifacts.
     pub artifacts: Option<&'a str>,
+    /// The deployment's own variables. The build gets them by reference to a secret.
     pub variables: &'a BTreeMap<String, String>,
+    /// The time limit, which is rounded up to minutes.
     pub time_limit: Duration,
 }
 
+/// The reasons why a build does not start.
+#[allow(missing_docs, reason = "the message of each variant describes it")]
 #[derive(Debug, thiserror::Error)]
 pub enum StartFailed {
-    #[error("The variables are larger than {MAX_SECRET_BYTES} bytes as JSON, the limit for builds in AWS CodeBuild")]
+    #[error("The variables exceed {MAX_SECRET_BYTES} bytes as JSON, the limit for builds in AWS CodeBuild")]
     VariablesTooLarge,
     #[error(transparent)]
     Call(#[from] Error),

@@ -31,7 +31,7 @@ pub fn not_found(revision: &Revision) -> Error {
         (Some(_), _) => format!("Commit '{text}' not found"),
         (None, Some(tag)) => format!("Tag '{tag}' not found"),
         (None, None) if (7..40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-            format!("Branch '{text}' not found; to name a commit, give all 40 digits of its SHA")
+            format!("Branch '{text}' not found; to name a commit, send all 40 digits of its SHA")
         }
         (None, None) => format!("Branch '{}' not found", text.strip_prefix("refs/heads/").unwrap_or(&text)),
     };

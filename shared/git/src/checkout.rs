@@ -111,7 +111,7 @@ fn leads_outside(root: &Path, path: &Path) -> io::Result<bool> {
             }
             Ok(false)
         }
-        // A loop of links, which nothing can follow.
+        // A loop of links can't be followed.
         Err(_) => Ok(false),
     }
 }

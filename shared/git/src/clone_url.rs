@@ -40,8 +40,9 @@ pub(crate) enum Location {
     Path(PathBuf),
 }
 
-/// The reason why a text is not a [`CloneUrl`]. The message is fit for an API client.
+/// The reason why a text is not a [`CloneUrl`]. The message is meant for API clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant describes it")]
 pub enum InvalidCloneUrl {
     #[error("must be at most {MAX_LENGTH} bytes long")]
     TooLong,

@@ -5,8 +5,8 @@ use std::io;
 
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
-/// The reason why a remote repository could not be used. The message is fit for an API client. Details that are
-/// not, such as a server's own words, are in the [`source`](Error::source).
+/// The reason why a remote repository could not be used. The message is meant for API clients. Details that are not,
+/// such as a server's own messages, are in the [`source`](Error::source).
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     /// The name did not resolve, the connection or its TLS failed, or the server answered with a 429 or 5xx.
@@ -24,6 +24,7 @@ pub enum RemoteError {
     /// The repository exceeds a limit: its unit and its value.
     #[error("the repository is too large: it may have at most {1} {0}")]
     TooLarge(&'static str, u64),
+    /// The operation exceeded its time limit.
     #[error("the repository's server took too long to answer")]
     TimedOut,
     /// A path in the tree is not safe to create, or a symbolic link leads out of the tree.

@@ -14,11 +14,12 @@ pub const MAX_LOOKUP_BYTES: u64 = 16 * 1024 * 1024;
 /// The limits of [`fetch_commit`](crate::fetch_commit).
 #[derive(Clone, Copy, Debug)]
 pub struct FetchLimits {
+    /// The time limit of the whole fetch.
     pub time: Duration,
-    /// The compressed files that the server sends.
+    /// The maximum size of the compressed files that the server sends.
     pub pack_bytes: u64,
-    /// The files as written to disk, and the lengths of their paths.
+    /// The maximum size of the files on disk, including the lengths of their paths.
     pub tree_bytes: u64,
-    /// The number of files and folders.
+    /// The maximum number of files and folders.
     pub files: u64,
 }

@@ -63,8 +63,9 @@ enum Form {
     ShortName(String),
 }
 
-/// The reason why a text is not a [`Revision`]. The message is fit for an API client.
+/// The reason why a text is not a [`Revision`]. The message is meant for API clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant describes it")]
 pub enum InvalidRevision {
     #[error("must not be empty")]
     Empty,
@@ -141,6 +142,7 @@ pub struct RemoteRef {
 pub struct RemoteRefs {
     /// The short name of the branch that HEAD points to. The branch exists only once it has a commit.
     pub default_branch: Option<String>,
+    /// The branches and tags.
     pub refs: Vec<RemoteRef>,
 }
 
@@ -149,6 +151,7 @@ pub struct RemoteRefs {
 pub struct Resolved {
     /// The full name of the branch or tag, or `None` for a SHA.
     pub name: Option<String>,
+    /// The commit that the revision names.
     pub sha: CommitSha,
 }
 

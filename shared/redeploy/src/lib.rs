@@ -1,5 +1,7 @@
 //! Repeats an earlier deployment: its commit with its variables, to its environment.
 
+#![warn(missing_docs)]
+
 use std::sync::Arc;
 
 use futures_util::future::try_join3;
@@ -12,6 +14,7 @@ use vault::Vault;
 /// Creates deployments that repeat earlier ones.
 #[derive(Clone, Debug)]
 pub struct Redeployer {
+    /// The function's app.
     pub app: App,
     queue: Queue,
     vault: Arc<Vault>,
@@ -47,7 +50,7 @@ impl Redeployer {
         if let Some(sealed) = sealed {
             let context = |id| Deployment::sealing_context(&repository.account_id, id);
             let resealed = vault.reseal(&context(&earlier.id), &context(&new.id), &sealed).await;
-            let unavailable = "The variables can't be encrypted now; try again later";
+            let unavailable = "The variables can't be encrypted at the moment; try again";
             let resealed =
                 resealed.map_err(|error| Error::new(ErrorCode::ServiceUnavailable, unavailable).because(error))?;
             new.sealed_variables = Some(resealed);

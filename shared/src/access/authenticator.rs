@@ -18,7 +18,7 @@ use crate::route::Linking;
 use crate::table::{Consistency, Table, TableError};
 use crate::token::{TokenHash, TokenSecret};
 
-/// The time that an execution environment caches a token and its account. A revocation, a new plan or a new scope takes
+/// The time that an execution environment caches a token and its account. A revocation, a new plan or new scopes take
 /// effect everywhere within this time.
 pub const TOKEN_CACHE_TTL: Duration = Duration::from_secs(30);
 /// The maximum number of cached tokens in one execution environment, about 1 KB each.
@@ -31,7 +31,7 @@ pub struct Authenticator {
     clock: Clock,
     issuer: Option<Issuer>,
     known: Cache<TokenHash, (Caller, Timestamp)>,
-    /// When the last use of each token was recorded, by this environment or by another.
+    /// The time at which the last use of each token was recorded, by this environment or another.
     used: Cache<TokenId, Timestamp>,
 }
 
@@ -91,8 +91,8 @@ impl Authenticator {
         Ok(caller)
     }
 
-    /// Returns the caller's use of their token, once an hour. Several requests may return one at once; the table takes
-    /// the first.
+    /// Returns the caller's use of their token, once an hour. Several requests may return a use at once; the table
+    /// accepts the first.
     pub(crate) fn unrecorded_use(&self, caller: &Caller) -> Option<UnrecordedUse> {
         let at = self.clock.now();
         let id = caller.token_id()?;
@@ -124,7 +124,8 @@ impl Authenticator {
         let mut grant = issuer.verify(jwt, now).await.map_err(refused)?;
         let gone = || not_linked("The account no longer exists");
         if grant.is_of_an_application() {
-            let not_registered = || not_linked("The application is not registered with an account");
+            let not_registered =
+                || not_linked("The application is not registered with an account; ask an owner to register it");
             let application =
                 Application::by_client(&self.table, &grant.client_id).await?.ok_or_else(not_registered)?;
             let account = &application.account_id;
@@ -155,12 +156,13 @@ impl Authenticator {
             return Ok(identity);
         }
         if linking == Linking::KnownOnly {
-            return Err(not_linked("The user is not known yet; call GET /v1/user first"));
+            return Err(not_linked("The user is not linked yet; call GET /v1/user first"));
         }
         let email = issuer.verified_email(jwt, grant).await.map_err(|failed| refused(Refused::Unavailable(failed)))?;
-        let email = email.ok_or_else(|| not_linked("The identity provider sends no verified email address"))?;
+        let email =
+            email.ok_or_else(|| not_linked("The identity provider has no verified email address of the user"))?;
         let linked = Identity::link(&self.table, grant, &email, now).await?;
-        linked.ok_or_else(|| not_linked("No account accepts users with this email address"))
+        linked.ok_or_else(|| not_linked("No account accepts this email address; ask an owner for an invitation"))
     }
 
     fn remembered(&self, hash: TokenHash, now: Timestamp) -> Option<Caller> {
@@ -182,10 +184,10 @@ fn not_linked(why: &'static str) -> Error {
 fn refused(why: Refused) -> Error {
     match why {
         Refused::Expired(at) => expired(at),
-        Refused::Unavailable(_) => Error::new(ErrorCode::ServiceUnavailable, "The identity provider does not answer")
+        Refused::Unavailable(_) => Error::new(ErrorCode::ServiceUnavailable, "The identity provider does not respond")
             .retry_after(5)
             .because(why),
-        why => unauthorized(ErrorCode::InvalidToken, "The token is not valid here").because(why),
+        why => unauthorized(ErrorCode::InvalidToken, "The token is not valid for this API").because(why),
     }
 }
 
@@ -206,11 +208,12 @@ impl Bearer {
 
 fn bearer(headers: &HeaderMap) -> Result<Bearer> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let missing = || unauthorized(ErrorCode::MissingToken, "Send a token as 'Authorization: Bearer <token>'");
+    let missing =
+        || unauthorized(ErrorCode::MissingToken, "The request has no token; send 'Authorization: Bearer <token>'");
     let malformed = || unauthorized(ErrorCode::InvalidToken, "The token is malformed");
     let value = values.next().ok_or_else(missing)?.to_str().map_err(|_| malformed())?;
     if values.next().is_some() {
-        return Err(unauthorized(ErrorCode::InvalidToken, "Send one Authorization header"));
+        return Err(unauthorized(ErrorCode::InvalidToken, "The request has several Authorization headers; send one"));
     }
     match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {

@@ -21,7 +21,7 @@ use crate::scope::{Access, Scope};
 
 /// The response header with the time at which the token stops working.
 pub const TOKEN_EXPIRES_AT: HeaderName = HeaderName::from_static("x-token-expires-at");
-/// The remaining lifetime below which a response says where to rotate the token.
+/// The remaining lifetime below which a response links to the token's rotation.
 const ROTATION_HINT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The holder of a valid token. Only authentication makes one.
@@ -148,7 +148,10 @@ impl Caller {
             return Err(unauthorized(ErrorCode::TokenRevoked, "The token was revoked"));
         }
         if let Some(at) = token.superseded_at.filter(|at| *at <= now) {
-            return Err(unauthorized(ErrorCode::TokenRotated, format!("The token was replaced by another at {at}")));
+            return Err(unauthorized(
+                ErrorCode::TokenRotated,
+                format!("The token was rotated and stopped working at {at}"),
+            ));
         }
         match token.expires_at.filter(|at| *at <= now) {
             Some(at) => Err(expired(at)),

@@ -10,7 +10,8 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::model::TokenRecord;
 
-/// A token of the caller, which the caller may change. A change of another user's token would act in that user's name.
+/// A token of the caller, which the caller may change. Changing another user's token would be acting in that user's
+/// name.
 #[derive(Clone, Debug)]
 pub struct OwnToken(TokenRecord);
 

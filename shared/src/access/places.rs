@@ -1,4 +1,4 @@
-//! The places of resources that the execution environment has cached.
+//! A cache of the places of resources in one execution environment.
 
 use std::num::NonZeroUsize;
 

@@ -11,8 +11,8 @@
 //! 1. this request has read the resource and authorized the caller to use it, and
 //! 2. the place of that resource is the place of the rows.
 //!
-//! If the caller is not authorized, the request fails as it does without a guess. If the place is another, the rows are read
-//! again from the place of the resource.
+//! If the caller is not authorized, the request fails as it would without a guess. If the place is a different one, the
+//! rows are read again from the place of the resource.
 
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;

@@ -54,14 +54,14 @@ impl Tenant {
         self.user().role >= Role::Admin
     }
 
-    /// Fails with `insufficient_permission` if the caller may not give or take the role. Only owners give or take the role of
-    /// owner.
+    /// Fails with `insufficient_permission` if the caller may not grant or withdraw the role. Only owners may grant or
+    /// withdraw the role `owner`.
     pub fn may_assign(&self, role: Role) -> Result<()> {
         if role == Role::Owner { check_role(self.user().role, Role::Owner) } else { Ok(()) }
     }
 }
 
-/// Allows calls of the model's functions with a tenant.
+/// Passes a tenant to the model's functions.
 impl Deref for Tenant {
     type Target = TenantId;
 

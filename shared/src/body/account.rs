@@ -7,10 +7,12 @@ use crate::id::AccountId;
 use crate::model::{Account, Plan, Quota};
 use crate::permission::BasePermission;
 
+/// An account with its plan and its settings.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Account)]
 pub struct AccountBody {
     pub id: AccountId,
+    /// The account's short name, the first part of its repositories' full names.
     #[schema(examples("acme"))]
     pub slug: String,
     pub plan: Plan,

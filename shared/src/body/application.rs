@@ -8,15 +8,16 @@ use crate::model::Application;
 use crate::name::{ClientId, DisplayName};
 use crate::scope::Scope;
 
+/// An OAuth2 client that acts for the account.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Application)]
 pub struct ApplicationBody {
     /// The client's identifier at the identity provider.
     pub id: ClientId,
     pub name: DisplayName,
-    /// The scopes of the application. Its tokens can do no more.
+    /// The application's scopes. Its tokens have no other scopes.
     pub scopes: Vec<Scope>,
-    /// The id that stands for the application where the API names a user, as in a deployment's `created_by`.
+    /// The ID that stands for the application in fields that name a user, such as a deployment's `created_by`.
     pub user_id: UserId,
     pub created_by: UserId,
     pub created_at: Rfc3339,

@@ -7,6 +7,7 @@ use crate::clock::Rfc3339;
 use crate::id::{DeploymentId, RepositoryId, UserId};
 use crate::model::{Deployment, Environment, Failure, Origin, Status, Waits};
 
+/// A deployment of a commit to an environment.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Deployment)]
 pub struct DeploymentBody {
@@ -21,40 +22,41 @@ pub struct DeploymentBody {
     #[schema(examples(7))]
     pub number: u64,
     pub environment: Environment,
-    /// The ref as it was requested.
+    /// The ref in the request that created the deployment.
     #[schema(examples("main"))]
     pub r#ref: String,
-    /// The commit that the ref named at creation. This commit is deployed.
+    /// The commit that the ref pointed to at creation, and that is deployed.
     #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     pub sha: String,
     pub created_by: UserId,
     pub updated_at: Rfc3339,
-    /// When a runner first claimed the deployment. Null until then.
+    /// The time at which the deployment first started. Null if it has not started.
     #[schema(required)]
     pub started_at: Option<Rfc3339>,
     #[schema(required)]
     pub finished_at: Option<Rfc3339>,
-    /// The reason for the failure. Null unless the deployment failed.
+    /// The reason for the failure. Null unless the deployment has failed.
     #[schema(required)]
     pub failure: Option<Failure>,
     pub approvals: ApprovalsBody,
-    /// Whether the deployment was asked to stop while it was in progress.
+    /// Whether a user has asked to cancel the deployment while it was in progress.
     pub cancel_requested: bool,
-    /// The deployment that this one repeats. Null if it repeats none.
+    /// The earlier deployment that this one repeats. Null if it repeats none.
     #[schema(required)]
     pub origin: Option<Origin>,
-    /// The deployment's place in the queue. Null unless the deployment is queued; always null in a list.
+    /// The deployment's place in the queue. Null unless the deployment is queued. Always null in a list.
     #[schema(required)]
     pub queue: Option<QueueBody>,
 }
 
+/// The approvals of a deployment.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Approvals)]
 pub struct ApprovalsBody {
     /// The number of approvals that the deployment requires, fixed at its creation.
     #[schema(examples(1))]
     pub required: u8,
-    /// The users who have approved.
+    /// The users who have approved the deployment.
     pub given_by: Vec<UserId>,
 }
 
@@ -65,15 +67,16 @@ pub struct QueueBody {
     /// The position in the queue. 1 is next.
     #[schema(examples(2))]
     pub position: usize,
-    /// The reason why the deployment waits. Null if it is about to start.
+    /// The reason why the deployment is waiting. Null if it is about to start.
     #[schema(required)]
     pub blocked_by: Option<Blocker>,
     pub since: Rfc3339,
-    /// When the deployment fails unless it has started.
+    /// The time at which the deployment fails unless it has started.
     #[schema(required)]
     pub deadline: Option<Rfc3339>,
 }
 
+/// The reason why a queued deployment waits.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Blocker {
     pub kind: BlockerKind,
@@ -82,19 +85,21 @@ pub struct Blocker {
     pub deployment_id: Option<DeploymentId>,
 }
 
+/// The kind of reason: `approval` if an approval is missing, `freeze` if the environment is frozen, `deployment` if
+/// another deployment has to end first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BlockerKind {
-    /// It lacks an approval.
+    /// The deployment lacks an approval.
     Approval,
     /// The environment is frozen.
     Freeze,
-    /// Another deployment is in progress, or before it.
+    /// Another deployment is in progress or earlier in the queue.
     Deployment,
 }
 
 impl QueueBody {
-    /// Where a deployment stands in its lane.
+    /// Returns the place of a deployment in its lane.
     pub fn new(row: &Deployment, Waits { settings, lane }: &Waits) -> Self {
         let before = || lane.waiting.iter().filter(|one| one.number < row.number);
         let other = |id: &DeploymentId| Blocker { kind: BlockerKind::Deployment, deployment_id: Some(id.clone()) };

@@ -11,28 +11,30 @@ use crate::model::{Concurrency, Environment, EnvironmentSettings, EnvironmentSta
 #[schema(as = EnvironmentState)]
 pub struct EnvironmentBody {
     pub name: Environment,
-    /// The deployment that succeeded last. In preview, where each ref has one, the newest of them.
+    /// The live deployment, which is the last one that succeeded. In preview, each ref has a live deployment, and this
+    /// is the newest of them.
     #[schema(required)]
     pub live: Option<LiveBody>,
     /// The deployments in progress: at most one, or in preview at most one for each ref.
     pub in_progress: Vec<DeploymentId>,
-    /// The queued deployments in their order, at most 100.
+    /// The queued deployments in the order of their numbers, at most 100.
     pub queued: Vec<DeploymentId>,
-    /// Whether a newer deployment queues behind those that wait, or supersedes them.
+    /// The effect of a new deployment on queued ones: it waits behind them (`queue`) or replaces them (`supersede`).
     pub concurrency: Concurrency,
     /// The number of approvals that a new deployment requires. Its creator can't approve it.
     #[schema(minimum = 0, maximum = 6, examples(1))]
     pub required_approvals: u8,
-    /// Whether the environment is frozen: nothing new starts.
+    /// Whether the environment is frozen. While it is, no deployment is created or started.
     pub frozen: bool,
-    /// The time limit in seconds for all commands of a deployment together. Null for the runner's default.
+    /// The time limit for all commands of a deployment together, in seconds. Null if the default applies.
     #[schema(required, examples(600))]
     pub time_limit_seconds: Option<u32>,
-    /// When a setting was last changed.
+    /// The time at which a setting was last changed. Null if none has been changed.
     #[schema(required)]
     pub updated_at: Option<Rfc3339>,
 }
 
+/// The live deployment of an environment.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Live)]
 pub struct LiveBody {
@@ -40,6 +42,7 @@ pub struct LiveBody {
     /// The deployment's number in its repository.
     #[schema(examples(7))]
     pub number: u64,
+    /// The commit that is live.
     #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     pub sha: String,
     pub since: Rfc3339,

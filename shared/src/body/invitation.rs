@@ -8,18 +8,19 @@ use crate::model::Invitation;
 use crate::name::Email;
 use crate::permission::Role;
 
+/// An invitation to the account that is neither accepted nor revoked.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Invitation)]
 pub struct InvitationBody {
     pub id: InvitationId,
     pub email: Email,
-    /// The role that the user will have.
+    /// The role that the invited person will have.
     pub role: Role,
-    /// The teams that the user will join.
+    /// The teams that the invited person will join.
     pub teams: Vec<TeamId>,
     pub invited_by: UserId,
     pub created_at: Rfc3339,
-    /// Seven days after its creation.
+    /// The time at which the invitation expires: seven days after its creation.
     pub expires_at: Rfc3339,
 }
 

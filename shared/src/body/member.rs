@@ -8,6 +8,7 @@ use crate::model::User;
 use crate::name::Email;
 use crate::permission::Role;
 
+/// A user of the account.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Member)]
 pub struct MemberBody {

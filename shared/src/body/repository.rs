@@ -8,19 +8,22 @@ use crate::model::Repository;
 use crate::name::RepositoryName;
 use crate::permission::Visibility;
 
+/// A git repository that deployments are made from.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Repository)]
 pub struct RepositoryBody {
     pub id: RepositoryId,
     pub name: RepositoryName,
-    /// The account's slug and the name.
+    /// The account's slug and the repository's name, separated by a slash.
     #[schema(examples("acme/frontend-app"))]
     pub full_name: String,
     pub visibility: Visibility,
     pub created_at: Rfc3339,
     pub updated_at: Rfc3339,
+    /// The name of the default branch.
     #[schema(examples("main"))]
     pub default_branch: String,
+    /// The URL that the source is fetched from.
     #[schema(examples("https://git.example.com/acme/frontend-app.git"))]
     pub clone_url: String,
 }

@@ -10,6 +10,7 @@ use crate::model::{Repository, Team, TeamGrant, TeamMember, User};
 use crate::name::{Description, TeamName};
 use crate::permission::Permission;
 
+/// A group of members that share permissions on repositories.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Team)]
 pub struct TeamBody {
@@ -32,6 +33,7 @@ impl From<Team> for TeamBody {
     }
 }
 
+/// A member of a team.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = TeamMember)]
 pub struct TeamMemberBody {
@@ -45,6 +47,7 @@ impl From<(TeamMember, User)> for TeamMemberBody {
     }
 }
 
+/// A repository of a team, with the team's permission on it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = TeamRepository)]
 pub struct TeamRepositoryBody {

@@ -9,12 +9,13 @@ use crate::name::DisplayName;
 use crate::scope::Scope;
 use crate::token::{PREFIX, TokenSecret};
 
+/// A personal access token.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Token)]
 pub struct TokenBody {
     pub id: TokenId,
     pub name: DisplayName,
-    /// The user who owns the token.
+    /// The user that the token belongs to.
     pub user_id: UserId,
     /// The first characters of the secret.
     #[schema(examples("dgp_"))]
@@ -22,16 +23,17 @@ pub struct TokenBody {
     /// The last characters of the secret.
     #[schema(examples("6u5b"))]
     pub last_four: String,
+    /// The token's scopes.
     pub scopes: Vec<Scope>,
     pub created_at: Rfc3339,
     pub updated_at: Rfc3339,
-    /// When the token expires. Null if it never does.
+    /// The time at which the token expires. Null if it never expires.
     #[schema(required)]
     pub expires_at: Option<Rfc3339>,
-    /// When the token was last used, to the hour. Null if it has not been used.
+    /// The time at which the token was last used, precise to the hour. Null if it has never been used.
     #[schema(required)]
     pub last_used_at: Option<Rfc3339>,
-    /// The secret. It is returned once, in the response to the request that created it.
+    /// The secret. It is returned only once, by the request that creates or rotates the token.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "reveal")]
     #[schema(value_type = String, required = false, examples("dgp_0000000000000000000000000000003A6u5b"))]
     pub token: Option<TokenSecret>,
@@ -57,7 +59,7 @@ impl From<TokenRecord> for TokenBody {
 }
 
 impl TokenBody {
-    /// The answer that shows the secret.
+    /// Returns the body that shows the secret.
     pub fn with_secret(row: TokenRecord, secret: TokenSecret) -> Self {
         Self { token: Some(secret), ..row.into() }
     }

@@ -12,6 +12,7 @@ use crate::permission::BasePermission;
 use crate::permitted::TenantId;
 use crate::table::{Change, ConditionFailed, Consistency, Table, TableError, Values, read_item};
 
+/// The plan of an account, which sets its rate limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Plan {
@@ -21,8 +22,8 @@ pub enum Plan {
 }
 
 impl Plan {
-    /// The plan's rate limits (the public contract's table). Enterprise has its own on the account; these stand in
-    /// until they are set.
+    /// Returns the plan's rate limits, as in the public contract. An Enterprise account has limits of its own in
+    /// [`Account::custom_quota`]; Pro's apply until they are set.
     pub const fn quota(self) -> Quota {
         match self {
             Self::Starter => Quota { per_minute: 60, burst: 20 },
@@ -36,7 +37,7 @@ pub struct Account {
     pub id: AccountId,
     pub slug: AccountSlug,
     pub plan: Plan,
-    /// Takes the place of the plan's limits.
+    /// Rate limits that replace the plan's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom_quota: Option<Quota>,
     /// Whether the account's users may create tokens that never expire.
@@ -44,23 +45,25 @@ pub struct Account {
     pub permanent_tokens: bool,
     #[serde(default)]
     pub base_permission: BasePermission,
-    /// Who has a verified address of these at the OAuth2 issuer is a member. No other account has them.
+    /// The email domains whose users become members once the OAuth2 issuer has verified their address. A domain belongs
+    /// to one account only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub email_domains: Vec<EmailDomain>,
     pub created_at: Timestamp,
-    /// Grows with each change; what each conditional write names, and the ETag. Rows from before it was kept have none.
+    /// The version that each conditional write checks, and the ETag. Each change adds one. Rows from before versions
+    /// were kept have none.
     #[serde(default)]
     pub revision: u64,
 }
 
-/// What a change of an account asks for.
+/// The requested changes of an account.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountChange {
     pub base_permission: Option<BasePermission>,
     pub permanent_tokens: Option<bool>,
 }
 
-/// What holds for accounts that were made before there was a choice.
+/// Returns the setting of accounts that were created before the setting existed.
 fn allowed() -> bool {
     true
 }
@@ -74,19 +77,19 @@ impl Account {
         table.get(key::account(id), Consistency::Eventual).await
     }
 
-    /// The caller's account as it is now, which an environment that knows the caller may not have seen yet.
+    /// Returns the current row of the caller's account. The row that authentication cached may be older.
     ///
     /// # Errors
-    /// `not_found` when it is gone.
+    /// Fails with `not_found` if the account is gone.
     pub async fn of_caller(table: &Table, tenant: &TenantId) -> Result<Self> {
         let found: Option<Self> = table.get(key::account(tenant), Consistency::Strong).await?;
         found.ok_or_else(not_found)
     }
 
-    /// Makes the change if the account is as `expected` says of it, whatever others change meanwhile.
+    /// Changes the account if it meets the precondition `expected`. Retries after concurrent changes.
     ///
     /// # Errors
-    /// What `expected` says, and `not_found` when the account is gone.
+    /// Fails with the error of `expected`, or with `not_found` if the account is gone.
     pub async fn change(
         self,
         table: &Table,

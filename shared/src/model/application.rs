@@ -1,5 +1,5 @@
-//! Applications: programs that authenticate by OAuth2 client credentials and act for the account whose owner registered
-//! them.
+//! Applications: programs that authenticate with OAuth2 client credentials and act for the account whose owner
+//! registered them.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub struct Application {
     /// The id that stands for the application where a user is named, as in a deployment's creator. No user has it.
     pub user_id: UserId,
     pub name: DisplayName,
-    /// The scopes of the application. Its tokens can do no more.
+    /// The application's scopes. Its tokens have no other scopes.
     pub scopes: Vec<Scope>,
     pub created_by: UserId,
     pub created_at: Timestamp,
@@ -63,7 +63,7 @@ impl Application {
         };
         Transaction::new()
             .write(Write::create(key::application(&self.id), self, vec![index_key])?)
-            .or(|_| Error::new(ErrorCode::NameTaken, "The client is already registered"))
+            .or(|_| Error::new(ErrorCode::NameTaken, "The client is already registered with an account"))
             .write(count(&self.account_id, 1))
             .commit(table)
             .await?

@@ -1,5 +1,5 @@
-//! Deployments: the row of one, and how it is found. `creation` makes them, `transition` changes their state, and `turn`
-//! decides whose turn it is.
+//! Deployments: their rows and the lists that contain them. `creation` creates them, `transition` changes their state,
+//! and `turn` decides which one runs next.
 
 mod counts;
 mod creation;
@@ -47,13 +47,13 @@ pub struct Deployment {
     pub id: DeploymentId,
     pub account_id: AccountId,
     pub repository_id: RepositoryId,
-    /// 1, 2, 3, … in its repository.
+    /// The deployment's number in its repository: 1, 2, 3, …
     pub number: u64,
     pub status: Status,
     pub environment: Environment,
-    /// The ref as the client wrote it.
+    /// The ref in the client's spelling.
     pub git_ref: String,
-    /// The full commit id that the ref stood for at creation, and that is deployed.
+    /// The SHA of the commit that the ref pointed to at creation, and that is deployed.
     pub sha: String,
     /// The repository's clone URL at creation.
     pub clone_url: String,
@@ -66,44 +66,47 @@ pub struct Deployment {
     pub finished_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// Events so far. Every transition adds one, so this is also the version that each conditional write names.
+    /// The number of events so far. Every transition adds one, so it is also the version that each conditional write
+    /// checks.
     pub events: u64,
-    /// How often a runner has claimed it.
+    /// The number of times that a runner has claimed the deployment.
     pub attempt: u32,
-    /// Until when the runner that claimed it is taken to be alive.
+    /// The time until which the runner that claimed the deployment counts as alive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_until: Option<Timestamp>,
-    /// The build that runs it, when its runner has handed it to CodeBuild. Then there is no lease: CodeBuild tells the end.
+    /// The build that runs the deployment, if its runner has handed it over to CodeBuild. Such a deployment has no
+    /// lease, because CodeBuild reports its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildId>,
-    /// When the sweep looks at it, unless its state changes before. Nothing that has ended has it.
+    /// The time at which the sweep looks at the deployment, unless its state changes before. Absent once the deployment
+    /// has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
-    /// The full name of the ref where one was found, else the ref as it was written.
+    /// The full name of the ref if one was found, or else the ref in the client's spelling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ref_name: Option<String>,
-    /// When it is ended in the state that it is in, whatever died.
+    /// The time at which the deployment is ended if it is still in its current state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
-    /// The number under which it holds its lane's lock, or held it last; 0 before the first claim.
+    /// The fencing number with which the deployment holds, or last held, its lane's lock. 0 before the first claim.
     #[serde(default)]
     pub fence: u64,
-    /// What the environment gave it when it was claimed.
+    /// The environment's time limit at the claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit_seconds: Option<u32>,
-    /// As the environment asked for them at creation.
+    /// The number of approvals that the environment required at creation.
     #[serde(default)]
     pub required_approvals: u8,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approved_by: Vec<UserId>,
-    /// Who asked it to stop while it was in progress.
+    /// The user who asked the deployment to stop while it was in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested_by: Option<UserId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 }
 
-/// The deployment that another one repeats.
+/// The earlier deployment that a retry or a rollback repeats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Origin {
     pub kind: OriginKind,
@@ -113,6 +116,7 @@ pub struct Origin {
     pub number: u64,
 }
 
+/// The kind of repetition: `retry` repeats a deployment that has ended, `rollback` returns to one that succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OriginKind {
@@ -125,7 +129,8 @@ impl Deployment {
         Self::load(table, tenant, id).await
     }
 
-    /// The deployment that a queue message names; the queue's policy, and not a token, is what vouches for it.
+    /// Returns the deployment that a queue message names. The queue's policy vouches for the message, instead of a
+    /// token.
     pub async fn load(table: &Table, account: &AccountId, id: &DeploymentId) -> Result<Option<Self>, TableError> {
         table.get(key::deployment(account, id), Consistency::Strong).await
     }
@@ -135,22 +140,22 @@ impl Deployment {
         LaneKey::new(&self.account_id, &self.repository_id, self.environment, ref_name)
     }
 
-    /// How long its commands may take, where its environment sets no limit this long.
+    /// Returns the time limit of the deployment's commands, or `otherwise` if its environment sets none.
     pub fn time_limit(&self, otherwise: Duration) -> Duration {
         self.time_limit_seconds.map_or(otherwise, |seconds| Duration::from_secs(seconds.into()))
     }
 
-    /// Approvals so far.
+    /// Returns the number of approvals so far.
     pub fn approvals(&self) -> u8 {
         u8::try_from(self.approved_by.len()).unwrap_or(u8::MAX)
     }
 
-    /// Whether it has the approvals that it needs.
+    /// Returns whether the deployment has all required approvals.
     pub fn is_approved(&self) -> bool {
         self.approvals() >= self.required_approvals
     }
 
-    /// Its place among those that wait.
+    /// Returns the deployment's row in the queue of its lane.
     fn waiting(&self) -> Waiting {
         Waiting { deployment_id: self.id.clone(), number: self.number, ready: self.is_approved() }
     }
@@ -161,34 +166,34 @@ impl Deployment {
         Ok(row.map(|row| row.sealed.into_vec()))
     }
 
-    /// What a deployment's variables are sealed to, so that they open for no other.
+    /// Returns the context to which a deployment's variables are sealed, so that no other deployment can open them.
     pub fn sealing_context(account: &AccountId, id: &DeploymentId) -> String {
         format!("{account}/{id}")
     }
 
-    /// Where the archive keeps the deployment's log.
+    /// Returns the archive's prefix for the deployment's log and source.
     pub fn archive_prefix(&self) -> String {
         archive_prefix(&self.account_id, &self.id)
     }
 
-    /// Where the archive has what it goes back to, if it is a rollback.
+    /// Returns the archive's prefix of the deployment that this one rolls back to, if it is a rollback.
     pub fn rolled_back_prefix(&self) -> Option<String> {
         let origin = self.origin.as_ref().filter(|origin| origin.kind == OriginKind::Rollback)?;
         Some(archive_prefix(&self.account_id, &origin.deployment_id))
     }
 
-    /// Where the archive keeps the artifacts. Each attempt has its own, so that what a lost runner left does not mix
-    /// with what the last one made.
+    /// Returns the archive's prefix for the artifacts of this attempt. Each attempt has its own prefix, so that
+    /// leftovers of a lost runner do not mix with the artifacts of the next attempt.
     pub fn artifacts_prefix(&self) -> String {
         format!("{}/attempts/{}", self.archive_prefix(), self.attempt)
     }
 
-    /// Where a repository's deployments are listed, by number.
+    /// Returns the index partition that lists a repository's deployments by number.
     pub fn listed(repository: &RepositoryPartition, filter: Filter) -> Partition {
         Partition::of_index(filter.index(), repository.deployments(filter.environment, filter.status))
     }
 
-    /// The newest deployment that succeeded, of those below a number if one is given.
+    /// Returns the newest deployment that succeeded, among those below a number if one is given.
     pub async fn last_succeeded_before(
         table: &Table,
         repository: &Repository,
@@ -199,7 +204,7 @@ impl Deployment {
         Ok(Self::newest(table, repository, filter, before, 1).await?.pop())
     }
 
-    /// The newest deployments of a list, newest first.
+    /// Returns the newest deployments of a list, newest first.
     pub async fn newest(
         table: &Table,
         repository: &Repository,

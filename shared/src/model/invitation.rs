@@ -1,7 +1,7 @@
 //! Invitations to an account.
 //!
-//! There are two ways to accept one: with its secret, which whoever invited passes on, or by an identity provider's word
-//! that the address is the caller's. Both end in [`Invitation::accept`].
+//! An invitation is accepted in one of two ways: with its secret, or by a caller whose address the identity provider
+//! has verified. Both end in [`Invitation::accept`].
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -25,9 +25,9 @@ use crate::sort::{Position, Sort};
 use crate::table::{Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Values, Write};
 use crate::token::TokenSecret;
 
-/// How long an invitation can be accepted.
+/// The time within which an invitation can be accepted.
 pub const INVITATION_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Teams that an invitation names at most, so that accepting it is one transaction.
+/// The maximum number of teams in an invitation, so that its acceptance fits into one transaction.
 pub const MAX_TEAMS_OF_INVITATION: usize = 20;
 
 /// The invitation's secret: `dgi_` and 160 random bits.
@@ -45,12 +45,12 @@ impl InvitationSecret {
         Self(format!("{}{}", crate::id::random("dgi_"), crate::id::random("")).into())
     }
 
-    /// The secret itself, to be shown once to who invites.
+    /// Returns the secret itself, to be shown once to the inviting user.
     pub fn reveal(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// The only form in which it is stored.
+    /// Returns the hash of the secret, the only form that is stored.
     pub fn hash(&self) -> String {
         Sha256::digest(self.reveal().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -73,7 +73,8 @@ impl TryFrom<String> for InvitationSecret {
     }
 }
 
-/// It is there until it is accepted, revoked, or, once it has expired, replaced by another to the same address.
+/// An invitation that has not been accepted or revoked. An expired invitation remains until another one to the address
+/// replaces it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Invitation {
     pub id: InvitationId,
@@ -93,10 +94,11 @@ impl Invitation {
         Ok(found.filter(|invitation| invitation.account_id == **tenant))
     }
 
-    /// The invitation that a secret opens.
+    /// Returns the invitation if the secret is right and it has not expired.
     ///
     /// # Errors
-    /// `not_found` for a wrong id as for a wrong secret; `invitation_expired`, which only the right secret learns.
+    /// Fails with `not_found` for a wrong id or a wrong secret, and with `invitation_expired` only for the right
+    /// secret.
     pub async fn opened_by(
         table: &Table,
         id: &InvitationId,
@@ -109,14 +111,13 @@ impl Invitation {
         if !invitation.is_open(now) {
             return Err(Error::new(
                 ErrorCode::InvitationExpired,
-                format!("The invitation expired at {}", invitation.valid_until),
+                format!("The invitation expired at {}; ask for a new one", invitation.valid_until),
             ));
         }
         Ok(invitation)
     }
 
-    /// The open invitations, in any account, of somebody whose address an identity provider has verified. The newest
-    /// first; up to a second behind.
+    /// Returns the open invitations of all accounts to a verified address, newest first. Eventually consistent.
     pub async fn of_verified(table: &Table, email: &Email, now: Timestamp) -> Result<Vec<Self>, TableError> {
         let mut found: Vec<Self> =
             table.query_all(Partition::of_index(Index::ByEmail, key::invitations_to(email))).await?;
@@ -129,7 +130,7 @@ impl Invitation {
         now < self.valid_until
     }
 
-    /// Where an account's invitations are listed.
+    /// Returns the index partition that lists an account's invitations.
     pub fn listed(tenant: &TenantId) -> Partition {
         Partition::of_index(Index::ByCreation, key::invitations(tenant))
     }
@@ -139,11 +140,11 @@ impl Invitation {
         Ok(total.map_or(0, |total| total.invitations))
     }
 
-    /// Writes the invitation, the claim on its address and the account's number of invitations at once. An expired one
-    /// to the same address goes.
+    /// Writes the invitation, the claim on its address and the account's number of invitations in one transaction.
+    /// Replaces an expired invitation to the same address.
     ///
     /// # Errors
-    /// `email_taken`
+    /// Fails with `email_taken` if the address belongs to a user of the account or to an open invitation.
     pub async fn create(&self, table: &Table) -> Result<()> {
         let transaction = Transaction::new()
             .write(self.row()?)
@@ -160,17 +161,17 @@ impl Invitation {
             Some(EmailHolder::InvitationId(old)) => {
                 table.get::<Self>(key::invitation(&old), Consistency::Strong).await?
             }
-            Some(EmailHolder::UserId(_)) => return Err(taken("is in the account")),
+            Some(EmailHolder::UserId(_)) => return Err(taken("already belongs to a member of the account")),
             None => None,
         };
         match old {
-            Some(old) if old.is_open(self.created_at) => Err(taken("is invited already")),
+            Some(old) if old.is_open(self.created_at) => Err(taken("already has a pending invitation")),
             None => Err(TableError::Contended.into()),
             Some(old) => self.replace(&old, table).await,
         }
     }
 
-    /// Writes the invitation in the place of an expired one to the same address.
+    /// Writes the invitation in place of an expired one to the same address.
     async fn replace(&self, expired: &Self, table: &Table) -> Result<()> {
         let key = key::email(&self.account_id, &self.email);
         Transaction::new()
@@ -196,10 +197,10 @@ impl Invitation {
         Write::create(key::invitation(&self.id), self, index_keys)
     }
 
-    /// Takes the invitation back, and frees its address.
+    /// Revokes the invitation and frees its address.
     ///
     /// # Errors
-    /// `not_found` when somebody has accepted or revoked it meanwhile.
+    /// Fails with `not_found` if the invitation was accepted or revoked meanwhile.
     pub async fn revoke(&self, table: &Table) -> Result<()> {
         let (key, values) = (key::email(&self.account_id, &self.email), Some(held_by(&self.id)));
         Transaction::new()
@@ -269,7 +270,7 @@ impl Invitation {
     }
 }
 
-/// That the address is this invitation's still.
+/// The condition that the address still belongs to this invitation.
 const HELD: &str = "invitation_id = :invitation";
 
 fn held_by(id: &InvitationId) -> Values {
@@ -284,9 +285,9 @@ fn gone(_: Option<Item>) -> Error {
     Error::not_found("Invitation")
 }
 
-/// Refuses an invitation into a team that has filled up or gone.
+/// Refuses an invitation into a team that is full or gone.
 fn team_full(_: Option<Item>) -> Error {
-    Error::new(ErrorCode::LimitReached, "A team of the invitation is full")
+    Error::new(ErrorCode::LimitReached, "A team in the invitation is full")
 }
 
 impl Position for Invitation {

@@ -129,7 +129,8 @@ impl User {
         Ok(Self { role, ..self.clone() })
     }
 
-    /// Removes the user from their teams and then from the account. If it fails halfway, a repetition completes it.
+    /// Removes the user from their teams and then from the account. If it fails halfway, repeating the call completes
+    /// it.
     ///
     /// # Errors
     /// Fails with `last_owner` for the last owner, and with `not_found` if the user is gone.
@@ -167,7 +168,10 @@ fn changed_or_gone(current: Option<Item>) -> Error {
 }
 
 fn last_owner() -> Error {
-    Error::new(ErrorCode::LastOwner, "The account's last owner can't be removed or get another role")
+    Error::new(
+        ErrorCode::LastOwner,
+        "The account's last owner can't be removed or given another role; make another member an owner first",
+    )
 }
 
 impl Position for User {

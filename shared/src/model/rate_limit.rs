@@ -13,14 +13,15 @@ pub(crate) const MICROS_PER_MINUTE: i64 = 60_000_000;
 /// The rate limit of a plan.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Quota {
-    /// The number of requests in a clock minute. It is also the number of tokens that return to the bucket in a minute.
+    /// The maximum number of requests in a clock minute. It is also the number of tokens that return to the bucket in a
+    /// minute.
     pub per_minute: u32,
-    /// The number of requests at once: the size of the token bucket.
+    /// The maximum number of requests at once: the size of the token bucket.
     pub burst: u32,
 }
 
 impl Quota {
-    /// For requests without a valid token, by source address.
+    /// The rate limit of a source address, for requests without a valid token.
     pub const ANONYMOUS: Quota = Quota { per_minute: 60, burst: 20 };
 
     /// Returns the time in which one token comes back, in microseconds, rounded up so that rounding never admits more.

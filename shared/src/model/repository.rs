@@ -171,7 +171,7 @@ impl Repository {
     }
 
     fn name_taken(&self) -> Error {
-        Error::new(ErrorCode::NameTaken, format!("The account already has a repository '{}'", self.name))
+        Error::new(ErrorCode::NameTaken, format!("The account already has a repository named '{}'", self.name))
     }
 
     /// Returns the exact number of an account's repositories, from a counter that the transaction of each creation

@@ -153,7 +153,7 @@ impl Team {
     }
 
     fn name_taken(&self) -> Error {
-        Error::new(ErrorCode::NameTaken, format!("The account already has a team '{}'", self.name))
+        Error::new(ErrorCode::NameTaken, format!("The account already has a team named '{}'", self.name))
     }
 
     fn index_keys(&self) -> Vec<IndexKey> {

@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The short name of an account, the first half of a repository's full name: 1 to 39 characters of a-z, 0-9 and
-/// single hyphens inside.
+/// The short name of an account, the first half of a repository's full name: 1 to 39 characters of a-z and 0-9, with
+/// single hyphens between them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct AccountSlug(String);
@@ -18,7 +18,7 @@ impl AccountSlug {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("must be 1 to 39 characters of a-z, 0-9 and single hyphens inside")]
+#[error("must be 1 to 39 characters: a-z, 0-9, and single hyphens between them")]
 pub struct InvalidSlug;
 
 impl FromStr for AccountSlug {

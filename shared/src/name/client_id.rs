@@ -1,7 +1,7 @@
 //! Identifiers of OAuth2 clients.
 
 name! {
-    /// An OAuth2 client's identifier: 1 to 128 characters of A-Z, a-z, 0-9, `.`, `_`, `~` and `-`. None of them needs
+    /// An OAuth2 client's identifier: 1 to 128 characters of A-Z, a-z, 0-9, `.`, `_`, `~` and `-`, none of which need
     /// encoding in a path.
     ClientId: 1 to 128 characters,
     example "7l8q2n3c4v5b6m7k8j9h0g1f2d",

@@ -1,7 +1,7 @@
 //! Descriptions of teams.
 
 name! {
-    /// The purpose of a team: at most 300 characters.
+    /// The description of a team: at most 300 characters.
     #[derive(Default)]
     Description: 0 to 300 characters,
     example "Builds and runs the shop",

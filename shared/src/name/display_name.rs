@@ -1,10 +1,10 @@
 //! Names of tokens and applications.
 
 name! {
-    /// The display name of a token or an application: 1 to 100 characters, without control characters and surrounding
+    /// The display name of a token or an application: 1 to 100 characters, without control characters or surrounding
     /// spaces.
     DisplayName: 1 to 100 characters,
     example "ci",
-    else InvalidDisplayName "must be 1 to 100 characters without control characters and without spaces around them",
+    else InvalidDisplayName "must be 1 to 100 characters, without control characters or surrounding spaces",
     |text| text.trim() == text && !text.chars().any(char::is_control)
 }

@@ -1,7 +1,7 @@
 //! Email addresses.
 
 name! {
-    /// An email address. Two addresses that differ only in case are equal.
+    /// An email address. Addresses that differ only in case are equal.
     Email: 3 to 254 characters,
     example "ada@example.com",
     else InvalidEmail "must be an email address of at most 254 characters",

@@ -3,8 +3,8 @@
 use crate::id::RepositoryId;
 
 name! {
-    /// The name of a repository: 1 to 100 characters of letters, digits, `.`, `_` and `-`. It does not start with a dot and
-    /// does not look like an id. Two names that differ only in case are equal.
+    /// The name of a repository: 1 to 100 letters, digits, `.`, `_` and `-`. It must not start with a dot or with
+    /// `repo_`. Names that differ only in case are equal.
     RepositoryName: 1 to 100 characters,
     pattern "^[A-Za-z0-9_-][A-Za-z0-9._-]*$",
     example "frontend-app",

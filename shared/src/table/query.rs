@@ -43,8 +43,8 @@ impl Source {
     }
 }
 
-/// A list that an item is in, by its order or by what its items have in common. Several share a global secondary index, because
-/// no item is in two of those.
+/// A list of items, named by its order or by the property that its items share. Some lists share a global secondary
+/// index, because no item is in two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Index {
     /// All items of a kind, by creation. A deployment's number is its place in that order.

@@ -12,8 +12,8 @@ use crate::usage::Call;
 
 /// Writes that are committed together or not at all.
 ///
-/// A write whose condition may fail is followed by [`or`](Self::or) with its refusal. Its place among the other writes has
-/// no meaning, except that the first refused write decides when several conditions fail.
+/// A write whose condition may fail is followed by [`or`](Self::or) with its refusal. Its place among the other writes
+/// has no meaning, with one exception: if several conditions fail, the first refused write decides.
 #[must_use = "a transaction writes nothing until it is committed"]
 pub(crate) struct Transaction<'a, R> {
     steps: Vec<Step<'a, R>>,

@@ -1,11 +1,13 @@
 //! Envelope encryption of deployment variables at rest.
 //!
-//! Each text is sealed with its own data key by AES-256-GCM. The data key is stored beside the text, wrapped by the master
-//! key. The master key is a KMS key in AWS and a local file in the local stack; nothing else differs. The text is bound to
-//! its context (account and deployment), and can't be opened in another one.
+//! Each text is sealed with its own data key by AES-256-GCM. The data key is stored beside the text, wrapped by the
+//! master key. The master key is a KMS key in AWS and a file in the local stack; nothing else differs. The text is
+//! bound to its context (account and deployment), and can't be opened in another one.
 //!
 //! Sealed form: version (1 byte), length of the wrapped data key (2 bytes, big endian), wrapped data key,
 //! ciphertext with its tag.
+
+#![warn(missing_docs)]
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,8 @@ enum MasterKey {
     Local(Box<LessSafeKey>),
 }
 
+/// The reasons why the vault fails.
+#[allow(missing_docs, reason = "the message of each variant describes it")]
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! The gate between the functions and the services: it allows each call that the function's role allows.
+//! The gate between the functions and the services. It allows only the calls that the function's role allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -14,10 +14,10 @@ use super::super::text;
 use super::PROJECT;
 use super::statement::{Call, Permission, Statement};
 
-/// How the names of dead-letter queues end.
+/// The ending of the names of dead-letter queues.
 const DEAD: &str = "-dead-letters";
 
-/// Stands between the functions and the services.
+/// The gate between the functions and the services.
 pub(super) struct Gate {
     pub(super) policies: BTreeMap<String, Vec<Statement>>,
     pub(super) client: reqwest::Client,
@@ -72,7 +72,7 @@ impl Gate {
             "kms" => kms(target.unwrap(), &json()),
             "codebuild" | "secretsmanager" | "logs" => self.tell(target.unwrap(), &json()),
             _ => {
-                // It knows no access keys, and nobody signs what the gate has let through.
+                // The service does not check access keys, and the calls behind the gate are not signed.
                 let mut request = Request::builder().method(method).uri(uri);
                 let unsigned = headers.iter().filter(|(name, _)| *name != "authorization");
                 request.headers_mut().unwrap().extend(unsigned.map(|(name, value)| (name.clone(), value.clone())));
@@ -140,7 +140,7 @@ fn dynamodb_calls(operation: &str, body: &Value) -> Vec<Call> {
             vec![call(operation, body["IndexName"].as_str(), [partition].into())]
         }
         "Scan" => {
-            // It has no leading key. What it is limited to are the attributes that it names.
+            // A Scan has no leading key. It is limited to the attributes that it names.
             assert_eq!(body["Select"], "SPECIFIC_ATTRIBUTES");
             let named = text(&body["ProjectionExpression"]).split(", ").map(str::to_owned);
             vec![call(operation, body["IndexName"].as_str(), named.collect())]
@@ -159,7 +159,7 @@ fn dynamodb_calls(operation: &str, body: &Value) -> Vec<Call> {
     }
 }
 
-/// Calls of services whose requests name what they are about.
+/// Returns the calls to services whose requests name their resources.
 fn named_calls(service: &str, operation: &str, body: &Value) -> Vec<Call> {
     let arn = |service: &str, resource: &str| {
         format!("arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}")
@@ -207,7 +207,7 @@ fn s3_call(method: &Method, uri: &Uri) -> Call {
     Call { action: action.to_owned(), resource: format!("${{Archive.Arn}}/{object}"), keys: BTreeSet::new() }
 }
 
-/// Stands in for KMS: a blob is the key and the context that it was made for, and opens in that context only.
+/// Stands in for KMS: a blob contains the key and its context, and opens only in that context.
 fn kms(operation: &str, request: &Value) -> Response<Body> {
     let context = request["EncryptionContext"].to_string();
     let key = [7; 32];

@@ -61,7 +61,7 @@ impl Statement {
         pairs.flat_map(|(a, r)| patterns.iter().map(move |p| (a.clone(), r.clone(), p.clone()))).collect()
     }
 
-    /// The permissions that the call uses, if the statement allows it.
+    /// Returns the permissions that the call uses, if the statement allows it.
     pub(super) fn allows(&self, call: &Call) -> Option<BTreeSet<Permission>> {
         let action = self.actions.iter().find(|action| **action == call.action)?;
         let resource = self.resources.iter().find(|resource| matches(resource, &call.resource))?;
@@ -77,7 +77,7 @@ impl Statement {
     }
 }
 
-/// IAM's StringLike.
+/// Matches a text with a pattern, like IAM's StringLike.
 fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
@@ -87,7 +87,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// The statements of a function's role, without those that are the platform's.
+/// Returns the statements of a function's role, without those that the platform needs.
 pub(super) fn statements(template: &Template, function: &str) -> Vec<Statement> {
     let role = template.properties(&format!("{function}Role"));
     let managed = list(&role["ManagedPolicyArns"]);

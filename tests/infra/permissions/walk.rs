@@ -34,7 +34,7 @@ use super::PROJECT;
 use super::gate::Gate;
 use super::statement::statements;
 
-/// A whole API of its own whose functions each have a role, in the world of another stack.
+/// A separate API whose functions each have their own role, in the world of another stack.
 pub(super) struct Walk {
     pub(super) world: World,
     pub(super) gate: Arc<Gate>,
@@ -102,7 +102,7 @@ impl Walk {
     }
 }
 
-/// Where a function runs that has its name for an access key.
+/// Returns the environment of a function that uses its name as its access key.
 fn environment(world: &World, gate: &str, queue: &str, function: &str) -> Environment {
     let mut environment = world.stack.environment().clone();
     for (setting, value) in [
@@ -122,7 +122,7 @@ fn environment(world: &World, gate: &str, queue: &str, function: &str) -> Enviro
     environment
 }
 
-/// Calls every endpoint in every way that leads to another AWS call. Gives what each function answered.
+/// Calls every endpoint in every way that leads to another AWS call. Returns the response of each function.
 pub(super) async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, String>, Actor) {
     let event = json!({
         "account": "acme", "plan": "enterprise", "rate_limit": {"per_minute": 1_000_000, "burst": 1_000_000},
@@ -214,7 +214,7 @@ pub(super) async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, Stri
     take("not-found", owner.get(&url("/v1/nothing")).await, 404);
     let account = text(&bootstrapped["account_id"]).parse().unwrap();
     in_trouble(&walk.app(CONSUMER), &account, &id.parse().unwrap()).await;
-    // A token's use is recorded by the first function that meets it in an hour.
+    // The first function that sees a token in an hour records its use.
     for (_, method, path) in with_a_caller() {
         walk.world.clock.advance(Duration::from_secs(3600));
         owner.send(owner.request(method.clone(), &url(path))).await;
@@ -222,7 +222,7 @@ pub(super) async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, Stri
     (answers, owner)
 }
 
-/// The functions that want to know who calls, each with a request about nothing.
+/// Returns the functions that authenticate their callers, each with a request about no resource.
 fn with_a_caller() -> impl Iterator<Item = (&'static str, &'static Method, &'static str)> {
     let path = |path: &'static str| if path.starts_with('$') { "/v1/nothing" } else { path };
     let routes = routes().filter(|route| route.access != Access::Public);
@@ -284,7 +284,7 @@ async fn life_of_a_deployment(
     for environment in ["production", "preview"] {
         take("update-environment", set(environment, json!({"required_approvals": 1})).await, 200);
     }
-    // In preview a newer one takes the place of the one that waits.
+    // In preview, a newer deployment supersedes the queued one.
     let waits = json!({"ref": "main"});
     let first = take("create-deployment", owner.post(deployments, waits.clone()).await, 201);
     take("get-deployment", owner.get(&url(&format!("/v1/deployments/{}", text(&first["id"])))).await, 200);
@@ -311,19 +311,19 @@ async fn life_of_a_deployment(
     take("update-environment", by_id, 200);
 }
 
-/// The oldest deployment to preview, which succeeded.
+/// Returns the oldest deployment to preview, which succeeded.
 async fn walk_back(owner: &Actor, deployments: &str) -> Value {
     let listed = owner.get(&format!("{deployments}?environment=preview&status=succeeded&direction=asc")).await;
     listed.body["data"][0]["id"].clone()
 }
 
-/// Deploys by CodeBuild, in every way that leads to another AWS call. Nobody else may take from the queue.
+/// Deploys by CodeBuild in every way that leads to another AWS call. Nothing else may consume the queue.
 pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
     let url = |path: &str| format!("{}{path}", walk.api.endpoint());
     let source = GitRepository::with_commands(&["true"]);
     let new = json!({"name": "built", "clone_url": source.url()});
     assert_eq!(owner.post(&url("/v1/repositories"), new).await.status, 201);
-    // Each to an environment of its own, so that none waits for another.
+    // Each deployment has its own environment, so that none waits for another.
     let deploy = async |environment: &str| {
         let new = json!({"ref": "main", "environment": environment, "variables": {"GREETING": "hello"}});
         owner.post(&url("/v1/repositories/built/deployments"), new).await.body
@@ -343,7 +343,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
     let built = consume(&deploy("preview").await).await;
     let silent = consume(&deploy("staging").await).await;
     let queued = deploy("production").await;
-    // It waits for the first, whose end sends it.
+    // The deployment waits for the first one, whose end sends its message.
     deploy("preview").await;
     for build in [&built, &silent] {
         assert!(build.build.is_some(), "{build:?}");
@@ -391,7 +391,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
     assert_eq!((&redriven["discarded"], &redriven["failed"]), (&json!(2), &json!(0)), "{redriven}");
     assert_eq!(redriven["redriven"], 1);
 
-    // A day later those that no runner took have missed their turn, and another is asked to stop.
+    // A day later, the deployments that no runner took are past their deadline, and another one is asked to stop.
     walk.world.clock.advance(Duration::from_secs(24 * 60 * 60));
     let swept = walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
     assert_eq!(swept["ended"], 2, "{swept}");
@@ -405,7 +405,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
     source.commit(&[("buildspec.yml", "none")]);
     assert_eq!(consume(&deploy("preview").await).await.failure.unwrap().code, "buildspec_invalid");
 
-    // A runner whose attempt is not the first, and one that another came before, asked of the same code directly.
+    // Calls the same code directly: for a runner with a later attempt, and for one that lost to another runner.
     let builds = Builds::new(&walk.app(CONSUMER)).unwrap();
     let variables = BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]);
     for _ in 0..2 {
@@ -423,8 +423,8 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
     }
 }
 
-/// Calls the endpoints of teams, members and invitations, as owner, as a member who sees what their team was given, and as
-/// somebody who is invited.
+/// Calls the endpoints of teams, members and invitations: as an owner, as a member with the permissions of a team, and
+/// as an invited person.
 async fn teams(walk: &Walk, owner: &Actor, take: &mut impl FnMut(&'static str, Answer, u16) -> Value) {
     let url = |path: &str| format!("{}{path}", walk.api.endpoint());
     let world = &walk.world;
@@ -481,7 +481,7 @@ async fn teams(walk: &Walk, owner: &Actor, take: &mut impl FnMut(&'static str, A
     take("delete-team", owner.delete(&path).await, 200);
 }
 
-/// Calls the code that the consumer runs only when a run is long, follows a runner that was lost, or has a failing disk.
+/// Calls the code that the consumer runs only for a long run, after a lost runner, or with a failing disk.
 async fn in_trouble(consumer: &App, account: &AccountId, id: &DeploymentId) {
     let table = consumer.table();
     let deployment = Deployment::load(table, account, id).await.unwrap().unwrap();
@@ -490,14 +490,14 @@ async fn in_trouble(consumer: &App, account: &AccountId, id: &DeploymentId) {
         "it has ended"
     );
 
-    // As for the next one of its lane; for this one it changes nothing.
+    // The message of the next deployment in the lane changes nothing for this one.
     Queue::new(consumer).unwrap().send(&deployment).await.unwrap();
 
     let archive = Archive::new(consumer).unwrap();
     let log = LogWriter::resume(&archive, &deployment.archive_prefix()).await.unwrap();
     assert!(log.last_number() > 0);
 
-    // More than fits into one request, and then it breaks off.
+    // The body exceeds one request, and then breaks off.
     let mut torn = tokio::io::repeat(0).take(11 << 20).chain(Broken);
     archive.put_artifact(&deployment.archive_prefix(), "torn.bin", &mut torn).await.unwrap_err();
     assert_eq!(archive.list_artifacts(&deployment.archive_prefix()).await.unwrap(), []);

@@ -10,7 +10,7 @@ use super::error::BuildspecError;
 /// The maximum length of a pattern, in bytes. Patterns with `{}` are parsed recursively.
 const MAX_PATTERN_BYTES: usize = 1024;
 
-/// The selection of files in a source folder that are the build's result.
+/// The files in a source folder that are the build's result.
 #[derive(Clone, Debug)]
 pub struct Artifacts {
     pub name: Option<String>,
@@ -22,7 +22,7 @@ pub struct Artifacts {
 
 #[derive(Clone, Debug)]
 pub(super) struct BaseDirectory {
-    /// A set of one pattern. A set reports a pattern that it can't compile, where a single matcher panics.
+    /// A set of one pattern. A set reports a pattern that it can't compile; a single matcher panics.
     pattern: GlobSet,
     /// The number of names in the pattern.
     depth: usize,
@@ -49,7 +49,7 @@ impl BaseDirectory {
         let key = "artifacts.base-directory";
         let Some(pattern) = relative_pattern(key, &directory)? else { return Ok(None) };
         if pattern.contains("**") {
-            return Err(BuildspecError::at(&directory, format!("`{key}`: {pattern:?} has a `**`")));
+            return Err(BuildspecError::at(&directory, format!("`{key}`: {pattern:?} must not contain `**`")));
         }
         let depth = pattern.split('/').count();
         let pattern = globs(key, &[directory])?;
@@ -69,7 +69,10 @@ pub(super) fn globs(key: &str, patterns: &[Spanned<String>]) -> Result<GlobSet, 
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         let Some(text) = relative_pattern(key, pattern)? else {
-            return Err(BuildspecError::at(pattern, format!("`{key}`: {:?} names no file", pattern.value)));
+            return Err(BuildspecError::at(
+                pattern,
+                format!("`{key}`: {:?} must name files inside the source folder", pattern.value),
+            ));
         };
         set.add(glob(key, pattern, &text)?);
     }
@@ -81,14 +84,14 @@ pub(super) fn globs(key: &str, patterns: &[Spanned<String>]) -> Result<GlobSet, 
 fn relative_pattern(key: &str, pattern: &Spanned<String>) -> Result<Option<String>, BuildspecError> {
     let refused = |why: &str| Err(BuildspecError::at(pattern, format!("`{key}`: {:?} {why}", pattern.value)));
     if pattern.value.len() > MAX_PATTERN_BYTES {
-        return Err(BuildspecError::at(pattern, format!("`{key}`: a pattern is longer than 1,024 bytes")));
+        return Err(BuildspecError::at(pattern, format!("`{key}`: a pattern must be at most 1,024 bytes long")));
     }
     if pattern.value.starts_with('/') || pattern.value.split('/').any(|name| name == "..") {
         return refused("must stay in the source folder");
     }
     // CodeBuild replaces variables in patterns.
     if pattern.value.contains('$') {
-        return refused("has a variable; write the path itself, as variables are not replaced in patterns");
+        return refused("must not contain `$`: variables are not replaced in patterns");
     }
     let names: Vec<&str> = pattern.value.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
     Ok((!names.is_empty()).then(|| names.join("/")))

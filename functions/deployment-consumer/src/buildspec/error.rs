@@ -50,7 +50,7 @@ impl From<serde_saphyr::Error> for BuildspecError {
             Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
             Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` is given twice"),
             Error::Unexpected { expected: "string scalar", .. } => {
-                "expected a string; one that holds `: ` or starts with a special character must be quoted".to_owned()
+                "expected a string; quote a string that contains `: ` or starts with a special character".to_owned()
             }
             Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => {
                 format!("the file is too complex: {error}")

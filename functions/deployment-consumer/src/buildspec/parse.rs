@@ -1,4 +1,4 @@
-//! From the YAML document to a buildspec that can run.
+//! Converts the YAML document into a buildspec that can run.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ impl Document {
         if self.version.value != "0.2" {
             return Err(BuildspecError::at(&self.version, "`version` must be 0.2"));
         }
-        refuse("run-as", self.run_as, "all commands run as one user")?;
+        refuse("run-as", self.run_as, "all commands run as the same user")?;
         refuse("proxy", self.proxy, "there is no proxy server")?;
         refuse("batch", self.batch, "a deployment is one build")?;
 
@@ -62,7 +62,7 @@ impl Document {
             .filter_map(|(name, section)| Some(section?.into_phase(name, &mut notes)))
             .collect::<Result<Vec<_>, _>>()?;
         if phases.iter().all(|phase| phase.commands.is_empty() && phase.finally.is_empty()) {
-            return Err(BuildspecError::new(None, "`phases` has no command"));
+            return Err(BuildspecError::new(None, "`phases` must contain a command"));
         }
         let artifacts = self.artifacts.map(|section| section.into_artifacts(&mut notes)).transpose()?;
         Ok(Buildspec { env, shell, phases, artifacts, notes })
@@ -71,15 +71,17 @@ impl Document {
 
 impl EnvSection {
     fn into_env(self, notes: &mut Vec<String>) -> Result<(BTreeMap<String, String>, Shell), BuildspecError> {
-        refuse("env.parameter-store", self.parameter_store, "give the values as the deployment's variables")?;
-        refuse("env.secrets-manager", self.secrets_manager, "give the values as the deployment's variables")?;
+        refuse("env.parameter-store", self.parameter_store, "pass the values as variables of the deployment")?;
+        refuse("env.secrets-manager", self.secrets_manager, "pass the values as variables of the deployment")?;
         if let Some(helper) = self.git_credential_helper
             && yes_or_no("env.git-credential-helper", &helper)?
         {
             return Err(BuildspecError::at(&helper, "`env.git-credential-helper` is not supported"));
         }
         if self.exported_variables.is_some() {
-            notes.push("`env.exported-variables` is ignored: no later pipeline stage reads them.".to_owned());
+            notes.push(
+                "`env.exported-variables` is ignored: no pipeline stage follows that could read them.".to_owned(),
+            );
         }
         let shell = match self.shell {
             None => Shell::default(),
@@ -92,7 +94,7 @@ impl EnvSection {
         let mut env = BTreeMap::new();
         for (name, value) in self.variables {
             if !is_identifier(&name) {
-                let message = format!("`env.variables`: {name:?} is not a name of letters, digits and _");
+                let message = format!("`env.variables`: the name {name:?} must match [A-Za-z_][A-Za-z0-9_]*");
                 return Err(BuildspecError::at(&value, message));
             }
             if name.starts_with("CODEBUILD_") {
@@ -108,13 +110,13 @@ impl EnvSection {
 impl PhaseSection {
     fn into_phase(self, name: PhaseName, notes: &mut Vec<String>) -> Result<Phase, BuildspecError> {
         let key = name.key();
-        refuse(&format!("phases.{key}.run-as"), self.run_as, "all commands run as one user")?;
+        refuse(&format!("phases.{key}.run-as"), self.run_as, "all commands run as the same user")?;
         match self.runtime_versions {
             None => {}
             Some(_) if name == PhaseName::Install => notes
-                .push("`phases.install.runtime-versions` is ignored: commands run with what is installed.".to_owned()),
+                .push("`phases.install.runtime-versions` is ignored: commands use the installed versions.".to_owned()),
             Some(versions) => {
-                let message = format!("`phases.{key}.runtime-versions` is only for `phases.install`");
+                let message = format!("`phases.{key}.runtime-versions` is not supported: move it to `phases.install`");
                 return Err(BuildspecError::at(&versions, message));
             }
         }
@@ -145,7 +147,7 @@ impl ArtifactsSection {
             return Err(BuildspecError::at(&enable, "`artifacts.enable-symlinks` is not supported"));
         }
         if self.s3_prefix.is_some() {
-            notes.push("`artifacts.s3-prefix` is ignored: a deployment's artifacts have their own place.".to_owned());
+            notes.push("`artifacts.s3-prefix` is ignored: the API chooses where artifacts are stored.".to_owned());
         }
         let discard_paths = match self.discard_paths {
             Some(discard) => yes_or_no("artifacts.discard-paths", &discard)?,

@@ -39,15 +39,18 @@ pub(super) fn collect(source: &Path, artifacts: &Artifacts) -> (Vec<Artifact>, V
             continue;
         }
         let Some(name) = name.to_str() else {
-            left_out.push(format!("Left out of the artifacts: {} is not a UTF-8 name", relative.display()));
+            left_out.push(format!("Left out of the artifacts: {}, because its name is not UTF-8", relative.display()));
             continue;
         };
         if name.contains(|c: char| c.is_ascii_control()) {
-            left_out.push(format!("Left out of the artifacts: {name:?} has a control character in its name"));
+            left_out.push(format!("Left out of the artifacts: {name:?}, because its name has a control character"));
             continue;
         }
         if found.contains_key(name) {
-            left_out.push(format!("Left out of the artifacts: {}, a second {name}", relative.display()));
+            left_out.push(format!(
+                "Left out of the artifacts: {}, because another file has the name {name}",
+                relative.display()
+            ));
             continue;
         }
         found.insert(name.to_owned(), entry.path().to_owned());

@@ -39,7 +39,7 @@ pub enum Exit {
 /// A fault of this machine. A fault of the build is an [`Outcome`].
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("the buildspec asks for the shell {0:?}, which is not installed")]
+    #[error("the buildspec requires the shell {0:?}, which is not installed")]
     NoShell(&'static str),
     #[error("the scratch folder can't be used")]
     Scratch(#[source] io::Error),

@@ -14,7 +14,7 @@ use crate::redaction::Redaction;
 pub const MAX_LINE_BYTES: usize = 16 * 1024;
 
 /// After a command has exited, a silence of this length ends its output. A background process may still hold the pipe
-/// open; later output is the background's.
+/// open, and any later output belongs to it.
 const SILENCE: Duration = Duration::from_millis(100);
 
 /// Sends redacted lines into a channel. A receiver that is gone does not stop the run.
@@ -63,7 +63,7 @@ impl Output {
                 biased;
                 length = pipe.read(&mut read) => length,
                 () = async { exited.cancelled().await; sleep(SILENCE).await }, if silent.is_some() => {
-                    // Without a receiver, the run was stopped meanwhile.
+                    // A missing receiver means that the run was stopped meanwhile.
                     let _ = silent.take().expect("it is some").send(());
                     continue;
                 }

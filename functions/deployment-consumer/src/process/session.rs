@@ -22,8 +22,8 @@ use super::output::{Lines, Output};
 use super::shell_state::ShellState;
 use crate::buildspec::Shell;
 
-/// How long output is awaited from pipes that are still open after every process of the group was killed. Only a process
-/// that left the group (`setsid`) can hold them.
+/// The time to wait for output from pipes that are still open after every process of the group was killed. Only a
+/// process that left the group (`setsid`) can hold them open.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Session {
@@ -127,7 +127,7 @@ impl Session {
             }
             self.outputs.clear();
         };
-        // The caller kills all that has not ended in time.
+        // The caller kills the processes that have not ended in time.
         let _ = timeout(grace, ended).await;
     }
 

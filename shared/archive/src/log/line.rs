@@ -5,13 +5,16 @@ use serde::{Deserialize, Serialize};
 /// The text of the last line of a log that was cut.
 pub(super) const LOG_CUT: &str = "The log reached 10 MiB; later lines are not kept.";
 
+/// A stored line.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LogLine {
     /// The line's number, counted from 1 without gaps.
     pub number: u64,
     /// The Unix time in milliseconds.
     pub at_ms: i64,
+    /// The source of the line.
     pub stream: Stream,
+    /// The text without its line end. Text beyond [`MAX_LINE_BYTES`](crate::MAX_LINE_BYTES) is cut.
     pub text: String,
 }
 
@@ -19,12 +22,16 @@ pub struct LogLine {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
+    /// The standard output of a command.
     Stdout,
+    /// The standard error of a command.
     Stderr,
+    /// The pipeline itself.
     System,
 }
 
 impl Stream {
+    /// Returns the name in the log endpoint's responses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",

@@ -6,8 +6,8 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 use super::line::LogLine;
 use crate::store::{Archive, Result, key};
 
-/// The approximate maximum size of the text that one read returns, in bytes. The answer must fit into a Lambda response
-/// (6 MB).
+/// The approximate maximum size of the text that one read returns, in bytes. The response must fit into a Lambda
+/// response (6 MB).
 pub const MAX_READ_BYTES: usize = 1024 * 1024;
 
 impl Archive {

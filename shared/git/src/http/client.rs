@@ -32,7 +32,7 @@ pub(crate) struct Client {
 pub(crate) struct Budget {
     pub(crate) deadline: Instant,
     pub(crate) bytes: u64,
-    /// The content of the bytes, in words for an error message.
+    /// The kind of bytes, for the error message.
     pub(crate) of: &'static str,
 }
 

@@ -170,7 +170,9 @@ impl Deployment {
                 Err(CreateRefused::Stale(lock)) => {
                     let lock: Option<Lock> = lock.map(read_item).transpose()?;
                     let winner = new.fences.stale(&lock.unwrap_or_default());
-                    return Err(CreateFailed::Stale(winner.unwrap_or_else(|| "The lane has changed".to_owned())));
+                    return Err(CreateFailed::Stale(
+                        winner.unwrap_or_else(|| "A concurrent request changed the environment; try again".to_owned()),
+                    ));
                 }
                 Err(CreateRefused::NumberTaken(counts)) => {
                     let counts: Option<DeploymentCounts> = counts.map(read_item).transpose()?;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The environment of a deployment. In `preview`, each ref has its own queue and its own live deployment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {

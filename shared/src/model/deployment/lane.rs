@@ -209,13 +209,13 @@ impl Fences {
             if live != Some(expected) {
                 return Some(match live {
                     Some(live) => format!("{live} is live, not {expected}"),
-                    None => format!("Nothing is live, so {expected} is not"),
+                    None => format!("No deployment is live, and {expected} was expected"),
                 });
             }
         }
         match (self.sequence, lock.sequence, &lock.sequence_by) {
             (Some(sequence), Some(highest), Some(by)) if sequence <= highest => {
-                Some(format!("Sequence {sequence} is not above {highest}, which {by} brought"))
+                Some(format!("Sequence {sequence} is not higher than {highest}, the sequence of {by}"))
             }
             _ => None,
         }

@@ -62,7 +62,10 @@ impl EnvironmentSettings {
     /// Fails with `environment_frozen` if the environment is frozen.
     pub fn admit(&self, environment: Environment) -> Result<(), Error> {
         match self.frozen {
-            true => Err(Error::new(ErrorCode::EnvironmentFrozen, format!("{} is frozen", environment.as_str()))),
+            true => Err(Error::new(
+                ErrorCode::EnvironmentFrozen,
+                format!("The environment {} is frozen", environment.as_str()),
+            )),
             false => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The status of a deployment. `succeeded`, `failed`, `canceled` and `superseded` are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -28,8 +29,9 @@ impl Status {
         }
     }
 
-    /// The table of transitions: what a state may become. Queued may become itself when it is approved, and in progress
-    /// when a runner that was lost is followed by another or when it is asked to stop.
+    /// Returns the states that may follow this one. A queued deployment stays queued when it is approved. A deployment
+    /// in progress stays in progress when a build takes over, when another runner replaces a lost one, and when a user
+    /// asks it to stop.
     pub const fn successors(self) -> &'static [Status] {
         match self {
             Self::Queued => &[Self::Queued, Self::InProgress, Self::Failed, Self::Canceled, Self::Superseded],
@@ -49,13 +51,14 @@ pub struct Failure {
     /// A stable code for programs.
     #[schema(examples("command_failed"))]
     pub code: String,
-    /// A sentence for people.
+    /// A human-readable explanation.
     #[schema(examples("Command 'make test' in phase build exited with status 2"))]
     pub message: String,
 }
 
 impl Failure {
-    /// A message may quote a command of 64 KiB, and each of the five copies of the row has it.
+    /// The maximum size of a message, in bytes. A message may quote a command of 64 KiB, and each of the five copies of
+    /// the row contains it.
     const MAX_MESSAGE_BYTES: usize = 1000;
 
     pub(super) fn shorten(&mut self) {
@@ -67,11 +70,11 @@ impl Failure {
     }
 
     pub fn queue_deadline() -> Self {
-        Self { code: "queue_deadline".to_owned(), message: "It did not get its turn within 24 hours".to_owned() }
+        Self { code: "queue_deadline".to_owned(), message: "The deployment did not start within 24 hours".to_owned() }
     }
 
     pub fn run_deadline() -> Self {
-        let message = "It was in progress for longer than its time limit and what comes before and after the commands";
+        let message = "The deployment exceeded its time limit and the time allowed for preparing and finishing it";
         Self { code: "run_deadline".to_owned(), message: message.to_owned() }
     }
 }

@@ -68,7 +68,7 @@ impl Transition {
                 deployment.approved_by.push(by);
                 deployment.due_at = Some(now.plus(PICKED_UP_WITHIN));
                 let (given, required) = (deployment.approvals(), deployment.required_approvals);
-                format!("approved for {}, {given} of {required}", deployment.sha)
+                format!("approved {} ({given} of {required} approvals)", deployment.sha)
             }
             Self::Claim(claim) => {
                 deployment.attempt += 1;

@@ -1,6 +1,6 @@
-//! Turns in a lane. A message says that there may be something to do in the deployment's lane. The consumer claims the
-//! deployment that is next there, which need not be the one that the message names. So a lost message costs no
-//! deployment its turn, and a late one gives no deployment another's.
+//! Turns in a lane. A message means that there may be something to do in the deployment's lane. The consumer claims the
+//! next deployment in the lane, which need not be the one that the message names. So no deployment loses its turn to a
+//! lost message, and none takes another's turn through a late one.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::model::{
 };
 use crate::table::{Table, TableError};
 
-/// The time that a run may take beside its commands: the fetch, the report, and the lease of a runner that dies at the
-/// end.
+/// The time that a run may take in addition to its commands: the fetch, the report, and the lease of a runner that dies
+/// at the end.
 const RUN_MARGIN: Duration = Duration::from_secs(300);
 
 /// The terms on which a runner claims deployments.

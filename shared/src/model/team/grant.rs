@@ -103,7 +103,8 @@ impl TeamGrant {
             partition: key::team_grants(account, &team.id),
             sort: grant.position(Sort::Created),
         };
-        let too_many = || format!("At most {MAX_TEAMS_OF_REPOSITORY} teams have the same permission on a repository");
+        let too_many =
+            || format!("At most {MAX_TEAMS_OF_REPOSITORY} teams can have the same permission on a repository");
         let changed_meanwhile = |_| TableError::Contended.into();
         let mut transaction = Transaction::<Error>::new()
             .write(Write::Update { key: key::repository(account, &repository.id), change })
@@ -115,7 +116,7 @@ impl TeamGrant {
                     .write(Write::create(key(), &grant, vec![index_key])?)
                     .or(changed_meanwhile)
                     .write(count)
-                    .or(|_| limit_reached(format!("A team has at most {MAX_IN_TEAM} repositories")))
+                    .or(|_| limit_reached(format!("A team can have at most {MAX_IN_TEAM} repositories")))
                     .write(open)
                     .or(|_| Error::not_found("Team"));
             }

@@ -53,11 +53,11 @@ impl TeamMember {
             .or(|row| row.ok_or_else(|| TableError::Contended.into()))
             .write(Write::Update { key: key::user(account, user), change: join })
             .or(|user| match user {
-                Some(_) => Err(limit_reached(format!("A user is in at most {MAX_TEAMS_OF_USER} teams"))),
+                Some(_) => Err(limit_reached(format!("A user can be in at most {MAX_TEAMS_OF_USER} teams"))),
                 None => Err(Error::not_found("Member")),
             })
             .write(count)
-            .or(|_| Err(limit_reached(format!("A team has at most {MAX_IN_TEAM} members"))))
+            .or(|_| Err(limit_reached(format!("A team can have at most {MAX_IN_TEAM} members"))))
             .write(open)
             .or(|_| Err(Error::not_found("Team")));
         match transaction.commit(table).await? {

@@ -28,14 +28,14 @@ pub struct AccessToken {
     /// The last four characters of the secret.
     pub last_four: String,
     pub created_at: Timestamp,
-    /// When the secret expires. `None` if the token is permanent. The table has it under another name, because
-    /// `expires_at` there is when DynamoDB may delete the row. The attribute is required, so that a row that lacks it
-    /// is not taken for a permanent token.
+    /// The time at which the secret expires. `None` if the token is permanent. The table uses another name, because its
+    /// `expires_at` is the time at which DynamoDB may delete the row. The attribute is required, so that a row without
+    /// it is not taken for a permanent token.
     #[serde(rename = "valid_until", deserialize_with = "Option::deserialize")]
     pub expires_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
-    /// When the secret stops working because a rotation has replaced it.
+    /// The time at which the secret stops working because a rotation has replaced it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_at: Option<Timestamp>,
 }
@@ -45,7 +45,7 @@ impl AccessToken {
         table.get(key::token_secret(hash), Consistency::Eventual).await
     }
 
-    /// When the secret stops working, or did.
+    /// Returns the time at which the secret stops working, or stopped.
     pub fn ends_at(&self) -> Option<Timestamp> {
         [self.expires_at, self.revoked_at, self.superseded_at].into_iter().flatten().min()
     }

@@ -36,10 +36,12 @@ impl Lifetime {
     }
 
     /// # Errors
-    /// Fails with `forbidden` if the account does not allow tokens to live that long.
+    /// Fails with `insufficient_permission` if the token is permanent and the account does not allow that.
     pub fn check(self, account: &Account) -> Result<(), Error> {
         if self == Self::Permanent && !account.permanent_tokens {
-            return Err(Error::not_permitted("The account's owner does not allow permanent tokens"));
+            return Err(Error::not_permitted(
+                "The account does not allow permanent tokens; set expires_in_days instead",
+            ));
         }
         Ok(())
     }

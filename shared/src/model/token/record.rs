@@ -155,7 +155,7 @@ impl TokenRecord {
         .await
     }
 
-    /// Deletes the token. Leaves tombstones of its secrets, so that a later use is answered as revoked. Returns `false`
+    /// Deletes the token. Leaves tombstones of its secrets, so that a later use is refused as revoked. Returns `false`
     /// if the token was already deleted.
     pub async fn revoke(mut self, table: &Table, now: Timestamp) -> Result<bool, TableError> {
         let mut attempts = Attempts::new();
