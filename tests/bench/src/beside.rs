@@ -1,4 +1,4 @@
-//! The rate limiter beside another one for DynamoDB.
+//! Compares the rate limiter with another one for DynamoDB.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::report::{Report, Table};
 use crate::{Result, binaries};
 
 const QUOTA: Quota = Quota { per_minute: 600, burst: 100 };
-/// Requests by one subject without a pause: the burst is admitted, then what comes back.
+/// The number of requests by one subject without a pause. The burst is admitted first, then the refilled tokens.
 const REQUESTS: u32 = 1000;
 
-/// What the requests of one outcome called.
+/// The calls of the requests with one outcome.
 #[derive(Default)]
 struct Tally {
     requests: u32,

@@ -10,17 +10,17 @@ use zip::write::SimpleFileOptions;
 
 use crate::Result;
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate is in tests/bench")
 }
 
-/// A release build of a function.
+/// Builds a function with the release profile.
 pub fn function(name: &str) -> Result<PathBuf> {
     build(&mut cargo(workspace(), &["build", "--release", "--package", name]))
 }
 
-/// A release build of a stand-in.
+/// Builds a stand-in with the release profile.
 pub fn stand_in(name: &str) -> Result<PathBuf> {
     let profile = if name == "lean" { "lean" } else { "release" };
     let folder = workspace().join("tests/bench/stand-ins");
@@ -28,7 +28,7 @@ pub fn stand_in(name: &str) -> Result<PathBuf> {
     build(cargo.env("CARGO_TARGET_DIR", target().join("stand-ins")))
 }
 
-/// The bytes of a binary, and those of the zip that Lambda gets.
+/// Returns the size in bytes of a binary, and of the zip that Lambda gets.
 pub fn sizes(binary: &Path) -> Result<(usize, usize)> {
     let content = std::fs::read(binary)?;
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
@@ -37,8 +37,8 @@ pub fn sizes(binary: &Path) -> Result<(usize, usize)> {
     Ok((content.len(), zip.finish()?.into_inner().len()))
 }
 
-/// Cargo in a folder, without what the cargo that runs this says of its own package: build scripts that look at that would
-/// run again.
+/// Returns a cargo command in a folder. It lacks the variables that the running cargo sets for its own package, because
+/// build scripts that read them would run again.
 pub fn cargo(folder: &Path, arguments: &[&str]) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(arguments).current_dir(folder).stderr(Stdio::inherit());

@@ -1,4 +1,4 @@
-//! How long the functions take to build, and what takes so long.
+//! Measures the time that the functions take to build, and its largest parts.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,12 +12,12 @@ use crate::{Result, binaries};
 
 /// The minutes that a clean release build of all functions may take on two cores.
 const MOST_MINUTES: f64 = 20.0;
-/// Crates that are listed.
+/// The number of crates in the list.
 const LISTED: usize = 20;
-/// The functions that need most of the dependencies: together all that a function has.
+/// The functions with the most dependencies. Together they have all dependencies of the functions.
 const WITH_MOST: [&str; 3] = ["create-deployment", "deployment-consumer", "get-deployment-log"];
 
-/// Builds in a target folder of its own.
+/// A builder with its own target folder.
 struct Builder {
     target: PathBuf,
 }
@@ -52,7 +52,7 @@ pub fn measure() -> Result<Report> {
     Ok(report)
 }
 
-/// Builds the functions that need most, and tells what each crate takes that is not the project's.
+/// Builds the functions with the most dependencies, and measures each third-party crate.
 pub fn dependencies() -> Result<Report> {
     let mut report = Report::new("dependencies", "What each dependency takes to build");
     let builder = Builder { target: binaries::target().join("measured") };
@@ -87,11 +87,11 @@ impl Builder {
         }
     }
 
-    /// How long a function takes after a change of `shared`, and of itself.
+    /// Returns the time to build a function after a change of `shared`, and after a change of its own.
     fn one_again(&self, function: &str, profile: &[&str]) -> Result<[Duration; 2]> {
         let mut build = vec!["build", "--locked", "--package", function];
         build.extend(profile);
-        // Alone it may need other features of its dependencies than beside the others.
+        // A function that is built alone may need other features of its dependencies.
         self.run(&build)?;
         touch("shared/src/lib.rs")?;
         let after_shared = self.run(&build)?;
@@ -114,8 +114,8 @@ impl Builder {
         if built.success() { Ok(started.elapsed()) } else { Err(format!("{cargo:?} failed").into()) }
     }
 
-    /// The crates with the seconds that they took, those that took longest first. Cargo writes them into a page, as a
-    /// script.
+    /// Returns the crates with their build times in seconds, the slowest first. Cargo writes the times into a script in
+    /// an HTML page.
     fn seconds_by_crate(&self) -> Result<Vec<(String, f64)>> {
         let page = std::fs::read_to_string(self.target.join("cargo-timings/cargo-timing.html"))?;
         let (_, units) = page.split_once("const UNIT_DATA = ").ok_or("cargo's timings have no units")?;
@@ -131,7 +131,7 @@ impl Builder {
     }
 }
 
-/// What is in a folder; each crate's folder there has its name.
+/// Returns the names of the crates in a folder, which has one folder for each crate.
 fn names(folder: &str) -> Result<Vec<String>> {
     let folders = std::fs::read_dir(binaries::workspace().join(folder))?;
     let mut names =

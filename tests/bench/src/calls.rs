@@ -17,33 +17,33 @@ use crate::Result;
 use crate::environment::Environment;
 use crate::fixture::{DYNAMODB, SQS};
 
-/// What is held this long overlaps with what is called at the same time.
+/// The time that a call is delayed, so that concurrent calls overlap.
 const DELAY: Duration = Duration::from_millis(20);
-/// After this pause create-deployment has forgotten where a ref points.
+/// The pause after which create-deployment no longer uses a cached ref.
 const PAUSE: Duration = Duration::from_millis(1100);
 
 /// A call of an AWS service.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Such as `GetItem`.
+    /// The operation, such as `GetItem`.
     pub operation: String,
     pub is_dynamodb: bool,
-    /// Whether it changes a rate-limit item.
+    /// Whether the call changes a rate-limit item.
     pub counts_a_request: bool,
-    /// The capacity units that DynamoDB told. It tells none of a write whose condition failed, which costs 1 for an item
-    /// of up to 1 KB.
+    /// The capacity units that DynamoDB reports. It reports none for a write whose condition failed, which costs 1 for
+    /// an item of up to 1 KB.
     pub units: f64,
     began: Instant,
     ended: Instant,
 }
 
-/// What has gone through some proxies.
+/// The calls that have passed some proxies.
 #[derive(Clone, Debug, Default)]
 pub struct Calls(Arc<Mutex<Vec<Call>>>);
 
 struct Proxy {
     service: String,
-    /// How long a call is held, so that calls made at once overlap here, too.
+    /// The time that a call is delayed, so that concurrent calls overlap in the proxy too.
     delay: Duration,
     client: reqwest::Client,
     calls: Calls,
@@ -56,7 +56,7 @@ impl Call {
 }
 
 impl Calls {
-    /// The URL of a new proxy in front of a service.
+    /// Starts a proxy in front of a service and returns its URL.
     async fn through(&self, service: &str, delay: Duration) -> Result<String> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -67,7 +67,7 @@ impl Calls {
         Ok(url)
     }
 
-    /// Settings with proxies in front of both services.
+    /// Returns settings with proxies in front of both services.
     pub async fn in_front_of(&self, settings: &Settings, delay: Duration) -> Result<Settings> {
         let mut proxied = settings.clone();
         for name in [DYNAMODB, SQS] {
@@ -76,7 +76,7 @@ impl Calls {
         Ok(proxied)
     }
 
-    /// What a binary calls for its first event, and what it calls, warm, for one that comes after a pause.
+    /// Returns the calls of a binary for its first event, and for a later event after a pause.
     pub async fn of(binary: &Path, settings: &Settings, event: &Value) -> Result<(Vec<Call>, Vec<Call>)> {
         let calls = Self::default();
         let settings = calls.in_front_of(settings, DELAY).await?;
@@ -93,7 +93,7 @@ impl Calls {
         Ok((first, calls.take()))
     }
 
-    /// What has gone through since this was asked last.
+    /// Takes the calls since the last take.
     pub fn take(&self) -> Vec<Call> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -138,7 +138,7 @@ impl Proxy {
     }
 }
 
-/// The body of a call with the wish to be told its capacity units.
+/// Returns the body of a call with a request for its capacity units.
 fn asking_for_units(body: &[u8]) -> Result<Bytes> {
     let mut body: Value = serde_json::from_slice(body)?;
     body["ReturnConsumedCapacity"] = "TOTAL".into();
@@ -157,14 +157,14 @@ fn units(body: &[u8]) -> f64 {
     }
 }
 
-/// Capacity units of reads, and of writes.
+/// Returns the capacity units of reads, and of writes.
 pub fn capacity(calls: &[Call]) -> [f64; 2] {
     [false, true]
         .map(|write| calls.iter().filter(|call| call.is_write() == write).fold(0.0, |sum, call| sum + call.units))
 }
 
-/// How many calls a request makes at once, one number for each step of them in sequence. A call's step is the one after
-/// the last of those that ended before it began.
+/// Returns the number of concurrent calls of each sequential step of a request. A call belongs to the step after the
+/// last step that ended before the call began.
 pub fn steps<'a>(calls: impl IntoIterator<Item = &'a Call>) -> Vec<usize> {
     let mut calls: Vec<&Call> = calls.into_iter().collect();
     calls.sort_by_key(|call| call.began);

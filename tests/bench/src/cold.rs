@@ -1,4 +1,4 @@
-//! What the first request of an environment waits for.
+//! Measures the time that the first request of an environment waits.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use crate::tls::Authority;
 use crate::{Result, binaries};
 
 const FUNCTIONS: [&str; 4] = ["list-repositories", "create-deployment", "get-deployment", "deployment-consumer"];
-/// Those that read git repositories, and are larger for it.
+/// The functions that read git repositories, and are larger because of gix.
 const WITH_GIX: [&str; 2] = ["create-deployment", "deployment-consumer"];
 const STAND_INS: [&str; 3] = ["hello", "tutorial", "lean"];
-/// Starts of each binary, taking turns.
+/// The number of starts of each binary. The binaries take turns.
 const RUNS: usize = 81;
-/// Before each start, for what the one before has left to do.
+/// The pause before each start, in which the previous process finishes its work.
 const PAUSE: Duration = Duration::from_millis(20);
 const WARM_REQUESTS: usize = 20;
 

@@ -1,4 +1,4 @@
-//! What a million of a request costs at list prices.
+//! The cost of a million requests of one kind at list prices.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,16 +14,17 @@ use crate::fixture::{Account, Fixture};
 use crate::report::{Report, Table};
 use crate::{Result, binaries};
 
-/// Those whose CPU time is measured.
+/// The endpoints whose CPU time is measured.
 const ENDPOINTS: [&str; 4] = ["list-repositories", "list-deployments", "get-deployment", "create-deployment"];
 const CONSUMER: &str = "deployment-consumer";
-/// Requests that CPU time is the mean of.
+/// The number of requests whose mean CPU time is taken.
 const REQUESTS: u32 = 500;
 
-/// Dollars for a million in us-east-1, in November 2025: <https://aws.amazon.com/api-gateway/pricing/> (HTTP API, the first 300
-/// million), <https://aws.amazon.com/lambda/pricing/> (arm64), <https://aws.amazon.com/dynamodb/pricing/on-demand/>,
-/// <https://aws.amazon.com/sqs/pricing/> (standard), <https://aws.amazon.com/s3/pricing/> (PUT),
-/// <https://aws.amazon.com/cloudwatch/pricing/> (for a megabyte of logs, so a million bytes).
+/// Prices for a million in us-east-1, in US dollars, in November 2025: <https://aws.amazon.com/api-gateway/pricing/>
+/// (HTTP API, the first 300 million), <https://aws.amazon.com/lambda/pricing/> (arm64),
+/// <https://aws.amazon.com/dynamodb/pricing/on-demand/>, <https://aws.amazon.com/sqs/pricing/> (standard),
+/// <https://aws.amazon.com/s3/pricing/> (PUT), <https://aws.amazon.com/cloudwatch/pricing/> (for a megabyte of logs, so
+/// a million bytes).
 mod price {
     pub const HTTP_API_REQUEST: f64 = 1.00;
     pub const LAMBDA_REQUEST: f64 = 0.20;
@@ -35,21 +36,21 @@ mod price {
     pub const KMS_REQUEST: f64 = 3.00;
     pub const LOG_GIGABYTE: f64 = 0.50;
 }
-/// A line of the API's access log, in the template's format.
+/// The size of a line of the API's access log, in the template's format.
 const ACCESS_LOG_BYTES: f64 = 330.0;
-/// What a call of an AWS service takes within a region, in milliseconds: an assumption, and not measured here.
+/// The time of a call to an AWS service within a region, in milliseconds. It is assumed, not measured.
 const ROUND_TRIP: f64 = 5.0;
 /// The memory with which a function gets a whole CPU, in MB
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>).
 const MEMORY_OF_A_CPU: f64 = 1769.0;
 
-/// What one request uses.
+/// The resources that one request uses.
 struct Usage {
     name: &'static str,
     memory: f64,
     http_api: f64,
     steps: usize,
-    /// Milliseconds on a CPU of this machine.
+    /// The time on a CPU of this machine, in milliseconds.
     cpu: f64,
     read: f64,
     written: f64,
@@ -126,7 +127,7 @@ async fn endpoint(name: &'static str, account: &Account, settings: &Settings) ->
     Ok(Usage { cpu: cpu.as_secs_f64() * 1e3, ..Usage::from(served) })
 }
 
-/// Runs two deployments whose build does nothing; tells of the second.
+/// Runs two deployments whose build does nothing. Returns the usage of the second.
 async fn consumer(world: &World, account: &Account, settings: &Settings) -> Result<Usage> {
     let name = CONSUMER;
     let calls = Calls::default();
@@ -158,7 +159,7 @@ async fn consumer(world: &World, account: &Account, settings: &Settings) -> Resu
     })
 }
 
-/// The memory that the template gives a function, in MB.
+/// Returns the memory that the template gives a function, in MB.
 fn memory(function: &str) -> f64 {
     match function {
         CONSUMER => 2048.0,
@@ -167,8 +168,8 @@ fn memory(function: &str) -> f64 {
     }
 }
 
-/// Requests of KMS, which the local stack does without: a data key for a deployment's variables, and its decryption. What
-/// is deployed again has both.
+/// Returns the number of requests to KMS, which the local stack does not make: one creates a data key for a
+/// deployment's variables, and one decrypts it. A repeated deployment has both.
 fn kms_requests(function: &str) -> usize {
     match function {
         "create-deployment" | CONSUMER => 1,
@@ -177,14 +178,14 @@ fn kms_requests(function: &str) -> usize {
     }
 }
 
-/// Files in the archive, each of which is an object of S3.
+/// Returns the number of files in the archive, each of which is an object in S3.
 fn archived(world: &World) -> usize {
     let in_archive = |path: &PathBuf| path.components().any(|part| part.as_os_str() == "archive");
     world.files().iter().filter(|(path, _)| in_archive(path)).count()
 }
 
 impl From<Served> for Usage {
-    /// That of a request, without its CPU time. What is not a call of DynamoDB waits for one.
+    /// Returns the usage of a request without its CPU time. Calls to other services wait for one DynamoDB call.
     fn from(Served { function, calls, round_trips, log_bytes }: Served) -> Self {
         let [read, written] = capacity(&calls);
         let (sqs, kms) = (calls.iter().filter(|call| !call.is_dynamodb).count(), kms_requests(function));
@@ -205,7 +206,7 @@ impl From<Served> for Usage {
 }
 
 impl Usage {
-    /// In milliseconds, as it is billed.
+    /// Returns the billed duration in milliseconds.
     fn duration(&self) -> f64 {
         (self.steps as f64 * ROUND_TRIP + self.cpu / self.share_of_a_cpu()).ceil()
     }
@@ -214,7 +215,7 @@ impl Usage {
         (self.memory / MEMORY_OF_A_CPU).min(1.0)
     }
 
-    /// What a request is billed: how much of it, and what a million cost.
+    /// Returns the billed items of a request: the amount of each, and the price of a million.
     fn items(&self) -> [(f64, f64); 9] {
         [
             (self.http_api, price::HTTP_API_REQUEST),
@@ -234,7 +235,7 @@ impl Usage {
         self.items().iter().map(|(count, price)| count * price).sum()
     }
 
-    /// With the arithmetic.
+    /// Returns the bill with its arithmetic.
     fn bill(&self) -> [String; 9] {
         let times = |(count, price): (f64, f64)| {
             let rounded = (count * 1e5).round() / 1e5;

@@ -1,4 +1,4 @@
-//! One request of every endpoint, in functions that have served before.
+//! Sends one request to every endpoint, in warm functions.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use tests::{Actor, GitRepository, World};
 use crate::Result;
 use crate::calls::{Call, Calls};
 
-/// What a token's use takes to be recorded beside a request.
+/// The time to record a token's use concurrently with a request.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Repositories and deployments: more than a page.
+/// The number of repositories and of deployments, which is more than a page.
 const ROWS: usize = 11;
-/// A path parameter that names nothing.
+/// A path parameter that names no resource.
 const NOTHING: &str = "nothing";
 
-/// What one request used.
+/// The resources that one request used.
 pub struct Served {
     pub function: &'static str,
     pub calls: Vec<Call>,
@@ -26,7 +26,7 @@ pub struct Served {
     pub log_bytes: usize,
 }
 
-/// Asks the endpoints one after the other.
+/// Calls the endpoints one after the other.
 struct Walk {
     world: World,
     gateway: Gateway,
@@ -34,7 +34,7 @@ struct Walk {
     served: Vec<Served>,
 }
 
-/// Each endpoint once, in the order of their routes.
+/// Calls each endpoint once, in the order of the routes.
 pub async fn serve_each() -> Result<Vec<Served>> {
     let mut walk = Walk::start().await?;
     let source = GitRepository::with_commands(&["true"]);
@@ -63,7 +63,7 @@ impl Walk {
         Ok(Self { world, gateway, calls, served: Vec::new() })
     }
 
-    /// Sends a request about nothing, so that the function knows who calls, and then the one to be measured.
+    /// Sends a request about no resource, so that the function caches the caller, and then the request to be measured.
     async fn ask(&mut self, function: &str, actor: &Actor, parameters: &[&str], body: Value) -> Result<Value> {
         let route = routes().find(|route| route.function == function).ok_or("no such function")?;
         let send = async |parameters: &[&str], body: &Value| {

@@ -1,4 +1,4 @@
-//! An execution environment: a binary as Lambda starts it, and the Runtime API that it asks for events
+//! An execution environment: a binary as Lambda starts it, and the Runtime API that it polls for events
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 
 use std::path::Path;
@@ -24,19 +24,19 @@ use tokio::sync::{Mutex, mpsc, watch};
 use crate::Result;
 
 const INVOCATION: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
-/// Who takes longer for anything hangs.
+/// The time after which a process counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Environment {
     process: Child,
-    /// From exec to the first call for an event.
+    /// The time from exec to the first call for an event.
     pub init: Duration,
     events: mpsc::Sender<Bytes>,
     answers: mpsc::Receiver<Result<Answer>>,
     log: mpsc::UnboundedReceiver<Value>,
 }
 
-/// What came back for an event, and how long after the binary was given it.
+/// The response to an event, and the time that it took.
 pub struct Answer {
     pub body: Bytes,
     pub took: Duration,
@@ -55,7 +55,7 @@ impl Environment {
         Self::start_as(Command::new(binary), settings).await
     }
 
-    /// The same under callgrind, which counts instructions into a file.
+    /// Starts a binary under callgrind, which counts instructions into a file.
     pub async fn start_counting(binary: &Path, settings: &Settings, counts: &Path) -> Result<Self> {
         let mut valgrind = Command::new("valgrind");
         valgrind.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", counts.display())).arg(binary);
@@ -105,14 +105,14 @@ impl Environment {
     }
 
     /// # Errors
-    /// When the binary answers with an error, or not at all.
+    /// Fails if the binary answers with an error, or not at all.
     pub async fn invoke(&mut self, event: &Value) -> Result<Answer> {
         self.events.send(event.to_string().into()).await?;
         let answer = tokio::time::timeout(PATIENCE, self.answers.recv()).await?;
         answer.ok_or("the Runtime API is gone")?
     }
 
-    /// The same with an answer that API Gateway would make a success of, or after which SQS would delete the messages.
+    /// Invokes the binary, and fails unless API Gateway would return a success or SQS would delete the messages.
     pub async fn request(&mut self, event: &Value) -> Result<Answer> {
         let answer = self.invoke(event).await?;
         let response: Value = serde_json::from_slice(&answer.body)?;
@@ -123,12 +123,12 @@ impl Environment {
         }
     }
 
-    /// The lines that it has logged since it was asked last.
+    /// Returns the lines that the binary has logged since the last call.
     pub fn log(&mut self) -> Vec<Value> {
         std::iter::from_fn(|| self.log.try_recv().ok()).collect()
     }
 
-    /// The time that its threads have run on a CPU so far.
+    /// Returns the time that the binary's threads have run on a CPU so far.
     pub fn cpu(&self) -> Result<Duration> {
         let mut total = Duration::ZERO;
         for task in std::fs::read_dir(format!("{}/task", self.proc()))? {
@@ -139,7 +139,7 @@ impl Environment {
         Ok(total)
     }
 
-    /// The most memory that it has had, in bytes.
+    /// Returns the peak memory of the binary, in bytes.
     pub fn peak_memory(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("{}/status", self.proc()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;

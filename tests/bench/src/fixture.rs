@@ -1,4 +1,4 @@
-//! Accounts to measure with: repositories, deployments that have run, and events that ask for them.
+//! Accounts to measure with: repositories, deployments that have run, and events that request them.
 
 use serde_json::{Value, json};
 use shared::clock::Clock;
@@ -11,7 +11,7 @@ use crate::binaries::workspace;
 pub const DYNAMODB: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 pub const SQS: &str = "AWS_ENDPOINT_URL_SQS";
 
-/// What the sample events have in the places of a token and ids.
+/// The token and the ids in the sample events.
 const SAMPLE_TOKEN: &str = "dgp_0000000000000000000000000000003A6u5b";
 const SAMPLE_ACCOUNT: &str = "acct_b5jnd3s7uyg2kq4v";
 const SAMPLE_REPOSITORY: &str = "repo_k3vyq2w7x5m4n6pa";
@@ -34,7 +34,8 @@ impl Fixture {
         Self { world, source: GitRepository::with_commands(&["true"]) }
     }
 
-    /// Gives an account this many repositories, and as many deployments of one of them, which have run.
+    /// Fills an account with this number of repositories, and this number of deployments of one of them, all of which
+    /// have run.
     pub async fn account(&self, owner: Actor, size: u32) -> Account {
         let repository = owner.repository("app", &self.source).await;
         for number in 1..size {
@@ -49,7 +50,8 @@ impl Fixture {
         Account { owner, repository: id(&repository), deployment: id(&deployment) }
     }
 
-    /// What the functions' binaries run with. What they queue stays so: nobody consumes the dead-letter queue.
+    /// Returns the settings of the functions' binaries. Their messages stay queued, because they go to the dead-letter
+    /// queue, which nothing consumes.
     pub fn settings(&self) -> Settings {
         let mut settings = self.world.stack.environment().settings.clone();
         settings.set(QUEUE_URL, self.world.stack.dead_letter_queue().to_owned());
@@ -62,7 +64,7 @@ impl Account {
         Self { owner, repository: String::new(), deployment: String::new() }
     }
 
-    /// A function's sample event, from the account's owner and about its things.
+    /// Returns a function's sample event, sent by the account's owner and about the account's resources.
     pub fn event(&self, function: &str) -> Result<Value> {
         let sample = std::fs::read_to_string(workspace().join(format!("events/{function}.json")))?;
         let event = sample
@@ -73,8 +75,8 @@ impl Account {
         Ok(serde_json::from_str(&event)?)
     }
 
-    /// What a stand-in runs with that reads the account's repository: `3` is three times at once, `1,2` once and then
-    /// twice at once.
+    /// Returns the settings of a stand-in that reads the account's repository. `3` is three concurrent reads; `1,2` is
+    /// one read, then two concurrent ones.
     pub fn reader(&self, settings: &Settings, calls: &[usize]) -> Settings {
         let mut settings = settings.clone();
         settings.set("ITEM_PK", format!("ACCT#{}", self.id()));

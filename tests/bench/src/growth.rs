@@ -1,4 +1,4 @@
-//! What a request costs as an account grows, and as more functions serve it at once.
+//! The cost of a request as an account grows, and as more functions serve it concurrently.
 
 use std::time::Duration;
 
@@ -22,12 +22,12 @@ const DEPLOYMENTS: [u32; 3] = [1, 100, 10_000];
 const FUNCTIONS: [u32; 4] = [1, 4, 16, 64];
 const FURTHEST_PAGE: u32 = 1_000;
 const QUOTA: Quota = Quota { per_minute: 600, burst: 100 };
-/// The bucket and the minute are used up by then, if it is not too early.
+/// The number of seconds after which the bucket and the minute are used up.
 const SECONDS: u32 = 59;
-/// Requests that each function gets in a second.
+/// The number of requests that each function gets in a second.
 const REQUESTS_A_SECOND: u32 = 3;
 
-/// DynamoDB calls and capacity units of a request, by its line in the log.
+/// The DynamoDB calls and capacity units of a request, from its line in the log.
 #[derive(Clone, Copy, PartialEq)]
 struct Cost(u64, f64);
 
@@ -87,7 +87,7 @@ async fn deployments(report: &mut Report) {
     );
 }
 
-/// Functions that share nothing but the table count one account's requests at the same time.
+/// Measures functions that share only the table and count one account's requests concurrently.
 async fn functions(report: &mut Report) -> Result<()> {
     let columns =
         ["functions", "requests", "admitted", "more than allowed", "calls per admitted", "calls per refused", "failed"];
@@ -155,13 +155,13 @@ async fn functions(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The answer of a function that has served before.
+/// Returns the response of a warm function.
 async fn warm(owner: &Actor, path: &str) -> Answer {
     owner.get(path).await;
     owner.get(path).await
 }
 
-/// The last page along `Link`, but no further than [`FURTHEST_PAGE`].
+/// Returns the last page along `Link`, but no further than [`FURTHEST_PAGE`].
 async fn walk(owner: &Actor, mut page: Answer) -> (u32, Answer) {
     let mut number = 1;
     while number < FURTHEST_PAGE

@@ -1,4 +1,4 @@
-//! `cargo measure`: what the functions cost, as counts and as ratios to stand-ins that are measured in the same run.
+//! `cargo measure`: the cost of the functions, in counts and in ratios to stand-ins that are measured in the same run.
 
 mod beside;
 mod binaries;
@@ -29,15 +29,15 @@ enum Command {
     Warm,
     /// The rate limiter beside zae-limiter, which is installed from PyPI
     Beside,
-    /// Calls and capacity as accounts and repositories grow, and the limit under many functions
+    /// Calls and capacity as accounts and repositories grow, and the rate limit with many functions
     Growth,
     /// Dollars for a million requests
     Cost,
     /// Clean and incremental builds, in half an hour
     Build,
-    /// What each dependency takes to build
+    /// The build time of each dependency
     Dependencies,
-    /// Puts all targets into one table, with what was measured last
+    /// Collects all targets in one table, with the last measurements
     Targets,
     /// All of them
     All,

@@ -1,4 +1,4 @@
-//! What a command prints and writes to `figures/<command>.md`.
+//! The report that a command prints and writes to `figures/<command>.md`.
 
 use std::fmt::{Display, Write};
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ impl Report {
         let _ = write!(self.text, "\n{note}\n");
     }
 
-    /// A figure that has a target.
+    /// Adds a figure that has a target.
     pub fn target(&mut self, what: &str, target: &str, measured: String, met: bool) {
         let met = if met { "yes" } else { "no" };
         let cells = [what, target, &measured, met, &format!("`cargo measure {}`", self.command)];
@@ -69,7 +69,7 @@ impl Report {
     }
 }
 
-/// All targets with what the commands measured when they ran last.
+/// Reports all targets with the last measurements of the commands.
 pub fn targets() -> Result<()> {
     let mut table = Table::new(TARGET_COLUMNS).to_string();
     for command in COMMANDS {
@@ -84,19 +84,19 @@ pub fn targets() -> Result<()> {
 
 const TARGETS: &str = "## Targets";
 const TARGET_COLUMNS: [&str; 5] = ["what", "target", "measured", "met", "by"];
-/// Those that have targets.
+/// The commands that have targets.
 const COMMANDS: [&str; 4] = ["warm", "cold", "growth", "build"];
 
 fn figures() -> PathBuf {
     workspace().join("tests/bench/figures")
 }
 
-/// The commit and the machine.
+/// Returns the commit and the machine.
 fn circumstances() -> String {
     let git = |arguments: &[&str]| Command::new("git").args(arguments).current_dir(workspace()).output();
     let commit = git(&["rev-parse", "--short", "HEAD"]);
     let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    // The figures of other commands may have been written just now.
+    // Other commands may just have written their figures.
     let changed = git(&["diff", "--quiet", "HEAD", "--", ".", ":!tests/bench/figures"]);
     let dirty = if changed.is_ok_and(|output| output.status.success()) { "" } else { "-dirty" };
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -105,12 +105,12 @@ fn circumstances() -> String {
     format!("at commit {commit}{dirty} on {} cores ({model})", models.len())
 }
 
-/// The middle of some figures.
+/// Returns the median of some figures.
 pub fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     percentile(figures, 50)
 }
 
-/// The figure that this many percent are not above.
+/// Returns the percentile of some figures.
 pub fn percentile(figures: impl IntoIterator<Item = f64>, percent: usize) -> f64 {
     let mut figures: Vec<f64> = figures.into_iter().collect();
     figures.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! TLS in front of the local services, with a certificate authority of its own.
+//! TLS in front of the local services, with its own certificate authority.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use crate::Result;
 use crate::binaries::workspace;
 
-/// Where a Linux system keeps the roots that it trusts.
+/// The file of trusted roots on a Linux system.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 pub struct Authority {
@@ -32,8 +32,8 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(parameters, key), certificate })
     }
 
-    /// Writes two files of roots, both with this authority: for `AWS_CA_BUNDLE`, with those that the functions have built
-    /// in, and for `SSL_CERT_FILE`, with the system's. So trusting takes as long as in AWS.
+    /// Writes two files of roots, both with this authority. The file for `AWS_CA_BUNDLE` also has the functions'
+    /// built-in roots, and the file for `SSL_CERT_FILE` has the system's. So loading the roots takes as long as in AWS.
     pub fn write_roots(&self, aws: &Path, system: &Path) -> Result<()> {
         let amazon = std::fs::read_to_string(workspace().join("shared/src/amazon-roots.pem"))?;
         std::fs::write(aws, format!("{amazon}\n{}", self.certificate))?;
@@ -41,7 +41,7 @@ impl Authority {
         Ok(std::fs::write(system, format!("{roots}\n{}", self.certificate))?)
     }
 
-    /// The URL of TLS in front of a service on this machine, which counts its connections.
+    /// Starts TLS in front of a service on this machine and returns its URL. Counts the connections.
     pub async fn in_front_of(&self, service: &str, connections: &Arc<AtomicUsize>) -> Result<String> {
         let key = KeyPair::generate()?;
         let certificate = CertificateParams::new(["127.0.0.1".to_owned()])?.signed_by(&key, &self.issuer)?;

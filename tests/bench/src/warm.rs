@@ -1,4 +1,4 @@
-//! What a request costs in an environment that has served some.
+//! The cost of a request in a warm environment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::fixture::{Account, Fixture};
 use crate::report::{Report, Table, median, percentile, ratio};
 use crate::{Result, binaries};
 
-/// The functions whose figures are wanted, with the most DynamoDB round trips in sequence.
+/// The functions to measure, with their maximum number of sequential DynamoDB round trips.
 const FUNCTIONS: [(&str, usize); 5] = [
     ("list-repositories", 1),
     ("get-deployment", 1),
@@ -21,16 +21,17 @@ const FUNCTIONS: [(&str, usize); 5] = [
     ("create-deployment", 3),
     ("deployment-consumer", 1),
 ];
-/// The binaries take turns.
+/// The number of rounds in which the binaries take turns.
 const ROUNDS: usize = 10;
 const REQUESTS_A_ROUND: usize = 500;
 const WARM_UP: usize = 100;
-/// Callgrind counts this many and twice as many; the difference has no start-up in it.
+/// The number of requests that callgrind counts. It also counts twice as many, because the difference contains no
+/// start-up.
 const COUNTED_REQUESTS: usize = 200;
-/// Seconds of requests for the limiter, so that a minute begins in between.
+/// The number of seconds with requests for the limiter. A new minute begins in between.
 const MIX_SECONDS: u32 = 65;
 
-/// A binary with what it is asked.
+/// A binary with its events.
 struct Subject {
     name: String,
     binary: PathBuf,
@@ -38,7 +39,8 @@ struct Subject {
     event: Value,
 }
 
-/// A binary at work, and what its requests have taken in microseconds: CPU in each round, and time each.
+/// A running binary, and the cost of its requests in microseconds: the CPU time of each round, and the duration of each
+/// request.
 struct Served<'a> {
     subject: &'a Subject,
     environment: Environment,
@@ -47,7 +49,7 @@ struct Served<'a> {
     bytes: usize,
 }
 
-/// What a request took.
+/// The figures of a request.
 struct Figures {
     name: String,
     cpu_micros: f64,
@@ -56,7 +58,7 @@ struct Figures {
     instructions: f64,
     bytes: usize,
     peak_memory: u64,
-    /// By the function's own log.
+    /// The number of calls in the function's own log.
     dynamodb_calls: f64,
     capacity_units: f64,
 }
@@ -70,7 +72,7 @@ pub async fn measure() -> Result<Report> {
     let account = fixture.account(fixture.world.owner("acme").await, 15).await;
     let new_account = fixture.account(fixture.world.owner("new").await, 0).await;
     let settings = fixture.settings();
-    // They are HTTP functions and answer anything alike.
+    // The stand-ins are HTTP functions that answer every event alike.
     let for_stand_ins = account.event("list-repositories")?;
 
     let mut table = Table::new([
@@ -158,7 +160,7 @@ pub async fn measure() -> Result<Report> {
     Ok(report)
 }
 
-/// Serves all subjects' requests in turns.
+/// Serves the requests of all subjects in turns.
 async fn side_by_side(subjects: &[Subject]) -> Result<Vec<Figures>> {
     let mut all = Vec::new();
     for subject in subjects {
@@ -220,7 +222,7 @@ impl<'a> Served<'a> {
     }
 }
 
-/// Instructions of a request.
+/// Returns the instructions of a request.
 async fn instructions(subject: &Subject) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let mut counts = Vec::new();
@@ -259,7 +261,7 @@ fn add_rows(table: &mut Table, figures: &[Figures], lean: usize) {
     }
 }
 
-/// What the rate limit costs: eight requests at the start of each second, and requests beyond the limit.
+/// Measures the rate limiter: with eight requests at the start of each second, and with requests beyond the limit.
 async fn limiter(fixture: &Fixture, report: &mut Report) -> Result<()> {
     const MIX: [&str; 8] = [
         "list-repositories",

@@ -1,4 +1,4 @@
-//! A function that does nothing, as a new project has it.
+//! A function that does nothing, like that of a new project.
 
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 

@@ -1,4 +1,4 @@
-//! The leanest function that reads items through the SDK: what its calls cost at least.
+//! The leanest function that reads items through the SDK. It shows the minimum cost of the calls.
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
@@ -10,7 +10,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use futures_util::future::try_join_all;
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 
-/// The roots that the functions trust, too.
+/// The roots that the functions trust.
 const AMAZON_ROOTS: &[u8] = include_bytes!("../../../../../shared/src/amazon-roots.pem");
 
 struct Reader {
@@ -18,7 +18,7 @@ struct Reader {
     table: String,
     pk: String,
     sk: String,
-    /// `3` is three calls at once, `1,2` is one and then two at once.
+    /// The numbers of concurrent calls: `3` is three concurrent calls; `1,2` is one call, then two concurrent ones.
     calls: Vec<usize>,
 }
 
