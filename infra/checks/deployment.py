@@ -33,7 +33,7 @@ STACK = "git-api-check"
 
 
 def within(what, seconds, attempt):
-    """Tries until there is an answer."""
+    """Retries until there is a response."""
     end = min(LIMIT, time.monotonic() + seconds)
     while True:
         if answer := attempt():
@@ -44,7 +44,7 @@ def within(what, seconds, attempt):
 
 
 def prepare():
-    """Writes the templates as ministack takes them, and the functions' code beside them."""
+    """Writes the templates in the form that ministack accepts, and the functions' code beside them."""
     root = yaml_parse(pathlib.Path("template.yaml").read_text())
     drop_metric_math(root)
     policies = type("NoManagedPolicies", (), {"load": lambda self: {}})()
@@ -94,7 +94,7 @@ def drop_metric_math(template):
 
 @contextlib.contextmanager
 def emulator():
-    """Everything that is started here ends here: ministack is the head of a process group of its own."""
+    """Ends every process that was started here: ministack leads its own process group."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {
@@ -131,7 +131,7 @@ def emulator():
 
 
 def call(method, url, token, body=None):
-    # The API's host name has no address: it is asked for where ministack listens.
+    # The API's host name does not resolve, so requests go to ministack's address.
     host = urllib.parse.urlsplit(url).netloc
     url = url.replace(host, f"127.0.0.1:{host.rsplit(':')[-1]}")
     headers = {"Host": host, "Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -151,7 +151,7 @@ def clients(url):
 
 
 def deploy(url, environment, client):
-    """Gives the outputs of the stack."""
+    """Returns the outputs of the stack."""
 
     def alive():
         with contextlib.suppress(OSError):
@@ -175,12 +175,12 @@ def deploy(url, environment, client):
 
 
 def use_the_api(outputs, client):
-    """Creates an account, a repository and a deployment, and follows that to its end."""
+    """Creates an account, a repository and a deployment, and follows the deployment to its end."""
     event = {"account": "shipyard", "plan": "pro", "owner_email": "owner@example.com"}
     bootstrapped = client("lambda").invoke(FunctionName=outputs["BootstrapFunction"], Payload=json.dumps(event))
     token = json.load(bootstrapped["Payload"])["token"]
 
-    # Without routes the gateway would answer this itself, with a body of its own.
+    # Without routes, the gateway would answer this request itself, with its own body.
     v1 = f"{outputs['ApiUrl']}/v1"
     status, empty = call("GET", f"{v1}/repositories", token)
     assert (status, empty.get("data")) == (200, []), (status, empty)
@@ -295,9 +295,9 @@ def rehearse_a_restore(outputs, environment, client, token):
 
 
 def invoke_every_function(environment, client):
-    """Gives every binary its sample event."""
+    """Sends every binary its sample event."""
     functions = sorted(folder.name for folder in work.iterdir() if (folder / "bootstrap").exists())
-    # Each from an address of its own: those without a valid token count against it.
+    # Each event has its own source address, because requests without a valid token count against it.
     events = {name: json.loads((pathlib.Path("../events") / f"{name}.json").read_bytes()) for name in functions}
     for number, event in enumerate(events.values(), 1):
         if "requestContext" in event:
@@ -311,7 +311,7 @@ def invoke_every_function(environment, client):
         elif name in ("build-events", "redrive-dead-letters", "sweep"):
             assert "errorType" not in (answer or {}), answer
         else:
-            # The sample events' token and invitation are nobody's, and the document is for everybody.
+            # The sample events' token and invitation don't exist, and the OpenAPI document is public.
             public = {"get-openapi": (200, None), "accept-invitation": (404, "not_found")}
             status, body = answer["statusCode"], json.loads(answer["body"])
             expected = public.get(name, (401, "invalid_token"))
@@ -320,7 +320,7 @@ def invoke_every_function(environment, client):
 
 
 def emulated(name, event, deployed, environment):
-    """What the function's binary answers to its sample event below the runtime interface emulator."""
+    """Returns the response of the function's binary to its sample event, under the runtime interface emulator."""
     settings = deployed.get_function_configuration(FunctionName=f"{STACK}-{name}")["Environment"]["Variables"]
     machine = "x86_64" if os.uname().machine == "x86_64" else "arm64"
     [emulator] = tools.glob(f"sam/lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}")
@@ -355,7 +355,7 @@ def free_port():
 
 
 def repository():
-    """A git repository that says what variable it was given."""
+    """Creates a git repository whose build prints a variable."""
     folder = work / "repository"
     folder.mkdir()
     commands = 'version: 0.2\nphases:\n  build:\n    commands:\n      - echo "it says $GREETING"\n'

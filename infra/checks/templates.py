@@ -1,4 +1,4 @@
-"""Checks what checkov, `sam local start-api` and the SAM transform make of the templates.
+"""Checks the templates with checkov, `sam local start-api` and the SAM transform.
 
 Runs in the folder of the templates, with checkov's report and the templates as arguments.
 """
@@ -43,7 +43,7 @@ def functions_of(resources):
 
 
 def every_finding_has_a_reason(report, template):
-    """Every finding of checkov has its reason in the template, and every reason its finding."""
+    """Every finding of checkov has a reason in the template, and every reason has a finding."""
     reasons = set(re.findall(r"^# skip (CKV_\w+): \S", template, re.MULTILINE))
     findings = {(check["check_id"], check["resource"]) for check in report["results"]["failed_checks"]}
     unexplained = sorted(finding for finding in findings if finding[0] not in reasons)
@@ -56,7 +56,7 @@ def every_finding_has_a_reason(report, template):
 
 
 def settings_are_parameters(root):
-    """samconfig.toml sets parameters that there are."""
+    """samconfig.toml sets only parameters that exist."""
     config = tomlkit.parse(pathlib.Path("samconfig.toml").read_text())
     for environment in ("dev", "staging", "prod"):
         overrides = config[environment]["deploy"]["parameters"]["parameter_overrides"]
@@ -78,7 +78,7 @@ def areas_get_what_they_declare(stacks, areas):
 
 
 def sam_local_sees_every_route(areas):
-    """`sam local start-api` reads every route, with the function behind it, from the templates."""
+    """`sam local start-api` finds every route with its function in the templates."""
     stacks, _ = SamLocalStackProvider.get_stacks("template.yaml", parameter_overrides={"Environment": "dev"})
     local = {(method, route.path): route for route in ApiProvider(stacks).api.routes for method in route.methods}
     declared = {
@@ -98,14 +98,14 @@ def sam_local_sees_every_route(areas):
 
 
 def callers_use_the_alias(file, template):
-    """Callers of a function call its alias, whose traffic is shifted while the function's own alarm watches."""
+    """Callers of a function call its alias, whose traffic shifts while the function's own alarm watches."""
     functions = functions_of(template["Resources"])
     for name in functions:
         template["Resources"][name]["Properties"]["CodeUri"] = "s3://bucket/key"
     policies = type("NoManagedPolicies", (), {"load": lambda self: {}})()
     resources = transform(template, {"Rollout": "Canary10Percent5Minutes"}, policies)["Resources"]
 
-    # An integration spells the alias out, or `sam local start-api` would not find the function.
+    # An integration spells out the alias, because otherwise `sam local start-api` would not find the function.
     alias = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${%s}:live"
     aliases = [{"Ref": f"{name}Aliaslive"} for name in functions] + [{"Fn::Sub": alias % name} for name in functions]
     shifted = set()

@@ -150,7 +150,7 @@ impl Api {
                 let found: Registered = serde_json::from_value(self.get(&format!("/v1/repositories/{name}")).await?)?;
                 if found.clone_url != clone_url.trim_start_matches("file://") {
                     let advice = "start with --fresh or with another --data";
-                    return Err(format!("'{name}' is registered with {}; {advice}", found.clone_url).into());
+                    return Err(format!("'{name}' is already registered with {}; {advice}", found.clone_url).into());
                 }
                 Ok(found)
             }

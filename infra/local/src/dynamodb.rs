@@ -17,7 +17,7 @@ use shared::clock::Clock;
 /// The database's file in its data folder. SQLite keeps two more beside it while it is open.
 const FILE: &str = "dynamodb.sqlite";
 
-/// The place of the tables.
+/// The location of the tables.
 pub enum Storage {
     /// In memory, until the database stops. Items expire by this clock.
     Memory(Clock),

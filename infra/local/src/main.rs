@@ -53,7 +53,7 @@ enum Command {
         #[arg(long = "ref", value_name = "REF")]
         git_ref: Option<String>,
     },
-    /// Writes every file that follows from the functions
+    /// Writes every file that is generated from the functions
     Generate,
     /// Writes an endpoint that answers with an empty object, and prints the remaining steps
     New {
@@ -75,7 +75,7 @@ struct StackArgs {
     /// Folder of the data
     #[arg(long, value_name = "DIR", default_value_os_t = checkout().join(".local"))]
     data: PathBuf,
-    /// Starts with no data
+    /// Deletes the data of earlier runs first
     #[arg(long)]
     fresh: bool,
     /// Repository to register
@@ -153,7 +153,7 @@ fn new(name: &str, route: &str, area: Option<Area>) -> Result<ExitCode, InitErro
     for path in endpoint.write(checkout())? {
         writeln!(output, "{}", path.display())?;
     }
-    write!(output, "\nLeft to do:\n{}", endpoint.next_steps())?;
+    write!(output, "\nRemaining steps:\n{}", endpoint.next_steps())?;
     Ok(ExitCode::SUCCESS)
 }
 

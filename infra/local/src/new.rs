@@ -330,8 +330,9 @@ pub async fn {function}(
     fn register(&self, source: &str) -> Result<String, InitError> {
         let line = |function: &str, area: Area| format!("    endpoint!({area:?}, {function}),\n");
         let neighbor = line(&self.neighbor.name.replace('-', "_"), self.neighbor.area);
-        let (before, after) =
-            source.split_once(&neighbor).ok_or_else(|| format!("{REGISTRATIONS} lacks the line{neighbor}"))?;
+        let (before, after) = source
+            .split_once(&neighbor)
+            .ok_or_else(|| format!("{REGISTRATIONS} does not contain the line{neighbor}"))?;
         Ok(format!("{before}{neighbor}{}{after}", line(&self.identifier(), self.area)))
     }
 

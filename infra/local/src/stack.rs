@@ -215,10 +215,10 @@ impl Stack {
     }
 }
 
-/// Sends the messages of all deployments that have not ended again, because the queue is lost with the process while
-/// the table may be kept. Each message is delivered when the lease of the previous process's runner has ended. Nothing
-/// else may run yet: a deployment that is claimed meanwhile would move to a later place in the index of due
-/// deployments, be found again, and be sent twice.
+/// Resends the messages of all deployments that have not ended, because the queue is lost with the process while the
+/// table may be kept. Each message is delivered once the lease of the previous process's runner has ended. Nothing else
+/// may run yet: a deployment that is claimed meanwhile would move to a later place in the index of due deployments, be
+/// found again, and be sent twice.
 async fn queue_again(app: &App) -> Result<(), InitError> {
     let (queue, now) = (Queue::new(app)?, app.clock().now());
     for shard in 0..Due::SHARDS {

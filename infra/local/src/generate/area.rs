@@ -27,11 +27,12 @@ const GLOBALS: &str = r"Globals:
         OIDC_ISSUER: !Ref OidcIssuer
         OIDC_AUDIENCE: !Ref OidcAudience
         OIDC_CLIENT_IDS: !Ref OidcClientIds
-        # The bundle of Amazon Linux, so that the issuer may be any on the internet.
+        # Amazon Linux's bundle, so that the issuer may be any host on the internet.
         OIDC_CA_BUNDLE: /etc/pki/tls/certs/ca-bundle.crt
     AutoPublishAlias: live
-    # Publishes a version for a change of settings alone too, so that the alias gets it. SAM looks at the template's text; for
-    # values of parameters, CloudFormation replaces the version whose description they change.
+    # Publishes a version even if only settings change, so that the alias gets the change. SAM compares the template's
+    # text only. If a parameter's value changes, the version's description changes too, and CloudFormation replaces the
+    # version.
     AutoPublishAliasAllProperties: true
     DeploymentPreference:
       Type: !Ref Rollout

@@ -33,7 +33,7 @@ const POLICY: &str = r"      Policies:
             Statement:
 ";
 
-/// The statement for the rate limiter's counter. Functions of callers with a token have it from CallersPolicy.
+/// The statement for the rate limiter's counter. Functions that require a token have it from CallersPolicy.
 const COUNT_REQUESTS: &str = r"- Effect: Allow
   Action: dynamodb:UpdateItem
   Resource: !Ref TableArn
