@@ -136,7 +136,7 @@ pub(crate) struct Release {
 }
 
 impl Release {
-    pub fn of(settings: &Settings) -> Self {
+    pub(crate) fn of(settings: &Settings) -> Self {
         let text = |name, otherwise: &str| settings.get(name).unwrap_or(otherwise).to_owned();
         Self { function: text("AWS_LAMBDA_FUNCTION_NAME", ""), version: text("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST") }
     }
