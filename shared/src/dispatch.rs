@@ -35,7 +35,7 @@ pub async fn dispatch(
     let (table, now) = (app.table(), app.clock().now());
     match deployment.status {
         Status::Queued => {
-            let claimed = Box::pin(deployment.claim_next_in_lane(table, terms, now)).await?;
+            let claimed = deployment.claim_next_in_lane(table, terms, now).await?;
             Ok(claimed.map_or(Dispatched::Waits, Dispatched::Claimed))
         }
         Status::InProgress if deployment.build.is_some() => Ok(Dispatched::InBuild(deployment)),

@@ -10,6 +10,7 @@ mod update;
 mod values;
 mod write;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,11 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 pub struct Table {
     client: Client,
     name: Arc<str>,
+}
+
+/// Boxes a call of the SDK. Its future has some kilobytes, which every future around it would have to carry.
+fn boxed<F: Future>(call: F) -> Pin<Box<F>> {
+    Box::pin(call)
 }
 
 impl Table {

@@ -19,14 +19,14 @@ tokio::task_local! {
 }
 
 impl Usage {
-    /// Runs a future and returns its output with its cost.
-    pub async fn of<F: Future>(work: F) -> (F::Output, Usage) {
-        USAGE
-            .scope(Cell::default(), async {
-                let output = work.await;
-                (output, USAGE.with(Cell::get))
-            })
-            .await
+    /// Runs a future and returns its output with its cost. The work of a request or a message is boxed here, so that the
+    /// future around it stays small.
+    pub fn of<F: Future>(work: F) -> impl Future<Output = (F::Output, Usage)> {
+        let work = Box::pin(work);
+        USAGE.scope(Cell::default(), async {
+            let output = work.await;
+            (output, USAGE.with(Cell::get))
+        })
     }
 
     /// Returns the cost so far of the running request, or zero outside of [`Usage::of`].

@@ -5,6 +5,6 @@ use lambda_runtime::service_fn;
 fn main() -> ExitCode {
     shared::serve::run(async |app| {
         let events = build_events::BuildEvents::new(&app)?;
-        lambda_runtime::run(service_fn(|event| Box::pin(events.invoke(event)))).await
+        lambda_runtime::run(service_fn(|event| events.invoke(event))).await
     })
 }

@@ -105,7 +105,7 @@ impl Consumer {
             let DeploymentMessage { account_id, deployment_id } = parsed.map_err(Retry::Unreadable)?;
             match Deployment::load(self.app.table(), &account_id, &deployment_id).await? {
                 None => Ok(Outcome::Gone),
-                Some(deployment) => Box::pin(self.advance(deployment, deadline)).await,
+                Some(deployment) => self.advance(deployment, deadline).await,
             }
         })
         .await;
@@ -119,7 +119,7 @@ impl Consumer {
             return Err(Retry::Stopping);
         }
         let terms = Terms { lease: LEASE, time_limit: self.pipeline.time_limit };
-        match Box::pin(dispatch(&self.app, &self.queue, deployment, terms)).await? {
+        match dispatch(&self.app, &self.queue, deployment, terms).await? {
             Dispatched::Claimed(claimed) => self.run(claimed, deadline).await,
             Dispatched::Waits => Ok(Outcome::Waits),
             Dispatched::Held => Err(Retry::Held),
@@ -133,6 +133,7 @@ impl Consumer {
     }
 
     async fn run(&self, claimed: Deployment, deadline: Timestamp) -> Result<Outcome, Retry> {
+        // A run is large, and most messages end before one begins.
         let completed = Box::pin(self.pipeline.run(&claimed, deadline)).await;
         if let Err(Retry::Stopping) = completed {
             let now = self.app.clock().now();

@@ -5,6 +5,6 @@ use lambda_runtime::service_fn;
 fn main() -> ExitCode {
     shared::serve::run(async |app| {
         let consumer = deployment_consumer::Consumer::new(&app)?;
-        lambda_runtime::run(service_fn(|event| Box::pin(consumer.invoke(event)))).await
+        lambda_runtime::run(service_fn(|event| consumer.invoke(event))).await
     })
 }

@@ -5,6 +5,6 @@ use lambda_runtime::service_fn;
 fn main() -> ExitCode {
     shared::serve::run(async |app| {
         let redrive = redrive_dead_letters::Redrive::new(&app)?;
-        lambda_runtime::run(service_fn(|event| Box::pin(redrive.invoke(event)))).await
+        lambda_runtime::run(service_fn(|event| redrive.invoke(event))).await
     })
 }

@@ -213,7 +213,7 @@ impl Sweep {
             }
             app.log().write(&CounterLine::new(counter, finding));
         };
-        if let Err(error) = Box::pin(Recount::walk(app.table(), now, has_time, tell)).await {
+        if let Err(error) = Recount::walk(app.table(), now, has_time, tell).await {
             self.failed(tally, &error);
         }
     }

@@ -5,6 +5,6 @@ use lambda_runtime::service_fn;
 fn main() -> ExitCode {
     shared::serve::run(async |app| {
         let sweep = sweep::Sweep::new(&app)?;
-        lambda_runtime::run(service_fn(|event| Box::pin(sweep.invoke(event)))).await
+        lambda_runtime::run(service_fn(|event| sweep.invoke(event))).await
     })
 }

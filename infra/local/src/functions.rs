@@ -281,7 +281,7 @@ impl Environment {
         let sweep = sweep::Sweep::new(&self.app()?)?;
         let run = move |event: LambdaEvent<_>| {
             let sweep = sweep.clone();
-            async move { Box::pin(sweep.invoke(event)).await }
+            async move { sweep.invoke(event).await }
         };
         Ok(Function::events("sweep", service_fn(run), SWEEP_TIME_LIMIT, self.clock.clone()))
     }
@@ -294,7 +294,7 @@ impl Environment {
         let events = build_events::BuildEvents::new(&self.app()?)?;
         let handle = move |event: LambdaEvent<_>| {
             let events = events.clone();
-            async move { Box::pin(events.invoke(event)).await }
+            async move { events.invoke(event).await }
         };
         Ok(Function::events("build-events", service_fn(handle), HTTP_TIME_LIMIT, self.clock.clone()))
     }
@@ -307,7 +307,7 @@ impl Environment {
         let redrive = redrive_dead_letters::Redrive::new(&self.app()?)?;
         let run = move |event: LambdaEvent<_>| {
             let redrive = redrive.clone();
-            async move { Box::pin(redrive.invoke(event)).await }
+            async move { redrive.invoke(event).await }
         };
         Ok(Function::events("redrive-dead-letters", service_fn(run), SWEEP_TIME_LIMIT, self.clock.clone()))
     }

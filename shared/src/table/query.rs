@@ -3,10 +3,10 @@
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
 use serde::de::DeserializeOwned;
 
-use super::Table;
 use super::error::TableError;
 use super::item::{Item, read_item, read_items};
 use super::key::Key;
+use super::{Table, boxed};
 use crate::usage::Call;
 
 /// The table or one of its indexes.
@@ -212,7 +212,7 @@ impl Table {
             None => "#pk = :pk",
         };
         let call = Call::start();
-        let output = request.key_condition_expression(condition).send().await?;
+        let output = boxed(request.key_condition_expression(condition).send()).await?;
         call.end(output.consumed_capacity());
         let more = output.last_evaluated_key().is_some();
         Ok((output.items.unwrap_or_default(), more))
@@ -240,20 +240,21 @@ impl Table {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let start = after.map(|sk| Key { pk: partition.to_owned(), sk: sk.to_owned() }.attributes());
         let call = Call::start();
-        let output = self
-            .client
-            .query()
-            .table_name(&*self.name)
-            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
-            .expression_attribute_values(":pk", text(partition))
-            .expression_attribute_values(":from", text(from))
-            .expression_attribute_values(":to", text(to))
-            .set_exclusive_start_key(start)
-            .set_limit(limit)
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await?;
+        let output = boxed(
+            self.client
+                .query()
+                .table_name(&*self.name)
+                .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+                .expression_attribute_values(":pk", text(partition))
+                .expression_attribute_values(":from", text(from))
+                .expression_attribute_values(":to", text(to))
+                .set_exclusive_start_key(start)
+                .set_limit(limit)
+                .consistent_read(true)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send(),
+        )
+        .await?;
         call.end(output.consumed_capacity());
         let more = output.last_evaluated_key().is_some();
         Ok((output.items.unwrap_or_default(), more))
@@ -271,19 +272,20 @@ impl Table {
         let names: Vec<_> = (0..sort_keys.len()).map(|at| format!(":sk{at}")).collect();
         let values = names.iter().zip(sort_keys).map(|(name, sk)| (name.clone(), AttributeValue::S((*sk).to_owned())));
         let call = Call::start();
-        let output = self
-            .client
-            .scan()
-            .table_name(&*self.name)
-            .filter_expression(format!("sk IN ({})", names.join(", ")))
-            .set_expression_attribute_values(Some(values.collect()))
-            .projection_expression("pk, sk")
-            .select(Select::SpecificAttributes)
-            .set_exclusive_start_key(after.cloned().map(Key::attributes))
-            .limit(limit)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await?;
+        let output = boxed(
+            self.client
+                .scan()
+                .table_name(&*self.name)
+                .filter_expression(format!("sk IN ({})", names.join(", ")))
+                .set_expression_attribute_values(Some(values.collect()))
+                .projection_expression("pk, sk")
+                .select(Select::SpecificAttributes)
+                .set_exclusive_start_key(after.cloned().map(Key::attributes))
+                .limit(limit)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send(),
+        )
+        .await?;
         call.end(output.consumed_capacity());
         let last = output.last_evaluated_key.map(read_item).transpose()?;
         Ok((read_items(output.items.unwrap_or_default())?, last))

@@ -3,10 +3,10 @@
 use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 use serde::de::DeserializeOwned;
 
-use super::Table;
 use super::error::TableError;
 use super::item::{Item, read_item, read_items};
 use super::key::Key;
+use super::{Table, boxed};
 use crate::attempts::Attempts;
 use crate::usage::Call;
 
@@ -29,15 +29,16 @@ impl Table {
         consistency: Consistency,
     ) -> Result<Option<T>, TableError> {
         let call = Call::start();
-        let output = self
-            .client
-            .get_item()
-            .table_name(&*self.name)
-            .set_key(Some(key.attributes()))
-            .consistent_read(consistency == Consistency::Strong)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await?;
+        let output = boxed(
+            self.client
+                .get_item()
+                .table_name(&*self.name)
+                .set_key(Some(key.attributes()))
+                .consistent_read(consistency == Consistency::Strong)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send(),
+        )
+        .await?;
         call.end(output.consumed_capacity());
         output.item.map(read_item).transpose()
     }
@@ -76,13 +77,14 @@ impl Table {
                 .consistent_read(consistency == Consistency::Strong)
                 .build()?;
             let call = Call::start();
-            let output = self
-                .client
-                .batch_get_item()
-                .request_items(&*self.name, request)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await?;
+            let output = boxed(
+                self.client
+                    .batch_get_item()
+                    .request_items(&*self.name, request)
+                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                    .send(),
+            )
+            .await?;
             call.end(output.consumed_capacity());
             found.extend(output.responses.into_iter().flatten().flat_map(|(_, items)| items));
             wanted = output.unprocessed_keys.into_iter().flatten().flat_map(|(_, left)| left.keys).collect();

@@ -3,10 +3,10 @@
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, ReturnConsumedCapacity, TransactWriteItem};
 
-use super::Table;
 use super::error::TableError;
 use super::item::Item;
 use super::write::Write;
+use super::{Table, boxed};
 use crate::attempts::Attempts;
 use crate::usage::Call;
 
@@ -74,8 +74,7 @@ impl<'a, R> Transaction<'a, R> {
         let items = writes.into_iter().map(|write| write.build(&table.name)).collect::<Result<Vec<_>, _>>()?;
         let mut attempts = Attempts::new();
         while attempts.begin().await {
-            // The SDK's future is large, and every handler that commits would carry it.
-            match Box::pin(table.transact(items.clone())).await? {
+            match table.transact(items.clone()).await? {
                 Attempt::Committed => return Ok(Ok(())),
                 Attempt::Conflict => {}
                 Attempt::Refused(failed) => {
@@ -93,13 +92,14 @@ impl Table {
     /// Sends the writes once. The SDK's own retries carry a client token, so they can't write twice.
     async fn transact(&self, items: Vec<TransactWriteItem>) -> Result<Attempt, TableError> {
         let call = Call::start();
-        let sent = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(items))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
+        let sent = boxed(
+            self.client
+                .transact_write_items()
+                .set_transact_items(Some(items))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send(),
+        )
+        .await;
         let error = match sent {
             Ok(output) => {
                 call.end(output.consumed_capacity());

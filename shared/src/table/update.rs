@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
-use super::Table;
 use super::error::TableError;
 use super::item::{Item, Numbers};
 use super::key::Key;
 use super::values::Values;
 use super::write::{Change, ConditionFailed};
+use super::{Table, boxed};
 use crate::usage::Call;
 
 impl Table {
@@ -51,20 +51,21 @@ impl Table {
         values: Values,
     ) -> Result<Result<Item, ConditionFailed>, TableError> {
         let call = Call::start();
-        let sent = self
-            .client
-            .update_item()
-            .table_name(&*self.name)
-            .set_key(Some(key.attributes()))
-            .update_expression(expression)
-            .set_condition_expression(condition)
-            .set_expression_attribute_names(names)
-            .set_expression_attribute_values(Some(values.into_item()))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
+        let sent = boxed(
+            self.client
+                .update_item()
+                .table_name(&*self.name)
+                .set_key(Some(key.attributes()))
+                .update_expression(expression)
+                .set_condition_expression(condition)
+                .set_expression_attribute_names(names)
+                .set_expression_attribute_values(Some(values.into_item()))
+                .return_values(ReturnValue::AllNew)
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send(),
+        )
+        .await;
         match sent {
             Ok(output) => {
                 call.end(output.consumed_capacity());

@@ -82,7 +82,7 @@ impl Deployment {
                 _ => terms.claim(lane.lock.fence + 1, settings.time_limit_seconds, now),
             };
             let claims = matches!(transition, Transition::Claim(_));
-            match Box::pin(next.transition(table, transition, Actor::Runner, now)).await {
+            match next.transition(table, transition, Actor::Runner, now).await {
                 Ok(claimed) if claims => return Ok(Some(claimed)),
                 // Another deployment took the lane meanwhile, and will start the next one.
                 Err(TransitionFailed::Blocked) => return Ok(None),
@@ -133,7 +133,7 @@ impl Deployment {
                 Status::InProgress => Transition::RequestCancel(by.clone()),
                 ended => return Ok(Err(ended)),
             };
-            match Box::pin(current.transition(table, transition, Actor::User(by.clone()), now)).await {
+            match current.transition(table, transition, Actor::User(by.clone()), now).await {
                 Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {}
                 changed => return changed.map(Ok),
             }
@@ -155,7 +155,7 @@ impl Deployment {
             if one.status != Status::Queued {
                 continue;
             }
-            match Box::pin(one.transition(table, Transition::Supersede(by), Actor::Runner, now)).await {
+            match one.transition(table, Transition::Supersede(by), Actor::Runner, now).await {
                 // Another writer came first: the deployment has ended or started.
                 Ok(_) | Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {}
                 Err(error) => return Err(error),
