@@ -346,7 +346,8 @@ mod tests {
         ] {
             assert!(text.parse::<Jwt>().is_err(), "{text}");
         }
-        assert_eq!(format!("{:?}", "a.b.c".parse::<Jwt>().unwrap()), "Jwt(redacted)");
+        let shown = format!("{:?}", "a.b.c".parse::<Jwt>().unwrap());
+        assert!(!shown.contains("a.b.c"), "{shown}");
     }
 
     #[test]
