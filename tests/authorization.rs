@@ -17,7 +17,7 @@ use crate::estate::{Estate, Parameters, request, token_of};
 
 /// The requirement of an endpoint beside the scope and the role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
+pub(crate) enum Needs {
     Nothing,
     /// The permission on the repository in the path, or on the repository of the deployment in the path.
     On(Permission),
@@ -31,7 +31,7 @@ pub enum Needs {
 
 /// Each endpoint with the access, the role and the rest that it needs.
 #[rustfmt::skip]
-pub const CASES: [(&str, Access, Role, Needs); 49] = [
+pub(crate) const CASES: [(&str, Access, Role, Needs); 49] = [
     ("GET /v1/repositories",                                       With(RepositoriesRead),  Member, Nothing),
     ("POST /v1/repositories",                                      With(RepositoriesWrite), Admin,  Nothing),
     ("GET /v1/repositories/{repo_id}",                             With(RepositoriesRead),  Member, On(Read)),

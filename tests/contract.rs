@@ -22,12 +22,12 @@ const WITHOUT_OPERATION: [&str; 1] = ["not-found"];
 /// generated clients type a call by its first success.
 const WITH_TWO_SUCCESSES: [&str; 2] = ["cancel-deployment", "create-deployment"];
 
-pub fn document() -> Value {
+pub(crate) fn document() -> Value {
     serde_json::from_str(&read_file("functions/get-openapi/openapi.json")).unwrap()
 }
 
 /// Returns every operation with its route key.
-pub fn operations(document: &Value) -> BTreeMap<String, &Value> {
+pub(crate) fn operations(document: &Value) -> BTreeMap<String, &Value> {
     let paths = document["paths"].as_object().unwrap().iter();
     let operations = paths.flat_map(|(path, methods)| {
         let methods = methods.as_object().unwrap().iter();

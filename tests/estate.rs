@@ -14,10 +14,10 @@ const IDS: [&str; 7] =
     ["repo_id", "deployment_id", "team_id", "token_id", "user_id", "invitation_id", "application_id"];
 
 /// The values that fill the parameters of a request.
-pub type Parameters = BTreeMap<&'static str, String>;
+pub(crate) type Parameters = BTreeMap<&'static str, String>;
 
 /// The account, whose ids no other account has.
-pub struct Estate {
+pub(crate) struct Estate {
     pub owner: Actor,
     /// A member of the team.
     pub member: Actor,
@@ -28,7 +28,7 @@ pub struct Estate {
 impl Estate {
     /// Creates the account with a team that has the permission `deploy` on a repository, which has one deployment. The
     /// parameter `{user_id}` is a user who calls nothing.
-    pub async fn new(world: &World, account: &str, source: &GitRepository) -> Self {
+    pub(crate) async fn new(world: &World, account: &str, source: &GitRepository) -> Self {
         let owner = world.owner(account).await;
         let (member, user) = (world.member(&owner, Role::Member).await, world.member(&owner, Role::Member).await);
         let name = format!("{account}-app");
@@ -63,39 +63,39 @@ impl Estate {
     }
 
     /// Calls a route with a valid body.
-    pub async fn call(&self, actor: &Actor, route: &str) -> Answer {
+    pub(crate) async fn call(&self, actor: &Actor, route: &str) -> Answer {
         actor.send(request(actor, route, &self.parameters)).await
     }
 
     /// Returns the caller whom a route serves: a token is changed by its user alone.
-    pub fn caller(&self, route: &str) -> &Actor {
+    pub(crate) fn caller(&self, route: &str) -> &Actor {
         if route.contains("{token_id}") { &self.member } else { &self.owner }
     }
 
     /// Returns a valid body for a route.
-    pub fn body(&self, route: &str) -> Value {
+    pub(crate) fn body(&self, route: &str) -> Value {
         valid_body(route, &self.parameters).unwrap_or_else(|| panic!("{route} has no body"))
     }
 
     /// Builds a request for a route with another body.
-    pub fn request_with(&self, route: &str, body: &Value) -> RequestBuilder {
+    pub(crate) fn request_with(&self, route: &str, body: &Value) -> RequestBuilder {
         without_body(self.caller(route), route, &self.parameters).json(body)
     }
 
     /// Returns the path of a route.
-    pub fn path(&self, route: &str) -> String {
+    pub(crate) fn path(&self, route: &str) -> String {
         filled(route.split_once(' ').unwrap().1, &self.parameters)
     }
 
     /// Returns the ids and the names that no other account may learn.
-    pub fn secrets(&self) -> Vec<&str> {
+    pub(crate) fn secrets(&self) -> Vec<&str> {
         let ids = IDS.iter().chain(&["name"]).map(|name| self.parameters[name].as_str());
         let owner = [self.owner.account_id.as_ref().unwrap().as_str(), self.owner.user_id.as_ref().unwrap().as_str()];
         ids.chain(owner).collect()
     }
 
     /// Reads every item that has one of the account's ids or names, sorted. The limiter's items are left out.
-    pub async fn items(&self, world: &World) -> Vec<String> {
+    pub(crate) async fn items(&self, world: &World) -> Vec<String> {
         let table = world.stack.app().table();
         let mut scanned = table.client().scan().table_name(table.name()).into_paginator().items().send();
         let (mut items, secrets) = (Vec::new(), self.secrets());
@@ -111,7 +111,7 @@ impl Estate {
 }
 
 /// Creates a token of a user, which can only manage tokens. Returns its id.
-pub async fn token_of(world: &World, user: &Actor) -> String {
+pub(crate) async fn token_of(world: &World, user: &Actor) -> String {
     let mut id: Option<TokenId> = None;
     let narrowed = |token: &mut AccessToken| {
         token.scopes = vec![Scope::TokensWrite];
@@ -122,7 +122,7 @@ pub async fn token_of(world: &World, user: &Actor) -> String {
 }
 
 /// Builds a request for a route, such as `GET /v1/teams/{team_id}`. The parameters fill the path and the body.
-pub fn request(actor: &Actor, route: &str, parameters: &Parameters) -> RequestBuilder {
+pub(crate) fn request(actor: &Actor, route: &str, parameters: &Parameters) -> RequestBuilder {
     let request = without_body(actor, route, parameters);
     match valid_body(route, parameters) {
         Some(body) => request.json(&body),
@@ -140,7 +140,7 @@ fn valid_body(route: &str, parameters: &Parameters) -> Option<Value> {
 }
 
 /// Returns the names of the parameters in a route's path, and of those in its body.
-pub fn parameters_of(route: &str) -> [Vec<&'static str>; 2] {
+pub(crate) fn parameters_of(route: &str) -> [Vec<&'static str>; 2] {
     let body = body(route).map(|body| body.to_string()).unwrap_or_default();
     [route, &body].map(|text| IDS.into_iter().filter(|name| text.contains(&format!("{{{name}}}"))).collect())
 }

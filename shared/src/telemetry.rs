@@ -241,7 +241,7 @@ pub(crate) struct TraceContext {
 impl TraceContext {
     /// Parses the header. Returns `None` if it is absent or malformed
     /// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
-    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut fields = headers.get("traceparent")?.to_str().ok()?.split('-');
         let mut hex = |length: usize| {
             let field = fields.next()?;

@@ -41,11 +41,11 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { round_trip: Usage::so_far().round_trips + 1 }
     }
 
-    pub fn end<'a>(self, capacity: impl IntoIterator<Item = &'a ConsumedCapacity>) {
+    pub(crate) fn end<'a>(self, capacity: impl IntoIterator<Item = &'a ConsumedCapacity>) {
         let units: f64 = capacity.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
         // A call outside of a request, for example in init, is not counted.
         let _ = USAGE.try_with(|usage| {

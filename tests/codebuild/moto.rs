@@ -46,7 +46,7 @@ fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
-pub struct Moto {
+pub(super) struct Moto {
     process: Child,
     recorder: Arc<Recorder>,
     url: String,
@@ -61,7 +61,7 @@ struct Recorder {
 
 impl Moto {
     /// Starts the server. Returns `None` if it can't be installed.
-    pub async fn start() -> Option<Self> {
+    pub(super) async fn start() -> Option<Self> {
         let program = tokio::task::spawn_blocking(|| PROGRAM.clone()).await.unwrap()?;
         let mut process = Command::new(program)
             .args(["--host", "127.0.0.1", "--port", "0"])
@@ -91,23 +91,23 @@ impl Moto {
     }
 
     /// Returns the endpoint of every service.
-    pub fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         self.url.clone()
     }
 
     /// Returns the requests of an operation so far.
-    pub fn calls(&self, target: &str) -> Vec<Value> {
+    pub(super) fn calls(&self, target: &str) -> Vec<Value> {
         let calls = self.recorder.calls.lock().unwrap();
         calls.iter().filter(|(called, _)| called == target).map(|(_, body)| body.clone()).collect()
     }
 
     /// Sets whether BatchGetBuilds reports that builds are still running.
-    pub fn say_that_builds_run(&self, run: bool) {
+    pub(super) fn say_that_builds_run(&self, run: bool) {
         self.recorder.builds_run.store(run, Ordering::Relaxed);
     }
 
     /// Sends an operator's call, which is not recorded and must succeed.
-    pub async fn call(&self, service: &str, target: &str, body: Value) -> Value {
+    pub(super) async fn call(&self, service: &str, target: &str, body: Value) -> Value {
         let request = self.recorder.client.post(&self.recorder.moto).header("authorization", credential(service));
         let request = request.header("x-amz-target", target).header("content-type", "application/x-amz-json-1.1");
         let answer = request.body(body.to_string()).send().await.unwrap();
@@ -116,13 +116,13 @@ impl Moto {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    pub async fn create_bucket(&self, bucket: &str) {
+    pub(super) async fn create_bucket(&self, bucket: &str) {
         let url = format!("{}/{bucket}", self.recorder.moto);
         let created = self.recorder.client.put(url).header("authorization", credential("s3")).send().await.unwrap();
         assert!(created.status().is_success(), "{created:?}");
     }
 
-    pub async fn object(&self, bucket: &str, key: &str) -> Vec<u8> {
+    pub(super) async fn object(&self, bucket: &str, key: &str) -> Vec<u8> {
         let url = format!("{}/{bucket}/{key}", self.recorder.moto);
         let found = self.recorder.client.get(url).header("authorization", credential("s3")).send().await.unwrap();
         assert!(found.status().is_success(), "{found:?}");

@@ -20,7 +20,7 @@ pub const BUILD_LOG_GROUP: &str = "BUILD_LOG_GROUP";
 
 /// The numbers for the lines of one millisecond. It is also the first number of a build's line: the pipeline's own
 /// lines, which come before, are counted from 1.
-pub const NUMBERS_PER_MS: u64 = 1_000_000;
+pub(crate) const NUMBERS_PER_MS: u64 = 1_000_000;
 /// The maximum time by which a machine's clock may lag behind that of the machine that created the deployment.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(3600);
 /// The maximum number of lines that one call returns.
@@ -29,13 +29,13 @@ const MAX_EVENTS: u64 = 10_000;
 const MAX_CALLS: u32 = 10;
 
 #[derive(Clone, Debug)]
-pub struct BuildLog {
+pub(crate) struct BuildLog {
     client: Client,
     /// The log group of builds. `None` if no builds run.
     group: Option<String>,
 }
 
-pub struct Page {
+pub(crate) struct Page {
     pub lines: Vec<LogLine>,
     /// Whether no lines followed at the time of the read.
     pub at_end: bool,
@@ -44,7 +44,7 @@ pub struct Page {
 impl BuildLog {
     /// # Errors
     /// Fails if the setting is not the name of a log group.
-    pub fn new(app: &App) -> Result<Self, InitError> {
+    pub(crate) fn new(app: &App) -> Result<Self, InitError> {
         let group = app.settings().get(BUILD_LOG_GROUP).map(str::to_owned);
         let plain = |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_/#".contains(&b));
         if let Some(other) = group.as_ref().filter(|name| !plain(name)) {
@@ -54,7 +54,13 @@ impl BuildLog {
     }
 
     /// Returns the build's lines after a number.
-    pub async fn read(&self, deployment: &Deployment, build: &BuildId, after: u64, limit: usize) -> Result<Page> {
+    pub(crate) async fn read(
+        &self,
+        deployment: &Deployment,
+        build: &BuildId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Page> {
         let zero = Timestamp::from_millis(deployment.created_at.as_millis() - CLOCKS_DIFFER.as_millis() as i64);
         let start = zero.as_millis().saturating_add_unsigned(after / NUMBERS_PER_MS);
         let skipped = if after < NUMBERS_PER_MS { 0 } else { after % NUMBERS_PER_MS + 1 };

@@ -20,7 +20,7 @@ pub(crate) struct Standing {
 
 impl Standing {
     /// Reads the requested rows in one call.
-    pub async fn load(
+    pub(crate) async fn load(
         table: &Table,
         account: &AccountId,
         user: Option<&UserId>,

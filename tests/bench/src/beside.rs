@@ -36,7 +36,7 @@ struct ZaeLimiter {
     verdicts: Lines<BufReader<ChildStdout>>,
 }
 
-pub async fn measure() -> Result<Report> {
+pub(crate) async fn measure() -> Result<Report> {
     let fixture = Fixture::start().await;
     let calls = Calls::default();
     let settings = calls.in_front_of(&fixture.settings(), Duration::ZERO).await?;

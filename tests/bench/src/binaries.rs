@@ -11,17 +11,17 @@ use zip::write::SimpleFileOptions;
 use crate::Result;
 
 /// Returns the root of the repository.
-pub fn workspace() -> &'static Path {
+pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate is in tests/bench")
 }
 
 /// Builds a function with the release profile.
-pub fn function(name: &str) -> Result<PathBuf> {
+pub(crate) fn function(name: &str) -> Result<PathBuf> {
     build(&mut cargo(workspace(), &["build", "--release", "--package", name]))
 }
 
 /// Builds a stand-in with the release profile.
-pub fn stand_in(name: &str) -> Result<PathBuf> {
+pub(crate) fn stand_in(name: &str) -> Result<PathBuf> {
     let profile = if name == "lean" { "lean" } else { "release" };
     let folder = workspace().join("tests/bench/stand-ins");
     let mut cargo = cargo(&folder, &["build", "--profile", profile, "--package", name]);
@@ -29,7 +29,7 @@ pub fn stand_in(name: &str) -> Result<PathBuf> {
 }
 
 /// Returns the size in bytes of a binary, and of the zip that Lambda gets.
-pub fn sizes(binary: &Path) -> Result<(usize, usize)> {
+pub(crate) fn sizes(binary: &Path) -> Result<(usize, usize)> {
     let content = std::fs::read(binary)?;
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     zip.start_file("bootstrap", SimpleFileOptions::default())?;
@@ -39,7 +39,7 @@ pub fn sizes(binary: &Path) -> Result<(usize, usize)> {
 
 /// Returns a cargo command in a folder. It lacks the variables that the running cargo sets for its own package, because
 /// build scripts that read them would run again.
-pub fn cargo(folder: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn cargo(folder: &Path, arguments: &[&str]) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(arguments).current_dir(folder).stderr(Stdio::inherit());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG") || name.starts_with("CARGO_MAN"))
@@ -49,7 +49,7 @@ pub fn cargo(folder: &Path, arguments: &[&str]) -> Command {
     cargo
 }
 
-pub fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     workspace().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| OsString::from("target")))
 }
 

@@ -23,7 +23,7 @@ struct Builder {
 }
 
 /// Builds all functions from clean, and one after a change.
-pub fn measure() -> Result<Report> {
+pub(crate) fn measure() -> Result<Report> {
     let mut report = Report::new("build", "Builds");
     let functions = names("functions")?;
     let builder = Builder { target: binaries::target().join("measured") };
@@ -53,7 +53,7 @@ pub fn measure() -> Result<Report> {
 }
 
 /// Builds the functions with the most dependencies, and measures each third-party crate.
-pub fn dependencies() -> Result<Report> {
+pub(crate) fn dependencies() -> Result<Report> {
     let mut report = Report::new("dependencies", "What each dependency takes to build");
     let builder = Builder { target: binaries::target().join("measured") };
     builder.clean_release(&WITH_MOST.map(str::to_owned))?;

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(1100);
 
 /// A call of an AWS service.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// The operation, such as `GetItem`.
     pub operation: String,
     pub is_dynamodb: bool,
@@ -39,7 +39,7 @@ pub struct Call {
 
 /// The calls that have passed some proxies.
 #[derive(Clone, Debug, Default)]
-pub struct Calls(Arc<Mutex<Vec<Call>>>);
+pub(crate) struct Calls(Arc<Mutex<Vec<Call>>>);
 
 struct Proxy {
     service: String,
@@ -68,7 +68,7 @@ impl Calls {
     }
 
     /// Returns settings with proxies in front of both services.
-    pub async fn in_front_of(&self, settings: &Settings, delay: Duration) -> Result<Settings> {
+    pub(crate) async fn in_front_of(&self, settings: &Settings, delay: Duration) -> Result<Settings> {
         let mut proxied = settings.clone();
         for name in [DYNAMODB, SQS] {
             proxied.set(name, self.through(settings.require(name)?, delay).await?);
@@ -77,7 +77,7 @@ impl Calls {
     }
 
     /// Returns the calls of a binary for its first event, and for a later event after a pause.
-    pub async fn of(binary: &Path, settings: &Settings, event: &Value) -> Result<(Vec<Call>, Vec<Call>)> {
+    pub(crate) async fn of(binary: &Path, settings: &Settings, event: &Value) -> Result<(Vec<Call>, Vec<Call>)> {
         let calls = Self::default();
         let settings = calls.in_front_of(settings, DELAY).await?;
         let mut environment = Environment::start(binary, &settings).await?;
@@ -94,7 +94,7 @@ impl Calls {
     }
 
     /// Takes the calls since the last take.
-    pub fn take(&self) -> Vec<Call> {
+    pub(crate) fn take(&self) -> Vec<Call> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -158,14 +158,14 @@ fn units(body: &[u8]) -> f64 {
 }
 
 /// Returns the capacity units of reads, and of writes.
-pub fn capacity(calls: &[Call]) -> [f64; 2] {
+pub(crate) fn capacity(calls: &[Call]) -> [f64; 2] {
     [false, true]
         .map(|write| calls.iter().filter(|call| call.is_write() == write).fold(0.0, |sum, call| sum + call.units))
 }
 
 /// Returns the number of concurrent calls of each sequential step of a request. A call belongs to the step after the
 /// last step that ended before the call began.
-pub fn steps<'a>(calls: impl IntoIterator<Item = &'a Call>) -> Vec<usize> {
+pub(crate) fn steps<'a>(calls: impl IntoIterator<Item = &'a Call>) -> Vec<usize> {
     let mut calls: Vec<&Call> = calls.into_iter().collect();
     calls.sort_by_key(|call| call.began);
     let mut placed: Vec<(&Call, usize)> = Vec::new();

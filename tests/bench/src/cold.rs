@@ -44,7 +44,7 @@ struct Start {
     peak_memory: f64,
 }
 
-pub async fn measure() -> Result<Report> {
+pub(crate) async fn measure() -> Result<Report> {
     let fixture = Fixture::start().await;
     let account = fixture.account(fixture.world.owner("acme").await, 11).await;
     let mut subjects = Vec::new();

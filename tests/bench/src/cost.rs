@@ -26,15 +26,15 @@ const REQUESTS: u32 = 500;
 /// <https://aws.amazon.com/s3/pricing/> (PUT), <https://aws.amazon.com/cloudwatch/pricing/> (for a megabyte of logs, so
 /// a million bytes).
 mod price {
-    pub const HTTP_API_REQUEST: f64 = 1.00;
-    pub const LAMBDA_REQUEST: f64 = 0.20;
-    pub const LAMBDA_GB_SECOND: f64 = 13.3334;
-    pub const READ_UNIT: f64 = 0.125;
-    pub const WRITE_UNIT: f64 = 0.625;
-    pub const SQS_REQUEST: f64 = 0.40;
-    pub const S3_PUT: f64 = 5.00;
-    pub const KMS_REQUEST: f64 = 3.00;
-    pub const LOG_GIGABYTE: f64 = 0.50;
+    pub(super) const HTTP_API_REQUEST: f64 = 1.00;
+    pub(super) const LAMBDA_REQUEST: f64 = 0.20;
+    pub(super) const LAMBDA_GB_SECOND: f64 = 13.3334;
+    pub(super) const READ_UNIT: f64 = 0.125;
+    pub(super) const WRITE_UNIT: f64 = 0.625;
+    pub(super) const SQS_REQUEST: f64 = 0.40;
+    pub(super) const S3_PUT: f64 = 5.00;
+    pub(super) const KMS_REQUEST: f64 = 3.00;
+    pub(super) const LOG_GIGABYTE: f64 = 0.50;
 }
 /// The size of a line of the API's access log, in the template's format.
 const ACCESS_LOG_BYTES: f64 = 330.0;
@@ -60,7 +60,7 @@ struct Usage {
     log_bytes: f64,
 }
 
-pub async fn measure() -> Result<Report> {
+pub(crate) async fn measure() -> Result<Report> {
     let fixture = Fixture::start().await;
     let account = fixture.account(fixture.world.owner("acme").await, 15).await;
     let settings = fixture.settings();

@@ -19,7 +19,7 @@ const ROWS: usize = 11;
 const NOTHING: &str = "nothing";
 
 /// The resources that one request used.
-pub struct Served {
+pub(crate) struct Served {
     pub function: &'static str,
     pub calls: Vec<Call>,
     pub round_trips: usize,
@@ -35,7 +35,7 @@ struct Walk {
 }
 
 /// Calls each endpoint once, in the order of the routes.
-pub async fn serve_each() -> Result<Vec<Served>> {
+pub(crate) async fn serve_each() -> Result<Vec<Served>> {
     let mut walk = Walk::start().await?;
     let source = GitRepository::with_commands(&["true"]);
     let owner = walk.world.owner("acme").await.at(walk.gateway.endpoint());

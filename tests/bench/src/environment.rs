@@ -27,7 +27,7 @@ const INVOCATION: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
 /// The time after which a process counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub struct Environment {
+pub(crate) struct Environment {
     process: Child,
     /// The time from exec to the first call for an event.
     pub init: Duration,
@@ -37,7 +37,7 @@ pub struct Environment {
 }
 
 /// The response to an event, and the time that it took.
-pub struct Answer {
+pub(crate) struct Answer {
     pub body: Bytes,
     pub took: Duration,
 }
@@ -51,12 +51,12 @@ struct RuntimeApi {
 
 impl Environment {
     /// Starts a binary and waits until it asks for an event.
-    pub async fn start(binary: &Path, settings: &Settings) -> Result<Self> {
+    pub(crate) async fn start(binary: &Path, settings: &Settings) -> Result<Self> {
         Self::start_as(Command::new(binary), settings).await
     }
 
     /// Starts a binary under callgrind, which counts instructions into a file.
-    pub async fn start_counting(binary: &Path, settings: &Settings, counts: &Path) -> Result<Self> {
+    pub(crate) async fn start_counting(binary: &Path, settings: &Settings, counts: &Path) -> Result<Self> {
         let mut valgrind = Command::new("valgrind");
         valgrind.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", counts.display())).arg(binary);
         Self::start_as(valgrind, settings).await
@@ -106,14 +106,14 @@ impl Environment {
 
     /// # Errors
     /// Fails if the binary answers with an error, or not at all.
-    pub async fn invoke(&mut self, event: &Value) -> Result<Answer> {
+    pub(crate) async fn invoke(&mut self, event: &Value) -> Result<Answer> {
         self.events.send(event.to_string().into()).await?;
         let answer = tokio::time::timeout(PATIENCE, self.answers.recv()).await?;
         answer.ok_or("the Runtime API is gone")?
     }
 
     /// Invokes the binary, and fails unless API Gateway would return a success or SQS would delete the messages.
-    pub async fn request(&mut self, event: &Value) -> Result<Answer> {
+    pub(crate) async fn request(&mut self, event: &Value) -> Result<Answer> {
         let answer = self.invoke(event).await?;
         let response: Value = serde_json::from_slice(&answer.body)?;
         match response["statusCode"].as_u64() {
@@ -124,12 +124,12 @@ impl Environment {
     }
 
     /// Returns the lines that the binary has logged since the last call.
-    pub fn log(&mut self) -> Vec<Value> {
+    pub(crate) fn log(&mut self) -> Vec<Value> {
         std::iter::from_fn(|| self.log.try_recv().ok()).collect()
     }
 
     /// Returns the time that the binary's threads have run on a CPU so far.
-    pub fn cpu(&self) -> Result<Duration> {
+    pub(crate) fn cpu(&self) -> Result<Duration> {
         let mut total = Duration::ZERO;
         for task in std::fs::read_dir(format!("{}/task", self.proc()))? {
             let statistics = std::fs::read_to_string(task?.path().join("schedstat"))?;
@@ -140,14 +140,14 @@ impl Environment {
     }
 
     /// Returns the peak memory of the binary, in bytes.
-    pub fn peak_memory(&self) -> Result<u64> {
+    pub(crate) fn peak_memory(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("{}/status", self.proc()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
 
     /// Asks the process to end, and waits.
-    pub async fn end(mut self) -> Result<()> {
+    pub(crate) async fn end(mut self) -> Result<()> {
         let id = self.process.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         kill_process(id.ok_or("it has ended already")?, Signal::TERM)?;
         self.process.wait().await?;

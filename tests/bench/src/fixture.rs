@@ -8,8 +8,8 @@ use tests::{Actor, GitRepository, World};
 use crate::Result;
 use crate::binaries::workspace;
 
-pub const DYNAMODB: &str = "AWS_ENDPOINT_URL_DYNAMODB";
-pub const SQS: &str = "AWS_ENDPOINT_URL_SQS";
+pub(crate) const DYNAMODB: &str = "AWS_ENDPOINT_URL_DYNAMODB";
+pub(crate) const SQS: &str = "AWS_ENDPOINT_URL_SQS";
 
 /// The token and the ids in the sample events.
 const SAMPLE_TOKEN: &str = "dgp_0000000000000000000000000000003A6u5b";
@@ -17,26 +17,26 @@ const SAMPLE_ACCOUNT: &str = "acct_b5jnd3s7uyg2kq4v";
 const SAMPLE_REPOSITORY: &str = "repo_k3vyq2w7x5m4n6pa";
 const SAMPLE_DEPLOYMENT: &str = "deploy_t6mwz4hq2c7rfx3e";
 
-pub struct Fixture {
+pub(crate) struct Fixture {
     pub world: World,
     source: GitRepository,
 }
 
-pub struct Account {
+pub(crate) struct Account {
     owner: Actor,
     repository: String,
     deployment: String,
 }
 
 impl Fixture {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let world = World::start_with(|options| options.clock = Clock::system()).await;
         Self { world, source: GitRepository::with_commands(&["true"]) }
     }
 
     /// Fills an account with this number of repositories, and this number of deployments of one of them, all of which
     /// have run.
-    pub async fn account(&self, owner: Actor, size: u32) -> Account {
+    pub(crate) async fn account(&self, owner: Actor, size: u32) -> Account {
         let repository = owner.repository("app", &self.source).await;
         for number in 1..size {
             owner.repository(&format!("app-{number}"), &self.source).await;
@@ -52,7 +52,7 @@ impl Fixture {
 
     /// Returns the settings of the functions' binaries. Their messages stay queued, because they go to the dead-letter
     /// queue, which nothing consumes.
-    pub fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         let mut settings = self.world.stack.environment().settings.clone();
         settings.set(QUEUE_URL, self.world.stack.dead_letter_queue().to_owned());
         settings
@@ -60,12 +60,12 @@ impl Fixture {
 }
 
 impl Account {
-    pub fn with_nothing(owner: Actor) -> Self {
+    pub(crate) fn with_nothing(owner: Actor) -> Self {
         Self { owner, repository: String::new(), deployment: String::new() }
     }
 
     /// Returns a function's sample event, sent by the account's owner and about the account's resources.
-    pub fn event(&self, function: &str) -> Result<Value> {
+    pub(crate) fn event(&self, function: &str) -> Result<Value> {
         let sample = std::fs::read_to_string(workspace().join(format!("events/{function}.json")))?;
         let event = sample
             .replace(SAMPLE_TOKEN, self.owner.token.as_deref().unwrap_or_default())
@@ -77,7 +77,7 @@ impl Account {
 
     /// Returns the settings of a stand-in that reads the account's repository. `3` is three concurrent reads; `1,2` is
     /// one read, then two concurrent ones.
-    pub fn reader(&self, settings: &Settings, calls: &[usize]) -> Settings {
+    pub(crate) fn reader(&self, settings: &Settings, calls: &[usize]) -> Settings {
         let mut settings = settings.clone();
         settings.set("ITEM_PK", format!("ACCT#{}", self.id()));
         settings.set("ITEM_SK", format!("REPO#{}", self.repository));
@@ -85,7 +85,7 @@ impl Account {
         settings
     }
 
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.owner.account_id.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 }

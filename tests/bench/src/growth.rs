@@ -31,7 +31,7 @@ const REQUESTS_A_SECOND: u32 = 3;
 #[derive(Clone, Copy, PartialEq)]
 struct Cost(u64, f64);
 
-pub async fn measure() -> Result<Report> {
+pub(crate) async fn measure() -> Result<Report> {
     let mut report = Report::new("growth", "Growth");
     repositories(&mut report).await;
     deployments(&mut report).await;

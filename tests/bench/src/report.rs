@@ -8,22 +8,22 @@ use crate::Result;
 use crate::binaries::workspace;
 
 /// The figures of one command, as Markdown.
-pub struct Report {
+pub(crate) struct Report {
     command: &'static str,
     text: String,
     targets: Table,
 }
 
 /// A table in Markdown.
-pub struct Table(Vec<Vec<String>>);
+pub(crate) struct Table(Vec<Vec<String>>);
 
 impl Table {
-    pub fn new<const N: usize>(header: [&str; N]) -> Self {
+    pub(crate) fn new<const N: usize>(header: [&str; N]) -> Self {
         let rule = ["---"; N];
         Self([header, rule].map(|row| row.map(str::to_owned).to_vec()).to_vec())
     }
 
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.0.push(cells.to_vec());
     }
 
@@ -39,27 +39,27 @@ impl Display for Table {
 }
 
 impl Report {
-    pub fn new(command: &'static str, title: &str) -> Self {
+    pub(crate) fn new(command: &'static str, title: &str) -> Self {
         let text = format!("# {title}\n\nMade by `cargo measure {command}` {}.\n", circumstances());
         Self { command, text, targets: Table::new(TARGET_COLUMNS) }
     }
 
-    pub fn section(&mut self, title: &str, note: &str, table: &Table) {
+    pub(crate) fn section(&mut self, title: &str, note: &str, table: &Table) {
         let _ = write!(self.text, "\n## {title}\n\n{note}\n\n{table}");
     }
 
-    pub fn note(&mut self, note: &str) {
+    pub(crate) fn note(&mut self, note: &str) {
         let _ = write!(self.text, "\n{note}\n");
     }
 
     /// Adds a figure that has a target.
-    pub fn target(&mut self, what: &str, target: &str, measured: String, met: bool) {
+    pub(crate) fn target(&mut self, what: &str, target: &str, measured: String, met: bool) {
         let met = if met { "yes" } else { "no" };
         let cells = [what, target, &measured, met, &format!("`cargo measure {}`", self.command)];
         self.targets.row(cells.map(str::to_owned));
     }
 
-    pub fn publish(mut self) -> Result<()> {
+    pub(crate) fn publish(mut self) -> Result<()> {
         if !self.targets.is_empty() {
             let _ = write!(self.text, "\n{TARGETS}\n\n{}", self.targets);
         }
@@ -70,7 +70,7 @@ impl Report {
 }
 
 /// Reports all targets with the last measurements of the commands.
-pub fn targets() -> Result<()> {
+pub(crate) fn targets() -> Result<()> {
     let mut table = Table::new(TARGET_COLUMNS).to_string();
     for command in COMMANDS {
         let Ok(report) = std::fs::read_to_string(figures().join(format!("{command}.md"))) else { continue };
@@ -106,17 +106,17 @@ fn circumstances() -> String {
 }
 
 /// Returns the median of some figures.
-pub fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
+pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     percentile(figures, 50)
 }
 
 /// Returns the percentile of some figures.
-pub fn percentile(figures: impl IntoIterator<Item = f64>, percent: usize) -> f64 {
+pub(crate) fn percentile(figures: impl IntoIterator<Item = f64>, percent: usize) -> f64 {
     let mut figures: Vec<f64> = figures.into_iter().collect();
     figures.sort_by(f64::total_cmp);
     figures[(figures.len() - 1) * percent / 100]
 }
 
-pub fn ratio(figure: f64, stand_in: f64) -> String {
+pub(crate) fn ratio(figure: f64, stand_in: f64) -> String {
     format!("{:.2}×", figure / stand_in)
 }

@@ -18,13 +18,13 @@ use crate::binaries::workspace;
 /// The file of trusted roots on a Linux system.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-pub struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
 }
 
 impl Authority {
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let key = KeyPair::generate()?;
         let mut parameters = CertificateParams::new([])?;
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -34,7 +34,7 @@ impl Authority {
 
     /// Writes two files of roots, both with this authority. The file for `AWS_CA_BUNDLE` also has the functions'
     /// built-in roots, and the file for `SSL_CERT_FILE` has the system's. So loading the roots takes as long as in AWS.
-    pub fn write_roots(&self, aws: &Path, system: &Path) -> Result<()> {
+    pub(crate) fn write_roots(&self, aws: &Path, system: &Path) -> Result<()> {
         let amazon = std::fs::read_to_string(workspace().join("shared/src/amazon-roots.pem"))?;
         std::fs::write(aws, format!("{amazon}\n{}", self.certificate))?;
         let roots = std::fs::read_to_string(SYSTEM_ROOTS).unwrap_or_default();
@@ -42,7 +42,7 @@ impl Authority {
     }
 
     /// Starts TLS in front of a service on this machine and returns its URL. Counts the connections.
-    pub async fn in_front_of(&self, service: &str, connections: &Arc<AtomicUsize>) -> Result<String> {
+    pub(crate) async fn in_front_of(&self, service: &str, connections: &Arc<AtomicUsize>) -> Result<String> {
         let key = KeyPair::generate()?;
         let certificate = CertificateParams::new(["127.0.0.1".to_owned()])?.signed_by(&key, &self.issuer)?;
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -63,7 +63,7 @@ struct Figures {
     capacity_units: f64,
 }
 
-pub async fn measure() -> Result<Report> {
+pub(crate) async fn measure() -> Result<Report> {
     let mut report = Report::new("warm", "A warm request");
     let (hello, tutorial, lean) =
         (binaries::stand_in("hello")?, binaries::stand_in("tutorial")?, binaries::stand_in("lean")?);

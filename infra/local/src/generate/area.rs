@@ -39,7 +39,7 @@ const GLOBALS: &str = r"Globals:
 ";
 
 /// Writes the template of an area, and the parameters that template.yaml passes to it.
-pub fn write(files: &mut Files<'_>, area: Area, functions: &[Function]) -> Result<(), InitError> {
+pub(super) fn write(files: &mut Files<'_>, area: Area, functions: &[Function]) -> Result<(), InitError> {
     let path = format!("infra/{}.yaml", area.name());
     let own = functions.iter().filter(|function| function.registration.area == area);
     let own: Vec<_> = own.map(resources::of).collect();

@@ -6,7 +6,7 @@ use crate::functions::FUNCTIONS;
 const DASHBOARD: &str = include_str!("dashboard.yaml");
 
 /// Returns the resource of template.yaml.
-pub fn resource() -> String {
+pub(super) fn resource() -> String {
     let metrics = FUNCTIONS.iter().enumerate().map(|(number, function)| {
         let shared = if number == 0 { r#""AWS/Lambda", "Errors", "FunctionName""# } else { r#""...""# };
         format!("                [{shared}, \"${{AWS::StackName}}-{}\"]", function.name)

@@ -30,7 +30,7 @@ const STATEMENT: [&str; 3] = ["Action", "Resource", "Condition"];
 /// The beginning of a statement in its section.
 const ITEM: &str = "  - ";
 
-pub struct Definition {
+pub(super) struct Definition {
     /// The lines of the comment on the whole function.
     pub comment: Vec<String>,
     sections: Vec<Section>,
@@ -44,7 +44,7 @@ struct Section {
 }
 
 impl Definition {
-    pub fn read(checkout: &Path, function: &str) -> Result<Self, InitError> {
+    pub(super) fn read(checkout: &Path, function: &str) -> Result<Self, InitError> {
         let path = format!("functions/{function}/function.yaml");
         Self::parse(&read(checkout, &path)?).map_err(|error| format!("{path}: {error}").into())
     }
@@ -93,13 +93,13 @@ impl Definition {
     }
 
     /// Returns the properties of the function, as they are written.
-    pub fn properties(&self) -> String {
+    pub(super) fn properties(&self) -> String {
         let properties = self.sections.iter().filter(|section| PROPERTIES.contains(&section.key.as_str()));
         properties.map(|section| section.text.as_str()).collect()
     }
 
     /// Returns the statements as a list, each with its effect.
-    pub fn statements(&self) -> String {
+    pub(super) fn statements(&self) -> String {
         let lines = self.below("Statement").unwrap_or_default();
         let with_effect = |line: &str| match line.strip_prefix("- ") {
             Some(rest) => format!("- Effect: Allow\n  {rest}\n"),
@@ -109,17 +109,17 @@ impl Definition {
     }
 
     /// Returns the lines below the key of a section, without its indentation.
-    pub fn below(&self, key: &str) -> Option<String> {
+    pub(super) fn below(&self, key: &str) -> Option<String> {
         let lines = self.text(key)?.lines().filter_map(|line| line.strip_prefix("  "));
         Some(lines.map(|line| format!("{line}\n")).collect())
     }
 
     /// Returns the policies of template.yaml that the function names.
-    pub fn managed_policies(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn managed_policies(&self) -> impl Iterator<Item = &str> {
         self.list("ManagedPolicyArns").iter().filter_map(Value::as_str)
     }
 
-    pub fn alarm_description(&self) -> Option<&str> {
+    pub(super) fn alarm_description(&self) -> Option<&str> {
         self.values.get("AlarmDescription")?.as_str()
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use shared::InitError;
 
 /// Returns a dependency for each folder of functions. A function has to be a dependency before it can be registered.
-pub fn list(checkout: &Path) -> Result<String, InitError> {
+pub(super) fn list(checkout: &Path) -> Result<String, InitError> {
     let mut names = Vec::new();
     for folder in fs::read_dir(checkout.join("functions"))? {
         let folder = folder?;

@@ -5,7 +5,7 @@ use shared::access::Access;
 use crate::functions::routes;
 
 /// Returns the table in Markdown.
-pub fn table() -> String {
+pub(super) fn table() -> String {
     let rows = routes().map(|route| {
         let call = if route.path.starts_with('$') { "anything else".to_owned() } else { format!("`{}`", route.key()) };
         let scope = match route.access {

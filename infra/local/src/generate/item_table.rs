@@ -3,7 +3,7 @@
 use shared::model::{IndexEntry, Presence, SCHEMA};
 
 /// Returns the table in Markdown.
-pub fn table() -> String {
+pub(super) fn table() -> String {
     let rows = SCHEMA.iter().map(|kind| {
         let indexes: Vec<_> = kind.indexes.iter().map(index).collect();
         let expires = match kind.expiry {

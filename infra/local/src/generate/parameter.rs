@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// A parameter of every area whose template refers to it.
-pub struct Parameter {
+pub(super) struct Parameter {
     pub name: &'static str,
     pub kind: &'static str,
     /// The value in template.yaml.
@@ -59,7 +59,7 @@ const fn number(name: &'static str, value: &'static str) -> Parameter {
 }
 
 /// Returns the parameters that a template refers to.
-pub fn of(template: &str) -> impl Iterator<Item = &'static Parameter> {
+pub(super) fn of(template: &str) -> impl Iterator<Item = &'static Parameter> {
     let references = references(template);
     PARAMETERS.iter().filter(move |parameter| references.contains(parameter.name))
 }

@@ -1,7 +1,7 @@
 //! A part of a file between two comments, `generated: <name>` and `end of <name>`.
 
 /// Returns the file with another text in the region.
-pub fn replace(file: &str, name: &str, text: &str) -> Result<String, String> {
+pub(super) fn replace(file: &str, name: &str, text: &str) -> Result<String, String> {
     let (first, last) = (format!("generated: {name}"), format!("end of {name}"));
     let lines: Vec<&str> = file.split_inclusive('\n').collect();
     let position = |marker: &str| {

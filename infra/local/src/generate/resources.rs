@@ -120,7 +120,7 @@ const VERSION_ALARM: &str = r"  <id>VersionErrors:
 const ERRORS: &str = "invocations ended without an answer (panic in init, timeout, out of memory).";
 
 /// Returns the resources as they stand in the area's template.
-pub fn of(function: &Function) -> String {
+pub(super) fn of(function: &Function) -> String {
     let Function { registration, definition } = function;
     let route = registration.route();
     let mut resources = String::new();

@@ -3,7 +3,7 @@
 use crate::functions::routes as all;
 
 /// Returns the entries of the router, one for each path.
-pub fn routes() -> String {
+pub(super) fn routes() -> String {
     let mut paths: Vec<(&str, Vec<String>)> = Vec::new();
     let mut fallback = String::new();
     for route in all() {

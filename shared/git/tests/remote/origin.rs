@@ -7,12 +7,12 @@ use git::CommitSha;
 use tempfile::TempDir;
 
 /// A git repository with a worktree, created by git itself.
-pub struct Origin {
+pub(crate) struct Origin {
     folder: TempDir,
 }
 
 impl Origin {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let origin = Origin { folder: tempfile::tempdir().unwrap() };
         fs::create_dir(origin.path()).unwrap();
         origin.git(&["init", "--quiet", "--initial-branch=main", "."]);
@@ -20,19 +20,19 @@ impl Origin {
     }
 
     /// Returns the folder that a server can serve as `/`, with the repository in it as `app`.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("app")
     }
 
-    pub fn git(&self, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         self.git_with_input(arguments, b"")
     }
 
-    pub fn git_with_input(&self, arguments: &[&str], input: &[u8]) -> String {
+    pub(crate) fn git_with_input(&self, arguments: &[&str], input: &[u8]) -> String {
         let mut child = isolated_git()
             .args(arguments)
             .current_dir(self.path())
@@ -46,42 +46,42 @@ impl Origin {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
 
     /// Commits the worktree as it is.
-    pub fn commit(&self) -> CommitSha {
+    pub(crate) fn commit(&self) -> CommitSha {
         self.git(&["add", "--all"]);
         self.git(&["commit", "--quiet", "--allow-empty", "--message=change"]);
         self.sha("HEAD")
     }
 
-    pub fn sha(&self, revision: &str) -> CommitSha {
+    pub(crate) fn sha(&self, revision: &str) -> CommitSha {
         self.git(&["rev-parse", revision]).parse().unwrap()
     }
 
     /// Commits a tree from lines in the format of `git mktree`: `100644 blob SHA\tNAME`. They may be invalid.
-    pub fn commit_tree(&self, lines: &[String]) -> CommitSha {
+    pub(crate) fn commit_tree(&self, lines: &[String]) -> CommitSha {
         let tree = self.tree(lines);
         let sha = self.git(&["commit-tree", "-m", "tree", &tree]).parse::<CommitSha>().unwrap();
         self.git(&["update-ref", "refs/heads/tree", &sha.to_string()]);
         sha
     }
 
-    pub fn tree(&self, lines: &[String]) -> String {
+    pub(crate) fn tree(&self, lines: &[String]) -> String {
         self.git_with_input(&["mktree"], lines.join("\n").as_bytes())
     }
 
-    pub fn blob(&self, content: &str) -> String {
+    pub(crate) fn blob(&self, content: &str) -> String {
         self.git_with_input(&["hash-object", "-w", "--stdin"], content.as_bytes())
     }
 }
 
 /// Returns git without the configuration of the machine and its user.
-pub fn isolated_git() -> Command {
+pub(crate) fn isolated_git() -> Command {
     let mut command = Command::new("git");
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GIT_")) {
         command.env_remove(name);

@@ -12,13 +12,13 @@ use git::{CloneUrl, Hosts};
 use crate::origin::isolated_git;
 
 /// A smart HTTP server on loopback: `git http-backend` behind a few answers of its own.
-pub struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     pub method: String,
     pub path: String,
     pub query: String,
@@ -27,7 +27,7 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-pub enum Answer {
+pub(crate) enum Answer {
     /// The response of `git http-backend` for this path.
     Git(String),
     /// The response of `git http-backend` in protocol version 0.
@@ -43,11 +43,11 @@ pub enum Answer {
 
 impl Server {
     /// Serves the repositories in `root`.
-    pub fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path) -> Self {
         Server::answering(root, |request| Answer::Git(request.path.clone()))
     }
 
-    pub fn answering(root: &Path, answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) fn answering(root: &Path, answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -62,11 +62,11 @@ impl Server {
         Server { address, requests }
     }
 
-    pub fn url(&self, path: &str) -> CloneUrl {
+    pub(crate) fn url(&self, path: &str) -> CloneUrl {
         CloneUrl::parse(&format!("http://{}{path}", self.address), Hosts::AlsoLocal).unwrap()
     }
 
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 }
