@@ -89,7 +89,7 @@ fn no_fault_loses_a_deployment_or_runs_two_in_a_lane() {
 #[test]
 fn the_absence_of_a_condition_is_noticed() {
     // One seed in some hundred shows the absence of the lock, so the search begins close to one.
-    for (broken, first) in [(Broken::Lock, 170), (Broken::Version, 0), (Broken::Due, 0), (Broken::Counter, 0)] {
+    for (broken, first) in [(Broken::Lock, 240), (Broken::Version, 0), (Broken::Due, 0), (Broken::Counter, 0)] {
         let found = (first..first + 200).find_map(|seed| Some((seed, try_seed(seed, broken).err()?)));
         let (seed, wrong) = found.unwrap_or_else(|| panic!("no seed notices the absence of {broken:?}"));
         println!("{broken:?}, seed {seed}: {wrong}");

@@ -135,6 +135,60 @@ async fn a_stale_request_is_told_who_came_before() {
 }
 
 #[tokio::test]
+async fn of_many_requests_that_expect_the_same_deployment_at_once_one_wins() {
+    let world = World::start().await;
+    let (owner, _source) = app(&world).await;
+    let live = owner.ended(&owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await).await;
+    assert_eq!(live["status"], "succeeded");
+    for what in ["while it is live", "while it is queued, in progress or live"] {
+        let expected = owner.get(DEPLOYMENTS).await.body["data"][0]["id"].clone();
+        let mut requests = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let owner = owner.clone();
+            let body = json!({"ref": "main", "environment": "staging", "expected_current": expected});
+            requests.spawn(async move { owner.post(DEPLOYMENTS, body).await });
+        }
+        let answers = requests.join_all().await;
+        let created: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
+        assert_eq!(created.len(), 1, "{what}");
+        let winner = created[0].body["id"].as_str().unwrap();
+        for refused in answers.iter().filter(|answer| answer.status != 201) {
+            refused.refused(409, "stale_request");
+            let message = refused.body["error"]["message"].as_str().unwrap();
+            assert!(message.starts_with(winner), "{what}: {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_whose_expectation_fails_meanwhile_does_not_run() {
+    let world = World::start_without_queue().await;
+    let source = GitRepository::with_commands(&["test \"$OUTCOME\" = good"]);
+    let owner = world.owner("acme").await;
+    owner.repository("app", &source).await;
+    let deploy = async |outcome: &str, expected: Option<&Value>| {
+        let mut request = json!({"ref": "main", "environment": "staging", "variables": {"OUTCOME": outcome}});
+        if let Some(expected) = expected {
+            request["expected_current"] = expected["id"].clone();
+        }
+        owner.deploy("app", request).await
+    };
+    let first = deploy("good", None).await;
+    let second = deploy("bad", Some(&first)).await;
+    let third = deploy("good", Some(&second)).await;
+    let mut statuses = Vec::new();
+    for deployment in [&first, &second, &third] {
+        world.deliver(&owner, deployment).await;
+        statuses.push(owner.ended(deployment).await["status"].clone());
+    }
+    assert_eq!(statuses, ["succeeded", "failed", "superseded"]);
+    let id = |deployment: &Value| deployment["id"].as_str().unwrap().to_owned();
+    let events = owner.get(&format!("/v1/deployments/{}/events", id(&third))).await;
+    let reason = events.column("reason").last().unwrap().clone();
+    assert_eq!(reason, format!("{} is live, and not {}, which this deployment expects", id(&first), id(&second)));
+}
+
+#[tokio::test]
 async fn of_many_requests_with_the_same_sequence_at_once_one_wins() {
     let world = World::start_without_queue().await;
     let (owner, _source) = app(&world).await;

@@ -60,9 +60,41 @@ impl Scene {
             if live != last.map(|row| &row.id) {
                 return Err(format!("{live:?} is live, and {:?} succeeded last", last.map(|row| &row.id)));
             }
+            check_fences(rows)?;
         }
         Ok(())
     }
+}
+
+/// Checks that each deployment that ran found the deployment live that it expects.
+fn check_fences(lane: &[&Deployment]) -> Result<(), String> {
+    let succeeded = || lane.iter().filter(|row| row.status == Status::Succeeded);
+    for row in lane.iter().filter(|row| row.attempt > 0) {
+        let live = succeeded().filter(|other| other.fence < row.fence).max_by_key(|other| other.fence);
+        let mut expected = row.expected_current.as_ref();
+        while let Some(id) = expected {
+            if live.is_some_and(|live| live.id == *id) {
+                break;
+            }
+            let superseded = lane.iter().find(|other| other.id == *id && other.status == Status::Superseded);
+            let Some(superseded) = superseded else {
+                let live = live.map(|live| live.number);
+                return Err(format!("deployment {} ran when {live:?} was live, and expects {id}", row.number));
+            };
+            expected = superseded.expected_current.as_ref();
+        }
+    }
+    let mut expecting: Vec<_> = lane.iter().filter_map(|row| row.expected_current.as_ref()).collect();
+    expecting.sort_unstable();
+    for same in expecting.chunk_by(|a, b| a == b) {
+        let with = |status| {
+            lane.iter().filter(move |row| row.expected_current.as_ref() == Some(same[0]) && row.status == status)
+        };
+        if with(Status::Succeeded).count() > 1 {
+            return Err(format!("{} deployments expect {} and succeeded", with(Status::Succeeded).count(), same[0]));
+        }
+    }
+    Ok(())
 }
 
 fn check_events(row: &Deployment, events: &[DeploymentEvent]) -> Result<(), String> {

@@ -78,6 +78,12 @@ impl Scene {
         let id: String = self.random(|random| {
             (0..16).map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[random.below(32)])).collect()
         });
+        // A third of the creations expects one of the earlier deployments to be the newest.
+        let earlier = self.known.lock().unwrap().created.clone();
+        let expected_current = self.random(|random| match random.below(3) {
+            0 if !earlier.is_empty() => Some(earlier[earlier.len() - 1 - random.below(earlier.len().min(2))].clone()),
+            _ => None,
+        });
         let table = self.app.table();
         let (account, repository) = (&self.repository.account_id, &self.repository.id);
         let Ok(settings) = EnvironmentSettings::load(table, account, repository, environment).await else { return };
@@ -92,7 +98,7 @@ impl Scene {
             tip: None,
             required_approvals: 0,
             origin: None,
-            fences: Fences::default(),
+            fences: Fences { expected_current, sequence: None },
             idempotency: None,
         };
         let now = self.app.clock().now();

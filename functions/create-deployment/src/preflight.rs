@@ -117,7 +117,7 @@ pub(crate) async fn preflight(
         (Gate::Quota, None, "The rate limit allows this request"),
         (Gate::Ref, missing, "The ref exists"),
         (Gate::Freeze, frozen, "The environment is not frozen"),
-        (Gate::Fences, request.fences().stale(&lane.lock), "No newer request has been accepted"),
+        (Gate::Fences, request.fences().stale(&lane), "No newer request has been accepted"),
         (Gate::Approvals, unapproved, "No approval is needed"),
         (Gate::Lock, blocked, "No other deployment is in progress or queued"),
     ];

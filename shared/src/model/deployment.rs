@@ -7,6 +7,7 @@ mod due;
 mod environment;
 mod environment_state;
 mod event;
+mod fence;
 mod idempotency;
 mod lane;
 mod place;
@@ -22,6 +23,7 @@ pub use due::*;
 pub use environment::*;
 pub use environment_state::*;
 pub use event::*;
+pub use fence::*;
 pub use idempotency::*;
 pub use lane::*;
 pub use place::*;
@@ -104,6 +106,9 @@ pub struct Deployment {
     pub cancel_requested_by: Option<UserId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// The deployment that must be live when its turn comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_current: Option<DeploymentId>,
 }
 
 /// The earlier deployment that a retry or a rollback repeats.
@@ -254,7 +259,7 @@ impl Position for Deployment {
     const ATTRIBUTES: Option<&'static str> = Some(
         "id, account_id, repository_id, #number, #status, environment, git_ref, sha, clone_url, created_by, created_at, \
          updated_at, started_at, finished_at, failure, events, attempt, lease_until, build, due_at, ref_name, deadline, \
-         fence, time_limit_seconds, required_approvals, approved_by, cancel_requested_by, origin",
+         fence, time_limit_seconds, required_approvals, approved_by, cancel_requested_by, origin, expected_current",
     );
 
     fn position(&self, _: Sort) -> String {
@@ -312,6 +317,7 @@ mod tests {
             approved_by: vec![user.clone()],
             cancel_requested_by: Some(user),
             origin: Some(Origin { kind: OriginKind::Retry, deployment_id: DeploymentId::random(), number: 1 }),
+            expected_current: Some(DeploymentId::random()),
         };
         let written: Item = serde_dynamo::to_item(full).unwrap();
         assert_eq!(crate::sort::attributes_read::<Deployment>(), written.into_keys().collect());

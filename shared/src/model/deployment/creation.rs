@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorCode};
 use crate::id::{DeploymentId, UserId};
 use crate::model::{
     Actor, Deployment, DeploymentCounts, DeploymentEvent, Environment, EnvironmentSettings, Fences, IdempotencyClaim,
-    KnownRef, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Repository, RepositoryPartition, Status, key,
+    KnownRef, Lane, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Repository, RepositoryPartition, Status, key,
 };
 use crate::permitted::Permitted;
 use crate::table::{Change, Item, Table, TableError, Transaction, Values, Write, read_item};
@@ -71,7 +71,7 @@ pub enum CreateFailed {
 /// The reasons to refuse a creation, each with the conflicting item.
 enum CreateRefused {
     ClaimLost,
-    Stale(Option<Item>),
+    OutOfSequence(Option<Item>),
     /// A concurrent creation has taken the number.
     NumberTaken(Option<Item>),
 }
@@ -132,6 +132,7 @@ impl Deployment {
             approved_by: Vec::new(),
             cancel_requested_by: None,
             origin: new.origin,
+            expected_current: new.fences.expected_current.clone(),
         };
         let lane = deployment.lane();
         let event = DeploymentEvent {
@@ -143,12 +144,19 @@ impl Deployment {
         };
         let mut attempts = Attempts::new();
         while attempts.begin().await {
+            // The lane is read after the number that this attempt depends on. So no deployment has joined the lane meanwhile
+            // if the number is still free. One that has left it is noticed at the deployment's turn.
+            if new.fences.expected_current.is_some()
+                && let Some(winner) = new.fences.stale(&Lane::load(table, &lane).await?)
+            {
+                return Err(CreateFailed::Stale(winner));
+            }
             let mut transaction = Transaction::new();
             if let Some(claim) = &new.idempotency {
                 transaction = transaction.write(claim.complete(&deployment.id)).or(|_| CreateRefused::ClaimLost);
             }
-            if let Some(check) = lane.check(&new.fences, &deployment.id) {
-                transaction = transaction.write(check).or(CreateRefused::Stale);
+            if let Some(check) = lane.check_sequence(&new.fences, &deployment.id) {
+                transaction = transaction.write(check).or(CreateRefused::OutOfSequence);
             }
             transaction = transaction
                 .write(deployment.count_creation())
@@ -167,9 +175,9 @@ impl Deployment {
             match transaction.commit(table).await? {
                 Ok(()) => return Ok(deployment),
                 Err(CreateRefused::ClaimLost) => return Err(CreateFailed::ClaimLost),
-                Err(CreateRefused::Stale(lock)) => {
+                Err(CreateRefused::OutOfSequence(lock)) => {
                     let lock: Option<Lock> = lock.map(read_item).transpose()?;
-                    let winner = new.fences.stale(&lock.unwrap_or_default());
+                    let winner = new.fences.out_of_sequence(&lock.unwrap_or_default());
                     return Err(CreateFailed::Stale(
                         winner.unwrap_or_else(|| "A concurrent request changed the environment; try again".to_owned()),
                     ));

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::id::DeploymentId;
-use crate::model::{Concurrency, LaneKey};
+use crate::model::{Concurrency, Deployment, LaneKey};
 use crate::table::{Change, Table, TableError, Value, Values, Write, read_item};
 
 /// The number of rows in a read that looks only for the next deployment.
@@ -32,6 +32,9 @@ pub struct Live {
 pub struct Lock {
     #[serde(default)]
     pub holder: Option<DeploymentId>,
+    /// The number of the holder, as long as there is one.
+    #[serde(default)]
+    pub holder_number: u64,
     /// The fencing number. Each claim raises it.
     #[serde(default)]
     pub fence: u64,
@@ -103,6 +106,16 @@ impl Lane {
         }
     }
 
+    /// Returns the deployment that will be live once everything ahead in the lane has succeeded, and whether it is live
+    /// already. The newest is, because a deployment that is older than the live one is superseded.
+    pub fn will_be_live(&self) -> Option<(&DeploymentId, bool)> {
+        let live = self.lock.live.iter().map(|live| (live.number, &live.deployment_id, true));
+        let holder = self.lock.holder.iter().map(|holder| (self.lock.holder_number, holder, false));
+        let waiting = self.waiting.last().map(|waiting| (waiting.number, &waiting.deployment_id, false));
+        let newest = live.chain(holder).chain(waiting).max_by_key(|(number, ..)| *number);
+        newest.map(|(_, id, is_live)| (id, is_live))
+    }
+
     /// Returns the deployments that a newer one supersedes, and that newer one.
     pub fn superseded(&self, concurrency: Concurrency) -> Option<(&[Waiting], &Waiting)> {
         match concurrency {
@@ -133,21 +146,22 @@ impl LaneKey {
     }
 
     /// Takes the free lock under the next fencing number.
-    pub(super) fn take(&self, by: &DeploymentId, fence: u64) -> Write {
-        self.claim(by, fence, "attribute_not_exists(holder) AND (fence = :last OR attribute_not_exists(fence))")
+    pub(super) fn take(&self, by: &Deployment) -> Write {
+        self.claim(by, "attribute_not_exists(holder) AND (fence = :last OR attribute_not_exists(fence))")
     }
 
     /// Keeps the lock under a new fencing number, which fences off the previous runner.
-    pub(super) fn take_over(&self, by: &DeploymentId, fence: u64) -> Write {
-        self.claim(by, fence, "holder = :id AND fence = :last")
+    pub(super) fn take_over(&self, by: &Deployment) -> Write {
+        self.claim(by, "holder = :id AND fence = :last")
     }
 
-    fn claim(&self, by: &DeploymentId, fence: u64, condition: &'static str) -> Write {
+    fn claim(&self, by: &Deployment, condition: &'static str) -> Write {
+        let values = Values::new().set(":id", by.id.as_str()).set(":number", by.number);
         let change = Change {
-            expression: "SET holder = :id, fence = :fence".to_owned(),
+            expression: "SET holder = :id, holder_number = :number, fence = :fence".to_owned(),
             condition: Some(condition),
             names: None,
-            values: Values::new().set(":id", by.as_str()).set(":fence", fence).set(":last", fence - 1),
+            values: values.set(":fence", by.fence).set(":last", by.fence - 1),
         };
         Write::Update { key: self.lock(), change }
     }
@@ -155,70 +169,13 @@ impl LaneKey {
     /// Frees the lock if it is still held under this fencing number. Records the live deployment if it is new.
     pub(super) fn release(&self, by: &DeploymentId, fence: u64, live: Option<&Live>) -> Result<Write, TableError> {
         let mut values = Values::new().set(":id", by.as_str()).set(":fence", fence);
-        let mut expression = "REMOVE holder".to_owned();
+        let mut expression = "REMOVE holder, holder_number".to_owned();
         if let Some(live) = live {
             values = values.set(":live", Value::of(live)?);
             expression.insert_str(0, "SET live = :live ");
         }
         let condition = Some("holder = :id AND fence = :fence");
         Ok(Write::Update { key: self.lock(), change: Change { expression, condition, names: None, values } })
-    }
-
-    /// Refuses a creation whose fences don't match the state of the lane.
-    pub(super) fn check(&self, fences: &Fences, by: &DeploymentId) -> Option<Write> {
-        let values = Values::new().set_if(":current", fences.expected_current.as_ref().map(DeploymentId::as_str));
-        let condition = match (&fences.expected_current, fences.sequence) {
-            (None, None) => return None,
-            (Some(_), None) => {
-                let condition = "live.deployment_id = :current";
-                return Some(Write::Check { key: self.lock(), condition, values: Some(values) });
-            }
-            (None, Some(_)) => "attribute_not_exists(#sequence) OR #sequence < :sequence",
-            (Some(_), Some(_)) => {
-                "live.deployment_id = :current AND (attribute_not_exists(#sequence) OR #sequence < :sequence)"
-            }
-        };
-        let values = values.set(":sequence", fences.sequence.unwrap_or_default()).set(":id", by.as_str());
-        let change = Change {
-            expression: "SET #sequence = :sequence, sequence_by = :id".to_owned(),
-            condition: Some(condition),
-            // `sequence` is a reserved word.
-            names: Some([("#sequence".to_owned(), "sequence".to_owned())].into()),
-            values,
-        };
-        Some(Write::Update { key: self.lock(), change })
-    }
-}
-
-/// The state of the lane that a client expects when it creates a deployment, so that a late request can't undo a newer
-/// one.
-#[derive(Clone, Debug, Default)]
-pub struct Fences {
-    /// The deployment that must be live.
-    pub expected_current: Option<DeploymentId>,
-    /// The sequence number, which must be higher than any before it in the lane.
-    pub sequence: Option<u64>,
-}
-
-impl Fences {
-    /// Returns why a request with these fences is stale, or `None` if it is not. The sentence names the conflicting
-    /// deployment.
-    pub fn stale(&self, lock: &Lock) -> Option<String> {
-        if let Some(expected) = &self.expected_current {
-            let live = lock.live.as_ref().map(|live| &live.deployment_id);
-            if live != Some(expected) {
-                return Some(match live {
-                    Some(live) => format!("{live} is live, not {expected}"),
-                    None => format!("No deployment is live, and {expected} was expected"),
-                });
-            }
-        }
-        match (self.sequence, lock.sequence, &lock.sequence_by) {
-            (Some(sequence), Some(highest), Some(by)) if sequence <= highest => {
-                Some(format!("Sequence {sequence} is not higher than {highest}, the sequence of {by}"))
-            }
-            _ => None,
-        }
     }
 }
 

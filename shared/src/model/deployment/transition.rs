@@ -5,7 +5,7 @@ use super::due::due_sort_attribute;
 use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::id::UserId;
+use crate::id::{DeploymentId, UserId};
 use crate::model::{
     Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, DeploymentEvent, Failure, LEASE_GRACE, Live, PICKED_UP_WITHIN,
     RepositoryPartition, Status,
@@ -32,6 +32,10 @@ pub enum Transition {
     Cancel,
     /// The deployment with this number supersedes the deployment.
     Supersede(u64),
+    /// Another deployment is live than the one that the deployment expects.
+    FenceOff {
+        live: Option<DeploymentId>,
+    },
 }
 
 /// The data of a claim.
@@ -52,7 +56,7 @@ impl Transition {
             Self::Succeed => Status::Succeeded,
             Self::Fail(_) => Status::Failed,
             Self::Cancel => Status::Canceled,
-            Self::Supersede(_) => Status::Superseded,
+            Self::Supersede(_) | Self::FenceOff { .. } => Status::Superseded,
         }
     }
 
@@ -112,6 +116,13 @@ impl Transition {
                 None => "canceled before it started".to_owned(),
             },
             Self::Supersede(number) => format!("superseded by deployment {number}"),
+            Self::FenceOff { live } => {
+                let expected = deployment.expected_current.as_ref().map_or("", DeploymentId::as_str);
+                match live {
+                    Some(live) => format!("{live} is live, and not {expected}, which this deployment expects"),
+                    None => format!("nothing is live, and this deployment expects {expected}"),
+                }
+            }
         }
     }
 }
@@ -270,10 +281,10 @@ impl Deployment {
             (Status::Queued, Status::Queued) if ready => vec![lane.make_ready(self.number)],
             (Status::Queued, Status::Queued) => vec![],
             (Status::Queued, Status::InProgress) => {
-                vec![lane.take(&self.id, self.fence), lane.leave(self.number)]
+                vec![lane.take(self), lane.leave(self.number)]
             }
             (Status::Queued, _) => vec![lane.leave(self.number)],
-            (_, Status::InProgress) if self.fence != before.fence => vec![lane.take_over(&self.id, self.fence)],
+            (_, Status::InProgress) if self.fence != before.fence => vec![lane.take_over(self)],
             (_, Status::InProgress) => vec![],
             (_, status) => {
                 let live = (status == Status::Succeeded).then(|| Live {

@@ -76,9 +76,13 @@ impl Deployment {
             if next.status != Status::Queued {
                 continue;
             }
-            let transition = match &lane.lock.live {
+            let live = lane.lock.live.as_ref();
+            let transition = match live {
                 _ if next.is_overdue(now) => Transition::Fail(Failure::queue_deadline()),
                 Some(live) if live.number > next.number => Transition::Supersede(live.number),
+                _ if !next.finds_what_it_expects(table, live).await.map_err(TransitionFailed::Table)? => {
+                    Transition::FenceOff { live: live.map(|live| live.deployment_id.clone()) }
+                }
                 _ => terms.claim(lane.lock.fence + 1, settings.time_limit_seconds, now),
             };
             let claims = matches!(transition, Transition::Claim(_));
