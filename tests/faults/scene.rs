@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -25,7 +24,7 @@ use tests::{NOON, Random};
 
 use super::aws::{Broken, Wire};
 use super::build::{Known, Run, Running};
-use super::{run, step};
+use super::{poll, run, step};
 
 const TERMS: Terms = Terms { lease: Duration::from_secs(60), time_limit: Duration::from_secs(600) };
 
@@ -260,10 +259,7 @@ impl Scene {
                 _ if tasks.is_empty() => {}
                 _ => {
                     let next = self.random(|random| random.below(tasks.len()));
-                    if std::pin::pin!(tokio::task::unconstrained(tasks[next].as_mut()))
-                        .poll(&mut Context::from_waker(Waker::noop()))
-                        .is_ready()
-                    {
+                    if poll(tasks[next].as_mut()).is_ready() {
                         drop(tasks.swap_remove(next));
                     }
                 }
