@@ -507,13 +507,18 @@ async fn the_log_is_the_pipelines_lines_and_then_the_builds_page_by_page() {
     let (_, last, _) = page(last, 1000).await;
     assert_eq!(page(last, 1000).await, (vec![], last, false), "the last lines may still be on their way");
     put(&[json!({"timestamp": started + 60, "message": "late\n"})]).await;
-    let (late, last, _) = page(last, 1000).await;
+    let before = last;
+    let (late, last, _) = page(before, 1000).await;
     assert_eq!((late.len(), &late[0]["text"]), (1, &json!("late")));
     let pk = format!("ACCT#{}#DEPLOY#{}", stored.account_id, stored.id);
     let past = Clock::system().now().as_millis() - 15_000;
     here.world.set_attribute((&pk, "DEPLOY"), "finished_at", AttributeValue::N(past.to_string())).await;
     assert_eq!(page(last, 1000).await, (vec![], last, true));
-    assert_eq!(page(0, 1000).await.0, own, "the pipeline's own are still first");
+    assert_eq!(page(before, 1).await, (late, last, true), "the page with the last line is complete");
+    let own_lines = own.len() as u64;
+    assert_eq!(page(0, own_lines).await, (own.clone(), own_lines, false), "the pipeline's own are still first");
+    let (lines, _, complete) = page(0, 1000).await;
+    assert_eq!((lines.len(), complete, lines.starts_with(&own)), (1000, false, true), "the build's follow in one page");
 }
 
 /// Tests the template's rule in moto's EventBridge.

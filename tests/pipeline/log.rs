@@ -1,7 +1,7 @@
 //! The log of a deployment that runs.
 
-use serde_json::json;
-use tests::{GitRepository, World, eventually};
+use serde_json::{Value, json};
+use tests::{Actor, GitRepository, World, eventually};
 
 use super::{Outside, commands, deploy, is_logged, warned};
 
@@ -38,22 +38,85 @@ async fn a_log_is_read_from_a_position_while_it_grows() {
     })
     .await;
     assert_eq!(ended["status"], "succeeded");
-    let (mut all, mut after) = (Vec::new(), 0);
-    loop {
-        let page = owner.get(&format!("{path}?after={after}")).await.body;
-        let lines = page["data"].as_array().unwrap();
-        assert!(lines.len() <= 1000);
-        assert_eq!(page["meta"]["complete"], lines.is_empty());
-        all.extend(lines.iter().map(|line| line["text"].as_str().unwrap().to_owned()));
-        after = page["meta"]["next_after"].as_u64().unwrap();
-        if lines.is_empty() {
-            break;
-        }
+    let all: Vec<_> = whole(&owner, &path).await.into_iter().map(|(_, text)| text).collect();
+    let count = all.len();
+    for (after, limit, complete) in
+        [(0, 1000, false), (count - 1000, 1000, true), (count - 2, 1, false), (count - 1, 1, true), (count, 1, true)]
+    {
+        let page = owner.get(&format!("{path}?after={after}&limit={limit}")).await.body;
+        assert_eq!(page["meta"]["complete"], complete, "{limit} lines after {after} of {count}");
     }
-    assert_eq!(after, all.len() as u64);
     let printed: Vec<_> = all.iter().filter(|text| text.parse::<u32>().is_ok()).cloned().collect();
     assert_eq!(printed, (1..=2000).map(|number| number.to_string()).collect::<Vec<_>>());
     assert_eq!(all.last().unwrap(), "Succeeded. Artifacts: 0", "the log was whole when the deployment had ended");
+}
+
+/// Returns the stream and the text of all lines of an ended deployment. The page with the last line, and no other, is
+/// complete.
+async fn whole(owner: &Actor, path: &str) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    loop {
+        let page = owner.get(&format!("{path}?after={}", all.len())).await.body;
+        let lines = page["data"].as_array().unwrap();
+        assert!(!lines.is_empty() && lines.len() <= 1000);
+        let part = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
+        all.extend(lines.iter().map(|line| (part(line, "stream"), part(line, "text"))));
+        assert_eq!(page["meta"]["next_after"], all.len());
+        if page["meta"]["complete"] == true {
+            let after = owner.get(&format!("{path}?after={}", all.len())).await.body;
+            assert_eq!(after["data"], json!([]));
+            return all;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_megabyte_of_short_lines_is_kept_whole() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let count = 150_000;
+    let created = deploy(&owner, &commands(&[&format!("seq {count}"), "echo last"]), json!({})).await;
+    let ended = owner.ended(&created).await;
+    assert_eq!(ended["status"], "succeeded", "{ended}");
+
+    let path = format!("/v1/deployments/{}/log", created["id"].as_str().unwrap());
+    let start = owner.get(&path).await.body;
+    let before = start["data"].as_array().unwrap().iter().position(|line| line["text"] == "1").unwrap();
+    let end = owner.get(&format!("{path}?after={}", before + count - 1)).await.body;
+    assert_eq!(end["data"][0]["text"], count.to_string(), "line numbers have no gaps, so no line is missing");
+    assert!(end["data"].as_array().unwrap().iter().any(|line| line["text"] == "last"), "{end}");
+    assert_eq!(end["meta"]["complete"], true);
+}
+
+#[tokio::test]
+async fn a_log_beyond_its_bound_keeps_its_head_and_the_last_lines_of_the_command_that_failed() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let (count, size) = (12_000, 1000);
+    let print = format!("yes $(printf %0{}d 0) | head -n {count}", size - 1);
+    let source = commands(&["echo first words", &format!("{print}; echo last words >&2; exit 3")]);
+    let created = deploy(&owner, &source, json!({})).await;
+    let ended = owner.ended(&created).await;
+    assert_eq!(ended["failure"]["code"], "command_failed", "{ended}");
+
+    let path = format!("/v1/deployments/{}/log", created["id"].as_str().unwrap());
+    let all = whole(&owner, &path).await;
+    let at = |text: &str| all.iter().position(|(_, line)| line.starts_with(text)).unwrap_or_else(|| panic!("{text}"));
+    let (reached, cut) = (at("The log has reached 8 MiB."), at("Lines left out here: "));
+    assert!(at("first words") < reached && reached + 1 == cut && cut < at("last words"));
+    assert!(at("last words") < at("Command did not exit successfully: exit status 3"));
+    assert!(all.last().unwrap().1.starts_with("Failed: Command "));
+
+    let kept = all.iter().filter(|(stream, text)| stream == "stdout" && text.len() == size - 1).count();
+    let left_out = count - kept;
+    let mark = format!(
+        "Lines left out here: {left_out} ({} bytes). A log keeps its first 8 MiB and its last 2 MiB.",
+        left_out * size
+    );
+    assert_eq!(all[cut], ("system".to_owned(), mark));
+    let bytes: usize = all.iter().map(|(_, text)| text.len() + 1).sum();
+    let (bound, marks) = (10 * 1024 * 1024, all[reached].1.len() + all[cut].1.len() + 2);
+    assert!((bound - 2 * size..=bound).contains(&(bytes - marks)), "{bytes} bytes");
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ pub(crate) async fn store(
                     // A line that can't be stored now waits for the next tick, which logs the error.
                     let _ = writer.push(app.clock().now().as_millis(), stream, &text).await;
                 }
-                None => return Ok(writer.flush().await?),
+                None => return Ok(writer.finish().await?),
             },
             _ = tick.tick() => {
                 if let Err(error) = writer.flush().await {

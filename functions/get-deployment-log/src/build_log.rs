@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use archive::{LogLine, MAX_READ_BYTES, Stream};
+use archive::{LogLine, LogPage, MAX_READ_BYTES, Stream};
 use aws_sdk_cloudwatchlogs::Client;
 use shared::aws;
 use shared::clock::Timestamp;
@@ -35,12 +35,6 @@ pub(crate) struct BuildLog {
     group: Option<String>,
 }
 
-pub(crate) struct Page {
-    pub lines: Vec<LogLine>,
-    /// Whether no lines followed at the time of the read.
-    pub at_end: bool,
-}
-
 impl BuildLog {
     /// # Errors
     /// Fails if the setting is not the name of a log group.
@@ -53,19 +47,22 @@ impl BuildLog {
         Ok(Self { client: Client::new(&app.aws().client("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS")), group })
     }
 
-    /// Returns the build's lines after a number.
+    /// Returns at most `limit` of the build's lines after a number. If `has_ended`, asks CloudWatch until it says whether
+    /// there are more; a build that still runs would only give another answer a moment later.
     pub(crate) async fn read(
         &self,
         deployment: &Deployment,
         build: &BuildId,
         after: u64,
         limit: usize,
-    ) -> Result<Page> {
+        has_ended: bool,
+    ) -> Result<LogPage> {
         let zero = Timestamp::from_millis(deployment.created_at.as_millis() - CLOCKS_DIFFER.as_millis() as i64);
         let start = zero.as_millis().saturating_add_unsigned(after / NUMBERS_PER_MS);
         let skipped = if after < NUMBERS_PER_MS { 0 } else { after % NUMBERS_PER_MS + 1 };
-        let events = (skipped + limit as u64).min(MAX_EVENTS);
-        let mut page = Page { lines: Vec::new(), at_end: true };
+        // One more tells whether there are more.
+        let events = (skipped + limit as u64 + 1).min(MAX_EVENTS);
+        let mut page = LogPage { lines: Vec::new(), at_end: true };
         let Some(group) = &self.group else { return Ok(page) };
         let (mut token, mut last_ms, mut place, mut bytes) = (None, None, 0, 0);
         for _ in 0..MAX_CALLS {
@@ -98,17 +95,17 @@ impl BuildLog {
                 if number <= after {
                     continue;
                 }
-                let text = event.message().unwrap_or_default().trim_end_matches(['\r', '\n']);
-                bytes += text.len();
-                page.lines.push(LogLine { number, at_ms, stream: stream(text), text: text.to_owned() });
-                if page.lines.len() == limit || bytes >= MAX_READ_BYTES {
+                if page.lines.len() >= limit || bytes >= MAX_READ_BYTES {
                     page.at_end = false;
                     return Ok(page);
                 }
+                let text = event.message().unwrap_or_default().trim_end_matches(['\r', '\n']);
+                bytes += text.len();
+                page.lines.push(LogLine { number, at_ms, stream: stream(text), text: text.to_owned() });
             }
             // At the end, CloudWatch returns the token of the request.
             page.at_end = answer.next_forward_token().is_none() || answer.next_forward_token == token;
-            if page.at_end || !page.lines.is_empty() {
+            if page.at_end || !(has_ended || page.lines.is_empty()) {
                 return Ok(page);
             }
             token = answer.next_forward_token;

@@ -7,7 +7,7 @@ mod build_log;
 
 use std::time::Duration;
 
-use archive::{Archive, LogLine};
+use archive::{Archive, LogLine, LogPage};
 use axum::Json;
 use axum::extract::{FromRef, State};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use shared::extract::{Number, Query};
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
 pub use build_log::BUILD_LOG_GROUP;
-use build_log::{BuildLog, NUMBERS_PER_MS, Page};
+use build_log::{BuildLog, NUMBERS_PER_MS};
 
 /// The time after a deployment's end within which the last lines of its build appear in CloudWatch Logs. CodeBuild
 /// sends them before it reports the end, and they become readable some seconds later. AWS promises no limit.
@@ -90,15 +90,20 @@ pub struct LogMeta {
     /// The value of `after` for the next request.
     #[schema(examples(12))]
     pub next_after: u64,
-    /// Whether the deployment has ended and no more lines follow. For a build by AWS CodeBuild, it becomes true 15
-    /// seconds after the end, because the last lines can arrive that late.
+    /// Whether the deployment has ended and no more lines follow this page. For a build by AWS CodeBuild, it becomes
+    /// true 15 seconds after the end, because the last lines can arrive that late.
     pub complete: bool,
 }
 
 /// Get a deployment's log
 ///
 /// Returns the log lines after a position. To follow the log, repeat the request with `after` set to `meta.next_after`
-/// until `meta.complete` is true.
+/// until `meta.complete` is true, which it is on the page with the last line.
+///
+/// Keeps up to 10 MiB of text, in which a line end counts as one byte. Of a longer log, keeps the first 8 MiB and the
+/// last 2 MiB. A line of the stream `system` then says how many lines and bytes are left out between them. The last
+/// 2 MiB become readable when the run ends. A line has at most 16 KiB; longer output is split into several lines. The log
+/// of a build by AWS CodeBuild is in CloudWatch Logs and has no such bounds.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(LogPosition), responses((status = 200, body = LogBody)))]
 pub async fn get_deployment_log(
     State(Logs { app, archive, builds }): State<Logs>,
@@ -107,22 +112,24 @@ pub async fn get_deployment_log(
 ) -> Result<Json<LogBody>> {
     let after = position.after.get();
     let limit = usize::try_from(position.limit.get()).expect("at most 1000");
-    let own = async || archive.read_log(&deployment.archive_prefix(), after, limit).await.map_err(failed);
-    let page = match &deployment.build {
-        // The log is complete before the deployment ends, and the state was read before the log.
-        None => Page { lines: own().await?, at_end: true },
-        // The archive's part is complete before a build exists.
-        Some(build) => match if after < NUMBERS_PER_MS { own().await? } else { Vec::new() } {
-            lines if lines.is_empty() => builds.read(&deployment, build, after, limit).await?,
-            lines => Page { lines, at_end: false },
-        },
-    };
-    let Page { lines, at_end } = page;
     let settled = |ended: Timestamp| deployment.build.is_none() || app.clock().now().since(ended) >= LINES_SETTLE;
-    let meta = LogMeta {
-        next_after: lines.last().map_or(after, |line| line.number),
-        complete: deployment.finished_at.is_some_and(settled) && at_end && lines.is_empty(),
+    let has_ended = deployment.finished_at.is_some_and(settled);
+    // The log is complete before the deployment ends, and the state was read before the log.
+    let mut page = match after < NUMBERS_PER_MS || deployment.build.is_none() {
+        true => archive.read_log(&deployment.archive_prefix(), after, limit).await.map_err(failed)?,
+        false => LogPage { lines: Vec::new(), at_end: true },
     };
+    // The archive's part is complete before a build exists.
+    if let Some(build) = &deployment.build
+        && page.at_end
+    {
+        let limit = limit - page.lines.len();
+        let of_build = builds.read(&deployment, build, after, limit, has_ended).await?;
+        page.lines.extend(of_build.lines);
+        page.at_end = of_build.at_end;
+    }
+    let LogPage { lines, at_end } = page;
+    let meta = LogMeta { next_after: lines.last().map_or(after, |line| line.number), complete: has_ended && at_end };
     Ok(Json(LogBody { data: lines.into_iter().map(LogLineBody::from).collect(), meta }))
 }
 

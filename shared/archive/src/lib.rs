@@ -16,5 +16,5 @@ mod s3;
 mod store;
 
 pub use artifact::Artifact;
-pub use log::{LogLine, LogWriter, MAX_LINE_BYTES, MAX_LOG_BYTES, MAX_READ_BYTES, Stream};
+pub use log::{HEAD_BYTES, LogLine, LogPage, LogWriter, MAX_LINE_BYTES, MAX_READ_BYTES, Stream, TAIL_BYTES};
 pub use store::{Archive, Error, Result};

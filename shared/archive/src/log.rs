@@ -2,11 +2,12 @@
 
 mod line;
 mod reader;
+mod tail;
 mod writer;
 
 pub use line::{LogLine, Stream};
-pub use reader::MAX_READ_BYTES;
-pub use writer::{LogWriter, MAX_LINE_BYTES, MAX_LOG_BYTES};
+pub use reader::{LogPage, MAX_READ_BYTES};
+pub use writer::{HEAD_BYTES, LogWriter, MAX_LINE_BYTES, TAIL_BYTES};
 
 #[cfg(test)]
 mod tests {
@@ -29,6 +30,10 @@ mod tests {
         chunks.iter().map(|chunk| chunk.location.filename().unwrap().to_owned()).collect()
     }
 
+    async fn read(archive: &Archive, after: u64, limit: usize) -> Vec<LogLine> {
+        archive.read_log(PREFIX, after, limit).await.unwrap().lines
+    }
+
     fn numbers(lines: &[LogLine]) -> Vec<u64> {
         lines.iter().map(|line| line.number).collect()
     }
@@ -38,11 +43,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let on_disk = Archive::folder(Url::from_file_path(folder.path()).unwrap().as_str()).unwrap();
         for archive in [Archive::in_memory(), on_disk] {
-            assert_eq!(archive.read_log(PREFIX, 0, 100).await.unwrap(), []);
+            assert_eq!(read(&archive, 0, 100).await, []);
 
             let mut writer = LogWriter::resume(&archive, PREFIX).await.unwrap();
             write(&mut writer, 1..=3).await;
-            assert_eq!(archive.read_log(PREFIX, 0, 100).await.unwrap(), [], "not flushed yet");
+            assert_eq!(read(&archive, 0, 100).await, [], "not flushed yet");
 
             writer.flush().await.unwrap();
             write(&mut writer, 4..=10).await;
@@ -52,7 +57,7 @@ mod tests {
             writer.flush().await.unwrap();
             assert_eq!(chunk_names(&archive).await, ["000000000003", "000000000010", "000000000011"]);
 
-            let all = archive.read_log(PREFIX, 0, 100).await.unwrap();
+            let all = read(&archive, 0, 100).await;
             assert_eq!(numbers(&all), (1..=11).collect::<Vec<_>>());
             assert_eq!(
                 all[4],
@@ -67,11 +72,11 @@ mod tests {
                 (9, 2, 10..=11),
                 (10, 1, 11..=11),
             ] {
-                let lines = archive.read_log(PREFIX, after, limit).await.unwrap();
+                let lines = read(&archive, after, limit).await;
                 assert_eq!(numbers(&lines), expected.collect::<Vec<_>>(), "{limit} lines after {after}");
             }
             for (after, limit) in [(11, 100), (999_999_999_999, 100), (u64::MAX, 100), (0, 0)] {
-                assert_eq!(archive.read_log(PREFIX, after, limit).await.unwrap(), [], "{limit} lines after {after}");
+                assert_eq!(read(&archive, after, limit).await, [], "{limit} lines after {after}");
             }
         }
     }
@@ -90,7 +95,7 @@ mod tests {
         second.push(9, Stream::System, "again").await.unwrap();
         second.flush().await.unwrap();
 
-        let lines = archive.read_log(PREFIX, 4, 100).await.unwrap();
+        let lines = read(&archive, 4, 100).await;
         assert_eq!(
             lines.iter().map(|line| (line.number, line.text.as_str())).collect::<Vec<_>>(),
             [(5, "line 5"), (6, "again")]
@@ -118,38 +123,115 @@ mod tests {
         writer.push(0, Stream::Stdout, &format!("x{}", "é".repeat(MAX_LINE_BYTES))).await.unwrap();
         writer.flush().await.unwrap();
 
-        let lines = archive.read_log(PREFIX, 0, 10).await.unwrap();
+        let lines = read(&archive, 0, 10).await;
         assert_eq!(lines[0].text, "x".repeat(MAX_LINE_BYTES));
         assert_eq!(lines[1].text, format!("x{} [line cut]", "é".repeat(MAX_LINE_BYTES / 2 - 1)));
     }
 
     #[tokio::test]
-    async fn a_log_that_is_too_long_ends_with_a_line_that_says_so_and_stays_cut() {
+    async fn a_page_is_at_the_end_if_it_has_the_last_line() {
         let archive = Archive::in_memory();
         let mut writer = LogWriter::resume(&archive, PREFIX).await.unwrap();
-        let text = "x".repeat(MAX_LINE_BYTES);
-        for _ in 0..700 {
-            writer.push(0, Stream::Stdout, &text).await.unwrap();
-        }
+        write(&mut writer, 1..=2).await;
         writer.flush().await.unwrap();
-        let mut resumed = LogWriter::resume(&archive, PREFIX).await.unwrap();
-        resumed.push(0, Stream::System, "more").await.unwrap();
-        resumed.flush().await.unwrap();
-        assert_eq!(resumed.last_number(), writer.last_number());
+        write(&mut writer, 3..=5).await;
+        writer.finish().await.unwrap();
+        for (after, limit, at_end) in [
+            (0, 1, false),
+            (0, 2, false),
+            (0, 4, false),
+            (0, 5, true),
+            (0, 100, true),
+            (3, 1, false),
+            (4, 1, true),
+            (5, 1, true),
+            (u64::MAX, 1, true),
+        ] {
+            let page = archive.read_log(PREFIX, after, limit).await.unwrap();
+            assert_eq!(page.at_end, at_end, "{limit} lines after {after}");
+        }
+    }
 
-        let chunks = archive.chunks(&key(PREFIX, "log").unwrap(), 0).await.unwrap();
-        let stored: u64 = chunks.iter().map(|chunk| chunk.size).sum();
-        assert!((10_440_000..=10_485_760 + 200).contains(&stored), "{stored} bytes");
+    /// Returns all lines, and the size of their text with line ends.
+    async fn whole(archive: &Archive) -> (Vec<LogLine>, usize) {
+        let mut lines = Vec::new();
+        loop {
+            let page = archive.read_log(PREFIX, lines.len() as u64, usize::MAX).await.unwrap();
+            lines.extend(page.lines);
+            if page.at_end {
+                let bytes = lines.iter().map(|line| line.text.len() + 1).sum();
+                return (lines, bytes);
+            }
+        }
+    }
 
-        let last = archive.read_log(PREFIX, writer.last_number() - 1, 10).await.unwrap();
-        assert_eq!(last.len(), 1);
-        assert_eq!(
-            (last[0].stream, last[0].text.as_str()),
-            (Stream::System, "The log reached 10 MiB; later lines are not kept.")
-        );
+    #[tokio::test]
+    async fn text_up_to_the_bound_is_kept_whole_however_short_its_lines() {
+        let archive = Archive::in_memory();
+        let mut writer = LogWriter::resume(&archive, PREFIX).await.unwrap();
+        let (count, text) = (200_000, "short");
+        for _ in 0..count {
+            writer.push(0, Stream::Stdout, text).await.unwrap();
+        }
+        writer.finish().await.unwrap();
+        let (lines, bytes) = whole(&archive).await;
+        assert_eq!((lines.len(), bytes), (count, count * 6));
+    }
 
-        let page = archive.read_log(PREFIX, 0, 1000).await.unwrap();
-        assert_eq!(page.len(), 64, "one read is bounded by its bytes too");
+    #[tokio::test]
+    async fn of_text_beyond_the_head_the_last_lines_are_kept_after_a_mark_of_the_cut() {
+        let text = |n: usize| format!("{n:>1023}");
+        for (count, left_out) in [(8 * 1024, 0), (10 * 1024, 0), (10 * 1024 + 1, 1), (12 * 1024, 2 * 1024)] {
+            let archive = Archive::in_memory();
+            let mut writer = LogWriter::resume(&archive, PREFIX).await.unwrap();
+            for n in 1..=count {
+                writer.push(n as i64, Stream::Stdout, &text(n)).await.unwrap();
+            }
+            writer.flush().await.unwrap();
+            let reached = "The log has reached 8 MiB. Its last 2 MiB follow when the run ends.";
+            let (followed, _) = whole(&archive).await;
+            let last = followed.last().unwrap();
+            assert_eq!(last.text == reached, count > 8 * 1024, "{}", last.text);
+
+            writer.finish().await.unwrap();
+            let (lines, bytes) = whole(&archive).await;
+            assert_eq!(numbers(&lines), (1..=lines.len() as u64).collect::<Vec<_>>());
+            assert!(lines.is_sorted_by_key(|line| line.at_ms));
+            let (system, printed): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.stream == Stream::System);
+            let kept = (1..=(8 * 1024).min(count)).chain(8 * 1024 + 1 + left_out..=count);
+            assert!(printed.iter().map(|line| &line.text).eq(&kept.map(text).collect::<Vec<_>>()));
+            let cut = format!(
+                "Lines left out here: {left_out} ({} bytes). A log keeps its first 8 MiB and its last 2 MiB.",
+                left_out * 1024
+            );
+            let said: Vec<_> = system.iter().map(|line| line.text.as_str()).collect();
+            assert_eq!(said, [reached, &cut][..usize::from(count > 8 * 1024) + usize::from(left_out > 0)]);
+            assert!(bytes <= 10 * 1024 * 1024 + 200, "{bytes} bytes");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_is_bounded_by_its_bytes() {
+        let archive = Archive::in_memory();
+        let mut writer = LogWriter::resume(&archive, PREFIX).await.unwrap();
+        for _ in 0..100 {
+            writer.push(0, Stream::Stdout, &"x".repeat(MAX_LINE_BYTES)).await.unwrap();
+        }
+        writer.finish().await.unwrap();
+        assert_eq!(read(&archive, 0, 1000).await.len(), 64);
+    }
+
+    #[tokio::test]
+    async fn each_writer_has_the_whole_bound() {
+        let archive = Archive::in_memory();
+        for _ in 0..2 {
+            let mut writer = LogWriter::resume(&archive, PREFIX).await.unwrap();
+            for n in 0..9 * 64 {
+                writer.push(n, Stream::Stdout, &"x".repeat(MAX_LINE_BYTES - 1)).await.unwrap();
+            }
+            writer.finish().await.unwrap();
+        }
+        assert_eq!(whole(&archive).await.0.iter().filter(|line| line.stream == Stream::Stdout).count(), 2 * 9 * 64);
     }
 
     #[tokio::test]
@@ -165,10 +247,10 @@ mod tests {
         write(&mut writer, 5..=6).await;
         writer.flush().await.unwrap();
         assert_eq!(chunk_names(&archive).await, ["000000000002", "000000000004", "000000000006"]);
-        assert_eq!(numbers(&archive.read_log(PREFIX, 0, 100).await.unwrap()), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(numbers(&read(&archive, 0, 100).await), [1, 2, 3, 4, 5, 6]);
 
         archive.store.delete(&writer.folder.clone().join("000000000004")).await.unwrap();
-        assert_eq!(numbers(&archive.read_log(PREFIX, 0, 100).await.unwrap()), [1, 2]);
-        assert_eq!(archive.read_log(PREFIX, 3, 100).await.unwrap(), []);
+        assert_eq!(numbers(&read(&archive, 0, 100).await), [1, 2]);
+        assert_eq!(read(&archive, 3, 100).await, []);
     }
 }

@@ -2,9 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The text of the last line of a log that was cut.
-pub(super) const LOG_CUT: &str = "The log reached 10 MiB; later lines are not kept.";
-
 /// A stored line.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LogLine {
@@ -38,12 +35,5 @@ impl Stream {
             Self::Stderr => "stderr",
             Self::System => "system",
         }
-    }
-}
-
-impl LogLine {
-    /// Returns whether this is the last line of a log that was cut.
-    pub(super) fn is_log_cut(&self) -> bool {
-        self.stream == Stream::System && self.text == LOG_CUT
     }
 }

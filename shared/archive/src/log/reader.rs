@@ -10,36 +10,47 @@ use crate::store::{Archive, Result, key};
 /// response (6 MB).
 pub const MAX_READ_BYTES: usize = 1024 * 1024;
 
+/// Consecutive lines of a log.
+#[derive(Debug)]
+pub struct LogPage {
+    /// The lines, in order.
+    pub lines: Vec<LogLine>,
+    /// Whether no more lines were stored at the time of the read.
+    pub at_end: bool,
+}
+
 impl Archive {
     /// Reads at most `limit` lines after line `after`, in order. May return fewer lines before the end of the log: a read
     /// also ends after about [`MAX_READ_BYTES`].
     ///
     /// Costs one listing of the chunks after `after`, and one read for each chunk of the lines.
-    pub async fn read_log(&self, prefix: &str, after: u64, limit: usize) -> Result<Vec<LogLine>> {
-        let mut lines: Vec<LogLine> = Vec::new();
+    pub async fn read_log(&self, prefix: &str, after: u64, limit: usize) -> Result<LogPage> {
+        let mut page = LogPage { lines: Vec::new(), at_end: false };
         let mut bytes = 0;
-        if limit == 0 {
-            return Ok(lines);
-        }
         for chunk in self.chunks(&key(prefix, "log")?, after).await? {
+            let is_full = |lines: &[LogLine], bytes| lines.len() >= limit || bytes >= MAX_READ_BYTES;
+            // A chunk has at least one line that those before it have not.
+            if is_full(&page.lines, bytes) {
+                return Ok(page);
+            }
             for line in self.read_chunk(&chunk.location).await? {
-                let expected = lines.last().map_or(after, |line| line.number).saturating_add(1);
+                let expected = page.lines.last().map_or(after, |line| line.number).saturating_add(1);
                 // A chunk may be stored although its write was reported as failed. The next chunk then repeats its lines.
                 if line.number < expected {
                     continue;
                 }
-                // A folder's listing may show a chunk before an earlier one.
+                // A folder's listing may show a chunk before an earlier one while the log grows.
                 if line.number > expected {
-                    return Ok(lines);
+                    return Ok(LogPage { at_end: true, ..page });
+                }
+                if is_full(&page.lines, bytes) {
+                    return Ok(page);
                 }
                 bytes += line.text.len();
-                lines.push(line);
-                if lines.len() == limit || bytes >= MAX_READ_BYTES {
-                    return Ok(lines);
-                }
+                page.lines.push(line);
             }
         }
-        Ok(lines)
+        Ok(LogPage { at_end: true, ..page })
     }
 
     /// Lists the chunks with lines after `after`, in order. The first one contains line `after + 1`.
