@@ -7,7 +7,7 @@ use lambda_http::RequestExt;
 use serde_json::json;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::id::{RepositoryId, UserId};
-use shared::model::{KnownRef, Repository, Visibility};
+use shared::model::{Repository, Visibility};
 use shared::{App, Endpoint, Route, pipeline};
 use tower::ServiceExt;
 
@@ -31,8 +31,7 @@ pub async fn repository_of_a_new_account(app: &App) -> (AuthorizedRepository, Us
         created_at: now,
         updated_at: now,
     };
-    let tip = KnownRef { name: "refs/heads/main".to_owned(), sha: "0".repeat(40), read_at: now };
-    repository.create(app.table(), &tip).await.unwrap();
+    repository.create(app.table()).await.unwrap();
 
     let found = Found { app: app.clone(), repository: Arc::default() };
     let keep = async |State(found): State<Found>, repository: AuthorizedRepository| {

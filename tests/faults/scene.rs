@@ -94,7 +94,6 @@ impl Scene {
             ref_name: None,
             sha: "0".repeat(40),
             sealed_variables: None,
-            tip: None,
             required_approvals: 0,
             origin: None,
             fences: Fences { expected_current, sequence: None },

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use futures_util::future::try_join3;
+use futures_util::future::try_join;
 use git::{Hosts, Revision};
 use shared::access::AuthorizedRepository;
 use shared::id::DeploymentId;
 use shared::model::{
-    Deployment, DeploymentCounts, Environment, EnvironmentSettings, IdempotencyClaim, KnownRef, NewDeployment,
-    Repository,
+    Deployment, DeploymentCounts, Environment, EnvironmentSettings, IdempotencyClaim, NewDeployment, Repository,
 };
 use shared::queue::Queue;
 use shared::table::TableError;
@@ -32,7 +31,6 @@ pub struct Creation {
 pub(crate) struct Snapshot {
     settings: EnvironmentSettings,
     counts: DeploymentCounts,
-    known: Option<KnownRef>,
 }
 
 impl FromRef<Creation> for App {
@@ -42,20 +40,14 @@ impl FromRef<Creation> for App {
 }
 
 impl Snapshot {
-    pub(crate) async fn load(
-        app: &App,
-        repository: &Repository,
-        environment: Environment,
-        revision: &Revision,
-    ) -> Result<Self, TableError> {
-        let (table, branch, partition) = (app.table(), revision.branch_name(), repository.partition());
-        let (settings, counts, known) = try_join3(
+    pub(crate) async fn load(app: &App, repository: &Repository, environment: Environment) -> Result<Self, TableError> {
+        let (table, partition) = (app.table(), repository.partition());
+        let (settings, counts) = try_join(
             EnvironmentSettings::load(table, &repository.account_id, &repository.id, environment),
             DeploymentCounts::load(table, &partition),
-            KnownRef::load(table, repository, &branch),
         )
         .await?;
-        Ok(Self { settings, counts, known })
+        Ok(Self { settings, counts })
     }
 }
 
@@ -75,12 +67,12 @@ impl Creation {
         repository: &AuthorizedRepository,
         request: DeploymentRequest,
         revision: &Revision,
-        Snapshot { settings, counts, known }: Snapshot,
+        Snapshot { settings, counts }: Snapshot,
         idempotency: Option<IdempotencyClaim>,
     ) -> Result<Deployment> {
         let Self { app, hosts, queue, vault } = self;
         settings.admit(request.environment)?;
-        let resolved = ResolvedRef::find(*hosts, repository, revision, known, app.clock().now()).await?;
+        let resolved = ResolvedRef::find(*hosts, repository, revision).await?;
 
         let id = DeploymentId::random();
         let context = Deployment::sealing_context(&repository.account_id, &id);
@@ -92,7 +84,6 @@ impl Creation {
             git_ref: request.r#ref,
             ref_name: resolved.name,
             sha: resolved.sha,
-            tip: resolved.tip,
             required_approvals: settings.required_approvals,
             origin: None,
             idempotency,

@@ -70,7 +70,7 @@ pub async fn create_deployment(
     if request.dry_run {
         return Ok(Json(preflight(&creation, &repository, &request, &revision).await?).into_response());
     }
-    let snapshot = Snapshot::load(app, &repository, request.environment, &revision);
+    let snapshot = Snapshot::load(app, &repository, request.environment);
     let Some(key) = key else {
         let deployment = creation.create(&repository, request, &revision, snapshot.await?, None).await?;
         return Ok(created(app, deployment));

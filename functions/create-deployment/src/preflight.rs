@@ -5,7 +5,7 @@ use futures_util::future::try_join;
 use git::Revision;
 use serde::Serialize;
 use shared::access::AuthorizedRepository;
-use shared::model::{Concurrency, Environment, EnvironmentSettings, KnownRef, Lane, LaneKey};
+use shared::model::{Concurrency, Environment, EnvironmentSettings, Lane, LaneKey};
 use shared::{ErrorCode, Result};
 
 use crate::creation::Creation;
@@ -80,9 +80,7 @@ pub(crate) async fn preflight(
     revision: &Revision,
 ) -> Result<PreflightBody> {
     let (table, environment) = (app.table(), request.environment);
-    let branch = revision.branch_name();
-    let known = KnownRef::load(table, repository, &branch).await?;
-    let (resolved, missing) = match ResolvedRef::find(*hosts, repository, revision, known, app.clock().now()).await {
+    let (resolved, missing) = match ResolvedRef::find(*hosts, repository, revision).await {
         Ok(resolved) => (Some(resolved), None),
         Err(error) if error.code() == ErrorCode::InvalidRef => (None, Some(error.message().to_owned())),
         Err(error) => return Err(error),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
 use shared::id::RepositoryId;
-use shared::model::{Grants, KnownRef, Repository, RepositoryName, Role, Visibility};
+use shared::model::{Grants, Repository, RepositoryName, Role, Visibility};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
@@ -70,7 +70,7 @@ pub async fn create_repository(
     extract::Json(new): extract::Json<NewRepository>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<RepositoryBody>)> {
     let clone_url = CloneUrl::parse(&new.clone_url, hosts)?;
-    let tip = default_tip(&app, &clone_url, new.default_branch).await?;
+    let default_branch = default_branch(&clone_url, new.default_branch).await?;
     let now = app.clock().now();
     let repository = Repository {
         id: RepositoryId::random(),
@@ -79,24 +79,24 @@ pub async fn create_repository(
         name: new.name,
         visibility: new.visibility,
         clone_url: clone_url.to_string(),
-        default_branch: tip.name.strip_prefix("refs/heads/").unwrap_or(&tip.name).to_owned(),
+        default_branch,
         created_at: now,
         updated_at: now,
         grants: Grants::default(),
     };
-    repository.create(app.table(), &tip).await?;
+    repository.create(app.table()).await?;
     let location = app.url(&format!("/v1/repositories/{}", repository.id));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(repository.into())))
 }
 
 /// Chooses the repository's default branch among the remote's refs.
-async fn default_tip(app: &App, url: &CloneUrl, wanted: Option<String>) -> Result<KnownRef> {
+async fn default_branch(url: &CloneUrl, wanted: Option<String>) -> Result<String> {
     let refs = git::list_refs(url).await?;
     let branch = wanted.or_else(|| refs.default_branch.clone()).ok_or_else(|| {
         Error::new(ErrorCode::InvalidCloneUrl, "The repository has no default branch; set default_branch")
     })?;
-    let name = format!("refs/heads/{branch}");
-    let revision = Revision::parse(&name).map_err(|error| Error::invalid("default_branch", error.to_string()))?;
-    let found = refs.resolve(&revision).ok_or_else(|| git::not_found(&revision))?;
-    Ok(KnownRef { name, sha: found.sha.to_string(), read_at: app.clock().now() })
+    let revision = Revision::parse(&format!("refs/heads/{branch}"));
+    let revision = revision.map_err(|error| Error::invalid("default_branch", error.to_string()))?;
+    refs.resolve(&revision).ok_or_else(|| git::not_found(&revision))?;
+    Ok(branch)
 }

@@ -100,15 +100,6 @@ impl Revision {
         Ok(Revision(form))
     }
 
-    /// Returns the full name that takes precedence. For a short name it is that of the branch.
-    pub fn branch_name(&self) -> String {
-        match &self.0 {
-            Form::Sha(sha) => sha.to_string(),
-            Form::FullName(name) => name.clone(),
-            Form::ShortName(name) => format!("refs/heads/{name}"),
-        }
-    }
-
     /// Returns the SHA, if the revision is one.
     pub fn sha(&self) -> Option<CommitSha> {
         match self.0 {

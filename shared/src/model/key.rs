@@ -190,10 +190,6 @@ impl RepositoryPartition {
         Self(format!("{}#REPO#{repository}", account_partition(account)))
     }
 
-    pub(super) fn git_ref(&self, name: &str) -> Key {
-        Key::new(&self.0, format!("REF#{name}"))
-    }
-
     pub(super) fn environment_settings(&self, environment: Environment) -> Key {
         Key::new(&self.0, format!("ENV#{}", environment.as_str()))
     }

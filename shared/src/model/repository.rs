@@ -148,12 +148,11 @@ impl Repository {
         table.query_all(Partition::of_index(Index::Public, key::public_repositories(tenant))).await
     }
 
-    /// Writes the repository, its name, the account's number of repositories and the default branch's ref in one
-    /// transaction.
+    /// Writes the repository, its name and the account's number of repositories in one transaction.
     ///
     /// # Errors
     /// Fails with `name_taken` if the account has a repository with the name.
-    pub async fn create(&self, table: &Table, tip: &KnownRef) -> Result<()> {
+    pub async fn create(&self, table: &Table) -> Result<()> {
         let claim = NameClaim { repository_id: self.id.clone() };
         let one_more = Change {
             expression: "ADD repositories :one".to_owned(),
@@ -165,7 +164,6 @@ impl Repository {
             .or(|_| self.name_taken())
             .write(Write::create(key::repository(&self.account_id, &self.id), self, self.index_keys())?)
             .write(Write::Update { key: key::repository_count(&self.account_id), change: one_more })
-            .write(tip.write(self)?)
             .commit(table)
             .await?
     }
@@ -230,25 +228,6 @@ struct NameClaim {
 #[derive(Deserialize)]
 struct RepositoryTotal {
     repositories: u64,
-}
-
-/// A ref of the remote, as of the last read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KnownRef {
-    /// The full name of the ref: `refs/heads/main`.
-    pub name: String,
-    pub sha: String,
-    pub read_at: Timestamp,
-}
-
-impl KnownRef {
-    pub async fn load(table: &Table, repository: &Repository, name: &str) -> Result<Option<Self>, TableError> {
-        table.get(repository.partition().git_ref(name), Consistency::Strong).await
-    }
-
-    pub(crate) fn write(&self, repository: &Repository) -> Result<Write, TableError> {
-        Write::put(repository.partition().git_ref(&self.name), self)
-    }
 }
 
 /// Returns the sort key of a repository in a list.

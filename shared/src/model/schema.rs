@@ -86,7 +86,6 @@ pub const SCHEMA: &[ItemKind] = &[
     ]),
     item("repository's name", "ACCT#{account}", "REPONAME#{name}"),
     item("number of repositories", "ACCT#{account}", "REPOS"),
-    item("ref of a repository", "ACCT#{account}#REPO#{repository}", "REF#{ref}"),
     item("settings of an environment", "ACCT#{account}#REPO#{repository}", "ENV#{environment}"),
     item("numbers of deployments", "ACCT#{account}#REPO#{repository}", "DEPLOYS"),
     item("deployment", "ACCT#{account}#DEPLOY#{deployment}", "DEPLOY").indexed(&[

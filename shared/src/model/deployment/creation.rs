@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorCode};
 use crate::id::{DeploymentId, UserId};
 use crate::model::{
     Actor, Deployment, DeploymentCounts, DeploymentEvent, Environment, EnvironmentSettings, Fences, IdempotencyClaim,
-    KnownRef, Lane, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Repository, RepositoryPartition, Status, key,
+    Lane, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Repository, RepositoryPartition, Status, key,
 };
 use crate::permitted::Permitted;
 use crate::table::{Change, Item, Table, TableError, Transaction, Values, Write, read_item};
@@ -31,8 +31,6 @@ pub struct NewDeployment {
     pub sha: String,
     /// The encrypted variables.
     pub sealed_variables: Option<Vec<u8>>,
-    /// The ref that was just read from the remote, to be stored.
-    pub tip: Option<KnownRef>,
     pub required_approvals: u8,
     pub origin: Option<Origin>,
     pub fences: Fences,
@@ -49,7 +47,6 @@ impl NewDeployment {
             ref_name: earlier.ref_name.clone(),
             sha: earlier.sha.clone(),
             sealed_variables: None,
-            tip: None,
             required_approvals: settings.required_approvals,
             origin: Some(Origin { kind, deployment_id: earlier.id.clone(), number: earlier.number }),
             fences: Fences::default(),
@@ -168,9 +165,6 @@ impl Deployment {
                 let row = SealedVariables { sealed: ByteBuf::from(sealed.as_slice()) };
                 let key = key::deployment_variables(&deployment.account_id, &deployment.id);
                 transaction = transaction.write(Write::create(key, &row, Vec::new())?);
-            }
-            if let Some(tip) = &new.tip {
-                transaction = transaction.write(tip.write(repository)?);
             }
             match transaction.commit(table).await? {
                 Ok(()) => return Ok(deployment),
