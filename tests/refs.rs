@@ -1,3 +1,4 @@
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use tests::{Actor, Answer, GitRepository, World, buildspec};
 
@@ -190,6 +191,31 @@ async fn a_remote_that_is_gone_is_told_to_the_client() {
     for git_ref in ["main", "refs/tags/v1", &sha] {
         let refused = try_deploy(&owner, git_ref).await;
         refused.refused(400, "invalid_clone_url");
-        assert_eq!(refused.body["error"]["message"], "The repository does not exist or is not public");
+        let message = format!("Can't read {}: the repository does not exist or is not public", source.url());
+        assert_eq!(refused.body["error"]["message"], message);
     }
+}
+
+#[tokio::test]
+async fn a_host_that_is_gone_is_told_apart_from_one_that_is_down() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let created = owner.repository("app", &GitRepository::new(&[])).await;
+    let (pk, sk) =
+        (format!("ACCT#{}", owner.account_id.as_ref().unwrap()), format!("REPO#{}", created["id"].as_str().unwrap()));
+    // No name in DNS has a label of 64 bytes, so every resolver says so, also one without a network.
+    let gone = format!("https://{}.example.com/acme/app.git", "g".repeat(64));
+    let down = "http://127.0.0.1:1/acme/app.git".to_owned();
+    for (url, status, code, why) in [
+        (gone, 400, "invalid_clone_url", "the repository's host does not exist"),
+        (down, 503, "remote_unavailable", "the repository's server could not be reached"),
+    ] {
+        world.set_attribute((&pk, &sk), "clone_url", AttributeValue::S(url.clone())).await;
+        for git_ref in ["main", "0123456789abcdef0123456789abcdef01234567"] {
+            let refused = try_deploy(&owner, git_ref).await;
+            refused.refused(status, code);
+            assert_eq!(refused.body["error"]["message"], format!("Can't read {url}: {why}"));
+        }
+    }
+    assert_eq!(owner.get("/v1/repositories/app/deployments").await.body["meta"]["total"], 0);
 }

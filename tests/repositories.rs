@@ -147,8 +147,17 @@ async fn a_clone_url_that_is_no_repository_is_refused() {
         let refused = owner.post("/v1/repositories", json!({"name": "app", "clone_url": clone_url})).await;
         refused.refused(400, "invalid_clone_url");
         assert_eq!(refused.body["error"]["message"], message, "{clone_url:.100}");
+        assert_eq!(refused.body["error"]["details"][0]["field"], "clone_url", "{clone_url:.100}");
         assert!(!refused.body.to_string().contains("hunter2"));
     }
+    // No name in DNS has a label of 64 bytes, so every resolver says so, also one without a network.
+    let nowhere = format!("https://{}.example.com/acme/app.git", "g".repeat(64));
+    let refused = owner.post("/v1/repositories", json!({"name": "app", "clone_url": nowhere})).await;
+    refused.refused(400, "invalid_clone_url");
+    assert_eq!(refused.body["error"]["message"], "The repository's host does not exist");
+    let details = json!([{"field": "clone_url", "message": "the repository's host does not exist"}]);
+    assert_eq!(refused.body["error"]["details"], details);
+
     let unreachable = json!({"name": "app", "clone_url": "http://127.0.0.1:1/acme/app.git"});
     let refused = owner.post("/v1/repositories", unreachable).await;
     refused.refused(503, "remote_unavailable");

@@ -237,6 +237,12 @@ impl Error {
         self
     }
 
+    /// Names a parameter or field that caused the error.
+    pub fn with_detail(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
+        self.details.push(Detail { field: field.into(), message: message.into() });
+        self
+    }
+
     pub fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self

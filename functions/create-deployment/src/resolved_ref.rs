@@ -13,14 +13,12 @@ pub(crate) struct ResolvedRef {
 
 impl ResolvedRef {
     pub(crate) async fn find(hosts: Hosts, repository: &AuthorizedRepository, revision: &Revision) -> Result<Self> {
-        let url = CloneUrl::parse(&repository.clone_url, hosts)?;
+        let url = CloneUrl::of_repository(&repository.clone_url, hosts)?;
         if let Some(sha) = revision.sha() {
-            let exists = git::has_commit(&url, sha).await?;
-            return exists
-                .then(|| Self { sha: sha.to_string(), name: None })
-                .ok_or_else(|| git::not_found(revision));
+            let exists = git::has_commit(&url, sha).await.map_err(|error| url.unreadable(error))?;
+            return exists.then(|| Self { sha: sha.to_string(), name: None }).ok_or_else(|| git::not_found(revision));
         }
-        let refs = git::list_refs(&url).await?;
+        let refs = git::list_refs(&url).await.map_err(|error| url.unreadable(error))?;
         let found = refs.resolve(revision).ok_or_else(|| git::not_found(revision))?;
         Ok(Self { sha: found.sha.to_string(), name: found.name })
     }

@@ -69,7 +69,7 @@ pub async fn create_repository(
     tenant: Tenant,
     extract::Json(new): extract::Json<NewRepository>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<RepositoryBody>)> {
-    let clone_url = CloneUrl::parse(&new.clone_url, hosts)?;
+    let clone_url = CloneUrl::parse(&new.clone_url, hosts).map_err(git::invalid_field)?;
     let default_branch = default_branch(&clone_url, new.default_branch).await?;
     let now = app.clock().now();
     let repository = Repository {
@@ -91,7 +91,7 @@ pub async fn create_repository(
 
 /// Chooses the repository's default branch among the remote's refs.
 async fn default_branch(url: &CloneUrl, wanted: Option<String>) -> Result<String> {
-    let refs = git::list_refs(url).await?;
+    let refs = git::list_refs(url).await.map_err(git::unreadable_field)?;
     let branch = wanted.or_else(|| refs.default_branch.clone()).ok_or_else(|| {
         Error::new(ErrorCode::InvalidCloneUrl, "The repository has no default branch; set default_branch")
     })?;

@@ -3,7 +3,7 @@
 use shared::settings::{CLONE_HOSTS, Settings};
 use shared::{Error, ErrorCode};
 
-use crate::clone_url::{Hosts, InvalidCloneUrl};
+use crate::clone_url::{CloneUrl, Hosts, InvalidCloneUrl};
 use crate::error::RemoteError;
 use crate::revision::Revision;
 
@@ -38,28 +38,53 @@ pub fn not_found(revision: &Revision) -> Error {
     Error::new(ErrorCode::InvalidRef, message)
 }
 
-impl From<InvalidCloneUrl> for Error {
-    fn from(invalid: InvalidCloneUrl) -> Self {
-        Error::new(ErrorCode::InvalidCloneUrl, format!("clone_url {invalid}"))
+impl CloneUrl {
+    /// Parses the `clone_url` of a registered repository.
+    ///
+    /// # Errors
+    /// Fails with `invalid_clone_url` and names the URL. It was valid when the repository was registered.
+    pub fn of_repository(clone_url: &str, hosts: Hosts) -> Result<Self, Error> {
+        Self::parse(clone_url, hosts).map_err(|invalid| {
+            let message = format!("Can't read {clone_url}: the repository's clone_url {invalid}");
+            Error::new(ErrorCode::InvalidCloneUrl, message)
+        })
+    }
+
+    /// Returns the error for a registered repository that can't be read. Its message names the URL, which is not in the
+    /// request.
+    pub fn unreadable(&self, error: RemoteError) -> Error {
+        let message = format!("Can't read {self}: {error}");
+        refused(error, message)
     }
 }
 
-impl From<RemoteError> for Error {
-    fn from(error: RemoteError) -> Self {
-        let code = match &error {
-            RemoteError::Unreachable(_) | RemoteError::TimedOut => ErrorCode::RemoteUnavailable,
-            RemoteError::Local(_) => return Error::internal(error),
-            RemoteError::NoSuchCommit => ErrorCode::InvalidRef,
-            RemoteError::ForbiddenAddress
-            | RemoteError::NotARepository
-            | RemoteError::TooLarge(..)
-            | RemoteError::UnsafePath(_)
-            | RemoteError::Protocol(_) => ErrorCode::InvalidCloneUrl,
-        };
-        let mut message = error.to_string();
-        if let Some(first) = message.get_mut(..1) {
-            first.make_ascii_uppercase();
-        }
-        Error::new(code, message).because(error)
+/// Returns the error for the `clone_url` in a body, if it is malformed or not allowed.
+pub fn invalid_field(invalid: InvalidCloneUrl) -> Error {
+    Error::new(ErrorCode::InvalidCloneUrl, format!("clone_url {invalid}")).with_detail("clone_url", invalid.to_string())
+}
+
+/// Returns the error for the `clone_url` in a body, if the repository there can't be read.
+pub fn unreadable_field(error: RemoteError) -> Error {
+    let text = error.to_string();
+    let mut message = text.clone();
+    if let Some(first) = message.get_mut(..1) {
+        first.make_ascii_uppercase();
     }
+    let error = refused(error, message);
+    if error.code() == ErrorCode::InvalidCloneUrl { error.with_detail("clone_url", text) } else { error }
+}
+
+fn refused(error: RemoteError, message: String) -> Error {
+    let code = match &error {
+        RemoteError::Unreachable(_) | RemoteError::TimedOut => ErrorCode::RemoteUnavailable,
+        RemoteError::Local(_) => return Error::internal(error),
+        RemoteError::NoSuchCommit => ErrorCode::InvalidRef,
+        RemoteError::NoSuchHost
+        | RemoteError::ForbiddenAddress
+        | RemoteError::NotARepository
+        | RemoteError::TooLarge(..)
+        | RemoteError::UnsafePath(_)
+        | RemoteError::Protocol(_) => ErrorCode::InvalidCloneUrl,
+    };
+    Error::new(code, message).because(error)
 }

@@ -9,9 +9,12 @@ pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 /// such as a server's own messages, are in the [`source`](Error::source).
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    /// The name did not resolve, the connection or its TLS failed, or the server answered with a 429 or 5xx.
+    /// The name could not be looked up, the connection or its TLS failed, or the server answered with a 429 or 5xx.
     #[error("the repository's server could not be reached")]
     Unreachable(#[source] Cause),
+    /// DNS says that the host, or the target of a redirect, does not exist.
+    #[error("the repository's host does not exist")]
+    NoSuchHost,
     /// The host, or the target of a redirect, has an address that [`Hosts`](crate::Hosts) does not allow.
     #[error("the repository's host does not have a public address")]
     ForbiddenAddress,

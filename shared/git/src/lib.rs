@@ -19,7 +19,7 @@ mod remote;
 mod revision;
 mod upload_pack;
 
-pub use api::{UnknownHosts, hosts, not_found};
+pub use api::{UnknownHosts, hosts, invalid_field, not_found, unreadable_field};
 pub use clone_url::{CloneUrl, Hosts, InvalidCloneUrl};
 pub use error::RemoteError;
 pub use limits::{FetchLimits, LOOKUP_TIME, MAX_LOOKUP_BYTES, MAX_REFS};

@@ -139,6 +139,7 @@ fn from_ureq(error: ureq::Error) -> RemoteError {
     match error {
         ureq::Error::Timeout(_) => RemoteError::TimedOut,
         ureq::Error::Other(cause) if cause.is::<Forbidden>() => RemoteError::ForbiddenAddress,
+        ureq::Error::HostNotFound => RemoteError::NoSuchHost,
         ureq::Error::Protocol(_) | ureq::Error::Http(_) | ureq::Error::BadUri(_) => protocol(error),
         _ => RemoteError::Unreachable(error.into()),
     }

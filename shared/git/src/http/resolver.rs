@@ -1,17 +1,26 @@
 //! Name resolution that allows no forbidden address.
 
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+
+use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType};
 use http::Uri;
 use ureq::config::Config;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
 use crate::clone_url::Hosts;
 
-/// Resolves a host like the system, and fails if any of its addresses is not allowed.
+/// The maximum number of addresses that ureq takes.
+const MAX_ADDRESSES: usize = 16;
+
+/// Resolves a host like the system, and fails if any of its addresses is not allowed. Unlike ureq's resolver, tells a host
+/// that does not exist from a lookup that failed.
 #[derive(Debug)]
 pub(super) struct AllowedAddresses {
     hosts: Hosts,
-    system: DefaultResolver,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -20,17 +29,62 @@ pub(super) struct Forbidden;
 
 impl AllowedAddresses {
     pub(super) fn new(hosts: Hosts) -> Self {
-        Self { hosts, system: DefaultResolver::default() }
+        Self { hosts }
     }
 }
 
 impl Resolver for AllowedAddresses {
-    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let found = self.system.resolve(uri, config, timeout)?;
-        if found.iter().all(|address| self.hosts.may_reach(address.ip())) {
-            Ok(found)
-        } else {
-            Err(ureq::Error::Other(Forbidden.into()))
+    /// Fails with `HostNotFound` only if the host does not exist.
+    fn resolve(&self, uri: &Uri, _: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
+        let (sender, receiver) = mpsc::sync_channel(1);
+        // The system's lookup can't be interrupted, so the thread may outlive the time limit.
+        thread::spawn(move || sender.send(look_up(&host)));
+        let found = match receiver.recv_timeout(*timeout.after) {
+            Ok(found) => found.map_err(failed)?,
+            Err(RecvTimeoutError::Timeout) => return Err(ureq::Error::Timeout(timeout.reason)),
+            Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("the lookup panicked").into()),
+        };
+        if !found.iter().all(|address| self.hosts.may_reach(address.ip())) {
+            return Err(ureq::Error::Other(Forbidden.into()));
+        }
+        let mut addresses = self.empty();
+        for mut address in found.into_iter().take(MAX_ADDRESSES) {
+            address.set_port(port);
+            addresses.push(address);
+        }
+        Ok(addresses)
+    }
+}
+
+fn look_up(host: &str) -> Result<Vec<SocketAddr>, LookupError> {
+    let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
+    let found = dns_lookup::getaddrinfo(Some(host), None, Some(hints))?;
+    Ok(found.map(|found| found.map(|found| found.sockaddr)).collect::<Result<_, io::Error>>()?)
+}
+
+/// Returns the failure of a lookup. Only an answer of DNS proves that a host does not exist; no answer (`EAI_AGAIN`) proves
+/// nothing.
+fn failed(error: LookupError) -> ureq::Error {
+    match error.kind() {
+        LookupErrorKind::NoName | LookupErrorKind::NoData => ureq::Error::HostNotFound,
+        _ => ureq::Error::Io(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The codes of `getaddrinfo` in Linux.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn only_an_answer_of_dns_proves_that_a_host_does_not_exist() {
+        let [no_name, no_data, again, fail, system] = [-2, -5, -3, -4, -11];
+        for (code, exists_not) in [(no_name, true), (no_data, true), (again, false), (fail, false), (system, false)] {
+            let error = failed(LookupError::new(code));
+            assert_eq!(matches!(error, ureq::Error::HostNotFound), exists_not, "{code}: {error:?}");
         }
     }
 }
