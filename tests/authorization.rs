@@ -31,12 +31,13 @@ pub(crate) enum Needs {
 
 /// Each endpoint with the access, the role and the rest that it needs.
 #[rustfmt::skip]
-pub(crate) const CASES: [(&str, Access, Role, Needs); 49] = [
+pub(crate) const CASES: [(&str, Access, Role, Needs); 50] = [
     ("GET /v1/repositories",                                       With(RepositoriesRead),  Member, Nothing),
     ("POST /v1/repositories",                                      With(RepositoriesWrite), Admin,  Nothing),
     ("GET /v1/repositories/{repo_id}",                             With(RepositoriesRead),  Member, On(Read)),
     ("GET /v1/repositories/{repo_id}/deployments",                 With(DeploymentsRead),   Member, On(Read)),
     ("POST /v1/repositories/{repo_id}/deployments",                With(DeploymentsWrite),  Member, On(Deploy)),
+    ("POST /v1/repositories/{repo_id}/deployments/preflight",      With(DeploymentsWrite),  Member, On(Deploy)),
     ("POST /v1/repositories/{repo_id}/rollback",                   With(DeploymentsWrite),  Member, On(Deploy)),
     ("GET /v1/repositories/{repo_id}/environments",                With(DeploymentsRead),   Member, On(Read)),
     ("GET /v1/repositories/{repo_id}/environments/{environment}",  With(DeploymentsRead),   Member, On(Read)),

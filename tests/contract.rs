@@ -18,9 +18,9 @@ use crate::authorization::CASES;
 
 /// The functions without an operation. The fallback is not an operation of the API.
 const WITHOUT_OPERATION: [&str; 1] = ["not-found"];
-/// A dry run creates nothing, and a deployment in progress is not canceled at once. This list only shrinks, because
+/// A deployment in progress is not canceled at once. This list only shrinks, because
 /// generated clients type a call by its first success.
-const WITH_TWO_SUCCESSES: [&str; 2] = ["cancel-deployment", "create-deployment"];
+const WITH_TWO_SUCCESSES: [&str; 1] = ["cancel-deployment"];
 
 pub(crate) fn document() -> Value {
     serde_json::from_str(&read_file("functions/get-openapi/openapi.json")).unwrap()
@@ -407,7 +407,10 @@ async fn what_the_api_answers_is_what_the_document_says() {
     }
     assert!(calls.iter().any(|(_, _, answer)| answer.headers.contains_key("x-token-expires-at")));
 
-    calls.push((DEPLOY, 200, owner.post(path, json!({"ref": "main", "dry_run": true})).await));
+    const PREFLIGHT: &str = "POST /v1/repositories/{repo_id}/deployments/preflight";
+    for (status, body) in [(200, json!({"ref": "main"})), (200, json!({"ref": "nope"})), (400, json!({}))] {
+        calls.push((PREFLIGHT, status, owner.post(&format!("{path}/preflight"), body).await));
+    }
     let late = json!({"ref": "main", "expected_current": "deploy_aaaaaaaaaaaaaaaa"});
     calls.push((DEPLOY, 409, owner.post(path, late).await));
     let with_key = async |key: &str, body: Value| {

@@ -156,7 +156,9 @@ fn filled(template: &str, parameters: &Parameters) -> String {
 fn body(route: &str) -> Option<Value> {
     let body = match route {
         "POST /v1/repositories" => json!({"name": "new", "clone_url": "{clone_url}"}),
-        "POST /v1/repositories/{repo_id}/deployments" => json!({"ref": "main"}),
+        "POST /v1/repositories/{repo_id}/deployments" | "POST /v1/repositories/{repo_id}/deployments/preflight" => {
+            json!({"ref": "main"})
+        }
         "POST /v1/repositories/{repo_id}/rollback" => {
             json!({"environment": "preview", "deployment_id": "{deployment_id}"})
         }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tests::{Actor, Answer, GitRepository, World};
 
 const DEPLOYMENTS: &str = "/v1/repositories/app/deployments";
+const PREFLIGHT: &str = "/v1/repositories/app/deployments/preflight";
 
 async fn app(world: &World) -> (Actor, GitRepository) {
     let owner = world.owner("acme").await;
@@ -204,7 +205,7 @@ async fn of_many_requests_with_the_same_sequence_at_once_one_wins() {
 }
 
 #[tokio::test]
-async fn a_dry_run_tells_each_gate_and_changes_nothing() {
+async fn a_preflight_tells_each_gate_and_changes_nothing() {
     let world = World::start_without_queue().await;
     let (owner, _source) = app(&world).await;
     let created = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
@@ -213,9 +214,7 @@ async fn a_dry_run_tells_each_gate_and_changes_nothing() {
     let before = world.items().await;
 
     let ask = async |body: Value| {
-        let mut request = json!({"dry_run": true});
-        request.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
-        let answer = create(&owner, "k", request).await;
+        let answer = owner.post(PREFLIGHT, body).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let gates = answer.body["gates"].as_array().unwrap().clone();
         let names: Vec<_> = gates.iter().map(|gate| gate["gate"].as_str().unwrap()).collect();
@@ -244,7 +243,15 @@ async fn a_dry_run_tells_each_gate_and_changes_nothing() {
             ]
         )
     );
-    let refused = create(&owner, "k", json!({"ref": "main", "dry_run": true, "variables": {"AWS_X": "1"}})).await;
+    let refused = owner.post(PREFLIGHT, json!({"ref": "main", "variables": {"AWS_X": "1"}})).await;
     refused.refused(400, "invalid_request");
+    let moved = create(&owner, "k", json!({"ref": "main", "dry_run": true})).await;
+    moved.refused(400, "invalid_request");
+    let detail = &moved.body["error"]["details"][0];
+    let told = detail["message"].as_str().unwrap();
+    assert!(
+        detail["field"] == "dry_run" && told.ends_with(" POST /v1/repositories/{repo_id}/deployments/preflight"),
+        "{moved:?}"
+    );
     assert_eq!(world.items().await, before, "the table is as it was");
 }

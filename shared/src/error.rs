@@ -193,10 +193,7 @@ impl Error {
     }
 
     pub fn invalid_fields(details: Vec<Detail>) -> Self {
-        let message = match details.as_slice() {
-            [one] => format!("{} {}", one.field, one.message),
-            many => format!("{} fields are invalid", many.len()),
-        };
+        let message = summary(&details);
         Self { details, ..Self::new(ErrorCode::InvalidRequest, message) }
     }
 
@@ -229,6 +226,18 @@ impl Error {
             "Another request with this Idempotency-Key is in progress; retry it later",
         )
         .retry_after(1)
+    }
+
+    /// Replaces the message about a field, if it is one of the invalid ones.
+    #[must_use]
+    pub fn explain(mut self, field: &str, message: &str) -> Self {
+        if !self.details.iter().any(|detail| detail.field == field) {
+            return self;
+        }
+        for detail in self.details.iter_mut().filter(|detail| detail.field == field) {
+            message.clone_into(&mut detail.message);
+        }
+        Self { message: summary(&self.details), ..self }
     }
 
     /// Adds the cause, for the log.
@@ -265,6 +274,13 @@ impl Error {
     /// Renders the chain of causes, for the log.
     pub(crate) fn cause_chain(&self) -> Option<String> {
         self.cause.as_deref().map(|cause| chain(cause))
+    }
+}
+
+fn summary(details: &[Detail]) -> Cow<'static, str> {
+    match details {
+        [one] => format!("{} {}", one.field, one.message).into(),
+        many => format!("{} fields are invalid", many.len()).into(),
     }
 }
 

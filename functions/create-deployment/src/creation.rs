@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use deploy::{DeploymentRequest, ResolvedRef};
 use futures_util::future::try_join;
 use git::{Hosts, Revision};
 use shared::access::AuthorizedRepository;
@@ -15,14 +16,11 @@ use shared::table::TableError;
 use shared::{App, InitError, Result};
 use vault::Vault;
 
-use crate::request::DeploymentRequest;
-use crate::resolved_ref::ResolvedRef;
-
 /// Creates deployments. Clones share everything.
 #[derive(Clone)]
 pub struct Creation {
     pub(crate) app: App,
-    pub(crate) hosts: Hosts,
+    hosts: Hosts,
     queue: Queue,
     vault: Arc<Vault>,
 }

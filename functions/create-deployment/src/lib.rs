@@ -1,18 +1,13 @@
 //! `POST /v1/repositories/{repo_id}/deployments`: resolves the ref, writes the deployment and queues it.
 
 mod creation;
-mod preflight;
-mod request;
-mod resolved_ref;
-mod secret;
-mod variables;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use deploy::DeploymentRequest;
 use futures_util::future::join;
-use git::Revision;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::DeploymentBody;
 use shared::extract::CanonicalJson;
@@ -20,12 +15,8 @@ use shared::model::{Deployment, Idempotency, IdempotencyClaim, IdempotencyKey, R
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
 use crate::creation::Snapshot;
-use crate::preflight::preflight;
 
 pub use creation::Creation;
-pub use preflight::{GateBody, PreflightBody};
-pub use request::DeploymentRequest;
-pub use variables::Variables;
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments")
     .requires(Scope::DeploymentsWrite)
@@ -39,6 +30,10 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
         ErrorCode::RemoteUnavailable,
     ])
     .sends_location();
+
+/// The refusal of a field that other deployment APIs have.
+const DRY_RUN_MOVED: &str = "is not a field of this request; for the outcome without a deployment, send the rest of the body to \
+    POST /v1/repositories/{repo_id}/deployments/preflight";
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     let creation = Creation::new(app)?;
@@ -56,20 +51,18 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
         "Idempotency-Key" = Option<String>, Header,
         description = "A key of your choice for this request: 1 to 255 printable ASCII characters"
     )),
-    responses((status = 201, body = DeploymentBody), (status = 200, body = PreflightBody))
+    responses((status = 201, body = DeploymentBody))
 )]
 pub async fn create_deployment(
     State(creation): State<Creation>,
     repository: AuthorizedRepository,
     headers: HeaderMap,
-    CanonicalJson { value: request, text }: CanonicalJson<DeploymentRequest>,
+    body: Result<CanonicalJson<DeploymentRequest>>,
 ) -> Result<Response> {
     let app = &creation.app;
+    let CanonicalJson { value: request, text } = body.map_err(|error| error.explain("dry_run", DRY_RUN_MOVED))?;
     let key = idempotency_key(&headers)?;
-    let revision = Revision::parse(&request.r#ref).map_err(|error| Error::invalid("ref", error.to_string()))?;
-    if request.dry_run {
-        return Ok(Json(preflight(&creation, &repository, &request, &revision).await?).into_response());
-    }
+    let revision = request.revision()?;
     let snapshot = Snapshot::load(app, &repository, request.environment);
     let Some(key) = key else {
         let deployment = creation.create(&repository, request, &revision, snapshot.await?, None).await?;

@@ -126,6 +126,7 @@ impl Walk {
             owner.ended(&owner.deploy("app", production.clone()).await).await;
             source.commit(&[("file", &self.served.len().to_string())]);
         }
+        self.ask("preflight-deployment", owner, &["app"], production.clone()).await?;
         let created = self.ask("create-deployment", owner, &["app"], production).await?;
         owner.ended(&created).await;
         let deployment = [text(&created, "id")];

@@ -266,7 +266,8 @@ async fn life_of_a_deployment(
     ended(&take("create-deployment", keyed, 201)).await;
     let request = owner.request(Method::POST, deployments).header("idempotency-key", "l");
     take("create-deployment", owner.send(request.json(&json!({"ref": "nope"}))).await, 400);
-    take("create-deployment", owner.post(deployments, json!({"ref": "main", "dry_run": true})).await, 200);
+    let preflight = format!("{deployments}/preflight");
+    take("preflight-deployment", owner.post(&preflight, json!({"ref": "main"})).await, 200);
     let retried = take("retry-deployment", owner.post(&of(&live, "retry"), json!({})).await, 201);
     ended(&retried).await;
     let rollback = json!({"environment": "production"});

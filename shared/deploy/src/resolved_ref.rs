@@ -5,14 +5,17 @@ use shared::Result;
 use shared::access::AuthorizedRepository;
 
 /// The commit of a revision, as the git host has it now.
-pub(crate) struct ResolvedRef {
+#[derive(Clone, Debug)]
+pub struct ResolvedRef {
     pub sha: String,
     /// The ref's full name, unless the revision is a commit.
     pub name: Option<String>,
 }
 
 impl ResolvedRef {
-    pub(crate) async fn find(hosts: Hosts, repository: &AuthorizedRepository, revision: &Revision) -> Result<Self> {
+    /// # Errors
+    /// Fails if the clone URL is not allowed, the remote does not answer, or the revision does not exist.
+    pub async fn find(hosts: Hosts, repository: &AuthorizedRepository, revision: &Revision) -> Result<Self> {
         let url = CloneUrl::of_repository(&repository.clone_url, hosts)?;
         if let Some(sha) = revision.sha() {
             let exists = git::has_commit(&url, sha).await.map_err(|error| url.unreadable(error))?;

@@ -1,16 +1,12 @@
-//! The expected outcome of a creation, requested with `"dry_run": true`. Reads the rows that a creation reads, and writes
-//! nothing.
+//! The expected outcome of a creation, by the rows that a creation reads.
 
+use deploy::{DeploymentRequest, ResolvedRef};
 use futures_util::future::try_join;
-use git::Revision;
+use git::{Hosts, Revision};
 use serde::Serialize;
 use shared::access::AuthorizedRepository;
 use shared::model::{Concurrency, Environment, EnvironmentSettings, Lane, LaneKey};
-use shared::{ErrorCode, Result};
-
-use crate::creation::Creation;
-use crate::request::DeploymentRequest;
-use crate::resolved_ref::ResolvedRef;
+use shared::{App, ErrorCode, Result};
 
 /// The expected outcome of a request to create a deployment.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -74,13 +70,14 @@ impl Gate {
 }
 
 pub(crate) async fn preflight(
-    Creation { app, hosts, .. }: &Creation,
+    app: &App,
+    hosts: Hosts,
     repository: &AuthorizedRepository,
     request: &DeploymentRequest,
     revision: &Revision,
 ) -> Result<PreflightBody> {
     let (table, environment) = (app.table(), request.environment);
-    let (resolved, missing) = match ResolvedRef::find(*hosts, repository, revision).await {
+    let (resolved, missing) = match ResolvedRef::find(hosts, repository, revision).await {
         Ok(resolved) => (Some(resolved), None),
         Err(error) if error.code() == ErrorCode::InvalidRef => (None, Some(error.message().to_owned())),
         Err(error) => return Err(error),

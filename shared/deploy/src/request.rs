@@ -1,8 +1,10 @@
-//! The body of a creation.
+//! The body of a creation and of its preflight.
 
+use git::Revision;
 use serde::Deserialize;
 use shared::id::DeploymentId;
 use shared::model::{Environment, Fences};
+use shared::{Error, Result};
 
 use crate::variables::Variables;
 
@@ -13,29 +15,30 @@ use crate::variables::Variables;
 pub struct DeploymentRequest {
     /// A branch, a tag, a full commit SHA or a full ref name. A branch takes precedence over a tag of the same name.
     #[schema(examples("main"))]
-    pub(crate) r#ref: String,
+    pub r#ref: String,
     #[serde(default)]
     #[schema(default = "preview")]
-    pub(crate) environment: Environment,
+    pub environment: Environment,
     #[serde(default)]
-    pub(crate) variables: Variables,
+    pub variables: Variables,
     /// The deployment that must be live in the environment (in preview: for this ref). If another one is live, the
     /// request is refused.
     #[schema(examples("deploy_k3vyq2w7x5m4n6pa"))]
-    pub(crate) expected_current: Option<DeploymentId>,
+    pub expected_current: Option<DeploymentId>,
     /// A number that the client increases with each deployment to the environment (in preview: of this ref). If it is
     /// not higher than the last one, the request is refused.
     #[schema(examples(42))]
-    pub(crate) sequence: Option<u64>,
-    /// Whether only to check the request. If true, the response is 200 with the expected outcome, and nothing is
-    /// created.
-    #[serde(default)]
-    #[schema(default = false)]
-    pub(crate) dry_run: bool,
+    pub sequence: Option<u64>,
 }
 
 impl DeploymentRequest {
-    pub(crate) fn fences(&self) -> Fences {
+    /// # Errors
+    /// Fails if `ref` can't be the name of a ref.
+    pub fn revision(&self) -> Result<Revision> {
+        Revision::parse(&self.r#ref).map_err(|error| Error::invalid("ref", error.to_string()))
+    }
+
+    pub fn fences(&self) -> Fences {
         Fences { expected_current: self.expected_current.clone(), sequence: self.sequence }
     }
 }

@@ -1,0 +1,52 @@
+//! `POST /v1/repositories/{repo_id}/deployments/preflight`: finds the outcome that a creation would have.
+
+mod preflight;
+
+use axum::Json;
+use axum::extract::{FromRef, State};
+use deploy::DeploymentRequest;
+use git::Hosts;
+use shared::access::{AuthorizedRepository, Scope};
+use shared::model::Repository;
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
+
+pub use preflight::{Gate, GateBody, PreflightBody, PreflightOutcome};
+
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments/preflight")
+    .requires(Scope::DeploymentsWrite)
+    .refuses_with(&[ErrorCode::InvalidCloneUrl, ErrorCode::RemoteUnavailable]);
+
+/// The dependencies of the handler.
+#[derive(Clone)]
+pub struct Preflight {
+    app: App,
+    hosts: Hosts,
+}
+
+impl FromRef<Preflight> for App {
+    fn from_ref(preflight: &Preflight) -> App {
+        preflight.app.clone()
+    }
+}
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    let preflight = Preflight { app: app.clone(), hosts: git::hosts(app.settings())? };
+    Ok(Endpoint::new(ROUTE, preflight_deployment, preflight).finds_early::<Repository>().calls_at_once(2))
+}
+
+/// Preflight a deployment
+///
+/// Returns the outcome that `POST /v1/repositories/{repo_id}/deployments` would have with this body, and changes nothing.
+/// Lists each condition that a deployment has to meet before it starts.
+#[utoipa::path(
+    post, path = ROUTE.path, tag = "Deployments", request_body = DeploymentRequest,
+    responses((status = 200, body = PreflightBody))
+)]
+pub async fn preflight_deployment(
+    State(Preflight { app, hosts }): State<Preflight>,
+    repository: AuthorizedRepository,
+    extract::Json(request): extract::Json<DeploymentRequest>,
+) -> Result<Json<PreflightBody>> {
+    let revision = request.revision()?;
+    preflight::preflight(&app, hosts, &repository, &request, &revision).await.map(Json)
+}
