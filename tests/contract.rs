@@ -67,12 +67,15 @@ fn routes_operations_events_and_crates_are_the_same_set() {
 #[test]
 fn each_operation_documents_the_access_of_its_authorization_case() {
     let document = document();
+    let schemes = document["components"]["securitySchemes"].as_object().unwrap();
+    let schemes: Vec<_> = schemes.iter().map(|(name, scheme)| (name.as_str(), &scheme["scheme"])).collect();
+    assert_eq!(schemes, [("bearer", &json!("bearer"))], "a generated client sends one `Authorization` for each scheme");
     let operations = operations(&document);
     for (key, access, ..) in CASES {
         let security = match access {
             Access::Public => json!([]),
-            Access::Authenticated => json!([{"token": []}, {"oauth2": []}]),
-            Access::Scope(scope) => json!([{"token": [scope.as_str()]}, {"oauth2": [scope.as_str()]}]),
+            Access::Authenticated => json!([{"bearer": []}]),
+            Access::Scope(scope) => json!([{"bearer": [scope.as_str()]}]),
         };
         if key != "$default" {
             assert_eq!(operations[key]["security"], security, "{key}");

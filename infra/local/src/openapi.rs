@@ -53,14 +53,13 @@ pub fn document() -> Value {
     }
     let mut document = serde_json::to_value(document).expect("a document is plain data");
     document["components"]["securitySchemes"] = json!({
-        "token": {
+        // Two schemes would make generated clients send the header twice.
+        "bearer": {
             "type": "http", "scheme": "bearer",
-            "description": "A personal access token (`dgp_…`). It expires after 90 days unless it is permanent.",
-        },
-        "oauth2": {
-            "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
-            "description": "An OAuth2 access token (RFC 9068, or Amazon Cognito's) of the identity provider that the API trusts. \
-                A new user must call `GET /v1/user` first.",
+            "description": "Takes either of two tokens:\n\n\
+                - a personal access token (`dgp_…`). It expires after 90 days unless it is permanent.\n\
+                - an OAuth2 access token (RFC 9068, or Amazon Cognito's) of the identity provider that the API trusts. A new \
+                user must call `GET /v1/user` first.",
         },
     });
     document["components"]["headers"] = headers();
@@ -87,9 +86,9 @@ fn complete(operation: &mut Value, route: Route) {
     operation["operationId"] = route.function.into();
     operation["security"] = match route.access {
         Access::Public => json!([]),
-        Access::Authenticated => json!([{"token": []}, {"oauth2": []}]),
+        Access::Authenticated => json!([{"bearer": []}]),
         // OpenAPI 3.1 lets a bearer scheme list the required roles.
-        Access::Scope(scope) => json!([{"token": [scope.as_str()]}, {"oauth2": [scope.as_str()]}]),
+        Access::Scope(scope) => json!([{"bearer": [scope.as_str()]}]),
     };
     let codes: Vec<_> = ErrorCode::ALL.into_iter().filter(|code| answers_with(*code, route, operation)).collect();
     let declared = operation["parameters"].as_array().cloned().unwrap_or_default();
