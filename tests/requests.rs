@@ -14,7 +14,7 @@ use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 use shared::{Endpoint, Route, pipeline};
-use tests::{Actor, Answer, GitRepository, World};
+use tests::{Actor, Answer, GitRepository, World, sample_event};
 
 const MAX_BODY: usize = 256 * 1024;
 
@@ -192,6 +192,33 @@ async fn a_method_that_a_path_does_not_have_is_told_the_others() {
         refused.refused(404, "not_found");
         assert!(refused.headers.get("allow").is_none());
     }
+}
+
+#[tokio::test]
+async fn no_response_is_kept_by_a_cache_or_guessed_at_by_a_browser() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let token = json!({"name": "ci", "scopes": ["repositories:read"]});
+    for (status, answer) in [
+        (200, owner.get("/v1/repositories").await),
+        (200, world.anonymous().get("/v1/openapi.json").await),
+        (201, owner.post("/v1/tokens", token).await),
+        (400, owner.post("/v1/tokens", json!({})).await),
+        (401, world.anonymous().get("/v1/repositories").await),
+        (404, owner.get("/v1/nothing").await),
+        (405, owner.delete("/v1/repositories").await),
+    ] {
+        let headers = (answer.status, answer.header("cache-control"), answer.header("x-content-type-options"));
+        assert_eq!(headers, (status, "no-store", "nosniff"), "{answer:?}");
+        assert!(!answer.headers.contains_key("strict-transport-security"), "the local stack has no https: {answer:?}");
+    }
+    let functions = world.stack.environment().http().unwrap();
+    let (_, function) = functions.into_iter().find(|(key, _)| key == "GET /v1/repositories").unwrap();
+    let event = sample_event("list-repositories");
+    assert_eq!(event["headers"]["x-forwarded-proto"], "https");
+    let answer = function.invoke(event).await.unwrap();
+    let headers = ["cache-control", "strict-transport-security"].map(|name| &answer["headers"][name]);
+    assert_eq!(headers, [&json!("no-store"), &json!("max-age=31536000")], "{answer}");
 }
 
 async fn panics_with_text() -> shared::Error {

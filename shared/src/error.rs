@@ -148,7 +148,7 @@ error_codes! {
     BodyTooLarge = PAYLOAD_TOO_LARGE "body_too_large" by Body:
         "The body is larger than 256 KiB";
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" by Body:
-        "The body's content type is not application/json";
+        "The body's content type is not application/json, or the body has a content encoding";
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused" by Handler:
         "A different request used this `Idempotency-Key` in the last 24 hours";
     RateLimited = TOO_MANY_REQUESTS "rate_limited" by Pipeline:

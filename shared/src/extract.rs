@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use http::header::CONTENT_TYPE;
+use http::HeaderValue;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lambda_http::RequestExt;
@@ -112,6 +113,12 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
+        if let Some(encoding) = request.headers().get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+            let encoding = String::from_utf8_lossy(encoding.as_bytes());
+            let message = format!("The body has 'Content-Encoding: {encoding}'; send it without an encoding");
+            let refused = Error::new(ErrorCode::UnsupportedMediaType, message);
+            return Err(refused.with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+        }
         if !is_json(&request) {
             let message = "The body must be JSON; send it with 'Content-Type: application/json'";
             return Err(Error::new(ErrorCode::UnsupportedMediaType, message));

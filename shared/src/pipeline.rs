@@ -10,7 +10,7 @@ use std::time::Instant;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http::header::LINK;
+use http::header::{CACHE_CONTROL, LINK, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lambda_http::RequestExt;
 use lambda_http::request::RequestContext;
@@ -86,6 +86,7 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
     let source = source(&request);
     let trace = TraceContext::from_headers(request.headers());
     let gateway_request_id = gateway_request_id(&request);
+    let by_https = request.headers().get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
     let lambda_request_id = request.lambda_context_ref().map(|lambda| lambda.request_id.clone());
     request.extensions_mut().insert(record.clone());
     // The extractors read the route, for the permission on the resource that they load.
@@ -103,6 +104,7 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
             None => limiter.recall(&source, Quota::ANONYMOUS),
         }
     });
+    set_security_headers(response.headers_mut(), by_https);
     set_rate_limit_headers(response.headers_mut(), &verdict);
     if let Some(caller) = record.caller.get() {
         set_expiry_headers(response.headers_mut(), caller, context.app.clock().now());
@@ -235,6 +237,17 @@ async fn authorize(State(context): State<Arc<Context>>, request: Request, next: 
         caller.check(&context.route)?;
     }
     Ok(next.run(request).await)
+}
+
+/// Forbids caches to keep a response that does not say otherwise, and browsers to guess its type. `by_https` says whether the
+/// gateway got the request over https: browsers ignore `Strict-Transport-Security` on anything else, and the local stack has
+/// no https to insist on.
+fn set_security_headers(headers: &mut HeaderMap, by_https: bool) {
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if by_https {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
 }
 
 /// Sets the header with the token's expiry, and a link to the rotation if the token expires soon. There is only one

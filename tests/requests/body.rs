@@ -123,6 +123,27 @@ async fn a_field_of_the_wrong_shape_is_named_and_its_value_is_not_repeated() {
     assert_eq!(owner.get(deployments).await.body["meta"]["total"], 0);
 }
 
+#[tokio::test]
+async fn a_body_with_a_content_encoding_is_refused_by_its_name() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    owner.repository("app", &GitRepository::new(&[])).await;
+    let with = async |encoding: &str, body: &[u8]| {
+        let request = owner.request(Method::POST, "/v1/repositories/app/deployments").body(body.to_vec());
+        owner.send(request.header("content-type", "application/json").header("content-encoding", encoding)).await
+    };
+    for encoding in ["gzip", "br", "deflate, gzip"] {
+        let refused = with(encoding, b"\x1f\x8b\x08\0\0\0\0\0").await;
+        refused.refused(415, "unsupported_media_type");
+        let message = format!("The body has 'Content-Encoding: {encoding}'; send it without an encoding");
+        assert_eq!(
+            (&refused.body["error"]["message"], refused.header("accept-encoding")),
+            (&json!(message), "identity")
+        );
+    }
+    assert_eq!(with("identity", br#"{"ref": "main"}"#).await.status, 201);
+}
+
 /// Pads a text with spaces.
 fn padded(text: &str, size: usize) -> String {
     format!("{text}{}", " ".repeat(size - text.len()))
