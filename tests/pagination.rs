@@ -66,9 +66,6 @@ async fn a_parameter_out_of_range_is_named() {
         ("page=-1", "page"),
         ("page=1.5", "page"),
         ("page=18446744073709551617", "page"),
-        ("page=1002", "page"),
-        ("page=102&per_page=100", "page"),
-        ("page=1000000000&per_page=100", "page"),
         ("sort=size", "sort"),
         ("sort=Name", "sort"),
         ("direction=up", "direction"),
@@ -78,7 +75,14 @@ async fn a_parameter_out_of_range_is_named() {
         assert_eq!(refused.body["error"]["details"][0]["field"], field, "{query}: {refused:?}");
         assert_eq!(refused.body["error"]["details"].as_array().unwrap().len(), 1);
     }
-    for (query, per_page) in [("per_page=1", 1), ("per_page=100", 100), ("page=1001", 10), ("utm_source=mail", 10)] {
+    for (query, per_page) in [
+        ("per_page=1", 1),
+        ("per_page=100", 100),
+        ("page=1001", 10),
+        ("page=1002", 10),
+        ("page=1000000000&per_page=100", 100),
+        ("utm_source=mail", 10),
+    ] {
         let page = owner.get(&format!("/v1/repositories?{query}")).await;
         assert_eq!((page.status, &page.body["meta"]["per_page"]), (200, &json!(per_page)), "{query}");
     }

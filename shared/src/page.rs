@@ -2,7 +2,8 @@
 //!
 //! Links carry a cursor: the sort key of the row at the page's edge. The Query of a cursor starts at that key, so that
 //! each page costs the same, and concurrent insertions neither skip nor repeat a row. The Query of a bare `page=N`
-//! skips the rows before the page, at most [`MAX_SKIP`] of them.
+//! skips the rows before the page, at most [`MAX_SKIP`] of them. A page behind
+//! the end of the list is empty.
 
 use std::fmt;
 
@@ -121,10 +122,6 @@ impl PageQuery {
             PageRequest { list: list.name, number, per_page, sort: self.sort, direction: self.direction, start };
         match self.cursor {
             Some(cursor) => Ok(PageRequest { start: request.decode(&cursor)?, ..request }),
-            None if skipped > MAX_SKIP => Err(Error::invalid(
-                "page",
-                format!("must have at most {MAX_SKIP} items before it; follow the Link header to go further"),
-            )),
             None => Ok(request),
         }
     }
@@ -136,6 +133,8 @@ pub struct Rows<T> {
     rows: Vec<T>,
     more_before: bool,
     more_after: bool,
+    /// Whether the page has rows and more than [`MAX_SKIP`] rows before it, and was not read.
+    out_of_reach: bool,
 }
 
 impl<T> Rows<T> {
@@ -145,9 +144,9 @@ impl<T> Rows<T> {
 
     /// Pairs each row with what `find` returns for it. Leaves out the rows for which it returns `None`.
     pub fn with<U>(self, mut find: impl FnMut(&T) -> Option<U>) -> Rows<(T, U)> {
-        let Self { rows, more_before, more_after } = self;
+        let Self { rows, more_before, more_after, out_of_reach } = self;
         let pair = |row: T| find(&row).map(|found| (row, found));
-        Rows { rows: rows.into_iter().filter_map(pair).collect(), more_before, more_after }
+        Rows { rows: rows.into_iter().filter_map(pair).collect(), more_before, more_after, out_of_reach }
     }
 }
 
@@ -167,10 +166,15 @@ impl PageRequest {
         let Partition { source, key: partition } = list;
         let query = |order, after| Query { source, partition: partition.clone(), order, after, limit };
         let read = |query| table.query::<T>(query, T::ATTRIBUTES);
+        let mut out_of_reach = false;
         let (mut rows, backward, skipped) = match &self.start {
             Start::Skipping(0) => (read(query(order, None)).await?.0, false, false),
-            Start::Skipping(count) => match skip(table, query(order, None), *count).await? {
-                Some(last) => (read(query(order, Some(&last))).await?.0, false, true),
+            Start::Skipping(count) => match skip(table, query(order, None), (*count).min(MAX_SKIP)).await? {
+                Some(last) => {
+                    let rows = read(query(order, Some(&last))).await?.0;
+                    out_of_reach = *count > MAX_SKIP && !rows.is_empty();
+                    (rows, false, true)
+                }
                 None => (Vec::new(), false, true),
             },
             Start::After(key) => (read(query(order, Some(key))).await?.0, false, true),
@@ -181,9 +185,9 @@ impl PageRequest {
         rows.truncate(self.per_page as usize);
         if backward {
             rows.reverse();
-            Ok(Rows { rows, more_before: more, more_after: skipped })
+            Ok(Rows { rows, more_before: more, more_after: skipped, out_of_reach })
         } else {
-            Ok(Rows { rows, more_before: skipped, more_after: more })
+            Ok(Rows { rows, more_before: skipped, more_after: more, out_of_reach })
         }
     }
 
@@ -211,7 +215,7 @@ impl PageRequest {
         };
         let (more_before, more_after) = (first > 0, end < count);
         let rows = rows.drain(first..end).map(|(_, row)| row).collect();
-        Rows { rows, more_before, more_after }
+        Rows { rows, more_before, more_after, out_of_reach: false }
     }
 
     fn order(&self) -> Order {
@@ -246,7 +250,8 @@ impl PageRequest {
         }
     }
 
-    /// Returns the response. `url` is the list's URL with its filters, and `total` the exact number of rows.
+    /// Returns the response, or refuses a page that was not read. `url` is the list's URL with its filters, and `total` the
+    /// exact number of rows.
     pub fn respond<T: Position, B: Serialize>(
         &self,
         rows: Rows<T>,
@@ -254,7 +259,11 @@ impl PageRequest {
         url: &str,
         body: impl Fn(T) -> B,
     ) -> Response {
-        let Rows { mut rows, more_before, more_after } = rows;
+        let Rows { mut rows, more_before, more_after, out_of_reach } = rows;
+        if out_of_reach {
+            let message = format!("must have at most {MAX_SKIP} items before it; follow the Link header to go further");
+            return Error::invalid("page", message).into_response();
+        }
         let pages = total.div_ceil(self.per_page).max(1);
         let number = if self.start == Start::End { pages } else { self.number };
         if self.start == Start::End {
