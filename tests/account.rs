@@ -32,6 +32,10 @@ async fn every_member_sees_the_account_and_an_owner_changes_it() {
     let changed = change(&owner, None, json!({"permanent_tokens": false})).await;
     account["permanent_tokens"] = json!(false);
     assert_eq!((&changed.body, changed.header("etag")), (&account, "\"3\""));
+    for nothing_new in [json!({}), json!({"base_permission": "deploy", "permanent_tokens": false})] {
+        let unchanged = change(&owner, None, nothing_new).await;
+        assert_eq!((unchanged.status, &unchanged.body, unchanged.header("etag")), (200, &account, "\"3\""));
+    }
     assert_eq!(member.get("/v1/account").await.body, account, "what is seen is what is stored, at once");
     // On Starter, the plan's limits apply.
     let stranger = world.owner_on("starter", "globex").await.get("/v1/account").await.body;

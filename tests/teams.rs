@@ -48,6 +48,12 @@ async fn a_team_is_created_read_changed_and_deleted() {
     let found = owner.get(&path(&team)).await;
     assert_eq!((&found.body, found.header("etag")), (&changed.body, changed.header("etag")));
     owner.team("platform").await;
+    world.clock.advance(Duration::from_secs(60));
+    for nothing_new in [json!({}), json!({"name": "Core", "description": "Runs the shop"})] {
+        let unchanged = owner.patch(&path(&team), nothing_new).await;
+        let seen = (unchanged.status, &unchanged.body, unchanged.header("etag"));
+        assert_eq!(seen, (200, &changed.body, changed.header("etag")), "nothing has changed");
+    }
 
     let deleted = owner.delete(&path(&team)).await;
     assert_eq!((deleted.status, &deleted.body), (200, &json!({"id": team["id"], "deleted": true})));

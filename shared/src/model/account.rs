@@ -102,6 +102,9 @@ impl Account {
             expected(&before)?;
             let base = change.base_permission.unwrap_or(before.base_permission);
             let permanent = change.permanent_tokens.unwrap_or(before.permanent_tokens);
+            if (base, permanent) == (before.base_permission, before.permanent_tokens) {
+                return Ok(before);
+            }
             let values = Values::new()
                 .set(":base", base.as_str())
                 .set(":permanent", permanent)

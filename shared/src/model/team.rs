@@ -129,6 +129,9 @@ impl Team {
                 updated_at: now,
                 ..before.clone()
             };
+            if (&after.name, &after.description) == (&before.name, &before.description) {
+                return Ok(before);
+            }
             let row = Write::replace(after.key(), &after, after.index_keys(), "revision = :version", before.revision)?;
             let mut transaction = Transaction::new().write(row).or(|_| ChangeRefused::Changed);
             if after.name.folded() != before.name.folded() {
