@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::model::{Idempotency, IdempotencyClaim};
 use tests::{Actor, Answer, GitRepository, World};
 
 const DEPLOYMENTS: &str = "/v1/repositories/app/deployments";
@@ -67,7 +68,7 @@ async fn of_many_equal_requests_at_once_one_creates() {
     for answer in requests.join_all().await {
         match answer.status {
             201 => drop(ids.insert(answer.body["id"].to_string())),
-            _ => assert_eq!(answer.refused(409, "idempotency_key_in_use").header("retry-after"), "1"),
+            _ => assert_eq!(answer.refused(409, "idempotency_key_in_use").header("retry-after"), "30"),
         }
     }
     assert_eq!((ids.len(), total(&owner).await), (1, json!(1)));
@@ -82,6 +83,25 @@ async fn a_key_of_a_request_that_created_nothing_is_free_again() {
     source.git(&["branch", "later"]);
     assert_eq!(create(&owner, "k", json!({"ref": "later"})).await.status, 201);
     create(&owner, "k", json!({"ref": "main"})).await.refused(422, "idempotency_key_reused");
+}
+
+#[tokio::test]
+async fn a_key_of_a_creation_that_died_is_locked_for_as_long_as_a_creation_can_take() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = app(&world).await;
+    let (body, account) = (json!({"ref": "main"}), owner.account_id.clone().unwrap());
+    let repository = owner.get("/v1/repositories/app").await.body["id"].as_str().unwrap().to_owned();
+    let content = format!("{repository} {body}");
+    let (key, now) = ("k".parse().unwrap(), world.clock.now());
+    let claim = IdempotencyClaim::take(world.stack.app().table(), &account, &key, content.as_bytes(), now).await;
+    assert!(matches!(claim, Ok(Idempotency::New(_))), "{claim:?}");
+    for (after, left) in [(0, "30"), (1, "30"), (999, "29"), (28_500, "1"), (499, "1")] {
+        world.clock.advance(Duration::from_millis(after));
+        let refused = create(&owner, "k", body.clone()).await;
+        assert_eq!(refused.refused(409, "idempotency_key_in_use").header("retry-after"), left, "after {after} ms more");
+    }
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!(create(&owner, "k", body).await.status, 201);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -219,13 +220,13 @@ impl Error {
         Self::new(ErrorCode::ServiceUnavailable, "The service is busy; try again").retry_after(1).because(cause)
     }
 
-    /// Refuses a request whose `Idempotency-Key` is held by another request.
-    pub fn in_flight() -> Self {
+    /// Refuses a request whose `Idempotency-Key` is held by another request, for at most the rest of its lease.
+    pub fn in_flight(lease: Duration) -> Self {
         Self::new(
             ErrorCode::IdempotencyKeyInUse,
             "Another request with this Idempotency-Key is in progress; retry it later",
         )
-        .retry_after(1)
+        .retry_after(lease.as_millis().div_ceil(1000).max(1) as u64)
     }
 
     /// Replaces the message about a field, if it is one of the invalid ones.

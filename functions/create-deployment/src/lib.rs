@@ -81,7 +81,7 @@ pub async fn create_deployment(
             let deployment = deployment.ok_or_else(|| Error::internal("an idempotency key's deployment has no row"))?;
             Ok(([(HeaderName::from_static("idempotent-replayed"), "true")], created(app, deployment)).into_response())
         }
-        Idempotency::InFlight => Err(Error::in_flight()),
+        Idempotency::InFlight(lease) => Err(Error::in_flight(lease)),
         Idempotency::Reused => {
             let message = "A different request used this Idempotency-Key in the last 24 hours; use a new key";
             Err(Error::new(ErrorCode::IdempotencyKeyReused, message))

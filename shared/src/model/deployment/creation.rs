@@ -7,6 +7,7 @@ use serde_bytes::ByteBuf;
 
 use super::SealedVariables;
 use super::counts::count_name;
+use super::idempotency::IN_FLIGHT;
 use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
@@ -83,7 +84,7 @@ impl From<CreateFailed> for Error {
     fn from(failed: CreateFailed) -> Self {
         match failed {
             CreateFailed::Stale(winner) => Error::new(ErrorCode::StaleRequest, winner),
-            CreateFailed::ClaimLost => Error::in_flight(),
+            CreateFailed::ClaimLost => Error::in_flight(IN_FLIGHT),
             CreateFailed::Write(failed) => failed.into(),
         }
     }

@@ -14,8 +14,9 @@ use crate::table::{Change, Key, Table, TableError, Values, Write, read_item};
 /// The time that a key stands for its creation. Each use of the key checks the time, so it does not matter when
 /// DynamoDB deletes the item.
 pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// The lease of a claim. A function runs for at most 29 seconds, so an older claim belongs to a dead one.
-const IN_FLIGHT: Duration = Duration::from_secs(60);
+/// The lease of a claim, as long as a creation can take: its function runs for at most 29 seconds, and the clocks of two
+/// functions may be a second apart. An older claim belongs to a creation that died.
+pub(super) const IN_FLIGHT: Duration = Duration::from_secs(30);
 
 /// An idempotency key: 1 to 255 printable ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +57,8 @@ pub enum Idempotency {
     New(IdempotencyClaim),
     /// The request has already created this deployment.
     Done(DeploymentId),
-    /// The request is already being processed.
-    InFlight,
+    /// The request is already being processed. If that creation died, the key is free after this time.
+    InFlight(Duration),
     /// The key was used with another request.
     Reused,
 }
@@ -65,6 +66,7 @@ pub enum Idempotency {
 #[derive(Deserialize)]
 struct Row {
     fingerprint: String,
+    started_at: Timestamp,
     deployment_id: Option<DeploymentId>,
 }
 
@@ -99,11 +101,13 @@ impl IdempotencyClaim {
                 .set(":dead", before(IN_FLIGHT)),
         };
         let Err(failed) = table.update(claim.key.clone(), change).await? else { return Ok(Idempotency::New(claim)) };
-        let Some(row) = failed.current.map(read_item::<Row>).transpose()? else { return Ok(Idempotency::InFlight) };
+        let Some(row) = failed.current.map(read_item::<Row>).transpose()? else {
+            return Ok(Idempotency::InFlight(IN_FLIGHT));
+        };
         Ok(match row.deployment_id {
             _ if row.fingerprint != fingerprint => Idempotency::Reused,
             Some(id) => Idempotency::Done(id),
-            None => Idempotency::InFlight,
+            None => Idempotency::InFlight(IN_FLIGHT.saturating_sub(now.since(row.started_at))),
         })
     }
 
