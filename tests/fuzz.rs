@@ -12,13 +12,16 @@ use proptest::test_runner::FileFailurePersistence;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::extract::{Json, Query};
-use shared::page::PageQuery;
+use shared::page::{PageQuery, Sort};
+use shared::route::List;
 use shared::settings::{Settings, TABLE_NAME};
 use shared::telemetry::Log;
 use shared::{App, Endpoint, Result, Route, pipeline, serve};
 use tests::NOON;
 
 /// Reads everything that a handler can read.
+const LIST: List = List { name: "things", sorts: &[Sort::Created, Sort::Name] };
+
 async fn look(headers: HeaderMap, _: Query<PageQuery>, request: Request) -> Result<String> {
     let parameters = format!("{:?} {:?}", request.path_parameters(), request.query_string_parameters());
     let Json(body) = Json::<Value>::from_request(request, &()).await?;
@@ -29,7 +32,7 @@ fn service() -> pipeline::Service {
     let settings = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", TABLE_NAME];
     let settings = Settings::from(settings.map(|name| (name, "none".to_owned())));
     let app = App::new(settings, Clock::manual(NOON), Log::to(std::io::sink())).unwrap();
-    let route = Route::post("look", "/v1/look/{thing}").public().free();
+    let route = Route::post("look", "/v1/look/{thing}").public().free().lists(LIST);
     pipeline::service(app, Endpoint::new(route, look, ()))
 }
 

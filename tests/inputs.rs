@@ -1,5 +1,7 @@
 //! Bodies and query strings against the document: what its schemas exclude is refused, by name and in plain words.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 use tests::{Answer, GitRepository, World};
 
@@ -159,6 +161,55 @@ async fn a_body_that_its_schema_excludes_is_refused_by_the_name_of_the_field() {
         assert!(properties.keys().all(|name| message.contains(&format!("`{name}`"))), "{route}: {message}");
     }
     assert!(bodies > 10, "{bodies} operations have a body");
+}
+
+#[tokio::test]
+async fn a_parameter_that_no_endpoint_has_is_refused_by_its_name() {
+    let world = World::start_without_queue().await;
+    let estate = Estate::new(&world, "acme", &GitRepository::new(&[])).await;
+    let document = document();
+    for (route, operation) in operations(&document) {
+        let (method, path) = (route.split(' ').next().unwrap().parse().unwrap(), estate.path(&route));
+        let request = estate.caller(&route).request(method, &format!("{path}?surprise=1&Page=2&surprise=2"));
+        let request = match operation.get("requestBody") {
+            Some(_) => request.json(&estate.body(&route)),
+            None => request,
+        };
+        let refused = estate.owner.send(request).await;
+        refused.refused(400, "invalid_request");
+        let details = refused.body["error"]["details"].as_array().unwrap();
+        let fields: Vec<_> = details.iter().map(|detail| detail["field"].as_str().unwrap()).collect();
+        assert_eq!(fields, ["Page", "surprise"], "{route}");
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let (place, name) = (&parameter["in"], parameter["name"].as_str().unwrap());
+            let message = details[0]["message"].as_str().unwrap();
+            assert!(place != "query" || message.contains(&format!("`{name}`")), "{route}: {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_parameters_and_fields_that_do_not_fit_are_told_at_once() {
+    let world = World::start_without_queue().await;
+    let estate = Estate::new(&world, "acme", &GitRepository::new(&[])).await;
+    let deployments = estate.path("GET /v1/repositories/{repo_id}/deployments");
+    let list = format!("{deployments}?page=0&statuz=failed&environment=moon&per_page=ten&status=failed&sort=size");
+    let body = json!({
+        "environment": "moon", "sequence": -1, "expected_current": 5, "force": true,
+        "variables": {"LOG_LEVEL": "debug", "AWS_X": "1"},
+    });
+    for (answer, fields) in [
+        (estate.owner.get(&list).await, vec!["statuz", "page", "per_page", "sort", "environment"]),
+        (
+            estate.owner.post(&deployments, body).await,
+            vec!["environment", "expected_current", "force", "sequence", "variables.AWS_X", "ref"],
+        ),
+    ] {
+        answer.refused(400, "invalid_request");
+        let details = answer.body["error"]["details"].as_array().unwrap();
+        let found: Vec<_> = details.iter().map(|detail| detail["field"].as_str().unwrap()).collect();
+        assert_eq!(BTreeSet::from_iter(found), BTreeSet::from_iter(fields), "{answer:?}");
+    }
 }
 
 #[tokio::test]

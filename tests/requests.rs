@@ -110,15 +110,21 @@ async fn a_path_that_leads_nowhere_is_not_found() {
         answer.refused(404, "not_found");
         assert_eq!(world.line_of(&answer)["status"], 404);
     }
-    for target in [
-        &b"/v1/repositories/%61pp"[..],
-        b"/v1/%72epositories/app",
-        b"/v1/repositories/app?",
-        b"/v1/repositories/app?a=?%ff&`{|}\\^",
-    ] {
+    for target in [&b"/v1/repositories/%61pp"[..], b"/v1/%72epositories/app", b"/v1/repositories/app?"] {
         let answer = get_raw(&world, &owner, target, b"localhost").await;
         assert_eq!((answer.status, &answer.body["name"]), (200, &json!("app")), "{}", String::from_utf8_lossy(target));
     }
+}
+
+#[tokio::test]
+async fn a_query_that_no_client_library_sends_is_refused_by_the_name_of_its_parameter() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    owner.repository("app", &GitRepository::new(&[])).await;
+    let answer = get_raw(&world, &owner, b"/v1/repositories/app?a=?%ff&`{|}\\^", b"localhost").await;
+    answer.refused(400, "invalid_request");
+    let fields = answer.body["error"]["details"].as_array().unwrap().iter().map(|detail| detail["field"].clone());
+    assert_eq!(fields.collect::<Vec<_>>(), ["`{|}\\^", "a"]);
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ pub enum Origin {
     Permission,
     /// A resource that the path names.
     Path,
-    /// The parser of parameters and bodies.
+    /// The parser of parameters and bodies, on every endpoint: unknown parameters are refused.
     Input,
     /// The parser of bodies.
     Body,

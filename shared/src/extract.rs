@@ -14,10 +14,11 @@ use serde::de::DeserializeOwned;
 
 pub use crate::number::{Number, Whole};
 
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Detail, Error, ErrorCode, Result};
 use crate::id::InvitationId;
 use crate::input::Input;
 use crate::model::Environment;
+use crate::route::Route;
 
 /// The maximum size of a body, in bytes. It leaves room for 32 KiB of variables with JSON's escapes.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -143,7 +144,7 @@ async fn read_body(request: Request) -> Result<Bytes> {
     }
 }
 
-/// The query string. Parameters that `T` does not know are ignored.
+/// The query string of an endpoint with parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<T>(pub T);
 
@@ -151,6 +152,49 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        Input::of_query(parts.uri.query().unwrap_or_default()).parse().map(Self)
+        let (input, unknown) = query(parts);
+        match input.read() {
+            Ok(read) if unknown.is_empty() => Ok(Self(read)),
+            read => Err(Error::invalid_fields(unknown.into_iter().chain(read.err().unwrap_or_default()).collect())),
+        }
     }
+}
+
+/// The query string of a list with a filter.
+#[derive(Clone, Copy, Debug)]
+pub struct Filtered<P, F>(pub P, pub F);
+
+impl<S: Sync, P: DeserializeOwned, F: DeserializeOwned> FromRequestParts<S> for Filtered<P, F> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let (input, unknown) = query(parts);
+        match (input.read(), input.read()) {
+            (Ok(page), Ok(filter)) if unknown.is_empty() => Ok(Self(page, filter)),
+            (page, filter) => {
+                let invalid = page.err().into_iter().chain(filter.err()).flatten();
+                Err(Error::invalid_fields(unknown.into_iter().chain(invalid).collect()))
+            }
+        }
+    }
+}
+
+/// Refuses a request with query parameters if its endpoint takes none. The extractors check the others.
+pub(crate) fn refuse_parameters(route: &Route, query: Option<&str>) -> Result<()> {
+    let (Some(query), Some(known)) = (query, route.query_parameters()) else { return Ok(()) };
+    if known.clone().next().is_some() {
+        return Ok(());
+    }
+    match Input::of_query(query).unknown(known) {
+        unknown if unknown.is_empty() => Ok(()),
+        unknown => Err(Error::invalid_fields(unknown)),
+    }
+}
+
+/// Returns the query string, and its parameters that the route does not take.
+fn query(parts: &Parts) -> (Input, Vec<Detail>) {
+    let input = Input::of_query(parts.uri.query().unwrap_or_default());
+    let known = parts.extensions.get::<Route>().and_then(Route::query_parameters);
+    let unknown = known.map(|known| input.unknown(known)).unwrap_or_default();
+    (input, unknown)
 }

@@ -11,9 +11,10 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, Map
 use serde::{Deserialize, de};
 use serde_json::Number;
 
-use self::misfit::Misfit;
 use crate::error::{Detail, Error, ErrorCode, Result};
 
+/// The largest number of fields that one error lists.
+const MAX_DETAILS: usize = 20;
 /// The depth below which values are skipped. No endpoint takes a body as deep.
 const MAX_DEPTH: usize = 64;
 
@@ -42,19 +43,54 @@ impl Input {
     }
 
     /// # Errors
-    /// Fails with `invalid_request` if a field does not fit `T`. `details` names it by its path.
+    /// Fails with `invalid_request` if fields do not fit `T`. `details` names each by its path.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
-        T::deserialize(&self.root).map_err(|misfit| self.refuse([misfit]))
+        self.read().map_err(Error::invalid_fields)
     }
 
-    /// Refuses the input because of fields that don't fit. Every error of a field becomes a detail here.
-    fn refuse(&self, misfits: impl IntoIterator<Item = Misfit>) -> Error {
-        let detail = |misfit: Misfit| Detail { field: misfit.path(self.name), message: misfit.message };
-        Error::invalid_fields(misfits.into_iter().map(detail).collect())
+    /// Reads the fields of `T`.
+    ///
+    /// # Errors
+    /// Fails with a detail for each member of the input that does not fit, and for a missing one.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<Detail>> {
+        let mut misfit = match T::deserialize(&self.root) {
+            Ok(read) => return Ok(read),
+            Err(misfit) => misfit,
+        };
+        // A type stops at its first misfit. Without that member it tells the next.
+        let (mut rest, mut left_out) = (self.root.clone(), Vec::new());
+        let mut details = Vec::new();
+        loop {
+            let member = misfit.member().map(str::to_owned);
+            if member.as_ref().is_some_and(|member| left_out.contains(member)) {
+                // A required member that did not fit is missing only here.
+                return Err(details);
+            }
+            details.push(Detail { field: misfit.path(self.name), message: misfit.message });
+            let Some(member) = member.filter(|member| rest.remove(member)) else { return Err(details) };
+            left_out.push(member);
+            misfit = match T::deserialize(&rest) {
+                Err(next) if details.len() < MAX_DETAILS => next,
+                _ => return Err(details),
+            };
+        }
+    }
+
+    /// Returns a detail for each parameter of a query string that is not one of `known`.
+    pub(crate) fn unknown(&self, known: impl Iterator<Item = &'static str> + Clone) -> Vec<Detail> {
+        let Node::Object(members) = &self.root else { return Vec::new() };
+        let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
+        names.retain(|name| !known.clone().any(|known| known == *name));
+        names.sort_unstable();
+        names.dedup();
+        let known: Vec<_> = known.collect();
+        let detail = |name: &str| Detail { field: name.to_owned(), message: misfit::unknown(&known) };
+        names.into_iter().take(MAX_DETAILS).map(detail).collect()
     }
 }
 
 /// A JSON value that keeps each member of an object, also those with the same name.
+#[derive(Clone)]
 enum Node {
     Null,
     Bool(bool),
@@ -67,6 +103,14 @@ enum Node {
 }
 
 impl Node {
+    /// Removes the members of an object that have this name. Returns whether there were any.
+    fn remove(&mut self, name: &str) -> bool {
+        let Self::Object(members) = self else { return false };
+        let before = members.len();
+        members.retain(|(member, _)| member != name);
+        members.len() < before
+    }
+
     fn of_json(text: &str) -> serde_json::Result<Self> {
         let mut json = serde_json::Deserializer::from_str(text);
         let node = Reader { depth: 0 }.deserialize(&mut json)?;

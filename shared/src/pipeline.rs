@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::endpoint::{Early, Endpoint};
 use crate::error::{Error, ErrorCode, Result, into_envelope};
+use crate::extract::refuse_parameters;
 use crate::id::RequestId;
 use crate::model::{Quota, Subject};
 use crate::rate_limit::Verdict;
@@ -231,11 +232,12 @@ fn admitted(record: &Record, verdict: Result<Verdict, TableError>, otherwise: Wi
     }
 }
 
-/// Checks the permission that the route declares.
+/// Checks the permission that the route declares, and refuses parameters of an endpoint without any.
 async fn authorize(State(context): State<Arc<Context>>, request: Request, next: Next) -> Result<Response> {
     if let Some(caller) = request.extensions().get::<Caller>() {
         caller.check(&context.route)?;
     }
+    refuse_parameters(&context.route, request.uri().query())?;
     Ok(next.run(request).await)
 }
 

@@ -23,6 +23,8 @@ pub struct Route {
     pub linking: Linking,
     pub counting: Counting,
     pub without_limiter: WithoutLimiter,
+    /// The query parameters that the endpoint takes besides those of its list.
+    pub parameters: &'static [&'static str],
     /// The list that the endpoint returns page by page, if any.
     pub list: Option<List>,
     pub etag: Etag,
@@ -37,6 +39,11 @@ pub struct Route {
 pub struct List {
     pub name: &'static str,
     pub sorts: &'static [Sort],
+}
+
+impl List {
+    /// The query parameters of every list.
+    pub const PARAMETERS: [&str; 5] = ["page", "per_page", "sort", "direction", "cursor"];
 }
 
 /// The use that an endpoint makes of its resource's ETag.
@@ -126,6 +133,7 @@ impl Route {
             linking: Linking::KnownOnly,
             counting: Counting::Counted,
             without_limiter,
+            parameters: &[],
             list: None,
             etag: Etag::Unused,
             location: false,
@@ -161,6 +169,12 @@ impl Route {
     /// Exempts requests from the rate limit.
     pub const fn free(mut self) -> Self {
         self.counting = Counting::Free;
+        self
+    }
+
+    /// Takes these query parameters. All others are refused.
+    pub const fn takes(mut self, parameters: &'static [&'static str]) -> Self {
+        self.parameters = parameters;
         self
     }
 
@@ -206,6 +220,12 @@ impl Route {
         let key = self.key();
         let by_full_name = key.contains("{repo_id}").then(|| key.replace("{repo_id}", "{repo_id}/{repo_name}"));
         [key].into_iter().chain(by_full_name).collect()
+    }
+
+    /// Returns the query parameters of the endpoint, or `None` for the fallback, which has no contract.
+    pub fn query_parameters(&self) -> Option<impl Iterator<Item = &'static str> + Clone> {
+        let of_list = self.list.map_or(&[][..], |_| &List::PARAMETERS);
+        (!self.path.starts_with('$')).then(|| of_list.iter().chain(self.parameters).copied())
     }
 
     /// Returns whether the handler only reads, so that it may run while the limiter decides.

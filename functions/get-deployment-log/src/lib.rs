@@ -23,8 +23,9 @@ use build_log::{BuildLog, NUMBERS_PER_MS};
 /// sends them before it reports the end, and they become readable some seconds later. AWS promises no limit.
 const LINES_SETTLE: Duration = Duration::from_secs(15);
 
-pub const ROUTE: Route =
-    Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/log").requires(Scope::DeploymentsRead);
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/log")
+    .requires(Scope::DeploymentsRead)
+    .takes(&["after", "limit"]);
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     let (archive, builds) = (Archive::new(app)?, BuildLog::new(app)?);

@@ -10,8 +10,9 @@ use shared::id::UserId;
 use shared::model::{Actor, DeploymentEvent, Status};
 use shared::{App, Endpoint, InitError, Result, Route};
 
-pub const ROUTE: Route =
-    Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/events").requires(Scope::DeploymentsRead);
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/events")
+    .requires(Scope::DeploymentsRead)
+    .takes(&["after", "limit"]);
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, list_deployment_events, app.clone()))

@@ -6,7 +6,7 @@ use futures_util::future::try_join;
 use serde::Deserialize;
 use shared::access::{Requested, Scope};
 use shared::body::DeploymentBody;
-use shared::extract::Query;
+use shared::extract::Filtered;
 use shared::model::{Deployment, DeploymentCounts, Environment, Filter, Repository, RepositoryPartition, Status};
 use shared::page::{Page, PageQuery, Sort};
 use shared::route::List;
@@ -14,7 +14,8 @@ use shared::{App, Endpoint, Error, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments")
     .requires(Scope::DeploymentsRead)
-    .lists(LIST);
+    .lists(LIST)
+    .takes(&["environment", "status"]);
 
 const LIST: List = List { name: "deployments", sorts: &[Sort::Created] };
 
@@ -40,8 +41,7 @@ pub struct DeploymentFilter {
 )]
 pub async fn list_deployments(
     State(app): State<App>,
-    Query(page): Query<PageQuery>,
-    Query(filter): Query<DeploymentFilter>,
+    Filtered(page, filter): Filtered<PageQuery, DeploymentFilter>,
     repository: Requested<Repository>,
 ) -> Result<Response> {
     let (table, page) = (app.table(), &page.of(LIST)?);

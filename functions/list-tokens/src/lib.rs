@@ -6,7 +6,7 @@ use futures_util::future::try_join;
 use serde::Deserialize;
 use shared::access::{Caller, Scope, oversees_tokens};
 use shared::body::TokenBody;
-use shared::extract::Query;
+use shared::extract::Filtered;
 use shared::model::TokenRecord;
 use shared::page::{Page, PageQuery, Sort};
 use shared::route::List;
@@ -15,7 +15,8 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/tokens")
     .requires(Scope::TokensRead)
     .refuses_with(&[ErrorCode::InsufficientPermission])
-    .lists(LIST);
+    .lists(LIST)
+    .takes(&["user"]);
 
 const LIST: List = List { name: "tokens", sorts: &[Sort::Created] };
 
@@ -53,8 +54,7 @@ pub struct TokenFilter {
 pub async fn list_tokens(
     State(app): State<App>,
     caller: Caller,
-    Query(page): Query<PageQuery>,
-    Query(filter): Query<TokenFilter>,
+    Filtered(page, filter): Filtered<PageQuery, TokenFilter>,
 ) -> Result<Response> {
     let page = page.of(LIST)?;
     let (user, query) = match filter.user {

@@ -127,7 +127,7 @@ fn answers_with(code: ErrorCode, route: Route, operation: &Value) -> bool {
             route.role > Role::Member || (in_repository && route.permission > Permission::Read)
         }
         Origin::Path => route.path.contains('{'),
-        Origin::Input => has_body || operation.get("parameters").is_some(),
+        Origin::Input => true,
         Origin::Body => has_body,
         Origin::Cursor => route.list.is_some(),
         Origin::Precondition => route.etag == Etag::Compared,

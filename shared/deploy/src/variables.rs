@@ -17,71 +17,77 @@ const MAX_BYTES: usize = 32 * 1024;
 /// The prefixes of names that the pipeline itself sets, or that would give a build other credentials.
 const RESERVED_PREFIXES: [&str; 4] = ["AWS_", "CODEBUILD_", "DEPLOYMENT_", "GIT_"];
 
-/// Valid variables: at most 100, of at most 32 KiB in all, with names `[A-Za-z_][A-Za-z0-9_]*` without a reserved prefix.
-/// `Debug` shows no values, and values leave this type only encrypted.
+/// Valid variables: at most 100, of at most 32 KiB in all. `Debug` shows no values, and values leave this type only
+/// encrypted.
 #[derive(Debug, Default, Deserialize)]
-#[serde(try_from = "serde_json::Value")]
+#[serde(try_from = "BTreeMap<Name, Value>")]
 pub struct Variables(BTreeMap<String, SecretString>);
 
+/// A name of the form `[A-Za-z_][A-Za-z0-9_]*` without a reserved prefix.
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(try_from = "String")]
+struct Name(String);
+
+/// A string, or an object that may mark its value as a secret. A value that looks like a secret must be marked, because a key in
+/// a plain variable is usually a mistake.
+#[derive(Deserialize)]
+#[serde(try_from = "serde_json::Value")]
+struct Value(SecretString);
+
+impl TryFrom<String> for Name {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let mut bytes = name.bytes();
+        let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+        if !starts_well || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return Err("must have a name of the form [A-Za-z_][A-Za-z0-9_]*".to_owned());
+        }
+        match RESERVED_PREFIXES.into_iter().find(|prefix| name.starts_with(prefix)) {
+            Some(prefix) => Err(format!("must not have this name: names that start with {prefix} are reserved")),
+            None => Ok(Self(name)),
+        }
+    }
+}
+
 /// Accepts any JSON, because serde's own messages would repeat a value of the wrong type.
-impl TryFrom<serde_json::Value> for Variables {
+impl TryFrom<serde_json::Value> for Value {
     type Error = String;
 
     fn try_from(json: serde_json::Value) -> Result<Self, String> {
-        let serde_json::Value::Object(entries) = json else { return Err("must be an object".to_owned()) };
-        entries.into_iter().map(variable).collect::<Result<BTreeMap<_, _>, _>>()?.try_into()
-    }
-}
-
-/// Parses a string, or an object that may mark its value as a secret. A value that looks like a secret must be marked,
-/// because a key in a plain variable is usually a mistake.
-fn variable((name, value): (String, serde_json::Value)) -> Result<(String, String), String> {
-    use serde_json::Value;
-    let (value, is_secret) = match value {
-        Value::String(value) => (value, false),
-        Value::Object(mut members) => match (members.remove("value"), members.remove("secret")) {
-            (Some(Value::String(value)), None) if members.is_empty() => (value, false),
-            (Some(Value::String(value)), Some(Value::Bool(secret))) if members.is_empty() => (value, secret),
-            _ => {
-                return Err(format!(
-                    "must have an object {{\"value\": string, \"secret\": boolean}} as the value of {name:?}"
-                ));
+        use serde_json::Value::{Bool, Object, String};
+        let not_a_value = || "must be a string or {\"value\": string, \"secret\": boolean}".to_owned();
+        let (value, is_secret) = match json {
+            String(value) => (value, false),
+            Object(mut members) => match (members.remove("value"), members.remove("secret")) {
+                (Some(String(value)), None) if members.is_empty() => (value, false),
+                (Some(String(value)), Some(Bool(secret))) if members.is_empty() => (value, secret),
+                _ => return Err(not_a_value()),
+            },
+            _ => return Err(not_a_value()),
+        };
+        match secret::kind(&value) {
+            Some(kind) if !is_secret => {
+                Err(format!("must not be {kind} as a plain value: send it as {{\"value\": …, \"secret\": true}}"))
             }
-        },
-        _ => return Err(format!("must have a string or an object as the value of {name:?}")),
-    };
-    match secret::kind(&value) {
-        Some(kind) if !is_secret => {
-            Err(format!("must not have {kind} as a plain value: send {name} as {{\"value\": …, \"secret\": true}}"))
+            _ if value.contains('\0') => Err("must not have a NUL character".to_owned()),
+            _ => Ok(Self(value.into())),
         }
-        _ => Ok((name, value)),
     }
 }
 
-impl TryFrom<BTreeMap<String, String>> for Variables {
+impl TryFrom<BTreeMap<Name, Value>> for Variables {
     type Error = String;
 
-    fn try_from(variables: BTreeMap<String, String>) -> Result<Self, String> {
+    fn try_from(variables: BTreeMap<Name, Value>) -> Result<Self, String> {
         if variables.len() > MAX_VARIABLES {
             return Err(format!("must have at most {MAX_VARIABLES} entries"));
         }
-        if variables.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > MAX_BYTES {
+        let size = |(name, value): (&Name, &Value)| name.0.len() + value.0.expose_secret().len();
+        if variables.iter().map(size).sum::<usize>() > MAX_BYTES {
             return Err("must have at most 32 KiB of names and values".to_owned());
         }
-        for (name, value) in &variables {
-            let mut bytes = name.bytes();
-            let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-            if !starts_well || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-                return Err(format!("must have names of the form [A-Za-z_][A-Za-z0-9_]*, unlike {name:?}"));
-            }
-            if let Some(prefix) = RESERVED_PREFIXES.into_iter().find(|prefix| name.starts_with(prefix)) {
-                return Err(format!("must not have the name {name}: names that start with {prefix} are reserved"));
-            }
-            if value.contains('\0') {
-                return Err(format!("must not have a NUL character in the value of {name}"));
-            }
-        }
-        Ok(Self(variables.into_iter().map(|(name, value)| (name, value.into())).collect()))
+        Ok(Self(variables.into_iter().map(|(Name(name), Value(value))| (name, value)).collect()))
     }
 }
 
@@ -147,16 +153,16 @@ mod tests {
     fn what_is_not_allowed_is_named() {
         for (json, named) in [
             (r#"{"": "x"}"#, "[A-Za-z_]"),
-            (r#"{"1A": "x"}"#, "1A"),
-            (r#"{"A-B": "x"}"#, "A-B"),
+            (r#"{"1A": "x"}"#, "[A-Za-z_]"),
+            (r#"{"A-B": "x"}"#, "[A-Za-z_]"),
             (r#"{"AWS_REGION": "x"}"#, "AWS_"),
             (r#"{"GIT_SHA": "x"}"#, "GIT_"),
             (r#"{"A": "\u0000"}"#, "NUL"),
             (r#"{"A": 1}"#, "string"),
-            (r#"{"A": {"secret": true}}"#, "object"),
-            (r#"{"A": {"value": "x", "other": 1}}"#, "object"),
+            (r#"{"A": {"secret": true}}"#, "boolean"),
+            (r#"{"A": {"value": "x", "other": 1}}"#, "boolean"),
             (r#"{"A": {"value": "AKIAIOSFODNN7EXAMPLE", "secret": false}}"#, "AWS access key"),
-            (r#"["A"]"#, "object"),
+            (r#"["A"]"#, "map"),
         ] {
             let error = parse(json).unwrap_err();
             assert!(error.contains(named), "{json}: {error}");
@@ -165,11 +171,14 @@ mod tests {
 
     #[test]
     fn number_and_size_are_bounded() {
-        let many = |count: usize| (0..count).map(|n| (format!("V{n}"), String::new())).collect::<BTreeMap<_, _>>();
-        assert!(Variables::try_from(many(100)).is_ok());
-        assert!(Variables::try_from(many(101)).is_err());
-        let long = |bytes: usize| BTreeMap::from([("A".to_owned(), "x".repeat(bytes - 1))]);
-        assert!(Variables::try_from(long(MAX_BYTES)).is_ok());
-        assert!(Variables::try_from(long(MAX_BYTES + 1)).is_err());
+        let many = |count: usize| {
+            let entries: BTreeMap<_, _> = (0..count).map(|number| (format!("V{number}"), "")).collect();
+            parse(&serde_json::json!(entries).to_string())
+        };
+        assert!(many(100).is_ok());
+        assert!(many(101).is_err());
+        let long = |bytes: usize| parse(&serde_json::json!({"A": "x".repeat(bytes - 1)}).to_string());
+        assert!(long(MAX_BYTES).is_ok());
+        assert!(long(MAX_BYTES + 1).is_err());
     }
 }

@@ -36,6 +36,14 @@ impl Misfit {
         self
     }
 
+    /// Returns the outermost member of the input on the way to the field.
+    pub(super) fn member(&self) -> Option<&str> {
+        match self.steps.last() {
+            Some(Step::Member(name)) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Returns the path of the field, such as `locks[0].width`. `whole` names the field without a path.
     pub(super) fn path(&self, whole: &str) -> String {
         let mut path = String::new();
@@ -87,12 +95,7 @@ impl Error for Misfit {
 
     /// The member that is unknown, which places the misfit, is the key that is read.
     fn unknown_field(_: &str, fields: &'static [&'static str]) -> Self {
-        Self::new(match fields {
-            [] => "is unknown".to_owned(),
-            [one] => format!("is not `{one}`"),
-            [one, other] => format!("is not one of `{one}` or `{other}`"),
-            many => format!("is not one of {}", listed(many)),
-        })
+        Self::new(unknown(fields))
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -101,6 +104,16 @@ impl Error for Misfit {
 
     fn duplicate_field(field: &'static str) -> Self {
         Self::new("is given twice").in_member(field)
+    }
+}
+
+/// Returns the message about a name that is none of these.
+pub(super) fn unknown(names: &[&str]) -> String {
+    match names {
+        [] => "is unknown".to_owned(),
+        [one] => format!("is not `{one}`"),
+        [one, other] => format!("is not one of `{one}` or `{other}`"),
+        many => format!("is not one of {}", listed(many)),
     }
 }
 
