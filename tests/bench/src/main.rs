@@ -10,6 +10,7 @@ mod endpoints;
 mod environment;
 mod fixture;
 mod growth;
+mod limiter;
 mod report;
 mod tls;
 mod warm;
@@ -31,6 +32,8 @@ enum Command {
     Beside,
     /// Calls and capacity as accounts and repositories grow, and the rate limit with many functions
     Growth,
+    /// The rate limiter under load: bounds, calls and tail, in four minutes
+    Limiter,
     /// Dollars for a million requests
     Cost,
     /// Clean and incremental builds, in half an hour
@@ -50,6 +53,7 @@ async fn main() -> Result<()> {
         Command::Warm => warm::measure().await?.publish(),
         Command::Beside => beside::measure().await?.publish(),
         Command::Growth => growth::measure().await?.publish(),
+        Command::Limiter => limiter::measure().await?.publish(),
         Command::Cost => cost::measure().await?.publish(),
         Command::Build => build::measure()?.publish(),
         Command::Dependencies => build::dependencies()?.publish(),
@@ -59,6 +63,7 @@ async fn main() -> Result<()> {
             warm::measure().await?.publish()?;
             beside::measure().await?.publish()?;
             growth::measure().await?.publish()?;
+            limiter::measure().await?.publish()?;
             cost::measure().await?.publish()?;
             build::measure()?.publish()?;
             build::dependencies()?.publish()?;
