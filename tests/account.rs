@@ -114,7 +114,8 @@ async fn a_change_takes_effect_when_what_is_remembered_is_too_old() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
     let member = world.member(&owner, Role::Member).await;
-    let repository = owner.repository("app", &GitRepository::with_commands(&["true"])).await;
+    let source = GitRepository::with_commands(&["true"]);
+    let repository = owner.repository("app", &source).await;
     let path = format!("/v1/repositories/{}", repository["id"].as_str().unwrap());
     let permanent = json!({"name": "ci", "scopes": ["tokens:read"], "permanent": true});
     let token = member.post("/v1/tokens", permanent.clone()).await;

@@ -19,7 +19,8 @@ fn hash(actor: &Actor) -> TokenHash {
 #[tokio::test]
 async fn no_endpoint_lets_anybody_in_without_a_valid_token() {
     let world = World::start_without_queue().await;
-    let acme = Estate::new(&world, "acme", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    let acme = Estate::new(&world, "acme", &source).await;
     let now = world.clock.now();
     let good = acme.owner.token.clone().unwrap();
     let unknown = TokenSecret::random().reveal().to_owned();
@@ -181,7 +182,8 @@ async fn a_token_lives_90_days_unless_it_is_permanent() {
 #[tokio::test]
 async fn only_the_hash_of_a_token_is_stored_and_no_token_is_logged() {
     let world = World::start_without_queue().await;
-    let acme = Estate::new(&world, "acme", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    let acme = Estate::new(&world, "acme", &source).await;
     let token = acme.owner.token.clone().unwrap();
     let table = world.stack.app().table();
     let items = table.client().scan().table_name(table.name()).send().await.unwrap();

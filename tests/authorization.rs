@@ -293,7 +293,8 @@ async fn an_admin_sees_and_deletes_every_token_and_sees_every_team() {
 #[tokio::test]
 async fn a_public_endpoint_needs_no_token() {
     let world = World::start_without_queue().await;
-    let estate = Estate::new(&world, "acme", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    let estate = Estate::new(&world, "acme", &source).await;
     for (route, ..) in CASES.into_iter().filter(|(_, access, ..)| *access == Public) {
         let answer = estate.call(&world.anonymous(), route).await;
         assert_eq!(answer.status, 200, "{route}: {answer:?}");

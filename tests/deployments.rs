@@ -98,7 +98,8 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
 async fn each_environment_is_deployed_to_and_listed_by() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     for (number, environment) in (1..).zip(["preview", "staging", "production", "staging"]) {
         let created = owner.deploy("app", json!({"ref": "main", "environment": environment})).await;
         assert_eq!((&created["environment"], &created["number"]), (&json!(environment), &json!(number)));
@@ -120,7 +121,8 @@ async fn each_environment_is_deployed_to_and_listed_by() {
 async fn a_body_that_is_not_a_deployment_is_refused_by_the_field() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     for (body, field, message) in [
         (json!({}), "ref", "is required"),
         (json!({"environment": "staging"}), "ref", "is required"),
@@ -148,7 +150,8 @@ async fn a_body_that_is_not_a_deployment_is_refused_by_the_field() {
 async fn variables_have_rules_and_a_refusal_never_repeats_a_value() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     let entries = |count: usize| Value::Object((0..count).map(|n| (format!("V{n}"), json!("hunter2"))).collect());
     let large = |bytes: usize| json!({"BIG": format!("hunter2{}", "x".repeat(bytes - "BIGhunter2".len()))});
     let one = |name: &str| Value::Object(Map::from_iter([(name.to_owned(), json!("hunter2"))]));
@@ -218,7 +221,8 @@ async fn variables_have_rules_and_a_refusal_never_repeats_a_value() {
 async fn what_looks_like_a_well_known_secret_must_be_called_one() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     for (kind, value) in [
         ("a token of this API", owner.token.clone().unwrap()),
         ("an AWS access key", "AKIAIOSFODNN7EXAMPLE".to_owned()),
@@ -285,7 +289,8 @@ async fn the_values_of_variables_are_nowhere_to_be_read() {
 async fn a_deployment_that_does_not_exist_or_is_anothers_is_not_found() {
     let world = World::start_without_queue().await;
     let (owner, stranger) = (world.owner("acme").await, world.owner("other").await);
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     let created = owner.deploy("app", json!({"ref": "main"})).await;
     let id = created["id"].as_str().unwrap();
     let mut unknown = id.to_owned();

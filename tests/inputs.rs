@@ -125,7 +125,8 @@ fn refused_because_of(answer: &Answer, field: &str, context: &str) {
 #[tokio::test]
 async fn a_body_that_its_schema_excludes_is_refused_by_the_name_of_the_field() {
     let world = World::start().await;
-    let estate = Estate::new(&world, "acme", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    let estate = Estate::new(&world, "acme", &source).await;
     let document = document();
     let mut bodies = 0;
     for (route, operation) in operations(&document) {
@@ -166,7 +167,8 @@ async fn a_body_that_its_schema_excludes_is_refused_by_the_name_of_the_field() {
 #[tokio::test]
 async fn a_parameter_that_no_endpoint_has_is_refused_by_its_name() {
     let world = World::start_without_queue().await;
-    let estate = Estate::new(&world, "acme", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    let estate = Estate::new(&world, "acme", &source).await;
     let document = document();
     for (route, operation) in operations(&document) {
         let (method, path) = (route.split(' ').next().unwrap().parse().unwrap(), estate.path(&route));
@@ -191,7 +193,8 @@ async fn a_parameter_that_no_endpoint_has_is_refused_by_its_name() {
 #[tokio::test]
 async fn all_parameters_and_fields_that_do_not_fit_are_told_at_once() {
     let world = World::start_without_queue().await;
-    let estate = Estate::new(&world, "acme", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    let estate = Estate::new(&world, "acme", &source).await;
     let deployments = estate.path("GET /v1/repositories/{repo_id}/deployments");
     let list = format!("{deployments}?page=0&statuz=failed&environment=moon&per_page=ten&status=failed&sort=size");
     let body = json!({
@@ -215,7 +218,8 @@ async fn all_parameters_and_fields_that_do_not_fit_are_told_at_once() {
 #[tokio::test]
 async fn a_parameter_that_its_schema_excludes_is_refused_by_its_name() {
     let world = World::start().await;
-    let estate = Estate::new(&world, "acme", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    let estate = Estate::new(&world, "acme", &source).await;
     let document = document();
     let mut parameters = 0;
     for (route, operation) in operations(&document) {

@@ -261,7 +261,8 @@ async fn asking_for_the_rate_limit_does_not_count_and_tells_the_truth() {
 async fn functions_that_take_turns_seldom_write_twice() {
     let world = World::start().await;
     let owner = world.owner_on("pro", "acme").await;
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     // Each path, with the number of its calls that are not the limiter's.
     let mix = [
         ("/v1/repositories", 2),

@@ -79,7 +79,7 @@ async fn each_creation_asks_the_git_host_where_a_ref_is_now() {
 
     source.git(&["reset", "--quiet", "--hard", &old]);
     assert_eq!(pinned(&owner, "refs/heads/main").await, old, "no time has passed on the clock");
-    let checked = owner.post("/v1/repositories/app/deployments", json!({"ref": "main", "dry_run": true})).await;
+    let checked = owner.post("/v1/repositories/app/deployments/preflight", json!({"ref": "main"})).await;
     assert_eq!(checked.body["sha"], old, "{checked:?}");
 }
 
@@ -118,7 +118,8 @@ async fn a_ref_that_does_not_exist_is_refused_by_its_name() {
 async fn a_malformed_ref_is_an_invalid_request() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     let long = "a".repeat(256);
     let name = "must be a valid name of a branch or tag";
     for (git_ref, message) in [
@@ -200,7 +201,8 @@ async fn a_remote_that_is_gone_is_told_to_the_client() {
 async fn a_host_that_is_gone_is_told_apart_from_one_that_is_down() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;
-    let created = owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    let created = owner.repository("app", &source).await;
     let (pk, sk) =
         (format!("ACCT#{}", owner.account_id.as_ref().unwrap()), format!("REPO#{}", created["id"].as_str().unwrap()));
     // No name in DNS has a label of 64 bytes, so every resolver says so, also one without a network.

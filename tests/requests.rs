@@ -58,7 +58,8 @@ async fn get_raw(world: &World, actor: &Actor, target: &[u8], host: &[u8]) -> An
 async fn a_path_that_leads_nowhere_is_not_found() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     let long = format!("/v1/repositories/{}", "a".repeat(8000));
     let long_and_wide = format!("/v1/repositories/{}", "%C3%A9".repeat(1300));
     for target in [
@@ -120,7 +121,8 @@ async fn a_path_that_leads_nowhere_is_not_found() {
 async fn a_query_that_no_client_library_sends_is_refused_by_the_name_of_its_parameter() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     let answer = get_raw(&world, &owner, b"/v1/repositories/app?a=?%ff&`{|}\\^", b"localhost").await;
     answer.refused(400, "invalid_request");
     let fields = answer.body["error"]["details"].as_array().unwrap().iter().map(|detail| detail["field"].clone());
@@ -292,7 +294,8 @@ async fn a_panic_answers_in_the_envelope_and_its_cause_is_in_the_log_only() {
 async fn a_warm_request_makes_few_round_trips() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;
-    let repository = owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    let repository = owner.repository("app", &source).await;
     let id = repository["id"].as_str().unwrap();
     let canceled = owner.deploy("app", json!({"ref": "main"})).await;
     owner.act(&canceled, "cancel", json!({})).await;

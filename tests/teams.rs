@@ -326,7 +326,8 @@ async fn there_is_a_bound_to_the_teams_of_a_user_and_of_a_repository() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
     let ada = world.member(&owner, Role::Member).await;
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     let mut teams = Vec::new();
     for n in 0..101 {
         teams.push(owner.team(&format!("team-{n}")).await);

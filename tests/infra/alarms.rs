@@ -74,7 +74,8 @@ fn the_alarms_of_a_function_stop_its_rollout() {
 async fn a_version_alarm_counts_the_metric_that_functions_log() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
-    owner.repository("app", &GitRepository::with_commands(&["true"])).await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
     owner.ended(&owner.deploy("app", json!({"ref": "main"})).await).await;
     world.sweep().await.unwrap();
     let template = Template::read();

@@ -68,7 +68,8 @@ async fn each_endpoint_answers_in_the_envelope_while_dynamodb_stalls() {
 async fn a_stalled_service_beside_the_table_is_a_503() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;
-    owner.repository("app", &GitRepository::with_commands(&["true"])).await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
     let deployment = owner.deploy("app", json!({"ref": "main"})).await;
 
     let mut environment = world.stack.environment().clone();

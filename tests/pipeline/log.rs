@@ -75,7 +75,8 @@ async fn a_megabyte_of_short_lines_is_kept_whole() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
     let count = 150_000;
-    let created = deploy(&owner, &commands(&[&format!("seq {count}"), "echo last"]), json!({})).await;
+    let source = commands(&[&format!("seq {count}"), "echo last"]);
+    let created = deploy(&owner, &source, json!({})).await;
     let ended = owner.ended(&created).await;
     assert_eq!(ended["status"], "succeeded", "{ended}");
 

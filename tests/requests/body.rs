@@ -14,7 +14,8 @@ const ENDPOINTS_WITH_A_BODY: [&str; 2] = ["/v1/repositories", "/v1/repositories/
 async fn a_body_that_is_not_json_is_refused() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     let json = Some("application/json");
     let deep = format!("{{\"name\": {}", "[".repeat(100_000));
     for path in ENDPOINTS_WITH_A_BODY {
@@ -56,7 +57,8 @@ async fn a_body_that_is_not_json_is_refused() {
 async fn a_field_of_the_wrong_shape_is_named_and_its_value_is_not_repeated() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     let deep = format!("{{\"name\": {}1{}}}", "[".repeat(1000), "]".repeat(1000));
     let [repositories, deployments] = ENDPOINTS_WITH_A_BODY;
     let no_variable = "must be a string or {\"value\": string, \"secret\": boolean}";
@@ -126,7 +128,8 @@ async fn a_field_of_the_wrong_shape_is_named_and_its_value_is_not_repeated() {
 async fn a_body_with_a_content_encoding_is_refused_by_its_name() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     let with = async |encoding: &str, body: &[u8]| {
         let request = owner.request(Method::POST, "/v1/repositories/app/deployments").body(body.to_vec());
         owner.send(request.header("content-type", "application/json").header("content-encoding", encoding)).await
@@ -152,7 +155,8 @@ fn padded(text: &str, size: usize) -> String {
 async fn a_body_may_have_256_kib() {
     let world = World::start().await;
     let owner = world.owner("acme").await;
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     let path = "/v1/repositories/app/deployments";
     let of_size = |size: usize| padded(&json!({"ref": "main"}).to_string(), size);
     let json = Some("application/json");

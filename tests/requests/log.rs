@@ -12,7 +12,8 @@ use super::post;
 async fn every_answer_has_an_id_of_its_own_that_its_log_line_has_too() {
     let world = World::start().await;
     let (owner, anonymous) = (world.owner("acme").await, world.anonymous());
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     let mut answers = vec![
         owner.get("/v1/openapi.json").await,
         owner.get("/v1/rate_limit").await,
@@ -43,7 +44,8 @@ async fn every_answer_has_an_id_of_its_own_that_its_log_line_has_too() {
 async fn a_request_is_one_line_in_the_log() {
     let world = World::start().await;
     let (owner, anonymous) = (world.owner("acme").await, world.anonymous());
-    owner.repository("app", &GitRepository::new(&[])).await;
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
     let account = json!(owner.account_id.as_ref().unwrap().as_str());
     owner.get("/v1/repositories").await;
     let list = "/v1/repositories";

@@ -37,7 +37,7 @@ const DRY_RUN_MOVED: &str = "is not a field of this request; for the outcome wit
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     let creation = Creation::new(app)?;
-    Ok(Endpoint::new(ROUTE, create_deployment, creation).finds_early::<Repository>().calls_at_once(3))
+    Ok(Endpoint::new(ROUTE, create_deployment, creation).finds_early::<Repository>().calls_at_once(2))
 }
 
 /// Create a deployment
