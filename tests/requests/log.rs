@@ -142,7 +142,7 @@ async fn the_log_has_no_token_no_variable_and_no_body() {
         owner.holding(token).get("/v1/repositories").await.refused(401, "invalid_token");
         secrets.push(token.to_owned());
     }
-    owner.get("/v1/repositories?token=hunter2&cursor=hunter2").await.refused(400, "invalid_cursor");
+    owner.get("/v1/repositories?token=hunter2&cursor=hunter2").await.refused(400, "invalid_request");
     owner.get("/v1/hunter2").await.refused(404, "not_found");
 
     let log = world.log();
