@@ -268,7 +268,7 @@ async fn a_caller_with_what_an_endpoint_needs_and_no_more_is_let_in() {
         let answer = caller.send(request(&caller, route, &acme.parameters(user).await)).await;
         let expected = match route {
             "$default" => 404,
-            "POST /v1/tokens/{token_id}/rotate" => 200,
+            "POST /v1/tokens/{token_id}/rotate" | "POST /v1/repositories/{repo_id}/deployments/preflight" => 200,
             // The deployment has ended.
             "POST /v1/deployments/{deployment_id}/approve"
             | "POST /v1/deployments/{deployment_id}/cancel"

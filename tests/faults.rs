@@ -14,22 +14,16 @@ mod build;
 mod check;
 mod scene;
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
+use shared::attempts::WITHOUT_PAUSES;
 use shared::model::{Deployment, Filter};
 use tokio::runtime::Runtime;
 
 use self::aws::Broken;
 use self::scene::Scene;
-
-thread_local! {
-    /// The number of yields so far.
-    static STEPS: Cell<u64> = const { Cell::new(0) };
-}
 
 /// Yields to the scheduler once.
 async fn step() {
@@ -38,7 +32,6 @@ async fn step() {
         if std::mem::replace(&mut waited, true) {
             return Poll::Ready(());
         }
-        STEPS.set(STEPS.get() + 1);
         // A combinator polls only the futures that were woken.
         context.waker().wake_by_ref();
         Poll::Pending
@@ -46,34 +39,27 @@ async fn step() {
     .await;
 }
 
-/// Polls a future until it ends or yields. A pause between two attempts is waited for, so that its length decides nothing.
-fn poll<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Poll<F::Output> {
-    const MAX_WAITS: u32 = 100_000;
-    for _ in 0..MAX_WAITS {
-        let steps = STEPS.get();
-        // Tokio's cooperative budget would end the polling.
-        let polled = pin!(tokio::task::unconstrained(future.as_mut())).poll(&mut Context::from_waker(Waker::noop()));
-        if polled.is_ready() || STEPS.get() != steps {
-            return polled;
-        }
-        std::thread::sleep(Duration::from_micros(200));
-    }
-    panic!("the future waits for something that is neither a call nor a pause")
+/// Polls a future until it ends or yields. Its attempts follow each other without pauses, whose random length would decide
+/// the order of the calls.
+fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    // Tokio's cooperative budget would end the polling.
+    let mut future = pin!(tokio::task::unconstrained(future));
+    WITHOUT_PAUSES.sync_scope((), || future.as_mut().poll(&mut Context::from_waker(Waker::noop())))
 }
 
 /// Runs a future to its end, without the scheduler.
 fn run<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
-    loop {
+    for _ in 0..1_000_000 {
         if let Poll::Ready(output) = poll(future.as_mut()) {
             return output;
         }
     }
+    panic!("the future waits for something that is not a call")
 }
 
-/// Returns a runtime whose timers run while a seed polls its futures.
 fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// Runs a seed. Returns what the checks found.

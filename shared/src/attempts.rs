@@ -8,6 +8,11 @@ const MAX_ATTEMPTS: u32 = 64;
 /// time of most functions.
 const DOUBLINGS: u32 = 4;
 
+tokio::task_local! {
+    /// Present where attempts follow each other without pauses: in a test that decides itself which call comes next.
+    pub static WITHOUT_PAUSES: ();
+}
+
 /// The attempts of one operation that begins again when a concurrent one comes first.
 ///
 /// ```ignore
@@ -32,7 +37,8 @@ impl Attempts {
         if self.begun == MAX_ATTEMPTS {
             return false;
         }
-        if let Some(failed) = self.begun.checked_sub(1) {
+        let pauses = WITHOUT_PAUSES.try_with(|()| ()).is_err();
+        if let Some(failed) = self.begun.checked_sub(1).filter(|_| pauses) {
             tokio::time::sleep(pause(failed, random_byte())).await;
         }
         self.begun += 1;

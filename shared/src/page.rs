@@ -389,9 +389,9 @@ mod tests {
         }
     }
 
+    /// A page that is too far is refused when the list turns out to have rows there.
     #[test]
-    fn a_jump_is_bounded() {
-        assert!(query("page=1001&per_page=10").is_ok());
-        assert_eq!(query("page=1002&per_page=10").unwrap_err().code(), ErrorCode::InvalidRequest);
+    fn a_page_number_has_no_bound_of_its_own() {
+        assert!(query("page=1002&per_page=10").is_ok());
     }
 }
