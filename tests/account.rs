@@ -82,11 +82,11 @@ async fn of_changes_by_the_same_etag_one_is_made() {
     let other = owner.clone();
     let both = tokio::join!(
         change(&owner, None, json!({"base_permission": "none"})),
-        change(&other, None, json!({"permanent_tokens": false})),
+        change(&other, None, json!({"permanent_tokens": true})),
     );
     assert_eq!((both.0.status, both.1.status), (200, 200));
     let now = owner.get("/v1/account").await;
-    assert_eq!((&now.body["base_permission"], &now.body["permanent_tokens"]), (&json!("none"), &json!(false)));
+    assert_eq!((&now.body["base_permission"], &now.body["permanent_tokens"]), (&json!("none"), &json!(true)));
     assert_eq!(now.header("etag"), "\"4\"");
 }
 
