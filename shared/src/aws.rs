@@ -33,7 +33,7 @@ pub struct Limits {
 impl Limits {
     /// The limits in Lambda. A request may go on after one stalled call, for example of the limiter, so the time limit of
     /// each function is more than twice that of a call. An attempt has time for CodeBuild, which is the slowest to answer.
-    /// What is left for a second attempt suffices for DynamoDB, on a new connection.
+    /// The time left for a second attempt suffices for DynamoDB, on a new connection.
     pub const LAMBDA: Self =
         Self { connect: Duration::from_secs(1), attempt: Duration::from_secs(3), call: Duration::from_millis(4500) };
     /// The limits for services on the same machine, which may be busy, and for long polls.

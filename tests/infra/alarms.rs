@@ -47,7 +47,7 @@ fn every_alarm_pages_and_has_its_place_in_the_runbook() {
     }
 }
 
-/// What stops a rollout: Lambda's own errors, and the failures that a version answers.
+/// The causes that stop a rollout: Lambda's own errors, and the failures that a version answers.
 #[test]
 fn the_alarms_of_a_function_stop_its_rollout() {
     let template = Template::read();
