@@ -84,7 +84,7 @@ def main(arguments):
     parser.add_argument("--poll", type=float, default=15, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", required=True)
     at = commands.add_parser("at", help="make a table with the data of a time, beside the one in use")
-    at.add_argument("time", type=moment, help="for example 2026-01-01T12:00:00Z, within the last 35 days")
+    at.add_argument("time", type=moment, help="'latest', or for example 2026-01-01T12:00:00Z, within the last 35 days")
     check = commands.add_parser("check", help="check whether the functions could use a table")
     use = commands.add_parser("use", help="let the functions use a table")
     for command in (check, use):
@@ -109,6 +109,9 @@ def main(arguments):
 
 
 def moment(text):
+    """A time to restore to. None is the latest that is possible."""
+    if text == "latest":
+        return None
     try:
         found = datetime.datetime.fromisoformat(text)
     except ValueError:
@@ -124,15 +127,12 @@ def named(stack, table):
 
 def restore(stack, at):
     source = stack.output("TableName")
-    target = f"{stack.name}-{at:%Y%m%d%H%M%S}"
+    first, last = restorable(stack, source)
+    at = at or last
+    target = f"{stack.name}-{at.astimezone(datetime.UTC):%Y%m%d%H%M%S}"
     if len(target) > NAME:
         raise RefusedError(f"{target} has more than {NAME} characters, which RestoredTable can't have.")
     if not exists(stack, target):
-        window = stack.dynamodb.describe_continuous_backups(TableName=source)["ContinuousBackupsDescription"]
-        window = window["PointInTimeRecoveryDescription"]
-        if window["PointInTimeRecoveryStatus"] != "ENABLED":
-            raise RefusedError(f"{source} has no point-in-time recovery.")
-        first, last = window["EarliestRestorableDateTime"], window["LatestRestorableDateTime"]
         if not first <= at <= last:
             raise RefusedError(f"{source} can be restored to times from {first} to {last}.")
         stack.dynamodb.restore_table_to_point_in_time(
@@ -143,6 +143,15 @@ def restore(stack, at):
     equip(stack, source, target)
     prove(stack, target)
     print(f"Look at its items. Then run: infra/restore {stack.name} use {target}")
+
+
+def restorable(stack, table):
+    """The earliest and the latest time that a table can be restored to."""
+    backups = stack.dynamodb.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"]
+    window = backups["PointInTimeRecoveryDescription"]
+    if window["PointInTimeRecoveryStatus"] != "ENABLED":
+        raise RefusedError(f"{table} has no point-in-time recovery.")
+    return window["EarliestRestorableDateTime"], window["LatestRestorableDateTime"]
 
 
 def exists(stack, table):
