@@ -215,6 +215,58 @@ async fn all_parameters_and_fields_that_do_not_fit_are_told_at_once() {
     }
 }
 
+/// Returns the fields that an answer names, each once.
+fn fields_named(answer: &Answer) -> BTreeSet<&str> {
+    let details = answer.body["error"]["details"].as_array().unwrap_or_else(|| panic!("{answer:?}"));
+    let fields: Vec<_> = details.iter().map(|detail| detail["field"].as_str().unwrap()).collect();
+    let each_once = BTreeSet::from_iter(fields.iter().copied());
+    assert_eq!(each_once.len(), fields.len(), "{answer:?}");
+    each_once
+}
+
+#[tokio::test]
+async fn all_fields_of_a_body_that_are_missing_unknown_or_wrong_are_told_at_once() {
+    let world = World::start_without_queue().await;
+    let source = GitRepository::new(&[]);
+    let estate = Estate::new(&world, "acme", &source).await;
+    let document = document();
+    let mut several = 0;
+    for (route, operation) in operations(&document) {
+        let Some(schema) = operation.pointer("/requestBody/content/application~1json/schema") else { continue };
+        let schema = resolved(&document, schema);
+        let properties = schema["properties"].as_object().unwrap();
+        let required = schema["required"].as_array().into_iter().flatten();
+        let required: BTreeSet<_> = required.map(|name| name.as_str().unwrap()).collect();
+        several += usize::from(required.len() > 1);
+        let send = async |body: Value| estate.caller(&route).send(estate.request_with(&route, &body)).await;
+
+        let answer = send(json!({"surprise": 1, "surprises": 2})).await;
+        answer.refused(400, "invalid_request");
+        let missing = required.iter().copied().chain(["surprise", "surprises"]);
+        assert_eq!(fields_named(&answer), missing.collect(), "{route}");
+
+        let wrong = |(name, property)| (String::clone(name), excluded(&document, property).swap_remove(0));
+        let wrong: Map<_, _> = properties.iter().map(wrong).chain([("surprise".to_owned(), json!(1))]).collect();
+        let all = wrong.keys().map(String::as_str).collect::<BTreeSet<_>>();
+        let answer = send(json!(wrong)).await;
+        answer.refused(400, "invalid_request");
+        assert_eq!(fields_named(&answer), all, "{route}");
+
+        let mut wrong_or_missing = wrong.clone();
+        wrong_or_missing.retain(|name, _| !required.contains(name.as_str()));
+        let answer = send(json!(wrong_or_missing)).await;
+        answer.refused(400, "invalid_request");
+        assert_eq!(fields_named(&answer), all, "{route}");
+    }
+    assert!(several > 2, "{several} bodies have several required fields");
+
+    let variables = json!({"AWS_X": "1", "LOG_LEVEL": "debug", "1": "x", "GIT_DIR": 5, "KEY": {"value": 1}});
+    let deployments = estate.path("POST /v1/repositories/{repo_id}/deployments");
+    let answer = estate.owner.post(&deployments, json!({"variables": variables})).await;
+    let fields = ["ref", "variables.1", "variables.AWS_X", "variables.GIT_DIR", "variables.KEY"];
+    assert_eq!(fields_named(&answer), fields.into(), "{answer:?}");
+}
+
 #[tokio::test]
 async fn a_parameter_that_its_schema_excludes_is_refused_by_its_name() {
     let world = World::start().await;

@@ -229,6 +229,11 @@ impl Error {
         .retry_after(lease.as_millis().div_ceil(1000).max(1) as u64)
     }
 
+    #[cfg(test)]
+    pub(crate) fn details(&self) -> &[Detail] {
+        &self.details
+    }
+
     /// Replaces the message about a field, if it is one of the invalid ones.
     #[must_use]
     pub fn explain(mut self, field: &str, message: &str) -> Self {

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lambda_http::RequestExt;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use utoipa::PartialSchema;
 
 pub use crate::number::{Number, Whole};
 
@@ -78,7 +79,7 @@ impl<S: Sync> FromRequestParts<S> for PathEnvironment {
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<S: Send + Sync, T: DeserializeOwned + PartialSchema> FromRequest<S> for Json<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
@@ -95,14 +96,14 @@ pub struct CanonicalJson<T> {
     pub text: String,
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for CanonicalJson<T> {
+impl<S: Send + Sync, T: DeserializeOwned + PartialSchema> FromRequest<S> for CanonicalJson<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
         let Body(body) = Body::from_request(request, state).await?;
         let input = Input::of_body(&body)?;
         let value = input.parse()?;
-        let text: BTreeMap<String, serde_json::Value> = input.parse()?;
+        let text: BTreeMap<String, serde_json::Value> = input.read().map_err(Error::invalid_fields)?;
         Ok(Self { value, text: serde_json::to_string(&text).map_err(Error::internal)? })
     }
 }

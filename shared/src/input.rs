@@ -7,10 +7,17 @@
 mod deserializer;
 mod misfit;
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::Number;
+use utoipa::PartialSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
 
+use self::misfit::Step;
 use crate::error::{Detail, Error, ErrorCode, Result};
 
 /// The largest number of fields that one error lists.
@@ -42,38 +49,56 @@ impl Input {
         Self { name: "query", root: Node::Object(members.collect()) }
     }
 
+    /// Reads a body.
+    ///
     /// # Errors
-    /// Fails with `invalid_request` if fields do not fit `T`. `details` names each by its path.
-    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
-        self.read().map_err(Error::invalid_fields)
+    /// Fails with `invalid_request` if fields are missing or do not fit `T`. `details` names each by its path.
+    pub(crate) fn parse<T: DeserializeOwned + PartialSchema>(&self) -> Result<T> {
+        self.read().map_err(|mut details| {
+            details.extend(self.missing(&required::<T>()));
+            // The type itself tells the first missing field.
+            let mut told = HashSet::new();
+            details.retain(|detail| told.insert(detail.field.clone()));
+            details.truncate(MAX_DETAILS);
+            Error::invalid_fields(details)
+        })
     }
 
     /// Reads the fields of `T`.
     ///
     /// # Errors
-    /// Fails with a detail for each member of the input that does not fit, and for a missing one.
+    /// Fails with a detail for each field that does not fit, and for the first required field of `T` that is missing.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Vec<Detail>> {
-        let mut misfit = match T::deserialize(&self.root) {
-            Ok(read) => return Ok(read),
-            Err(misfit) => misfit,
-        };
-        // A type stops at its first misfit. Without that member it tells the next.
-        let (mut rest, mut left_out) = (self.root.clone(), Vec::new());
-        let mut details = Vec::new();
-        loop {
-            let member = misfit.member().map(str::to_owned);
-            if member.as_ref().is_some_and(|member| left_out.contains(member)) {
-                // A required member that did not fit is missing only here.
-                return Err(details);
-            }
-            details.push(Detail { field: misfit.path(self.name), message: misfit.message });
-            let Some(member) = member.filter(|member| rest.remove(member)) else { return Err(details) };
-            left_out.push(member);
-            misfit = match T::deserialize(&rest) {
-                Err(next) if details.len() < MAX_DETAILS => next,
-                _ => return Err(details),
+        let mut rest = Cow::Borrowed(&self.root);
+        let (mut details, mut left_out) = (Vec::new(), Vec::<Vec<Step>>::new());
+        while details.len() < MAX_DETAILS {
+            let misfit = match T::deserialize(rest.as_ref()) {
+                Ok(read) if details.is_empty() => return Ok(read),
+                Ok(_) => break,
+                Err(misfit) => misfit,
             };
+            // A field that was left out may be missing, and its object or array too short, only here.
+            let mut place = misfit.place();
+            if !left_out.iter().any(|field| field.starts_with(&place)) {
+                details.push(Detail { field: misfit.path(self.name), message: misfit.message });
+            }
+            // A type stops at its first misfit. Without that field, or the object that lacks it, the type tells the next.
+            while !place.is_empty() && !rest.to_mut().leave_out(&place) {
+                place.pop();
+            }
+            if place.is_empty() {
+                break;
+            }
+            left_out.push(place);
         }
+        Err(details)
+    }
+
+    /// Returns a detail for each of these members that the input lacks.
+    fn missing(&self, required: &[String]) -> Vec<Detail> {
+        let Node::Object(members) = &self.root else { return Vec::new() };
+        let missing = required.iter().filter(|name| !members.iter().any(|(member, _)| member == *name));
+        missing.map(|name| Detail { field: name.clone(), message: misfit::REQUIRED.to_owned() }).collect()
     }
 
     /// Returns a detail for each parameter of a query string that is not one of `known`.
@@ -89,6 +114,14 @@ impl Input {
     }
 }
 
+/// Returns the required members of a body. The schema lists them; `serde` does not, and stops at the first missing one.
+fn required<T: PartialSchema>() -> Vec<String> {
+    match T::schema() {
+        RefOr::T(Schema::Object(object)) => object.required,
+        _ => Vec::new(),
+    }
+}
+
 /// A JSON value that keeps each member of an object, also those with the same name.
 #[derive(Clone)]
 enum Node {
@@ -100,15 +133,24 @@ enum Node {
     Object(Vec<(String, Node)>),
     /// A value below [`MAX_DEPTH`], of which nothing but its place is known.
     Skipped,
+    /// A value that does not fit. It is left out of its object or array, and the others keep their places.
+    LeftOut,
 }
 
 impl Node {
-    /// Removes the members of an object that have this name. Returns whether there were any.
-    fn remove(&mut self, name: &str) -> bool {
-        let Self::Object(members) = self else { return false };
-        let before = members.len();
-        members.retain(|(member, _)| member != name);
-        members.len() < before
+    /// Leaves out the value at this place. Returns whether there was one.
+    fn leave_out(&mut self, place: &[Step]) -> bool {
+        let Some((step, inside)) = place.split_first() else {
+            return !matches!(std::mem::replace(self, Self::LeftOut), Self::LeftOut);
+        };
+        match (self, step) {
+            (Self::Object(members), Step::Member(name)) => {
+                let same = members.iter_mut().filter(|(member, _)| member == name);
+                same.fold(false, |found, (_, value)| value.leave_out(inside) | found)
+            }
+            (Self::Array(items), Step::Item(index)) => items.get_mut(*index).is_some_and(|item| item.leave_out(inside)),
+            _ => false,
+        }
     }
 
     fn of_json(text: &str) -> serde_json::Result<Self> {
@@ -200,7 +242,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, Deserialize, PartialEq)]
+    #[derive(Debug, Deserialize, PartialEq, utoipa::ToSchema)]
     #[serde(deny_unknown_fields)]
     struct Door {
         name: String,
@@ -216,7 +258,7 @@ mod tests {
         offset: Option<i8>,
     }
 
-    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[derive(Debug, Default, Deserialize, PartialEq, utoipa::ToSchema)]
     #[serde(rename_all = "lowercase")]
     enum Color {
         #[default]
@@ -224,7 +266,7 @@ mod tests {
         Green,
     }
 
-    #[derive(Debug, Deserialize, PartialEq)]
+    #[derive(Debug, Deserialize, PartialEq, utoipa::ToSchema)]
     struct Size {
         width: u8,
     }
@@ -295,6 +337,51 @@ mod tests {
         }
     }
 
+    #[derive(Debug, Deserialize, PartialEq, utoipa::ToSchema)]
+    #[serde(deny_unknown_fields)]
+    struct House {
+        street: String,
+        number: u8,
+        door: Option<Size>,
+        #[serde(default)]
+        floors: u8,
+        windows: Vec<Size>,
+    }
+
+    #[test]
+    fn all_missing_unknown_and_unfit_fields_are_told_at_once() {
+        let required = "is required";
+        let no_width = "must be a whole number from 0 to 255";
+        let unknown = "is not one of `street`, `number`, `door`, `floors`, `windows`";
+        for (body, expected) in [
+            ("{}", vec![("street", required), ("number", required), ("windows", required)]),
+            (
+                r#"{"number": "1", "x": 1, "y": 2}"#,
+                vec![("number", no_width), ("x", unknown), ("y", unknown), ("street", required), ("windows", required)],
+            ),
+            (
+                r#"{"street": "a", "door": {}, "windows": [{"width": 1}, {"width": -1}, 5, {}]}"#,
+                vec![
+                    ("door.width", required),
+                    ("windows[1].width", no_width),
+                    ("windows[2]", "must be an object"),
+                    ("windows[3].width", required),
+                    ("number", required),
+                ],
+            ),
+            (
+                r#"{"street": "a", "street": 1, "windows": []}"#,
+                vec![("street", "is given twice"), ("number", required)],
+            ),
+            ("[]", vec![("body", "must be an object")]),
+        ] {
+            let refused = Input::of_body(body.as_bytes()).unwrap().parse::<House>().unwrap_err();
+            let details = refused.details().iter();
+            let details: Vec<_> = details.map(|detail| (detail.field.as_str(), detail.message.as_str())).collect();
+            assert_eq!(details, expected, "{body}");
+        }
+    }
+
     #[test]
     fn a_text_that_is_not_json_has_its_own_code() {
         let unclosed = format!(r#"{{"name": {}"#, "[".repeat(100_000));
@@ -307,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_query_is_parsed() {
-        let query = |text| Input::of_query(text).parse::<Door>();
+        let query = |text| Input::of_query(text).read::<Door>().map_err(Error::invalid_fields);
         assert_eq!(query("name=a+b%26&color=green").unwrap().name, "a b&");
         for (text, message) in [
             ("", "name is required"),

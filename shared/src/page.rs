@@ -365,7 +365,7 @@ mod tests {
     const LIST: List = List { name: "repositories", sorts: &[Sort::Created, Sort::Name] };
 
     fn query(query: &str) -> Result<PageRequest> {
-        crate::input::Input::of_query(query).parse::<PageQuery>()?.of(LIST)
+        crate::input::Input::of_query(query).read::<PageQuery>().map_err(Error::invalid_fields)?.of(LIST)
     }
 
     #[test]

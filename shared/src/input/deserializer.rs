@@ -1,5 +1,6 @@
 //! Types read from nodes. Each `deserialize_` method asks for one kind of value.
 
+use std::iter::Enumerate;
 use std::slice::Iter;
 
 use serde::de::value::BorrowedStrDeserializer;
@@ -52,6 +53,7 @@ impl<'de> Deserializer<'de> for &'de Node {
             Node::Array(items) => visitor.visit_seq(Items::of(items)),
             Node::Object(members) => visitor.visit_map(Members::of(members)),
             Node::Skipped => Err(Misfit::new("is nested too deeply")),
+            Node::LeftOut => Err(Misfit::new("is left out")),
         }
     }
 
@@ -145,15 +147,14 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 }
 
-/// The items of an array, with the index of the next one.
+/// The items of an array, with their indexes.
 struct Items<'de> {
-    items: Iter<'de, Node>,
-    next: usize,
+    items: Enumerate<Iter<'de, Node>>,
 }
 
 impl<'de> Items<'de> {
     fn of(items: &'de [Node]) -> Self {
-        Self { items: items.iter(), next: 0 }
+        Self { items: items.iter().enumerate() }
     }
 }
 
@@ -161,9 +162,8 @@ impl<'de> SeqAccess<'de> for Items<'de> {
     type Error = Misfit;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Misfit> {
-        let Some(item) = self.items.next() else { return Ok(None) };
-        let index = self.next;
-        self.next += 1;
+        let is_there = |(_, item): &(usize, &Node)| !matches!(item, Node::LeftOut);
+        let Some((index, item)) = self.items.find(is_there) else { return Ok(None) };
         seed.deserialize(item).map(Some).map_err(|misfit| misfit.in_item(index))
     }
 }
@@ -184,7 +184,7 @@ impl<'de> MapAccess<'de> for Members<'de> {
     type Error = Misfit;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Misfit> {
-        self.current = self.members.next();
+        self.current = self.members.find(|(_, value)| !matches!(value, Node::LeftOut));
         let Some((name, _)) = self.current else { return Ok(None) };
         let read = seed.deserialize(BorrowedStrDeserializer::new(name));
         read.map(Some).map_err(|misfit: Misfit| misfit.in_member(name))

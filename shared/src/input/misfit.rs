@@ -4,6 +4,9 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::de::{Error, Expected, Unexpected};
 
+/// The message about a field that is missing.
+pub(super) const REQUIRED: &str = "is required";
+
 /// A field that does not fit its type.
 #[derive(Debug)]
 pub(super) struct Misfit {
@@ -13,8 +16,8 @@ pub(super) struct Misfit {
     pub(super) message: String,
 }
 
-#[derive(Debug)]
-enum Step {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
     Member(String),
     Item(usize),
 }
@@ -36,12 +39,9 @@ impl Misfit {
         self
     }
 
-    /// Returns the outermost member of the input on the way to the field.
-    pub(super) fn member(&self) -> Option<&str> {
-        match self.steps.last() {
-            Some(Step::Member(name)) => Some(name),
-            _ => None,
-        }
+    /// Returns the steps from the whole input to the field.
+    pub(super) fn place(&self) -> Vec<Step> {
+        self.steps.iter().rev().cloned().collect()
     }
 
     /// Returns the path of the field, such as `locks[0].width`. `whole` names the field without a path.
@@ -99,7 +99,7 @@ impl Error for Misfit {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::new("is required").in_member(field)
+        Self::new(REQUIRED).in_member(field)
     }
 
     fn duplicate_field(field: &'static str) -> Self {
