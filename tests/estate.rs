@@ -168,6 +168,7 @@ fn body(route: &str) -> Option<Value> {
         "POST /v1/teams" => json!({"name": "new"}),
         "PATCH /v1/teams/{team_id}" => json!({"description": "new"}),
         "PUT /v1/teams/{team_id}/repositories/{repo_id}" => json!({"permission": "read"}),
+        "PATCH /v1/repositories/{repo_id}/environments/{environment}" => json!({"time_limit_seconds": 600}),
         "PATCH /v1/account" => json!({"permanent_tokens": true}),
         "PUT /v1/members/{user_id}" => json!({"role": "admin"}),
         "POST /v1/invitations" => json!({"email": "new@example.com", "teams": ["{team_id}"]}),

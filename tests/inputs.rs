@@ -1,6 +1,7 @@
 //! Bodies and query strings against the document: what its schemas exclude is refused, by name and in plain words.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tests::{Answer, GitRepository, World};
@@ -265,6 +266,54 @@ async fn all_fields_of_a_body_that_are_missing_unknown_or_wrong_are_told_at_once
     let answer = estate.owner.post(&deployments, json!({"variables": variables})).await;
     let fields = ["ref", "variables.1", "variables.AWS_X", "variables.GIT_DIR", "variables.KEY"];
     assert_eq!(fields_named(&answer), fields.into(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_patch_that_changes_nothing_writes_nothing() {
+    let world = World::start_without_queue().await;
+    let source = GitRepository::new(&[]);
+    let estate = Estate::new(&world, "acme", &source).await;
+    let document = document();
+    let mut patches = 0;
+    for (route, operation) in operations(&document) {
+        let Some(path) = route.strip_prefix("PATCH ") else { continue };
+        patches += 1;
+        let (actor, read) = (estate.caller(&route), estate.path(&format!("GET {path}")));
+        let schema = operation.pointer("/requestBody/content/application~1json/schema").unwrap();
+        let before = actor.get(&read).await;
+        assert_eq!(before.status, 200, "{before:?}");
+        let stored = estate.items(&world).await;
+        world.clock.advance(Duration::from_secs(1));
+        let properties = resolved(&document, schema)["properties"].as_object().unwrap();
+        let same = properties.keys().map(|name| (name.clone(), before.body[name].clone()));
+        let same = same.filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>();
+        assert!(!same.is_empty(), "{route}: {before:?}");
+        for body in [json!({}), json!(same)] {
+            let patched = actor.send(estate.request_with(&route, &body)).await;
+            let after = actor.get(&read).await;
+            for answer in [patched, after] {
+                assert_eq!((answer.status, &answer.body), (before.status, &before.body), "{route} {body}");
+                assert_eq!(answer.headers.get("etag"), before.headers.get("etag"), "{route} {body}");
+            }
+            assert_eq!(estate.items(&world).await, stored, "{route} {body}");
+        }
+        // The same request writes when it changes something.
+        let patched = actor.send(estate.request_with(&route, &changing(&estate, &route, &before.body))).await;
+        assert_eq!(patched.status, 200, "{patched:?}");
+        assert_ne!(estate.items(&world).await, stored, "{route}");
+    }
+    assert!(patches >= 4, "{patches} endpoints take a PATCH");
+}
+
+/// Returns a body that changes the resource: the valid one, with the other value of each boolean.
+fn changing(estate: &Estate, route: &str, resource: &Value) -> Value {
+    let mut body = estate.body(route);
+    for (name, value) in body.as_object_mut().unwrap() {
+        if let Some(now) = resource[name].as_bool() {
+            *value = json!(!now);
+        }
+    }
+    body
 }
 
 #[tokio::test]

@@ -37,6 +37,18 @@ pub struct EnvironmentChange {
     pub time_limit_seconds: Option<u32>,
 }
 
+impl EnvironmentChange {
+    fn applied_to(self, before: EnvironmentSettings) -> EnvironmentSettings {
+        EnvironmentSettings {
+            concurrency: self.concurrency.unwrap_or(before.concurrency),
+            required_approvals: self.required_approvals.unwrap_or(before.required_approvals),
+            frozen: self.frozen.unwrap_or(before.frozen),
+            time_limit_seconds: self.time_limit_seconds.or(before.time_limit_seconds),
+            updated_at: before.updated_at,
+        }
+    }
+}
+
 #[derive(Default, Deserialize)]
 struct Row {
     concurrency: Option<Concurrency>,
@@ -70,7 +82,8 @@ impl EnvironmentSettings {
         }
     }
 
-    /// Changes the given settings, and returns all settings after the change.
+    /// Changes the given settings, and returns all settings after the change. Writes nothing if the settings already are
+    /// as given.
     pub async fn change(
         table: &Table,
         repository: &Permitted<Repository>,
@@ -78,6 +91,10 @@ impl EnvironmentSettings {
         change: EnvironmentChange,
         now: Timestamp,
     ) -> Result<Self, TableError> {
+        let before = Self::load(table, &repository.account_id, &repository.id, environment).await?;
+        if change.applied_to(before) == before {
+            return Ok(before);
+        }
         let values: [(&str, Option<Value>); 5] = [
             ("concurrency", change.concurrency.map(|concurrency| concurrency.as_str().into())),
             ("required_approvals", change.required_approvals.map(Into::into)),

@@ -117,15 +117,16 @@ impl TokenRecord {
         Ok(count.map_or(0, |count| count.tokens))
     }
 
-    /// Changes the token and returns it. Returns `None` if the token was deleted meanwhile.
+    /// Changes the token and returns it. Writes nothing if the token already is as requested. Returns `None` if the
+    /// token was deleted meanwhile.
     pub async fn change(self, table: &Table, change: TokenChange, now: Timestamp) -> Result<Option<Self>, TableError> {
         self.alter(table, now, |token| {
-            if let Some(name) = &change.name {
-                token.token.name = name.clone();
-            }
-            if let Some(scopes) = &change.scopes {
-                token.token.scopes = scopes.clone();
-            }
+            let AccessToken { name, scopes, .. } = &mut token.token;
+            let new_name = change.name.as_ref().unwrap_or(name).clone();
+            let new_scopes = change.scopes.as_ref().unwrap_or(scopes).clone();
+            let changes = (&new_name, &new_scopes) != (&*name, &*scopes);
+            (*name, *scopes) = (new_name, new_scopes);
+            changes
         })
         .await
     }
@@ -151,6 +152,7 @@ impl TokenRecord {
             token.lifetime = rotation.lifetime;
             token.token.last_four = rotation.secret.last_four().to_owned();
             token.token.expires_at = rotation.lifetime.end(now);
+            true
         })
         .await
     }
@@ -183,17 +185,20 @@ impl TokenRecord {
         Err(TableError::Contended)
     }
 
+    /// Alters the token if `alter` returns that it has changed anything.
     async fn alter(
         mut self,
         table: &Table,
         now: Timestamp,
-        alter: impl Fn(&mut Self),
+        alter: impl Fn(&mut Self) -> bool,
     ) -> Result<Option<Self>, TableError> {
         let mut attempts = Attempts::new();
         while attempts.begin().await {
             let mut changed = self.clone();
             changed.forget_dead_secrets(now);
-            alter(&mut changed);
+            if !alter(&mut changed) {
+                return Ok(Some(self));
+            }
             changed.updated_at = now;
             changed.version += 1;
             let transaction =
