@@ -7,10 +7,10 @@ use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use shared::access::Access;
 use shared::token::{TokenHash, TokenSecret};
+use tests::estate::{Estate, request};
 use tests::{Actor, GitRepository, NOON, World};
 
 use crate::authorization::CASES;
-use crate::estate::{Estate, request};
 
 fn hash(actor: &Actor) -> TokenHash {
     actor.token.as_ref().unwrap().parse::<TokenSecret>().unwrap().hash()
@@ -44,7 +44,7 @@ async fn no_endpoint_lets_anybody_in_without_a_valid_token() {
         ("a token that another has replaced", vec![format!("Bearer {rotated}")], "token_rotated"),
     ];
     let before = acme.items(&world).await;
-    for (route, access, ..) in CASES {
+    for &(route, access, ..) in CASES {
         if access == Access::Public {
             continue;
         }

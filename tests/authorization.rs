@@ -1,7 +1,6 @@
 //! The callers that each endpoint admits. [`CASES`] is written by hand on purpose: it is a second opinion beside the
 //! routes.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use local::functions::routes;
@@ -10,10 +9,11 @@ use shared::access::Access::{self, Authenticated, Public, Scope as With};
 use shared::access::Permission::{self, Deploy, Read};
 use shared::access::Scope::{self, *};
 use shared::model::Role::{self, Admin, Member, Owner};
+use tests::estate::{Estate, Parameters, in_order, request, token_of};
 use tests::{Actor, GitRepository, World};
 
 use self::Needs::{InTeam, Nothing, On, OwnToken, SeeToken};
-use crate::estate::{Estate, Parameters, request, token_of};
+use crate::contract::{document, operations, success};
 
 /// The requirement of an endpoint beside the scope and the role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) enum Needs {
 
 /// Each endpoint with the access, the role and the rest that it needs.
 #[rustfmt::skip]
-pub(crate) const CASES: [(&str, Access, Role, Needs); 50] = [
+pub(crate) const CASES: &[(&str, Access, Role, Needs)] = &[
     ("GET /v1/repositories",                                       With(RepositoriesRead),  Member, Nothing),
     ("POST /v1/repositories",                                      With(RepositoriesWrite), Admin,  Nothing),
     ("GET /v1/repositories/{repo_id}",                             With(RepositoriesRead),  Member, On(Read)),
@@ -90,7 +90,7 @@ const WRITES_OF_EVERY_MEMBER: [&str; 1] = ["POST /v1/tokens"];
 #[test]
 fn each_route_has_one_case_and_needs_what_its_case_says() {
     let cases: BTreeMap<_, _> =
-        CASES.into_iter().map(|(route, access, role, needs)| (route, (access, role, needs))).collect();
+        CASES.iter().map(|(route, access, role, needs)| (*route, (*access, *role, *needs))).collect();
     assert_eq!(cases.len(), CASES.len(), "no route has two cases");
     let keys: BTreeSet<_> = routes().map(|route| route.key()).collect();
     assert_eq!(keys, cases.keys().map(|route| (*route).to_owned()).collect(), "each route has a case, and no other");
@@ -105,7 +105,7 @@ fn each_route_has_one_case_and_needs_what_its_case_says() {
 
 #[test]
 fn a_member_needs_something_to_see_or_to_change_what_is_not_everybodys() {
-    for (route, access, role, needs) in CASES {
+    for &(route, access, role, needs) in CASES {
         if access == Public || role > Member {
             continue;
         }
@@ -175,8 +175,8 @@ impl Acme {
     }
 
     /// Returns the parameters of a request by a user, whose own token is the one in the path.
-    async fn parameters(&self, user: &Actor) -> Parameters {
-        let mut parameters = self.estate.parameters.clone();
+    async fn parameters(&self, user: &Actor, function: &str) -> Parameters {
+        let mut parameters = self.estate.ready(function).await;
         parameters.insert("token_id", token_of(&self.world, user).await);
         parameters
     }
@@ -219,7 +219,7 @@ impl Acme {
 async fn a_caller_who_lacks_one_thing_is_refused() {
     let acme = Acme::start().await;
     let mut calls = Vec::new();
-    for (route, access, role, needs) in CASES {
+    for &(route, access, role, needs) in CASES {
         if let With(scope) = access {
             let refused = acme.refused(scope, role, needs).await;
             calls.extend(refused.into_iter().map(|refused| (route, scope, role, refused)));
@@ -251,31 +251,25 @@ async fn a_caller_who_lacks_one_thing_is_refused() {
 #[tokio::test]
 async fn a_caller_with_what_an_endpoint_needs_and_no_more_is_let_in() {
     let acme = Acme::start().await;
-    // Nested resources are removed before those around them, and after everything else.
-    let mut cases = CASES;
-    cases.sort_by_key(|(route, ..)| (route.starts_with("DELETE"), Reverse(route.len())));
-    for (route, access, role, needs) in cases {
-        let user = acme.user(role, needs);
-        let caller = match access {
+    let document = document();
+    let operations = operations(&document);
+    for route in in_order() {
+        let (function, route) = (route.function, route.key());
+        let (_, access, role, needs) = CASES.iter().find(|(case, ..)| *case == route).unwrap();
+        let user = acme.user(*role, *needs);
+        let mut scopes = match access {
             Public => continue,
-            Authenticated => acme.with_scopes(user, vec![]).await,
-            // Nobody gives an application a scope that they lack.
-            With(scope) if route == "POST /v1/applications" => {
-                acme.with_scopes(user, vec![scope, RepositoriesRead]).await
-            }
-            With(scope) => acme.with_scopes(user, vec![scope]).await,
+            Authenticated => vec![],
+            With(scope) => vec![*scope],
         };
-        let answer = caller.send(request(&caller, route, &acme.parameters(user).await)).await;
-        let expected = match route {
-            "$default" => 404,
-            "POST /v1/tokens/{token_id}/rotate" | "POST /v1/repositories/{repo_id}/deployments/preflight" => 200,
-            // The deployment has ended.
-            "POST /v1/deployments/{deployment_id}/approve"
-            | "POST /v1/deployments/{deployment_id}/cancel"
-            | "POST /v1/deployments/{deployment_id}/reject" => 409,
-            _ if route.starts_with("POST") => 201,
-            _ => 200,
-        };
+        // Nobody gives a token or an application a scope that they lack.
+        if ["create-application", "create-token"].contains(&function) {
+            let given = acme.estate.body(&route)["scopes"].take();
+            scopes.extend(serde_json::from_value::<Vec<Scope>>(given).unwrap());
+        }
+        let caller = acme.with_scopes(user, scopes).await;
+        let answer = caller.send(request(&caller, &route, &acme.parameters(user, function).await)).await;
+        let expected = operations.get(&route).map_or(404, |operation| success(operation));
         assert_eq!(answer.status, expected, "{route}: {answer:?}");
     }
 }
@@ -283,7 +277,7 @@ async fn a_caller_with_what_an_endpoint_needs_and_no_more_is_let_in() {
 #[tokio::test]
 async fn an_admin_sees_and_deletes_every_token_and_sees_every_team() {
     let acme = Acme::start().await;
-    let cases = CASES.into_iter().filter(|(.., needs)| [InTeam, SeeToken].contains(needs));
+    let cases = CASES.iter().filter(|(.., needs)| [InTeam, SeeToken].contains(needs));
     for (route, ..) in cases {
         let answer = acme.estate.call(&acme.admin, route).await;
         assert_eq!(answer.status, 200, "{route}: {answer:?}");
@@ -295,7 +289,7 @@ async fn a_public_endpoint_needs_no_token() {
     let world = World::start_without_queue().await;
     let source = GitRepository::new(&[]);
     let estate = Estate::new(&world, "acme", &source).await;
-    for (route, ..) in CASES.into_iter().filter(|(_, access, ..)| *access == Public) {
+    for (route, ..) in CASES.iter().filter(|(_, access, ..)| *access == Public) {
         let answer = estate.call(&world.anonymous(), route).await;
         assert_eq!(answer.status, 200, "{route}: {answer:?}");
     }

@@ -13,7 +13,6 @@ mod dead_letters;
 mod deployments;
 mod docs;
 mod environments;
-mod estate;
 mod faults;
 mod fuzz;
 mod idempotency;

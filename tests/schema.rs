@@ -9,10 +9,9 @@ use shared::id::{AccountId, DeploymentId, InvitationId, RepositoryId, TeamId, To
 use shared::model::{Due, Environment, ItemKind, Presence, SCHEMA, Status};
 use shared::settings::{OIDC_AUDIENCE, OIDC_ISSUER};
 use shared::table::{Index, Item, Source};
+use tests::estate::Estate;
 use tests::issuer::{AUDIENCE, Issuer};
 use tests::{GitRepository, World, without_queue};
-
-use crate::estate::Estate;
 
 /// The attribute that DynamoDB's TTL reads.
 const EXPIRY: &str = "expires_at";
@@ -71,7 +70,7 @@ async fn filled(source: &GitRepository, issuer: &Issuer) -> World {
     })
     .await;
     let Estate { owner, parameters, .. } = Estate::new(&world, "acme", source).await;
-    let repository = &parameters["name"];
+    let repository = &parameters["repo_name"];
 
     // A public repository beside the private one, and a token that expires beside permanent ones.
     let public = json!({"name": "public", "clone_url": source.url(), "visibility": "public"});

@@ -4,6 +4,7 @@ mod actor;
 mod answer;
 mod checkout;
 pub mod copies;
+pub mod estate;
 mod git_repository;
 pub mod issuer;
 mod log;

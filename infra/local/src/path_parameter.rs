@@ -12,7 +12,8 @@ pub struct PathParameter {
     pub extractor: &'static str,
 }
 
-const PARAMETERS: [PathParameter; 8] = [
+/// All path parameters.
+pub const PARAMETERS: &[PathParameter] = &[
     PathParameter {
         name: "repo_id",
         description: "Repository slug or ID: `repo_…`, the name, or `account%2Fname`",
@@ -74,6 +75,6 @@ pub struct Undeclared(String);
 /// Fails if the path has a parameter that is not declared.
 pub fn of(path: &str) -> Result<Vec<PathParameter>, Undeclared> {
     let names = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
-    let declared = |name: &str| PARAMETERS.into_iter().find(|parameter| parameter.name == name);
+    let declared = |name: &str| PARAMETERS.iter().copied().find(|parameter| parameter.name == name);
     names.map(|name| declared(name).ok_or_else(|| Undeclared(name.to_owned()))).collect()
 }

@@ -7,7 +7,6 @@ use std::task::{self, Poll};
 use std::time::Duration;
 
 use archive::{Archive, LogWriter};
-use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use axum::extract::State;
 use axum::http::Method;
@@ -22,9 +21,10 @@ use shared::App;
 use shared::access::Access;
 use shared::aws::{Aws, Limits};
 use shared::id::{AccountId, DeploymentId};
-use shared::model::{BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE, Role};
+use shared::model::{BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE};
 use shared::queue::Queue;
 use shared::settings;
+use tests::estate::{Estate, in_order, request};
 use tests::issuer::{AUDIENCE, Issuer};
 use tests::{Actor, Answer, GitRepository, World};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
@@ -33,6 +33,7 @@ use super::super::{BOOTSTRAP, BUILD_EVENTS, CONSUMER, REDRIVE, SWEEP, Template, 
 use super::PROJECT;
 use super::gate::Gate;
 use super::statement::statements;
+use crate::contract::{document, operations, success};
 
 /// A separate API whose functions each have their own role, in the world of another stack.
 pub(super) struct Walk {
@@ -43,6 +44,8 @@ pub(super) struct Walk {
     api: Gateway,
     pub(super) consumer: Option<EventSource>,
     issuer: Issuer,
+    /// The responses of each function.
+    pub(super) answers: Mutex<BTreeMap<&'static str, String>>,
     _archive: tempfile::TempDir,
 }
 
@@ -89,7 +92,17 @@ impl Walk {
         let consumer = environment(CONSUMER);
         let poller = Aws::new(&consumer.settings).unwrap().with_limits(Limits::PATIENT).sqs();
         let consumer = EventSource::start(poller, Mapping::new(&queue), consumer.consumer().unwrap()).await.unwrap();
-        Self { world, gate, gate_url, queue, api, consumer: Some(consumer), issuer, _archive: folder }
+        Self {
+            world,
+            gate,
+            gate_url,
+            queue,
+            api,
+            consumer: Some(consumer),
+            issuer,
+            answers: Mutex::default(),
+            _archive: folder,
+        }
     }
 
     pub(super) fn environment(&self, function: &str) -> Environment {
@@ -99,6 +112,30 @@ impl Walk {
     /// Returns the App of a function, which calls AWS with the function's own role.
     pub(super) fn app(&self, function: &str) -> App {
         self.environment(function).app().unwrap()
+    }
+
+    /// Returns a caller of the API with this text as the token.
+    fn holding(&self, token: &str) -> Actor {
+        self.world.anonymous().at(self.api.endpoint()).holding(token)
+    }
+
+    /// Keeps a function's response and returns its body. Fails the test if the status is another one.
+    fn take(&self, function: &'static str, answer: Answer, status: u16) -> Value {
+        assert_eq!(answer.status, status, "{function}: {answer:?}, refused: {:?}", self.gate.refused.lock().unwrap());
+        let text = format!("{:?} {}", answer.headers, answer.body);
+        self.answers.lock().unwrap().entry(function).or_default().push_str(&text);
+        answer.body
+    }
+
+    /// Waits until a deployment has ended. Fails the test if the gate refuses a call.
+    async fn ended(&self, owner: &Actor, deployment: &Value) {
+        tests::eventually("the deployment's end", async || {
+            let found = owner.deployment(deployment).await;
+            let refused = self.gate.refused.lock().unwrap().clone();
+            assert!(refused.is_empty(), "{refused:?}");
+            found["finished_at"].is_string().then_some(())
+        })
+        .await
     }
 }
 
@@ -122,104 +159,107 @@ fn environment(world: &World, gate: &str, queue: &str, function: &str) -> Enviro
     environment
 }
 
-/// Calls every endpoint in every way that leads to another AWS call. Returns the response of each function.
-pub(super) async fn call_everything(walk: &Walk) -> (BTreeMap<&'static str, String>, Actor) {
+/// Calls every endpoint, and in every way that leads to another AWS call. Returns the owner of the account.
+pub(super) async fn call_everything(walk: &Walk) -> Actor {
     let event = json!({
         "account": "acme", "plan": "enterprise", "rate_limit": {"per_minute": 1_000_000, "burst": 1_000_000},
         "owner_email": "owner@example.com", "email_domains": ["acme.example"],
     });
     let bootstrapped = walk.environment(BOOTSTRAP).bootstrap().unwrap().invoke(event).await.unwrap();
-    let mut owner = walk.world.anonymous().holding(text(&bootstrapped["token"]));
+    let mut owner = walk.holding(text(&bootstrapped["token"]));
     owner.account_id = text(&bootstrapped["account_id"]).parse().ok();
     owner.user_id = text(&bootstrapped["user_id"]).parse().ok();
-    let owner = owner;
+    let new = json!({"email": "ben@example.com"});
+    walk.take("create-invitation", owner.post("/v1/invitations", new.clone()).await, 201);
+    walk.world.clock.advance(INVITATION_LIFE);
+    walk.take("create-invitation", owner.post("/v1/invitations", new).await, 201);
     let source = GitRepository::with_commands(&["echo $GREETING"]);
-    let url = |path: &str| format!("{}{path}", walk.api.endpoint());
-    let mut answers: BTreeMap<&str, String> = BTreeMap::new();
-    let mut take = |function: &'static str, answer: Answer, status: u16| -> Value {
-        assert_eq!(answer.status, status, "{function}: {answer:?}, refused: {:?}", walk.gate.refused.lock().unwrap());
-        let text = format!("{:?} {}", answer.headers, answer.body);
-        answers.entry(function).or_default().push_str(&text);
-        answer.body
-    };
+    let estate = Estate::of(&walk.world, owner, "acme", &source).await;
+    let owner = &estate.owner;
+    let deployment = &estate.parameters["deployment_id"];
+    walk.ended(owner, &json!({"id": deployment})).await;
 
-    let new = json!({"name": "app", "clone_url": source.url()});
-    let repository = take("create-repository", owner.post(&url("/v1/repositories"), new).await, 201);
+    lists(walk, &estate).await;
+    callers(walk, &estate).await;
+    teams(walk, &estate).await;
+    life_of_a_deployment(walk, &estate).await;
+    let limit = walk.world.anonymous().at(walk.api.endpoint()).get("/v1/rate_limit").await;
+    walk.take("get-rate-limit", limit, 401);
+    each_endpoint(walk, &estate).await;
+    in_trouble(&walk.app(CONSUMER), owner.account_id.as_ref().unwrap(), &deployment.parse().unwrap()).await;
+    // The first function that sees a token in an hour records its use.
+    for (_, method, path) in with_a_caller() {
+        walk.world.clock.advance(Duration::from_secs(3600));
+        owner.send(owner.request(method.clone(), path)).await;
+    }
+    estate.owner
+}
+
+/// Sends a valid request to each endpoint. Names the repository by its name too, which another index finds.
+async fn each_endpoint(walk: &Walk, estate: &Estate) {
+    let document = document();
+    let operations = operations(&document);
+    for route in in_order() {
+        let key = route.key();
+        let (caller, mut parameters) = (estate.caller(&key), estate.ready(route.function).await);
+        let by_name = parameters["repo_name"].clone();
+        let by_id = parameters.insert("repo_id", by_name).unwrap();
+        // A second removal would find nothing.
+        if *route.method != Method::DELETE {
+            if key.contains("{repo_id}") {
+                caller.send(request(caller, &key, &parameters)).await;
+            }
+            parameters.insert("repo_id", by_id);
+        }
+        let answer = caller.send(request(caller, &key, &parameters)).await;
+        let expected = operations.get(&key).map_or(404, |operation| success(operation));
+        let answer = walk.take(route.function, answer, expected);
+        if answer["status"] == "queued" {
+            walk.ended(&estate.owner, &answer).await;
+        }
+    }
+}
+
+/// Reads the lists in every order and with every filter, and resources by each of their names.
+async fn lists(walk: &Walk, estate: &Estate) {
+    let (owner, name) = (&estate.owner, &estate.parameters["repo_name"]);
     for sort in ["created", "updated", "name"] {
-        take("list-repositories", owner.get(&url(&format!("/v1/repositories?sort={sort}"))).await, 200);
+        for (function, list) in [("list-repositories", "repositories"), ("list-teams", "teams")] {
+            walk.take(function, owner.get(&format!("/v1/{list}?sort={sort}")).await, 200);
+        }
     }
-    for (slug, status) in [(text(&repository["id"]), 200), ("app", 200), ("nothing", 404)] {
-        take("get-repository", owner.get(&url(&format!("/v1/repositories/{slug}"))).await, status);
+    for (slug, status) in [(name.as_str(), 200), ("nothing", 404)] {
+        walk.take("get-repository", owner.get(&format!("/v1/repositories/{slug}")).await, status);
     }
-    let deployments = url("/v1/repositories/app/deployments");
-    let new = json!({"ref": "main", "variables": {"GREETING": "hello"}});
-    let created = take("create-deployment", owner.post(&deployments, new).await, 201);
-    let id = text(&created["id"]);
-    let ended = tests::eventually("the deployment's end", async || {
-        let found = owner.get(&url(&format!("/v1/deployments/{id}"))).await;
-        let refused = walk.gate.refused.lock().unwrap().clone();
-        assert!(refused.is_empty(), "{refused:?}");
-        found.body["finished_at"].is_string().then_some(found)
-    })
-    .await;
-    assert_eq!(take("get-deployment", ended, 200)["status"], "succeeded");
-    let log = take("get-deployment-log", owner.get(&url(&format!("/v1/deployments/{id}/log"))).await, 200);
-    assert!(log.to_string().contains("***"), "the variable was not opened: {log}");
-    for filter in ["", "?environment=preview", "?status=succeeded", "?environment=preview&status=succeeded"] {
-        let page = take("list-deployments", owner.get(&format!("{deployments}{filter}")).await, 200);
-        assert_eq!(page["meta"]["total"], 1);
+    for filter in ["environment=preview", "status=succeeded", "environment=preview&status=succeeded"] {
+        let page = owner.get(&format!("/v1/repositories/{name}/deployments?{filter}")).await;
+        assert_eq!(walk.take("list-deployments", page, 200)["meta"]["total"], 1);
     }
-    let application = json!({"name": "CI", "client_id": "ci", "scopes": ["repositories:read"]});
-    take("create-application", owner.post(&url("/v1/applications"), application).await, 201);
-    take("list-applications", owner.get(&url("/v1/applications")).await, 200);
+    walk.take("list-tokens", owner.get("/v1/tokens?user=all").await, 200);
+}
+
+/// Calls as users and as an application that the issuer of OIDC tokens names.
+async fn callers(walk: &Walk, estate: &Estate) {
+    let (owner, application) = (&estate.owner, estate.parameters["application_id"].as_str());
     let holding = |subject: &str, client: &str| {
         let mut claims = walk.issuer.claims(subject, walk.world.clock.now());
         claims["client_id"] = json!(client);
-        walk.world.anonymous().holding(&walk.issuer.token(&claims))
+        walk.holding(&walk.issuer.token(&claims))
     };
-    let (user, program) = (holding("ada", "web"), holding("ci", "ci"));
-    take("get-user", owner.get(&url("/v1/user")).await, 200);
-    take("get-user", user.get(&url("/v1/user")).await, 200);
-    take("get-user", program.get(&url("/v1/user")).await, 200);
-    take("get-account", owner.get(&url("/v1/account")).await, 200);
-    take("update-account", owner.patch(&url("/v1/account"), json!({"permanent_tokens": false})).await, 200);
-    let team = take("create-team", owner.post(&url("/v1/teams"), json!({"name": "Invited"})).await, 201);
-    let new = json!({"email": "grace@acme.example", "teams": [team["id"]]});
-    take("create-invitation", owner.post(&url("/v1/invitations"), new).await, 201);
-    let invited = holding("grace", "web").get(&url("/v1/user")).await;
-    take("get-user", invited, 200);
+    let (user, program) = (holding("ada", "web"), holding(application, application));
+    for caller in [&user, &program] {
+        walk.take("get-user", caller.get("/v1/user").await, 200);
+    }
+    let new = json!({"email": "grace@acme.example", "teams": [estate.parameters["team_id"]]});
+    walk.take("create-invitation", owner.post("/v1/invitations", new).await, 201);
+    walk.take("get-user", holding("grace", "web").get("/v1/user").await, 200);
     for (function, method, path) in with_a_caller() {
         for actor in [&user, &program] {
-            let asked = actor.send(actor.request(method.clone(), &url(path))).await;
+            let asked = actor.send(actor.request(method.clone(), path)).await;
             let known = ![401, 500, 503].contains(&asked.status) && asked.body["error"]["code"] != "not_linked";
             assert!(known, "{function}: {asked:?}, refused: {:?}", walk.gate.refused.lock().unwrap());
         }
     }
-    take("delete-application", owner.delete(&url("/v1/applications/ci")).await, 200);
-    let new = json!({"name": "ci", "scopes": ["tokens:read"]});
-    let token = take("create-token", owner.post(&url("/v1/tokens"), new).await, 201);
-    let one = url(&format!("/v1/tokens/{}", text(&token["id"])));
-    for query in ["", "?user=all"] {
-        take("list-tokens", owner.get(&url(&format!("/v1/tokens{query}"))).await, 200);
-    }
-    take("get-token", owner.get(&one).await, 200);
-    take("update-token", owner.patch(&one, json!({"name": "other"})).await, 200);
-    take("rotate-token", owner.post(&format!("{one}/rotate"), json!({})).await, 200);
-    take("delete-token", owner.delete(&one).await, 200);
-    teams(walk, &owner, &mut take).await;
-    life_of_a_deployment(walk, &owner, &deployments, &mut take).await;
-    take("get-rate-limit", owner.get(&url("/v1/rate_limit")).await, 200);
-    take("get-rate-limit", walk.world.anonymous().get(&url("/v1/rate_limit")).await, 401);
-    take("get-openapi", owner.get(&url("/v1/openapi.json")).await, 200);
-    take("not-found", owner.get(&url("/v1/nothing")).await, 404);
-    let account = text(&bootstrapped["account_id"]).parse().unwrap();
-    in_trouble(&walk.app(CONSUMER), &account, &id.parse().unwrap()).await;
-    // The first function that sees a token in an hour records its use.
-    for (_, method, path) in with_a_caller() {
-        walk.world.clock.advance(Duration::from_secs(3600));
-        owner.send(owner.request(method.clone(), &url(path))).await;
-    }
-    (answers, owner)
 }
 
 /// Returns the functions that authenticate their callers, each with a request about no resource.
@@ -229,105 +269,95 @@ fn with_a_caller() -> impl Iterator<Item = (&'static str, &'static Method, &'sta
     routes.map(move |route| (route.function, route.method, path(route.path)))
 }
 
-/// Calls every endpoint of deployments and environments.
-async fn life_of_a_deployment(
-    walk: &Walk,
-    owner: &Actor,
-    deployments: &str,
-    take: &mut impl FnMut(&'static str, tests::Answer, u16) -> Value,
-) {
-    let url = |path: &str| format!("{}{path}", walk.api.endpoint());
-    let environments = url("/v1/repositories/app/environments");
-    let of = |deployment: &Value, what: &str| url(&format!("/v1/deployments/{}/{what}", text(&deployment["id"])));
-    let ended = async |deployment: &Value| {
-        tests::eventually("the deployment's end", async || {
-            let found = owner.get(&url(&format!("/v1/deployments/{}", text(&deployment["id"])))).await;
-            let refused = walk.gate.refused.lock().unwrap().clone();
-            assert!(refused.is_empty(), "{refused:?}");
-            found.body["finished_at"].is_string().then_some(())
-        })
-        .await
+/// Renames and deletes a team that has a member and a repository, and reads lists as a member who has only the permissions of
+/// a team.
+async fn teams(walk: &Walk, estate: &Estate) {
+    let (world, owner) = (&walk.world, &estate.owner);
+    let team = owner.team("Platform").await;
+    owner.add_to_team(&team, &estate.member).await;
+    owner.grant(&team, &estate.parameters["repo_id"], "read").await;
+    let path = format!("/v1/teams/{}", text(&team["id"]));
+    walk.take("update-team", owner.patch(&path, json!({"name": "Core"})).await, 200);
+    walk.take("delete-team", owner.delete(&path).await, 200);
+
+    world.set_base_permission(owner, "none").await;
+    for list in ["teams", "repositories"] {
+        let function = if list == "teams" { "list-teams" } else { "list-repositories" };
+        walk.take(function, estate.member.get(&format!("/v1/{list}")).await, 200);
+    }
+}
+
+/// Deploys in every way that leads to another AWS call.
+async fn life_of_a_deployment(walk: &Walk, estate: &Estate) {
+    let (owner, name) = (&estate.owner, &estate.parameters["repo_name"]);
+    let repository = format!("/v1/repositories/{name}");
+    let deployments = &format!("{repository}/deployments");
+    let rollback = async |body: Value| owner.post(&format!("{repository}/rollback"), body).await;
+    let set = async |environment: &str, settings: Value| {
+        let path = format!("{repository}/environments/{environment}");
+        walk.take("update-environment", owner.patch(&path, settings).await, 200);
     };
-    let production = |more: Value| {
-        let mut new = json!({"ref": "main", "environment": "production", "variables": {"GREETING": "hello"}});
+    let deploy = async |environment: &str, more: Value| {
+        let mut new = json!({"ref": "main", "environment": environment, "variables": {"GREETING": "hello"}});
         new.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        new
+        walk.take("create-deployment", owner.post(deployments, new).await, 201)
     };
     let mut live = Value::Null;
     for _ in 0..2 {
-        live = take("create-deployment", owner.post(deployments, production(json!({}))).await, 201);
-        ended(&live).await;
+        live = deploy("production", json!({})).await;
+        walk.ended(owner, &live).await;
     }
-    let expects = json!({"expected_current": live["id"]});
-    let expects = take("create-deployment", owner.post(deployments, production(expects)).await, 201);
-    ended(&expects).await;
-    let request = owner.request(Method::POST, deployments).header("idempotency-key", "k");
-    let keyed = owner.send(request.json(&json!({"ref": "main", "environment": "staging"}))).await;
-    ended(&take("create-deployment", keyed, 201)).await;
-    let request = owner.request(Method::POST, deployments).header("idempotency-key", "l");
-    take("create-deployment", owner.send(request.json(&json!({"ref": "nope"}))).await, 400);
-    let preflight = format!("{deployments}/preflight");
-    take("preflight-deployment", owner.post(&preflight, json!({"ref": "main"})).await, 200);
-    let retried = take("retry-deployment", owner.post(&of(&live, "retry"), json!({})).await, 201);
-    ended(&retried).await;
-    let rollback = json!({"environment": "production"});
-    let rollback = take("create-rollback", owner.post(&url("/v1/repositories/app/rollback"), rollback).await, 201);
-    ended(&rollback).await;
-    take("list-deployment-events", owner.get(&of(&live, "events")).await, 200);
-    take("list-environments", owner.get(&environments).await, 200);
-    take("get-environment", owner.get(&format!("{environments}/production")).await, 200);
-    take("get-environment", owner.get(&format!("{environments}/preview")).await, 200);
+    let log = owner.get(&format!("/v1/deployments/{}/log", text(&live["id"]))).await;
+    let log = walk.take("get-deployment-log", log, 200);
+    assert!(log.to_string().contains("***"), "the variable was not opened: {log}");
+    let expects = deploy("production", json!({"expected_current": live["id"]})).await;
+    walk.ended(owner, &expects).await;
+    for (key, body, status) in
+        [("k", json!({"ref": "main", "environment": "staging"}), 201), ("l", json!({"ref": "nope"}), 400)]
+    {
+        let request = owner.request(Method::POST, deployments).header("idempotency-key", key);
+        let keyed = walk.take("create-deployment", owner.send(request.json(&body)).await, status);
+        if status == 201 {
+            walk.ended(owner, &keyed).await;
+        }
+    }
+    let back = walk.take("create-rollback", rollback(json!({"environment": "production"})).await, 201);
+    walk.ended(owner, &back).await;
+    let production = format!("{repository}/environments/production");
+    walk.take("get-environment", owner.get(&production).await, 200);
 
-    let set = async |environment: &str, settings: Value| {
-        owner.patch(&format!("{environments}/{environment}"), settings).await
-    };
-    let member = walk.world.member(owner, Role::Admin).await;
     for environment in ["production", "preview"] {
-        take("update-environment", set(environment, json!({"required_approvals": 1})).await, 200);
+        set(environment, json!({"required_approvals": 1})).await;
     }
     // In preview, a newer deployment supersedes the queued one.
-    let waits = json!({"ref": "main"});
-    let first = take("create-deployment", owner.post(deployments, waits.clone()).await, 201);
-    take("get-deployment", owner.get(&url(&format!("/v1/deployments/{}", text(&first["id"])))).await, 200);
-    let second = take("create-deployment", owner.post(deployments, waits.clone()).await, 201);
-    let third = take("retry-deployment", owner.post(&of(&first, "retry"), json!({})).await, 201);
-    assert_eq!(owner.get(&url(&format!("/v1/deployments/{}", text(&second["id"])))).await.body["status"], "superseded");
-    let back = json!({"environment": "preview", "deployment_id": walk_back(owner, deployments).await});
-    let fourth = take("create-rollback", owner.post(&url("/v1/repositories/app/rollback"), back).await, 201);
-    assert_eq!(owner.get(&url(&format!("/v1/deployments/{}", text(&third["id"])))).await.body["status"], "superseded");
+    let first = deploy("preview", json!({})).await;
+    walk.take("get-deployment", owner.get(&format!("/v1/deployments/{}", text(&first["id"]))).await, 200);
+    let second = deploy("preview", json!({})).await;
+    let third = walk.take("retry-deployment", owner.act(&first, "retry", json!({})).await, 201);
+    assert_eq!(owner.deployment(&second).await["status"], "superseded");
+    let back = json!({"environment": "preview", "deployment_id": estate.parameters["deployment_id"]});
+    let fourth = walk.take("create-rollback", rollback(back).await, 201);
+    assert_eq!(owner.deployment(&third).await["status"], "superseded");
     let approval = json!({"sha": fourth["sha"]});
-    take("approve-deployment", member.post(&of(&fourth, "approve"), approval).await, 200);
-    ended(&fourth).await;
-    let waiting = take("create-deployment", owner.post(deployments, production(json!({}))).await, 201);
-    take("reject-deployment", member.post(&of(&waiting, "reject"), json!({})).await, 200);
-    let waiting = take("create-deployment", owner.post(deployments, production(json!({}))).await, 201);
-    take("update-environment", set("production", json!({"frozen": true})).await, 200);
-    take("update-environment", set("production", json!({"frozen": false})).await, 200);
-    take("cancel-deployment", owner.post(&of(&waiting, "cancel"), json!({})).await, 200);
+    walk.take("approve-deployment", estate.admin.act(&fourth, "approve", approval).await, 200);
+    walk.ended(owner, &fourth).await;
+    let waiting = deploy("production", json!({})).await;
+    set("production", json!({"frozen": true})).await;
+    set("production", json!({"frozen": false})).await;
+    walk.take("cancel-deployment", owner.act(&waiting, "cancel", json!({})).await, 200);
     for environment in ["production", "preview"] {
-        take("update-environment", set(environment, json!({"required_approvals": 0})).await, 200);
+        set(environment, json!({"required_approvals": 0})).await;
     }
-    let repository = format!("/v1/repositories/{}", text(&live["repository_id"]));
-    let by_id = owner.patch(&url(&format!("{repository}/environments/staging")), json!({"frozen": false})).await;
-    take("update-environment", by_id, 200);
-}
-
-/// Returns the oldest deployment to preview, which succeeded.
-async fn walk_back(owner: &Actor, deployments: &str) -> Value {
-    let listed = owner.get(&format!("{deployments}?environment=preview&status=succeeded&direction=asc")).await;
-    listed.body["data"][0]["id"].clone()
 }
 
 /// Deploys by CodeBuild in every way that leads to another AWS call. Nothing else may consume the queue.
 pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
-    let url = |path: &str| format!("{}{path}", walk.api.endpoint());
     let source = GitRepository::with_commands(&["true"]);
-    let new = json!({"name": "built", "clone_url": source.url()});
-    assert_eq!(owner.post(&url("/v1/repositories"), new).await.status, 201);
+    owner.repository("built", &source).await;
     // Each deployment has its own environment, so that none waits for another.
     let deploy = async |environment: &str| {
         let new = json!({"ref": "main", "environment": environment, "variables": {"GREETING": "hello"}});
-        owner.post(&url("/v1/repositories/built/deployments"), new).await.body
+        owner.deploy("built", new).await
     };
     let mut environment = walk.environment(CONSUMER);
     environment.settings.set(deployment_consumer::RUNNER, "codebuild".to_owned());
@@ -350,7 +380,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
         assert!(build.build.is_some(), "{build:?}");
     }
     for after in [0, 100] {
-        let log = owner.get(&url(&format!("/v1/deployments/{}/log?after={after}", built.id))).await;
+        let log = owner.get(&format!("/v1/deployments/{}/log?after={after}", built.id)).await;
         assert_eq!(log.status, 200, "{log:?}");
     }
 
@@ -397,7 +427,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
     let swept = walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
     assert_eq!(swept["ended"], 2, "{swept}");
     let stopped = consume(&deploy("staging").await).await;
-    let cancel = owner.post(&url(&format!("/v1/deployments/{}/cancel", stopped.id)), json!({})).await;
+    let cancel = owner.act(&json!({"id": stopped.id}), "cancel", json!({})).await;
     assert_eq!(cancel.status, 202, "{cancel:?}");
     consume(&json!({"id": stopped.id})).await;
     Builds::new(&walk.app(SWEEP)).unwrap().stop(stopped.build.as_ref().unwrap()).await.unwrap();
@@ -422,64 +452,6 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
         let build = builds.start(start).await.unwrap();
         builds.stop(&build).await.unwrap();
     }
-}
-
-/// Calls the endpoints of teams, members and invitations: as an owner, as a member with the permissions of a team, and
-/// as an invited person.
-async fn teams(walk: &Walk, owner: &Actor, take: &mut impl FnMut(&'static str, Answer, u16) -> Value) {
-    let url = |path: &str| format!("{}{path}", walk.api.endpoint());
-    let world = &walk.world;
-    let team = take("create-team", owner.post(&url("/v1/teams"), json!({"name": "Platform"})).await, 201);
-    let path = url(&format!("/v1/teams/{}", text(&team["id"])));
-    take("get-team", owner.get(&path).await, 200);
-    take("update-team", owner.patch(&path, json!({"name": "Core"})).await, 200);
-    for sort in ["created", "updated", "name"] {
-        take("list-teams", owner.get(&url(&format!("/v1/teams?sort={sort}"))).await, 200);
-    }
-    take(
-        "add-team-repository",
-        owner.put(&format!("{path}/repositories/app"), json!({"permission": "read"})).await,
-        200,
-    );
-    take("list-team-repositories", owner.get(&format!("{path}/repositories")).await, 200);
-
-    let invitations = url("/v1/invitations");
-    let new = json!({"email": "ada@example.com", "teams": [team["id"]]});
-    take("create-invitation", owner.post(&invitations, new.clone()).await, 201);
-    world.clock.advance(INVITATION_LIFE);
-    let invited = take("create-invitation", owner.post(&invitations, new).await, 201);
-    take("list-invitations", owner.get(&invitations).await, 200);
-    let accept = format!("{invitations}/{}/accept", text(&invited["invitation"]["id"]));
-    let accepted = world.anonymous().post(&accept, json!({"secret": invited["secret"]})).await;
-    let accepted = take("accept-invitation", accepted, 200);
-    let other = take("create-invitation", owner.post(&invitations, json!({"email": "ben@example.com"})).await, 201);
-    let other = format!("{invitations}/{}", text(&other["invitation"]["id"]));
-    take("delete-invitation", owner.delete(&other).await, 200);
-
-    let ada = owner.holding(text(&accepted["token"]));
-    let account = format!("ACCT#{}", text(&accepted["account_id"]));
-    let none = AttributeValue::S("none".to_owned());
-    world.set_attribute((&account, "ACCOUNT"), "base_permission", none).await;
-    world.callers_are_forgotten();
-    take("list-teams", ada.get(&url("/v1/teams")).await, 200);
-    take("list-repositories", ada.get(&url("/v1/repositories")).await, 200);
-
-    take("list-members", owner.get(&url("/v1/members")).await, 200);
-    take("list-team-members", owner.get(&format!("{path}/members")).await, 200);
-    let (member, user) =
-        (format!("{path}/members/{}", text(&accepted["member"]["id"])), text(&accepted["member"]["id"]));
-    take("remove-team-member", owner.delete(&member).await, 200);
-    take("add-team-member", owner.put(&member, json!({})).await, 200);
-    let user = url(&format!("/v1/members/{user}"));
-    take("update-member", owner.put(&user, json!({"role": "admin"})).await, 200);
-    take("remove-member", owner.delete(&user).await, 200);
-    take("remove-team-repository", owner.delete(&format!("{path}/repositories/app")).await, 200);
-    take(
-        "add-team-repository",
-        owner.put(&format!("{path}/repositories/app"), json!({"permission": "read"})).await,
-        200,
-    );
-    take("delete-team", owner.delete(&path).await, 200);
 }
 
 /// Calls the code that the consumer runs only for a long run, after a lost runner, or with a failing disk.

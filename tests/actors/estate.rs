@@ -1,0 +1,247 @@
+//! An account with one of everything that a request can name, and the valid request of each endpoint.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use local::functions::routes;
+use local::path_parameter;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use shared::Route;
+use shared::access::Scope;
+use shared::id::TokenId;
+use shared::model::{AccessToken, Role};
+
+use crate::{Actor, Answer, GitRepository, World, sample_event};
+
+/// The methods in the order in which one estate can serve requests of all routes.
+const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+
+/// The valid body of each route that takes one: the body of its sample event. A field that names something of the account is
+/// a placeholder, such as `{deployment_id}`.
+static BODIES: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
+    let takes_a_body = |route: &Route| [Method::POST, Method::PUT, Method::PATCH].contains(route.method);
+    routes().filter(takes_a_body).map(|route| (route.key(), body(route.function))).collect()
+});
+
+/// The values that fill the parameters of a request.
+pub type Parameters = BTreeMap<&'static str, String>;
+
+/// The account, whose ids no other account has.
+pub struct Estate {
+    pub owner: Actor,
+    /// A user who approves the owner's deployments.
+    pub admin: Actor,
+    /// A member of the team.
+    pub member: Actor,
+    /// The path parameters of every route, and a few more for bodies.
+    pub parameters: Parameters,
+}
+
+impl Estate {
+    /// Creates an account with everything of an estate.
+    pub async fn new(world: &World, account: &str, source: &GitRepository) -> Self {
+        Self::of(world, world.owner(account).await, account, source).await
+    }
+
+    /// Creates a team that has the permission `deploy` on a repository, which has one deployment, in the account of an owner.
+    /// The parameter `{user_id}` is a user who calls nothing.
+    pub async fn of(world: &World, owner: Actor, account: &str, source: &GitRepository) -> Self {
+        let (member, user) = (world.member(&owner, Role::Member).await, world.member(&owner, Role::Member).await);
+        let admin = world.member(&owner, Role::Admin).await;
+        let name = format!("{account}-app");
+        let repository = owner.repository(&name, source).await;
+        let deployment = owner.deploy(&name, json!({"ref": "main"})).await;
+        let team = owner.team(&format!("{account}-team")).await;
+        for user in [&member, &user] {
+            owner.add_to_team(&team, user).await;
+        }
+        owner.grant(&team, &name, "deploy").await;
+        let invited = invite(&owner, &format!("guest@{account}.example"), &team["id"]).await;
+        let client = format!("{account}-client");
+        let application = json!({"name": "CI", "client_id": client, "scopes": ["repositories:read"]});
+        assert_eq!(owner.post("/v1/applications", application).await.status, 201);
+        let parameters = Parameters::from([
+            ("repo_id", text(&repository["id"])),
+            ("deployment_id", text(&deployment["id"])),
+            ("team_id", text(&team["id"])),
+            ("token_id", token_of(world, &member).await),
+            ("user_id", user.user_id.as_ref().unwrap().to_string()),
+            ("invitation_id", text(&invited["invitation"]["id"])),
+            ("application_id", client),
+            ("environment", "preview".to_owned()),
+            ("full_name", format!("{account}%2F{name}")),
+            ("repo_name", name),
+            ("clone_url", source.url()),
+            ("secret", text(&invited["secret"])),
+            ("sha", text(&deployment["sha"])),
+        ]);
+        Self { owner, admin, member, parameters }
+    }
+
+    /// Creates the resource of a request that an earlier request for another route may have used up, or that has to be in
+    /// another state than the estate's own. Returns the parameters of the request.
+    pub async fn ready(&self, function: &str) -> Parameters {
+        let mut parameters = self.parameters.clone();
+        match function {
+            "approve-deployment" | "cancel-deployment" | "reject-deployment" => {
+                let name = &self.parameters["repo_name"];
+                self.owner.set(name, "staging", json!({"required_approvals": 1})).await;
+                let waiting = self.owner.deploy(name, json!({"ref": "main", "environment": "staging"})).await;
+                parameters.insert("deployment_id", text(&waiting["id"]));
+                parameters.insert("sha", text(&waiting["sha"]));
+            }
+            "add-team-member" | "add-team-repository" => {
+                parameters.insert("team_id", text(&self.owner.team(function).await["id"]));
+            }
+            "delete-invitation" => {
+                let invited = invite(&self.owner, "nobody@example.com", &json!(self.parameters["team_id"])).await;
+                parameters.insert("invitation_id", text(&invited["invitation"]["id"]));
+            }
+            _ => {}
+        }
+        parameters
+    }
+
+    /// Calls a route with a valid body.
+    pub async fn call(&self, actor: &Actor, route: &str) -> Answer {
+        actor.send(request(actor, route, &self.parameters)).await
+    }
+
+    /// Returns the caller whom a route serves. A token is changed by its user alone, and a deployment is approved by another
+    /// user than its creator.
+    pub fn caller(&self, route: &str) -> &Actor {
+        match route {
+            _ if route.contains("{token_id}") => &self.member,
+            "POST /v1/deployments/{deployment_id}/approve" => &self.admin,
+            _ => &self.owner,
+        }
+    }
+
+    /// Returns a valid body for a route.
+    pub fn body(&self, route: &str) -> Value {
+        valid_body(route, &self.parameters).unwrap_or_else(|| panic!("{route} has no body"))
+    }
+
+    /// Builds a request for a route with another body.
+    pub fn request_with(&self, route: &str, body: &Value) -> RequestBuilder {
+        without_body(self.caller(route), route, &self.parameters).json(body)
+    }
+
+    /// Returns the path of a route.
+    pub fn path(&self, route: &str) -> String {
+        filled(route.split_once(' ').unwrap().1, &self.parameters)
+    }
+
+    /// Returns the ids and the names that no other account may learn.
+    pub fn secrets(&self) -> Vec<&str> {
+        let ids = ids().map(|(name, _)| name).chain(["repo_name"]).map(|name| self.parameters[name].as_str());
+        let owner = [self.owner.account_id.as_ref().unwrap().as_str(), self.owner.user_id.as_ref().unwrap().as_str()];
+        ids.chain(owner).collect()
+    }
+
+    /// Reads every item that has one of the account's ids or names, sorted. The limiter's items are left out.
+    pub async fn items(&self, world: &World) -> Vec<String> {
+        let table = world.stack.app().table();
+        let mut scanned = table.client().scan().table_name(table.name()).into_paginator().items().send();
+        let (mut items, secrets) = (Vec::new(), self.secrets());
+        while let Some(item) = scanned.try_next().await.unwrap() {
+            let text = shared::table::read_item::<Value>(item).unwrap().to_string();
+            if !text.contains("RATE#") && secrets.iter().any(|secret| text.contains(secret)) {
+                items.push(text);
+            }
+        }
+        items.sort();
+        items
+    }
+}
+
+/// Returns all routes in an order in which one estate can serve a request for each: reads, creations, changes, and removals
+/// from the innermost resource outwards.
+pub fn in_order() -> Vec<Route> {
+    let mut routes: Vec<_> = routes().collect();
+    let rank = |route: &Route| METHODS.iter().position(|method| method == route.method);
+    routes.sort_by_key(|route| (rank(route), Reverse(route.path.len())));
+    routes
+}
+
+/// Creates a token of a user, which can only manage tokens. Returns its id.
+pub async fn token_of(world: &World, user: &Actor) -> String {
+    let mut id: Option<TokenId> = None;
+    let narrowed = |token: &mut AccessToken| {
+        token.scopes = vec![Scope::TokensWrite];
+        id = Some(token.id.clone());
+    };
+    world.with_token(user, narrowed).await;
+    id.unwrap().to_string()
+}
+
+/// Builds a valid request for a route, such as `GET /v1/teams/{team_id}`. The parameters fill the path and the body.
+pub fn request(actor: &Actor, route: &str, parameters: &Parameters) -> RequestBuilder {
+    let request = without_body(actor, route, parameters);
+    match valid_body(route, parameters) {
+        Some(body) => request.json(&body),
+        None => request,
+    }
+}
+
+/// Returns the ids in a route's path, and those in its body, each with an id that nothing has.
+pub fn ids_of(route: &str) -> [Vec<(&'static str, &'static str)>; 2] {
+    let body = BODIES.get(route).map(Value::to_string).unwrap_or_default();
+    [route, &body].map(|text| ids().filter(|(name, _)| text.contains(&format!("{{{name}}}"))).collect())
+}
+
+/// Returns the path parameters that name something of one account, each with an id that nothing has.
+fn ids() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let parameters = path_parameter::PARAMETERS.iter().map(|parameter| (parameter.name, parameter.example));
+    parameters.filter(|(name, _)| name.ends_with("_id"))
+}
+
+/// Invites a person into a team.
+async fn invite(owner: &Actor, email: &str, team: &Value) -> Value {
+    let invited = owner.post("/v1/invitations", json!({"email": email, "teams": [team]})).await;
+    assert_eq!(invited.status, 201, "{invited:?}");
+    invited.body
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+fn without_body(actor: &Actor, route: &str, parameters: &Parameters) -> RequestBuilder {
+    let (method, path) = route.split_once(' ').unwrap_or(("GET", "/v1/nothing/here"));
+    actor.request(method.parse::<Method>().unwrap(), &filled(path, parameters))
+}
+
+/// Returns a valid body for a route, if it takes one.
+pub fn valid_body(route: &str, parameters: &Parameters) -> Option<Value> {
+    Some(serde_json::from_str(&filled(&BODIES.get(route)?.to_string(), parameters)).unwrap())
+}
+
+fn filled(template: &str, parameters: &Parameters) -> String {
+    let fill = |text: String, (name, value): (&&str, &String)| text.replace(&format!("{{{name}}}"), value);
+    let filled = parameters.iter().fold(template.to_owned(), fill);
+    assert!(!template.starts_with('/') || !filled.contains('{'), "nothing fills a parameter of {filled}");
+    filled
+}
+
+/// Returns the body of a function's sample event with placeholders.
+fn body(function: &str) -> Value {
+    let mut body = match sample_event(function)["body"].as_str() {
+        Some(body) => serde_json::from_str(body).unwrap(),
+        None => json!({}),
+    };
+    match function {
+        // The sample event names no team, because no account that receives it has one.
+        "create-invitation" => body["teams"] = json!(["{team_id}"]),
+        // The sample event leaves the choice of the deployment to the API.
+        "create-rollback" => body["deployment_id"] = json!(""),
+        _ => {}
+    }
+    let names = ids().map(|(name, _)| name).chain(["clone_url", "environment", "secret", "sha"]);
+    for name in names.filter(|name| body.get(name).is_some()).collect::<Vec<_>>() {
+        body[name] = json!(format!("{{{name}}}"));
+    }
+    body
+}
