@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use tests::estate::Estate;
 use tests::{Answer, GitRepository, World};
 
 use crate::contract::{document, operations};
-use crate::estate::Estate;
 
 /// Words of parsers and of the language that the API is written in.
 const NOT_FOR_CLIENTS: [&str; 27] = [
@@ -123,6 +123,13 @@ fn refused_because_of(answer: &Answer, field: &str, context: &str) {
     }
 }
 
+/// Returns the query parameters of an operation, by their names.
+fn in_query(operation: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let in_query = parameters.filter(|parameter| parameter["in"] == "query");
+    in_query.map(|parameter| (parameter["name"].as_str().unwrap(), parameter))
+}
+
 #[tokio::test]
 async fn a_body_that_its_schema_excludes_is_refused_by_the_name_of_the_field() {
     let world = World::start().await;
@@ -183,10 +190,9 @@ async fn a_parameter_that_no_endpoint_has_is_refused_by_its_name() {
         let details = refused.body["error"]["details"].as_array().unwrap();
         let fields: Vec<_> = details.iter().map(|detail| detail["field"].as_str().unwrap()).collect();
         assert_eq!(fields, ["Page", "surprise"], "{route}");
-        for parameter in operation["parameters"].as_array().into_iter().flatten() {
-            let (place, name) = (&parameter["in"], parameter["name"].as_str().unwrap());
-            let message = details[0]["message"].as_str().unwrap();
-            assert!(place != "query" || message.contains(&format!("`{name}`")), "{route}: {message}");
+        let message = details[0]["message"].as_str().unwrap();
+        for (name, _) in in_query(operation) {
+            assert!(message.contains(&format!("`{name}`")), "{route}: {message}");
         }
     }
 }
@@ -325,11 +331,7 @@ async fn a_parameter_that_its_schema_excludes_is_refused_by_its_name() {
     let mut parameters = 0;
     for (route, operation) in operations(&document) {
         let path = estate.path(&route);
-        for parameter in operation["parameters"].as_array().into_iter().flatten() {
-            if parameter["in"] != "query" {
-                continue;
-            }
-            let name = parameter["name"].as_str().unwrap();
+        for (name, parameter) in in_query(operation) {
             let texts = excluded(&document, &parameter["schema"]).into_iter().filter_map(|value| match value {
                 Value::String(text) => Some(text),
                 Value::Number(number) if resolved(&document, &parameter["schema"])["type"] == "integer" => {
