@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use local::functions::routes;
+use local::functions::{FUNCTIONS, routes};
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::settings::{API_BASE_URL, QUEUE_URL, Settings, TABLE_NAME};
@@ -405,6 +405,33 @@ fn cargo_lambda_watch_has_the_routes_of_the_api() {
         }
     }
     assert_eq!(routed, routes().map(|route| (route.key(), route.function.to_owned())).collect());
+}
+
+/// The crates that a function may depend on and that pull in much. Each has the crates beside functions that depend on it.
+const HEAVY: [(&str, &[&str]); 2] = [("git", &["deploy"]), ("builds", &["tests"])];
+
+#[test]
+fn functions_share_code_through_shared_and_link_git_and_codebuild_only_by_their_own_choice() {
+    let metadata = cargo(&["metadata", "--no-deps", "--format-version=1"]).output().unwrap();
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let is_function = |name: &str| FUNCTIONS.iter().any(|function| function.name == name);
+    for package in packages {
+        let name = package["name"].as_str().unwrap();
+        let dependencies = package["dependencies"].as_array().unwrap().iter();
+        for dependency in dependencies.map(|dependency| dependency["name"].as_str().unwrap()) {
+            assert!(
+                !is_function(dependency) || ["local", "tests"].contains(&name),
+                "{name} depends on the function {dependency}: move the code that both need to shared/"
+            );
+            for (_, users) in HEAVY.iter().filter(|(heavy, _)| *heavy == dependency) {
+                assert!(
+                    is_function(name) || users.contains(&name),
+                    "{name} depends on {dependency}, so each of its users would link it"
+                );
+            }
+        }
+    }
 }
 
 #[test]
