@@ -134,16 +134,17 @@ impl NewEndpoint {
             None => "Authenticated".to_owned(),
         };
         let body = match *method {
-            "POST" | "PUT" | "PATCH" => format!(", and a body in events/{name}.json"),
-            _ => String::new(),
+            "POST" | "PUT" | "PATCH" => "a valid body, with which the tests call the endpoint",
+            _ => "the query string, if it has one",
         };
         format!(
-            "1. functions/{name}/src/lib.rs: the scope, role and error codes of the route; the handler and its documentation{body}\n\
+            "1. functions/{name}/src/lib.rs: the scope, role and error codes of the route; the handler and its documentation\n\
              2. functions/{name}/function.yaml: what the handler may do in AWS\n\
-             3. tests/authorization.rs, CASES: (\"{method} {path}\", {access}, its role, what else it needs)\n\
-             4. tests: the behavior; tests/estate.rs: a valid body, and a resource for a new path parameter\n\
+             3. events/{name}.json: {body}\n\
+             4. tests/authorization.rs, CASES: (\"{method} {path}\", {access}, its role, what else it needs)\n\
              5. cargo fmt, and cargo local generate\n\
-             6. cargo test -p tests -- contract:: authentication:: authorization:: tenants:: infra:: binaries::\n"
+             6. tests: the behavior, in the file of the resource\n\
+             7. cargo test -p tests -- contract:: inputs:: infra:: authentication:: authorization:: tenants:: binaries:: calls_at_once::\n"
         )
     }
 
