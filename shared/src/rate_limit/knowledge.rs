@@ -43,8 +43,9 @@ struct Lease {
 }
 
 impl Lease {
+    /// Returns whether the lease admits another request.
     fn is_valid(&self, now: Instant) -> bool {
-        self.minute == now.minute && now.micros < self.until
+        self.left > 0 && self.minute == now.minute && now.micros < self.until
     }
 }
 
@@ -113,10 +114,16 @@ impl Knowledge {
 
     /// Returns the refusal that is known without a call.
     pub(super) fn refusal(&self, quota: Quota, now: Instant) -> Option<u64> {
-        if self.lease.as_ref().is_some_and(|lease| lease.left > 0 && lease.is_valid(now)) {
+        if self.lease.as_ref().is_some_and(|lease| lease.is_valid(now)) {
             return None;
         }
         refusal(self.state(), quota, now)
+    }
+
+    /// Returns the refusal that the last seen state proves.
+    fn refused(&self, quota: Quota, now: Instant) -> Option<Verdict> {
+        let seconds = refusal(self.state(), quota, now)?;
+        Some(Verdict::new(quota, self.state(), now, Some(seconds)))
     }
 
     /// Begins the decision about a request: from a lease, from a refusal that the last seen state proves, or with a write.
@@ -131,8 +138,8 @@ impl Knowledge {
         if let Some(verdict) = self.spend_lease(quota, now) {
             return Step::Decided(verdict);
         }
-        if let Some(seconds) = refusal(self.state(), quota, now) {
-            return Step::Decided(Verdict::new(quota, self.state(), now, Some(seconds)));
+        if let Some(refused) = self.refused(quota, now) {
+            return Step::Decided(refused);
         }
         let lapsed = self.lease.take().filter(|lease| lease.minute == now.minute);
         let mut take = Take {
@@ -170,8 +177,8 @@ impl Knowledge {
             Some(state) => self.observe(state),
             None => self.state = None,
         }
-        if let Some(seconds) = refusal(self.state(), quota, now) {
-            return Step::Decided(Verdict::new(quota, self.state(), now, Some(seconds)));
+        if let Some(refused) = self.refused(quota, now) {
+            return Step::Decided(refused);
         }
         if take.attempt == Attempt::Second {
             return Step::Undecided;
@@ -211,7 +218,7 @@ impl Knowledge {
     }
 
     fn spend_lease(&mut self, quota: Quota, now: Instant) -> Option<Verdict> {
-        let lease = self.lease.as_mut().filter(|lease| lease.left > 0 && lease.is_valid(now))?;
+        let lease = self.lease.as_mut().filter(|lease| lease.is_valid(now))?;
         lease.left -= 1;
         let verdict = Verdict::new(quota, Some(&lease.state), now, None).with_unused(lease.left);
         let by_others = most_by_others(&lease.state, quota, now.micros);
