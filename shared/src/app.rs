@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::access::{Authenticator, Places};
+use crate::authentication::Authenticator;
 use crate::aws::{Aws, AwsConfigError};
 use crate::clock::Clock;
 use crate::oauth::Issuer;
+use crate::places::Places;
 use crate::rate_limit::Limiter;
 use crate::settings::{self, Settings};
 use crate::table::Table;

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod app;
 pub mod attempts;
+mod authentication;
 pub mod aws;
 pub mod body;
 mod cache;
@@ -22,6 +23,7 @@ pub mod page;
 pub mod permission;
 pub mod permitted;
 pub mod pipeline;
+mod places;
 pub mod precondition;
 pub mod queue;
 pub mod rate_limit;

@@ -21,22 +21,22 @@ impl Places {
         Self { deployments: Cache::new(REMEMBERED), names: Cache::new(REMEMBERED) }
     }
 
-    pub(super) fn of_deployment(&self, id: &DeploymentId) -> Option<DeploymentPlace> {
+    pub(crate) fn of_deployment(&self, id: &DeploymentId) -> Option<DeploymentPlace> {
         self.deployments.get(id)
     }
 
-    pub(super) fn remember_deployment(&self, deployment: &Deployment) {
+    pub(crate) fn remember_deployment(&self, deployment: &Deployment) {
         self.deployments.insert(deployment.id.clone(), deployment.place());
     }
 
-    pub(super) fn of_repository(&self, account: &AccountId, slug: &RepositorySlug) -> Option<RepositoryId> {
+    pub(crate) fn of_repository(&self, account: &AccountId, slug: &RepositorySlug) -> Option<RepositoryId> {
         match slug {
             RepositorySlug::Id(id) => Some(id.clone()),
             _ => self.names.get(&(account.clone(), slug.clone())),
         }
     }
 
-    pub(super) fn remember_repository(&self, account: AccountId, slug: RepositorySlug, id: &RepositoryId) {
+    pub(crate) fn remember_repository(&self, account: AccountId, slug: RepositorySlug, id: &RepositoryId) {
         self.names.insert((account, slug), id.clone());
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
-use super::caller::Caller;
+use crate::authentication::Caller;
 use crate::error::{Error, Result};
 use crate::id::{TeamId, UserId};
 use crate::model::{Account, Repository, User};

@@ -51,7 +51,7 @@ impl Caller {
         Self(Arc::new(Parties { credential, account, user, tenant }))
     }
 
-    pub(super) fn tenant(&self) -> &TenantId {
+    pub(crate) fn tenant(&self) -> &TenantId {
         &self.0.tenant
     }
 

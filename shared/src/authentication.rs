@@ -1,0 +1,7 @@
+//! The caller of a request, as their token proves. Only authentication makes a [`Caller`].
+
+mod authenticator;
+mod caller;
+
+pub use authenticator::*;
+pub use caller::*;
