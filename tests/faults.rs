@@ -18,7 +18,6 @@ use std::collections::BTreeSet;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use shared::attempts::WITHOUT_PAUSES;
 use shared::model::{Deployment, Filter};
 use tokio::runtime::Runtime;
 
@@ -39,12 +38,11 @@ async fn step() {
     .await;
 }
 
-/// Polls a future until it ends or yields. Its attempts follow each other without pauses, whose random length would decide
-/// the order of the calls.
+/// Polls a future until it ends or yields.
 fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     // Tokio's cooperative budget would end the polling.
     let mut future = pin!(tokio::task::unconstrained(future));
-    WITHOUT_PAUSES.sync_scope((), || future.as_mut().poll(&mut Context::from_waker(Waker::noop())))
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Runs a future to its end, without the scheduler.

@@ -44,7 +44,12 @@ impl App {
     /// Fails if a setting is missing.
     pub fn with_aws(settings: Settings, aws: Aws, clock: Clock, log: Log) -> Result<Self, AwsConfigError> {
         let table = Table::new(aws.dynamodb(), settings.require(settings::TABLE_NAME)?);
-        Ok(Self(Arc::new(Parts {
+        Ok(Self::with_table(settings, aws, table, clock, log))
+    }
+
+    /// Returns an app that calls AWS with these clients, and DynamoDB through this table.
+    pub fn with_table(settings: Settings, aws: Aws, table: Table, clock: Clock, log: Log) -> Self {
+        Self(Arc::new(Parts {
             authenticator: Authenticator::new(table.clone(), clock.clone(), Issuer::new(&settings, &aws)),
             limiter: Limiter::new(table.clone(), clock.clone()),
             places: Places::new(),
@@ -54,7 +59,7 @@ impl App {
             aws,
             table,
             clock,
-        })))
+        }))
     }
 
     pub fn settings(&self) -> &Settings {

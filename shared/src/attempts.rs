@@ -8,28 +8,33 @@ const MAX_ATTEMPTS: u32 = 64;
 /// time of most functions.
 const DOUBLINGS: u32 = 4;
 
-tokio::task_local! {
-    /// Present where attempts follow each other without pauses: in a test that decides itself which call comes next.
-    pub static WITHOUT_PAUSES: ();
+/// The pauses between the attempts of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pauses {
+    /// Of a random length, so that rivals don't meet again.
+    Random,
+    /// None, for a test that decides itself which call comes next.
+    Never,
 }
 
 /// The attempts of one operation that begins again when a concurrent one comes first.
 ///
 /// ```ignore
-/// let mut attempts = Attempts::new();
+/// let mut attempts = table.attempts();
 /// while attempts.begin().await {
 ///     // Read, decide, write, and return if the write succeeds.
 /// }
 /// Err(TableError::Contended)
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Attempts {
     begun: u32,
+    pauses: Pauses,
 }
 
 impl Attempts {
-    pub fn new() -> Self {
-        Self::default()
+    pub(crate) fn new(pauses: Pauses) -> Self {
+        Self { begun: 0, pauses }
     }
 
     /// Begins the next attempt, after a pause if it is not the first. Returns `false` if no attempts are left.
@@ -37,8 +42,7 @@ impl Attempts {
         if self.begun == MAX_ATTEMPTS {
             return false;
         }
-        let pauses = WITHOUT_PAUSES.try_with(|()| ()).is_err();
-        if let Some(failed) = self.begun.checked_sub(1).filter(|_| pauses) {
+        if let (Some(failed), Pauses::Random) = (self.begun.checked_sub(1), self.pauses) {
             tokio::time::sleep(pause(failed, random_byte())).await;
         }
         self.begun += 1;
@@ -73,7 +77,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_attempt_is_the_last() {
-        let mut attempts = Attempts { begun: MAX_ATTEMPTS - 2 };
+        let mut attempts = Attempts { begun: MAX_ATTEMPTS - 2, pauses: Pauses::Random };
         assert!(attempts.begin().await);
         assert!(attempts.begin().await);
         assert!(!attempts.begin().await);

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 
+use crate::attempts::{Attempts, Pauses};
+
 pub use error::*;
 pub use item::*;
 pub use key::*;
@@ -33,6 +35,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 pub struct Table {
     client: Client,
     name: Arc<str>,
+    pauses: Pauses,
 }
 
 /// Boxes a call of the SDK. Its future has some kilobytes, which every future around it would have to carry.
@@ -42,7 +45,18 @@ fn boxed<F: Future>(call: F) -> Pin<Box<F>> {
 
 impl Table {
     pub fn new(client: Client, name: &str) -> Self {
-        Self { client, name: name.into() }
+        Self { client, name: name.into(), pauses: Pauses::Random }
+    }
+
+    /// Returns the table with these pauses between the attempts of an operation.
+    #[must_use]
+    pub fn with_pauses(self, pauses: Pauses) -> Self {
+        Self { pauses, ..self }
+    }
+
+    /// Returns the attempts of an operation that competes with others for items of the table.
+    pub fn attempts(&self) -> Attempts {
+        Attempts::new(self.pauses)
     }
 
     pub fn client(&self) -> &Client {

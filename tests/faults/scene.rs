@@ -9,6 +9,7 @@ use local::table;
 use serde_json::{Value, json};
 use shared::App;
 use shared::access::AuthorizedRepository;
+use shared::attempts::Pauses;
 use shared::aws::{Aws, Limits};
 use shared::clock::{Clock, Timestamp};
 use shared::dispatch::{Dispatched, dispatch, finish};
@@ -19,6 +20,7 @@ use shared::model::{
 };
 use shared::queue::{DeploymentMessage, Queue};
 use shared::settings::Settings;
+use shared::table::Table;
 use shared::telemetry::Log;
 use tests::{NOON, Random};
 
@@ -55,7 +57,9 @@ impl Scene {
         ]);
         let aws = Aws::new(&settings).unwrap().with_limits(Limits::PATIENT);
         let aws = aws.over(SharedHttpClient::new(wire.clone()));
-        let app = App::with_aws(settings, aws, Clock::manual(NOON), Log::to(std::io::sink())).unwrap();
+        // The random length of a pause would decide the order of the calls.
+        let table = Table::new(aws.dynamodb(), "table").with_pauses(Pauses::Never);
+        let app = App::with_table(settings, aws, table, Clock::manual(NOON), Log::to(std::io::sink()));
         run(table::ensure(app.table().client(), "table")).unwrap();
         let (repository, by) = run(tests::repository_of_a_new_account(&app));
         // Deployments that share a lane compete more.

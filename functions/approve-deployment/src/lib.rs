@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::{FromRef, State};
 use serde::Deserialize;
 use shared::access::{AuthorizedDeployment, Scope};
-use shared::attempts::Attempts;
 use shared::body::DeploymentBody;
 use shared::model::{Actor, Deployment, Status, Transition, TransitionFailed};
 use shared::queue::Queue;
@@ -54,7 +53,7 @@ pub async fn approve_deployment(
 ) -> Result<Json<DeploymentBody>> {
     let by = deployment.tenant().user_id().clone();
     let mut deployment = deployment.into_inner();
-    let mut attempts = Attempts::new();
+    let mut attempts = app.table().attempts();
     while attempts.begin().await {
         if deployment.sha != approval.sha {
             let message = format!("The deployment's commit is {}; approve that commit", deployment.sha);

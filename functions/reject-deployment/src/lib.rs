@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{AuthorizedDeployment, Scope};
-use shared::attempts::Attempts;
 use shared::body::DeploymentBody;
 use shared::model::{Actor, Deployment, Failure, Status, Transition, TransitionFailed};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
@@ -49,7 +48,7 @@ pub async fn reject_deployment(
         None => format!("Rejected by {by}"),
     };
     let mut deployment = deployment.into_inner();
-    let mut attempts = Attempts::new();
+    let mut attempts = app.table().attempts();
     while attempts.begin().await {
         if deployment.status != Status::Queued || deployment.required_approvals == 0 {
             let message = match deployment.status {

@@ -1,6 +1,5 @@
 //! Deployments settled with the reports of their builds.
 
-use shared::attempts::Attempts;
 use shared::model::{Actor, Deployment, Status, Transition, TransitionFailed};
 
 use crate::client::Builds;
@@ -30,7 +29,7 @@ impl Builds {
     /// Fails if DynamoDB or Secrets Manager fails. The report can then be settled again.
     pub async fn settle(&self, mut deployment: Deployment, report: &Report) -> Result<Settled, Error> {
         let table = self.app.table();
-        let mut attempts = Attempts::new();
+        let mut attempts = table.attempts();
         while attempts.begin().await {
             let known = deployment.build.as_ref() == Some(&report.build);
             let expected = deployment.build.is_none() && deployment.attempt == report.attempt;

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::AccountId;
@@ -97,7 +96,7 @@ impl Account {
         expected: impl Fn(&Self) -> Result<()>,
     ) -> Result<Self> {
         let mut before = self;
-        let mut attempts = Attempts::new();
+        let mut attempts = table.attempts();
         while attempts.begin().await {
             expected(&before)?;
             let base = change.base_permission.unwrap_or(before.base_permission);

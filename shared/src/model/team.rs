@@ -13,7 +13,6 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, TeamId};
@@ -115,7 +114,7 @@ impl Team {
         now: Timestamp,
     ) -> Result<Self> {
         let mut before = self;
-        let mut attempts = Attempts::new();
+        let mut attempts = table.attempts();
         while attempts.begin().await {
             if before.deleting {
                 return Err(Error::not_found("Team"));

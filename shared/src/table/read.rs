@@ -7,7 +7,6 @@ use super::error::TableError;
 use super::item::{Item, read_item, read_items};
 use super::key::Key;
 use super::{Table, boxed};
-use crate::attempts::Attempts;
 use crate::usage::Call;
 
 /// The keys in one BatchGetItem
@@ -70,7 +69,7 @@ impl Table {
     /// Returns the items of at most [`MAX_BATCH`] keys. DynamoDB may leave some to the next call.
     async fn batch(&self, mut wanted: Vec<Item>, consistency: Consistency) -> Result<Vec<Item>, TableError> {
         let mut found = Vec::with_capacity(wanted.len());
-        let mut attempts = Attempts::new();
+        let mut attempts = self.attempts();
         while attempts.begin().await {
             let request = KeysAndAttributes::builder()
                 .set_keys(Some(wanted))

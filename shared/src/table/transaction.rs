@@ -7,7 +7,6 @@ use super::error::TableError;
 use super::item::Item;
 use super::write::Write;
 use super::{Table, boxed};
-use crate::attempts::Attempts;
 use crate::usage::Call;
 
 /// Writes that are committed together or not at all.
@@ -63,7 +62,7 @@ impl<'a, R> Transaction<'a, R> {
     }
 
     /// Commits all of the writes, or returns the refusal of the first write that was refused. It tries again, up to
-    /// the bound of [`Attempts`], while it conflicts with other transactions.
+    /// the bound of [`Attempts`](crate::attempts::Attempts), while it conflicts with other transactions.
     ///
     /// # Errors
     /// Fails with [`TableError::Contended`] if the conflicts persist, and with [`TableError::Condition`] if a write
@@ -72,7 +71,7 @@ impl<'a, R> Transaction<'a, R> {
         let (writes, refusals): (Vec<_>, Vec<_>) =
             self.steps.into_iter().map(|Step { write, refusal }| (write, refusal)).unzip();
         let items = writes.into_iter().map(|write| write.build(&table.name)).collect::<Result<Vec<_>, _>>()?;
-        let mut attempts = Attempts::new();
+        let mut attempts = table.attempts();
         while attempts.begin().await {
             match table.transact(items.clone()).await? {
                 Attempt::Committed => return Ok(Ok(())),

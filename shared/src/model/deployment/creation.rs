@@ -8,7 +8,6 @@ use serde_bytes::ByteBuf;
 use super::SealedVariables;
 use super::counts::count_name;
 use super::idempotency::IN_FLIGHT;
-use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::{DeploymentId, UserId};
@@ -140,7 +139,7 @@ impl Deployment {
             actor: Actor::User(by.clone()),
             reason: "created".to_owned(),
         };
-        let mut attempts = Attempts::new();
+        let mut attempts = table.attempts();
         while attempts.begin().await {
             // The lane is read after the number that this attempt depends on. So no deployment has joined the lane meanwhile
             // if the number is still free. One that has left it is noticed at the deployment's turn.

@@ -2,7 +2,6 @@
 
 use super::counts::count_name;
 use super::due::due_sort_attribute;
-use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{DeploymentId, UserId};
@@ -212,7 +211,7 @@ impl Deployment {
         now: Timestamp,
     ) -> Result<Self, TransitionFailed> {
         let mut current = self.clone();
-        let mut attempts = Attempts::new();
+        let mut attempts = table.attempts();
         while attempts.begin().await {
             match current.transition(table, news.clone(), actor.clone(), now).await {
                 Err(TransitionFailed::Stale) => {}

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::id::UserId;
 use crate::model::{
@@ -52,7 +51,7 @@ impl Deployment {
     ) -> Result<Option<Self>, TransitionFailed> {
         // This deployment was read before the lane, so it is the newest only at the first attempt.
         let mut newest = Some(self);
-        let mut attempts = Attempts::new();
+        let mut attempts = table.attempts();
         while attempts.begin().await {
             let settings = EnvironmentSettings::load(table, &self.account_id, &self.repository_id, self.environment);
             let settings = settings.await.map_err(TransitionFailed::Table)?;
@@ -129,7 +128,7 @@ impl Deployment {
         now: Timestamp,
     ) -> Result<Result<Self, Status>, TransitionFailed> {
         let mut current = self;
-        let mut attempts = Attempts::new();
+        let mut attempts = table.attempts();
         while attempts.begin().await {
             let transition = match current.status {
                 Status::Queued => Transition::Cancel,

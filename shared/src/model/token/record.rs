@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempts::Attempts;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, TokenId, UserId};
 use crate::model::{AccessToken, Lifetime, key};
@@ -160,7 +159,7 @@ impl TokenRecord {
     /// Deletes the token. Leaves tombstones of its secrets, so that a later use is refused as revoked. Returns `false`
     /// if the token was already deleted.
     pub async fn revoke(mut self, table: &Table, now: Timestamp) -> Result<bool, TableError> {
-        let mut attempts = Attempts::new();
+        let mut attempts = table.attempts();
         while attempts.begin().await {
             self.token.revoked_at = Some(now);
             self.forget_dead_secrets(now);
@@ -192,7 +191,7 @@ impl TokenRecord {
         now: Timestamp,
         alter: impl Fn(&mut Self) -> bool,
     ) -> Result<Option<Self>, TableError> {
-        let mut attempts = Attempts::new();
+        let mut attempts = table.attempts();
         while attempts.begin().await {
             let mut changed = self.clone();
             changed.forget_dead_secrets(now);
