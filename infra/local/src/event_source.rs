@@ -55,7 +55,7 @@ pub enum StartError {
     BatchSize(u8),
     #[error("the maximum concurrency is 0")]
     NoConcurrency,
-    #[error("cannot read the queue's ARN: {}", DisplayErrorContext(.0))]
+    #[error("cannot read the queue's ARN")]
     Queue(#[source] Box<aws_sdk_sqs::error::SdkError<GetQueueAttributesError>>),
     #[error("the queue has no ARN")]
     NoArn,
