@@ -89,13 +89,7 @@ const ALARM: &str = r"  <id>Errors:
       Namespace: AWS/Lambda
       MetricName: Errors
       Dimensions: [{Name: FunctionName, Value: !Ref <id>}]
-      Statistic: Sum
-      Period: 60
-      EvaluationPeriods: 1
-      Threshold: 0
-      ComparisonOperator: GreaterThanThreshold
-      TreatMissingData: notBreaching
-      AlarmActions: [!If [Pages, !Ref AlarmTopicArn, !Ref 'AWS::NoValue']]
+<any>      AlarmActions: [!If [Pages, !Ref AlarmTopicArn, !Ref 'AWS::NoValue']]
       OKActions: [!If [Pages, !Ref AlarmTopicArn, !Ref 'AWS::NoValue']]
 ";
 
@@ -108,7 +102,10 @@ const VERSION_ALARM: &str = r"  <id>VersionErrors:
       Namespace: GitApi
       MetricName: server_errors
       Dimensions: [{Name: stack, Value: !Ref Stack}, {Name: function, Value: <name>}, {Name: version, Value: !GetAtt <id>.Version.Version}]
-      Statistic: Sum
+<any>";
+
+/// The rule of an alarm that goes off with the first error of a minute.
+const ANY_ERROR: &str = r"      Statistic: Sum
       Period: 60
       EvaluationPeriods: 1
       Threshold: 0
@@ -158,7 +155,7 @@ pub(super) fn of(function: &Function) -> String {
     if has_traffic {
         resources += VERSION_ALARM;
     }
-    resources.replace("<id>", &id(registration.name)).replace("<name>", registration.name)
+    resources.replace("<any>", ANY_ERROR).replace("<id>", &id(registration.name)).replace("<name>", registration.name)
 }
 
 fn role(Function { registration, definition }: &Function) -> String {
