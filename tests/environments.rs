@@ -2,16 +2,9 @@
 
 use serde_json::{Value, json};
 use shared::model::Role;
-use tests::{Actor, GitRepository, World};
+use tests::{Actor, World};
 
 const PRODUCTION: &str = "/v1/repositories/app/environments/production";
-
-async fn app(world: &World) -> (Actor, GitRepository) {
-    let owner = world.owner("acme").await;
-    let source = GitRepository::with_commands(&["true"]);
-    owner.repository("app", &source).await;
-    (owner, source)
-}
 
 async fn deploy_to_production(owner: &Actor) -> Value {
     owner.deploy("app", json!({"ref": "main", "environment": "production"})).await
@@ -20,7 +13,7 @@ async fn deploy_to_production(owner: &Actor) -> Value {
 #[tokio::test]
 async fn an_environment_has_defaults_and_what_was_changed() {
     let world = World::start_without_queue().await;
-    let (owner, _source) = app(&world).await;
+    let (owner, _source) = world.app().await;
     let environment = |name: &str, concurrency: &str| {
         json!({
             "name": name, "live": null, "in_progress": [], "queued": [], "concurrency": concurrency,
@@ -67,7 +60,7 @@ async fn an_environment_has_defaults_and_what_was_changed() {
 #[tokio::test]
 async fn a_deployment_waits_for_as_many_approvals_of_others_as_its_environment_asks_for() {
     let world = World::start().await;
-    let (owner, _source) = app(&world).await;
+    let (owner, _source) = world.app().await;
     let (ann, bob) = (world.member(&owner, Role::Admin).await, world.member(&owner, Role::Admin).await);
     owner.set("app", "production", json!({"required_approvals": 2})).await;
     let created = deploy_to_production(&owner).await;
@@ -98,7 +91,7 @@ async fn a_deployment_waits_for_as_many_approvals_of_others_as_its_environment_a
 #[tokio::test]
 async fn one_that_lacks_approvals_holds_up_nobody_and_overtakes_nobody() {
     let world = World::start().await;
-    let (owner, _source) = app(&world).await;
+    let (owner, _source) = world.app().await;
     let ann = world.member(&owner, Role::Admin).await;
     owner.set("app", "production", json!({"required_approvals": 1})).await;
     let older = deploy_to_production(&owner).await;
@@ -115,7 +108,7 @@ async fn one_that_lacks_approvals_holds_up_nobody_and_overtakes_nobody() {
 #[tokio::test]
 async fn a_rejected_deployment_has_failed() {
     let world = World::start().await;
-    let (owner, _source) = app(&world).await;
+    let (owner, _source) = world.app().await;
     let ann = world.member(&owner, Role::Admin).await;
     let free = deploy_to_production(&owner).await;
     owner.ended(&free).await;
@@ -133,7 +126,7 @@ async fn a_rejected_deployment_has_failed() {
 #[tokio::test]
 async fn nothing_new_starts_in_a_frozen_environment() {
     let world = World::start_without_queue().await;
-    let (owner, _source) = app(&world).await;
+    let (owner, _source) = world.app().await;
     let waiting = deploy_to_production(&owner).await;
     owner.set("app", "production", json!({"frozen": true})).await;
     world.deliver(&owner, &waiting).await;
@@ -149,7 +142,7 @@ async fn nothing_new_starts_in_a_frozen_environment() {
 #[tokio::test]
 async fn the_end_of_a_freeze_starts_what_waited() {
     let world = World::start().await;
-    let (owner, _source) = app(&world).await;
+    let (owner, _source) = world.app().await;
     let ann = world.member(&owner, Role::Admin).await;
     owner.set("app", "production", json!({"required_approvals": 1})).await;
     let waiting = deploy_to_production(&owner).await;

@@ -10,13 +10,6 @@ use tests::{Actor, Answer, GitRepository, World};
 const DEPLOYMENTS: &str = "/v1/repositories/app/deployments";
 const PREFLIGHT: &str = "/v1/repositories/app/deployments/preflight";
 
-async fn app(world: &World) -> (Actor, GitRepository) {
-    let owner = world.owner("acme").await;
-    let source = GitRepository::with_commands(&["true"]);
-    owner.repository("app", &source).await;
-    (owner, source)
-}
-
 async fn create(owner: &Actor, key: &str, body: Value) -> Answer {
     owner.send(owner.request(Method::POST, DEPLOYMENTS).header("idempotency-key", key).json(&body)).await
 }
@@ -28,7 +21,7 @@ async fn total(owner: &Actor) -> Value {
 #[tokio::test]
 async fn the_same_request_with_the_same_key_creates_one_deployment() {
     let world = World::start_without_queue().await;
-    let (owner, source) = app(&world).await;
+    let (owner, source) = world.app().await;
     let first = create(&owner, "k1", json!({"ref": "main", "variables": {"A": "1", "B": "2"}})).await;
     assert_eq!(first.status, 201, "{first:?}");
     assert!(first.headers.get("idempotent-replayed").is_none());
@@ -58,7 +51,7 @@ async fn the_same_request_with_the_same_key_creates_one_deployment() {
 #[tokio::test]
 async fn of_many_equal_requests_at_once_one_creates() {
     let world = World::start_without_queue().await;
-    let (owner, _source) = app(&world).await;
+    let (owner, _source) = world.app().await;
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..12 {
         let owner = owner.clone();
@@ -77,7 +70,7 @@ async fn of_many_equal_requests_at_once_one_creates() {
 #[tokio::test]
 async fn a_key_of_a_request_that_created_nothing_is_free_again() {
     let world = World::start_without_queue().await;
-    let (owner, source) = app(&world).await;
+    let (owner, source) = world.app().await;
     create(&owner, "k", json!({"ref": "later"})).await.refused(400, "invalid_ref");
     create(&owner, "k", json!({"ref": "later", "environment": "nope"})).await.refused(400, "invalid_request");
     source.git(&["branch", "later"]);
@@ -88,7 +81,7 @@ async fn a_key_of_a_request_that_created_nothing_is_free_again() {
 #[tokio::test]
 async fn a_key_of_a_creation_that_died_is_locked_for_as_long_as_a_creation_can_take() {
     let world = World::start_without_queue().await;
-    let (owner, _source) = app(&world).await;
+    let (owner, _source) = world.app().await;
     let (body, account) = (json!({"ref": "main"}), owner.account_id.clone().unwrap());
     let repository = owner.get("/v1/repositories/app").await.body["id"].as_str().unwrap().to_owned();
     let content = format!("{repository} {body}");
@@ -107,7 +100,7 @@ async fn a_key_of_a_creation_that_died_is_locked_for_as_long_as_a_creation_can_t
 #[tokio::test]
 async fn a_key_is_1_to_255_printable_ascii_characters() {
     let world = World::start_without_queue().await;
-    let (owner, _source) = app(&world).await;
+    let (owner, _source) = world.app().await;
     for key in ["", &"x".repeat(256), "\u{e9}", "a\tb"] {
         let refused = create(&owner, key, json!({"ref": "main"})).await;
         refused.refused(400, "invalid_request");
@@ -120,7 +113,7 @@ async fn a_key_is_1_to_255_printable_ascii_characters() {
 #[tokio::test]
 async fn a_stale_request_is_told_who_came_before() {
     let world = World::start().await;
-    let (owner, _source) = app(&world).await;
+    let (owner, _source) = world.app().await;
     let post = async |body: Value| {
         let mut request = json!({"ref": "main", "environment": "production"});
         request.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
@@ -158,7 +151,7 @@ async fn a_stale_request_is_told_who_came_before() {
 #[tokio::test]
 async fn of_many_requests_that_expect_the_same_deployment_at_once_one_wins() {
     let world = World::start().await;
-    let (owner, _source) = app(&world).await;
+    let (owner, _source) = world.app().await;
     let live = owner.ended(&owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await).await;
     assert_eq!(live["status"], "succeeded");
     for what in ["while it is live", "while it is queued, in progress or live"] {
@@ -212,7 +205,7 @@ async fn a_deployment_whose_expectation_fails_meanwhile_does_not_run() {
 #[tokio::test]
 async fn of_many_requests_with_the_same_sequence_at_once_one_wins() {
     let world = World::start_without_queue().await;
-    let (owner, _source) = app(&world).await;
+    let (owner, _source) = world.app().await;
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let owner = owner.clone();
@@ -227,7 +220,7 @@ async fn of_many_requests_with_the_same_sequence_at_once_one_wins() {
 #[tokio::test]
 async fn a_preflight_tells_each_gate_and_changes_nothing() {
     let world = World::start_without_queue().await;
-    let (owner, _source) = app(&world).await;
+    let (owner, _source) = world.app().await;
     let created = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
     world.lose_a_runner(&owner, &created).await;
     owner.set("app", "staging", json!({"required_approvals": 2, "frozen": true})).await;

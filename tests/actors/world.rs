@@ -23,7 +23,7 @@ use shared::token::TokenSecret;
 use tempfile::TempDir;
 
 use crate::log::{Captured, Secrets, Watched, cost_of};
-use crate::{Actor, Answer, eventually};
+use crate::{Actor, Answer, GitRepository, eventually};
 
 /// Noon on 2026-01-01, at the start of a minute.
 pub const NOON: Timestamp = Timestamp::from_millis(1_767_268_800_000);
@@ -108,6 +108,15 @@ impl World {
     /// Creates an account with limits that no test reaches. Returns its owner, whose token has every scope.
     pub async fn owner(&self, account: &str) -> Actor {
         self.owner_with(1_000_000, 1_000_000, account).await
+    }
+
+    /// Creates the account `acme` with the repository `app`, whose builds succeed. Returns its owner, and the remote of the
+    /// repository, which exists as long as the value.
+    pub async fn app(&self) -> (Actor, GitRepository) {
+        let owner = self.owner("acme").await;
+        let source = GitRepository::with_commands(&["true"]);
+        owner.repository("app", &source).await;
+        (owner, source)
     }
 
     /// Creates an account on a plan and returns its owner.

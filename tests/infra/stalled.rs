@@ -8,7 +8,7 @@ use shared::aws::Limits;
 use shared::clock::Clock;
 use shared::settings::{self, Settings};
 use shared::telemetry::Log;
-use tests::{GitRepository, NOON, World, sample_event};
+use tests::{NOON, World, sample_event};
 use tokio::net::TcpListener;
 
 use super::Template;
@@ -67,9 +67,7 @@ async fn each_endpoint_answers_in_the_envelope_while_dynamodb_stalls() {
 #[tokio::test]
 async fn a_stalled_service_beside_the_table_is_a_503() {
     let world = World::start_without_queue().await;
-    let owner = world.owner("acme").await;
-    let source = GitRepository::with_commands(&["true"]);
-    owner.repository("app", &source).await;
+    let (owner, _source) = world.app().await;
     let deployment = owner.deploy("app", json!({"ref": "main"})).await;
 
     let mut environment = world.stack.environment().clone();
