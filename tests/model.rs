@@ -2,6 +2,8 @@
 //! and a queue that loses, delays and repeats messages. The steps are the reads and the conditional writes of the code.
 //! The code's own table of transitions and order of a lane decide here too.
 
+mod fences;
+
 use shared::id::DeploymentId;
 use shared::model::{Concurrency, Lane, Lock, Status, Waiting};
 use stateright::{Checker, Model, Property};
@@ -168,12 +170,14 @@ impl State {
     }
 }
 
+const LETTERS: &str = "abcd";
+
 fn id(deployment: usize) -> DeploymentId {
-    ["deploy_aaaaaaaaaaaaaaaa", "deploy_bbbbbbbbbbbbbbbb"][deployment].parse().unwrap()
+    format!("deploy_{}", LETTERS[deployment..=deployment].repeat(16)).parse().unwrap()
 }
 
 fn index(id: &DeploymentId) -> usize {
-    usize::from(id.as_str().ends_with('b'))
+    LETTERS.find(|letter| id.as_str().ends_with(letter)).unwrap()
 }
 
 impl Model for Environment {
