@@ -22,6 +22,8 @@ pub(super) enum Broken {
     Nothing,
     /// A lane's lock can be taken from its holder and released by anyone.
     Lock,
+    /// A creation's sequence is written even if the lane has a higher one.
+    Sequence,
     /// A deployment's row is written without its optimistic lock.
     Version,
     /// A deployment is missing from the index of due deployments.
@@ -177,7 +179,10 @@ impl Services {
             let key = if kind == "Put" { &write["Item"]["sk"]["S"] } else { &write["Key"]["sk"]["S"] };
             let key = key.as_str().unwrap().to_owned();
             match (self.broken, key.as_str()) {
-                (Broken::Lock, "LANE") => {
+                (Broken::Sequence, "LANE") if is_of_sequence(write) => {
+                    write.as_object_mut().unwrap().remove("ConditionExpression");
+                }
+                (Broken::Lock, "LANE") if !is_of_sequence(write) => {
                     write["ConditionExpression"] = json!("attribute_exists(pk) OR attribute_not_exists(pk)");
                     let expression = write["UpdateExpression"].as_str().unwrap().to_owned();
                     let values = write["ExpressionAttributeValues"].as_object_mut().unwrap();
@@ -204,4 +209,9 @@ impl Services {
         }
         request.to_string()
     }
+}
+
+/// Returns whether an update of a lane keeps a sequence.
+fn is_of_sequence(update: &Value) -> bool {
+    update["UpdateExpression"].as_str().is_some_and(|expression| expression.contains("sequence"))
 }

@@ -1,4 +1,4 @@
-//! The builds that run, and the two invariants that they must keep: no two in one lane, and no attempt twice.
+//! The builds that run, and the two invariants that they must keep: no two in one lane, and no claim twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -14,13 +14,38 @@ pub(super) struct Run {
     pub(super) lease_until: Timestamp,
 }
 
+/// The number of times that each thing happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) deployments: u64,
+    pub(super) fenced: u64,
+    pub(super) refused_by_a_fence: u64,
+    pub(super) fenced_off_at_their_turn: u64,
+    pub(super) claims: u64,
+    pub(super) given_back: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.deployments += other.deployments;
+        self.fenced += other.fenced;
+        self.refused_by_a_fence += other.refused_by_a_fence;
+        self.fenced_off_at_their_turn += other.fenced_off_at_their_turn;
+        self.claims += other.claims;
+        self.given_back += other.given_back;
+    }
+}
+
 /// The facts that the table is compared with.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// The deployments whose creation was acknowledged.
     pub(super) created: Vec<DeploymentId>,
-    /// The attempts that were run.
-    attempts: BTreeSet<(DeploymentId, u32)>,
+    /// The sequence of each creation that has one, whether it was acknowledged or not.
+    pub(super) sequences: BTreeMap<DeploymentId, u64>,
+    /// The claims that were run, each by its fencing number.
+    claims: BTreeSet<(DeploymentId, u64)>,
+    pub(super) tally: Tally,
     runs: BTreeMap<u64, Run>,
     next_run: u64,
     /// The first violation of an invariant.
@@ -40,16 +65,16 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts a build. Records a violation if its lane has another one, or if the attempt was run before.
-    pub(super) fn start(known: &Arc<Mutex<Known>>, run: Run, attempt: u32, clock: &Clock) -> Self {
+    /// Starts a build. Records a violation if its lane has another one, or if the claim was run before.
+    pub(super) fn start(known: &Arc<Mutex<Known>>, run: Run, fence: u64, clock: &Clock) -> Self {
         let mut all = known.lock().unwrap();
         let now = clock.now();
         let other = all.runs.values().find(|other| other.lane == run.lane && other.lease_until > now).cloned();
         if let Some(other) = other {
             all.wrong(format!("{} and {} run in one lane", run.deployment, other.deployment));
         }
-        if !all.attempts.insert((run.deployment.clone(), attempt)) {
-            all.wrong(format!("attempt {attempt} of {} is run twice", run.deployment));
+        if !all.claims.insert((run.deployment.clone(), fence)) {
+            all.wrong(format!("claim {fence} of {} is run twice", run.deployment));
         }
         all.next_run += 1;
         let number = all.next_run;

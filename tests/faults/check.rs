@@ -2,16 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::model::{Deployment, DeploymentCounts, DeploymentEvent, Environment, Filter, Lane, Status};
+use shared::id::DeploymentId;
+use shared::model::{Deployment, DeploymentCounts, DeploymentEvent, Environment, Filter, Lane, Lock, Status};
 
+use super::build::Tally;
 use super::scene::Scene;
 
 impl Scene {
-    /// Returns the first thing that is wrong with the table.
-    pub(super) async fn check(&self) -> Result<(), String> {
+    /// Returns what happened, or the first thing that is wrong with the table.
+    pub(super) async fn check(&self) -> Result<Tally, String> {
         if let Some(wrong) = &self.known.lock().unwrap().wrong {
             return Err(wrong.clone());
         }
+        let (sequences, mut tally) = {
+            let known = self.known.lock().unwrap();
+            (known.sequences.clone(), known.tally)
+        };
         let (drifted, repairs) = {
             let services = self.wire.services();
             (services.drifted, services.repairs)
@@ -33,6 +39,21 @@ impl Scene {
             }
             let events = row.events(table, 0, 100).await.unwrap();
             check_events(row, &events)?;
+            let reasons = |start: &str| events.iter().filter(|event| event.reason.starts_with(start)).count() as u64;
+            let (claims, given_back) = (reasons("claimed"), reasons("given back"));
+            if claims - given_back != u64::from(row.attempt) {
+                let number = row.number;
+                return Err(format!(
+                    "deployment {number} has {claims} claims, {given_back} given back: {}",
+                    row.attempt
+                ));
+            }
+            tally.deployments += 1;
+            tally.fenced += u64::from(row.expected_current.is_some() || sequences.contains_key(&row.id));
+            let is_superseded = row.status == Status::Superseded && reasons("superseded") == 0;
+            tally.fenced_off_at_their_turn += u64::from(is_superseded);
+            tally.claims += claims;
+            tally.given_back += given_back;
             *counts.entry((row.environment.as_str(), row.status.as_str())).or_default() += 1;
             lanes.entry(format!("{:?}", row.lane())).or_default().push(row);
         }
@@ -61,15 +82,31 @@ impl Scene {
                 return Err(format!("{live:?} is live, and {:?} succeeded last", last.map(|row| &row.id)));
             }
             check_fences(rows)?;
+            check_sequences(rows, &sequences, &lock)?;
         }
-        Ok(())
+        Ok(tally)
     }
+}
+
+/// Checks that each deployment with a sequence has a higher one than all before it, and that the lane has the highest.
+fn check_sequences(lane: &[&Deployment], sequences: &BTreeMap<DeploymentId, u64>, lock: &Lock) -> Result<(), String> {
+    let mut accepted: Vec<_> =
+        lane.iter().filter_map(|row| Some((row.number, *sequences.get(&row.id)?, &row.id))).collect();
+    accepted.sort_unstable();
+    if let Some(pair) = accepted.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
+        return Err(format!("sequences {} and {} were accepted in this order", pair[0].1, pair[1].1));
+    }
+    let last = accepted.last().map(|(_, sequence, id)| (Some(*sequence), Some(*id))).unwrap_or_default();
+    if (lock.sequence, lock.sequence_by.as_ref()) != last {
+        return Err(format!("the lane has sequence {:?}, and the last accepted one is {:?}", lock.sequence, last.0));
+    }
+    Ok(())
 }
 
 /// Checks that each deployment that ran found the deployment live that it expects.
 fn check_fences(lane: &[&Deployment]) -> Result<(), String> {
     let succeeded = || lane.iter().filter(|row| row.status == Status::Succeeded);
-    for row in lane.iter().filter(|row| row.attempt > 0) {
+    for row in lane.iter().filter(|row| row.fence > 0) {
         let live = succeeded().filter(|other| other.fence < row.fence).max_by_key(|other| other.fence);
         let mut expected = row.expected_current.as_ref();
         while let Some(id) = expected {

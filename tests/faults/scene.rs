@@ -15,8 +15,8 @@ use shared::clock::{Clock, Timestamp};
 use shared::dispatch::{Dispatched, dispatch, finish};
 use shared::id::{DeploymentId, UserId};
 use shared::model::{
-    Deployment, DeploymentCounts, Due, Environment, EnvironmentSettings, Failure, Fences, NewDeployment, Terms,
-    Transition,
+    Actor, CreateFailed, Deployment, DeploymentCounts, Due, Environment, EnvironmentSettings, Failure, Fences,
+    NewDeployment, Terms, Transition,
 };
 use shared::queue::{DeploymentMessage, Queue};
 use shared::settings::Settings;
@@ -81,18 +81,21 @@ impl Scene {
         let id: String = self.random(|random| {
             (0..16).map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[random.below(32)])).collect()
         });
-        // A third of the creations expects one of the earlier deployments to be the newest.
+        // A third of the creations expects one of the earlier deployments to be the newest, and a third has a sequence.
         let earlier = self.known.lock().unwrap().created.clone();
         let expected_current = self.random(|random| match random.below(3) {
             0 if !earlier.is_empty() => Some(earlier[earlier.len() - 1 - random.below(earlier.len().min(2))].clone()),
             _ => None,
         });
+        let sequence = self.random(|random| (random.below(3) == 0).then(|| random.below(6) as u64));
         let table = self.app.table();
         let (account, repository) = (&self.repository.account_id, &self.repository.id);
         let Ok(settings) = EnvironmentSettings::load(table, account, repository, environment).await else { return };
         let Ok(counts) = DeploymentCounts::load(table, &self.repository.partition()).await else { return };
+        let id: DeploymentId = format!("deploy_{id}").parse().unwrap();
+        self.known.lock().unwrap().sequences.extend(sequence.map(|sequence| (id.clone(), sequence)));
         let new = NewDeployment {
-            id: format!("deploy_{id}").parse().unwrap(),
+            id,
             environment,
             git_ref: "main".to_owned(),
             ref_name: None,
@@ -100,11 +103,14 @@ impl Scene {
             sealed_variables: None,
             required_approvals: 0,
             origin: None,
-            fences: Fences { expected_current, sequence: None },
+            fences: Fences { expected_current, sequence },
             idempotency: None,
         };
         let now = self.app.clock().now();
-        let Ok(created) = Deployment::create(table, &self.repository, &counts, new, &self.by, now).await else {
+        let created = Deployment::create(table, &self.repository, &counts, new, &self.by, now).await;
+        let Ok(created) = created else {
+            self.known.lock().unwrap().tally.refused_by_a_fence +=
+                u64::from(matches!(created, Err(CreateFailed::Stale(_))));
             return;
         };
         self.known.lock().unwrap().created.push(created.id.clone());
@@ -134,10 +140,16 @@ impl Scene {
             deployment: claimed.id.clone(),
             lease_until: claimed.lease_until.unwrap(),
         };
-        let running = Running::start(&self.known, run, claimed.attempt, clock);
+        let running = Running::start(&self.known, run, claimed.fence, clock);
         let mut canceled = false;
         for _ in 0..self.random(|random| random.below(4)) {
             step().await;
+            // The consumer is told to stop, as its function is when it is replaced.
+            if self.random(|random| random.below(8)) == 0 {
+                drop(running);
+                let _ = claimed.report(table, Transition::GiveBack, Actor::Runner, clock.now()).await;
+                return None;
+            }
             let until = clock.now().plus(TERMS.lease);
             match claimed.renew_lease(table, clock.now(), until).await {
                 Ok(Some(renewed)) => {
