@@ -28,6 +28,12 @@ pub(crate) fn stand_in(name: &str) -> Result<PathBuf> {
     build(cargo.env("CARGO_TARGET_DIR", target().join("stand-ins")))
 }
 
+/// Runs a command of this program in a release build without link-time optimization.
+pub(crate) fn run_optimized(command: &str) -> Result<()> {
+    let mut cargo = cargo(workspace(), &["run", "--quiet", "--profile", "ci", "--bin", "bench", "--", command]);
+    if cargo.status()?.success() { Ok(()) } else { Err(format!("{cargo:?} failed").into()) }
+}
+
 /// Returns the size in bytes of a binary, and of the zip that Lambda gets.
 pub(crate) fn sizes(binary: &Path) -> Result<(usize, usize)> {
     let content = std::fs::read(binary)?;

@@ -33,19 +33,23 @@ pub(crate) struct Call {
     /// The capacity units that DynamoDB reports. It reports none for a write whose condition failed, which costs 1 for
     /// an item of up to 1 KB.
     pub units: f64,
-    began: Instant,
-    ended: Instant,
+    /// The `:arrival` of a write of the rate limiter, in microseconds since the Unix epoch.
+    pub arrival: Option<i64>,
+    pub began: Instant,
+    pub ended: Instant,
 }
 
 /// The calls that have passed some proxies.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Calls(Arc<Mutex<Vec<Call>>>);
+pub(crate) struct Calls {
+    log: Arc<Mutex<Vec<Call>>>,
+    client: reqwest::Client,
+}
 
 struct Proxy {
     service: String,
-    /// The time that a call is delayed, so that concurrent calls overlap in the proxy too.
+    /// The time that a call is delayed.
     delay: Duration,
-    client: reqwest::Client,
     calls: Calls,
 }
 
@@ -56,12 +60,16 @@ impl Call {
 }
 
 impl Calls {
+    /// Returns an empty log for other proxies.
+    pub(crate) fn apart(&self) -> Self {
+        Self { log: Arc::default(), client: self.client.clone() }
+    }
+
     /// Starts a proxy in front of a service and returns its URL.
     async fn through(&self, service: &str, delay: Duration) -> Result<String> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let client = reqwest::Client::new();
-        let proxy = Proxy { service: service.to_owned(), delay, client, calls: self.clone() };
+        let proxy = Proxy { service: service.to_owned(), delay, calls: self.clone() };
         let router = Router::new().fallback(pass).with_state(Arc::new(proxy));
         tokio::spawn(async { axum::serve(listener, router).await });
         Ok(url)
@@ -95,7 +103,7 @@ impl Calls {
 
     /// Takes the calls since the last take.
     pub(crate) fn take(&self) -> Vec<Call> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -122,27 +130,25 @@ impl Proxy {
         for name in [header::HOST, header::CONTENT_LENGTH] {
             headers.remove(name);
         }
+        let mut arrival = None;
         if is_dynamodb {
-            body = asking_for_units(&body)?;
+            let mut request: Value = serde_json::from_slice(&body)?;
+            let number = request["ExpressionAttributeValues"][":arrival"]["N"].as_str();
+            arrival = number.and_then(|number| number.parse().ok());
+            request["ReturnConsumedCapacity"] = "TOTAL".into();
+            body = request.to_string().into();
         }
-        let mut answer = self.client.post(&self.service).headers(headers).body(body).send().await?;
+        let mut answer = self.calls.client.post(&self.service).headers(headers).body(body).send().await?;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = answer.status();
         *response.headers_mut() = std::mem::take(answer.headers_mut());
         let body = answer.bytes().await?;
         let units = if is_dynamodb { units(&body) } else { 0.0 };
-        let call = Call { operation, is_dynamodb, counts_a_request, units, began, ended: Instant::now() };
-        self.calls.0.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        let call = Call { operation, is_dynamodb, counts_a_request, units, arrival, began, ended: Instant::now() };
+        self.calls.log.lock().unwrap_or_else(PoisonError::into_inner).push(call);
         *response.body_mut() = body.into();
         Ok(response)
     }
-}
-
-/// Returns the body of a call with a request for its capacity units.
-fn asking_for_units(body: &[u8]) -> Result<Bytes> {
-    let mut body: Value = serde_json::from_slice(body)?;
-    body["ReturnConsumedCapacity"] = "TOTAL".into();
-    Ok(body.to_string().into())
 }
 
 fn units(body: &[u8]) -> f64 {
