@@ -50,6 +50,46 @@ fn names(folder: &str, ending: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn each_link_gives_an_operation_all_parameters_of_its_path() {
+    let document = document();
+    let operations = operations(&document);
+    let by_id = |id: &Value| operations.iter().find(|(_, operation)| operation["operationId"] == *id).unwrap();
+    let mut linked = BTreeSet::new();
+    for (route, operation) in &operations {
+        for response in operation["responses"].as_object().unwrap().values() {
+            for link in response["links"].as_object().into_iter().flatten().map(|(_, link)| link) {
+                let (other, _) = by_id(&link["operationId"]);
+                linked.insert(other.as_str());
+                let given = link["parameters"].as_object().unwrap();
+                let names: BTreeSet<_> = given.keys().map(|name| format!("{{{name}}}")).collect();
+                let taken = other.split('/').filter(|segment| segment.starts_with('{')).map(str::to_owned);
+                assert_eq!(names, taken.collect(), "{route} to {other}");
+                for source in given.values().map(|source| source.as_str().unwrap()) {
+                    let schema = &response["content"]["application/json"]["schema"];
+                    match source.split_once("#/") {
+                        Some(("$response.body", place)) => {
+                            let field = place.split('/').fold(schema, |schema, name| {
+                                let schema = document.pointer(&schema["$ref"].as_str().unwrap()[1..]).unwrap();
+                                &schema["properties"][name]
+                            });
+                            assert!(field.is_object(), "{route} to {other}: {source}");
+                        }
+                        _ => {
+                            let name = source.strip_prefix("$request.path.").unwrap();
+                            assert!(route.contains(&format!("{{{name}}}")), "{route} to {other}: {source}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+    // No single response has two unrelated ids.
+    let of_two = ["PUT /v1/teams/{team_id}/members/{user_id}", "PUT /v1/teams/{team_id}/repositories/{repo_id}"];
+    let named = operations.keys().map(String::as_str).filter(|route| route.contains('{') && !of_two.contains(route));
+    assert_eq!(linked, named.collect(), "a link leads to each operation that names something");
+}
+
+#[test]
 fn routes_operations_events_and_crates_are_the_same_set() {
     let routes: BTreeMap<_, _> = routes().map(|route| (route.function.to_owned(), route.key())).collect();
 

@@ -38,7 +38,15 @@ async fn an_environment_has_defaults_and_what_was_changed() {
     assert_eq!(owner.get(PRODUCTION).await.body, expected);
     assert_eq!(owner.get("/v1/repositories/app/environments").await.body["data"][1], environment("staging", "queue"));
 
+    let reset = owner.set("app", "production", json!({"time_limit_seconds": null})).await;
+    expected["time_limit_seconds"] = json!(null);
+    assert_eq!(reset, expected, "null resets the time limit");
+    let whole = owner.set("app", "production", json!({"time_limit_seconds": 60.0})).await;
+    expected["time_limit_seconds"] = json!(60);
+    assert_eq!(whole, expected, "a fraction of zero does not count");
+
     for (body, field, message) in [
+        (json!({"frozen": null}), "frozen", "must be a boolean"),
         (json!({"required_approvals": 7}), "required_approvals", "must be a whole number from 0 to 6"),
         (json!({"required_approvals": -1}), "required_approvals", "must be a whole number from 0 to 6"),
         (json!({"time_limit_seconds": 59}), "time_limit_seconds", "must be a whole number from 60 to 28800"),

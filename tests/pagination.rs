@@ -213,13 +213,15 @@ async fn a_cursor_is_good_for_its_own_list_and_order_only() {
         format!("direction=asc&cursor={by_age}"),
         format!("cursor={of_deployments}"),
         format!("cursor={}x", by_age),
-        "cursor=".to_owned(),
         "cursor=%00".to_owned(),
-        format!("cursor={}", "A".repeat(5000)),
+        format!("cursor={}", "A".repeat(512)),
         format!("cursor={}", forged(json!({"after": ""}))),
         format!("cursor={}", forged(json!({"skipping": 4_000_000_000_u64}))),
     ] {
         owner.get(&format!("/v1/repositories?{query}")).await.refused(400, "invalid_cursor");
+    }
+    for query in ["cursor=".to_owned(), format!("cursor={}", "A".repeat(513))] {
+        owner.get(&format!("/v1/repositories?{query}")).await.refused(400, "invalid_request");
     }
     let query = format!("per_page=1&sort=name&cursor={by_name}");
     owner.get(&format!("/v1/repositories/a/deployments?cursor={by_age}")).await.refused(400, "invalid_cursor");

@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use utoipa::PartialSchema;
 
-pub use crate::number::{Number, Whole};
+pub use crate::number::{LARGEST, Number, Whole, given};
 
 use crate::error::{Detail, Error, ErrorCode, Result};
 use crate::id::InvitationId;

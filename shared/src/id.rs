@@ -32,11 +32,11 @@ fn parse(prefix: &'static str, text: &str) -> Result<String, InvalidId> {
 }
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $prefix:literal, $example:literal) => {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $pattern:literal, $example:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
         #[serde(try_from = "String", into = "String")]
-        #[schema(value_type = String, examples($example))]
+        #[schema(value_type = String, pattern = $pattern, examples($example))]
         pub struct $name(String);
 
         impl $name {
@@ -87,48 +87,56 @@ id!(
     /// The ID of an account.
     AccountId,
     "acct_",
+    "^acct_[a-z2-7]{16}$",
     "acct_k3vyq2w7x5m4n6pa"
 );
 id!(
     /// The ID of a user.
     UserId,
     "user_",
+    "^user_[a-z2-7]{16}$",
     "user_k3vyq2w7x5m4n6pa"
 );
 id!(
     /// The ID of a personal access token. It is not the secret.
     TokenId,
     "tok_",
+    "^tok_[a-z2-7]{16}$",
     "tok_k3vyq2w7x5m4n6pa"
 );
 id!(
     /// The ID of a team.
     TeamId,
     "team_",
+    "^team_[a-z2-7]{16}$",
     "team_k3vyq2w7x5m4n6pa"
 );
 id!(
     /// The ID of an invitation. It is not the secret.
     InvitationId,
     "inv_",
+    "^inv_[a-z2-7]{16}$",
     "inv_k3vyq2w7x5m4n6pa"
 );
 id!(
     /// The ID of a repository.
     RepositoryId,
     "repo_",
+    "^repo_[a-z2-7]{16}$",
     "repo_k3vyq2w7x5m4n6pa"
 );
 id!(
     /// The ID of a deployment.
     DeploymentId,
     "deploy_",
+    "^deploy_[a-z2-7]{16}$",
     "deploy_k3vyq2w7x5m4n6pa"
 );
 id!(
     /// The ID of a request, as in `X-Request-Id`.
     RequestId,
     "req_",
+    "^req_[a-z2-7]{16}$",
     "req_k3vyq2w7x5m4n6pa"
 );
 

@@ -207,7 +207,13 @@ impl<'de> Visitor<'de> for Reader {
         Ok(Node::Number(value.into()))
     }
 
+    /// Reads `47.0` as 47. JSON does not tell them apart.
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
+        /// The largest number below which each whole number is exact.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if value.fract() == 0.0 && value.abs() < EXACT {
+            return Ok(Node::Number((value as i64).into()));
+        }
         Number::from_f64(value).map(Node::Number).ok_or_else(|| E::custom("number out of range"))
     }
 
@@ -292,6 +298,8 @@ mod tests {
             offset: Some(-128),
         };
         assert_eq!(door.unwrap(), expected);
+        let same = parse(r#"{"name": "a", "size": {"width": 255.0}, "weight": 2.0, "offset": -1.28e2}"#).unwrap();
+        assert_eq!((same.size, same.weight, same.offset), (Some(Size { width: 255 }), Some(2.0), Some(-128)));
         let least = parse(r#"{"name": "a", "size": null, "open": null}"#).unwrap();
         assert_eq!((least.size, least.open, least.color), (None, None, Color::Red));
     }

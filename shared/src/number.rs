@@ -1,6 +1,9 @@
-//! Whole numbers in requests, with their bounds.
+//! Whole numbers in requests, with their bounds, and fields that may be absent.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+/// The largest whole number that the document's format `int64` allows.
+pub const LARGEST: u64 = i64::MAX as u64;
 
 /// A whole number in a query string, from `MIN` to `MAX`.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -25,7 +28,6 @@ impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> TryFrom<String> for Num
     fn try_from(text: String) -> Result<Self, String> {
         match text.parse() {
             Ok(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
-            _ if MAX == u64::MAX => Err(format!("must be a whole number of at least {MIN}")),
             _ => Err(format!("must be a whole number from {MIN} to {MAX}")),
         }
     }
@@ -51,4 +53,12 @@ impl<T: TryFrom<u64>, const MIN: u64, const MAX: u64> TryFrom<serde_json::Value>
         let number = number.and_then(|number| T::try_from(number).ok());
         number.map(Self).ok_or_else(|| format!("must be a whole number from {MIN} to {MAX}"))
     }
+}
+
+/// Reads a field that may be absent, but not null unless `T` takes it.
+///
+/// # Errors
+/// Fails if the value does not fit `T`.
+pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::number::Number;
+use crate::number::{LARGEST, Number};
 use crate::route::List;
 use crate::sort::Position;
 use crate::table::{Order, Partition, Query, Table, TableError};
@@ -43,7 +43,7 @@ pub struct PageQuery {
     /// The page's number, counted from 1.
     #[serde(default)]
     #[param(value_type = u64, minimum = 1, default = 1)]
-    page: Number<1, { u64::MAX }, 1>,
+    page: Number<1, { LARGEST }, 1>,
     /// The number of items per page.
     #[serde(default)]
     #[param(value_type = u32, minimum = 1, maximum = 100, default = 10)]
@@ -57,7 +57,24 @@ pub struct PageQuery {
     direction: Option<Direction>,
     /// The start of the page, taken from a `Link` header. It is opaque, and valid only with the other parameters of its
     /// link.
-    cursor: Option<String>,
+    #[param(value_type = Option<String>, min_length = 1, max_length = 512)]
+    cursor: Option<CursorText>,
+}
+
+/// A text that can be a cursor.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct CursorText(String);
+
+impl TryFrom<String> for CursorText {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.len() {
+            1..=MAX_CURSOR_CHARS => Ok(Self(text)),
+            _ => Err(format!("must be 1 to {MAX_CURSOR_CHARS} characters, taken from a Link header")),
+        }
+    }
 }
 
 /// The request for a page, valid for its list.
@@ -121,7 +138,7 @@ impl PageQuery {
         let request =
             PageRequest { list: list.name, number, per_page, sort: self.sort, direction: self.direction, start };
         match self.cursor {
-            Some(cursor) => Ok(PageRequest { start: request.decode(&cursor)?, ..request }),
+            Some(CursorText(cursor)) => Ok(PageRequest { start: request.decode(&cursor)?, ..request }),
             None => Ok(request),
         }
     }
@@ -232,10 +249,8 @@ impl PageRequest {
     }
 
     fn decode(&self, text: &str) -> Result<Start> {
-        let decoded = (text.len() <= MAX_CURSOR_CHARS)
-            .then(|| BASE64_URL_SAFE_NO_PAD.decode(text).ok())
-            .flatten()
-            .and_then(|json| serde_json::from_slice::<Cursor>(&json).ok());
+        let decoded = BASE64_URL_SAFE_NO_PAD.decode(text).ok();
+        let decoded = decoded.and_then(|json| serde_json::from_slice::<Cursor>(&json).ok());
         let asc = self.order() == Order::Ascending;
         match decoded {
             Some(Cursor { v: 1, list, sort, asc: same_way, start })
@@ -383,9 +398,11 @@ mod tests {
             format!("sort=name&cursor={skipping}"),
             format!("sort=name&cursor={nowhere}"),
             "sort=name&cursor=AAAA".to_owned(),
-            format!("sort=name&cursor={}", "A".repeat(600)),
         ] {
             assert_eq!(query(&bad).unwrap_err().code(), ErrorCode::InvalidCursor, "{bad}");
+        }
+        for bad in ["cursor=".to_owned(), format!("cursor={}", "A".repeat(MAX_CURSOR_CHARS + 1))] {
+            assert_eq!(query(&bad).unwrap_err().code(), ErrorCode::InvalidRequest, "{bad}");
         }
     }
 

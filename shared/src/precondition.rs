@@ -47,15 +47,38 @@ impl IfMatch {
     }
 }
 
+/// Returns whether a value is `*` or a list of one ETag or more. The `headers` crate takes any text.
+fn is_list(value: &[u8]) -> bool {
+    let Ok(value) = std::str::from_utf8(value) else { return false };
+    let mut rest = value.trim();
+    if rest == "*" {
+        return true;
+    }
+    loop {
+        let Some((tag, after)) =
+            rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"').and_then(|tag| tag.split_once('"'))
+        else {
+            return false;
+        };
+        if !tag.bytes().all(|byte| byte == b'!' || byte > b'"' && byte != 0x7f) {
+            return false;
+        }
+        match after.trim_start().strip_prefix(',') {
+            Some(next) => rest = next.trim_start(),
+            None => return after.is_empty(),
+        }
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        let expected = parts
-            .headers
-            .typed_try_get()
-            .map_err(|_| Error::invalid(IF_MATCH.as_str(), "must be `*` or a list of ETags"))?;
-        Ok(Self(expected))
+        let invalid = || Error::invalid(IF_MATCH.as_str(), "must be `*` or a list of ETags");
+        if parts.headers.get_all(IF_MATCH).iter().any(|value| !is_list(value.as_bytes())) {
+            return Err(invalid());
+        }
+        Ok(Self(parts.headers.typed_try_get().map_err(|_| invalid())?))
     }
 }
 

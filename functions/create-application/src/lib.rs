@@ -9,6 +9,7 @@ use shared::body::ApplicationBody;
 use shared::id::UserId;
 use shared::model::{Application, ClientId, DisplayName, Role};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
+use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/applications")
     .requires(Scope::AccountWrite)
@@ -26,10 +27,16 @@ pub struct NewApplication {
     name: DisplayName,
     /// The client's identifier at the identity provider.
     client_id: ClientId,
-    /// One or more of `repositories:read`, `repositories:write`, `deployments:read` and `deployments:write`. The token
-    /// of this request must have all of them. Tokens of the application have no other scopes.
-    #[schema(min_items = 1)]
+    #[schema(schema_with = scopes_of_applications)]
     scopes: Vec<Scope>,
+}
+
+fn scopes_of_applications() -> Array {
+    let scope =
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(Application::SCOPES.map(Scope::as_str)));
+    let description = "The application's scopes, at least one. The token of this request must have all of them. Tokens of \
+                       the application have no other scopes.";
+    ArrayBuilder::new().description(Some(description)).items(scope.build()).min_items(Some(1)).build()
 }
 
 /// Create an application

@@ -48,7 +48,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = DeploymentRequest,
     params((
-        "Idempotency-Key" = Option<String>, Header,
+        "Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[ -~]+$",
         description = "A key of your choice for this request: 1 to 255 printable ASCII characters"
     )),
     responses((status = 201, body = DeploymentBody))

@@ -30,7 +30,7 @@ pub struct NewToken {
     #[schema(min_items = 1)]
     scopes: Vec<Scope>,
     /// The token's lifetime in days. Default: 90, unless the token is permanent.
-    #[schema(value_type = u64, required = false, minimum = 1, maximum = 365, examples(30))]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 365, examples(30))]
     expires_in_days: Option<Whole<u64, 1, 365>>,
     /// Whether the token never expires. The account's owner can forbid permanent tokens.
     #[serde(default)]

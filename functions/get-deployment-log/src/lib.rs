@@ -13,7 +13,7 @@ use axum::extract::{FromRef, State};
 use serde::{Deserialize, Serialize};
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::clock::{Rfc3339, Timestamp};
-use shared::extract::{Number, Query};
+use shared::extract::{LARGEST, Number, Query};
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
 pub use build_log::BUILD_LOG_GROUP;
@@ -51,7 +51,7 @@ pub struct LogPosition {
     /// The number of the last line that the client has. The response starts after it.
     #[serde(default)]
     #[param(value_type = u64, minimum = 0, default = 0)]
-    after: Number<0, { u64::MAX }, 0>,
+    after: Number<0, { LARGEST }, 0>,
     /// The maximum number of lines to return.
     #[serde(default)]
     #[param(value_type = u32, minimum = 1, maximum = 1000, default = 1000)]

@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::clock::Rfc3339;
-use shared::extract::{Number, Query};
+use shared::extract::{LARGEST, Number, Query};
 use shared::id::UserId;
 use shared::model::{Actor, DeploymentEvent, Status};
 use shared::{App, Endpoint, InitError, Result, Route};
@@ -24,7 +24,7 @@ pub struct EventPosition {
     /// The number of the last event that the client has. The response starts after it.
     #[serde(default)]
     #[param(value_type = u64, minimum = 0, default = 0)]
-    after: Number<0, { u64::MAX }, 0>,
+    after: Number<0, { LARGEST }, 0>,
     /// The maximum number of events to return.
     #[serde(default)]
     #[param(value_type = u32, minimum = 1, maximum = 100, default = 100)]

@@ -29,10 +29,10 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[schema(as = TokenRotation)]
 pub struct Asked {
     /// The number of hours that the old secret stays valid. 0 ends it at once.
-    #[schema(value_type = u64, required = false, minimum = 0, maximum = 168, default = 24)]
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 168, default = 24)]
     overlap_hours: Option<Whole<u64, 0, 168>>,
     /// The new secret's lifetime in days. Default: the lifetime of the old secret.
-    #[schema(value_type = u64, required = false, minimum = 1, maximum = 365, examples(30))]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 365, examples(30))]
     expires_in_days: Option<Whole<u64, 1, 365>>,
     /// Whether the token never expires. The account's owner can forbid permanent tokens.
     #[serde(default)]

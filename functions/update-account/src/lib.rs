@@ -20,8 +20,12 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[serde(deny_unknown_fields)]
 pub struct AccountPatch {
     /// The permission of every member on every repository of the account.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(required = false, nullable = false)]
     base_permission: Option<BasePermission>,
     /// Whether users may create tokens that never expire. Existing permanent tokens stay valid.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(required = false, nullable = false)]
     permanent_tokens: Option<bool>,
 }
 

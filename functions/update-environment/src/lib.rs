@@ -36,23 +36,30 @@ impl FromRef<Environments> for App {
     }
 }
 
+type TimeLimit = Whole<u32, { *TIME_LIMIT_SECONDS.start() as u64 }, { *TIME_LIMIT_SECONDS.end() as u64 }>;
+
 /// The settings to change. An absent field keeps its value.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = EnvironmentUpdate)]
 pub struct Update {
     /// The effect of a new deployment on queued ones: it waits behind them (`queue`) or replaces them (`supersede`).
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(required = false, nullable = false)]
     concurrency: Option<Concurrency>,
     /// The number of approvals that a new deployment requires. Its creator can't approve it.
-    #[schema(value_type = Option<u8>, minimum = 0, maximum = 6, examples(1))]
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = u8, required = false, minimum = 0, maximum = 6, examples(1))]
     required_approvals: Option<Whole<u8, 0, { MAX_APPROVALS as u64 }>>,
     /// Whether the environment is frozen. While it is, no deployment is created or started. Deployments in progress
     /// continue, and queued ones stay queued.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(required = false, nullable = false)]
     frozen: Option<bool>,
-    /// The time limit for all commands of a deployment together, in seconds.
+    /// The time limit for all commands of a deployment together, in seconds. `null` resets it to the default.
+    #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<u32>, minimum = 60, maximum = 28800, examples(600))]
-    time_limit_seconds:
-        Option<Whole<u32, { *TIME_LIMIT_SECONDS.start() as u64 }, { *TIME_LIMIT_SECONDS.end() as u64 }>>,
+    time_limit_seconds: Option<Option<TimeLimit>>,
 }
 
 /// Update an environment
@@ -73,7 +80,7 @@ pub async fn update_environment(
         concurrency,
         required_approvals: required_approvals.map(Whole::get),
         frozen,
-        time_limit_seconds: time_limit_seconds.map(Whole::get),
+        time_limit_seconds: time_limit_seconds.map(|limit| limit.map(Whole::get)),
     };
     let now = app.clock().now();
     let settings = EnvironmentSettings::change(app.table(), &repository, name, change, now).await?;

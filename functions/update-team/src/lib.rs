@@ -22,7 +22,11 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TeamPatch {
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(required = false, nullable = false)]
     name: Option<TeamName>,
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(required = false, nullable = false)]
     description: Option<Description>,
 }
 

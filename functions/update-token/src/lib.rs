@@ -21,10 +21,12 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[serde(deny_unknown_fields)]
 #[schema(as = TokenChange)]
 pub struct Change {
+    #[serde(default, deserialize_with = "extract::given")]
     #[schema(required = false, nullable = false)]
     name: Option<DisplayName>,
     /// The token's new scopes, at least one. They replace the old scopes. The token of this request must have all of
     /// them.
+    #[serde(default, deserialize_with = "extract::given")]
     #[schema(required = false, nullable = false, min_items = 1)]
     scopes: Option<Vec<Scope>>,
 }

@@ -1,5 +1,7 @@
 //! The OpenAPI document: the operations of the endpoints, completed by their routes and by the table of error codes.
 
+mod links;
+
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use shared::Route;
@@ -67,11 +69,12 @@ pub fn document() -> Value {
     code["enum"] = ErrorCode::ALL.map(ErrorCode::as_str).to_vec().into();
     code["description"] = meanings().into();
     refer_to_components(&mut document);
-    for route in documented {
+    for route in &documented {
         let method = route.method.as_str().to_lowercase();
         let operation = document["paths"][route.path].get_mut(method);
-        complete(operation.unwrap_or_else(|| panic!("{} does not document its route", route.function)), route);
+        complete(operation.unwrap_or_else(|| panic!("{} does not document its route", route.function)), *route);
     }
+    links::add(&mut document, &documented);
     document
 }
 
@@ -191,7 +194,8 @@ fn if_match(route: Route) -> Option<Value> {
     (route.etag == Etag::Compared).then(|| {
         json!({
             "name": "If-Match", "in": "header", "required": false,
-            "description": "The ETag that the resource must have, a list of ETags, or `*`", "schema": {"type": "string"},
+            "description": "The ETag that the resource must have, a list of ETags, or `*`",
+            "schema": {"type": "string", "minLength": 1, "pattern": "^(\\*|(W/)?\"[!#-~]*\"(, ?(W/)?\"[!#-~]*\")*)$"},
         })
     })
 }

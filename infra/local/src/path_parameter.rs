@@ -10,6 +10,8 @@ pub struct PathParameter {
     pub example: &'static str,
     /// The extractor with which a new handler finds the resource, as a path in `shared`.
     pub extractor: &'static str,
+    /// The schemas of the responses that have a value of the parameter, each with its place as a JSON pointer.
+    pub found_in: &'static [(&'static str, &'static str)],
 }
 
 /// All path parameters.
@@ -19,48 +21,56 @@ pub const PARAMETERS: &[PathParameter] = &[
         description: "Repository slug or ID: `repo_…`, the name, or `account%2Fname`",
         example: "repo_k3vyq2w7x5m4n6pa",
         extractor: "access::AuthorizedRepository",
+        found_in: &[("Repository", "/id"), ("TeamRepository", "/repository/id")],
     },
     PathParameter {
         name: "deployment_id",
         description: "Deployment ID: `deploy_…`",
         example: "deploy_t6mwz4hq2c7rfx3e",
         extractor: "access::AuthorizedDeployment",
+        found_in: &[("Deployment", "/id")],
     },
     PathParameter {
         name: "environment",
         description: "`preview`, `staging` or `production`",
         example: "production",
         extractor: "extract::PathEnvironment",
+        found_in: &[("EnvironmentState", "/name"), ("Deployment", "/environment")],
     },
     PathParameter {
         name: "token_id",
         description: "Token ID: `tok_…`. It is not the secret",
         example: "tok_k3vyq2w7x5m4n6pa",
         extractor: "access::AuthorizedToken",
+        found_in: &[("Token", "/id")],
     },
     PathParameter {
         name: "team_id",
         description: "Team ID: `team_…`",
         example: "team_k3vyq2w7x5m4n6pa",
         extractor: "access::AuthorizedTeam",
+        found_in: &[("Team", "/id")],
     },
     PathParameter {
         name: "user_id",
         description: "User ID: `user_…`",
         example: "user_k3vyq2w7x5m4n6pa",
         extractor: "access::AuthorizedMember",
+        found_in: &[("Member", "/id"), ("TeamMember", "/member/id"), ("AcceptedBody", "/member/id")],
     },
     PathParameter {
         name: "invitation_id",
         description: "Invitation ID: `inv_…`",
         example: "inv_k3vyq2w7x5m4n6pa",
         extractor: "access::AuthorizedInvitation",
+        found_in: &[("NewInvitationBody", "/invitation/id")],
     },
     PathParameter {
         name: "application_id",
         description: "Application ID: the OAuth2 client's identifier",
         example: "7l8q2n3c4v5b6m7k8j9h0g1f2d",
         extractor: "access::NamedApplication",
+        found_in: &[("Application", "/id")],
     },
 ];
 

@@ -2,6 +2,7 @@
 
 use git::Revision;
 use serde::Deserialize;
+use shared::extract::{LARGEST, Whole};
 use shared::id::DeploymentId;
 use shared::model::{Environment, Fences};
 use shared::{Error, Result};
@@ -27,8 +28,8 @@ pub struct DeploymentRequest {
     pub expected_current: Option<DeploymentId>,
     /// A number that the client increases with each deployment to the environment (in preview: of this ref). If it is
     /// not higher than the last one, the request is refused.
-    #[schema(examples(42))]
-    pub sequence: Option<u64>,
+    #[schema(value_type = Option<u64>, minimum = 0, examples(42))]
+    pub sequence: Option<Whole<u64, 0, LARGEST>>,
 }
 
 impl DeploymentRequest {
@@ -39,6 +40,6 @@ impl DeploymentRequest {
     }
 
     pub fn fences(&self) -> Fences {
-        Fences { expected_current: self.expected_current.clone(), sequence: self.sequence }
+        Fences { expected_current: self.expected_current.clone(), sequence: self.sequence.map(Whole::get) }
     }
 }

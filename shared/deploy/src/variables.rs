@@ -103,11 +103,13 @@ impl utoipa::PartialSchema for Variables {
              API, of GitHub or of Stripe, an AWS access key, a private key) is accepted only in an object with \
              `\"secret\": true`."
         );
-        let plain = RefOr::from(Object::with_type(Type::String));
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[^\\x00]*$")).build();
+        let plain = RefOr::from(text.clone());
         let marked = ObjectBuilder::new()
-            .property("value", Object::with_type(Type::String))
+            .property("value", text)
             .property("secret", Object::with_type(Type::Boolean))
-            .required("value");
+            .required("value")
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)));
         let value = OneOfBuilder::new().item(plain).item(marked);
         let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z_][A-Za-z0-9_]*$"));
         ObjectBuilder::new()

@@ -33,7 +33,7 @@ pub const MAX_TEAMS_OF_INVITATION: usize = 20;
 /// The invitation's secret: `dgi_` and 160 random bits.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
-#[schema(value_type = String, examples("dgi_k3vyq2w7x5m4n6pak3vyq2w7x5m4n6pa"))]
+#[schema(value_type = String, pattern = "^dgi_[a-z2-7]{32}$", examples("dgi_k3vyq2w7x5m4n6pak3vyq2w7x5m4n6pa"))]
 pub struct InvitationSecret(SecretString);
 
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +60,9 @@ impl FromStr for InvitationSecret {
     type Err = MalformedSecret;
 
     fn from_str(text: &str) -> Result<Self, MalformedSecret> {
-        let is_one = text.len() == 36 && text.starts_with("dgi_") && text.is_ascii();
-        if is_one { Ok(Self(text.into())) } else { Err(MalformedSecret) }
+        let is_random = |byte: u8| matches!(byte, b'a'..=b'z' | b'2'..=b'7');
+        let is_one = |random: &str| random.len() == 32 && random.bytes().all(is_random);
+        if text.strip_prefix("dgi_").is_some_and(is_one) { Ok(Self(text.into())) } else { Err(MalformedSecret) }
     }
 }
 

@@ -3,6 +3,7 @@
 name! {
     /// An email address. Addresses that differ only in case are equal.
     Email: 3 to 254 characters,
+    pattern "^[^@\\s\\x00-\\x1f\\x7f-\\x9f]+@[^@\\s\\x00-\\x1f\\x7f-\\x9f]+$",
     example "ada@example.com",
     else InvalidEmail "must be an email address of at most 254 characters",
     |text| {

@@ -34,7 +34,8 @@ pub struct EnvironmentChange {
     pub concurrency: Option<Concurrency>,
     pub required_approvals: Option<u8>,
     pub frozen: Option<bool>,
-    pub time_limit_seconds: Option<u32>,
+    /// The time limit, or `None` for the runner's own.
+    pub time_limit_seconds: Option<Option<u32>>,
 }
 
 impl EnvironmentChange {
@@ -43,7 +44,7 @@ impl EnvironmentChange {
             concurrency: self.concurrency.unwrap_or(before.concurrency),
             required_approvals: self.required_approvals.unwrap_or(before.required_approvals),
             frozen: self.frozen.unwrap_or(before.frozen),
-            time_limit_seconds: self.time_limit_seconds.or(before.time_limit_seconds),
+            time_limit_seconds: self.time_limit_seconds.unwrap_or(before.time_limit_seconds),
             updated_at: before.updated_at,
         }
     }
@@ -99,13 +100,14 @@ impl EnvironmentSettings {
             ("concurrency", change.concurrency.map(|concurrency| concurrency.as_str().into())),
             ("required_approvals", change.required_approvals.map(Into::into)),
             ("frozen", change.frozen.map(Into::into)),
-            ("time_limit_seconds", change.time_limit_seconds.map(Into::into)),
+            ("time_limit_seconds", change.time_limit_seconds.flatten().map(Into::into)),
             ("updated_at", Some(now.into())),
         ];
         let values: Vec<_> = values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let assignments: Vec<_> = values.iter().map(|(name, _)| format!("{name} = :{name}")).collect();
+        let reset = if change.time_limit_seconds == Some(None) { " REMOVE time_limit_seconds" } else { "" };
         let change = Change {
-            expression: format!("SET {}", assignments.join(", ")),
+            expression: format!("SET {}{reset}", assignments.join(", ")),
             condition: None,
             names: None,
             values: values.into_iter().map(|(name, value)| (format!(":{name}"), value)).collect(),
