@@ -12,9 +12,10 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use local::functions::{FUNCTIONS, routes};
+use local::stack::OwnIssuer;
 use serde_json::{Value, json};
 use shared::clock::Clock;
-use shared::settings::{API_BASE_URL, QUEUE_URL, Settings, TABLE_NAME};
+use shared::settings::{API_BASE_URL, OIDC_ISSUER, QUEUE_URL, Settings, TABLE_NAME};
 use tests::{GitRepository, World, checkout, read_file, sample_event};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -372,7 +373,11 @@ async fn a_binary_without_a_setting_says_which_one_it_misses() {
 #[tokio::test]
 async fn cargo_lambda_watch_gives_the_functions_what_the_local_stack_gives_them() {
     let mut data = PathBuf::new();
-    let world = World::start_with(|options| data.clone_from(&options.data)).await;
+    let world = World::start_with(|options| {
+        options.issuer = OwnIssuer::Started;
+        data.clone_from(&options.data);
+    })
+    .await;
     let settings = &world.stack.environment().settings;
     let given: BTreeMap<_, _> = settings.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
 
@@ -382,6 +387,7 @@ async fn cargo_lambda_watch_gives_the_functions_what_the_local_stack_gives_them(
         .replace("127.0.0.1:9000", host(API_BASE_URL))
         .replace("127.0.0.1:3001", host("AWS_ENDPOINT_URL_DYNAMODB"))
         .replace("127.0.0.1:3002", host("AWS_ENDPOINT_URL_SQS"))
+        .replace("127.0.0.1:3003", host(OIDC_ISSUER))
         .replace("file:.local/", &format!("file:{}/", data.canonicalize().unwrap().display()));
     let pairs = file.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_once('=').unwrap());
     assert_eq!(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>(), given);

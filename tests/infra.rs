@@ -14,6 +14,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::KeyType;
 use local::functions::{Environment, FUNCTIONS, routes};
 use local::gateway::INTEGRATION_TIMEOUT;
+use local::issuer::Client;
 use local::stack::Options;
 use serde_json::{Value, json};
 use shared::Route;
@@ -559,6 +560,7 @@ fn oauth_tokens_can_have_the_scopes_of_the_api_and_no_others() {
     assert_eq!((&people["AllowedOAuthFlows"], &people["GenerateSecret"]), (&json!(["code"]), &json!(false)));
     let expected: Vec<_> = std::iter::once("openid".to_owned()).chain(Scope::ALL.map(in_a_token)).collect();
     assert_eq!(scopes, expected);
+    assert_eq!(scopes, Client::People.scopes(), "of the local stack's issuer");
 
     // A machine that could create tokens or change the account could grant itself more rights.
     let (machines, scopes) = of_client("MachinesClient");
@@ -568,4 +570,5 @@ fn oauth_tokens_can_have_the_scopes_of_the_api_and_no_others() {
     );
     let deploys = [Scope::RepositoriesRead, Scope::DeploymentsRead, Scope::DeploymentsWrite];
     assert_eq!(scopes, deploys.map(in_a_token));
+    assert_eq!(scopes, Client::Machines.scopes(), "of the local stack's issuer");
 }

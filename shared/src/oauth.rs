@@ -29,8 +29,8 @@ use crate::scope::Scope;
 
 /// The maximum difference between the issuer's clock and this one.
 const LEEWAY: Duration = Duration::from_secs(60);
-/// The identifier of the resource server whose scopes are this API's, in a Cognito user pool.
-const RESOURCE_SERVER: &str = "git-api/";
+/// The identifier of the resource server whose scopes are this API's, in a Cognito user pool, with its separator.
+pub const RESOURCE_SERVER: &str = "git-api/";
 /// The maximum length of a token. Users' tokens are shorter; Lambda's events have room for ten times as much.
 const MAX_CHARS: usize = 16 * 1024;
 

@@ -1,4 +1,4 @@
-//! A minimal OpenID provider. Tests sign any token with its key.
+//! A minimal OpenID provider. Tests sign any token with its key, also those that an honest issuer would not sign.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,8 +10,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+pub use local::issuer::{SigningKey, unsigned};
 use serde_json::{Value, json};
 use shared::clock::Timestamp;
 
@@ -30,41 +29,6 @@ struct Parts {
     people: Mutex<HashMap<String, Value>>,
     /// The number of times the keys were read.
     asked: AtomicUsize,
-}
-
-/// A key for ES256.
-pub struct SigningKey(EcdsaKeyPair);
-
-impl SigningKey {
-    /// Generates a key.
-    pub fn random() -> Self {
-        let random = SystemRandom::new();
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-        Self(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap())
-    }
-
-    /// Returns the public key as an uncompressed point.
-    pub fn public(&self) -> &[u8] {
-        self.0.public_key().as_ref()
-    }
-
-    /// Returns the public key as a JWK.
-    pub fn jwk(&self, kid: &str) -> Value {
-        let (x, y) = self.public()[1..].split_at(32);
-        json!({"kty": "EC", "crv": "P-256", "kid": kid, "use": "sig", "x": BASE64.encode(x), "y": BASE64.encode(y)})
-    }
-
-    /// Signs a JWT with this header and these claims.
-    pub fn sign(&self, header: &Value, claims: &Value) -> String {
-        let message = unsigned(header, claims);
-        let signature = self.0.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
-        format!("{message}.{}", BASE64.encode(signature))
-    }
-}
-
-/// Encodes the header and the claims of a JWT, without a signature.
-pub fn unsigned(header: &Value, claims: &Value) -> String {
-    format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()))
 }
 
 impl Issuer {

@@ -8,7 +8,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use local::functions::Environment;
 use local::gateway::Gateway;
 use local::route::Routes;
-use local::stack::{Lifetime, Options, Services, Stack};
+use local::stack::{Lifetime, Options, OwnIssuer, Services, Stack};
 use reqwest::Client;
 use serde_json::{Value, json};
 use shared::access::{Scope, TOKEN_CACHE_TTL};
@@ -74,6 +74,7 @@ impl World {
         let secrets = Secrets::default();
         let mut options = Options::new(0, data.path().to_owned(), Log::to(log.clone()));
         options.table = Lifetime::Process;
+        options.issuer = OwnIssuer::Absent;
         options.clock = clock.clone();
         options.sweep_every = None;
         options.visibility_timeout = VISIBILITY_TIMEOUT;

@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use reqwest::Url;
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use serde_json::{Value, json};
@@ -14,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::OnceCell;
 
-use super::{acme, trusting};
+use super::{VERIFIER, acme, challenge, form, trusting};
 
 /// The OpenID provider in tests/oidc/provider.mjs.
 struct Provider {
@@ -78,8 +76,7 @@ impl Provider {
     /// response.
     async fn log_in(&self, person: &str, scopes: &str) -> Value {
         let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let verifier = "a-verifier-of-this-test-that-is-long-enough-for-rfc-7636";
-        let challenge = BASE64.encode(ring::digest::digest(&ring::digest::SHA256, verifier.as_bytes()));
+        let challenge = challenge(VERIFIER);
         let parameters = [
             ("client_id", "web"),
             ("response_type", "code"),
@@ -112,7 +109,7 @@ impl Provider {
             ("client_id", "web"),
             ("code", &answered["code"]),
             ("redirect_uri", "http://127.0.0.1/callback"),
-            ("code_verifier", verifier),
+            ("code_verifier", VERIFIER),
         ];
         self.token(browser.post(format!("{}/token", self.issuer)), &exchange).await
     }
@@ -124,9 +121,8 @@ impl Provider {
         self.token(request, &[("grant_type", "client_credentials"), ("scope", scopes)]).await
     }
 
-    async fn token(&self, request: reqwest::RequestBuilder, form: &[(&str, &str)]) -> Value {
-        let form = Url::parse_with_params("http://form", form).unwrap().query().unwrap().to_owned();
-        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
+    async fn token(&self, request: reqwest::RequestBuilder, pairs: &[(&str, &str)]) -> Value {
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form(pairs));
         let answer = request.send().await.unwrap();
         let status = answer.status();
         let body: Value = answer.json().await.unwrap();

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use tempfile::NamedTempFile;
 
 const LOCK: &str = "lock";
 const LOG: &str = "log.jsonl";
@@ -78,11 +79,30 @@ impl DataFolder {
             let entry = entry?;
             match entry.file_name().to_str() {
                 Some("archive") => fs::remove_dir_all(entry.path())?,
-                Some("demo-tokens.json" | LOG | "variables.key") => fs::remove_file(entry.path())?,
+                Some("demo-tokens.json" | "issuer.json" | LOG | "variables.key") => fs::remove_file(entry.path())?,
                 Some(name) if name.starts_with("dynamodb.sqlite") => fs::remove_file(entry.path())?,
                 _ => {}
             }
         }
         Ok(())
+    }
+}
+
+/// Returns the contents of a file in the data folder. Writes the file first if there is none, so that only the user may
+/// read it.
+///
+/// # Errors
+/// Fails if the file can't be read or written, or its contents can't be made.
+pub(crate) fn ensure_private(path: &Path, make: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let contents = make()?;
+            // The file gets its name when it is complete. It is readable by the user only from the start.
+            let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+            file.write_all(&contents)?;
+            file.persist(path).map_err(|failed| failed.error)?;
+            Ok(contents)
+        }
+        read => read,
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::InitError;
 
+use crate::issuer::{Client as OAuth2Client, DEMO_DOMAIN, OWNER};
 use crate::progress::Progress;
 use crate::stack::Stack;
 
@@ -35,8 +36,8 @@ impl Tokens {
         if let Some(tokens) = Self::load(data)? {
             return Ok(tokens);
         }
-        let starter = Self::create(stack, "demo-starter", "starter").await?;
-        let tokens = Self { starter, pro: Self::create(stack, "demo", "pro").await? };
+        let starter = Self::create(stack, "demo-starter", "starter", &[]).await?;
+        let tokens = Self { starter, pro: Self::create(stack, "demo", "pro", &[DEMO_DOMAIN]).await? };
         tokens.save(data)?;
         Ok(tokens)
     }
@@ -57,8 +58,8 @@ impl Tokens {
         }
     }
 
-    async fn create(stack: &Stack, account: &str, plan: &str) -> Result<String, InitError> {
-        let event = json!({"account": account, "plan": plan, "owner_email": "owner@example.com"});
+    async fn create(stack: &Stack, account: &str, plan: &str, domains: &[&str]) -> Result<String, InitError> {
+        let event = json!({"account": account, "plan": plan, "owner_email": OWNER.email, "email_domains": domains});
         let created = stack.bootstrap(event).await?;
         Ok(created["token"].as_str().ok_or("bootstrap gave no token")?.to_owned())
     }
@@ -155,6 +156,20 @@ impl Api {
                 Ok(found)
             }
             _ => Err(format!("{clone_url} can't be registered: {}", failure(answer.json().await?)).into()),
+        }
+    }
+
+    /// Registers the issuer's client of machines as an application of the account, unless it is registered already.
+    ///
+    /// # Errors
+    /// Fails if the API refuses.
+    pub async fn ensure_application(&self) -> Result<(), InitError> {
+        let (client, scopes) = (OAuth2Client::Machines, OAuth2Client::MACHINES_SCOPES);
+        let body = json!({"name": "Demo", "client_id": client.id(), "scopes": scopes});
+        let answer = self.authorized(self.client.post(self.url("/v1/applications"))).json(&body).send().await?;
+        match answer.status() {
+            StatusCode::CREATED | StatusCode::CONFLICT => Ok(()),
+            _ => Err(format!("the demo's application can't be registered: {}", failure(answer.json().await?)).into()),
         }
     }
 

@@ -1,5 +1,5 @@
 //! The parts of AWS that the .git API stands on, in one process on 127.0.0.1: DynamoDB, SQS, an API Gateway HTTP
-//! API, the event source mapping between a queue and a function, and a schedule.
+//! API, an issuer of OAuth2 tokens, the event source mapping between a queue and a function, and a schedule.
 //!
 //! The functions get the event JSON of AWS and make the same AWS SDK calls. Every listener is on 127.0.0.1.
 
@@ -12,6 +12,7 @@ pub mod functions;
 pub mod gateway;
 pub mod generate;
 pub mod interrupt;
+pub mod issuer;
 pub mod new;
 pub mod openapi;
 pub mod path_parameter;

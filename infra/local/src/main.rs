@@ -18,8 +18,8 @@ use shared::InitError;
 
 use crate::running::{Running, Welcome, find_or_start, register};
 
-/// DynamoDB and SQS take the two ports after the API's.
-const LAST_PORT: u16 = u16::MAX - 2;
+/// DynamoDB, SQS and the issuer take the three ports after the API's.
+const LAST_PORT: u16 = u16::MAX - 3;
 /// The exit status of a command whose output's reader has gone, as shells report SIGPIPE.
 const BROKEN_PIPE: u8 = 141;
 const ENVIRONMENT: &str = "\
@@ -30,7 +30,7 @@ Environment variables:
 Exit status:
   0 success, 1 failure, 2 invalid arguments, 130 ended by Ctrl-C";
 
-/// Runs the .git API on 127.0.0.1: every function, DynamoDB, SQS and the gateway in one process.
+/// Runs the .git API on 127.0.0.1: every function, DynamoDB, SQS, the gateway and an OAuth2 issuer in one process.
 #[derive(Parser)]
 #[command(
     name = "cargo local", bin_name = "cargo local", version, args_conflicts_with_subcommands = true,
@@ -69,7 +69,7 @@ enum Command {
 
 #[derive(Args)]
 struct StackArgs {
-    /// Port of the API; DynamoDB and SQS take the next two, and 0 takes three free ones
+    /// Port of the API; DynamoDB, SQS and the OAuth2 issuer take the next three, and 0 takes four free ones
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u16).range(..=i64::from(LAST_PORT)))]
     port: u16,
     /// Folder of the data
@@ -129,9 +129,11 @@ async fn serve(args: StackArgs) -> Result<ExitCode, InitError> {
     welcomed.map(|()| ExitCode::SUCCESS)
 }
 
-/// Registers the repository and writes how to use the stack.
+/// Registers the repository and the demo's application, and writes how to use the stack.
 async fn welcome(running: &Running, args: &StackArgs, started: Instant) -> Result<(), InitError> {
-    let (repository, git_ref) = register(&running.api(), &args.repo).await?;
+    let api = running.api();
+    let (repository, git_ref) = register(&api, &args.repo).await?;
+    api.ensure_application().await?;
     let welcome = Welcome { args, running, repository: &repository.name, git_ref: &git_ref };
     // The stack is of use even if nobody reads this.
     let _ = welcome.write(&mut io::stdout().lock(), started.elapsed());

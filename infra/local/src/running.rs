@@ -9,11 +9,15 @@ use console::style;
 use fs_err as fs;
 use local::data::DataFolder;
 use local::demo::{Api, DetachedHead, Registered, Tokens};
+use local::issuer::Client;
 use local::stack::{Options, Stack};
 use shared::InitError;
 use shared::telemetry::Log;
 
 use crate::{StackArgs, checkout};
+
+/// The command that reads the token from a response of the token endpoint.
+const EXTRACT: &str = r#"sed 's/.*"access_token":"\([^"]*\).*/\1/'"#;
 
 /// A stack that this process runs, with the demo's accounts.
 pub(crate) struct Running {
@@ -103,8 +107,7 @@ impl Welcome<'_> {
              curl -i -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories\n  \
              curl -X POST -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n    \
              -d '{{\"ref\": \"{git_ref}\"}}' {url}/v1/repositories/{repository}/deployments\n  \
-             curl -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories/{repository}/deployments\n\n\
-             {}",
+             curl -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories/{repository}/deployments\n",
             style("The .git API runs at").bold().green(),
             style(&url).bold().green().underlined(),
             style(format!("(started in {} ms)", took.as_millis())).dim(),
@@ -119,8 +122,23 @@ impl Welcome<'_> {
             self.demo(),
             title("Or call the API:"),
             tokens.pro,
-            title("Press Ctrl-C to stop."),
         )?;
+        if let Some(issuer) = stack.issuer() {
+            writeln!(
+                output,
+                "{}\n\n  \
+                 export ACCESS_TOKEN=$(curl -s -u {}:{} -d grant_type=client_credentials \\\n    \
+                 {}/oauth2/token | {EXTRACT})\n  \
+                 curl -i -H \"Authorization: Bearer $ACCESS_TOKEN\" {url}/v1/repositories\n\n\
+                 {}\n",
+                title("Or call it as an application, with an OAuth2 token that is valid for ten minutes:"),
+                Client::Machines.id(),
+                issuer.client_secret(),
+                issuer.url(),
+                title("Users sign in at this issuer, too: infra/docs/oauth2.md."),
+            )?;
+        }
+        writeln!(output, "{}", title("Press Ctrl-C to stop."))?;
         output.flush()
     }
 

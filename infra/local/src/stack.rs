@@ -16,11 +16,13 @@ use shared::telemetry::Log;
 use shared::{App, InitError};
 use tokio_util::sync::CancellationToken;
 
+use crate::data::ensure_private;
 use crate::dynamodb::{DynamoDb, Storage};
 use crate::event_source::{EventSource, Mapping};
 use crate::function::{Function, FunctionError};
 use crate::functions::Environment;
 use crate::gateway::Gateway;
+use crate::issuer::{Client, Issuer};
 use crate::route::Routes;
 use crate::schedule::Schedule;
 use crate::sqs::Sqs;
@@ -34,12 +36,13 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// The differences between a stack and the one that the template describes.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The gateway's port; DynamoDB and SQS have the next two. With 0 each takes a free one.
+    /// The gateway's port; DynamoDB, SQS and the issuer have the next three. With 0 each takes a free one.
     pub port: u16,
-    /// The folder of logs, artifacts and the key, and of the table if it outlives the process.
+    /// The folder of logs, artifacts and the keys, and of the table if it outlives the process.
     pub data: PathBuf,
     pub table: Lifetime,
     pub services: Services,
+    pub issuer: OwnIssuer,
     pub clock: Clock,
     pub log: Log,
     /// The visibility timeout of a received message. It is longer than any run: otherwise the message would be
@@ -72,6 +75,14 @@ pub enum Services {
     },
 }
 
+/// The issuer of OAuth2 tokens that a stack starts and trusts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnIssuer {
+    Started,
+    /// The API accepts no OAuth2 token, unless the settings name an issuer.
+    Absent,
+}
+
 impl Options {
     /// Returns the options of `cargo local`.
     pub fn new(port: u16, data: PathBuf, log: Log) -> Self {
@@ -80,6 +91,7 @@ impl Options {
             data,
             table: Lifetime::Kept,
             services: Services::Embedded,
+            issuer: OwnIssuer::Started,
             clock: Clock::system(),
             log,
             visibility_timeout: Duration::from_secs(1800),
@@ -102,6 +114,7 @@ pub struct Stack {
     stopping: CancellationToken,
     sweeps: Option<Schedule>,
     embedded: Option<Embedded>,
+    issuer: Option<Issuer>,
 }
 
 struct Embedded {
@@ -138,6 +151,14 @@ impl Stack {
             ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
             ("AWS_ENDPOINT_URL_SQS", sqs),
         ]);
+        let issuer = match options.issuer {
+            OwnIssuer::Started => Some(Issuer::start(address(options.port, 3), &data, options.clock.clone()).await?),
+            OwnIssuer::Absent => None,
+        };
+        if let Some(issuer) = &issuer {
+            settings.set(settings::OIDC_ISSUER, issuer.url().to_owned());
+            settings.set(settings::OIDC_CLIENT_IDS, Client::People.id().to_owned());
+        }
         let operator = Aws::new(&settings)?.with_limits(Limits::PATIENT);
         let queues = Queues::create(&operator.sqs(), &format!("{QUEUE}{suffix}"), &options).await?;
         settings.set(settings::QUEUE_URL, queues.main.clone());
@@ -163,7 +184,7 @@ impl Stack {
         let bootstrap = environment.bootstrap()?;
         let sweep = environment.sweep()?;
         let sweeps = options.sweep_every.map(|every| Schedule::start(sweep, every, environment.clock.clone()));
-        Ok(Self { environment, app, queues, bootstrap, gateway, event_source, stopping, sweeps, embedded })
+        Ok(Self { environment, app, queues, bootstrap, gateway, event_source, stopping, sweeps, embedded, issuer })
     }
 
     /// Returns the URL at which clients reach the API, without `/v1`.
@@ -184,6 +205,11 @@ impl Stack {
     /// Returns the embedded DynamoDB, if there is one.
     pub fn dynamodb(&self) -> Option<&DynamoDb> {
         self.embedded.as_ref().map(|embedded| &embedded.dynamodb)
+    }
+
+    /// Returns the stack's own issuer, if there is one.
+    pub fn issuer(&self) -> Option<&Issuer> {
+        self.issuer.as_ref()
     }
 
     /// Returns the URL of the consumer's queue.
@@ -209,6 +235,9 @@ impl Stack {
         drop(self.sweeps);
         self.stopping.cancel();
         tokio::join!(self.event_source.stop(STOP_LIMIT), self.gateway.shutdown());
+        if let Some(issuer) = self.issuer {
+            issuer.shutdown().await;
+        }
         if let Some(Embedded { dynamodb, sqs }) = self.embedded {
             tokio::join!(sqs.shutdown(), dynamodb.shutdown());
         }
@@ -286,17 +315,11 @@ fn address(port: u16, offset: u16) -> SocketAddr {
 
 /// Creates the local stand-in for a KMS key: 32 random bytes that only the user may read.
 fn ensure_key(data: &Path) -> Result<PathBuf, InitError> {
-    use std::io::Write;
-
-    use fs_err::os::unix::fs::OpenOptionsExt;
-
     let path = data.join("variables.key");
-    let mut key = [0u8; 32];
-    getrandom::fill(&mut key)?;
-    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-        Ok(mut file) => file.write_all(&key)?,
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error.into()),
-    }
+    ensure_private(&path, || {
+        let mut key = vec![0; 32];
+        getrandom::fill(&mut key)?;
+        Ok(key)
+    })?;
     Ok(path)
 }

@@ -212,7 +212,7 @@ async fn the_help_names_the_command_its_defaults_and_its_environment() {
 #[tokio::test]
 async fn invalid_arguments_are_refused_with_status_2() {
     for (arguments, message) in [
-        (&["--port", "65535"][..], "65535 is not in 0..=65533"),
+        (&["--port", "65535"][..], "65535 is not in 0..=65532"),
         (&["--port", "http"], "invalid value 'http' for '--port <PORT>'"),
         (&["--port", "3000", "demo"], "the subcommand 'demo' cannot be used with '--port <PORT>'"),
         (&["new", "get-thing", "GET /v1/things", "--area", "moon"], "use one of repositories, deployments"),

@@ -17,8 +17,9 @@ fn only_the_files_of_a_stack_are_erased() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataFolder::lock(folder.path()).unwrap();
     std::fs::create_dir_all(folder.path().join("archive/acct")).unwrap();
-    for name in ["log.jsonl", "variables.key", "demo-tokens.json", "dynamodb.sqlite", "dynamodb.sqlite-wal", "mine.txt"]
-    {
+    let files =
+        ["log.jsonl", "variables.key", "issuer.json", "demo-tokens.json", "dynamodb.sqlite", "dynamodb.sqlite-wal"];
+    for name in files.into_iter().chain(["mine.txt"]) {
         std::fs::write(folder.path().join(name), "").unwrap();
     }
     data.erase().unwrap();
