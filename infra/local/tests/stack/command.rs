@@ -77,7 +77,13 @@ impl Place {
             welcome.push_str(&line);
         }
         let after = |mark: &str| welcome.split_once(mark).unwrap().1.split_whitespace().next().unwrap().to_owned();
-        Running { child, url: after("The .git API runs at "), token: after("export TOKEN=") }
+        Running {
+            child,
+            url: after("The .git API runs at "),
+            token: after("export TOKEN="),
+            client_secret: after("curl -s -u machines:"),
+            token_endpoint: after("-d grant_type=client_credentials \\"),
+        }
     }
 }
 
@@ -85,6 +91,8 @@ struct Running {
     child: Child,
     url: String,
     token: String,
+    client_secret: String,
+    token_endpoint: String,
 }
 
 impl Running {
@@ -162,6 +170,21 @@ async fn a_stack_that_is_stopped_ends_its_build_and_runs_it_again_at_the_next_st
 }
 
 #[tokio::test]
+async fn the_printed_secret_gets_an_oauth2_token_of_the_demos_application() {
+    let place = Place::with(&["true"]);
+    let mut running = place.start().await;
+    let post = Client::new().post(&running.token_endpoint).basic_auth("machines", Some(&running.client_secret));
+    let form = post.header("content-type", "application/x-www-form-urlencoded").body("grant_type=client_credentials");
+    let answer = form.send().await.unwrap().text().await.unwrap();
+    // The printed command cuts the token out of the text.
+    let (_, rest) = answer.split_once(r#""access_token":""#).unwrap();
+    running.token = rest.split_once('"').unwrap().0.to_owned();
+    assert_eq!(running.get("/v1/user").await["application"]["id"], "machines");
+    assert_eq!(running.get("/v1/repositories").await["meta"]["total"], 1);
+    assert_eq!(running.end(Signal::TERM).await, Some(0));
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_a_stack_at_once() {
     let mut running = Place::with(&["true"]).start().await;
     // A request whose body never ends delays the shutdown.
@@ -231,6 +254,9 @@ async fn errors_name_the_file_or_the_port() {
     let damaged = place.folder.path().join("damaged");
     std::fs::create_dir(&damaged).unwrap();
     std::fs::write(damaged.join("demo-tokens.json"), "{}").unwrap();
+    let keyless = place.folder.path().join("keyless");
+    std::fs::create_dir(&keyless).unwrap();
+    std::fs::write(keyless.join("issuer.json"), "{}").unwrap();
     let foreign = place.folder.path().join("foreign");
     std::fs::create_dir(&foreign).unwrap();
     std::fs::write(foreign.join("dynamodb.sqlite"), "no database").unwrap();
@@ -242,6 +268,7 @@ async fn errors_name_the_file_or_the_port() {
     for (arguments, parts) in [
         (&["--port", "0", "--data", path(&file)][..], vec![path(&file)]),
         (&["--port", "0", "--data", path(&damaged)], vec![path(&damaged), "demo-tokens.json", "--fresh"]),
+        (&["--port", "0", "--data", path(&keyless)], vec![path(&keyless), "issuer.json", "--fresh"]),
         (&["--port", "0", "--data", path(&foreign)], vec![path(&foreign), "dynamodb.sqlite", "--fresh"]),
         (&["--port", "0", "--data", path(&weak)], vec![path(&weak), "variables.key"]),
         (&["--port", "0", "--data", path(place.folder.path()), "--repo", "/no/such/folder"], vec!["/no/such/folder"]),
