@@ -3,6 +3,7 @@
 mod account;
 mod applications;
 mod authentication;
+mod authority;
 mod authorization;
 mod binaries;
 mod calls_at_once;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use reqwest::Method;
 use serde_json::json;
-use shared::id::{AccountId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
+use shared::id::{AccountId, AuditEventId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
 use shared::model::{Due, Environment, ItemKind, Presence, SCHEMA, Status};
 use shared::settings::{OIDC_AUDIENCE, OIDC_ISSUER};
 use shared::table::{Index, Item, Source};
@@ -182,6 +182,9 @@ fn is(placeholder: &str, text: &str) -> bool {
         "team" => text.parse::<TeamId>().is_ok(),
         "repository" => text.parse::<RepositoryId>().is_ok(),
         "deployment" => text.parse::<DeploymentId>().is_ok(),
+        "event" => text.parse::<AuditEventId>().is_ok(),
+        "actor" => text.parse::<UserId>().is_ok(),
+        "target" => !text.is_empty(),
         "address" => text.parse::<IpAddr>().is_ok(),
         "sha256" => text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()),
         "environment" => environment(text),

@@ -13,6 +13,7 @@ use tower::util::BoxCloneSyncService;
 use crate::access::{Resource, find_early};
 use crate::app::App;
 use crate::route::Route;
+use crate::scope::Access;
 
 /// A route and its handler.
 #[derive(Clone, Debug)]
@@ -35,11 +36,12 @@ impl Endpoint {
         S: Clone + Send + Sync + 'static,
     {
         let handler = BoxCloneSyncService::new(handler.with_state(state));
-        // A safe handler's call and the limiter's are concurrent. A list reads its page and its total at once.
-        let calls_at_once = match (route.is_safe(), route.list.is_some()) {
-            (true, true) => 3,
-            (true, false) => 2,
-            (false, _) => 1,
+        // The limiter's call and another one are concurrent: a safe handler's, or the read of the caller's current rows. A
+        // list reads its page and its total at once. A public endpoint has no caller.
+        let calls_at_once = match (route.access, route.list) {
+            (Access::Public, _) => 1,
+            (_, None) => 2,
+            (_, Some(_)) => 3,
         };
         Self { route, handler, early: None, calls_at_once }
     }
@@ -53,6 +55,7 @@ impl Endpoint {
     /// Finds the resource in the path while the limiter decides. Only an endpoint that is not safe needs this, because
     /// its handler waits for the limiter.
     pub fn finds_early<T: Resource>(self) -> Self {
-        Self { early: Some(|parts, app| Box::pin(find_early::<T>(parts, app))), ..self }
+        let early: Early = |parts, app| Box::pin(find_early::<T>(parts, app));
+        Self { early: Some(early), calls_at_once: self.calls_at_once + 1, ..self }
     }
 }

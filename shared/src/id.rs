@@ -133,6 +133,13 @@ id!(
     "deploy_k3vyq2w7x5m4n6pa"
 );
 id!(
+    /// The ID of an event in the audit log.
+    AuditEventId,
+    "event_",
+    "^event_[a-z2-7]{16}$",
+    "event_k3vyq2w7x5m4n6pa"
+);
+id!(
     /// The ID of a request, as in `X-Request-Id`.
     RequestId,
     "req_",

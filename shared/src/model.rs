@@ -3,6 +3,7 @@
 
 mod account;
 mod application;
+mod audit;
 mod build;
 mod counter;
 mod deployment;
@@ -22,6 +23,10 @@ mod token;
 
 pub use account::*;
 pub use application::*;
+pub use audit::{
+    AUDIT_RETENTION, Action, ActorKind, AuditActor, AuditEvent, Author, Credential, FieldChange, RequestOrigin, Target,
+    TargetKind,
+};
 pub use build::*;
 pub use deployment::*;
 pub use identity::*;

@@ -66,7 +66,7 @@ impl FromStr for Jwt {
 }
 
 /// The claims of a valid token.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     pub issuer: String,
     pub subject: String,

@@ -6,7 +6,7 @@ use crate::id::AccountId;
 
 /// A value that the caller may use. Only [`access`](crate::access) makes one, after it has checked the permission, so a
 /// function that takes one can't be called without that check.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permitted<T>(T);
 
 /// The account of an authenticated caller. The model's reads start from one, so that no request reaches another tenant.

@@ -11,6 +11,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, LINK, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lambda_http::RequestExt;
 use lambda_http::request::RequestContext;
@@ -25,7 +26,7 @@ use crate::endpoint::{Early, Endpoint};
 use crate::error::{Error, ErrorCode, Result, into_envelope};
 use crate::extract::refuse_parameters;
 use crate::id::RequestId;
-use crate::model::{Quota, Subject};
+use crate::model::{Quota, RequestOrigin, Subject};
 use crate::rate_limit::Verdict;
 use crate::route::{Counting, Route, WithoutLimiter};
 use crate::table::TableError;
@@ -64,12 +65,17 @@ struct Record {
 }
 
 /// Returns the source address that the gateway reports. Ignores the header, which clients can set.
-fn source(request: &Request) -> Subject {
+fn source_address(request: &Request) -> IpAddr {
     let address = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref().and_then(|ip| ip.parse().ok()),
         _ => None,
     };
-    Subject::source(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+    address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+/// Returns the source address as the limiter counts it.
+fn source(request: &Request) -> Subject {
+    Subject::source(source_address(request))
 }
 
 fn gateway_request_id(request: &Request) -> Option<String> {
@@ -92,6 +98,8 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
     request.extensions_mut().insert(record.clone());
     // The extractors read the route, for the permission on the resource that they load.
     request.extensions_mut().insert(context.route);
+    let origin = RequestOrigin { source_address: source_address(&request), request_id: request_id.clone() };
+    request.extensions_mut().insert(origin);
 
     let (response, usage) = Usage::of(next.run(request)).await;
 
@@ -181,7 +189,7 @@ fn record_use(app: &App, caller: &Caller) {
 }
 
 /// Counts the request. A safe handler reads while the limiter decides. Any other handler waits for the limiter, and
-/// only the resource that it declares early is read meanwhile.
+/// for the caller's current rows, which are read meanwhile.
 async fn limit(State(context): State<Arc<Context>>, request: Request, next: Next) -> Result<Response> {
     if context.route.counting == Counting::Free {
         return Ok(next.run(request).await);
@@ -198,14 +206,36 @@ async fn limit(State(context): State<Arc<Context>>, request: Request, next: Next
         let ((), response) = futures_util::future::try_join(admission, handled).await?;
         return Ok(response);
     }
-    let (mut parts, body) = request.into_parts();
-    match context.early {
-        Some(early) if !limiter.refuses(&subject, quota) => {
-            futures_util::future::join(admission, early(&mut parts, &context.app)).await.0?;
-        }
-        _ => admission.await?,
-    }
+    let (parts, body) = request.into_parts();
+    let parts = if limiter.refuses(&subject, quota) {
+        admission.await?;
+        confirm(&context, parts).await?
+    } else {
+        let (admitted, confirmed) = futures_util::future::join(admission, confirm(&context, parts)).await;
+        admitted?;
+        confirmed?
+    };
     Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// Replaces the caller, whom authentication may have remembered, by the caller as the table has them now. Meanwhile finds
+/// the resource that the endpoint declares early. The resource was authorized for the remembered caller, so it is kept
+/// only if nothing about the caller has changed.
+async fn confirm(context: &Context, mut parts: Parts) -> Result<Parts> {
+    let Some(remembered) = parts.extensions.get::<Caller>().cloned() else { return Ok(parts) };
+    let mut with_resource = parts.clone();
+    let find = async {
+        if let Some(early) = context.early {
+            early(&mut with_resource, &context.app).await;
+        }
+    };
+    let (current, ()) = futures_util::future::join(context.app.authenticator().confirm(&remembered), find).await;
+    let current = current?;
+    if current == remembered {
+        return Ok(with_resource);
+    }
+    parts.extensions.insert(current);
+    Ok(parts)
 }
 
 fn admitted(record: &Record, verdict: Result<Verdict, TableError>, otherwise: WithoutLimiter) -> Result<()> {

@@ -5,11 +5,11 @@ mod answer;
 mod checkout;
 pub mod copies;
 pub mod estate;
+mod extracted;
 mod git_repository;
 pub mod issuer;
 mod log;
 mod random;
-mod repository;
 mod world;
 
 use std::time::Duration;
@@ -17,10 +17,10 @@ use std::time::Duration;
 pub use actor::Actor;
 pub use answer::{Answer, RateLimit};
 pub use checkout::{checkout, read_file, sample_event};
+pub use extracted::{extracted, repository_of_a_new_account};
 pub use git_repository::{GitRepository, buildspec};
 pub use log::cost_of;
 pub use random::Random;
-pub use repository::repository_of_a_new_account;
 pub use world::{NOON, World, embedded, redelivering, without_queue};
 
 /// The time after which a test that waits for something fails. It ends tests that would hang, so it is far longer than a

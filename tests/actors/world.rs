@@ -15,7 +15,7 @@ use shared::access::{Scope, TOKEN_CACHE_TTL};
 use shared::clock::{Clock, Timestamp};
 use shared::id::{AccountId, InvitationId, TokenId};
 use shared::model::{
-    self, AccessToken, Deployment, INVITATION_LIFE, Invitation, InvitationSecret, Role, Status, Terms,
+    self, AccessToken, Author, Deployment, INVITATION_LIFE, Invitation, InvitationSecret, Role, Status, Terms,
 };
 use shared::settings::{QUEUE_URL, Settings};
 use shared::telemetry::Log;
@@ -158,7 +158,8 @@ impl World {
             valid_until: now.plus(INVITATION_LIFE),
         };
         let table = self.stack.app().table();
-        invitation.create(table).await.unwrap();
+        let author = Author::operator(&invitation.account_id, &invitation.invited_by);
+        invitation.create(table, &author).await.unwrap();
         let token = |user: &model::User| AccessToken {
             id: TokenId::random(),
             account_id: user.account_id.clone(),
@@ -170,8 +171,9 @@ impl World {
             expires_at: None,
             revoked_at: None,
             superseded_at: None,
+            version: 1,
         };
-        let user = invitation.accept_with_token(table, now, &secret, model::Lifetime::DEFAULT, token).await;
+        let user = invitation.accept_with_token(table, None, now, &secret, model::Lifetime::DEFAULT, token).await;
         Actor { user_id: Some(user.unwrap().id), ..owner.holding(secret.reveal()) }
     }
 
@@ -214,9 +216,11 @@ impl World {
             expires_at: None,
             revoked_at: None,
             superseded_at: None,
+            version: 1,
         };
         change(&mut token);
-        token.create(&secret, model::Lifetime::DEFAULT, self.stack.app().table()).await.unwrap();
+        let author = Author::operator(&token.account_id, &token.user_id);
+        token.create(&secret, model::Lifetime::DEFAULT, self.stack.app().table(), &author).await.unwrap();
         owner.holding(secret.reveal())
     }
 

@@ -13,9 +13,9 @@ use shared::attempts::Pauses;
 use shared::aws::{Aws, Limits};
 use shared::clock::{Clock, Timestamp};
 use shared::dispatch::{Dispatched, dispatch, finish};
-use shared::id::{DeploymentId, UserId};
+use shared::id::DeploymentId;
 use shared::model::{
-    Actor, CreateFailed, Deployment, DeploymentCounts, Due, Environment, EnvironmentSettings, Failure, Fences,
+    Actor, Author, CreateFailed, Deployment, DeploymentCounts, Due, Environment, EnvironmentSettings, Failure, Fences,
     NewDeployment, Terms, Transition,
 };
 use shared::queue::{DeploymentMessage, Queue};
@@ -37,7 +37,7 @@ pub(super) struct Scene {
     queue: Queue,
     pub(super) wire: Wire,
     pub(super) repository: AuthorizedRepository,
-    by: UserId,
+    by: Author,
     environments: &'static [Environment],
     pub(super) known: Arc<Mutex<Known>>,
 }

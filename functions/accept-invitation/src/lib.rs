@@ -11,7 +11,7 @@ use shared::body::MemberBody;
 use shared::clock::Rfc3339;
 use shared::extract::NamedInvitation;
 use shared::id::{AccountId, TokenId};
-use shared::model::{AccessToken, Invitation, InvitationSecret, Lifetime, User};
+use shared::model::{AccessToken, Invitation, InvitationSecret, Lifetime, RequestOrigin, User};
 use shared::token::TokenSecret;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
@@ -53,6 +53,7 @@ pub struct AcceptedBody {
 )]
 pub async fn accept_invitation(
     State(app): State<App>,
+    origin: RequestOrigin,
     NamedInvitation(id): NamedInvitation,
     extract::Json(Acceptance { secret }): extract::Json<Acceptance>,
 ) -> Result<Json<AcceptedBody>> {
@@ -70,8 +71,10 @@ pub async fn accept_invitation(
         expires_at,
         revoked_at: None,
         superseded_at: None,
+        version: 1,
     };
-    let user = invitation.accept_with_token(app.table(), now, &token, Lifetime::DEFAULT, first_token).await?;
+    let user =
+        invitation.accept_with_token(app.table(), Some(origin), now, &token, Lifetime::DEFAULT, first_token).await?;
     Ok(Json(AcceptedBody {
         account_id: user.account_id.clone(),
         member: user.into(),

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use shared::access::{AuthorizedMember, AuthorizedTeam, Scope};
 use shared::body::TeamMemberBody;
-use shared::model::{Role, TeamMember};
+use shared::model::{Author, Role, TeamMember};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::put(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/members/{user_id}")
@@ -23,9 +23,10 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[utoipa::path(put, path = ROUTE.path, tag = "Teams", responses((status = 200, body = TeamMemberBody)))]
 pub async fn add_team_member(
     State(app): State<App>,
+    author: Author,
     team: AuthorizedTeam,
     member: AuthorizedMember,
 ) -> Result<Json<TeamMemberBody>> {
-    let added = TeamMember::add(app.table(), &team, &member.id, app.clock().now()).await?;
+    let added = TeamMember::add(app.table(), &team, &member.id, &author, app.clock().now()).await?;
     Ok(Json((added, member.into_inner()).into()))
 }

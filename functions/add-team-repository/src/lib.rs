@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{AuthorizedRepository, AuthorizedTeam, Permission, Scope};
 use shared::body::TeamRepositoryBody;
-use shared::model::{Role, TeamGrant};
+use shared::model::{Author, Role, TeamGrant};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 pub const ROUTE: Route = Route::put(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/repositories/{repo_id}")
@@ -33,10 +33,11 @@ pub struct Grant {
 )]
 pub async fn add_team_repository(
     State(app): State<App>,
+    author: Author,
     team: AuthorizedTeam,
     repository: AuthorizedRepository,
     extract::Json(Grant { permission }): extract::Json<Grant>,
 ) -> Result<Json<TeamRepositoryBody>> {
-    let grant = TeamGrant::set(app.table(), &team, &repository, permission, app.clock().now()).await?;
+    let grant = TeamGrant::set(app.table(), &team, &repository, permission, &author, app.clock().now()).await?;
     Ok(Json((grant, repository.into_inner()).into()))
 }

@@ -5,7 +5,7 @@ use axum::extract::{FromRef, State};
 use serde::Deserialize;
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::body::DeploymentBody;
-use shared::model::{Actor, Deployment, Status, Transition, TransitionFailed};
+use shared::model::{Action, Author, Deployment, Status, Transition, TransitionFailed};
 use shared::queue::Queue;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
@@ -48,6 +48,7 @@ pub struct Approval {
 )]
 pub async fn approve_deployment(
     State(Approvals { app, queue }): State<Approvals>,
+    author: Author,
     deployment: AuthorizedDeployment,
     extract::Json(approval): extract::Json<Approval>,
 ) -> Result<Json<DeploymentBody>> {
@@ -73,7 +74,8 @@ pub async fn approve_deployment(
             return Err(Error::new(ErrorCode::NotAwaitingApproval, message));
         }
         let approve = Transition::Approve(by.clone());
-        match deployment.transition(app.table(), approve, Actor::User(by.clone()), app.clock().now()).await {
+        let action = Action::DeploymentApproved;
+        match deployment.transition_by(&author, action, app.table(), approve, app.clock().now()).await {
             Ok(approved) => {
                 if approved.is_approved()
                     && let Err(error) = queue.send(&approved).await

@@ -95,6 +95,7 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
         expires_at: lifetime.end(now),
         revoked_at: None,
         superseded_at: None,
+        version: 1,
     };
     let new = NewAccount { account: &account, owner: &owner, token: &token, lifetime, secret: &secret };
     new.create(app.table()).await?.map_err(|taken| match taken {

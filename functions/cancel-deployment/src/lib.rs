@@ -6,6 +6,7 @@ use axum::extract::{FromRef, State};
 use axum::http::StatusCode;
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::body::DeploymentBody;
+use shared::model::Author;
 use shared::queue::Queue;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
@@ -40,10 +41,10 @@ impl FromRef<Cancellation> for App {
 )]
 pub async fn cancel_deployment(
     State(Cancellation { app, queue }): State<Cancellation>,
+    author: Author,
     deployment: AuthorizedDeployment,
 ) -> Result<(StatusCode, Json<DeploymentBody>)> {
-    let by = deployment.tenant().user_id().clone();
-    let canceled = deployment.into_inner().cancel(app.table(), &by, app.clock().now()).await?;
+    let canceled = deployment.into_inner().cancel(app.table(), &author, app.clock().now()).await?;
     let canceled = canceled.map_err(|ended| {
         Error::new(ErrorCode::AlreadyFinished, format!("The deployment has already ended as {}", ended.as_str()))
     })?;

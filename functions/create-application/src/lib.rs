@@ -7,7 +7,7 @@ use serde::Deserialize;
 use shared::access::{Caller, Scope, distinct};
 use shared::body::ApplicationBody;
 use shared::id::UserId;
-use shared::model::{Application, ClientId, DisplayName, Role};
+use shared::model::{Application, Author, ClientId, DisplayName, Role};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 
@@ -50,6 +50,7 @@ fn scopes_of_applications() -> Array {
 )]
 pub async fn create_application(
     State(app): State<App>,
+    author: Author,
     caller: Caller,
     extract::Json(new): extract::Json<NewApplication>,
 ) -> Result<(StatusCode, Json<ApplicationBody>)> {
@@ -70,6 +71,6 @@ pub async fn create_application(
         created_by: caller.user_id().clone(),
         created_at: app.clock().now(),
     };
-    application.create(app.table()).await?;
+    application.create(app.table(), &author).await?;
     Ok((StatusCode::CREATED, Json(application.into())))
 }

@@ -9,7 +9,7 @@ use git::{Hosts, Revision};
 use shared::access::AuthorizedRepository;
 use shared::id::DeploymentId;
 use shared::model::{
-    Deployment, DeploymentCounts, Environment, EnvironmentSettings, IdempotencyClaim, NewDeployment, Repository,
+    Author, Deployment, DeploymentCounts, Environment, EnvironmentSettings, IdempotencyClaim, NewDeployment, Repository,
 };
 use shared::queue::Queue;
 use shared::table::TableError;
@@ -67,6 +67,7 @@ impl Creation {
         revision: &Revision,
         Snapshot { settings, counts }: Snapshot,
         idempotency: Option<IdempotencyClaim>,
+        author: &Author,
     ) -> Result<Deployment> {
         let Self { app, hosts, queue, vault } = self;
         settings.admit(request.environment)?;
@@ -86,8 +87,7 @@ impl Creation {
             origin: None,
             idempotency,
         };
-        let by = repository.tenant().user_id();
-        let deployment = Deployment::create(app.table(), repository, &counts, new, by, app.clock().now()).await?;
+        let deployment = Deployment::create(app.table(), repository, &counts, new, author, app.clock().now()).await?;
         queue.announce(app, &deployment, &settings).await;
         Ok(deployment)
     }
@@ -100,9 +100,10 @@ impl Creation {
         revision: &Revision,
         snapshot: Result<Snapshot, TableError>,
         claim: IdempotencyClaim,
+        author: &Author,
     ) -> Result<Deployment> {
         let result = match snapshot {
-            Ok(snapshot) => self.create(repository, request, revision, snapshot, Some(claim.clone())).await,
+            Ok(snapshot) => self.create(repository, request, revision, snapshot, Some(claim.clone()), author).await,
             Err(error) => Err(error.into()),
         };
         if result.is_err()

@@ -11,7 +11,7 @@ use futures_util::future::join;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::DeploymentBody;
 use shared::extract::CanonicalJson;
-use shared::model::{Deployment, Idempotency, IdempotencyClaim, IdempotencyKey, Repository};
+use shared::model::{Author, Deployment, Idempotency, IdempotencyClaim, IdempotencyKey, Repository};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
 use crate::creation::Snapshot;
@@ -37,7 +37,7 @@ const DRY_RUN_MOVED: &str = "is not a field of this request; for the outcome wit
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     let creation = Creation::new(app)?;
-    Ok(Endpoint::new(ROUTE, create_deployment, creation).finds_early::<Repository>().calls_at_once(2))
+    Ok(Endpoint::new(ROUTE, create_deployment, creation).finds_early::<Repository>())
 }
 
 /// Create a deployment
@@ -55,6 +55,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 )]
 pub async fn create_deployment(
     State(creation): State<Creation>,
+    author: Author,
     repository: AuthorizedRepository,
     headers: HeaderMap,
     body: Result<CanonicalJson<DeploymentRequest>>,
@@ -65,7 +66,7 @@ pub async fn create_deployment(
     let revision = request.revision()?;
     let snapshot = Snapshot::load(app, &repository, request.environment);
     let Some(key) = key else {
-        let deployment = creation.create(&repository, request, &revision, snapshot.await?, None).await?;
+        let deployment = creation.create(&repository, request, &revision, snapshot.await?, None, &author).await?;
         return Ok(created(app, deployment));
     };
     let (account, content) = (&repository.account_id, format!("{} {text}", repository.id));
@@ -73,7 +74,7 @@ pub async fn create_deployment(
     let (claim, snapshot) = join(claim, snapshot).await;
     match claim? {
         Idempotency::New(claim) => {
-            let deployment = creation.create_claimed(&repository, request, &revision, snapshot, claim).await?;
+            let deployment = creation.create_claimed(&repository, request, &revision, snapshot, claim, &author).await?;
             Ok(created(app, deployment))
         }
         Idempotency::Done(id) => {

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use shared::access::{Scope, Tenant};
 use shared::body::InvitationBody;
 use shared::id::{InvitationId, TeamId};
-use shared::model::{Email, INVITATION_LIFE, Invitation, InvitationSecret, MAX_TEAMS_OF_INVITATION, Role, Team};
+use shared::model::{
+    Author, Email, INVITATION_LIFE, Invitation, InvitationSecret, MAX_TEAMS_OF_INVITATION, Role, Team,
+};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/invitations")
@@ -60,6 +62,7 @@ pub struct NewInvitationBody {
 )]
 pub async fn create_invitation(
     State(app): State<App>,
+    author: Author,
     tenant: Tenant,
     extract::Json(NewInvitation { email, role, teams }): extract::Json<NewInvitation>,
 ) -> Result<(StatusCode, Json<NewInvitationBody>)> {
@@ -84,7 +87,7 @@ pub async fn create_invitation(
         created_at: now,
         valid_until: now.plus(INVITATION_LIFE),
     };
-    invitation.create(app.table()).await?;
+    invitation.create(app.table(), &author).await?;
     let body = NewInvitationBody { invitation: invitation.into(), secret: secret.reveal().to_owned() };
     Ok((StatusCode::CREATED, Json(body)))
 }

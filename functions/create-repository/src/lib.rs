@@ -8,7 +8,7 @@ use serde::Deserialize;
 use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
 use shared::id::RepositoryId;
-use shared::model::{Grants, Repository, RepositoryName, Role, Visibility};
+use shared::model::{Author, Grants, Repository, RepositoryName, Role, Visibility};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
@@ -66,6 +66,7 @@ fn private() -> Visibility {
 #[utoipa::path(post, path = ROUTE.path, tag = "Repositories", request_body = NewRepository, responses((status = 201, body = RepositoryBody)))]
 pub async fn create_repository(
     State(Remotes { app, hosts }): State<Remotes>,
+    author: Author,
     tenant: Tenant,
     extract::Json(new): extract::Json<NewRepository>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<RepositoryBody>)> {
@@ -84,7 +85,7 @@ pub async fn create_repository(
         updated_at: now,
         grants: Grants::default(),
     };
-    repository.create(app.table()).await?;
+    repository.create(app.table(), &author).await?;
     let location = app.url(&format!("/v1/repositories/{}", repository.id));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(repository.into())))
 }

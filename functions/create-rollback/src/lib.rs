@@ -8,7 +8,7 @@ use serde::Deserialize;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::DeploymentBody;
 use shared::id::DeploymentId;
-use shared::model::{Deployment, Environment, Lane, LaneKey, OriginKind, Status};
+use shared::model::{Author, Deployment, Environment, Lane, LaneKey, OriginKind, Status};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/rollback")
@@ -52,6 +52,7 @@ pub struct RollbackRequest {
 )]
 pub async fn create_rollback(
     State(Rollback(redeployer)): State<Rollback>,
+    author: Author,
     repository: AuthorizedRepository,
     extract::Json(request): extract::Json<RollbackRequest>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeploymentBody>)> {
@@ -64,7 +65,7 @@ pub async fn create_rollback(
         }
         None => before_live(app, &repository, request.environment).await?,
     };
-    let rollback = redeployer.repeat(&repository, &target, OriginKind::Rollback).await?;
+    let rollback = redeployer.repeat(&repository, &target, OriginKind::Rollback, &author).await?;
     let body = DeploymentBody::new(app, rollback);
     Ok((StatusCode::CREATED, [(header::LOCATION, body.url.clone())], Json(body)))
 }

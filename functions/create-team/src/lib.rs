@@ -7,7 +7,7 @@ use serde::Deserialize;
 use shared::access::{Scope, Tenant};
 use shared::body::TeamBody;
 use shared::id::TeamId;
-use shared::model::{Description, Role, Team, TeamName};
+use shared::model::{Author, Description, Role, Team, TeamName};
 use shared::precondition::Revised;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
@@ -38,6 +38,7 @@ pub struct NewTeam {
 #[utoipa::path(post, path = ROUTE.path, tag = "Teams", request_body = NewTeam, responses((status = 201, body = TeamBody)))]
 pub async fn create_team(
     State(app): State<App>,
+    author: Author,
     tenant: Tenant,
     extract::Json(new): extract::Json<NewTeam>,
 ) -> Result<impl IntoResponse> {
@@ -52,7 +53,7 @@ pub async fn create_team(
         updated_at: now,
         deleting: false,
     };
-    team.create(app.table()).await?;
+    team.create(app.table(), &author).await?;
     let location = app.url(&format!("/v1/teams/{}", team.id));
     let body = Revised(team.revision, TeamBody::from(team));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], body))

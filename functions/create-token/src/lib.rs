@@ -8,7 +8,7 @@ use shared::access::{Caller, Scope, distinct};
 use shared::body::TokenBody;
 use shared::extract::{self, Whole};
 use shared::id::TokenId;
-use shared::model::{AccessToken, DisplayName, Lifetime};
+use shared::model::{AccessToken, Author, DisplayName, Lifetime};
 use shared::token::TokenSecret;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
@@ -45,6 +45,7 @@ pub struct NewToken {
 #[utoipa::path(post, path = ROUTE.path, tag = "Tokens", request_body = NewToken, responses((status = 201, body = TokenBody)))]
 pub async fn create_token(
     State(app): State<App>,
+    author: Author,
     caller: Caller,
     extract::Json(new): extract::Json<NewToken>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<TokenBody>)> {
@@ -66,8 +67,9 @@ pub async fn create_token(
         expires_at: lifetime.end(now),
         revoked_at: None,
         superseded_at: None,
+        version: 1,
     };
-    let record = token.create(&secret, lifetime, app.table()).await?;
+    let record = token.create(&secret, lifetime, app.table(), &author).await?;
     let location = app.url(&format!("/v1/tokens/{}", token.id));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(TokenBody::with_secret(record, secret))))
 }

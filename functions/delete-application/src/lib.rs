@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use shared::access::{Caller, NamedApplication, Scope};
 use shared::body::Deleted;
-use shared::model::{Application, Role};
+use shared::model::{Application, Author, Role};
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/applications/{application_id}")
@@ -21,9 +21,10 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[utoipa::path(delete, path = ROUTE.path, tag = "Applications", responses((status = 200, body = Deleted)))]
 pub async fn delete_application(
     State(app): State<App>,
+    author: Author,
     caller: Caller,
     NamedApplication(id): NamedApplication,
 ) -> Result<Json<Deleted>> {
-    let deleted = Application::delete(app.table(), &caller.account().id, &id).await?;
+    let deleted = Application::delete(app.table(), &caller.account().id, &id, &author, app.clock().now()).await?;
     if deleted { Ok(Json(Deleted::new(&id))) } else { Err(Error::not_found("Application")) }
 }

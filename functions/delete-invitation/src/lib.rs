@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use shared::access::{AuthorizedInvitation, Scope};
 use shared::body::Deleted;
-use shared::model::Role;
+use shared::model::{Author, Role};
 use shared::{App, Endpoint, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/invitations/{invitation_id}")
@@ -19,8 +19,12 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 ///
 /// Revokes an invitation, so that it can no longer be accepted. Only an owner may revoke the invitation of an owner.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Members", responses((status = 200, body = Deleted)))]
-pub async fn delete_invitation(State(app): State<App>, invitation: AuthorizedInvitation) -> Result<Json<Deleted>> {
+pub async fn delete_invitation(
+    State(app): State<App>,
+    author: Author,
+    invitation: AuthorizedInvitation,
+) -> Result<Json<Deleted>> {
     invitation.tenant().may_assign(invitation.role)?;
-    invitation.revoke(app.table()).await?;
+    invitation.revoke(app.table(), &author, app.clock().now()).await?;
     Ok(Json(Deleted::new(&invitation.id)))
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use shared::access::{AuthorizedTeam, Scope};
 use shared::body::Deleted;
-use shared::model::Role;
+use shared::model::{Author, Role};
 use shared::{App, Endpoint, InitError, Result, Route};
 
 pub const ROUTE: Route =
@@ -18,7 +18,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 ///
 /// Deletes a team. Its members lose the permissions that the team gave them.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 200, body = Deleted)))]
-pub async fn delete_team(State(app): State<App>, team: AuthorizedTeam) -> Result<Json<Deleted>> {
-    team.delete(app.table()).await?;
+pub async fn delete_team(State(app): State<App>, author: Author, team: AuthorizedTeam) -> Result<Json<Deleted>> {
+    team.delete(app.table(), &author, app.clock().now()).await?;
     Ok(Json(Deleted::new(&team.id)))
 }

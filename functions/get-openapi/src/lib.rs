@@ -6,7 +6,7 @@ use shared::{App, Endpoint, InitError, Result, Route};
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/openapi.json").public();
 
 pub fn endpoint(_: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, get_openapi, ()).calls_at_once(1))
+    Ok(Endpoint::new(ROUTE, get_openapi, ()))
 }
 
 /// Get this document

@@ -31,7 +31,7 @@ impl FromRef<Preflight> for App {
 
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     let preflight = Preflight { app: app.clone(), hosts: git::hosts(app.settings())? };
-    Ok(Endpoint::new(ROUTE, preflight_deployment, preflight).finds_early::<Repository>().calls_at_once(2))
+    Ok(Endpoint::new(ROUTE, preflight_deployment, preflight).finds_early::<Repository>())
 }
 
 /// Preflight a deployment

@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::body::DeploymentBody;
-use shared::model::{Actor, Deployment, Failure, Status, Transition, TransitionFailed};
+use shared::model::{Action, Author, Deployment, Failure, Status, Transition, TransitionFailed};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/reject")
@@ -36,6 +36,7 @@ pub struct Rejection {
 )]
 pub async fn reject_deployment(
     State(app): State<App>,
+    author: Author,
     deployment: AuthorizedDeployment,
     extract::Json(rejection): extract::Json<Rejection>,
 ) -> Result<Json<DeploymentBody>> {
@@ -58,7 +59,8 @@ pub async fn reject_deployment(
             return Err(Error::new(ErrorCode::NotAwaitingApproval, message));
         }
         let reject = Transition::Fail(Failure { code: "rejected".to_owned(), message: message.clone() });
-        match deployment.transition(app.table(), reject, Actor::User(by.clone()), app.clock().now()).await {
+        let action = Action::DeploymentRejected;
+        match deployment.transition_by(&author, action, app.table(), reject, app.clock().now()).await {
             Ok(rejected) => return Ok(Json(DeploymentBody::new(&app, rejected))),
             Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {
                 let found = Deployment::load(app.table(), &deployment.account_id, &deployment.id).await?;

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use shared::access::{AuthorizedMember, Scope};
 use shared::body::Deleted;
-use shared::model::Role;
+use shared::model::{Author, Role};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/members/{user_id}")
@@ -21,8 +21,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 /// Removes the user from the account and from every team, and revokes their tokens. Only an owner may remove an owner.
 /// The last owner can't be removed.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Members", responses((status = 200, body = Deleted)))]
-pub async fn remove_member(State(app): State<App>, member: AuthorizedMember) -> Result<Json<Deleted>> {
+pub async fn remove_member(State(app): State<App>, author: Author, member: AuthorizedMember) -> Result<Json<Deleted>> {
     member.tenant().may_assign(member.role)?;
-    member.remove(app.table()).await?;
+    member.remove(app.table(), &author, app.clock().now()).await?;
     Ok(Json(Deleted::new(&member.id)))
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use shared::access::{AuthorizedMember, AuthorizedTeam, Scope};
 use shared::body::Deleted;
-use shared::model::{Role, TeamMember};
+use shared::model::{Author, Role, TeamMember};
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/members/{user_id}")
@@ -21,10 +21,11 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 200, body = Deleted)))]
 pub async fn remove_team_member(
     State(app): State<App>,
+    author: Author,
     team: AuthorizedTeam,
     member: AuthorizedMember,
 ) -> Result<Json<Deleted>> {
-    if !TeamMember::remove(app.table(), &team.account_id, &team.id, &member.id).await? {
+    if !TeamMember::remove(app.table(), &team.id, &member, &author, app.clock().now()).await? {
         return Err(Error::not_found("Team member"));
     }
     Ok(Json(Deleted::new(&member.id)))

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use shared::access::{AuthorizedRepository, AuthorizedTeam, Scope};
 use shared::body::Deleted;
-use shared::model::{Role, TeamGrant};
+use shared::model::{Author, Role, TeamGrant};
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/repositories/{repo_id}")
@@ -21,10 +21,11 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[utoipa::path(delete, path = ROUTE.path, tag = "Teams", responses((status = 200, body = Deleted)))]
 pub async fn remove_team_repository(
     State(app): State<App>,
+    author: Author,
     team: AuthorizedTeam,
     repository: AuthorizedRepository,
 ) -> Result<Json<Deleted>> {
-    if !TeamGrant::remove(app.table(), &team, &repository).await? {
+    if !TeamGrant::remove(app.table(), &team, &repository, &author, app.clock().now()).await? {
         return Err(Error::not_found("Team repository"));
     }
     Ok(Json(Deleted::new(&repository.id)))

@@ -6,7 +6,7 @@ use axum::http::{HeaderName, StatusCode, header};
 use redeploy::Redeployer;
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::body::DeploymentBody;
-use shared::model::OriginKind;
+use shared::model::{Author, OriginKind};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/retry")
@@ -34,6 +34,7 @@ impl FromRef<Retry> for App {
 #[utoipa::path(post, path = ROUTE.path, tag = "Deployments", responses((status = 201, body = DeploymentBody)))]
 pub async fn retry_deployment(
     State(Retry(redeployer)): State<Retry>,
+    author: Author,
     deployment: AuthorizedDeployment,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeploymentBody>)> {
     if !deployment.status.is_final() {
@@ -41,7 +42,7 @@ pub async fn retry_deployment(
         return Err(Error::new(ErrorCode::NotFinished, message));
     }
     let repository = deployment.repository(redeployer.app.table()).await?;
-    let retried = redeployer.repeat(&repository, &deployment, OriginKind::Retry).await?;
+    let retried = redeployer.repeat(&repository, &deployment, OriginKind::Retry, &author).await?;
     let body = DeploymentBody::new(&redeployer.app, retried);
     Ok((StatusCode::CREATED, [(header::LOCATION, body.url.clone())], Json(body)))
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use shared::access::{Caller, OwnToken, Scope};
 use shared::body::TokenBody;
 use shared::extract::{self, Whole};
-use shared::model::{Lifetime, Rotation};
+use shared::model::{Author, Lifetime, Rotation};
 use shared::token::TokenSecret;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
@@ -49,6 +49,7 @@ pub struct Asked {
 pub async fn rotate_token(
     State(app): State<App>,
     caller: Caller,
+    author: Author,
     token: OwnToken,
     extract::Json(asked): extract::Json<Asked>,
 ) -> Result<Json<TokenBody>> {
@@ -60,6 +61,6 @@ pub async fn rotate_token(
     let secret = TokenSecret::random();
     let overlap = asked.overlap_hours.map_or(DEFAULT_OVERLAP_HOURS, Whole::get);
     let rotation = Rotation { secret: &secret, lifetime, overlap: Duration::from_secs(overlap * 60 * 60) };
-    let rotated = token.into_inner().rotate(app.table(), rotation, app.clock().now()).await?;
+    let rotated = token.into_inner().rotate(app.table(), rotation, &author, app.clock().now()).await?;
     rotated.map(|token| Json(TokenBody::with_secret(token, secret))).ok_or_else(|| Error::not_found("Token"))
 }

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{Scope, Tenant};
 use shared::body::AccountBody;
-use shared::model::{Account, AccountChange, BasePermission, Role};
+use shared::model::{Account, AccountChange, Author, BasePermission, Role};
 use shared::precondition::{IfMatch, Revised};
 use shared::{App, Endpoint, InitError, Result, Route, extract};
 
@@ -39,12 +39,14 @@ pub struct AccountPatch {
 )]
 pub async fn update_account(
     State(app): State<App>,
+    author: Author,
     tenant: Tenant,
     expected: IfMatch,
     extract::Json(AccountPatch { base_permission, permanent_tokens }): extract::Json<AccountPatch>,
 ) -> Result<Revised<AccountBody>> {
     let account = Account::of_caller(app.table(), &tenant).await?;
     let change = AccountChange { base_permission, permanent_tokens };
-    let changed = account.change(app.table(), change, |account| expected.check(account.revision)).await?;
+    let expected = |account: &Account| expected.check(account.revision);
+    let changed = account.change(app.table(), change, expected, &author, app.clock().now()).await?;
     Ok(Revised(changed.revision, changed.into()))
 }

@@ -7,8 +7,8 @@ use shared::access::{AuthorizedRepository, Scope};
 use shared::body::EnvironmentBody;
 use shared::extract::{self, PathEnvironment, Whole};
 use shared::model::{
-    Concurrency, Deployment, EnvironmentChange, EnvironmentSettings, EnvironmentState, Filter, MAX_APPROVALS, Status,
-    TIME_LIMIT_SECONDS,
+    Author, Concurrency, Deployment, EnvironmentChange, EnvironmentSettings, EnvironmentState, Filter, MAX_APPROVALS,
+    Status, TIME_LIMIT_SECONDS,
 };
 use shared::queue::Queue;
 use shared::{App, Endpoint, InitError, Result, Route};
@@ -71,6 +71,7 @@ pub struct Update {
 )]
 pub async fn update_environment(
     State(Environments { app, queue }): State<Environments>,
+    author: Author,
     repository: AuthorizedRepository,
     PathEnvironment(name): PathEnvironment,
     extract::Json(update): extract::Json<Update>,
@@ -83,7 +84,7 @@ pub async fn update_environment(
         time_limit_seconds: time_limit_seconds.map(|limit| limit.map(Whole::get)),
     };
     let now = app.clock().now();
-    let settings = EnvironmentSettings::change(app.table(), &repository, name, change, now).await?;
+    let settings = EnvironmentSettings::change(app.table(), &repository, name, change, &author, now).await?;
     if frozen == Some(false) {
         let filter = Filter { environment: Some(name), status: Some(Status::Queued) };
         for deployment in Deployment::newest(app.table(), &repository, filter, None, SENT).await? {

@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{AuthorizedMember, Scope};
 use shared::body::MemberBody;
-use shared::model::Role;
+use shared::model::{Author, Role};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 pub const ROUTE: Route = Route::put(env!("CARGO_PKG_NAME"), "/v1/members/{user_id}")
@@ -33,11 +33,12 @@ pub struct MemberRole {
 )]
 pub async fn update_member(
     State(app): State<App>,
+    author: Author,
     member: AuthorizedMember,
     extract::Json(MemberRole { role }): extract::Json<MemberRole>,
 ) -> Result<Json<MemberBody>> {
     member.tenant().may_assign(role)?;
     member.tenant().may_assign(member.role)?;
-    let changed = member.set_role(app.table(), role).await?;
+    let changed = member.set_role(app.table(), role, &author, app.clock().now()).await?;
     Ok(Json(changed.into()))
 }

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{AuthorizedTeam, Scope};
 use shared::body::TeamBody;
-use shared::model::{Description, Role, TeamChange, TeamName};
+use shared::model::{Author, Description, Role, TeamChange, TeamName};
 use shared::precondition::{IfMatch, Revised};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
@@ -40,6 +40,7 @@ pub struct TeamPatch {
 )]
 pub async fn update_team(
     State(app): State<App>,
+    author: Author,
     team: AuthorizedTeam,
     expected: IfMatch,
     extract::Json(TeamPatch { name, description }): extract::Json<TeamPatch>,
@@ -47,6 +48,6 @@ pub async fn update_team(
     let tenant = team.tenant().clone();
     let (change, now) = (TeamChange { name, description }, app.clock().now());
     let expected = |team: &shared::model::Team| expected.check(team.revision);
-    let changed = team.into_inner().change(app.table(), &tenant, change, expected, now).await?;
+    let changed = team.into_inner().change(app.table(), &tenant, change, expected, &author, now).await?;
     Ok(Revised(changed.revision, changed.into()))
 }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{Caller, OwnToken, Scope, distinct};
 use shared::body::TokenBody;
-use shared::model::{DisplayName, TokenChange};
+use shared::model::{Author, DisplayName, TokenChange};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/tokens/{token_id}")
@@ -38,6 +38,7 @@ pub struct Change {
 pub async fn update_token(
     State(app): State<App>,
     caller: Caller,
+    author: Author,
     token: OwnToken,
     extract::Json(change): extract::Json<Change>,
 ) -> Result<Json<TokenBody>> {
@@ -45,6 +46,6 @@ pub async fn update_token(
     let scopes = change.scopes.map(|scopes| distinct(&scopes).ok_or_else(none)).transpose()?;
     caller.check_grant(scopes.as_deref().unwrap_or_default())?;
     let change = TokenChange { name: change.name, scopes };
-    let changed = token.into_inner().change(app.table(), change, app.clock().now()).await?;
+    let changed = token.into_inner().change(app.table(), change, &author, app.clock().now()).await?;
     changed.map(|token| Json(token.into())).ok_or_else(|| Error::not_found("Token"))
 }

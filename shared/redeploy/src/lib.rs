@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::try_join3;
 use shared::access::AuthorizedRepository;
-use shared::model::{Deployment, DeploymentCounts, EnvironmentSettings, NewDeployment, OriginKind};
+use shared::model::{Author, Deployment, DeploymentCounts, EnvironmentSettings, NewDeployment, OriginKind};
 use shared::queue::Queue;
 use shared::{App, Error, ErrorCode, InitError, Result};
 use vault::Vault;
@@ -36,6 +36,7 @@ impl Redeployer {
         repository: &AuthorizedRepository,
         earlier: &Deployment,
         kind: OriginKind,
+        author: &Author,
     ) -> Result<Deployment> {
         let Self { app, queue, vault } = self;
         let table = app.table();
@@ -55,8 +56,7 @@ impl Redeployer {
                 resealed.map_err(|error| Error::new(ErrorCode::ServiceUnavailable, unavailable).because(error))?;
             new.sealed_variables = Some(resealed);
         }
-        let by = repository.tenant().user_id();
-        let deployment = Deployment::create(table, repository, &counts, new, by, app.clock().now()).await?;
+        let deployment = Deployment::create(table, repository, &counts, new, author, app.clock().now()).await?;
         queue.announce(app, &deployment, &settings).await;
         Ok(deployment)
     }

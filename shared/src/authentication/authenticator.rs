@@ -11,15 +11,18 @@ use crate::cache::Cache;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::TokenId;
-use crate::model::{AccessToken, Account, Application, Identity, Standing, State, Subject, USE_PRECISION, User};
+use crate::model::{
+    AccessToken, Account, Application, CredentialKey, CurrentRows, Identity, Standing, State, Subject, USE_PRECISION,
+    User,
+};
 use crate::oauth::{Grant, Issuer, Jwt, MalformedJwt, Refused};
 use crate::rate_limit::Limiter;
 use crate::route::Linking;
 use crate::table::{Consistency, Table, TableError};
 use crate::token::{TokenHash, TokenSecret};
 
-/// The time that an execution environment caches a token and its account. A revocation, a new plan or new scopes take
-/// effect everywhere within this time.
+/// The time that an execution environment caches a token and its account. For reads, a revocation, a new plan or new
+/// scopes take effect everywhere within this time. A request that may change something never relies on the cache.
 pub const TOKEN_CACHE_TTL: Duration = Duration::from_secs(30);
 /// The maximum number of cached tokens in one execution environment, about 1 KB each.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(2_000).unwrap();
@@ -82,13 +85,53 @@ impl Authenticator {
                 if let Some(state) = rate_limit {
                     limiter.observe(&Subject::Account(account.id.clone()), state);
                 }
-                let caller = Caller::new(credential, account, user);
+                let caller = Caller::new(hash, credential, account, user);
                 self.known.insert(hash, (caller.clone(), now));
                 caller
             }
         };
         caller.check_validity(now)?;
         Ok(caller)
+    }
+
+    /// Reads the rows of an authenticated caller again, strongly consistent, and returns the caller as they are now. A
+    /// request that may change something is decided on them.
+    ///
+    /// # Errors
+    /// Fails with a 401 or with `not_linked` if the caller's credential is gone.
+    pub(crate) async fn confirm(&self, caller: &Caller) -> Result<Caller> {
+        let now = self.clock.now();
+        let (account, user) = (&caller.account().id, Some(caller.user_id()));
+        let (credential, account, user) = match caller.credential() {
+            Credential::Token(_) => {
+                let key = CredentialKey::Token(caller.hash());
+                let rows = CurrentRows::<AccessToken>::load(&self.table, key, account, user).await?;
+                let token = rows.credential.ok_or_else(unknown)?;
+                (Credential::Token(token), rows.account.ok_or_else(unknown)?, rows.user.ok_or_else(removed_user)?)
+            }
+            Credential::User(grant) => {
+                let key = CredentialKey::Subject { issuer: &grant.issuer, subject: &grant.subject };
+                let rows = CurrentRows::<Identity>::load(&self.table, key, account, user).await?;
+                let is_same = |identity: &Identity| identity.user_id == *caller.user_id();
+                rows.credential.filter(is_same).ok_or_else(unlinked)?;
+                let credential = Credential::User(grant.clone());
+                (credential, rows.account.ok_or_else(gone)?, rows.user.ok_or_else(unlinked)?)
+            }
+            Credential::Application(grant, application) => {
+                let key = CredentialKey::Client(&grant.client_id);
+                let rows = CurrentRows::<Application>::load(&self.table, key, account, None).await?;
+                let is_same = |found: &Application| found.user_id == application.user_id;
+                let found = rows.credential.filter(is_same).ok_or_else(not_registered)?;
+                let mut grant = grant.clone();
+                grant.scopes.retain(|scope| found.scopes.contains(scope));
+                let user = found.as_user();
+                (Credential::Application(grant, found), rows.account.ok_or_else(gone)?, user)
+            }
+        };
+        let current = Caller::new(caller.hash(), credential, account, user);
+        self.known.insert(caller.hash(), (current.clone(), now));
+        current.check_validity(now)?;
+        Ok(current)
     }
 
     /// Returns the caller's use of their token, once an hour. Several requests may return a use at once; the table
@@ -104,7 +147,6 @@ impl Authenticator {
     }
 
     async fn look_up(&self, hash: TokenHash, now: Timestamp) -> Result<Found> {
-        let unknown = || unauthorized(ErrorCode::InvalidToken, "The token is unknown");
         let token = AccessToken::by_hash(&self.table, hash).await?.ok_or_else(unknown)?;
         let (account, user) = (&token.account_id, Some(&token.user_id));
         let not_known_in_use = Some(&token.id).filter(|id| !self.is_in_use(id, now));
@@ -113,8 +155,7 @@ impl Authenticator {
             self.used.insert(token.id.clone(), at);
         }
         let account = found.account.ok_or_else(unknown)?;
-        let removed = || unauthorized(ErrorCode::TokenRevoked, "The token's user was removed from the account");
-        let user = found.user.ok_or_else(removed)?;
+        let user = found.user.ok_or_else(removed_user)?;
         Ok(Found { credential: Credential::Token(token), account, user, rate_limit: found.rate_limit })
     }
 
@@ -122,10 +163,7 @@ impl Authenticator {
     async fn verify(&self, jwt: &Jwt, linking: Linking, now: Timestamp) -> Result<Found> {
         let issuer = self.issuer.as_ref().ok_or_else(|| refused(Refused::NoIssuer))?;
         let mut grant = issuer.verify(jwt, now).await.map_err(refused)?;
-        let gone = || not_linked("The account no longer exists");
         if grant.is_of_an_application() {
-            let not_registered =
-                || not_linked("The application is not registered with an account; ask an owner to register it");
             let application =
                 Application::by_client(&self.table, &grant.client_id).await?.ok_or_else(not_registered)?;
             let account = &application.account_id;
@@ -139,8 +177,7 @@ impl Authenticator {
         // An eventually consistent read may miss a new user.
         let (account, user) = (&identity.account_id, Some(&identity.user_id));
         let found = Standing::load(&self.table, account, user, None, Consistency::Strong).await?;
-        let removed = || not_linked("The user was removed from the account");
-        let (account, user) = (found.account.ok_or_else(gone)?, found.user.ok_or_else(removed)?);
+        let (account, user) = (found.account.ok_or_else(gone)?, found.user.ok_or_else(unlinked)?);
         Ok(Found { credential: Credential::User(grant), account, user, rate_limit: found.rate_limit })
     }
 
@@ -173,6 +210,26 @@ impl Authenticator {
     fn is_in_use(&self, id: &TokenId, now: Timestamp) -> bool {
         self.used.get(id).is_some_and(|at| now.since(at) < USE_PRECISION)
     }
+}
+
+fn unknown() -> Error {
+    unauthorized(ErrorCode::InvalidToken, "The token is unknown")
+}
+
+fn removed_user() -> Error {
+    unauthorized(ErrorCode::TokenRevoked, "The token's user was removed from the account")
+}
+
+fn gone() -> Error {
+    not_linked("The account no longer exists")
+}
+
+fn unlinked() -> Error {
+    not_linked("The user was removed from the account")
+}
+
+fn not_registered() -> Error {
+    not_linked("The application is not registered with an account; ask an owner to register it")
 }
 
 /// Returns the 403 for a valid token without a user.

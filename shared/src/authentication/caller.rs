@@ -18,6 +18,7 @@ use crate::permission::check_role;
 use crate::permitted::TenantId;
 use crate::route::Route;
 use crate::scope::{Access, Scope};
+use crate::token::TokenHash;
 
 /// The response header with the time at which the token stops working.
 pub const TOKEN_EXPIRES_AT: HeaderName = HeaderName::from_static("x-token-expires-at");
@@ -25,12 +26,13 @@ pub const TOKEN_EXPIRES_AT: HeaderName = HeaderName::from_static("x-token-expire
 const ROTATION_HINT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The holder of a valid token. Only authentication makes one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller(Arc<Parties>);
 
 /// The token, its account and its user.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Parties {
+    hash: TokenHash,
     credential: Credential,
     account: Account,
     user: User,
@@ -38,7 +40,7 @@ struct Parties {
 }
 
 /// The token of the request, and the application that it acts for.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
     Token(AccessToken),
     User(Grant),
@@ -46,9 +48,18 @@ pub(super) enum Credential {
 }
 
 impl Caller {
-    pub(super) fn new(credential: Credential, account: Account, user: User) -> Self {
+    pub(super) fn new(hash: TokenHash, credential: Credential, account: Account, user: User) -> Self {
         let tenant = TenantId::new(account.id.clone());
-        Self(Arc::new(Parties { credential, account, user, tenant }))
+        Self(Arc::new(Parties { hash, credential, account, user, tenant }))
+    }
+
+    /// Returns the hash of the request's bearer token.
+    pub(super) fn hash(&self) -> TokenHash {
+        self.0.hash
+    }
+
+    pub(super) fn credential(&self) -> &Credential {
+        &self.0.credential
     }
 
     pub(crate) fn tenant(&self) -> &TenantId {

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::AccountId;
-use crate::model::{Quota, key};
+use crate::model::{Action, Author, Quota, Target, TargetKind, key};
 use crate::name::{AccountSlug, EmailDomain};
 use crate::permission::BasePermission;
 use crate::permitted::TenantId;
-use crate::table::{Change, ConditionFailed, Consistency, Table, TableError, Values, read_item};
+use crate::table::{Change, Consistency, Guard, Table, TableError, Transaction, Values, Write, read_item};
 
 /// The plan of an account, which sets its rate limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -31,7 +31,7 @@ impl Plan {
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub id: AccountId,
     pub slug: AccountSlug,
@@ -85,6 +85,20 @@ impl Account {
         found.ok_or_else(not_found)
     }
 
+    pub(super) fn target(&self) -> Target {
+        Target::new(TargetKind::Account, &self.id, Some(&self.slug))
+    }
+
+    /// Returns the condition that the account allows permanent tokens.
+    pub(super) fn allows_permanent_tokens(account: &AccountId) -> Guard {
+        Guard {
+            key: key::account(account),
+            condition: "attribute_not_exists(permanent_tokens) OR permanent_tokens = :guard_permanent",
+            names: None,
+            values: Values::new().set(":guard_permanent", true),
+        }
+    }
+
     /// Changes the account if it meets the precondition `expected`. Retries after concurrent changes.
     ///
     /// # Errors
@@ -94,6 +108,8 @@ impl Account {
         table: &Table,
         change: AccountChange,
         expected: impl Fn(&Self) -> Result<()>,
+        author: &Author,
+        now: Timestamp,
     ) -> Result<Self> {
         let mut before = self;
         let mut attempts = table.attempts();
@@ -118,9 +134,23 @@ impl Account {
                 values,
                 ..Change::default()
             };
-            before = match table.update(key::account(&before.id), update).await? {
-                Ok(changed) => return Ok(read_item(changed)?),
-                Err(ConditionFailed { current }) => read_item(current.ok_or_else(not_found)?)?,
+            let after = Self {
+                base_permission: base,
+                permanent_tokens: permanent,
+                revision: before.revision + 1,
+                ..before.clone()
+            };
+            let event = author
+                .event(Action::AccountUpdated, before.target(), now)
+                .changing("base_permission", before.base_permission, after.base_permission)
+                .changing("permanent_tokens", before.permanent_tokens, after.permanent_tokens);
+            let transaction = Transaction::new()
+                .write(Write::Update { key: key::account(&before.id), change: update })
+                .or(|current| current)
+                .by(author, &event)?;
+            before = match transaction.commit(table).await? {
+                Ok(()) => return Ok(after),
+                Err(current) => read_item(current.ok_or_else(not_found)?)?,
             };
         }
         Err(TableError::Contended.into())

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, UserId};
-use crate::model::{User, key};
+use crate::model::{Action, Author, Target, TargetKind, User, key};
 use crate::name::{ClientId, DisplayName};
 use crate::permission::Role;
 use crate::scope::Scope;
 use crate::sort::{Position, Sort};
 use crate::table::{Change, Consistency, Index, IndexKey, Partition, Table, TableError, Transaction, Values, Write};
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Application {
     /// The OAuth2 client of the application.
     pub id: ClientId,
@@ -55,13 +55,17 @@ impl Application {
 
     /// # Errors
     /// Fails with `name_taken` if an account has registered the client already.
-    pub async fn create(&self, table: &Table) -> Result<()> {
+    pub async fn create(&self, table: &Table, author: &Author) -> Result<()> {
+        let event = author
+            .event(Action::ApplicationCreated, Self::target(&self.id, Some(&self.name)), self.created_at)
+            .setting("scopes", &self.scopes);
         let index_key = IndexKey {
             index: Index::ByCreation,
             partition: key::applications(&self.account_id),
             sort: self.position(Sort::Created),
         };
         Transaction::new()
+            .by(author, &event)?
             .write(Write::create(key::application(&self.id), self, vec![index_key])?)
             .or(|_| Error::new(ErrorCode::NameTaken, "The client is already registered with an account"))
             .write(count(&self.account_id, 1))
@@ -70,16 +74,32 @@ impl Application {
     }
 
     /// Deletes an account's application. Returns `false` if the account has no such application.
-    pub async fn delete(table: &Table, account: &AccountId, id: &ClientId) -> Result<bool, TableError> {
+    pub async fn delete(
+        table: &Table,
+        account: &AccountId,
+        id: &ClientId,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<bool, TableError> {
+        let event = author.event(Action::ApplicationDeleted, Self::target(id, None), now);
         let application = Write::DeleteIf {
             key: key::application(id),
             condition: "account_id = :account",
             names: None,
             values: Some(Values::new().set(":account", account.as_str())),
         };
-        let deleted =
-            Transaction::new().write(application).or(|_| NotRegistered).write(count(account, -1)).commit(table).await?;
+        let deleted = Transaction::new()
+            .by(author, &event)?
+            .write(application)
+            .or(|_| NotRegistered)
+            .write(count(account, -1))
+            .commit(table)
+            .await?;
         Ok(deleted.is_ok())
+    }
+
+    fn target(id: &ClientId, name: Option<&DisplayName>) -> Target {
+        Target::new(TargetKind::Application, id, name.map(|name| name as &dyn ToString))
     }
 
     /// Returns the index partition that lists an account's applications.

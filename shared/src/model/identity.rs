@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::error::{ErrorCode, Result};
 use crate::id::{AccountId, UserId};
 use crate::model::domain::DomainClaim;
-use crate::model::{Account, Invitation, User, key};
+use crate::model::{Account, Action, Author, Credential, Invitation, User, key};
 use crate::oauth::{Grant, VerifiedEmail};
 use crate::permission::Role;
 use crate::table::{Consistency, Table, TableError, Transaction, Write};
@@ -42,7 +42,9 @@ impl Identity {
         let invitations = Invitation::of_verified(table, email.address(), now).await?;
         let is_from_home = |one: &Invitation| home.as_ref().is_none_or(|home| home.id == one.account_id);
         for invitation in invitations.into_iter().filter(is_from_home) {
-            match invitation.accept(table, now, |user| Ok(vec![Self::new(grant, user, now).create(grant)?])).await {
+            let author = |user: &User| author(user, grant);
+            let link = |user: &User| Ok(vec![Self::new(grant, user, now).create(grant)?]);
+            match invitation.accept(table, author, now, link).await {
                 Ok(user) => return Ok(Some(Self::new(grant, &user, now))),
                 // The invitation was accepted or revoked meanwhile, or one of its teams is full. Neither keeps the
                 // subject from its domain's account.
@@ -78,7 +80,8 @@ impl Identity {
             teams: BTreeSet::new(),
         };
         let identity = Self::new(grant, &user, now);
-        let mut transaction = Transaction::new().write(identity.create(grant)?).or(|_| Linked);
+        let event = author(&user, grant).event(Action::MemberLinked, user.target(), now);
+        let mut transaction = Transaction::new().write(identity.create(grant)?).or(|_| Linked).recording(&event)?;
         if known.is_none() {
             let [create, claim, count] = user.writes()?;
             transaction = transaction.write(create).write(claim).or(|_| Linked).write(count);
@@ -107,6 +110,11 @@ impl Identity {
 
 /// The refusal to link a subject that another request has linked, or whose address another user has taken.
 struct Linked;
+
+/// Returns a person at their first sign-in as an author.
+fn author(user: &User, grant: &Grant) -> Author {
+    Author::newcomer(user, Credential::OAuth(grant.client_id.clone()))
+}
 
 /// Returns the account whose settings have the address's domain.
 async fn account_of(table: &Table, email: &VerifiedEmail) -> Result<Option<Account>, TableError> {

@@ -17,7 +17,10 @@ use crate::id::{AccountId, InvitationId, TeamId, UserId};
 use crate::model::counter::add;
 use crate::model::member::{EmailClaim, EmailHolder};
 use crate::model::team::entered;
-use crate::model::{AccessToken, Lifetime, Team, TeamMember, User, key};
+use crate::model::{
+    AccessToken, Action, AuditEvent, Author, Credential, Lifetime, RequestOrigin, Target, TargetKind, Team, TeamMember,
+    User, key,
+};
 use crate::name::Email;
 use crate::permission::Role;
 use crate::permitted::TenantId;
@@ -146,8 +149,13 @@ impl Invitation {
     ///
     /// # Errors
     /// Fails with `email_taken` if the address belongs to a user of the account or to an open invitation.
-    pub async fn create(&self, table: &Table) -> Result<()> {
+    pub async fn create(&self, table: &Table, author: &Author) -> Result<()> {
+        let event = author
+            .event(Action::InvitationCreated, self.target(), self.created_at)
+            .setting("role", self.role)
+            .setting("teams", &self.teams);
         let transaction = Transaction::new()
+            .by(author, &event)?
             .write(self.row()?)
             .write(Write::create(key::email(&self.account_id, &self.email), &self.claim(), Vec::new())?)
             .or(|_| AddressHeld)
@@ -168,20 +176,25 @@ impl Invitation {
         match old {
             Some(old) if old.is_open(self.created_at) => Err(taken("already has a pending invitation")),
             None => Err(TableError::Contended.into()),
-            Some(old) => self.replace(&old, table).await,
+            Some(old) => self.replace(&old, table, author, &event).await,
         }
     }
 
     /// Writes the invitation in place of an expired one to the same address.
-    async fn replace(&self, expired: &Self, table: &Table) -> Result<()> {
+    async fn replace(&self, expired: &Self, table: &Table, author: &Author, event: &AuditEvent) -> Result<()> {
         let key = key::email(&self.account_id, &self.email);
         Transaction::new()
+            .by(author, event)?
             .write(self.row()?)
             .write(Write::put_if(key, &self.claim(), Vec::new(), HELD, held_by(&expired.id))?)
             .or(|_| TableError::Contended.into())
             .write(Write::Delete { key: key::invitation(&expired.id) })
             .commit(table)
             .await?
+    }
+
+    fn target(&self) -> Target {
+        Target::new(TargetKind::Invitation, &self.id, Some(&self.email))
     }
 
     fn claim(&self) -> EmailClaim {
@@ -202,9 +215,11 @@ impl Invitation {
     ///
     /// # Errors
     /// Fails with `not_found` if the invitation was accepted or revoked meanwhile.
-    pub async fn revoke(&self, table: &Table) -> Result<()> {
+    pub async fn revoke(&self, table: &Table, author: &Author, now: Timestamp) -> Result<()> {
         let (key, values) = (key::email(&self.account_id, &self.email), Some(held_by(&self.id)));
+        let event = author.event(Action::InvitationDeleted, self.target(), now);
         Transaction::new()
+            .by(author, &event)?
             .write(Write::DeleteIf { key, condition: HELD, names: None, values })
             .or(gone)
             .write(Write::Delete { key: key::invitation(&self.id) })
@@ -220,22 +235,28 @@ impl Invitation {
     pub async fn accept_with_token(
         self,
         table: &Table,
+        origin: Option<RequestOrigin>,
         now: Timestamp,
         secret: &TokenSecret,
         lifetime: Lifetime,
         token: impl FnOnce(&User) -> AccessToken,
     ) -> Result<User> {
-        self.accept(table, now, |user| token(user).creation(secret, lifetime)).await
+        let author = |user: &User| {
+            let author = Author::newcomer(user, Credential::Other);
+            origin.into_iter().fold(author, Author::from)
+        };
+        self.accept(table, author, now, |user| token(user).creation(secret, lifetime)).await
     }
 
     /// Makes the invited person a user of the account and a member of those teams of the invitation that still exist. Adds
-    /// the writes of the user's token or identity to the transaction.
+    /// the writes of the user's token or identity to the transaction. `author` makes the author of the new user.
     ///
     /// # Errors
-    /// `not_found` if the invitation was accepted or revoked meanwhile.
+    /// `not_found` if the invitation was accepted or revoked meanwhile, or if its inviter may not give its role any more.
     pub(super) async fn accept(
         self,
         table: &Table,
+        author: impl FnOnce(&User) -> Author,
         now: Timestamp,
         with: impl FnOnce(&User) -> Result<Vec<Write>, TableError>,
     ) -> Result<User> {
@@ -250,9 +271,14 @@ impl Invitation {
         };
         let (key, claim) = (key::email(&self.account_id, &self.email), EmailHolder::UserId(user.id.clone()));
         let claim = EmailClaim { holder: claim };
+        let event = author(&user).event(Action::InvitationAccepted, self.target(), now);
+        let event = event.setting("member", &user.id).setting("role", user.role).setting("teams", &user.teams);
         let mut transaction = Transaction::new()
             .write(Write::put_if(key, &claim, Vec::new(), HELD, held_by(&self.id))?)
             .or(gone)
+            .write(self.still_given())
+            .or(gone)
+            .recording(&event)?
             .write(user.create()?)
             .write(user.count())
             .write(Write::Delete { key: key::invitation(&self.id) })
@@ -268,6 +294,20 @@ impl Invitation {
         }
         transaction.commit(table).await??;
         Ok(user)
+    }
+}
+
+impl Invitation {
+    /// Returns the check that the inviter may still give the invitation's role: an owner any role, an admin all but that
+    /// of an owner.
+    fn still_given(&self) -> Write {
+        let values = Values::new().set(":owner", Role::Owner.as_str());
+        let (condition, values) = match self.role {
+            Role::Owner => ("#role = :owner", values),
+            Role::Admin | Role::Member => ("#role IN (:owner, :admin)", values.set(":admin", Role::Admin.as_str())),
+        };
+        let names = Some([("#role".to_owned(), "role".to_owned())].into());
+        Write::Check { key: key::user(&self.account_id, &self.invited_by), condition, names, values: Some(values) }
     }
 }
 

@@ -273,6 +273,21 @@ impl LaneKey {
     }
 }
 
+/// The partition of an account's audit events.
+pub(super) fn audit_events(account: &AccountId) -> String {
+    format!("{}#AUDIT", account_partition(account))
+}
+
+/// The index partition of the audit events of an actor, by the actor's id.
+pub(super) fn audit_events_by(account: &AccountId, actor: &str) -> String {
+    format!("{}#ACTOR#{actor}", audit_events(account))
+}
+
+/// The index partition of the audit events of a target, by the target's id.
+pub(super) fn audit_events_on(account: &AccountId, target: &str) -> String {
+    format!("{}#TARGET#{target}", audit_events(account))
+}
+
 /// A request with an idempotency key, by the hash of the key.
 pub(super) fn idempotency(account: &AccountId, hash: &str) -> Key {
     Key::new(format!("{}#IDEM#{hash}", account_partition(account)), "IDEM")

@@ -3,11 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, TeamId, UserId};
-use crate::model::{TeamMember, key};
+use crate::model::{Action, Author, Target, TargetKind, TeamMember, key};
 use crate::name::Email;
 use crate::permission::Role;
 use crate::permitted::TenantId;
@@ -16,7 +17,7 @@ use crate::table::{
     Change, Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Values, Write,
 };
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     pub id: UserId,
     pub account_id: AccountId,
@@ -107,11 +108,16 @@ impl User {
         MemberCounts::change(&self.account_id, 1, i64::from(self.role == Role::Owner))
     }
 
+    pub(super) fn target(&self) -> Target {
+        Target::new(TargetKind::Member, &self.id, Some(&self.email))
+    }
+
     /// Sets the user's role, if the role is unchanged since `self` was read.
     ///
     /// # Errors
     /// Fails with `last_owner` for the last owner, and with `not_found` if the user is gone.
-    pub async fn set_role(&self, table: &Table, role: Role) -> Result<Self> {
+    pub async fn set_role(&self, table: &Table, role: Role, author: &Author, now: Timestamp) -> Result<Self> {
+        let event = author.event(Action::MemberUpdated, self.target(), now).changing("role", self.role, role);
         let change = Change {
             expression: "SET #role = :new".to_owned(),
             condition: Some("#role = :old"),
@@ -120,7 +126,8 @@ impl User {
         };
         let mut transaction = Transaction::new()
             .write(Write::Update { key: key::user(&self.account_id, &self.id), change })
-            .or(changed_or_gone);
+            .or(changed_or_gone)
+            .by(author, &event)?;
         let owners = i64::from(role == Role::Owner) - i64::from(self.role == Role::Owner);
         if owners != 0 {
             transaction = transaction.write(MemberCounts::change(&self.account_id, 0, owners)).or(|_| last_owner());
@@ -134,13 +141,13 @@ impl User {
     ///
     /// # Errors
     /// Fails with `last_owner` for the last owner, and with `not_found` if the user is gone.
-    pub async fn remove(&self, table: &Table) -> Result<()> {
+    pub async fn remove(&self, table: &Table, author: &Author, now: Timestamp) -> Result<()> {
         // This check keeps the last owner in their teams. The condition below guarantees that an owner remains.
         if self.role == Role::Owner && MemberCounts::load(table, &self.account_id).await?.owners < 2 {
             return Err(last_owner());
         }
         for team in &self.teams {
-            TeamMember::remove(table, &self.account_id, team, &self.id).await?;
+            TeamMember::remove(table, team, self, author, now).await?;
         }
         let user = Write::DeleteIf {
             key: key::user(&self.account_id, &self.id),
@@ -148,7 +155,9 @@ impl User {
             names: Some(role_name()),
             values: Some(Values::new().set(":old", self.role.as_str())),
         };
+        let event = author.event(Action::MemberRemoved, self.target(), now).changing("role", self.role, Value::Null);
         Transaction::new()
+            .by(author, &event)?
             .write(user)
             .or(changed_or_gone)
             .write(MemberCounts::change(&self.account_id, -1, -i64::from(self.role == Role::Owner)))

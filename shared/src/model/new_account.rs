@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::id::AccountId;
 use crate::model::domain::DomainClaim;
-use crate::model::{AccessToken, Account, Lifetime, User, key};
+use crate::model::{AccessToken, Account, Action, Author, Lifetime, User, key};
 use crate::name::EmailDomain;
 use crate::table::{Table, TableError, Transaction, Write};
 use crate::token::TokenSecret;
@@ -36,6 +36,10 @@ impl NewAccount<'_> {
     /// Writes the account, its owner and the owner's first token.
     pub async fn create(self, table: &Table) -> Result<Result<(), AccountTaken>, TableError> {
         let claim = SlugClaim { account_id: self.account.id.clone() };
+        let event = Author::operator(&self.account.id, &self.owner.id)
+            .event(Action::AccountCreated, self.account.target(), self.account.created_at)
+            .setting("plan", self.account.plan)
+            .setting("owner", &self.owner.email);
         let mut transaction = Transaction::new()
             .write(Write::create(key::account_slug(&self.account.slug), &claim, Vec::new())?)
             .or(|_| AccountTaken::Slug)
@@ -45,6 +49,7 @@ impl NewAccount<'_> {
             transaction = transaction.write(claim).or(|_| AccountTaken::EmailDomain(domain.clone()));
         }
         transaction
+            .recording(&event)?
             .writes(self.token.first(self.secret, self.lifetime)?)
             .writes(self.owner.writes()?)
             .commit(table)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, RepositoryId, TeamId};
-use crate::model::{RepositoryPartition, key};
+use crate::model::{Action, Author, RepositoryPartition, Target, TargetKind, key};
 use crate::name::{AccountSlug, InvalidName, RepositoryName};
 use crate::permission::{Permission, Visibility};
 use crate::permitted::TenantId;
@@ -152,7 +152,13 @@ impl Repository {
     ///
     /// # Errors
     /// Fails with `name_taken` if the account has a repository with the name.
-    pub async fn create(&self, table: &Table) -> Result<()> {
+    pub async fn create(&self, table: &Table, author: &Author) -> Result<()> {
+        let event = author
+            .event(Action::RepositoryCreated, self.target(), self.created_at)
+            .in_repository(&self.id)
+            .setting("clone_url", &self.clone_url)
+            .setting("default_branch", &self.default_branch)
+            .setting("visibility", self.visibility);
         let claim = NameClaim { repository_id: self.id.clone() };
         let one_more = Change {
             expression: "ADD repositories :one".to_owned(),
@@ -160,12 +166,17 @@ impl Repository {
             ..Change::default()
         };
         Transaction::new()
+            .by(author, &event)?
             .write(Write::create(key::repository_name(&self.account_id, &self.name), &claim, Vec::new())?)
             .or(|_| self.name_taken())
             .write(Write::create(key::repository(&self.account_id, &self.id), self, self.index_keys())?)
             .write(Write::Update { key: key::repository_count(&self.account_id), change: one_more })
             .commit(table)
             .await?
+    }
+
+    fn target(&self) -> Target {
+        Target::new(TargetKind::Repository, &self.id, Some(&self.name))
     }
 
     fn name_taken(&self) -> Error {

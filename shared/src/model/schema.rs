@@ -99,6 +99,10 @@ pub const SCHEMA: &[ItemKind] = &[
     item("variables of a deployment", "ACCT#{account}#DEPLOY#{deployment}", "VARS"),
     item("lock of a lane", "ACCT#{account}#REPO#{repository}#LANE#{lane}", "LANE"),
     item("queued deployment", "ACCT#{account}#REPO#{repository}#LANE#{lane}", "WAIT#{number}"),
+    item("audit event", "ACCT#{account}#AUDIT", "{created}#{event}").indexed(&[
+        entry(ByActor, "ACCT#{account}#AUDIT#ACTOR#{actor}", "{created}#{event}"),
+        entry(ByTarget, "ACCT#{account}#AUDIT#TARGET#{target}", "{created}#{event}"),
+    ]).expiring(Always),
     item("idempotency key", "ACCT#{account}#IDEM#{sha256}", "IDEM").expiring(Always),
     item("rate limit of an account", "RATE#{account}", "RATE").expiring(Always),
     item("rate limit of a source address", "RATE#{address}", "RATE").expiring(Always),

@@ -1,4 +1,4 @@
-//! The rows that authentication reads beside a token.
+//! The rows that authentication reads.
 
 use serde::de::DeserializeOwned;
 
@@ -6,7 +6,9 @@ use crate::clock::Timestamp;
 use crate::id::{AccountId, TokenId, UserId};
 use crate::model::token::LastUse;
 use crate::model::{Account, State, Subject, User, key};
+use crate::name::ClientId;
 use crate::table::{Consistency, Item, Table, TableError, read_item};
+use crate::token::TokenHash;
 
 /// The state of an account at a request.
 #[derive(Debug)]
@@ -41,6 +43,39 @@ impl Standing {
             rate_limit: read(rate_limit)?,
             last_used_at: token.and_then(|token| token.last_used_at),
         })
+    }
+}
+
+/// The row that a credential stands for.
+pub(crate) enum CredentialKey<'a> {
+    Token(TokenHash),
+    Subject { issuer: &'a str, subject: &'a str },
+    Client(&'a ClientId),
+}
+
+/// The current rows of a caller who was authenticated before.
+pub(crate) struct CurrentRows<C> {
+    pub credential: Option<C>,
+    pub account: Option<Account>,
+    pub user: Option<User>,
+}
+
+impl<C: DeserializeOwned> CurrentRows<C> {
+    /// Reads the rows in one call, strongly consistent.
+    pub(crate) async fn load(
+        table: &Table,
+        credential: CredentialKey<'_>,
+        account: &AccountId,
+        user: Option<&UserId>,
+    ) -> Result<Self, TableError> {
+        let credential = match credential {
+            CredentialKey::Token(hash) => key::token_secret(hash),
+            CredentialKey::Subject { issuer, subject } => key::subject(issuer, subject),
+            CredentialKey::Client(client) => key::application(client),
+        };
+        let keys = [Some(credential), Some(key::account(account)), user.map(|user| key::user(account, user))];
+        let [credential, account, user] = table.get_each(keys, Consistency::Strong).await?;
+        Ok(Self { credential: read(credential)?, account: read(account)?, user: read(user)? })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, TeamId};
 use crate::model::counter::add;
-use crate::model::key;
+use crate::model::{Action, Author, Target, TargetKind, key};
 use crate::name::{Description, TeamName};
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
@@ -91,8 +91,13 @@ impl Team {
     ///
     /// # Errors
     /// Fails with `name_taken` if the account has a team with the name.
-    pub async fn create(&self, table: &Table) -> Result<()> {
+    pub async fn create(&self, table: &Table, author: &Author) -> Result<()> {
+        let event = author
+            .event(Action::TeamCreated, self.target(), self.created_at)
+            .setting("name", &self.name)
+            .setting("description", &self.description);
         Transaction::new()
+            .by(author, &event)?
             .write(self.claim()?)
             .or(|_| self.name_taken())
             .write(Write::create(self.key(), self, self.index_keys())?)
@@ -111,6 +116,7 @@ impl Team {
         tenant: &TenantId,
         change: TeamChange,
         expected: impl Fn(&Self) -> Result<()>,
+        author: &Author,
         now: Timestamp,
     ) -> Result<Self> {
         let mut before = self;
@@ -132,7 +138,11 @@ impl Team {
                 return Ok(before);
             }
             let row = Write::replace(after.key(), &after, after.index_keys(), "revision = :version", before.revision)?;
-            let mut transaction = Transaction::new().write(row).or(|_| ChangeRefused::Changed);
+            let event = author
+                .event(Action::TeamUpdated, before.target(), now)
+                .changing("name", &before.name, &after.name)
+                .changing("description", &before.description, &after.description);
+            let mut transaction = Transaction::new().by(author, &event)?.write(row).or(|_| ChangeRefused::Changed);
             if after.name.folded() != before.name.folded() {
                 transaction = transaction
                     .write(after.claim()?)
@@ -148,6 +158,10 @@ impl Team {
             }
         }
         Err(TableError::Contended.into())
+    }
+
+    pub(super) fn target(&self) -> Target {
+        Target::new(TargetKind::Team, &self.id, Some(&self.name))
     }
 
     fn claim(&self) -> Result<Write, TableError> {

@@ -22,6 +22,8 @@ pub enum TableError {
     Unprocessed,
     #[error("a condition failed that can't fail")]
     Condition,
+    #[error("the rights of the caller changed while the request ran")]
+    Guard,
 }
 
 impl<E> From<SdkError<E>> for TableError
@@ -41,6 +43,10 @@ impl From<TableError> for Error {
             TableError::Contended => {
                 let message = "Concurrent requests are changing the resource; try again";
                 Error::new(ErrorCode::ServiceUnavailable, message).retry_after(1).because(error)
+            }
+            TableError::Guard => {
+                let message = "The caller's rights changed while the request ran. Nothing was changed";
+                Error::new(ErrorCode::InsufficientPermission, message)
             }
             _ => Error::internal(error),
         }

@@ -53,6 +53,10 @@ pub enum Index {
     ByUser,
     /// The invitations to one email address.
     ByEmail,
+    /// The audit events of one actor.
+    ByActor,
+    /// The audit events of one target.
+    ByTarget,
     /// All items of a kind, by their last update.
     ByUpdate,
     /// The deployments to one environment.
@@ -74,8 +78,8 @@ impl Index {
     pub const fn name(self) -> &'static str {
         match self {
             Self::ByCreation => "gsi1",
-            Self::ByUser | Self::ByEmail | Self::ByUpdate | Self::ByEnvironment => "gsi2",
-            Self::ByName | Self::ByStatus => "gsi3",
+            Self::ByUser | Self::ByEmail | Self::ByActor | Self::ByUpdate | Self::ByEnvironment => "gsi2",
+            Self::ByName | Self::ByStatus | Self::ByTarget => "gsi3",
             Self::Public | Self::ByEnvironmentAndStatus => "gsi4",
             Self::ByDueTime => "gsi5",
         }
@@ -85,8 +89,8 @@ impl Index {
     pub const fn key_attributes(self) -> (&'static str, &'static str) {
         match self {
             Self::ByCreation => ("gsi1pk", "gsi1sk"),
-            Self::ByUser | Self::ByEmail | Self::ByUpdate | Self::ByEnvironment => ("gsi2pk", "gsi2sk"),
-            Self::ByName | Self::ByStatus => ("gsi3pk", "gsi3sk"),
+            Self::ByUser | Self::ByEmail | Self::ByActor | Self::ByUpdate | Self::ByEnvironment => ("gsi2pk", "gsi2sk"),
+            Self::ByName | Self::ByStatus | Self::ByTarget => ("gsi3pk", "gsi3sk"),
             Self::Public | Self::ByEnvironmentAndStatus => ("gsi4pk", "gsi4sk"),
             Self::ByDueTime => ("gsi5pk", "gsi5sk"),
         }

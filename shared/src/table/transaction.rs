@@ -5,26 +5,35 @@ use aws_sdk_dynamodb::types::{CancellationReason, ReturnConsumedCapacity, Transa
 
 use super::error::TableError;
 use super::item::Item;
-use super::write::Write;
+use super::write::{Guard, Write};
 use super::{Table, boxed};
 use crate::usage::Call;
 
 /// Writes that are committed together or not at all.
 ///
 /// A write whose condition may fail is followed by [`or`](Self::or) with its refusal. Its place among the other writes
-/// has no meaning, with one exception: if several conditions fail, the first refused write decides.
+/// has no meaning, with one exception: if several conditions fail, the first refused write decides. A failed guard decides
+/// before any write.
 #[must_use = "a transaction writes nothing until it is committed"]
 pub(crate) struct Transaction<'a, R> {
     steps: Vec<Step<'a, R>>,
+    guards: Vec<Guard>,
 }
 
 struct Step<'a, R> {
     write: Write,
-    refusal: Option<Refusal<'a, R>>,
+    refusal: Refusal<'a, R>,
 }
 
-/// Returns a refusal from the current item, if there is one.
-type Refusal<'a, R> = Box<dyn FnOnce(Option<Item>) -> R + Send + 'a>;
+/// The meaning of a write whose condition failed.
+enum Refusal<'a, R> {
+    /// The condition can't fail.
+    Impossible,
+    /// The write's own refusal, which is made from the current item, if there is one.
+    Own(Box<dyn FnOnce(Option<Item>) -> R + Send + 'a>),
+    /// A guard does not hold any more.
+    Guard,
+}
 
 /// The outcome of one TransactWriteItems.
 enum Attempt {
@@ -37,18 +46,18 @@ enum Attempt {
 
 impl<'a, R> Transaction<'a, R> {
     pub(crate) fn new() -> Self {
-        Self { steps: Vec::new() }
+        Self { steps: Vec::new(), guards: Vec::new() }
     }
 
     /// Adds a write. Unless [`or`](Self::or) follows, its condition is one that can't fail.
     pub(crate) fn write(mut self, write: Write) -> Self {
-        self.steps.push(Step { write, refusal: None });
+        self.steps.push(Step { write, refusal: Refusal::Impossible });
         self
     }
 
     /// Adds writes whose conditions can't fail.
     pub(crate) fn writes(mut self, writes: impl IntoIterator<Item = Write>) -> Self {
-        self.steps.extend(writes.into_iter().map(|write| Step { write, refusal: None }));
+        self.steps.extend(writes.into_iter().map(|write| Step { write, refusal: Refusal::Impossible }));
         self
     }
 
@@ -57,7 +66,14 @@ impl<'a, R> Transaction<'a, R> {
     /// # Panics
     /// Panics if there is no write yet.
     pub(crate) fn or(mut self, refusal: impl FnOnce(Option<Item>) -> R + Send + 'a) -> Self {
-        self.steps.last_mut().expect("a refusal follows its write").refusal = Some(Box::new(refusal));
+        self.steps.last_mut().expect("a refusal follows its write").refusal = Refusal::Own(Box::new(refusal));
+        self
+    }
+
+    /// Adds conditions that the whole transaction depends on. DynamoDB takes one operation on an item, so a guard of an item
+    /// that the transaction writes becomes part of that write's condition.
+    pub(crate) fn guarded(mut self, guards: impl IntoIterator<Item = Guard>) -> Self {
+        self.guards.extend(guards);
         self
     }
 
@@ -65,21 +81,40 @@ impl<'a, R> Transaction<'a, R> {
     /// the bound of [`Attempts`](crate::attempts::Attempts), while it conflicts with other transactions.
     ///
     /// # Errors
-    /// Fails with [`TableError::Contended`] if the conflicts persist, and with [`TableError::Condition`] if a write
-    /// without a refusal was refused.
+    /// Fails with [`TableError::Contended`] if the conflicts persist, with [`TableError::Guard`] if a guard does not hold,
+    /// and with [`TableError::Condition`] if a write without a refusal was refused.
     pub(crate) async fn commit(self, table: &Table) -> Result<Result<(), R>, TableError> {
-        let (writes, refusals): (Vec<_>, Vec<_>) =
-            self.steps.into_iter().map(|Step { write, refusal }| (write, refusal)).unzip();
-        let items = writes.into_iter().map(|write| write.build(&table.name)).collect::<Result<Vec<_>, _>>()?;
+        let Self { steps, mut guards } = self;
+        let mut refusals = Vec::with_capacity(steps.len() + guards.len());
+        let mut items = Vec::with_capacity(steps.len() + guards.len());
+        for Step { write, refusal } in steps {
+            let guard = guards.iter().position(|guard| write.is_of(&guard.key)).map(|at| guards.swap_remove(at));
+            refusals.push(match refusal {
+                Refusal::Impossible if guard.is_some() => Refusal::Guard,
+                refusal => refusal,
+            });
+            items.push(write.build(&table.name, guard)?);
+        }
+        for Guard { key, condition, names, values } in guards {
+            refusals.push(Refusal::Guard);
+            let check = Write::Check { key, condition, names, values: Some(values) };
+            items.push(check.build(&table.name, None)?);
+        }
         let mut attempts = table.attempts();
         while attempts.begin().await {
             match table.transact(items.clone()).await? {
                 Attempt::Committed => return Ok(Ok(())),
                 Attempt::Conflict => {}
                 Attempt::Refused(failed) => {
-                    let mut refused = refusals.into_iter().zip(failed);
-                    let refusal = refused.find_map(|(refusal, failed)| Some(refusal?(failed?)));
-                    return refusal.map(Err).ok_or(TableError::Condition);
+                    let mut outcome = Err(TableError::Condition);
+                    for (refusal, failed) in refusals.into_iter().zip(failed) {
+                        match (refusal, failed) {
+                            (Refusal::Guard, Some(_)) => return Err(TableError::Guard),
+                            (Refusal::Own(refusal), Some(item)) if outcome.is_err() => outcome = Ok(Err(refusal(item))),
+                            _ => {}
+                        }
+                    }
+                    return outcome;
                 }
             }
         }

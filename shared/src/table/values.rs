@@ -51,6 +51,11 @@ impl Value {
         Self(AttributeValue::Ss(vec![text.to_string()]))
     }
 
+    /// Returns a set of strings, which must not be empty.
+    pub(crate) fn set(texts: impl IntoIterator<Item = String>) -> Self {
+        Self(AttributeValue::Ss(texts.into_iter().collect()))
+    }
+
     /// Returns the value as which a row has `part`.
     pub(crate) fn of(part: &impl Serialize) -> Result<Self, TableError> {
         Ok(Self(serde_dynamo::to_attribute_value(part)?))

@@ -56,6 +56,7 @@ pub(crate) enum Write {
     Check {
         key: Key,
         condition: &'static str,
+        names: Option<HashMap<String, String>>,
         values: Option<Values>,
     },
 }
@@ -95,53 +96,131 @@ impl Write {
         Ok(Self::Put { item: item(key, row, index_keys)?, condition: Some(condition), values: Some(values) })
     }
 
-    pub(super) fn build(self, table: &str) -> Result<TransactWriteItem, BuildError> {
+    /// Returns whether the write is one of the item with this key.
+    pub(super) fn is_of(&self, key: &Key) -> bool {
+        match self {
+            Self::Put { item, .. } => key.is_of(item),
+            Self::Update { key: own, .. }
+            | Self::Delete { key: own }
+            | Self::DeleteIf { key: own, .. }
+            | Self::Check { key: own, .. } => own == key,
+        }
+    }
+
+    /// Builds the write, whose condition the guard extends.
+    pub(super) fn build(self, table: &str, guard: Option<Guard>) -> Result<TransactWriteItem, BuildError> {
         let items = TransactWriteItem::builder();
+        let old = ReturnValuesOnConditionCheckFailure::AllOld;
         Ok(match self {
-            Self::Put { item, condition, values } => items.put(
-                Put::builder()
-                    .table_name(table)
-                    .set_item(Some(item))
-                    .set_condition_expression(condition.map(str::to_owned))
-                    .set_expression_attribute_values(values.map(Values::into_item))
-                    .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-                    .build()?,
-            ),
-            Self::Update { key, change } => items.update(
-                Update::builder()
-                    .table_name(table)
-                    .set_key(Some(key.attributes()))
-                    .update_expression(change.expression)
-                    .set_condition_expression(change.condition.map(str::to_owned))
-                    .set_expression_attribute_names(change.names)
-                    .set_expression_attribute_values(Some(change.values.into_item()))
-                    .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-                    .build()?,
-            ),
-            Self::Delete { key } => {
-                items.delete(Delete::builder().table_name(table).set_key(Some(key.attributes())).build()?)
+            Self::Put { item, condition, values } => {
+                let Terms { condition, names, values } = Terms::new(condition, None, values).and(guard);
+                items.put(
+                    Put::builder()
+                        .table_name(table)
+                        .set_item(Some(item))
+                        .set_condition_expression(condition)
+                        .set_expression_attribute_names(names)
+                        .set_expression_attribute_values(values)
+                        .return_values_on_condition_check_failure(old)
+                        .build()?,
+                )
             }
-            Self::DeleteIf { key, condition, names, values } => items.delete(
-                Delete::builder()
-                    .table_name(table)
-                    .set_key(Some(key.attributes()))
-                    .condition_expression(condition)
-                    .set_expression_attribute_names(names)
-                    .set_expression_attribute_values(values.map(Values::into_item))
-                    .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-                    .build()?,
-            ),
-            Self::Check { key, condition, values } => items.condition_check(
-                ConditionCheck::builder()
-                    .table_name(table)
-                    .set_key(Some(key.attributes()))
-                    .condition_expression(condition)
-                    .set_expression_attribute_values(values.map(Values::into_item))
-                    .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-                    .build()?,
-            ),
+            Self::Update { key, change } => {
+                let Terms { condition, names, values } =
+                    Terms::new(change.condition, change.names, Some(change.values)).and(guard);
+                items.update(
+                    Update::builder()
+                        .table_name(table)
+                        .set_key(Some(key.attributes()))
+                        .update_expression(change.expression)
+                        .set_condition_expression(condition)
+                        .set_expression_attribute_names(names)
+                        .set_expression_attribute_values(values)
+                        .return_values_on_condition_check_failure(old)
+                        .build()?,
+                )
+            }
+            Self::Delete { key } => {
+                let Terms { condition, names, values } = Terms::new(None, None, None).and(guard);
+                items.delete(
+                    Delete::builder()
+                        .table_name(table)
+                        .set_key(Some(key.attributes()))
+                        .set_condition_expression(condition)
+                        .set_expression_attribute_names(names)
+                        .set_expression_attribute_values(values)
+                        .return_values_on_condition_check_failure(old)
+                        .build()?,
+                )
+            }
+            Self::DeleteIf { key, condition, names, values } => {
+                let Terms { condition, names, values } = Terms::new(Some(condition), names, values).and(guard);
+                items.delete(
+                    Delete::builder()
+                        .table_name(table)
+                        .set_key(Some(key.attributes()))
+                        .set_condition_expression(condition)
+                        .set_expression_attribute_names(names)
+                        .set_expression_attribute_values(values)
+                        .return_values_on_condition_check_failure(old)
+                        .build()?,
+                )
+            }
+            Self::Check { key, condition, names, values } => {
+                let Terms { condition, names, values } = Terms::new(Some(condition), names, values).and(guard);
+                items.condition_check(
+                    ConditionCheck::builder()
+                        .table_name(table)
+                        .set_key(Some(key.attributes()))
+                        .set_condition_expression(condition)
+                        .set_expression_attribute_names(names)
+                        .set_expression_attribute_values(values)
+                        .return_values_on_condition_check_failure(old)
+                        .build()?,
+                )
+            }
         }
         .build())
+    }
+}
+
+/// A condition on an item that a whole transaction depends on, whether or not the transaction writes the item.
+///
+/// The placeholders start with `:guard_` and `#guard_`, so that they differ from those of any write.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    pub(crate) key: Key,
+    pub(crate) condition: &'static str,
+    pub(crate) names: Option<HashMap<String, String>>,
+    pub(crate) values: Values,
+}
+
+/// A condition with its names and values, as the SDK takes them.
+struct Terms {
+    condition: Option<String>,
+    names: Option<HashMap<String, String>>,
+    values: Option<Item>,
+}
+
+impl Terms {
+    fn new(condition: Option<&str>, names: Option<HashMap<String, String>>, values: Option<Values>) -> Self {
+        let values = values.map(Values::into_item).filter(|values| !values.is_empty());
+        Self { condition: condition.map(str::to_owned), names, values }
+    }
+
+    fn and(self, guard: Option<Guard>) -> Self {
+        let Some(guard) = guard else { return self };
+        let condition = match self.condition {
+            Some(condition) => format!("({condition}) AND ({})", guard.condition),
+            None => guard.condition.to_owned(),
+        };
+        let names: HashMap<_, _> = self.names.into_iter().chain(guard.names).flatten().collect();
+        let values: Item = self.values.into_iter().chain([guard.values.into_item()]).flatten().collect();
+        Self {
+            condition: Some(condition),
+            names: Some(names).filter(|names| !names.is_empty()),
+            values: Some(values).filter(|values| !values.is_empty()),
+        }
     }
 }
 

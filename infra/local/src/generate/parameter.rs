@@ -27,6 +27,8 @@ const PARAMETERS: &[Parameter] = &[
     text("LogGroup", "!Ref LogGroup"),
     text("FunctionPolicy", "!Ref FunctionPolicy"),
     text("CallersPolicy", "!Ref CallersPolicy"),
+    text("ReadersPolicy", "!Ref ReadersPolicy"),
+    text("WritersPolicy", "!Ref WritersPolicy"),
     text("AccountPolicy", "!Ref AccountPolicy"),
     text("TableName", "!If [Restored, !Ref RestoredTable, !Ref Table]"),
     text("TableArn", TABLE_ARN),

@@ -161,9 +161,14 @@ pub(super) fn of(function: &Function) -> String {
 fn role(Function { registration, definition }: &Function) -> String {
     let route = registration.route();
     let identifies_callers = route.is_some_and(|route| route.access != Access::Public);
+    let callers = match route {
+        Some(route) if identifies_callers && route.is_safe() => &["CallersPolicy", "ReadersPolicy"][..],
+        Some(_) if identifies_callers => &["CallersPolicy", "WritersPolicy"],
+        _ => &[],
+    };
     let counts_by_itself = route.is_some_and(|route| !identifies_callers && route.counting == Counting::Counted);
 
-    let derived = ["FunctionPolicy"].into_iter().chain(identifies_callers.then_some("CallersPolicy"));
+    let derived = ["FunctionPolicy"].into_iter().chain(callers.iter().copied());
     let managed: Vec<_> = derived.chain(definition.managed_policies()).map(|policy| format!("!Ref {policy}")).collect();
     let mut role = format!("{ROLE}      ManagedPolicyArns: [{}]\n", managed.join(", "));
     let mut statements = definition.statements();

@@ -10,10 +10,11 @@ use super::counts::count_name;
 use super::idempotency::IN_FLIGHT;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
-use crate::id::{DeploymentId, UserId};
+use crate::id::DeploymentId;
 use crate::model::{
-    Actor, Deployment, DeploymentCounts, DeploymentEvent, Environment, EnvironmentSettings, Fences, IdempotencyClaim,
-    Lane, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Repository, RepositoryPartition, Status, key,
+    Action, Actor, Author, Deployment, DeploymentCounts, DeploymentEvent, Environment, EnvironmentSettings, Fences,
+    IdempotencyClaim, Lane, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Repository, RepositoryPartition,
+    Status, key,
 };
 use crate::permitted::Permitted;
 use crate::table::{Change, Item, Table, TableError, Transaction, Values, Write, read_item};
@@ -97,7 +98,7 @@ impl Deployment {
         repository: &Permitted<Repository>,
         counts: &DeploymentCounts,
         new: NewDeployment,
-        by: &UserId,
+        author: &Author,
         now: Timestamp,
     ) -> Result<Self, CreateFailed> {
         let mut deployment = Self {
@@ -110,7 +111,7 @@ impl Deployment {
             git_ref: new.git_ref,
             sha: new.sha,
             clone_url: repository.clone_url.clone(),
-            created_by: by.clone(),
+            created_by: author.user_id().clone(),
             created_at: now,
             updated_at: now,
             started_at: None,
@@ -136,9 +137,12 @@ impl Deployment {
             number: 1,
             at: now,
             status: Status::Queued,
-            actor: Actor::User(by.clone()),
+            actor: Actor::User(author.user_id().clone()),
             reason: "created".to_owned(),
         };
+        let audit_event =
+            deployment.audit_event(author, Action::DeploymentCreated, now).setting("ref", &deployment.git_ref);
+        let audit_event = audit_event.setting("sha", &deployment.sha);
         let mut attempts = table.attempts();
         while attempts.begin().await {
             // The lane is read after the number that this attempt depends on. So no deployment has joined the lane meanwhile
@@ -160,6 +164,7 @@ impl Deployment {
                 .or(CreateRefused::NumberTaken)
                 .write(Write::create(deployment.key(), &deployment, deployment.index_keys())?)
                 .write(event.write(&deployment)?)
+                .recording(&audit_event)?
                 .write(lane.join(&deployment.waiting())?);
             if let Some(sealed) = &new.sealed_variables {
                 let row = SealedVariables { sealed: ByteBuf::from(sealed.as_slice()) };

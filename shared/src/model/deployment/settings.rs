@@ -7,9 +7,9 @@ use serde::Deserialize;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::{AccountId, RepositoryId};
-use crate::model::{Concurrency, Environment, Repository, RepositoryPartition};
+use crate::model::{Action, Author, Concurrency, Environment, Repository, RepositoryPartition, Target, TargetKind};
 use crate::permitted::Permitted;
-use crate::table::{Change, Consistency, Table, TableError, Value, read_item};
+use crate::table::{Change, Consistency, Table, TableError, Transaction, Value, Values, Write};
 
 pub const MAX_APPROVALS: u8 = 6;
 /// The range of the time limit of a deployment's commands, in seconds. CodeBuild accepts at most eight hours.
@@ -48,7 +48,30 @@ impl EnvironmentChange {
             updated_at: before.updated_at,
         }
     }
+
+    fn fields(&self) -> impl Iterator<Item = (&'static str, Value)> {
+        let fields: [(&str, Option<Value>); 4] = [
+            ("concurrency", self.concurrency.map(|concurrency| concurrency.as_str().into())),
+            ("required_approvals", self.required_approvals.map(Into::into)),
+            ("frozen", self.frozen.map(Into::into)),
+            ("time_limit_seconds", self.time_limit_seconds.flatten().map(Into::into)),
+        ];
+        fields.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+
+    fn assignments(&self) -> String {
+        let fields: String = self.fields().map(|(name, _)| format!("{name} = :{name}, ")).collect();
+        let reset = if self.time_limit_seconds == Some(None) { " REMOVE time_limit_seconds" } else { "" };
+        format!("SET {fields}updated_at = :now ADD revision :one{reset}")
+    }
+
+    fn values(&self) -> Values {
+        self.fields().map(|(name, value)| (format!(":{name}"), value)).collect()
+    }
 }
+
+/// The refusal to change settings that another request has changed.
+struct Changed;
 
 #[derive(Default, Deserialize)]
 struct Row {
@@ -57,6 +80,8 @@ struct Row {
     frozen: Option<bool>,
     time_limit_seconds: Option<u32>,
     updated_at: Option<Timestamp>,
+    /// The number of changes since revisions are kept.
+    revision: Option<u64>,
 }
 
 impl EnvironmentSettings {
@@ -83,40 +108,51 @@ impl EnvironmentSettings {
         }
     }
 
-    /// Changes the given settings, and returns all settings after the change. Writes nothing if the settings already are
-    /// as given.
+    /// Changes the given settings, and returns all settings after the change. Writes nothing if they have these values.
     pub async fn change(
         table: &Table,
         repository: &Permitted<Repository>,
         environment: Environment,
         change: EnvironmentChange,
+        author: &Author,
         now: Timestamp,
     ) -> Result<Self, TableError> {
-        let before = Self::load(table, &repository.account_id, &repository.id, environment).await?;
-        if change.applied_to(before) == before {
-            return Ok(before);
+        let key = || repository.partition().environment_settings(environment);
+        let target = Target::new(TargetKind::Environment, format!("{}/{}", repository.id, environment.as_str()), None);
+        let mut attempts = table.attempts();
+        while attempts.begin().await {
+            let row: Row = table.get(key(), Consistency::Strong).await?.unwrap_or_default();
+            let revision = row.revision;
+            let before = Self::new(environment, row);
+            let after = Self { updated_at: Some(now), ..change.applied_to(before) };
+            let event = author
+                .event(Action::EnvironmentUpdated, target.clone(), now)
+                .in_repository(&repository.id)
+                .changing("concurrency", before.concurrency, after.concurrency)
+                .changing("required_approvals", before.required_approvals, after.required_approvals)
+                .changing("frozen", before.frozen, after.frozen)
+                .changing("time_limit_seconds", before.time_limit_seconds, after.time_limit_seconds);
+            if event.changes.is_empty() {
+                return Ok(before);
+            }
+            let update = Change {
+                expression: change.assignments(),
+                condition: Some(match revision {
+                    None => "attribute_not_exists(revision)",
+                    Some(_) => "revision = :was",
+                }),
+                names: None,
+                values: change.values().set(":now", now).set(":one", 1).set_if(":was", revision),
+            };
+            let transaction = Transaction::new()
+                .write(Write::Update { key: key(), change: update })
+                .or(|_| Changed)
+                .by(author, &event)?;
+            if transaction.commit(table).await?.is_ok() {
+                return Ok(after);
+            }
         }
-        let values: [(&str, Option<Value>); 5] = [
-            ("concurrency", change.concurrency.map(|concurrency| concurrency.as_str().into())),
-            ("required_approvals", change.required_approvals.map(Into::into)),
-            ("frozen", change.frozen.map(Into::into)),
-            ("time_limit_seconds", change.time_limit_seconds.flatten().map(Into::into)),
-            ("updated_at", Some(now.into())),
-        ];
-        let values: Vec<_> = values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        let assignments: Vec<_> = values.iter().map(|(name, _)| format!("{name} = :{name}")).collect();
-        let reset = if change.time_limit_seconds == Some(None) { " REMOVE time_limit_seconds" } else { "" };
-        let change = Change {
-            expression: format!("SET {}{reset}", assignments.join(", ")),
-            condition: None,
-            names: None,
-            values: values.into_iter().map(|(name, value)| (format!(":{name}"), value)).collect(),
-        };
-        let key = repository.partition().environment_settings(environment);
-        match table.update(key, change).await? {
-            Ok(item) => Ok(Self::new(environment, read_item(item)?)),
-            Err(_) => unreachable!("the update has no condition"),
-        }
+        Err(TableError::Contended)
     }
 
     fn new(environment: Environment, row: Row) -> Self {

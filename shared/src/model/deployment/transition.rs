@@ -6,8 +6,8 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{DeploymentId, UserId};
 use crate::model::{
-    Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, DeploymentEvent, Failure, LEASE_GRACE, Live, PICKED_UP_WITHIN,
-    RepositoryPartition, Status,
+    Action, Actor, AuditEvent, Author, BUILD_REPORTS_WITHIN, BuildId, Deployment, DeploymentEvent, Failure,
+    LEASE_GRACE, Live, PICKED_UP_WITHIN, RepositoryPartition, Status, Target, TargetKind,
 };
 use crate::table::{Change, Table, TableError, Transaction, Values, Write, read_item};
 
@@ -160,6 +160,39 @@ impl Deployment {
         actor: Actor,
         now: Timestamp,
     ) -> Result<Self, TransitionFailed> {
+        self.change_state(table, next, actor, now, Ok).await
+    }
+
+    /// Writes a transition that only some callers may make, if the caller still may, with its audit event.
+    pub async fn transition_by(
+        &self,
+        author: &Author,
+        action: Action,
+        table: &Table,
+        next: Transition,
+        now: Timestamp,
+    ) -> Result<Self, TransitionFailed> {
+        let event = self.audit_event(author, action, now).changing("status", self.status, next.status());
+        let actor = Actor::User(author.user_id().clone());
+        self.change_state(table, next, actor, now, |transaction| transaction.by(author, &event)).await
+    }
+
+    /// Returns the audit event of a change of the deployment.
+    pub(super) fn audit_event(&self, author: &Author, action: Action, now: Timestamp) -> AuditEvent {
+        let target = Target::new(TargetKind::Deployment, &self.id, None);
+        let event = author.event(action, target, now).in_repository(&self.repository_id);
+        event.about("environment", self.environment)
+    }
+
+    /// Writes a transition together with what `record` adds to its transaction.
+    pub(super) async fn change_state<'a>(
+        &'a self,
+        table: &Table,
+        next: Transition,
+        actor: Actor,
+        now: Timestamp,
+        record: impl FnOnce(Transaction<'a, TransitionFailed>) -> Result<Transaction<'a, TransitionFailed>, TableError>,
+    ) -> Result<Self, TransitionFailed> {
         assert!(
             self.status.successors().contains(&next.status()),
             "{:?} can't become {:?}",
@@ -187,7 +220,7 @@ impl Deployment {
                 _ => TransitionFailed::Stale,
             });
         }
-        transaction.commit(table).await??;
+        record(transaction)?.commit(table).await??;
         Ok(changed)
     }
 

@@ -5,10 +5,9 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::id::UserId;
 use crate::model::{
-    Actor, Claim, Concurrency, Deployment, EnvironmentSettings, Failure, Lane, Status, Transition, TransitionFailed,
-    Waiting,
+    Action, Actor, Author, Claim, Concurrency, Deployment, EnvironmentSettings, Failure, Lane, Status, Transition,
+    TransitionFailed, Waiting,
 };
 use crate::table::{Table, TableError};
 
@@ -124,7 +123,7 @@ impl Deployment {
     pub async fn cancel(
         self,
         table: &Table,
-        by: &UserId,
+        author: &Author,
         now: Timestamp,
     ) -> Result<Result<Self, Status>, TransitionFailed> {
         let mut current = self;
@@ -133,10 +132,14 @@ impl Deployment {
             let transition = match current.status {
                 Status::Queued => Transition::Cancel,
                 Status::InProgress if current.cancel_requested_by.is_some() => return Ok(Ok(current)),
-                Status::InProgress => Transition::RequestCancel(by.clone()),
+                Status::InProgress => Transition::RequestCancel(author.user_id().clone()),
                 ended => return Ok(Err(ended)),
             };
-            match current.transition(table, transition, Actor::User(by.clone()), now).await {
+            // Whoever may deploy may cancel: no guard has to keep a caller from it who lost that right a moment ago.
+            let event = current.audit_event(author, Action::DeploymentCanceled, now);
+            let event = event.changing("status", current.status, transition.status());
+            let actor = Actor::User(author.user_id().clone());
+            match current.change_state(table, transition, actor, now, |changes| changes.recording(&event)).await {
                 Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {}
                 changed => return changed.map(Ok),
             }

@@ -6,10 +6,11 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 
 use super::grant::TAKE_ALL;
+use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::model::counter::add;
-use crate::model::{Team, TeamGrant, TeamMember, key};
-use crate::table::{Change, Key, Table, TableError, Transaction, Value, Values, Write, read_item, read_items};
+use crate::model::{Action, Author, Team, TeamGrant, TeamMember, key};
+use crate::table::{Change, Consistency, Key, Table, TableError, Transaction, Value, Values, Write, read_items};
 
 /// The maximum number of concurrent transactions of a deletion.
 const AT_ONCE: usize = 16;
@@ -20,7 +21,7 @@ struct HolderGone;
 impl Team {
     /// Closes the team, removes its members and repositories, and then deletes it. If it fails halfway, the team still
     /// exists, and a repetition completes the deletion.
-    pub async fn delete(&self, table: &Table) -> Result<()> {
+    pub async fn delete(&self, table: &Table, author: &Author, now: Timestamp) -> Result<()> {
         let close = Change {
             expression: "SET deleting = :yes ADD revision :one".to_owned(),
             condition: Some("attribute_exists(pk)"),
@@ -28,8 +29,14 @@ impl Team {
             ..Change::default()
         };
         let not_found = || Error::not_found("Team");
-        let closed = table.update(self.key(), close).await?.map_err(|_| not_found())?;
-        let closed: Self = read_item(closed)?;
+        Transaction::new()
+            .write(Write::Update { key: self.key(), change: close })
+            .or(|_| not_found())
+            .allowed_to(author)
+            .commit(table)
+            .await??;
+        // The name can't change any more.
+        let closed: Self = table.get(self.key(), Consistency::Strong).await?.ok_or_else(not_found)?;
 
         // A closed team takes no new members and repositories.
         loop {
@@ -53,7 +60,9 @@ impl Team {
             stream::iter(forgotten).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
         }
 
+        let event = author.event(Action::TeamDeleted, closed.target(), now);
         Transaction::new()
+            .by(author, &event)?
             .write(Write::DeleteIf { key: self.key(), condition: "attribute_exists(pk)", names: None, values: None })
             .or(|_| not_found())
             .write(Write::Delete { key: key::team_name(&closed.account_id, &closed.name) })

@@ -1,13 +1,14 @@
 //! Repositories of a team.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value as JsonValue;
 
 use super::sizes::{MAX_IN_TEAM, entered, limit_reached};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{RepositoryId, TeamId};
 use crate::model::counter::add;
-use crate::model::{Repository, Team, key};
+use crate::model::{Action, Author, Repository, Team, key};
 use crate::name::RepositoryName;
 use crate::permission::Permission;
 use crate::permitted::{Permitted, TenantId};
@@ -61,6 +62,7 @@ impl TeamGrant {
         team: &Permitted<Team>,
         repository: &Permitted<Repository>,
         permission: Permission,
+        author: &Author,
         now: Timestamp,
     ) -> Result<Self> {
         let account = &team.account_id;
@@ -106,7 +108,12 @@ impl TeamGrant {
         let too_many =
             || format!("At most {MAX_TEAMS_OF_REPOSITORY} teams can have the same permission on a repository");
         let changed_meanwhile = |_| TableError::Contended.into();
+        let event = author
+            .event(Action::TeamRepositoryAdded, team.target(), now)
+            .in_repository(&repository.id)
+            .changing("permission", old.as_ref().map(|old| old.permission), permission);
         let mut transaction = Transaction::<Error>::new()
+            .by(author, &event)?
             .write(Write::Update { key: key::repository(account, &repository.id), change })
             .or(|row| if row.is_some() { limit_reached(too_many()) } else { Error::not_found("Repository") });
         match &old {
@@ -132,8 +139,18 @@ impl TeamGrant {
     }
 
     /// Removes a repository from a team. Returns `false` if the team had no permission on it.
-    pub async fn remove(table: &Table, team: &Permitted<Team>, repository: &Permitted<Repository>) -> Result<bool> {
+    pub async fn remove(
+        table: &Table,
+        team: &Permitted<Team>,
+        repository: &Permitted<Repository>,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<bool> {
         let account = &team.account_id;
+        let event = author
+            .event(Action::TeamRepositoryRemoved, team.target(), now)
+            .in_repository(&repository.id)
+            .changing("repository", &repository.name, JsonValue::Null);
         let take = Change {
             expression: TAKE_ALL.to_owned(),
             condition: Some("attribute_exists(pk)"),
@@ -142,6 +159,7 @@ impl TeamGrant {
         };
         let grant = key::team_grant(account, &team.id, &repository.id);
         let removed = Transaction::new()
+            .by(author, &event)?
             .write(Write::Update { key: key::repository(account, &repository.id), change: take })
             .or(|_| NotGranted)
             .write(Write::DeleteIf { key: grant, condition: "attribute_exists(pk)", names: None, values: None })

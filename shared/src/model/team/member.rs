@@ -1,13 +1,14 @@
 //! Members of a team.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value as JsonValue;
 
 use super::sizes::{MAX_IN_TEAM, entered, limit_reached};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{AccountId, TeamId, UserId};
 use crate::model::counter::add;
-use crate::model::{Team, key};
+use crate::model::{Action, Author, Target, TargetKind, Team, User, key};
 use crate::permitted::Permitted;
 use crate::sort::{Position, Sort};
 use crate::table::{
@@ -37,8 +38,15 @@ impl TeamMember {
     ///
     /// # Errors
     /// Fails with `limit_reached`, or with `not_found` if the user or the team is gone.
-    pub async fn add(table: &Table, team: &Permitted<Team>, user: &UserId, now: Timestamp) -> Result<Self> {
+    pub async fn add(
+        table: &Table,
+        team: &Permitted<Team>,
+        user: &UserId,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Self> {
         let account = &team.account_id;
+        let event = author.event(Action::TeamMemberAdded, team.target(), now).setting("member", user);
         let member = Self { user_id: user.clone(), added_at: now };
         let join = Change {
             expression: "ADD teams :team".to_owned(),
@@ -49,6 +57,7 @@ impl TeamMember {
         let [count, open] = entered(account, &team.id, "members");
         // An existing row of the member is no error.
         let transaction = Transaction::<Result<Item>>::new()
+            .by(author, &event)?
             .write(member.create(account, &team.id)?)
             .or(|row| row.ok_or_else(|| TableError::Contended.into()))
             .write(Write::Update { key: key::user(account, user), change: join })
@@ -77,7 +86,10 @@ impl TeamMember {
     }
 
     /// Removes a user from a team. Returns `false` if they were not in it.
-    pub async fn remove(table: &Table, account: &AccountId, team: &TeamId, user: &UserId) -> Result<bool> {
+    pub async fn remove(table: &Table, team: &TeamId, user: &User, author: &Author, now: Timestamp) -> Result<bool> {
+        let (account, user) = (&user.account_id, &user.id);
+        let target = Target::new(TargetKind::Team, team, None);
+        let event = author.event(Action::TeamMemberRemoved, target, now).changing("member", user, JsonValue::Null);
         let leave = Change {
             expression: "DELETE teams :set".to_owned(),
             condition: Some("contains(teams, :team)"),
@@ -85,6 +97,7 @@ impl TeamMember {
             ..Change::default()
         };
         let removed = Transaction::new()
+            .by(author, &event)?
             .write(Write::Update { key: key::user(account, user), change: leave })
             .or(|_| NotAMember)
             .write(Write::Delete { key: key::team_member(account, team, user) })

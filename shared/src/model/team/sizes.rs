@@ -39,6 +39,7 @@ pub(in crate::model) fn entered(account: &AccountId, team: &TeamId, what: &'stat
         ..Change::default()
     };
     let open = Write::Check {
+        names: None,
         key: key::team(account, team),
         condition: "deleting = :no",
         values: Some(Values::new().set(":no", false)),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, TokenId, UserId};
-use crate::model::key;
+use crate::model::{Target, TargetKind, key};
 use crate::name::DisplayName;
 use crate::scope::Scope;
 use crate::table::{Change, Consistency, Table, TableError, Values, Write};
@@ -18,7 +18,7 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 pub(crate) const USE_PRECISION: Duration = Duration::from_secs(60 * 60);
 
 /// A personal access token as authentication reads it, by one of its secrets. The secret itself is not stored.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessToken {
     pub id: TokenId,
     pub account_id: AccountId,
@@ -35,6 +35,10 @@ pub struct AccessToken {
     pub expires_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
+    /// The version for the optimistic lock of the token's own row. Each change adds one, in the rows of all secrets that may
+    /// still work. Rows from before versions were kept here have none.
+    #[serde(default)]
+    pub version: u64,
     /// The time at which the secret stops working because a rotation has replaced it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_at: Option<Timestamp>,
@@ -43,6 +47,10 @@ pub struct AccessToken {
 impl AccessToken {
     pub(crate) async fn by_hash(table: &Table, hash: TokenHash) -> Result<Option<Self>, TableError> {
         table.get(key::token_secret(hash), Consistency::Eventual).await
+    }
+
+    pub(super) fn target(&self) -> Target {
+        Target::new(TargetKind::Token, &self.id, Some(&self.name))
     }
 
     /// Returns the time at which the secret stops working, or stopped.

@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 
 use super::record::{TokenCount, count};
-use crate::model::{AccessToken, Lifetime, TokenRecord, key};
+use crate::clock::Rfc3339;
+use crate::model::{AccessToken, Action, Author, Lifetime, TokenRecord, key};
 use crate::table::{Table, TableError, Transaction, Write};
 use crate::token::TokenSecret;
 
@@ -14,8 +15,17 @@ impl AccessToken {
         secret: &TokenSecret,
         lifetime: Lifetime,
         table: &Table,
+        author: &Author,
     ) -> Result<TokenRecord, TableError> {
-        let transaction = Transaction::<Infallible>::new().writes(self.creation(secret, lifetime)?);
+        let event = author
+            .event(Action::TokenCreated, self.target(), self.created_at)
+            .setting("user", &self.user_id)
+            .setting("scopes", &self.scopes)
+            .setting("expires_at", self.expires_at.map(Rfc3339::from));
+        let transaction = Transaction::<Infallible>::new()
+            .writes(self.creation(secret, lifetime)?)
+            .by(author, &event)?
+            .guarded(lifetime.guard(&self.account_id));
         match transaction.commit(table).await? {
             Ok(()) => Ok(TokenRecord::new(self.clone(), secret, lifetime)),
         }

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::error::Error;
+use crate::id::AccountId;
 use crate::model::Account;
+use crate::table::Guard;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -44,6 +46,11 @@ impl Lifetime {
             ));
         }
         Ok(())
+    }
+
+    /// Returns the condition that the account allows a token of this lifetime.
+    pub(super) fn guard(self, account: &AccountId) -> Option<Guard> {
+        (self == Self::Permanent).then(|| Account::allows_permanent_tokens(account))
     }
 
     pub fn end(self, start: Timestamp) -> Option<Timestamp> {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Timestamp;
+use crate::clock::{Rfc3339, Timestamp};
 use crate::id::{AccountId, TokenId, UserId};
-use crate::model::{AccessToken, Lifetime, key};
+use crate::model::{AccessToken, Action, Author, Lifetime, key};
 use crate::name::DisplayName;
 use crate::scope::Scope;
 use crate::sort::{Position, Sort};
@@ -39,8 +39,6 @@ pub struct TokenRecord {
     hash: TokenHash,
     /// The secrets that rotations have replaced, oldest first. Some may have ended since.
     old_secrets: Vec<OldSecret>,
-    /// The version for the optimistic lock. Each change adds one.
-    version: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,7 +77,6 @@ impl TokenRecord {
             last_used_at: None,
             hash: secret.hash(),
             old_secrets: Vec::new(),
-            version: 1,
         }
     }
 
@@ -118,8 +115,14 @@ impl TokenRecord {
 
     /// Changes the token and returns it. Writes nothing if the token already is as requested. Returns `None` if the
     /// token was deleted meanwhile.
-    pub async fn change(self, table: &Table, change: TokenChange, now: Timestamp) -> Result<Option<Self>, TableError> {
-        self.alter(table, now, |token| {
+    pub async fn change(
+        self,
+        table: &Table,
+        change: TokenChange,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Option<Self>, TableError> {
+        self.alter(table, Action::TokenUpdated, author, now, |token| {
             let AccessToken { name, scopes, .. } = &mut token.token;
             let new_name = change.name.as_ref().unwrap_or(name).clone();
             let new_scopes = change.scopes.as_ref().unwrap_or(scopes).clone();
@@ -135,9 +138,10 @@ impl TokenRecord {
         self,
         table: &Table,
         rotation: Rotation<'_>,
+        author: &Author,
         now: Timestamp,
     ) -> Result<Option<Self>, TableError> {
-        self.alter(table, now, |token| {
+        self.alter(table, Action::TokenRotated, author, now, |token| {
             token.old_secrets.push(OldSecret {
                 hash: token.hash,
                 last_four: token.token.last_four.clone(),
@@ -158,7 +162,8 @@ impl TokenRecord {
 
     /// Deletes the token. Leaves tombstones of its secrets, so that a later use is refused as revoked. Returns `false`
     /// if the token was already deleted.
-    pub async fn revoke(mut self, table: &Table, now: Timestamp) -> Result<bool, TableError> {
+    pub async fn revoke(mut self, table: &Table, author: &Author, now: Timestamp) -> Result<bool, TableError> {
+        let event = author.event(Action::TokenDeleted, self.token.target(), now);
         let mut attempts = table.attempts();
         while attempts.begin().await {
             self.token.revoked_at = Some(now);
@@ -171,6 +176,7 @@ impl TokenRecord {
                 .write(count(account_id, None, -1))
                 .write(count(account_id, Some(user_id), -1))
                 .writes(self.secrets()?)
+                .by(author, &event)?
                 .commit(table)
                 .await?;
             match deleted {
@@ -188,6 +194,8 @@ impl TokenRecord {
     async fn alter(
         mut self,
         table: &Table,
+        action: Action,
+        author: &Author,
         now: Timestamp,
         alter: impl Fn(&mut Self) -> bool,
     ) -> Result<Option<Self>, TableError> {
@@ -199,9 +207,21 @@ impl TokenRecord {
                 return Ok(Some(self));
             }
             changed.updated_at = now;
-            changed.version += 1;
-            let transaction =
-                Transaction::new().write(changed.replace(&self)?).or(|_| Changed).writes(changed.secrets()?);
+            changed.token.version += 1;
+            let (old, new) = (&self.token, &changed.token);
+            let event = author
+                .event(action, old.target(), now)
+                .changing("name", &old.name, &new.name)
+                .changing("scopes", &old.scopes, &new.scopes)
+                .changing("expires_at", old.expires_at.map(Rfc3339::from), new.expires_at.map(Rfc3339::from));
+            // A permanent token that exists stays permanent.
+            let rotated = (action == Action::TokenRotated).then(|| changed.lifetime.guard(&new.account_id));
+            let transaction = Transaction::new()
+                .write(changed.replace(&self)?)
+                .or(|_| Changed)
+                .writes(changed.secrets()?)
+                .by(author, &event)?
+                .guarded(rotated.flatten());
             match transaction.commit(table).await? {
                 Ok(()) => return Ok(Some(changed)),
                 Err(Changed) => match self.reload(table).await? {
@@ -236,7 +256,7 @@ impl TokenRecord {
         }
         change.expression = format!("SET {}", sets.join(", "));
         change.names = Some(names);
-        change.values = change.values.set(":was", before.version);
+        change.values = change.values.set(":was", before.token.version);
         Ok(Write::Update { key: self.key(), change })
     }
 
@@ -269,7 +289,7 @@ impl TokenRecord {
     }
 
     fn version_value(&self) -> Values {
-        Values::new().set(":version", self.version)
+        Values::new().set(":version", self.token.version)
     }
 }
 

@@ -1,0 +1,36 @@
+//! The author of the changes that a request makes.
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+
+use super::caller::{Caller, Credential};
+use crate::error::{Error, Result};
+use crate::model::{Author, RequestOrigin};
+
+impl Caller {
+    fn author(&self) -> Author {
+        match self.credential() {
+            Credential::Token(token) => Author::with_token(self.user(), token),
+            Credential::User(grant) => Author::by_oauth(self.user(), &grant.client_id),
+            Credential::Application(_, application) => Author::of_application(application),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Author {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        Ok(caller.author().from(RequestOrigin::from_request_parts(parts, state).await?))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for RequestOrigin {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let origin = parts.extensions.get::<Self>().cloned();
+        origin.ok_or_else(|| Error::internal("the pipeline gave no origin"))
+    }
+}

@@ -1,0 +1,164 @@
+//! Audit events: who changed what, and from where.
+//!
+//! An event is written in the transaction that makes the change, so that there is no change without its event and no event
+//! without its change. Only an [`Author`] makes events.
+
+mod action;
+mod author;
+
+pub use action::*;
+pub use author::*;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::id::{AccountId, AuditEventId, RepositoryId, RequestId, TokenId, UserId};
+use crate::model::key;
+use crate::name::ClientId;
+use crate::permitted::TenantId;
+use crate::sort::{Position, Sort};
+use crate::table::{Index, IndexKey, Key, Partition, TableError, Write};
+
+/// The time for which an event is kept.
+pub const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// A change that somebody made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AuditEvent {
+    pub id: AuditEventId,
+    pub account_id: AccountId,
+    pub created_at: Timestamp,
+    pub action: Action,
+    pub actor: AuditActor,
+    pub credential: Credential,
+    /// The address that the request came from. `None` if an operator made the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_address: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<RequestId>,
+    pub target: Target,
+    /// The repository that the target belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository_id: Option<RepositoryId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<FieldChange>,
+    /// The row's TTL for DynamoDB, in seconds since the Unix epoch.
+    expires_at: i64,
+}
+
+/// Whoever made a change. The name is that of the time of the change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditActor {
+    pub kind: ActorKind,
+    /// The id of the user, of the user that stands for the application, or of the user in whose place an operator acts.
+    pub id: UserId,
+    /// The user's email address, the application's name, or `operator`.
+    pub name: String,
+}
+
+/// The kinds of actors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ActorKind {
+    /// A person.
+    User,
+    /// A program with OAuth2 client credentials.
+    Application,
+    /// An operator of the stack, who needs no token.
+    Operator,
+}
+
+/// What proved the actor's rights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credential {
+    /// A personal access token.
+    Token(TokenId),
+    /// A token of the OAuth2 issuer, by its client.
+    OAuth(ClientId),
+    /// An invitation's secret, or the rights of an operator.
+    Other,
+}
+
+/// The resource that a change is about. The name is that of the time of the change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    pub kind: TargetKind,
+    pub id: String,
+    pub name: Option<String>,
+}
+
+impl Target {
+    pub(crate) fn new(kind: TargetKind, id: impl ToString, name: Option<&dyn ToString>) -> Self {
+        Self { kind, id: id.to_string(), name: name.map(ToString::to_string) }
+    }
+}
+
+/// A field with its values before and after a change. A secret value is never among them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FieldChange {
+    pub field: String,
+    /// Null for a new resource.
+    pub from: Value,
+    /// Null for a deleted resource.
+    pub to: Value,
+}
+
+impl AuditEvent {
+    /// Records a field, if its value changed.
+    pub(crate) fn changing(mut self, field: &str, from: impl Serialize, to: impl Serialize) -> Self {
+        let value = |value: serde_json::Result<Value>| value.expect("fields of resources are plain data");
+        let (from, to) = (value(serde_json::to_value(from)), value(serde_json::to_value(to)));
+        if from != to {
+            self.changes.push(FieldChange { field: field.to_owned(), from, to });
+        }
+        self
+    }
+
+    /// Records a field of a new resource.
+    pub(crate) fn setting(self, field: &str, to: impl Serialize) -> Self {
+        self.changing(field, Value::Null, to)
+    }
+
+    /// Records a field that tells more about the target, and that the change keeps.
+    pub(crate) fn about(mut self, field: &str, value: impl Serialize) -> Self {
+        let value = serde_json::to_value(value).expect("fields of resources are plain data");
+        self.changes.push(FieldChange { field: field.to_owned(), from: value.clone(), to: value });
+        self
+    }
+
+    /// Records the repository that the target belongs to.
+    pub(crate) fn in_repository(self, repository: &RepositoryId) -> Self {
+        Self { repository_id: Some(repository.clone()), ..self }
+    }
+
+    fn row(&self) -> Result<Write, TableError> {
+        let account = &self.account_id;
+        let index_key = |(index, partition)| IndexKey { index, partition, sort: self.position(Sort::Created) };
+        let index_keys = [
+            (Index::ByActor, key::audit_events_by(account, self.actor.id.as_str())),
+            (Index::ByTarget, key::audit_events_on(account, &self.target.id)),
+        ];
+        let key = Key::new(key::audit_events(account), self.position(Sort::Created));
+        Write::create(key, self, index_keys.map(index_key).into())
+    }
+
+    /// Returns the partition that lists an account's events, those of an actor, or those of a target.
+    pub fn listed(tenant: &TenantId, actor: Option<&str>, target: Option<&str>) -> Partition {
+        match (target, actor) {
+            (Some(target), _) => Partition::of_index(Index::ByTarget, key::audit_events_on(tenant, target)),
+            (None, Some(actor)) => Partition::of_index(Index::ByActor, key::audit_events_by(tenant, actor)),
+            (None, None) => Partition::of_table(key::audit_events(tenant)),
+        }
+    }
+}
+
+impl Position for AuditEvent {
+    fn position(&self, _: Sort) -> String {
+        format!("{:015}#{}", self.created_at.as_millis(), self.id)
+    }
+}

@@ -1,0 +1,72 @@
+//! The kinds of changes and of their targets.
+
+use serde::{Deserialize, Serialize};
+
+/// Declares an enum whose variants have the given names in the table and in the API.
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
+        }
+
+        impl $name {
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+    };
+}
+
+names!(
+    /// The kind of a change.
+    Action {
+        AccountCreated = "account.created",
+        AccountUpdated = "account.updated",
+        ApplicationCreated = "application.created",
+        ApplicationDeleted = "application.deleted",
+        DeploymentApproved = "deployment.approved",
+        DeploymentCanceled = "deployment.canceled",
+        DeploymentCreated = "deployment.created",
+        DeploymentRejected = "deployment.rejected",
+        EnvironmentUpdated = "environment.updated",
+        InvitationAccepted = "invitation.accepted",
+        InvitationCreated = "invitation.created",
+        InvitationDeleted = "invitation.deleted",
+        MemberLinked = "member.linked",
+        MemberRemoved = "member.removed",
+        MemberUpdated = "member.updated",
+        RepositoryCreated = "repository.created",
+        TeamCreated = "team.created",
+        TeamDeleted = "team.deleted",
+        TeamMemberAdded = "team.member_added",
+        TeamMemberRemoved = "team.member_removed",
+        TeamRepositoryAdded = "team.repository_added",
+        TeamRepositoryRemoved = "team.repository_removed",
+        TeamUpdated = "team.updated",
+        TokenCreated = "token.created",
+        TokenDeleted = "token.deleted",
+        TokenRotated = "token.rotated",
+        TokenUpdated = "token.updated",
+    }
+);
+
+names!(
+    /// The kind of a target.
+    TargetKind {
+        Account = "account",
+        Application = "application",
+        Deployment = "deployment",
+        Environment = "environment",
+        Invitation = "invitation",
+        Member = "member",
+        Repository = "repository",
+        Team = "team",
+        Token = "token",
+    }
+);

@@ -1,0 +1,159 @@
+//! Authors of changes.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::{AUDIT_RETENTION, Action, ActorKind, AuditActor, AuditEvent, Credential, Target};
+use crate::clock::Timestamp;
+use crate::id::{AccountId, AuditEventId, RequestId, UserId};
+use crate::model::{AccessToken, Application, User, key};
+use crate::name::ClientId;
+use crate::permission::Role;
+use crate::table::{Guard, TableError, Transaction, Value, Values};
+
+/// Whoever makes a change, with the conditions under which they may still make it.
+///
+/// # Invariant: authority is current
+///
+/// A change that its author may not make any more is not made. The request is decided on the author's current rows, and the
+/// transaction that makes the change repeats the decision: each row that gave the author the right is one of its guards. So
+/// whoever takes the right away can count on it from the moment of their answer.
+#[derive(Clone, Debug)]
+pub struct Author {
+    account: AccountId,
+    actor: AuditActor,
+    credential: Credential,
+    origin: Option<RequestOrigin>,
+    guards: Vec<Guard>,
+}
+
+/// The request that a change is made by.
+#[derive(Clone, Debug)]
+pub struct RequestOrigin {
+    pub source_address: IpAddr,
+    pub request_id: RequestId,
+}
+
+impl Author {
+    /// Returns the holder of a personal access token as an author.
+    pub(crate) fn with_token(user: &User, token: &AccessToken) -> Self {
+        Self::person(user, Credential::Token(token.id.clone()), vec![user.guard(), token.guard()])
+    }
+
+    /// Returns a person with a token of the OAuth2 issuer as an author.
+    pub(crate) fn by_oauth(user: &User, client: &ClientId) -> Self {
+        Self::person(user, Credential::OAuth(client.clone()), vec![user.guard()])
+    }
+
+    /// Returns an application as an author. It has no guards: an application can't change who may do what, and its current
+    /// row is read with each request.
+    pub(crate) fn of_application(application: &Application) -> Self {
+        Self {
+            account: application.account_id.clone(),
+            actor: AuditActor {
+                kind: ActorKind::Application,
+                id: application.user_id.clone(),
+                name: application.name.to_string(),
+            },
+            credential: Credential::OAuth(application.id.clone()),
+            origin: None,
+            guards: Vec::new(),
+        }
+    }
+
+    /// Returns a person whose rights the change itself creates as an author: an invited one, who has no token yet.
+    pub(crate) fn newcomer(user: &User, credential: Credential) -> Self {
+        Self::person(user, credential, Vec::new())
+    }
+
+    /// Returns an operator of the stack, who acts in a user's place, as an author. The operator's rights are those of the
+    /// stack, so no row of the table has to prove them.
+    pub fn operator(account: &AccountId, user: &UserId) -> Self {
+        Self {
+            account: account.clone(),
+            actor: AuditActor { kind: ActorKind::Operator, id: user.clone(), name: "operator".to_owned() },
+            credential: Credential::Other,
+            origin: None,
+            guards: Vec::new(),
+        }
+    }
+
+    fn person(user: &User, credential: Credential, guards: Vec<Guard>) -> Self {
+        let actor = AuditActor { kind: ActorKind::User, id: user.id.clone(), name: user.email.to_string() };
+        Self { account: user.account_id.clone(), actor, credential, origin: None, guards }
+    }
+
+    pub fn user_id(&self) -> &UserId {
+        &self.actor.id
+    }
+
+    /// Names the request that the change is made by.
+    pub(crate) fn from(self, origin: RequestOrigin) -> Self {
+        Self { origin: Some(origin), ..self }
+    }
+
+    /// Returns the event of a change, without the changed fields.
+    pub(crate) fn event(&self, action: Action, target: Target, at: Timestamp) -> AuditEvent {
+        AuditEvent {
+            id: AuditEventId::random(),
+            account_id: self.account.clone(),
+            created_at: at,
+            action,
+            actor: self.actor.clone(),
+            credential: self.credential.clone(),
+            source_address: self.origin.as_ref().map(|origin| origin.source_address),
+            request_id: self.origin.as_ref().map(|origin| origin.request_id.clone()),
+            target,
+            repository_id: None,
+            changes: Vec::new(),
+            expires_at: at.plus(AUDIT_RETENTION).as_seconds(),
+        }
+    }
+}
+
+impl<R> Transaction<'_, R> {
+    /// Adds the event of the change, and the conditions under which its author may make it.
+    pub(crate) fn by(self, author: &Author, event: &AuditEvent) -> Result<Self, TableError> {
+        Ok(self.recording(event)?.allowed_to(author))
+    }
+
+    /// Adds the conditions under which the author may make a change, for a part of a change that has no event of its own.
+    pub(crate) fn allowed_to(self, author: &Author) -> Self {
+        self.guarded(author.guards.iter().cloned())
+    }
+
+    /// Adds the event of a change that needs no other condition than its own.
+    pub(crate) fn recording(self, event: &AuditEvent) -> Result<Self, TableError> {
+        Ok(self.write(event.row()?))
+    }
+}
+
+impl User {
+    /// Returns the condition that the user still has what gave them their rights: the role, and for a member the teams.
+    fn guard(&self) -> Guard {
+        let values = Values::new().set(":guard_role", self.role.as_str());
+        let (condition, values) = match self.role {
+            Role::Admin | Role::Owner => ("#guard_role = :guard_role", values),
+            Role::Member if self.teams.is_empty() => {
+                ("#guard_role = :guard_role AND attribute_not_exists(teams)", values)
+            }
+            Role::Member => {
+                let teams = Value::set(self.teams.iter().map(ToString::to_string));
+                ("#guard_role = :guard_role AND teams = :guard_teams", values.set(":guard_teams", teams))
+            }
+        };
+        let names = HashMap::from([("#guard_role".to_owned(), "role".to_owned())]);
+        Guard { key: key::user(&self.account_id, &self.id), condition, names: Some(names), values }
+    }
+}
+
+impl AccessToken {
+    /// Returns the condition that the token is unchanged: it is neither revoked nor rotated, and has its scopes.
+    fn guard(&self) -> Guard {
+        let (condition, values) = match self.version {
+            0 => ("attribute_exists(pk)", Values::new()),
+            version => ("version = :guard_version", Values::new().set(":guard_version", version)),
+        };
+        Guard { key: key::token(&self.account_id, &self.id), condition, names: None, values }
+    }
+}

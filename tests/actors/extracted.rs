@@ -1,0 +1,72 @@
+//! Values that only a request can make, for tests that run without a stack.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::{FromRef, FromRequestParts, State};
+use lambda_http::RequestExt;
+use serde_json::json;
+use shared::access::{AuthorizedRepository, Scope};
+use shared::id::RepositoryId;
+use shared::model::{Author, Repository, Visibility};
+use shared::{App, Endpoint, Error, Route, pipeline};
+use tower::ServiceExt;
+
+/// Creates an account with a repository. Returns the repository as an endpoint gets it, and an author of changes in it.
+pub async fn repository_of_a_new_account(app: &App) -> (AuthorizedRepository, Author) {
+    let request = json!({
+        "account": "acme", "plan": "enterprise", "rate_limit": {"per_minute": 1_000_000, "burst": 1_000_000},
+        "owner_email": "owner@example.com",
+    });
+    let created = bootstrap::bootstrap(app, serde_json::from_value(request).unwrap()).await.unwrap();
+    let now = app.clock().now();
+    let repository = Repository {
+        id: RepositoryId::random(),
+        account_id: created.account_id.clone(),
+        account_slug: "acme".parse().unwrap(),
+        name: "app".parse().unwrap(),
+        visibility: Visibility::Private,
+        clone_url: "https://git.example.com/acme/app.git".to_owned(),
+        default_branch: "main".to_owned(),
+        grants: Default::default(),
+        created_at: now,
+        updated_at: now,
+    };
+    let author = Author::operator(&created.account_id, &created.user_id);
+    repository.create(app.table(), &author).await.unwrap();
+    let route = Route::get("found", "/v1/repositories/{repo_id}").requires(Scope::RepositoriesRead);
+    let repository = extracted(app, &created.token, route, &[("repo_id", repository.id.as_str())]).await;
+    (repository, author)
+}
+
+/// Returns what an endpoint with this route extracts from a request with these path parameters.
+pub async fn extracted<T>(app: &App, token: &str, route: Route, parameters: &[(&str, &str)]) -> T
+where
+    T: FromRequestParts<Extraction<T>, Rejection = Error> + Clone + Send + 'static,
+{
+    let extraction = Extraction { app: app.clone(), value: Arc::default() };
+    let keep = async |State(extraction): State<Extraction<T>>, value: T| {
+        *extraction.value.lock().unwrap() = Some(value);
+    };
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), vec![(*value).to_owned()]);
+    let parameters: HashMap<_, _> = parameters.iter().map(owned).collect();
+    let request = http::Request::builder().method(route.method).uri(route.path);
+    let request = request.header("authorization", format!("Bearer {token}")).body(lambda_http::Body::Empty).unwrap();
+    let service = pipeline::service(app.clone(), Endpoint::new(route, keep, extraction.clone()));
+    let answer = service.oneshot(request.with_path_parameters(parameters)).await.unwrap();
+    let value = extraction.value.lock().unwrap().take();
+    value.unwrap_or_else(|| panic!("{answer:?}"))
+}
+
+/// The state of an endpoint that keeps what it extracts.
+#[derive(Clone)]
+pub struct Extraction<T> {
+    app: App,
+    value: Arc<Mutex<Option<T>>>,
+}
+
+impl<T> FromRef<Extraction<T>> for App {
+    fn from_ref(extraction: &Extraction<T>) -> App {
+        extraction.app.clone()
+    }
+}

@@ -1,0 +1,168 @@
+//! Rights that were taken away. The caches of the functions still have them.
+
+use local::functions::routes;
+use reqwest::Method;
+use serde_json::json;
+use shared::access::{Access, Scope};
+use shared::id::{TeamId, TokenId};
+use shared::model::{Author, Role, Team};
+use shared::{ErrorCode, Route};
+use tests::estate::{Estate, request};
+use tests::{Actor, GitRepository, World, extracted};
+
+/// The ways in which a caller loses a right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    Revocation,
+    Narrowing,
+    Demotion,
+    Removal,
+}
+
+use Loss::{Demotion, Narrowing, Removal, Revocation};
+
+const LOSSES: [Loss; 4] = [Revocation, Narrowing, Demotion, Removal];
+
+/// An owner who is going to lose their rights, with one of their tokens.
+struct Falling {
+    actor: Actor,
+    token: TokenId,
+}
+
+impl Falling {
+    async fn new(world: &World, owner: &Actor) -> Self {
+        let actor = world.member(owner, Role::Owner).await;
+        let mut token = None;
+        let actor = world.with_token(&actor, |new| {
+            new.scopes = Scope::ALL.to_vec();
+            token = Some(new.id.clone());
+        });
+        Self { actor: actor.await, token: token.unwrap() }
+    }
+
+    /// Takes a right away. When this returns, the API has answered.
+    async fn lose(&self, loss: Loss, owner: &Actor) {
+        let token = format!("/v1/tokens/{}", self.token);
+        let member = format!("/v1/members/{}", self.actor.user_id.as_ref().unwrap());
+        let answer = match loss {
+            Revocation => owner.delete(&token).await,
+            Narrowing => self.actor.patch(&token, json!({"scopes": ["repositories:read"]})).await,
+            Demotion => owner.put(&member, json!({"role": "member"})).await,
+            Removal => owner.delete(&member).await,
+        };
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
+fn refuses(status: u16) -> bool {
+    status == 401 || status == 403
+}
+
+#[tokio::test]
+async fn a_right_that_was_taken_away_changes_nothing_although_every_function_remembers_it() {
+    let world = World::start_without_queue().await;
+    let source = GitRepository::new(&[]);
+    let estate = Estate::new(&world, "acme", &source).await;
+    let mut tried = 0;
+    for route in routes().filter(|route| !route.is_safe() && route.access != Access::Public) {
+        for loss in LOSSES {
+            // The estate's members may deploy, whatever their role.
+            if loss == Demotion && route.role == Role::Member {
+                continue;
+            }
+            let falling = Falling::new(&world, &estate.owner).await;
+            let mut parameters = estate.parameters.clone();
+            parameters.insert("token_id", falling.token.to_string());
+            // The function caches the caller, and refuses the request for its unknown parameter.
+            let path = format!("{}?unknown=1", estate.path(&route.key()));
+            let refused = falling.actor.send(falling.actor.request(route.method.clone(), &path)).await;
+            refused.refused(400, "invalid_request");
+            falling.lose(loss, &estate.owner).await;
+            let before = estate.items(&world).await.len();
+            let answer = falling.actor.send(request(&falling.actor, &route.key(), &parameters)).await;
+            assert!(refuses(answer.status), "{} after {loss:?}: {answer:?}", route.key());
+            assert_eq!(estate.items(&world).await.len(), before, "{} after {loss:?}", route.key());
+            tried += 1;
+        }
+    }
+    assert!(tried > 80, "{tried}");
+}
+
+/// The right is lost after the request has been decided, and before its transaction.
+#[tokio::test]
+async fn a_right_that_is_taken_away_while_a_request_runs_changes_nothing() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let app = world.stack.app();
+    for loss in LOSSES {
+        let falling = Falling::new(&world, &owner).await;
+        let route = Route::post("team", "/v1/teams").requires(Scope::TeamsWrite).by(Role::Admin);
+        let author: Author = extracted(app, falling.actor.token.as_deref().unwrap(), route, &[]).await;
+        falling.lose(loss, &owner).await;
+        let now = world.clock.now();
+        let team = Team {
+            id: TeamId::random(),
+            account_id: owner.account_id.clone().unwrap(),
+            name: format!("{loss:?}").parse().unwrap(),
+            description: "".parse().unwrap(),
+            revision: 1,
+            created_at: now,
+            updated_at: now,
+            deleting: false,
+        };
+        let refused = team.create(app.table(), &author).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::InsufficientPermission, "{loss:?}");
+    }
+    assert_eq!(owner.get("/v1/teams").await.body["meta"]["total"], 0);
+}
+
+/// A transaction that writes a row which its author depends on. DynamoDB takes one operation on an item.
+#[tokio::test]
+async fn callers_may_change_their_own_token_and_role() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let falling = Falling::new(&world, &owner).await;
+    let token = format!("/v1/tokens/{}", falling.token);
+    let member = format!("/v1/members/{}", falling.actor.user_id.as_ref().unwrap());
+    let rotated = falling.actor.post(&format!("{token}/rotate"), json!({"overlap_hours": 1})).await;
+    assert_eq!(rotated.status, 200, "{rotated:?}");
+    for (method, path, body) in [
+        (Method::PATCH, &token, json!({"name": "renamed"})),
+        (Method::PUT, &member, json!({"role": "admin"})),
+        (Method::DELETE, &member, json!(null)),
+    ] {
+        let request = falling.actor.request(method, path);
+        let request = if body.is_null() { request } else { request.json(&body) };
+        let answer = falling.actor.send(request).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
+/// An invitation gives no more than its inviter may still give.
+#[tokio::test]
+async fn an_invitation_ends_with_the_rights_of_its_inviter() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    for loss in [Demotion, Removal] {
+        let falling = Falling::new(&world, &owner).await;
+        let body = json!({"email": format!("{loss:?}@example.com"), "role": "owner"});
+        let invited = falling.actor.post("/v1/invitations", body).await.body;
+        falling.lose(loss, &owner).await;
+        let path = format!("/v1/invitations/{}/accept", invited["invitation"]["id"].as_str().unwrap());
+        let accepted = world.anonymous().post(&path, json!({"secret": invited["secret"]})).await;
+        accepted.refused(404, "not_found");
+    }
+}
+
+/// Keeps tests of this file from passing because nothing is remembered.
+#[tokio::test]
+async fn reads_remember_a_caller_for_the_documented_time() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let falling = Falling::new(&world, &owner).await;
+    assert_eq!(falling.actor.get("/v1/repositories").await.status, 200);
+    falling.lose(Revocation, &owner).await;
+    assert_eq!(falling.actor.get("/v1/repositories").await.status, 200);
+    world.callers_are_forgotten();
+    falling.actor.get("/v1/repositories").await.refused(401, "token_revoked");
+}
