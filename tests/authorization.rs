@@ -68,6 +68,7 @@ pub(crate) const CASES: &[(&str, Access, Role, Needs)] = &[
     ("DELETE /v1/teams/{team_id}/repositories/{repo_id}",          With(TeamsWrite),        Admin,  On(Permission::Admin)),
     ("GET /v1/account",                                            With(AccountRead),       Member, Nothing),
     ("PATCH /v1/account",                                          With(AccountWrite),      Owner,  Nothing),
+    ("GET /v1/audit_events",                                       With(AccountRead),       Admin,  Nothing),
     ("GET /v1/members",                                            With(AccountRead),       Member, Nothing),
     ("PUT /v1/members/{user_id}",                                  With(AccountWrite),      Admin,  Nothing),
     ("DELETE /v1/members/{user_id}",                               With(AccountWrite),      Admin,  Nothing),

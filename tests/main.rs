@@ -2,6 +2,7 @@
 
 mod account;
 mod applications;
+mod audit;
 mod authentication;
 mod authority;
 mod authorization;

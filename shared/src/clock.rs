@@ -66,6 +66,32 @@ impl From<Timestamp> for Rfc3339 {
     }
 }
 
+/// A time in a request, in RFC 3339 with any offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Time(Timestamp);
+
+/// The refusal of a text that is no time.
+#[derive(Debug, thiserror::Error)]
+#[error("must be a time in RFC 3339, such as 2024-12-01T14:30:00Z")]
+pub struct MalformedTime;
+
+impl Time {
+    /// Returns the time, to the millisecond.
+    pub fn get(self) -> Timestamp {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Time {
+    type Error = MalformedTime;
+
+    fn try_from(text: String) -> Result<Self, MalformedTime> {
+        let time: jiff::Timestamp = text.parse().map_err(|_| MalformedTime)?;
+        Ok(Self(Timestamp(time.as_millisecond())))
+    }
+}
+
 /// Tells the time: the system's, or one that a test sets.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Option<Arc<watch::Sender<Timestamp>>>);

@@ -34,6 +34,7 @@ pub mod settings;
 pub mod sort;
 pub mod table;
 pub mod telemetry;
+pub mod timeline;
 pub mod token;
 pub mod usage;
 

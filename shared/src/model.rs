@@ -24,8 +24,8 @@ mod token;
 pub use account::*;
 pub use application::*;
 pub use audit::{
-    AUDIT_RETENTION, Action, ActorKind, AuditActor, AuditEvent, Author, Credential, FieldChange, RequestOrigin, Target,
-    TargetKind,
+    AUDIT_RETENTION, Action, ActorKind, AuditActor, AuditEvent, AuditFilter, Author, Credential, FieldChange,
+    RequestOrigin, Target, TargetKind,
 };
 pub use build::*;
 pub use deployment::*;

@@ -199,6 +199,7 @@ pub const FUNCTIONS: &[Registration] = &[
     endpoint!(Identity, delete_application),
     endpoint!(Identity, get_user),
     endpoint!(Identity, get_rate_limit),
+    endpoint!(Identity, list_audit_events),
     endpoint!(Service, get_openapi),
     fallback!(Service, not_found),
     event!(Deployments, "deployment-consumer", Environment::consumer),

@@ -5,9 +5,11 @@
 
 mod action;
 mod author;
+mod listing;
 
 pub use action::*;
 pub use author::*;
+pub use listing::*;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,9 +21,8 @@ use crate::clock::Timestamp;
 use crate::id::{AccountId, AuditEventId, RepositoryId, RequestId, TokenId, UserId};
 use crate::model::key;
 use crate::name::ClientId;
-use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
-use crate::table::{Index, IndexKey, Key, Partition, TableError, Write};
+use crate::table::{Index, IndexKey, Key, TableError, Write};
 
 /// The time for which an event is kept.
 pub const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 60 * 60);
@@ -145,15 +146,6 @@ impl AuditEvent {
         ];
         let key = Key::new(key::audit_events(account), self.position(Sort::Created));
         Write::create(key, self, index_keys.map(index_key).into())
-    }
-
-    /// Returns the partition that lists an account's events, those of an actor, or those of a target.
-    pub fn listed(tenant: &TenantId, actor: Option<&str>, target: Option<&str>) -> Partition {
-        match (target, actor) {
-            (Some(target), _) => Partition::of_index(Index::ByTarget, key::audit_events_on(tenant, target)),
-            (None, Some(actor)) => Partition::of_index(Index::ByActor, key::audit_events_by(tenant, actor)),
-            (None, None) => Partition::of_table(key::audit_events(tenant)),
-        }
     }
 }
 

@@ -1,0 +1,159 @@
+//! `GET /v1/audit_events`: lists the changes that were made in the account, newest first.
+
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shared::access::{Scope, Tenant};
+use shared::clock::{Rfc3339, Time};
+use shared::extract::Filtered;
+use shared::id::{AuditEventId, RepositoryId, RequestId, TokenId, UserId};
+use shared::model::{
+    Action, ActorKind, AuditActor, AuditEvent, AuditFilter, ClientId, Credential, FieldChange, Role, Target, TargetKind,
+};
+use shared::timeline::{Timeline, TimelineQuery};
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
+
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/audit_events")
+    .requires(Scope::AccountRead)
+    .by(Role::Admin)
+    .takes(&["per_page", "cursor", "actor", "action", "target", "since", "until"])
+    .refuses_with(&[ErrorCode::InvalidCursor]);
+
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    Ok(Endpoint::new(ROUTE, list_audit_events, app.clone()))
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventFilter {
+    /// Returns only changes that this user made, or the application that this ID stands for.
+    actor: Option<UserId>,
+    /// Returns only changes of this kind.
+    action: Option<Action>,
+    /// Returns only changes of the resource with this ID. The ID of an environment is that of its repository, a slash and the
+    /// environment's name.
+    #[param(min_length = 1, max_length = 200, example = "team_k3vyq2w7x5m4n6pa")]
+    target: Option<String>,
+    /// Returns only changes at this time or later.
+    #[param(value_type = Option<Rfc3339>)]
+    since: Option<Time>,
+    /// Returns only changes before this time.
+    #[param(value_type = Option<Rfc3339>)]
+    until: Option<Time>,
+}
+
+/// A change that somebody made.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = AuditEvent)]
+pub struct AuditEventBody {
+    pub id: AuditEventId,
+    pub created_at: Rfc3339,
+    pub action: Action,
+    pub actor: ActorBody,
+    /// The personal access token of the request. Null for any other credential.
+    #[schema(required)]
+    pub token_id: Option<TokenId>,
+    /// The OAuth2 client whose token the request had. Null for any other credential.
+    #[schema(required)]
+    pub client_id: Option<ClientId>,
+    /// The IP address that the request came from. Null for an operator.
+    #[schema(required, value_type = Option<String>, examples("203.0.113.5"))]
+    pub source_address: Option<IpAddr>,
+    /// The ID of the request, as in its `X-Request-Id` header. Null for an operator.
+    #[schema(required)]
+    pub request_id: Option<RequestId>,
+    pub target: TargetBody,
+    /// The repository that the target belongs to. Null if it belongs to none.
+    #[schema(required)]
+    pub repository_id: Option<RepositoryId>,
+    /// The changed fields. A value of a secret is never among them.
+    pub changes: Vec<FieldChangeBody>,
+}
+
+/// The actor of a change.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = AuditActor)]
+pub struct ActorBody {
+    pub r#type: ActorKind,
+    /// The user, or the ID that stands for the application.
+    pub id: UserId,
+    /// The user's email address or the application's name at the time of the change.
+    #[schema(examples("ada@acme.example"))]
+    pub name: String,
+}
+
+/// The resource that was changed.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = AuditTarget)]
+pub struct TargetBody {
+    pub r#type: TargetKind,
+    #[schema(examples("team_k3vyq2w7x5m4n6pa"))]
+    pub id: String,
+    /// The resource's name at the time of the change. Null if it has none.
+    #[schema(required, examples("platform"))]
+    pub name: Option<String>,
+}
+
+/// A field with its values before and after a change.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = FieldChange)]
+pub struct FieldChangeBody {
+    #[schema(examples("role"))]
+    pub field: String,
+    /// The value before the change. Null for a new resource.
+    #[schema(required, examples("member"))]
+    pub from: Value,
+    /// The value after the change. Null for a deleted resource.
+    #[schema(required, examples("admin"))]
+    pub to: Value,
+}
+
+/// List audit events
+///
+/// Returns the changes that were made in the account, newest first. An event is kept for 400 days. A change is in the
+/// list as soon as the request that made it is answered, and a few seconds later if `actor` or `target` is given.
+#[utoipa::path(
+    get, path = ROUTE.path, tag = "Account", params(TimelineQuery, EventFilter),
+    responses((status = 200, body = Timeline<AuditEventBody>))
+)]
+pub async fn list_audit_events(
+    State(app): State<App>,
+    tenant: Tenant,
+    Filtered(page, filter): Filtered<TimelineQuery, EventFilter>,
+) -> Result<Json<Timeline<AuditEventBody>>> {
+    let EventFilter { actor, action, target, since, until } = filter;
+    let filter = AuditFilter { actor, action, target, since: since.map(Time::get), until: until.map(Time::get) };
+    let events = AuditEvent::page(app.table(), &tenant, &filter, &page).await?;
+    Ok(Json(events.map(AuditEventBody::from)))
+}
+
+impl From<AuditEvent> for AuditEventBody {
+    fn from(event: AuditEvent) -> Self {
+        let (token_id, client_id) = match event.credential {
+            Credential::Token(id) => (Some(id), None),
+            Credential::OAuth(client) => (None, Some(client)),
+            Credential::Other => (None, None),
+        };
+        let AuditActor { kind, id, name } = event.actor;
+        let actor = ActorBody { r#type: kind, id, name };
+        let Target { kind, id, name } = event.target;
+        let target = TargetBody { r#type: kind, id, name };
+        let change = |FieldChange { field, from, to }| FieldChangeBody { field, from, to };
+        Self {
+            id: event.id,
+            created_at: event.created_at.into(),
+            action: event.action,
+            actor,
+            token_id,
+            client_id,
+            source_address: event.source_address,
+            request_id: event.request_id,
+            target,
+            repository_id: event.repository_id,
+            changes: event.changes.into_iter().map(change).collect(),
+        }
+    }
+}

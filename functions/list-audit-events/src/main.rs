@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    shared::serve(list_audit_events::endpoint)
+}

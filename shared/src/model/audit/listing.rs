@@ -1,0 +1,71 @@
+//! Reads of the audit log.
+
+use super::{Action, AuditEvent};
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::id::UserId;
+use crate::model::key;
+use crate::permitted::TenantId;
+use crate::table::{Index, Partition, Table};
+use crate::timeline::{Selection, Timeline, TimelineQuery};
+
+/// The events to return: those that have everything that is given.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    pub actor: Option<UserId>,
+    pub action: Option<Action>,
+    /// The id of the target.
+    pub target: Option<String>,
+    /// The time of the oldest event.
+    pub since: Option<Timestamp>,
+    /// The time before which the newest event was.
+    pub until: Option<Timestamp>,
+}
+
+impl AuditFilter {
+    fn matches(&self, event: &AuditEvent) -> bool {
+        self.actor.as_ref().is_none_or(|actor| event.actor.id == *actor)
+            && self.action.is_none_or(|action| event.action == action)
+            && self.target.as_ref().is_none_or(|target| event.target.id == *target)
+    }
+
+    /// Returns the smallest partition that has all of the events, and whether it has no others.
+    fn partition(&self, tenant: &TenantId) -> (Partition, bool) {
+        let Self { actor, action, target, .. } = self;
+        match (target, actor) {
+            (Some(target), _) => {
+                let list = Partition::of_index(Index::ByTarget, key::audit_events_on(tenant, target));
+                (list, actor.is_none() && action.is_none())
+            }
+            (None, Some(actor)) => {
+                let list = Partition::of_index(Index::ByActor, key::audit_events_by(tenant, actor.as_str()));
+                (list, action.is_none())
+            }
+            (None, None) => (Partition::of_table(key::audit_events(tenant)), action.is_none()),
+        }
+    }
+}
+
+impl AuditEvent {
+    /// Returns a page of an account's events, newest first.
+    ///
+    /// # Errors
+    /// Fails with `invalid_cursor`.
+    pub async fn page(
+        table: &Table,
+        tenant: &TenantId,
+        filter: &AuditFilter,
+        page: &TimelineQuery,
+    ) -> Result<Timeline<Self>> {
+        let (list, matches_all) = filter.partition(tenant);
+        let position = |time: Timestamp| format!("{:015}", time.as_millis().max(0));
+        let selection = Selection {
+            list,
+            from: filter.since.map(position),
+            until: filter.until.map(position),
+            matches: &|event| filter.matches(event),
+            matches_all,
+        };
+        page.read(table, selection).await
+    }
+}

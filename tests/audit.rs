@@ -1,0 +1,180 @@
+//! The audit log.
+
+use local::functions::routes;
+use serde_json::{Value, json};
+use shared::Route;
+use shared::model::{AUDIT_RETENTION, Action, Role};
+use tests::estate::{Estate, request};
+use tests::{Actor, Answer, GitRepository, World};
+
+/// The endpoints that are not safe by their method and change nothing. This list only shrinks.
+const CHANGES_NOTHING: [&str; 1] = ["POST /v1/repositories/{repo_id}/deployments/preflight"];
+
+/// Returns the newest events, newest first.
+async fn events(caller: &Actor, query: &str) -> Vec<Value> {
+    let answer = caller.get(&format!("/v1/audit_events?per_page=100{query}")).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body["data"].as_array().unwrap().clone()
+}
+
+/// Calls an endpoint so that it changes something. Returns the caller and the answer.
+async fn change(world: &World, estate: &Estate, route: &Route) -> (Actor, Answer) {
+    let key = route.key();
+    let caller = match route.function {
+        "accept-invitation" => world.anonymous(),
+        _ => estate.caller(&key).clone(),
+    };
+    if ["retry-deployment", "create-rollback"].contains(&route.function) {
+        estate.owner.ended(&json!({"id": estate.parameters["deployment_id"]})).await;
+    }
+    let parameters = estate.ready(route.function).await;
+    let request = match route.function {
+        // The valid body says what is so already.
+        "update-account" => estate.request_with(&key, &json!({"base_permission": "admin"})),
+        "update-environment" => estate.request_with(&key, &json!({"frozen": true})),
+        _ => request(&caller, &key, &parameters),
+    };
+    let answer = caller.send(request).await;
+    assert!((200..300).contains(&answer.status), "{key}: {answer:?}");
+    (caller, answer)
+}
+
+#[tokio::test]
+async fn each_endpoint_that_changes_something_writes_an_event_with_its_author() {
+    let world = World::start().await;
+    let source = GitRepository::with_commands(&["true"]);
+    let mut found = Vec::new();
+    for (at, route) in routes().filter(|route| !route.is_safe()).enumerate() {
+        let estate = Estate::new(&world, &format!("acme-{at}"), &source).await;
+        let (caller, answer) = change(&world, &estate, &route).await;
+        let request_id = answer.headers["x-request-id"].to_str().unwrap();
+        let of_request: Vec<_> =
+            events(&estate.owner, "").await.into_iter().filter(|event| event["request_id"] == request_id).collect();
+        if CHANGES_NOTHING.contains(&route.key().as_str()) {
+            assert_eq!(of_request, Vec::<Value>::new(), "{}", route.key());
+            continue;
+        }
+        // A member who is removed leaves their team first.
+        let expected = if route.function == "remove-member" { 2 } else { 1 };
+        assert_eq!(of_request.len(), expected, "{} wrote {of_request:?}", route.key());
+        let event = &of_request[0];
+        match &caller.user_id {
+            Some(user) => {
+                assert_eq!(event["actor"]["id"], user.as_str(), "{event}");
+                assert!(event["token_id"].is_string(), "{event}");
+            }
+            None => assert_eq!(event["actor"]["id"], answer.body["member"]["id"], "{event}"),
+        }
+        assert_eq!(event["actor"]["type"], "user");
+        assert_eq!(event["source_address"], "127.0.0.1");
+        found.push(event["action"].as_str().unwrap().to_owned());
+    }
+    for action in Action::ALL {
+        let by_an_endpoint = !matches!(action, Action::AccountCreated | Action::MemberLinked);
+        assert_eq!(found.iter().any(|found| found == action.as_str()), by_an_endpoint, "{}", action.as_str());
+    }
+    assert!(CHANGES_NOTHING.len() <= 1, "this list only shrinks");
+}
+
+#[tokio::test]
+async fn an_event_tells_what_changed() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let member = world.member(&owner, Role::Member).await;
+    let path = format!("/v1/members/{}", member.user_id.as_ref().unwrap());
+    owner.put(&path, json!({"role": "admin"})).await;
+    let event = &events(&owner, "").await[0];
+    assert_eq!(event["action"], "member.updated");
+    assert_eq!(event["actor"]["name"], "owner@example.com");
+    assert_eq!(event["target"]["type"], "member");
+    assert_eq!(event["target"]["id"], member.user_id.as_ref().unwrap().as_str());
+    assert_eq!(event["changes"], json!([{"field": "role", "from": "member", "to": "admin"}]));
+    assert_eq!(event["created_at"], "2026-01-01T12:00:00Z");
+    // A refused change and one that changes nothing are no events.
+    let before = events(&owner, "").await.len();
+    owner.put(&path, json!({"role": "nobody"})).await.refused(400, "invalid_request");
+    owner.patch("/v1/account", json!({})).await;
+    assert_eq!(events(&owner, "").await.len(), before);
+}
+
+#[tokio::test]
+async fn events_are_filtered_by_actor_action_target_and_time() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let admin = world.member(&owner, Role::Admin).await;
+    let first = owner.team("first").await;
+    world.clock.advance(std::time::Duration::from_secs(60));
+    let second = admin.team("second").await;
+    owner.patch(&format!("/v1/teams/{}", second["id"].as_str().unwrap()), json!({"name": "third"})).await;
+    let names = async |query: &str| -> Vec<String> {
+        let found = events(&owner, query).await;
+        let name = |event: &Value| {
+            format!("{} {}", event["action"].as_str().unwrap(), event["target"]["name"].as_str().unwrap())
+        };
+        found.iter().map(name).collect()
+    };
+    let (by_admin, of_second) = (admin.user_id.as_ref().unwrap(), second["id"].as_str().unwrap());
+    assert_eq!(names(&format!("&actor={by_admin}&action=team.created")).await, ["team.created second"]);
+    assert_eq!(names(&format!("&target={of_second}")).await, ["team.updated second", "team.created second"]);
+    assert_eq!(names(&format!("&target={of_second}&actor={by_admin}")).await, ["team.created second"]);
+    assert_eq!(names("&action=team.created").await, ["team.created second", "team.created first"]);
+    assert_eq!(names("&action=team.created&since=2026-01-01T12:01:00Z").await, ["team.created second"]);
+    assert_eq!(names("&action=team.created&until=2026-01-01T13:01:00%2B01:00").await, ["team.created first"]);
+    assert_eq!(names(&format!("&target={}", first["id"].as_str().unwrap())).await, ["team.created first"]);
+    assert_eq!(names("&action=team.deleted").await, Vec::<String>::new());
+    for (query, field) in [("since=yesterday", "since"), ("action=team.eaten", "action"), ("actor=bob", "actor")] {
+        let refused = owner.get(&format!("/v1/audit_events?{query}")).await;
+        refused.refused(400, "invalid_request");
+        assert_eq!(refused.body["error"]["details"][0]["field"], field, "{refused:?}");
+    }
+    owner.get("/v1/audit_events?cursor=AAAA").await.refused(400, "invalid_cursor");
+}
+
+#[tokio::test]
+async fn following_the_cursor_visits_each_event_once() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    for number in 0..25 {
+        owner.team(&format!("team-{number}")).await;
+    }
+    for query in ["", "&action=team.created"] {
+        let all = events(&owner, query).await;
+        let (mut visited, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = owner.get(&format!("/v1/audit_events?per_page=7{query}{cursor}")).await.body;
+            visited.extend(page["data"].as_array().unwrap().clone());
+            assert_eq!(page["meta"]["per_page"], 7);
+            // An event that comes while somebody reads on is newer than the cursor.
+            owner.team(&format!("late-{}{}", visited.len(), query.len())).await;
+            match page["meta"]["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(visited, all, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn owners_and_admins_read_the_events_of_their_own_account_for_400_days() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let (admin, member) = (world.member(&owner, Role::Admin).await, world.member(&owner, Role::Member).await);
+    let rival = world.owner("rival").await;
+    member.get("/v1/audit_events").await.refused(403, "insufficient_permission");
+    assert_eq!(events(&admin, "").await, events(&owner, "").await);
+    let of_rival = events(&rival, "").await;
+    assert_eq!(of_rival.len(), 1, "{of_rival:?}");
+    assert_eq!(of_rival[0]["action"], "account.created");
+    assert_eq!(of_rival[0]["actor"]["type"], "operator");
+    let table = world.stack.app().table();
+    let scanned = table.client().scan().table_name(table.name()).send().await.unwrap();
+    let kept: Vec<i64> = scanned
+        .items()
+        .iter()
+        .filter(|item| item["pk"].as_s().unwrap().ends_with("#AUDIT"))
+        .map(|item| item["expires_at"].as_n().unwrap().parse::<i64>().unwrap())
+        .collect();
+    assert!(!kept.is_empty());
+    assert!(kept.iter().all(|end| *end == world.clock.now().plus(AUDIT_RETENTION).as_seconds()), "{kept:?}");
+}
