@@ -14,6 +14,7 @@ use crate::table::Table;
 use crate::telemetry::{Log, Metrics, Release};
 use crate::usage::Usage;
 
+/// The settings, clients and caches of a function, made once in init. Clones share them.
 #[derive(Clone, Debug)]
 pub struct App(Arc<Parts>);
 
@@ -62,22 +63,27 @@ impl App {
         }))
     }
 
+    /// Returns the settings, for those that only some functions read.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
     }
 
+    /// Returns the configuration of further clients of AWS.
     pub fn aws(&self) -> &Aws {
         &self.0.aws
     }
 
+    /// Returns the table of the stack, `TABLE_NAME` in the settings.
     pub fn table(&self) -> &Table {
         &self.0.table
     }
 
+    /// Returns the clock that every decision and every row takes its time from.
     pub fn clock(&self) -> &Clock {
         &self.0.clock
     }
 
+    /// Returns the log, whose lines have the times of [`App::clock`].
     pub fn log(&self) -> &Log {
         &self.0.log
     }
@@ -87,6 +93,7 @@ impl App {
         Metrics::new(&self.0.release, function, self.0.clock.now(), duration, usage, failed)
     }
 
+    /// Returns the limiter, which has the rate limits that this execution environment has seen.
     pub fn limiter(&self) -> &Limiter {
         &self.0.limiter
     }

@@ -33,6 +33,7 @@ pub struct Attempts {
 }
 
 impl Attempts {
+    /// Returns the attempts of an operation that has not begun yet.
     pub(crate) fn new(pauses: Pauses) -> Self {
         Self { begun: 0, pauses }
     }

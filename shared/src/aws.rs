@@ -55,10 +55,13 @@ pub struct Aws {
 /// The reasons why the configuration can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AwsConfigError {
+    /// A setting that every function needs is not set.
     #[error(transparent)]
     Missing(#[from] MissingSetting),
+    /// The PEM file that a setting names can't be read.
     #[error("the file of certificates can't be read")]
     CaBundle(#[source] std::io::Error),
+    /// The PEM file has no usable certificates.
     #[error("TLS can't be set up")]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -98,10 +101,12 @@ impl Aws {
         Self { http, ..self }
     }
 
+    /// Returns the configuration with other time limits than [`Limits::LAMBDA`].
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
+    /// Returns the time limits of every client that this configuration makes.
     pub fn limits(&self) -> Limits {
         self.limits
     }
@@ -123,18 +128,22 @@ impl Aws {
         config.build()
     }
 
+    /// Returns a client of DynamoDB, at `AWS_ENDPOINT_URL_DYNAMODB` if that is set.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         aws_sdk_dynamodb::Client::new(&self.client("AWS_ENDPOINT_URL_DYNAMODB"))
     }
 
+    /// Returns a client of SQS, at `AWS_ENDPOINT_URL_SQS` if that is set.
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
         aws_sdk_sqs::Client::new(&self.client("AWS_ENDPOINT_URL_SQS"))
     }
 
+    /// Returns the region in `AWS_REGION`.
     pub fn region(&self) -> Region {
         self.region.clone()
     }
 
+    /// Returns the credentials of the function's role, for clients of AWS outside the SDK.
     pub fn credentials(&self) -> Credentials {
         self.credentials.clone()
     }
@@ -149,7 +158,7 @@ impl Aws {
     ///
     /// # Errors
     /// Fails if the file can't be read or has no certificates.
-    pub fn connector_trusting(&self, path: &str) -> Result<Connector, AwsConfigError> {
+    pub(crate) fn connector_trusting(&self, path: &str) -> Result<Connector, AwsConfigError> {
         let tls = trusting(std::fs::read(path).map_err(AwsConfigError::CaBundle)?)?;
         Ok(Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build())
     }

@@ -33,6 +33,7 @@ pub struct Deleted {
 }
 
 impl Deleted {
+    /// Returns the confirmation for a resource that existed until this request.
     pub fn new(id: impl ToString) -> Self {
         Self { id: id.to_string(), deleted: true }
     }

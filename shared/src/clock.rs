@@ -14,10 +14,12 @@ use tokio::sync::watch;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// Returns the moment that is this many milliseconds after the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
+    /// Returns the milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> i64 {
         self.0
     }
@@ -27,6 +29,7 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
+    /// Returns the moment this much later, or the last representable one.
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
@@ -97,6 +100,7 @@ impl TryFrom<String> for Time {
 pub struct Clock(Option<Arc<watch::Sender<Timestamp>>>);
 
 impl Clock {
+    /// Returns the clock of the operating system.
     pub fn system() -> Self {
         Self(None)
     }
@@ -106,10 +110,12 @@ impl Clock {
         Self(Some(Arc::new(watch::Sender::new(start))))
     }
 
+    /// Returns whether time passes by itself.
     pub fn is_system(&self) -> bool {
         self.0.is_none()
     }
 
+    /// Returns the current time: the system's, or that of a manual clock since it was last advanced.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Some(time) => *time.borrow(),

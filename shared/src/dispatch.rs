@@ -9,6 +9,7 @@ use crate::queue::Queue;
 /// The number of lost runners after which a deployment fails.
 pub const MAX_ATTEMPTS: u32 = 3;
 
+/// The result of a message's dispatch.
 #[derive(Debug)]
 pub enum Dispatched {
     /// A deployment was claimed and must run. It need not be the one that the message names.

@@ -18,6 +18,7 @@ use crate::scope::Access;
 /// A route and its handler.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
+    /// The contract by which the pipeline treats each request.
     pub route: Route,
     pub(crate) handler: BoxCloneSyncService<Request<Body>, Response, Infallible>,
     pub(crate) early: Option<Early>,
@@ -29,6 +30,8 @@ pub struct Endpoint {
 pub(crate) type Early = for<'a> fn(&'a mut Parts, &'a App) -> BoxFuture<'a, ()>;
 
 impl Endpoint {
+    /// Makes an endpoint whose handler gets `state`. Init opens as many connections as handlers of the route's method
+    /// usually need at once: see [`Endpoint::calls_at_once`].
     pub fn new<H, T, S>(route: Route, handler: H, state: S) -> Self
     where
         H: Handler<T, S>,

@@ -47,13 +47,14 @@ macro_rules! error_codes {
         /// A reason for which the API refuses a request or fails.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum ErrorCode {
-            $($code),+
+            $(#[doc = $meaning] $code),+
         }
 
         impl ErrorCode {
             /// Every code, in the order of their statuses.
             pub const ALL: [ErrorCode; [$($name),+].len()] = [$(Self::$code),+];
 
+            /// Returns the HTTP status of every response with the code.
             pub const fn status(self) -> StatusCode {
                 match self {
                     $(Self::$code => StatusCode::$status),+
@@ -67,6 +68,7 @@ macro_rules! error_codes {
                 }
             }
 
+            /// Returns the part of the system that returns the code.
             pub const fn origin(self) -> Origin {
                 match self {
                     $(Self::$code => Origin::$origin),+
@@ -181,9 +183,11 @@ pub struct Error {
     cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
+/// A result whose error is the API's, unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// Returns an error for the client. `message` says what is wrong and what to do.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), details: Vec::new(), headers: Vec::new(), cause: None }
     }
@@ -193,7 +197,7 @@ impl Error {
         Self::invalid_fields(vec![Detail { field: field.into(), message: message.into() }])
     }
 
-    pub fn invalid_fields(details: Vec<Detail>) -> Self {
+    pub(crate) fn invalid_fields(details: Vec<Detail>) -> Self {
         let message = summary(&details);
         Self { details, ..Self::new(ErrorCode::InvalidRequest, message) }
     }
@@ -258,16 +262,18 @@ impl Error {
         self
     }
 
+    /// Adds a header to the response.
     pub fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
     /// Adds `Retry-After`, the seconds to wait before a retry.
-    pub fn retry_after(self, seconds: u64) -> Self {
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
+    /// Returns the code, which decides the response's status.
     pub fn code(&self) -> ErrorCode {
         self.code
     }
@@ -299,7 +305,7 @@ pub fn chain(error: &dyn StdError) -> String {
 /// The body of every response whose status is not 2xx.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct ErrorEnvelope<'a> {
-    pub error: ErrorBody<'a>,
+    pub(crate) error: ErrorBody<'a>,
 }
 
 /// The reason why a request was refused or failed.
@@ -307,15 +313,15 @@ pub struct ErrorEnvelope<'a> {
 pub struct ErrorBody<'a> {
     /// A stable name for programs to compare.
     #[schema(examples("invalid_ref"))]
-    pub code: &'a str,
+    pub(crate) code: &'a str,
     /// A human-readable explanation. Its wording may change.
     #[schema(examples("Branch 'feature-x' not found"))]
-    pub message: &'a str,
+    pub(crate) message: &'a str,
     /// The value of `X-Request-Id`.
-    pub request_id: &'a RequestId,
+    pub(crate) request_id: &'a RequestId,
     /// The invalid parameters and fields, if any.
     #[serde(skip_serializing_if = "<[Detail]>::is_empty")]
-    pub details: &'a [Detail],
+    pub(crate) details: &'a [Detail],
 }
 
 impl IntoResponse for Error {

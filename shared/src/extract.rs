@@ -91,6 +91,7 @@ impl<S: Send + Sync, T: DeserializeOwned + PartialSchema> FromRequest<S> for Jso
 /// A JSON body with its canonical form. Bodies with equal meaning have the same canonical form.
 #[derive(Clone, Debug)]
 pub struct CanonicalJson<T> {
+    /// The parsed body.
     pub value: T,
     /// The body without white space, with its members in the order of their names.
     pub text: String,

@@ -48,6 +48,7 @@ macro_rules! id {
                 Self(random($prefix))
             }
 
+            /// Returns the identifier with its prefix.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

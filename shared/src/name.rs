@@ -41,6 +41,7 @@ macro_rules! name {
         )]
         pub struct $name(String);
 
+        /// The error for a text outside of these bounds.
         #[derive(Debug, thiserror::Error)]
         #[error($message)]
         pub struct $error;

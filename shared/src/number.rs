@@ -11,6 +11,7 @@ pub const LARGEST: u64 = i64::MAX as u64;
 pub struct Number<const MIN: u64, const MAX: u64, const DEFAULT: u64>(u64);
 
 impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> Number<MIN, MAX, DEFAULT> {
+    /// Returns the number, from `MIN` to `MAX`.
     pub fn get(self) -> u64 {
         self.0
     }
@@ -40,6 +41,7 @@ impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> TryFrom<String> for Num
 pub struct Whole<T, const MIN: u64, const MAX: u64>(T);
 
 impl<T, const MIN: u64, const MAX: u64> Whole<T, MIN, MAX> {
+    /// Returns the number, from `MIN` to `MAX`.
     pub fn get(self) -> T {
         self.0
     }

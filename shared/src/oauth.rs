@@ -68,11 +68,14 @@ impl FromStr for Jwt {
 /// The claims of a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
+    /// The issuer's URL, as in `iss`.
     pub issuer: String,
+    /// The issuer's name for the user or the application, as in `sub`.
     pub subject: String,
-    pub client_id: ClientId,
+    pub(crate) client_id: ClientId,
     /// The granted scopes of this API.
     pub scopes: Vec<Scope>,
+    /// The time in `exp`, after which the leeway begins.
     pub expires_at: Timestamp,
     /// The email address, if the token has one that the issuer has verified.
     pub email: Option<VerifiedEmail>,
@@ -84,7 +87,7 @@ impl Grant {
     }
 
     /// Returns whether the token came by client credentials, without a user.
-    pub fn is_of_an_application(&self) -> bool {
+    pub(crate) fn is_of_an_application(&self) -> bool {
         self.subject == self.client_id.as_str()
     }
 }
@@ -92,12 +95,16 @@ impl Grant {
 /// The reasons to refuse a token. The client learns only of an expiry; the log has the others.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
+    /// The settings name no issuer.
     #[error("no issuer is configured")]
     NoIssuer,
+    /// The library could not decode or verify the token.
     #[error("the header, the signature or a claim is wrong")]
     Invalid(#[from] jsonwebtoken::errors::Error),
+    /// The token is not one for this API. The text completes "The token is".
     #[error("{0}")]
     Not(&'static str),
+    /// The token expired at this time, more than the leeway ago.
     #[error("expired")]
     Expired(Timestamp),
     /// The issuer does not answer, so the token can't be checked.
@@ -139,6 +146,7 @@ struct EmailClaims {
 pub struct VerifiedEmail(Email);
 
 impl VerifiedEmail {
+    /// Returns the address in the issuer's spelling.
     pub fn address(&self) -> &Email {
         &self.0
     }
@@ -148,7 +156,7 @@ impl VerifiedEmail {
         self.0.to_string().rsplit('@').next().unwrap_or_default().to_ascii_lowercase()
     }
 
-    pub fn is_at(&self, domain: &EmailDomain) -> bool {
+    pub(crate) fn is_at(&self, domain: &EmailDomain) -> bool {
         self.domain() == domain.as_str()
     }
 }

@@ -29,10 +29,13 @@ pub use crate::sort::Sort;
 pub const MAX_SKIP: u64 = 10_000;
 const MAX_CURSOR_CHARS: usize = 512;
 
+/// The direction of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
+    /// Oldest first, or A to Z.
     Asc,
+    /// Newest first, or Z to A.
     Desc,
 }
 
@@ -155,6 +158,7 @@ pub struct Rows<T> {
 }
 
 impl<T> Rows<T> {
+    /// Returns the rows of the page, in the order of the list.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.rows.iter()
     }
@@ -168,6 +172,7 @@ impl<T> Rows<T> {
 }
 
 impl PageRequest {
+    /// Returns the order that the client asked for, or the list's default.
     pub fn sort(&self) -> Sort {
         self.sort
     }
@@ -356,7 +361,7 @@ fn name_of(value: impl Serialize) -> String {
 pub struct Page<T> {
     /// The items of the page.
     pub data: Vec<T>,
-    pub meta: Meta,
+    pub(crate) meta: Meta,
 }
 
 /// The position of a page in its list.

@@ -17,8 +17,10 @@ pub enum Permission {
 }
 
 impl Permission {
+    /// Every permission, the lowest first.
     pub const ALL: [Permission; 3] = [Self::Read, Self::Deploy, Self::Admin];
 
+    /// Returns the permission's name in bodies and rows.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -32,6 +34,7 @@ impl Permission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    /// Sees their own teams, and has the permissions on repositories that the account and their teams grant.
     Member,
     /// Manages members, invitations, teams and repositories.
     Admin,
@@ -40,8 +43,10 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role, the lowest first.
     pub const ALL: [Role; 3] = [Self::Member, Self::Admin, Self::Owner];
 
+    /// Returns the role's name in bodies and rows.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Member => "member",
@@ -55,14 +60,19 @@ impl Role {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BasePermission {
+    /// Members have only the permissions that their teams grant.
     None,
+    /// Every member may read every repository.
     #[default]
     Read,
+    /// Every member may deploy every repository.
     Deploy,
+    /// Every member may change every repository.
     Admin,
 }
 
 impl BasePermission {
+    /// Returns the base permission's name in bodies and rows.
     pub const fn as_str(self) -> &'static str {
         match self.permission() {
             None => "none",
@@ -70,6 +80,7 @@ impl BasePermission {
         }
     }
 
+    /// Returns the permission, or `None` if the account grants none.
     pub const fn permission(self) -> Option<Permission> {
         match self {
             Self::None => None,
@@ -84,7 +95,9 @@ impl BasePermission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Visibility {
+    /// Only members with a permission on the repository see it.
     Private,
+    /// Every member of the account may read the repository.
     Public,
 }
 

@@ -17,6 +17,7 @@ impl<T> Permitted<T> {
         Self(value)
     }
 
+    /// Returns the value without the proof.
     pub fn into_inner(self) -> T {
         self.0
     }

@@ -36,6 +36,7 @@ use crate::usage::Usage;
 /// An endpoint with the whole pipeline.
 pub type Service = BoxCloneSyncService<lambda_http::Request, Response, Infallible>;
 
+/// Wraps the endpoint's handler in the pipeline. The service never fails: each failure is a response in the envelope.
 pub fn service(app: App, endpoint: Endpoint) -> Service {
     let context = Arc::new(Context { app, route: endpoint.route, early: endpoint.early });
     let layers = ServiceBuilder::new()

@@ -16,6 +16,7 @@ use crate::settings::{self, MissingSetting};
 /// The maximum delay that SQS accepts.
 const MAX_DELAY_SECONDS: i32 = 900;
 
+/// The queue of deployments that may start.
 #[derive(Clone, Debug)]
 pub struct Queue {
     client: Client,
@@ -25,7 +26,9 @@ pub struct Queue {
 /// The content of a message: the deployment's ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentMessage {
+    /// The account, which is part of the key of the deployment's row.
     pub account_id: AccountId,
+    /// The deployment that was ready when the message was sent. The consumer may claim another one of the lane.
     pub deployment_id: DeploymentId,
 }
 
@@ -54,6 +57,7 @@ impl Queue {
         }
     }
 
+    /// Sends the deployment's message, to be delivered at once.
     pub async fn send(&self, deployment: &Deployment) -> Result<(), QueueError> {
         self.send_after(Duration::ZERO, deployment).await
     }

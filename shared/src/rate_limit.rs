@@ -64,6 +64,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
+    /// Returns a limiter that knows no rate limits yet.
     pub fn new(table: Table, clock: Clock) -> Self {
         Self { table, clock, known: Cache::new(REMEMBERED) }
     }
@@ -94,12 +95,12 @@ impl Limiter {
     }
 
     /// Returns the last seen state of the subject, without a call.
-    pub fn recall(&self, subject: &Subject, quota: Quota) -> Verdict {
+    pub(crate) fn recall(&self, subject: &Subject, quota: Quota) -> Verdict {
         Verdict::new(quota, self.last_seen(subject).as_ref(), Instant::from(self.clock.now()), None)
     }
 
     /// Returns whether [`Limiter::admit`] would refuse without a call.
-    pub fn refuses(&self, subject: &Subject, quota: Quota) -> bool {
+    pub(crate) fn refuses(&self, subject: &Subject, quota: Quota) -> bool {
         let now = Instant::from(self.clock.now());
         self.known.with(subject, |known| known.refusal(quota, now).is_some())
     }

@@ -12,21 +12,25 @@ use crate::sort::Sort;
 pub struct Route {
     /// The crate, the binary, the Lambda function and the sample event.
     pub function: &'static str,
+    /// The HTTP method.
     pub method: &'static Method,
     /// API Gateway's form: `/v1/repositories/{repo_id}`, or `$default`.
     pub path: &'static str,
+    /// The token and the scope that the endpoint needs.
     pub access: Access,
     /// The lowest role in the account that may call the endpoint.
     pub role: Role,
     /// The permission needed on the repository in the path, or on the repository of the deployment in the path.
     pub permission: Permission,
-    pub linking: Linking,
+    pub(crate) linking: Linking,
+    /// Whether requests count against the rate limit.
     pub counting: Counting,
-    pub without_limiter: WithoutLimiter,
+    pub(crate) without_limiter: WithoutLimiter,
     /// The query parameters that the endpoint takes besides those of its list.
     pub parameters: &'static [&'static str],
     /// The list that the endpoint returns page by page, if any.
     pub list: Option<List>,
+    /// The use of the resource's ETag.
     pub etag: Etag,
     /// Whether a 201 carries the URL of the new resource in `Location`.
     pub location: bool,
@@ -37,7 +41,9 @@ pub struct Route {
 /// A list whose cursors are valid for no other list, and the sorts that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct List {
+    /// The name in the list's cursors.
     pub name: &'static str,
+    /// The values of `sort`, the default first.
     pub sorts: &'static [Sort],
 }
 
@@ -49,6 +55,7 @@ impl List {
 /// The use that an endpoint makes of its resource's ETag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Etag {
+    /// Neither answers nor requests have it.
     Unused,
     /// Successful answers carry it.
     Sent,
@@ -68,7 +75,9 @@ pub enum Linking {
 /// Whether requests count against the rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counting {
+    /// A request counts, and is refused beyond the rate limit.
     Counted,
+    /// A request neither counts nor is refused.
     Free,
 }
 
@@ -223,7 +232,7 @@ impl Route {
     }
 
     /// Returns the query parameters of the endpoint, or `None` for the fallback, which has no contract.
-    pub fn query_parameters(&self) -> Option<impl Iterator<Item = &'static str> + Clone> {
+    pub(crate) fn query_parameters(&self) -> Option<impl Iterator<Item = &'static str> + Clone> {
         let of_list = self.list.map_or(&[][..], |_| &List::PARAMETERS);
         (!self.path.starts_with('$')).then(|| of_list.iter().chain(self.parameters).copied())
     }

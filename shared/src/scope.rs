@@ -7,30 +7,40 @@ use crate::permission::Permission;
 /// A right of a token. No scope includes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum Scope {
+    /// Lists and reads repositories and their environments.
     #[serde(rename = "repositories:read")]
     RepositoriesRead,
+    /// Creates repositories and changes the settings of their environments.
     #[serde(rename = "repositories:write")]
     RepositoriesWrite,
+    /// Lists and reads deployments, with their logs and events.
     #[serde(rename = "deployments:read")]
     DeploymentsRead,
+    /// Creates, cancels, retries, approves and rejects deployments, and rolls back.
     #[serde(rename = "deployments:write")]
     DeploymentsWrite,
+    /// Lists and reads tokens, without their secrets.
     #[serde(rename = "tokens:read")]
     TokensRead,
+    /// Creates, changes, rotates and revokes tokens.
     #[serde(rename = "tokens:write")]
     TokensWrite,
     /// The account with its members, invitations and applications.
     #[serde(rename = "account:read")]
     AccountRead,
+    /// Changes the account, its members, invitations and applications.
     #[serde(rename = "account:write")]
     AccountWrite,
+    /// Lists and reads teams, with their members and repositories.
     #[serde(rename = "teams:read")]
     TeamsRead,
+    /// Creates, changes and deletes teams, and changes their members and repositories.
     #[serde(rename = "teams:write")]
     TeamsWrite,
 }
 
 impl Scope {
+    /// Every scope, in the order in which responses list them.
     pub const ALL: [Scope; 10] = [
         Self::RepositoriesRead,
         Self::RepositoriesWrite,
@@ -44,6 +54,7 @@ impl Scope {
         Self::TeamsWrite,
     ];
 
+    /// Returns the scope's name in bodies and in the issuer's tokens.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RepositoriesRead => "repositories:read",

@@ -38,22 +38,27 @@ pub const OIDC_CA_BUNDLE: &str = "OIDC_CA_BUNDLE";
 pub struct MissingSetting(&'static str);
 
 impl Settings {
+    /// Reads all environment variables.
     pub fn from_env() -> Self {
         Self(std::env::vars().map(|(name, value)| (name, value.into())).collect())
     }
 
+    /// Sets or replaces a setting.
     pub fn set(&mut self, name: &str, value: String) {
         self.0.insert(name.to_owned(), value.into());
     }
 
+    /// Returns a setting, or `None` if it is missing or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(SecretString::expose_secret).filter(|value| !value.is_empty())
     }
 
+    /// Returns all settings, credentials included.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.expose_secret()))
     }
 
+    /// Returns a setting that the function can't work without.
     pub fn require(&self, name: &'static str) -> Result<&str, MissingSetting> {
         self.get(name).ok_or(MissingSetting(name))
     }

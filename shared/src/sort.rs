@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The attribute that a list is sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(default = "created")]

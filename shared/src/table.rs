@@ -44,6 +44,7 @@ fn boxed<F: Future>(call: F) -> Pin<Box<F>> {
 }
 
 impl Table {
+    /// Returns the table of this name, without a call.
     pub fn new(client: Client, name: &str) -> Self {
         Self { client, name: name.into(), pauses: Pauses::Random }
     }
@@ -59,10 +60,12 @@ impl Table {
         Attempts::new(self.pauses)
     }
 
+    /// Returns the SDK's client, for calls that the table does not offer.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
+    /// Returns the table's name in DynamoDB.
     pub fn name(&self) -> &str {
         &self.name
     }

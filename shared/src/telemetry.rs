@@ -51,6 +51,7 @@ impl Log {
         Self { clock, ..self }
     }
 
+    /// Returns the log that Lambda reads.
     pub fn stdout() -> Self {
         Self::to(std::io::stdout())
     }
@@ -86,11 +87,15 @@ impl fmt::Debug for Log {
     }
 }
 
+/// The level of a line, as Lambda filters by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Level {
+    /// The request or the message was handled, or refused for a fault of the client.
     Info,
+    /// A failure that the request survived.
     Warn,
+    /// The request or the message failed for a fault of the stack.
     Error,
 }
 
@@ -102,8 +107,8 @@ pub(crate) struct RequestLine<'a> {
     pub level: Level,
     pub request_id: &'a RequestId,
     /// The ids of the request and of the invocation in the gateway's access log.
-    pub gateway_request_id: Option<&'a str>,
-    pub lambda_request_id: Option<&'a str>,
+    pub(crate) gateway_request_id: Option<&'a str>,
+    pub(crate) lambda_request_id: Option<&'a str>,
     #[serde(flatten)]
     pub trace: Option<&'a TraceContext>,
     pub route: &'a str,
@@ -112,18 +117,24 @@ pub(crate) struct RequestLine<'a> {
     pub code: Option<&'static str>,
     pub cause: Option<String>,
     /// The limiter's failure, if it failed.
-    pub limiter_failure: Option<String>,
+    pub(crate) limiter_failure: Option<String>,
 }
 
 /// The line of one queue message.
 #[derive(Serialize)]
 pub struct MessageLine<'a> {
+    /// The cost and the duration of the message.
     #[serde(flatten)]
     pub metrics: Metrics<'a>,
+    /// [`Level::Error`] if the message could not be handled and comes again.
     pub level: Level,
+    /// The ID in SQS or EventBridge, if there is one.
     pub message_id: Option<&'a str>,
+    /// The deployment, once the message could be parsed.
     pub deployment_id: Option<&'a DeploymentId>,
+    /// A word for the result, such as `succeeded` or `waits`.
     pub outcome: &'a str,
+    /// The error with its sources, if there is one.
     pub cause: Option<String>,
 }
 

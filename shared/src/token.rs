@@ -26,6 +26,7 @@ pub struct TokenSecret(SecretString);
 pub struct MalformedToken;
 
 impl TokenSecret {
+    /// Returns a new secret from random bits, with its checksum.
     pub fn random() -> Self {
         let mut secret = String::with_capacity(PREFIX.len() + RANDOM_CHARS + CHECKSUM_CHARS);
         secret.push_str(PREFIX);
@@ -50,6 +51,7 @@ impl TokenSecret {
         self.0.expose_secret()
     }
 
+    /// Returns the last four characters, which lists show so that users can tell tokens apart.
     pub fn last_four(&self) -> &str {
         &self.reveal()[self.reveal().len() - 4..]
     }

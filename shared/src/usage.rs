@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::ConsumedCapacity;
 /// The DynamoDB calls of one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
+    /// The number of calls.
     pub calls: u32,
     /// Read and write capacity units together, as DynamoDB reports them.
     pub capacity_units: f64,
@@ -30,7 +31,7 @@ impl Usage {
     }
 
     /// Returns the cost so far of the running request, or zero outside of [`Usage::of`].
-    pub fn so_far() -> Usage {
+    pub(crate) fn so_far() -> Usage {
         USAGE.try_with(Cell::get).unwrap_or_default()
     }
 }

@@ -7,9 +7,11 @@ use shared::body::{DeploymentBody, QueueBody};
 use shared::model::{Deployment, Waits};
 use shared::{App, Endpoint, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route =
     Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}").requires(Scope::DeploymentsRead);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, get_deployment, app.clone()))
 }
@@ -24,5 +26,5 @@ pub async fn get_deployment(State(app): State<App>, deployment: Requested<Deploy
     let read = |place| async move { Ok(Waits::load(table, &place).await?) };
     let (deployment, waits) = deployment.authorize_and_read(read).await?;
     let queue = waits.map(|waits| QueueBody::new(&deployment, &waits));
-    Ok(Json(DeploymentBody { queue, ..DeploymentBody::new(&app, deployment.into_inner()) }))
+    Ok(Json(DeploymentBody::new(&app, deployment.into_inner()).with_queue(queue)))
 }

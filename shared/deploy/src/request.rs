@@ -17,9 +17,11 @@ pub struct DeploymentRequest {
     /// A branch, a tag, a full commit SHA or a full ref name. A branch takes precedence over a tag of the same name.
     #[schema(examples("main"))]
     pub r#ref: String,
+    /// The environment to deploy to.
     #[serde(default)]
     #[schema(default = "preview")]
     pub environment: Environment,
+    /// Variables for the build, which override those of the buildspec.
     #[serde(default)]
     pub variables: Variables,
     /// The deployment that must be live in the environment (in preview: for this ref). If another one is live, the
@@ -39,6 +41,7 @@ impl DeploymentRequest {
         Revision::parse(&self.r#ref).map_err(|error| Error::invalid("ref", error.to_string()))
     }
 
+    /// Returns the conditions on the state of the lane.
     pub fn fences(&self) -> Fences {
         Fences { expected_current: self.expected_current.clone(), sequence: self.sequence.map(Whole::get) }
     }

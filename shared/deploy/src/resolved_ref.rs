@@ -7,6 +7,7 @@ use shared::access::AuthorizedRepository;
 /// The commit of a revision, as the git host has it now.
 #[derive(Clone, Debug)]
 pub struct ResolvedRef {
+    /// The commit's SHA, in hexadecimal.
     pub sha: String,
     /// The ref's full name, unless the revision is a commit.
     pub name: Option<String>,

@@ -16,8 +16,10 @@ pub struct Authorized<T> {
     tenant: Tenant,
 }
 
+/// A repository on which the caller has the permission that the route needs.
 pub type AuthorizedRepository = Authorized<Repository>;
 
+/// A deployment on whose repository the caller has the permission that the route needs.
 pub type AuthorizedDeployment = Authorized<Deployment>;
 
 /// A team that the caller may see.
@@ -37,10 +39,12 @@ impl<T> Authorized<T> {
         Self { resource: Permitted::new(resource), tenant }
     }
 
+    /// Returns the account that the resource was read from, with its caller.
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
     }
 
+    /// Returns the resource without the proof that the caller may use it.
     pub fn into_inner(self) -> T {
         self.resource.into_inner()
     }

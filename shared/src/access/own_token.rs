@@ -16,6 +16,7 @@ use crate::model::TokenRecord;
 pub struct OwnToken(TokenRecord);
 
 impl OwnToken {
+    /// Returns the token without the proof that it is the caller's.
     pub fn into_inner(self) -> TokenRecord {
         self.0
     }

@@ -16,6 +16,7 @@ use crate::table::TableError;
 pub trait Resource: Clone + Send + Sync + 'static {
     /// The name of the kind in error messages.
     const KIND: &'static str;
+    /// The name in the path, once it is well-formed: an id, or for a repository also a name.
     type Name: Send;
 
     /// Returns the name in the path, or `None` if it is malformed.

@@ -21,10 +21,12 @@ impl Tenant {
         &self.0
     }
 
+    /// Returns the caller's account as it was when the token was last read.
     pub fn account(&self) -> &Account {
         self.0.account()
     }
 
+    /// Returns the id of the calling user, or of the user that stands for the calling application.
     pub fn user_id(&self) -> &UserId {
         self.0.user_id()
     }
@@ -35,7 +37,7 @@ impl Tenant {
     }
 
     /// Returns the caller's permission on a repository.
-    pub fn permission_on(&self, repository: &Repository) -> Option<Permission> {
+    pub(crate) fn permission_on(&self, repository: &Repository) -> Option<Permission> {
         let granted = repository.grants.highest(&self.user().teams);
         permission(self.user().role, self.account().base_permission.permission(), granted, repository.visibility)
     }
@@ -46,10 +48,11 @@ impl Tenant {
     }
 
     /// Returns whether the caller may see a team: owners and admins see all teams, members see their own.
-    pub fn sees(&self, team: &TeamId) -> bool {
+    pub(crate) fn sees(&self, team: &TeamId) -> bool {
         self.sees_all_teams() || self.user().teams.contains(team)
     }
 
+    /// Returns whether the caller is an owner or an admin. Members see only the teams that they are in.
     pub fn sees_all_teams(&self) -> bool {
         self.user().role >= Role::Admin
     }

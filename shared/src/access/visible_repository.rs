@@ -15,6 +15,7 @@ use crate::table::{Table, TableError};
 /// A repository that the caller may see, before or after it is read.
 #[derive(Clone, Debug)]
 pub struct VisibleRepository {
+    /// The repository, which is read for the page that shows it.
     pub id: RepositoryId,
     name: RepositoryName,
     created_at: Timestamp,

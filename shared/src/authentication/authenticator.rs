@@ -65,13 +65,19 @@ impl UnrecordedUse {
 }
 
 impl Authenticator {
+    /// Returns an authenticator that has cached nothing. Without an issuer it refuses every JWT.
     pub fn new(table: Table, clock: Clock, issuer: Option<Issuer>) -> Self {
         Self { table, clock, issuer, known: Cache::new(REMEMBERED), used: Cache::new(REMEMBERED) }
     }
 
     /// # Errors
     /// Fails with a 401 or with `not_linked`. Refuses a malformed token without a read.
-    pub async fn authenticate(&self, headers: &HeaderMap, linking: Linking, limiter: &Limiter) -> Result<Caller> {
+    pub(crate) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        linking: Linking,
+        limiter: &Limiter,
+    ) -> Result<Caller> {
         let bearer = bearer(headers)?;
         let hash = bearer.hash();
         let now = self.clock.now();

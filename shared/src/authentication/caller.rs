@@ -21,7 +21,7 @@ use crate::scope::{Access, Scope};
 use crate::token::TokenHash;
 
 /// The response header with the time at which the token stops working.
-pub const TOKEN_EXPIRES_AT: HeaderName = HeaderName::from_static("x-token-expires-at");
+pub(crate) const TOKEN_EXPIRES_AT: HeaderName = HeaderName::from_static("x-token-expires-at");
 /// The remaining lifetime below which a response links to the token's rotation.
 const ROTATION_HINT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
@@ -66,6 +66,8 @@ impl Caller {
         &self.0.tenant
     }
 
+    /// Returns the account as it was when the token was last read, at most [`TOKEN_CACHE_TTL`](super::TOKEN_CACHE_TTL)
+    /// ago.
     pub fn account(&self) -> &Account {
         &self.0.account
     }
@@ -93,6 +95,8 @@ impl Caller {
         &self.0.user
     }
 
+    /// Returns the scopes of the token. Those of an OAuth2 token are the granted ones that exist here, and for an
+    /// application only those that it is registered with.
     pub fn scopes(&self) -> &[Scope] {
         match &self.0.credential {
             Credential::Token(token) => &token.scopes,

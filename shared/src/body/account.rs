@@ -11,17 +11,17 @@ use crate::permission::BasePermission;
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Account)]
 pub struct AccountBody {
-    pub id: AccountId,
+    pub(crate) id: AccountId,
     /// The account's short name, the first part of its repositories' full names.
     #[schema(examples("acme"))]
-    pub slug: String,
-    pub plan: Plan,
-    pub rate_limit: Quota,
+    pub(crate) slug: String,
+    pub(crate) plan: Plan,
+    pub(crate) rate_limit: Quota,
     /// The permission of every member on every repository of the account.
-    pub base_permission: BasePermission,
+    pub(crate) base_permission: BasePermission,
     /// Whether the account's users may create tokens that never expire.
-    pub permanent_tokens: bool,
-    pub created_at: Rfc3339,
+    pub(crate) permanent_tokens: bool,
+    pub(crate) created_at: Rfc3339,
 }
 
 impl From<Account> for AccountBody {

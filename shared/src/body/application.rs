@@ -13,14 +13,14 @@ use crate::scope::Scope;
 #[schema(as = Application)]
 pub struct ApplicationBody {
     /// The client's identifier at the identity provider.
-    pub id: ClientId,
-    pub name: DisplayName,
+    pub(crate) id: ClientId,
+    pub(crate) name: DisplayName,
     /// The application's scopes. Its tokens have no other scopes.
-    pub scopes: Vec<Scope>,
+    pub(crate) scopes: Vec<Scope>,
     /// The ID that stands for the application in fields that name a user, such as a deployment's `created_by`.
-    pub user_id: UserId,
-    pub created_by: UserId,
-    pub created_at: Rfc3339,
+    pub(crate) user_id: UserId,
+    pub(crate) created_by: UserId,
+    pub(crate) created_at: Rfc3339,
 }
 
 impl From<Application> for ApplicationBody {

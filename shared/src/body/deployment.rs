@@ -11,42 +11,42 @@ use crate::model::{Deployment, Environment, Failure, Origin, Status, Waits};
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Deployment)]
 pub struct DeploymentBody {
-    pub id: DeploymentId,
-    pub status: Status,
+    pub(crate) id: DeploymentId,
+    pub(crate) status: Status,
     /// The URL at which the deployment can be polled.
     #[schema(examples("https://api.git.dev/v1/deployments/deploy_k3vyq2w7x5m4n6pa"))]
     pub url: String,
-    pub created_at: Rfc3339,
-    pub repository_id: RepositoryId,
+    pub(crate) created_at: Rfc3339,
+    pub(crate) repository_id: RepositoryId,
     /// The deployment's number in its repository: 1, 2, 3, …
     #[schema(examples(7))]
-    pub number: u64,
-    pub environment: Environment,
+    pub(crate) number: u64,
+    pub(crate) environment: Environment,
     /// The ref in the request that created the deployment.
     #[schema(examples("main"))]
-    pub r#ref: String,
+    pub(crate) r#ref: String,
     /// The commit that the ref pointed to at creation, and that is deployed.
     #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
-    pub sha: String,
-    pub created_by: UserId,
-    pub updated_at: Rfc3339,
+    pub(crate) sha: String,
+    pub(crate) created_by: UserId,
+    pub(crate) updated_at: Rfc3339,
     /// The time at which the deployment first started. Null if it has not started.
     #[schema(required)]
-    pub started_at: Option<Rfc3339>,
+    pub(crate) started_at: Option<Rfc3339>,
     #[schema(required)]
-    pub finished_at: Option<Rfc3339>,
+    pub(crate) finished_at: Option<Rfc3339>,
     /// The reason for the failure. Null unless the deployment has failed.
     #[schema(required)]
-    pub failure: Option<Failure>,
-    pub approvals: ApprovalsBody,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) approvals: ApprovalsBody,
     /// Whether a user has asked to cancel the deployment while it was in progress.
-    pub cancel_requested: bool,
+    pub(crate) cancel_requested: bool,
     /// The earlier deployment that this one repeats. Null if it repeats none.
     #[schema(required)]
-    pub origin: Option<Origin>,
+    pub(crate) origin: Option<Origin>,
     /// The deployment's place in the queue. Null unless the deployment is queued. Always null in a list.
     #[schema(required)]
-    pub queue: Option<QueueBody>,
+    pub(crate) queue: Option<QueueBody>,
 }
 
 /// The approvals of a deployment.
@@ -55,9 +55,9 @@ pub struct DeploymentBody {
 pub struct ApprovalsBody {
     /// The number of approvals that the deployment requires, fixed at its creation.
     #[schema(examples(1))]
-    pub required: u8,
+    pub(crate) required: u8,
     /// The users who have approved the deployment.
-    pub given_by: Vec<UserId>,
+    pub(crate) given_by: Vec<UserId>,
 }
 
 /// The place of a queued deployment.
@@ -66,20 +66,20 @@ pub struct ApprovalsBody {
 pub struct QueueBody {
     /// The position in the queue. 1 is next.
     #[schema(examples(2))]
-    pub position: usize,
+    pub(crate) position: usize,
     /// The reason why the deployment is waiting. Null if it is about to start.
     #[schema(required)]
-    pub blocked_by: Option<Blocker>,
-    pub since: Rfc3339,
+    pub(crate) blocked_by: Option<Blocker>,
+    pub(crate) since: Rfc3339,
     /// The time at which the deployment fails unless it has started.
     #[schema(required)]
-    pub deadline: Option<Rfc3339>,
+    pub(crate) deadline: Option<Rfc3339>,
 }
 
 /// The reason why a queued deployment waits.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Blocker {
-    pub kind: BlockerKind,
+    pub(crate) kind: BlockerKind,
     /// The deployment that has to end first.
     #[schema(required)]
     pub deployment_id: Option<DeploymentId>,
@@ -122,6 +122,7 @@ impl QueueBody {
 }
 
 impl DeploymentBody {
+    /// Returns the body without a place in the queue, as lists show it.
     pub fn new(app: &App, row: Deployment) -> Self {
         Self {
             url: app.url(&format!("/v1/deployments/{}", row.id)),
@@ -143,5 +144,10 @@ impl DeploymentBody {
             origin: row.origin,
             queue: None,
         }
+    }
+
+    /// Returns the body with the deployment's place in the queue. It is `None` unless the deployment is queued.
+    pub fn with_queue(self, queue: Option<QueueBody>) -> Self {
+        Self { queue, ..self }
     }
 }

@@ -10,42 +10,42 @@ use crate::model::{Concurrency, Environment, EnvironmentSettings, EnvironmentSta
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = EnvironmentState)]
 pub struct EnvironmentBody {
-    pub name: Environment,
+    pub(crate) name: Environment,
     /// The live deployment, which is the last one that succeeded. In preview, each ref has a live deployment, and this
     /// is the newest of them.
     #[schema(required)]
-    pub live: Option<LiveBody>,
+    pub(crate) live: Option<LiveBody>,
     /// The deployments in progress: at most one, or in preview at most one for each ref.
-    pub in_progress: Vec<DeploymentId>,
+    pub(crate) in_progress: Vec<DeploymentId>,
     /// The queued deployments in the order of their numbers, at most 100.
-    pub queued: Vec<DeploymentId>,
+    pub(crate) queued: Vec<DeploymentId>,
     /// The effect of a new deployment on queued ones: it waits behind them (`queue`) or replaces them (`supersede`).
-    pub concurrency: Concurrency,
+    pub(crate) concurrency: Concurrency,
     /// The number of approvals that a new deployment requires. Its creator can't approve it.
     #[schema(minimum = 0, maximum = 6, examples(1))]
-    pub required_approvals: u8,
+    pub(crate) required_approvals: u8,
     /// Whether the environment is frozen. While it is, no deployment is created or started.
-    pub frozen: bool,
+    pub(crate) frozen: bool,
     /// The time limit for all commands of a deployment together, in seconds. Null if the default applies.
     #[schema(required, examples(600))]
-    pub time_limit_seconds: Option<u32>,
+    pub(crate) time_limit_seconds: Option<u32>,
     /// The time at which a setting was last changed. Null if none has been changed.
     #[schema(required)]
-    pub updated_at: Option<Rfc3339>,
+    pub(crate) updated_at: Option<Rfc3339>,
 }
 
 /// The live deployment of an environment.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Live)]
 pub struct LiveBody {
-    pub deployment_id: DeploymentId,
+    pub(crate) deployment_id: DeploymentId,
     /// The deployment's number in its repository.
     #[schema(examples(7))]
-    pub number: u64,
+    pub(crate) number: u64,
     /// The commit that is live.
     #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
-    pub sha: String,
-    pub since: Rfc3339,
+    pub(crate) sha: String,
+    pub(crate) since: Rfc3339,
 }
 
 impl From<EnvironmentState> for EnvironmentBody {

@@ -12,16 +12,16 @@ use crate::permission::Role;
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Invitation)]
 pub struct InvitationBody {
-    pub id: InvitationId,
-    pub email: Email,
+    pub(crate) id: InvitationId,
+    pub(crate) email: Email,
     /// The role that the invited person will have.
-    pub role: Role,
+    pub(crate) role: Role,
     /// The teams that the invited person will join.
-    pub teams: Vec<TeamId>,
-    pub invited_by: UserId,
-    pub created_at: Rfc3339,
+    pub(crate) teams: Vec<TeamId>,
+    pub(crate) invited_by: UserId,
+    pub(crate) created_at: Rfc3339,
     /// The time at which the invitation expires: seven days after its creation.
-    pub expires_at: Rfc3339,
+    pub(crate) expires_at: Rfc3339,
 }
 
 impl From<Invitation> for InvitationBody {

@@ -12,10 +12,10 @@ use crate::permission::Role;
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Member)]
 pub struct MemberBody {
-    pub id: UserId,
-    pub email: Email,
-    pub role: Role,
-    pub created_at: Rfc3339,
+    pub(crate) id: UserId,
+    pub(crate) email: Email,
+    pub(crate) role: Role,
+    pub(crate) created_at: Rfc3339,
 }
 
 impl From<User> for MemberBody {

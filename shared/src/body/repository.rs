@@ -12,20 +12,20 @@ use crate::permission::Visibility;
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Repository)]
 pub struct RepositoryBody {
-    pub id: RepositoryId,
-    pub name: RepositoryName,
+    pub(crate) id: RepositoryId,
+    pub(crate) name: RepositoryName,
     /// The account's slug and the repository's name, separated by a slash.
     #[schema(examples("acme/frontend-app"))]
-    pub full_name: String,
-    pub visibility: Visibility,
-    pub created_at: Rfc3339,
-    pub updated_at: Rfc3339,
+    pub(crate) full_name: String,
+    pub(crate) visibility: Visibility,
+    pub(crate) created_at: Rfc3339,
+    pub(crate) updated_at: Rfc3339,
     /// The name of the default branch.
     #[schema(examples("main"))]
-    pub default_branch: String,
+    pub(crate) default_branch: String,
     /// The URL that the source is fetched from.
     #[schema(examples("https://git.example.com/acme/frontend-app.git"))]
-    pub clone_url: String,
+    pub(crate) clone_url: String,
 }
 
 impl From<Repository> for RepositoryBody {

@@ -14,11 +14,11 @@ use crate::permission::Permission;
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Team)]
 pub struct TeamBody {
-    pub id: TeamId,
-    pub name: TeamName,
-    pub description: Description,
-    pub created_at: Rfc3339,
-    pub updated_at: Rfc3339,
+    pub(crate) id: TeamId,
+    pub(crate) name: TeamName,
+    pub(crate) description: Description,
+    pub(crate) created_at: Rfc3339,
+    pub(crate) updated_at: Rfc3339,
 }
 
 impl From<Team> for TeamBody {
@@ -37,8 +37,8 @@ impl From<Team> for TeamBody {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = TeamMember)]
 pub struct TeamMemberBody {
-    pub member: MemberBody,
-    pub added_at: Rfc3339,
+    pub(crate) member: MemberBody,
+    pub(crate) added_at: Rfc3339,
 }
 
 impl From<(TeamMember, User)> for TeamMemberBody {
@@ -51,9 +51,9 @@ impl From<(TeamMember, User)> for TeamMemberBody {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = TeamRepository)]
 pub struct TeamRepositoryBody {
-    pub repository: RepositoryBody,
-    pub permission: Permission,
-    pub added_at: Rfc3339,
+    pub(crate) repository: RepositoryBody,
+    pub(crate) permission: Permission,
+    pub(crate) added_at: Rfc3339,
 }
 
 impl From<(TeamGrant, Repository)> for TeamRepositoryBody {

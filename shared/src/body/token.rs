@@ -13,30 +13,30 @@ use crate::token::{PREFIX, TokenSecret};
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Token)]
 pub struct TokenBody {
-    pub id: TokenId,
-    pub name: DisplayName,
+    pub(crate) id: TokenId,
+    pub(crate) name: DisplayName,
     /// The user that the token belongs to.
-    pub user_id: UserId,
+    pub(crate) user_id: UserId,
     /// The first characters of the secret.
     #[schema(examples("dgp_"))]
-    pub prefix: &'static str,
+    pub(crate) prefix: &'static str,
     /// The last characters of the secret.
     #[schema(examples("6u5b"))]
-    pub last_four: String,
+    pub(crate) last_four: String,
     /// The token's scopes.
-    pub scopes: Vec<Scope>,
-    pub created_at: Rfc3339,
-    pub updated_at: Rfc3339,
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) created_at: Rfc3339,
+    pub(crate) updated_at: Rfc3339,
     /// The time at which the token expires. Null if it never expires.
     #[schema(required)]
-    pub expires_at: Option<Rfc3339>,
+    pub(crate) expires_at: Option<Rfc3339>,
     /// The time at which the token was last used, precise to the hour. Null if it has never been used.
     #[schema(required)]
-    pub last_used_at: Option<Rfc3339>,
+    pub(crate) last_used_at: Option<Rfc3339>,
     /// The secret. It is returned only once, by the request that creates or rotates the token.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "reveal")]
     #[schema(value_type = String, required = false, examples("dgp_0000000000000000000000000000003A6u5b"))]
-    pub token: Option<TokenSecret>,
+    pub(crate) token: Option<TokenSecret>,
 }
 
 impl From<TokenRecord> for TokenBody {

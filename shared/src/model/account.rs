@@ -15,8 +15,11 @@ use crate::table::{Change, Consistency, Guard, Table, TableError, Transaction, V
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Plan {
+    /// 60 requests a minute, 20 at once.
     Starter,
+    /// 600 requests a minute, 100 at once.
     Pro,
+    /// Rate limits agreed for the account, or those of Pro until they are set.
     Enterprise,
 }
 
@@ -31,10 +34,14 @@ impl Plan {
     }
 }
 
+/// The row of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
+    /// The account's ID, which is part of the key of each of its items.
     pub id: AccountId,
+    /// The first half of the full names of the account's repositories. No other account has it.
     pub slug: AccountSlug,
+    /// The plan, whose rate limits apply unless the account has its own.
     pub plan: Plan,
     /// Rate limits that replace the plan's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,12 +49,14 @@ pub struct Account {
     /// Whether the account's users may create tokens that never expire.
     #[serde(default = "allowed")]
     pub permanent_tokens: bool,
+    /// The permission of every member on every repository of the account.
     #[serde(default)]
     pub base_permission: BasePermission,
     /// The email domains whose users become members once the OAuth2 issuer has verified their address. A domain belongs
     /// to one account only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub email_domains: Vec<EmailDomain>,
+    /// The time at which the account was created.
     pub created_at: Timestamp,
     /// The version that each conditional write checks, and the ETag. Each change adds one. Rows from before versions
     /// were kept have none.
@@ -58,7 +67,9 @@ pub struct Account {
 /// The requested changes of an account.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountChange {
+    /// The new base permission, or `None` to keep the current one.
     pub base_permission: Option<BasePermission>,
+    /// Whether tokens may have no end from now on, or `None` to keep the current setting. Existing tokens keep theirs.
     pub permanent_tokens: Option<bool>,
 }
 
@@ -68,6 +79,7 @@ fn allowed() -> bool {
 }
 
 impl Account {
+    /// Returns the rate limits that apply to the account.
     pub fn quota(&self) -> Quota {
         self.custom_quota.unwrap_or(self.plan.quota())
     }

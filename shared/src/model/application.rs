@@ -15,17 +15,22 @@ use crate::scope::Scope;
 use crate::sort::{Position, Sort};
 use crate::table::{Change, Consistency, Index, IndexKey, Partition, Table, TableError, Transaction, Values, Write};
 
+/// The row of an application.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Application {
     /// The OAuth2 client of the application.
     pub id: ClientId,
+    /// The account that the application acts for.
     pub account_id: AccountId,
     /// The id that stands for the application where a user is named, as in a deployment's creator. No user has it.
     pub user_id: UserId,
+    /// The name that the account's owner chose.
     pub name: DisplayName,
     /// The application's scopes. Its tokens have no other scopes.
     pub scopes: Vec<Scope>,
+    /// The owner who registered the application.
     pub created_by: UserId,
+    /// The time at which the application was registered.
     pub created_at: Timestamp,
 }
 

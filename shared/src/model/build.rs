@@ -16,10 +16,12 @@ pub struct BuildId(String);
 pub struct InvalidBuildId;
 
 impl BuildId {
+    /// Returns the project, a colon and a UUID.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
+    /// Returns the name of the CodeBuild project, which is the part before the colon.
     pub fn project(&self) -> &str {
         self.parts().0
     }

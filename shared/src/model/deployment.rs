@@ -44,14 +44,20 @@ use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
 use crate::table::{Consistency, IndexKey, Key, Order, Partition, Query, Table, TableError};
 
+/// The row of a deployment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Deployment {
+    /// The deployment's ID, which is unique over all accounts.
     pub id: DeploymentId,
+    /// The account of the repository.
     pub account_id: AccountId,
+    /// The repository, which outlives its deployments.
     pub repository_id: RepositoryId,
     /// The deployment's number in its repository: 1, 2, 3, …
     pub number: u64,
+    /// The current state. Only a [`Transition`] changes it.
     pub status: Status,
+    /// The environment, fixed at creation.
     pub environment: Environment,
     /// The ref in the client's spelling.
     pub git_ref: String,
@@ -59,13 +65,18 @@ pub struct Deployment {
     pub sha: String,
     /// The repository's clone URL at creation.
     pub clone_url: String,
+    /// The user or the application that created the deployment, retried it or rolled back to it.
     pub created_by: UserId,
+    /// The time at which the deployment was created and queued.
     pub created_at: Timestamp,
+    /// The time of the last transition.
     pub updated_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Timestamp>,
+    pub(crate) started_at: Option<Timestamp>,
+    /// The time at which the deployment reached a final state. `None` before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
+    /// The reason for the failure. `None` unless the status is `failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// The number of events so far. Every transition adds one, so it is also the version that each conditional write
@@ -95,15 +106,17 @@ pub struct Deployment {
     pub fence: u64,
     /// The environment's time limit at the claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time_limit_seconds: Option<u32>,
+    pub(crate) time_limit_seconds: Option<u32>,
     /// The number of approvals that the environment required at creation.
     #[serde(default)]
     pub required_approvals: u8,
+    /// The users who have approved the deployment, in the order of their approvals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approved_by: Vec<UserId>,
     /// The user who asked the deployment to stop while it was in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested_by: Option<UserId>,
+    /// The earlier deployment that this one repeats. `None` if a client asked for a ref.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
     /// The deployment that must be live when its turn comes.
@@ -114,7 +127,9 @@ pub struct Deployment {
 /// The earlier deployment that a retry or a rollback repeats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Origin {
+    /// The reason for the repetition.
     pub kind: OriginKind,
+    /// The earlier deployment, which is in the same repository.
     pub deployment_id: DeploymentId,
     /// The deployment's number in the repository.
     #[schema(examples(6))]
@@ -125,7 +140,9 @@ pub struct Origin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OriginKind {
+    /// Repeats a deployment that has ended, with the same commit.
     Retry,
+    /// Returns to an earlier deployment that succeeded.
     Rollback,
 }
 
@@ -140,6 +157,7 @@ impl Deployment {
         table.get(key::deployment(account, id), Consistency::Strong).await
     }
 
+    /// Returns the key of the deployment's lane.
     pub fn lane(&self) -> LaneKey {
         let ref_name = self.ref_name.as_ref().unwrap_or(&self.git_ref);
         LaneKey::new(&self.account_id, &self.repository_id, self.environment, ref_name)
@@ -165,6 +183,7 @@ impl Deployment {
         Waiting { deployment_id: self.id.clone(), number: self.number, ready: self.is_approved() }
     }
 
+    /// Returns the variables as they were encrypted at creation. `None` if the deployment has none.
     pub async fn sealed_variables(&self, table: &Table) -> Result<Option<Vec<u8>>, TableError> {
         let row: Option<SealedVariables> =
             table.get(key::deployment_variables(&self.account_id, &self.id), Consistency::Strong).await?;

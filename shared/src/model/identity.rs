@@ -16,11 +16,15 @@ use crate::table::{Consistency, Table, TableError, Transaction, Write};
 /// The user that a subject of the issuer is linked to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Identity {
+    /// The account of the user.
     pub account_id: AccountId,
+    /// The user.
     pub user_id: UserId,
+    /// The issuer's URL, as in the token's `iss`.
     pub issuer: String,
+    /// The issuer's name for the person, as in the token's `sub`.
     pub subject: String,
-    pub linked_at: Timestamp,
+    pub(crate) linked_at: Timestamp,
 }
 
 impl Identity {

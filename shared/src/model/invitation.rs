@@ -39,11 +39,13 @@ pub const MAX_TEAMS_OF_INVITATION: usize = 20;
 #[schema(value_type = String, pattern = "^dgi_[a-z2-7]{32}$", examples("dgi_k3vyq2w7x5m4n6pak3vyq2w7x5m4n6pa"))]
 pub struct InvitationSecret(SecretString);
 
+/// The error for a text that does not have the form of an invitation's secret.
 #[derive(Debug, thiserror::Error)]
 #[error("must be an invitation's secret, which starts with 'dgi_'")]
 pub struct MalformedSecret;
 
 impl InvitationSecret {
+    /// Returns a new secret from 160 random bits.
     pub fn random() -> Self {
         Self(format!("{}{}", crate::id::random("dgi_"), crate::id::random("")).into())
     }
@@ -81,14 +83,24 @@ impl TryFrom<String> for InvitationSecret {
 /// replaces it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Invitation {
+    /// The invitation's ID, which is not secret.
     pub id: InvitationId,
+    /// The account that the invited person joins.
     pub account_id: AccountId,
+    /// The address that the invitation is for. No other open invitation or user of the account has it.
     pub email: Email,
+    /// The role that the invited person gets.
     pub role: Role,
+    /// The teams that the invited person joins, at most [`MAX_TEAMS_OF_INVITATION`]. Those that are gone by then are
+    /// left out.
     pub teams: Vec<TeamId>,
+    /// The secret's SHA-256 in hexadecimal.
     pub secret_hash: String,
+    /// The user who created the invitation.
     pub invited_by: UserId,
+    /// The time at which the invitation was created.
     pub created_at: Timestamp,
+    /// The time from which the invitation can't be accepted.
     pub valid_until: Timestamp,
 }
 
@@ -130,7 +142,7 @@ impl Invitation {
         Ok(found)
     }
 
-    pub fn is_open(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_open(&self, now: Timestamp) -> bool {
         now < self.valid_until
     }
 
@@ -139,6 +151,7 @@ impl Invitation {
         Partition::of_index(Index::ByCreation, key::invitations(tenant))
     }
 
+    /// Returns the number of the account's invitations, expired ones included. Strongly consistent.
     pub async fn total(table: &Table, tenant: &TenantId) -> Result<u64, TableError> {
         let total: Option<InvitationTotal> = table.get(key::invitation_count(tenant), Consistency::Strong).await?;
         Ok(total.map_or(0, |total| total.invitations))

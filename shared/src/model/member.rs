@@ -17,12 +17,18 @@ use crate::table::{
     Change, Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Values, Write,
 };
 
+/// The row of a user, who belongs to one account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
+    /// The user's ID.
     pub id: UserId,
+    /// The account of the user.
     pub account_id: AccountId,
+    /// The email address, which is unique in the account.
     pub email: Email,
+    /// The role in the account. An account has at least one owner.
     pub role: Role,
+    /// The time at which the user joined the account.
     pub created_at: Timestamp,
     /// The user's teams. They are in the user's row so that authentication reads both at once.
     #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
@@ -80,6 +86,7 @@ impl User {
         Partition::of_index(Index::ByCreation, key::members(tenant))
     }
 
+    /// Returns the number of the account's users. Strongly consistent.
     pub async fn total(table: &Table, tenant: &TenantId) -> Result<u64, TableError> {
         Ok(MemberCounts::load(table, tenant).await?.members)
     }

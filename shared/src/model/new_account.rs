@@ -16,10 +16,15 @@ struct SlugClaim {
 
 /// A new account with its owner and its first token, written in one transaction.
 pub struct NewAccount<'a> {
+    /// The account, whose slug and email domains must be free.
     pub account: &'a Account,
+    /// The first user, with the role `owner`.
     pub owner: &'a User,
+    /// The owner's token.
     pub token: &'a AccessToken,
+    /// The lifetime of the token.
     pub lifetime: Lifetime,
+    /// The token's secret, of which only the hash is stored.
     pub secret: &'a TokenSecret,
 }
 

@@ -22,7 +22,7 @@ pub struct Quota {
 
 impl Quota {
     /// The rate limit of a source address, for requests without a valid token.
-    pub const ANONYMOUS: Quota = Quota { per_minute: 60, burst: 20 };
+    pub(crate) const ANONYMOUS: Quota = Quota { per_minute: 60, burst: 20 };
 
     /// Returns the time in which one token comes back, in microseconds, rounded up so that rounding never admits more.
     pub(crate) fn interval(self) -> i64 {
@@ -56,7 +56,9 @@ impl Quota {
 /// The account or source address that a request counts against.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
+    /// An account, for requests with a valid token.
     Account(AccountId),
+    /// A source address, for requests without one. See [`Subject::source`].
     Source(IpAddr),
 }
 

@@ -53,7 +53,12 @@ pub struct Recount {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// The counter was wrong and has been repaired.
-    Repaired { was: Numbers, is: Numbers },
+    Repaired {
+        /// The counter's numbers before the repair.
+        was: Numbers,
+        /// The numbers of the rows, which the counter has now.
+        is: Numbers,
+    },
     /// The counter was not compared, because rows are missing.
     RowsMissing,
 }

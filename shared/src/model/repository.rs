@@ -18,15 +18,24 @@ use crate::table::{
     Write,
 };
 
+/// The row of a repository.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Repository {
+    /// The repository's ID, which stays when the name changes.
     pub id: RepositoryId,
+    /// The account of the repository.
     pub account_id: AccountId,
+    /// The account's slug at creation, the first half of the full name.
     pub account_slug: AccountSlug,
+    /// The name, unique in the account regardless of case.
     pub name: RepositoryName,
+    /// The visibility for the account's members.
     pub visibility: Visibility,
+    /// The URL that the source is fetched from. It has no credentials.
     pub clone_url: String,
+    /// The branch that `HEAD` named at creation, without `refs/heads/`.
     pub default_branch: String,
+    /// The time at which the repository was created.
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     /// The teams' permissions. They are in the repository's row so that one read decides who may use it.
@@ -47,7 +56,7 @@ pub struct Grants {
 
 impl Grants {
     /// Returns the highest permission of these teams.
-    pub fn highest(&self, teams: &BTreeSet<TeamId>) -> Option<Permission> {
+    pub(crate) fn highest(&self, teams: &BTreeSet<TeamId>) -> Option<Permission> {
         let given = |permission: &Permission| !self.teams(*permission).is_disjoint(teams);
         Permission::ALL.into_iter().rev().find(given)
     }
@@ -64,8 +73,11 @@ impl Grants {
 /// The name of a repository in a path: `repo_…`, `name`, or `account/name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RepositorySlug {
+    /// The repository's ID.
     Id(RepositoryId),
+    /// The name of a repository of the caller's account.
     Name(RepositoryName),
+    /// The account's slug and the repository's name.
     FullName(String, RepositoryName),
 }
 
@@ -97,10 +109,12 @@ impl RepositorySlug {
 }
 
 impl Repository {
+    /// Returns the key of the partition that has the repository's counts and settings.
     pub fn partition(&self) -> RepositoryPartition {
         RepositoryPartition::new(&self.account_id, &self.id)
     }
 
+    /// Returns the account's slug and the repository's name, separated by a slash.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.account_slug, self.name)
     }

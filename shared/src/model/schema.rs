@@ -9,9 +9,13 @@ use crate::table::Index::{self, *};
 /// A kind of item. Its keys are patterns: a placeholder such as `{account}` stands for each part that varies.
 #[derive(Clone, Copy, Debug)]
 pub struct ItemKind {
+    /// The kind, as the documentation names it.
     pub name: &'static str,
+    /// The pattern of the partition key.
     pub pk: &'static str,
+    /// The pattern of the sort key.
     pub sk: &'static str,
+    /// The indexes that items of this kind can be in.
     pub indexes: &'static [IndexEntry],
     /// The presence of `expires_at`, the time from which DynamoDB deletes the item.
     pub expiry: Presence,
@@ -20,16 +24,22 @@ pub struct ItemKind {
 /// The place of an item in an index. The partition and the sort key are patterns.
 #[derive(Clone, Copy, Debug)]
 pub struct IndexEntry {
+    /// The index.
     pub index: Index,
+    /// The pattern of the index's partition key.
     pub partition: &'static str,
+    /// The pattern of the index's sort key.
     pub sort: &'static str,
+    /// The condition under which the item is in the index.
     pub presence: Presence,
 }
 
 /// The condition under which an item has an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
+    /// No item of the kind has it.
     Never,
+    /// Every item of the kind has it.
     Always,
     /// The text completes "if …".
     If(&'static str),

@@ -17,7 +17,7 @@ pub(crate) struct Standing {
     pub user: Option<User>,
     pub rate_limit: Option<State>,
     /// When the last use of the token was recorded.
-    pub last_used_at: Option<Timestamp>,
+    pub(crate) last_used_at: Option<Timestamp>,
 }
 
 impl Standing {

@@ -23,15 +23,22 @@ use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
 use crate::table::{Consistency, Index, IndexKey, Key, Partition, Table, TableError, Transaction, Write};
 
+/// The row of a team.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Team {
+    /// The team's ID.
     pub id: TeamId,
+    /// The account of the team and of all its members.
     pub account_id: AccountId,
+    /// The name, unique in the account regardless of case.
     pub name: TeamName,
+    /// The description, which may be empty.
     pub description: Description,
     /// The version that each conditional write checks, and the ETag. Each change adds one.
     pub revision: u64,
+    /// The time at which the team was created.
     pub created_at: Timestamp,
+    /// The time at which the name or the description last changed.
     pub updated_at: Timestamp,
     /// Whether the team's deletion has begun. Such a team takes no members and no repositories.
     #[serde(default)]
@@ -41,7 +48,9 @@ pub struct Team {
 /// The requested changes of a team.
 #[derive(Clone, Debug)]
 pub struct TeamChange {
+    /// The new name, or `None` to keep the current one.
     pub name: Option<TeamName>,
+    /// The new description, or `None` to keep the current one.
     pub description: Option<Description>,
 }
 
@@ -67,6 +76,7 @@ impl Team {
         Partition::of_index(index, key::teams(tenant))
     }
 
+    /// Returns the number of the account's teams, those in deletion included. Strongly consistent.
     pub async fn total(table: &Table, tenant: &TenantId) -> Result<u64, TableError> {
         let total: Option<TeamTotal> = table.get(key::team_count(tenant), Consistency::Strong).await?;
         Ok(total.map_or(0, |total| total.teams))

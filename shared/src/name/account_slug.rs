@@ -17,6 +17,7 @@ impl AccountSlug {
     }
 }
 
+/// The error for a text that is not an account's slug.
 #[derive(Debug, thiserror::Error)]
 #[error("must be 1 to 39 characters: a-z, 0-9, and single hyphens between them")]
 pub struct InvalidSlug;

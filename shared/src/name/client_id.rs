@@ -11,6 +11,7 @@ name! {
 }
 
 impl ClientId {
+    /// Returns the identifier as the issuer's tokens have it in `client_id`.
     pub fn as_str(&self) -> &str {
         &self.0
     }

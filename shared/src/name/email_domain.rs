@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String")]
 pub struct EmailDomain(String);
 
+/// The error for a text that is not a domain in lower case.
 #[derive(Debug, thiserror::Error)]
 #[error("must be a domain in lower case, such as 'example.com'")]
 pub struct InvalidDomain;

@@ -104,7 +104,7 @@ impl Issuer {
         })
     }
 
-    pub async fn verify(&self, jwt: &Jwt, now: Timestamp) -> Result<Grant, Refused> {
+    pub(crate) async fn verify(&self, jwt: &Jwt, now: Timestamp) -> Result<Grant, Refused> {
         crypto::install();
         let header = jsonwebtoken::decode_header(jwt.as_str())?;
         self.expectations.check_header(&header)?;
@@ -123,7 +123,7 @@ impl Issuer {
     ///
     /// # Errors
     /// Fails if the issuer does not answer. A missing verified address is no error: it returns `None`.
-    pub async fn verified_email(&self, jwt: &Jwt, grant: &Grant) -> Result<Option<VerifiedEmail>, FetchFailed> {
+    pub(crate) async fn verified_email(&self, jwt: &Jwt, grant: &Grant) -> Result<Option<VerifiedEmail>, FetchFailed> {
         if grant.email.is_some() {
             return Ok(grant.email.clone());
         }

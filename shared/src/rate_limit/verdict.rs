@@ -8,6 +8,7 @@ use crate::model::{MICROS_PER_MINUTE, Quota, State};
 /// The limiter's decision about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
+    /// The rate limit that the request was decided by.
     pub quota: Quota,
     /// The number of requests left of `per_minute`.
     pub remaining: u32,

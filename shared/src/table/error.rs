@@ -8,18 +8,32 @@ use crate::error::{Error, ErrorCode};
 /// The reasons why a DynamoDB call fails.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
+    /// DynamoDB refused the call, or did not answer in time.
     #[error("DynamoDB refused or did not answer ({code})")]
-    Call { code: String, passing: bool, source: Box<dyn std::error::Error + Send + Sync> },
+    Call {
+        /// The code of [`aws::code_of`].
+        code: String,
+        /// Whether the call can succeed later: see [`aws::is_passing`].
+        passing: bool,
+        /// The SDK's error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An item lacks an attribute of its row, or has one of another type.
     #[error("an item does not have the expected shape")]
     Shape(#[from] serde_dynamo::Error),
+    /// The SDK refused to build the request.
     #[error("the request for DynamoDB is incomplete")]
     Build(#[from] aws_sdk_dynamodb::error::BuildError),
+    /// A sort key in an index does not have the form that the model writes.
     #[error("a key of an index is malformed")]
     Position,
+    /// Other writers came first in every attempt.
     #[error("concurrent writers kept changing an item")]
     Contended,
+    /// A batch had unread keys in every attempt.
     #[error("DynamoDB kept leaving keys of a batch unread")]
     Unprocessed,
+    /// A write was refused that has no condition, or whose condition always holds.
     #[error("a condition failed that can't fail")]
     Condition,
     #[error("the rights of the caller changed while the request ran")]

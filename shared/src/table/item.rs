@@ -8,6 +8,7 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use super::error::TableError;
 
+/// An item's attributes by their names.
 pub type Item = HashMap<String, AttributeValue>;
 
 /// The attributes of a counter.

@@ -12,7 +12,9 @@ use crate::usage::Call;
 /// The table or one of its indexes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
+    /// The table itself, by `pk` and `sk`.
     Table,
+    /// A list in one of the global secondary indexes.
     Index(Index),
 }
 
@@ -27,6 +29,7 @@ impl Source {
         Self::Index(Index::ByDueTime),
     ];
 
+    /// Returns the name of the global secondary index, or `None` for the table.
     pub const fn index_name(self) -> Option<&'static str> {
         match self {
             Self::Table => None,

@@ -7,9 +7,12 @@ use serde::Deserialize;
 use crate::model::{Environment, RepositoryPartition, Status};
 use crate::table::{Consistency, Index, Table, TableError};
 
+/// The properties of the deployments in a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// The environment that all of them are for, or `None` for any.
     pub environment: Option<Environment>,
+    /// The status that all of them have, or `None` for any.
     pub status: Option<Status>,
 }
 
@@ -35,6 +38,7 @@ pub(in crate::model) const LAST_NUMBER: &str = "last_number";
 pub struct DeploymentCounts(HashMap<String, serde_json::Value>);
 
 impl DeploymentCounts {
+    /// Reads the counts, which are zero for a repository without deployments. Strongly consistent.
     pub async fn load(table: &Table, repository: &RepositoryPartition) -> Result<Self, TableError> {
         Ok(table.get(repository.deployment_counts(), Consistency::Strong).await?.unwrap_or_default())
     }
@@ -44,6 +48,7 @@ impl DeploymentCounts {
         self.number(LAST_NUMBER)
     }
 
+    /// Returns the number of the deployments that match the filter.
     pub fn total(&self, filter: Filter) -> u64 {
         let environments =
             Environment::ALL.into_iter().filter(|one| filter.environment.is_none_or(|only| only == *one));

@@ -20,21 +20,29 @@ use crate::permitted::Permitted;
 use crate::table::{Change, Item, Table, TableError, Transaction, Values, Write, read_item};
 
 /// The maximum time in the queue, including approvals and a freeze.
-pub const QUEUE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const QUEUE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A deployment to create, before it has a number.
 pub struct NewDeployment {
+    /// The ID that the deployment gets. It is drawn before creation, so that variables can be encrypted for it.
     pub id: DeploymentId,
+    /// The environment to deploy to.
     pub environment: Environment,
+    /// The ref in the client's spelling.
     pub git_ref: String,
     /// The ref's full name, if it has one.
     pub ref_name: Option<String>,
+    /// The SHA of the commit that the ref points to.
     pub sha: String,
     /// The encrypted variables.
     pub sealed_variables: Option<Vec<u8>>,
+    /// The number of approvals that the environment requires now.
     pub required_approvals: u8,
+    /// The earlier deployment that this one repeats, if it repeats one.
     pub origin: Option<Origin>,
+    /// The conditions on the state of the lane.
     pub fences: Fences,
+    /// The claim on the request's idempotency key, if it has a key.
     pub idempotency: Option<IdempotencyClaim>,
 }
 
@@ -63,6 +71,7 @@ pub enum CreateFailed {
     Stale(String),
     /// A later request has claimed the idempotency key, because this one took too long.
     ClaimLost,
+    /// The table refused the write or did not answer.
     Write(TableError),
 }
 

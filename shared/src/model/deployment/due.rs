@@ -22,8 +22,11 @@ const DUE: Index = Index::ByDueTime;
 /// A deployment's entry in the index of due deployments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
+    /// The time at which the sweep looks at the deployment.
     pub at: Timestamp,
+    /// The account of the deployment.
     pub account_id: AccountId,
+    /// The deployment, which has not ended.
     pub deployment_id: DeploymentId,
 }
 

@@ -6,15 +6,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
+    /// Each ref has its own lane. Newer deployments supersede queued ones unless the settings say otherwise.
     #[default]
     Preview,
+    /// All deployments share one lane.
     Staging,
+    /// All deployments share one lane.
     Production,
 }
 
 impl Environment {
+    /// Every environment, in the order of promotion.
     pub const ALL: [Environment; 3] = [Self::Preview, Self::Staging, Self::Production];
 
+    /// Returns the environment's name in paths, bodies and keys.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Preview => "preview",
@@ -35,6 +40,7 @@ pub enum Concurrency {
 }
 
 impl Concurrency {
+    /// Returns the name in bodies and rows.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queue => "queue",

@@ -9,11 +9,14 @@ use crate::table::{Table, TableError};
 /// An environment of a repository: its live deployment, its deployments in progress and in the queue, and its settings.
 #[derive(Clone, Debug)]
 pub struct EnvironmentState {
+    /// The environment.
     pub name: Environment,
+    /// The live deployment. In preview it is the newest of all refs. `None` if none has succeeded.
     pub live: Option<Live>,
-    pub in_progress: Vec<DeploymentId>,
+    pub(crate) in_progress: Vec<DeploymentId>,
     /// The queued deployments in their order, at most 100.
     pub queued: Vec<DeploymentId>,
+    /// The settings, with defaults for those that are not set.
     pub settings: EnvironmentSettings,
 }
 
@@ -21,11 +24,13 @@ pub struct EnvironmentState {
 const SHOWN: i32 = 100;
 
 impl EnvironmentState {
+    /// Reads the settings and then the state.
     pub async fn load(table: &Table, repository: &Repository, name: Environment) -> Result<Self, TableError> {
         let settings = EnvironmentSettings::load(table, &repository.account_id, &repository.id, name).await?;
         Self::with_settings(table, repository, name, settings).await
     }
 
+    /// Reads the state of an environment whose settings are known.
     pub async fn with_settings(
         table: &Table,
         repository: &Repository,

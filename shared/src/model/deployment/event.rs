@@ -10,17 +10,25 @@ use crate::table::{Table, TableError, Write, read_items};
 /// A transition of a deployment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeploymentEvent {
+    /// The event's number in its deployment: 1, 2, 3, …
     pub number: u64,
+    /// The time of the transition.
     pub at: Timestamp,
+    /// The status after the transition, which may be the one before.
     pub status: Status,
+    /// The cause of the transition.
     pub actor: Actor,
+    /// A sentence fragment for people, such as "claimed, attempt 1". Programs must not parse it.
     pub reason: String,
 }
 
+/// The cause of a transition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Actor {
+    /// A request by this user, or by the application that it stands for.
     User(UserId),
+    /// The runner, or a function that acts on the state of the queue or of a build.
     Runner,
 }
 

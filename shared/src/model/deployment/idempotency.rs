@@ -13,7 +13,7 @@ use crate::table::{Change, Key, Table, TableError, Values, Write, read_item};
 
 /// The time that a key stands for its creation. Each use of the key checks the time, so it does not matter when
 /// DynamoDB deletes the item.
-pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The lease of a claim, as long as a creation can take: its function runs for at most 29 seconds, and the clocks of two
 /// functions may be a second apart. An older claim belongs to a creation that died.
 pub(super) const IN_FLIGHT: Duration = Duration::from_secs(30);
@@ -22,6 +22,7 @@ pub(super) const IN_FLIGHT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
+/// The error for an idempotency key with another length or other characters.
 #[derive(Debug, thiserror::Error)]
 #[error("must be 1 to 255 printable ASCII characters")]
 pub struct InvalidKey;
@@ -51,6 +52,7 @@ pub struct IdempotencyClaim {
     nonce: String,
 }
 
+/// The result of a claim on an idempotency key.
 #[derive(Debug)]
 pub enum Idempotency {
     /// The key is unused.

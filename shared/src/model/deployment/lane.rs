@@ -21,15 +21,20 @@ const PAGE: i32 = 25;
 /// The live deployment of a lane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Live {
+    /// The deployment, which has succeeded.
     pub deployment_id: DeploymentId,
+    /// The deployment's number in its repository.
     pub number: u64,
+    /// The commit that is live.
     pub sha: String,
+    /// The time at which the deployment succeeded.
     pub since: Timestamp,
 }
 
 /// The lock of a lane: its holder, the live deployment and the fences.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
+    /// The deployment in progress. `None` if the lane is free.
     #[serde(default)]
     pub holder: Option<DeploymentId>,
     /// The number of the holder, as long as there is one.
@@ -38,6 +43,7 @@ pub struct Lock {
     /// The fencing number. Each claim raises it.
     #[serde(default)]
     pub fence: u64,
+    /// The last deployment that succeeded. `None` if none has.
     #[serde(default)]
     pub live: Option<Live>,
     /// The highest `sequence` that a creation has sent.
@@ -51,14 +57,18 @@ pub struct Lock {
 /// A queued deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
+    /// The deployment, whose status is `queued`.
     pub deployment_id: DeploymentId,
+    /// The deployment's number in its repository, which orders the lane.
     pub number: u64,
     /// Whether the deployment has all required approvals.
     pub ready: bool,
 }
 
+/// The state of a lane: the lock and the queue.
 #[derive(Clone, Debug, Default)]
 pub struct Lane {
+    /// The lock, which is empty before the lane's first claim.
     pub lock: Lock,
     /// The waiting deployments by number.
     pub waiting: Vec<Waiting>,
@@ -108,7 +118,7 @@ impl Lane {
 
     /// Returns the deployment that will be live once everything ahead in the lane has succeeded, and whether it is live
     /// already. The newest is, because a deployment that is older than the live one is superseded.
-    pub fn will_be_live(&self) -> Option<(&DeploymentId, bool)> {
+    pub(crate) fn will_be_live(&self) -> Option<(&DeploymentId, bool)> {
         let live = self.lock.live.iter().map(|live| (live.number, &live.deployment_id, true));
         let holder = self.lock.holder.iter().map(|holder| (self.lock.holder_number, holder, false));
         let waiting = self.waiting.last().map(|waiting| (waiting.number, &waiting.deployment_id, false));

@@ -17,7 +17,9 @@ pub struct DeploymentPlace {
 /// The items that decide how long a queued deployment waits.
 #[derive(Debug)]
 pub struct Waits {
+    /// The settings of the deployment's environment.
     pub settings: EnvironmentSettings,
+    /// The lane that the deployment waits in.
     pub lane: Lane,
 }
 

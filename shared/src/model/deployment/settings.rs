@@ -11,6 +11,7 @@ use crate::model::{Action, Author, Concurrency, Environment, Repository, Reposit
 use crate::permitted::Permitted;
 use crate::table::{Change, Consistency, Table, TableError, Transaction, Value, Values, Write};
 
+/// The maximum of an environment's required approvals.
 pub const MAX_APPROVALS: u8 = 6;
 /// The range of the time limit of a deployment's commands, in seconds. CodeBuild accepts at most eight hours.
 pub const TIME_LIMIT_SECONDS: RangeInclusive<u32> = 60..=8 * 60 * 60;
@@ -18,21 +19,26 @@ pub const TIME_LIMIT_SECONDS: RangeInclusive<u32> = 60..=8 * 60 * 60;
 /// The settings of an environment of a repository, with defaults for those that are not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EnvironmentSettings {
+    /// The treatment of queued deployments when a newer one is created.
     pub concurrency: Concurrency,
     /// The number of approvals, not counting the creator's, that a deployment needs before it may start.
     pub required_approvals: u8,
     /// Whether the environment is frozen, so that nothing new starts.
-    pub frozen: bool,
+    pub(crate) frozen: bool,
     /// The time limit of all phases of a build together. `None` for the runner's own limit.
-    pub time_limit_seconds: Option<u32>,
+    pub(crate) time_limit_seconds: Option<u32>,
+    /// The time at which a setting was last changed. `None` if all have their defaults.
     pub updated_at: Option<Timestamp>,
 }
 
 /// The settings to change. Absent ones stay as they are.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EnvironmentChange {
+    /// The new treatment of queued deployments.
     pub concurrency: Option<Concurrency>,
+    /// The new number of approvals, at most [`MAX_APPROVALS`].
     pub required_approvals: Option<u8>,
+    /// Whether nothing new may start.
     pub frozen: Option<bool>,
     /// The time limit, or `None` for the runner's own.
     pub time_limit_seconds: Option<Option<u32>>,
@@ -85,6 +91,7 @@ struct Row {
 }
 
 impl EnvironmentSettings {
+    /// Reads the settings. Strongly consistent.
     pub async fn load(
         table: &Table,
         account: &AccountId,

@@ -6,18 +6,26 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
+    /// The deployment waits for approvals, for a thaw, or for its turn in the lane.
     Queued,
+    /// A runner has claimed the deployment, and holds its lane.
     InProgress,
+    /// All commands succeeded. The deployment became its lane's live one.
     Succeeded,
+    /// A command failed, a deadline passed, the approval was refused, or the runners were lost. See `failure`.
     Failed,
+    /// A user canceled the deployment.
     Canceled,
+    /// A newer deployment took the place of the queued one, or the lane's state was not the expected one.
     Superseded,
 }
 
 impl Status {
+    /// Every status, in the order of a deployment's life.
     pub const ALL: [Status; 6] =
         [Self::Queued, Self::InProgress, Self::Succeeded, Self::Failed, Self::Canceled, Self::Superseded];
 
+    /// Returns the status's name in bodies and keys.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -40,6 +48,7 @@ impl Status {
         }
     }
 
+    /// Returns whether the deployment has ended.
     pub const fn is_final(self) -> bool {
         self.successors().is_empty()
     }
@@ -69,10 +78,12 @@ impl Failure {
         }
     }
 
+    /// Returns the failure of a deployment that has been queued for too long.
     pub fn queue_deadline() -> Self {
         Self { code: "queue_deadline".to_owned(), message: "The deployment did not start within 24 hours".to_owned() }
     }
 
+    /// Returns the failure of a deployment that has been in progress for too long.
     pub fn run_deadline() -> Self {
         let message = "The deployment exceeded its time limit and the time allowed for preparing and finishing it";
         Self { code: "run_deadline".to_owned(), message: message.to_owned() }

@@ -20,19 +20,24 @@ pub enum Transition {
     Claim(Claim),
     /// The runner has started a build that continues without it.
     HandOver {
+        /// The build, which CodeBuild has accepted.
         build: BuildId,
     },
     /// The runner stops before the run has ended. Another runner may claim the deployment at once.
     GiveBack,
     /// A user asks the runner to stop.
     RequestCancel(UserId),
+    /// All phases succeeded. The deployment becomes its lane's live one.
     Succeed,
+    /// The deployment fails for this reason. The message is cut to 1,000 bytes.
     Fail(Failure),
+    /// The deployment ends because a user asked for it, before it started or once its runner has stopped.
     Cancel,
     /// The deployment with this number supersedes the deployment.
     Supersede(u64),
     /// Another deployment is live than the one that the deployment expects.
     FenceOff {
+        /// The deployment that is live instead. `None` if none is.
         live: Option<DeploymentId>,
     },
 }
@@ -40,14 +45,17 @@ pub enum Transition {
 /// The data of a claim.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
+    /// The time until which the runner counts as alive without a renewal.
     pub lease_until: Timestamp,
+    /// The time at which the run fails if it has not ended.
     pub deadline: Timestamp,
     /// The fencing number: one more than the lane's last.
     pub fence: u64,
-    pub time_limit_seconds: Option<u32>,
+    pub(crate) time_limit_seconds: Option<u32>,
 }
 
 impl Transition {
+    /// Returns the status after the transition.
     pub const fn status(&self) -> Status {
         match self {
             Self::Approve(_) => Status::Queued,
@@ -132,8 +140,10 @@ pub enum TransitionFailed {
     /// Another writer has changed the deployment, or the deployment no longer holds its lane.
     #[error("another writer changed the deployment")]
     Stale,
+    /// Another deployment holds the lane.
     #[error("another deployment holds the lane")]
     Blocked,
+    /// The table refused the write for another reason, or did not answer.
     #[error("DynamoDB failed")]
     Table(#[from] TableError),
 }

@@ -102,7 +102,7 @@ impl Deployment {
     }
 
     /// Ends the deployments that this one supersedes, if its environment is set to supersede.
-    pub async fn supersede_older(
+    pub(crate) async fn supersede_older(
         &self,
         table: &Table,
         settings: &EnvironmentSettings,

@@ -19,7 +19,7 @@ use crate::table::{
 
 /// The maximum number of teams with one permission on a repository. Their ids are in the repository's row, and a page
 /// reads 101 such rows in a Query of 1 MB.
-pub const MAX_TEAMS_OF_REPOSITORY: usize = 50;
+pub(crate) const MAX_TEAMS_OF_REPOSITORY: usize = 50;
 /// The update that removes a team from a repository's row.
 pub(super) const TAKE_ALL: &str = "DELETE teams_read :team, teams_deploy :team, teams_admin :team";
 
@@ -29,11 +29,12 @@ pub(super) const TAKE_ALL: &str = "DELETE teams_read :team, teams_deploy :team, 
 /// the copies.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TeamGrant {
+    /// The repository, which belongs to the team's account.
     pub repository_id: RepositoryId,
     /// `permission` is one of DynamoDB's reserved words.
     #[serde(rename = "team_permission")]
     pub permission: Permission,
-    pub granted_at: Timestamp,
+    pub(crate) granted_at: Timestamp,
     pub(crate) repository_name: RepositoryName,
     pub(crate) repository_created_at: Timestamp,
     pub(crate) repository_updated_at: Timestamp,

@@ -16,13 +16,14 @@ use crate::table::{
 };
 
 /// The maximum number of teams of a user. Their ids are in the user's row, which each cold authentication reads.
-pub const MAX_TEAMS_OF_USER: usize = 100;
+pub(crate) const MAX_TEAMS_OF_USER: usize = 100;
 
 /// A user in a team.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TeamMember {
+    /// The user, who belongs to the team's account.
     pub user_id: UserId,
-    pub added_at: Timestamp,
+    pub(crate) added_at: Timestamp,
 }
 
 /// The refusal to remove a user from a team that they are not in.

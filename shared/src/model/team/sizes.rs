@@ -14,13 +14,16 @@ pub const MAX_IN_TEAM: u64 = 1_000;
 /// The counter of a team's members and repositories. Each transaction that adds or removes one updates it.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub struct TeamSizes {
+    /// The number of members, at most [`MAX_IN_TEAM`].
     #[serde(default)]
     pub members: u64,
+    /// The number of repositories, at most [`MAX_IN_TEAM`].
     #[serde(default)]
     pub repositories: u64,
 }
 
 impl TeamSizes {
+    /// Reads the sizes, which are zero before the first member. Strongly consistent.
     pub async fn load(table: &Table, team: &Permitted<Team>) -> Result<Self, TableError> {
         Ok(table.get(key::team_sizes(&team.account_id, &team.id), Consistency::Strong).await?.unwrap_or_default())
     }

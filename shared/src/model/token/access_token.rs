@@ -20,19 +20,26 @@ pub(crate) const USE_PRECISION: Duration = Duration::from_secs(60 * 60);
 /// A personal access token as authentication reads it, by one of its secrets. The secret itself is not stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessToken {
+    /// The token's ID, which is not secret and stays at a rotation.
     pub id: TokenId,
+    /// The account that the token gives access to.
     pub account_id: AccountId,
+    /// The user whose requests the token makes.
     pub user_id: UserId,
+    /// The name that the user chose.
     pub name: DisplayName,
+    /// The token's scopes, each once and at least one.
     pub scopes: Vec<Scope>,
     /// The last four characters of the secret.
     pub last_four: String,
+    /// The time at which the token was created.
     pub created_at: Timestamp,
     /// The time at which the secret expires. `None` if the token is permanent. The table uses another name, because its
     /// `expires_at` is the time at which DynamoDB may delete the row. The attribute is required, so that a row without
     /// it is not taken for a permanent token.
     #[serde(rename = "valid_until", deserialize_with = "Option::deserialize")]
     pub expires_at: Option<Timestamp>,
+    /// The time from which the secret is refused. `None` unless the token was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
     /// The version for the optimistic lock of the token's own row. Each change adds one, in the rows of all secrets that may
@@ -54,7 +61,7 @@ impl AccessToken {
     }
 
     /// Returns the time at which the secret stops working, or stopped.
-    pub fn ends_at(&self) -> Option<Timestamp> {
+    pub(crate) fn ends_at(&self) -> Option<Timestamp> {
         [self.expires_at, self.revoked_at, self.superseded_at].into_iter().flatten().min()
     }
 

@@ -16,7 +16,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifetime {
+    /// The number of days until the token expires.
     Days(u64),
+    /// The token never expires.
     Permanent,
 }
 
@@ -53,6 +55,7 @@ impl Lifetime {
         (self == Self::Permanent).then(|| Account::allows_permanent_tokens(account))
     }
 
+    /// Returns the time at which a token of this lifetime expires, or `None` if it never does.
     pub fn end(self, start: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Days(days) => Some(start.plus(DAY * u32::try_from(days).unwrap_or(u32::MAX))),

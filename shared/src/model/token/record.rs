@@ -23,7 +23,7 @@ const MAX_OLD_SECRETS: usize = 10;
 #[derive(Deserialize)]
 pub(in crate::model) struct LastUse {
     #[serde(default)]
-    pub last_used_at: Option<Timestamp>,
+    pub(crate) last_used_at: Option<Timestamp>,
 }
 
 /// A personal access token as its owner sees it.
@@ -52,14 +52,18 @@ struct OldSecret {
 /// The requested changes of a token.
 #[derive(Clone, Debug, Default)]
 pub struct TokenChange {
+    /// The new name, or `None` to keep the current one.
     pub name: Option<DisplayName>,
+    /// The new scopes, or `None` to keep the current ones.
     pub scopes: Option<Vec<Scope>>,
 }
 
 /// A new secret for a token.
 #[derive(Clone, Debug)]
 pub struct Rotation<'a> {
+    /// The new secret, of which only the hash is stored.
     pub secret: &'a TokenSecret,
+    /// The lifetime of the new secret, which starts at the rotation.
     pub lifetime: Lifetime,
     /// The time that the old secret still works.
     pub overlap: Duration,
@@ -84,20 +88,23 @@ impl TokenRecord {
         table.get(key::token(account, id), Consistency::Strong).await
     }
 
+    /// Returns the token with its newest secret.
     pub fn token(&self) -> &AccessToken {
         &self.token
     }
 
+    /// Returns the lifetime that the creation or the last rotation gave the newest secret.
     pub fn lifetime(&self) -> Lifetime {
         self.lifetime
     }
 
+    /// Returns the time of the last change or rotation.
     pub fn updated_at(&self) -> Timestamp {
         self.updated_at
     }
 
     /// Returns when the token was last used, to the hour.
-    pub fn last_used_at(&self) -> Option<Timestamp> {
+    pub(crate) fn last_used_at(&self) -> Option<Timestamp> {
         self.last_used_at
     }
 
