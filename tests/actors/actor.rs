@@ -13,8 +13,11 @@ pub struct Actor {
     pub(crate) client: Client,
     pub(crate) base: String,
     pub(crate) secrets: Secrets,
+    /// The bearer token. `None` for a caller without one.
     pub token: Option<String>,
+    /// The account of the token. `None` without a token of an account.
     pub account_id: Option<AccountId>,
+    /// The user of the token. `None` without a token of a user.
     pub user_id: Option<UserId>,
 }
 

@@ -6,7 +6,9 @@ use serde_json::Value;
 /// A response of the API.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// The HTTP status.
     pub status: u16,
+    /// The headers of the response.
     pub headers: HeaderMap,
     /// The JSON body.
     pub body: Value,
@@ -17,11 +19,15 @@ pub struct Answer {
 pub struct RateLimit {
     /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
     pub limit: i64,
+    /// Requests left in the minute.
     pub remaining: i64,
+    /// The second since the Unix epoch at which the minute ends.
     pub reset: i64,
     /// Seconds until `reset`.
     pub reset_after: i64,
+    /// The size of the token bucket.
     pub burst: i64,
+    /// Tokens left in the bucket.
     pub burst_left: i64,
 }
 

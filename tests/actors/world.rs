@@ -30,7 +30,9 @@ pub const NOON: Timestamp = Timestamp::from_millis(1_767_268_800_000);
 
 /// An empty stack. Its clock stands still until a test advances it.
 pub struct World {
+    /// The stack that answers the requests.
     pub stack: Stack,
+    /// The clock of the stack, which a test advances.
     pub clock: Clock,
     log: Watched,
     secrets: Secrets,

@@ -15,10 +15,12 @@ use shared::model::{AccessToken, Invitation, InvitationSecret, Lifetime, Request
 use shared::token::TokenSecret;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/invitations/{invitation_id}/accept")
     .public()
     .refuses_with(&[ErrorCode::InvitationExpired, ErrorCode::LimitReached]);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, accept_invitation, app.clone()))
 }

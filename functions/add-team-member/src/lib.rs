@@ -7,11 +7,13 @@ use shared::body::TeamMemberBody;
 use shared::model::{Author, Role, TeamMember};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::put(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/members/{user_id}")
     .requires(Scope::TeamsWrite)
     .by(Role::Admin)
     .refuses_with(&[ErrorCode::LimitReached]);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, add_team_member, app.clone()))
 }

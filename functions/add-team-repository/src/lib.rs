@@ -8,11 +8,13 @@ use shared::body::TeamRepositoryBody;
 use shared::model::{Author, Role, TeamGrant};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::put(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/repositories/{repo_id}")
     .requires(Scope::TeamsWrite)
     .by(Role::Admin)
     .refuses_with(&[ErrorCode::LimitReached]);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, add_team_repository, app.clone()))
 }

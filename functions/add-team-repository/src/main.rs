@@ -1,3 +1,5 @@
+//! The entry point in Lambda.
+
 fn main() -> std::process::ExitCode {
     shared::serve(add_team_repository::endpoint)
 }

@@ -9,14 +9,20 @@ use shared::model::{Action, Author, Deployment, Status, Transition, TransitionFa
 use shared::queue::Queue;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/approve")
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[ErrorCode::SelfApproval, ErrorCode::NotAwaitingApproval, ErrorCode::ShaMismatch]);
 
+/// Returns the endpoint with its clients.
+///
+/// # Errors
+/// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, approve_deployment, Approvals { app: app.clone(), queue: Queue::new(app)? }))
 }
 
+/// The app, and the queue that gets a deployment with its last approval.
 #[derive(Clone)]
 pub struct Approvals {
     app: App,

@@ -16,18 +16,20 @@ use shared::model::{
 use shared::serve::InitError;
 use shared::token::TokenSecret;
 
+/// The event: the account to create.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bootstrap {
     /// The account's slug.
     pub account: AccountSlug,
+    /// The plan of the account.
     pub plan: Plan,
     /// Replaces the plan's rate limits. Required for Enterprise.
     pub rate_limit: Option<Quota>,
-    pub owner_email: Email,
+    owner_email: Email,
     /// The permission of every member on every repository of the account. Default: `read`.
     #[serde(default)]
-    pub base_permission: BasePermission,
+    base_permission: BasePermission,
     /// Whether the token never expires.
     #[serde(default)]
     pub permanent: bool,
@@ -37,24 +39,33 @@ pub struct Bootstrap {
     /// The email domains whose verified addresses join the account. Before you set them, have the account's owner prove
     /// that they control the domains.
     #[serde(default)]
-    pub email_domains: Vec<EmailDomain>,
+    email_domains: Vec<EmailDomain>,
 }
 
 fn yes() -> bool {
     true
 }
 
+/// The response: the new account's IDs and the owner's first token.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Bootstrapped {
+    /// The ID of the account.
     pub account_id: AccountId,
+    /// The ID of the owner.
     pub user_id: UserId,
+    /// The ID of the owner's token.
     pub token_id: TokenId,
     /// The token's secret, returned once.
     pub token: String,
+    /// The time at which the token expires. `None` if it never expires.
     #[serde(skip_deserializing)]
     pub expires_at: Option<Rfc3339>,
 }
 
+/// Creates an account with its owner and the owner's first token.
+///
+/// # Errors
+/// Fails if the rate limit is missing for Enterprise or is zero, or if another account has the slug or an email domain.
 pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, InitError> {
     if request.plan == Plan::Enterprise && request.rate_limit.is_none() {
         return Err("an Enterprise account requires rate_limit: {\"per_minute\": …, \"burst\": …}".into());

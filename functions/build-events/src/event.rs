@@ -22,9 +22,9 @@ pub struct Event {
 
 /// A report about the build of a deployment.
 pub(crate) struct BuildUpdate {
-    pub account: AccountId,
-    pub deployment: DeploymentId,
-    pub report: Report,
+    pub(crate) account: AccountId,
+    pub(crate) deployment: DeploymentId,
+    pub(crate) report: Report,
 }
 
 #[derive(Deserialize)]

@@ -22,6 +22,7 @@ use crate::event::BuildUpdate;
 
 pub use event::Event;
 
+/// The handler of CodeBuild's events about the builds of one project.
 #[derive(Clone, Debug)]
 pub struct BuildEvents {
     app: App,
@@ -32,7 +33,7 @@ pub struct BuildEvents {
 /// The outcome of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Handled {
-    pub outcome: &'static str,
+    outcome: &'static str,
 }
 
 impl BuildEvents {

@@ -10,15 +10,21 @@ use shared::model::Author;
 use shared::queue::Queue;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/cancel")
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[ErrorCode::AlreadyFinished]);
 
+/// Returns the endpoint with its clients.
+///
+/// # Errors
+/// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     let cancellation = Cancellation { app: app.clone(), queue: Queue::new(app)? };
     Ok(Endpoint::new(ROUTE, cancel_deployment, cancellation))
 }
 
+/// The app, and the queue that gets the next deployment of the lane.
 #[derive(Clone)]
 pub struct Cancellation {
     app: App,

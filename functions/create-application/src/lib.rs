@@ -11,11 +11,13 @@ use shared::model::{Application, Author, ClientId, DisplayName, Role};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/applications")
     .requires(Scope::AccountWrite)
     .by(Role::Owner)
     .refuses_with(&[ErrorCode::NameTaken]);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, create_application, app.clone()))
 }

@@ -18,6 +18,7 @@ use crate::creation::Snapshot;
 
 pub use creation::Creation;
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments")
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[
@@ -35,6 +36,10 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
 const DRY_RUN_MOVED: &str = "is not a field of this request; for the outcome without a deployment, send the rest of the body to \
     POST /v1/repositories/{repo_id}/deployments/preflight";
 
+/// Returns the endpoint with its clients.
+///
+/// # Errors
+/// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     let creation = Creation::new(app)?;
     Ok(Endpoint::new(ROUTE, create_deployment, creation).finds_early::<Repository>())

@@ -16,11 +16,13 @@ use shared::model::{
 };
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/invitations")
     .requires(Scope::AccountWrite)
     .by(Role::Admin)
     .refuses_with(&[ErrorCode::EmailTaken]);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, create_invitation, app.clone()))
 }

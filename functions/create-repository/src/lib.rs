@@ -11,6 +11,7 @@ use shared::id::RepositoryId;
 use shared::model::{Author, Grants, Repository, RepositoryName, Role, Visibility};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
     .requires(Scope::RepositoriesWrite)
     .by(Role::Admin)
@@ -22,11 +23,16 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
     ])
     .sends_location();
 
+/// Returns the endpoint with its clients.
+///
+/// # Errors
+/// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     let hosts = git::hosts(app.settings())?;
     Ok(Endpoint::new(ROUTE, create_repository, Remotes { app: app.clone(), hosts }))
 }
 
+/// The app, and the hosts that repositories may be cloned from.
 #[derive(Clone)]
 pub struct Remotes {
     app: App,

@@ -11,15 +11,21 @@ use shared::id::DeploymentId;
 use shared::model::{Author, Deployment, Environment, Lane, LaneKey, OriginKind, Status};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/rollback")
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[ErrorCode::NothingToRollBack, ErrorCode::EnvironmentFrozen])
     .sends_location();
 
+/// Returns the endpoint with its clients.
+///
+/// # Errors
+/// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, create_rollback, Rollback(Redeployer::new(app)?)).calls_at_once(3))
 }
 
+/// The redeployer, which repeats the deployment to return to.
 #[derive(Clone)]
 pub struct Rollback(Redeployer);
 

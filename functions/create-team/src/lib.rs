@@ -11,6 +11,7 @@ use shared::model::{Author, Description, Role, Team, TeamName};
 use shared::precondition::Revised;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/teams")
     .requires(Scope::TeamsWrite)
     .by(Role::Admin)
@@ -18,6 +19,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/teams")
     .sends_etag()
     .sends_location();
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, create_team, app.clone()))
 }

@@ -12,11 +12,13 @@ use shared::model::{AccessToken, Author, DisplayName, Lifetime};
 use shared::token::TokenSecret;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/tokens")
     .requires(Scope::TokensWrite)
     .refuses_with(&[ErrorCode::InsufficientPermission])
     .sends_location();
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, create_token, app.clone()))
 }

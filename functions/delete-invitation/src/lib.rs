@@ -7,10 +7,12 @@ use shared::body::Deleted;
 use shared::model::{Author, Role};
 use shared::{App, Endpoint, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/invitations/{invitation_id}")
     .requires(Scope::AccountWrite)
     .by(Role::Admin);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, delete_invitation, app.clone()))
 }

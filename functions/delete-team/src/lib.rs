@@ -7,9 +7,11 @@ use shared::body::Deleted;
 use shared::model::{Author, Role};
 use shared::{App, Endpoint, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route =
     Route::delete(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}").requires(Scope::TeamsWrite).by(Role::Admin);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, delete_team, app.clone()).calls_at_once(3))
 }

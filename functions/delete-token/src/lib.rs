@@ -7,8 +7,10 @@ use shared::body::Deleted;
 use shared::model::Author;
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/tokens/{token_id}").requires(Scope::TokensWrite);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, delete_token, app.clone()))
 }

@@ -21,7 +21,7 @@ pub(crate) struct CodeBuild {
 /// The input of a build besides its source.
 pub(crate) struct BuildInput {
     pub variables: BTreeMap<String, String>,
-    pub has_artifacts: bool,
+    pub(crate) has_artifacts: bool,
     pub time_limit: Duration,
 }
 

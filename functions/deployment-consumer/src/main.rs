@@ -1,3 +1,5 @@
+//! The entry point in Lambda.
+
 use std::process::ExitCode;
 
 use lambda_runtime::service_fn;

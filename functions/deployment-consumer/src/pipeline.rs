@@ -43,8 +43,8 @@ pub const FETCH_LIMITS: FetchLimits =
 pub(crate) struct Pipeline {
     pub app: App,
     pub archive: Archive,
-    pub vault: Arc<Vault>,
-    pub hosts: Hosts,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) hosts: Hosts,
     pub runner: Runner,
     /// The run time of all phases together, unless the environment has a limit of its own.
     pub time_limit: Duration,

@@ -39,6 +39,7 @@ pub struct Redaction {
 }
 
 impl Redaction {
+    /// Returns the redaction of these values. Those of fewer than four characters stay visible.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut forms: Vec<String> =
             secrets.into_iter().flat_map(forms).filter(|form| form.len() >= SHORTEST).collect();
@@ -53,7 +54,7 @@ impl Redaction {
 
     /// Returns the text with each secret in it replaced by `***`. Of several secrets that begin at one place, replaces
     /// the longest.
-    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub(crate) fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if !self.forms.is_match(text) {
             return Cow::Borrowed(text);
         }
@@ -72,7 +73,7 @@ impl Redaction {
 
     /// Returns the bounds of the secret that spans the offset `at`, if there is one. The text must reach
     /// [`longest`](Self::longest) bytes past `at`, unless it ends before.
-    pub fn across(&self, text: &[u8], at: usize) -> Option<std::ops::Range<usize>> {
+    pub(crate) fn across(&self, text: &[u8], at: usize) -> Option<std::ops::Range<usize>> {
         self.forms
             .find_iter(text)
             .map(|found| found.range())

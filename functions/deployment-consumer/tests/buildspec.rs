@@ -1,3 +1,5 @@
+//! Buildspecs that are accepted, and the reasons to reject others.
+
 use std::path::Path;
 
 use deployment_consumer::buildspec::{Artifacts, Buildspec, BuildspecError, MAX_BYTES, OnFailure, PhaseName, Shell};

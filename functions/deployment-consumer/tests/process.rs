@@ -1,3 +1,5 @@
+//! Runs of buildspecs in real shells.
+
 use std::{
     collections::BTreeMap,
     fs,

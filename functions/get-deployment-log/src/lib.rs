@@ -23,15 +23,21 @@ use build_log::{BuildLog, NUMBERS_PER_MS};
 /// sends them before it reports the end, and they become readable some seconds later. AWS promises no limit.
 const LINES_SETTLE: Duration = Duration::from_secs(15);
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/log")
     .requires(Scope::DeploymentsRead)
     .takes(&["after", "limit"]);
 
+/// Returns the endpoint with its clients.
+///
+/// # Errors
+/// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     let (archive, builds) = (Archive::new(app)?, BuildLog::new(app)?);
     Ok(Endpoint::new(ROUTE, get_deployment_log, Logs { app: app.clone(), archive, builds }))
 }
 
+/// The app, the archive with the consumer's lines, and CloudWatch Logs with the builds' lines.
 #[derive(Clone)]
 pub struct Logs {
     app: App,
@@ -45,6 +51,7 @@ impl FromRef<Logs> for App {
     }
 }
 
+/// The position in the log, and the size of the page.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct LogPosition {
@@ -63,8 +70,8 @@ pub struct LogPosition {
 #[schema(as = Log)]
 pub struct LogBody {
     /// The lines, oldest first.
-    pub data: Vec<LogLineBody>,
-    pub meta: LogMeta,
+    data: Vec<LogLineBody>,
+    meta: LogMeta,
 }
 
 /// A line of a log.
@@ -74,15 +81,15 @@ pub struct LogLineBody {
     /// The line's number, which increases from line to line: 1, 2, 3, … The numbers of a build by AWS CodeBuild have
     /// gaps. Every number is below 2^53.
     #[schema(examples(12))]
-    pub number: u64,
-    pub at: Rfc3339,
+    number: u64,
+    at: Rfc3339,
     /// `stdout` or `stderr` of a command, or `system` for the pipeline's own lines. AWS CodeBuild reports both streams
     /// as `stdout`.
     #[schema(examples("stdout"))]
-    pub stream: &'static str,
+    stream: &'static str,
     /// The text of the line, in which secret values are replaced by `***`.
     #[schema(examples("Compiling frontend-app"))]
-    pub text: String,
+    text: String,
 }
 
 /// The position to continue from.
@@ -90,7 +97,7 @@ pub struct LogLineBody {
 pub struct LogMeta {
     /// The value of `after` for the next request.
     #[schema(examples(12))]
-    pub next_after: u64,
+    next_after: u64,
     /// Whether the deployment has ended and no more lines follow this page. For a build by AWS CodeBuild, it becomes
     /// true 15 seconds after the end, because the last lines can arrive that late.
     pub complete: bool,

@@ -8,9 +8,11 @@ use shared::extract::PathEnvironment;
 use shared::model::EnvironmentState;
 use shared::{App, Endpoint, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments/{environment}")
     .requires(Scope::DeploymentsRead);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, get_environment, app.clone()).calls_at_once(3))
 }

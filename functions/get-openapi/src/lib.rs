@@ -3,8 +3,10 @@
 use axum::response::IntoResponse;
 use shared::{App, Endpoint, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/openapi.json").public();
 
+/// Returns the endpoint, which has no state.
 pub fn endpoint(_: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, get_openapi, ()))
 }

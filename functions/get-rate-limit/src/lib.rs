@@ -9,8 +9,10 @@ use shared::model::Subject;
 use shared::rate_limit::Verdict;
 use shared::{App, Endpoint, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/rate_limit").free();
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, get_rate_limit, app.clone()).calls_at_once(1))
 }
@@ -19,17 +21,17 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = RateLimit)]
 pub struct RateLimitBody {
-    pub plan: Plan,
+    plan: Plan,
     /// The number of requests that the plan allows in a clock minute.
     #[schema(examples(600))]
-    pub limit: u32,
+    limit: u32,
     /// The number of requests left in this minute.
     #[schema(examples(587))]
-    pub remaining: u32,
+    remaining: u32,
     /// The time at which this minute ends, in seconds since the Unix epoch.
     #[schema(examples(1733063460))]
-    pub reset: i64,
-    pub burst: BurstBody,
+    reset: i64,
+    burst: BurstBody,
 }
 
 /// The limit on requests at once.
@@ -38,10 +40,10 @@ pub struct RateLimitBody {
 pub struct BurstBody {
     /// The number of requests that the plan allows at once.
     #[schema(examples(100))]
-    pub limit: u32,
+    limit: u32,
     /// The number of requests that the caller can make at once now.
     #[schema(examples(98))]
-    pub remaining: u32,
+    remaining: u32,
 }
 
 /// Get the rate limit

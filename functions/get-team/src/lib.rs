@@ -6,9 +6,11 @@ use shared::body::TeamBody;
 use shared::precondition::Revised;
 use shared::{App, Endpoint, InitError, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route =
     Route::get(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}").requires(Scope::TeamsRead).sends_etag();
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, get_team, app.clone()))
 }

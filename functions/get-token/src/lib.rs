@@ -5,8 +5,10 @@ use shared::access::{AuthorizedToken, Scope};
 use shared::body::TokenBody;
 use shared::{App, Endpoint, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/tokens/{token_id}").requires(Scope::TokensRead);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, get_token, app.clone()))
 }

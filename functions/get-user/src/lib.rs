@@ -8,8 +8,10 @@ use shared::id::{AccountId, TokenId, UserId};
 use shared::model::{ClientId, DisplayName, Email, Plan, Role};
 use shared::{App, Endpoint, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/user").links_subjects();
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, get_user, app.clone()).calls_at_once(1))
 }
@@ -20,46 +22,46 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 pub struct CallerBody {
     /// The user that the token belongs to. Null if it belongs to an application.
     #[schema(required)]
-    pub user: Option<UserBody>,
+    user: Option<UserBody>,
     /// The application that the token belongs to. Null if it belongs to a user.
     #[schema(required)]
-    pub application: Option<ApplicationBody>,
-    pub account: AccountBody,
+    application: Option<ApplicationBody>,
+    account: AccountBody,
     /// The scopes of the request's token.
-    pub scopes: Vec<Scope>,
-    pub token: TokenBody,
+    scopes: Vec<Scope>,
+    token: TokenBody,
 }
 
 /// The user who calls.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = CallingUser)]
 pub struct UserBody {
-    pub id: UserId,
-    pub email: Email,
-    pub role: Role,
+    id: UserId,
+    email: Email,
+    role: Role,
 }
 
 /// The application that calls.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = CallingApplication)]
 pub struct ApplicationBody {
-    pub id: ClientId,
-    pub name: DisplayName,
+    id: ClientId,
+    name: DisplayName,
     /// The ID that stands for the application in fields that name a user.
-    pub user_id: UserId,
+    user_id: UserId,
 }
 
 /// The account that the token belongs to.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = CallersAccount)]
 pub struct AccountBody {
-    pub id: AccountId,
+    id: AccountId,
     /// The account's short name.
     #[schema(examples("acme"))]
-    pub slug: String,
-    pub plan: Plan,
+    slug: String,
+    plan: Plan,
     /// Whether the account's users may create tokens that never expire.
-    pub permanent_tokens: bool,
+    permanent_tokens: bool,
 }
 
 /// The token of the request.
@@ -68,10 +70,10 @@ pub struct AccountBody {
 pub struct TokenBody {
     /// The token's ID. Null for an OAuth2 token.
     #[schema(required)]
-    pub id: Option<TokenId>,
+    id: Option<TokenId>,
     /// The time at which the token expires. Null if it never expires.
     #[schema(required)]
-    pub expires_at: Option<Rfc3339>,
+    expires_at: Option<Rfc3339>,
 }
 
 /// Get the caller

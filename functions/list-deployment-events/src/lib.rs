@@ -10,14 +10,17 @@ use shared::id::UserId;
 use shared::model::{Actor, DeploymentEvent, Status};
 use shared::{App, Endpoint, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/events")
     .requires(Scope::DeploymentsRead)
     .takes(&["after", "limit"]);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, list_deployment_events, app.clone()))
 }
 
+/// The position among the events, and the size of the page.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventPosition {
@@ -36,8 +39,8 @@ pub struct EventPosition {
 #[schema(as = Events)]
 pub struct EventsBody {
     /// The events, oldest first.
-    pub data: Vec<EventBody>,
-    pub meta: EventsMeta,
+    data: Vec<EventBody>,
+    meta: EventsMeta,
 }
 
 /// A change of a deployment.
@@ -46,17 +49,17 @@ pub struct EventsBody {
 pub struct EventBody {
     /// The event's number in the deployment: 1, 2, 3, … without gaps.
     #[schema(examples(2))]
-    pub number: u64,
-    pub at: Rfc3339,
+    number: u64,
+    at: Rfc3339,
     /// The deployment's status after the event. An approval or a request to stop leaves the status unchanged.
-    pub status: Status,
-    pub actor: ActorKind,
+    status: Status,
+    actor: ActorKind,
     /// The user who caused the event. Null if no user did.
     #[schema(required)]
-    pub user_id: Option<UserId>,
+    user_id: Option<UserId>,
     /// A human-readable reason for the event.
     #[schema(examples("claimed, attempt 1"))]
-    pub reason: String,
+    reason: String,
 }
 
 /// The kind of actor that caused an event: a user, or the API's `runner`, which runs deployments and ends those that
@@ -65,6 +68,7 @@ pub struct EventBody {
 #[serde(rename_all = "lowercase")]
 #[schema(as = Actor)]
 pub enum ActorKind {
+    /// A user, or an application, which `user_id` names.
     User,
     /// The API itself, which runs deployments and ends those that are past their deadline.
     Runner,
@@ -75,9 +79,9 @@ pub enum ActorKind {
 pub struct EventsMeta {
     /// The value of `after` for the next request.
     #[schema(examples(2))]
-    pub next_after: u64,
+    next_after: u64,
     /// Whether the deployment has ended and no more events follow.
-    pub complete: bool,
+    complete: bool,
 }
 
 /// List a deployment's events

@@ -12,6 +12,7 @@ use shared::page::{Page, PageQuery, Sort};
 use shared::route::List;
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments")
     .requires(Scope::DeploymentsRead)
     .lists(LIST)
@@ -19,10 +20,12 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{r
 
 const LIST: List = List { name: "deployments", sorts: &[Sort::Created] };
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, list_deployments, app.clone()).calls_at_once(4))
 }
 
+/// The properties of the listed deployments.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct DeploymentFilter {

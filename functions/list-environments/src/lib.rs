@@ -9,9 +9,11 @@ use shared::body::EnvironmentBody;
 use shared::model::{Environment, EnvironmentState};
 use shared::{App, Endpoint, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route =
     Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments").requires(Scope::DeploymentsRead);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, list_environments, app.clone()).calls_at_once(5))
 }
@@ -21,7 +23,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[schema(as = Environments)]
 pub struct EnvironmentsBody {
     /// The environments.
-    pub data: Vec<EnvironmentBody>,
+    data: Vec<EnvironmentBody>,
 }
 
 /// List environments

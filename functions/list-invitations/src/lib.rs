@@ -11,11 +11,13 @@ use shared::page::{Page, PageQuery, Sort};
 use shared::route::List;
 use shared::{App, Endpoint, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route =
     Route::get(env!("CARGO_PKG_NAME"), "/v1/invitations").requires(Scope::AccountRead).by(Role::Admin).lists(LIST);
 
 const LIST: List = List { name: "invitations", sorts: &[Sort::Created] };
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, list_invitations, app.clone()))
 }

@@ -13,11 +13,13 @@ use shared::page::{Page, PageQuery, Sort};
 use shared::route::List;
 use shared::{App, Endpoint, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route =
     Route::get(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/members").requires(Scope::TeamsRead).lists(LIST);
 
 const LIST: List = List { name: "team members", sorts: &[Sort::Created] };
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, list_team_members, app.clone()).calls_at_once(2))
 }

@@ -12,6 +12,7 @@ use shared::page::{Page, PageQuery, Sort};
 use shared::route::List;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/tokens")
     .requires(Scope::TokensRead)
     .refuses_with(&[ErrorCode::InsufficientPermission])
@@ -20,19 +21,24 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/tokens")
 
 const LIST: List = List { name: "tokens", sorts: &[Sort::Created] };
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, list_tokens, app.clone()))
 }
 
+/// The users whose tokens a list has.
 #[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(default = "me")]
 pub enum Whose {
+    /// The calling user.
     #[default]
     Me,
+    /// Every user of the account. Only owners and admins may ask for it.
     All,
 }
 
+/// The filter of the list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct TokenFilter {

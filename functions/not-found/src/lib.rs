@@ -10,12 +10,15 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::fallback(env!("CARGO_PKG_NAME"));
 
+/// Returns the endpoint, which has no state.
 pub fn endpoint(_: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, not_found, ()))
 }
 
+/// Returns `method_not_allowed` with `Allow` if the path exists, or else `not_found`.
 pub async fn not_found(request: Request) -> Error {
     let path = request.raw_http_path();
     match allowed(path) {

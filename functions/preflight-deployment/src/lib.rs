@@ -12,6 +12,7 @@ use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 pub use preflight::{Gate, GateBody, PreflightBody, PreflightOutcome};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments/preflight")
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[ErrorCode::InvalidCloneUrl, ErrorCode::RemoteUnavailable]);
@@ -29,6 +30,10 @@ impl FromRef<Preflight> for App {
     }
 }
 
+/// Returns the endpoint with its clients.
+///
+/// # Errors
+/// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     let preflight = Preflight { app: app.clone(), hosts: git::hosts(app.settings())? };
     Ok(Endpoint::new(ROUTE, preflight_deployment, preflight).finds_early::<Repository>())

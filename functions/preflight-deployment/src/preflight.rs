@@ -12,13 +12,13 @@ use shared::{App, ErrorCode, Result};
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Preflight)]
 pub struct PreflightBody {
-    pub outcome: PreflightOutcome,
-    pub environment: Environment,
+    pub(crate) outcome: PreflightOutcome,
+    pub(crate) environment: Environment,
     /// The commit that would be deployed. Null if the ref does not exist.
     #[schema(required, examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
-    pub sha: Option<String>,
+    pub(crate) sha: Option<String>,
     /// The conditions, in the order in which they are checked.
-    pub gates: Vec<GateBody>,
+    pub(crate) gates: Vec<GateBody>,
 }
 
 /// The expected outcome: `starts` if the deployment would start at once, `waits` if it would be queued, `refused` if it
@@ -38,12 +38,12 @@ pub enum PreflightOutcome {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Gate)]
 pub struct GateBody {
-    pub gate: Gate,
+    pub(crate) gate: Gate,
     /// Whether the deployment meets the condition now.
-    pub passes: bool,
+    pub(crate) passes: bool,
     /// A human-readable explanation.
     #[schema(examples("2 approvals by other users are required"))]
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// The name of a condition. `permission`, `quota`, `ref`, `freeze` and `fences` (`expected_current` and `sequence`)
@@ -52,13 +52,19 @@ pub struct GateBody {
 #[serde(rename_all = "lowercase")]
 #[schema(as = GateName)]
 pub enum Gate {
+    /// The caller may deploy the repository.
     Permission,
+    /// The request was within the rate limit.
     Quota,
+    /// The ref exists.
     Ref,
+    /// The environment is not frozen.
     Freeze,
     /// `expected_current` and `sequence`.
     Fences,
+    /// The deployment has the approvals that the environment requires.
     Approvals,
+    /// No other deployment is in progress or ahead in the queue.
     Lock,
 }
 

@@ -13,18 +13,27 @@ const MAX_TEXT: usize = 200;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
+    /// Sends the message to the main queue again: its deployment can still go on.
     Redrive,
+    /// Deletes the message: its deployment has ended or does not exist, or it names none and the operator asked for
+    /// that.
     Discard,
+    /// Leaves the message in the dead-letter queue.
     Keep,
 }
 
+/// A message in the dead-letter queue.
 #[derive(Debug, Serialize)]
 pub struct DeadLetter {
+    /// The ID in SQS.
     pub message_id: Option<String>,
     /// The time at which the message was first sent.
     pub sent_at: Option<Rfc3339>,
+    /// The action on the message.
     pub action: Action,
+    /// The reason for the action, for the operator.
     pub explanation: String,
+    /// The deployment. `None` if the message names none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deployment: Option<NamedDeployment>,
     /// The beginning of a message that names no deployment.
@@ -35,16 +44,23 @@ pub struct DeadLetter {
 /// The deployment that a message names.
 #[derive(Debug, Serialize)]
 pub struct NamedDeployment {
+    /// The ID in the message.
     pub id: DeploymentId,
+    /// The state of the deployment. `None` if it does not exist or could not be read.
     #[serde(flatten)]
     pub state: Option<DeploymentState>,
 }
 
+/// The state of a deployment whose message is a dead letter.
 #[derive(Debug, Serialize)]
 pub struct DeploymentState {
+    /// The current status.
     pub status: Status,
+    /// The number of times that a runner has claimed the deployment.
     pub attempts: u32,
+    /// The time of the last transition.
     pub updated_at: Rfc3339,
+    /// The reason for the failure. `None` unless the deployment has failed.
     pub failure: Option<Failure>,
 }
 

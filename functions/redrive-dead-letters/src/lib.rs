@@ -36,25 +36,29 @@ const MAX_SHOWN: usize = 500;
 /// The part of the invocation's time that is kept to make messages visible again.
 const STOP_BEFORE: Duration = Duration::from_secs(10);
 
+/// The event: the choices of the operator.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// Lists and explains the messages without changing anything.
     #[serde(default = "yes")]
-    pub dry_run: bool,
+    dry_run: bool,
     /// Also deletes messages that name no deployment.
     #[serde(default)]
-    pub discard_unreadable: bool,
+    discard_unreadable: bool,
 }
 
 fn yes() -> bool {
     true
 }
 
+/// The numbers of messages by what happened to them, or under `dry_run` would happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
+    /// Messages that were sent to the main queue again.
     pub redriven: u32,
-    pub discarded: u32,
+    discarded: u32,
+    /// Messages that stay in the dead-letter queue.
     pub kept: u32,
     /// Messages whose deployment could not be read, or that could not be sent or deleted. They are kept.
     pub failed: u32,
@@ -62,11 +66,14 @@ pub struct Counts {
     pub complete: bool,
 }
 
+/// The response: the counts, and the messages with an explanation of each.
 #[derive(Debug, Serialize)]
 pub struct Redriven {
-    pub dry_run: bool,
+    dry_run: bool,
+    /// The numbers of all messages.
     #[serde(flatten)]
     pub counts: Counts,
+    /// The first 500 messages.
     pub messages: Vec<DeadLetter>,
 }
 
@@ -80,6 +87,7 @@ struct RedriveLine<'a> {
     counts: Counts,
 }
 
+/// The handler of an operator's invocation.
 #[derive(Clone, Debug)]
 pub struct Redrive {
     app: App,

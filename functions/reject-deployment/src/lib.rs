@@ -8,12 +8,14 @@ use shared::body::DeploymentBody;
 use shared::model::{Action, Author, Deployment, Failure, Status, Transition, TransitionFailed};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/reject")
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[ErrorCode::NotAwaitingApproval]);
 
 const MAX_REASON_CHARS: usize = 500;
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, reject_deployment, app.clone()))
 }

@@ -7,11 +7,13 @@ use shared::body::Deleted;
 use shared::model::{Author, Role};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/members/{user_id}")
     .requires(Scope::AccountWrite)
     .by(Role::Admin)
     .refuses_with(&[ErrorCode::LastOwner]);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, remove_member, app.clone()))
 }

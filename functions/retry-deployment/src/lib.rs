@@ -9,15 +9,21 @@ use shared::body::DeploymentBody;
 use shared::model::{Author, OriginKind};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/retry")
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[ErrorCode::NotFinished, ErrorCode::EnvironmentFrozen])
     .sends_location();
 
+/// Returns the endpoint with its clients.
+///
+/// # Errors
+/// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, retry_deployment, Retry(Redeployer::new(app)?)).calls_at_once(3))
 }
 
+/// The redeployer, which repeats the deployment in the path.
 #[derive(Clone)]
 pub struct Retry(Redeployer);
 

@@ -13,12 +13,14 @@ use shared::model::{Author, Lifetime, Rotation};
 use shared::token::TokenSecret;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/tokens/{token_id}/rotate")
     .requires(Scope::TokensWrite)
     .refuses_with(&[ErrorCode::InsufficientPermission]);
 
 const DEFAULT_OVERLAP_HOURS: u64 = 24;
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, rotate_token, app.clone()))
 }

@@ -47,6 +47,7 @@ const AT_ONCE: usize = 8;
 /// The part of the invocation's time that is kept for the last page and the log.
 const STOP_BEFORE: Duration = Duration::from_secs(10);
 
+/// The handler of the schedule, which ends or requeues deployments that nobody else moves on.
 #[derive(Clone, Debug)]
 pub struct Sweep {
     app: App,

@@ -27,7 +27,7 @@ pub struct Tally {
 pub(crate) struct SweepLine<'a> {
     #[serde(flatten)]
     pub metrics: Metrics<'a>,
-    pub level: Level,
+    pub(crate) level: Level,
     #[serde(flatten)]
     pub tally: Tally,
 }

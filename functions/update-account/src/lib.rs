@@ -8,9 +8,11 @@ use shared::model::{Account, AccountChange, Author, BasePermission, Role};
 use shared::precondition::{IfMatch, Revised};
 use shared::{App, Endpoint, InitError, Result, Route, extract};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route =
     Route::patch(env!("CARGO_PKG_NAME"), "/v1/account").requires(Scope::AccountWrite).by(Role::Owner).compares_etag();
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, update_account, app.clone()))
 }

@@ -13,17 +13,23 @@ use shared::model::{
 use shared::queue::Queue;
 use shared::{App, Endpoint, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments/{environment}")
     .requires(Scope::RepositoriesWrite);
 
 /// The maximum number of deployments whose messages are sent again when a freeze ends. The sweep sends the others.
 const SENT: i32 = 100;
 
+/// Returns the endpoint with its clients.
+///
+/// # Errors
+/// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, update_environment, Environments { app: app.clone(), queue: Queue::new(app)? })
         .calls_at_once(3))
 }
 
+/// The app, and the queue that gets the deployments that a thaw or another order releases.
 #[derive(Clone)]
 pub struct Environments {
     app: App,

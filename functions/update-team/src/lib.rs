@@ -8,12 +8,14 @@ use shared::model::{Author, Description, Role, TeamChange, TeamName};
 use shared::precondition::{IfMatch, Revised};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}")
     .requires(Scope::TeamsWrite)
     .by(Role::Admin)
     .refuses_with(&[ErrorCode::NameTaken])
     .compares_etag();
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, update_team, app.clone()))
 }

@@ -8,10 +8,12 @@ use shared::body::TokenBody;
 use shared::model::{Author, DisplayName, TokenChange};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/tokens/{token_id}")
     .requires(Scope::TokensWrite)
     .refuses_with(&[ErrorCode::InsufficientPermission]);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, update_token, app.clone()))
 }

@@ -19,6 +19,7 @@ pub struct DataFolder {
 
 /// The reason why a data folder can't be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant describes it")]
 pub enum DataFolderError {
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -23,7 +23,9 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// The demo's tokens. Only the demo's file has them: the table has their hashes.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Tokens {
+    /// The token of the account `demo-starter`, whose plan is Starter.
     pub starter: String,
+    /// The token of the account `demo`, whose plan is Pro.
     pub pro: String,
 }
 
@@ -76,10 +78,13 @@ impl Tokens {
     }
 }
 
+/// A repository that the demo has registered.
 #[derive(Debug, Deserialize)]
 pub struct Registered {
+    /// The repository's name.
     pub name: String,
     clone_url: String,
+    /// The branch that the demo deploys.
     pub default_branch: String,
 }
 
@@ -87,6 +92,7 @@ pub struct Registered {
 /// so the demo deploys the commit.
 #[derive(Debug)]
 pub struct DetachedHead {
+    /// The commit at HEAD.
     pub sha: String,
     branch: String,
 }
@@ -121,6 +127,7 @@ pub struct Api {
 }
 
 impl Api {
+    /// Returns a client of the API at `base`, a URL without `/v1`.
     pub fn new(base: &str, token: &str) -> Self {
         Self { client: Client::new(), base: base.to_owned(), token: token.to_owned() }
     }

@@ -28,6 +28,7 @@ pub enum Storage {
 
 /// The reason why the database did not start.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant describes it")]
 pub enum StartError {
     #[error("{} is not a database of the local stack; start with --fresh, or choose another folder with --data", .0.display())]
     NotADatabase(PathBuf),

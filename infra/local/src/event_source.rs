@@ -33,6 +33,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A queue and the way in which its messages are delivered.
 #[derive(Debug, Clone)]
 pub struct Mapping {
+    /// The URL of the queue in SQS.
     pub queue_url: String,
     /// The maximum number of messages in one event, 1 to 10.
     pub batch_size: u8,
@@ -50,6 +51,7 @@ impl Mapping {
 
 /// The reason why a mapping did not start.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant describes it")]
 pub enum StartError {
     #[error("a batch has 1 to 10 messages, not {0}")]
     BatchSize(u8),

@@ -34,6 +34,7 @@ pub struct Function {
 
 /// The failure that Lambda reports instead of a response.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant describes it")]
 pub enum FunctionError {
     #[error("{error_type}: {error_message}")]
     Failed { error_type: String, error_message: String },

@@ -26,15 +26,22 @@ pub type Constructor = fn(&App) -> Result<Endpoint, InitError>;
 /// A nested stack of the template, `infra/<name>.yaml`, which has the functions of one area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Area {
+    /// Repositories and their environments.
     Repositories,
+    /// Deployments, their logs and their approvals.
     Deployments,
+    /// Teams with their members and repositories.
     Teams,
+    /// The account, members, invitations, applications and tokens.
     Identity,
+    /// The functions that run deployments and follow builds.
     Builds,
+    /// The API itself: its document, its fallback, the caller and the rate limit.
     Service,
 }
 
 impl Area {
+    /// Every area, in the order of the documentation.
     pub const ALL: [Area; 6] =
         [Self::Repositories, Self::Deployments, Self::Teams, Self::Identity, Self::Builds, Self::Service];
 
@@ -72,7 +79,9 @@ impl FromStr for Area {
 pub struct Registration {
     /// The name of the crate, the binary, the Lambda function and the sample event.
     pub name: &'static str,
+    /// The area whose template has the function.
     pub area: Area,
+    /// The caller of the function.
     pub trigger: Trigger,
 }
 
@@ -81,7 +90,9 @@ pub struct Registration {
 pub enum Trigger {
     /// The gateway, with requests of the route.
     Http {
+        /// The contract of the endpoint.
         route: Route,
+        /// Makes the endpoint of an app.
         constructor: Constructor,
         /// The operation in the OpenAPI document. The fallback has none.
         documentation: Option<fn() -> utoipa::openapi::OpenApi>,
@@ -218,9 +229,13 @@ pub fn routes() -> impl Iterator<Item = Route> {
 /// execution environment.
 #[derive(Clone, Debug)]
 pub struct Environment {
+    /// The settings that every function gets.
     pub settings: Settings,
+    /// The clock of the functions.
     pub clock: Clock,
+    /// The log of the functions.
     pub log: Log,
+    /// The time limits of the functions' calls of AWS.
     pub limits: Limits,
 }
 

@@ -30,6 +30,7 @@ pub struct NewEndpoint {
 
 /// The reasons why an endpoint can't be created.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the message of each variant describes it")]
 pub enum InvalidEndpoint {
     #[error("'{0}' is not a name: use a verb and a noun in lower case, such as 'get-thing'")]
     Name(String),
@@ -205,7 +206,10 @@ utoipa.workspace = true
     }
 
     fn main(&self) -> String {
-        format!("fn main() -> std::process::ExitCode {{\n    shared::serve({}::endpoint)\n}}\n", self.identifier())
+        format!(
+            "//! The entry point in Lambda.\n\nfn main() -> std::process::ExitCode {{\n    shared::serve({}::endpoint)\n}}\n",
+            self.identifier()
+        )
     }
 
     /// Returns the source of a handler that finds the resources in the path and answers with an empty object.
@@ -250,8 +254,10 @@ use axum::extract::State;
 use serde::Serialize;
 {access}{extract}use shared::{{App, Endpoint, InitError, Result, Route}};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::{verb}(env!("CARGO_PKG_NAME"), "{path}"){requires};
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {{
     Ok(Endpoint::new(ROUTE, {function}, app.clone()))
 }}

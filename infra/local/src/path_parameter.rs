@@ -3,6 +3,7 @@
 /// A parameter in the path of a route.
 #[derive(Clone, Copy, Debug)]
 pub struct PathParameter {
+    /// The name between the braces of a path.
     pub name: &'static str,
     /// The description in the OpenAPI document.
     pub description: &'static str,

@@ -11,6 +11,7 @@ const DEFAULT: &str = "$default";
 
 /// The reason why a set of routes was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the message of each variant describes it")]
 pub enum RouteError {
     #[error("the route key {0:?} is neither $default nor a method and a path such as \"GET /pets/{{pet_id}}\"")]
     Key(String),

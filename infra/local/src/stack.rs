@@ -40,10 +40,15 @@ pub struct Options {
     pub port: u16,
     /// The folder of logs, artifacts and the keys, and of the table if it outlives the process.
     pub data: PathBuf,
+    /// The lifetime of the table.
     pub table: Lifetime,
+    /// The source of DynamoDB and SQS.
     pub services: Services,
+    /// The issuer of OAuth2 tokens.
     pub issuer: OwnIssuer,
+    /// The clock of the stack and its functions.
     pub clock: Clock,
+    /// The log of the functions.
     pub log: Log,
     /// The visibility timeout of a received message. It is longer than any run: otherwise the message would be
     /// delivered again during the run.
@@ -56,6 +61,7 @@ pub struct Options {
     pub overrides: Vec<(&'static str, String)>,
 }
 
+/// The lifetime of the embedded table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
     /// In memory, as long as the process.
@@ -67,10 +73,13 @@ pub enum Lifetime {
 /// The source of DynamoDB and SQS.
 #[derive(Clone, Debug)]
 pub enum Services {
+    /// In this process.
     Embedded,
     /// An emulator at this URL, shared with other stacks. This stack's table and queue have a suffix of their own.
     At {
+        /// The emulator's URL, for both services.
         url: String,
+        /// The end of the names of this stack's table and queues.
         suffix: String,
     },
 }
@@ -217,6 +226,7 @@ impl Stack {
         &self.queues.main
     }
 
+    /// Returns the URL of the queue of messages that were received too often.
     pub fn dead_letter_queue(&self) -> &str {
         &self.queues.dead_letters
     }

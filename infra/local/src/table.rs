@@ -14,7 +14,9 @@ const KEYS_ONLY: Source = Source::Index(Index::ByDueTime);
 /// The attribute with the time at which DynamoDB may delete an item, in seconds since the Unix epoch.
 const TTL_ATTRIBUTE: &str = "expires_at";
 
+/// The reasons why the table can't be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant describes it")]
 pub enum TableError {
     #[error("the table's definition is incomplete")]
     Definition(#[from] BuildError),

@@ -13,6 +13,7 @@ const MAX_PATTERN_BYTES: usize = 1024;
 /// The files in a source folder that are the build's result.
 #[derive(Clone, Debug)]
 pub struct Artifacts {
+    /// The name that the buildspec gives to the artifacts.
     pub name: Option<String>,
     pub(super) base: Option<BaseDirectory>,
     pub(super) files: GlobSet,

@@ -9,6 +9,7 @@ use serde_saphyr::Spanned;
 pub struct BuildspecError {
     /// The line, counted from 1, if it is known.
     pub line: Option<u64>,
+    /// The problem and, where there is one, the remedy.
     pub message: String,
 }
 

@@ -7,6 +7,7 @@ use walkdir::WalkDir;
 
 use crate::buildspec::Artifacts;
 
+/// A file that a run has produced.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Artifact {
     /// A regular file in the source folder.

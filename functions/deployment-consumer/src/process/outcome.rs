@@ -9,35 +9,48 @@ use std::time::Duration;
 use super::artifacts::Artifact;
 use crate::buildspec::PhaseName;
 
+/// The result of a run on a machine without faults.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
+    /// Every command succeeded.
     Succeeded {
+        /// The files that match the buildspec's artifacts, sorted by name.
         artifacts: Vec<Artifact>,
     },
     /// The first command that failed. Later phases may have run, depending on the buildspec.
     Failed {
+        /// The phase of the command.
         phase: PhaseName,
         /// The command in the buildspec, redacted.
         command: String,
+        /// The way in which the command ended.
         exit: Exit,
     },
     /// The phases succeeded, but no file matches the buildspec's artifacts. CodeBuild fails such a build too.
     NoArtifacts,
+    /// The time limit was reached, and the running command was ended.
     TimedOut {
+        /// The phase that was running.
         phase: PhaseName,
+        /// The time limit.
         after: Duration,
     },
+    /// The run was canceled, and the running command was ended.
     Canceled,
 }
 
+/// The way in which a process ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Exit {
+    /// The exit status, 1 to 255 for a failed command.
     Code(i32),
+    /// The number of the signal that ended the process.
     Signal(i32),
 }
 
 /// A fault of this machine. A fault of the build is an [`Outcome`].
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant describes it")]
 pub enum RunError {
     #[error("the buildspec requires the shell {0:?}, which is not installed")]
     NoShell(&'static str),

@@ -19,6 +19,7 @@ use crate::redaction::Redaction;
 
 /// One run of a buildspec. It sends its lines, redacted and without line ends, into a channel as they come.
 pub struct Run<'a> {
+    /// The commands to run.
     pub buildspec: &'a Buildspec,
     /// The absolute path of the source folder, in which the commands start.
     pub source: &'a Path,
@@ -29,6 +30,7 @@ pub struct Run<'a> {
     pub variables: &'a BTreeMap<String, String>,
     /// Variables that nothing overrides.
     pub reserved: &'a BTreeMap<String, String>,
+    /// The values that the log must not show.
     pub redaction: Redaction,
     /// The time limit of all phases together.
     pub time_limit: Duration,
