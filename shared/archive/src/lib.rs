@@ -8,8 +8,6 @@
 //!
 //! The caller chooses the prefixes: one for each deployment's log and source, and one for each set of artifacts.
 
-#![warn(missing_docs)]
-
 mod artifact;
 mod log;
 mod s3;

@@ -7,8 +7,6 @@
 //! A build can read only the objects and secrets whose names it is given. They are named after the deployment's id, which
 //! can't be guessed, and the build's role may not list them.
 
-#![warn(missing_docs)]
-
 mod client;
 mod error;
 mod report;

@@ -5,8 +5,6 @@
 //! resolved. Each operation has limits on time and size. No credentials are sent, and no configuration, hook or
 //! filter of the machine is used.
 
-#![warn(missing_docs)]
-
 mod address;
 mod api;
 mod checkout;

@@ -1,7 +1,5 @@
 //! Repeats an earlier deployment: its commit with its variables, to its environment.
 
-#![warn(missing_docs)]
-
 use std::sync::Arc;
 
 use futures_util::future::try_join3;

@@ -7,8 +7,6 @@
 //! Sealed form: version (1 byte), length of the wrapped data key (2 bytes, big endian), wrapped data key,
 //! ciphertext with its tag.
 
-#![warn(missing_docs)]
-
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 

@@ -1,3 +1,5 @@
+//! Fetches from repositories that git itself serves.
+
 mod origin;
 mod server;
 
