@@ -1,5 +1,7 @@
 //! The audit log.
 
+use std::time::Duration;
+
 use local::functions::routes;
 use serde_json::{Value, json};
 use shared::Route;
@@ -9,6 +11,9 @@ use tests::{Actor, Answer, GitRepository, World};
 
 /// The endpoints that are not safe by their method and change nothing. This list only shrinks.
 const CHANGES_NOTHING: [&str; 1] = ["POST /v1/repositories/{repo_id}/deployments/preflight"];
+
+/// Two events of one millisecond have no order.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Returns the newest events, newest first.
 async fn events(caller: &Actor, query: &str) -> Vec<Value> {
@@ -82,6 +87,7 @@ async fn an_event_tells_what_changed() {
     let owner = world.owner("acme").await;
     let member = world.member(&owner, Role::Member).await;
     let path = format!("/v1/members/{}", member.user_id.as_ref().unwrap());
+    world.clock.advance(SECOND);
     owner.put(&path, json!({"role": "admin"})).await;
     let event = &events(&owner, "").await[0];
     assert_eq!(event["action"], "member.updated");
@@ -89,7 +95,7 @@ async fn an_event_tells_what_changed() {
     assert_eq!(event["target"]["type"], "member");
     assert_eq!(event["target"]["id"], member.user_id.as_ref().unwrap().as_str());
     assert_eq!(event["changes"], json!([{"field": "role", "from": "member", "to": "admin"}]));
-    assert_eq!(event["created_at"], "2026-01-01T12:00:00Z");
+    assert_eq!(event["created_at"], "2026-01-01T12:00:01Z");
     // A refused change and one that changes nothing are no events.
     let before = events(&owner, "").await.len();
     owner.put(&path, json!({"role": "nobody"})).await.refused(400, "invalid_request");
@@ -103,8 +109,9 @@ async fn events_are_filtered_by_actor_action_target_and_time() {
     let owner = world.owner("acme").await;
     let admin = world.member(&owner, Role::Admin).await;
     let first = owner.team("first").await;
-    world.clock.advance(std::time::Duration::from_secs(60));
+    world.clock.advance(Duration::from_secs(60));
     let second = admin.team("second").await;
+    world.clock.advance(SECOND);
     owner.patch(&format!("/v1/teams/{}", second["id"].as_str().unwrap()), json!({"name": "third"})).await;
     let names = async |query: &str| -> Vec<String> {
         let found = events(&owner, query).await;
@@ -135,6 +142,7 @@ async fn following_the_cursor_visits_each_event_once() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;
     for number in 0..25 {
+        world.clock.advance(SECOND);
         owner.team(&format!("team-{number}")).await;
     }
     for query in ["", "&action=team.created"] {
@@ -145,6 +153,7 @@ async fn following_the_cursor_visits_each_event_once() {
             visited.extend(page["data"].as_array().unwrap().clone());
             assert_eq!(page["meta"]["per_page"], 7);
             // An event that comes while somebody reads on is newer than the cursor.
+            world.clock.advance(SECOND);
             owner.team(&format!("late-{}{}", visited.len(), query.len())).await;
             match page["meta"]["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),

@@ -67,7 +67,7 @@ pub struct PageQuery {
 /// A text that can be a cursor.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
-struct CursorText(String);
+pub(crate) struct CursorText(pub(crate) String);
 
 impl TryFrom<String> for CursorText {
     type Error = String;
@@ -75,7 +75,7 @@ impl TryFrom<String> for CursorText {
     fn try_from(text: String) -> Result<Self, String> {
         match text.len() {
             1..=MAX_CURSOR_CHARS => Ok(Self(text)),
-            _ => Err(format!("must be 1 to {MAX_CURSOR_CHARS} characters, taken from a Link header")),
+            _ => Err(format!("must be 1 to {MAX_CURSOR_CHARS} characters, taken from another page")),
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::number::Number;
+use crate::page::CursorText;
 use crate::sort::{Position, Sort};
 use crate::table::{Order, Partition, Query, Table};
 
@@ -29,12 +30,9 @@ pub struct TimelineQuery {
     per_page: Number<1, 100, 10>,
     /// The start of the page: `meta.next_cursor` of the page before. It is opaque, and valid only with the other parameters
     /// of that page.
-    #[param(min_length = 1, max_length = 512)]
-    cursor: Option<String>,
+    #[param(value_type = Option<String>, min_length = 1, max_length = 512)]
+    cursor: Option<CursorText>,
 }
-
-/// The names of the parameters in [`TimelineQuery`].
-pub const TIMELINE_PARAMETERS: [&str; 2] = ["per_page", "cursor"];
 
 /// A page of a timeline, newest item first.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -42,6 +40,7 @@ pub struct Timeline<T> {
     /// The items of the page. A page of a filtered list may have fewer than requested, even none, although there is a next
     /// page.
     pub data: Vec<T>,
+    /// The position of the page.
     pub meta: TimelineMeta,
 }
 
@@ -82,7 +81,7 @@ impl TimelineQuery {
         let size = usize::try_from(per_page).expect("at most 100");
         let limit = if matches_all { i32::try_from(per_page).expect("at most 100") } else { EXAMINED };
         let mut after = match &self.cursor {
-            Some(cursor) => Some(decode(cursor)?),
+            Some(CursorText(cursor)) => Some(decode(cursor)?),
             None => until,
         };
         let mut data = Vec::with_capacity(size);

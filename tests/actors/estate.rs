@@ -30,6 +30,7 @@ pub type Parameters = BTreeMap<&'static str, String>;
 
 /// The account, whose ids no other account has.
 pub struct Estate {
+    /// The owner of the account.
     pub owner: Actor,
     /// A user who approves the owner's deployments.
     pub admin: Actor,

@@ -16,16 +16,19 @@ use shared::model::{
 use shared::timeline::{Timeline, TimelineQuery};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
 
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/audit_events")
     .requires(Scope::AccountRead)
     .by(Role::Admin)
     .takes(&["per_page", "cursor", "actor", "action", "target", "since", "until"])
     .refuses_with(&[ErrorCode::InvalidCursor]);
 
+/// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, list_audit_events, app.clone()))
 }
 
+/// The events to return.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventFilter {
@@ -35,8 +38,8 @@ pub struct EventFilter {
     action: Option<Action>,
     /// Returns only changes of the resource with this ID. The ID of an environment is that of its repository, a slash and the
     /// environment's name.
-    #[param(min_length = 1, max_length = 200, example = "team_k3vyq2w7x5m4n6pa")]
-    target: Option<String>,
+    #[param(value_type = Option<String>, min_length = 1, max_length = 128)]
+    target: Option<TargetId>,
     /// Returns only changes at this time or later.
     #[param(value_type = Option<Rfc3339>)]
     since: Option<Time>,
@@ -45,56 +48,72 @@ pub struct EventFilter {
     until: Option<Time>,
 }
 
+/// The ID of a resource of any kind.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct TargetId(String);
+
+impl TryFrom<String> for TargetId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        match text.chars().count() {
+            1..=128 => Ok(Self(text)),
+            _ => Err("must be an ID of 1 to 128 characters"),
+        }
+    }
+}
+
 /// A change that somebody made.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = AuditEvent)]
 pub struct AuditEventBody {
-    pub id: AuditEventId,
-    pub created_at: Rfc3339,
-    pub action: Action,
-    pub actor: ActorBody,
+    id: AuditEventId,
+    created_at: Rfc3339,
+    action: Action,
+    actor: ActorBody,
     /// The personal access token of the request. Null for any other credential.
     #[schema(required)]
-    pub token_id: Option<TokenId>,
+    token_id: Option<TokenId>,
     /// The OAuth2 client whose token the request had. Null for any other credential.
     #[schema(required)]
-    pub client_id: Option<ClientId>,
+    client_id: Option<ClientId>,
     /// The IP address that the request came from. Null for an operator.
     #[schema(required, value_type = Option<String>, examples("203.0.113.5"))]
-    pub source_address: Option<IpAddr>,
+    source_address: Option<IpAddr>,
     /// The ID of the request, as in its `X-Request-Id` header. Null for an operator.
     #[schema(required)]
-    pub request_id: Option<RequestId>,
-    pub target: TargetBody,
+    request_id: Option<RequestId>,
+    target: TargetBody,
     /// The repository that the target belongs to. Null if it belongs to none.
     #[schema(required)]
-    pub repository_id: Option<RepositoryId>,
+    repository_id: Option<RepositoryId>,
     /// The changed fields. A value of a secret is never among them.
-    pub changes: Vec<FieldChangeBody>,
+    changes: Vec<FieldChangeBody>,
 }
 
 /// The actor of a change.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = AuditActor)]
 pub struct ActorBody {
-    pub r#type: ActorKind,
+    r#type: ActorKind,
     /// The user, or the ID that stands for the application.
-    pub id: UserId,
+    id: UserId,
     /// The user's email address or the application's name at the time of the change.
     #[schema(examples("ada@acme.example"))]
-    pub name: String,
+    name: String,
 }
 
 /// The resource that was changed.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = AuditTarget)]
 pub struct TargetBody {
-    pub r#type: TargetKind,
+    r#type: TargetKind,
     #[schema(examples("team_k3vyq2w7x5m4n6pa"))]
-    pub id: String,
+    id: String,
     /// The resource's name at the time of the change. Null if it has none.
     #[schema(required, examples("platform"))]
-    pub name: Option<String>,
+    name: Option<String>,
 }
 
 /// A field with its values before and after a change.
@@ -102,13 +121,13 @@ pub struct TargetBody {
 #[schema(as = FieldChange)]
 pub struct FieldChangeBody {
     #[schema(examples("role"))]
-    pub field: String,
+    field: String,
     /// The value before the change. Null for a new resource.
     #[schema(required, examples("member"))]
-    pub from: Value,
+    from: Value,
     /// The value after the change. Null for a deleted resource.
     #[schema(required, examples("admin"))]
-    pub to: Value,
+    to: Value,
 }
 
 /// List audit events
@@ -125,7 +144,8 @@ pub async fn list_audit_events(
     Filtered(page, filter): Filtered<TimelineQuery, EventFilter>,
 ) -> Result<Json<Timeline<AuditEventBody>>> {
     let EventFilter { actor, action, target, since, until } = filter;
-    let filter = AuditFilter { actor, action, target, since: since.map(Time::get), until: until.map(Time::get) };
+    let (since, until) = (since.map(Time::get), until.map(Time::get));
+    let filter = AuditFilter { actor, action, target: target.map(|TargetId(id)| id), since, until };
     let events = AuditEvent::page(app.table(), &tenant, &filter, &page).await?;
     Ok(Json(events.map(AuditEventBody::from)))
 }

@@ -87,6 +87,7 @@ pub enum Services {
 /// The issuer of OAuth2 tokens that a stack starts and trusts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnIssuer {
+    /// The stack runs an issuer on loopback, and the API accepts its tokens.
     Started,
     /// The API accepts no OAuth2 token, unless the settings name an issuer.
     Absent,

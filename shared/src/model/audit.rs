@@ -30,21 +30,30 @@ pub const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// A change that somebody made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AuditEvent {
+    /// The event's ID.
     pub id: AuditEventId,
+    /// The account that was changed.
     pub account_id: AccountId,
+    /// The time of the change.
     pub created_at: Timestamp,
+    /// The kind of the change.
     pub action: Action,
+    /// Whoever made the change.
     pub actor: AuditActor,
+    /// The proof of the actor's rights.
     pub credential: Credential,
     /// The address that the request came from. `None` if an operator made the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_address: Option<IpAddr>,
+    /// The request that made the change. `None` if an operator made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<RequestId>,
+    /// The changed resource.
     pub target: Target,
     /// The repository that the target belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository_id: Option<RepositoryId>,
+    /// The changed fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<FieldChange>,
     /// The row's TTL for DynamoDB, in seconds since the Unix epoch.
@@ -54,6 +63,7 @@ pub struct AuditEvent {
 /// Whoever made a change. The name is that of the time of the change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditActor {
+    /// The kind of the actor.
     pub kind: ActorKind,
     /// The id of the user, of the user that stands for the application, or of the user in whose place an operator acts.
     pub id: UserId,
@@ -73,7 +83,7 @@ pub enum ActorKind {
     Operator,
 }
 
-/// What proved the actor's rights.
+/// The proof of an actor's rights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Credential {
@@ -88,8 +98,11 @@ pub enum Credential {
 /// The resource that a change is about. The name is that of the time of the change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
+    /// The kind of the resource.
     pub kind: TargetKind,
+    /// The resource's ID. That of an environment is its repository's ID, a slash and its name.
     pub id: String,
+    /// The resource's name, if it has one.
     pub name: Option<String>,
 }
 
@@ -102,6 +115,7 @@ impl Target {
 /// A field with its values before and after a change. A secret value is never among them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FieldChange {
+    /// The field's name in the API.
     pub field: String,
     /// Null for a new resource.
     pub from: Value,

@@ -36,6 +36,7 @@ pub enum TableError {
     /// A write was refused that has no condition, or whose condition always holds.
     #[error("a condition failed that can't fail")]
     Condition,
+    /// A condition that gave the author of a change the right to it does not hold any more.
     #[error("the rights of the caller changed while the request ran")]
     Guard,
 }

@@ -236,6 +236,11 @@ async fn lists(walk: &Walk, estate: &Estate) {
         assert_eq!(walk.take("list-deployments", page, 200)["meta"]["total"], 1);
     }
     walk.take("list-tokens", owner.get("/v1/tokens?user=all").await, 200);
+    for filter in
+        [format!("actor={}", owner.user_id.as_ref().unwrap()), format!("target={}", estate.parameters["team_id"])]
+    {
+        walk.take("list-audit-events", owner.get(&format!("/v1/audit_events?{filter}")).await, 200);
+    }
 }
 
 /// Calls as users and as an application that the issuer of OIDC tokens names.

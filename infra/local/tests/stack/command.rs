@@ -300,7 +300,8 @@ async fn the_demo_writes_plain_lines_into_a_pipe() {
 
     let ended = Place::with(&["exit 3"]).output(&["demo"]).await;
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    assert!(text(&ended.stdout).contains("command_failed: Command 'exit 3' in phase build exited with status 3\n"));
+    let failure = "command_failed: Command 'exit 3' in phase build exited with status 3\n";
+    assert!(text(&ended.stdout).contains(failure), "no {failure:?} in {}", text(&ended.stdout));
 }
 
 #[tokio::test]

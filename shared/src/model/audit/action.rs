@@ -8,12 +8,14 @@ macro_rules! names {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
         pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
+            $(#[doc = concat!("`", $text, "`.")] $(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
         }
 
         impl $name {
+            /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
+            /// Returns the name in the table and in the API.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)+

@@ -30,7 +30,9 @@ pub struct Author {
 /// The request that a change is made by.
 #[derive(Clone, Debug)]
 pub struct RequestOrigin {
+    /// The address that the gateway saw.
     pub source_address: IpAddr,
+    /// The id of the request.
     pub request_id: RequestId,
 }
 
@@ -83,6 +85,7 @@ impl Author {
         Self { account: user.account_id.clone(), actor, credential, origin: None, guards }
     }
 
+    /// Returns the user who makes the change, or who stands for the application.
     pub fn user_id(&self) -> &UserId {
         &self.actor.id
     }

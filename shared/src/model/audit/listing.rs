@@ -12,7 +12,9 @@ use crate::timeline::{Selection, Timeline, TimelineQuery};
 /// The events to return: those that have everything that is given.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
+    /// The user who made the change, or who stands for the application.
     pub actor: Option<UserId>,
+    /// The kind of the change.
     pub action: Option<Action>,
     /// The id of the target.
     pub target: Option<String>,
