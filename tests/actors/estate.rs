@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use local::functions::routes;
 use local::path_parameter;
 use reqwest::{Method, RequestBuilder};
@@ -147,7 +148,11 @@ impl Estate {
         let table = world.stack.app().table();
         let mut scanned = table.client().scan().table_name(table.name()).into_paginator().items().send();
         let (mut items, secrets) = (Vec::new(), self.secrets());
-        while let Some(item) = scanned.try_next().await.unwrap() {
+        while let Some(mut item) = scanned.try_next().await.unwrap() {
+            // JSON has no bytes.
+            for value in item.values_mut().filter(|value| value.is_b()) {
+                *value = AttributeValue::S(format!("{value:?}"));
+            }
             let text = shared::table::read_item::<Value>(item).unwrap().to_string();
             if !text.contains("RATE#") && secrets.iter().any(|secret| text.contains(secret)) {
                 items.push(text);
