@@ -359,8 +359,8 @@ async fn a_creation_gives_way_to_another_and_then_goes_through() {
     let line = world.log().into_iter().find(|line| line["request_id"] == id).unwrap();
     assert_eq!(
         line["dynamodb_calls"],
-        2 + 1 + 4,
-        "the token, what it stands for, the rate limit, and four transactions"
+        2 + 2 + 4,
+        "the token, what it stands for, the rate limit, the caller's current rows, and four transactions"
     );
     let listed = owner.get("/v1/repositories").await;
     assert_eq!(listed.body["data"], json!([created.body]));

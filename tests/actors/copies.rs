@@ -14,6 +14,9 @@ pub async fn multiply(world: &World, model: &Value, total: u32) {
     let (id, name) = (text_of(&model["id"]), text_of(&model["name"]));
     let (mut models, mut counter) = (Vec::new(), None);
     for item in written(world).await {
+        if text(&item["pk"]).contains("#AUDIT") {
+            continue;
+        }
         if mentions(&item, id) && !text(&item["pk"]).contains(id) {
             models.push(item);
         } else if item.contains_key("repositories") {

@@ -37,6 +37,7 @@ pub struct Repository {
     pub default_branch: String,
     /// The time at which the repository was created.
     pub created_at: Timestamp,
+    /// The time of the last change of the repository's attributes.
     pub updated_at: Timestamp,
     /// The teams' permissions. They are in the repository's row so that one read decides who may use it.
     #[serde(flatten)]

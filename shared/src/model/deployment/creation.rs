@@ -13,8 +13,7 @@ use crate::error::{Error, ErrorCode};
 use crate::id::DeploymentId;
 use crate::model::{
     Action, Actor, Author, Deployment, DeploymentCounts, DeploymentEvent, Environment, EnvironmentSettings, Fences,
-    IdempotencyClaim, Lane, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Repository, RepositoryPartition,
-    Status, key,
+    IdempotencyClaim, Lane, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Repository, RepositoryPartition, Status, key,
 };
 use crate::permitted::Permitted;
 use crate::table::{Change, Item, Table, TableError, Transaction, Values, Write, read_item};
