@@ -181,6 +181,28 @@ async fn an_account_can_forbid_permanent_tokens() {
     assert_eq!(owner.get(&path(&token)).await.body["expires_at"], "2026-04-01T12:00:00Z");
 }
 
+/// A permanent token outlives its user's account at the identity provider.
+#[tokio::test]
+async fn an_account_with_sign_in_allows_permanent_tokens_only_if_somebody_says_so() {
+    let world = World::start().await;
+    for (slug, said, allowed) in [("unsaid", None, false), ("refused", Some(false), false), ("said", Some(true), true)]
+    {
+        let mut event = json!({
+            "account": slug, "plan": "pro", "owner_email": "owner@example.com", "email_domains": [format!("{slug}.example")],
+        });
+        if let Some(said) = said {
+            event["permanent_tokens"] = json!(said);
+        }
+        let owner = world.bootstrapped(event).await;
+        assert_eq!(owner.get("/v1/account").await.body["permanent_tokens"], allowed, "{slug}");
+        let new = json!({"name": "ci", "scopes": ["tokens:read"], "permanent": true});
+        let made = owner.post("/v1/tokens", new).await;
+        assert_eq!(made.status, if allowed { 201 } else { 403 }, "{made:?}");
+    }
+    let without = world.owner("without").await;
+    assert_eq!(without.get("/v1/account").await.body["permanent_tokens"], true);
+}
+
 #[tokio::test]
 async fn a_user_has_their_own_tokens_and_who_oversees_them_sees_and_revokes_all() {
     let world = World::start().await;

@@ -28,7 +28,7 @@ async fn the_first_use_links_somebody_to_the_account_of_their_mail_domain() {
             "user": {"id": user_id, "email": "ada@acme.example", "role": "member"},
             "application": null,
             "account": {
-                "id": owner.account_id.as_ref().unwrap().as_str(), "slug": "acme", "plan": "pro", "permanent_tokens": true,
+                "id": owner.account_id.as_ref().unwrap().as_str(), "slug": "acme", "plan": "pro", "permanent_tokens": false,
             },
             "scopes": ["repositories:read"],
             "token": {"id": null, "expires_at": "2026-01-01T12:10:00Z"},
@@ -58,6 +58,25 @@ async fn the_first_use_links_somebody_to_the_account_of_their_mail_domain() {
         .post("/v1/tokens", json!({"name": "ci", "scopes": ["repositories:read"]}))
         .await
         .refused(403, "insufficient_scope");
+}
+
+#[tokio::test]
+async fn a_token_for_another_api_links_nobody() {
+    let issuer = Issuer::start().await;
+    let world = trusting(issuer.url(), None, false).await;
+    let owner = acme(&world).await;
+    invite(&owner, json!({"email": "grace@acme.example"})).await;
+    for (subject, scope) in [("ada", Some("openid email made:up")), ("ada", None), ("grace", Some("openid"))] {
+        let mut claims = issuer.claims(subject, world.clock.now());
+        claims["scope"] = json!(scope);
+        let refused = world.anonymous().holding(&issuer.token(&claims)).get("/v1/user").await;
+        let message = refused.refused(403, "not_linked").body["error"]["message"].clone();
+        assert_eq!(message, "The token has no scope of the API; sign in again with at least one");
+    }
+    assert_eq!(
+        (owner.get("/v1/members").await.body["meta"]["total"].clone(), open_invitations(&owner).await),
+        (json!(1), json!(1))
+    );
 }
 
 #[tokio::test]

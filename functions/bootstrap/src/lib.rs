@@ -33,17 +33,13 @@ pub struct Bootstrap {
     /// Whether the token never expires.
     #[serde(default)]
     pub permanent: bool,
-    /// Whether the account's users may create tokens that never expire.
-    #[serde(default = "yes")]
-    pub permanent_tokens: bool,
+    /// Whether the account's users may create tokens that never expire. Default: only if the account has no email domains,
+    /// because such a token outlives the user at the identity provider.
+    permanent_tokens: Option<bool>,
     /// The email domains whose verified addresses join the account. Before you set them, have the account's owner prove
     /// that they control the domains.
     #[serde(default)]
     email_domains: Vec<EmailDomain>,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// The response: the new account's IDs and the owner's first token.
@@ -80,7 +76,7 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
         slug: request.account,
         plan: request.plan,
         custom_quota: request.rate_limit,
-        permanent_tokens: request.permanent_tokens,
+        permanent_tokens: request.permanent_tokens.unwrap_or(request.email_domains.is_empty()),
         base_permission: request.base_permission,
         email_domains: request.email_domains,
         created_at: now,

@@ -201,6 +201,9 @@ impl Authenticator {
         if linking == Linking::KnownOnly {
             return Err(not_linked("The user is not linked yet; call GET /v1/user first"));
         }
+        if grant.scopes.is_empty() {
+            return Err(not_linked("The token has no scope of the API; sign in again with at least one"));
+        }
         let email = issuer.verified_email(jwt, grant).await.map_err(|failed| refused(Refused::Unavailable(failed)))?;
         let email =
             email.ok_or_else(|| not_linked("The identity provider has no verified email address of the user"))?;
