@@ -20,6 +20,7 @@ mod schema;
 mod standing;
 mod team;
 mod token;
+mod withdrawal;
 
 pub use account::*;
 pub use application::*;
@@ -41,6 +42,7 @@ pub use schema::{IndexEntry, ItemKind, Presence, SCHEMA};
 pub(crate) use standing::*;
 pub use team::*;
 pub use token::*;
+pub use withdrawal::*;
 
 pub use crate::name::*;
 pub use crate::permission::{BasePermission, Role, Visibility};

@@ -54,6 +54,15 @@ impl Role {
             Self::Owner => "owner",
         }
     }
+
+    /// Returns whether somebody with this role may invite others to a role: an owner to any, an admin to all but `owner`.
+    pub const fn may_give(self, given: Role) -> bool {
+        match self {
+            Self::Owner => true,
+            Self::Admin => !matches!(given, Self::Owner),
+            Self::Member => false,
+        }
+    }
 }
 
 /// The permission of every member on every repository of the account.

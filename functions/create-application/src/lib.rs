@@ -71,6 +71,7 @@ pub async fn create_application(
         name: new.name,
         scopes,
         created_by: caller.user_id().clone(),
+        owned_by: None,
         created_at: app.clock().now(),
     };
     application.create(app.table(), &author).await?;

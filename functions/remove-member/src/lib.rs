@@ -2,8 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
+use serde::Serialize;
 use shared::access::{AuthorizedMember, Scope};
-use shared::body::Deleted;
+use shared::body::{ApplicationBody, InvitationBody};
+use shared::id::UserId;
 use shared::model::{Author, Role};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
 
@@ -18,13 +20,38 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, remove_member, app.clone()))
 }
 
+/// The removed member, with the grants that ended with them.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = RemovedMember)]
+pub struct RemovedMemberBody {
+    id: UserId,
+    /// Always true.
+    #[schema(default = true)]
+    deleted: bool,
+    /// The member's open invitations, which can't be accepted any more.
+    ended_invitations: Vec<InvitationBody>,
+    /// The member's applications, which now belong to the owner in `owned_by`.
+    handed_over_applications: Vec<ApplicationBody>,
+}
+
 /// Remove a member
 ///
-/// Removes the user from the account and from every team, and revokes their tokens. Only an owner may remove an owner.
-/// The last owner can't be removed.
-#[utoipa::path(delete, path = ROUTE.path, tag = "Members", responses((status = 200, body = Deleted)))]
-pub async fn remove_member(State(app): State<App>, author: Author, member: AuthorizedMember) -> Result<Json<Deleted>> {
+/// Removes the user from the account and from every team, and revokes their tokens. Ends the user's open invitations. Hands
+/// the user's applications over to the calling owner, or else to the account's longest-standing owner; delete those that
+/// must end. If the request fails halfway, the same request completes it. Only an owner may remove an owner. The last owner
+/// can't be removed.
+#[utoipa::path(delete, path = ROUTE.path, tag = "Members", responses((status = 200, body = RemovedMemberBody)))]
+pub async fn remove_member(
+    State(app): State<App>,
+    author: Author,
+    member: AuthorizedMember,
+) -> Result<Json<RemovedMemberBody>> {
     member.tenant().may_assign(member.role)?;
-    member.remove(app.table(), &author, app.clock().now()).await?;
-    Ok(Json(Deleted::new(&member.id)))
+    let withdrawal = member.remove(app.table(), &author, app.clock().now()).await?;
+    Ok(Json(RemovedMemberBody {
+        id: member.id.clone(),
+        deleted: true,
+        ended_invitations: withdrawal.invitations.into_iter().map(Into::into).collect(),
+        handed_over_applications: withdrawal.applications.into_iter().map(Into::into).collect(),
+    }))
 }

@@ -2,10 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shared::access::{AuthorizedMember, Scope};
-use shared::body::MemberBody;
-use shared::model::{Author, Role};
+use shared::body::{ApplicationBody, InvitationBody};
+use shared::clock::Rfc3339;
+use shared::id::UserId;
+use shared::model::{Author, Email, Role};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -26,21 +28,44 @@ pub struct MemberRole {
     role: Role,
 }
 
+/// The member with the new role, with the grants that the role does not allow.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = UpdatedMember)]
+pub struct UpdatedMemberBody {
+    id: UserId,
+    email: Email,
+    role: Role,
+    created_at: Rfc3339,
+    /// The member's open invitations to roles that the member may not give any more. They can't be accepted any more.
+    ended_invitations: Vec<InvitationBody>,
+    /// The applications of a member who is no owner any more. They now belong to the owner in `owned_by`.
+    handed_over_applications: Vec<ApplicationBody>,
+}
+
 /// Update a member
 ///
-/// Sets the member's role in the account. Only an owner may grant the role `owner` or change an owner's role. The last
-/// owner's role can't be changed.
+/// Sets the member's role in the account. Ends the member's open invitations to roles that the member may not give any more.
+/// Hands the applications of a member who is no owner any more over to the calling owner, or else to the account's
+/// longest-standing other owner. If the request fails halfway, the same request completes it. Only an owner may grant the
+/// role `owner` or change an owner's role. The last owner's role can't be changed.
 #[utoipa::path(
-    put, path = ROUTE.path, tag = "Members", request_body = MemberRole, responses((status = 200, body = MemberBody))
+    put, path = ROUTE.path, tag = "Members", request_body = MemberRole, responses((status = 200, body = UpdatedMemberBody))
 )]
 pub async fn update_member(
     State(app): State<App>,
     author: Author,
     member: AuthorizedMember,
     extract::Json(MemberRole { role }): extract::Json<MemberRole>,
-) -> Result<Json<MemberBody>> {
+) -> Result<Json<UpdatedMemberBody>> {
     member.tenant().may_assign(role)?;
     member.tenant().may_assign(member.role)?;
-    let changed = member.set_role(app.table(), role, &author, app.clock().now()).await?;
-    Ok(Json(changed.into()))
+    let (changed, withdrawal) = member.set_role(app.table(), role, &author, app.clock().now()).await?;
+    Ok(Json(UpdatedMemberBody {
+        id: changed.id,
+        email: changed.email,
+        role: changed.role,
+        created_at: changed.created_at.into(),
+        ended_invitations: withdrawal.invitations.into_iter().map(Into::into).collect(),
+        handed_over_applications: withdrawal.applications.into_iter().map(Into::into).collect(),
+    }))
 }

@@ -20,17 +20,22 @@ pub struct ApplicationBody {
     /// The ID that stands for the application in fields that name a user, such as a deployment's `created_by`.
     pub(crate) user_id: UserId,
     pub(crate) created_by: UserId,
+    /// The owner who answers for the application. An application is handed over to another owner when its owner is removed
+    /// or loses the role.
+    pub(crate) owned_by: UserId,
     pub(crate) created_at: Rfc3339,
 }
 
 impl From<Application> for ApplicationBody {
     fn from(row: Application) -> Self {
+        let owned_by = row.owned_by().clone();
         Self {
             id: row.id,
             name: row.name,
             scopes: row.scopes,
             user_id: row.user_id,
             created_by: row.created_by,
+            owned_by,
             created_at: row.created_at.into(),
         }
     }

@@ -30,6 +30,10 @@ pub struct Application {
     pub scopes: Vec<Scope>,
     /// The owner who registered the application.
     pub created_by: UserId,
+    /// The owner who got the application when its former owner was removed or lost the role. `None` while whoever
+    /// registered the application owns it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned_by: Option<UserId>,
     /// The time at which the application was registered.
     pub created_at: Timestamp,
 }
@@ -51,6 +55,11 @@ impl Application {
             created_at: self.created_at,
             teams: BTreeSet::new(),
         }
+    }
+
+    /// Returns the owner who answers for the application.
+    pub fn owned_by(&self) -> &UserId {
+        self.owned_by.as_ref().unwrap_or(&self.created_by)
     }
 
     /// Returns the application that a token acts for, in any account.
@@ -101,6 +110,52 @@ impl Application {
             .commit(table)
             .await?;
         Ok(deleted.is_ok())
+    }
+
+    /// Makes another user of the account answer for the application, who must be an owner. Returns `None` if the
+    /// application is gone or has another owner already.
+    pub(super) async fn hand_over(
+        self,
+        heir: &UserId,
+        table: &Table,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Option<Self>> {
+        let event = author.event(Action::ApplicationUpdated, Self::target(&self.id, Some(&self.name)), now).changing(
+            "owned_by",
+            self.owned_by(),
+            heir,
+        );
+        let change = Change {
+            expression: "SET owned_by = :heir".to_owned(),
+            condition: Some(
+                "user_id = :application AND \
+                 (owned_by = :old OR (attribute_not_exists(owned_by) AND created_by = :old))",
+            ),
+            values: Values::new()
+                .set(":heir", heir.as_str())
+                .set(":application", self.user_id.as_str())
+                .set(":old", self.owned_by().as_str()),
+            ..Change::default()
+        };
+        let is_owner = Write::Check {
+            key: key::user(&self.account_id, heir),
+            condition: "#role = :owner",
+            names: Some([("#role".to_owned(), "role".to_owned())].into()),
+            values: Some(Values::new().set(":owner", Role::Owner.as_str())),
+        };
+        let handed_over = Transaction::new()
+            .by(author, &event)?
+            .write(is_owner)
+            .or(|_| Err(TableError::Contended.into()))
+            .write(Write::Update { key: key::application(&self.id), change })
+            .or(|_| Ok(None))
+            .commit(table)
+            .await?;
+        match handed_over {
+            Ok(()) => Ok(Some(Self { owned_by: Some(heir.clone()), ..self })),
+            Err(refused) => refused,
+        }
     }
 
     fn target(id: &ClientId, name: Option<&DisplayName>) -> Target {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, TeamId, UserId};
-use crate::model::{Action, Author, Target, TargetKind, TeamMember, key};
+use crate::model::{Action, Author, Target, TargetKind, TeamMember, Withdrawal, key};
 use crate::name::Email;
 use crate::permission::Role;
 use crate::permitted::TenantId;
@@ -119,11 +119,18 @@ impl User {
         Target::new(TargetKind::Member, &self.id, Some(&self.email))
     }
 
-    /// Sets the user's role, if the role is unchanged since `self` was read.
+    /// Sets the user's role, if the role is unchanged since `self` was read. Then withdraws the grants that the new role
+    /// does not allow. If that fails halfway, repeating the call completes it.
     ///
     /// # Errors
     /// Fails with `last_owner` for the last owner, and with `not_found` if the user is gone.
-    pub async fn set_role(&self, table: &Table, role: Role, author: &Author, now: Timestamp) -> Result<Self> {
+    pub async fn set_role(
+        &self,
+        table: &Table,
+        role: Role,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<(Self, Withdrawal)> {
         let event = author.event(Action::MemberUpdated, self.target(), now).changing("role", self.role, role);
         let change = Change {
             expression: "SET #role = :new".to_owned(),
@@ -140,15 +147,16 @@ impl User {
             transaction = transaction.write(MemberCounts::change(&self.account_id, 0, owners)).or(|_| last_owner());
         }
         transaction.commit(table).await??;
-        Ok(Self { role, ..self.clone() })
+        let withdrawal = Withdrawal::of(self, Some(role), table, &author.of_consequences(), now).await?;
+        Ok((Self { role, ..self.clone() }, withdrawal))
     }
 
-    /// Removes the user from their teams and then from the account. If it fails halfway, repeating the call completes
-    /// it.
+    /// Removes the user from their teams, withdraws their grants, and then removes them from the account. If it fails
+    /// halfway, repeating the call completes it.
     ///
     /// # Errors
     /// Fails with `last_owner` for the last owner, and with `not_found` if the user is gone.
-    pub async fn remove(&self, table: &Table, author: &Author, now: Timestamp) -> Result<()> {
+    pub async fn remove(&self, table: &Table, author: &Author, now: Timestamp) -> Result<Withdrawal> {
         // This check keeps the last owner in their teams. The condition below guarantees that an owner remains.
         if self.role == Role::Owner && MemberCounts::load(table, &self.account_id).await?.owners < 2 {
             return Err(last_owner());
@@ -156,6 +164,7 @@ impl User {
         for team in &self.teams {
             TeamMember::remove(table, team, self, author, now).await?;
         }
+        let mut withdrawal = Withdrawal::of(self, None, table, author, now).await?;
         let user = Write::DeleteIf {
             key: key::user(&self.account_id, &self.id),
             condition: "#role = :old AND attribute_not_exists(teams)",
@@ -171,7 +180,10 @@ impl User {
             .or(|_| last_owner())
             .write(Write::Delete { key: key::email(&self.account_id, &self.email) })
             .commit(table)
-            .await?
+            .await??;
+        // The user may have granted something while the first withdrawal ran.
+        withdrawal.extend(Withdrawal::of(self, None, table, &author.of_consequences(), now).await?);
+        Ok(withdrawal)
     }
 }
 

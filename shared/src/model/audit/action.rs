@@ -32,6 +32,7 @@ names!(
         AccountUpdated = "account.updated",
         ApplicationCreated = "application.created",
         ApplicationDeleted = "application.deleted",
+        ApplicationUpdated = "application.updated",
         DeploymentApproved = "deployment.approved",
         DeploymentCanceled = "deployment.canceled",
         DeploymentCreated = "deployment.created",

@@ -90,6 +90,11 @@ impl Author {
         &self.actor.id
     }
 
+    /// Returns the author of the consequences of a change that has been made. Nothing else has to allow them.
+    pub(crate) fn of_consequences(&self) -> Self {
+        Self { guards: Vec::new(), ..self.clone() }
+    }
+
     /// Names the request that the change is made by.
     pub(crate) fn from(self, origin: RequestOrigin) -> Self {
         Self { origin: Some(origin), ..self }

@@ -1,0 +1,80 @@
+//! The end of the grants that only a user's former role allowed.
+
+use futures_util::future::try_join;
+
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorCode, Result};
+use crate::id::UserId;
+use crate::model::{Application, Author, Invitation, User, key};
+use crate::permission::Role;
+use crate::table::{Consistency, Index, Partition, Table, TableError};
+
+/// The grants of a user that ended with their role.
+#[derive(Debug, Default)]
+pub struct Withdrawal {
+    /// The invitations that were ended.
+    pub invitations: Vec<Invitation>,
+    /// The applications that have another owner now.
+    pub applications: Vec<Application>,
+}
+
+impl Withdrawal {
+    /// Ends the open invitations to roles that the user may not give with their remaining role, and hands their
+    /// applications over to another owner unless they stay an owner. Each has a transaction of its own, so a call that
+    /// fails halfway is completed by another one. The applications go to the author, if the author is another owner, and
+    /// otherwise to the account's longest-standing other owner.
+    pub(super) async fn of(
+        user: &User,
+        remaining: Option<Role>,
+        table: &Table,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let account = &user.account_id;
+        let invitations = table.query_all(Partition::of_index(Index::ByCreation, key::invitations(account)));
+        let applications = table.query_all(Application::listed(account));
+        let (mut invitations, mut applications): (Vec<Invitation>, Vec<Application>) =
+            try_join(invitations, applications).await?;
+        let may_give = |role| remaining.is_some_and(|remaining| remaining.may_give(role));
+        invitations.retain(|invitation| {
+            invitation.invited_by == user.id && invitation.is_open(now) && !may_give(invitation.role)
+        });
+        applications.retain(|application| *application.owned_by() == user.id && remaining != Some(Role::Owner));
+
+        let mut withdrawal = Self::default();
+        for invitation in invitations {
+            match invitation.revoke(table, author, now).await {
+                Ok(()) => withdrawal.invitations.push(invitation),
+                // The invitation was accepted or revoked meanwhile.
+                Err(error) if error.code() == ErrorCode::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if !applications.is_empty() {
+            let heir = heir(user, table, author).await?;
+            for application in applications {
+                withdrawal.applications.extend(application.hand_over(&heir, table, author, now).await?);
+            }
+        }
+        Ok(withdrawal)
+    }
+
+    /// Adds what a later call ended.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.invitations.extend(other.invitations);
+        self.applications.extend(other.applications);
+    }
+}
+
+/// Returns the owner who gets the applications of a user.
+async fn heir(user: &User, table: &Table, author: &Author) -> Result<UserId> {
+    let account = &user.account_id;
+    let is_heir = |other: &User| other.role == Role::Owner && other.id != user.id;
+    let acting: Option<User> = table.get(key::user(account, author.user_id()), Consistency::Strong).await?;
+    if let Some(owner) = acting.filter(is_heir) {
+        return Ok(owner.id);
+    }
+    let members: Vec<User> = table.query_all(Partition::of_index(Index::ByCreation, key::members(account))).await?;
+    let heir = members.into_iter().find(is_heir).map(|owner| owner.id);
+    heir.ok_or_else(|| Error::from(TableError::Contended))
+}
