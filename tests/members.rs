@@ -154,6 +154,121 @@ async fn who_is_removed_leaves_nothing_behind() {
     assert_eq!(invited.status, 201, "the address is free again: {invited:?}");
 }
 
+/// The ids in one of the lists of a response, sorted.
+fn ids(answer: &Answer, list: &str) -> Vec<String> {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let mut ids: Vec<_> =
+        answer.body[list].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Invites an address and returns the invitation's id.
+async fn invite(by: &Actor, email: &str, role: &str) -> String {
+    let invited = by.post("/v1/invitations", json!({"email": email, "role": role})).await;
+    assert_eq!(invited.status, 201, "{invited:?}");
+    invited.body["invitation"]["id"].as_str().unwrap().to_owned()
+}
+
+async fn register(by: &Actor, client: &str) {
+    let new = json!({"name": "CI", "client_id": client, "scopes": ["repositories:read"]});
+    assert_eq!(by.post("/v1/applications", new).await.status, 201);
+}
+
+/// Returns the account's applications, each with its owner.
+async fn owners(reader: &Actor) -> Vec<(String, String)> {
+    let page = reader.get("/v1/applications?per_page=100&direction=asc").await;
+    page.column("id").into_iter().zip(page.column("owned_by")).collect()
+}
+
+/// Counts the audit events of an action.
+async fn recorded(owner: &Actor, action: &str) -> usize {
+    let events = owner.get(&format!("/v1/audit_events?per_page=100&action={action}")).await;
+    assert_eq!(events.status, 200, "{events:?}");
+    events.body["data"].as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn who_is_removed_takes_along_what_only_they_could_give() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    world.clock.advance(Duration::from_secs(1));
+    let leaving = world.member(&owner, Role::Owner).await;
+    let mut invited = Vec::new();
+    for at in 0..30 {
+        let role = ["member", "admin", "owner"][at % 3];
+        invited.push(invite(&leaving, &format!("guest-{at}@example.com"), role).await);
+    }
+    invited.sort_unstable();
+    let kept = invite(&owner, "kept@example.com", "owner").await;
+    for client in ["one", "two", "three"] {
+        register(&leaving, client).await;
+    }
+    register(&owner, "own").await;
+
+    let removed = owner.delete(&path(&leaving)).await;
+    assert_eq!((&removed.body["id"], &removed.body["deleted"]), (&json!(leaving.user_id), &json!(true)));
+    assert_eq!(ids(&removed, "ended_invitations"), invited);
+    assert_eq!(ids(&removed, "handed_over_applications"), ["one", "three", "two"]);
+    assert_eq!(recorded(&owner, "invitation.deleted").await, 30);
+    assert_eq!(recorded(&owner, "application.updated").await, 3);
+    let left = owner.get("/v1/invitations").await;
+    assert_eq!((left.column("id"), &left.body["meta"]["total"]), (vec![kept], &json!(1)));
+    let id = owner.user_id.as_ref().unwrap().to_string();
+    assert!(owners(&owner).await.iter().all(|(_, owner)| *owner == id), "{:?}", owners(&owner).await);
+    let listed = owner.get("/v1/applications").await;
+    assert_eq!(
+        listed.column("created_by").iter().filter(|by| **by != id).count(),
+        3,
+        "who registered it is still told"
+    );
+    invite(&owner, "guest-0@example.com", "member").await;
+}
+
+#[tokio::test]
+async fn a_lower_role_ends_only_what_it_does_not_allow() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let falling = world.member(&owner, Role::Owner).await;
+    let to_owner = invite(&falling, "o@example.com", "owner").await;
+    let to_admin = invite(&falling, "a@example.com", "admin").await;
+    let to_member = invite(&falling, "m@example.com", "member").await;
+    register(&falling, "ci").await;
+
+    let same = owner.put(&path(&falling), json!({"role": "owner"})).await;
+    assert_eq!((ids(&same, "ended_invitations"), ids(&same, "handed_over_applications")), (vec![], vec![]));
+    let demoted = owner.put(&path(&falling), json!({"role": "admin"})).await;
+    assert_eq!(demoted.body["role"], "admin");
+    assert_eq!(ids(&demoted, "ended_invitations"), [to_owner]);
+    assert_eq!(ids(&demoted, "handed_over_applications"), ["ci"]);
+    assert_eq!(demoted.body["handed_over_applications"][0]["owned_by"], json!(owner.user_id));
+    let demoted = owner.put(&path(&falling), json!({"role": "member"})).await;
+    let mut both = [to_admin, to_member];
+    both.sort_unstable();
+    assert_eq!(ids(&demoted, "ended_invitations"), both);
+    assert_eq!(ids(&demoted, "handed_over_applications"), [""; 0]);
+    assert_eq!(owner.get("/v1/invitations").await.body["meta"]["total"], 0);
+}
+
+#[tokio::test]
+async fn the_applications_of_an_owner_who_leaves_go_to_the_longest_standing_owner() {
+    let world = World::start().await;
+    let first = world.owner("acme").await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_secs(1));
+        others.push(world.member(&first, Role::Owner).await);
+    }
+    let owned_by = |actor: &Actor| vec![("ci".to_owned(), actor.user_id.as_ref().unwrap().to_string())];
+    register(&first, "ci").await;
+    let left = first.delete(&path(&first)).await;
+    assert_eq!(ids(&left, "handed_over_applications"), ["ci"]);
+    assert_eq!(owners(&others[2]).await, owned_by(&others[0]));
+    let demoted = others[0].put(&path(&others[0]), json!({"role": "member"})).await;
+    assert_eq!(ids(&demoted, "handed_over_applications"), ["ci"]);
+    assert_eq!(owners(&others[2]).await, owned_by(&others[1]));
+}
+
 #[tokio::test]
 async fn members_of_another_account_are_nobody() {
     let world = World::start().await;

@@ -80,6 +80,45 @@ async fn a_token_for_another_api_links_nobody() {
 }
 
 #[tokio::test]
+async fn whoever_was_removed_can_be_invited_and_linked_again() {
+    let issuer = Issuer::start().await;
+    let world = trusting(issuer.url(), None, false).await;
+    let (owner, other) = (acme(&world).await, world.owner("globex").await);
+    invite(&other, json!({"email": "ada@elsewhere.example"})).await;
+    let remove = async |by: &Actor, me: &Value| {
+        let path = format!("/v1/members/{}", me["user"]["id"].as_str().unwrap());
+        assert_eq!(by.delete(&path).await.status, 200);
+        world.callers_are_forgotten();
+    };
+    let subjects = async || {
+        let table = world.stack.app().table();
+        let stored = table.client().scan().table_name(table.name()).send().await.unwrap();
+        stored.items().iter().filter(|item| item["pk"].as_s().unwrap().starts_with("SUBJECT#")).count()
+    };
+    let call = async |subject: &str, email: &str| verified(&world, &issuer, subject, email).get("/v1/user").await;
+
+    // An invitation links a subject, another account's invitation links it after the removal.
+    let first = call("ada", "ada@elsewhere.example").await.body;
+    assert_eq!((&first["account"]["slug"], subjects().await), (&json!("globex"), 1), "{first}");
+    remove(&other, &first).await;
+    assert_eq!(subjects().await, 0);
+    call("ada", "ada@elsewhere.example").await.refused(403, "not_linked");
+    invite(&owner, json!({"email": "ada@elsewhere.example", "role": "admin"})).await;
+    let second = call("ada", "ada@elsewhere.example").await.body;
+    assert_eq!((&second["account"]["slug"], &second["user"]["role"]), (&json!("acme"), &json!("admin")), "{second}");
+
+    // The account of the mail domain links a subject, and another subject of the same person.
+    let user = call("ben", "ben@acme.example").await.body;
+    assert_eq!(call("ben-2", "ben@acme.example").await.body["user"], user["user"]);
+    assert_eq!(subjects().await, 3);
+    remove(&owner, &user).await;
+    assert_eq!(subjects().await, 1);
+    let again = call("ben-2", "ben@acme.example").await.body;
+    assert_eq!(again["account"]["slug"], "acme");
+    assert_ne!(again["user"]["id"], user["user"]["id"]);
+}
+
+#[tokio::test]
 async fn many_first_uses_at_once_make_one_user() {
     let issuer = Issuer::start().await;
     let world = trusting(issuer.url(), None, false).await;

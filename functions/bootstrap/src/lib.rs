@@ -89,6 +89,7 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
         role: Role::Owner,
         created_at: now,
         teams: BTreeSet::new(),
+        subjects: BTreeSet::new(),
     };
     let lifetime = if request.permanent { Lifetime::Permanent } else { Lifetime::DEFAULT };
     let token = AccessToken {

@@ -54,6 +54,7 @@ impl Application {
             role: Role::Admin,
             created_at: self.created_at,
             teams: BTreeSet::new(),
+            subjects: BTreeSet::new(),
         }
     }
 
@@ -144,7 +145,7 @@ impl Application {
             names: Some([("#role".to_owned(), "role".to_owned())].into()),
             values: Some(Values::new().set(":owner", Role::Owner.as_str())),
         };
-        let handed_over = Transaction::new()
+        let handed_over = Transaction::<Result<Option<Self>>>::new()
             .by(author, &event)?
             .write(is_owner)
             .or(|_| Err(TableError::Contended.into()))

@@ -47,7 +47,10 @@ impl Identity {
         let is_from_home = |one: &Invitation| home.as_ref().is_none_or(|home| home.id == one.account_id);
         for invitation in invitations.into_iter().filter(is_from_home) {
             let author = |user: &User| author(user, grant);
-            let link = |user: &User| Ok(vec![Self::new(grant, user, now).create(grant)?]);
+            let link = |user: &mut User| {
+                user.subjects.insert(hash(grant));
+                Ok(vec![Self::new(grant, user, now).create(grant)?])
+            };
             match invitation.accept(table, author, now, link).await {
                 Ok(user) => return Ok(Some(Self::new(grant, &user, now))),
                 // The invitation was accepted or revoked meanwhile, or one of its teams is full. Neither keeps the
@@ -82,6 +85,7 @@ impl Identity {
             role: Role::Member,
             created_at: now,
             teams: BTreeSet::new(),
+            subjects: BTreeSet::from([hash(grant)]),
         };
         let identity = Self::new(grant, &user, now);
         let event = author(&user, grant).event(Action::MemberLinked, user.target(), now);
@@ -89,6 +93,8 @@ impl Identity {
         if known.is_none() {
             let [create, claim, count] = user.writes()?;
             transaction = transaction.write(create).write(claim).or(|_| Linked).write(count);
+        } else {
+            transaction = transaction.write(user.link(&hash(grant))).or(|_| Linked);
         }
         match transaction.commit(table).await? {
             Ok(()) => Ok(Some(identity)),
@@ -114,6 +120,10 @@ impl Identity {
 
 /// The refusal to link a subject that another request has linked, or whose address another user has taken.
 struct Linked;
+
+fn hash(grant: &Grant) -> String {
+    key::subject_hash(&grant.issuer, &grant.subject)
+}
 
 /// Returns a person at their first sign-in as an author.
 fn author(user: &User, grant: &Grant) -> Author {

@@ -3,6 +3,7 @@
 //! An invitation is accepted in one of two ways: with its secret, or by a caller whose address the identity provider
 //! has verified. Both end in [`Invitation::accept`].
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -271,17 +272,19 @@ impl Invitation {
         table: &Table,
         author: impl FnOnce(&User) -> Author,
         now: Timestamp,
-        with: impl FnOnce(&User) -> Result<Vec<Write>, TableError>,
+        with: impl FnOnce(&mut User) -> Result<Vec<Write>, TableError>,
     ) -> Result<User> {
         let teams = Team::open_ids(table, &self.account_id, &self.teams).await?;
-        let user = User {
+        let mut user = User {
             id: UserId::random(),
             account_id: self.account_id.clone(),
             email: self.email.clone(),
             role: self.role,
             created_at: now,
             teams,
+            subjects: BTreeSet::new(),
         };
+        let more = with(&mut user)?;
         let (key, claim) = (key::email(&self.account_id, &self.email), EmailHolder::UserId(user.id.clone()));
         let claim = EmailClaim { holder: claim };
         let event = author(&user).event(Action::InvitationAccepted, self.target(), now);
@@ -302,7 +305,7 @@ impl Invitation {
             transaction = transaction.write(member.create(&self.account_id, team)?);
             transaction = transaction.write(count).or(team_full).write(open).or(team_full);
         }
-        for write in with(&user)? {
+        for write in more {
             transaction = transaction.write(write).or(gone);
         }
         transaction.commit(table).await??;

@@ -148,9 +148,16 @@ pub(super) fn applications(account: &AccountId) -> String {
 
 /// The identity of a subject of the OAuth2 issuer. A subject is hashed, because issuers put any text into it.
 pub(super) fn subject(issuer: &str, subject: &str) -> Key {
-    let hash = Sha256::new().chain_update(issuer).chain_update([0]).chain_update(subject).finalize();
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    subject_by_hash(&subject_hash(issuer, subject))
+}
+
+pub(super) fn subject_by_hash(hash: &str) -> Key {
     Key::new(format!("SUBJECT#{hash}"), "SUBJECT")
+}
+
+pub(super) fn subject_hash(issuer: &str, subject: &str) -> String {
+    let hash = Sha256::new().chain_update(issuer).chain_update([0]).chain_update(subject).finalize();
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The claim that keeps an email domain in one account.

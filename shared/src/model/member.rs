@@ -14,8 +14,11 @@ use crate::permission::Role;
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
 use crate::table::{
-    Change, Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Values, Write,
+    Change, Consistency, Index, IndexKey, Item, Partition, Table, TableError, Transaction, Value as Set, Values, Write,
 };
+
+/// The maximum number of subjects that are linked to one user, so that their removal fits into one transaction.
+const MAX_SUBJECTS: usize = 20;
 
 /// The row of a user, who belongs to one account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,10 @@ pub struct User {
     /// The user's teams. They are in the user's row so that authentication reads both at once.
     #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
     pub teams: BTreeSet<TeamId>,
+    /// The hashes of the subjects of the OAuth2 issuer that are linked to the user. Their identities are deleted with the
+    /// user, so that a removed person can be linked again.
+    #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
+    pub subjects: BTreeSet<String>,
 }
 
 /// The claim that keeps an email address unique in its account, with its holder.
@@ -115,6 +122,17 @@ impl User {
         MemberCounts::change(&self.account_id, 1, i64::from(self.role == Role::Owner))
     }
 
+    /// Returns the write that names another subject in the user's row. It is refused if the user is gone or has too many.
+    pub(super) fn link(&self, subject: &str) -> Write {
+        let change = Change {
+            expression: "ADD subjects :subject".to_owned(),
+            condition: Some("attribute_exists(pk) AND (attribute_not_exists(subjects) OR size(subjects) < :max)"),
+            values: Values::new().set(":subject", Set::set_of(subject)).set(":max", MAX_SUBJECTS),
+            ..Change::default()
+        };
+        Write::Update { key: key::user(&self.account_id, &self.id), change }
+    }
+
     pub(super) fn target(&self) -> Target {
         Target::new(TargetKind::Member, &self.id, Some(&self.email))
     }
@@ -151,7 +169,7 @@ impl User {
         Ok((Self { role, ..self.clone() }, withdrawal))
     }
 
-    /// Removes the user from their teams, withdraws their grants, and then removes them from the account. If it fails
+    /// Removes the user from their teams, withdraws their grants, and then removes them and their identities. If it fails
     /// halfway, repeating the call completes it.
     ///
     /// # Errors
@@ -165,12 +183,17 @@ impl User {
             TeamMember::remove(table, team, self, author, now).await?;
         }
         let mut withdrawal = Withdrawal::of(self, None, table, author, now).await?;
-        let user = Write::DeleteIf {
-            key: key::user(&self.account_id, &self.id),
-            condition: "#role = :old AND attribute_not_exists(teams)",
-            names: Some(role_name()),
-            values: Some(Values::new().set(":old", self.role.as_str())),
+        let values = Values::new().set(":old", self.role.as_str());
+        let (condition, values) = match self.subjects.is_empty() {
+            true => ("#role = :old AND attribute_not_exists(teams) AND attribute_not_exists(subjects)", values),
+            false => (
+                "#role = :old AND attribute_not_exists(teams) AND subjects = :subjects",
+                values.set(":subjects", Set::set(self.subjects.iter().cloned())),
+            ),
         };
+        let key = key::user(&self.account_id, &self.id);
+        let user = Write::DeleteIf { key, condition, names: Some(role_name()), values: Some(values) };
+        let identities = self.subjects.iter().map(|hash| Write::Delete { key: key::subject_by_hash(hash) });
         let event = author.event(Action::MemberRemoved, self.target(), now).changing("role", self.role, Value::Null);
         Transaction::new()
             .by(author, &event)?
@@ -179,6 +202,7 @@ impl User {
             .write(MemberCounts::change(&self.account_id, -1, -i64::from(self.role == Role::Owner)))
             .or(|_| last_owner())
             .write(Write::Delete { key: key::email(&self.account_id, &self.email) })
+            .writes(identities)
             .commit(table)
             .await??;
         // The user may have granted something while the first withdrawal ran.

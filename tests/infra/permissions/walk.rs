@@ -21,7 +21,7 @@ use shared::App;
 use shared::access::Access;
 use shared::aws::{Aws, Limits};
 use shared::id::{AccountId, DeploymentId};
-use shared::model::{BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE};
+use shared::model::{BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE, Role};
 use shared::queue::Queue;
 use shared::settings;
 use tests::estate::{Estate, in_order, request};
@@ -181,6 +181,7 @@ pub(super) async fn call_everything(walk: &Walk) -> Actor {
 
     lists(walk, &estate).await;
     callers(walk, &estate).await;
+    departures(walk, &estate).await;
     teams(walk, &estate).await;
     life_of_a_deployment(walk, &estate).await;
     let limit = walk.world.anonymous().at(walk.api.endpoint()).get("/v1/rate_limit").await;
@@ -265,6 +266,31 @@ async fn callers(walk: &Walk, estate: &Estate) {
             assert!(known, "{function}: {asked:?}, refused: {:?}", walk.gate.refused.lock().unwrap());
         }
     }
+}
+
+/// Removes and demotes owners who have invited somebody and registered an application, and removes a person who is linked to
+/// a subject of the issuer.
+async fn departures(walk: &Walk, estate: &Estate) {
+    let owner = &estate.owner;
+    for function in ["remove-member", "update-member"] {
+        let leaving = walk.world.member(owner, Role::Owner).await;
+        let invited = json!({"email": format!("{function}@example.com")});
+        walk.take("create-invitation", leaving.post("/v1/invitations", invited).await, 201);
+        let application = json!({"name": "CI", "client_id": function, "scopes": ["repositories:read"]});
+        walk.take("create-application", leaving.post("/v1/applications", application).await, 201);
+        let path = format!("/v1/members/{}", leaving.user_id.as_ref().unwrap());
+        let left = match function {
+            "remove-member" => owner.delete(&path).await,
+            _ => owner.put(&path, json!({"role": "member"})).await,
+        };
+        let left = walk.take(function, left, 200);
+        assert_eq!(left["ended_invitations"].as_array().unwrap().len(), 1, "{left}");
+        assert_eq!(left["handed_over_applications"].as_array().unwrap().len(), 1, "{left}");
+    }
+    let ada = walk.holding(&walk.issuer.token(&walk.issuer.claims("ada", walk.world.clock.now())));
+    let ada = walk.take("get-user", ada.get("/v1/user").await, 200);
+    let path = format!("/v1/members/{}", text(&ada["user"]["id"]));
+    walk.take("remove-member", owner.delete(&path).await, 200);
 }
 
 /// Returns the functions that authenticate their callers, each with a request about no resource.
