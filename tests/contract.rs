@@ -436,11 +436,13 @@ async fn what_the_api_answers_is_what_the_document_says() {
         calls.push(("DELETE /v1/tokens/{token_id}", status, actor.delete(&one).await));
     }
     const REGISTER: &str = "POST /v1/applications";
-    let new = |client: &str| json!({"name": "CI", "client_id": client, "scopes": ["repositories:read"]});
+    let token = world.issuer.client_token("ci", world.clock.now());
+    let new = |client: &str| json!({"name": "CI", "client_id": client, "access_token": token, "scopes": ["repositories:read"]});
     for (status, actor, body) in [
         (201, &owner, new("ci")),
         (409, &owner, new("ci")),
         (400, &owner, new("")),
+        (400, &owner, new("other")),
         (403, &admin, new("other")),
         (403, &powerless, new("other")),
     ] {

@@ -170,9 +170,9 @@ async fn invite(by: &Actor, email: &str, role: &str) -> String {
     invited.body["invitation"]["id"].as_str().unwrap().to_owned()
 }
 
-async fn register(by: &Actor, client: &str) {
-    let new = json!({"name": "CI", "client_id": client, "scopes": ["repositories:read"]});
-    assert_eq!(by.post("/v1/applications", new).await.status, 201);
+async fn register(world: &World, by: &Actor, client: &str) {
+    let registered = world.register(by, client).await;
+    assert_eq!(registered.status, 201, "{registered:?}");
 }
 
 /// Returns the account's applications, each with its owner.
@@ -202,9 +202,9 @@ async fn who_is_removed_takes_along_what_only_they_could_give() {
     invited.sort_unstable();
     let kept = invite(&owner, "kept@example.com", "owner").await;
     for client in ["one", "two", "three"] {
-        register(&leaving, client).await;
+        register(&world, &leaving, client).await;
     }
-    register(&owner, "own").await;
+    register(&world, &owner, "own").await;
 
     let removed = owner.delete(&path(&leaving)).await;
     assert_eq!((&removed.body["id"], &removed.body["deleted"]), (&json!(leaving.user_id), &json!(true)));
@@ -233,7 +233,7 @@ async fn a_lower_role_ends_only_what_it_does_not_allow() {
     let to_owner = invite(&falling, "o@example.com", "owner").await;
     let to_admin = invite(&falling, "a@example.com", "admin").await;
     let to_member = invite(&falling, "m@example.com", "member").await;
-    register(&falling, "ci").await;
+    register(&world, &falling, "ci").await;
 
     let same = owner.put(&path(&falling), json!({"role": "owner"})).await;
     assert_eq!((ids(&same, "ended_invitations"), ids(&same, "handed_over_applications")), (vec![], vec![]));
@@ -260,7 +260,7 @@ async fn the_applications_of_an_owner_who_leaves_go_to_the_longest_standing_owne
         others.push(world.member(&first, Role::Owner).await);
     }
     let owned_by = |actor: &Actor| vec![("ci".to_owned(), actor.user_id.as_ref().unwrap().to_string())];
-    register(&first, "ci").await;
+    register(&world, &first, "ci").await;
     let left = first.delete(&path(&first)).await;
     assert_eq!(ids(&left, "handed_over_applications"), ["ci"]);
     assert_eq!(owners(&others[2]).await, owned_by(&others[0]));

@@ -7,11 +7,9 @@ use reqwest::Method;
 use serde_json::json;
 use shared::id::{AccountId, AuditEventId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
 use shared::model::{Due, Environment, ItemKind, Presence, SCHEMA, Status};
-use shared::settings::{OIDC_AUDIENCE, OIDC_ISSUER};
 use shared::table::{Index, Item, Source};
 use tests::estate::Estate;
-use tests::issuer::{AUDIENCE, Issuer};
-use tests::{GitRepository, World, without_queue};
+use tests::{GitRepository, World};
 
 /// The attribute that DynamoDB's TTL reads.
 const EXPIRY: &str = "expires_at";
@@ -24,8 +22,8 @@ type Fact = (&'static str, &'static str, bool);
 
 #[tokio::test]
 async fn each_item_has_the_keys_and_attributes_of_its_kind() {
-    let (source, issuer) = (GitRepository::with_commands(&["true"]), Issuer::start().await);
-    let world = filled(&source, &issuer).await;
+    let source = GitRepository::with_commands(&["true"]);
+    let world = filled(&source).await;
     let mut facts = BTreeSet::new();
     for item in items(&world).await {
         let (kind, mut parts) = kind_of(&item);
@@ -62,13 +60,9 @@ fn a_kind_has_a_name_of_its_own_and_one_entry_in_each_index() {
 }
 
 /// Starts a stack whose table has items of every kind, in every form that the schema distinguishes.
-async fn filled(source: &GitRepository, issuer: &Issuer) -> World {
-    let world = World::start_with(|options| {
-        without_queue(options);
-        let settings = [(OIDC_ISSUER, issuer.url().to_owned()), (OIDC_AUDIENCE, AUDIENCE.to_owned())];
-        options.overrides.extend(settings);
-    })
-    .await;
+async fn filled(source: &GitRepository) -> World {
+    let world = World::start_without_queue().await;
+    let issuer = &world.issuer;
     let Estate { owner, parameters, .. } = Estate::new(&world, "acme", source).await;
     let repository = &parameters["repo_name"];
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::authentication::Authenticator;
 use crate::aws::{Aws, AwsConfigError};
 use crate::clock::Clock;
-use crate::oauth::Issuer;
+use crate::name::ClientId;
+use crate::oauth::{Issuer, Jwt};
 use crate::places::Places;
 use crate::rate_limit::Limiter;
 use crate::settings::{self, Settings};
@@ -96,6 +97,15 @@ impl App {
     /// Returns the limiter, which has the rate limits that this execution environment has seen.
     pub fn limiter(&self) -> &Limiter {
         &self.0.limiter
+    }
+
+    /// Checks that an access token proves that its holder has an OAuth2 client's secret.
+    ///
+    /// # Errors
+    /// Fails with `invalid_request` on `access_token` if the token proves nothing, and with `service_unavailable` if the
+    /// issuer does not answer.
+    pub async fn check_possession(&self, token: &Jwt, client: &ClientId) -> crate::error::Result<()> {
+        self.authenticator().check_possession(token, client).await
     }
 
     pub(crate) fn authenticator(&self) -> &Authenticator {

@@ -29,13 +29,17 @@ use crate::scope::Scope;
 
 /// The maximum difference between the issuer's clock and this one.
 const LEEWAY: Duration = Duration::from_secs(60);
+/// The time for which an access token proves that its holder has the client's secret.
+pub const PROOF_LIFE: Duration = Duration::from_secs(10 * 60);
 /// The identifier of the resource server whose scopes are this API's, in a Cognito user pool, with its separator.
 pub const RESOURCE_SERVER: &str = "git-api/";
 /// The maximum length of a token. Users' tokens are shorter; Lambda's events have room for ten times as much.
 const MAX_CHARS: usize = 16 * 1024;
 
 /// The text of a token: three parts separated by dots. `Debug` does not show it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, examples("eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiI3bDhxMm4zYzR2NWI2bTdrOGo5aDBnMWYyZCJ9.c2lnbmF0dXJl"))]
 pub struct Jwt(SecretString);
 
 impl Jwt {
@@ -46,7 +50,7 @@ impl Jwt {
 
 /// The error for a text that is not a JWT.
 #[derive(Debug, thiserror::Error)]
-#[error("not a JWT: three parts in base64url are needed")]
+#[error("must be a JWT: three parts in base64url, separated by dots")]
 pub struct MalformedJwt;
 
 impl FromStr for Jwt {
@@ -65,6 +69,14 @@ impl FromStr for Jwt {
     }
 }
 
+impl TryFrom<String> for Jwt {
+    type Error = MalformedJwt;
+
+    fn try_from(text: String) -> Result<Self, MalformedJwt> {
+        text.parse()
+    }
+}
+
 /// The claims of a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -75,6 +87,8 @@ pub struct Grant {
     pub(crate) client_id: ClientId,
     /// The granted scopes of this API.
     pub scopes: Vec<Scope>,
+    /// The time in `iat`.
+    pub(crate) issued_at: Timestamp,
     /// The time in `exp`, after which the leeway begins.
     pub expires_at: Timestamp,
     /// The email address, if the token has one that the issuer has verified.
@@ -82,6 +96,12 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Returns whether the token shows that its holder has the client's secret: the client got it by client credentials, not
+    /// long ago.
+    pub(crate) fn proves_possession_of(&self, client: &ClientId, now: Timestamp) -> bool {
+        self.is_of_an_application() && self.client_id == *client && now.since(self.issued_at) < PROOF_LIFE
+    }
+
     pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
         now >= self.expires_at.plus(LEEWAY)
     }
@@ -244,6 +264,7 @@ impl Expectations {
             issuer: claims.iss,
             subject: claims.sub,
             client_id: claims.client_id,
+            issued_at: time(claims.iat),
             expires_at: time(claims.exp),
             email: claims.email.verified(),
         };

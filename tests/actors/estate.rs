@@ -62,8 +62,8 @@ impl Estate {
         owner.grant(&team, &name, "deploy").await;
         let invited = invite(&owner, &format!("guest@{account}.example"), &team["id"]).await;
         let client = format!("{account}-client");
-        let application = json!({"name": "CI", "client_id": client, "scopes": ["repositories:read"]});
-        assert_eq!(owner.post("/v1/applications", application).await.status, 201);
+        let registered = world.register(&owner, &client).await;
+        assert_eq!(registered.status, 201, "{registered:?}");
         let parameters = Parameters::from([
             ("repo_id", text(&repository["id"])),
             ("deployment_id", text(&deployment["id"])),
@@ -78,6 +78,7 @@ impl Estate {
             ("clone_url", source.url()),
             ("secret", text(&invited["secret"])),
             ("sha", text(&deployment["sha"])),
+            ("access_token", world.issuer.client_token(&new_client(), world.clock.now())),
         ]);
         Self { owner, admin, member, parameters }
     }
@@ -204,6 +205,11 @@ fn ids() -> impl Iterator<Item = (&'static str, &'static str)> {
     parameters.filter(|(name, _)| name.ends_with("_id"))
 }
 
+/// Returns the client that the sample event of `create-application` registers.
+fn new_client() -> String {
+    text(&BODIES["POST /v1/applications"]["client_id"])
+}
+
 /// Invites a person into a team.
 async fn invite(owner: &Actor, email: &str, team: &Value) -> Value {
     let invited = owner.post("/v1/invitations", json!({"email": email, "teams": [team]})).await;
@@ -245,7 +251,7 @@ fn body(function: &str) -> Value {
         "create-rollback" => body["deployment_id"] = json!(""),
         _ => {}
     }
-    let names = ids().map(|(name, _)| name).chain(["clone_url", "environment", "secret", "sha"]);
+    let names = ids().map(|(name, _)| name).chain(["access_token", "clone_url", "environment", "secret", "sha"]);
     for name in names.filter(|name| body.get(name).is_some()).collect::<Vec<_>>() {
         body[name] = json!(format!("{{{name}}}"));
     }

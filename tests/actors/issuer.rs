@@ -98,6 +98,13 @@ impl Issuer {
         })
     }
 
+    /// Signs an access token that a client gets by client credentials.
+    pub fn client_token(&self, client: &str, now: Timestamp) -> String {
+        let mut claims = self.claims(client, now);
+        claims["client_id"] = json!(client);
+        self.token(&claims)
+    }
+
     /// Returns the header of an access token.
     pub fn header(&self) -> Value {
         json!({"alg": "ES256", "typ": "at+jwt", "kid": self.0.keys.lock().unwrap()[0].0})

@@ -17,11 +17,12 @@ use shared::id::{AccountId, InvitationId, TokenId};
 use shared::model::{
     self, AccessToken, Author, Deployment, INVITATION_LIFE, Invitation, InvitationSecret, Role, Status, Terms,
 };
-use shared::settings::{QUEUE_URL, Settings};
+use shared::settings::{OIDC_AUDIENCE, OIDC_ISSUER, QUEUE_URL, Settings};
 use shared::telemetry::Log;
 use shared::token::TokenSecret;
 use tempfile::TempDir;
 
+use crate::issuer::{AUDIENCE, Issuer};
 use crate::log::{Captured, Secrets, Watched, cost_of};
 use crate::{Actor, Answer, GitRepository, eventually};
 
@@ -34,6 +35,8 @@ pub struct World {
     pub stack: Stack,
     /// The clock of the stack, which a test advances.
     pub clock: Clock,
+    /// The issuer of OAuth2 tokens that the stack trusts, unless the test has another one.
+    pub issuer: Issuer,
     log: Watched,
     secrets: Secrets,
     options: Options,
@@ -84,9 +87,15 @@ impl World {
             options.services = Services::At { url, suffix: format!("-{}", AccountId::random()) };
         }
         change(&mut options);
+        let issuer = Issuer::start().await;
+        let has_an_issuer = options.overrides.iter().any(|(name, _)| *name == OIDC_ISSUER);
+        if options.issuer == OwnIssuer::Absent && !has_an_issuer {
+            let settings = [(OIDC_ISSUER, issuer.url().to_owned()), (OIDC_AUDIENCE, AUDIENCE.to_owned())];
+            options.overrides.extend(settings);
+        }
         let stack = Stack::start(options.clone()).await.unwrap();
         let log = Watched { log, secrets: secrets.clone() };
-        Self { stack, clock, log, secrets, options, data }
+        Self { stack, clock, issuer, log, secrets, options, data }
     }
 
     /// Starts a stack whose queue takes no messages.
@@ -96,11 +105,11 @@ impl World {
 
     /// Stops the stack and starts another one on its data, with a queue that works.
     pub async fn restart(self) -> Self {
-        let Self { stack, clock, log, secrets, mut options, data } = self;
+        let Self { stack, clock, issuer, log, secrets, mut options, data } = self;
         stack.shutdown().await;
         options.overrides.retain(|(name, _)| *name != QUEUE_URL);
         let stack = Stack::start(options.clone()).await.unwrap();
-        Self { stack, clock, log, secrets, options, data }
+        Self { stack, clock, issuer, log, secrets, options, data }
     }
 
     /// Returns the actor as a caller of the restarted stack.
@@ -177,6 +186,15 @@ impl World {
         };
         let user = invitation.accept_with_token(table, None, now, &secret, model::Lifetime::DEFAULT, token).await;
         Actor { user_id: Some(user.unwrap().id), ..owner.holding(secret.reveal()) }
+    }
+
+    /// Registers an OAuth2 client of the world's issuer as an application that may read repositories.
+    pub async fn register(&self, owner: &Actor, client: &str) -> Answer {
+        let token = self.issuer.client_token(client, self.clock.now());
+        let new = json!({
+            "name": "CI", "client_id": client, "access_token": token, "scopes": ["repositories:read"],
+        });
+        owner.post("/v1/applications", new).await
     }
 
     /// Lets the caller cache of every execution environment expire.

@@ -170,8 +170,10 @@ async fn start(change: impl FnOnce(&mut Options)) -> (World, Actor, Program) {
     (world, owner, program)
 }
 
-async fn register(owner: &Actor) {
-    let new = json!({"name": "Demo", "client_id": "machines", "scopes": Client::MACHINES_SCOPES});
+async fn register(owner: &Actor, program: &Program) {
+    let token = program.client_credentials("").await["access_token"].clone();
+    let scopes = Client::MACHINES_SCOPES;
+    let new = json!({"name": "Demo", "client_id": "machines", "access_token": token, "scopes": scopes});
     let registered = owner.post("/v1/applications", new).await;
     assert_eq!(registered.status, 201, "{registered:?}");
 }
@@ -179,7 +181,7 @@ async fn register(owner: &Actor) {
 #[tokio::test]
 async fn an_application_gets_a_token_by_client_credentials() {
     let (world, owner, program) = start(|_| ()).await;
-    register(&owner).await;
+    register(&owner, &program).await;
     let answer = program.client_credentials("").await;
     let all = "git-api/repositories:read git-api/deployments:read git-api/deployments:write";
     assert_eq!(
@@ -244,7 +246,7 @@ async fn tokens_stay_valid_over_a_restart() {
         folder = Some(options.data.clone());
     })
     .await;
-    register(&owner).await;
+    register(&owner, &program).await;
     let machine = holder(&world, &program.client_credentials("").await);
     let person = holder(&world, &program.sign_in(&OWNER, &[]).await);
     assert_eq!(person.get("/v1/user").await.status, 200);

@@ -168,7 +168,8 @@ async fn an_application_of_a_real_provider_comes_by_client_credentials() {
     let answer = provider.client_credentials("repositories:read deployments:write tokens:write").await;
     let ci = world.anonymous().holding(answer["access_token"].as_str().unwrap());
     ci.get("/v1/user").await.refused(403, "not_linked");
-    let new = json!({"name": "CI", "client_id": "ci", "scopes": ["repositories:read", "repositories:write"]});
+    let scopes = ["repositories:read", "repositories:write"];
+    let new = json!({"name": "CI", "client_id": "ci", "access_token": answer["access_token"], "scopes": scopes});
     let registered = owner.post("/v1/applications", new).await;
     assert_eq!(registered.status, 201, "{registered:?}");
     let me = ci.get("/v1/user").await;

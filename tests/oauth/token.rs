@@ -5,7 +5,6 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use serde_json::{Value, json};
-use tests::World;
 use tests::issuer::{AUDIENCE, Issuer, SigningKey, unsigned};
 
 use super::{acme, trusting};
@@ -175,7 +174,7 @@ async fn keys_are_fetched_when_they_are_needed_and_not_before() {
 #[tokio::test]
 async fn without_an_issuer_and_with_one_that_does_not_answer_no_jwt_is_taken() {
     let issuer = Issuer::start().await;
-    let world = World::start().await;
+    let world = trusting("", None, false).await;
     let owner = world.owner("acme").await;
     let token = issuer.token(&issuer.claims("ada", world.clock.now()));
     world.anonymous().holding(&token).get("/v1/user").await.refused(401, "invalid_token");

@@ -8,6 +8,7 @@ use shared::access::{Caller, Scope, distinct};
 use shared::body::ApplicationBody;
 use shared::id::UserId;
 use shared::model::{Application, Author, ClientId, DisplayName, Role};
+use shared::oauth::Jwt;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 
@@ -29,6 +30,10 @@ pub struct NewApplication {
     name: DisplayName,
     /// The client's identifier at the identity provider.
     client_id: ClientId,
+    /// An access token that the client got with the client credentials grant in the last ten minutes. It proves that the
+    /// client is yours.
+    #[schema(write_only)]
+    access_token: Jwt,
     #[schema(schema_with = scopes_of_applications)]
     scopes: Vec<Scope>,
 }
@@ -43,7 +48,7 @@ fn scopes_of_applications() -> Array {
 
 /// Create an application
 ///
-/// Registers an OAuth2 client of the identity provider. Tokens that the client gets with the client credentials grant
+/// Registers an OAuth2 client of the identity provider. The client's own access token proves that the client is yours. Tokens that the client gets with the client credentials grant
 /// then act for the account, on all of its repositories and within the given scopes. A client can be registered with
 /// only one account. Only an owner may register a client.
 #[utoipa::path(
@@ -64,6 +69,7 @@ pub async fn create_application(
         ));
     }
     caller.check_grant(&scopes)?;
+    app.check_possession(&new.access_token, &new.client_id).await?;
     let application = Application {
         id: new.client_id,
         account_id: caller.account().id.clone(),

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use console::{StyledObject, style};
 use fs_err as fs;
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::InitError;
 
-use crate::issuer::{Client as OAuth2Client, DEMO_DOMAIN, OWNER};
+use crate::issuer::{Client as OAuth2Client, DEMO_DOMAIN, Issuer, OWNER};
 use crate::progress::Progress;
 use crate::stack::Stack;
 
@@ -169,10 +170,17 @@ impl Api {
     /// Registers the issuer's client of machines as an application of the account, unless it is registered already.
     ///
     /// # Errors
-    /// Fails if the API refuses.
-    pub async fn ensure_application(&self) -> Result<(), InitError> {
+    /// Fails if the issuer or the API refuses.
+    pub async fn ensure_application(&self, issuer: &Issuer) -> Result<(), InitError> {
         let (client, scopes) = (OAuth2Client::Machines, OAuth2Client::MACHINES_SCOPES);
-        let body = json!({"name": "Demo", "client_id": client.id(), "scopes": scopes});
+        let request = self.client.post(format!("{}/oauth2/token", issuer.url()));
+        let request = request.basic_auth(client.id(), Some(issuer.client_secret()));
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let granted: Value =
+            request.body("grant_type=client_credentials").send().await?.error_for_status()?.json().await?;
+        let body = json!({
+            "name": "Demo", "client_id": client.id(), "access_token": granted["access_token"], "scopes": scopes,
+        });
         let answer = self.authorized(self.client.post(self.url("/v1/applications"))).json(&body).send().await?;
         match answer.status() {
             StatusCode::CREATED | StatusCode::CONFLICT => Ok(()),

@@ -133,7 +133,7 @@ async fn serve(args: StackArgs) -> Result<ExitCode, InitError> {
 async fn welcome(running: &Running, args: &StackArgs, started: Instant) -> Result<(), InitError> {
     let api = running.api();
     let (repository, git_ref) = register(&api, &args.repo).await?;
-    api.ensure_application().await?;
+    running.ensure_application().await?;
     let welcome = Welcome { args, running, repository: &repository.name, git_ref: &git_ref };
     // The stack is of use even if nobody reads this.
     let _ = welcome.write(&mut io::stdout().lock(), started.elapsed());

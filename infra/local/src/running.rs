@@ -42,6 +42,14 @@ impl Running {
         Api::new(&self.stack.url(), &self.tokens.pro)
     }
 
+    /// Registers the client of the stack's issuer as an application of the demo's account.
+    pub(crate) async fn ensure_application(&self) -> Result<(), InitError> {
+        match self.stack.issuer() {
+            Some(issuer) => self.api().ensure_application(issuer).await,
+            None => Ok(()),
+        }
+    }
+
     pub(crate) async fn stop(self) {
         self.stack.shutdown().await;
     }

@@ -15,6 +15,7 @@ use crate::model::{
     AccessToken, Account, Application, CredentialKey, CurrentRows, Identity, Standing, State, Subject, USE_PRECISION,
     User,
 };
+use crate::name::ClientId;
 use crate::oauth::{Grant, Issuer, Jwt, MalformedJwt, Refused};
 use crate::rate_limit::Limiter;
 use crate::route::Linking;
@@ -138,6 +139,31 @@ impl Authenticator {
         self.known.insert(caller.hash(), (current.clone(), now));
         current.check_validity(now)?;
         Ok(current)
+    }
+
+    /// Checks that an access token proves that its holder has an OAuth2 client's secret.
+    ///
+    /// # Errors
+    /// Fails with an error on `access_token`. The error is the same whether or not the client exists, so that nobody learns
+    /// which clients do.
+    pub(crate) async fn check_possession(&self, token: &Jwt, client: &ClientId) -> Result<()> {
+        const FIELD: &str = "access_token";
+        let Some(issuer) = &self.issuer else {
+            return Err(Error::invalid(
+                FIELD,
+                "can't be verified, because the API has no OAuth2 issuer; ask an operator to set OIDC_ISSUER",
+            ));
+        };
+        let now = self.clock.now();
+        match issuer.verify(token, now).await {
+            Ok(grant) if grant.proves_possession_of(client, now) => Ok(()),
+            Err(why @ Refused::Unavailable(_)) => Err(refused(why)),
+            Ok(_) | Err(_) => Err(Error::invalid(
+                FIELD,
+                "must be an access token that the client in 'client_id' got with the client credentials grant in the last ten \
+                 minutes",
+            )),
+        }
     }
 
     /// Returns the caller's use of their token, once an hour. Several requests may return a use at once; the table

@@ -25,7 +25,6 @@ use shared::model::{BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE, Role};
 use shared::queue::Queue;
 use shared::settings;
 use tests::estate::{Estate, in_order, request};
-use tests::issuer::{AUDIENCE, Issuer};
 use tests::{Actor, Answer, GitRepository, World};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
@@ -43,7 +42,6 @@ pub(super) struct Walk {
     queue: String,
     api: Gateway,
     pub(super) consumer: Option<EventSource>,
-    issuer: Issuer,
     /// The responses of each function.
     pub(super) answers: Mutex<BTreeMap<&'static str, String>>,
     _archive: tempfile::TempDir,
@@ -51,12 +49,7 @@ pub(super) struct Walk {
 
 impl Walk {
     pub(super) async fn start(template: &Template) -> Self {
-        let issuer = Issuer::start().await;
-        let world = World::start_with(|options| {
-            options.overrides.push((settings::OIDC_ISSUER, issuer.url().to_owned()));
-            options.overrides.push((settings::OIDC_AUDIENCE, AUDIENCE.to_owned()));
-        });
-        let world = world.await;
+        let world = World::start().await;
         let settings = world.stack.environment().settings.clone();
         let operator = Aws::new(&settings).unwrap().with_limits(Limits::PATIENT).sqs();
         let queue = operator.create_queue().queue_name("walk").send().await.unwrap().queue_url.unwrap();
@@ -99,7 +92,6 @@ impl Walk {
             queue,
             api,
             consumer: Some(consumer),
-            issuer,
             answers: Mutex::default(),
             _archive: folder,
         }
@@ -248,9 +240,9 @@ async fn lists(walk: &Walk, estate: &Estate) {
 async fn callers(walk: &Walk, estate: &Estate) {
     let (owner, application) = (&estate.owner, estate.parameters["application_id"].as_str());
     let holding = |subject: &str, client: &str| {
-        let mut claims = walk.issuer.claims(subject, walk.world.clock.now());
+        let mut claims = walk.world.issuer.claims(subject, walk.world.clock.now());
         claims["client_id"] = json!(client);
-        walk.holding(&walk.issuer.token(&claims))
+        walk.holding(&walk.world.issuer.token(&claims))
     };
     let (user, program) = (holding("ada", "web"), holding(application, application));
     for caller in [&user, &program] {
@@ -276,8 +268,7 @@ async fn departures(walk: &Walk, estate: &Estate) {
         let leaving = walk.world.member(owner, Role::Owner).await;
         let invited = json!({"email": format!("{function}@example.com")});
         walk.take("create-invitation", leaving.post("/v1/invitations", invited).await, 201);
-        let application = json!({"name": "CI", "client_id": function, "scopes": ["repositories:read"]});
-        walk.take("create-application", leaving.post("/v1/applications", application).await, 201);
+        walk.take("create-application", walk.world.register(&leaving, function).await, 201);
         let path = format!("/v1/members/{}", leaving.user_id.as_ref().unwrap());
         let left = match function {
             "remove-member" => owner.delete(&path).await,
@@ -287,7 +278,7 @@ async fn departures(walk: &Walk, estate: &Estate) {
         assert_eq!(left["ended_invitations"].as_array().unwrap().len(), 1, "{left}");
         assert_eq!(left["handed_over_applications"].as_array().unwrap().len(), 1, "{left}");
     }
-    let ada = walk.holding(&walk.issuer.token(&walk.issuer.claims("ada", walk.world.clock.now())));
+    let ada = walk.holding(&walk.world.issuer.token(&walk.world.issuer.claims("ada", walk.world.clock.now())));
     let ada = walk.take("get-user", ada.get("/v1/user").await, 200);
     let path = format!("/v1/members/{}", text(&ada["user"]["id"]));
     walk.take("remove-member", owner.delete(&path).await, 200);
