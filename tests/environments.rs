@@ -124,6 +124,12 @@ async fn a_rejected_deployment_has_failed() {
     let created = deploy_to_production(&owner).await;
     let long = json!({"reason": "x".repeat(501)});
     ann.act(&created, "reject", long).await.refused(400, "invalid_request");
+    for unseen in ['\u{202e}', '\u{200b}', '\u{1b}', '\u{e000}'] {
+        let refused = ann.act(&created, "reject", json!({"reason": format!("not{unseen}now")})).await;
+        let message = format!("must not contain characters that can't be seen, such as U+{:04X}", u32::from(unseen));
+        let detail = json!([{"field": "reason", "message": message}]);
+        assert_eq!(refused.refused(400, "invalid_request").body["error"]["details"], detail);
+    }
     let rejected = ann.act(&created, "reject", json!({"reason": "not before the release"})).await;
     let message = format!("Rejected by {}: not before the release", ann.user_id.as_ref().unwrap());
     assert_eq!(rejected.body["failure"], json!({"code": "rejected", "message": message}), "{rejected:?}");

@@ -133,6 +133,9 @@ async fn a_malformed_ref_is_an_invalid_request() {
         (json!("refs/heads/"), name),
         (json!("--upload-pack=id"), name),
         (json!("a\u{0}b"), name),
+        (json!("ma\u{200b}in"), "must not contain characters that can't be seen, such as U+200B"),
+        (json!("refs/heads/\u{202e}niam"), "must not contain characters that can't be seen, such as U+202E"),
+        (json!("main\u{e000}"), "must not contain characters that can't be seen, such as U+E000"),
         (json!(["main"]), "must be a string"),
         (json!(null), "must be a string"),
     ] {

@@ -89,6 +89,8 @@ async fn what_a_team_can_not_be_is_named() {
     let owner = world.owner("acme").await;
     let team = owner.team("Platform").await;
     let name = "must be 1 to 100 characters: A-Z, a-z, 0-9, '.', '_', '-', and single spaces between them";
+    let description =
+        "must be at most 300 characters, without ones that can't be seen, such as control and zero-width characters";
     let (double, long) = ("a  b", "a".repeat(101));
     for (body, field, message) in [
         (json!({}), "name", "is required"),
@@ -97,7 +99,10 @@ async fn what_a_team_can_not_be_is_named() {
         (json!({"name": double}), "name", name),
         (json!({"name": long}), "name", name),
         (json!({"name": "ü"}), "name", name),
-        (json!({"name": "a", "description": "x".repeat(301)}), "description", "must have at most 300 characters"),
+        (json!({"name": "a", "description": "x".repeat(301)}), "description", description),
+        (json!({"name": "a", "description": "runs\u{200b}the shop"}), "description", description),
+        (json!({"name": "a", "description": "\u{202e}pohs eht snur"}), "description", description),
+        (json!({"name": "a", "description": "bell\u{7}"}), "description", description),
         (json!({"name": "a", "members": []}), "members", "is not one of `name` or `description`"),
     ] {
         let refused = owner.post("/v1/teams", body.clone()).await;

@@ -126,11 +126,15 @@ async fn what_a_token_is_made_from_is_checked() {
         body
     };
     let days = "must be a whole number from 1 to 365";
-    let name = "must be 1 to 100 characters, without control characters or surrounding spaces";
+    let name = "must be 1 to 100 characters, without surrounding spaces and without characters that can't be seen, such as \
+                control and zero-width characters";
     for (field, value, message) in [
         ("name", json!(""), name),
         ("name", json!(" ci"), name),
         ("name", json!("c\ni"), name),
+        ("name", json!("c\u{200b}i"), name),
+        ("name", json!("c\u{202e}i"), name),
+        ("name", json!("\u{3164}"), name),
         ("name", json!("é".repeat(101)), name),
         ("name", json!(1), "must be a string"),
         ("scopes", json!([]), "must contain at least one scope"),

@@ -68,6 +68,7 @@ mod email;
 mod email_domain;
 mod repository_name;
 mod team_name;
+mod visible;
 
 pub use account_slug::*;
 pub use client_id::*;
@@ -77,3 +78,4 @@ pub use email::*;
 pub use email_domain::*;
 pub use repository_name::*;
 pub use team_name::*;
+pub use visible::*;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::body::DeploymentBody;
 use shared::model::{Action, Author, Deployment, Failure, Status, Transition, TransitionFailed};
+use shared::name::{find_unseen_in_text, unseen};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -25,7 +26,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[serde(deny_unknown_fields)]
 #[schema(as = NewRejection)]
 pub struct Rejection {
-    /// The reason, at most 500 characters. The deployment's failure message contains it.
+    /// The reason, at most 500 characters, all of which can be seen. The deployment's failure message contains it.
     #[schema(max_length = 500, examples("not before the release"))]
     reason: Option<String>,
 }
@@ -44,6 +45,9 @@ pub async fn reject_deployment(
 ) -> Result<Json<DeploymentBody>> {
     if rejection.reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON_CHARS) {
         return Err(Error::invalid("reason", format!("must be at most {MAX_REASON_CHARS} characters")));
+    }
+    if let Some(char) = rejection.reason.as_deref().and_then(find_unseen_in_text) {
+        return Err(Error::invalid("reason", unseen(char)));
     }
     let by = deployment.tenant().user_id().clone();
     let message = match rejection.reason.filter(|reason| !reason.is_empty()) {

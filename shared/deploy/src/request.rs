@@ -15,6 +15,7 @@ use crate::variables::Variables;
 #[schema(as = NewDeployment)]
 pub struct DeploymentRequest {
     /// A branch, a tag, a full commit SHA or a full ref name. A branch takes precedence over a tag of the same name.
+    /// All of its characters can be seen.
     #[schema(examples("main"))]
     pub r#ref: String,
     /// The environment to deploy to.

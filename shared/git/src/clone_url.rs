@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use http::Uri;
+use shared::name::{find_unseen, unseen};
 
 use crate::address::is_public;
 
@@ -56,6 +57,8 @@ pub enum InvalidCloneUrl {
     Query,
     #[error("must name a host on the public internet")]
     NotPublic,
+    #[error("{}", unseen(*.0))]
+    Unseen(char),
 }
 
 impl CloneUrl {
@@ -63,6 +66,10 @@ impl CloneUrl {
     pub fn parse(text: &str, hosts: Hosts) -> Result<Self, InvalidCloneUrl> {
         if text.len() > MAX_LENGTH {
             return Err(InvalidCloneUrl::TooLong);
+        }
+        // The others that can't be seen are malformed.
+        if let Some(char) = find_unseen(text).filter(|char| !char.is_ascii()) {
+            return Err(InvalidCloneUrl::Unseen(char));
         }
         if hosts == Hosts::AlsoLocal {
             let path = text.strip_prefix("file://").unwrap_or(text);
@@ -166,6 +173,8 @@ mod tests {
             ("https://[::ffff:169.254.169.254]/app", NotPublic),
             ("https://169.254.169.254/latest", NotPublic),
             ("https://10.0.0.1:8443/app", NotPublic),
+            ("https://github.com/acme/app\u{200b}", Unseen('\u{200b}')),
+            ("https://github.com/\u{202e}ppa/acme", Unseen('\u{202e}')),
         ] {
             assert_eq!(CloneUrl::parse(text, Hosts::PublicHttps), Err(why), "{text:?}");
         }

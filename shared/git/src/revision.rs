@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
+use shared::name::{find_unseen, unseen};
 
 const MAX_LENGTH: usize = 255;
 
@@ -73,10 +74,12 @@ pub enum InvalidRevision {
     TooLong,
     #[error("must be a valid name of a branch or tag")]
     Malformed,
+    #[error("{}", unseen(*.0))]
+    Unseen(char),
 }
 
 impl Revision {
-    /// Parses a revision by the rules of `git check-ref-format`. As in git, 40 hexadecimal digits are always a SHA.
+    /// Parses a revision by the rules of `git check-ref-format`, without characters that can't be seen. As in git, 40 hexadecimal digits are always a SHA.
     pub fn parse(text: &str) -> Result<Self, InvalidRevision> {
         if text.is_empty() {
             return Err(InvalidRevision::Empty);
@@ -96,6 +99,9 @@ impl Revision {
         // No branch or tag can start with a dash (`git check-ref-format --branch`).
         if !is_valid || text.starts_with('-') {
             return Err(InvalidRevision::Malformed);
+        }
+        if let Some(char) = find_unseen(text) {
+            return Err(InvalidRevision::Unseen(char));
         }
         Ok(Revision(form))
     }

@@ -1,11 +1,15 @@
 //! Names of tokens and applications.
 
+use super::find_unseen;
+
 name! {
-    /// The display name of a token or an application: 1 to 100 characters, without control characters or surrounding
-    /// spaces.
+    /// The display name of a token or an application: 1 to 100 characters that can be seen, without surrounding spaces. It
+    /// has no control, zero-width, bidirectional or private-use characters.
     DisplayName: 1 to 100 characters,
     pattern "^[^\\s\\x00-\\x1f\\x7f-\\x9f]([^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f])?$",
     example "ci",
-    else InvalidDisplayName "must be 1 to 100 characters, without control characters or surrounding spaces",
-    |text| text.trim() == text && !text.chars().any(char::is_control)
+    else InvalidDisplayName
+        "must be 1 to 100 characters, without surrounding spaces and without characters that can't be seen, such as \
+         control and zero-width characters",
+    |text| text.trim() == text && find_unseen(text).is_none()
 }
