@@ -14,6 +14,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
+use url::{Host, Url};
 
 use super::{Claims, EmailClaims, Expectations, Grant, Jwt, Refused, VerifiedEmail, crypto};
 use crate::aws::Aws;
@@ -80,7 +81,7 @@ pub enum FetchFailed {
     Status(u16),
     #[error("its response is malformed")]
     Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("{0} is not at an https URL")]
+    #[error("{0} is not at an https URL without credentials")]
     Insecure(&'static str),
     #[error("its metadata names another issuer")]
     Mixed,
@@ -187,11 +188,8 @@ impl Issuer {
         url: &str,
         bearer: Option<&Jwt>,
     ) -> Result<T, FetchFailed> {
-        let is_loopback = ["http://127.0.0.1:", "http://localhost:"].iter().any(|start| url.starts_with(start));
-        if !url.starts_with("https://") && !is_loopback {
-            return Err(FetchFailed::Insecure(what));
-        }
-        let mut request = http::Request::get(url).header(ACCEPT, "application/json");
+        let url = secure(url).ok_or(FetchFailed::Insecure(what))?;
+        let mut request = http::Request::get(url.as_str()).header(ACCEPT, "application/json");
         if let Some(jwt) = bearer {
             request = request.header(AUTHORIZATION, format!("Bearer {}", jwt.as_str()));
         }
@@ -224,6 +222,20 @@ impl Issuer {
     }
 }
 
+/// Parses a URL from which answers can be trusted: `https`, or `http` on this machine. Returns `None` for any other. Hosts are
+/// compared as they are connected to, after parsing.
+fn secure(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let is_loopback = match url.host()? {
+        Host::Domain(name) => name == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    };
+    let is_trusted = url.scheme() == "https" || (url.scheme() == "http" && is_loopback);
+    let has_credentials = !url.username().is_empty() || url.password().is_some();
+    (is_trusted && !has_credentials).then_some(url)
+}
+
 /// Returns a key that can verify signatures, with its id. A key that names an algorithm is used for that one only.
 fn usable(jwk: Jwk) -> Option<(String, Key)> {
     let by_kind = match &jwk.algorithm {
@@ -249,4 +261,42 @@ fn usable(jwk: Jwk) -> Option<(String, Key)> {
     };
     let key = DecodingKey::from_jwk(&jwk).ok()?;
     Some((jwk.common.key_id?, Key { key, algorithms }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_and_this_machine_are_secure() {
+        for text in [
+            "https://login.example.com",
+            "HTTPS://login.example.com/keys?kind=rsa",
+            "https://login.example.com:8443/",
+            "http://127.0.0.1:8080/keys",
+            "http://localhost:8080",
+            "http://LOCALHOST/keys",
+            "http://[::1]:8080/keys",
+        ] {
+            assert!(secure(text).is_some(), "{text}");
+        }
+        for text in [
+            "",
+            "login.example.com",
+            "http://login.example.com/keys",
+            "http://localhost:x@evil.example/",
+            "http://localhost:8080@evil.example/",
+            "http://127.0.0.1:8080@evil.example/",
+            "http://localhost.evil.example/",
+            "http://127.0.0.1.evil.example/",
+            "http://10.0.0.1:8080/",
+            "http://[::ffff:10.0.0.1]/",
+            "https://user:password@login.example.com/",
+            "https://user@login.example.com/",
+            "ftp://localhost/",
+            "file:///etc/passwd",
+        ] {
+            assert!(secure(text).is_none(), "{text}");
+        }
+    }
 }
