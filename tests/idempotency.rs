@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::model::{Idempotency, IdempotencyClaim};
+use shared::model::{Idempotency, IdempotencyClaim, IdempotencyScope, Role};
 use tests::{Actor, Answer, GitRepository, World};
 
 const DEPLOYMENTS: &str = "/v1/repositories/app/deployments";
@@ -48,6 +48,40 @@ async fn the_same_request_with_the_same_key_creates_one_deployment() {
     assert_ne!(later.body["id"], first.body["id"]);
 }
 
+/// A colleague can't occupy keys that somebody else will use, nor learn what they stand for.
+#[tokio::test]
+async fn a_key_is_of_one_actor_and_one_repository() {
+    let world = World::start_without_queue().await;
+    let (owner, source) = app(&world).await;
+    owner.repository("shop", &source).await;
+    let colleague = world.member(&owner, Role::Owner).await;
+    let body = json!({"ref": "main"});
+    let to_shop = async |actor: &Actor, body: &Value| {
+        let path = "/v1/repositories/shop/deployments";
+        actor.send(actor.request(Method::POST, path).header("idempotency-key", "build-1").json(body)).await
+    };
+    let theirs = create(&colleague, "build-1", json!({"ref": "main", "environment": "staging"})).await;
+    let first = create(&owner, "build-1", body.clone()).await;
+    let shop = to_shop(&owner, &body).await;
+    let mut ids = std::collections::BTreeSet::new();
+    for answer in [&theirs, &first, &shop] {
+        assert_eq!(answer.status, 201, "{answer:?}");
+        assert!(answer.headers.get("idempotent-replayed").is_none());
+        assert!(ids.insert(answer.body["id"].to_string()));
+    }
+    // Each of them is repeated by its own actor at its own repository. Another token of the actor is the same actor.
+    let with_another_token = world.with_token(&owner, |_| {}).await;
+    let full_name = "/v1/repositories/acme/app/deployments";
+    let request = with_another_token.request(Method::POST, full_name).header("idempotency-key", "build-1");
+    for (again, first) in
+        [(with_another_token.send(request.json(&body)).await, first), (to_shop(&owner, &body).await, shop)]
+    {
+        assert_eq!((again.status, &again.body["id"]), (201, &first.body["id"]));
+        assert_eq!(again.header("idempotent-replayed"), "true");
+    }
+    to_shop(&owner, &json!({"ref": "main", "environment": "staging"})).await.refused(422, "idempotency_key_reused");
+}
+
 #[tokio::test]
 async fn of_many_equal_requests_at_once_one_creates() {
     let world = World::start_without_queue().await;
@@ -84,9 +118,15 @@ async fn a_key_of_a_creation_that_died_is_locked_for_as_long_as_a_creation_can_t
     let (owner, _source) = world.app().await;
     let (body, account) = (json!({"ref": "main"}), owner.account_id.clone().unwrap());
     let repository = owner.get("/v1/repositories/app").await.body["id"].as_str().unwrap().to_owned();
-    let content = format!("{repository} {body}");
-    let (key, now) = ("k".parse().unwrap(), world.clock.now());
-    let claim = IdempotencyClaim::take(world.stack.app().table(), &account, &key, content.as_bytes(), now).await;
+    let repository = repository.parse().unwrap();
+    let scope = IdempotencyScope {
+        account: &account,
+        actor: owner.user_id.as_ref().unwrap(),
+        endpoint: "create-deployment",
+        repository: &repository,
+    };
+    let (key, content, now) = ("k".parse().unwrap(), body.to_string(), world.clock.now());
+    let claim = IdempotencyClaim::take(world.stack.app().table(), scope, &key, content.as_bytes(), now).await;
     assert!(matches!(claim, Ok(Idempotency::New(_))), "{claim:?}");
     for (after, left) in [(0, "30"), (1, "30"), (999, "29"), (28_500, "1"), (499, "1")] {
         world.clock.advance(Duration::from_millis(after));

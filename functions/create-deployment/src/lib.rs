@@ -11,7 +11,7 @@ use futures_util::future::join;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::DeploymentBody;
 use shared::extract::CanonicalJson;
-use shared::model::{Author, Deployment, Idempotency, IdempotencyClaim, IdempotencyKey, Repository};
+use shared::model::{Author, Deployment, Idempotency, IdempotencyClaim, IdempotencyKey, IdempotencyScope, Repository};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
 use crate::creation::Snapshot;
@@ -49,12 +49,14 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 ///
 /// Triggers a new deployment pipeline for the specified repository. Returns immediately with a deployment ID. Resolves
 /// the ref to a commit at once, and deploys that commit. A request that is repeated with the same `Idempotency-Key`
-/// within 24 hours returns the deployment that the first request created.
+/// within 24 hours returns the deployment that the first request created. A key is the actor's own, for one repository: the
+/// same key of another user or application, or for another repository, is another request.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = DeploymentRequest,
     params((
         "Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[ -~]+$",
-        description = "A key of your choice for this request: 1 to 255 printable ASCII characters"
+        description = "A key of your choice for this request: 1 to 255 printable ASCII characters. It is compared with your \
+            other keys for the same endpoint and repository only"
     )),
     responses((status = 201, body = DeploymentBody))
 )]
@@ -74,8 +76,9 @@ pub async fn create_deployment(
         let deployment = creation.create(&repository, request, &revision, snapshot.await?, None, &author).await?;
         return Ok(created(app, deployment));
     };
-    let (account, content) = (&repository.account_id, format!("{} {text}", repository.id));
-    let claim = IdempotencyClaim::take(app.table(), account, &key, content.as_bytes(), app.clock().now());
+    let (account, actor) = (&repository.account_id, author.user_id());
+    let scope = IdempotencyScope { account, actor, endpoint: ROUTE.function, repository: &repository.id };
+    let claim = IdempotencyClaim::take(app.table(), scope, &key, text.as_bytes(), app.clock().now());
     let (claim, snapshot) = join(claim, snapshot).await;
     match claim? {
         Idempotency::New(claim) => {

@@ -295,7 +295,7 @@ pub(super) fn audit_events_on(account: &AccountId, target: &str) -> String {
     format!("{}#TARGET#{target}", audit_events(account))
 }
 
-/// A request with an idempotency key, by the hash of the key.
+/// A request with an idempotency key, by the hash of the key and of the requests among which it is unique.
 pub(super) fn idempotency(account: &AccountId, hash: &str) -> Key {
     Key::new(format!("{}#IDEM#{hash}", account_partition(account)), "IDEM")
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
-use crate::id::{AccountId, DeploymentId};
+use crate::id::{AccountId, DeploymentId, RepositoryId, UserId};
 use crate::model::key;
 use crate::table::{Change, Key, Table, TableError, Values, Write, read_item};
 
@@ -44,6 +44,26 @@ impl IdempotencyKey {
     }
 }
 
+/// The requests among which a key stands for one creation: those of one actor to one endpoint of one repository. So nobody
+/// can take keys that another actor will use.
+#[derive(Clone, Copy, Debug)]
+pub struct IdempotencyScope<'a> {
+    pub account: &'a AccountId,
+    pub actor: &'a UserId,
+    /// The name of the endpoint's function.
+    pub endpoint: &'static str,
+    pub repository: &'a RepositoryId,
+}
+
+impl IdempotencyScope<'_> {
+    /// Returns the item of a key. No part but the last contains a line break.
+    fn item(&self, client_key: &IdempotencyKey) -> Key {
+        let Self { account, actor, endpoint, repository } = self;
+        let parts = format!("{actor}\n{endpoint}\n{repository}\n{}", client_key.0);
+        key::idempotency(account, &hash(&[parts.as_bytes()]))
+    }
+}
+
 /// A claim on a key by a creation in progress. The creation's transaction records the result if the claim still holds.
 #[derive(Clone, Debug)]
 pub struct IdempotencyClaim {
@@ -76,14 +96,13 @@ impl IdempotencyClaim {
     /// Claims the key for a request, in one UpdateItem.
     pub async fn take(
         table: &Table,
-        account: &AccountId,
+        scope: IdempotencyScope<'_>,
         client_key: &IdempotencyKey,
         request: &[u8],
         now: Timestamp,
     ) -> Result<Idempotency, TableError> {
         let fingerprint = client_key.fingerprint(request);
-        let item = key::idempotency(account, &hash(&[client_key.0.as_bytes()]));
-        let claim = Self { key: item, started_at: now, nonce: DeploymentId::random().to_string() };
+        let claim = Self { key: scope.item(client_key), started_at: now, nonce: DeploymentId::random().to_string() };
         let before = |duration: Duration| now.as_millis().saturating_sub(duration.as_millis() as i64);
         let change = Change {
             expression: "SET fingerprint = :fingerprint, started_at = :now, nonce = :nonce, expires_at = :expires \
