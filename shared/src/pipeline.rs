@@ -91,7 +91,7 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
     let started = Instant::now();
     let request_id = RequestId::random();
     let record = Arc::new(Record::default());
-    let source = source(&request);
+    let (source, source_address) = (source(&request), source_address(&request));
     let trace = TraceContext::from_headers(request.headers());
     let gateway_request_id = gateway_request_id(&request);
     let by_https = request.headers().get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
@@ -99,13 +99,14 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
     request.extensions_mut().insert(record.clone());
     // The extractors read the route, for the permission on the resource that they load.
     request.extensions_mut().insert(context.route);
-    let origin = RequestOrigin { source_address: source_address(&request), request_id: request_id.clone() };
+    let origin = RequestOrigin { source_address, request_id: request_id.clone() };
     request.extensions_mut().insert(origin);
 
     let (response, usage) = Usage::of(next.run(request)).await;
 
     let (mut response, error) = into_envelope(response, &request_id);
-    let account = record.caller.get().map(Caller::account);
+    let caller = record.caller.get();
+    let account = caller.map(Caller::account);
     let told = response.extensions().get::<Verdict>().or(record.verdict.get()).copied();
     let verdict = told.unwrap_or_else(|| {
         let limiter = context.app.limiter();
@@ -116,7 +117,7 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
     });
     set_security_headers(response.headers_mut(), by_https);
     set_rate_limit_headers(response.headers_mut(), &verdict);
-    if let Some(caller) = record.caller.get() {
+    if let Some(caller) = caller {
         set_expiry_headers(response.headers_mut(), caller, context.app.clock().now());
     }
     let id = HeaderValue::try_from(request_id.as_str()).expect("ids are ASCII");
@@ -136,6 +137,10 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
         route: context.route.path,
         status: status.as_u16(),
         account_id: account.map(|account| &account.id),
+        actor_id: caller.map(Caller::user_id),
+        token_id: caller.and_then(Caller::token_id),
+        client_id: caller.and_then(Caller::client_id),
+        source_address,
         code: error.as_ref().map(|error| error.code().as_str()),
         cause: error.as_ref().and_then(Error::cause_chain),
         limiter_failure: record.limiter_failure.get().cloned(),
@@ -196,9 +201,11 @@ async fn limit(State(context): State<Arc<Context>>, request: Request, next: Next
         return Ok(next.run(request).await);
     }
     let record = record(&request);
-    let (subject, quota) = match record.caller.get() {
-        Some(caller) => (Subject::Account(caller.account().id.clone()), caller.account().quota()),
-        None => (source(&request), Quota::ANONYMOUS),
+    let (subject, quota) = match (context.route.counting, record.caller.get()) {
+        (Counting::Free, _) => return Ok(next.run(request).await),
+        (Counting::BySource, _) => (Subject::uncounted(source_address(&request)), Quota::ANONYMOUS),
+        (Counting::Counted, Some(caller)) => (Subject::Account(caller.account().id.clone()), caller.account().quota()),
+        (Counting::Counted, None) => (source(&request), Quota::ANONYMOUS),
     };
     let limiter = context.app.limiter();
     let admission = async { admitted(&record, limiter.admit(&subject, quota).await, context.route.without_limiter) };

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::Write;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use serde::{Serialize, Serializer};
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::chain;
-use crate::id::{AccountId, DeploymentId, RequestId};
+use crate::id::{AccountId, DeploymentId, RequestId, TokenId, UserId};
+use crate::name::ClientId;
 use crate::settings::Settings;
 use crate::usage::Usage;
 
@@ -114,6 +116,13 @@ pub(crate) struct RequestLine<'a> {
     pub route: &'a str,
     pub status: u16,
     pub account_id: Option<&'a AccountId>,
+    /// The user, or the user that stands for the application.
+    pub actor_id: Option<&'a UserId>,
+    /// The personal access token, or else the OAuth2 client whose token the request has.
+    pub token_id: Option<&'a TokenId>,
+    pub client_id: Option<&'a ClientId>,
+    /// The address as the gateway reports it.
+    pub source_address: IpAddr,
     pub code: Option<&'static str>,
     pub cause: Option<String>,
     /// The limiter's failure, if it failed.

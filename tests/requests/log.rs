@@ -48,6 +48,7 @@ async fn a_request_is_one_line_in_the_log() {
     owner.repository("app", &source).await;
     let account = json!(owner.account_id.as_ref().unwrap().as_str());
     owner.get("/v1/repositories").await;
+    let me = owner.get("/v1/user").await.body;
     let list = "/v1/repositories";
     let (list_function, get_function) = ("list-repositories", "get-repository");
     for (answer, function, route, status, account, code, cost) in [
@@ -79,6 +80,10 @@ async fn a_request_is_one_line_in_the_log() {
         assert_eq!(line["function"], function);
         assert_eq!((&line["route"], &line["status"]), (&json!(route), &json!(status)));
         assert_eq!((&line["account_id"], &line["code"]), (account, &code));
+        // Who called from where. A caller without a token has only an address.
+        let who = ["actor_id", "token_id", "client_id", "source_address"].map(|field| line[field].clone());
+        let [user, token] = if account.is_null() { [&Value::Null; 2] } else { [&me["id"], &me["token"]["id"]] };
+        assert_eq!(who, [user.clone(), token.clone(), Value::Null, json!("127.0.0.1")]);
         assert_eq!((&line["level"], &line["server_errors"]), (&json!("INFO"), &json!(0)));
         assert_eq!(line["_aws"]["Timestamp"], world.clock.now().as_millis());
         assert_eq!((&line["timestamp"], &line["level"]), (&json!("2026-01-01T12:00:00.000Z"), &json!("INFO")));

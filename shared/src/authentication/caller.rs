@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{TokenId, UserId};
 use crate::model::{AccessToken, Account, Application, User};
+use crate::name::ClientId;
 use crate::oauth::Grant;
 use crate::permission::check_role;
 use crate::permitted::TenantId;
@@ -88,6 +89,14 @@ impl Caller {
     /// Returns the personal access token of the request, or `None` if it has an OAuth2 token.
     pub fn token_id(&self) -> Option<&TokenId> {
         self.token().map(|token| &token.id)
+    }
+
+    /// Returns the OAuth2 client of the request's token, or `None` if it has a personal access token.
+    pub fn client_id(&self) -> Option<&ClientId> {
+        match &self.0.credential {
+            Credential::Token(_) => None,
+            Credential::User(grant) | Credential::Application(grant, _) => Some(&grant.client_id),
+        }
     }
 
     /// Returns the user that the request acts as. The user of an application is in no list of members.
