@@ -82,7 +82,7 @@ async fn filled(source: &GitRepository) -> World {
     assert_eq!(created.status, 201, "{created:?}");
     owner.set(repository, "production", json!({"frozen": true})).await;
 
-    // An email domain, an identity that it links, a rate limit of a source address, and the recount.
+    // An email domain, an identity that it links, both rate limits of a source address, and the recount.
     let event = json!({
         "account": "other", "plan": "pro", "owner_email": "owner@acme.example", "email_domains": ["acme.example"],
     });
@@ -91,6 +91,7 @@ async fn filled(source: &GitRepository) -> World {
     let me = ada.get("/v1/user").await;
     assert_eq!(me.status, 200, "{me:?}");
     world.anonymous().get("/v1/user").await.refused(401, "missing_token");
+    assert_eq!(owner.get("/v1/rate_limit").await.status, 200);
     world.sweep().await.unwrap();
     world
 }

@@ -31,6 +31,13 @@ impl<K: Eq + Hash, V> Cache<K, V> {
         self.lock().put(key, value);
     }
 
+    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        self.lock().pop(key);
+    }
+
     /// Uses the value of a key, which is the default at first.
     pub(crate) fn with<R>(&self, key: &K, then: impl FnOnce(&mut V) -> R) -> R
     where

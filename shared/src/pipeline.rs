@@ -165,6 +165,11 @@ async fn authenticate(State(context): State<Arc<Context>>, mut request: Request,
     }
     let record = record(&request);
     let (authenticator, limiter) = (context.app.authenticator(), context.app.limiter());
+    let source = source(&request);
+    // A refused source can't make the API look up one token after the other. Its callers that are known go on.
+    if limiter.refuses(&source, Quota::ANONYMOUS) && !authenticator.knows(request.headers()) {
+        admitted(&record, limiter.admit(&source, Quota::ANONYMOUS).await, WithoutLimiter::Admit)?;
+    }
     let error = match authenticator.authenticate(request.headers(), context.route.linking, limiter).await {
         Ok(caller) => {
             record_use(&context.app, &caller);
@@ -175,7 +180,7 @@ async fn authenticate(State(context): State<Arc<Context>>, mut request: Request,
         Err(error) => error,
     };
     if error.code().status().is_client_error() {
-        let counted = limiter.admit(&source(&request), Quota::ANONYMOUS).await;
+        let counted = limiter.admit(&source, Quota::ANONYMOUS).await;
         // If the limiter fails, the refusal that the request gets anyway is enough.
         admitted(&record, counted, WithoutLimiter::Admit)?;
     }
@@ -197,9 +202,6 @@ fn record_use(app: &App, caller: &Caller) {
 /// Counts the request. A safe handler reads while the limiter decides. Any other handler waits for the limiter, and
 /// for the caller's current rows, which are read meanwhile.
 async fn limit(State(context): State<Arc<Context>>, request: Request, next: Next) -> Result<Response> {
-    if context.route.counting == Counting::Free {
-        return Ok(next.run(request).await);
-    }
     let record = record(&request);
     let (subject, quota) = match (context.route.counting, record.caller.get()) {
         (Counting::Free, _) => return Ok(next.run(request).await),
@@ -208,7 +210,15 @@ async fn limit(State(context): State<Arc<Context>>, request: Request, next: Next
         (Counting::Counted, None) => (source(&request), Quota::ANONYMOUS),
     };
     let limiter = context.app.limiter();
-    let admission = async { admitted(&record, limiter.admit(&subject, quota).await, context.route.without_limiter) };
+    let admission = async {
+        let verdict = limiter.admit(&subject, quota).await;
+        let is_admitted = verdict.as_ref().is_ok_and(|verdict| verdict.refused_for.is_none());
+        if is_admitted && context.route.counting == Counting::BySource {
+            // The headers tell of the account's limit, which the request does not count against.
+            return Ok(());
+        }
+        admitted(&record, verdict, context.route.without_limiter)
+    };
     if context.route.is_safe() && !limiter.refuses(&subject, quota) {
         let handled = async { Ok(next.run(request).await) };
         let ((), response) = futures_util::future::try_join(admission, handled).await?;

@@ -43,17 +43,21 @@ mod take;
 mod verdict;
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use self::knowledge::{Knowledge, Step};
 use self::verdict::Instant;
 pub use self::verdict::Verdict;
 use crate::cache::Cache;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::model::{Quota, State, Subject, key};
 use crate::table::{ConditionFailed, Consistency, Table, TableError, read_item};
 
 /// The maximum number of known rate limits in one execution environment, about 200 bytes each.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
+/// The time for which a state that was read answers [`Limiter::peek`].
+const PEEKED: Duration = Duration::from_secs(1);
 
 /// The limiter of one execution environment.
 #[derive(Debug)]
@@ -61,12 +65,14 @@ pub struct Limiter {
     table: Table,
     clock: Clock,
     known: Cache<Subject, Knowledge>,
+    /// The time at which the state of each subject was last read for [`Limiter::peek`].
+    peeked: Cache<Subject, Timestamp>,
 }
 
 impl Limiter {
     /// Returns a limiter that knows no rate limits yet.
     pub fn new(table: Table, clock: Clock) -> Self {
-        Self { table, clock, known: Cache::new(REMEMBERED) }
+        Self { table, clock, known: Cache::new(REMEMBERED), peeked: Cache::new(REMEMBERED) }
     }
 
     /// Counts a request, or refuses it. Needs no call for an admission from a lease and for a refusal that the last seen
@@ -88,10 +94,17 @@ impl Limiter {
         }
     }
 
-    /// Returns the state of the subject without counting a request.
+    /// Returns the state of the subject without counting a request. It needs no call if it was read less than a second ago,
+    /// and one eventually consistent read otherwise.
     pub async fn peek(&self, subject: &Subject, quota: Quota) -> Result<Verdict, TableError> {
-        let state = self.table.get(key::rate_limit(subject), Consistency::Strong).await?;
-        Ok(Verdict::new(quota, state.as_ref(), Instant::from(self.clock.now()), None))
+        let now = self.clock.now();
+        if self.peeked.get(subject).is_none_or(|at| now.since(at) >= PEEKED) {
+            if let Some(state) = self.table.get(key::rate_limit(subject), Consistency::Eventual).await? {
+                self.observe(subject, state);
+            }
+            self.peeked.insert(subject.clone(), now);
+        }
+        Ok(self.recall(subject, quota))
     }
 
     /// Returns the last seen state of the subject, without a call.

@@ -75,9 +75,11 @@ pub enum Linking {
 /// Whether requests count against the rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counting {
-    /// A request counts, and is refused beyond the rate limit.
+    /// They count against the account, or without one against the source address.
     Counted,
-    /// A request neither counts nor is refused.
+    /// They count against the source address, apart from its requests without a valid token.
+    BySource,
+    /// They neither count nor are refused.
     Free,
 }
 
@@ -178,6 +180,12 @@ impl Route {
     /// Exempts requests from the rate limit.
     pub const fn free(mut self) -> Self {
         self.counting = Counting::Free;
+        self
+    }
+
+    /// Exempts requests from the account's rate limit, and bounds them by source address.
+    pub const fn counts_by_source(mut self) -> Self {
+        self.counting = Counting::BySource;
         self
     }
 

@@ -1,4 +1,4 @@
-//! `GET /v1/rate_limit`: returns the state of the account's rate limit without counting the request.
+//! `GET /v1/rate_limit`: returns the state of the account's rate limit. The request counts against its source address.
 
 use axum::extract::State;
 use axum::{Extension, Json};
@@ -10,11 +10,11 @@ use shared::rate_limit::Verdict;
 use shared::{App, Endpoint, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
-pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/rate_limit").free();
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/rate_limit").counts_by_source();
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, get_rate_limit, app.clone()).calls_at_once(1))
+    Ok(Endpoint::new(ROUTE, get_rate_limit, app.clone()))
 }
 
 /// The state of the account's rate limit.
@@ -48,7 +48,8 @@ pub struct BurstBody {
 
 /// Get the rate limit
 ///
-/// Returns the state of the account's rate limit. This request does not count against it.
+/// Returns the state of the account's rate limit, at most a second old. This request does not count against the account's
+/// limit. A source address can make 60 such requests a minute, and 20 at once; more get `rate_limited` until `Retry-After`.
 #[utoipa::path(get, path = ROUTE.path, tag = "API", responses((status = 200, body = RateLimitBody)))]
 pub async fn get_rate_limit(
     State(app): State<App>,

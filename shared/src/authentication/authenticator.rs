@@ -85,10 +85,14 @@ impl Authenticator {
         let caller = match self.remembered(hash, now) {
             Some(caller) => caller,
             None => {
-                let Found { credential, account, user, rate_limit } = match &bearer {
-                    Bearer::Token(_) => self.look_up(hash, now).await?,
-                    Bearer::Jwt(jwt) => self.verify(jwt, linking, now).await?,
+                let found = match &bearer {
+                    Bearer::Token(_) => self.look_up(hash, now).await,
+                    Bearer::Jwt(jwt) => self.verify(jwt, linking, now).await,
                 };
+                if found.as_ref().is_err_and(|error| error.code().status().is_client_error()) {
+                    self.known.remove(&hash);
+                }
+                let Found { credential, account, user, rate_limit } = found?;
                 if let Some(state) = rate_limit {
                     limiter.observe(&Subject::Account(account.id.clone()), state);
                 }
@@ -99,6 +103,13 @@ impl Authenticator {
         };
         caller.check_validity(now)?;
         Ok(caller)
+    }
+
+    /// Returns whether this environment has seen the request's token valid, and knows nothing that ends it. A token that is
+    /// known is worth a read.
+    pub(crate) fn knows(&self, headers: &HeaderMap) -> bool {
+        let known = bearer(headers).ok().and_then(|bearer| self.known.get(&bearer.hash()));
+        known.is_some_and(|(caller, _)| caller.check_validity(self.clock.now()).is_ok())
     }
 
     /// Reads the rows of an authenticated caller again, strongly consistent, and returns the caller as they are now. A

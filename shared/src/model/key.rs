@@ -301,11 +301,11 @@ pub(super) fn idempotency(account: &AccountId, hash: &str) -> Key {
 }
 
 pub(crate) fn rate_limit(subject: &Subject) -> Key {
-    let pk = match subject {
-        Subject::Account(id) => format!("RATE#{id}"),
-        Subject::Source(address) => format!("RATE#{address}"),
-    };
-    Key::new(pk, "RATE")
+    match subject {
+        Subject::Account(id) => Key::new(format!("RATE#{id}"), "RATE"),
+        Subject::Source(address) => Key::new(format!("RATE#{address}"), "RATE"),
+        Subject::Uncounted(address) => Key::new(format!("RATE#{address}"), "UNCOUNTED"),
+    }
 }
 
 pub(super) fn recount() -> Key {

@@ -21,8 +21,8 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// The rate limit of a source address, for requests without a valid token.
-    pub(crate) const ANONYMOUS: Quota = Quota { per_minute: 60, burst: 20 };
+    /// The rate limit of a source address, for requests that count against no account.
+    pub const ANONYMOUS: Quota = Quota { per_minute: 60, burst: 20 };
 
     /// Returns the time in which one token comes back, in microseconds, rounded up so that rounding never admits more.
     pub(crate) fn interval(self) -> i64 {
@@ -53,22 +53,34 @@ impl Quota {
     }
 }
 
-/// The account or source address that a request counts against.
+/// The account or source address that a request counts against. An address has two allowances, so that requests with a valid
+/// token never use up that of requests without one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// An account, for requests with a valid token.
     Account(AccountId),
     /// A source address, for requests without one. See [`Subject::source`].
     Source(IpAddr),
+    /// The source address of requests with a valid token that count against no account.
+    Uncounted(IpAddr),
 }
 
 impl Subject {
     /// Returns the subject of a source address. An IPv6 address stands for its /64, which is the share of one customer.
     pub fn source(address: IpAddr) -> Self {
-        Self::Source(match address.to_canonical() {
-            IpAddr::V6(v6) => IpAddr::from((v6.to_bits() & (u128::MAX << 64)).to_be_bytes()),
-            v4 => v4,
-        })
+        Self::Source(network(address))
+    }
+
+    /// Returns the subject of a source address for requests that count against no account.
+    pub fn uncounted(address: IpAddr) -> Self {
+        Self::Uncounted(network(address))
+    }
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::from((v6.to_bits() & (u128::MAX << 64)).to_be_bytes()),
+        v4 => v4,
     }
 }
 
