@@ -166,20 +166,22 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
     assert_eq!(here.status(&created).await["status"], "in_progress");
 
     let starts = here.moto.calls("CodeBuild_20161006.StartBuild");
-    let prefix = format!("deployments/{account}/{id}");
     let variable = |kind: &str, name: &str, value: &str| json!({"name": name, "value": value, "type": kind});
-    let secret = format!("{PROJECT}/{id}");
+    let secret = format!("{PROJECT}/{}", stored.secret_name());
     assert_eq!(
         starts,
         [json!({
             "projectName": PROJECT,
             "idempotencyToken": format!("{id}-1"),
             "sourceTypeOverride": "S3",
-            "sourceLocationOverride": format!("{BUCKET}/{prefix}/source.zip"),
+            "sourceLocationOverride": format!("{BUCKET}/{}/source.zip", stored.source_prefix()),
             "artifactsOverride": {
-                "type": "S3", "location": BUCKET, "path": format!("{prefix}/attempts/1"), "namespaceType": "NONE",
+                "type": "S3", "location": BUCKET, "path": stored.artifacts_prefix(), "namespaceType": "NONE",
                 "name": "artifacts", "packaging": "NONE", "overrideArtifactName": false,
             },
+            "logsConfigOverride": {"cloudWatchLogs": {
+                "status": "ENABLED", "groupName": LOG_GROUP, "streamName": stored.log_stream_prefix(),
+            }},
             "environmentVariablesOverride": [
                 variable("PLAINTEXT", "DEPLOYMENT_ID", &id),
                 variable("PLAINTEXT", "DEPLOYMENT_ACCOUNT", &account),
@@ -198,7 +200,7 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
     let kept: Value = serde_json::from_str(kept["SecretString"].as_str().unwrap()).unwrap();
     assert_eq!(kept, json!({"API_KEY": "hunter22", "EMPTY": ""}));
 
-    let zip = here.moto.object(BUCKET, &format!("{prefix}/source.zip")).await;
+    let zip = here.moto.object(BUCKET, &format!("{}/source.zip", stored.source_prefix())).await;
     let mut zip = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
     let names: Vec<_> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
     assert_eq!(names, ["bin/", "bin/run", "buildspec.yml", "run"]);
@@ -392,6 +394,94 @@ async fn a_build_that_its_runner_could_not_write_down_is_not_lost_and_not_run_tw
     assert_eq!(here.told(&event(&second, &own, "SUCCEEDED")).await.unwrap(), "succeeded");
 }
 
+/// Returns the parts of the names that a build was started with: its source, its artifacts, its log stream and its secret.
+fn capabilities(start: &Value) -> Vec<String> {
+    let variables = start["environmentVariablesOverride"].as_array().unwrap();
+    let secret = variables.iter().find(|variable| variable["type"] == "SECRETS_MANAGER").unwrap();
+    let stream = &start["logsConfigOverride"]["cloudWatchLogs"]["streamName"];
+    let names = [&start["sourceLocationOverride"], &start["artifactsOverride"]["path"], stream, &secret["value"]];
+    let random = |name: &Value| {
+        let name = name.as_str().unwrap();
+        let parts: Vec<_> = name.split(['/', ':']).filter(|part| part.starts_with("cap_")).collect();
+        let [part] = parts[..] else { panic!("{name} has one random part") };
+        assert_eq!(part.len(), "cap_".len() + 32, "128 bits");
+        part.to_owned()
+    };
+    names.map(random).into()
+}
+
+#[tokio::test]
+async fn the_names_that_a_build_is_given_are_new_for_each_attempt_and_shown_nowhere() {
+    // moto accepts only log lines of the last days.
+    let Some(here) = Here::start_with(|options| options.clock = Clock::system()).await else { return };
+    here.source.commit(&[("buildspec.yml", &(tests::buildspec(&["make"]) + "artifacts:\n  files: dist/**\n"))]);
+    let body = json!({"ref": "main", "variables": {"A": "hunter22"}});
+    let created = here.owner.deploy("app", body).await;
+    let first = eventually("the build", async || {
+        let stored = here.world.stored(&here.owner, &created).await;
+        stored.build.is_some().then_some(stored)
+    })
+    .await;
+    here.world.queue_is_empty().await;
+    // The second attempt is another build of the same deployment.
+    let (pk, sk) = (format!("ACCT#{}#DEPLOY#{}", first.account_id, first.id), "DEPLOY");
+    let past = (Clock::system().now().as_millis() - 60_000).to_string();
+    here.world.set_attribute((&pk, sk), "lease_until", AttributeValue::N(past)).await;
+    here.world.set_attribute((&pk, sk), "build", AttributeValue::Null(true)).await;
+    here.world.deliver(&here.owner, &created).await;
+    let second = eventually("the second build", async || {
+        let stored = here.world.stored(&here.owner, &created).await;
+        (stored.attempt == 2 && stored.build.is_some()).then_some(stored)
+    })
+    .await;
+    here.world.queue_is_empty().await;
+
+    let starts = here.moto.calls("CodeBuild_20161006.StartBuild");
+    let names: Vec<_> = starts.iter().flat_map(capabilities).collect();
+    let different: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!((starts.len(), different.len()), (2, 8), "{names:?}");
+    assert_eq!(here.secrets().await.len(), 2, "a lost runner leaves its secret");
+
+    // A build prints its environment, and CodeBuild says which names it could not use.
+    let all = names.join(" and ");
+    let build = second.build.clone().unwrap();
+    let stream = json!({"logGroupName": LOG_GROUP, "logStreamName": second.log_stream(&build)});
+    here.moto.call("logs", "Logs_20140328.CreateLogGroup", json!({"logGroupName": LOG_GROUP})).await;
+    here.moto.call("logs", "Logs_20140328.CreateLogStream", stream.clone()).await;
+    let mut put = stream;
+    put["logEvents"] = json!([{"timestamp": second.updated_at.as_millis(), "message": format!("SOURCE={all}\n")}]);
+    here.moto.call("logs", "Logs_20140328.PutLogEvents", put).await;
+    let context = format!("CLIENT_ERROR: AccessDenied for {all}");
+    assert_eq!(
+        here.told(&failed(&second, "FAILED", "DOWNLOAD_SOURCE", "CLIENT_ERROR", &context)).await.unwrap(),
+        "failed"
+    );
+    assert_eq!(here.secrets().await, [""; 0], "no attempt's secret outlives the deployment");
+
+    let id = created["id"].as_str().unwrap();
+    let mut shown = vec![json!(here.world.log()).to_string()];
+    for path in [
+        format!("/v1/deployments/{id}"),
+        format!("/v1/deployments/{id}/events"),
+        format!("/v1/deployments/{id}/log"),
+        "/v1/repositories/app/deployments".to_owned(),
+    ] {
+        let answer = here.owner.get(&path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        shown.push(answer.body.to_string());
+    }
+    assert!(shown[1].contains("AccessDenied for cap_***"), "{}", shown[1]);
+    assert!(shown[3].contains("SOURCE=cap_*** and cap_***"), "{}", shown[3]);
+    let row = format!("\"sk\": S(\"{sk}\")");
+    shown.extend(here.world.items().await.into_iter().filter(|item| !item.contains(&row)));
+    let root = json!(second.capability).as_str().unwrap().to_owned();
+    for text in &shown {
+        for random in names.iter().map(|name| &name["cap_".len()..]).chain([&*root]) {
+            assert!(!text.contains(random), "{random} in {text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_sweep_asks_for_builds_whose_events_never_came() {
     let Some(here) = Here::start().await else { return };
@@ -461,7 +551,7 @@ async fn the_log_is_the_pipelines_lines_and_then_the_builds_page_by_page() {
 
     let build = stored.build.clone().unwrap();
     here.moto.call("logs", "Logs_20140328.CreateLogGroup", json!({"logGroupName": LOG_GROUP})).await;
-    let stream = json!({"logGroupName": LOG_GROUP, "logStreamName": build.log_stream()});
+    let stream = json!({"logGroupName": LOG_GROUP, "logStreamName": stored.log_stream(&build)});
     here.moto.call("logs", "Logs_20140328.CreateLogStream", stream.clone()).await;
     let started = stored.updated_at.as_millis();
     // Bursts of 1, 3, 5, … lines in a millisecond, and one that is longer than a page.

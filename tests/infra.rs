@@ -297,16 +297,17 @@ fn a_build_reads_what_it_knows_the_name_of_and_lists_nothing() {
         };
         allowed.extend(actions.into_iter().map(|action| (action.to_owned(), text(&statement["Resource"]).to_owned())));
     }
-    let secret =
-        "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${AWS::StackName}/deploy_*";
+    let stream =
+        "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:${BuildLogGroup}:log-stream:cap_*/*";
+    let secret = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${AWS::StackName}/cap_*";
     let expected = [
         ("logs:CreateLogStream", "BuildLogGroup.Arn"),
-        ("logs:PutLogEvents", "BuildLogGroup.Arn"),
+        ("logs:PutLogEvents", stream),
         ("s3:GetBucketAcl", "Archive.Arn"),
         ("s3:GetBucketLocation", "Archive.Arn"),
-        ("s3:GetObject", "${Archive.Arn}/deployments/*/source.zip"),
-        ("s3:GetObjectVersion", "${Archive.Arn}/deployments/*/source.zip"),
-        ("s3:PutObject", "${Archive.Arn}/deployments/*/attempts/*/artifacts/*"),
+        ("s3:GetObject", "${Archive.Arn}/deployments/*/*/cap_*/source.zip"),
+        ("s3:GetObjectVersion", "${Archive.Arn}/deployments/*/*/cap_*/source.zip"),
+        ("s3:PutObject", "${Archive.Arn}/deployments/*/*/cap_*/artifacts/*"),
         ("secretsmanager:GetSecretValue", secret),
     ];
     assert_eq!(allowed, expected.map(|(action, resource)| (action.to_owned(), resource.to_owned())).into());

@@ -8,6 +8,7 @@ mod authentication;
 pub mod aws;
 pub mod body;
 mod cache;
+pub mod capability;
 pub mod clock;
 pub mod dispatch;
 pub mod endpoint;

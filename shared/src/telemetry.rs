@@ -14,6 +14,7 @@ use http::HeaderMap;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
+use crate::capability::conceal;
 use crate::clock::{Clock, Timestamp};
 use crate::error::chain;
 use crate::id::{AccountId, DeploymentId, RequestId, TokenId, UserId};
@@ -61,10 +62,12 @@ impl Log {
     /// Writes a line. Loses the line if it can't be written: no request fails for its log.
     pub fn write(&self, line: &impl Serialize) {
         let line = Line { timestamp: self.clock.now(), line };
-        let Ok(mut text) = serde_json::to_vec(&line) else { return };
-        text.push(b'\n');
+        let Ok(text) = serde_json::to_string(&line) else { return };
+        // An error of the archive or of AWS may name an object or a secret.
+        let mut text = conceal(&text).into_owned();
+        text.push('\n');
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = writer.write_all(&text).and_then(|()| writer.flush());
+        let _ = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());
     }
 }
 

@@ -45,7 +45,7 @@ impl CodeBuild {
     /// Starts the build and records it in the deployment. If the function dies in between, the build's first event
     /// records it.
     pub(crate) async fn start(&self, claimed: &Deployment, input: &BuildInput) -> Result<Started, Retry> {
-        let (source, artifacts) = (Archive::source_key(&claimed.archive_prefix()), claimed.artifacts_prefix());
+        let (source, artifacts) = (Archive::source_key(&claimed.source_prefix()), claimed.artifacts_prefix());
         let start = Start {
             project: &self.project,
             deployment: claimed,

@@ -75,7 +75,7 @@ impl Pipeline {
     /// runner that stops has a short time to end the run.
     pub(crate) async fn run(&self, deployment: &Deployment, deadline: Timestamp) -> Result<Completed<'_>, Retry> {
         let (lines, received) = mpsc::channel(256);
-        let writer = LogWriter::resume(&self.archive, &deployment.archive_prefix()).await?;
+        let writer = LogWriter::resume(&self.archive, &deployment.log_prefix()).await?;
         let stop = CancellationToken::new();
         let work = async {
             let log = RunLog(lines);
@@ -130,7 +130,7 @@ impl Pipeline {
             Ok(buildspec) => buildspec,
             Err(failure) => return Ok(Completed::Run(Transition::Fail(failure))),
         };
-        source::keep(&self.archive, &deployment.archive_prefix(), &workspace.source, &workspace.zip).await?;
+        source::keep(&self.archive, &deployment.source_prefix(), &workspace.source, &workspace.zip).await?;
         let variables = self.open_variables(deployment).await?;
         let time_limit = deployment.time_limit(self.time_limit);
         if let Runner::CodeBuild(codebuild) = &self.runner {
@@ -165,8 +165,8 @@ impl Pipeline {
         log: &RunLog,
         stop: &CancellationToken,
     ) -> Result<Option<Transition>, Retry> {
-        if let Some(prefix) = deployment.rolled_back_prefix()
-            && source::restore(&self.archive, &prefix, &workspace.source, &workspace.zip).await?
+        if let Some(earlier) = deployment.rolled_back(self.app.table()).await?
+            && source::restore(&self.archive, &earlier.source_prefix(), &workspace.source, &workspace.zip).await?
         {
             log.say("Using the source stored by the earlier deployment").await;
             return Ok(None);

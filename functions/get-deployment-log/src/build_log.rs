@@ -70,7 +70,7 @@ impl BuildLog {
                 .client
                 .get_log_events()
                 .log_group_name(group)
-                .log_stream_name(build.log_stream())
+                .log_stream_name(deployment.log_stream(build))
                 .start_from_head(true)
                 .start_time(start)
                 .limit(i32::try_from(events).expect("at most 10,000"))

@@ -12,6 +12,7 @@ use axum::Json;
 use axum::extract::{FromRef, State};
 use serde::{Deserialize, Serialize};
 use shared::access::{AuthorizedDeployment, Scope};
+use shared::capability::conceal;
 use shared::clock::{Rfc3339, Timestamp};
 use shared::extract::{LARGEST, Number, Query};
 use shared::{App, Endpoint, Error, InitError, Result, Route};
@@ -124,7 +125,7 @@ pub async fn get_deployment_log(
     let has_ended = deployment.finished_at.is_some_and(settled);
     // The log is complete before the deployment ends, and the state was read before the log.
     let mut page = match after < NUMBERS_PER_MS || deployment.build.is_none() {
-        true => archive.read_log(&deployment.archive_prefix(), after, limit).await.map_err(failed)?,
+        true => archive.read_log(&deployment.log_prefix(), after, limit).await.map_err(failed)?,
         false => LogPage { lines: Vec::new(), at_end: true },
     };
     // The archive's part is complete before a build exists.
@@ -148,6 +149,11 @@ fn failed(error: archive::Error) -> Error {
 impl From<LogLine> for LogLineBody {
     fn from(line: LogLine) -> Self {
         let LogLine { number, at_ms, stream, text } = line;
-        Self { number, at: Timestamp::from_millis(at_ms).into(), stream: stream.as_str(), text }
+        Self {
+            number,
+            at: Timestamp::from_millis(at_ms).into(),
+            stream: stream.as_str(),
+            text: conceal(&text).into_owned(),
+        }
     }
 }

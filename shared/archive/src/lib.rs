@@ -6,7 +6,7 @@
 //! {prefix}/source.zip                                 the deployed source
 //! ```
 //!
-//! The caller chooses the prefixes: one for each deployment's log and source, and one for each set of artifacts.
+//! The caller chooses the prefixes: one for each log, one for each source, and one for each set of artifacts.
 
 mod artifact;
 mod log;

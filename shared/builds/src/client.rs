@@ -73,23 +73,25 @@ impl Builds {
         stopped.map(drop).map_err(|error| Error::call("CodeBuild", error))
     }
 
-    /// Deletes the secret with the deployment's variables, if there is one.
+    /// Deletes the secrets with the deployment's variables: those of its last attempt and of attempts whose runners were
+    /// lost.
     ///
     /// # Errors
     /// Fails if Secrets Manager does not answer.
     pub async fn delete_secret(&self, project: &str, deployment: &Deployment) -> Result<(), Error> {
-        let name = secret_name(project, deployment);
-        let deleted = self.secrets.delete_secret().secret_id(name).force_delete_without_recovery(true).send().await;
-        match deleted {
-            Err(error) if !error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
-                Err(Error::call("Secrets Manager", error))
+        for name in deployment.secret_names() {
+            let secret = format!("{project}/{name}");
+            let deleted =
+                self.secrets.delete_secret().secret_id(secret).force_delete_without_recovery(true).send().await;
+            match deleted {
+                Err(error)
+                    if !error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) =>
+                {
+                    return Err(Error::call("Secrets Manager", error));
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
-}
-
-/// Returns the name of a deployment's secret, which contains its variables as a JSON object.
-pub(crate) fn secret_name(project: &str, deployment: &Deployment) -> String {
-    format!("{project}/{}", deployment.id)
 }

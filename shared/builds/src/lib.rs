@@ -4,8 +4,8 @@
 //! or as the answer to a query, and both call [`Builds::settle`]. Reports may therefore arrive repeatedly and in any
 //! order.
 //!
-//! A build can read only the objects and secrets whose names it is given. They are named after the deployment's id, which
-//! can't be guessed, and the build's role may not list them.
+//! A build can use only the objects, secrets and log streams whose names it is given: their names are
+//! [capabilities](shared::capability), and the build's role may not list them.
 
 mod client;
 mod error;

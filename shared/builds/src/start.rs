@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_codebuild::types::{
-    ArtifactNamespace, ArtifactPackaging, ArtifactsType, EnvironmentVariable, EnvironmentVariableType,
-    ProjectArtifacts, SourceType,
+    ArtifactNamespace, ArtifactPackaging, ArtifactsType, CloudWatchLogsConfig, EnvironmentVariable,
+    EnvironmentVariableType, LogsConfig, LogsConfigStatusType, ProjectArtifacts, SourceType,
 };
 use shared::model::{BuildId, Deployment};
 
-use crate::client::{ACCOUNT_VARIABLE, ATTEMPT_VARIABLE, Builds, DEPLOYMENT_VARIABLE, secret_name};
+use crate::client::{ACCOUNT_VARIABLE, ATTEMPT_VARIABLE, Builds, DEPLOYMENT_VARIABLE};
 use crate::error::Error;
 
 /// The maximum size of a secret, in bytes (<https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>).
@@ -55,7 +55,8 @@ impl Builds {
     /// Fails if the variables are too large, or if AWS refuses or does not answer.
     pub async fn start(&self, start: Start<'_>) -> Result<BuildId, StartFailed> {
         let Start { project, deployment, bucket, source, artifacts, variables, time_limit } = start;
-        let secret = secret_name(project, deployment);
+        // The secret contains the variables as a JSON object.
+        let secret = format!("{project}/{}", deployment.secret_name());
         if !variables.is_empty() {
             self.put_secret(&secret, variables).await?;
         }
@@ -72,6 +73,12 @@ impl Builds {
                 .override_artifact_name(false)
                 .build(),
         };
+        let stream = CloudWatchLogsConfig::builder()
+            .status(LogsConfigStatusType::Enabled)
+            .group_name(format!("/aws/codebuild/{project}"))
+            .stream_name(deployment.log_stream_prefix())
+            .build();
+        let logs = LogsConfig::builder().cloud_watch_logs(stream.map_err(incomplete)?).build();
         let attempt = deployment.attempt.to_string();
         let plain = [
             (DEPLOYMENT_VARIABLE, deployment.id.as_str()),
@@ -94,6 +101,7 @@ impl Builds {
             .source_type_override(SourceType::S3)
             .source_location_override(format!("{bucket}/{source}"))
             .artifacts_override(artifacts.map_err(incomplete)?)
+            .logs_config_override(logs)
             .set_environment_variables_override(Some(
                 plain.into_iter().chain(referred).collect::<Result<_, _>>().map_err(incomplete)?,
             ))
@@ -111,16 +119,8 @@ impl Builds {
         if json.len() > MAX_SECRET_BYTES {
             return Err(StartFailed::VariablesTooLarge);
         }
-        let created = self.secrets.create_secret().name(secret).secret_string(&json).send().await;
-        match created {
-            Ok(_) => Ok(()),
-            // An earlier attempt created the secret.
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_exists_exception()) => {
-                let put = self.secrets.put_secret_value().secret_id(secret).secret_string(json).send().await;
-                put.map(drop).map_err(|error| Error::call("Secrets Manager", error).into())
-            }
-            Err(error) => Err(Error::call("Secrets Manager", error).into()),
-        }
+        let created = self.secrets.create_secret().name(secret).secret_string(json).send().await;
+        created.map(drop).map_err(|error| Error::call("Secrets Manager", error).into())
     }
 }
 

@@ -26,8 +26,8 @@ impl BuildId {
         self.parts().0
     }
 
-    /// Returns the name of the log stream that the build writes to, in its project's log group.
-    pub fn log_stream(&self) -> &str {
+    /// Returns the UUID, after which CodeBuild names the build's log stream.
+    pub fn uuid(&self) -> &str {
         self.parts().1
     }
 
@@ -74,9 +74,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_has_a_project_and_a_log_stream() {
+    fn an_id_has_a_project_and_a_uuid() {
         let id: BuildId = "git-api-dev:2d5b9a1c-0a4e-4a50-8f7e-6a6f3f0f5b11".parse().unwrap();
-        assert_eq!((id.project(), id.log_stream()), ("git-api-dev", "2d5b9a1c-0a4e-4a50-8f7e-6a6f3f0f5b11"));
+        assert_eq!((id.project(), id.uuid()), ("git-api-dev", "2d5b9a1c-0a4e-4a50-8f7e-6a6f3f0f5b11"));
         for malformed in ["", "x", ":", "a:", ":b", "a:b:c", "a/b:c", "arn:aws:codebuild:x"] {
             assert!(malformed.parse::<BuildId>().is_err(), "{malformed}");
         }

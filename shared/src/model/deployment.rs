@@ -10,6 +10,7 @@ mod event;
 mod fence;
 mod idempotency;
 mod lane;
+mod names;
 mod place;
 mod settings;
 mod status;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::capability::Capability;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, DeploymentId, RepositoryId, UserId};
 use crate::model::{BuildId, LaneKey, Repository, RepositoryPartition, key};
@@ -122,6 +124,9 @@ pub struct Deployment {
     /// The deployment that must be live when its turn comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_current: Option<DeploymentId>,
+    /// The origin of the names that the deployment's builds use. Nothing but the row has it.
+    #[serde(default = "Capability::random")]
+    pub capability: Capability,
 }
 
 /// The earlier deployment that a retry or a rollback repeats.
@@ -195,23 +200,6 @@ impl Deployment {
         format!("{account}/{id}")
     }
 
-    /// Returns the archive's prefix for the deployment's log and source.
-    pub fn archive_prefix(&self) -> String {
-        archive_prefix(&self.account_id, &self.id)
-    }
-
-    /// Returns the archive's prefix of the deployment that this one rolls back to, if it is a rollback.
-    pub fn rolled_back_prefix(&self) -> Option<String> {
-        let origin = self.origin.as_ref().filter(|origin| origin.kind == OriginKind::Rollback)?;
-        Some(archive_prefix(&self.account_id, &origin.deployment_id))
-    }
-
-    /// Returns the archive's prefix for the artifacts of this attempt. Each attempt has its own prefix, so that
-    /// leftovers of a lost runner do not mix with the artifacts of the next attempt.
-    pub fn artifacts_prefix(&self) -> String {
-        format!("{}/attempts/{}", self.archive_prefix(), self.attempt)
-    }
-
     /// Returns the index partition that lists a repository's deployments by number.
     pub fn listed(repository: &RepositoryPartition, filter: Filter) -> Partition {
         Partition::of_index(filter.index(), repository.deployments(filter.environment, filter.status))
@@ -278,7 +266,8 @@ impl Position for Deployment {
     const ATTRIBUTES: Option<&'static str> = Some(
         "id, account_id, repository_id, #number, #status, environment, git_ref, sha, clone_url, created_by, created_at, \
          updated_at, started_at, finished_at, failure, events, attempt, lease_until, build, due_at, ref_name, deadline, \
-         fence, time_limit_seconds, required_approvals, approved_by, cancel_requested_by, origin, expected_current",
+         fence, time_limit_seconds, required_approvals, approved_by, cancel_requested_by, origin, expected_current, \
+         capability",
     );
 
     fn position(&self, _: Sort) -> String {
@@ -289,10 +278,6 @@ impl Position for Deployment {
 #[derive(Serialize, Deserialize)]
 struct SealedVariables {
     sealed: ByteBuf,
-}
-
-fn archive_prefix(account: &AccountId, id: &DeploymentId) -> String {
-    format!("deployments/{account}/{id}")
 }
 
 pub(super) fn sort_key(number: u64) -> String {
@@ -337,6 +322,7 @@ mod tests {
             cancel_requested_by: Some(user),
             origin: Some(Origin { kind: OriginKind::Retry, deployment_id: DeploymentId::random(), number: 1 }),
             expected_current: Some(DeploymentId::random()),
+            capability: Capability::random(),
         };
         let written: Item = serde_dynamo::to_item(full).unwrap();
         assert_eq!(crate::sort::attributes_read::<Deployment>(), written.into_keys().collect());

@@ -62,7 +62,6 @@ impl Walk {
             dynamodb: settings.require("AWS_ENDPOINT_URL_DYNAMODB").unwrap().to_owned(),
             sqs: settings.require("AWS_ENDPOINT_URL_SQS").unwrap().to_owned(),
             s3: S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap()).build(),
-            secrets: Mutex::default(),
             used: Mutex::default(),
             refused: Mutex::default(),
         });
@@ -408,7 +407,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
 
     let events = walk.environment(BUILD_EVENTS).build_events().unwrap();
     for (attempt, status, outcome) in [(0, "IN_PROGRESS", "stopped"), (1, "SUCCEEDED", "succeeded")] {
-        let build = if attempt == 0 { "of-a-lost-runner" } else { built.build.as_ref().unwrap().log_stream() };
+        let build = if attempt == 0 { "of-a-lost-runner" } else { built.build.as_ref().unwrap().uuid() };
         let variable = |name: &str, value: &str| json!({"name": name, "type": "PLAINTEXT", "value": value});
         let variables = [
             variable(builds::DEPLOYMENT_VARIABLE, built.id.as_str()),
@@ -489,13 +488,13 @@ async fn in_trouble(consumer: &App, account: &AccountId, id: &DeploymentId) {
     Queue::new(consumer).unwrap().send(&deployment).await.unwrap();
 
     let archive = Archive::new(consumer).unwrap();
-    let log = LogWriter::resume(&archive, &deployment.archive_prefix()).await.unwrap();
+    let log = LogWriter::resume(&archive, &deployment.log_prefix()).await.unwrap();
     assert!(log.last_number() > 0);
 
     // The body exceeds one request, and then breaks off.
     let mut torn = tokio::io::repeat(0).take(11 << 20).chain(Broken);
-    archive.put_artifact(&deployment.archive_prefix(), "torn.bin", &mut torn).await.unwrap_err();
-    assert_eq!(archive.list_artifacts(&deployment.archive_prefix()).await.unwrap(), []);
+    archive.put_artifact(&deployment.artifacts_prefix(), "torn.bin", &mut torn).await.unwrap_err();
+    assert_eq!(archive.list_artifacts(&deployment.artifacts_prefix()).await.unwrap(), []);
 }
 
 struct Broken;

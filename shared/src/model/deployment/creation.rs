@@ -8,6 +8,7 @@ use serde_bytes::ByteBuf;
 use super::SealedVariables;
 use super::counts::count_name;
 use super::idempotency::IN_FLIGHT;
+use crate::capability::Capability;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::DeploymentId;
@@ -139,6 +140,7 @@ impl Deployment {
             cancel_requested_by: None,
             origin: new.origin,
             expected_current: new.fences.expected_current.clone(),
+            capability: Capability::random(),
         };
         let lane = deployment.lane();
         let event = DeploymentEvent {

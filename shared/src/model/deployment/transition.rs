@@ -2,6 +2,7 @@
 
 use super::counts::count_name;
 use super::due::due_sort_attribute;
+use crate::capability::conceal;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{DeploymentId, UserId};
@@ -113,6 +114,8 @@ impl Transition {
             }
             Self::Succeed => "all phases succeeded".to_owned(),
             Self::Fail(mut failure) => {
+                // CodeBuild's messages may name what it could not read.
+                failure.message = conceal(&failure.message).into_owned();
                 failure.shorten();
                 let reason = failure.message.clone();
                 deployment.failure = Some(failure);
