@@ -64,6 +64,34 @@ async fn an_application_acts_in_the_account_within_its_scopes() {
 }
 
 #[tokio::test]
+async fn only_people_approve_and_never_what_their_own_application_created() {
+    let (world, issuer) = start().await;
+    let owner = world.owner("acme").await;
+    let admin = world.member(&owner, Role::Admin).await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    owner.set("app", "production", json!({"required_approvals": 1})).await;
+    let scopes = ["deployments:read", "deployments:write"];
+    assert_eq!(owner.post("/v1/applications", new("deployer", &scopes)).await.status, 201);
+    let deployer = program(&world, &issuer, "deployer", "deployments:read deployments:write");
+
+    let body = json!({"ref": "main", "environment": "production"});
+    let own = owner.deploy("app", body.clone()).await;
+    deployer.act(&own, "approve", tests::approval(&own)).await.refused(403, "insufficient_permission");
+    deployer.act(&own, "reject", json!({})).await.refused(403, "insufficient_permission");
+    assert_eq!(owner.deployment(&own).await["approvals"]["given_by"], json!([]));
+
+    let of_application = deployer.deploy("app", body).await;
+    let canceled = owner.act(&own, "cancel", json!({})).await;
+    assert_eq!(canceled.status, 200, "{canceled:?}");
+    let retried = deployer.act(&own, "retry", json!({})).await.body;
+    for created in [&of_application, &retried] {
+        owner.act(created, "approve", tests::approval(created)).await.refused(409, "self_approval");
+        assert_eq!(admin.act(created, "approve", tests::approval(created)).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn only_an_owner_registers_applications_and_never_with_more_than_programs_may_have() {
     let world = World::start().await;
     let owner = world.owner("acme").await;

@@ -481,7 +481,7 @@ async fn what_the_api_answers_is_what_the_document_says() {
     let acts = [
         ("cancel", 409, json!({})),
         ("retry", 201, json!({})),
-        ("approve", 409, json!({"sha": "0"})),
+        ("approve", 409, json!({"sha": "0", "approval_digest": "0"})),
         ("approve", 400, json!({})),
         ("reject", 409, json!({})),
     ];
@@ -506,7 +506,7 @@ async fn what_the_api_answers_is_what_the_document_says() {
     let waiting = owner.post(path, to_production.clone()).await;
     calls.push((DEPLOY, 201, waiting.clone()));
     const APPROVE: &str = "POST /v1/deployments/{deployment_id}/approve";
-    let approval = json!({"sha": waiting.body["sha"]});
+    let approval = tests::approval(&waiting.body);
     calls.push((APPROVE, 409, owner.act(&waiting.body, "approve", approval.clone()).await));
     const GET: &str = "GET /v1/deployments/{deployment_id}";
     let url = waiting.body["url"].as_str().unwrap();

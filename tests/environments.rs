@@ -1,5 +1,7 @@
 //! The settings, approvals and freezes of environments.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use shared::model::Role;
 use tests::{Actor, World};
@@ -73,7 +75,7 @@ async fn a_deployment_waits_for_as_many_approvals_of_others_as_its_environment_a
     owner.set("app", "production", json!({"required_approvals": 2})).await;
     let created = deploy_to_production(&owner).await;
     assert_eq!(created["approvals"], json!({"required": 2, "given_by": []}));
-    let approval = json!({"sha": created["sha"]});
+    let approval = tests::approval(&created);
     let queue = owner.deployment(&created).await["queue"].clone();
     assert_eq!(queue["blocked_by"], json!({"kind": "approval", "deployment_id": null}));
     world.deliver(&owner, &created).await;
@@ -81,7 +83,14 @@ async fn a_deployment_waits_for_as_many_approvals_of_others_as_its_environment_a
     assert_eq!(owner.deployment(&created).await["status"], "queued", "no message starts it");
 
     owner.act(&created, "approve", approval.clone()).await.refused(409, "self_approval");
-    ann.act(&created, "approve", json!({"sha": "0".repeat(40)})).await.refused(409, "sha_mismatch");
+    let other = |field: &str, value: String| {
+        let mut other = approval.clone();
+        other[field] = json!(value);
+        other
+    };
+    ann.act(&created, "approve", other("sha", "0".repeat(40))).await.refused(409, "sha_mismatch");
+    let another = other("approval_digest", "0".repeat(64));
+    ann.act(&created, "approve", another).await.refused(409, "approval_digest_mismatch");
     for _ in 0..2 {
         let once = ann.act(&created, "approve", approval.clone()).await;
         assert_eq!((once.status, &once.body["approvals"]["given_by"]), (200, &json!([ann.user_id])), "{once:?}");
@@ -97,6 +106,40 @@ async fn a_deployment_waits_for_as_many_approvals_of_others_as_its_environment_a
 }
 
 #[tokio::test]
+async fn an_approval_covers_all_that_the_build_gets() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = app(&world).await;
+    let ann = world.member(&owner, Role::Admin).await;
+    owner.set("app", "production", json!({"required_approvals": 1})).await;
+    let deploy = async |variables: Value| {
+        owner.deploy("app", json!({"ref": "main", "environment": "production", "variables": variables})).await
+    };
+    let variables = json!({"LOG_LEVEL": "debug", "API_KEY": {"value": "hunter22", "secret": true}});
+    let created = deploy(variables.clone()).await;
+    assert_eq!(created["variable_names"], json!(["API_KEY", "LOG_LEVEL"]));
+    let others = [deploy(variables).await, deploy(json!({"LOG_LEVEL": "trace"})).await, deploy(json!({})).await];
+    assert_eq!(others[2]["variable_names"], json!([]));
+    let digest = |deployment: &Value| deployment["approval_digest"].as_str().unwrap().to_owned();
+    for other in &others {
+        assert_eq!(other["sha"], created["sha"]);
+        ann.act(&created, "approve", tests::approval(other)).await.refused(409, "approval_digest_mismatch");
+    }
+    let different: BTreeSet<_> = others.iter().chain([&created]).map(digest).collect();
+    assert!(different.len() == 4 && different.iter().all(|digest| digest.len() == 64), "{different:?}");
+
+    // The settings that the deployment keeps do not change, and neither does the digest.
+    owner.set("app", "production", json!({"time_limit_seconds": 60, "required_approvals": 2})).await;
+    let read = owner.deployment(&created).await;
+    assert_eq!((digest(&read), &read["variable_names"]), (digest(&created), &created["variable_names"]));
+    let approved = ann.act(&created, "approve", tests::approval(&read)).await;
+    assert_eq!((approved.status, digest(&approved.body)), (200, digest(&created)));
+    let claimed = world.lose_a_runner(&owner, &created).await;
+    assert_eq!((claimed.time_limit_seconds, claimed.approval_digest()), (None, digest(&created)));
+    let limited = deploy(json!({})).await;
+    assert_eq!(world.stored(&owner, &limited).await.time_limit_seconds, Some(60));
+}
+
+#[tokio::test]
 async fn one_that_lacks_approvals_holds_up_nobody_and_overtakes_nobody() {
     let world = World::start().await;
     let (owner, _source) = world.app().await;
@@ -104,10 +147,10 @@ async fn one_that_lacks_approvals_holds_up_nobody_and_overtakes_nobody() {
     owner.set("app", "production", json!({"required_approvals": 1})).await;
     let older = deploy_to_production(&owner).await;
     let newer = deploy_to_production(&owner).await;
-    ann.act(&newer, "approve", json!({"sha": newer["sha"]})).await;
+    ann.act(&newer, "approve", tests::approval(&newer)).await;
     assert_eq!(owner.ended(&newer).await["status"], "succeeded");
     assert_eq!(owner.deployment(&older).await["status"], "queued");
-    ann.act(&older, "approve", json!({"sha": older["sha"]})).await;
+    ann.act(&older, "approve", tests::approval(&older)).await;
     let ended = owner.ended(&older).await;
     assert_eq!(ended["status"], "superseded", "a newer one has gone live");
     assert_eq!(owner.get(PRODUCTION).await.body["live"]["deployment_id"], newer["id"]);
@@ -161,7 +204,7 @@ async fn the_end_of_a_freeze_starts_what_waited() {
     owner.set("app", "production", json!({"required_approvals": 1})).await;
     let waiting = deploy_to_production(&owner).await;
     owner.set("app", "production", json!({"frozen": true})).await;
-    ann.act(&waiting, "approve", json!({"sha": waiting["sha"]})).await;
+    ann.act(&waiting, "approve", tests::approval(&waiting)).await;
     world.queue_is_empty().await;
     assert_eq!(owner.deployment(&waiting).await["status"], "queued");
     owner.set("app", "production", json!({"frozen": false})).await;

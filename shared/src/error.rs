@@ -141,9 +141,12 @@ error_codes! {
     NotAwaitingApproval = CONFLICT "not_awaiting_approval" by Handler:
         "The deployment does not wait for an approval";
     SelfApproval = CONFLICT "self_approval" by Handler:
-        "A deployment can't be approved by its creator";
+        "A deployment can't be approved by its creator, nor by whoever registered the application that created it";
     ShaMismatch = CONFLICT "sha_mismatch" by Handler:
         "The commit in the request is not the deployment's commit; read the deployment again";
+    ApprovalDigestMismatch = CONFLICT "approval_digest_mismatch" by Handler:
+        "The `approval_digest` in the request is not the deployment's; read the deployment again, and approve it if you agree \
+         to what it shows";
     InvitationExpired = GONE "invitation_expired" by Handler:
         "The invitation has expired; ask for a new one";
     PreconditionFailed = PRECONDITION_FAILED "precondition_failed" by Precondition:

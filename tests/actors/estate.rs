@@ -79,6 +79,7 @@ impl Estate {
             ("secret", text(&invited["secret"])),
             ("sha", text(&deployment["sha"])),
             ("access_token", world.issuer.client_token(&new_client(), world.clock.now())),
+            ("approval_digest", text(&deployment["approval_digest"])),
         ]);
         Self { owner, admin, member, parameters }
     }
@@ -94,6 +95,7 @@ impl Estate {
                 let waiting = self.owner.deploy(name, json!({"ref": "main", "environment": "staging"})).await;
                 parameters.insert("deployment_id", text(&waiting["id"]));
                 parameters.insert("sha", text(&waiting["sha"]));
+                parameters.insert("approval_digest", text(&waiting["approval_digest"]));
             }
             "add-team-member" | "add-team-repository" => {
                 parameters.insert("team_id", text(&self.owner.team(function).await["id"]));
@@ -251,7 +253,7 @@ fn body(function: &str) -> Value {
         "create-rollback" => body["deployment_id"] = json!(""),
         _ => {}
     }
-    let names = ids().map(|(name, _)| name).chain(["access_token", "clone_url", "environment", "secret", "sha"]);
+    let names = ids().map(|(name, _)| name).chain(["access_token", "approval_digest", "clone_url", "environment", "secret", "sha"]);
     for name in names.filter(|name| body.get(name).is_some()).collect::<Vec<_>>() {
         body[name] = json!(format!("{{{name}}}"));
     }

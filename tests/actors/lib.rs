@@ -14,6 +14,8 @@ mod world;
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 pub use actor::Actor;
 pub use answer::{Answer, RateLimit};
 pub use checkout::{checkout, read_file, sample_event};
@@ -26,6 +28,11 @@ pub use world::{NOON, World, embedded, redelivering, without_queue};
 /// The time after which a test that waits for something fails. It ends tests that would hang, so it is far longer than a
 /// busy machine needs.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Returns the approval of a deployment as a response shows it.
+pub fn approval(deployment: &Value) -> Value {
+    json!({"sha": deployment["sha"], "approval_digest": deployment["approval_digest"]})
+}
 
 /// Calls `ask` until it returns a value.
 ///

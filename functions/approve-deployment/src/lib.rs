@@ -12,7 +12,12 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract}
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/approve")
     .requires(Scope::DeploymentsWrite)
-    .refuses_with(&[ErrorCode::SelfApproval, ErrorCode::NotAwaitingApproval, ErrorCode::ShaMismatch]);
+    .refuses_with(&[
+        ErrorCode::SelfApproval,
+        ErrorCode::NotAwaitingApproval,
+        ErrorCode::ShaMismatch,
+        ErrorCode::ApprovalDigestMismatch,
+    ]);
 
 /// Returns the endpoint with its clients.
 ///
@@ -35,7 +40,7 @@ impl FromRef<Approvals> for App {
     }
 }
 
-/// The approval of a commit.
+/// The approval of a deployment.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewApproval)]
@@ -43,12 +48,17 @@ pub struct Approval {
     /// The commit to approve. It must be the deployment's `sha`.
     #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     sha: String,
+    /// The deployment's `approval_digest`. It covers all that the build gets: the commit and the URL that it is fetched from,
+    /// the environment, the names and values of the variables, the time limit and the number of approvals.
+    #[schema(examples("8d969eef6ecad3c29a3a629280e686cf0c3f5d5a86aff3ca12020c923adc6c92"))]
+    approval_digest: String,
 }
 
 /// Approve a deployment
 ///
-/// Records one approval of the commit. A deployment can't be approved by its creator. A second approval by the same
-/// user changes nothing. The deployment may start once it has all required approvals.
+/// Records one approval of the deployment's commit and of all that its build gets, which `approval_digest` stands for. Only
+/// people approve, and neither the deployment's creator nor whoever registered the application that created it. A second
+/// approval by the same user changes nothing. The deployment may start once it has all required approvals.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = Approval, responses((status = 200, body = DeploymentBody))
 )]
@@ -58,6 +68,7 @@ pub async fn approve_deployment(
     deployment: AuthorizedDeployment,
     extract::Json(approval): extract::Json<Approval>,
 ) -> Result<Json<DeploymentBody>> {
+    author.must_be_a_person("Only people approve deployments, and this token is an application's")?;
     let by = deployment.tenant().user_id().clone();
     let mut deployment = deployment.into_inner();
     let mut attempts = app.table().attempts();
@@ -66,8 +77,15 @@ pub async fn approve_deployment(
             let message = format!("The deployment's commit is {}; approve that commit", deployment.sha);
             return Err(Error::new(ErrorCode::ShaMismatch, message));
         }
-        if deployment.created_by == by {
-            return Err(Error::new(ErrorCode::SelfApproval, "A deployment can't be approved by its creator"));
+        if deployment.approval_digest() != approval.approval_digest {
+            let message =
+                "The approval_digest is not this deployment's; read the deployment again before you approve it";
+            return Err(Error::new(ErrorCode::ApprovalDigestMismatch, message));
+        }
+        if deployment.is_created_by(&by) {
+            let message = "A deployment can't be approved by its creator, nor by whoever registered the application that \
+                           created it";
+            return Err(Error::new(ErrorCode::SelfApproval, message));
         }
         if deployment.status == Status::Queued && deployment.approved_by.contains(&by) {
             return Ok(Json(DeploymentBody::new(&app, deployment)));

@@ -77,13 +77,14 @@ impl Creation {
         let context = Deployment::sealing_context(&repository.account_id, &id);
         let new = NewDeployment {
             sealed_variables: request.variables.seal(vault, &context).await?,
+            variable_names: request.variables.names(),
+            settings,
             id,
             environment: request.environment,
             fences: request.fences(),
             git_ref: request.r#ref,
             ref_name: resolved.name,
             sha: resolved.sha,
-            required_approvals: settings.required_approvals,
             origin: None,
             idempotency,
         };

@@ -1,5 +1,6 @@
 //! The request for a new deployment, its variables, and the commit of its ref.
 
+mod refused;
 mod request;
 mod resolved_ref;
 mod secret;

@@ -9,11 +9,13 @@ use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder,
 use utoipa::openapi::{Object, RefOr};
 use vault::Vault;
 
-use crate::secret;
+use crate::{refused, secret};
 
 const MAX_VARIABLES: usize = 100;
 /// The size of all names and values together.
 const MAX_BYTES: usize = 32 * 1024;
+/// The deployment's row contains the names.
+const MAX_NAME_BYTES: usize = 128;
 /// The prefixes of names that the pipeline itself sets, or that would give a build other credentials.
 const RESERVED_PREFIXES: [&str; 4] = ["AWS_", "CODEBUILD_", "DEPLOYMENT_", "GIT_"];
 
@@ -23,7 +25,7 @@ const RESERVED_PREFIXES: [&str; 4] = ["AWS_", "CODEBUILD_", "DEPLOYMENT_", "GIT_
 #[serde(try_from = "BTreeMap<Name, Value>")]
 pub struct Variables(BTreeMap<String, SecretString>);
 
-/// A name of the form `[A-Za-z_][A-Za-z0-9_]*` without a reserved prefix.
+/// A name of the form `[A-Za-z_][A-Za-z0-9_]*` without a reserved prefix, on which no shell, loader or interpreter acts.
 #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(try_from = "String")]
 struct Name(String);
@@ -43,9 +45,17 @@ impl TryFrom<String> for Name {
         if !starts_well || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             return Err("must have a name of the form [A-Za-z_][A-Za-z0-9_]*".to_owned());
         }
+        if name.len() > MAX_NAME_BYTES {
+            return Err(format!("must have a name of at most {MAX_NAME_BYTES} characters"));
+        }
         match RESERVED_PREFIXES.into_iter().find(|prefix| name.starts_with(prefix)) {
             Some(prefix) => Err(format!("must not have this name: names that start with {prefix} are reserved")),
-            None => Ok(Self(name)),
+            None => match refused::acted_on_by(&name) {
+                Some(programs) => Err(format!(
+                    "must not be set by a deployment, because {name} changes how {programs} run; set it in the buildspec"
+                )),
+                None => Ok(Self(name)),
+            },
         }
     }
 }
@@ -99,7 +109,8 @@ impl utoipa::PartialSchema for Variables {
         let reserved = RESERVED_PREFIXES.join("`, `");
         let description = format!(
             "Environment variables for the build, at most 32 KiB of names and values in all. Names must not start with \
-             `{reserved}`. No response contains the values. A value that looks like a well-known secret (a token of this \
+             `{reserved}`. Variables on which shells, loaders and interpreters act by themselves (`BASH_ENV`, `PATH`, \
+             `LD_PRELOAD`, `NODE_OPTIONS`, …) are refused, because they change which code runs at the same commit. No response contains the values. A value that looks like a well-known secret (a token of this \
              API, of GitHub or of Stripe, an AWS access key, a private key) is accepted only in an object with \
              `\"secret\": true`."
         );
@@ -111,7 +122,10 @@ impl utoipa::PartialSchema for Variables {
             .required("value")
             .additional_properties(Some(AdditionalProperties::FreeForm(false)));
         let value = OneOfBuilder::new().item(plain).item(marked);
-        let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z_][A-Za-z0-9_]*$"));
+        let name = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[A-Za-z_][A-Za-z0-9_]*$"))
+            .max_length(Some(MAX_NAME_BYTES));
         ObjectBuilder::new()
             .description(Some(description))
             .property_names(Some(name))
@@ -123,6 +137,11 @@ impl utoipa::PartialSchema for Variables {
 }
 
 impl Variables {
+    /// Returns the names, in order.
+    pub fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
     /// Returns the variables encrypted, or `None` if there are none.
     pub async fn seal(&self, vault: &Vault, context: &str) -> Result<Option<Vec<u8>>> {
         if self.0.is_empty() {
@@ -159,6 +178,7 @@ mod tests {
             (r#"{"A-B": "x"}"#, "[A-Za-z_]"),
             (r#"{"AWS_REGION": "x"}"#, "AWS_"),
             (r#"{"GIT_SHA": "x"}"#, "GIT_"),
+            (r#"{"BASH_ENV": "$(id)"}"#, "BASH_ENV changes how shells run"),
             (r#"{"A": "\u0000"}"#, "NUL"),
             (r#"{"A": 1}"#, "string"),
             (r#"{"A": {"secret": true}}"#, "boolean"),

@@ -39,6 +39,13 @@ pub struct DeploymentBody {
     #[schema(required)]
     pub(crate) failure: Option<Failure>,
     pub(crate) approvals: ApprovalsBody,
+    /// A digest of all that the build gets. Whoever approves the deployment sends it along, so that an approval covers
+    /// nothing that the approver has not seen.
+    #[schema(examples("8d969eef6ecad3c29a3a629280e686cf0c3f5d5a86aff3ca12020c923adc6c92"))]
+    pub(crate) approval_digest: String,
+    /// The names of the variables that the build gets. No response contains their values.
+    #[schema(examples(json!(["LOG_LEVEL"])))]
+    pub(crate) variable_names: Vec<String>,
     /// Whether a user has asked to cancel the deployment while it was in progress.
     pub(crate) cancel_requested: bool,
     /// The earlier deployment that this one repeats. Null if it repeats none.
@@ -125,6 +132,8 @@ impl DeploymentBody {
     /// Returns the body without a place in the queue, as lists show it.
     pub fn new(app: &App, row: Deployment) -> Self {
         Self {
+            approval_digest: row.approval_digest(),
+            variable_names: row.variable_names,
             url: app.url(&format!("/v1/deployments/{}", row.id)),
             id: row.id,
             status: row.status,

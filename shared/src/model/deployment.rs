@@ -1,6 +1,7 @@
 //! Deployments: their rows and the lists that contain them. `creation` creates them, `transition` changes their state,
 //! and `turn` decides which one runs next.
 
+mod approval;
 mod counts;
 mod creation;
 mod due;
@@ -69,6 +70,9 @@ pub struct Deployment {
     pub clone_url: String,
     /// The user or the application that created the deployment, retried it or rolled back to it.
     pub created_by: UserId,
+    /// The person who registered the application that created the deployment. `None` if a person created it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) registered_by: Option<UserId>,
     /// The time at which the deployment was created and queued.
     pub created_at: Timestamp,
     /// The time of the last transition.
@@ -106,9 +110,9 @@ pub struct Deployment {
     /// The fencing number with which the deployment holds, or last held, its lane's lock. 0 before the first claim.
     #[serde(default)]
     pub fence: u64,
-    /// The environment's time limit at the claim.
+    /// The environment's time limit at creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) time_limit_seconds: Option<u32>,
+    pub time_limit_seconds: Option<u32>,
     /// The number of approvals that the environment required at creation.
     #[serde(default)]
     pub required_approvals: u8,
@@ -124,6 +128,12 @@ pub struct Deployment {
     /// The deployment that must be live when its turn comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_current: Option<DeploymentId>,
+    /// The names of the variables, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variable_names: Vec<String>,
+    /// The SHA-256 of the encrypted variables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variables_digest: Option<String>,
     /// The origin of the names that the deployment's builds use. Nothing but the row has it.
     #[serde(default = "Capability::random")]
     pub capability: Capability,
@@ -171,16 +181,6 @@ impl Deployment {
     /// Returns the time limit of the deployment's commands, or `otherwise` if its environment sets none.
     pub fn time_limit(&self, otherwise: Duration) -> Duration {
         self.time_limit_seconds.map_or(otherwise, |seconds| Duration::from_secs(seconds.into()))
-    }
-
-    /// Returns the number of approvals so far.
-    pub fn approvals(&self) -> u8 {
-        u8::try_from(self.approved_by.len()).unwrap_or(u8::MAX)
-    }
-
-    /// Returns whether the deployment has all required approvals.
-    pub fn is_approved(&self) -> bool {
-        self.approvals() >= self.required_approvals
     }
 
     /// Returns the deployment's row in the queue of its lane.
@@ -267,7 +267,7 @@ impl Position for Deployment {
         "id, account_id, repository_id, #number, #status, environment, git_ref, sha, clone_url, created_by, created_at, \
          updated_at, started_at, finished_at, failure, events, attempt, lease_until, build, due_at, ref_name, deadline, \
          fence, time_limit_seconds, required_approvals, approved_by, cancel_requested_by, origin, expected_current, \
-         capability",
+         capability, registered_by, variable_names, variables_digest",
     );
 
     fn position(&self, _: Sort) -> String {
@@ -303,6 +303,7 @@ mod tests {
             sha: String::new(),
             clone_url: String::new(),
             created_by: user.clone(),
+            registered_by: Some(user.clone()),
             created_at: now,
             updated_at: now,
             started_at: Some(now),
@@ -323,6 +324,8 @@ mod tests {
             origin: Some(Origin { kind: OriginKind::Retry, deployment_id: DeploymentId::random(), number: 1 }),
             expected_current: Some(DeploymentId::random()),
             capability: Capability::random(),
+            variable_names: vec![String::new()],
+            variables_digest: Some(String::new()),
         };
         let written: Item = serde_dynamo::to_item(full).unwrap();
         assert_eq!(crate::sort::attributes_read::<Deployment>(), written.into_keys().collect());

@@ -359,8 +359,7 @@ async fn life_of_a_deployment(walk: &Walk, estate: &Estate) {
     let back = json!({"environment": "preview", "deployment_id": estate.parameters["deployment_id"]});
     let fourth = walk.take("create-rollback", rollback(back).await, 201);
     assert_eq!(owner.deployment(&third).await["status"], "superseded");
-    let approval = json!({"sha": fourth["sha"]});
-    walk.take("approve-deployment", estate.admin.act(&fourth, "approve", approval).await, 200);
+    walk.take("approve-deployment", estate.admin.act(&fourth, "approve", tests::approval(&fourth)).await, 200);
     walk.ended(owner, &fourth).await;
     let waiting = deploy("production", json!({})).await;
     set("production", json!({"frozen": true})).await;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::{AUDIT_RETENTION, Action, ActorKind, AuditActor, AuditEvent, Credential, Target};
 use crate::clock::Timestamp;
+use crate::error::Error;
 use crate::id::{AccountId, AuditEventId, RequestId, UserId};
 use crate::model::{AccessToken, Application, User, key};
 use crate::name::ClientId;
@@ -25,6 +26,8 @@ pub struct Author {
     credential: Credential,
     origin: Option<RequestOrigin>,
     guards: Vec<Guard>,
+    /// The person who registered the application that makes the change.
+    registered_by: Option<UserId>,
 }
 
 /// The request that a change is made by.
@@ -60,6 +63,7 @@ impl Author {
             credential: Credential::OAuth(application.id.clone()),
             origin: None,
             guards: Vec::new(),
+            registered_by: Some(application.created_by.clone()),
         }
     }
 
@@ -77,12 +81,13 @@ impl Author {
             credential: Credential::Other,
             origin: None,
             guards: Vec::new(),
+            registered_by: None,
         }
     }
 
     fn person(user: &User, credential: Credential, guards: Vec<Guard>) -> Self {
         let actor = AuditActor { kind: ActorKind::User, id: user.id.clone(), name: user.email.to_string() };
-        Self { account: user.account_id.clone(), actor, credential, origin: None, guards }
+        Self { account: user.account_id.clone(), actor, credential, origin: None, guards, registered_by: None }
     }
 
     /// Returns the user who makes the change, or who stands for the application.
@@ -93,6 +98,20 @@ impl Author {
     /// Returns the author of the consequences of a change that has been made. Nothing else has to allow them.
     pub(crate) fn of_consequences(&self) -> Self {
         Self { guards: Vec::new(), ..self.clone() }
+    }
+
+    /// Returns the person who registered the application that makes the change, if an application makes it.
+    pub(crate) fn registered_by(&self) -> Option<&UserId> {
+        self.registered_by.as_ref()
+    }
+
+    /// # Errors
+    /// Fails with `insufficient_permission` and this message if an application makes the change.
+    pub fn must_be_a_person(&self, message: &'static str) -> Result<(), Error> {
+        match self.actor.kind {
+            ActorKind::Application => Err(Error::not_permitted(message)),
+            ActorKind::User | ActorKind::Operator => Ok(()),
+        }
     }
 
     /// Names the request that the change is made by.

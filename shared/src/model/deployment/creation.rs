@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_bytes::ByteBuf;
 
 use super::SealedVariables;
+use super::approval::digest;
 use super::counts::count_name;
 use super::idempotency::IN_FLIGHT;
 use crate::capability::Capability;
@@ -36,8 +37,10 @@ pub struct NewDeployment {
     pub sha: String,
     /// The encrypted variables.
     pub sealed_variables: Option<Vec<u8>>,
-    /// The number of approvals that the environment requires now.
-    pub required_approvals: u8,
+    /// The names of the variables, in order.
+    pub variable_names: Vec<String>,
+    /// The environment's settings, which the deployment keeps.
+    pub settings: EnvironmentSettings,
     /// The earlier deployment that this one repeats, if it repeats one.
     pub origin: Option<Origin>,
     /// The conditions on the state of the lane.
@@ -56,7 +59,8 @@ impl NewDeployment {
             ref_name: earlier.ref_name.clone(),
             sha: earlier.sha.clone(),
             sealed_variables: None,
-            required_approvals: settings.required_approvals,
+            variable_names: earlier.variable_names.clone(),
+            settings: *settings,
             origin: Some(Origin { kind, deployment_id: earlier.id.clone(), number: earlier.number }),
             fences: Fences::default(),
             idempotency: None,
@@ -121,6 +125,7 @@ impl Deployment {
             sha: new.sha,
             clone_url: repository.clone_url.clone(),
             created_by: author.user_id().clone(),
+            registered_by: author.registered_by().cloned(),
             created_at: now,
             updated_at: now,
             started_at: None,
@@ -134,13 +139,15 @@ impl Deployment {
             ref_name: new.ref_name,
             deadline: Some(now.plus(QUEUE_LIMIT)),
             fence: 0,
-            time_limit_seconds: None,
-            required_approvals: new.required_approvals,
+            time_limit_seconds: new.settings.time_limit_seconds,
+            required_approvals: new.settings.required_approvals,
             approved_by: Vec::new(),
             cancel_requested_by: None,
             origin: new.origin,
             expected_current: new.fences.expected_current.clone(),
             capability: Capability::random(),
+            variable_names: new.variable_names,
+            variables_digest: new.sealed_variables.as_deref().map(digest),
         };
         let lane = deployment.lane();
         let event = DeploymentEvent {

@@ -52,7 +52,6 @@ pub struct Claim {
     pub deadline: Timestamp,
     /// The fencing number: one more than the lane's last.
     pub fence: u64,
-    pub(crate) time_limit_seconds: Option<u32>,
 }
 
 impl Transition {
@@ -90,7 +89,6 @@ impl Transition {
                 deployment.build = None;
                 deployment.deadline = Some(claim.deadline);
                 deployment.fence = claim.fence;
-                deployment.time_limit_seconds = claim.time_limit_seconds;
                 format!("claimed, attempt {}", deployment.attempt)
             }
             Self::HandOver { build } => {

@@ -25,13 +25,12 @@ pub struct Terms {
 }
 
 impl Terms {
-    fn claim(self, fence: u64, time_limit_seconds: Option<u32>, now: Timestamp) -> Transition {
-        let time_limit = time_limit_seconds.map_or(self.time_limit, |seconds| Duration::from_secs(seconds.into()));
+    fn claim(self, deployment: &Deployment, fence: u64, now: Timestamp) -> Transition {
+        let time_limit = deployment.time_limit(self.time_limit);
         Transition::Claim(Claim {
             lease_until: now.plus(self.lease),
             deadline: now.plus(time_limit + RUN_MARGIN),
             fence,
-            time_limit_seconds,
         })
     }
 }
@@ -81,7 +80,7 @@ impl Deployment {
                 _ if !next.finds_what_it_expects(table, live).await.map_err(TransitionFailed::Table)? => {
                     Transition::FenceOff { live: live.map(|live| live.deployment_id.clone()) }
                 }
-                _ => terms.claim(lane.lock.fence + 1, settings.time_limit_seconds, now),
+                _ => terms.claim(&next, lane.lock.fence + 1, now),
             };
             let claims = matches!(transition, Transition::Claim(_));
             match next.transition(table, transition, Actor::Runner, now).await {
@@ -97,7 +96,7 @@ impl Deployment {
 
     /// Claims a deployment again after its runner was lost.
     pub async fn claim_again(&self, table: &Table, terms: Terms, now: Timestamp) -> Result<Self, TransitionFailed> {
-        let claim = terms.claim(self.fence + 1, self.time_limit_seconds, now);
+        let claim = terms.claim(self, self.fence + 1, now);
         self.transition(table, claim, Actor::Runner, now).await
     }
 

@@ -1,0 +1,72 @@
+//! Approvals: their number, the people who may give them, and all that they cover.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::Deployment;
+use crate::id::{DeploymentId, RepositoryId, UserId};
+use crate::model::{Environment, OriginKind};
+
+/// All that a build gets, and the conditions under which it starts.
+///
+/// The variables are covered as they are stored, encrypted with a key that is new for each deployment. So the digest of a
+/// short value tells nothing about it.
+#[derive(Serialize)]
+struct Covered<'a> {
+    version: u8,
+    deployment_id: &'a DeploymentId,
+    repository_id: &'a RepositoryId,
+    environment: Environment,
+    clone_url: &'a str,
+    git_ref: &'a str,
+    ref_name: Option<&'a str>,
+    sha: &'a str,
+    repeats: Option<(OriginKind, &'a DeploymentId)>,
+    variable_names: &'a [String],
+    sealed_variables: Option<&'a str>,
+    time_limit_seconds: Option<u32>,
+    required_approvals: u8,
+}
+
+impl Deployment {
+    /// Returns the number of approvals so far.
+    pub fn approvals(&self) -> u8 {
+        u8::try_from(self.approved_by.len()).unwrap_or(u8::MAX)
+    }
+
+    /// Returns whether the deployment has all required approvals.
+    pub fn is_approved(&self) -> bool {
+        self.approvals() >= self.required_approvals
+    }
+
+    /// Returns whether the user created the deployment, or registered the application that did.
+    pub fn is_created_by(&self, user: &UserId) -> bool {
+        self.created_by == *user || self.registered_by.as_ref() == Some(user)
+    }
+
+    /// Returns the digest of all that an approval covers, as 64 hexadecimal digits. It stays the same while the deployment
+    /// waits.
+    pub fn approval_digest(&self) -> String {
+        let covered = Covered {
+            version: 1,
+            deployment_id: &self.id,
+            repository_id: &self.repository_id,
+            environment: self.environment,
+            clone_url: &self.clone_url,
+            git_ref: &self.git_ref,
+            ref_name: self.ref_name.as_deref(),
+            sha: &self.sha,
+            repeats: self.origin.as_ref().map(|origin| (origin.kind, &origin.deployment_id)),
+            variable_names: &self.variable_names,
+            sealed_variables: self.variables_digest.as_deref(),
+            time_limit_seconds: self.time_limit_seconds,
+            required_approvals: self.required_approvals,
+        };
+        digest(&serde_json::to_vec(&covered).expect("a deployment's fields are plain data"))
+    }
+}
+
+/// Returns the SHA-256 of some bytes, in hexadecimal digits.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
