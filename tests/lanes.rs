@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::model::{Lane, TransitionFailed};
+use shared::model::{Lane, MAX_WAITING, TransitionFailed};
 use tests::{Actor, GitRepository, World, cost_of, eventually};
 
 async fn environment(owner: &Actor, name: &str) -> Value {
@@ -192,6 +192,55 @@ async fn the_end_of_one_starts_the_next_without_the_sweep() {
     assert_eq!(owner.ended(&first).await["status"], "succeeded");
     assert_eq!(owner.ended(&second).await["status"], "succeeded");
     world.queue_is_empty().await;
+}
+
+#[tokio::test]
+async fn the_number_that_waits_is_bounded_and_a_turn_costs_the_same_however_many_wait() {
+    const DEPLOYMENTS: &str = "/v1/repositories/app/deployments";
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    owner.set("app", "production", json!({"required_approvals": 1})).await;
+    let body = json!({"ref": "main", "environment": "production"});
+    let first = owner.deploy("app", body.clone()).await;
+    let calls_of_a_turn = async || {
+        let message = json!({"account_id": owner.account_id, "deployment_id": first["id"]}).to_string();
+        let record = json!({"Records": [{"messageId": "m1", "body": message}]});
+        let consumer = world.stack.environment().consumer().unwrap();
+        assert_eq!(consumer.invoke(record).await.unwrap(), json!({"batchItemFailures": []}));
+        let line = world.log().into_iter().rfind(|line| line["outcome"] == "waits").unwrap();
+        cost_of(&line).0
+    };
+    let alone = calls_of_a_turn().await;
+    for _ in 1..MAX_WAITING {
+        owner.deploy("app", body.clone()).await;
+    }
+    assert_eq!(calls_of_a_turn().await, alone);
+
+    let full = "100 deployments are waiting; wait until one has started, or cancel one";
+    let refused = owner.post(DEPLOYMENTS, body.clone()).await;
+    refused.refused(409, "limit_reached");
+    assert_eq!(refused.body["error"]["message"], full);
+    let preflight = owner.post(&format!("{DEPLOYMENTS}/preflight"), body.clone()).await.body;
+    let failed = preflight["gates"].as_array().unwrap().iter().find(|gate| gate["passes"] == false).unwrap();
+    assert_eq!(
+        (&preflight["outcome"], &failed["gate"], &failed["message"]),
+        (&json!("refused"), &json!("queue"), &json!(full))
+    );
+    let elsewhere = owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
+    assert_eq!(owner.act(&elsewhere, "cancel", json!({})).await.status, 200);
+
+    // A retry joins the same lane.
+    let canceled = owner.act(&first, "cancel", json!({})).await;
+    assert_eq!(canceled.status, 200, "{canceled:?}");
+    assert_eq!(owner.act(&first, "retry", json!({})).await.status, 201);
+    owner.act(&first, "retry", json!({})).await.refused(409, "limit_reached");
+
+    // One that supersedes the others needs no room.
+    owner.set("app", "production", json!({"concurrency": "supersede"})).await;
+    let newest = owner.deploy("app", body).await;
+    assert_eq!(owner.deployment(&newest).await["queue"]["position"], 1);
 }
 
 /// Checks the figures of `infra/docs/table.md`.

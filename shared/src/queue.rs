@@ -71,7 +71,7 @@ impl Queue {
     }
 
     async fn try_send_next(&self, app: &App, deployment: &Deployment) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let lane = Lane::load_front(app.table(), &deployment.lane()).await?;
+        let lane = Lane::load(app.table(), &deployment.lane()).await?;
         if let Some(next) = lane.waiting.into_iter().find(|one| one.ready) {
             let account_id = deployment.account_id.clone();
             let message = DeploymentMessage { account_id, deployment_id: next.deployment_id };

@@ -25,6 +25,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
         ErrorCode::InvalidCloneUrl,
         ErrorCode::InvalidRef,
         ErrorCode::EnvironmentFrozen,
+        ErrorCode::LimitReached,
         ErrorCode::StaleRequest,
         ErrorCode::IdempotencyKeyInUse,
         ErrorCode::IdempotencyKeyReused,

@@ -14,7 +14,7 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract}
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/rollback")
     .requires(Scope::DeploymentsWrite)
-    .refuses_with(&[ErrorCode::NothingToRollBack, ErrorCode::EnvironmentFrozen])
+    .refuses_with(&[ErrorCode::NothingToRollBack, ErrorCode::EnvironmentFrozen, ErrorCode::LimitReached])
     .sends_location();
 
 /// Returns the endpoint with its clients.
@@ -93,7 +93,7 @@ async fn named(
 async fn before_live(app: &App, repository: &AuthorizedRepository, environment: Environment) -> Result<Deployment> {
     let nothing = |message: &str| Error::new(ErrorCode::NothingToRollBack, message.to_owned());
     let lane = LaneKey::new(&repository.account_id, &repository.id, environment, "");
-    let lane = Lane::load_front(app.table(), &lane).await?;
+    let lane = Lane::load(app.table(), &lane).await?;
     let live = lane.lock.live.ok_or_else(|| nothing("No deployment to the environment has succeeded yet"))?;
     let current = Deployment::load(app.table(), &repository.account_id, &live.deployment_id).await?;
     let went_back_to = current.and_then(|current| current.origin).filter(|origin| origin.kind == OriginKind::Rollback);

@@ -46,8 +46,9 @@ pub struct GateBody {
     pub(crate) message: String,
 }
 
-/// The name of a condition. `permission`, `quota`, `ref`, `freeze` and `fences` (`expected_current` and `sequence`)
-/// refuse a deployment. `approvals` and `lock` (the lane's other deployments) make it wait.
+/// The name of a condition. `permission`, `quota`, `ref`, `freeze`, `fences` (`expected_current` and `sequence`) and `queue`
+/// (the number of deployments that wait) refuse a deployment. `approvals` and `lock` (the lane's other deployments) make it
+/// wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = GateName)]
@@ -62,6 +63,8 @@ pub enum Gate {
     Freeze,
     /// `expected_current` and `sequence`.
     Fences,
+    /// Fewer deployments wait in the lane than may.
+    Queue,
     /// The deployment has the approvals that the environment requires.
     Approvals,
     /// No other deployment is in progress or ahead in the queue.
@@ -71,7 +74,7 @@ pub enum Gate {
 impl Gate {
     /// Returns whether failing this gate refuses the deployment. If not, the deployment is created and waits.
     const fn refuses(self) -> bool {
-        matches!(self, Self::Permission | Self::Quota | Self::Ref | Self::Freeze | Self::Fences)
+        matches!(self, Self::Permission | Self::Quota | Self::Ref | Self::Freeze | Self::Fences | Self::Queue)
     }
 }
 
@@ -119,6 +122,7 @@ pub(crate) async fn preflight(
         (Gate::Ref, missing, "The ref exists"),
         (Gate::Freeze, frozen, "The environment is not frozen"),
         (Gate::Fences, request.fences().stale(&lane), "No newer request has been accepted"),
+        (Gate::Queue, lane.full(settings.concurrency), "The queue has room for the deployment"),
         (Gate::Approvals, unapproved, "No approval is needed"),
         (Gate::Lock, blocked, "No other deployment is in progress or queued"),
     ];

@@ -12,7 +12,7 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/retry")
     .requires(Scope::DeploymentsWrite)
-    .refuses_with(&[ErrorCode::NotFinished, ErrorCode::EnvironmentFrozen])
+    .refuses_with(&[ErrorCode::NotFinished, ErrorCode::EnvironmentFrozen, ErrorCode::LimitReached])
     .sends_location();
 
 /// Returns the endpoint with its clients.

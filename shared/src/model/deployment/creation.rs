@@ -14,8 +14,9 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::DeploymentId;
 use crate::model::{
-    Action, Actor, Author, Deployment, DeploymentCounts, DeploymentEvent, Environment, EnvironmentSettings, Fences,
-    IdempotencyClaim, Lane, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Repository, RepositoryPartition, Status, key,
+    Action, Actor, Author, Concurrency, Deployment, DeploymentCounts, DeploymentEvent, Environment,
+    EnvironmentSettings, Fences, IdempotencyClaim, Lane, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Repository,
+    RepositoryPartition, Status, key,
 };
 use crate::permitted::Permitted;
 use crate::table::{Change, Item, Table, TableError, Transaction, Values, Write, read_item};
@@ -73,6 +74,8 @@ impl NewDeployment {
 pub enum CreateFailed {
     /// A newer request came first. The sentence names it.
     Stale(String),
+    /// As many deployments wait in the lane as may. The sentence says so.
+    Full(String),
     /// A later request has claimed the idempotency key, because this one took too long.
     ClaimLost,
     /// The table refused the write or did not answer.
@@ -97,6 +100,7 @@ impl From<CreateFailed> for Error {
     fn from(failed: CreateFailed) -> Self {
         match failed {
             CreateFailed::Stale(winner) => Error::new(ErrorCode::StaleRequest, winner),
+            CreateFailed::Full(waiting) => Error::new(ErrorCode::LimitReached, waiting),
             CreateFailed::ClaimLost => Error::in_flight(IN_FLIGHT),
             CreateFailed::Write(failed) => failed.into(),
         }
@@ -164,10 +168,14 @@ impl Deployment {
         while attempts.begin().await {
             // The lane is read after the number that this attempt depends on. So no deployment has joined the lane meanwhile
             // if the number is still free. One that has left it is noticed at the deployment's turn.
-            if new.fences.expected_current.is_some()
-                && let Some(winner) = new.fences.stale(&Lane::load(table, &lane).await?)
-            {
-                return Err(CreateFailed::Stale(winner));
+            if new.fences.expected_current.is_some() || new.settings.concurrency == Concurrency::Queue {
+                let lane = Lane::load(table, &lane).await?;
+                if let Some(winner) = new.fences.stale(&lane) {
+                    return Err(CreateFailed::Stale(winner));
+                }
+                if let Some(waiting) = lane.full(new.settings.concurrency) {
+                    return Err(CreateFailed::Full(waiting));
+                }
             }
             let mut transaction = Transaction::new();
             if let Some(claim) = &new.idempotency {

@@ -15,8 +15,9 @@ use crate::id::DeploymentId;
 use crate::model::{Concurrency, Deployment, LaneKey};
 use crate::table::{Change, Table, TableError, Value, Values, Write, read_item};
 
-/// The number of rows in a read that looks only for the next deployment.
-const PAGE: i32 = 25;
+/// The maximum number of deployments that wait in a lane whose environment queues them. So the whole lane is a page of one
+/// Query, however many deployments lack approvals.
+pub const MAX_WAITING: usize = 100;
 
 /// The live deployment of a lane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,35 +78,28 @@ pub struct Lane {
 impl Lane {
     /// Reads the lane with all waiting deployments. One Query reads 1 MB, which is more than 5,000 rows.
     pub async fn load(table: &Table, key: &LaneKey) -> Result<Self, TableError> {
-        Self::read(table, key, None, |_| false).await
-    }
-
-    /// Reads the lane with the waiting deployments up to the first that is ready.
-    pub async fn load_front(table: &Table, key: &LaneKey) -> Result<Self, TableError> {
-        Self::read(table, key, Some(PAGE), |lane| lane.waiting.iter().any(|one| one.ready)).await
-    }
-
-    async fn read(
-        table: &Table,
-        key: &LaneKey,
-        limit: Option<i32>,
-        enough: impl Fn(&Self) -> bool,
-    ) -> Result<Self, TableError> {
         let mut lane = Self::default();
         let mut from = LaneKey::LOCK.to_owned();
         loop {
-            let (items, more) = table.range(key.partition(), (&from, LaneKey::LAST_WAITING), limit).await?;
+            let (items, more) = table.range(key.partition(), (&from, LaneKey::LAST_WAITING), None).await?;
             for item in items {
                 match item.get("sk") {
                     Some(AttributeValue::S(sk)) if sk == LaneKey::LOCK => lane.lock = read_item(item)?,
                     _ => lane.waiting.push(read_item(item)?),
                 }
             }
-            if !more || enough(&lane) {
+            if !more {
                 return Ok(lane);
             }
             from = LaneKey::waiting_sort_key(lane.waiting.last().map_or(0, |last| last.number + 1));
         }
+    }
+
+    /// Returns why no further deployment may join the lane, or `None` if one may. A deployment that supersedes the waiting
+    /// ones always may.
+    pub fn full(&self, concurrency: Concurrency) -> Option<String> {
+        let is_full = concurrency == Concurrency::Queue && self.waiting.len() >= MAX_WAITING;
+        is_full.then(|| format!("{MAX_WAITING} deployments are waiting; wait until one has started, or cancel one"))
     }
 
     /// Returns the deployment that may be claimed next, in the order of the environment's concurrency.

@@ -53,11 +53,7 @@ impl Deployment {
         while attempts.begin().await {
             let settings = EnvironmentSettings::load(table, &self.account_id, &self.repository_id, self.environment);
             let settings = settings.await.map_err(TransitionFailed::Table)?;
-            let lane = match settings.concurrency {
-                Concurrency::Queue => Lane::load_front(table, &self.lane()).await,
-                Concurrency::Supersede => Lane::load(table, &self.lane()).await,
-            };
-            let lane = lane.map_err(TransitionFailed::Table)?;
+            let lane = Lane::load(table, &self.lane()).await.map_err(TransitionFailed::Table)?;
             if let Some((older, newest)) = lane.superseded(settings.concurrency) {
                 self.supersede(table, older, newest.number, now).await?;
             }
