@@ -52,6 +52,7 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
         "environment": "preview",
         "ref": "main",
         "sha": source.git(&["rev-parse", "HEAD"]),
+        "on_ref": "refs/heads/main",
         "created_by": owner.user_id,
         "updated_at": "2026-01-01T12:00:00Z",
         "started_at": null,

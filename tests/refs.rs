@@ -183,6 +183,36 @@ async fn the_commit_that_was_pinned_runs_when_its_branch_has_moved() {
 }
 
 #[tokio::test]
+async fn a_commit_that_no_branch_or_tag_points_to_is_told_apart() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    let older = source.git(&["rev-parse", "HEAD"]);
+    let tagged = source.commit(&[("file", "1")]);
+    source.git(&["tag", "v9"]);
+    let newest = source.commit(&[("file", "2")]);
+    let dangling = source.git(&["commit-tree", "-m", "of a fork", "HEAD^{tree}"]);
+    owner.repository("app", &source).await;
+    for (git_ref, on_ref) in [
+        ("main", json!("refs/heads/main")),
+        ("refs/tags/v9", json!("refs/tags/v9")),
+        (&newest, json!("refs/heads/main")),
+        (&tagged, json!("refs/tags/v9")),
+        (&older, Value::Null),
+        (&dangling, Value::Null),
+    ] {
+        let body = json!({"ref": git_ref});
+        let preflight = owner.post("/v1/repositories/app/deployments/preflight", body.clone()).await.body;
+        let gates = preflight["gates"].as_array().unwrap();
+        let gate = gates.iter().find(|gate| gate["gate"] == "ref").unwrap();
+        assert_eq!((&preflight["on_ref"], &gate["passes"]), (&on_ref, &json!(true)), "{git_ref}");
+        assert_eq!(gate["message"] == "The ref exists", !on_ref.is_null(), "{gate}");
+        let created = owner.deploy("app", body).await;
+        assert_eq!(owner.deployment(&created).await["on_ref"], on_ref, "{git_ref}");
+    }
+}
+
+#[tokio::test]
 async fn a_remote_that_is_gone_is_told_to_the_client() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;

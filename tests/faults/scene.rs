@@ -99,6 +99,7 @@ impl Scene {
             environment,
             git_ref: "main".to_owned(),
             ref_name: None,
+            on_ref: None,
             sha: "0".repeat(40),
             sealed_variables: None,
             variable_names: Vec::new(),

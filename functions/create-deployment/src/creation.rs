@@ -84,6 +84,7 @@ impl Creation {
             fences: request.fences(),
             git_ref: request.r#ref,
             ref_name: resolved.name,
+            on_ref: resolved.on_ref,
             sha: resolved.sha,
             origin: None,
             idempotency,

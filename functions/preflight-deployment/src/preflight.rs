@@ -17,6 +17,10 @@ pub struct PreflightBody {
     /// The commit that would be deployed. Null if the ref does not exist.
     #[schema(required, examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     pub(crate) sha: Option<String>,
+    /// A branch or tag that points to the commit, by its full name. Null if none does, or if the repository has too many to look
+    /// through.
+    #[schema(required, examples("refs/heads/main"))]
+    pub(crate) on_ref: Option<String>,
     /// The conditions, in the order in which they are checked.
     pub(crate) gates: Vec<GateBody>,
 }
@@ -116,10 +120,15 @@ pub(crate) async fn preflight(
         (None, 0) => None,
         (None, _) => Some(format!("Queued before this one: {ready}")),
     };
+    let on_ref = resolved.as_ref().and_then(|resolved| resolved.on_ref.clone());
+    let exists = match on_ref {
+        Some(_) => "The ref exists",
+        None => "The commit exists, and no branch or tag is known to point to it",
+    };
     let gates = [
         (Gate::Permission, None, "The caller may deploy this repository"),
         (Gate::Quota, None, "The rate limit allows this request"),
-        (Gate::Ref, missing, "The ref exists"),
+        (Gate::Ref, missing, exists),
         (Gate::Freeze, frozen, "The environment is not frozen"),
         (Gate::Fences, request.fences().stale(&lane), "No newer request has been accepted"),
         (Gate::Queue, lane.full(settings.concurrency), "The queue has room for the deployment"),
@@ -136,5 +145,5 @@ pub(crate) async fn preflight(
         Some(first) if first.refuses() => PreflightOutcome::Refused,
         Some(_) => PreflightOutcome::Waits,
     };
-    Ok(PreflightBody { outcome, environment, sha: resolved.map(|resolved| resolved.sha), gates: gates.into() })
+    Ok(PreflightBody { outcome, environment, sha: resolved.map(|resolved| resolved.sha), on_ref, gates: gates.into() })
 }

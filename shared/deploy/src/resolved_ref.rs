@@ -1,5 +1,6 @@
 //! The commit of a revision.
 
+use futures_util::future::join;
 use git::{CloneUrl, Hosts, Revision};
 use shared::Result;
 use shared::access::AuthorizedRepository;
@@ -8,9 +9,12 @@ use shared::access::AuthorizedRepository;
 #[derive(Clone, Debug)]
 pub struct ResolvedRef {
     /// The commit's SHA, in hexadecimal.
+    /// The SHA of the commit.
     pub sha: String,
     /// The ref's full name, unless the revision is a commit.
     pub name: Option<String>,
+    /// A branch or tag that points to the commit. `None` if none does, or if the git host has too many to look through.
+    pub on_ref: Option<String>,
 }
 
 impl ResolvedRef {
@@ -19,11 +23,15 @@ impl ResolvedRef {
     pub async fn find(hosts: Hosts, repository: &AuthorizedRepository, revision: &Revision) -> Result<Self> {
         let url = CloneUrl::of_repository(&repository.clone_url, hosts)?;
         if let Some(sha) = revision.sha() {
-            let exists = git::has_commit(&url, sha).await.map_err(|error| url.unreadable(error))?;
-            return exists.then(|| Self { sha: sha.to_string(), name: None }).ok_or_else(|| git::not_found(revision));
+            let (exists, refs) = join(git::has_commit(&url, sha), git::list_refs(&url)).await;
+            if !exists.map_err(|error| url.unreadable(error))? {
+                return Err(git::not_found(revision));
+            }
+            let on_ref = refs.ok().and_then(|refs| refs.pointing_to(sha).map(str::to_owned));
+            return Ok(Self { sha: sha.to_string(), name: None, on_ref });
         }
         let refs = git::list_refs(&url).await.map_err(|error| url.unreadable(error))?;
         let found = refs.resolve(revision).ok_or_else(|| git::not_found(revision))?;
-        Ok(Self { sha: found.sha.to_string(), name: found.name })
+        Ok(Self { sha: found.sha.to_string(), on_ref: found.name.clone(), name: found.name })
     }
 }

@@ -169,6 +169,13 @@ impl RemoteRefs {
         found.map(|found| Resolved { name: Some(found.name.clone()), sha: found.target })
     }
 
+    /// Returns the full name of a branch, or else of a tag, that points to the commit.
+    pub fn pointing_to(&self, sha: CommitSha) -> Option<&str> {
+        let pointing =
+            || self.refs.iter().filter(|remote_ref| remote_ref.target == sha).map(|found| found.name.as_str());
+        pointing().find(|name| name.starts_with("refs/heads/")).or_else(|| pointing().next())
+    }
+
     fn find(&self, full_name: &str) -> Option<&RemoteRef> {
         self.refs.iter().find(|remote_ref| remote_ref.name == full_name)
     }

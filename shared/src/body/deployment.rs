@@ -28,6 +28,11 @@ pub struct DeploymentBody {
     /// The commit that the ref pointed to at creation, and that is deployed.
     #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     pub(crate) sha: String,
+    /// A branch or tag that pointed to the commit when the deployment was created, by its full name. Null if none did: a commit
+    /// that `ref` gives by its SHA may be an older one of a branch, or one that was never on any. Git hosts serve commits of
+    /// forks and of closed pull requests too. Also null if the repository has too many branches and tags to look through.
+    #[schema(required, examples("refs/heads/main"))]
+    pub(crate) on_ref: Option<String>,
     pub(crate) created_by: UserId,
     pub(crate) updated_at: Rfc3339,
     /// The time at which the deployment first started. Null if it has not started.
@@ -143,6 +148,7 @@ impl DeploymentBody {
             environment: row.environment,
             r#ref: row.git_ref,
             sha: row.sha,
+            on_ref: row.on_ref,
             created_by: row.created_by,
             updated_at: row.updated_at.into(),
             started_at: row.started_at.map(Into::into),

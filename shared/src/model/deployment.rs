@@ -104,6 +104,9 @@ pub struct Deployment {
     /// The full name of the ref if one was found, or else the ref in the client's spelling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ref_name: Option<String>,
+    /// A branch or tag that pointed to the commit at creation, by its full name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_ref: Option<String>,
     /// The time at which the deployment is ended if it is still in its current state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
@@ -267,7 +270,8 @@ impl Position for Deployment {
         "id, account_id, repository_id, #number, #status, environment, git_ref, sha, clone_url, created_by, created_at, \
          updated_at, started_at, finished_at, failure, events, attempt, lease_until, build, due_at, ref_name, deadline, \
          fence, time_limit_seconds, required_approvals, approved_by, cancel_requested_by, origin, expected_current, \
-         capability, registered_by, variable_names, variables_digest",
+         capability, registered_by, variable_names, variables_digest, \
+         on_ref",
     );
 
     fn position(&self, _: Sort) -> String {
@@ -315,6 +319,7 @@ mod tests {
             build: "git-api:5f0c1c7e-6a5e-4d26-8f7a-1d2e3c4b5a69".parse().ok(),
             due_at: Some(now),
             ref_name: Some(String::new()),
+            on_ref: Some(String::new()),
             deadline: Some(now),
             fence: 1,
             time_limit_seconds: Some(1),

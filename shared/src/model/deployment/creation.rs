@@ -34,6 +34,8 @@ pub struct NewDeployment {
     pub git_ref: String,
     /// The ref's full name, if it has one.
     pub ref_name: Option<String>,
+    /// A branch or tag that points to the commit.
+    pub on_ref: Option<String>,
     /// The SHA of the commit that the ref points to.
     pub sha: String,
     /// The encrypted variables.
@@ -58,6 +60,7 @@ impl NewDeployment {
             environment: earlier.environment,
             git_ref: earlier.git_ref.clone(),
             ref_name: earlier.ref_name.clone(),
+            on_ref: earlier.on_ref.clone(),
             sha: earlier.sha.clone(),
             sealed_variables: None,
             variable_names: earlier.variable_names.clone(),
@@ -141,6 +144,7 @@ impl Deployment {
             build: None,
             due_at: Some(now.plus(PICKED_UP_WITHIN)),
             ref_name: new.ref_name,
+            on_ref: new.on_ref,
             deadline: Some(now.plus(QUEUE_LIMIT)),
             fence: 0,
             time_limit_seconds: new.settings.time_limit_seconds,
