@@ -35,7 +35,7 @@ async fn an_application_acts_in_the_account_within_its_scopes() {
         registered.body,
         json!({
             "id": "deployer", "name": "The deployer", "scopes": ["repositories:read", "deployments:write"],
-            "user_id": user_id, "created_by": owner.user_id.as_ref().unwrap().as_str(),
+            "user_id": user_id, "created_by": owner.user_id.as_ref().unwrap().as_str(), "owned_by": owner.user_id.as_ref().unwrap().as_str(),
             "created_at": "2026-01-01T12:00:00Z",
         })
     );
@@ -65,15 +65,15 @@ async fn an_application_acts_in_the_account_within_its_scopes() {
 
 #[tokio::test]
 async fn only_people_approve_and_never_what_their_own_application_created() {
-    let (world, issuer) = start().await;
+    let world = World::start().await;
     let owner = world.owner("acme").await;
     let admin = world.member(&owner, Role::Admin).await;
     let source = GitRepository::with_commands(&["true"]);
     owner.repository("app", &source).await;
     owner.set("app", "production", json!({"required_approvals": 1})).await;
     let scopes = ["deployments:read", "deployments:write"];
-    assert_eq!(owner.post("/v1/applications", new("deployer", &scopes)).await.status, 201);
-    let deployer = program(&world, &issuer, "deployer", "deployments:read deployments:write");
+    assert_eq!(owner.post("/v1/applications", new(&world, "deployer", &scopes)).await.status, 201);
+    let deployer = program(&world, "deployer", "deployments:read deployments:write");
 
     let body = json!({"ref": "main", "environment": "production"});
     let own = owner.deploy("app", body.clone()).await;

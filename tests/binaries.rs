@@ -284,7 +284,7 @@ async fn each_binary_answers_its_sample_event() {
     let ask = async |function: &str| start(function).await.request(sample_request(function, token, &ids)).await;
     let mut event = sample_request("create-application", token, &ids);
     let mut body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
-    body["access_token"] = json!(world.issuer.client_token(body["client_id"].as_str().unwrap(), world.clock.now()));
+    body["access_token"] = json!(world.issuer.client_token(body["client_id"].as_str().unwrap(), Clock::system().now()));
     event["body"] = json!(body.to_string());
     let (status, _, application) = start("create-application").await.request(event).await;
     assert_eq!((status, &application["name"]), (201, &json!("Deployer")), "{application}");

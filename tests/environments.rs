@@ -108,7 +108,7 @@ async fn a_deployment_waits_for_as_many_approvals_of_others_as_its_environment_a
 #[tokio::test]
 async fn an_approval_covers_all_that_the_build_gets() {
     let world = World::start_without_queue().await;
-    let (owner, _source) = app(&world).await;
+    let (owner, _source) = world.app().await;
     let ann = world.member(&owner, Role::Admin).await;
     owner.set("app", "production", json!({"required_approvals": 1})).await;
     let deploy = async |variables: Value| {

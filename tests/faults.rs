@@ -107,7 +107,7 @@ fn the_absence_of_a_condition_is_noticed() {
     for (broken, first) in
         [(Broken::Lock, 240), (Broken::Sequence, 0), (Broken::Version, 0), (Broken::Due, 0), (Broken::Counter, 0)]
     {
-        let found = (first..first + 200).find_map(|seed| Some((seed, try_seed(seed, broken).err()?)));
+        let found = (first..first + 3000).find_map(|seed| Some((seed, try_seed(seed, broken).err()?)));
         let (seed, wrong) = found.unwrap_or_else(|| panic!("no seed notices the absence of {broken:?}"));
         println!("{broken:?}, seed {seed}: {wrong}");
     }

@@ -52,7 +52,7 @@ async fn the_same_request_with_the_same_key_creates_one_deployment() {
 #[tokio::test]
 async fn a_key_is_of_one_actor_and_one_repository() {
     let world = World::start_without_queue().await;
-    let (owner, source) = app(&world).await;
+    let (owner, source) = world.app().await;
     owner.repository("shop", &source).await;
     let colleague = world.member(&owner, Role::Owner).await;
     let body = json!({"ref": "main"});

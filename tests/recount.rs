@@ -159,8 +159,10 @@ async fn a_walk_goes_on_where_the_last_one_stopped_and_two_at_once_repair_once()
     let world = World::start_without_queue().await;
     let (owner, _source) = acme(&world).await;
     owner.set("other", "preview", json!({"concurrency": "queue"})).await;
-    for _ in 0..230 {
-        owner.deploy("other", json!({"ref": "main"})).await;
+    // A lane takes at most 100.
+    for number in 0..230 {
+        let environment = ["preview", "staging", "production"][number % 3];
+        owner.deploy("other", json!({"ref": "main", "environment": environment})).await;
     }
     let before = counters(&world).await;
     let other =
@@ -168,7 +170,7 @@ async fn a_walk_goes_on_where_the_last_one_stopped_and_two_at_once_repair_once()
     set(&world, other, "preview.queued", 5).await;
     let (found, walks) = round(&world).await;
     let [(counter, Finding::Repaired { was, is })] = &found[..] else { panic!("{found:?}") };
-    assert_eq!((counter, was["preview.queued"], is["preview.queued"]), (other, 5, 231));
+    assert_eq!((counter, was["preview.queued"], is["preview.queued"]), (other, 5, 78));
     assert!(walks > 12, "a page of rows each: {walks}");
     assert_eq!(counters(&world).await, before);
 

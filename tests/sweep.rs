@@ -135,8 +135,9 @@ async fn two_sweeps_at_once_send_one_message_each_and_page_through_any_number() 
     let source = GitRepository::with_commands(&["true"]);
     never_queued(&world, &owner, &source).await;
     owner.set("app", "preview", json!({"concurrency": "queue"})).await;
-    for _ in 1..120 {
-        owner.deploy("app", json!({"ref": "main"})).await;
+    for number in 1..120 {
+        let environment = ["preview", "staging", "production"][number % 3];
+        owner.deploy("app", json!({"ref": "main", "environment": environment})).await;
     }
     // All deployments are in one shard, which then has more than a page.
     for due in unfinished(&world).await {

@@ -594,6 +594,6 @@ async fn a_token_costs_what_the_table_of_accesses_says() {
     owner.patch(&path(&token), json!({})).await;
     assert_eq!(
         cost(&owner.patch(&path(&token), json!({"name": "other"})).await),
-        (3, 7.0 + current_rows + event + 2.0)
+        (3, 7.0 + current_rows + event + author)
     );
 }

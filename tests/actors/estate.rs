@@ -253,7 +253,14 @@ fn body(function: &str) -> Value {
         "create-rollback" => body["deployment_id"] = json!(""),
         _ => {}
     }
-    let names = ids().map(|(name, _)| name).chain(["access_token", "approval_digest", "clone_url", "environment", "secret", "sha"]);
+    let names = ids().map(|(name, _)| name).chain([
+        "access_token",
+        "approval_digest",
+        "clone_url",
+        "environment",
+        "secret",
+        "sha",
+    ]);
     for name in names.filter(|name| body.get(name).is_some()).collect::<Vec<_>>() {
         body[name] = json!(format!("{{{name}}}"));
     }

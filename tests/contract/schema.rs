@@ -109,7 +109,8 @@ pub(super) fn conforms(document: &Value, schema: &Value, value: &Value, at: &str
             | "minimum"
             | "pattern"
             | "propertyNames"
-            | "uniqueItems" => {}
+            | "uniqueItems"
+            | "writeOnly" => {}
             other => return wrong(&format!("has a schema with the unknown keyword {other}")),
         }
     }

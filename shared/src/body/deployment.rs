@@ -49,7 +49,7 @@ pub struct DeploymentBody {
     #[schema(examples("8d969eef6ecad3c29a3a629280e686cf0c3f5d5a86aff3ca12020c923adc6c92"))]
     pub(crate) approval_digest: String,
     /// The names of the variables that the build gets. No response contains their values.
-    #[schema(examples(json!(["LOG_LEVEL"])))]
+    #[schema(examples("LOG_LEVEL"))]
     pub(crate) variable_names: Vec<String>,
     /// Whether a user has asked to cancel the deployment while it was in progress.
     pub(crate) cancel_requested: bool,

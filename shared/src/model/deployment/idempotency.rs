@@ -48,10 +48,13 @@ impl IdempotencyKey {
 /// can take keys that another actor will use.
 #[derive(Clone, Copy, Debug)]
 pub struct IdempotencyScope<'a> {
+    /// The account of the repository.
     pub account: &'a AccountId,
+    /// The user who creates, or who stands for the application.
     pub actor: &'a UserId,
     /// The name of the endpoint's function.
     pub endpoint: &'static str,
+    /// The repository that is deployed.
     pub repository: &'a RepositoryId,
 }
 
