@@ -82,7 +82,7 @@ async fn a_request_is_one_line_in_the_log() {
         assert_eq!((&line["account_id"], &line["code"]), (account, &code));
         // Who called from where. A caller without a token has only an address.
         let who = ["actor_id", "token_id", "client_id", "source_address"].map(|field| line[field].clone());
-        let [user, token] = if account.is_null() { [&Value::Null; 2] } else { [&me["id"], &me["token"]["id"]] };
+        let [user, token] = if account.is_null() { [&Value::Null; 2] } else { [&me["user"]["id"], &me["token"]["id"]] };
         assert_eq!(who, [user.clone(), token.clone(), Value::Null, json!("127.0.0.1")]);
         assert_eq!((&line["level"], &line["server_errors"]), (&json!("INFO"), &json!(0)));
         assert_eq!(line["_aws"]["Timestamp"], world.clock.now().as_millis());

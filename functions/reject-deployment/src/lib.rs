@@ -27,7 +27,11 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[schema(as = NewRejection)]
 pub struct Rejection {
     /// The reason, at most 500 characters, all of which can be seen. The deployment's failure message contains it.
-    #[schema(max_length = 500, examples("not before the release"))]
+    #[schema(
+        max_length = 500,
+        pattern = "^[^\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f]*$",
+        examples("not before the release")
+    )]
     reason: Option<String>,
 }
 

@@ -31,6 +31,22 @@ DEPENDS_ON_STATE = {
     ("rotate-token", "invalid_request", "expires_in_days"): "a permanent token has no lifetime",
 }
 
+# Patterns have no portable name for characters that can't be seen, such as U+200B. Patterns exclude the control
+# characters; the API refuses the others too.
+READ_BY_PEOPLE = {
+    "create-application": ["name"],
+    "create-team": ["description"],
+    "create-token": ["name"],
+    "reject-deployment": ["reason"],
+    "update-team": ["description"],
+    "update-token": ["name"],
+}
+DEPENDS_ON_STATE |= {
+    (operation, "invalid_request", field): "people must see each character"
+    for operation, fields in READ_BY_PEOPLE.items()
+    for field in fields
+}
+
 addresses = (f"127.{a}.{b}.{c}" for a, b, c in itertools.product(range(1, 255), range(256), range(1, 255)))
 
 

@@ -22,7 +22,7 @@ pub struct Quota {
 
 impl Quota {
     /// The rate limit of a source address, for requests that count against no account.
-    pub const ANONYMOUS: Quota = Quota { per_minute: 60, burst: 20 };
+    pub(crate) const ANONYMOUS: Quota = Quota { per_minute: 60, burst: 20 };
 
     /// Returns the time in which one token comes back, in microseconds, rounded up so that rounding never admits more.
     pub(crate) fn interval(self) -> i64 {
@@ -61,7 +61,7 @@ pub enum Subject {
     Account(AccountId),
     /// A source address, for requests without one. See [`Subject::source`].
     Source(IpAddr),
-    /// The source address of requests with a valid token that count against no account.
+    /// A source address, for requests with a valid token that count against no account. See [`Subject::uncounted`].
     Uncounted(IpAddr),
 }
 
