@@ -260,6 +260,12 @@ async fn each_sample_event_is_one_that_its_function_takes() {
             _ if key.contains('{') => 404,
             _ => success(operation),
         };
+        if function == "create-application" {
+            let mut body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
+            let client = body["client_id"].as_str().unwrap();
+            body["access_token"] = json!(world.issuer.client_token(client, world.clock.now()));
+            event["body"] = json!(body.to_string());
+        }
         let answer = functions[&key].invoke(event).await.unwrap();
         assert_eq!(answer["statusCode"], expected, "{function}: {answer}");
     }

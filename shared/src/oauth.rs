@@ -36,7 +36,7 @@ pub const RESOURCE_SERVER: &str = "git-api/";
 /// The maximum length of a token. Users' tokens are shorter; Lambda's events have room for ten times as much.
 const MAX_CHARS: usize = 16 * 1024;
 
-/// The text of a token: three parts separated by dots. `Debug` does not show it.
+/// A JSON Web Token: three parts separated by dots.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, examples("eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiI3bDhxMm4zYzR2NWI2bTdrOGo5aDBnMWYyZCJ9.c2lnbmF0dXJl"))]

@@ -228,6 +228,10 @@ async fn lists(walk: &Walk, estate: &Estate) {
         assert_eq!(walk.take("list-deployments", page, 200)["meta"]["total"], 1);
     }
     walk.take("list-tokens", owner.get("/v1/tokens?user=all").await, 200);
+    // The valid request changes nothing in this account.
+    for base in ["read", "none"] {
+        walk.take("update-account", owner.patch("/v1/account", json!({"base_permission": base})).await, 200);
+    }
     for filter in
         [format!("actor={}", owner.user_id.as_ref().unwrap()), format!("target={}", estate.parameters["team_id"])]
     {
