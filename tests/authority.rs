@@ -21,6 +21,9 @@ enum Loss {
 
 use Loss::{Demotion, Narrowing, Removal, Revocation};
 
+/// The endpoint that changes nothing for a caller who belongs to an account.
+const CHANGES_NOTHING: &str = "join-account";
+
 const LOSSES: [Loss; 4] = [Revocation, Narrowing, Demotion, Removal];
 
 /// An owner who is going to lose their rights, with one of their tokens.
@@ -64,7 +67,9 @@ async fn a_right_that_was_taken_away_changes_nothing_although_every_function_rem
     let source = GitRepository::new(&[]);
     let estate = Estate::new(&world, "acme", &source).await;
     let mut tried = 0;
-    for route in routes().filter(|route| !route.is_safe() && route.access != Access::Public) {
+    let changes =
+        |route: &Route| !route.is_safe() && route.access != Access::Public && route.function != CHANGES_NOTHING;
+    for route in routes().filter(changes) {
         for loss in LOSSES {
             // The estate's members may deploy, whatever their role.
             if loss == Demotion && route.role == Role::Member {

@@ -302,6 +302,10 @@ async fn each_binary_answers_its_sample_event() {
     assert_eq!(headers["etag"], "\"2\"");
     let (status, _, me) = ask("get-user").await;
     assert_eq!((status, &me["user"]["role"], &me["account"]["slug"]), (200, &json!("owner"), &json!("acme")), "{me}");
+    let (status, _, openings) = ask("list-user-invitations").await;
+    assert_eq!((status, &openings["data"]), (200, &json!([])), "{openings}");
+    let (status, _, joined) = ask("join-account").await;
+    assert_eq!((status, &joined["member"]["id"]), (200, &me["user"]["id"]), "{joined}");
 
     let (status, _, invited) = ask("create-invitation").await;
     let invitation = &invited["invitation"];

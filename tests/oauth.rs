@@ -8,7 +8,7 @@ mod token;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use reqwest::Url;
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::settings::{OIDC_AUDIENCE, OIDC_CLIENT_IDS, OIDC_ISSUER};
 use tests::issuer::AUDIENCE;
@@ -49,4 +49,11 @@ async fn acme(world: &World) -> Actor {
             "account": "acme", "plan": "pro", "owner_email": "owner@acme.example", "email_domains": ["acme.example"],
         }))
         .await
+}
+
+/// Joins the account of the person's mail domain. Fails the test unless the API lets the person in.
+async fn joined(person: &Actor) -> Value {
+    let answer = person.post("/v1/user/join", json!({})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body
 }

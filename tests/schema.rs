@@ -88,8 +88,8 @@ async fn filled(source: &GitRepository) -> World {
     });
     world.bootstrapped(event).await;
     let ada = world.anonymous().holding(&issuer.token(&issuer.claims("ada", world.clock.now())));
-    let me = ada.get("/v1/user").await;
-    assert_eq!(me.status, 200, "{me:?}");
+    let joined = ada.post("/v1/user/join", json!({})).await;
+    assert_eq!(joined.status, 200, "{joined:?}");
     world.anonymous().get("/v1/user").await.refused(401, "missing_token");
     assert_eq!(owner.get("/v1/rate_limit").await.status, 200);
     world.sweep().await.unwrap();

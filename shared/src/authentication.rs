@@ -3,6 +3,8 @@
 mod authenticator;
 mod author;
 mod caller;
+mod signed_in;
 
 pub use authenticator::*;
 pub use caller::*;
+pub use signed_in::*;

@@ -111,8 +111,8 @@ error_codes! {
     InsufficientPermission = FORBIDDEN "insufficient_permission" by Permission:
         "The caller can see the resource, but their role or permission does not allow the action";
     NotLinked = FORBIDDEN "not_linked" by Authentication:
-        "The OAuth2 token is valid, but its subject is not a user or an application of any account; \
-         call `GET /v1/user` first";
+        "The OAuth2 token is valid, but its subject is not a user or an application of any account; a person joins one with \
+         `POST /v1/user/join`";
     NotFound = NOT_FOUND "not_found" by Path:
         "The resource does not exist, or the token may not see it";
     MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" by Fallback:

@@ -19,7 +19,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::access::{Access, Caller, TOKEN_EXPIRES_AT};
+use crate::access::{Access, Caller, SignedIn, TOKEN_EXPIRES_AT};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::endpoint::{Early, Endpoint};
@@ -171,7 +171,12 @@ async fn authenticate(State(context): State<Arc<Context>>, mut request: Request,
         admitted(&record, limiter.admit(&source, Quota::ANONYMOUS).await, WithoutLimiter::Admit)?;
     }
     let error = match authenticator.authenticate(request.headers(), context.route.linking, limiter).await {
-        Ok(caller) => {
+        // A newcomer has no account, so that the request counts against its source.
+        Ok(SignedIn::Newcomer(newcomer)) => {
+            request.extensions_mut().insert(newcomer);
+            return Ok(next.run(request).await);
+        }
+        Ok(SignedIn::Caller(caller)) => {
             record_use(&context.app, &caller);
             request.extensions_mut().insert(caller.clone());
             let _ = record.caller.set(caller);

@@ -66,10 +66,10 @@ pub enum Etag {
 /// The treatment of a valid OAuth2 token whose subject has no user yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Linking {
-    /// Refuses it. Only one function may write users and identities.
+    /// Refuses it.
     KnownOnly,
-    /// Creates a user, if an account accepts the subject.
-    FirstUse,
+    /// Gives the handler the person who signed in.
+    Newcomers,
 }
 
 /// Whether requests count against the rate limit.
@@ -171,9 +171,9 @@ impl Route {
         self
     }
 
-    /// Creates a user the first time an OAuth2 subject calls.
-    pub const fn links_subjects(mut self) -> Self {
-        self.linking = Linking::FirstUse;
+    /// Admits people who signed in and belong to no account yet.
+    pub const fn admits_newcomers(mut self) -> Self {
+        self.linking = Linking::Newcomers;
         self
     }
 

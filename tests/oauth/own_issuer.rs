@@ -14,7 +14,7 @@ use reqwest::{StatusCode, Url};
 use serde_json::{Value, json};
 use tests::{Actor, World, embedded};
 
-use super::{VERIFIER, challenge, form};
+use super::{VERIFIER, challenge, form, joined};
 
 const CALLBACK: &str = "http://127.0.0.1:8000/callback?from=here";
 
@@ -212,6 +212,7 @@ async fn a_user_signs_in_by_authorization_code_and_pkce() {
     let answer = program.sign_in(&OWNER, &[]).await;
     assert_eq!(answer["scope"], "openid git-api/repositories:read");
     let person = holder(&world, &answer);
+    joined(&person).await;
     let me = person.get("/v1/user").await;
     let user = json!({"id": owner.user_id, "email": OWNER.email, "role": "owner"});
     assert_eq!((&me.body["user"], &me.body["scopes"]), (&user, &json!(["repositories:read"])), "{me:?}");
@@ -229,11 +230,14 @@ async fn a_user_signs_in_by_authorization_code_and_pkce() {
     id_token.get("/v1/user").await.refused(401, "invalid_token");
 
     // Without a scope, a program gets all that the client may have.
-    let ada = holder(&world, &program.sign_in(&ADA, &[("scope", "")]).await).get("/v1/user").await;
+    let ada = holder(&world, &program.sign_in(&ADA, &[("scope", "")]).await);
+    joined(&ada).await;
+    let ada = ada.get("/v1/user").await;
     assert_eq!((&ada.body["user"]["email"], &ada.body["user"]["role"]), (&json!(ADA.email), &json!("member")));
     assert_eq!(ada.body["scopes"].as_array().unwrap().len(), 10, "{ada:?}");
     let eve = holder(&world, &program.sign_in(&EVE, &[]).await);
     eve.get("/v1/user").await.refused(403, "not_linked");
+    eve.post("/v1/user/join", json!({})).await.refused(404, "not_found");
 }
 
 #[tokio::test]
@@ -249,7 +253,7 @@ async fn tokens_stay_valid_over_a_restart() {
     register(&owner, &program).await;
     let machine = holder(&world, &program.client_credentials("").await);
     let person = holder(&world, &program.sign_in(&OWNER, &[]).await);
-    assert_eq!(person.get("/v1/user").await.status, 200);
+    joined(&person).await;
     let file = std::fs::metadata(folder.unwrap().join("issuer.json")).unwrap();
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::OnceCell;
 
-use super::{VERIFIER, acme, challenge, form, trusting};
+use super::{VERIFIER, acme, challenge, form, joined, trusting};
 
 /// The OpenID provider in tests/oidc/provider.mjs.
 struct Provider {
@@ -142,6 +142,7 @@ async fn a_user_of_a_real_provider_comes_by_authorization_code_and_pkce() {
     let owner = acme(&world).await;
     let answer = provider.log_in("ada", "openid email repositories:read tokens:read").await;
     let ada = world.anonymous().holding(answer["access_token"].as_str().unwrap());
+    joined(&ada).await;
     let me = ada.get("/v1/user").await;
     assert_eq!(me.status, 200, "{me:?}");
     assert_eq!((&me.body["user"]["email"], &me.body["user"]["role"]), (&json!("ada@acme.example"), &json!("member")));
@@ -157,7 +158,7 @@ async fn a_user_of_a_real_provider_comes_by_authorization_code_and_pkce() {
     id_token.get("/v1/user").await.refused(401, "invalid_token");
     let eve = provider.log_in("eve", "openid email repositories:read").await;
     let eve = world.anonymous().holding(eve["access_token"].as_str().unwrap());
-    eve.get("/v1/user").await.refused(403, "not_linked");
+    eve.post("/v1/user/join", json!({})).await.refused(403, "not_linked");
 }
 
 #[tokio::test]

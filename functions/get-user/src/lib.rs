@@ -9,7 +9,7 @@ use shared::model::{ClientId, DisplayName, Email, Plan, Role};
 use shared::{App, Endpoint, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
-pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/user").links_subjects();
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/user");
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
@@ -78,10 +78,7 @@ pub struct TokenBody {
 
 /// Get the caller
 ///
-/// Returns the caller: the user or application, the account with its plan, and the token's scopes and expiry. The first
-/// call with a person's OAuth2 token links the person to a user. It accepts the newest open invitation to the person's
-/// verified email address. If there is no invitation, the person becomes a member of the account that claims the
-/// address's domain.
+/// Returns the caller: the user or application, the account with its plan, and the token's scopes and expiry.
 #[utoipa::path(get, path = ROUTE.path, tag = "API", responses((status = 200, body = CallerBody)))]
 pub async fn get_user(caller: Caller) -> Json<CallerBody> {
     let account = caller.account();

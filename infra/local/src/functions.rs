@@ -209,6 +209,8 @@ pub const FUNCTIONS: &[Registration] = &[
     endpoint!(Identity, create_application),
     endpoint!(Identity, delete_application),
     endpoint!(Identity, get_user),
+    endpoint!(Identity, list_user_invitations),
+    endpoint!(Identity, join_account),
     endpoint!(Identity, get_rate_limit),
     endpoint!(Identity, list_audit_events),
     endpoint!(Service, get_openapi),

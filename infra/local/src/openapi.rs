@@ -61,7 +61,7 @@ pub fn document() -> Value {
             "description": "Takes either of two tokens:\n\n\
                 - a personal access token (`dgp_…`). It expires after 90 days unless it is permanent.\n\
                 - an OAuth2 access token (RFC 9068, or Amazon Cognito's) of the identity provider that the API trusts. A new \
-                user must call `GET /v1/user` first.",
+                user joins an account with `POST /v1/user/join` first.",
         },
     });
     document["components"]["headers"] = headers();

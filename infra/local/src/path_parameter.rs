@@ -57,7 +57,12 @@ pub const PARAMETERS: &[PathParameter] = &[
         description: "User ID: `user_…`",
         example: "user_k3vyq2w7x5m4n6pa",
         extractor: "access::AuthorizedMember",
-        found_in: &[("UpdatedMember", "/id"), ("TeamMember", "/member/id"), ("AcceptedBody", "/member/id")],
+        found_in: &[
+            ("UpdatedMember", "/id"),
+            ("TeamMember", "/member/id"),
+            ("AcceptedBody", "/member/id"),
+            ("JoinedAccount", "/member/id"),
+        ],
     },
     PathParameter {
         name: "invitation_id",

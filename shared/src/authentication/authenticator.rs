@@ -7,13 +7,14 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::caller::{Caller, Credential, expired, unauthorized};
+use super::signed_in::SignedIn;
 use crate::cache::Cache;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::TokenId;
 use crate::model::{
-    AccessToken, Account, Application, CredentialKey, CurrentRows, Identity, Standing, State, Subject, USE_PRECISION,
-    User,
+    AccessToken, Account, Application, CredentialKey, CurrentRows, Identity, Newcomer, Standing, State, Subject,
+    USE_PRECISION, User,
 };
 use crate::name::ClientId;
 use crate::oauth::{Grant, Issuer, Jwt, MalformedJwt, Refused};
@@ -78,7 +79,7 @@ impl Authenticator {
         headers: &HeaderMap,
         linking: Linking,
         limiter: &Limiter,
-    ) -> Result<Caller> {
+    ) -> Result<SignedIn> {
         let bearer = bearer(headers)?;
         let hash = bearer.hash();
         let now = self.clock.now();
@@ -86,13 +87,16 @@ impl Authenticator {
             Some(caller) => caller,
             None => {
                 let found = match &bearer {
-                    Bearer::Token(_) => self.look_up(hash, now).await,
+                    Bearer::Token(_) => self.look_up(hash, now).await.map(Ok),
                     Bearer::Jwt(jwt) => self.verify(jwt, linking, now).await,
                 };
                 if found.as_ref().is_err_and(|error| error.code().status().is_client_error()) {
                     self.known.remove(&hash);
                 }
-                let Found { credential, account, user, rate_limit } = found?;
+                let Found { credential, account, user, rate_limit } = match found? {
+                    Ok(found) => found,
+                    Err(newcomer) => return Ok(SignedIn::Newcomer(newcomer)),
+                };
                 if let Some(state) = rate_limit {
                     limiter.observe(&Subject::Account(account.id.clone()), state);
                 }
@@ -102,7 +106,7 @@ impl Authenticator {
             }
         };
         caller.check_validity(now)?;
-        Ok(caller)
+        Ok(SignedIn::Caller(caller))
     }
 
     /// Returns whether this environment has seen the request's token valid, and knows nothing that ends it. A token that is
@@ -202,8 +206,9 @@ impl Authenticator {
         Ok(Found { credential: Credential::Token(token), account, user, rate_limit: found.rate_limit })
     }
 
-    /// Verifies an OAuth2 token and finds the user or application that it stands for.
-    async fn verify(&self, jwt: &Jwt, linking: Linking, now: Timestamp) -> Result<Found> {
+    /// Verifies an OAuth2 token and finds the user or application that it stands for, or the person who belongs to no account
+    /// yet, if the route admits newcomers.
+    async fn verify(&self, jwt: &Jwt, linking: Linking, now: Timestamp) -> Result<Result<Found, Newcomer>> {
         let issuer = self.issuer.as_ref().ok_or_else(|| refused(Refused::NoIssuer))?;
         let mut grant = issuer.verify(jwt, now).await.map_err(refused)?;
         if grant.is_of_an_application() {
@@ -214,38 +219,20 @@ impl Authenticator {
             let (account, rate_limit) = (found.account.ok_or_else(gone)?, found.rate_limit);
             grant.scopes.retain(|scope| application.scopes.contains(scope));
             let user = application.as_user();
-            return Ok(Found { credential: Credential::Application(grant, application), account, user, rate_limit });
+            let credential = Credential::Application(grant, application);
+            return Ok(Ok(Found { credential, account, user, rate_limit }));
         }
-        let identity = self.identity(issuer, jwt, &grant, linking, now).await?;
+        let Some(identity) = Identity::of(&self.table, &grant, Consistency::Eventual).await? else {
+            return match linking {
+                Linking::KnownOnly => Err(without_account()),
+                Linking::Newcomers => newcomer(issuer, jwt, grant).await.map(Err),
+            };
+        };
         // An eventually consistent read may miss a new user.
         let (account, user) = (&identity.account_id, Some(&identity.user_id));
         let found = Standing::load(&self.table, account, user, None, Consistency::Strong).await?;
         let (account, user) = (found.account.ok_or_else(gone)?, found.user.ok_or_else(unlinked)?);
-        Ok(Found { credential: Credential::User(grant), account, user, rate_limit: found.rate_limit })
-    }
-
-    async fn identity(
-        &self,
-        issuer: &Issuer,
-        jwt: &Jwt,
-        grant: &Grant,
-        linking: Linking,
-        now: Timestamp,
-    ) -> Result<Identity> {
-        if let Some(identity) = Identity::of(&self.table, grant, Consistency::Eventual).await? {
-            return Ok(identity);
-        }
-        if linking == Linking::KnownOnly {
-            return Err(not_linked("The user is not linked yet; call GET /v1/user first"));
-        }
-        if grant.scopes.is_empty() {
-            return Err(not_linked("The token has no scope of the API; sign in again with at least one"));
-        }
-        let email = issuer.verified_email(jwt, grant).await.map_err(|failed| refused(Refused::Unavailable(failed)))?;
-        let email =
-            email.ok_or_else(|| not_linked("The identity provider has no verified email address of the user"))?;
-        let linked = Identity::link(&self.table, grant, &email, now).await?;
-        linked.ok_or_else(|| not_linked("No account accepts this email address; ask an owner for an invitation"))
+        Ok(Ok(Found { credential: Credential::User(grant), account, user, rate_limit: found.rate_limit }))
     }
 
     fn remembered(&self, hash: TokenHash, now: Timestamp) -> Option<Caller> {
@@ -256,6 +243,23 @@ impl Authenticator {
     fn is_in_use(&self, id: &TokenId, now: Timestamp) -> bool {
         self.used.get(id).is_some_and(|at| now.since(at) < USE_PRECISION)
     }
+}
+
+/// Returns the person whom a token names.
+async fn newcomer(issuer: &Issuer, jwt: &Jwt, grant: Grant) -> Result<Newcomer> {
+    if grant.scopes.is_empty() {
+        return Err(not_linked("The token has no scope of the API; sign in again with at least one"));
+    }
+    let email = issuer.verified_email(jwt, &grant).await.map_err(|failed| refused(Refused::Unavailable(failed)))?;
+    let email = email.ok_or_else(|| not_linked("The identity provider has no verified email address of the user"))?;
+    Ok(Newcomer::new(grant, email))
+}
+
+fn without_account() -> Error {
+    not_linked(
+        "The user belongs to no account yet; call GET /v1/user/invitations for the accounts that are open to them, and \
+         POST /v1/user/join to join one",
+    )
 }
 
 fn unknown() -> Error {

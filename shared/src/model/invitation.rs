@@ -111,6 +111,11 @@ impl Invitation {
         Ok(found.filter(|invitation| invitation.account_id == **tenant))
     }
 
+    /// Returns an invitation to any account.
+    pub(super) async fn by_id(table: &Table, id: &InvitationId) -> Result<Option<Self>, TableError> {
+        table.get(key::invitation(id), Consistency::Strong).await
+    }
+
     /// Returns the invitation if the secret is right and it has not expired.
     ///
     /// # Errors
@@ -205,6 +210,18 @@ impl Invitation {
             .write(Write::Delete { key: key::invitation(&expired.id) })
             .commit(table)
             .await?
+    }
+
+    /// Returns the writes with which an expired invitation gives its address to a user. The first is refused if the invitation
+    /// does not have the address any more.
+    pub(super) fn give_way(&self, user: &UserId) -> Result<[Write; 3], TableError> {
+        let claim = EmailClaim { holder: EmailHolder::UserId(user.clone()) };
+        let key = key::email(&self.account_id, &self.email);
+        Ok([
+            Write::put_if(key, &claim, Vec::new(), HELD, held_by(&self.id))?,
+            Write::Delete { key: key::invitation(&self.id) },
+            add(key::invitation_count(&self.account_id), "invitations", -1),
+        ])
     }
 
     fn target(&self) -> Target {

@@ -66,15 +66,6 @@ struct MemberCounts {
 }
 
 impl User {
-    /// Returns the user who has an address in an account.
-    pub(super) async fn id_of(table: &Table, account: &AccountId, email: &Email) -> Result<Option<UserId>, TableError> {
-        let claim: Option<EmailClaim> = table.get(key::email(account, email), Consistency::Strong).await?;
-        Ok(match claim.map(|claim| claim.holder) {
-            Some(EmailHolder::UserId(id)) => Some(id),
-            Some(EmailHolder::InvitationId(_)) | None => None,
-        })
-    }
-
     pub(crate) async fn find(table: &Table, tenant: &TenantId, id: &UserId) -> Result<Option<Self>, TableError> {
         table.get(key::user(tenant, id), Consistency::Strong).await
     }

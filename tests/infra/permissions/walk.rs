@@ -248,12 +248,16 @@ async fn callers(walk: &Walk, estate: &Estate) {
         walk.holding(&walk.world.issuer.token(&claims))
     };
     let (user, program) = (holding("ada", "web"), holding(application, application));
+    walk.take("join-account", user.post("/v1/user/join", json!({})).await, 200);
     for caller in [&user, &program] {
         walk.take("get-user", caller.get("/v1/user").await, 200);
     }
     let new = json!({"email": "grace@acme.example", "teams": [estate.parameters["team_id"]]});
     walk.take("create-invitation", owner.post("/v1/invitations", new).await, 201);
-    walk.take("get-user", holding("grace", "web").get("/v1/user").await, 200);
+    let grace = holding("grace", "web");
+    let found = walk.take("list-user-invitations", grace.get("/v1/user/invitations").await, 200);
+    let accepted = json!({"invitation_id": found["data"][0]["id"]});
+    walk.take("join-account", grace.post("/v1/user/join", accepted).await, 200);
     for (function, method, path) in with_a_caller() {
         for actor in [&user, &program] {
             let asked = actor.send(actor.request(method.clone(), path)).await;
