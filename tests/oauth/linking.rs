@@ -235,7 +235,7 @@ async fn the_person_chooses_and_no_strangers_invitation_captures_anybody() {
     let theirs = invite(&newer, json!({"email": "ben@acme.example", "role": "admin"})).await;
     let own = invite(&acme, json!({"email": "ben@acme.example", "role": "admin"})).await;
     let ben = verified(&world, &issuer, "ben", "ben@acme.example");
-    assert_eq!(listed(&ben).await, [own.clone()]);
+    assert_eq!(listed(&ben).await, std::slice::from_ref(&own));
     accept(&ben, &theirs).await.refused(404, "not_found");
     assert_eq!(accept(&ben, &own).await.body["account_id"], json!(acme.account_id));
 

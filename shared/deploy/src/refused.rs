@@ -134,7 +134,7 @@ pub(crate) fn acted_on_by(name: &str) -> Option<&'static str> {
         Some(prefix) => name.starts_with(prefix),
         None => name == *pattern,
     };
-    REFUSED.iter().find(|(_, patterns)| patterns.iter().any(|pattern| is_meant(pattern))).map(|(programs, _)| *programs)
+    REFUSED.iter().find(|(_, patterns)| patterns.iter().any(is_meant)).map(|(programs, _)| *programs)
 }
 
 #[cfg(test)]

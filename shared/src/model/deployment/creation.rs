@@ -15,8 +15,8 @@ use crate::error::{Error, ErrorCode};
 use crate::id::DeploymentId;
 use crate::model::{
     Action, Actor, Author, Concurrency, Deployment, DeploymentCounts, DeploymentEvent, Environment,
-    EnvironmentSettings, Fences, IdempotencyClaim, Lane, Lock, Origin, OriginKind, PICKED_UP_WITHIN, Repository,
-    RepositoryPartition, Status, key,
+    EnvironmentSettings, Fences, Filter, IdempotencyClaim, Lane, Lock, MAX_WAITING, Origin, OriginKind,
+    PICKED_UP_WITHIN, Repository, RepositoryPartition, Status, key,
 };
 use crate::permitted::Permitted;
 use crate::table::{Change, Item, Table, TableError, Transaction, Values, Write, read_item};
@@ -168,11 +168,16 @@ impl Deployment {
         let audit_event =
             deployment.audit_event(author, Action::DeploymentCreated, now).setting("ref", &deployment.git_ref);
         let audit_event = audit_event.setting("sha", &deployment.sha);
+        let queued = Filter { environment: Some(deployment.environment), status: Some(Status::Queued) };
+        let mut queued_in_environment = counts.total(queued);
         let mut attempts = table.attempts();
         while attempts.begin().await {
+            // A lane can only be full if its environment has as many queued deployments.
+            let may_be_full =
+                new.settings.concurrency == Concurrency::Queue && queued_in_environment >= MAX_WAITING as u64;
             // The lane is read after the number that this attempt depends on. So no deployment has joined the lane meanwhile
             // if the number is still free. One that has left it is noticed at the deployment's turn.
-            if new.fences.expected_current.is_some() || new.settings.concurrency == Concurrency::Queue {
+            if new.fences.expected_current.is_some() || may_be_full {
                 let lane = Lane::load(table, &lane).await?;
                 if let Some(winner) = new.fences.stale(&lane) {
                     return Err(CreateFailed::Stale(winner));
@@ -212,7 +217,9 @@ impl Deployment {
                 }
                 Err(CreateRefused::NumberTaken(counts)) => {
                     let counts: Option<DeploymentCounts> = counts.map(read_item).transpose()?;
-                    deployment.number = counts.unwrap_or_default().last_number() + 1;
+                    let counts = counts.unwrap_or_default();
+                    deployment.number = counts.last_number() + 1;
+                    queued_in_environment = counts.total(queued);
                 }
             }
         }
