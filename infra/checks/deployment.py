@@ -218,7 +218,8 @@ def use_the_api(outputs, client):
 def rehearse_a_restore(outputs, environment, client, token):
     """Restores the table as the runbook does it, with failures, none of which changes or deletes anything."""
     database = client("dynamodb")
-    functions = [function["FunctionName"] for function in client("lambda").list_functions()["Functions"]]
+    pages = client("lambda").get_paginator("list_functions").paginate()
+    functions = [function["FunctionName"] for page in pages for function in page["Functions"]]
     v1 = f"{outputs['ApiUrl']}/v1"
     script = pathlib.Path("operations/restore.py").resolve()
 
