@@ -25,6 +25,7 @@ DEPENDS_ON_STATE = {
     (None, "idempotency_key_reused", None): "an idempotency key belongs to the first request with it",
     ("create-repository", "invalid_clone_url", "clone_url"): "a clone URL must name a repository",
     ("create-repository", "invalid_request", "clone_url"): "a clone URL must name a host that exists",
+    ("create-application", "invalid_request", "access_token"): "it must be a current token of the client",
     ("create-invitation", "invalid_request", "teams"): "a team must exist",
     ("create-rollback", "invalid_request", "deployment_id"): "it must name a deployment of the environment",
     ("create-token", "invalid_request", "expires_in_days"): "a permanent token has no lifetime",
