@@ -12,6 +12,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
+
 /// The beginning of each name, by which the policies and [`conceal`] recognize it.
 pub const PREFIX: &str = "cap_";
 /// The hexadecimal digits of a name: 128 bits.
@@ -82,10 +84,6 @@ pub fn conceal(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

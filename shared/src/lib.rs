@@ -14,6 +14,7 @@ pub mod dispatch;
 pub mod endpoint;
 pub mod error;
 pub mod extract;
+mod hex;
 pub mod id;
 mod input;
 pub mod model;

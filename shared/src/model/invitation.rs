@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
+use crate::hex::hex;
 use crate::id::{AccountId, InvitationId, TeamId, UserId};
 use crate::model::counter::add;
 use crate::model::member::{EmailClaim, EmailHolder};
@@ -58,7 +59,7 @@ impl InvitationSecret {
 
     /// Returns the hash of the secret, the only form that is stored.
     pub fn hash(&self) -> String {
-        Sha256::digest(self.reveal().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(self.reveal().as_bytes()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The keys of every item, and of the partitions that hold lists of them. No other module makes one.
 
+use crate::hex::hex;
 use crate::id::{AccountId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
 use crate::model::{Environment, Status, Subject};
 use crate::name::{AccountSlug, ClientId, Email, RepositoryName, TeamName};
@@ -156,8 +157,7 @@ pub(super) fn subject_by_hash(hash: &str) -> Key {
 }
 
 pub(super) fn subject_hash(issuer: &str, subject: &str) -> String {
-    let hash = Sha256::new().chain_update(issuer).chain_update([0]).chain_update(subject).finalize();
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::new().chain_update(issuer).chain_update([0]).chain_update(subject).finalize())
 }
 
 /// The claim that keeps an email domain in one account.

@@ -4,6 +4,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::Deployment;
+use crate::hex::hex;
 use crate::id::{DeploymentId, RepositoryId, UserId};
 use crate::model::{Environment, OriginKind};
 
@@ -68,5 +69,5 @@ impl Deployment {
 
 /// Returns the SHA-256 of some bytes, in hexadecimal digits.
 pub(super) fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
+use crate::hex::hex;
 use crate::id::{AccountId, DeploymentId, RepositoryId, UserId};
 use crate::model::key;
 use crate::table::{Change, Key, Table, TableError, Values, Write, read_item};
@@ -163,7 +164,7 @@ impl IdempotencyClaim {
 fn hash(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     parts.iter().for_each(|part| hash.update(part));
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 #[cfg(test)]
