@@ -140,31 +140,9 @@ impl Write {
                         .build()?,
                 )
             }
-            Self::Delete { key } => {
-                let Terms { condition, names, values } = Terms::new(None, None, None).and(guard);
-                items.delete(
-                    Delete::builder()
-                        .table_name(table)
-                        .set_key(Some(key.attributes()))
-                        .set_condition_expression(condition)
-                        .set_expression_attribute_names(names)
-                        .set_expression_attribute_values(values)
-                        .return_values_on_condition_check_failure(old)
-                        .build()?,
-                )
-            }
+            Self::Delete { key } => items.delete(Terms::new(None, None, None).and(guard).delete(key, table)?),
             Self::DeleteIf { key, condition, names, values } => {
-                let Terms { condition, names, values } = Terms::new(Some(condition), names, values).and(guard);
-                items.delete(
-                    Delete::builder()
-                        .table_name(table)
-                        .set_key(Some(key.attributes()))
-                        .set_condition_expression(condition)
-                        .set_expression_attribute_names(names)
-                        .set_expression_attribute_values(values)
-                        .return_values_on_condition_check_failure(old)
-                        .build()?,
-                )
+                items.delete(Terms::new(Some(condition), names, values).and(guard).delete(key, table)?)
             }
             Self::Check { key, condition, names, values } => {
                 let Terms { condition, names, values } = Terms::new(Some(condition), names, values).and(guard);
@@ -221,6 +199,17 @@ impl Terms {
             names: Some(names).filter(|names| !names.is_empty()),
             values: Some(values).filter(|values| !values.is_empty()),
         }
+    }
+
+    fn delete(self, key: Key, table: &str) -> Result<Delete, BuildError> {
+        Delete::builder()
+            .table_name(table)
+            .set_key(Some(key.attributes()))
+            .set_condition_expression(self.condition)
+            .set_expression_attribute_names(self.names)
+            .set_expression_attribute_values(self.values)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
     }
 }
 
