@@ -144,10 +144,8 @@ impl Authenticator {
                 let rows = CurrentRows::<Application>::load(&self.table, key, account, None).await?;
                 let is_same = |found: &Application| found.user_id == application.user_id;
                 let found = rows.credential.filter(is_same).ok_or_else(not_registered)?;
-                let mut grant = grant.clone();
-                grant.scopes.retain(|scope| found.scopes.contains(scope));
                 let user = found.as_user();
-                (Credential::Application(grant, found), rows.account.ok_or_else(gone)?, user)
+                (Credential::of_application(grant.clone(), found), rows.account.ok_or_else(gone)?, user)
             }
         };
         let current = Caller::new(caller.hash(), credential, account, user);
@@ -210,16 +208,15 @@ impl Authenticator {
     /// yet, if the route admits newcomers.
     async fn verify(&self, jwt: &Jwt, linking: Linking, now: Timestamp) -> Result<Result<Found, Newcomer>> {
         let issuer = self.issuer.as_ref().ok_or_else(|| refused(Refused::NoIssuer))?;
-        let mut grant = issuer.verify(jwt, now).await.map_err(refused)?;
+        let grant = issuer.verify(jwt, now).await.map_err(refused)?;
         if grant.is_of_an_application() {
             let application =
                 Application::by_client(&self.table, &grant.client_id).await?.ok_or_else(not_registered)?;
             let account = &application.account_id;
             let found = Standing::load(&self.table, account, None, None, Consistency::Eventual).await?;
             let (account, rate_limit) = (found.account.ok_or_else(gone)?, found.rate_limit);
-            grant.scopes.retain(|scope| application.scopes.contains(scope));
             let user = application.as_user();
-            let credential = Credential::Application(grant, application);
+            let credential = Credential::of_application(grant, application);
             return Ok(Ok(Found { credential, account, user, rate_limit }));
         }
         let Some(identity) = Identity::of(&self.table, &grant, Consistency::Eventual).await? else {

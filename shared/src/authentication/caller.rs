@@ -48,6 +48,14 @@ pub(super) enum Credential {
     Application(Grant, Application),
 }
 
+impl Credential {
+    /// Returns the credential of an application, whose token has no scopes but those that the application is registered with.
+    pub(super) fn of_application(mut grant: Grant, application: Application) -> Self {
+        grant.scopes.retain(|scope| application.scopes.contains(scope));
+        Self::Application(grant, application)
+    }
+}
+
 impl Caller {
     pub(super) fn new(hash: TokenHash, credential: Credential, account: Account, user: User) -> Self {
         let tenant = TenantId::new(account.id.clone());
