@@ -165,9 +165,10 @@ impl Deployment {
             actor: Actor::User(author.user_id().clone()),
             reason: "created".to_owned(),
         };
-        let audit_event =
-            deployment.audit_event(author, Action::DeploymentCreated, now).setting("ref", &deployment.git_ref);
-        let audit_event = audit_event.setting("sha", &deployment.sha);
+        let audit_event = deployment
+            .audit_event(author, Action::DeploymentCreated, now)
+            .setting("ref", &deployment.git_ref)
+            .setting("sha", &deployment.sha);
         let queued = Filter { environment: Some(deployment.environment), status: Some(Status::Queued) };
         let mut queued_in_environment = counts.total(queued);
         let mut attempts = table.attempts();

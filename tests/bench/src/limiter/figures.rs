@@ -24,7 +24,7 @@ pub(super) struct Figures {
     calls_of_refused: usize,
     /// The median and the 99th percentile of the limiter's time, of the requests that call the table.
     in_calls: [f64; 2],
-    /// The same of the requests' time since they arrived.
+    /// The median and the 99th percentile of the time from a request's arrival to its decision.
     took: [f64; 2],
 }
 
