@@ -4,6 +4,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shared::model::Role;
 use shared::settings;
 use tests::{Answer, GitRepository, World};
 
@@ -412,4 +413,32 @@ async fn what_is_not_there_and_what_is_not_ones_own_look_the_same() {
     assert_eq!(stranger.get("/v1/repositories/globex%2Fsecret").await.body, theirs);
     assert_eq!(stranger.get("/v1/repositories/secret/deployments").await.body["meta"]["total"], 0);
     world.anonymous().get("/v1/repositories/secret").await.refused(401, "missing_token");
+}
+
+#[tokio::test]
+async fn a_deployment_updates_its_repository() {
+    let world = World::start_without_queue().await;
+    let (owner, source) = world.app().await;
+    world.clock.advance(Duration::from_secs(60));
+    owner.repository("site", &source).await;
+    world.set_base_permission(&owner, "none").await;
+    let member = world.member(&owner, Role::Member).await;
+    let team = owner.team("web").await;
+    owner.add_to_team(&team, &member).await;
+    for name in ["app", "site"] {
+        owner.grant(&team, name, "deploy").await;
+    }
+    let updated = async |expected: [&str; 2]| {
+        for caller in [&owner, &member] {
+            let list = caller.get("/v1/repositories?sort=updated").await;
+            assert_eq!(list.column("name"), expected, "{list:?}");
+        }
+    };
+    updated(["site", "app"]).await;
+    member.deploy("app", json!({"ref": "main"})).await;
+    updated(["app", "site"]).await;
+    let [app, site] = ["app", "site"].map(|name| format!("/v1/repositories/{name}"));
+    assert_eq!(owner.get(&app).await.body["updated_at"], "2026-01-01T12:01:30Z");
+    assert_eq!(owner.get(&site).await.body["updated_at"], "2026-01-01T12:01:00Z");
+    assert_eq!(owner.get(&app).await.body["created_at"], "2026-01-01T12:00:00Z");
 }

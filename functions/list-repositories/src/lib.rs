@@ -36,7 +36,7 @@ pub async fn list_repositories(
     let page = page.of(LIST)?;
     let url = app.url(ROUTE.path);
     if tenant.permission_everywhere().is_none() {
-        let visible = VisibleRepository::all(app.table(), &tenant).await?;
+        let visible = VisibleRepository::all(app.table(), &tenant, page.sort()).await?;
         let total = visible.len() as u64;
         let rows = page.cut(visible);
         let repositories = VisibleRepository::load(app.table(), &tenant, rows.iter()).await?;

@@ -19,21 +19,25 @@ pub struct VisibleRepository {
     pub id: RepositoryId,
     name: RepositoryName,
     created_at: Timestamp,
-    updated_at: Timestamp,
     row: Option<Repository>,
 }
 
 impl VisibleRepository {
     /// Returns all repositories that a member without base permission may see: the account's public repositories and
-    /// those of their teams, in one Query for each.
-    pub async fn all(table: &Table, tenant: &Tenant) -> Result<Vec<Self>, TableError> {
+    /// those of their teams, in one Query for each. If they are to be sorted by their last update, reads their rows too,
+    /// because only those have its time.
+    pub async fn all(table: &Table, tenant: &Tenant, sort: Sort) -> Result<Vec<Self>, TableError> {
         let of_team = |team| TeamGrant::of_team(table, tenant, team);
         let granted = try_join_all(tenant.user().teams.iter().map(of_team));
         let (public, granted) = futures_util::future::try_join(Repository::public(table, tenant), granted).await?;
         let mut seen = HashSet::new();
         let public = public.into_iter().map(Self::from);
         let all = public.chain(granted.into_iter().flatten().map(Self::from));
-        Ok(all.filter(|repository| seen.insert(repository.id.clone())).collect())
+        let all: Vec<_> = all.filter(|repository| seen.insert(repository.id.clone())).collect();
+        match sort {
+            Sort::Updated => Ok(Self::load(table, tenant, all.iter()).await?.into_iter().map(Self::from).collect()),
+            Sort::Created | Sort::Name => Ok(all),
+        }
     }
 
     /// Reads the rows of the repositories that `all` did not read.
@@ -55,7 +59,6 @@ impl From<Repository> for VisibleRepository {
             id: row.id.clone(),
             name: row.name.clone(),
             created_at: row.created_at,
-            updated_at: row.updated_at,
             row: Some(row),
         }
     }
@@ -67,7 +70,6 @@ impl From<TeamGrant> for VisibleRepository {
             id: grant.repository_id,
             name: grant.repository_name,
             created_at: grant.repository_created_at,
-            updated_at: grant.repository_updated_at,
             row: None,
         }
     }
@@ -75,6 +77,7 @@ impl From<TeamGrant> for VisibleRepository {
 
 impl Position for VisibleRepository {
     fn position(&self, sort: Sort) -> String {
-        repository_sort_key(sort, &self.id, &self.name, self.created_at, self.updated_at)
+        let updated_at = self.row.as_ref().map_or(self.created_at, |row| row.updated_at);
+        repository_sort_key(sort, &self.id, &self.name, self.created_at, updated_at)
     }
 }

@@ -19,6 +19,7 @@ pub struct RepositoryBody {
     pub(crate) full_name: String,
     pub(crate) visibility: Visibility,
     pub(crate) created_at: Rfc3339,
+    /// The time of the newest deployment, or of the creation.
     pub(crate) updated_at: Rfc3339,
     /// The name of the default branch.
     #[schema(examples("main"))]

@@ -37,7 +37,7 @@ pub struct Repository {
     pub default_branch: String,
     /// The time at which the repository was created.
     pub created_at: Timestamp,
-    /// The time of the last change of the repository's attributes.
+    /// The time at which the newest deployment was created, or else the repository.
     pub updated_at: Timestamp,
     /// The teams' permissions. They are in the repository's row so that one read decides who may use it.
     #[serde(flatten)]
@@ -188,6 +188,19 @@ impl Repository {
             .write(Write::Update { key: key::repository_count(&self.account_id), change: one_more })
             .commit(table)
             .await?
+    }
+
+    /// Returns the write that makes this the time of the last update.
+    pub(super) fn touch(&self, now: Timestamp) -> Write {
+        let (_, position) = Index::ByUpdate.key_attributes();
+        let touched = Self { updated_at: now, ..self.clone() };
+        let change = Change {
+            expression: format!("SET updated_at = :now, {position} = :position"),
+            condition: Some("attribute_exists(pk)"),
+            values: Values::new().set(":now", now).set(":position", touched.sort_key(Sort::Updated)),
+            ..Change::default()
+        };
+        Write::Update { key: key::repository(&self.account_id, &self.id), change }
     }
 
     fn target(&self) -> Target {

@@ -200,7 +200,8 @@ impl Deployment {
                 .write(Write::create(deployment.key(), &deployment, deployment.index_keys())?)
                 .write(event.write(&deployment)?)
                 .recording(&audit_event)?
-                .write(lane.join(&deployment.waiting())?);
+                .write(lane.join(&deployment.waiting())?)
+                .write(repository.touch(now));
             if let Some(sealed) = &new.sealed_variables {
                 let row = SealedVariables { sealed: ByteBuf::from(sealed.as_slice()) };
                 let key = key::deployment_variables(&deployment.account_id, &deployment.id);

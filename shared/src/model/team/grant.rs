@@ -24,9 +24,8 @@ pub(crate) const MAX_TEAMS_OF_REPOSITORY: usize = 50;
 pub(super) const TAKE_ALL: &str = "DELETE teams_read :team, teams_deploy :team, teams_admin :team";
 
 /// A team's permission on a repository. The repository's row also has it, for requests about one repository; this row
-/// is for requests about all repositories of a team. The attributes that lists sort by are copied here, so that a
-/// member's list reads these small rows and only its page of repositories. A change of such an attribute has to change
-/// the copies.
+/// is for requests about all repositories of a team. The name and the time of the creation, by which lists sort, are copied
+/// here, so that a member's list reads these small rows and only its page of repositories. They never change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TeamGrant {
     /// The repository, which belongs to the team's account.
@@ -37,7 +36,6 @@ pub struct TeamGrant {
     pub(crate) granted_at: Timestamp,
     pub(crate) repository_name: RepositoryName,
     pub(crate) repository_created_at: Timestamp,
-    pub(crate) repository_updated_at: Timestamp,
 }
 
 /// The refusal to remove a repository from a team that has no permission on it.
@@ -78,7 +76,6 @@ impl TeamGrant {
             granted_at: old.as_ref().map_or(now, |old| old.granted_at),
             repository_name: repository.name.clone(),
             repository_created_at: repository.created_at,
-            repository_updated_at: repository.updated_at,
         };
         let change = Change {
             expression: match permission {
