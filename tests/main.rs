@@ -36,6 +36,7 @@ mod refs;
 mod repositories;
 mod requests;
 mod retry;
+mod rights;
 mod schema;
 mod sweep;
 mod teams;
