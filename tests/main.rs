@@ -10,6 +10,7 @@ mod binaries;
 mod calls_at_once;
 mod cancel;
 mod codebuild;
+mod conditional;
 mod contract;
 mod dead_letters;
 mod deployments;

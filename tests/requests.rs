@@ -164,20 +164,20 @@ async fn a_method_that_a_path_does_not_have_is_told_the_others() {
     let owner = world.owner("acme").await;
     let unlisted = Method::from_bytes(b"BREW").unwrap();
     for (path, allow) in [
-        ("/v1/repositories", "GET, POST"),
-        ("/v1/repositories/app", "GET"),
-        ("/v1/repositories/acme%2Fapp", "GET"),
-        ("/v1/repositories/acme%2Fapp/deployments", "GET, POST"),
-        ("/v1/repositories/caf%C3%A9", "GET"),
-        ("/v1/repositories/app/deployments", "GET, POST"),
-        ("/v1/deployments/deploy_aaaaaaaaaaaaaaaa", "GET"),
-        ("/v1/deployments/deploy_aaaaaaaaaaaaaaaa/log", "GET"),
-        ("/v1/teams", "GET, POST"),
-        ("/v1/teams/team_aaaaaaaaaaaaaaaa", "DELETE, GET, PATCH"),
+        ("/v1/repositories", "GET, HEAD, POST"),
+        ("/v1/repositories/app", "GET, HEAD"),
+        ("/v1/repositories/acme%2Fapp", "GET, HEAD"),
+        ("/v1/repositories/acme%2Fapp/deployments", "GET, HEAD, POST"),
+        ("/v1/repositories/caf%C3%A9", "GET, HEAD"),
+        ("/v1/repositories/app/deployments", "GET, HEAD, POST"),
+        ("/v1/deployments/deploy_aaaaaaaaaaaaaaaa", "GET, HEAD"),
+        ("/v1/deployments/deploy_aaaaaaaaaaaaaaaa/log", "GET, HEAD"),
+        ("/v1/teams", "GET, HEAD, POST"),
+        ("/v1/teams/team_aaaaaaaaaaaaaaaa", "DELETE, GET, HEAD, PATCH"),
         ("/v1/teams/team_aaaaaaaaaaaaaaaa/members/x", "DELETE, PUT"),
         ("/v1/members/x", "DELETE, PUT"),
-        ("/v1/rate_limit", "GET"),
-        ("/v1/openapi.json", "GET"),
+        ("/v1/rate_limit", "GET, HEAD"),
+        ("/v1/openapi.json", "GET, HEAD"),
     ] {
         for method in [Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS, unlisted.clone(), Method::POST] {
             if allow.contains(method.as_str()) {
@@ -190,10 +190,12 @@ async fn a_method_that_a_path_does_not_have_is_told_the_others() {
             assert_eq!(refused.body["error"]["message"], message);
             assert_eq!(world.line_of(&refused)["status"], 405);
         }
-        // A HEAD has no body to read.
-        let head = owner.request(Method::HEAD, path).send().await.unwrap();
-        assert_eq!((head.status().as_u16(), &head.headers()["allow"]), (405, &HeaderValue::from_static(allow)));
-        assert!(head.bytes().await.unwrap().is_empty());
+        if !allow.contains("HEAD") {
+            // A HEAD has no body to read.
+            let head = owner.request(Method::HEAD, path).send().await.unwrap();
+            assert_eq!((head.status().as_u16(), &head.headers()["allow"]), (405, &HeaderValue::from_static(allow)));
+            assert!(head.bytes().await.unwrap().is_empty());
+        }
     }
     for method in [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS] {
         let refused = owner.send(owner.request(method, "/v1/nothing")).await;

@@ -1,5 +1,7 @@
 //! The pipeline of every endpoint: request id and log, panic guard, authentication, rate limit, permission, handler; on
-//! the way back the envelope and the headers.
+//! the way back the ETag, the envelope and the headers.
+
+mod revalidate;
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -12,13 +14,14 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, LINK, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use lambda_http::RequestExt;
 use lambda_http::request::RequestContext;
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use self::revalidate::revalidate;
 use crate::access::{Access, Caller, SignedIn, TOKEN_EXPIRES_AT};
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -44,6 +47,7 @@ pub fn service(app: App, endpoint: Endpoint) -> Service {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(context.clone(), authenticate))
         .layer(from_fn_with_state(context.clone(), limit))
+        .layer(from_fn_with_state(context.clone(), revalidate))
         // A second guard, so that a handler's panic does not keep the limiter from counting.
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(context, authorize))
@@ -101,6 +105,7 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
     request.extensions_mut().insert(context.route);
     let origin = RequestOrigin { source_address, request_id: request_id.clone() };
     request.extensions_mut().insert(origin);
+    let is_head = request.method() == Method::HEAD;
 
     let (response, usage) = Usage::of(next.run(request)).await;
 
@@ -145,7 +150,7 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
         cause: error.as_ref().and_then(Error::cause_chain),
         limiter_failure: record.limiter_failure.get().cloned(),
     });
-    response
+    if is_head { response.map(|_| axum::body::Body::empty()) } else { response }
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {

@@ -1,12 +1,19 @@
-//! Strong ETags from revisions, and `If-Match` (RFC 9110, sections 8.8.3 and 13.1.1).
+//! ETags, `If-Match` and `If-None-Match` (RFC 9110, sections 8.8.3, 13.1.1 and 13.1.2).
+//!
+//! A resource with a revision has a strong ETag, which `If-Match` compares. Every other answer to a read has a weak one, so
+//! that `If-Match` never accepts it, and that an encoding of the same answer may keep it.
 
 use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
-use headers::{ETag, HeaderMapExt};
-use http::header::{ETAG, IF_MATCH};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use headers::{ETag, Header, HeaderMapExt};
+use http::header::ETAG;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorCode, Result};
 
@@ -47,6 +54,42 @@ impl IfMatch {
     }
 }
 
+/// Returns the weak ETag of a body: its digest, cut to 128 bits.
+pub(crate) fn etag_of(body: &[u8]) -> HeaderValue {
+    let digest = BASE64_URL_SAFE_NO_PAD.encode(&Sha256::digest(body)[..16]);
+    HeaderValue::try_from(format!("W/\"{digest}\"")).expect("base64 is ASCII")
+}
+
+/// The answers that the client has already. Without the header it has none.
+#[derive(Debug)]
+pub(crate) struct IfNoneMatch(Option<headers::IfNoneMatch>);
+
+impl IfNoneMatch {
+    /// # Errors
+    /// Fails with `invalid_request` if the header is neither `*` nor a list of ETags.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self> {
+        condition(headers).map(Self)
+    }
+
+    /// Returns whether the client has the answer with this ETag, by weak comparison.
+    pub(crate) fn has(&self, etag: &HeaderValue) -> bool {
+        let etag = etag.to_str().ok().and_then(|etag| etag.parse::<ETag>().ok());
+        match (&self.0, etag) {
+            (Some(known), Some(etag)) => !known.precondition_passes(&etag),
+            _ => false,
+        }
+    }
+}
+
+/// Returns the condition in a header, if the request has the header.
+fn condition<H: Header>(headers: &HeaderMap) -> Result<Option<H>> {
+    let invalid = || Error::invalid(H::name().as_str(), "must be `*` or a list of ETags");
+    if headers.get_all(H::name()).iter().any(|value| !is_list(value.as_bytes())) {
+        return Err(invalid());
+    }
+    headers.typed_try_get().map_err(|_| invalid())
+}
+
 /// Returns whether a value is `*` or a list of one ETag or more. The `headers` crate takes any text.
 fn is_list(value: &[u8]) -> bool {
     let Ok(value) = std::str::from_utf8(value) else { return false };
@@ -74,24 +117,19 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        let invalid = || Error::invalid(IF_MATCH.as_str(), "must be `*` or a list of ETags");
-        if parts.headers.get_all(IF_MATCH).iter().any(|value| !is_list(value.as_bytes())) {
-            return Err(invalid());
-        }
-        Ok(Self(parts.headers.typed_try_get().map_err(|_| invalid())?))
+        condition(&parts.headers).map(Self)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue};
+    use http::header::{IF_MATCH, IF_NONE_MATCH};
 
     use super::*;
 
     fn check(value: Option<&'static str>) -> Result<()> {
         let headers = HeaderMap::from_iter(value.map(|value| (IF_MATCH, HeaderValue::from_static(value))));
-        let expected = headers.typed_try_get().map_err(|_| Error::invalid("If-Match", "must be ETags"))?;
-        IfMatch(expected).check(7)
+        IfMatch(condition(&headers)?).check(7)
     }
 
     #[test]
@@ -102,5 +140,35 @@ mod tests {
         for fails in ["\"6\"", "W/\"7\"", "\"77\"", "\"\"", "\"6\", \"8\""] {
             assert_eq!(check(Some(fails)).unwrap_err().code(), ErrorCode::PreconditionFailed, "{fails}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_the_client_has_is_found_by_weak_comparison() {
+        let (strong, weak) = (HeaderValue::from_static("\"7\""), HeaderValue::from_static("W/\"7\""));
+        for (value, has) in [
+            (None, false),
+            (Some("*"), true),
+            (Some("\"7\""), true),
+            (Some("W/\"7\""), true),
+            (Some("\"a,b\" , W/\"7\""), true),
+            (Some("\"77\", W/\"8\""), false),
+            (Some("\"\""), false),
+        ] {
+            let headers = HeaderMap::from_iter(value.map(|value| (IF_NONE_MATCH, HeaderValue::from_static(value))));
+            let known = IfNoneMatch::of(&headers).unwrap();
+            assert_eq!([known.has(&strong), known.has(&weak)], [has, has], "{value:?}");
+        }
+        for invalid in ["7", "", "\"7", "*, \"7\"", "w/\"7\"", "\"7\" \"8\""] {
+            let headers = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static(invalid))]);
+            assert_eq!(IfNoneMatch::of(&headers).unwrap_err().code(), ErrorCode::InvalidRequest, "{invalid}");
+        }
+    }
+
+    #[test]
+    fn equal_bodies_have_equal_tags() {
+        let tag = etag_of(b"{}");
+        assert_eq!(tag, etag_of(b"{}"));
+        assert_ne!(tag, etag_of(b"{ }"));
+        assert!(tag.to_str().unwrap().starts_with("W/\""));
     }
 }

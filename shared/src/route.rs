@@ -52,7 +52,7 @@ impl List {
     pub const PARAMETERS: [&str; 5] = ["page", "per_page", "sort", "direction", "cursor"];
 }
 
-/// The use that an endpoint makes of its resource's ETag.
+/// The use that an endpoint makes of its resource's ETag, besides the ETag of every read for `If-None-Match`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Etag {
     /// Neither answers nor requests have it.
@@ -230,13 +230,23 @@ impl Route {
         if self.path.starts_with('$') { self.path.to_owned() } else { format!("{} {}", self.method, self.path) }
     }
 
-    /// Returns the route key, and a second one if a repository is in the path: an HTTP API decodes a path before it looks
-    /// for a route, so that `acme%2Fapp` arrives as two segments. A repository whose name is that of a sub-resource, such as
-    /// `deployments`, can't be reached by its full name: the path belongs to the sub-resource.
+    /// Returns the methods that the gateway routes to the endpoint: a read answers `HEAD` too.
+    pub fn methods(&self) -> impl Iterator<Item = &'static Method> {
+        const HEAD: &Method = &Method::HEAD;
+        [self.method].into_iter().chain(self.is_read().then_some(HEAD))
+    }
+
+    /// Returns the route key for each method, and a second one if a repository is in the path: an HTTP API decodes a path
+    /// before it looks for a route, so that `acme%2Fapp` arrives as two segments. A repository whose name is that of a
+    /// sub-resource, such as `deployments`, can't be reached by its full name: the path belongs to the sub-resource.
     pub fn keys(&self) -> Vec<String> {
-        let key = self.key();
-        let by_full_name = key.contains("{repo_id}").then(|| key.replace("{repo_id}", "{repo_id}/{repo_name}"));
-        [key].into_iter().chain(by_full_name).collect()
+        if self.path.starts_with('$') {
+            return vec![self.key()];
+        }
+        let by_full_name =
+            self.path.contains("{repo_id}").then(|| self.path.replace("{repo_id}", "{repo_id}/{repo_name}"));
+        let paths: Vec<String> = [self.path.to_owned()].into_iter().chain(by_full_name).collect();
+        self.methods().flat_map(|method| paths.iter().map(move |path| format!("{method} {path}"))).collect()
     }
 
     /// Returns the query parameters of the endpoint, or `None` for the fallback, which has no contract.
@@ -248,5 +258,10 @@ impl Route {
     /// Returns whether the handler only reads, so that it may run while the limiter decides.
     pub fn is_safe(&self) -> bool {
         self.method.is_safe()
+    }
+
+    /// Returns whether the endpoint reads a resource or a list. The fallback, which takes any method, does not.
+    pub fn is_read(&self) -> bool {
+        self.is_safe() && !self.path.starts_with('$')
     }
 }

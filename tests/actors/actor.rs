@@ -83,12 +83,21 @@ impl Actor {
         }
     }
 
-    /// Sends a request. Fails the test if the response has a body that is not JSON or repeats a token.
+    /// Sends a GET for an answer other than the one with this ETag.
+    pub async fn get_unless(&self, path: &str, etag: &str) -> Answer {
+        self.send(self.request(Method::GET, path).header("if-none-match", etag)).await
+    }
+
+    /// Sends a request. Fails the test if the response has a body that is not JSON or repeats a token, or a 304 has one.
     pub async fn send(&self, request: RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.text().await.unwrap();
         assert_eq!(self.secrets.among(&body), None, "a token is sent back: {body}");
+        if status == 304 {
+            assert_eq!(body, "", "a 304 has a body");
+            return Answer { status, headers, body: Value::Null };
+        }
         let body: Value =
             serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status} with a body that is not JSON: {body}"));
         if let Some(token) = body["token"].as_str() {

@@ -37,9 +37,10 @@ fn allowed(path: &str) -> Option<String> {
     let by_full_name = |template: &str| matches(&template.replace("{repo_id}", "{repo_id}/{repo_name}"), path);
     let found = paths.clone().find(|(template, _)| matches(template, path));
     let (_, methods) = found.or_else(|| paths.find(|(template, _)| by_full_name(template)))?;
-    let mut methods = methods.keys();
-    let first = methods.next()?.to_uppercase();
-    Some(methods.fold(first, |list, method| format!("{list}, {}", method.to_uppercase())))
+    // Whatever is read by GET also answers HEAD, which the document does not list.
+    let of = |method: &String| if method == "get" { "GET, HEAD".to_owned() } else { method.to_uppercase() };
+    let methods: Vec<String> = methods.keys().map(of).collect();
+    (!methods.is_empty()).then(|| methods.join(", "))
 }
 
 /// Reads the routes from the OpenAPI document. It is the only list of them that does not make this function depend on

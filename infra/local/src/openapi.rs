@@ -31,6 +31,9 @@ use crate::path_parameter;
     info(
         title = "The .git API",
         description = "Repositories, deployments and team resources. Send a token as `Authorization: Bearer <token>`.\n\n\
+            `HEAD` works wherever `GET` does, and returns the status and the headers of `GET` without a body. Every successful \
+            `GET` returns an `ETag`. Send it in `If-None-Match`: while the answer is the same, the API returns 304 without a \
+            body.\n\n\
             A path that does not exist returns 404 `not_found`. A method that the path does not support returns 405 \
             `method_not_allowed`. Both have the error envelope and the headers of every response.",
         version = "1",
@@ -95,7 +98,7 @@ fn complete(operation: &mut Value, route: Route) {
     };
     let codes: Vec<_> = ErrorCode::ALL.into_iter().filter(|code| answers_with(*code, route, operation)).collect();
     let declared = operation["parameters"].as_array().cloned().unwrap_or_default();
-    let parameters: Vec<Value> = path_parameters(route).chain(declared).chain(if_match(route)).collect();
+    let parameters: Vec<Value> = path_parameters(route).chain(declared).chain(conditions(route)).collect();
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
@@ -107,6 +110,10 @@ fn complete(operation: &mut Value, route: Route) {
     let responses = operation["responses"].as_object_mut().expect("every operation has a response");
     for of_status in codes.chunk_by(|a, b| a.status() == b.status()) {
         responses.insert(of_status[0].status().as_str().to_owned(), error_response(of_status));
+    }
+    if route.is_read() {
+        let description = "Not Modified: the client has the answer already. There is no body";
+        responses.insert(StatusCode::NOT_MODIFIED.as_str().to_owned(), json!({"description": description}));
     }
     for (status, response) in responses {
         let status: StatusCode = status.parse().expect("a response's key is its status");
@@ -153,7 +160,10 @@ fn header_names(status: StatusCode, route: Route) -> Vec<&'static str> {
     let mut add = |name, has: bool| names.extend(has.then_some(name));
     add("X-Token-Expires-At", route.access != Access::Public);
     add("Link", status == StatusCode::OK && route.list.is_some());
-    add("ETag", status.is_success() && route.etag != Etag::Unused);
+    add(
+        "ETag",
+        status == StatusCode::NOT_MODIFIED || status.is_success() && (route.is_read() || route.etag != Etag::Unused),
+    );
     add("Location", status == StatusCode::CREATED && route.location);
     add("WWW-Authenticate", [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status));
     add("Retry-After", [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status));
@@ -190,14 +200,19 @@ fn path_parameters(route: Route) -> impl Iterator<Item = Value> {
     })
 }
 
-fn if_match(route: Route) -> Option<Value> {
-    (route.etag == Etag::Compared).then(|| {
+/// Returns the headers with the conditions of a request.
+fn conditions(route: Route) -> impl Iterator<Item = Value> {
+    let condition = |name: &str, description: &str| {
         json!({
-            "name": "If-Match", "in": "header", "required": false,
-            "description": "The ETag that the resource must have, a list of ETags, or `*`",
+            "name": name, "in": "header", "required": false, "description": description,
             "schema": {"type": "string", "minLength": 1, "pattern": "^(\\*|(W/)?\"[!#-~]*\"(, ?(W/)?\"[!#-~]*\")*)$"},
         })
-    })
+    };
+    let if_match = "The ETag that the resource must have, a list of ETags, or `*`";
+    let if_none_match = "The ETag of the answer that the client has, a list of ETags, or `*`. If the answer is still the \
+        same, the response is 304";
+    let if_match = (route.etag == Etag::Compared).then(|| condition("If-Match", if_match));
+    if_match.into_iter().chain(route.is_read().then(|| condition("If-None-Match", if_none_match)))
 }
 
 fn headers() -> Value {
@@ -216,7 +231,7 @@ fn headers() -> Value {
             "string",
             "The time at which the request's token expires. Absent for a permanent token. In the token's last 14 days, `Link` has the relation `rotate` to the endpoint that issues a new secret",
         ),
-        "ETag": header("string", "The resource's version, for `If-Match`"),
+        "ETag": header("string", "The version of the answer, for `If-None-Match`, and for `If-Match` where the endpoint takes it"),
         "WWW-Authenticate": header("string", "The authentication challenge (RFC 6750)"),
     })
 }

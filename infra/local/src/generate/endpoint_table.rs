@@ -15,5 +15,10 @@ pub(super) fn table() -> String {
         };
         format!("| {call} | {scope} | {} |\n", route.function)
     });
-    ["| call | scope | function |\n|---|---|---|\n".to_owned()].into_iter().chain(rows).collect()
+    let head = "\nA `HEAD` request is answered like the `GET` of its path, without a body.\n";
+    ["| call | scope | function |\n|---|---|---|\n".to_owned()]
+        .into_iter()
+        .chain(rows)
+        .chain([head.to_owned()])
+        .collect()
 }

@@ -136,8 +136,10 @@ pub(super) fn of(function: &Function) -> String {
     resources += &role(function);
     if let Some(route) = route {
         resources += INTEGRATION;
-        for (form, key) in ["", "ByFullName"].iter().zip(route.keys()) {
-            resources += &ROUTE.replace("<form>", form).replace("<key>", &key);
+        for key in route.keys() {
+            let head = if key.starts_with("HEAD ") { "Head" } else { "" };
+            let by_full_name = if key.contains("{repo_name}") { "ByFullName" } else { "" };
+            resources += &ROUTE.replace("<form>", &format!("{head}{by_full_name}")).replace("<key>", &key);
         }
         resources += &permission("apigateway", "!Sub '${ApiArn}/*'");
     }

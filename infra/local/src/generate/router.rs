@@ -11,10 +11,11 @@ pub(super) fn routes() -> String {
             fallback = format!("\"/{{*path}}\" = \"{}\"\n", route.function);
             continue;
         }
-        let entry = format!("{{ method = \"{}\", function = \"{}\" }}", route.method, route.function);
+        let entry = |method| format!("{{ method = \"{method}\", function = \"{}\" }}", route.function);
+        let new = route.methods().map(entry);
         match paths.iter_mut().find(|(path, _)| *path == route.path) {
-            Some((_, entries)) => entries.push(entry),
-            None => paths.push((route.path, vec![entry])),
+            Some((_, entries)) => entries.extend(new),
+            None => paths.push((route.path, new.collect())),
         }
     }
     let lines = paths.into_iter().map(|(path, entries)| match &entries[..] {
