@@ -303,7 +303,7 @@ fn documented(document: &Value, key: &str, answer: &Answer) {
     if let Some(code) = answer.body["error"]["code"].as_str() {
         assert!(response["description"].as_str().unwrap().contains(&format!("`{code}`")), "{key} has no {code}");
     }
-    let mut sometimes = vec!["Retry-After", "X-Token-Expires-At"];
+    let mut sometimes = vec!["Retry-After", "X-Token-Expires-At", "X-Poll-Interval"];
     // Another token could not bring the permission.
     sometimes.extend((answer.body["error"]["code"] == "insufficient_permission").then_some("WWW-Authenticate"));
     for name in response["headers"].as_object().unwrap().keys() {

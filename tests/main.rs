@@ -17,6 +17,7 @@ mod deployments;
 mod docs;
 mod environments;
 mod faults;
+mod following;
 mod fuzz;
 mod idempotency;
 mod infra;

@@ -82,7 +82,7 @@ async fn filled(source: &GitRepository) -> World {
     assert_eq!(created.status, 201, "{created:?}");
     owner.set(repository, "production", json!({"frozen": true})).await;
 
-    // An email domain, an identity that it links, both rate limits of a source address, and the recount.
+    // An email domain, an identity that it links, both rate limits of an account and of a source address, and the recount.
     let event = json!({
         "account": "other", "plan": "pro", "owner_email": "owner@acme.example", "email_domains": ["acme.example"],
     });
@@ -92,6 +92,7 @@ async fn filled(source: &GitRepository) -> World {
     assert_eq!(joined.status, 200, "{joined:?}");
     world.anonymous().get("/v1/user").await.refused(401, "missing_token");
     assert_eq!(owner.get("/v1/rate_limit").await.status, 200);
+    assert_eq!(owner.get_unless("/v1/account", "*").await.status, 304);
     world.sweep().await.unwrap();
     world
 }

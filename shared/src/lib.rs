@@ -26,6 +26,7 @@ pub mod permission;
 pub mod permitted;
 pub mod pipeline;
 mod places;
+pub mod poll;
 pub mod precondition;
 pub mod queue;
 pub mod rate_limit;

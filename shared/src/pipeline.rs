@@ -1,6 +1,7 @@
 //! The pipeline of every endpoint: request id and log, panic guard, authentication, rate limit, permission, handler; on
 //! the way back the ETag, the envelope and the headers.
 
+mod limit;
 mod revalidate;
 
 use std::any::Any;
@@ -13,7 +14,6 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, LINK, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use lambda_http::RequestExt;
 use lambda_http::request::RequestContext;
@@ -21,6 +21,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use self::limit::{admitted, limit};
 use self::revalidate::revalidate;
 use crate::access::{Access, Caller, SignedIn, TOKEN_EXPIRES_AT};
 use crate::app::App;
@@ -31,8 +32,7 @@ use crate::extract::refuse_parameters;
 use crate::id::RequestId;
 use crate::model::{Quota, RequestOrigin, Subject};
 use crate::rate_limit::Verdict;
-use crate::route::{Counting, Route, WithoutLimiter};
-use crate::table::TableError;
+use crate::route::{Route, WithoutLimiter};
 use crate::telemetry::{Level, RequestLine, TraceContext};
 use crate::usage::Usage;
 
@@ -207,87 +207,6 @@ fn record_use(app: &App, caller: &Caller) {
             log.warn("the use of a token was not recorded", &error);
         }
     });
-}
-
-/// Counts the request. A safe handler reads while the limiter decides. Any other handler waits for the limiter, and
-/// for the caller's current rows, which are read meanwhile.
-async fn limit(State(context): State<Arc<Context>>, request: Request, next: Next) -> Result<Response> {
-    let record = record(&request);
-    let (subject, quota) = match (context.route.counting, record.caller.get()) {
-        (Counting::Free, _) => return Ok(next.run(request).await),
-        (Counting::BySource, _) => (Subject::uncounted(source_address(&request)), Quota::ANONYMOUS),
-        (Counting::Counted, Some(caller)) => (Subject::Account(caller.account().id.clone()), caller.account().quota()),
-        (Counting::Counted, None) => (source(&request), Quota::ANONYMOUS),
-    };
-    let limiter = context.app.limiter();
-    let admission = async {
-        let verdict = limiter.admit(&subject, quota).await;
-        let is_admitted = verdict.as_ref().is_ok_and(|verdict| verdict.refused_for.is_none());
-        if is_admitted && context.route.counting == Counting::BySource {
-            // The headers tell of the account's limit, which the request does not count against.
-            return Ok(());
-        }
-        admitted(&record, verdict, context.route.without_limiter)
-    };
-    if context.route.is_safe() && !limiter.refuses(&subject, quota) {
-        let handled = async { Ok(next.run(request).await) };
-        let ((), response) = futures_util::future::try_join(admission, handled).await?;
-        return Ok(response);
-    }
-    let (parts, body) = request.into_parts();
-    let parts = if limiter.refuses(&subject, quota) {
-        admission.await?;
-        confirm(&context, parts).await?
-    } else {
-        let (admitted, confirmed) = futures_util::future::join(admission, confirm(&context, parts)).await;
-        admitted?;
-        confirmed?
-    };
-    Ok(next.run(Request::from_parts(parts, body)).await)
-}
-
-/// Replaces the caller, whom authentication may have remembered, by the caller as the table has them now. Meanwhile finds
-/// the resource that the endpoint declares early. The resource was authorized for the remembered caller, so it is kept
-/// only if nothing about the caller has changed.
-async fn confirm(context: &Context, mut parts: Parts) -> Result<Parts> {
-    let Some(remembered) = parts.extensions.get::<Caller>().cloned() else { return Ok(parts) };
-    let mut with_resource = parts.clone();
-    let find = async {
-        if let Some(early) = context.early {
-            early(&mut with_resource, &context.app).await;
-        }
-    };
-    let (current, ()) = futures_util::future::join(context.app.authenticator().confirm(&remembered), find).await;
-    let current = current?;
-    if current == remembered {
-        return Ok(with_resource);
-    }
-    parts.extensions.insert(current);
-    Ok(parts)
-}
-
-fn admitted(record: &Record, verdict: Result<Verdict, TableError>, otherwise: WithoutLimiter) -> Result<()> {
-    match verdict {
-        Ok(verdict) => {
-            let _ = record.verdict.set(verdict);
-            match verdict.refused_for {
-                None => Ok(()),
-                Some(seconds) => {
-                    let Quota { per_minute, burst } = verdict.quota;
-                    let message =
-                        format!("The rate limit of {per_minute} requests a minute and {burst} at once is exhausted");
-                    Err(Error::new(ErrorCode::RateLimited, message).retry_after(seconds))
-                }
-            }
-        }
-        Err(error) => {
-            let _ = record.limiter_failure.set(error.to_string());
-            match otherwise {
-                WithoutLimiter::Admit => Ok(()),
-                WithoutLimiter::Refuse => Err(error.into()),
-            }
-        }
-    }
 }
 
 /// Checks the permission that the route declares, and refuses parameters of an endpoint without any.

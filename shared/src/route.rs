@@ -25,6 +25,9 @@ pub struct Route {
     pub(crate) linking: Linking,
     /// Whether requests count against the rate limit.
     pub counting: Counting,
+    /// Whether clients follow the resource: answers tell the interval to ask at, and a page after a position that has nothing
+    /// new does not count against the plan.
+    pub following: bool,
     pub(crate) without_limiter: WithoutLimiter,
     /// The query parameters that the endpoint takes besides those of its list.
     pub parameters: &'static [&'static str],
@@ -143,6 +146,7 @@ impl Route {
             permission: Permission::Read,
             linking: Linking::KnownOnly,
             counting: Counting::Counted,
+            following: false,
             without_limiter,
             parameters: &[],
             list: None,
@@ -186,6 +190,12 @@ impl Route {
     /// Exempts requests from the account's rate limit, and bounds them by source address.
     pub const fn counts_by_source(mut self) -> Self {
         self.counting = Counting::BySource;
+        self
+    }
+
+    /// Tells clients when to ask again, and takes their position in the query parameter `after`.
+    pub const fn follows(mut self) -> Self {
+        self.following = true;
         self
     }
 

@@ -15,6 +15,7 @@ use shared::access::{AuthorizedDeployment, Scope};
 use shared::capability::conceal;
 use shared::clock::{Rfc3339, Timestamp};
 use shared::extract::{LARGEST, Number, Query};
+use shared::poll::{NothingNew, PollInterval};
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
 pub use build_log::BUILD_LOG_GROUP;
@@ -27,6 +28,7 @@ const LINES_SETTLE: Duration = Duration::from_secs(15);
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/log")
     .requires(Scope::DeploymentsRead)
+    .follows()
     .takes(&["after", "limit"]);
 
 /// Returns the endpoint with its clients.
@@ -107,7 +109,8 @@ pub struct LogMeta {
 /// Get a deployment's log
 ///
 /// Returns the log lines after a position. To follow the log, repeat the request with `after` set to `meta.next_after`
-/// until `meta.complete` is true, which it is on the page with the last line.
+/// after `X-Poll-Interval` seconds, until `meta.complete` is true, which it is on the page with the last line. A page without
+/// lines does not count against the plan.
 ///
 /// Keeps up to 10 MiB of text, in which a line end counts as one byte. Of a longer log, keeps the first 8 MiB and the
 /// last 2 MiB. A line of the stream `system` then says how many lines and bytes are left out between them. The last
@@ -118,7 +121,7 @@ pub async fn get_deployment_log(
     State(Logs { app, archive, builds }): State<Logs>,
     Query(position): Query<LogPosition>,
     deployment: AuthorizedDeployment,
-) -> Result<Json<LogBody>> {
+) -> Result<(Option<PollInterval>, Option<NothingNew>, Json<LogBody>)> {
     let after = position.after.get();
     let limit = usize::try_from(position.limit.get()).expect("at most 1000");
     let settled = |ended: Timestamp| deployment.build.is_none() || app.clock().now().since(ended) >= LINES_SETTLE;
@@ -139,7 +142,13 @@ pub async fn get_deployment_log(
     }
     let LogPage { lines, at_end } = page;
     let meta = LogMeta { next_after: lines.last().map_or(after, |line| line.number), complete: has_ended && at_end };
-    Ok(Json(LogBody { data: lines.into_iter().map(LogLineBody::from).collect(), meta }))
+    let interval = match at_end {
+        true if has_ended => None,
+        true => Some(PollInterval::of(&deployment).unwrap_or(PollInterval::WAITING)),
+        false => Some(PollInterval::NOW),
+    };
+    let nothing_new = lines.is_empty().then_some(NothingNew);
+    Ok((interval, nothing_new, Json(LogBody { data: lines.into_iter().map(LogLineBody::from).collect(), meta })))
 }
 
 fn failed(error: archive::Error) -> Error {

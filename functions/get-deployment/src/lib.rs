@@ -5,11 +5,12 @@ use axum::extract::State;
 use shared::access::{Requested, Scope};
 use shared::body::{DeploymentBody, QueueBody};
 use shared::model::{Deployment, Waits};
+use shared::poll::PollInterval;
 use shared::{App, Endpoint, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route =
-    Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}").requires(Scope::DeploymentsRead);
+    Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}").requires(Scope::DeploymentsRead).follows();
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
@@ -18,13 +19,18 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Get a deployment
 ///
-/// Returns the deployment with its status and, while it is queued, its place in the queue. Poll this endpoint to follow
-/// a deployment.
+/// Returns the deployment with its status and, while it is queued, its place in the queue. To follow the deployment, ask again
+/// after `X-Poll-Interval` seconds with the last `ETag` in `If-None-Match`, until `X-Poll-Interval` is absent: the deployment
+/// has ended.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", responses((status = 200, body = DeploymentBody)))]
-pub async fn get_deployment(State(app): State<App>, deployment: Requested<Deployment>) -> Result<Json<DeploymentBody>> {
+pub async fn get_deployment(
+    State(app): State<App>,
+    deployment: Requested<Deployment>,
+) -> Result<(Option<PollInterval>, Json<DeploymentBody>)> {
     let table = app.table();
     let read = |place| async move { Ok(Waits::load(table, &place).await?) };
     let (deployment, waits) = deployment.authorize_and_read(read).await?;
     let queue = waits.map(|waits| QueueBody::new(&deployment, &waits));
-    Ok(Json(DeploymentBody::new(&app, deployment.into_inner()).with_queue(queue)))
+    let interval = queue.as_ref().map(QueueBody::poll_interval).or(PollInterval::of(&deployment));
+    Ok((interval, Json(DeploymentBody::new(&app, deployment.into_inner()).with_queue(queue))))
 }

@@ -8,11 +8,13 @@ use shared::clock::Rfc3339;
 use shared::extract::{LARGEST, Number, Query};
 use shared::id::UserId;
 use shared::model::{Actor, DeploymentEvent, Status};
+use shared::poll::{NothingNew, PollInterval};
 use shared::{App, Endpoint, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/events")
     .requires(Scope::DeploymentsRead)
+    .follows()
     .takes(&["after", "limit"]);
 
 /// Returns the endpoint with the app as its state.
@@ -87,21 +89,28 @@ pub struct EventsMeta {
 /// List a deployment's events
 ///
 /// Returns the events of the deployment after a position, each with its actor, time and reason. To follow the
-/// deployment, repeat the request with `after` set to `meta.next_after` until `meta.complete` is true.
+/// deployment, repeat the request with `after` set to `meta.next_after` after `X-Poll-Interval` seconds, until `meta.complete`
+/// is true. A page without events does not count against the plan.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(EventPosition), responses((status = 200, body = EventsBody)))]
 pub async fn list_deployment_events(
     State(app): State<App>,
     Query(position): Query<EventPosition>,
     deployment: AuthorizedDeployment,
-) -> Result<Json<EventsBody>> {
+) -> Result<(Option<PollInterval>, Option<NothingNew>, Json<EventsBody>)> {
     let after = position.after.get();
     let limit = i32::try_from(position.limit.get()).expect("at most 100");
     let events = deployment.events(app.table(), after, limit).await?;
     let next_after = events.last().map_or(after, |event| event.number);
     // The state was read before the events, and a state that is final has no event after it.
     let complete = deployment.status.is_final() && next_after >= deployment.events;
+    let interval = match next_after < deployment.events {
+        true => Some(PollInterval::NOW),
+        false => PollInterval::of(&deployment),
+    };
+    let nothing_new = events.is_empty().then_some(NothingNew);
     let meta = EventsMeta { next_after, complete };
-    Ok(Json(EventsBody { data: events.into_iter().map(EventBody::from).collect(), meta }))
+    let body = EventsBody { data: events.into_iter().map(EventBody::from).collect(), meta };
+    Ok((interval, nothing_new, Json(body)))
 }
 
 impl From<DeploymentEvent> for EventBody {

@@ -33,7 +33,7 @@ use crate::path_parameter;
         description = "Repositories, deployments and team resources. Send a token as `Authorization: Bearer <token>`.\n\n\
             `HEAD` works wherever `GET` does, and returns the status and the headers of `GET` without a body. Every successful \
             `GET` returns an `ETag`. Send it in `If-None-Match`: while the answer is the same, the API returns 304 without a \
-            body.\n\n\
+            body, and the request does not count against the rate limit of the plan.\n\n\
             A path that does not exist returns 404 `not_found`. A method that the path does not support returns 405 \
             `method_not_allowed`. Both have the error envelope and the headers of every response.",
         version = "1",
@@ -164,6 +164,7 @@ fn header_names(status: StatusCode, route: Route) -> Vec<&'static str> {
         "ETag",
         status == StatusCode::NOT_MODIFIED || status.is_success() && (route.is_read() || route.etag != Etag::Unused),
     );
+    add("X-Poll-Interval", route.following && [StatusCode::OK, StatusCode::NOT_MODIFIED].contains(&status));
     add("Location", status == StatusCode::CREATED && route.location);
     add("WWW-Authenticate", [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status));
     add("Retry-After", [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status));
@@ -210,7 +211,7 @@ fn conditions(route: Route) -> impl Iterator<Item = Value> {
     };
     let if_match = "The ETag that the resource must have, a list of ETags, or `*`";
     let if_none_match = "The ETag of the answer that the client has, a list of ETags, or `*`. If the answer is still the \
-        same, the response is 304";
+        same, the response is 304 and does not count against the plan";
     let if_match = (route.etag == Etag::Compared).then(|| condition("If-Match", if_match));
     if_match.into_iter().chain(route.is_read().then(|| condition("If-None-Match", if_none_match)))
 }
@@ -232,6 +233,10 @@ fn headers() -> Value {
             "The time at which the request's token expires. Absent for a permanent token. In the token's last 14 days, `Link` has the relation `rotate` to the endpoint that issues a new secret",
         ),
         "ETag": header("string", "The version of the answer, for `If-None-Match`, and for `If-Match` where the endpoint takes it"),
+        "X-Poll-Interval": header(
+            "integer",
+            "The number of seconds until asking again makes sense: 0 if there is more to read already. Absent once the deployment has ended and nothing follows",
+        ),
         "WWW-Authenticate": header("string", "The authentication challenge (RFC 6750)"),
     })
 }

@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::clock::Rfc3339;
 use crate::id::{DeploymentId, RepositoryId, UserId};
 use crate::model::{Deployment, Environment, Failure, Origin, Status, Waits};
+use crate::poll::PollInterval;
 
 /// A deployment of a commit to an environment.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -129,6 +130,15 @@ impl QueueBody {
             blocked_by,
             since: row.created_at.into(),
             deadline: row.deadline.map(Into::into),
+        }
+    }
+
+    /// Returns the time until asking for the place again makes sense.
+    pub fn poll_interval(&self) -> PollInterval {
+        match self.blocked_by.as_ref().map(|blocker| blocker.kind) {
+            Some(BlockerKind::Approval | BlockerKind::Freeze) => PollInterval::WAITING_FOR_PEOPLE,
+            Some(BlockerKind::Deployment) => PollInterval::WAITING,
+            None => PollInterval::RUNNING,
         }
     }
 }

@@ -303,6 +303,7 @@ pub(super) fn idempotency(account: &AccountId, hash: &str) -> Key {
 pub(crate) fn rate_limit(subject: &Subject) -> Key {
     match subject {
         Subject::Account(id) => Key::new(format!("RATE#{id}"), "RATE"),
+        Subject::Following(id) => Key::new(format!("RATE#{id}"), "FOLLOWING"),
         Subject::Source(address) => Key::new(format!("RATE#{address}"), "RATE"),
         Subject::Uncounted(address) => Key::new(format!("RATE#{address}"), "UNCOUNTED"),
     }

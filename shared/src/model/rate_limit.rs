@@ -24,6 +24,18 @@ impl Quota {
     /// The rate limit of a source address, for requests that count against no account.
     pub(crate) const ANONYMOUS: Quota = Quota { per_minute: 60, burst: 20 };
 
+    /// The smallest allowance for following: five clients that ask every two seconds about a deployment and its log.
+    const LEAST_FOLLOWING: Quota = Quota { per_minute: 300, burst: 100 };
+
+    /// Returns the allowance for requests that may bring nothing new: five times the plan's.
+    pub(crate) fn for_following(self) -> Self {
+        let Self { per_minute, burst } = Self::LEAST_FOLLOWING;
+        Self {
+            per_minute: self.per_minute.saturating_mul(5).max(per_minute),
+            burst: self.burst.saturating_mul(5).max(burst),
+        }
+    }
+
     /// Returns the time in which one token comes back, in microseconds, rounded up so that rounding never admits more.
     pub(crate) fn interval(self) -> i64 {
         let per_minute = i64::from(self.per_minute.max(1));
@@ -53,12 +65,14 @@ impl Quota {
     }
 }
 
-/// The account or source address that a request counts against. An address has two allowances, so that requests with a valid
-/// token never use up that of requests without one.
+/// The account or source address that a request counts against. An account has two allowances, so that following never uses
+/// up the plan. An address has two, so that requests with a valid token never use up that of requests without one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// An account, for requests with a valid token.
     Account(AccountId),
+    /// An account, for requests that may bring nothing new. See [`Quota::for_following`].
+    Following(AccountId),
     /// A source address, for requests without one. See [`Subject::source`].
     Source(IpAddr),
     /// A source address, for requests with a valid token that count against no account. See [`Subject::uncounted`].

@@ -115,6 +115,7 @@ pub const SCHEMA: &[ItemKind] = &[
     ]).expiring(Always),
     item("idempotency key", "ACCT#{account}#IDEM#{sha256}", "IDEM").expiring(Always),
     item("rate limit of an account", "RATE#{account}", "RATE").expiring(Always),
+    item("allowance of an account for following", "RATE#{account}", "FOLLOWING").expiring(Always),
     item("rate limit of a source address", "RATE#{address}", "RATE").expiring(Always),
     item("rate limit of a source address, for requests that no account counts", "RATE#{address}", "UNCOUNTED").expiring(Always),
     item("progress of the recount", "RECOUNT", "RECOUNT"),
