@@ -1,5 +1,6 @@
 //! The OpenAPI document, the sample events and the crates against the routes, and the API's answers against the document.
 
+mod examples;
 mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -26,6 +26,7 @@ pub use token::*;
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Deleted {
     /// The ID of the deleted resource, as in the path.
+    #[schema(examples("team_k3vyq2w7x5m4n6pa"))]
     pub id: String,
     /// Always true.
     #[schema(default = true)]

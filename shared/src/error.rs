@@ -171,8 +171,10 @@ error_codes! {
 #[derive(Clone, Debug, Serialize, PartialEq, Eq, utoipa::ToSchema)]
 pub struct Detail {
     /// The parameter's name, or the field's path in the body.
+    #[schema(examples("variables.AWS_X"))]
     pub field: String,
     /// The problem, as a phrase that follows the name of the field.
+    #[schema(examples("has a name that starts with AWS_"))]
     pub message: String,
 }
 

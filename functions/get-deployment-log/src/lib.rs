@@ -85,6 +85,7 @@ pub struct LogLineBody {
     /// gaps. Every number is below 2^53.
     #[schema(examples(12))]
     number: u64,
+    /// The time at which the line was written.
     at: Rfc3339,
     /// `stdout` or `stderr` of a command, or `system` for the pipeline's own lines. AWS CodeBuild reports both streams
     /// as `stdout`.

@@ -69,6 +69,7 @@ impl TryFrom<String> for TargetId {
 #[schema(as = AuditEvent)]
 pub struct AuditEventBody {
     id: AuditEventId,
+    /// The time of the change.
     created_at: Rfc3339,
     action: Action,
     actor: ActorBody,

@@ -52,6 +52,7 @@ pub struct EventBody {
     /// The event's number in the deployment: 1, 2, 3, … without gaps.
     #[schema(examples(2))]
     number: u64,
+    /// The time of the event.
     at: Rfc3339,
     /// The deployment's status after the event. An approval or a request to stop leaves the status unchanged.
     status: Status,

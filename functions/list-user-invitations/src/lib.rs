@@ -39,7 +39,9 @@ struct ReceivedInvitationBody {
     account: OpenAccountBody,
     /// The role that the person will have.
     role: Role,
+    /// The time of the creation.
     created_at: Rfc3339,
+    /// The time at which the invitation expires.
     expires_at: Rfc3339,
 }
 

@@ -35,6 +35,7 @@ pub struct UpdatedMemberBody {
     id: UserId,
     email: Email,
     role: Role,
+    /// The time at which the user joined the account.
     created_at: Rfc3339,
     /// The member's open invitations to roles that the member may not give any more. They can't be accepted any more.
     ended_invitations: Vec<InvitationBody>,

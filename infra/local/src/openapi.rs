@@ -1,5 +1,6 @@
 //! The OpenAPI document: the operations of the endpoints, completed by their routes and by the table of error codes.
 
+mod examples;
 mod links;
 
 use http::StatusCode;
@@ -78,6 +79,7 @@ pub fn document() -> Value {
         complete(operation.unwrap_or_else(|| panic!("{} does not document its route", route.function)), *route);
     }
     links::add(&mut document, &documented);
+    examples::add(&mut document, &documented);
     document
 }
 
@@ -196,7 +198,7 @@ fn path_parameters(route: Route) -> impl Iterator<Item = Value> {
     parameters.into_iter().map(|parameter| {
         json!({
             "name": parameter.name, "in": "path", "required": true, "description": parameter.description,
-            "schema": {"type": "string"},
+            "schema": {"type": "string", "examples": [parameter.example]},
         })
     })
 }

@@ -21,6 +21,7 @@ pub struct AccountBody {
     pub(crate) base_permission: BasePermission,
     /// Whether the account's users may create tokens that never expire.
     pub(crate) permanent_tokens: bool,
+    /// The time of the creation.
     pub(crate) created_at: Rfc3339,
 }
 

@@ -19,10 +19,12 @@ pub struct ApplicationBody {
     pub(crate) scopes: Vec<Scope>,
     /// The ID that stands for the application in fields that name a user, such as a deployment's `created_by`.
     pub(crate) user_id: UserId,
+    /// The user who registered the application.
     pub(crate) created_by: UserId,
     /// The owner who answers for the application. An application is handed over to another owner when its owner is removed
     /// or loses the role.
     pub(crate) owned_by: UserId,
+    /// The time of the registration.
     pub(crate) created_at: Rfc3339,
 }
 

@@ -12,11 +12,13 @@ use crate::poll::PollInterval;
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Deployment)]
 pub struct DeploymentBody {
+    /// The ID of the deployment.
     pub(crate) id: DeploymentId,
     pub(crate) status: Status,
     /// The URL at which the deployment can be polled.
     #[schema(examples("https://api.git.dev/v1/deployments/deploy_k3vyq2w7x5m4n6pa"))]
     pub url: String,
+    /// The time of the creation.
     pub(crate) created_at: Rfc3339,
     pub(crate) repository_id: RepositoryId,
     /// The deployment's number in its repository: 1, 2, 3, …
@@ -34,11 +36,14 @@ pub struct DeploymentBody {
     /// forks and of closed pull requests too. Also null if the repository has too many branches and tags to look through.
     #[schema(required, examples("refs/heads/main"))]
     pub(crate) on_ref: Option<String>,
+    /// The user or application that created the deployment.
     pub(crate) created_by: UserId,
+    /// The time of the last change.
     pub(crate) updated_at: Rfc3339,
     /// The time at which the deployment first started. Null if it has not started.
     #[schema(required)]
     pub(crate) started_at: Option<Rfc3339>,
+    /// The time at which the deployment ended. Null if it has not ended.
     #[schema(required)]
     pub(crate) finished_at: Option<Rfc3339>,
     /// The reason for the failure. Null unless the deployment has failed.
@@ -83,6 +88,7 @@ pub struct QueueBody {
     /// The reason why the deployment is waiting. Null if it is about to start.
     #[schema(required)]
     pub(crate) blocked_by: Option<Blocker>,
+    /// The time at which the deployment was queued.
     pub(crate) since: Rfc3339,
     /// The time at which the deployment fails unless it has started.
     #[schema(required)]

@@ -45,6 +45,7 @@ pub struct LiveBody {
     /// The commit that is live.
     #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     pub(crate) sha: String,
+    /// The time at which the deployment went live.
     pub(crate) since: Rfc3339,
 }
 

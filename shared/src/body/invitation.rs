@@ -18,7 +18,9 @@ pub struct InvitationBody {
     pub(crate) role: Role,
     /// The teams that the invited person will join.
     pub(crate) teams: Vec<TeamId>,
+    /// The user who created the invitation.
     pub(crate) invited_by: UserId,
+    /// The time of the creation.
     pub(crate) created_at: Rfc3339,
     /// The time at which the invitation expires: seven days after its creation.
     pub(crate) expires_at: Rfc3339,

@@ -15,6 +15,7 @@ pub struct MemberBody {
     pub(crate) id: UserId,
     pub(crate) email: Email,
     pub(crate) role: Role,
+    /// The time at which the user joined the account.
     pub(crate) created_at: Rfc3339,
 }
 

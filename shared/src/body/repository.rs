@@ -18,8 +18,9 @@ pub struct RepositoryBody {
     #[schema(examples("acme/frontend-app"))]
     pub(crate) full_name: String,
     pub(crate) visibility: Visibility,
+    /// The time of the registration.
     pub(crate) created_at: Rfc3339,
-    /// The time of the newest deployment, or of the creation.
+    /// The time of the newest deployment, or of the registration.
     pub(crate) updated_at: Rfc3339,
     /// The name of the default branch.
     #[schema(examples("main"))]

@@ -17,7 +17,9 @@ pub struct TeamBody {
     pub(crate) id: TeamId,
     pub(crate) name: TeamName,
     pub(crate) description: Description,
+    /// The time of the creation.
     pub(crate) created_at: Rfc3339,
+    /// The time of the last change of the name or the description.
     pub(crate) updated_at: Rfc3339,
 }
 
@@ -38,6 +40,7 @@ impl From<Team> for TeamBody {
 #[schema(as = TeamMember)]
 pub struct TeamMemberBody {
     pub(crate) member: MemberBody,
+    /// The time at which the user joined the team.
     pub(crate) added_at: Rfc3339,
 }
 
@@ -53,6 +56,7 @@ impl From<(TeamMember, User)> for TeamMemberBody {
 pub struct TeamRepositoryBody {
     pub(crate) repository: RepositoryBody,
     pub(crate) permission: Permission,
+    /// The time at which the team got the repository.
     pub(crate) added_at: Rfc3339,
 }
 

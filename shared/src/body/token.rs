@@ -25,7 +25,9 @@ pub struct TokenBody {
     pub(crate) last_four: String,
     /// The token's scopes.
     pub(crate) scopes: Vec<Scope>,
+    /// The time of the creation.
     pub(crate) created_at: Rfc3339,
+    /// The time of the last change.
     pub(crate) updated_at: Rfc3339,
     /// The time at which the token expires. Null if it never expires.
     #[schema(required)]
