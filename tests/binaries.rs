@@ -11,10 +11,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use local::functions::{FUNCTIONS, routes};
+use local::functions::{FUNCTIONS, all_routes, routes};
 use local::stack::OwnIssuer;
 use serde_json::{Value, json};
-use shared::Route;
 use shared::clock::Clock;
 use shared::settings::{API_BASE_URL, OIDC_ISSUER, QUEUE_URL, Settings, TABLE_NAME};
 use tests::{GitRepository, World, checkout, read_file, sample_event};
@@ -350,6 +349,12 @@ async fn each_binary_answers_its_sample_event() {
     assert_eq!((status, &error["error"]["code"]), (405, &json!("method_not_allowed")));
     assert_eq!(headers["allow"], "GET, HEAD, POST");
 
+    let mut dashboard = start("get-dashboard").await;
+    let page = dashboard.invoke(sample_event("get-dashboard")).await.unwrap();
+    assert_eq!((&page["statusCode"], &page["isBase64Encoded"]), (&json!(200), &json!(true)), "it is compressed");
+    assert_eq!(page["headers"]["content-encoding"], "gzip");
+    assert_eq!(dashboard.end().await.len(), 1, "one line a request");
+
     // An endpoint without a request of its own above succeeds with its sample event.
     for function in routes().map(|route| route.function).filter(|function| !REMOVALS.contains(function)) {
         if !asked.borrow().contains(function) {
@@ -413,18 +418,18 @@ fn cargo_lambda_watch_has_the_routes_of_the_api() {
             let text = |name: &str| function[name].as_str().unwrap();
             routed.insert((format!("{} {path}", text("method")), text("function").to_owned()));
         }
-        // The fallback takes any method.
-        if let Some(function) = functions.as_str() {
-            assert_eq!(path, "/{*path}");
-            routed.insert(("$default".to_owned(), function.to_owned()));
-        }
     }
-    let by_full_name = |key: &String| key.contains("{repo_name}");
-    let of = |route: Route| {
-        let keys = route.keys().into_iter().filter(move |key| !by_full_name(key));
-        keys.map(move |key| (key, route.function.to_owned()))
-    };
-    assert_eq!(routed, routes().flat_map(of).collect());
+    let mut expected = BTreeSet::new();
+    for route in all_routes() {
+        let own = route.keys().into_iter().filter(|key| key.contains(' ') && !key.contains("{repo_name}"));
+        expected.extend(own.map(|key| (key.replace("{proxy+}", "{*path}"), route.function.to_owned())));
+    }
+    // The fallback takes all methods that no route names.
+    for path in ["/{*path}", "/v1", "/v1/{*path}"] {
+        let fallback = ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+        expected.extend(fallback.map(|method| (format!("{method} {path}"), "not-found".to_owned())));
+    }
+    assert_eq!(routed, expected);
 }
 
 /// The crates that a function may depend on and that pull in much. Each has the crates beside functions that depend on it.

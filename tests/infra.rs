@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::KeyType;
-use local::functions::{Environment, FUNCTIONS, routes};
+use local::functions::{Environment, FUNCTIONS, all_routes};
 use local::gateway::INTEGRATION_TIMEOUT;
 use local::issuer::Client;
 use local::stack::Options;
@@ -214,7 +214,7 @@ fn one_name_finds_a_function_everywhere() {
 fn the_api_has_the_routes_of_the_code_and_no_others() {
     let template = Template::read();
     let keys = |route: Route| route.keys().into_iter().map(move |key| (key, route.function));
-    let code: BTreeMap<_, _> = routes().flat_map(keys).collect();
+    let code: BTreeMap<_, _> = all_routes().flat_map(keys).collect();
     let mut routes = BTreeMap::new();
     for (_, route) in template.of_type("AWS::ApiGatewayV2::Route") {
         let target = text(&route["Target"]).strip_prefix("integrations/${").and_then(|rest| rest.strip_suffix('}'));
@@ -481,7 +481,7 @@ fn a_run_ends_before_its_invocation_and_its_message_stays_hidden_longer() {
 #[test]
 fn an_endpoint_gives_up_before_the_gateway_does() {
     let template = Template::read();
-    for route in routes() {
+    for route in all_routes() {
         let timeout = Duration::from_secs(template.function(route.function).timeout());
         assert!(timeout < INTEGRATION_TIMEOUT, "{} has {timeout:?}", route.function);
     }

@@ -40,6 +40,7 @@ mod requests;
 mod retry;
 mod rights;
 mod schema;
+mod site;
 mod sweep;
 mod teams;
 mod tenants;

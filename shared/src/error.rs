@@ -324,6 +324,9 @@ pub struct ErrorBody<'a> {
     pub(crate) message: &'a str,
     /// The value of `X-Request-Id`.
     pub(crate) request_id: &'a RequestId,
+    /// The page that explains the code, as a path on the host that answered.
+    #[schema(examples("/docs/errors/invalid_ref"))]
+    pub(crate) doc_url: String,
     /// The invalid parameters and fields, if any.
     #[serde(skip_serializing_if = "<[Detail]>::is_empty")]
     pub(crate) details: &'a [Detail],
@@ -346,7 +349,14 @@ pub(crate) fn into_envelope(mut response: Response, request_id: &RequestId) -> (
         None => Error::internal(format!("a {} without an error", response.status())),
     };
     let envelope = ErrorEnvelope {
-        error: ErrorBody { code: error.code.as_str(), message: &error.message, request_id, details: &error.details },
+        error: ErrorBody {
+            code: error.code.as_str(),
+            message: &error.message,
+            request_id,
+            // The documentation has the origin of the API, so that functions need no setting for a path on it.
+            doc_url: format!("/docs/errors/{}", error.code.as_str()),
+            details: &error.details,
+        },
     };
     let mut response = (error.code.status(), axum::Json(envelope)).into_response();
     response.headers_mut().extend(error.headers.iter().cloned());

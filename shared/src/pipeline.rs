@@ -32,7 +32,7 @@ use crate::extract::refuse_parameters;
 use crate::id::RequestId;
 use crate::model::{Quota, RequestOrigin, Subject};
 use crate::rate_limit::Verdict;
-use crate::route::{Route, WithoutLimiter};
+use crate::route::{Content, Route, WithoutLimiter};
 use crate::telemetry::{Level, RequestLine, TraceContext};
 use crate::usage::Usage;
 
@@ -109,7 +109,10 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
 
     let (response, usage) = Usage::of(next.run(request)).await;
 
-    let (mut response, error) = into_envelope(response, &request_id);
+    let (mut response, error) = match is_page(&context.route, &response) {
+        true => (response, None),
+        false => into_envelope(response, &request_id),
+    };
     let caller = record.caller.get();
     let account = caller.map(Caller::account);
     let told = response.extensions().get::<Verdict>().or(record.verdict.get()).copied();
@@ -151,6 +154,12 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
         limiter_failure: record.limiter_failure.get().cloned(),
     });
     if is_head { response.map(|_| axum::body::Body::empty()) } else { response }
+}
+
+/// Returns whether a response is a page that tells a browser's user what is wrong with the request. It is no envelope.
+fn is_page(route: &Route, response: &Response) -> bool {
+    let failed = response.extensions().get::<Error>().is_some() || response.status().is_server_error();
+    route.content == Content::Pages && !failed
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {

@@ -16,6 +16,11 @@ pub struct Route {
     pub method: &'static Method,
     /// API Gateway's form: `/v1/repositories/{repo_id}`, or `$default`.
     pub path: &'static str,
+    /// Further paths that the endpoint answers on, for GET and HEAD. They may end in `{proxy+}`, which takes all segments that
+    /// are left.
+    pub also: &'static [&'static str],
+    /// What the endpoint returns.
+    pub content: Content,
     /// The token and the scope that the endpoint needs.
     pub access: Access,
     /// The lowest role in the account that may call the endpoint.
@@ -39,6 +44,15 @@ pub struct Route {
     pub location: bool,
     /// The error codes that the handler itself returns. Those of the pipeline and the extractors follow from the other fields.
     pub refusals: &'static [ErrorCode],
+}
+
+/// What an endpoint returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// JSON for programs. The OpenAPI document describes it.
+    Data,
+    /// Pages and their assets for browsers, which are no part of the API's contract.
+    Pages,
 }
 
 /// A list whose cursors are valid for no other list, and the sorts that it has.
@@ -141,6 +155,8 @@ impl Route {
             function,
             method,
             path,
+            also: &[],
+            content: Content::Data,
             access: Access::Authenticated,
             role: Role::Member,
             permission: Permission::Read,
@@ -154,6 +170,19 @@ impl Route {
             location: false,
             refusals: &[],
         }
+    }
+
+    /// Answers GET and HEAD on these paths too.
+    pub const fn answers_on(mut self, paths: &'static [&'static str]) -> Self {
+        self.also = paths;
+        self
+    }
+
+    /// Returns pages for browsers. Their query strings are for scripts, so no parameter is refused, and a page may report a
+    /// failure itself.
+    pub const fn returns_pages(mut self) -> Self {
+        self.content = Content::Pages;
+        self
     }
 
     /// Requires the scope, and on a repository the permission that goes with it.
@@ -243,26 +272,29 @@ impl Route {
     /// Returns the methods that the gateway routes to the endpoint: a read answers `HEAD` too.
     pub fn methods(&self) -> impl Iterator<Item = &'static Method> {
         const HEAD: &Method = &Method::HEAD;
-        [self.method].into_iter().chain(self.is_read().then_some(HEAD))
+        [self.method].into_iter().chain(self.is_safe().then_some(HEAD))
     }
 
-    /// Returns the route key for each method, and a second one if a repository is in the path: an HTTP API decodes a path
-    /// before it looks for a route, so that `acme%2Fapp` arrives as two segments. A repository whose name is that of a
-    /// sub-resource, such as `deployments`, can't be reached by its full name: the path belongs to the sub-resource.
+    /// Returns the route keys of all methods and paths.
+    ///
+    /// A path with a repository has a second form: an HTTP API decodes a path before it looks for a route, so that
+    /// `acme%2Fapp` arrives as two segments. A repository whose name is that of a sub-resource, such as `deployments`, can't be
+    /// reached by its full name: the path belongs to the sub-resource.
     pub fn keys(&self) -> Vec<String> {
-        if self.path.starts_with('$') {
-            return vec![self.key()];
-        }
-        let by_full_name =
-            self.path.contains("{repo_id}").then(|| self.path.replace("{repo_id}", "{repo_id}/{repo_name}"));
-        let paths: Vec<String> = [self.path.to_owned()].into_iter().chain(by_full_name).collect();
-        self.methods().flat_map(|method| paths.iter().map(move |path| format!("{method} {path}"))).collect()
+        let is_fallback = self.path.starts_with('$');
+        let by_full_name = self.path.replace("{repo_id}", "{repo_id}/{repo_name}");
+        let path = (!is_fallback).then_some(self.path);
+        let second = (by_full_name != self.path).then_some(by_full_name.as_str());
+        let paths: Vec<&str> = path.into_iter().chain(second).chain(self.also.iter().copied()).collect();
+        let keys = self.methods().flat_map(|method| paths.iter().map(move |path| format!("{method} {path}")));
+        is_fallback.then(|| self.key()).into_iter().chain(keys).collect()
     }
 
-    /// Returns the query parameters of the endpoint, or `None` for the fallback, which has no contract.
+    /// Returns the query parameters of the endpoint, or `None` for the fallback and for pages, which have no contract.
     pub(crate) fn query_parameters(&self) -> Option<impl Iterator<Item = &'static str> + Clone> {
         let of_list = self.list.map_or(&[][..], |_| &List::PARAMETERS);
-        (!self.path.starts_with('$')).then(|| of_list.iter().chain(self.parameters).copied())
+        let has_contract = self.content == Content::Data && !self.path.starts_with('$');
+        has_contract.then(|| of_list.iter().chain(self.parameters).copied())
     }
 
     /// Returns whether the handler only reads, so that it may run while the limiter decides.

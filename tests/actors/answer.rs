@@ -42,6 +42,7 @@ impl Answer {
     pub fn refused(&self, status: u16, code: &str) -> &Self {
         assert_eq!((self.status, self.body["error"]["code"].as_str()), (status, Some(code)), "{self:?}");
         assert_eq!(self.body["error"]["request_id"], self.header("x-request-id"), "{self:?}");
+        assert_eq!(self.body["error"]["doc_url"], format!("/docs/errors/{code}"), "{self:?}");
         assert!(!self.body["error"]["message"].as_str().unwrap().is_empty());
         self
     }

@@ -1,4 +1,6 @@
 //! `$default`: answers requests that match no route. Returns 404, or 405 if only the method is wrong.
+//!
+//! Below `/v1` it takes reads by paths of its own, because the dashboard takes those of all other unknown paths.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -11,7 +13,7 @@ use serde::de::IgnoredAny;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
-pub const ROUTE: Route = Route::fallback(env!("CARGO_PKG_NAME"));
+pub const ROUTE: Route = Route::fallback(env!("CARGO_PKG_NAME")).answers_on(&["/v1", "/v1/{proxy+}"]);
 
 /// Returns the endpoint, which has no state.
 pub fn endpoint(_: &App) -> Result<Endpoint, InitError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lambda_runtime::{LambdaEvent, service_fn};
 use shared::aws::{Aws, Limits};
 use shared::clock::Clock;
+use shared::route::Content;
 use shared::settings::Settings;
 use shared::telemetry::Log;
 use shared::{App, Endpoint, InitError, Route, pipeline};
@@ -36,7 +37,7 @@ pub enum Area {
     Identity,
     /// The functions that run deployments and follow builds.
     Builds,
-    /// The API itself: its document, its fallback, the caller and the rate limit.
+    /// The API itself: its document, its fallback and its pages.
     Service,
 }
 
@@ -94,7 +95,7 @@ pub enum Trigger {
         route: Route,
         /// Makes the endpoint of an app.
         constructor: Constructor,
-        /// The operation in the OpenAPI document. The fallback has none.
+        /// The operation in the OpenAPI document. The fallback and pages have none.
         documentation: Option<fn() -> utoipa::openapi::OpenApi>,
     },
     /// A queue, a schedule, CodeBuild or an operator.
@@ -141,8 +142,8 @@ macro_rules! endpoint {
     }};
 }
 
-/// Registers the endpoint of the requests that match no other route.
-macro_rules! fallback {
+/// Registers an endpoint without an operation in the OpenAPI document.
+macro_rules! undocumented {
     ($area:ident, $function:ident) => {
         Registration {
             name: $function::ROUTE.function,
@@ -214,7 +215,8 @@ pub const FUNCTIONS: &[Registration] = &[
     endpoint!(Identity, get_rate_limit),
     endpoint!(Identity, list_audit_events),
     endpoint!(Service, get_openapi),
-    fallback!(Service, not_found),
+    undocumented!(Service, not_found),
+    undocumented!(Service, get_dashboard),
     event!(Deployments, "deployment-consumer", Environment::consumer),
     event!(Builds, "build-events", Environment::build_events),
     event!(Builds, "sweep", Environment::sweep),
@@ -222,9 +224,14 @@ pub const FUNCTIONS: &[Registration] = &[
     event!(Identity, "bootstrap", Environment::bootstrap),
 ];
 
-/// Returns the route of each endpoint, in the order of the list.
-pub fn routes() -> impl Iterator<Item = Route> {
+/// Returns the route of each function behind the gateway, in the order of the list.
+pub fn all_routes() -> impl Iterator<Item = Route> {
     FUNCTIONS.iter().filter_map(Registration::route)
+}
+
+/// Returns the route of each endpoint of the API, in the order of the list. Pages for browsers are not among them.
+pub fn routes() -> impl Iterator<Item = Route> {
+    all_routes().filter(|route| route.content == Content::Data)
 }
 
 /// The settings, the clock, the log and the limits of the functions. Each function gets an [`App`] of its own, like an

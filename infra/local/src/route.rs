@@ -39,6 +39,8 @@ struct Route {
 enum Segment {
     Literal(String),
     Parameter(String),
+    /// `{name+}` at the end of a path, which takes all segments that are left.
+    Greedy(String),
 }
 
 /// The route that takes a request.
@@ -46,12 +48,12 @@ enum Segment {
 pub(crate) struct Match<'a> {
     pub(crate) key: &'a str,
     pub(crate) function: &'a Function,
-    pub(crate) path_parameters: BTreeMap<&'a str, &'a str>,
+    pub(crate) path_parameters: BTreeMap<&'a str, String>,
 }
 
 impl Routes {
-    /// Parses route keys as in a template, such as `POST /v1/repositories/{repo_id}/deployments` or `$default`. Greedy
-    /// parameters and `ANY` are not supported.
+    /// Parses route keys as in a template, such as `POST /v1/repositories/{repo_id}/deployments`, `GET /docs/{proxy+}` or
+    /// `$default`. `ANY` is not supported.
     ///
     /// # Errors
     ///
@@ -72,8 +74,9 @@ impl Routes {
             }
             read.routes.push(route);
         }
-        // A literal precedes a parameter. The leftmost segment in which two routes differ decides.
-        read.routes.sort_by_cached_key(Route::parameter_positions);
+        // A greedy route comes after all others, and a literal precedes a parameter. The leftmost segment in which two routes
+        // differ decides.
+        read.routes.sort_by_cached_key(Route::rank);
         Ok(read)
     }
 
@@ -81,15 +84,12 @@ impl Routes {
     pub(crate) fn find<'a>(&'a self, method: &Method, segments: &[&'a str]) -> Option<Match<'a>> {
         let route = self.routes.iter().find(|route| route.method == method && route.takes(segments));
         if let Some(route) = route {
-            let path_parameters = route
-                .segments
-                .iter()
-                .zip(segments)
-                .filter_map(|(segment, value)| match segment {
-                    Segment::Parameter(name) => Some((name.as_str(), *value)),
-                    Segment::Literal(_) => None,
-                })
-                .collect();
+            let path_parameters = route.segments.iter().enumerate().filter_map(|(at, segment)| match segment {
+                Segment::Parameter(name) => Some((name.as_str(), segments[at].to_owned())),
+                Segment::Greedy(name) => Some((name.as_str(), segments[at..].join("/"))),
+                Segment::Literal(_) => None,
+            });
+            let path_parameters = path_parameters.collect();
             return Some(Match { key: &route.key, function: &route.function, path_parameters });
         }
         let function = self.default.as_ref()?;
@@ -104,15 +104,21 @@ impl Route {
         let method = Method::from_str(method).map_err(|_| refused())?;
         let path = path.strip_prefix('/').ok_or_else(refused)?;
         let is_method = method.as_str().bytes().all(|byte| byte.is_ascii_uppercase()) && method != "ANY";
-        if !is_method || path.contains(['+', '%', '?', ' ']) {
+        if !is_method || path.contains(['%', '?', ' ']) {
             return Err(refused());
         }
+        let last = path.split('/').count() - 1;
         let segments = path
             .split('/')
-            .map(|segment| match segment.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
-                Some("") => Err(refused()),
-                Some(name) => Ok(Segment::Parameter(name.to_owned())),
-                None if segment.contains(['{', '}']) => Err(refused()),
+            .enumerate()
+            .map(|(at, segment)| match segment.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+                Some("" | "+") => Err(refused()),
+                Some(name) => match name.strip_suffix('+') {
+                    Some(name) if at == last => Ok(Segment::Greedy(name.to_owned())),
+                    Some(_) => Err(refused()),
+                    None => Ok(Segment::Parameter(name.to_owned())),
+                },
+                None if segment.contains(['{', '}', '+']) => Err(refused()),
                 None => Ok(Segment::Literal(segment.to_owned())),
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -120,25 +126,36 @@ impl Route {
     }
 
     /// Returns the path without the names of its parameters.
-    fn shape(&self) -> Vec<Option<&str>> {
-        self.segments
-            .iter()
-            .map(|segment| match segment {
-                Segment::Literal(text) => Some(text.as_str()),
-                Segment::Parameter(_) => None,
-            })
-            .collect()
+    fn shape<'a>(&'a self) -> Vec<(u8, &'a str)> {
+        let shape = |segment: &'a Segment| match segment {
+            Segment::Literal(text) => (0, text.as_str()),
+            Segment::Parameter(_) => (1, ""),
+            Segment::Greedy(_) => (2, ""),
+        };
+        self.segments.iter().map(shape).collect()
     }
 
-    fn parameter_positions(&self) -> Vec<bool> {
-        self.segments.iter().map(|segment| matches!(segment, Segment::Parameter(_))).collect()
+    /// Returns the place of the route among others that take the same request: whether it is greedy, and the kinds of its
+    /// segments.
+    fn rank(&self) -> (bool, Vec<u8>) {
+        let kinds: Vec<_> = self.shape().iter().map(|(kind, _)| *kind).collect();
+        (self.is_greedy(), kinds)
+    }
+
+    fn is_greedy(&self) -> bool {
+        matches!(self.segments.last(), Some(Segment::Greedy(_)))
     }
 
     fn takes(&self, segments: &[&str]) -> bool {
-        self.segments.len() == segments.len()
+        let has_length = match self.is_greedy() {
+            true => self.segments.len() <= segments.len(),
+            false => self.segments.len() == segments.len(),
+        };
+        has_length
             && self.segments.iter().zip(segments).all(|(segment, value)| match segment {
                 Segment::Literal(text) => text == value,
                 Segment::Parameter(_) => !value.is_empty(),
+                Segment::Greedy(_) => segments.len() > self.segments.len() || !value.is_empty(),
             })
     }
 }

@@ -104,7 +104,7 @@ impl Welcome<'_> {
         writeln!(
             output,
             "{} {} {}\n\n\
-             {}  {url}/v1/openapi.json, infra/docs/api.md\n\
+             {}  {url}/docs\n\
              {}           {}\n\
              {}       {}\n\
              {}  {} (its account is on the Starter plan)\n\n\

@@ -137,9 +137,7 @@ pub(super) fn of(function: &Function) -> String {
     if let Some(route) = route {
         resources += INTEGRATION;
         for key in route.keys() {
-            let head = if key.starts_with("HEAD ") { "Head" } else { "" };
-            let by_full_name = if key.contains("{repo_name}") { "ByFullName" } else { "" };
-            resources += &ROUTE.replace("<form>", &format!("{head}{by_full_name}")).replace("<key>", &key);
+            resources += &ROUTE.replace("<form>", &form(&route, &key)).replace("<key>", &key);
         }
         resources += &permission("apigateway", "!Sub '${ApiArn}/*'");
     }
@@ -186,6 +184,21 @@ fn role(Function { registration, definition }: &Function) -> String {
 
 fn permission(service: &str, source: &str) -> String {
     PERMISSION.replace("<principal>", service).replace("<source>", source)
+}
+
+/// Returns the part of a route's logical ID that tells it from the function's other routes: `HeadByFullName`, `V1Proxy`.
+fn form(route: &Route, key: &str) -> String {
+    let (method, path) = key.split_once(' ').unwrap_or(("", key));
+    let head = if method == "HEAD" { "Head" } else { "" };
+    if path == route.path {
+        head.to_owned()
+    } else if path.contains("{repo_name}") {
+        format!("{head}ByFullName")
+    } else {
+        let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        let capitalized = words.map(|word| word[..1].to_uppercase() + &word[1..]);
+        format!("{head}{}", capitalized.collect::<String>())
+    }
 }
 
 /// Returns the function's name as a logical ID: `ListRepositories`.

@@ -199,14 +199,56 @@ async fn the_most_specific_route_takes_a_request() {
     }
 }
 
+#[tokio::test]
+async fn a_greedy_route_takes_what_no_other_does_and_the_longest_one_first() {
+    let gateway = gateway([
+        ("$default", echo()),
+        ("GET /{proxy+}", echo()),
+        ("GET /v1/{proxy+}", echo()),
+        ("GET /v1/repositories/{repo_id}", echo()),
+        ("GET /", echo()),
+    ])
+    .await;
+    for (method, path, key, proxy) in [
+        ("GET", "/", "GET /", None),
+        ("GET", "/docs", "GET /{proxy+}", Some("docs")),
+        ("GET", "/docs/a/b", "GET /{proxy+}", Some("docs/a/b")),
+        ("GET", "/docs/", "GET /{proxy+}", Some("docs/")),
+        ("GET", "/v1", "GET /{proxy+}", Some("v1")),
+        ("GET", "/v1/teams", "GET /v1/{proxy+}", Some("teams")),
+        ("GET", "/v1/repositories/a/b", "GET /v1/{proxy+}", Some("repositories/a/b")),
+        ("GET", "/v1/repositories/a", "GET /v1/repositories/{repo_id}", None),
+        ("POST", "/docs", "$default", None),
+    ] {
+        let response = send(&gateway, request(method, path).body(Full::default()).unwrap()).await;
+        let event = json_of(&response);
+        assert_eq!(event["routeKey"], key, "{method} {path}");
+        assert_eq!(event["pathParameters"]["proxy"].as_str(), proxy, "{method} {path}");
+    }
+}
+
 #[test]
 fn route_keys_that_http_apis_would_not_take_are_refused() {
     let new = |keys: &[&'static str]| Routes::new(keys.iter().map(|key| (*key, echo()))).err();
-    for key in ["", "/v1", "GET", "GET v1", "get /v1", "ANY /v1", "GET /{proxy+}", "GET /{}", "GET /a{b}", "GET /a%2Fb"]
-    {
+    for key in [
+        "",
+        "/v1",
+        "GET",
+        "GET v1",
+        "get /v1",
+        "ANY /v1",
+        "GET /{+}",
+        "GET /{proxy+}/a",
+        "GET /a+",
+        "GET /{}",
+        "GET /a{b}",
+        "GET /a%2Fb",
+    ] {
         assert_eq!(new(&[key]), Some(RouteError::Key(key.to_owned())));
     }
-    for (one, other) in [("$default", "$default"), ("GET /a", "GET /a"), ("GET /a/{b}/c", "GET /a/{d}/c")] {
+    for (one, other) in
+        [("$default", "$default"), ("GET /a", "GET /a"), ("GET /a/{b}/c", "GET /a/{d}/c"), ("GET /{a+}", "GET /{b+}")]
+    {
         assert_eq!(new(&[one, other]), Some(RouteError::Conflict(other.to_owned())));
     }
     assert_eq!(new(&["GET /a/{b}", "GET /a/b", "POST /a/{b}", "$default"]), None);
