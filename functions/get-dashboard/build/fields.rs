@@ -21,10 +21,10 @@ pub(crate) fn of_body(api: &Api, schema: &Value) -> String {
     let mut rows = Vec::new();
     collect(api, schema, "", 0, &mut rows);
     let line = |row: &Row| {
-        let required = if row.required { "required" } else { "" };
-        format!("| `{}` | {} | {required} | {} |\n", row.name, row.kind, row.description)
+        let required = if row.required { ", required" } else { "" };
+        format!("| `{}` | {}{required} | {} |\n", row.name, row.kind, row.description)
     };
-    table("| Field | Type | | Description |\n|---|---|---|---|\n", rows.iter().map(line))
+    table("| Field | Type | Description |\n|---|---|---|\n", rows.iter().map(line))
 }
 
 /// Returns the table of a response's fields.

@@ -37,7 +37,7 @@ pub(crate) fn pages(checkout: &Path, api: &Api) -> Result<Vec<Page>> {
         for file in files.iter().filter(|file| checkout.join(FOLDER).join(file).exists()) {
             let source = Path::new(FOLDER).join(file);
             let text = fs::read_to_string(checkout.join(&source))?;
-            let text = text.replace("https://api.git.dev", api.server());
+            let text = without_generated(&text.replace("https://api.git.dev", api.server()));
             let markdown = with_links(&text, |target| published(checkout, &source, target))?;
             let (title, summary) = head(&markdown);
             pages.push(Page {
@@ -71,6 +71,23 @@ fn published(checkout: &Path, page: &Path, target: &str) -> Option<String> {
     let is_published = SECTIONS.iter().any(|(_, files)| files.contains(&file.as_str()));
     let path = (is_published && checkout.join(&path).exists()).then(|| path_of(&file))?;
     Some(anchor.map_or(path.clone(), |anchor| format!("{path}#{anchor}")))
+}
+
+/// Replaces the parts that the generator writes for readers of the repository. The site has the reference for them.
+fn without_generated(markdown: &str) -> String {
+    let mut written = String::new();
+    let mut is_generated = false;
+    for line in markdown.split_inclusive('\n') {
+        if line.starts_with("<!-- generated: ") {
+            is_generated = true;
+            written += "The [reference](/docs/reference) describes each of them.\n";
+        }
+        if !is_generated {
+            written += line;
+        }
+        is_generated &= !line.starts_with("<!-- end of ");
+    }
+    written
 }
 
 /// Returns a path without `..`.

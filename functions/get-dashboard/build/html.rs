@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd, html};
+use pulldown_cmark::{CodeBlockKind, CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
 /// The languages of samples, by the words after the fence of their code blocks.
 const LANGUAGES: [(&str, &str); 4] = [("sh", "curl"), ("python", "Python"), ("ts", "TypeScript"), ("rust", "Rust")];
@@ -25,116 +25,143 @@ pub(crate) struct Heading {
 /// Renders the page at a path. `links` has the pages that code spans lead to.
 pub(crate) fn render(path: &str, markdown: &str, links: &BTreeMap<String, String>) -> Rendered {
     let parsed: Vec<_> = Parser::new_ext(markdown, Options::ENABLE_TABLES).collect();
-    let (mut events, mut headings, mut samples) = (Vec::new(), Vec::new(), 0);
-    let (mut at, mut is_link) = (0, false);
-    while let Some(event) = parsed.get(at) {
-        at += 1;
-        match event {
-            Event::Start(Tag::Heading { level, .. }) => {
-                let end = at
-                    + parsed[at..]
-                        .iter()
-                        .position(|event| matches!(event, Event::End(TagEnd::Heading(_))))
-                        .unwrap_or(0);
-                let text = plain(&parsed[at..end]);
-                let heading = Heading { id: anchor(&text), text };
-                let mut inner = String::new();
-                html::push_html(&mut inner, parsed[at..end].iter().cloned());
-                let link = match *level as u8 {
-                    1 => String::new(),
-                    _ => format!(
-                        " <a class=\"anchor\" href=\"#{}\" aria-label=\"Link to this section\">#</a>",
-                        heading.id
-                    ),
-                };
-                events.push(raw(format!("<{level} id=\"{}\">{inner}{link}</{level}>\n", heading.id)));
-                if *level as u8 == 2 {
-                    headings.push(heading);
-                }
-                at = end + 1;
-            }
-            Event::Start(Tag::Table(_)) => {
-                let end =
-                    parsed[at..].iter().take_while(|event| !matches!(event, Event::End(TagEnd::TableHead))).count();
-                let is_fields = FIELDS.iter().any(|head| plain(&parsed[at..at + end]).starts_with(head));
-                let class = if is_fields { "table fields" } else { "table" };
-                events
-                    .push(raw(format!("<div class=\"{class}\" role=\"region\" aria-label=\"Table\" tabindex=\"0\">")));
-                events.push(event.clone());
-            }
-            Event::End(TagEnd::Table) => {
-                events.push(event.clone());
-                events.push(raw("</div>\n".to_owned()));
-            }
-            Event::Start(Tag::Link { .. }) | Event::End(TagEnd::Link) => {
-                is_link = matches!(event, Event::Start(_));
-                events.push(event.clone());
-            }
-            Event::Code(code) if !is_link && links.get(&**code).is_some_and(|target| target != path) => {
-                // A line may break before a slash, and nowhere else in a path.
-                let text = escaped(code).replace('/', "<wbr>/");
-                events.push(raw(format!("<a href=\"{}\"><code>{text}</code></a>", links[&**code])));
-            }
-            Event::Start(Tag::CodeBlock(_)) => {
-                let (blocks, next) = code_blocks(&parsed, at - 1);
-                let is_sample = |(language, _): &(String, String)| LANGUAGES.iter().any(|(name, _)| name == language);
-                if blocks.len() > 1 && blocks.iter().all(is_sample) {
-                    samples += 1;
-                    events.push(raw(tabs(&blocks, samples)));
-                    at = next;
-                } else {
-                    let (_, code) = &blocks[0];
-                    events.push(raw(block(code)));
-                    at +=
-                        parsed[at..].iter().take_while(|event| !matches!(event, Event::End(TagEnd::CodeBlock))).count()
-                            + 1;
-                }
-            }
-            // Comments mark generated parts.
-            Event::Html(_) | Event::Start(Tag::HtmlBlock) | Event::End(TagEnd::HtmlBlock) => {}
-            other => events.push(other.clone()),
-        }
+    let mut renderer = Renderer { path, links, events: Vec::new(), headings: Vec::new(), samples: 0, is_link: false };
+    let mut rest = &parsed[..];
+    while !rest.is_empty() {
+        rest = renderer.take(rest);
     }
     let mut html = String::new();
-    html::push_html(&mut html, events.into_iter());
-    Rendered { html, headings }
+    html::push_html(&mut html, renderer.events.into_iter());
+    Rendered { html, headings: renderer.headings }
 }
 
-/// Returns the code blocks that follow each other, each with its language, and the position after them.
-fn code_blocks(events: &[Event<'_>], mut at: usize) -> (Vec<(String, String)>, usize) {
-    let mut blocks = Vec::new();
-    while let Some(Event::Start(Tag::CodeBlock(kind))) = events.get(at) {
-        let language = match kind {
-            CodeBlockKind::Fenced(language) => language.to_string(),
-            CodeBlockKind::Indented => String::new(),
-        };
-        let end =
-            at + events[at..].iter().position(|event| matches!(event, Event::End(TagEnd::CodeBlock))).unwrap_or(0);
-        blocks.push((language, plain(&events[at..end])));
-        at = end + 1;
+/// A page while it is rendered.
+struct Renderer<'a> {
+    path: &'a str,
+    links: &'a BTreeMap<String, String>,
+    events: Vec<Event<'a>>,
+    headings: Vec<Heading>,
+    /// The number of groups of samples so far.
+    samples: usize,
+    /// Whether the text is that of a link.
+    is_link: bool,
+}
+
+impl<'a> Renderer<'a> {
+    /// Renders what the events begin with. Returns the events after it.
+    fn take<'e>(&mut self, events: &'e [Event<'a>]) -> &'e [Event<'a>] {
+        let (event, rest) = events.split_first().expect("there is an event");
+        match event {
+            Event::Start(Tag::Heading { level, .. }) => return self.heading(*level, rest),
+            Event::Start(Tag::CodeBlock(_)) => return self.code_blocks(events),
+            Event::Start(Tag::Table(_)) => self.table(event, rest),
+            Event::End(TagEnd::Table) => {
+                self.events.push(event.clone());
+                self.raw("</div>\n".to_owned());
+            }
+            Event::Start(Tag::Link { .. }) | Event::End(TagEnd::Link) => {
+                self.is_link = matches!(event, Event::Start(_));
+                self.events.push(event.clone());
+            }
+            Event::Code(code) => match self.links.get(&**code).filter(|target| *target != self.path && !self.is_link) {
+                // A line may break before a slash, and nowhere else in a path.
+                Some(target) => {
+                    let text = escaped(code).replace('/', "<wbr>/");
+                    self.raw(format!("<a href=\"{target}\"><code>{text}</code></a>"));
+                }
+                None => self.events.push(event.clone()),
+            },
+            // Comments mark generated parts.
+            Event::Html(_) | Event::Start(Tag::HtmlBlock) | Event::End(TagEnd::HtmlBlock) => {}
+            other => self.events.push(other.clone()),
+        }
+        rest
     }
-    (blocks, at)
+
+    fn heading<'e>(&mut self, level: HeadingLevel, events: &'e [Event<'a>]) -> &'e [Event<'a>] {
+        let (inner, rest) = until(events, TagEnd::Heading(level));
+        let text = plain(inner);
+        let heading = Heading { id: anchor(&text), text };
+        let mut html = String::new();
+        html::push_html(&mut html, inner.iter().cloned());
+        if level != HeadingLevel::H1 {
+            let label = "aria-label=\"Link to this section\"";
+            html += &format!(" <a class=\"anchor\" href=\"#{}\" {label}>#</a>", heading.id);
+        }
+        self.raw(format!("<{level} id=\"{}\">{html}</{level}>\n", heading.id));
+        if level == HeadingLevel::H2 {
+            self.headings.push(heading);
+        }
+        rest
+    }
+
+    fn table(&mut self, start: &Event<'a>, events: &[Event<'a>]) {
+        let (head, _) = until(events, TagEnd::TableHead);
+        let head = plain(head);
+        let class = if FIELDS.iter().any(|fields| head.starts_with(fields)) { "table fields" } else { "table" };
+        self.raw(format!("<div class=\"{class}\">"));
+        self.events.push(start.clone());
+    }
+
+    /// Renders a code block, and if it is a sample all samples that follow it.
+    fn code_blocks<'e>(&mut self, mut events: &'e [Event<'a>]) -> &'e [Event<'a>] {
+        let (mut blocks, mut rest) = (Vec::new(), events);
+        while let Some((Event::Start(Tag::CodeBlock(kind)), inner)) = events.split_first() {
+            let title = title(kind);
+            let (inner, after) = until(inner, TagEnd::CodeBlock);
+            if !blocks.is_empty() && title.is_none() {
+                break;
+            }
+            blocks.push((title, plain(inner)));
+            (events, rest) = (after, after);
+            if title.is_none() {
+                break;
+            }
+        }
+        match &blocks[..] {
+            [(_, code)] => self.raw(block(code)),
+            samples => {
+                self.samples += 1;
+                self.raw(tabs(samples, self.samples));
+            }
+        }
+        rest
+    }
+
+    fn raw(&mut self, html: String) {
+        self.events.push(Event::Html(CowStr::from(html)));
+    }
+}
+
+/// Returns the events before an end, and those after it.
+fn until<'e, 'a>(events: &'e [Event<'a>], end: TagEnd) -> (&'e [Event<'a>], &'e [Event<'a>]) {
+    let at = events.iter().position(|event| *event == Event::End(end)).expect("the parser closes what it opens");
+    (&events[..at], &events[at + 1..])
+}
+
+/// Returns the title of a code block that is a sample.
+fn title(kind: &CodeBlockKind<'_>) -> Option<&'static str> {
+    let CodeBlockKind::Fenced(language) = kind else { return None };
+    LANGUAGES.iter().find(|(name, _)| **name == **language).map(|(_, title)| *title)
 }
 
 /// Returns samples with a radio button for each language.
-fn tabs(blocks: &[(String, String)], number: usize) -> String {
+fn tabs(samples: &[(Option<&str>, String)], number: usize) -> String {
     let mut html = "<div class=\"samples\" role=\"group\" aria-label=\"Samples\">\n".to_owned();
-    for (at, (language, _)) in blocks.iter().enumerate() {
-        let title = LANGUAGES.iter().find(|(name, _)| name == language).map_or("", |(_, title)| title);
-        let checked = if at == 0 { " checked" } else { "" };
-        html += &format!(
-            "<input type=\"radio\" name=\"sample-{number}\" id=\"sample-{number}-{language}\" value=\"{language}\"{checked}>\
-             <label for=\"sample-{number}-{language}\">{title}</label>\n"
-        );
+    for (at, (title, _)) in samples.iter().enumerate() {
+        let title = title.unwrap_or_default();
+        let (id, checked) = (format!("sample-{number}-{at}"), if at == 0 { " checked" } else { "" });
+        html += &format!("<input type=\"radio\" name=\"sample-{number}\" id=\"{id}\" value=\"{title}\"{checked}>");
+        html += &format!("<label for=\"{id}\">{title}</label>\n");
     }
-    for (_, code) in blocks {
+    for (_, code) in samples {
         html += &format!("<div class=\"panel\">{}</div>\n", block(code));
     }
     html + "</div>\n"
 }
 
 fn block(code: &str) -> String {
-    format!("<div class=\"code\"><pre tabindex=\"0\"><code>{}</code></pre></div>\n", escaped(code.trim_end()))
+    format!("<div class=\"code\"><pre><code>{}</code></pre></div>\n", escaped(code.trim_end()))
 }
 
 /// Returns the text of events without markup.
@@ -151,10 +178,6 @@ fn plain(events: &[Event<'_>]) -> String {
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
-}
-
-fn raw(html: String) -> Event<'static> {
-    Event::Html(CowStr::from(html))
 }
 
 /// Returns text as it stands in HTML, also in an attribute.

@@ -79,7 +79,7 @@ fn operation(api: &Api, operation: &Operation<'_>) -> Page {
 
 /// Returns the part about a success.
 fn answer(api: &Api, status: &str, response: &serde_json::Value) -> String {
-    let mut markdown = format!("## Answer: {status} {}\n\n", api::text(&response["description"]));
+    let mut markdown = format!("## Response: {status} {}\n\n", api::text(&response["description"]));
     if let Some(media_type) = response.pointer("/content/application~1json") {
         let schema = &media_type["schema"];
         if let Some(example) = api::example(media_type) {

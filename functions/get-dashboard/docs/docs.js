@@ -15,6 +15,11 @@ for (const block of document.querySelectorAll('.code')) {
   block.append(button);
 }
 
+// A box that scrolls can be scrolled with the keyboard.
+for (const box of document.querySelectorAll('.table, pre')) {
+  if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+}
+
 // The chosen language holds for all samples, on all pages.
 const LANGUAGE = 'docs.language';
 const choose = (language) => {
