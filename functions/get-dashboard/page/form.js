@@ -1,0 +1,173 @@
+// Forms and dialogs.
+
+import { ApiError } from "./api.js";
+import { h, typed } from "./dom.js";
+import { button, copyable, request } from "./ui.js";
+
+let fields = 0;
+
+/**
+ * Creates a labelled field with a hint and a place for its error.
+ * @param {string} label
+ * @param {HTMLElement} control an input, a select or a textarea with a name
+ * @param {Children} [hint]
+ */
+export function field(label, control, hint) {
+  const id = (control.id ||= `field-${++fields}`);
+  control.setAttribute("aria-describedby", `${id}-hint ${id}-error`);
+  return h("div", { class: "field" }, h("label", { for: id }, label), hint && h("div", { class: "hint", id: `${id}-hint` }, hint), control,
+    h("div", { class: "error", id: `${id}-error` }));
+}
+
+/**
+ * Creates a text input.
+ * @param {string} name
+ * @param {Record<string, unknown>} [more]
+ */
+export const input = (name, more) => h("input", { name, type: "text", autocomplete: "off", spellcheck: "false", ...more });
+
+/**
+ * Creates a select.
+ * @param {string} name
+ * @param {[string, string][]} options values and texts
+ * @param {string} [chosen]
+ * @param {Record<string, unknown>} [more]
+ */
+export const select = (name, options, chosen, more) =>
+  h("select", { name, ...more }, options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
+
+/**
+ * Creates a group of checkboxes or radio buttons.
+ * @param {string} legend
+ * @param {"checkbox" | "radio"} type
+ * @param {string} name
+ * @param {{value: string, text: Children, hint?: Children, reason?: string | null}[]} options
+ * @param {string[]} chosen
+ * @param {Children} [hint]
+ */
+export function choices(legend, type, name, options, chosen, hint) {
+  return h("fieldset", { class: "field", "data-field": name }, h("legend", null, legend), hint && h("div", { class: "hint" }, hint),
+    h("div", { class: "choices" }, options.map(({ value, text, hint: about, reason }) =>
+      h("label", { class: reason ? "choice off" : "choice" },
+        h("input", { type, name, value, checked: chosen.includes(value) && !reason, disabled: Boolean(reason) }),
+        h("span", null, text, (reason ?? about) && h("small", null, reason ?? about))))),
+    h("div", { class: "error" }));
+}
+
+/**
+ * Shows an error of a form: at the fields it names, and the rest above them.
+ * @param {HTMLFormElement} form
+ * @param {unknown} error
+ */
+export function showError(form, error) {
+  clearErrors(form);
+  const { message, requestId, details = [] } = /** @type {ApiError} */ (error);
+  const rest = details.filter((detail) => !showAt(form, detail.field, detail.message));
+  const place = /** @type {HTMLElement} */ (form.querySelector(".problem"));
+  place.replaceChildren(h("p", null, typed(details.length && !rest.length ? "Correct the marked fields." : message)),
+    ...rest.map((detail) => h("p", null, h("code", null, detail.field), " ", typed(detail.message))), request(requestId) || "");
+  place.hidden = false;
+  /** @type {HTMLElement} */ (form.querySelector("[aria-invalid]") ?? place).focus();
+}
+
+/**
+ * Marks a field. A path such as `scopes[0]` belongs to the field `scopes`.
+ * @param {HTMLFormElement} form
+ * @param {string} path
+ * @param {string} message
+ */
+function showAt(form, path, message) {
+  const name = CSS.escape(path.replace(/[.[].*/, ""));
+  const control = form.querySelector(`[name="${CSS.escape(path)}"], input[name="${name}"]:not([type=radio], [type=checkbox]), select[name="${name}"], textarea[name="${name}"], fieldset[data-field="${name}"]`);
+  const place = control?.closest(".field")?.querySelector(".error");
+  if (!control || !place) return false;
+  control.setAttribute("aria-invalid", "true");
+  place.textContent = message;
+  return true;
+}
+
+/** @param {HTMLFormElement} form */
+export function clearErrors(form) {
+  for (const control of form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
+  for (const place of form.querySelectorAll(".error")) place.textContent = "";
+  /** @type {HTMLElement} */ (form.querySelector(".problem")).hidden = true;
+}
+
+/**
+ * Creates a form. While it is being sent it can't be sent a second time.
+ * @param {Children} content
+ * @param {string} submit the text of its button
+ * @param {(values: FormData, form: HTMLFormElement) => Promise<unknown>} send
+ * @param {{reason?: string | null, danger?: boolean, cancel?: () => void}} [options]
+ */
+export function form(content, submit, send, { reason, danger, cancel } = {}) {
+  const kind = danger ? "danger" : "primary";
+  const send_ = h("button", { class: `button ${kind}`, "aria-disabled": reason ? "true" : null, "aria-description": reason }, submit);
+  const element = h("form", { novalidate: true, onsubmit: async (/** @type {SubmitEvent} */ event) => {
+    event.preventDefault();
+    if (send_.getAttribute("aria-disabled") === "true") return;
+    send_.setAttribute("aria-disabled", "true");
+    send_.classList.add("busy");
+    clearErrors(element);
+    try {
+      await send(new FormData(element), element);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      showError(element, error);
+    } finally {
+      send_.removeAttribute("aria-disabled");
+      send_.classList.remove("busy");
+    }
+  } }, h("div", { class: "problem", role: "alert", tabindex: "-1", hidden: true }), content,
+    h("div", { class: "buttons" }, send_, cancel && button("Cancel", cancel), reason && h("p", { class: "hint" }, reason)));
+  return element;
+}
+
+/**
+ * Opens a dialog and returns what it is closed with.
+ * @template T
+ * @param {Children} title
+ * @param {(close: (value?: T) => void) => Children} content
+ * @returns {Promise<T | undefined>}
+ */
+export function dialog(title, content) {
+  return new Promise((resolve) => {
+    /** @type {T | undefined} */
+    let result;
+    const close = (/** @type {T} */ value = /** @type {any} */ (undefined)) => {
+      result = value;
+      element.close();
+    };
+    const before = /** @type {HTMLElement | null} */ (document.activeElement);
+    const element = h("dialog", { "aria-labelledby": "dialog-title", onclose: () => {
+      element.remove();
+      before?.focus();
+      resolve(result);
+    } }, h("header", null, h("h2", { id: "dialog-title" }, title), button([], () => close(), { kind: "plain", icon: "cross", label: "Close" })),
+      content(close));
+    document.body.append(element);
+    element.showModal();
+    /** @type {HTMLElement | null} */ (element.querySelector("[autofocus], input, select, textarea, form button"))?.focus();
+  });
+}
+
+/**
+ * Asks before something that can't be undone, does it, and shows in the dialog why it failed.
+ * @param {string} title
+ * @param {Children} text
+ * @param {string} action
+ * @param {() => Promise<unknown>} act
+ * @param {boolean} [danger]
+ */
+export const confirm = (title, text, action, act, danger = true) =>
+  /** @type {Promise<boolean | undefined>} */ (dialog(title, (close) => form(h("div", { class: "text" }, text), action, async () => (await act(), close(true)), { danger, cancel: () => close(false) })));
+
+/**
+ * Shows a secret once, with a request that proves that it works.
+ * @param {string} title
+ * @param {Children} text
+ * @param {string} secret
+ * @param {Children} [more]
+ */
+export const once = (title, text, secret, more) =>
+  dialog(title, (close) => [h("p", null, text), h("div", { class: "secret" }, copyable(secret, "the secret")), more, h("div", { class: "buttons" }, button("Done", () => close(), { kind: "primary" }))]);
