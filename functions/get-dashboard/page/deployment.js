@@ -2,7 +2,7 @@
 
 import { change, get } from "./api.js";
 import { active, waits } from "./deployments.js";
-import { h, icon, morph, typed } from "./dom.js";
+import { h, icon, kept, morph, typed } from "./dom.js";
 import { confirm, dialog, field, form } from "./form.js";
 import { live } from "./list.js";
 import { log } from "./log.js";
@@ -33,12 +33,13 @@ export function deployment(screen) {
   let logView;
   /** @type {Repository | undefined} */
   let repository;
-  const timeline = h("div", { class: "place" });
+  const timeline = h("div", { class: "place", "data-key": "timeline", "data-kept": true });
   let seen = "";
   const events = async (/** @type {Actors} */ actors) => {
     /** @type {{data: DeploymentEvent[], actors?: Actors}} */
     const { data, actors: more } = await get(`/v1/deployments/${id}/events?limit=100`, signal);
-    morph(timeline, h("div", { class: "place" }, h("ol", { class: "timeline" }, data.map((event) => eventLine(event, { ...actors, ...more })))));
+    const lines = h("ol", { class: "timeline" }, data.map((event) => eventLine(event, { ...actors, ...more })));
+    timeline.firstChild ? morph(timeline.firstChild, lines) : timeline.append(lines);
   };
   return live(screen, () => `/v1/deployments/${id}`, (/** @type {Deployment} */ one, reload) => {
     const now = `${one.updated_at} ${one.status} ${one.approvals.given_by.length}`;
@@ -59,8 +60,8 @@ export function deployment(screen) {
         h("p", { class: "muted" }, HINTS[/** @type {keyof HINTS} */ (one.failure.code)] ?? ""))),
       one.status === "queued" && waiting(one),
       (one.approvals.required > 0 || one.variable_names.length > 0) && approvals(one, reload),
-      section("Timeline", timeline),
-      section("Log", logView ?? empty("clock", "No log yet", "The log appears here as soon as the deployment starts.")),
+      section("Timeline", kept(timeline)),
+      section("Log", logView ? kept(logView) : empty("clock", "No log yet", "The log appears here as soon as the deployment starts.")),
     ];
   }, (one) => (one.status === "in_progress" ? 2 : one.status === "queued" ? 5 : 0));
 }

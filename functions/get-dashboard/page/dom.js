@@ -78,6 +78,12 @@ export function icon(name) {
  */
 export const typed = (text) => h("bdi", null, text);
 
+/**
+ * Stands for an element that keeps itself up to date, so that a new rendering around it neither moves nor changes it.
+ * @param {HTMLElement} element a `div` with `data-key` and `data-kept`
+ */
+export const kept = (element) => (element.isConnected ? h("div", { "data-key": element.dataset.key }) : element);
+
 /** The handlers that `morph` takes over. */
 const HANDLERS = /** @type {const} */ (["onclick", "oninput", "onchange", "onsubmit", "onkeydown", "onclose"]);
 
@@ -92,7 +98,7 @@ export function morph(from, to) {
   if (from instanceof CharacterData && to instanceof CharacterData) {
     if (from.data !== to.data) from.data = to.data;
   }
-  if (!(from instanceof Element) || !(to instanceof Element)) return;
+  if (!(from instanceof Element) || !(to instanceof Element) || from.hasAttribute("data-kept")) return;
   for (const { name, value } of to.attributes) if (from.getAttribute(name) !== value) from.setAttribute(name, value);
   for (const { name } of [...from.attributes]) if (!to.hasAttribute(name) && name !== "open") from.removeAttribute(name);
   if (from instanceof HTMLElement && to instanceof HTMLElement) {

@@ -16,8 +16,7 @@ export function loaded(screen, load, render, rows) {
   const place = h("div", { class: "place" }, loading(rows));
   const reload = async () => {
     try {
-      const value = await load();
-      morph(place, h("div", { class: "place" }, render(value, reload)));
+      place.replaceChildren(h("div", null, render(await load(), reload)));
     } catch (error) {
       if (!screen.signal.aborted) place.replaceChildren(failure(error, () => (place.replaceChildren(loading(rows)), void reload())));
     }

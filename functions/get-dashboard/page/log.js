@@ -28,7 +28,7 @@ export function log({ signal }, id, running) {
   const phases = [];
   /** @type {Map<Element, Piece>} */
   const pieces = new Map();
-  let [following, after, complete, wanted, at, allowed] = [false, 0, false, lineOf(location.hash), -1, MOST];
+  let [following, after, complete, wanted, target, at, allowed] = [false, 0, false, lineOf(location.hash), 0, -1, MOST];
   /** @type {LogLine[]} */
   let hits = [];
 
@@ -62,7 +62,7 @@ export function log({ signal }, id, running) {
   };
 
   /** @param {LogLine} line */
-  const lineElement = ({ number, text, stream, at: when }) => h("div", { class: `log-line ${stream}${number === wanted ? " target" : ""}`, id: `L${number}` },
+  const lineElement = ({ number, text, stream, at: when }) => h("div", { class: `log-line ${stream}${number === target ? " target" : ""}`, id: `L${number}` },
     h("a", { href: `#L${number}`, class: "number", "aria-label": `Line ${number}`, title: when }, number), h("span", { class: "text" }, ...marked(text.replace(ESCAPES, ""))));
 
   /** @param {string} text */
@@ -124,7 +124,7 @@ export function log({ signal }, id, running) {
       }
       phase.facts.textContent = `${phase.count} ${phase.count === 1 ? "line" : "lines"}, ${duration(phase.from, line.at)}${done && done[2] !== "SUCCEEDED" ? ", failed" : ""}`;
     }
-    if (find.value) search(false);
+    if (find.value) search(at < 0);
     if (wanted && lines.some(({ number }) => number === wanted)) show(wanted);
     else if (following) view.scrollTop = view.scrollHeight;
   };
@@ -137,12 +137,12 @@ export function log({ signal }, id, running) {
     const found = [...pieces.values()].find((piece) => piece.lines[0].number <= number && number <= (piece.lines.at(-1)?.number ?? 0));
     const phase = phases.find((one) => found && one.pieces.includes(found));
     if (!found || !phase) return;
+    target = number;
     setFollowing(false);
     fold(phase, false);
     fill(found);
     const line = found.element.querySelector(`#L${number}`);
-    for (const one of view.querySelectorAll(".target")) one.classList.remove("target");
-    line?.classList.add("target");
+    for (const one of view.querySelectorAll(".target")) one.classList.toggle("target", one === line);
     // Scrolls the log only, and the page as little as needed.
     const top = line ? line.getBoundingClientRect().top - view.getBoundingClientRect().top : 0;
     view.scrollTop += top - view.clientHeight / 3;
@@ -214,6 +214,8 @@ export function log({ signal }, id, running) {
     note.hidden = complete && lines.length > 0;
     note.replaceChildren(complete ? "The log has no lines." : lines.length >= allowed ? button(`Read on after ${lines.length} lines`, () => ((allowed += MOST), start())) : running() ? "Waiting for more lines…" : "Reading the log…");
     if (complete) setFollowing(false);
+    // What went wrong is at the end.
+    if (first && complete && !wanted && phases.some(({ head }) => head.classList.contains("bad"))) view.scrollTop = view.scrollHeight;
     if (lines.length >= allowed) return 0;
     return complete ? 0 : data.length === 1000 ? 0.05 : 2;
   }, signal);
@@ -221,7 +223,7 @@ export function log({ signal }, id, running) {
   start();
   addEventListener("hashchange", () => (wanted = lineOf(location.hash)) && show(wanted), { signal });
 
-  return h("div", { class: "log" },
+  return h("div", { class: "log", "data-key": "log", "data-kept": true },
     h("div", { class: "log-bar" }, find, button([], () => step(-1), { kind: "plain", icon: "chevron", label: "Previous match" }), button([], () => step(1), { kind: "plain", icon: "chevron", label: "Next match" }), count,
       h("span", { class: "grow" }), follows, button("Fold all", () => {
         const open = phases.some(({ body }) => !body.hidden);

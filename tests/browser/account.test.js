@@ -1,0 +1,244 @@
+// Tokens, sessions, members, invitations, teams, applications, trusts and the account.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launch, person } from "./browser.js";
+import { start, unique } from "./stack.js";
+
+/** @type {Awaited<ReturnType<typeof start>>} */ let stack;
+/** @type {Awaited<ReturnType<typeof launch>>} */ let browser;
+before(async () => void ([stack, browser] = await Promise.all([start(), launch()])));
+after(() => Promise.all([browser.close(), stack.stop()]));
+
+/** @param {string} [token] */
+async function signedIn(token = stack.owner) {
+  const one = await person(browser, stack.url);
+  await one.signIn(token);
+  return one;
+}
+
+test("a token is created, proved, rotated and revoked", async () => {
+  const owner = await signedIn();
+  const name = unique("CI");
+  await owner.open("/settings/api/tokens");
+  await owner.link("New token").click();
+  assert.ok(await owner.page.getByRole("radio", { name: "in 90 days" }).isChecked());
+  assert.deepEqual(await owner.page.getByRole("checkbox", { checked: true }).evaluateAll((boxes) => boxes.map((box) => box.getAttribute("value"))), ["repositories:read"]);
+  assert.ok(await owner.page.getByRole("radio", { name: "never" }).isDisabled());
+  await owner.button("Create token").click();
+  await owner.page.locator("[name=name][aria-invalid=true]").waitFor();
+  await owner.field("Name").fill(name);
+  await owner.button("Create token").click();
+
+  const first = await owner.dialog().locator(".secret code").innerText();
+  assert.match(first, /^dgp_/);
+  assert.equal(await owner.dialog().locator("pre").innerText(), `curl -H "Authorization: Bearer ${first}" ${stack.url}/v1/user`);
+  await owner.button("Copy the secret").click();
+  assert.equal(await owner.page.evaluate(() => navigator.clipboard.readText()), first);
+  assert.deepEqual((await stack.call(first, "GET", "/v1/user")).scopes, ["repositories:read"]);
+  await owner.button("Done").click();
+  await owner.says("Expires in 90 days");
+
+  await owner.button(`Rotate ${name}`).click();
+  await owner.field("Overlap").selectOption("1 hour");
+  await owner.dialog().getByRole("button", { name: "Rotate" }).click();
+  await owner.dialog().locator(".secret").waitFor();
+  const second = await owner.dialog().locator(".secret code").innerText();
+  assert.notEqual(second, first);
+  await stack.call(first, "GET", "/v1/user");
+  await stack.call(second, "GET", "/v1/user");
+  await owner.button("Done").click();
+
+  await owner.button(`Revoke ${name}`).click();
+  await owner.dialog().getByRole("button", { name: "Revoke" }).click();
+  await owner.says(`Revoked ${name}.`);
+  await owner.page.getByText(name, { exact: true }).waitFor({ state: "detached" });
+  await assert.rejects(async () => {
+    for (const end = Date.now() + 40_000; Date.now() < end; await owner.page.waitForTimeout(1000)) await stack.call(second, "GET", "/v1/user");
+  }, { code: "token_revoked" });
+  await owner.close();
+});
+
+test("admins see everybody’s tokens and revoke them, members see their own", async () => {
+  const { token, email } = await stack.member();
+  const name = unique("laptop");
+  await stack.call(token, "POST", "/v1/tokens", { name, scopes: ["repositories:read"] });
+  const owner = await signedIn();
+  await owner.open("/settings/api/tokens");
+  await owner.field("Whose tokens").selectOption("Everybody’s tokens");
+  await owner.page.getByText(name, { exact: true }).waitFor();
+  assert.equal(await owner.button(`Rotate ${name}`).getAttribute("aria-disabled"), "true");
+  await owner.button(`Revoke ${name}`).click();
+  await owner.dialog().getByRole("button", { name: "Revoke" }).click();
+  await owner.says(`Revoked ${name}.`);
+  const member = await signedIn(token);
+  await member.open("/settings/api/tokens");
+  assert.ok(await member.field("Whose tokens").isDisabled());
+  await owner.open("/settings/members");
+  await owner.page.getByText(email).waitFor();
+  await owner.close();
+  await member.close();
+});
+
+test("somebody is invited by a link, becomes a member, an admin, and is removed", async () => {
+  const owner = await signedIn();
+  const email = `${unique("linus")}@example.com`;
+  await owner.open("/settings/members");
+  await owner.button("Invite").click();
+  await owner.field("Email address").fill("not an address");
+  await owner.dialog().getByRole("button", { name: "Invite" }).click();
+  await owner.dialog().locator("[name=email][aria-invalid=true]").waitFor();
+  await owner.field("Email address").fill(email);
+  await owner.dialog().getByRole("button", { name: "Invite" }).click();
+  await owner.dialog().locator(".secret").waitFor();
+  const link = await owner.dialog().locator(".secret code").innerText();
+  await owner.button("Done").click();
+  await owner.page.getByRole("list", { name: "Invitations" }).getByText(email).waitFor();
+
+  const guest = await person(browser, stack.url);
+  await guest.page.goto(link);
+  await guest.button("Accept the invitation").click();
+  await guest.dialog().locator(".secret").waitFor();
+  assert.match(await guest.dialog().locator(".secret code").innerText(), /^dgp_/);
+  await guest.button("Done").click();
+  await guest.page.getByRole("heading", { name: "Overview" }).waitFor();
+  assert.equal(await guest.page.evaluate(() => location.hash), "");
+
+  await owner.open("/settings/members");
+  await owner.field(`Role of ${email}`).selectOption("admin");
+  await owner.button("Change the role").click();
+  await owner.dialog().waitFor({ state: "detached" });
+  await owner.open("/settings/members");
+  assert.equal(await owner.field(`Role of ${email}`).inputValue(), "admin");
+  await owner.button(`Remove ${email}`).click();
+  await owner.dialog().getByRole("button", { name: "Remove" }).click();
+  await owner.says(`Removed ${email}.`);
+  await owner.page.getByRole("list", { name: "Members" }).getByText(email).waitFor({ state: "detached" });
+  await owner.open("/audit");
+  await owner.page.getByText(/removed member/).first().click();
+  await owner.says("Request");
+  await guest.close();
+  await owner.close();
+});
+
+test("an invitation is revoked", async () => {
+  const email = `${unique("eve")}@example.com`;
+  await stack.call(stack.owner, "POST", "/v1/invitations", { email });
+  const owner = await signedIn();
+  await owner.open("/settings/members");
+  await owner.button(`Revoke the invitation of ${email}`).click();
+  await owner.dialog().getByRole("button", { name: "Revoke" }).click();
+  await owner.says("Revoked the invitation.");
+  await owner.close();
+});
+
+test("a team gives its member the permission to deploy", async () => {
+  const { token, email } = await stack.member();
+  const owner = await signedIn();
+  const name = unique("Payments");
+  await owner.open("/settings/teams");
+  await owner.button("New team").first().click();
+  await owner.field("Name").fill(name);
+  await owner.field("Description").fill("Moves money");
+  await owner.button("Create team").click();
+  await owner.page.getByRole("heading", { name }).waitFor();
+  await owner.button("Add member").click();
+  await owner.field("Member").selectOption(email);
+  await owner.dialog().getByRole("button", { name: "Add" }).click();
+  await owner.page.getByRole("list", { name: "Members" }).getByText(email).waitFor();
+  await owner.button("Add repository").click();
+  await owner.field("Repository").selectOption(stack.repository);
+  await owner.dialog().getByRole("button", { name: "Add" }).click();
+  await owner.field(`Permission on ${stack.repository}`).selectOption("deploy");
+  await owner.says(`The team now has deploy on ${stack.repository}.`);
+
+  const member = await signedIn(token);
+  await member.open(`/repositories/${stack.repository}`);
+  await member.link("Deploy").first().waitFor();
+
+  await owner.button("Edit").click();
+  await owner.field("Description").fill("Moves all the money");
+  await owner.button("Save").click();
+  await owner.says("Moves all the money");
+  await owner.button(`Remove ${email}`).click();
+  await owner.dialog().getByRole("button", { name: "Remove" }).click();
+  await owner.says("No members yet.");
+  await owner.button("Delete").click();
+  await owner.dialog().getByRole("button", { name: "Delete" }).click();
+  await owner.page.getByRole("heading", { name: "Teams" }).waitFor();
+  await owner.close();
+  await member.close();
+});
+
+test("a trust is created and removed", async () => {
+  const owner = await signedIn();
+  const name = unique("GitHub Actions");
+  await owner.open("/settings/api/trusts");
+  await owner.button("New trust").first().click();
+  await owner.field("Name").fill(name);
+  await owner.field("Issuer").fill("https://token.actions.githubusercontent.com");
+  await owner.field("Audience").fill("https://api.git.dev");
+  await owner.field("Claims").fill("repository = acme/web\nref = refs/heads/main");
+  await owner.button("Create trust").click();
+  await owner.says("repository = acme/web");
+  await owner.button(`Remove ${name}`).click();
+  await owner.dialog().getByRole("button", { name: "Remove" }).click();
+  await owner.says(`Removed ${name}.`);
+  await owner.open("/settings/api/applications");
+  await owner.button("Register application").first().click();
+  await owner.button("Register").click();
+  await owner.dialog().locator("[aria-invalid=true]").first().waitFor();
+  await owner.close();
+});
+
+test("the account’s settings change, and its limits are shown", async () => {
+  const owner = await signedIn();
+  await owner.open("/settings/account");
+  await owner.page.getByRole("meter", { name: "Requests in this minute" }).waitFor();
+  await owner.page.getByRole("radio", { name: "deploy every repository" }).check();
+  await owner.button("Save").click();
+  await owner.says(/^Saved/);
+  assert.equal((await stack.call(stack.owner, "GET", "/v1/account")).base_permission, "deploy");
+  await owner.page.getByRole("radio", { name: "read every repository" }).check();
+  await owner.button("Save").click();
+  await owner.page.waitForResponse((response) => response.request().method() === "PATCH");
+  await owner.close();
+});
+
+test("a session is ended from another one", async () => {
+  const { token } = await stack.member();
+  const [laptop, phone] = [await signedIn(token), await signedIn(token)];
+  await laptop.open("/settings/sessions");
+  await laptop.says("This one");
+  await laptop.page.getByRole("button", { name: /^End / }).and(laptop.page.locator(":not([aria-disabled])")).first().click();
+  await laptop.dialog().getByRole("button", { name: "End" }).click();
+  await laptop.says("Ended the session.");
+  await phone.page.goto("/repositories");
+  await phone.page.getByRole("heading", { name: "Sign in" }).waitFor({ timeout: 40_000 });
+  await laptop.button("Sign out").click();
+  await laptop.page.getByRole("heading", { name: "Sign in" }).waitFor();
+  assert.deepEqual(await laptop.context.cookies(), []);
+  await laptop.close();
+  await phone.close();
+});
+
+test("a repository is added", async () => {
+  const owner = await signedIn();
+  await owner.open("/repositories");
+  await owner.button("Add repository").click();
+  await owner.field("Clone URL").fill("nonsense");
+  await owner.field("Name").fill("bad name!");
+  await owner.dialog().getByRole("button", { name: "Add repository" }).click();
+  await owner.dialog().locator("[aria-invalid=true]").first().waitFor();
+  const { clone_url: url } = await stack.call(stack.owner, "GET", `/v1/repositories/${stack.repository}`);
+  const name = unique("copy");
+  await owner.field("Clone URL").fill(url);
+  await owner.field("Name").fill(name);
+  await owner.dialog().getByRole("button", { name: "Add repository" }).click();
+  await owner.page.getByRole("heading", { name }).waitFor();
+  await owner.open("/repositories");
+  await owner.field("Search repositories").fill(name);
+  await owner.page.getByRole("list", { name: "Repositories" }).getByRole("listitem").nth(1).waitFor({ state: "detached" });
+  await owner.link(name).waitFor();
+  await owner.close();
+});

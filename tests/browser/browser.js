@@ -1,0 +1,54 @@
+// A person with a browser.
+
+import assert from "node:assert/strict";
+import { chromium } from "playwright-core";
+
+/** Starts the browser. */
+export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"] });
+
+/**
+ * Opens a window of its own, which has no cookies yet.
+ * @param {import("playwright-core").Browser} browser
+ * @param {string} url
+ * @param {import("playwright-core").BrowserContextOptions} [options]
+ */
+export async function person(browser, url, options = {}) {
+  const context = await browser.newContext({ baseURL: url, viewport: { width: 1280, height: 900 }, permissions: ["clipboard-read", "clipboard-write"], acceptDownloads: true, ...options });
+  context.setDefaultTimeout(20_000);
+  const page = await context.newPage();
+  /** What must never happen on any screen. @type {string[]} */
+  const faults = [];
+  page.on("pageerror", (error) => faults.push(`${error}`));
+  page.on("dialog", (dialog) => (faults.push(`A script opened: ${dialog.message()}`), dialog.dismiss()));
+  page.on("console", (message) => {
+    if (/Content Security Policy|TrustedHTML|Trusted Type/.test(message.text())) faults.push(message.text());
+  });
+  const button = (/** @type {string | RegExp} */ name) => page.getByRole("button", { name, exact: typeof name === "string" });
+  return {
+    page, context, faults, button,
+    /** Opens the link that the local stack prints. */
+    async signIn(/** @type {string} */ token) {
+      await page.goto(`/sign-in#token=${token}`);
+      await page.getByRole("heading", { name: "Overview" }).waitFor();
+    },
+    /** Opens a path, and waits until nothing is loading any more. */
+    async open(/** @type {string} */ path) {
+      await page.goto(path);
+      await this.settled();
+    },
+    async settled() {
+      await page.locator("h1").first().waitFor();
+      await page.locator(".loading").first().waitFor({ state: "detached" });
+    },
+    link: (/** @type {string | RegExp} */ name) => page.getByRole("link", { name, exact: typeof name === "string" }),
+    field: (/** @type {string | RegExp} */ name) => page.getByLabel(name, { exact: typeof name === "string" }),
+    dialog: () => page.getByRole("dialog"),
+    says: (/** @type {string | RegExp} */ text) => page.getByText(text).first().waitFor(),
+    /** Waits until the deployment on the screen has a state. */
+    becomes: (/** @type {string} */ word) => page.locator(".heading .badge", { hasText: word }).waitFor({ timeout: 60_000 }),
+    async close() {
+      await context.close();
+      assert.deepEqual(faults, []);
+    },
+  };
+}

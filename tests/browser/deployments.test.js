@@ -1,0 +1,192 @@
+// Deploys, watches, approves, cancels, retries and rolls back, as an owner and a second person.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { launch, person } from "./browser.js";
+import { start } from "./stack.js";
+
+/** @type {Awaited<ReturnType<typeof start>>} */ let stack;
+/** @type {Awaited<ReturnType<typeof launch>>} */ let browser;
+before(async () => void ([stack, browser] = await Promise.all([start(), launch()])));
+after(() => Promise.all([browser.close(), stack.stop()]));
+
+/** @param {string} [token] */
+async function signedIn(token = stack.owner) {
+  const one = await person(browser, stack.url);
+  await one.signIn(token);
+  return one;
+}
+
+test("an owner deploys a branch and watches its log to the end", async () => {
+  const owner = await signedIn();
+  await owner.link("Repositories").click();
+  await owner.link(stack.repository).click();
+  await owner.link("Deploy").first().click();
+  await owner.field("Ref").fill("paced");
+  await owner.says("The deployment starts at once.");
+  await owner.says("The ref exists");
+  await owner.button("Deploy to preview").click();
+  await owner.becomes("In progress");
+  await owner.says("step 3");
+  const lines = owner.page.getByRole("log");
+  const atEnd = () => lines.evaluate((element) => element.scrollHeight - element.clientHeight - element.scrollTop < 8);
+  assert.equal(await owner.button("Follow").getAttribute("aria-pressed"), "true");
+  assert.ok(await atEnd(), "the log follows");
+
+  await lines.hover();
+  await owner.page.mouse.wheel(0, -400);
+  await owner.page.locator("button[aria-pressed=false]", { hasText: "Follow" }).waitFor();
+  const place = await lines.evaluate((element) => element.scrollTop);
+  await owner.becomes("Succeeded");
+  assert.equal(await lines.evaluate((element) => element.scrollTop), place, "whoever scrolled up stays there");
+  await lines.evaluate((element) => element.scrollTo(0, element.scrollHeight));
+  await owner.says("published");
+  await owner.page.getByText("all phases succeeded").waitFor();
+  await owner.close();
+});
+
+test("a log is searched, folded, linked and saved", async () => {
+  const { id } = await stack.deploy({ ref: "main" });
+  const owner = await signedIn();
+  await owner.open(`/deployments/${id}`);
+  await owner.field("Find in the log").fill("package 250");
+  await owner.says("1 of 1 lines");
+  const hit = owner.page.locator(".log-line.target");
+  assert.match(await hit.innerText(), /installed package 250/);
+  assert.equal(await hit.locator("mark").innerText(), "package 250");
+
+  await owner.button(/^install/).click();
+  await hit.waitFor({ state: "hidden" });
+  await owner.button(/^install/).click();
+  await hit.waitFor();
+
+  await hit.getByRole("link").click();
+  const link = owner.page.url();
+  assert.match(link, /#L\d+$/);
+  const other = await signedIn();
+  await other.page.goto(link);
+  await other.page.locator(".log-line.target", { hasText: "installed package 250" }).waitFor();
+  assert.ok(await other.page.locator(".target").evaluate((element) => element.getBoundingClientRect().bottom < innerHeight), "the line is in view");
+
+  const [download] = await Promise.all([owner.page.waitForEvent("download"), owner.button("Download").click()]);
+  const saved = readFileSync(await download.path(), "utf8");
+  assert.match(saved, /installed package 1\n[^]*installed package 300\n[^]*published/);
+  await owner.close();
+  await other.close();
+});
+
+test("what fails says why, and is retried", async () => {
+  const { id } = await stack.deploy({ ref: "broken", environment: "staging" });
+  const owner = await signedIn();
+  await owner.page.getByRole("list", { name: "Failing" }).getByText(stack.repository).waitFor();
+  await owner.open(`/deployments/${id}`);
+  await owner.says("command failed");
+  await owner.says(/exited with status 3/);
+  await owner.button("Retry").click();
+  await owner.dialog().getByRole("button", { name: "Retry" }).click();
+  await owner.says("Retries");
+  await owner.becomes("Failed");
+  assert.notEqual(new URL(owner.page.url()).pathname, `/deployments/${id}`);
+  await owner.close();
+});
+
+test("a running deployment is canceled, and a waiting one tells its place", async () => {
+  const running = await stack.deploy({ ref: "slow", environment: "staging" }, ["in_progress"]);
+  const waiting = await stack.deploy({ ref: "main", environment: "staging" }, ["queued"]);
+  const owner = await signedIn();
+  await owner.open(`/deployments/${waiting.id}`);
+  await owner.says("Waits for");
+  await owner.link("the deployment ahead").click();
+  await owner.becomes("In progress");
+  assert.ok(owner.page.url().endsWith(running.id));
+  await owner.button("Cancel").click();
+  await owner.dialog().getByText("What its commands have already changed stays changed.").waitFor();
+  await owner.button("Cancel the deployment").click();
+  await owner.becomes("Canceled");
+  await owner.open(`/deployments/${waiting.id}`);
+  await owner.becomes("Succeeded");
+  await owner.close();
+});
+
+test("production is approved by a second person and rolled back", async () => {
+  const owner = await signedIn();
+  await stack.deploy({ ref: "main", environment: "production" });
+  await owner.open(`/repositories/${stack.repository}/environments/production`);
+  await owner.field("Required approvals").fill("1");
+  await owner.button("Save").click();
+  await owner.says("Saved the settings.");
+
+  stack.commit();
+  await owner.open(`/repositories/${stack.repository}/deploy?environment=production`);
+  await owner.button("Add variable").click();
+  await owner.field("Name of variable 1").fill("GREETING");
+  await owner.field("Value of variable 1").fill("good morning");
+  await owner.says("The deployment is created and waits.");
+  await owner.button("Deploy to production").click();
+  await owner.becomes("Needs approval");
+  await owner.page.getByRole("button", { name: "Approve" }).and(owner.page.locator("[aria-disabled=true]")).waitFor();
+  assert.match(`${await owner.button("Approve").getAttribute("aria-description")}`, /somebody else has to approve/);
+
+  const { token, email } = await stack.member("admin");
+  const second = await signedIn(token);
+  await second.page.getByRole("list", { name: "Waiting for you" }).getByRole("link").first().click();
+  await second.says("GREETING");
+  assert.equal(await second.page.getByText("good morning").count(), 0);
+  await second.button("Approve").click();
+  await second.dialog().getByRole("button", { name: "Approve" }).click();
+  await second.becomes("Succeeded");
+  await second.says("1 of 1");
+  await owner.becomes("Succeeded");
+  await owner.page.locator(".facts").getByText(email.split("@")[0]).waitFor();
+
+  await owner.open(`/repositories/${stack.repository}/environments/production`);
+  await owner.field("Required approvals").fill("0");
+  await owner.button("Save").click();
+  await owner.says("Saved the settings.");
+  await owner.open(`/repositories/${stack.repository}`);
+  await owner.page.getByRole("list", { name: "Environments" }).getByRole("button", { name: "Roll back" }).last().click();
+  await owner.dialog().getByText("repeats").waitFor();
+  await owner.dialog().getByRole("button", { name: "Roll back" }).click();
+  await owner.says("Rolls back to");
+  await owner.becomes("Succeeded");
+  await owner.close();
+  await second.close();
+});
+
+test("a deployment is rejected with a reason", async () => {
+  await stack.call(stack.owner, "PATCH", `/v1/repositories/${stack.repository}/environments/production`, { required_approvals: 2 });
+  const { token } = await stack.member("admin");
+  const one = await stack.deploy({ ref: "main", environment: "production" }, ["queued"], token);
+  const owner = await signedIn();
+  await owner.open(`/deployments/${one.id}`);
+  await owner.says("Waits for 2 approvals");
+  await owner.button("Reject").click();
+  await owner.field("Reason").fill("Not before the launch");
+  await owner.dialog().getByRole("button", { name: "Reject" }).click();
+  await owner.becomes("Failed");
+  await owner.says(/Not before the launch/);
+  await owner.close();
+});
+
+test("a frozen environment refuses, and a member without the permission is told so", async () => {
+  await stack.call(stack.owner, "PATCH", `/v1/repositories/${stack.repository}/environments/staging`, { frozen: true });
+  const owner = await signedIn();
+  await owner.open(`/repositories/${stack.repository}/deploy?environment=staging`);
+  await owner.says("The deployment would be refused.");
+  assert.equal(await owner.button("Deploy to staging").getAttribute("aria-disabled"), "true");
+  await owner.open(`/repositories/${stack.repository}`);
+  await owner.page.getByText("Frozen", { exact: true }).waitFor();
+
+  const { token } = await stack.member();
+  const member = await signedIn(token);
+  await member.open(`/repositories/${stack.repository}`);
+  const deploy = member.button("Deploy").first();
+  assert.equal(await deploy.getAttribute("aria-disabled"), "true");
+  await deploy.focus();
+  await member.page.locator(".tip:visible", { hasText: "You need the permission “deploy”" }).waitFor();
+  await member.open("/audit");
+  await member.says("You can’t see this");
+  await owner.close();
+  await member.close();
+});

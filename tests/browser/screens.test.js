@@ -1,0 +1,130 @@
+// Every screen: without violations of WCAG in light and dark, at 320 px without scrolling sideways, and with hostile texts.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+import { launch, person } from "./browser.js";
+import { HOSTILE, start, unique } from "./stack.js";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+/** The least that an axe-core of this test checks. */
+const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+
+/** @type {Awaited<ReturnType<typeof start>>} */ let stack;
+/** @type {Awaited<ReturnType<typeof launch>>} */ let browser;
+/** The paths of the screens, once there is something to see on them. @type {string[]} */
+let paths;
+
+before(async () => {
+  [stack, browser] = await Promise.all([start(), launch()]);
+  const { call, owner, repository } = stack;
+  const done = await stack.deploy({ ref: "hostile", variables: { GREETING: { value: HOSTILE, secret: false } } });
+  const failed = await stack.deploy({ ref: "broken", environment: "staging" });
+  await call(owner, "PATCH", `/v1/repositories/${repository}/environments/production`, { required_approvals: 1 });
+  const { token } = await stack.member("admin");
+  const waiting = await stack.deploy({ ref: "main", environment: "production" }, ["queued"], token);
+  await call(owner, "POST", "/v1/tokens", { name: HOSTILE, scopes: ["repositories:read"] });
+  const team = await call(owner, "POST", "/v1/teams", { name: unique("Team"), description: HOSTILE });
+  await call(owner, "PUT", `/v1/teams/${team.id}/repositories/${repository}`, { permission: "read" });
+  await call(owner, "POST", "/v1/invitations", { email: "o'brien+<>@example.com".replace(/[<>]/g, "") });
+  await call(owner, "POST", "/v1/trusts", { name: HOSTILE, issuer: "https://issuer.example", audience: HOSTILE, claims: { sub: HOSTILE }, scopes: ["repositories:read"] });
+  const rejected = await stack.deploy({ ref: "main", environment: "production" }, ["queued"], token);
+  await call(owner, "POST", `/v1/deployments/${rejected.id}/reject`, { reason: HOSTILE });
+  paths = [
+    "/", "/repositories", `/repositories/${repository}`, `/repositories/${repository}/deploy`, `/repositories/${repository}/environments/production`,
+    "/deployments", `/deployments/${done.id}`, `/deployments/${failed.id}`, `/deployments/${waiting.id}`, `/deployments/${rejected.id}`, "/audit",
+    "/settings/account", "/settings/members", "/settings/teams", `/settings/teams/${team.id}`, "/settings/sessions",
+    "/settings/api/tokens", "/settings/api/tokens/new", "/settings/api/applications", "/settings/api/trusts", "/nowhere-at-all".replace("/nowhere", "/settings/nowhere"),
+  ];
+});
+after(() => Promise.all([browser.close(), stack.stop()]));
+
+/** Returns what axe-core finds on the screen. @param {import("playwright-core").Page} page */
+async function violations(page) {
+  await page.evaluate(AXE);
+  const found = await page.evaluate(async (tags) => (await /** @type {any} */ (globalThis).axe.run(document, { runOnly: tags })).violations, TAGS);
+  return found.map((/** @type {any} */ one) => `${one.id}: ${one.nodes.map((/** @type {any} */ node) => `${node.target} ${node.failureSummary}`).join("; ")}`);
+}
+
+for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
+  test(`axe-core finds nothing on any screen in ${colorScheme}`, async () => {
+    const owner = await person(browser, stack.url, { colorScheme });
+    /** @type {Record<string, string[]>} */
+    const found = {};
+    const look = async (/** @type {string} */ name) => {
+      const here = await violations(owner.page);
+      if (here.length) found[name] = here;
+    };
+    await owner.open("/sign-in");
+    await look("/sign-in");
+    await owner.signIn(stack.owner);
+    for (const path of paths) {
+      await owner.open(path);
+      await owner.page.waitForTimeout(300);
+      await look(path);
+    }
+    await owner.open("/");
+    await owner.page.keyboard.press("Control+k");
+    await look("the palette");
+    await owner.page.keyboard.press("Escape");
+    await owner.page.keyboard.press("?");
+    await look("the help");
+    await owner.page.keyboard.press("Escape");
+    await owner.open("/settings/members");
+    await owner.button("Invite").click();
+    await owner.dialog().waitFor();
+    await look("a dialog");
+    await owner.dialog().getByRole("button", { name: "Invite" }).click();
+    await owner.dialog().locator("[aria-invalid=true]").waitFor();
+    await look("a dialog with errors");
+    assert.deepEqual(found, {});
+    await owner.close();
+  });
+}
+
+test("no screen scrolls sideways at 320 px, and no control is smaller than 24 px", async () => {
+  const owner = await person(browser, stack.url, { viewport: { width: 320, height: 640 } });
+  await owner.page.goto(`/sign-in#token=${stack.owner}`);
+  await owner.page.getByRole("heading", { name: "Overview" }).waitFor();
+  for (const path of paths) {
+    await owner.open(path);
+    await owner.page.waitForTimeout(200);
+    const wide = await owner.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `${path} is ${wide} px too wide`);
+    const small = await owner.page.locator("button:visible, select:visible, input:visible:not([type=checkbox], [type=radio])").evaluateAll((all) => all.filter((one) => one.getBoundingClientRect().height < 24 || one.getBoundingClientRect().width < 24).map((one) => one.outerHTML));
+    assert.deepEqual(small, [], path);
+  }
+  await owner.button("Menu").click();
+  await owner.link("Repositories").click();
+  await owner.page.getByRole("heading", { name: "Repositories" }).waitFor();
+  await owner.link("Overview").waitFor({ state: "hidden" });
+  await owner.close();
+});
+
+test("hostile texts stay texts on every screen", async () => {
+  const owner = await person(browser, stack.url);
+  await owner.signIn(stack.owner);
+  let seen = 0;
+  for (const path of paths) {
+    await owner.open(path);
+    await owner.page.waitForTimeout(300);
+    for (const details of await owner.page.locator("details:not([open]) summary").all()) if (path === "/audit") await details.click({ position: { x: 4, y: 4 } });
+    assert.equal(await owner.page.locator("main img, main script, main iframe").count(), 0, path);
+    assert.equal(await owner.page.evaluate(() => "hacked" in globalThis), false, path);
+    if ((await owner.page.locator("body").innerText()).includes("<img src=x")) seen++;
+  }
+  assert.ok(seen >= 8, `the text was seen on ${seen} screens`);
+  await owner.close();
+});
+
+test("an address that does not exist, or that one may not see, says so", async () => {
+  const owner = await person(browser, stack.url);
+  await owner.signIn(stack.owner);
+  for (const path of ["/repositories/nothing", "/deployments/deploy_aaaaaaaaaaaaaaaa", "/settings/teams/team_aaaaaaaaaaaaaaaa"]) {
+    await owner.open(path).catch(() => {});
+    await owner.says("Not found");
+    assert.match(await owner.page.getByRole("alert").innerText(), /req_/);
+  }
+  await owner.close();
+});

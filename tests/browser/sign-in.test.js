@@ -1,0 +1,109 @@
+// Both ways to sign in, the way into an account, and a sign-in that has to be renewed.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launch, person } from "./browser.js";
+import { start, unique } from "./stack.js";
+
+/** @type {Awaited<ReturnType<typeof start>>} */ let stack;
+/** @type {Awaited<ReturnType<typeof launch>>} */ let browser;
+before(async () => void ([stack, browser] = await Promise.all([start(), launch()])));
+after(() => Promise.all([browser.close(), stack.stop()]));
+
+test("a pasted token signs in, goes on where one wanted to go, and leaves no trace in the browser", async () => {
+  const owner = await person(browser, stack.url);
+  await owner.page.goto("/settings/members");
+  await owner.page.getByRole("heading", { name: "Sign in" }).waitFor();
+  await owner.field("Personal access token").fill("dgp_nonsense");
+  await owner.button("Sign in with a token").click();
+  await owner.page.getByRole("alert").filter({ hasText: "token" }).waitFor();
+  await owner.field("Personal access token").fill(stack.owner);
+  await owner.button("Sign in with a token").click();
+  await owner.page.getByRole("heading", { name: "Members" }).waitFor();
+  const [cookie, ...others] = await owner.context.cookies();
+  assert.deepEqual(others, []);
+  assert.deepEqual([cookie.name, cookie.httpOnly, cookie.secure, cookie.sameSite, cookie.path], ["__Host-session", true, true, "Strict", "/"]);
+  const kept = await owner.page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href]));
+  assert.doesNotMatch(kept, /dgp_|dgs_/);
+  await owner.close();
+});
+
+test("a link with a token posts it once and removes it from the address", async () => {
+  const owner = await person(browser, stack.url);
+  /** @type {string[]} */
+  const posts = [];
+  owner.page.on("request", (request) => request.url().endsWith("/v1/session") && posts.push(request.method()));
+  await owner.signIn(stack.owner);
+  assert.deepEqual(posts, ["POST"]);
+  await owner.page.goBack().catch(() => null);
+  assert.doesNotMatch(owner.page.url(), /dgp_/);
+  await owner.close();
+});
+
+/** Signs in at the issuer as one of its users.
+ * @param {Awaited<ReturnType<typeof person>>} one
+ * @param {string} email */
+async function atIssuer(one, email) {
+  await one.page.goto("/sign-in");
+  await one.button("Sign in with your identity provider").click();
+  await one.page.waitForURL((url) => url.origin !== stack.url);
+  const asked = new URL(one.page.url()).searchParams;
+  assert.deepEqual([asked.get("response_type"), asked.get("code_challenge_method")], ["code", "S256"]);
+  assert.match(`${asked.get("code_challenge")}`, /^[\w-]{43}$/);
+  await one.button(new RegExp(email)).click();
+}
+
+test("a newcomer signs in at the identity provider and joins the account of their address", async () => {
+  const ada = await person(browser, stack.url);
+  await atIssuer(ada, "ada@example.com");
+  await ada.page.getByRole("heading", { name: "Join an account" }).waitFor();
+  await ada.button("Join demo").click();
+  await ada.page.getByRole("heading", { name: "Overview" }).waitFor();
+  await ada.says("ada@example.com");
+  assert.doesNotMatch(ada.page.url(), /code|state/);
+  await ada.close();
+});
+
+test("whoever nobody invited is told what to do, and an invitation then lets them in", async () => {
+  const eve = await person(browser, stack.url);
+  await atIssuer(eve, "eve@elsewhere.example");
+  await eve.says("No invitation yet");
+  await stack.call(stack.owner, "POST", "/v1/invitations", { email: "eve@elsewhere.example" });
+  await eve.button("Look again").click();
+  await eve.button(/^Join /).click();
+  await eve.page.getByRole("heading", { name: "Overview" }).waitFor();
+  await eve.close();
+});
+
+test("an answer with a state that this tab did not send is refused", async () => {
+  const owner = await person(browser, stack.url);
+  let posted = false;
+  owner.page.on("request", (request) => (posted ||= request.url().endsWith("/v1/session")));
+  await owner.page.goto("/sign-in?code=stolen&state=forged");
+  await owner.says(/started in another tab/);
+  assert.equal(posted, false);
+  assert.equal(new URL(owner.page.url()).search, "");
+  await owner.page.goto("/sign-in?error=access_denied&error_description=No%20thanks");
+  await owner.says("No thanks");
+  await owner.close();
+});
+
+test("a change that needs a fresh sign-in asks for it and is then made", async () => {
+  const owner = await person(browser, stack.url);
+  await owner.signIn(stack.owner);
+  let refused = 0;
+  await owner.page.route("**/v1/tokens", async (route) => {
+    if (route.request().method() !== "POST" || refused++) return route.continue();
+    const error = { code: "sign_in_again", message: "Sign in again to create a token", request_id: "req_aaaaaaaaaaaaaaaa" };
+    await route.fulfill({ status: 403, contentType: "application/json", body: JSON.stringify({ error }) });
+  });
+  await owner.open("/settings/api/tokens/new");
+  await owner.field("Name").fill(unique("fresh"));
+  await owner.button("Create token").click();
+  await owner.dialog().getByRole("heading", { name: "Sign in again" }).waitFor();
+  await owner.field("Personal access token").fill(stack.owner);
+  await owner.button("Sign in with a token").click();
+  await owner.dialog().locator(".secret").waitFor();
+  assert.equal(refused, 2);
+  await owner.close();
+});

@@ -1,0 +1,113 @@
+// The local stack that the tests drive, its actors, and the repository that they deploy.
+
+import { execFileSync, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** A text that would run as a script if it were taken for markup anywhere. */
+export const HOSTILE = `<img src=x onerror="window.hacked=1">"'&{{7*7}}`;
+/** A text that no other test uses. */
+export const unique = (/** @type {string} */ name) => `${name}-${randomBytes(3).toString("hex")}`;
+
+const phases = (/** @type {string} */ build) => `version: 0.2
+phases:
+  install:
+    commands:
+      - for i in $(seq 1 300); do echo "installed package $i"; done
+  build:
+    commands:
+      - ${build}
+  post_build:
+    commands:
+      - echo published
+`;
+
+/** Creates a repository whose branches succeed, fail, run until they are canceled, or write what nobody should. */
+function repository() {
+  const folder = mkdtempSync(join(tmpdir(), "dashboard-"));
+  const git = (/** @type {string[]} */ ...args) => execFileSync("git", ["-c", "user.name=Ada Lovelace", "-c", "user.email=ada@example.com", "-c", "commit.gpgsign=false", ...args], { cwd: folder });
+  const branch = (/** @type {string} */ name, /** @type {string} */ build, subject = `Build ${name}`) => {
+    git("checkout", "--quiet", "--orphan", name);
+    writeFileSync(join(folder, "buildspec.yml"), phases(build));
+    git("add", "--all");
+    git("commit", "--quiet", "--message", subject);
+  };
+  git("init", "--quiet", ".");
+  branch("broken", "echo refused >&2; exit 3");
+  branch("slow", "for i in $(seq 1 600); do echo tick $i; sleep 0.2; done");
+  branch("paced", "for i in $(seq 1 20); do echo step $i; sleep 0.3; done");
+  branch("hostile", `printf '%s \\033[31mred\\033[0m\\n' '${HOSTILE.replaceAll("'", "")}'`, HOSTILE);
+  branch("main", "echo built");
+  return { folder, commit: () => git("commit", "--quiet", "--allow-empty", "--message", "Change nothing") };
+}
+
+/**
+ * Starts a stack of its own for a file of tests, or uses the one that BASE_URL names.
+ */
+export async function start() {
+  const repo = repository();
+  const data = mkdtempSync(join(tmpdir(), "stack-"));
+  const given = process.env.BASE_URL;
+  const child = given ? undefined : spawn(/** @type {string} */ (process.env.LOCAL), ["--port", "0", "--data", data, "--repo", repo.folder], { cwd: repo.folder, stdio: ["ignore", "pipe", "inherit"] });
+  let [url, owner] = [given ?? "", process.env.TOKEN ?? ""];
+  if (child) {
+    let printed = "";
+    for await (const chunk of child.stdout) {
+      printed += chunk;
+      const link = printed.match(/(http:\/\/[^\s/]+)\/sign-in#token=(dgp_\w+)/);
+      if (link && /Ctrl-C/.test(printed)) {
+        [, url, owner] = link;
+        break;
+      }
+    }
+    if (!url) throw new Error(`The stack ended: ${printed}`);
+  }
+
+  /**
+   * Calls the API as a program does.
+   * @param {string} token
+   * @param {string} method
+   * @param {string} path
+   * @param {unknown} [body]
+   * @returns {Promise<any>}
+   */
+  const call = async (token, method, path, body) => {
+    const headers = { ...(token ? { Authorization: `Bearer ${token}` } : {}), ...(body ? { "Content-Type": "application/json" } : {}) };
+    const response = await fetch(url + path, { method, headers, body: body && JSON.stringify(body) });
+    const answer = await response.json();
+    if (!response.ok) throw Object.assign(new Error(`${method} ${path}: ${answer.error?.message}`), { code: answer.error?.code });
+    return answer;
+  };
+  const name = unique("web");
+  await call(owner, "POST", "/v1/repositories", { name, clone_url: repo.folder, default_branch: "main" });
+
+  return {
+    url, owner, call, repository: name, commit: repo.commit,
+    /** Adds a member, and returns a token of theirs. */
+    async member(role = "member", email = `${unique("grace")}@example.com`) {
+      const { invitation, secret } = await call(owner, "POST", "/v1/invitations", { email, role });
+      const { token, member } = await call("", "POST", `/v1/invitations/${invitation.id}/accept`, { secret });
+      return { token, email, id: member.id };
+    },
+    /** Deploys, and waits until the deployment has one of the states. */
+    async deploy(/** @type {object} */ body, /** @type {string[]} */ states = ["succeeded", "failed"], token = owner) {
+      let one = await call(token, "POST", `/v1/repositories/${name}/deployments`, body);
+      for (const end = Date.now() + 60_000; !states.includes(one.status); one = await call(owner, "GET", `/v1/deployments/${one.id}`)) {
+        if (Date.now() > end) throw new Error(`${one.id} is still ${one.status}`);
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+      return one;
+    },
+    async stop() {
+      if (child) {
+        const ended = new Promise((resolve) => child.once("exit", resolve));
+        child.kill("SIGTERM");
+        await ended;
+      }
+      rmSync(data, { recursive: true, force: true });
+      rmSync(repo.folder, { recursive: true, force: true });
+    },
+  };
+}
