@@ -71,7 +71,9 @@ async fn each_endpoint_that_changes_something_writes_an_event_with_its_author() 
             match &caller.user_id {
                 Some(user) => {
                     assert_eq!(event["actor"]["id"], user.as_str(), "{event}");
-                    assert!(event["token_id"].is_string(), "{event}");
+                    let of_session = route.function == "end-session";
+                    assert_eq!(event["token_id"].is_string(), !of_session, "{event}");
+                    assert_eq!(event["session_id"].is_string(), of_session, "{event}");
                 }
                 None => assert_eq!(event["actor"]["id"], answer.body["member"]["id"], "{event}"),
             }

@@ -75,6 +75,10 @@ async fn a_right_that_was_taken_away_changes_nothing_although_every_function_rem
             if loss == Demotion && route.role == Role::Member {
                 continue;
             }
+            // Every token may end its session, whatever its scopes.
+            if loss == Narrowing && route.access == Access::Authenticated {
+                continue;
+            }
             let falling = Falling::new(&world, &estate.owner).await;
             let mut parameters = estate.parameters.clone();
             parameters.insert("token_id", falling.token.to_string());

@@ -12,7 +12,7 @@ use shared::model::Role::{self, Admin, Member, Owner};
 use tests::estate::{Estate, Parameters, in_order, request, token_of};
 use tests::{Actor, GitRepository, World};
 
-use self::Needs::{InTeam, Nothing, On, OwnToken, SeeToken};
+use self::Needs::{InTeam, Nothing, On, OwnSession, OwnToken, SeeToken};
 use crate::contract::{document, operations, success};
 
 /// The requirement of an endpoint beside the scope and the role.
@@ -27,6 +27,8 @@ pub(crate) enum Needs {
     SeeToken,
     /// To be the user of the token.
     OwnToken,
+    /// To be the user of the session.
+    OwnSession,
 }
 
 /// Each endpoint with the access, the role and the rest that it needs.
@@ -55,6 +57,11 @@ pub(crate) const CASES: &[(&str, Access, Role, Needs)] = &[
     ("PATCH /v1/tokens/{token_id}",                                With(TokensWrite),       Member, OwnToken),
     ("POST /v1/tokens/{token_id}/rotate",                          With(TokensWrite),       Member, OwnToken),
     ("DELETE /v1/tokens/{token_id}",                               With(TokensWrite),       Member, SeeToken),
+    ("GET /v1/sign-in",                                            Public,                  Member, Nothing),
+    ("POST /v1/session",                                           Public,                  Member, Nothing),
+    ("DELETE /v1/session",                                         Authenticated,           Member, OwnSession),
+    ("GET /v1/sessions",                                           With(TokensRead),        Member, Nothing),
+    ("DELETE /v1/sessions/{session_id}",                           With(TokensWrite),       Member, OwnSession),
     ("GET /v1/teams",                                              With(TeamsRead),         Member, Nothing),
     ("POST /v1/teams",                                             With(TeamsWrite),        Admin,  Nothing),
     ("GET /v1/teams/{team_id}",                                    With(TeamsRead),         Member, InTeam),
@@ -181,6 +188,7 @@ impl Acme {
     async fn parameters(&self, user: &Actor, function: &str) -> Parameters {
         let mut parameters = self.estate.ready(function).await;
         parameters.insert("token_id", token_of(&self.world, user).await);
+        parameters.insert("session_id", self.world.session(user).await.1);
         parameters
     }
 
@@ -208,6 +216,10 @@ impl Acme {
             OwnToken => {
                 lacking.push(("another user's token", &self.outsider, 404, "not_found"));
                 lacking.push(("another user's token and the role admin", &self.admin, 403, "insufficient_permission"));
+            }
+            OwnSession => {
+                lacking.push(("another user's session", &self.outsider, 404, "not_found"));
+                lacking.push(("another user's session and the role admin", &self.admin, 404, "not_found"));
             }
             Nothing | On(_) => {}
         }
@@ -270,7 +282,10 @@ async fn a_caller_with_what_an_endpoint_needs_and_no_more_is_let_in() {
             let given = acme.estate.body(&route)["scopes"].take();
             scopes.extend(serde_json::from_value::<Vec<Scope>>(given).unwrap());
         }
-        let caller = acme.with_scopes(user, scopes).await;
+        let mut caller = acme.with_scopes(user, scopes).await;
+        if function == "end-session" {
+            caller = acme.world.session(&caller).await.0;
+        }
         let answer = caller.send(request(&caller, &route, &acme.parameters(user, function).await)).await;
         let expected = operations.get(&route).map_or(404, |operation| success(operation));
         assert_eq!(answer.status, expected, "{route}: {answer:?}");
@@ -294,6 +309,7 @@ async fn a_public_endpoint_needs_no_token() {
     let estate = Estate::new(&world, "acme", &source).await;
     for (route, ..) in CASES.iter().filter(|(_, access, ..)| *access == Public) {
         let answer = estate.call(&world.anonymous(), route).await;
-        assert_eq!(answer.status, 200, "{route}: {answer:?}");
+        let success = if *route == "POST /v1/session" { 201 } else { 200 };
+        assert_eq!(answer.status, success, "{route}: {answer:?}");
     }
 }

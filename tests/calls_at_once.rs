@@ -19,6 +19,7 @@ use local::functions::{Environment, FUNCTIONS, Trigger};
 use serde_json::{Value, json};
 use shared::aws::Aws;
 use shared::model::{Actor, Transition};
+use shared::token::SESSION_PREFIX;
 use shared::{App, pipeline, serve};
 use tests::estate::{Estate, valid_body};
 use tests::{GitRepository, World, sample_event};
@@ -131,7 +132,14 @@ async fn event(function: &str, route: &str, estate: &Estate) -> LambdaRequest {
     let mut event = sample_event(function);
     event["rawQueryString"] = json!("");
     event["queryStringParameters"] = json!({});
-    event["headers"]["authorization"] = json!(format!("Bearer {}", estate.caller(route).token.as_ref().unwrap()));
+    let secret = estate.caller(route).token.as_ref().unwrap();
+    if secret.starts_with(SESSION_PREFIX) {
+        event["headers"].as_object_mut().unwrap().remove("authorization");
+        event["headers"]["sec-fetch-site"] = json!("same-origin");
+        event["cookies"] = json!([format!("__Host-session={secret}")]);
+    } else {
+        event["headers"]["authorization"] = json!(format!("Bearer {secret}"));
+    }
     for (name, value) in event["pathParameters"].as_object_mut().into_iter().flatten() {
         *value = json!(parameters[name.as_str()]);
     }

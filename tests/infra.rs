@@ -363,7 +363,7 @@ fn start(name: &str, settings: &Settings) -> Result<(), shared::InitError> {
     registration.unwrap_or_else(|| panic!("{name} is not registered")).start(&environment).map(drop)
 }
 
-/// `API_BASE_URL` is not required at the start. `permissions` checks the responses that contain it.
+/// `API_BASE_URL` is not required at the start. Every endpoint compares it with the origin of requests that have a session.
 #[test]
 fn each_function_is_told_what_it_reads_and_nothing_else() {
     let values = [
@@ -382,6 +382,7 @@ fn each_function_is_told_what_it_reads_and_nothing_else() {
         ("OIDC_AUDIENCE", ""),
         ("OIDC_CLIENT_IDS", "client"),
         ("OIDC_CA_BUNDLE", "/nowhere"),
+        ("DASHBOARD_CLIENT_ID", "dashboard"),
     ];
     let known = known_settings();
     assert_eq!(known, values.iter().map(|(name, _)| (*name).to_owned()).collect());
@@ -401,6 +402,7 @@ fn each_function_is_told_what_it_reads_and_nothing_else() {
         };
         start(name, &settings(None)).unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         assert!(told.iter().all(|setting| known.contains(*setting)), "{name} is told what no code reads: {told:?}");
+        assert!(told.contains("API_BASE_URL"), "{name}");
         // Every function reads these settings, and checks them when the first JWT arrives.
         let of_jwts = |setting: &str| setting.starts_with("OIDC_");
         assert!(known.iter().filter(|setting| of_jwts(setting)).all(|setting| told.contains(setting.as_str())));
@@ -431,6 +433,7 @@ fn settings_name_the_resources_of_the_stack() {
         "OIDC_AUDIENCE": "OidcAudience",
         "OIDC_CLIENT_IDS": ["OwnUsers", "SignIn.Outputs.PeopleClientId", ""],
         "OIDC_CA_BUNDLE": "/etc/pki/tls/certs/ca-bundle.crt",
+        "DASHBOARD_CLIENT_ID": ["OwnUsers", "SignIn.Outputs.DashboardClientId", "OidcDashboardClientId"],
     });
     for function in template.functions() {
         for (setting, value) in function.environment() {
@@ -562,6 +565,19 @@ fn oauth_tokens_can_have_the_scopes_of_the_api_and_no_others() {
     let expected: Vec<_> = std::iter::once("openid".to_owned()).chain(Scope::ALL.map(in_a_token)).collect();
     assert_eq!(scopes, expected);
     assert_eq!(scopes, Client::People.scopes(), "of the local stack's issuer");
+
+    let (dashboard, scopes) = of_client("DashboardClient");
+    assert_eq!((&dashboard["AllowedOAuthFlows"], &dashboard["GenerateSecret"]), (&json!(["code"]), &json!(false)));
+    assert_eq!(scopes, expected);
+    assert_eq!(scopes, Client::Dashboard.scopes(), "of the local stack's issuer");
+    let url = json!(["OnlyDomain", "https://${DomainName}", "Api.ApiEndpoint"]);
+    for urls in ["CallbackURLs", "LogoutURLs"] {
+        assert_eq!(
+            dashboard[urls],
+            json!([["${Url}/sign-in", {"Url": url}]]),
+            "people come back to the dashboard alone"
+        );
+    }
 
     // A machine that could create tokens or change the account could grant itself more rights.
     let (machines, scopes) = of_client("MachinesClient");

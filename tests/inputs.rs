@@ -157,6 +157,8 @@ async fn a_body_that_its_schema_excludes_is_refused_by_the_name_of_the_field() {
         };
         let properties = schema["properties"].as_object().unwrap();
         for (name, property) in properties {
+            // The source address may send another burst to a public endpoint.
+            world.clock.advance(Duration::from_secs(60));
             let null = (!takes_null(property)).then_some(Value::Null);
             for value in excluded(&document, property).into_iter().chain(null) {
                 let context = format!("{route} with {name} {value}");

@@ -41,6 +41,7 @@ mod retry;
 mod rights;
 mod schema;
 mod site;
+mod sessions;
 mod sweep;
 mod teams;
 mod tenants;

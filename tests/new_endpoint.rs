@@ -32,7 +32,7 @@ fn a_new_endpoint_is_written_into_the_checkout() {
     assert_eq!(lists.map(|list| read(list).lines().count()), lines_before.map(|lines| lines + 1));
     assert!(read(lists[0]).contains("    endpoint!(Teams, list_team_hooks),\n"));
     let dependencies = read(lists[1]);
-    let sorted = "list-repositories = { path = \"../../functions/list-repositories\" }\n\
+    let sorted = "list-sessions = { path = \"../../functions/list-sessions\" }\n\
                   list-team-hooks = { path = \"../../functions/list-team-hooks\" }\n";
     assert!(dependencies.contains(sorted), "{dependencies}");
 

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use reqwest::Method;
 use serde_json::json;
-use shared::id::{AccountId, AuditEventId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
+use shared::id::{
+    AccountId, AuditEventId, DeploymentId, InvitationId, RepositoryId, SessionId, TeamId, TokenId, UserId,
+};
 use shared::model::{Due, Environment, ItemKind, Presence, SCHEMA, Status};
 use shared::table::{Index, Item, Source};
 use tests::estate::Estate;
@@ -175,6 +177,8 @@ fn is(placeholder: &str, text: &str) -> bool {
         "user" => text.parse::<UserId>().is_ok(),
         "token" => text.parse::<TokenId>().is_ok(),
         "invitation" => text.parse::<InvitationId>().is_ok(),
+        "session" => text.parse::<SessionId>().is_ok(),
+        "holder" => text.parse::<UserId>().is_ok() || is("sha256", text),
         "team" => text.parse::<TeamId>().is_ok(),
         "repository" => text.parse::<RepositoryId>().is_ok(),
         "deployment" => text.parse::<DeploymentId>().is_ok(),

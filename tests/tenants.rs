@@ -103,8 +103,10 @@ async fn no_sequence_of_calls_returns_or_changes_data_of_another_account() {
                     for name in &victims {
                         parameters.insert(name, foreign[name].clone());
                     }
-                    // The caller does not know the invitation's secret.
-                    parameters.insert("secret", own["secret"].clone());
+                    // The caller knows neither the invitation's secret nor the owner's token.
+                    for secret in ["secret", "token"] {
+                        parameters.insert(secret, own[secret].clone());
+                    }
                     let named = ids_of(route).concat();
                     let sent: Vec<_> = named.iter().map(|(name, _)| &parameters[name]).collect();
                     let answer = rival.owner.send(request(&rival.owner, route, &parameters)).await;

@@ -1,8 +1,9 @@
 //! The caller's rights. Holding a value of this module proves the permission: only the extractors make a [`Tenant`], an
-//! [`Authorized`] resource or an [`OwnToken`].
+//! [`Authorized`] resource, an [`OwnToken`] or an [`OwnSession`].
 
 mod application;
 mod authorized;
+mod own_session;
 mod own_token;
 mod requested;
 mod resource;
@@ -11,6 +12,7 @@ mod visible_repository;
 
 pub use application::*;
 pub use authorized::*;
+pub use own_session::*;
 pub use own_token::*;
 pub use requested::*;
 pub use resource::*;

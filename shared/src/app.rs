@@ -3,17 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::authentication::Authenticator;
+use http::HeaderMap;
+
+use crate::authentication::{Authenticator, NewSession, Proof};
 use crate::aws::{Aws, AwsConfigError};
 use crate::clock::Clock;
-use crate::name::ClientId;
-use crate::oauth::{Issuer, Jwt};
+use crate::error::Result;
+use crate::model::RequestOrigin;
+use crate::name::{ClientId, InvalidClientId};
+use crate::oauth::{Issuer, Jwt, PublicClient, SignInPage};
 use crate::places::Places;
 use crate::rate_limit::Limiter;
 use crate::settings::{self, Settings};
 use crate::table::Table;
 use crate::telemetry::{Log, Metrics, Release};
 use crate::usage::Usage;
+
+/// The path of the dashboard's page to which the issuer sends people back.
+pub const SIGN_IN_PATH: &str = "/sign-in";
 
 /// The settings, clients and caches of a function, made once in init. Clones share them.
 #[derive(Clone, Debug)]
@@ -52,7 +59,12 @@ impl App {
     /// Returns an app that calls AWS with these clients, and DynamoDB through this table.
     pub fn with_table(settings: Settings, aws: Aws, table: Table, clock: Clock, log: Log) -> Self {
         Self(Arc::new(Parts {
-            authenticator: Authenticator::new(table.clone(), clock.clone(), Issuer::new(&settings, &aws)),
+            authenticator: Authenticator::new(
+                table.clone(),
+                clock.clone(),
+                Issuer::new(&settings, &aws),
+                base_url(&settings).to_owned(),
+            ),
             limiter: Limiter::new(table.clone(), clock.clone()),
             places: Places::new(),
             release: Release::of(&settings),
@@ -104,7 +116,7 @@ impl App {
     /// # Errors
     /// Fails with `invalid_request` on `access_token` if the token proves nothing, and with `service_unavailable` if the
     /// issuer does not answer.
-    pub async fn check_possession(&self, token: &Jwt, client: &ClientId) -> crate::error::Result<()> {
+    pub async fn check_possession(&self, token: &Jwt, client: &ClientId) -> Result<()> {
         self.authenticator().check_possession(token, client).await
     }
 
@@ -118,6 +130,37 @@ impl App {
 
     /// Returns the URL of a path of the API, as clients reach it.
     pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.0.settings.get(settings::API_BASE_URL).unwrap_or("https://api.git.dev"))
+        format!("{}{path}", base_url(&self.0.settings))
     }
+
+    /// Makes a session of the dashboard for the sender of a request with these headers.
+    ///
+    /// # Errors
+    /// Fails with a 401 if a token is not valid, with `invalid_request` if a code is not, and with `service_unavailable` if the
+    /// issuer does not answer.
+    pub async fn sign_in(&self, proof: &Proof, headers: &HeaderMap, origin: &RequestOrigin) -> Result<NewSession> {
+        self.authenticator().sign_in(proof, headers, origin).await
+    }
+
+    /// Returns the parameters of the issuer's sign-in page, or `None` if there is no issuer.
+    ///
+    /// # Errors
+    /// Fails with `service_unavailable` if the issuer does not answer.
+    pub async fn sign_in_page(&self) -> Result<Option<SignInPage>> {
+        self.authenticator().sign_in_page().await
+    }
+
+    /// Returns the dashboard's client, or `None` if the settings name none.
+    ///
+    /// # Errors
+    /// Fails if the setting is no identifier of a client.
+    pub fn dashboard_client(&self) -> Result<Option<PublicClient>, InvalidClientId> {
+        let Some(id) = self.0.settings.get(settings::DASHBOARD_CLIENT_ID) else { return Ok(None) };
+        Ok(Some(PublicClient { id: id.parse()?, redirect_uri: self.url(SIGN_IN_PATH) }))
+    }
+}
+
+/// Returns the URL at which clients reach the API, which is the dashboard's origin, too.
+fn base_url(settings: &Settings) -> &str {
+    settings.get(settings::API_BASE_URL).unwrap_or("https://api.git.dev")
 }

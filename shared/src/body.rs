@@ -2,11 +2,13 @@
 
 mod account;
 mod application;
+mod caller;
 mod deployment;
 mod environment;
 mod invitation;
 mod member;
 mod repository;
+mod session;
 mod team;
 mod token;
 
@@ -14,11 +16,13 @@ use serde::Serialize;
 
 pub use account::*;
 pub use application::*;
+pub use caller::*;
 pub use deployment::*;
 pub use environment::*;
 pub use invitation::*;
 pub use member::*;
 pub use repository::*;
+pub use session::*;
 pub use team::*;
 pub use token::*;
 

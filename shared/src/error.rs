@@ -21,6 +21,8 @@ pub enum Origin {
     Authentication,
     /// The check of the token's scopes, on endpoints that require one.
     Scope,
+    /// The check of a session's age, on endpoints that require a recent sign-in.
+    SignIn,
     /// The check of the caller's role and permission, on endpoints that require more than the minimum.
     Permission,
     /// A resource that the path names.
@@ -113,6 +115,9 @@ error_codes! {
     NotLinked = FORBIDDEN "not_linked" by Authentication:
         "The OAuth2 token is valid, but its subject is not a user or an application of any account; a person joins one with \
          `POST /v1/user/join`";
+    SignInAgain = FORBIDDEN "sign_in_again" by SignIn:
+        "The request has a session whose sign-in is older than 15 minutes, and the endpoint makes or changes something that \
+         outlives the session; sign in again and repeat the request";
     NotFound = NOT_FOUND "not_found" by Path:
         "The resource does not exist, or the token may not see it";
     MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" by Fallback:

@@ -106,6 +106,13 @@ id!(
     "tok_k3vyq2w7x5m4n6pa"
 );
 id!(
+    /// The ID of a session. It is not the secret.
+    SessionId,
+    "session_",
+    "^session_[a-z2-7]{16}$",
+    "session_k3vyq2w7x5m4n6pa"
+);
+id!(
     /// The ID of a team.
     TeamId,
     "team_",

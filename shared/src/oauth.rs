@@ -11,6 +11,7 @@
 //! the issuer's key that `kid` names. The times have a minute of leeway. A token whose subject is its client acts for
 //! an application. Without an issuer no JWT is accepted.
 
+mod code;
 mod crypto;
 mod issuer;
 
@@ -19,8 +20,10 @@ use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily, Validation};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+pub(crate) use code::ExchangeFailed;
+pub use code::{AuthorizationCode, PublicClient, SignInPage};
 pub use issuer::Issuer;
 
 use crate::clock::Timestamp;
@@ -162,7 +165,8 @@ struct EmailClaims {
 }
 
 /// An email address that the issuer has verified as its user's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct VerifiedEmail(Email);
 
 impl VerifiedEmail {
@@ -244,7 +248,8 @@ impl Expectations {
         validation
     }
 
-    fn check_claims(&self, claims: Claims, now: Timestamp) -> Result<Grant, Refused> {
+    /// Checks the claims. The token may be of the client that asked for it, too.
+    fn check_claims(&self, claims: Claims, asked: Option<&ClientId>, now: Timestamp) -> Result<Grant, Refused> {
         let time = |seconds: f64| Timestamp::from_millis((seconds * 1000.0) as i64);
         if claims.iss != self.issuer {
             return Err(Refused::Not("of another issuer"));
@@ -273,6 +278,7 @@ impl Expectations {
         if names_clients
             && !grant.is_of_an_application()
             && !self.client_ids.iter().any(|id| id == grant.client_id.as_str())
+            && asked != Some(&grant.client_id)
         {
             return Err(Refused::Not("of a client that is not this API's"));
         }
@@ -308,13 +314,13 @@ mod tests {
     fn time_has_a_minute_of_leeway() {
         let expectations = expectations(Some("api"), &[]);
         let at = |seconds: i64| {
-            expectations.check_claims(claims(|_| ()).unwrap(), Timestamp::from_millis(seconds * 1000)).is_ok()
+            expectations.check_claims(claims(|_| ()).unwrap(), None, Timestamp::from_millis(seconds * 1000)).is_ok()
         };
         assert_eq!([939, 940, 2059, 2060].map(at), [false, true, true, false]);
         let now = Timestamp::from_millis(1_000_000);
         let not_before = |nbf: i64| claims(|claims| claims["nbf"] = nbf.into()).unwrap();
-        assert!(expectations.check_claims(not_before(1060), now).is_ok());
-        assert!(expectations.check_claims(not_before(1061), now).is_err());
+        assert!(expectations.check_claims(not_before(1060), None, now).is_ok());
+        assert!(expectations.check_claims(not_before(1061), None, now).is_err());
     }
 
     #[test]
@@ -331,12 +337,16 @@ mod tests {
     fn each_kind_of_issuer_has_its_names_of_scopes_and_its_check_of_clients() {
         let now = Timestamp::from_millis(1_500_000);
         let check = |audience: Option<&str>, client_ids: &[&str], change: fn(&mut serde_json::Value)| {
-            expectations(audience, client_ids).check_claims(claims(change).unwrap(), now)
+            expectations(audience, client_ids).check_claims(claims(change).unwrap(), None, now)
         };
         assert_eq!(check(Some("api"), &[], |_| ()).unwrap().scopes, [Scope::RepositoriesRead]);
         assert!(check(Some("api"), &["other"], |_| ()).is_err());
         assert_eq!(check(None, &["web"], |_| ()).unwrap().scopes, [Scope::DeploymentsRead]);
         assert!(check(None, &[], |_| ()).is_err(), "some client of the pool");
+        let asked = |client: &str| {
+            expectations(None, &[]).check_claims(claims(|_| ()).unwrap(), Some(&client.parse().unwrap()), now).is_ok()
+        };
+        assert!(asked("web") && !asked("other"), "a client that asked for the token");
         assert!(check(None, &["web"], |claims| claims["token_use"] = "id".into()).is_err());
         let of_application = check(None, &[], |claims| claims["sub"] = "web".into()).unwrap();
         assert!(of_application.is_of_an_application());

@@ -148,6 +148,7 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
         actor_id: caller.map(Caller::user_id),
         token_id: caller.and_then(Caller::token_id),
         client_id: caller.and_then(Caller::client_id),
+        session_id: caller.and_then(Caller::session_id),
         source_address,
         code: error.as_ref().map(|error| error.code().as_str()),
         cause: error.as_ref().and_then(Error::cause_chain),
@@ -186,14 +187,15 @@ async fn authenticate(State(context): State<Arc<Context>>, mut request: Request,
     }
     let error = match authenticator.authenticate(request.headers(), context.route.linking, limiter).await {
         // A newcomer has no account, so that the request counts against its source.
-        Ok(SignedIn::Newcomer(newcomer)) => {
-            request.extensions_mut().insert(newcomer);
-            return Ok(next.run(request).await);
-        }
-        Ok(SignedIn::Caller(caller)) => {
-            record_use(&context.app, &caller);
-            request.extensions_mut().insert(caller.clone());
-            let _ = record.caller.set(caller);
+        Ok(signed_in) => {
+            record_use(&context.app, &signed_in);
+            match signed_in {
+                SignedIn::Newcomer(newcomer) => drop(request.extensions_mut().insert(newcomer)),
+                SignedIn::Caller(caller) => {
+                    request.extensions_mut().insert(caller.clone());
+                    let _ = record.caller.set(caller);
+                }
+            }
             return Ok(next.run(request).await);
         }
         Err(error) => error,
@@ -206,14 +208,14 @@ async fn authenticate(State(context): State<Arc<Context>>, mut request: Request,
     Err(error)
 }
 
-/// Records the token's use in the background, so that the request does not wait. If the environment is frozen after the
+/// Records the use of the token or the session in the background, so that the request does not wait. If the environment is frozen after the
 /// response, the recording ends with the next request. Dropping it with the response would close its connection.
-fn record_use(app: &App, caller: &Caller) {
-    let Some(token_use) = app.authenticator().unrecorded_use(caller) else { return };
+fn record_use(app: &App, signed_in: &SignedIn) {
+    let Some(unrecorded) = app.authenticator().unrecorded_use(signed_in) else { return };
     let log = app.log().clone();
     tokio::spawn(async move {
-        if let Err(error) = token_use.record().await {
-            log.warn("the use of a token was not recorded", &error);
+        if let Err(error) = unrecorded.record().await {
+            log.warn("the use of a token or a session was not recorded", &error);
         }
     });
 }
@@ -221,7 +223,7 @@ fn record_use(app: &App, caller: &Caller) {
 /// Checks the permission that the route declares, and refuses parameters of an endpoint without any.
 async fn authorize(State(context): State<Arc<Context>>, request: Request, next: Next) -> Result<Response> {
     if let Some(caller) = request.extensions().get::<Caller>() {
-        caller.check(&context.route)?;
+        caller.check(&context.route, context.app.clock().now())?;
     }
     refuse_parameters(&context.route, request.uri().query())?;
     Ok(next.run(request).await)

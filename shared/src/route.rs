@@ -28,6 +28,8 @@ pub struct Route {
     /// The permission needed on the repository in the path, or on the repository of the deployment in the path.
     pub permission: Permission,
     pub(crate) linking: Linking,
+    /// The age that the sign-in of a session may have.
+    pub sign_in: SignInAge,
     /// Whether requests count against the rate limit.
     pub counting: Counting,
     /// Whether clients follow the resource: answers tell the interval to ask at, and a page after a position that has nothing
@@ -42,6 +44,8 @@ pub struct Route {
     pub etag: Etag,
     /// Whether a 201 carries the URL of the new resource in `Location`.
     pub location: bool,
+    /// Whether a success sets or removes the cookie of a session.
+    pub cookie: bool,
     /// The error codes that the handler itself returns. Those of the pipeline and the extractors follow from the other fields.
     pub refusals: &'static [ErrorCode],
 }
@@ -87,6 +91,15 @@ pub enum Linking {
     KnownOnly,
     /// Gives the handler the person who signed in.
     Newcomers,
+}
+
+/// The age that the sign-in of a session may have. Requests with a token need none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInAge {
+    /// Any age that the session itself may have.
+    Any,
+    /// At most fifteen minutes.
+    Recent,
 }
 
 /// Whether requests count against the rate limit.
@@ -161,6 +174,7 @@ impl Route {
             role: Role::Member,
             permission: Permission::Read,
             linking: Linking::KnownOnly,
+            sign_in: SignInAge::Any,
             counting: Counting::Counted,
             following: false,
             without_limiter,
@@ -168,6 +182,7 @@ impl Route {
             list: None,
             etag: Etag::Unused,
             location: false,
+            cookie: false,
             refusals: &[],
         }
     }
@@ -207,6 +222,13 @@ impl Route {
     /// Admits people who signed in and belong to no account yet.
     pub const fn admits_newcomers(mut self) -> Self {
         self.linking = Linking::Newcomers;
+        self
+    }
+
+    /// Requires of a session that its person has signed in recently, because the change outlives the session: a token, a role, an
+    /// invitation, an application.
+    pub const fn needs_recent_sign_in(mut self) -> Self {
+        self.sign_in = SignInAge::Recent;
         self
     }
 
@@ -255,6 +277,12 @@ impl Route {
     /// Sends the URL of the new resource in `Location`.
     pub const fn sends_location(mut self) -> Self {
         self.location = true;
+        self
+    }
+
+    /// Sets or removes the cookie of a session.
+    pub const fn sets_cookie(mut self) -> Self {
+        self.cookie = true;
         self
     }
 

@@ -29,6 +29,8 @@ pub const OIDC_ISSUER: &str = "OIDC_ISSUER";
 pub const OIDC_AUDIENCE: &str = "OIDC_AUDIENCE";
 /// The OAuth2 clients that users may use, separated by commas. Required without an audience.
 pub const OIDC_CLIENT_IDS: &str = "OIDC_CLIENT_IDS";
+/// The OAuth2 client of the dashboard, which has no secret. Without it, people sign in to the dashboard with tokens only.
+pub const DASHBOARD_CLIENT_ID: &str = "DASHBOARD_CLIENT_ID";
 /// A PEM file with the certificate authorities of the issuer, unless they are Amazon's.
 pub const OIDC_CA_BUNDLE: &str = "OIDC_CA_BUNDLE";
 

@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 use crate::capability::conceal;
 use crate::clock::{Clock, Timestamp};
 use crate::error::chain;
-use crate::id::{AccountId, DeploymentId, RequestId, TokenId, UserId};
+use crate::id::{AccountId, DeploymentId, RequestId, SessionId, TokenId, UserId};
 use crate::name::ClientId;
 use crate::settings::Settings;
 use crate::usage::Usage;
@@ -124,6 +124,8 @@ pub(crate) struct RequestLine<'a> {
     /// The personal access token, or else the OAuth2 client whose token the request has.
     pub token_id: Option<&'a TokenId>,
     pub client_id: Option<&'a ClientId>,
+    /// The session whose cookie the request has.
+    pub session_id: Option<&'a SessionId>,
     /// The address as the gateway reports it.
     pub source_address: IpAddr,
     pub code: Option<&'static str>,

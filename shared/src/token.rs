@@ -1,7 +1,8 @@
-//! Personal access tokens: `dgp_`, 30 random base62 characters (178 bits) and a CRC32 of them in 6 base62 characters.
+//! The secrets of personal access tokens and of sessions: a prefix, 30 random base62 characters (178 bits) and a CRC32 of both
+//! in 6 base62 characters.
 //!
-//! The checksum lets the API refuse a mistyped or made-up token without reading the database. The fixed prefix lets
-//! secret scanners find leaked tokens. The table stores only the SHA-256.
+//! The checksum lets the API refuse a mistyped or made-up secret without reading the database. The fixed prefix lets
+//! secret scanners find leaked secrets. The table stores only the SHA-256.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +13,8 @@ use sha2::{Digest, Sha256};
 
 /// The prefix of every token.
 pub const PREFIX: &str = "dgp_";
+/// The prefix of the secret of every session.
+pub const SESSION_PREFIX: &str = "dgs_";
 const RANDOM_CHARS: usize = 30;
 const CHECKSUM_CHARS: usize = 6;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -28,17 +31,7 @@ pub struct MalformedToken;
 impl TokenSecret {
     /// Returns a new secret from random bits, with its checksum.
     pub fn random() -> Self {
-        let mut secret = String::with_capacity(PREFIX.len() + RANDOM_CHARS + CHECKSUM_CHARS);
-        secret.push_str(PREFIX);
-        while secret.len() < PREFIX.len() + RANDOM_CHARS {
-            let mut bytes = [0u8; RANDOM_CHARS];
-            getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-            // Only the first 248 of 256 values spread evenly over 62 characters.
-            let chars = bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(BASE62[usize::from(byte % 62)]));
-            secret.extend(chars.take(PREFIX.len() + RANDOM_CHARS - secret.len()));
-        }
-        secret.push_str(&checksum(&secret));
-        Self(secret.into())
+        Self(random(PREFIX).into())
     }
 
     /// Returns the hash of the token, the only form that is stored.
@@ -61,19 +54,68 @@ impl FromStr for TokenSecret {
     type Err = MalformedToken;
 
     fn from_str(text: &str) -> Result<Self, MalformedToken> {
-        let body = text.strip_prefix(PREFIX).ok_or(MalformedToken)?;
-        if body.len() != RANDOM_CHARS + CHECKSUM_CHARS || !body.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(MalformedToken);
-        }
-        let (covered, sum) = text.split_at(text.len() - CHECKSUM_CHARS);
-        if checksum(covered) != sum {
-            return Err(MalformedToken);
-        }
+        check(PREFIX, text)?;
         Ok(Self(text.into()))
     }
 }
 
-/// The SHA-256 of a token. It is hexadecimal in the table.
+/// The secret of a session, which only the session's cookie has. `Debug` does not show it.
+#[derive(Clone, Debug)]
+pub struct SessionSecret(SecretString);
+
+impl SessionSecret {
+    /// Returns a new secret from random bits, with its checksum.
+    pub fn random() -> Self {
+        Self(random(SESSION_PREFIX).into())
+    }
+
+    /// Returns the hash of the secret, the only form that is stored.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::of(self.reveal())
+    }
+
+    /// Returns the secret itself, for the cookie.
+    pub fn reveal(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl FromStr for SessionSecret {
+    type Err = MalformedToken;
+
+    fn from_str(text: &str) -> Result<Self, MalformedToken> {
+        check(SESSION_PREFIX, text)?;
+        Ok(Self(text.into()))
+    }
+}
+
+/// Returns a new secret with the prefix and its checksum.
+fn random(prefix: &str) -> String {
+    let length = prefix.len() + RANDOM_CHARS;
+    let mut secret = String::with_capacity(length + CHECKSUM_CHARS);
+    secret.push_str(prefix);
+    while secret.len() < length {
+        let mut bytes = [0u8; RANDOM_CHARS];
+        getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+        // Only the first 248 of 256 values spread evenly over 62 characters.
+        let chars = bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(BASE62[usize::from(byte % 62)]));
+        secret.extend(chars.take(length - secret.len()));
+    }
+    secret.push_str(&checksum(&secret));
+    secret
+}
+
+/// Refuses a text that is not the prefix, random characters and their checksum.
+fn check(prefix: &str, text: &str) -> Result<(), MalformedToken> {
+    let body = text.strip_prefix(prefix).ok_or(MalformedToken)?;
+    if body.len() != RANDOM_CHARS + CHECKSUM_CHARS || !body.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(MalformedToken);
+    }
+    let (covered, sum) = text.split_at(text.len() - CHECKSUM_CHARS);
+    if checksum(covered) == sum { Ok(()) } else { Err(MalformedToken) }
+}
+
+/// The SHA-256 of a token or of a session's secret. It is hexadecimal in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TokenHash([u8; 32]);
@@ -142,6 +184,17 @@ mod tests {
         // The format must stay the same, because issued tokens must stay valid: CRC32 (IEEE) of "dgp_" and thirty
         // zeros, in base62.
         assert_eq!(checksum("dgp_000000000000000000000000000000"), "3A6u5b");
+    }
+
+    #[test]
+    fn the_secret_of_a_session_is_no_token_and_a_token_is_none_of_a_session() {
+        let (token, session) = (TokenSecret::random(), SessionSecret::random());
+        let parsed: SessionSecret = session.reveal().parse().unwrap();
+        assert_eq!(parsed.hash(), session.hash());
+        assert!(!format!("{session:?}").contains(session.reveal()));
+        assert!(session.reveal().parse::<TokenSecret>().is_err() && token.reveal().parse::<SessionSecret>().is_err());
+        // The checksum covers the prefix.
+        assert!(token.reveal().replace(PREFIX, SESSION_PREFIX).parse::<SessionSecret>().is_err());
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use shared::id::{AccountId, UserId};
+use shared::token::SESSION_PREFIX;
 
 use crate::log::Secrets;
 use crate::{Answer, GitRepository, eventually};
@@ -13,7 +14,8 @@ pub struct Actor {
     pub(crate) client: Client,
     pub(crate) base: String,
     pub(crate) secrets: Secrets,
-    /// The bearer token. `None` for a caller without one.
+    /// The bearer token, or the secret of a session, which is sent as a page of the API's own origin would. `None` for a caller
+    /// without one.
     pub token: Option<String>,
     /// The account of the token. `None` without a token of an account.
     pub account_id: Option<AccountId>,
@@ -72,12 +74,15 @@ impl Actor {
         self.send(self.request(Method::DELETE, path)).await
     }
 
-    /// Builds a request with the actor's token.
+    /// Builds a request with the actor's token or session.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         // A link is an absolute URL.
         let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
         let request = self.client.request(method, url);
         match &self.token {
+            Some(secret) if secret.starts_with(SESSION_PREFIX) => {
+                request.header("cookie", format!("__Host-session={secret}")).header("sec-fetch-site", "same-origin")
+            }
             Some(token) => request.bearer_auth(token),
             None => request,
         }

@@ -37,6 +37,8 @@ pub struct Estate {
     pub admin: Actor,
     /// A member of the team.
     pub member: Actor,
+    /// The owner in a session of the dashboard.
+    pub session: Actor,
     /// The path parameters of every route, and a few more for bodies.
     pub parameters: Parameters,
 }
@@ -64,6 +66,8 @@ impl Estate {
         let client = format!("{account}-client");
         let registered = world.register(&owner, &client).await;
         assert_eq!(registered.status, 201, "{registered:?}");
+        let (session, _) = world.session(&owner).await;
+        let (_, other_session) = world.session(&owner).await;
         let parameters = Parameters::from([
             ("repo_id", text(&repository["id"])),
             ("deployment_id", text(&deployment["id"])),
@@ -74,6 +78,8 @@ impl Estate {
             ("application_id", client),
             ("environment", "preview".to_owned()),
             ("full_name", format!("{account}%2F{name}")),
+            ("session_id", other_session),
+            ("token", owner.token.clone().unwrap()),
             ("repo_name", name),
             ("clone_url", source.url()),
             ("secret", text(&invited["secret"])),
@@ -81,7 +87,7 @@ impl Estate {
             ("access_token", world.issuer.client_token(&new_client(), world.clock.now())),
             ("approval_digest", text(&deployment["approval_digest"])),
         ]);
-        Self { owner, admin, member, parameters }
+        Self { owner, admin, member, session, parameters }
     }
 
     /// Creates the resource of a request that an earlier request for another route may have used up, or that has to be in
@@ -115,11 +121,12 @@ impl Estate {
     }
 
     /// Returns the caller whom a route serves. A token is changed by its user alone, and a deployment is approved by another
-    /// user than its creator.
+    /// user than its creator. Only a session ends itself.
     pub fn caller(&self, route: &str) -> &Actor {
         match route {
             _ if route.contains("{token_id}") => &self.member,
             "POST /v1/deployments/{deployment_id}/approve" => &self.admin,
+            "DELETE /v1/session" => &self.session,
             _ => &self.owner,
         }
     }
@@ -260,6 +267,7 @@ fn body(function: &str) -> Value {
         "environment",
         "secret",
         "sha",
+        "token",
     ]);
     for name in names.filter(|name| body.get(name).is_some()).collect::<Vec<_>>() {
         body[name] = json!(format!("{{{name}}}"));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
@@ -27,6 +27,8 @@ struct Parts {
     keys: Mutex<Vec<(String, SigningKey)>>,
     /// The claims that the userinfo endpoint returns, by subject.
     people: Mutex<HashMap<String, Value>>,
+    /// The claims of the tokens that codes are exchanged for.
+    codes: Mutex<HashMap<String, Value>>,
     /// The number of times the keys were read.
     asked: AtomicUsize,
 }
@@ -39,12 +41,14 @@ impl Issuer {
             url: format!("http://{}", listener.local_addr().unwrap()),
             keys: Mutex::new(vec![("first".to_owned(), SigningKey::random())]),
             people: Mutex::default(),
+            codes: Mutex::default(),
             asked: AtomicUsize::new(0),
         }));
         let metadata = async |State(issuer): State<Issuer>| {
             let url = issuer.url();
             Json(json!({
                 "issuer": url, "jwks_uri": format!("{url}/keys"), "userinfo_endpoint": format!("{url}/userinfo"),
+                "authorization_endpoint": format!("{url}/authorize"), "token_endpoint": format!("{url}/token"),
             }))
         };
         let keys = async |State(issuer): State<Issuer>| {
@@ -59,10 +63,20 @@ impl Issuer {
             let people = issuer.0.people.lock().unwrap();
             people.get(claims["sub"].as_str().unwrap()).cloned().map(Json).ok_or(StatusCode::UNAUTHORIZED)
         };
+        let token = async |State(issuer): State<Issuer>, form: String| {
+            let url = reqwest::Url::parse(&format!("http://form?{form}")).unwrap();
+            let fields: HashMap<_, _> = url.query_pairs().into_owned().collect();
+            let Some(mut claims) = issuer.0.codes.lock().unwrap().remove(&fields["code"]) else {
+                return (StatusCode::BAD_REQUEST, Json(json!({"error": "invalid_grant"})));
+            };
+            claims["client_id"] = json!(fields["client_id"]);
+            (StatusCode::OK, Json(json!({"access_token": issuer.token(&claims), "token_type": "Bearer"})))
+        };
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(metadata))
             .route("/keys", get(keys))
             .route("/userinfo", get(userinfo))
+            .route("/token", post(token))
             .with_state(issuer.clone());
         tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
         issuer
@@ -86,6 +100,13 @@ impl Issuer {
     /// Sets the claims that the userinfo endpoint returns for a subject.
     pub fn says(&self, subject: &str, claims: Value) {
         self.0.people.lock().unwrap().insert(subject.to_owned(), claims);
+    }
+
+    /// Issues a code that is exchanged, once and with any verifier, for a token with these claims and the client that asks.
+    pub fn code(&self, claims: Value) -> String {
+        let code = format!("code-{}", self.0.codes.lock().unwrap().len());
+        self.0.codes.lock().unwrap().insert(code.clone(), claims);
+        code
     }
 
     /// Returns the claims of an access token for a subject with a verified address.

@@ -23,7 +23,7 @@ pub use extracted::{extracted, repository_of_a_new_account};
 pub use git_repository::{GitRepository, buildspec};
 pub use log::cost_of;
 pub use random::Random;
-pub use world::{NOON, World, embedded, redelivering, without_queue};
+pub use world::{NOON, World, embedded, redelivering, session_secret, without_queue};
 
 /// The time after which a test that waits for something fails. It ends tests that would hang, so it is far longer than a
 /// busy machine needs.

@@ -16,7 +16,7 @@ impl Secrets {
         let secret = match token.rsplit_once('.') {
             // The header and the claims of a JWT are not secret, but its signature is.
             Some((_, signature)) if token.matches('.').count() == 2 => signature,
-            _ if token.starts_with("dgp_") => &token[4..],
+            _ if ["dgp_", "dgs_"].iter().any(|prefix| token.starts_with(prefix)) => &token[4..],
             _ => return,
         };
         // Malformed tokens that tests make up may be shorter. They are no secrets.

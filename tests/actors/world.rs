@@ -1,5 +1,6 @@
 //! A whole stack for one test.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,14 +11,16 @@ use local::gateway::Gateway;
 use local::route::Routes;
 use local::stack::{Lifetime, Options, OwnIssuer, Services, Stack};
 use reqwest::Client;
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
-use shared::access::{Scope, TOKEN_CACHE_TTL};
+use shared::access::{Proof, Scope, TOKEN_CACHE_TTL};
 use shared::clock::{Clock, Timestamp};
-use shared::id::{AccountId, InvitationId, TokenId};
+use shared::id::{AccountId, InvitationId, RequestId, TokenId};
 use shared::model::{
-    self, AccessToken, Author, Deployment, INVITATION_LIFE, Invitation, InvitationSecret, Role, Status, Terms,
+    self, AccessToken, Author, Deployment, INVITATION_LIFE, Invitation, InvitationSecret, RequestOrigin, Role, Status,
+    Terms,
 };
-use shared::settings::{OIDC_AUDIENCE, OIDC_ISSUER, QUEUE_URL, Settings};
+use shared::settings::{DASHBOARD_CLIENT_ID, OIDC_AUDIENCE, OIDC_ISSUER, QUEUE_URL, Settings};
 use shared::telemetry::Log;
 use shared::token::TokenSecret;
 use tempfile::TempDir;
@@ -25,6 +28,12 @@ use tempfile::TempDir;
 use crate::issuer::{AUDIENCE, Issuer};
 use crate::log::{Captured, Secrets, Watched, cost_of};
 use crate::{Actor, Answer, GitRepository, eventually};
+
+/// Returns the secret in a `Set-Cookie` of the API.
+pub fn session_secret(cookie: &str) -> &str {
+    let secret = cookie.strip_prefix("__Host-session=").and_then(|rest| rest.split_once(';'));
+    secret.unwrap_or_else(|| panic!("no session: {cookie}")).0
+}
 
 /// Noon on 2026-01-01, at the start of a minute.
 pub const NOON: Timestamp = Timestamp::from_millis(1_767_268_800_000);
@@ -90,7 +99,11 @@ impl World {
         let issuer = Issuer::start().await;
         let has_an_issuer = options.overrides.iter().any(|(name, _)| *name == OIDC_ISSUER);
         if options.issuer == OwnIssuer::Absent && !has_an_issuer {
-            let settings = [(OIDC_ISSUER, issuer.url().to_owned()), (OIDC_AUDIENCE, AUDIENCE.to_owned())];
+            let settings = [
+                (OIDC_ISSUER, issuer.url().to_owned()),
+                (OIDC_AUDIENCE, AUDIENCE.to_owned()),
+                (DASHBOARD_CLIENT_ID, "dashboard".to_owned()),
+            ];
             options.overrides.extend(settings);
         }
         let stack = Stack::start(options.clone()).await.unwrap();
@@ -242,6 +255,17 @@ impl World {
         let author = Author::operator(&token.account_id, &token.user_id);
         token.create(&secret, model::Lifetime::DEFAULT, self.stack.app().table(), &author).await.unwrap();
         owner.holding(secret.reveal())
+    }
+
+    /// Signs the holder of a token in to the dashboard, without a request that counts. Returns a caller that has the session, and
+    /// the session's ID.
+    pub async fn session(&self, holder: &Actor) -> (Actor, String) {
+        let token = holder.token.clone().unwrap();
+        let origin = RequestOrigin { source_address: Ipv4Addr::LOCALHOST.into(), request_id: RequestId::random() };
+        let app = self.stack.app();
+        let signed_in = app.sign_in(&Proof::Token(token.into()), &HeaderMap::new(), &origin).await.unwrap();
+        let cookie = signed_in.cookie.to_str().unwrap().to_owned();
+        (holder.holding(session_secret(&cookie)), signed_in.session.id.to_string())
     }
 
     /// Claims a deployment for a runner that never reports again.

@@ -15,6 +15,7 @@ use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/applications")
     .requires(Scope::AccountWrite)
+    .needs_recent_sign_in()
     .by(Role::Owner)
     .refuses_with(&[ErrorCode::NameTaken]);
 

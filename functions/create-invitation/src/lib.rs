@@ -19,6 +19,7 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract}
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/invitations")
     .requires(Scope::AccountWrite)
+    .needs_recent_sign_in()
     .by(Role::Admin)
     .refuses_with(&[ErrorCode::EmailTaken]);
 

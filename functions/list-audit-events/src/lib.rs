@@ -9,7 +9,7 @@ use serde_json::Value;
 use shared::access::{Scope, Tenant};
 use shared::clock::{Rfc3339, Time};
 use shared::extract::Filtered;
-use shared::id::{AuditEventId, RepositoryId, RequestId, TokenId, UserId};
+use shared::id::{AuditEventId, RepositoryId, RequestId, SessionId, TokenId, UserId};
 use shared::model::{
     Action, ActorKind, AuditActor, AuditEvent, AuditFilter, ClientId, Credential, FieldChange, Role, Target, TargetKind,
 };
@@ -79,6 +79,9 @@ pub struct AuditEventBody {
     /// The OAuth2 client whose token the request had. Null for any other credential.
     #[schema(required)]
     client_id: Option<ClientId>,
+    /// The session of the dashboard whose cookie the request had. Null for any other credential.
+    #[schema(required)]
+    session_id: Option<SessionId>,
     /// The IP address that the request came from. Null for an operator.
     #[schema(required, value_type = Option<String>, examples("203.0.113.5"))]
     source_address: Option<IpAddr>,
@@ -153,10 +156,11 @@ pub async fn list_audit_events(
 
 impl From<AuditEvent> for AuditEventBody {
     fn from(event: AuditEvent) -> Self {
-        let (token_id, client_id) = match event.credential {
-            Credential::Token(id) => (Some(id), None),
-            Credential::OAuth(client) => (None, Some(client)),
-            Credential::Other => (None, None),
+        let (token_id, client_id, session_id) = match event.credential {
+            Credential::Token(id) => (Some(id), None, None),
+            Credential::OAuth(client) => (None, Some(client), None),
+            Credential::Session(id) => (None, None, Some(id)),
+            Credential::Other => (None, None, None),
         };
         let AuditActor { kind, id, name } = event.actor;
         let actor = ActorBody { r#type: kind, id, name };
@@ -170,6 +174,7 @@ impl From<AuditEvent> for AuditEventBody {
             actor,
             token_id,
             client_id,
+            session_id,
             source_address: event.source_address,
             request_id: event.request_id,
             target,

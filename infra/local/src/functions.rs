@@ -33,7 +33,7 @@ pub enum Area {
     Deployments,
     /// Teams with their members and repositories.
     Teams,
-    /// The account, members, invitations, applications and tokens.
+    /// The account, applications, tokens and sessions.
     Identity,
     /// The functions that run deployments and follow builds.
     Builds,
@@ -209,6 +209,11 @@ pub const FUNCTIONS: &[Registration] = &[
     endpoint!(Identity, list_applications),
     endpoint!(Identity, create_application),
     endpoint!(Identity, delete_application),
+    endpoint!(Identity, get_sign_in),
+    endpoint!(Identity, create_session),
+    endpoint!(Identity, end_session),
+    endpoint!(Identity, list_sessions),
+    endpoint!(Identity, delete_session),
     endpoint!(Identity, get_user),
     endpoint!(Identity, list_user_invitations),
     endpoint!(Identity, join_account),

@@ -51,6 +51,8 @@ struct Provider {
     key: SigningKey,
     /// The secret of the client `machines`.
     client_secret: String,
+    /// The only redirect URI of the client `dashboard`.
+    dashboard_callback: String,
     clock: Clock,
     codes: Codes,
 }
@@ -64,15 +66,22 @@ struct Kept {
 }
 
 impl Issuer {
-    /// Listens on `address`, which must be on 127.0.0.1. Keeps the key and the client's secret in the data folder.
+    /// Listens on `address`, which must be on 127.0.0.1. Keeps the key and the client's secret in the data folder. People come
+    /// back to the dashboard at `dashboard_callback`.
     ///
     /// # Errors
     /// Fails if the address can't be bound, or the file in the data folder can't be used.
-    pub async fn start(address: SocketAddr, data: &Path, clock: Clock) -> Result<Self, InitError> {
+    pub async fn start(
+        address: SocketAddr,
+        data: &Path,
+        dashboard_callback: String,
+        clock: Clock,
+    ) -> Result<Self, InitError> {
         let (key, client_secret) = Kept::in_folder(data)?;
         let listener = server::bind(address).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let provider = Arc::new(Provider { url, key, client_secret, clock, codes: Codes::default() });
+        let provider =
+            Arc::new(Provider { url, key, client_secret, dashboard_callback, clock, codes: Codes::default() });
         let app = Router::new()
             .route("/.well-known/openid-configuration", get(metadata))
             .route("/.well-known/jwks.json", get(keys))

@@ -9,7 +9,7 @@ use shared::Route;
 use shared::access::{Access, Permission};
 use shared::error::{ErrorCode, ErrorEnvelope, Origin};
 use shared::model::Role;
-use shared::route::Etag;
+use shared::route::{Etag, SignInAge};
 use utoipa::OpenApi as _;
 
 use crate::functions::{FUNCTIONS, Trigger};
@@ -22,6 +22,7 @@ use crate::path_parameter;
         (name = "Repositories", description = "The git repositories of an account"),
         (name = "Deployments", description = "Builds of a commit in an environment, with their status, events and log"),
         (name = "Tokens", description = "Personal access tokens. Users see their own; owners and admins see all tokens of the account"),
+        (name = "Sessions", description = "Sessions of the dashboard, which browsers have in the place of a token"),
         (name = "Teams", description = "Groups of members that share permissions on repositories"),
         (name = "Account", description = "The account's settings, which apply to all of its members"),
         (name = "Members", description = "The users of the account, and the invitations to it"),
@@ -65,7 +66,9 @@ pub fn document() -> Value {
             "description": "Takes either of two tokens:\n\n\
                 - a personal access token (`dgp_…`). It expires after 90 days unless it is permanent.\n\
                 - an OAuth2 access token (RFC 9068, or Amazon Cognito's) of the identity provider that the API trusts. A new \
-                user joins an account with `POST /v1/user/join` first.",
+                user joins an account with `POST /v1/user/join` first.\n\n\
+                The dashboard has neither. Its browser has a session, which `POST /v1/session` makes, and sends the cookie \
+                `__Host-session`. The cookie counts only in requests without `Authorization` that come from the API's own origin.",
         },
     });
     document["components"]["headers"] = headers();
@@ -134,6 +137,7 @@ fn answers_with(code: ErrorCode, route: Route, operation: &Value) -> bool {
         Origin::Pipeline => true,
         Origin::Authentication => route.access != Access::Public,
         Origin::Scope => matches!(route.access, Access::Scope(_)),
+        Origin::SignIn => route.sign_in == SignInAge::Recent,
         Origin::Permission => {
             let in_repository = ["{repo_id}", "{deployment_id}"].iter().any(|name| route.path.contains(name));
             route.role > Role::Member || (in_repository && route.permission > Permission::Read)
@@ -168,6 +172,7 @@ fn header_names(status: StatusCode, route: Route) -> Vec<&'static str> {
     );
     add("X-Poll-Interval", route.following && [StatusCode::OK, StatusCode::NOT_MODIFIED].contains(&status));
     add("Location", status == StatusCode::CREATED && route.location);
+    add("Set-Cookie", status.is_success() && route.cookie);
     add("WWW-Authenticate", [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status));
     add("Retry-After", [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status));
     names
@@ -234,6 +239,7 @@ fn headers() -> Value {
             "string",
             "The time at which the request's token expires. Absent for a permanent token. In the token's last 14 days, `Link` has the relation `rotate` to the endpoint that issues a new secret",
         ),
+        "Set-Cookie": header("string", "The cookie `__Host-session` of the new session, or the removal of that of the ended one"),
         "ETag": header("string", "The version of the answer, for `If-None-Match`, and for `If-Match` where the endpoint takes it"),
         "X-Poll-Interval": header(
             "integer",

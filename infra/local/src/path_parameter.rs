@@ -46,6 +46,13 @@ pub const PARAMETERS: &[PathParameter] = &[
         found_in: &[("Token", "/id")],
     },
     PathParameter {
+        name: "session_id",
+        description: "Session ID: `session_…`",
+        example: "session_k3vyq2w7x5m4n6pa",
+        extractor: "access::OwnSession",
+        found_in: &[("CreatedSession", "/id")],
+    },
+    PathParameter {
         name: "team_id",
         description: "Team ID: `team_…`",
         example: "team_k3vyq2w7x5m4n6pa",

@@ -12,6 +12,7 @@ use local::demo::{Api, DetachedHead, Registered, Tokens};
 use local::issuer::Client;
 use local::stack::{Options, Stack};
 use shared::InitError;
+use shared::app::SIGN_IN_PATH;
 use shared::telemetry::Log;
 
 use crate::{StackArgs, checkout};
@@ -107,6 +108,7 @@ impl Welcome<'_> {
              {}  {url}/docs\n\
              {}           {}\n\
              {}       {}\n\
+             {}      {url}{SIGN_IN_PATH}#token={}\n\
              {}  {} (its account is on the Starter plan)\n\n\
              {}\n\n  \
              {}\n\n\
@@ -124,6 +126,8 @@ impl Welcome<'_> {
             folder.path().display(),
             title("Requests"),
             folder.log_file().display(),
+            title("Dashboard"),
+            tokens.pro,
             title("Another token"),
             tokens.starter,
             title("In another terminal, deploy this repository and follow the deployment to its end:"),

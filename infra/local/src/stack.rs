@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_sdk_sqs::types::QueueAttributeName;
 use fs_err as fs;
 use serde_json::{Value, json};
+use shared::app::SIGN_IN_PATH;
 use shared::aws::{Aws, Limits};
 use shared::clock::{Clock, Timestamp};
 use shared::model::Due;
@@ -162,12 +163,16 @@ impl Stack {
             ("AWS_ENDPOINT_URL_SQS", sqs),
         ]);
         let issuer = match options.issuer {
-            OwnIssuer::Started => Some(Issuer::start(address(options.port, 3), &data, options.clock.clone()).await?),
+            OwnIssuer::Started => {
+                let callback = format!("http://{}{SIGN_IN_PATH}", listener.local_addr()?);
+                Some(Issuer::start(address(options.port, 3), &data, callback, options.clock.clone()).await?)
+            }
             OwnIssuer::Absent => None,
         };
         if let Some(issuer) = &issuer {
             settings.set(settings::OIDC_ISSUER, issuer.url().to_owned());
             settings.set(settings::OIDC_CLIENT_IDS, Client::People.id().to_owned());
+            settings.set(settings::DASHBOARD_CLIENT_ID, Client::Dashboard.id().to_owned());
         }
         let operator = Aws::new(&settings)?.with_limits(Limits::PATIENT);
         let queues = Queues::create(&operator.sqs(), &format!("{QUEUE}{suffix}"), &options).await?;

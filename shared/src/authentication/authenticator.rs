@@ -1,75 +1,82 @@
-//! Authentication by bearer tokens.
+//! Authentication by bearer tokens and by sessions.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
 
 use super::caller::{Caller, Credential, expired, unauthorized};
+use super::presented::Presented;
 use super::signed_in::SignedIn;
 use crate::cache::Cache;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorCode, Result};
-use crate::id::TokenId;
 use crate::model::{
-    AccessToken, Account, Application, CredentialKey, CurrentRows, Identity, Newcomer, Standing, State, Subject,
-    USE_PRECISION, User,
+    AccessToken, Account, Application, CredentialKey, CurrentRows, Identity, Newcomer, SESSION_USE_PRECISION, Session,
+    Standing, State, Subject, USE_PRECISION, User,
 };
 use crate::name::ClientId;
-use crate::oauth::{Grant, Issuer, Jwt, MalformedJwt, Refused};
+use crate::oauth::{Grant, Issuer, Jwt, Refused};
 use crate::rate_limit::Limiter;
 use crate::route::Linking;
 use crate::table::{Consistency, Table, TableError};
-use crate::token::{TokenHash, TokenSecret};
+use crate::token::TokenHash;
 
-/// The time that an execution environment caches a token and its account. For reads, a revocation, a new plan or new
+/// The time that an execution environment caches a token or a session with its account. For reads, a revocation, a new plan or new
 /// scopes take effect everywhere within this time. A request that may change something never relies on the cache.
 pub const TOKEN_CACHE_TTL: Duration = Duration::from_secs(30);
 /// The maximum number of cached tokens in one execution environment, about 1 KB each.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(2_000).unwrap();
 
-/// Authenticates bearer tokens. Caches the valid ones for [`TOKEN_CACHE_TTL`].
+/// Authenticates bearer tokens and sessions. Caches the valid ones for [`TOKEN_CACHE_TTL`].
 #[derive(Debug)]
 pub struct Authenticator {
-    table: Table,
-    clock: Clock,
-    issuer: Option<Issuer>,
+    pub(super) table: Table,
+    pub(super) clock: Clock,
+    pub(super) issuer: Option<Issuer>,
+    /// The API's own origin, whose pages may use sessions.
+    pub(super) origin: String,
     known: Cache<TokenHash, (Caller, Timestamp)>,
-    /// The time at which the last use of each token was recorded, by this environment or another.
-    used: Cache<TokenId, Timestamp>,
+    /// The time at which the last use of each token and session was recorded, by this environment or another.
+    used: Cache<String, Timestamp>,
 }
 
-/// The rows of a token in the table.
-struct Found {
-    credential: Credential,
-    account: Account,
-    user: User,
+/// The rows of a credential in the table.
+pub(super) struct Found {
+    pub(super) credential: Credential,
+    pub(super) account: Account,
+    pub(super) user: User,
     /// The rate-limit state of the account, which the limiter may not have yet.
     rate_limit: Option<State>,
 }
 
-/// The use of a token, to be recorded.
+/// The use of a token or of a session, to be recorded.
 #[derive(Debug)]
 pub(crate) struct UnrecordedUse {
-    caller: Caller,
+    used: Used,
     table: Table,
     at: Timestamp,
 }
 
+#[derive(Debug)]
+enum Used {
+    Token(AccessToken),
+    Session(Session),
+}
+
 impl UnrecordedUse {
     pub(crate) async fn record(self) -> Result<(), TableError> {
-        match self.caller.token() {
-            Some(token) => token.record_use(&self.table, self.at).await,
-            None => Ok(()),
+        match &self.used {
+            Used::Token(token) => token.record_use(&self.table, self.at).await,
+            Used::Session(session) => session.record_use(&self.table, self.at).await,
         }
     }
 }
 
 impl Authenticator {
     /// Returns an authenticator that has cached nothing. Without an issuer it refuses every JWT.
-    pub fn new(table: Table, clock: Clock, issuer: Option<Issuer>) -> Self {
-        Self { table, clock, issuer, known: Cache::new(REMEMBERED), used: Cache::new(REMEMBERED) }
+    pub fn new(table: Table, clock: Clock, issuer: Option<Issuer>, origin: String) -> Self {
+        Self { table, clock, issuer, origin, known: Cache::new(REMEMBERED), used: Cache::new(REMEMBERED) }
     }
 
     /// # Errors
@@ -80,39 +87,42 @@ impl Authenticator {
         linking: Linking,
         limiter: &Limiter,
     ) -> Result<SignedIn> {
-        let bearer = bearer(headers)?;
-        let hash = bearer.hash();
+        let presented = Presented::of(headers, &self.origin)?;
+        let hash = presented.hash();
         let now = self.clock.now();
-        let caller = match self.remembered(hash, now) {
-            Some(caller) => caller,
-            None => {
-                let found = match &bearer {
-                    Bearer::Token(_) => self.look_up(hash, now).await.map(Ok),
-                    Bearer::Jwt(jwt) => self.verify(jwt, linking, now).await,
-                };
-                if found.as_ref().is_err_and(|error| error.code().status().is_client_error()) {
-                    self.known.remove(&hash);
-                }
-                let Found { credential, account, user, rate_limit } = match found? {
-                    Ok(found) => found,
-                    Err(newcomer) => return Ok(SignedIn::Newcomer(newcomer)),
-                };
-                if let Some(state) = rate_limit {
-                    limiter.observe(&Subject::Account(account.id.clone()), state);
-                }
-                let caller = Caller::new(hash, credential, account, user);
-                self.known.insert(hash, (caller.clone(), now));
-                caller
-            }
+        if let Some(caller) = self.remembered(hash, now) {
+            caller.check_validity(now)?;
+            return Ok(SignedIn::Caller(caller));
+        }
+        let (session, found) = match &presented {
+            Presented::Token(_) => (None, self.look_up(hash, now, Recording::Wanted).await.map(Ok)),
+            Presented::Jwt(jwt) => (None, self.verify(jwt, linking, now).await),
+            Presented::Session(_) => match self.session(hash, now).await {
+                Ok(session) => (Some(session.clone()), self.behind(&session, linking, now).await),
+                Err(error) => (None, Err(error)),
+            },
         };
+        if found.as_ref().is_err_and(|error| error.code().status().is_client_error()) {
+            self.known.remove(&hash);
+        }
+        let Found { credential, account, user, rate_limit } = match found? {
+            Ok(found) => found,
+            Err(newcomer) => return Ok(SignedIn::Newcomer(newcomer)),
+        };
+        if let Some(state) = rate_limit {
+            limiter.observe(&Subject::Account(account.id.clone()), state);
+        }
+        let caller = Caller::new(hash, credential, session, account, user);
+        self.known.insert(hash, (caller.clone(), now));
         caller.check_validity(now)?;
         Ok(SignedIn::Caller(caller))
     }
 
-    /// Returns whether this environment has seen the request's token valid, and knows nothing that ends it. A token that is
-    /// known is worth a read.
+    /// Returns whether this environment has seen the request's credential valid, and knows nothing that ends it. A credential
+    /// that is known is worth a read.
     pub(crate) fn knows(&self, headers: &HeaderMap) -> bool {
-        let known = bearer(headers).ok().and_then(|bearer| self.known.get(&bearer.hash()));
+        let presented = Presented::of(headers, &self.origin).ok();
+        let known = presented.and_then(|presented| self.known.get(&presented.hash()));
         known.is_some_and(|(caller, _)| caller.check_validity(self.clock.now()).is_ok())
     }
 
@@ -123,32 +133,36 @@ impl Authenticator {
     /// Fails with a 401 or with `not_linked` if the caller's credential is gone.
     pub(crate) async fn confirm(&self, caller: &Caller) -> Result<Caller> {
         let now = self.clock.now();
-        let (account, user) = (&caller.account().id, Some(caller.user_id()));
-        let (credential, account, user) = match caller.credential() {
+        let (account, user, session) = (&caller.account().id, Some(caller.user_id()), caller.session());
+        let (credential, current_session, account, user) = match caller.credential() {
             Credential::Token(_) => {
-                let key = CredentialKey::Token(caller.hash());
-                let rows = CurrentRows::<AccessToken>::load(&self.table, key, account, user).await?;
+                let key = CredentialKey::Token(caller.token_hash());
+                let rows = CurrentRows::<AccessToken>::load(&self.table, key, session, account, user).await?;
                 let token = rows.credential.ok_or_else(unknown)?;
-                (Credential::Token(token), rows.account.ok_or_else(unknown)?, rows.user.ok_or_else(removed_user)?)
+                let (account, user) = (rows.account.ok_or_else(unknown)?, rows.user.ok_or_else(removed_user)?);
+                (Credential::Token(token), rows.session, account, user)
             }
             Credential::User(grant) => {
                 let key = CredentialKey::Subject { issuer: &grant.issuer, subject: &grant.subject };
-                let rows = CurrentRows::<Identity>::load(&self.table, key, account, user).await?;
+                let rows = CurrentRows::<Identity>::load(&self.table, key, session, account, user).await?;
                 let is_same = |identity: &Identity| identity.user_id == *caller.user_id();
                 rows.credential.filter(is_same).ok_or_else(unlinked)?;
                 let credential = Credential::User(grant.clone());
-                (credential, rows.account.ok_or_else(gone)?, rows.user.ok_or_else(unlinked)?)
+                (credential, rows.session, rows.account.ok_or_else(gone)?, rows.user.ok_or_else(unlinked)?)
             }
             Credential::Application(grant, application) => {
                 let key = CredentialKey::Client(&grant.client_id);
-                let rows = CurrentRows::<Application>::load(&self.table, key, account, None).await?;
+                let rows = CurrentRows::<Application>::load(&self.table, key, None, account, None).await?;
                 let is_same = |found: &Application| found.user_id == application.user_id;
                 let found = rows.credential.filter(is_same).ok_or_else(not_registered)?;
                 let user = found.as_user();
-                (Credential::of_application(grant.clone(), found), rows.account.ok_or_else(gone)?, user)
+                (Credential::of_application(grant.clone(), found), None, rows.account.ok_or_else(gone)?, user)
             }
         };
-        let current = Caller::new(caller.hash(), credential, account, user);
+        if session.is_some() && current_session.is_none() {
+            return Err(ended());
+        }
+        let current = Caller::new(caller.hash(), credential, current_session, account, user);
         self.known.insert(caller.hash(), (current.clone(), now));
         current.check_validity(now)?;
         Ok(current)
@@ -179,25 +193,40 @@ impl Authenticator {
         }
     }
 
-    /// Returns the caller's use of their token, once an hour. Several requests may return a use at once; the table
-    /// accepts the first.
-    pub(crate) fn unrecorded_use(&self, caller: &Caller) -> Option<UnrecordedUse> {
+    /// Returns the use of the request's token, once an hour, or of its session, once in five minutes. Several requests may return
+    /// a use at once; the table accepts the first.
+    pub(crate) fn unrecorded_use(&self, signed_in: &SignedIn) -> Option<UnrecordedUse> {
         let at = self.clock.now();
-        let id = caller.token_id()?;
-        if self.is_in_use(id, at) {
+        let (session, token) = match signed_in {
+            SignedIn::Caller(caller) => (caller.session(), caller.token()),
+            SignedIn::Newcomer(newcomer) => (newcomer.session(), None),
+        };
+        let (id, precision, used) = match (session, token) {
+            (Some(session), _) => (session.id.as_str(), SESSION_USE_PRECISION, Used::Session(session.clone())),
+            (None, Some(token)) => (token.id.as_str(), USE_PRECISION, Used::Token(token.clone())),
+            (None, None) => return None,
+        };
+        if self.is_in_use(id, precision, at) {
             return None;
         }
-        self.used.insert(id.clone(), at);
-        Some(UnrecordedUse { caller: caller.clone(), table: self.table.clone(), at })
+        self.used.insert(id.to_owned(), at);
+        Some(UnrecordedUse { used, table: self.table.clone(), at })
     }
 
-    async fn look_up(&self, hash: TokenHash, now: Timestamp) -> Result<Found> {
+    /// Remembers when the last use of a session was recorded.
+    pub(super) fn remember_use(&self, session: &Session) {
+        self.used.insert(session.id.to_string(), session.last_used_at);
+    }
+
+    /// Finds a personal access token with its account and its user.
+    pub(super) async fn look_up(&self, hash: TokenHash, now: Timestamp, recording: Recording) -> Result<Found> {
         let token = AccessToken::by_hash(&self.table, hash).await?.ok_or_else(unknown)?;
         let (account, user) = (&token.account_id, Some(&token.user_id));
-        let not_known_in_use = Some(&token.id).filter(|id| !self.is_in_use(id, now));
-        let found = Standing::load(&self.table, account, user, not_known_in_use, Consistency::Eventual).await?;
+        let is_recorded = recording == Recording::Unwanted || self.is_in_use(token.id.as_str(), USE_PRECISION, now);
+        let unrecorded = Some(&token.id).filter(|_| !is_recorded);
+        let found = Standing::load(&self.table, account, user, unrecorded, Consistency::Eventual).await?;
         if let Some(at) = found.last_used_at {
-            self.used.insert(token.id.clone(), at);
+            self.used.insert(token.id.to_string(), at);
         }
         let account = found.account.ok_or_else(unknown)?;
         let user = found.user.ok_or_else(removed_user)?;
@@ -219,11 +248,19 @@ impl Authenticator {
             let credential = Credential::of_application(grant, application);
             return Ok(Ok(Found { credential, account, user, rate_limit }));
         }
-        let Some(identity) = Identity::of(&self.table, &grant, Consistency::Eventual).await? else {
-            return match linking {
+        match self.person(grant).await? {
+            Ok(found) => Ok(Ok(found)),
+            Err(grant) => match linking {
                 Linking::KnownOnly => Err(without_account()),
                 Linking::Newcomers => newcomer(issuer, jwt, grant).await.map(Err),
-            };
+            },
+        }
+    }
+
+    /// Finds the user whom a person's subject is linked to. Returns the grant if there is none.
+    pub(super) async fn person(&self, grant: Grant) -> Result<Result<Found, Grant>> {
+        let Some(identity) = Identity::of(&self.table, &grant, Consistency::Eventual).await? else {
+            return Ok(Err(grant));
         };
         // An eventually consistent read may miss a new user.
         let (account, user) = (&identity.account_id, Some(&identity.user_id));
@@ -237,29 +274,43 @@ impl Authenticator {
         (now.since(read_at) < TOKEN_CACHE_TTL).then_some(caller)
     }
 
-    fn is_in_use(&self, id: &TokenId, now: Timestamp) -> bool {
-        self.used.get(id).is_some_and(|at| now.since(at) < USE_PRECISION)
+    fn is_in_use(&self, id: &str, precision: Duration, now: Timestamp) -> bool {
+        self.used.get(id).is_some_and(|at| now.since(at) < precision)
     }
 }
 
+/// Whether the use of a token that is looked up will be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recording {
+    Wanted,
+    Unwanted,
+}
+
 /// Returns the person whom a token names.
-async fn newcomer(issuer: &Issuer, jwt: &Jwt, grant: Grant) -> Result<Newcomer> {
+pub(super) async fn newcomer(issuer: &Issuer, jwt: &Jwt, grant: Grant) -> Result<Newcomer> {
     if grant.scopes.is_empty() {
         return Err(not_linked("The token has no scope of the API; sign in again with at least one"));
     }
     let email = issuer.verified_email(jwt, &grant).await.map_err(|failed| refused(Refused::Unavailable(failed)))?;
-    let email = email.ok_or_else(|| not_linked("The identity provider has no verified email address of the user"))?;
-    Ok(Newcomer::new(grant, email))
+    Ok(Newcomer::new(grant, email.ok_or_else(without_address)?))
 }
 
-fn without_account() -> Error {
+pub(super) fn without_address() -> Error {
+    not_linked("The identity provider has no verified email address of the user")
+}
+
+pub(super) fn ended() -> Error {
+    unauthorized(ErrorCode::InvalidToken, "The session has ended; sign in again")
+}
+
+pub(super) fn without_account() -> Error {
     not_linked(
         "The user belongs to no account yet; call GET /v1/user/invitations for the accounts that are open to them, and \
          POST /v1/user/join to join one",
     )
 }
 
-fn unknown() -> Error {
+pub(super) fn unknown() -> Error {
     unauthorized(ErrorCode::InvalidToken, "The token is unknown")
 }
 
@@ -285,48 +336,12 @@ fn not_linked(why: &'static str) -> Error {
 }
 
 /// Returns the refusal of an OAuth2 token. The log has the exact reason.
-fn refused(why: Refused) -> Error {
+pub(super) fn refused(why: Refused) -> Error {
     match why {
         Refused::Expired(at) => expired(at),
         Refused::Unavailable(_) => Error::new(ErrorCode::ServiceUnavailable, "The identity provider does not respond")
             .retry_after(5)
             .because(why),
         why => unauthorized(ErrorCode::InvalidToken, "The token is not valid for this API").because(why),
-    }
-}
-
-/// The bearer token of a request.
-enum Bearer {
-    Token(TokenSecret),
-    Jwt(Jwt),
-}
-
-impl Bearer {
-    fn hash(&self) -> TokenHash {
-        match self {
-            Self::Token(secret) => secret.hash(),
-            Self::Jwt(jwt) => TokenHash::of(jwt.as_str()),
-        }
-    }
-}
-
-fn bearer(headers: &HeaderMap) -> Result<Bearer> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let missing =
-        || unauthorized(ErrorCode::MissingToken, "The request has no token; send 'Authorization: Bearer <token>'");
-    let malformed = || unauthorized(ErrorCode::InvalidToken, "The token is malformed");
-    let value = values.next().ok_or_else(missing)?.to_str().map_err(|_| malformed())?;
-    if values.next().is_some() {
-        return Err(unauthorized(ErrorCode::InvalidToken, "The request has several Authorization headers; send one"));
-    }
-    match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            let token = token.trim();
-            match token.parse() {
-                Ok(jwt) => Ok(Bearer::Jwt(jwt)),
-                Err(MalformedJwt) => token.parse().map(Bearer::Token).map_err(|error| malformed().because(error)),
-            }
-        }
-        _ => Err(missing()),
     }
 }

@@ -1,6 +1,6 @@
 //! The author of the changes that a request makes.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 
 use super::caller::{Caller, Credential};
@@ -8,11 +8,15 @@ use crate::error::{Error, Result};
 use crate::model::{Author, RequestOrigin};
 
 impl Caller {
-    fn author(&self) -> Author {
-        match self.credential() {
+    pub(super) fn author(&self) -> Author {
+        let author = match self.credential() {
             Credential::Token(token) => Author::with_token(self.user(), token),
             Credential::User(grant) => Author::by_oauth(self.user(), &grant.client_id),
             Credential::Application(_, application) => Author::of_application(application),
+        };
+        match self.session_id() {
+            Some(session) => author.in_session(session.clone()),
+            None => author,
         }
     }
 }
@@ -23,6 +27,18 @@ impl<S: Sync> FromRequestParts<S> for Author {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let caller = Caller::from_request_parts(parts, state).await?;
         Ok(caller.author().from(RequestOrigin::from_request_parts(parts, state).await?))
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for Author {
+    type Rejection = Error;
+
+    /// Returns `None` for a person who belongs to no account yet.
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>> {
+        match parts.extensions.get::<Caller>() {
+            Some(_) => <Self as FromRequestParts<S>>::from_request_parts(parts, state).await.map(Some),
+            None => Ok(None),
+        }
     }
 }
 

@@ -11,13 +11,13 @@ use http::{HeaderName, HeaderValue};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
-use crate::id::{TokenId, UserId};
-use crate::model::{AccessToken, Account, Application, User};
+use crate::id::{SessionId, TokenId, UserId};
+use crate::model::{AccessToken, Account, Application, SIGN_IN_RECENT, Session, SessionCredential, User};
 use crate::name::ClientId;
 use crate::oauth::Grant;
 use crate::permission::check_role;
 use crate::permitted::TenantId;
-use crate::route::Route;
+use crate::route::{Route, SignInAge};
 use crate::scope::{Access, Scope};
 use crate::token::TokenHash;
 
@@ -26,7 +26,7 @@ pub(crate) const TOKEN_EXPIRES_AT: HeaderName = HeaderName::from_static("x-token
 /// The remaining lifetime below which a response links to the token's rotation.
 const ROTATION_HINT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// The holder of a valid token. Only authentication makes one.
+/// The holder of a valid token or session. Only authentication makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller(Arc<Parties>);
 
@@ -35,6 +35,8 @@ pub struct Caller(Arc<Parties>);
 struct Parties {
     hash: TokenHash,
     credential: Credential,
+    /// The session that stands for the credential, if the request has a session's cookie.
+    session: Option<Session>,
     account: Account,
     user: User,
     tenant: TenantId,
@@ -57,14 +59,45 @@ impl Credential {
 }
 
 impl Caller {
-    pub(super) fn new(hash: TokenHash, credential: Credential, account: Account, user: User) -> Self {
+    pub(super) fn new(
+        hash: TokenHash,
+        credential: Credential,
+        session: Option<Session>,
+        account: Account,
+        user: User,
+    ) -> Self {
         let tenant = TenantId::new(account.id.clone());
-        Self(Arc::new(Parties { hash, credential, account, user, tenant }))
+        Self(Arc::new(Parties { hash, credential, session, account, user, tenant }))
     }
 
-    /// Returns the hash of the request's bearer token.
+    /// Returns the caller as one who has a session, whose secret has this hash, in the place of the credential.
+    pub(super) fn in_session(&self, hash: TokenHash, session: Session) -> Self {
+        let Parties { credential, account, user, .. } = &*self.0;
+        let credential = session.grant().map_or_else(|| credential.clone(), Credential::User);
+        Self::new(hash, credential, Some(session), account.clone(), user.clone())
+    }
+
+    /// Returns the hash of the request's bearer token, or of the secret of its session.
     pub(super) fn hash(&self) -> TokenHash {
         self.0.hash
+    }
+
+    /// Returns the hash of the personal access token, also of one that a session stands for.
+    pub(super) fn token_hash(&self) -> TokenHash {
+        match self.session().map(Session::credential) {
+            Some(SessionCredential::Token { hash, .. }) => *hash,
+            Some(SessionCredential::OAuth2 { .. }) | None => self.0.hash,
+        }
+    }
+
+    /// Returns the session of the request, or `None` if the request has a token.
+    pub fn session(&self) -> Option<&Session> {
+        self.0.session.as_ref()
+    }
+
+    /// Returns the ID of the request's session.
+    pub fn session_id(&self) -> Option<&SessionId> {
+        self.session().map(|session| &session.id)
     }
 
     pub(super) fn credential(&self) -> &Credential {
@@ -94,7 +127,7 @@ impl Caller {
         }
     }
 
-    /// Returns the personal access token of the request, or `None` if it has an OAuth2 token.
+    /// Returns the personal access token of the request or of its session, or `None` if it has an OAuth2 token.
     pub fn token_id(&self) -> Option<&TokenId> {
         self.token().map(|token| &token.id)
     }
@@ -121,17 +154,19 @@ impl Caller {
         }
     }
 
-    /// Returns the time at which the token stops working.
+    /// Returns the time at which the token stops working, or the session of the request.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        match &self.0.credential {
+        let of_credential = match &self.0.credential {
             Credential::Token(token) => token.ends_at(),
             Credential::User(grant) | Credential::Application(grant, _) => Some(grant.expires_at),
-        }
+        };
+        of_credential.into_iter().chain(self.session().map(|session| session.valid_until)).min()
     }
 
-    /// Returns the token to rotate, if it expires soon and has not been rotated.
+    /// Returns the token to rotate, if it expires soon and has not been rotated. Rotating the token of a session would end the
+    /// session.
     pub(crate) fn token_to_rotate(&self, now: Timestamp) -> Option<&TokenId> {
-        let token = self.token()?;
+        let token = self.token().filter(|_| self.session().is_none())?;
         let left = token.expires_at?.since(now);
         (left < ROTATION_HINT && token.superseded_at.is_none()).then_some(&token.id)
     }
@@ -150,9 +185,17 @@ impl Caller {
     }
 
     /// Fails with `insufficient_scope`, as in RFC 6750 section 3.1, or with `insufficient_permission`.
-    pub(crate) fn check(&self, route: &Route) -> Result<()> {
+    /// Fails with `sign_in_again` if the route needs a recent sign-in and the session is older.
+    pub(crate) fn check(&self, route: &Route, now: Timestamp) -> Result<()> {
         self.check_scope(route.access)?;
-        check_role(self.0.user.role, route.role)
+        check_role(self.0.user.role, route.role)?;
+        let is_recent = self.session().is_none_or(|session| session.is_recent(now));
+        if route.sign_in == SignInAge::Recent && !is_recent {
+            let minutes = SIGN_IN_RECENT.as_secs() / 60;
+            let message = format!("The sign-in is older than {minutes} minutes; sign in again and repeat the request");
+            return Err(Error::new(ErrorCode::SignInAgain, message));
+        }
+        Ok(())
     }
 
     fn check_scope(&self, access: Access) -> Result<()> {
@@ -169,6 +212,9 @@ impl Caller {
     }
 
     pub(super) fn check_validity(&self, now: Timestamp) -> Result<()> {
+        if let Some(session) = self.session() {
+            check_session(session, now)?;
+        }
         let token = match &self.0.credential {
             Credential::Token(token) => token,
             Credential::User(grant) | Credential::Application(grant, _) if grant.has_expired(now) => {
@@ -185,11 +231,25 @@ impl Caller {
                 format!("The token was rotated and stopped working at {at}"),
             ));
         }
-        match token.expires_at.filter(|at| *at <= now) {
-            Some(at) => Err(expired(at)),
-            None => Ok(()),
+        if let Some(at) = token.expires_at.filter(|at| *at <= now) {
+            return Err(expired(at));
         }
+        if self.session().is_some_and(|session| !session.still_stands_for(token)) {
+            let message = "The session's token was rotated or lost scopes; sign in again";
+            return Err(unauthorized(ErrorCode::TokenRotated, message));
+        }
+        Ok(())
     }
+}
+
+/// Fails with a 401 if the session was not used for too long, or is too old.
+pub(super) fn check_session(session: &Session, now: Timestamp) -> Result<()> {
+    let at = session.ends_at();
+    if at > now {
+        return Ok(());
+    }
+    let message = format!("The session expired at {at}; sign in again");
+    Err(unauthorized(ErrorCode::TokenExpired, message))
 }
 
 pub(super) fn expired(at: Timestamp) -> Error {

@@ -5,7 +5,7 @@ use http::request::Parts;
 
 use super::caller::Caller;
 use crate::error::{Error, Result};
-use crate::model::Newcomer;
+use crate::model::{Newcomer, Session};
 
 /// The sender of a request to an endpoint that admits people who belong to no account yet.
 #[derive(Clone, Debug)]
@@ -14,6 +14,16 @@ pub enum SignedIn {
     Caller(Caller),
     /// The sender belongs to no account.
     Newcomer(Newcomer),
+}
+
+impl SignedIn {
+    /// Returns the session of the request, or `None` if the request has a token.
+    pub fn session(&self) -> Option<&Session> {
+        match self {
+            Self::Caller(caller) => caller.session(),
+            Self::Newcomer(newcomer) => newcomer.session(),
+        }
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for SignedIn {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
-use crate::id::{AccountId, AuditEventId, RepositoryId, RequestId, TokenId, UserId};
+use crate::id::{AccountId, AuditEventId, RepositoryId, RequestId, SessionId, TokenId, UserId};
 use crate::model::key;
 use crate::name::ClientId;
 use crate::sort::{Position, Sort};
@@ -91,6 +91,8 @@ pub enum Credential {
     Token(TokenId),
     /// A token of the OAuth2 issuer, by its client.
     OAuth(ClientId),
+    /// A session of the dashboard.
+    Session(SessionId),
     /// An invitation's secret, or the rights of an operator.
     Other,
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, InvitationId, UserId};
 use crate::model::domain::DomainClaim;
 use crate::model::member::{EmailClaim, EmailHolder};
-use crate::model::{Account, Action, Author, Credential, Invitation, RequestOrigin, User, key};
+use crate::model::{Account, Action, Author, Credential, Invitation, RequestOrigin, Session, User, key};
 use crate::name::Email;
 use crate::oauth::{Grant, VerifiedEmail};
 use crate::permission::Role;
@@ -36,6 +36,7 @@ impl Identity {
 pub struct Newcomer {
     grant: Grant,
     email: VerifiedEmail,
+    session: Option<Box<Session>>,
 }
 
 /// The accounts that a newcomer may join.
@@ -49,12 +50,26 @@ pub struct Openings {
 
 impl Newcomer {
     pub(crate) fn new(grant: Grant, email: VerifiedEmail) -> Self {
-        Self { grant, email }
+        Self { grant, email, session: None }
+    }
+
+    /// Names the session whose cookie the request has.
+    pub(crate) fn in_session(self, session: Session) -> Self {
+        Self { session: Some(Box::new(session)), ..self }
+    }
+
+    /// Returns the session of the request, or `None` if it has a token.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
     }
 
     /// Returns the address that the issuer has verified.
     pub fn email(&self) -> &Email {
         self.email.address()
+    }
+
+    pub(crate) fn verified_email(&self) -> &VerifiedEmail {
+        &self.email
     }
 
     /// Returns the accounts that the newcomer may join. If an account claims the domain of the address, only its invitations
@@ -199,7 +214,11 @@ impl Newcomer {
     }
 
     fn author(&self, user: &User, origin: RequestOrigin) -> Author {
-        Author::newcomer(user, Credential::OAuth(self.grant.client_id.clone())).from(origin)
+        let credential = match &self.session {
+            Some(session) => Credential::Session(session.id.clone()),
+            None => Credential::OAuth(self.grant.client_id.clone()),
+        };
+        Author::newcomer(user, credential).from(origin)
     }
 }
 

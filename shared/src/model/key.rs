@@ -72,6 +72,17 @@ pub(super) fn tokens(account: &AccountId, user: Option<&UserId>) -> String {
     }
 }
 
+/// A session, by the hash of its cookie's secret.
+pub(super) fn session(hash: TokenHash) -> Key {
+    Key::new(format!("SESSION#{hash}"), "SESSION")
+}
+
+/// The index partition of the sessions of a holder: the id of the user of a personal access token, or the hash of a subject of
+/// the OAuth2 issuer. A person who belongs to no account yet has only the latter.
+pub(super) fn sessions(holder: &str) -> String {
+    format!("SESSIONS#{holder}")
+}
+
 pub(super) fn invitation(invitation: &InvitationId) -> Key {
     Key::new(format!("INVITATION#{invitation}"), "INVITATION")
 }

@@ -63,6 +63,9 @@ pub const SCHEMA: &[ItemKind] = &[
     ]),
     item("secret of an access token", "TOKEN#{sha256}", "TOKEN")
         .expiring(If("the token is not permanent, or the secret is replaced or revoked")),
+    item("session of the dashboard", "SESSION#{sha256}", "SESSION").indexed(&[
+        entry(ByCreation, "SESSIONS#{holder}", "{created}#{session}"),
+    ]).expiring(Always),
     item("number of an account's access tokens", "ACCT#{account}#TOKENS", "TOTAL"),
     item("number of a user's access tokens", "ACCT#{account}#TOKENS", "{user}"),
     item("invitation", "INVITATION#{invitation}", "INVITATION").indexed(&[

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, TokenId, UserId};
 use crate::model::token::LastUse;
-use crate::model::{Account, State, Subject, User, key};
+use crate::model::{Account, Session, State, Subject, User, key};
 use crate::name::ClientId;
 use crate::table::{Consistency, Item, Table, TableError, read_item};
 use crate::token::TokenHash;
@@ -56,6 +56,8 @@ pub(crate) enum CredentialKey<'a> {
 /// The current rows of a caller who was authenticated before.
 pub(crate) struct CurrentRows<C> {
     pub credential: Option<C>,
+    /// The session that stands for the credential, if the request has one.
+    pub session: Option<Session>,
     pub account: Option<Account>,
     pub user: Option<User>,
 }
@@ -65,6 +67,7 @@ impl<C: DeserializeOwned> CurrentRows<C> {
     pub(crate) async fn load(
         table: &Table,
         credential: CredentialKey<'_>,
+        session: Option<&Session>,
         account: &AccountId,
         user: Option<&UserId>,
     ) -> Result<Self, TableError> {
@@ -73,9 +76,14 @@ impl<C: DeserializeOwned> CurrentRows<C> {
             CredentialKey::Subject { issuer, subject } => key::subject(issuer, subject),
             CredentialKey::Client(client) => key::application(client),
         };
-        let keys = [Some(credential), Some(key::account(account)), user.map(|user| key::user(account, user))];
-        let [credential, account, user] = table.get_each(keys, Consistency::Strong).await?;
-        Ok(Self { credential: read(credential)?, account: read(account)?, user: read(user)? })
+        let keys = [
+            Some(credential),
+            session.map(|session| key::session(session.hash())),
+            Some(key::account(account)),
+            user.map(|user| key::user(account, user)),
+        ];
+        let [credential, session, account, user] = table.get_each(keys, Consistency::Strong).await?;
+        Ok(Self { credential: read(credential)?, session: read(session)?, account: read(account)?, user: read(user)? })
     }
 }
 

@@ -6,19 +6,23 @@ use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
 use aws_smithy_types::body::SdkBody;
+use axum::body::Bytes;
 use http::StatusCode;
-use http::header::{ACCEPT, AUTHORIZATION};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::request::Builder;
 use http_body_util::{BodyExt, Limited};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
-use url::{Host, Url};
+use url::{Host, Url, form_urlencoded};
 
-use super::{Claims, EmailClaims, Expectations, Grant, Jwt, Refused, VerifiedEmail, crypto};
+use super::{Claims, EmailClaims, Expectations, Grant, Jwt, RESOURCE_SERVER, Refused, VerifiedEmail, crypto};
 use crate::aws::Aws;
 use crate::clock::Timestamp;
+use crate::name::ClientId;
+use crate::scope::Scope;
 use crate::settings::{OIDC_AUDIENCE, OIDC_CA_BUNDLE, OIDC_CLIENT_IDS, OIDC_ISSUER, Settings};
 
 /// The age at which keys are fetched again, so that a withdrawn key is forgotten.
@@ -39,15 +43,24 @@ pub struct Issuer {
     aws: Aws,
     ca_bundle: Option<String>,
     http: OnceLock<SharedHttpConnector>,
-    keys: Mutex<Keys>,
+    published: Mutex<Published>,
 }
 
+/// The issuer's metadata and keys, and the times of their fetches.
 #[derive(Debug, Default)]
-struct Keys {
-    userinfo_endpoint: Option<String>,
-    by_id: HashMap<String, Key>,
+struct Published {
+    endpoints: Endpoints,
+    keys: HashMap<String, Key>,
     fetched_at: Option<Timestamp>,
     tried_at: Option<Timestamp>,
+}
+
+/// The issuer's endpoints. An issuer that nobody signs in at lacks some.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Endpoints {
+    pub(super) authorization_endpoint: Option<String>,
+    pub(super) token_endpoint: Option<String>,
+    userinfo_endpoint: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -61,7 +74,8 @@ struct Key {
 struct Metadata {
     issuer: String,
     jwks_uri: String,
-    userinfo_endpoint: Option<String>,
+    #[serde(flatten)]
+    endpoints: Endpoints,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +95,8 @@ pub enum FetchFailed {
     Status(u16),
     #[error("its response is malformed")]
     Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("its metadata has no {0}")]
+    Missing(&'static str),
     #[error("{0} is not at an https URL without credentials")]
     Insecure(&'static str),
     #[error("its metadata names another issuer")]
@@ -101,11 +117,37 @@ impl Issuer {
             aws: aws.clone(),
             ca_bundle: settings.get(OIDC_CA_BUNDLE).map(str::to_owned),
             http: OnceLock::new(),
-            keys: Mutex::default(),
+            published: Mutex::default(),
         })
     }
 
+    /// Returns the issuer's URL, as in the claim `iss`.
+    pub(crate) fn url(&self) -> &str {
+        &self.expectations.issuer
+    }
+
+    /// Returns whether the issuer's tokens are those of an Amazon Cognito user pool.
+    pub(super) fn is_cognito(&self) -> bool {
+        self.expectations.audience.is_none()
+    }
+
+    /// Returns the name of a scope of the API in the issuer's tokens.
+    pub(super) fn scope(&self, scope: Scope) -> String {
+        let prefix = if self.is_cognito() { RESOURCE_SERVER } else { "" };
+        format!("{prefix}{}", scope.as_str())
+    }
+
     pub(crate) async fn verify(&self, jwt: &Jwt, now: Timestamp) -> Result<Grant, Refused> {
+        self.verify_for(jwt, None, now).await
+    }
+
+    /// Verifies a token that a client has asked for, or one of the clients in the settings.
+    pub(super) async fn verify_for(
+        &self,
+        jwt: &Jwt,
+        asked: Option<&ClientId>,
+        now: Timestamp,
+    ) -> Result<Grant, Refused> {
         crypto::install();
         let header = jsonwebtoken::decode_header(jwt.as_str())?;
         self.expectations.check_header(&header)?;
@@ -116,7 +158,7 @@ impl Issuer {
         }
         let validation = self.expectations.validation(header.alg);
         let decoded = jsonwebtoken::decode::<Claims>(jwt.as_str(), &key, &validation)?;
-        self.expectations.check_claims(decoded.claims, now)
+        self.expectations.check_claims(decoded.claims, asked, now)
     }
 
     /// Returns the verified email address of the token's user. Asks the userinfo endpoint if the token has none,
@@ -128,7 +170,7 @@ impl Issuer {
         if grant.email.is_some() {
             return Ok(grant.email.clone());
         }
-        let Some(endpoint) = self.keys.lock().await.userinfo_endpoint.clone() else { return Ok(None) };
+        let Some(endpoint) = self.published.lock().await.endpoints.userinfo_endpoint.clone() else { return Ok(None) };
         #[derive(Deserialize)]
         struct UserInfo {
             sub: String,
@@ -144,33 +186,46 @@ impl Issuer {
     }
 
     async fn key(&self, kid: &str, now: Timestamp) -> Result<Key, Refused> {
+        let key = self.published(now, |published| published.keys.get(kid).cloned()).await;
+        key.map_err(Refused::Unavailable)?.ok_or(Refused::Not("signed with an unknown key"))
+    }
+
+    /// Returns the issuer's endpoints.
+    pub(super) async fn endpoints(&self, now: Timestamp) -> Result<Endpoints, FetchFailed> {
+        let found = self.published(now, |published| Some(published.endpoints.clone())).await?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Returns what `find` finds among the metadata and the keys. Fetches them if they are old, or if it finds nothing.
+    async fn published<T>(
+        &self,
+        now: Timestamp,
+        find: impl Fn(&Published) -> Option<T>,
+    ) -> Result<Option<T>, FetchFailed> {
         // The lock is held over the fetch, so that concurrent requests wait for it and don't fetch too.
-        let mut keys = self.keys.lock().await;
-        let younger_than = |age: Duration, keys: &Keys| keys.fetched_at.is_some_and(|at| now.since(at) < age);
-        if younger_than(FRESH, &keys)
-            && let Some(key) = keys.by_id.get(kid)
+        let mut published = self.published.lock().await;
+        let younger_than =
+            |age: Duration, published: &Published| published.fetched_at.is_some_and(|at| now.since(at) < age);
+        if younger_than(FRESH, &published)
+            && let Some(found) = find(&published)
         {
-            return Ok(key.clone());
+            return Ok(Some(found));
         }
-        let pause = if keys.fetched_at.is_some() { REFETCH } else { RETRY };
+        let pause = if published.fetched_at.is_some() { REFETCH } else { RETRY };
         let mut failed = FetchFailed::Late;
-        if keys.tried_at.is_none_or(|at| now.since(at) >= pause) {
-            keys.tried_at = Some(now);
+        if published.tried_at.is_none_or(|at| now.since(at) >= pause) {
+            published.tried_at = Some(now);
             match self.fetch().await {
-                Ok((userinfo_endpoint, by_id)) => {
-                    *keys = Keys { userinfo_endpoint, by_id, fetched_at: Some(now), tried_at: Some(now) };
+                Ok((endpoints, keys)) => {
+                    *published = Published { endpoints, keys, fetched_at: Some(now), tried_at: Some(now) };
                 }
                 Err(error) => failed = error,
             }
         }
-        match keys.by_id.get(kid) {
-            _ if !younger_than(USABLE, &keys) => Err(Refused::Unavailable(failed)),
-            Some(key) => Ok(key.clone()),
-            None => Err(Refused::Not("signed with an unknown key")),
-        }
+        if younger_than(USABLE, &published) { Ok(find(&published)) } else { Err(failed) }
     }
 
-    async fn fetch(&self) -> Result<(Option<String>, HashMap<String, Key>), FetchFailed> {
+    async fn fetch(&self) -> Result<(Endpoints, HashMap<String, Key>), FetchFailed> {
         let issuer = self.expectations.issuer.trim_end_matches('/');
         let address = format!("{issuer}/.well-known/openid-configuration");
         let metadata: Metadata = self.get("the issuer", &address, None).await?;
@@ -179,7 +234,7 @@ impl Issuer {
         }
         let set: KeySet = self.get("jwks_uri", &metadata.jwks_uri, None).await?;
         let keys = set.keys.into_iter().filter_map(|key| usable(serde_json::from_value(key).ok()?)).collect();
-        Ok((metadata.userinfo_endpoint, keys))
+        Ok((metadata.endpoints, keys))
     }
 
     async fn get<T: DeserializeOwned>(
@@ -189,23 +244,42 @@ impl Issuer {
         bearer: Option<&Jwt>,
     ) -> Result<T, FetchFailed> {
         let url = secure(url).ok_or(FetchFailed::Insecure(what))?;
-        let mut request = http::Request::get(url.as_str()).header(ACCEPT, "application/json");
+        let mut request = http::Request::get(url.as_str());
         if let Some(jwt) = bearer {
             request = request.header(AUTHORIZATION, format!("Bearer {}", jwt.as_str()));
         }
-        let request = request.body(SdkBody::empty()).map_err(|error| FetchFailed::Unreachable(error.into()))?;
+        match self.send(request, SdkBody::empty()).await? {
+            (StatusCode::OK, body) => parse(&body),
+            (status, _) => Err(FetchFailed::Status(status.as_u16())),
+        }
+    }
+
+    /// Posts a form. Returns the status and the body of the answer.
+    pub(super) async fn post_form(
+        &self,
+        what: &'static str,
+        url: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<(StatusCode, Bytes), FetchFailed> {
+        let url = secure(url).ok_or(FetchFailed::Insecure(what))?;
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let request = http::Request::post(url.as_str()).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        self.send(request, SdkBody::from(form)).await
+    }
+
+    async fn send(&self, request: Builder, body: SdkBody) -> Result<(StatusCode, Bytes), FetchFailed> {
+        let request = request.header(ACCEPT, "application/json").body(body);
+        let request = request.map_err(|error| FetchFailed::Unreachable(error.into()))?;
         let request = request
             .try_into()
             .map_err(|error: aws_smithy_runtime_api::http::HttpError| FetchFailed::Unreachable(error.into()))?;
         let exchange = async {
             let response = self.http()?.call(request).await;
             let response = response.map_err(|error| FetchFailed::Unreachable(error.into()))?;
-            let status = response.status().as_u16();
-            if status != StatusCode::OK.as_u16() {
-                return Err(FetchFailed::Status(status));
-            }
+            let status = StatusCode::from_u16(response.status().as_u16());
+            let status = status.map_err(|error| FetchFailed::Answer(error.into()))?;
             let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(FetchFailed::Answer)?;
-            serde_json::from_slice(&body.to_bytes()).map_err(|error| FetchFailed::Answer(error.into()))
+            Ok((status, body.to_bytes()))
         };
         tokio::time::timeout(FETCH_LIMIT, exchange).await.unwrap_or(Err(FetchFailed::Late))
     }
@@ -220,6 +294,11 @@ impl Issuer {
         };
         Ok(self.http.get_or_init(|| SharedHttpConnector::new(connector)))
     }
+}
+
+/// Parses the JSON of an answer.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, FetchFailed> {
+    serde_json::from_slice(body).map_err(|error| FetchFailed::Answer(error.into()))
 }
 
 /// Parses a URL from which answers can be trusted: `https`, or `http` on this machine. Returns `None` for any other. Hosts are

@@ -42,8 +42,6 @@ pub(super) struct Walk {
     queue: String,
     api: Gateway,
     pub(super) consumer: Option<EventSource>,
-    /// The responses of each function.
-    pub(super) answers: Mutex<BTreeMap<&'static str, String>>,
     _archive: tempfile::TempDir,
 }
 
@@ -84,16 +82,7 @@ impl Walk {
         let consumer = environment(CONSUMER);
         let poller = Aws::new(&consumer.settings).unwrap().with_limits(Limits::PATIENT).sqs();
         let consumer = EventSource::start(poller, Mapping::new(&queue), consumer.consumer().unwrap()).await.unwrap();
-        Self {
-            world,
-            gate,
-            gate_url,
-            queue,
-            api,
-            consumer: Some(consumer),
-            answers: Mutex::default(),
-            _archive: folder,
-        }
+        Self { world, gate, gate_url, queue, api, consumer: Some(consumer), _archive: folder }
     }
 
     pub(super) fn environment(&self, function: &str) -> Environment {
@@ -110,11 +99,9 @@ impl Walk {
         self.world.anonymous().at(self.api.endpoint()).holding(token)
     }
 
-    /// Keeps a function's response and returns its body. Fails the test if the status is another one.
+    /// Returns the body of a function's response. Fails the test if the status is another one.
     fn take(&self, function: &'static str, answer: Answer, status: u16) -> Value {
         assert_eq!(answer.status, status, "{function}: {answer:?}, refused: {:?}", self.gate.refused.lock().unwrap());
-        let text = format!("{:?} {}", answer.headers, answer.body);
-        self.answers.lock().unwrap().entry(function).or_default().push_str(&text);
         answer.body
     }
 
@@ -179,10 +166,13 @@ pub(super) async fn call_everything(walk: &Walk) -> Actor {
     walk.take("get-rate-limit", limit, 401);
     each_endpoint(walk, &estate).await;
     in_trouble(&walk.app(CONSUMER), owner.account_id.as_ref().unwrap(), &deployment.parse().unwrap()).await;
-    // The first function that sees a token in an hour records its use.
+    // The first function that sees a token in an hour, or a session in five minutes, records its use.
     for (_, method, path) in with_a_caller() {
+        let (session, _) = walk.world.session(owner).await;
         walk.world.clock.advance(Duration::from_secs(3600));
-        owner.send(owner.request(method.clone(), path)).await;
+        for caller in [owner, &session] {
+            caller.send(caller.request(method.clone(), path)).await;
+        }
     }
     estate.owner
 }
@@ -258,8 +248,21 @@ async fn callers(walk: &Walk, estate: &Estate) {
     let found = walk.take("list-user-invitations", grace.get("/v1/user/invitations").await, 200);
     let accepted = json!({"invitation_id": found["data"][0]["id"]});
     walk.take("join-account", grace.post("/v1/user/join", accepted).await, 200);
+    let code = walk.world.issuer.code(walk.world.issuer.claims("ada", walk.world.clock.now()));
+    let redirect_uri = "https://create-session.example/sign-in";
+    let by_code = json!({"code": code, "code_verifier": "verifier", "redirect_uri": redirect_uri});
+    let by_token = json!({"token": owner.token});
+    for proof in [by_code, by_token] {
+        let (replaced, _) = walk.world.session(owner).await;
+        walk.take("create-session", replaced.post("/v1/session", proof).await, 201);
+    }
+    let (session, _) = walk.world.session(owner).await;
     for (function, method, path) in with_a_caller() {
-        for actor in [&user, &program] {
+        let session = match function {
+            "end-session" => walk.world.session(owner).await.0,
+            _ => session.clone(),
+        };
+        for actor in [&user, &program, &session] {
             let asked = actor.send(actor.request(method.clone(), path)).await;
             let known = ![401, 500, 503].contains(&asked.status) && asked.body["error"]["code"] != "not_linked";
             assert!(known, "{function}: {asked:?}, refused: {:?}", walk.gate.refused.lock().unwrap());

@@ -24,6 +24,7 @@ const GLOBALS: &str = r"Globals:
     Environment:
       Variables:
         TABLE_NAME: !Ref TableName
+        API_BASE_URL: !Ref ApiUrl
         OIDC_ISSUER: !Ref OidcIssuer
         OIDC_AUDIENCE: !Ref OidcAudience
         OIDC_CLIENT_IDS: !Ref OidcClientIds

@@ -14,9 +14,10 @@ pub(super) struct Parameter {
 const TABLE_ARN: &str = "!If [Restored, !Sub 'arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${RestoredTable}', \
                          !GetAtt Table.Arn]";
 
-/// Every parameter of the stack that changes what a function does. Lambda's limit for this text is 256 characters.
+/// Every parameter of the stack that changes what a function does. Lambda's limit for this text is 256 characters, so that a
+/// parameter with two values is one letter or none.
 const SETTINGS: &str = "!Join [' ', [!Ref RestoredTable, !If [OnlyDomain, !Ref DomainName, ''], !Ref OidcIssuer, !Ref OidcAudience, \
-                        !Ref Runner, !Ref Tracing]]";
+                        !Ref OidcDashboardClientId, !If [OnCodeBuild, c, ''], !If [Traces, t, '']]]";
 
 const PARAMETERS: &[Parameter] = &[
     text("Stack", "!Ref AWS::StackName"),
@@ -37,6 +38,7 @@ const PARAMETERS: &[Parameter] = &[
     text("OidcIssuer", "!If [OwnUsers, !GetAtt SignIn.Outputs.Issuer, !Ref OidcIssuer]"),
     text("OidcAudience", "!Ref OidcAudience"),
     text("OidcClientIds", "!If [OwnUsers, !GetAtt SignIn.Outputs.PeopleClientId, '']"),
+    text("DashboardClientId", "!If [OwnUsers, !GetAtt SignIn.Outputs.DashboardClientId, !Ref OidcDashboardClientId]"),
     text("ApiUrl", "!If [OnlyDomain, !Sub 'https://${DomainName}', !GetAtt Api.ApiEndpoint]"),
     text("QueueUrl", "!Ref Deployments"),
     text("QueueArn", "!GetAtt Deployments.Arn"),

@@ -25,6 +25,7 @@ const CHALLENGE_CHARS: usize = 43;
 
 /// A valid authorization request.
 pub(super) struct Request {
+    client: Client,
     pub(super) redirect: Redirect,
     pub(super) scopes: Vec<String>,
     nonce: Option<String>,
@@ -48,6 +49,7 @@ enum Denied {
 
 /// The rights that a code stands for.
 pub(super) struct Authorization {
+    pub(super) client: Client,
     pub(super) user: &'static User,
     pub(super) scopes: Vec<String>,
     pub(super) nonce: Option<String>,
@@ -63,10 +65,10 @@ pub(super) struct Authorization {
 pub(super) struct Codes(Mutex<HashMap<String, Authorization>>);
 
 /// Returns the sign-in page.
-pub(super) async fn ask(RawQuery(query): RawQuery) -> Response {
+pub(super) async fn ask(State(provider): State<Arc<Provider>>, RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
     let asked = Parameters::parse(query.as_bytes()).map_err(Denied::Here);
-    let asked = asked.and_then(|parameters| Ok((Request::parse(&parameters)?, parameters)));
+    let asked = asked.and_then(|parameters| Ok((provider.request(&parameters)?, parameters)));
     match asked {
         Ok((request, parameters)) => page::sign_in(&request, &parameters),
         Err(denied) => denied.into_response(),
@@ -85,38 +87,43 @@ pub(super) async fn choose(State(provider): State<Arc<Provider>>, headers: Heade
 impl Provider {
     fn authorize(&self, headers: &HeaderMap, body: &[u8]) -> Result<Response, Denied> {
         let parameters = Parameters::of_form(headers, body).map_err(Denied::Here)?;
-        let request = Request::parse(&parameters)?;
+        let request = self.request(&parameters)?;
         let unknown = || Denied::Here(Refusal::invalid("user is not one of the demo's users"));
         let user = parameters.get("user").and_then(User::of_subject).ok_or_else(unknown)?;
-        let Request { redirect, scopes, nonce, challenge } = request;
+        let Request { client, redirect, scopes, nonce, challenge } = request;
         let at = self.clock.now();
         let redirect_uri = redirect.text.clone();
-        let code = self.codes.add(Authorization { user, scopes, nonce, at, redirect_uri, challenge });
+        let code = self.codes.add(Authorization { client, user, scopes, nonce, at, redirect_uri, challenge });
         Ok(redirect.with(&[("code", &code)]))
     }
-}
 
-impl Request {
-    fn parse(parameters: &Parameters) -> Result<Self, Denied> {
+    fn request(&self, parameters: &Parameters) -> Result<Request, Denied> {
         let client = parameters.required("client_id").map_err(Denied::Here)?;
         let unknown = || Denied::Here(Refusal::invalid("client_id is not a client of this issuer; use people"));
         let client = Client::of_id(client).ok_or_else(unknown)?;
         let redirect = Redirect::parse(parameters).map_err(Denied::Here)?;
-        match Self::details(client, parameters) {
+        if client == Client::Dashboard && redirect.text != self.dashboard_callback {
+            let description = format!("redirect_uri of the client dashboard must be {}", self.dashboard_callback);
+            return Err(Denied::Here(Refusal::invalid(description)));
+        }
+        match Request::details(client, parameters) {
             Ok((scopes, challenge)) => {
-                Ok(Self { redirect, scopes, nonce: parameters.get("nonce").map(str::to_owned), challenge })
+                let nonce = parameters.get("nonce").map(str::to_owned);
+                Ok(Request { client, redirect, scopes, nonce, challenge })
             }
             Err(refusal) => Err(Denied::There(Box::new(redirect), refusal)),
         }
     }
+}
 
+impl Request {
     /// Returns the granted scopes and the code challenge.
     fn details(client: Client, parameters: &Parameters) -> Result<(Vec<String>, String), Refusal> {
         if parameters.required("response_type")? != "code" {
             let description = "response_type must be code";
             return Err(Refusal::new(Code::UnsupportedResponseType, description));
         }
-        if client != Client::People {
+        if !client.has_people() {
             let description = "nobody can sign in to this client; use people";
             return Err(Refusal::new(Code::UnauthorizedClient, description));
         }

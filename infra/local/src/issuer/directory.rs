@@ -50,11 +50,13 @@ impl User {
     }
 }
 
-/// A program that can get tokens. The two clients stand for those of the stack's user pool, in `infra/sign-in.yaml`.
+/// A program that can get tokens. The clients stand for those of the stack's user pool, in `infra/sign-in.yaml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client {
     /// A program that people sign in to, without a secret.
     People,
+    /// The dashboard, which people sign in to. It has no secret and one redirect URI.
+    Dashboard,
     /// A program without a person, such as CI, with a secret.
     Machines,
 }
@@ -68,13 +70,19 @@ impl Client {
     pub const fn id(self) -> &'static str {
         match self {
             Self::People => "people",
+            Self::Dashboard => "dashboard",
             Self::Machines => "machines",
         }
     }
 
+    /// Returns whether people sign in to the client.
+    pub(super) fn has_people(self) -> bool {
+        self != Self::Machines
+    }
+
     /// Finds a client by its identifier.
     pub(super) fn of_id(id: &str) -> Option<Self> {
-        [Self::People, Self::Machines].into_iter().find(|client| client.id() == id)
+        [Self::People, Self::Dashboard, Self::Machines].into_iter().find(|client| client.id() == id)
     }
 
     /// Returns the scopes that the client may ask for, as they stand in tokens.
@@ -82,7 +90,9 @@ impl Client {
     pub fn scopes(self) -> Vec<String> {
         let in_a_token = |scope: Scope| format!("{RESOURCE_SERVER}{}", scope.as_str());
         match self {
-            Self::People => [OPENID.to_owned()].into_iter().chain(Scope::ALL.map(in_a_token)).collect(),
+            Self::People | Self::Dashboard => {
+                [OPENID.to_owned()].into_iter().chain(Scope::ALL.map(in_a_token)).collect()
+            }
             Self::Machines => Self::MACHINES_SCOPES.map(in_a_token).into(),
         }
     }

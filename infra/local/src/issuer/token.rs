@@ -36,7 +36,7 @@ pub(super) async fn token(
     let client = provider.client(&headers, &parameters)?;
     match (parameters.required("grant_type")?, client) {
         ("client_credentials", Client::Machines) => provider.by_client_credentials(&parameters).map(Json),
-        ("authorization_code", Client::People) => provider.by_code(&parameters).map(Json),
+        ("authorization_code", client) if client.has_people() => provider.by_code(client, &parameters).map(Json),
         ("client_credentials" | "authorization_code", _) => {
             let advice =
                 "the client can't use this grant; people uses authorization_code, and machines client_credentials";
@@ -90,8 +90,8 @@ impl Provider {
         };
         let client = Client::of_id(&id).ok_or_else(|| refuse("the client is unknown; use people or machines"))?;
         match (client, secret) {
-            (Client::People, None) => Ok(client),
-            (Client::People, Some(_)) => Err(refuse("the client people has no secret; send none")),
+            (Client::People | Client::Dashboard, None) => Ok(client),
+            (Client::People | Client::Dashboard, Some(_)) => Err(refuse("the client has no secret; send none")),
             (Client::Machines, Some(secret)) if secret.as_bytes().ct_eq(self.client_secret.as_bytes()).into() => {
                 Ok(client)
             }
@@ -108,20 +108,22 @@ impl Provider {
         Ok(self.response(self.access_token(client, client.id(), &scopes, now, now), &scopes))
     }
 
-    fn by_code(&self, parameters: &Parameters) -> Result<Value, Refusal> {
+    fn by_code(&self, client: Client, parameters: &Parameters) -> Result<Value, Refusal> {
         let refuse = |description| Refusal::new(Code::InvalidGrant, description);
         let redirect_uri = parameters.required("redirect_uri")?;
         let verifier = parameters.required("code_verifier")?;
         let now = self.clock.now();
         let found = self.codes.take(parameters.required("code")?, now);
         let found = found.ok_or_else(|| refuse("the code is unknown, used or expired; sign in again"))?;
+        if found.client != client {
+            return Err(refuse("the code was issued to another client; sign in again"));
+        }
         if found.redirect_uri != redirect_uri {
             return Err(refuse("redirect_uri is not that of the authorization request; sign in again"));
         }
         if BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes())) != found.challenge {
             return Err(refuse("code_verifier does not match code_challenge; sign in again"));
         }
-        let client = Client::People;
         let access_token = self.access_token(client, found.user.subject, &found.scopes, found.at, now);
         let mut response = self.response(access_token, &found.scopes);
         if found.scopes.iter().any(|scope| scope == OPENID) {
@@ -151,7 +153,7 @@ impl Provider {
         claims["client_id"] = client.id().into();
         claims["scope"] = scopes.join(" ").into();
         claims["version"] = 2.into();
-        if client == Client::People {
+        if client.has_people() {
             claims["username"] = subject.into();
         }
         self.sign(&claims)

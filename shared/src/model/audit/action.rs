@@ -45,6 +45,8 @@ names!(
         MemberRemoved = "member.removed",
         MemberUpdated = "member.updated",
         RepositoryCreated = "repository.created",
+        SessionCreated = "session.created",
+        SessionEnded = "session.ended",
         TeamCreated = "team.created",
         TeamDeleted = "team.deleted",
         TeamMemberAdded = "team.member_added",
@@ -69,6 +71,7 @@ names!(
         Invitation = "invitation",
         Member = "member",
         Repository = "repository",
+        Session = "session",
         Team = "team",
         Token = "token",
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{AUDIT_RETENTION, Action, ActorKind, AuditActor, AuditEvent, Credential, Target};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::id::{AccountId, AuditEventId, RequestId, UserId};
+use crate::id::{AccountId, AuditEventId, RequestId, SessionId, UserId};
 use crate::model::{AccessToken, Application, User, key};
 use crate::name::ClientId;
 use crate::permission::Role;
@@ -95,6 +95,10 @@ impl Author {
         &self.actor.id
     }
 
+    pub(crate) fn account_id(&self) -> &AccountId {
+        &self.account
+    }
+
     /// Returns the author of the consequences of a change that has been made. Nothing else has to allow them.
     pub(crate) fn of_consequences(&self) -> Self {
         Self { guards: Vec::new(), ..self.clone() }
@@ -112,6 +116,11 @@ impl Author {
             ActorKind::Application => Err(Error::not_permitted(message)),
             ActorKind::User | ActorKind::Operator => Ok(()),
         }
+    }
+
+    /// Names the session whose cookie the request has as the credential.
+    pub(crate) fn in_session(self, session: SessionId) -> Self {
+        Self { credential: Credential::Session(session), ..self }
     }
 
     /// Names the request that the change is made by.
