@@ -15,6 +15,7 @@ pub mod endpoint;
 pub mod error;
 pub mod extract;
 mod hex;
+pub mod hosts;
 pub mod id;
 mod input;
 pub mod model;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use deploy::{DeploymentRequest, ResolvedRef};
 use futures_util::future::try_join;
-use git::{Hosts, Revision};
+use git::Revision;
 use shared::access::AuthorizedRepository;
+use shared::hosts::Hosts;
 use shared::id::DeploymentId;
 use shared::model::{
     Author, Deployment, DeploymentCounts, Environment, EnvironmentSettings, IdempotencyClaim, NewDeployment, Repository,
@@ -52,7 +53,7 @@ impl Snapshot {
 impl Creation {
     pub(crate) fn new(app: &App) -> Result<Self, InitError> {
         Ok(Self {
-            hosts: git::hosts(app.settings())?,
+            hosts: Hosts::of(app.settings())?,
             queue: Queue::new(app)?,
             vault: Arc::new(Vault::new(app)?),
             app: app.clone(),

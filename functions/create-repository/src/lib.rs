@@ -3,10 +3,11 @@
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::{Json, extract::FromRef};
-use git::{CloneUrl, Hosts, Revision};
+use git::{CloneUrl, Revision};
 use serde::Deserialize;
 use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
+use shared::hosts::Hosts;
 use shared::id::RepositoryId;
 use shared::model::{Author, Grants, Repository, RepositoryName, Role, Visibility};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
@@ -28,7 +29,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let hosts = git::hosts(app.settings())?;
+    let hosts = Hosts::of(app.settings())?;
     Ok(Endpoint::new(ROUTE, create_repository, Remotes { app: app.clone(), hosts }))
 }
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archive::{Archive, LogWriter};
-use git::{CloneUrl, FetchLimits, Hosts, RemoteError};
+use git::{CloneUrl, FetchLimits, RemoteError};
 use shared::App;
 use shared::clock::Timestamp;
+use shared::hosts::Hosts;
 use shared::model::{Deployment, Failure, Transition};
 use tempfile::TempDir;
 use tokio::sync::mpsc;

@@ -5,8 +5,8 @@ mod preflight;
 use axum::Json;
 use axum::extract::{FromRef, State};
 use deploy::DeploymentRequest;
-use git::Hosts;
 use shared::access::{AuthorizedRepository, Scope};
+use shared::hosts::Hosts;
 use shared::model::Repository;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
@@ -35,7 +35,7 @@ impl FromRef<Preflight> for App {
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let preflight = Preflight { app: app.clone(), hosts: git::hosts(app.settings())? };
+    let preflight = Preflight { app: app.clone(), hosts: Hosts::of(app.settings())? };
     Ok(Endpoint::new(ROUTE, preflight_deployment, preflight).finds_early::<Repository>())
 }
 

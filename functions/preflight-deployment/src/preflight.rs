@@ -2,9 +2,10 @@
 
 use deploy::{DeploymentRequest, ResolvedRef};
 use futures_util::future::try_join;
-use git::{Hosts, Revision};
+use git::Revision;
 use serde::Serialize;
 use shared::access::AuthorizedRepository;
+use shared::hosts::Hosts;
 use shared::model::{Concurrency, Environment, EnvironmentSettings, Lane, LaneKey};
 use shared::{App, ErrorCode, Result};
 

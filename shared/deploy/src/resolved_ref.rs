@@ -1,9 +1,10 @@
 //! The commit of a revision.
 
 use futures_util::future::join;
-use git::{CloneUrl, Hosts, Revision};
+use git::{CloneUrl, Revision};
 use shared::Result;
 use shared::access::AuthorizedRepository;
+use shared::hosts::Hosts;
 
 /// The commit of a revision, as the git host has it now.
 #[derive(Clone, Debug)]

@@ -1,28 +1,11 @@
 //! API errors for the failures of a remote, shared by the endpoints that read remotes.
 
-use shared::settings::{CLONE_HOSTS, Settings};
+use shared::hosts::Hosts;
 use shared::{Error, ErrorCode};
 
-use crate::clone_url::{CloneUrl, Hosts, InvalidCloneUrl};
+use crate::clone_url::{CloneUrl, InvalidCloneUrl};
 use crate::error::RemoteError;
 use crate::revision::Revision;
-
-/// The error for a `CLONE_HOSTS` that is neither `public` nor `local`.
-#[derive(Debug, thiserror::Error)]
-#[error("CLONE_HOSTS must be 'public' or 'local'")]
-pub struct UnknownHosts;
-
-/// Reads the setting `CLONE_HOSTS`, which defaults to public hosts.
-///
-/// # Errors
-/// Fails for an unknown value.
-pub fn hosts(settings: &Settings) -> Result<Hosts, UnknownHosts> {
-    match settings.get(CLONE_HOSTS) {
-        None | Some("public") => Ok(Hosts::PublicHttps),
-        Some("local") => Ok(Hosts::AlsoLocal),
-        Some(_) => Err(UnknownHosts),
-    }
-}
 
 /// Returns the error for a revision that the repository does not have.
 pub fn not_found(revision: &Revision) -> Error {

@@ -5,27 +5,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use http::Uri;
+use shared::hosts::Hosts;
 use shared::name::{find_unseen, unseen};
 
-use crate::address::is_public;
-
 const MAX_LENGTH: usize = 2048;
-
-/// The hosts that repositories may be cloned from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hosts {
-    /// `https://` URLs of hosts that resolve to public addresses only.
-    PublicHttps,
-    /// Public hosts, and also `http://`, loopback addresses, `file://` and absolute paths, for a stack on one machine.
-    AlsoLocal,
-}
-
-impl Hosts {
-    /// Returns whether a connection to `address` is allowed.
-    pub(crate) fn may_reach(self, address: IpAddr) -> bool {
-        is_public(address) || (self == Hosts::AlsoLocal && address.is_loopback())
-    }
-}
 
 /// The URL of a repository that its [`Hosts`] allow. It contains no credentials. The addresses of its host are
 /// checked later, by the resolver of each connection.

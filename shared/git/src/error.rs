@@ -15,7 +15,7 @@ pub enum RemoteError {
     /// DNS says that the host, or the target of a redirect, does not exist.
     #[error("the repository's host does not exist")]
     NoSuchHost,
-    /// The host, or the target of a redirect, has an address that [`Hosts`](crate::Hosts) does not allow.
+    /// The host, or the target of a redirect, has an address that [`Hosts`](shared::hosts::Hosts) does not allow.
     #[error("the repository's host does not have a public address")]
     ForbiddenAddress,
     /// The repository does not exist, is not public (401, 403, 404), or is not served by smart HTTP.

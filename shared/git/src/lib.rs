@@ -1,11 +1,10 @@
 //! Read access to remote git repositories: list their branches and tags, and fetch one commit's files.
 //!
-//! Neither the address of a repository nor its server can be trusted: both come from a user. [`Hosts`] says which
+//! Neither the address of a repository nor its server can be trusted: both come from a user. [`Hosts`](shared::hosts::Hosts) says which
 //! hosts are allowed. It is checked for every [`CloneUrl`], and for every connection once its host's name is
 //! resolved. Each operation has limits on time and size. No credentials are sent, and no configuration, hook or
 //! filter of the machine is used.
 
-mod address;
 mod api;
 mod checkout;
 mod clone_url;
@@ -17,8 +16,8 @@ mod remote;
 mod revision;
 mod upload_pack;
 
-pub use api::{UnknownHosts, hosts, invalid_field, not_found, unreadable_field};
-pub use clone_url::{CloneUrl, Hosts, InvalidCloneUrl};
+pub use api::{invalid_field, not_found, unreadable_field};
+pub use clone_url::{CloneUrl, InvalidCloneUrl};
 pub use error::RemoteError;
 pub use limits::{FetchLimits, LOOKUP_TIME, MAX_LOOKUP_BYTES, MAX_REFS};
 pub use remote::{fetch_commit, has_commit, list_refs, list_refs_within};

@@ -20,8 +20,8 @@ use gix_transport::client::blocking_io::ExtendedBufRead;
 use gix_transport::client::blocking_io::http::Transport;
 use gix_transport::{Protocol, Service};
 use http::Uri;
+use shared::hosts::Hosts;
 
-use crate::clone_url::Hosts;
 use crate::error::RemoteError;
 use crate::http::{Budget, Client, Connection};
 use crate::revision::{CommitSha, RemoteRef, RemoteRefs};

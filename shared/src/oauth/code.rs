@@ -5,8 +5,8 @@ use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::issuer::{FetchFailed, parse};
-use super::{Grant, Issuer, Jwt, Refused};
+use super::issuer::parse;
+use super::{FetchFailed, Grant, Issuer, Jwt, Refused};
 use crate::clock::Timestamp;
 use crate::name::ClientId;
 use crate::scope::Scope;
@@ -74,7 +74,7 @@ impl Issuer {
     /// Returns the page on which people sign in.
     pub(crate) async fn sign_in_page(&self, now: Timestamp) -> Result<SignInPage, FetchFailed> {
         const ENDPOINT: &str = "authorization_endpoint";
-        let endpoint = self.endpoints(now).await?.authorization_endpoint.ok_or(FetchFailed::Missing(ENDPOINT))?;
+        let endpoint = self.metadata(now).await?.authorization_endpoint.ok_or(FetchFailed::Missing(ENDPOINT))?;
         let of_address = if self.is_cognito() { None } else { Some(EMAIL.to_owned()) };
         let scopes = [OPENID.to_owned()].into_iter().chain(of_address);
         let scopes = scopes.chain(Scope::ALL.map(|scope| self.scope(scope))).collect();
@@ -89,9 +89,9 @@ impl Issuer {
         now: Timestamp,
     ) -> Result<(Jwt, Grant), ExchangeFailed> {
         const ENDPOINT: &str = "token_endpoint";
-        let endpoints = self.endpoints(now).await.map_err(ExchangeFailed::Unavailable)?;
+        let metadata = self.metadata(now).await.map_err(ExchangeFailed::Unavailable)?;
         let missing = || ExchangeFailed::Unavailable(FetchFailed::Missing(ENDPOINT));
-        let endpoint = endpoints.token_endpoint.ok_or_else(missing)?;
+        let endpoint = metadata.token_endpoint.ok_or_else(missing)?;
         let form = [
             ("grant_type", "authorization_code"),
             ("client_id", client.id.as_str()),

@@ -3,20 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use fetch::Forbidden;
 use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
-use ureq::unversioned::transport::DefaultConnector;
+use shared::hosts::Hosts;
 use ureq::{Agent, AsSendBody, Body, BodyReader};
 
-use super::resolver::{AllowedAddresses, Forbidden};
-use crate::clone_url::{CloneUrl, Hosts, InvalidCloneUrl, Location};
+use crate::clone_url::{CloneUrl, InvalidCloneUrl, Location};
 use crate::error::{Cause, RemoteError};
 
 /// Some hosts serve smart HTTP only to clients whose name starts with `git/`.
 const USER_AGENT: &str = concat!("git/dotgit-", env!("CARGO_PKG_VERSION"));
 const MAX_REDIRECTS: usize = 5;
-const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// The HTTP side of one operation on one remote.
 pub(crate) struct Client {
@@ -38,18 +37,8 @@ pub(crate) struct Budget {
 
 impl Client {
     pub(crate) fn new(hosts: Hosts, budget: Budget) -> Self {
-        let config = Agent::config_builder()
-            // A proxy would resolve names itself and bypass the resolver.
-            .proxy(None)
-            .https_only(hosts == Hosts::PublicHttps)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT_TIME))
-            .user_agent(USER_AGENT)
-            .build();
         Client {
-            agent: Agent::with_parts(config, DefaultConnector::default(), AllowedAddresses::new(hosts)),
+            agent: fetch::agent(hosts, USER_AGENT),
             hosts,
             budget,
             bytes_left: Cell::new(budget.bytes),
@@ -182,6 +171,8 @@ impl Read for ResponseBody {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn connect(url: &str, hosts: Hosts) -> RemoteError {

@@ -1,6 +1,7 @@
 use std::net::TcpListener;
 
-use git::{CloneUrl, Hosts, InvalidCloneUrl, RemoteError, list_refs};
+use git::{CloneUrl, InvalidCloneUrl, RemoteError, list_refs};
+use shared::hosts::Hosts;
 
 use crate::origin::Origin;
 use crate::server::{Answer, Server};

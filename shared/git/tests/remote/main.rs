@@ -7,7 +7,8 @@ mod fetch;
 mod hosts;
 mod refs;
 
-use git::{CloneUrl, Hosts};
+use git::CloneUrl;
+use shared::hosts::Hosts;
 
 use origin::Origin;
 use server::Server;

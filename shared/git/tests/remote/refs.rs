@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use git::{CommitSha, RemoteError, RemoteRef, RemoteRefs, Revision, has_commit, list_refs, list_refs_within};
+use shared::hosts::Hosts;
 
 use crate::everywhere;
 use crate::origin::Origin;
@@ -176,8 +177,8 @@ async fn what_is_no_repository_is_told() {
     let server = Server::new(origin.root());
     let folder = origin.path().join("folder");
     for url in [
-        git::CloneUrl::parse("/nowhere/at/all", git::Hosts::AlsoLocal).unwrap(),
-        git::CloneUrl::parse(folder.to_str().unwrap(), git::Hosts::AlsoLocal).unwrap(),
+        git::CloneUrl::parse("/nowhere/at/all", Hosts::AlsoLocal).unwrap(),
+        git::CloneUrl::parse(folder.to_str().unwrap(), Hosts::AlsoLocal).unwrap(),
         server.url("/app/folder"),
         server.url("/other"),
     ] {

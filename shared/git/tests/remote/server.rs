@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use git::{CloneUrl, Hosts};
+use git::CloneUrl;
+use shared::hosts::Hosts;
 
 use crate::origin::isolated_git;
 

@@ -7,11 +7,10 @@ use std::thread;
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType};
 use http::Uri;
+use shared::hosts::Hosts;
 use ureq::config::Config;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
-
-use crate::clone_url::Hosts;
 
 /// The maximum number of addresses that ureq takes.
 const MAX_ADDRESSES: usize = 16;
@@ -23,9 +22,10 @@ pub(super) struct AllowedAddresses {
     hosts: Hosts,
 }
 
+/// The cause of a connection's failure if the host has an address that [`Hosts`] does not allow.
 #[derive(Debug, thiserror::Error)]
 #[error("the host has an address that is not allowed")]
-pub(super) struct Forbidden;
+pub struct Forbidden;
 
 impl AllowedAddresses {
     pub(super) fn new(hosts: Hosts) -> Self {

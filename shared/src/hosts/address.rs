@@ -39,7 +39,7 @@ const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 4] = [
 
 /// Returns whether `address` belongs to a host of the public internet. IPv6 forms that carry an IPv4 address
 /// (mapped, NAT64, 6to4, Teredo) never count as public.
-pub(crate) fn is_public(address: IpAddr) -> bool {
+pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             !NOT_PUBLIC_V4.iter().any(|&(block, length)| (v4.to_bits() ^ block.to_bits()) >> (32 - length) == 0)

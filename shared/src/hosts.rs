@@ -1,0 +1,95 @@
+//! The hosts that users may name: those of repositories and of issuers. The setting `CLONE_HOSTS` says which are allowed.
+
+mod address;
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use crate::settings::{CLONE_HOSTS, Settings};
+use address::is_public;
+
+/// The hosts that users may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// `https://` URLs of hosts that resolve to public addresses only.
+    PublicHttps,
+    /// Public hosts, and also `http://`, loopback addresses, `file://` and absolute paths, for a stack on one machine.
+    AlsoLocal,
+}
+
+/// The error for a `CLONE_HOSTS` that is neither `public` nor `local`.
+#[derive(Debug, thiserror::Error)]
+#[error("CLONE_HOSTS must be 'public' or 'local'")]
+pub struct UnknownHosts;
+
+impl Hosts {
+    /// Reads the setting `CLONE_HOSTS`, which defaults to public hosts.
+    ///
+    /// # Errors
+    /// Fails for an unknown value.
+    pub fn of(settings: &Settings) -> Result<Self, UnknownHosts> {
+        match settings.get(CLONE_HOSTS) {
+            None | Some("public") => Ok(Self::PublicHttps),
+            Some("local") => Ok(Self::AlsoLocal),
+            Some(_) => Err(UnknownHosts),
+        }
+    }
+
+    /// Returns whether a connection to `address` is allowed.
+    pub fn may_reach(self, address: IpAddr) -> bool {
+        is_public(address) || (self == Self::AlsoLocal && address.is_loopback())
+    }
+}
+
+/// Parses a URL from which answers can be trusted: `https`, or `http` on this machine. Returns `None` for any other. Hosts are
+/// compared as they are connected to, after parsing.
+pub(crate) fn secure(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let is_loopback = match url.host()? {
+        Host::Domain(name) => name == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    };
+    let is_trusted = url.scheme() == "https" || (url.scheme() == "http" && is_loopback);
+    let has_credentials = !url.username().is_empty() || url.password().is_some();
+    (is_trusted && !has_credentials).then_some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_and_this_machine_are_secure() {
+        for text in [
+            "https://login.example.com",
+            "HTTPS://login.example.com/keys?kind=rsa",
+            "https://login.example.com:8443/",
+            "http://127.0.0.1:8080/keys",
+            "http://localhost:8080",
+            "http://LOCALHOST/keys",
+            "http://[::1]:8080/keys",
+        ] {
+            assert!(secure(text).is_some(), "{text}");
+        }
+        for text in [
+            "",
+            "login.example.com",
+            "http://login.example.com/keys",
+            "http://localhost:x@evil.example/",
+            "http://localhost:8080@evil.example/",
+            "http://127.0.0.1:8080@evil.example/",
+            "http://localhost.evil.example/",
+            "http://127.0.0.1.evil.example/",
+            "http://10.0.0.1:8080/",
+            "http://[::ffff:10.0.0.1]/",
+            "https://user:password@login.example.com/",
+            "https://user@login.example.com/",
+            "ftp://localhost/",
+            "file:///etc/passwd",
+        ] {
+            assert!(secure(text).is_none(), "{text}");
+        }
+    }
+}
