@@ -29,13 +29,13 @@ async fn events(caller: &Actor, query: &str) -> Vec<Value> {
 async fn change(world: &World, estate: &Estate, route: &Route) -> (Actor, Answer) {
     let key = route.key();
     let caller = match route.function {
-        "accept-invitation" => world.anonymous(),
+        "accept-invitation" | "exchange-token" => world.anonymous(),
         _ => estate.caller(&key).clone(),
     };
     if ["retry-deployment", "create-rollback"].contains(&route.function) {
         estate.owner.ended(&json!({"id": estate.parameters["deployment_id"]})).await;
     }
-    let parameters = estate.ready(route.function).await;
+    let parameters = estate.ready(world, route.function).await;
     let request = match route.function {
         // The valid body says what is so already.
         "update-account" => estate.request_with(&key, &json!({"base_permission": "admin"})),
@@ -75,16 +75,20 @@ async fn each_endpoint_that_changes_something_writes_an_event_with_its_author() 
                     assert_eq!(event["token_id"].is_string(), !of_session, "{event}");
                     assert_eq!(event["session_id"].is_string(), of_session, "{event}");
                 }
+                None if route.function == "exchange-token" => assert_eq!(event["actor"]["type"], "trust", "{event}"),
                 None => assert_eq!(event["actor"]["id"], answer.body["member"]["id"], "{event}"),
             }
-            assert_eq!(event["actor"]["type"], "user");
+            assert!(route.function == "exchange-token" || event["actor"]["type"] == "user", "{event}");
             assert_eq!(event["source_address"], "127.0.0.1");
             found.push(event["action"].as_str().unwrap().to_owned());
         }
     }
     for action in Action::ALL {
-        // An application is handed over when its owner is removed or demoted.
-        let otherwise = matches!(action, Action::AccountCreated | Action::MemberLinked | Action::ApplicationUpdated);
+        // An application and a trust are handed over when their owner is removed or demoted.
+        let otherwise = matches!(
+            action,
+            Action::AccountCreated | Action::MemberLinked | Action::ApplicationUpdated | Action::TrustUpdated
+        );
         let by_an_endpoint = !otherwise;
         assert_eq!(found.iter().any(|found| found == action.as_str()), by_an_endpoint, "{}", action.as_str());
     }

@@ -86,6 +86,10 @@ pub(crate) const CASES: &[(&str, Access, Role, Needs)] = &[
     ("GET /v1/applications",                                       With(AccountRead),       Member, Nothing),
     ("POST /v1/applications",                                      With(AccountWrite),      Owner,  Nothing),
     ("DELETE /v1/applications/{application_id}",                   With(AccountWrite),      Owner,  Nothing),
+    ("GET /v1/trusts",                                             With(AccountRead),       Member, Nothing),
+    ("POST /v1/trusts",                                            With(AccountWrite),      Admin,  Nothing),
+    ("DELETE /v1/trusts/{trust_id}",                               With(AccountWrite),      Admin,  Nothing),
+    ("POST /v1/token",                                             Public,                  Member, Nothing),
     ("GET /v1/user",                                               Authenticated,           Member, Nothing),
     ("GET /v1/user/invitations",                                   Authenticated,           Member, Nothing),
     ("POST /v1/user/join",                                         Authenticated,           Member, Nothing),
@@ -186,7 +190,7 @@ impl Acme {
 
     /// Returns the parameters of a request by a user, whose own token is the one in the path.
     async fn parameters(&self, user: &Actor, function: &str) -> Parameters {
-        let mut parameters = self.estate.ready(function).await;
+        let mut parameters = self.estate.ready(&self.world, function).await;
         parameters.insert("token_id", token_of(&self.world, user).await);
         parameters.insert("session_id", self.world.session(user).await.1);
         parameters
@@ -277,8 +281,8 @@ async fn a_caller_with_what_an_endpoint_needs_and_no_more_is_let_in() {
             Authenticated => vec![],
             With(scope) => vec![*scope],
         };
-        // Nobody gives a token or an application a scope that they lack.
-        if ["create-application", "create-token"].contains(&function) {
+        // Nobody gives a token, an application or a trust a scope that they lack.
+        if ["create-application", "create-token", "create-trust"].contains(&function) {
             let given = acme.estate.body(&route)["scopes"].take();
             scopes.extend(serde_json::from_value::<Vec<Scope>>(given).unwrap());
         }

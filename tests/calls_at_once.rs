@@ -21,7 +21,7 @@ use shared::aws::Aws;
 use shared::model::{Actor, Transition};
 use shared::token::SESSION_PREFIX;
 use shared::{App, pipeline, serve};
-use tests::estate::{Estate, valid_body};
+use tests::estate::{Estate, encoded_body};
 use tests::{GitRepository, World, sample_event};
 use tokio::sync::{Notify, oneshot};
 
@@ -127,8 +127,8 @@ impl Calls {
 }
 
 /// Returns the sample event of a function, as a request about the estate.
-async fn event(function: &str, route: &str, estate: &Estate) -> LambdaRequest {
-    let parameters = estate.ready(function).await;
+async fn event(world: &World, function: &str, route: &str, estate: &Estate) -> LambdaRequest {
+    let parameters = estate.ready(world, function).await;
     let mut event = sample_event(function);
     event["rawQueryString"] = json!("");
     event["queryStringParameters"] = json!({});
@@ -144,8 +144,9 @@ async fn event(function: &str, route: &str, estate: &Estate) -> LambdaRequest {
         *value = json!(parameters[name.as_str()]);
     }
     if event["body"].is_string() {
-        event["body"] = json!(valid_body(route, &parameters).unwrap().to_string());
-        event["headers"]["content-type"] = json!("application/json");
+        let (content_type, body) = encoded_body(route, &parameters).unwrap();
+        event["body"] = json!(body);
+        event["headers"]["content-type"] = json!(content_type);
     }
     serde_json::from_str(&event.to_string()).unwrap()
 }
@@ -178,7 +179,7 @@ async fn each_endpoint_makes_as_many_calls_at_once_as_it_declares() {
         let endpoint = constructor(&app).unwrap();
         declared.insert(route.function, endpoint.calls_at_once);
         let service = pipeline::service(app, endpoint);
-        let event = LambdaEvent::new(event(route.function, &key, &estate).await, Context::default());
+        let event = LambdaEvent::new(event(&world, route.function, &key, &estate).await, Context::default());
         let (answer, calls) = gate.calls.most_at_once(serve::handle(service, event)).await;
         let answer: Value = serde_json::to_value(answer.unwrap()).unwrap();
         let status = answer["statusCode"].as_u64().unwrap();

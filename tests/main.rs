@@ -46,3 +46,4 @@ mod sweep;
 mod teams;
 mod tenants;
 mod tokens;
+mod trusts;

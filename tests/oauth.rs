@@ -2,7 +2,7 @@
 
 mod linking;
 mod own_issuer;
-mod provider;
+pub(crate) mod provider;
 mod token;
 
 use base64::Engine;

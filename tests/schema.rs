@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use reqwest::Method;
 use serde_json::json;
 use shared::id::{
-    AccountId, AuditEventId, DeploymentId, InvitationId, RepositoryId, SessionId, TeamId, TokenId, UserId,
+    AccountId, AuditEventId, DeploymentId, InvitationId, RepositoryId, SessionId, TeamId, TokenId, TrustId, UserId,
 };
 use shared::model::{Due, Environment, ItemKind, Presence, SCHEMA, Status};
 use shared::table::{Index, Item, Source};
@@ -65,7 +65,9 @@ fn a_kind_has_a_name_of_its_own_and_one_entry_in_each_index() {
 async fn filled(source: &GitRepository) -> World {
     let world = World::start_without_queue().await;
     let issuer = &world.issuer;
-    let Estate { owner, parameters, .. } = Estate::new(&world, "acme", source).await;
+    let estate = Estate::new(&world, "acme", source).await;
+    estate.program(&world).await;
+    let Estate { owner, parameters, .. } = estate;
     let repository = &parameters["repo_name"];
 
     // A public repository beside the private one, and a token that expires beside permanent ones.
@@ -176,6 +178,7 @@ fn is(placeholder: &str, text: &str) -> bool {
         "account" => text.parse::<AccountId>().is_ok(),
         "user" => text.parse::<UserId>().is_ok(),
         "token" => text.parse::<TokenId>().is_ok(),
+        "trust" => text.parse::<TrustId>().is_ok(),
         "invitation" => text.parse::<InvitationId>().is_ok(),
         "session" => text.parse::<SessionId>().is_ok(),
         "holder" => text.parse::<UserId>().is_ok() || is("sha256", text),

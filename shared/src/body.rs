@@ -11,6 +11,7 @@ mod repository;
 mod session;
 mod team;
 mod token;
+mod trust;
 
 use serde::Serialize;
 
@@ -25,6 +26,7 @@ pub use repository::*;
 pub use session::*;
 pub use team::*;
 pub use token::*;
+pub use trust::*;
 
 /// The confirmation that a resource was deleted.
 #[derive(Debug, Serialize, utoipa::ToSchema)]

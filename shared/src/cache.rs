@@ -11,14 +11,16 @@ use clru::CLruCache;
 /// A cache of at most `capacity` entries. A new entry takes the place of the least recently used one.
 ///
 /// A panic while the cache is locked leaves it usable: each change is one call of the map.
-pub(crate) struct Cache<K, V>(Mutex<CLruCache<K, V>>);
+pub struct Cache<K, V>(Mutex<CLruCache<K, V>>);
 
 impl<K: Eq + Hash, V> Cache<K, V> {
-    pub(crate) fn new(capacity: NonZeroUsize) -> Self {
+    /// Returns an empty cache.
+    pub fn new(capacity: NonZeroUsize) -> Self {
         Self(Mutex::new(CLruCache::new(capacity)))
     }
 
-    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<V>
+    /// Returns the value of a key.
+    pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
         V: Clone,
@@ -27,11 +29,12 @@ impl<K: Eq + Hash, V> Cache<K, V> {
     }
 
     /// Sets the value of a key.
-    pub(crate) fn insert(&self, key: K, value: V) {
+    pub fn insert(&self, key: K, value: V) {
         self.lock().put(key, value);
     }
 
-    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&self, key: &Q)
+    /// Forgets a key.
+    pub fn remove<Q: Eq + Hash + ?Sized>(&self, key: &Q)
     where
         K: Borrow<Q>,
     {
@@ -39,7 +42,7 @@ impl<K: Eq + Hash, V> Cache<K, V> {
     }
 
     /// Uses the value of a key, which is the default at first.
-    pub(crate) fn with<R>(&self, key: &K, then: impl FnOnce(&mut V) -> R) -> R
+    pub fn with<R>(&self, key: &K, then: impl FnOnce(&mut V) -> R) -> R
     where
         K: Clone,
         V: Default,

@@ -98,6 +98,8 @@ error_codes! {
         "The repository has no such branch, tag or commit";
     InvalidCloneUrl = BAD_REQUEST "invalid_clone_url" by Handler:
         "The clone URL is not allowed, or does not lead to a readable git repository";
+    InvalidGrant = BAD_REQUEST "invalid_grant" by Handler:
+        "The subject token is not valid, does not satisfy the trust, or was exchanged before; see `message`";
     MissingToken = UNAUTHORIZED "missing_token" by Authentication:
         "The request has no bearer token";
     InvalidToken = UNAUTHORIZED "invalid_token" by Authentication:
@@ -146,7 +148,8 @@ error_codes! {
     NotAwaitingApproval = CONFLICT "not_awaiting_approval" by Handler:
         "The deployment does not wait for an approval";
     SelfApproval = CONFLICT "self_approval" by Handler:
-        "A deployment can't be approved by its creator, nor by whoever registered the application that created it";
+        "A deployment can't be approved by its creator, nor by whoever registered the application or created the trust that \
+         created it";
     ShaMismatch = CONFLICT "sha_mismatch" by Handler:
         "The commit in the request is not the deployment's commit; read the deployment again";
     ApprovalDigestMismatch = CONFLICT "approval_digest_mismatch" by Handler:
@@ -159,7 +162,7 @@ error_codes! {
     BodyTooLarge = PAYLOAD_TOO_LARGE "body_too_large" by Body:
         "The body is larger than 256 KiB";
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" by Body:
-        "The body's content type is not application/json, or the body has a content encoding";
+        "The body's content type is not the one that the endpoint takes, or the body has a content encoding";
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused" by Handler:
         "A different request used this `Idempotency-Key` in the last 24 hours";
     RateLimited = TOO_MANY_REQUESTS "rate_limited" by Pipeline:
@@ -167,7 +170,7 @@ error_codes! {
     InternalError = INTERNAL_SERVER_ERROR "internal_error" by Pipeline:
         "The API failed unexpectedly; quote the request ID to support";
     RemoteUnavailable = SERVICE_UNAVAILABLE "remote_unavailable" by Handler:
-        "The repository's git host did not answer; try again";
+        "A host that a user named did not answer: the git host of a repository, or the issuer of a trust; try again";
     ServiceUnavailable = SERVICE_UNAVAILABLE "service_unavailable" by Dependency:
         "A service that the request depends on failed; try again";
 }

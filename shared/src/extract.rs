@@ -109,6 +109,19 @@ impl<S: Send + Sync, T: DeserializeOwned + PartialSchema> FromRequest<S> for Can
     }
 }
 
+/// The fields of a form in the body (`application/x-www-form-urlencoded`). Unknown fields are refused where `T` denies them.
+#[derive(Clone, Copy, Debug)]
+pub struct Form<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + PartialSchema> FromRequest<S> for Form<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        let body = Body::of_type("application/x-www-form-urlencoded", "a form", request).await?;
+        Input::of_form(&body.0).parse().map(Self)
+    }
+}
+
 /// The bytes of a body whose content type is JSON.
 struct Body(Bytes);
 
@@ -116,24 +129,31 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
+        Self::of_type("application/json", "JSON", request).await
+    }
+}
+
+impl Body {
+    /// Reads a body of this media type, which people call `kind`.
+    async fn of_type(media_type: &str, kind: &str, request: Request) -> Result<Self> {
         if let Some(encoding) = request.headers().get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
             let encoding = String::from_utf8_lossy(encoding.as_bytes());
             let message = format!("The body has 'Content-Encoding: {encoding}'; send it without an encoding");
             let refused = Error::new(ErrorCode::UnsupportedMediaType, message);
             return Err(refused.with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
         }
-        if !is_json(&request) {
-            let message = "The body must be JSON; send it with 'Content-Type: application/json'";
+        if !is_of_type(media_type, &request) {
+            let message = format!("The body must be {kind}; send it with 'Content-Type: {media_type}'");
             return Err(Error::new(ErrorCode::UnsupportedMediaType, message));
         }
         read_body(request).await.map(Self)
     }
 }
 
-fn is_json(request: &Request) -> bool {
+fn is_of_type(media_type: &str, request: &Request) -> bool {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    essence.eq_ignore_ascii_case(media_type)
 }
 
 async fn read_body(request: Request) -> Result<Bytes> {

@@ -36,6 +36,18 @@ impl Hosts {
         }
     }
 
+    /// Returns whether a URL may be requested, as far as it tells. If it has the name of a host and not an address, the name's
+    /// addresses are checked when it is resolved.
+    pub(crate) fn may_name(self, url: &Url) -> bool {
+        let may_reach = match url.host() {
+            Some(Host::Ipv4(address)) => self.may_reach(address.into()),
+            Some(Host::Ipv6(address)) => self.may_reach(address.into()),
+            Some(Host::Domain(_)) => true,
+            None => false,
+        };
+        may_reach && (url.scheme() == "https" || self == Self::AlsoLocal)
+    }
+
     /// Returns whether a connection to `address` is allowed.
     pub fn may_reach(self, address: IpAddr) -> bool {
         is_public(address) || (self == Self::AlsoLocal && address.is_loopback())

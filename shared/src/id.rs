@@ -99,7 +99,7 @@ id!(
     "user_k3vyq2w7x5m4n6pa"
 );
 id!(
-    /// The ID of a personal access token. It is not the secret.
+    /// The ID of an access token. It is not the secret.
     TokenId,
     "tok_",
     "^tok_[a-z2-7]{16}$",
@@ -125,6 +125,13 @@ id!(
     "inv_",
     "^inv_[a-z2-7]{16}$",
     "inv_k3vyq2w7x5m4n6pa"
+);
+id!(
+    /// The ID of a trust in an issuer's tokens.
+    TrustId,
+    "trust_",
+    "^trust_[a-z2-7]{16}$",
+    "trust_k3vyq2w7x5m4n6pa"
 );
 id!(
     /// The ID of a repository.

@@ -44,9 +44,18 @@ impl Input {
 
     /// Reads a query string. All of its values are strings.
     pub(crate) fn of_query(query: &str) -> Self {
-        let parameters = form_urlencoded::parse(query.as_bytes());
-        let members = parameters.map(|(name, value)| (name.into_owned(), Node::String(value.into_owned())));
-        Self { name: "query", root: Node::Object(members.collect()) }
+        Self::of_pairs("query", query.as_bytes())
+    }
+
+    /// Reads a form in a body. All of its values are strings.
+    pub(crate) fn of_form(body: &[u8]) -> Self {
+        Self::of_pairs("body", body)
+    }
+
+    fn of_pairs(name: &'static str, encoded: &[u8]) -> Self {
+        let pairs = form_urlencoded::parse(encoded);
+        let members = pairs.map(|(name, value)| (name.into_owned(), Node::String(value.into_owned())));
+        Self { name, root: Node::Object(members.collect()) }
     }
 
     /// Reads a body.

@@ -7,7 +7,7 @@ pub mod attempts;
 mod authentication;
 pub mod aws;
 pub mod body;
-mod cache;
+pub mod cache;
 pub mod capability;
 pub mod clock;
 pub mod dispatch;

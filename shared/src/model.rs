@@ -21,6 +21,7 @@ mod session;
 mod standing;
 mod team;
 mod token;
+mod trust;
 mod withdrawal;
 
 pub use account::*;
@@ -44,6 +45,7 @@ pub use session::*;
 pub(crate) use standing::*;
 pub use team::*;
 pub use token::*;
+pub use trust::*;
 pub use withdrawal::*;
 
 pub use crate::name::*;

@@ -61,21 +61,25 @@ macro_rules! name {
 }
 
 mod account_slug;
+mod audience;
 mod client_id;
 mod description;
 mod display_name;
 mod email;
 mod email_domain;
+mod issuer_url;
 mod repository_name;
 mod team_name;
 mod visible;
 
 pub use account_slug::*;
+pub use audience::*;
 pub use client_id::*;
 pub use description::*;
 pub use display_name::*;
 pub use email::*;
 pub use email_domain::*;
+pub use issuer_url::*;
 pub use repository_name::*;
 pub use team_name::*;
 pub use visible::*;

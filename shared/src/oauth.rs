@@ -33,6 +33,7 @@ pub use published::{FetchFailed, MAX_PUBLISHED_BYTES, Metadata, Published, Remem
 use crate::clock::Timestamp;
 use crate::name::{ClientId, Email, EmailDomain, InvalidEmail};
 use crate::scope::Scope;
+use crate::token::TokenHash;
 
 /// The maximum difference between the issuer's clock and this one.
 const LEEWAY: Duration = Duration::from_secs(60);
@@ -52,6 +53,11 @@ pub struct Jwt(SecretString);
 impl Jwt {
     pub(crate) fn as_str(&self) -> &str {
         self.0.expose_secret()
+    }
+
+    /// Returns the hash of the part that the issuer signed: the header and the claims. It is the same for each signature of it.
+    pub fn signed_hash(&self) -> TokenHash {
+        TokenHash::of(self.as_str().rsplit_once('.').map_or("", |(signed, _)| signed))
     }
 }
 

@@ -1,5 +1,6 @@
-//! The secrets of personal access tokens and of sessions: a prefix, 30 random base62 characters (178 bits) and a CRC32 of both
-//! in 6 base62 characters.
+//! Tokens of this API and secrets of sessions: the prefix of their kind, 30 random base62 characters (178 bits) and a CRC32 of
+//! all that in 6 base62 characters. Personal access tokens start with `dgp_`, tokens that trusts issue with `dgt_`, and secrets
+//! of sessions with `dgs_`.
 //!
 //! The checksum lets the API refuse a mistyped or made-up secret without reading the database. The fixed prefix lets
 //! secret scanners find leaked secrets. The table stores only the SHA-256.
@@ -11,10 +12,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The prefix of every token.
+/// The prefix of every personal access token.
 pub const PREFIX: &str = "dgp_";
 /// The prefix of the secret of every session.
 pub const SESSION_PREFIX: &str = "dgs_";
+/// The prefix of every token that a trust issues.
+pub const EXCHANGED_PREFIX: &str = "dgt_";
 const RANDOM_CHARS: usize = 30;
 const CHECKSUM_CHARS: usize = 6;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -29,9 +32,19 @@ pub struct TokenSecret(SecretString);
 pub struct MalformedToken;
 
 impl TokenSecret {
-    /// Returns a new secret from random bits, with its checksum.
+    /// Returns the secret of a new personal access token.
     pub fn random() -> Self {
         Self(random(PREFIX).into())
+    }
+
+    /// Returns the secret of a new token of a trust.
+    pub fn exchanged() -> Self {
+        Self(random(EXCHANGED_PREFIX).into())
+    }
+
+    /// Returns whether a trust issued the token.
+    pub(crate) fn is_exchanged(&self) -> bool {
+        self.reveal().starts_with(EXCHANGED_PREFIX)
     }
 
     /// Returns the hash of the token, the only form that is stored.
@@ -54,7 +67,7 @@ impl FromStr for TokenSecret {
     type Err = MalformedToken;
 
     fn from_str(text: &str) -> Result<Self, MalformedToken> {
-        check(PREFIX, text)?;
+        check(PREFIX, text).or_else(|_| check(EXCHANGED_PREFIX, text))?;
         Ok(Self(text.into()))
     }
 }
@@ -171,12 +184,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_parses_and_keeps_its_hash() {
-        let token = TokenSecret::random();
-        let parsed: TokenSecret = token.reveal().parse().unwrap();
-        assert_eq!(parsed.hash(), token.hash());
-        assert_eq!(token.reveal().len(), 40);
-        assert!(!format!("{token:?}").contains(token.reveal()));
+    fn a_token_parses_and_keeps_its_hash_and_its_kind() {
+        for (token, is_exchanged) in [(TokenSecret::random(), false), (TokenSecret::exchanged(), true)] {
+            let parsed: TokenSecret = token.reveal().parse().unwrap();
+            assert_eq!((parsed.hash(), parsed.is_exchanged()), (token.hash(), is_exchanged));
+            assert_eq!(token.reveal().len(), 40);
+            assert!(!format!("{token:?}").contains(token.reveal()));
+        }
+    }
+
+    #[test]
+    fn a_token_of_one_kind_can_not_pass_for_one_of_the_other() {
+        for (token, other) in [(TokenSecret::random(), EXCHANGED_PREFIX), (TokenSecret::exchanged(), PREFIX)] {
+            let disguised = format!("{other}{}", &token.reveal()[4..]);
+            assert!(disguised.parse::<TokenSecret>().is_err());
+        }
     }
 
     #[test]

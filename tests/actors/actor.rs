@@ -105,7 +105,7 @@ impl Actor {
         }
         let body: Value =
             serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status} with a body that is not JSON: {body}"));
-        if let Some(token) = body["token"].as_str() {
+        for token in ["token", "access_token"].iter().filter_map(|field| body[field].as_str()) {
             self.secrets.keep(token);
         }
         Answer { status, headers, body }

@@ -7,13 +7,15 @@ use std::sync::LazyLock;
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::functions::routes;
 use local::path_parameter;
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use shared::Route;
 use shared::access::Scope;
 use shared::id::TokenId;
-use shared::model::{AccessToken, Role};
+use shared::model::{AccessToken, Role, Trust};
 
+use crate::issuer::AUDIENCE;
 use crate::{Actor, Answer, GitRepository, World, sample_event};
 
 /// The methods in the order in which one estate can serve requests of all routes.
@@ -22,8 +24,26 @@ const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PA
 /// The valid body of each route that takes one: the body of its sample event. A field that names something of the account is
 /// a placeholder, such as `{deployment_id}`.
 static BODIES: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
-    let takes_a_body = |route: &Route| [Method::POST, Method::PUT, Method::PATCH].contains(route.method);
+    let takes_a_body = |route: &Route| {
+        [Method::POST, Method::PUT, Method::PATCH].contains(route.method)
+            && form_of(&sample_event(route.function)).is_none()
+    };
     routes().filter(takes_a_body).map(|route| (route.key(), body(route.function))).collect()
+});
+
+/// The valid form of each route that takes one: the fields of the form in its sample event.
+static FORMS: LazyLock<BTreeMap<String, Vec<(String, String)>>> = LazyLock::new(|| {
+    let form = |route: Route| {
+        let event = sample_event(route.function);
+        let fields = form_of(&event)?;
+        let value = |name: &str, value: String| match name {
+            "audience" => "{trust_id}".to_owned(),
+            "subject_token" => "{subject_token}".to_owned(),
+            _ => value,
+        };
+        Some((route.key(), fields.into_iter().map(|(name, text)| (name.clone(), value(&name, text))).collect()))
+    };
+    routes().filter_map(form).collect()
 });
 
 /// The values that fill the parameters of a request.
@@ -68,6 +88,7 @@ impl Estate {
         assert_eq!(registered.status, 201, "{registered:?}");
         let (session, _) = world.session(&owner).await;
         let (_, other_session) = world.session(&owner).await;
+        let trusted = trust(&owner, world, &format!("{account}/{name}"), &repository["id"]).await;
         let parameters = Parameters::from([
             ("repo_id", text(&repository["id"])),
             ("deployment_id", text(&deployment["id"])),
@@ -76,6 +97,9 @@ impl Estate {
             ("user_id", user.user_id.as_ref().unwrap().to_string()),
             ("invitation_id", text(&invited["invitation"]["id"])),
             ("application_id", client),
+            ("trust_id", text(&trusted["id"])),
+            ("subject_token", subject_token(world, &format!("{account}/{name}"))),
+            ("full_repository", format!("{account}/{name}")),
             ("environment", "preview".to_owned()),
             ("full_name", format!("{account}%2F{name}")),
             ("session_id", other_session),
@@ -92,7 +116,7 @@ impl Estate {
 
     /// Creates the resource of a request that an earlier request for another route may have used up, or that has to be in
     /// another state than the estate's own. Returns the parameters of the request.
-    pub async fn ready(&self, function: &str) -> Parameters {
+    pub async fn ready(&self, world: &World, function: &str) -> Parameters {
         let mut parameters = self.parameters.clone();
         match function {
             "approve-deployment" | "cancel-deployment" | "reject-deployment" => {
@@ -110,9 +134,21 @@ impl Estate {
                 let invited = invite(&self.owner, "nobody@example.com", &json!(self.parameters["team_id"])).await;
                 parameters.insert("invitation_id", text(&invited["invitation"]["id"]));
             }
+            "exchange-token" => {
+                parameters.insert("subject_token", subject_token(world, &self.parameters["full_repository"]));
+            }
             _ => {}
         }
         parameters
+    }
+
+    /// Returns a caller with a token of the estate's trust.
+    pub async fn program(&self, world: &World) -> Actor {
+        let parameters = self.ready(world, "exchange-token").await;
+        let anonymous = Actor { token: None, ..self.owner.clone() };
+        let issued = anonymous.send(request(&anonymous, "POST /v1/token", &parameters)).await;
+        assert_eq!(issued.status, 200, "{issued:?}");
+        Actor { user_id: None, ..self.owner.holding(issued.body["access_token"].as_str().unwrap()) }
     }
 
     /// Calls a route with a valid body.
@@ -196,10 +232,44 @@ pub async fn token_of(world: &World, user: &Actor) -> String {
 /// Builds a valid request for a route, such as `GET /v1/teams/{team_id}`. The parameters fill the path and the body.
 pub fn request(actor: &Actor, route: &str, parameters: &Parameters) -> RequestBuilder {
     let request = without_body(actor, route, parameters);
-    match valid_body(route, parameters) {
-        Some(body) => request.json(&body),
+    match encoded_body(route, parameters) {
+        Some((content_type, body)) => request.header(CONTENT_TYPE, content_type).body(body),
         None => request,
     }
+}
+
+/// Returns a valid body for a route, if it takes one, with its content type.
+pub fn encoded_body(route: &str, parameters: &Parameters) -> Option<(&'static str, String)> {
+    if let Some(fields) = FORMS.get(route) {
+        let fields = fields.iter().map(|(name, value)| (name, filled(value, parameters)));
+        return Some((
+            "application/x-www-form-urlencoded",
+            form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish(),
+        ));
+    }
+    valid_body(route, parameters).map(|body| ("application/json", body.to_string()))
+}
+
+/// Returns the fields of the form in an event, if it has one.
+fn form_of(event: &Value) -> Option<Vec<(String, String)>> {
+    let is_form = event["headers"]["content-type"] == "application/x-www-form-urlencoded";
+    is_form.then(|| form_urlencoded::parse(event["body"].as_str().unwrap().as_bytes()).into_owned().collect())
+}
+
+/// Returns a token of a job of a repository, which was not exchanged.
+fn subject_token(world: &World, repository: &str) -> String {
+    world.issuer.id_token(&world.issuer.job(repository, world.clock.now()))
+}
+
+/// Trusts the jobs of a repository in the world's issuer.
+async fn trust(owner: &Actor, world: &World, of: &str, repository: &Value) -> Value {
+    let new = json!({
+        "name": "CI", "issuer": world.issuer.url(), "claims": {"repository": of}, "scopes": Trust::SCOPES,
+        "audience": AUDIENCE, "repository_id": repository,
+    });
+    let created = owner.post("/v1/trusts", new).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    created.body
 }
 
 /// Returns the ids in a route's path, and those in its body, each with an id that nothing has.

@@ -13,6 +13,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 pub use local::issuer::{SigningKey, unsigned};
 use serde_json::{Value, json};
 use shared::clock::Timestamp;
+use shared::id::RequestId;
 
 /// The audience that the tests' stacks expect in `aud`.
 pub const AUDIENCE: &str = "https://api.git.dev";
@@ -124,6 +125,35 @@ impl Issuer {
         let mut claims = self.claims(client, now);
         claims["client_id"] = json!(client);
         self.token(&claims)
+    }
+
+    /// Returns the claims of a token that GitHub Actions gives to a job on the branch `main` of a repository.
+    pub fn job(&self, repository: &str, now: Timestamp) -> Value {
+        let owner = repository.split('/').next().unwrap();
+        let now = now.as_seconds();
+        json!({
+            "jti": RequestId::random(), "iss": self.url(), "aud": AUDIENCE, "iat": now, "nbf": now - 300, "exp": now + 300,
+            "sub": format!("repo:{repository}:ref:refs/heads/main"), "ref": "refs/heads/main", "ref_type": "branch",
+            "ref_protected": "true", "sha": "3f786850e387550fdab836ed7e6dc881de23001b", "repository": repository,
+            "repository_id": "74", "repository_owner": owner, "repository_owner_id": "65",
+            "repository_visibility": "private", "actor": "ada", "actor_id": "12", "workflow": "deploy",
+            "workflow_ref": format!("{repository}/.github/workflows/deploy.yml@refs/heads/main"), "head_ref": "",
+            "base_ref": "", "event_name": "push", "run_id": "9183", "run_number": "10", "run_attempt": "1",
+            "runner_environment": "github-hosted",
+            "job_workflow_ref": format!("{repository}/.github/workflows/deploy.yml@refs/heads/main"),
+        })
+    }
+
+    /// Returns the header of an ID token.
+    pub fn id_header(&self) -> Value {
+        let mut header = self.header();
+        header["typ"] = json!("JWT");
+        header
+    }
+
+    /// Signs an ID token with these claims.
+    pub fn id_token(&self, claims: &Value) -> String {
+        self.sign(&self.id_header(), claims)
     }
 
     /// Returns the header of an access token.

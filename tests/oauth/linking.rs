@@ -77,6 +77,7 @@ async fn a_person_joins_the_account_of_their_mail_domain() {
         json!({
             "user": {"id": user_id, "email": "ada@acme.example", "role": "member"},
             "application": null,
+            "trust": null,
             "account": {"id": account, "slug": "acme", "plan": "pro", "permanent_tokens": false},
             "scopes": ["repositories:read"],
             "token": {"id": null, "expires_at": "2026-01-01T12:10:00Z"},

@@ -15,11 +15,11 @@ use tokio::sync::OnceCell;
 use super::{VERIFIER, acme, challenge, form, joined, trusting};
 
 /// The OpenID provider in tests/oidc/provider.mjs.
-struct Provider {
+pub(crate) struct Provider {
     _process: Child,
     /// The provider ends when its output is closed.
     _output: Lines<BufReader<ChildStdout>>,
-    issuer: String,
+    pub(crate) issuer: String,
 }
 
 static MODULES: OnceCell<Option<PathBuf>> = OnceCell::const_new();
@@ -56,7 +56,7 @@ async fn modules() -> Option<PathBuf> {
 }
 
 impl Provider {
-    async fn start(people: Value) -> Option<Self> {
+    pub(crate) async fn start(people: Value) -> Option<Self> {
         let folder = modules().await?;
         let mut process = Command::new("node")
             .args(["provider.mjs", &people.to_string()])
@@ -74,7 +74,7 @@ impl Provider {
 
     /// Logs a user in with a browser: the authorization code flow with PKCE (RFC 7636). Returns the token endpoint's
     /// response.
-    async fn log_in(&self, person: &str, scopes: &str) -> Value {
+    pub(crate) async fn log_in(&self, person: &str, scopes: &str) -> Value {
         let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let challenge = challenge(VERIFIER);
         let parameters = [

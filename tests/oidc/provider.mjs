@@ -1,4 +1,4 @@
-// A real OpenID provider for tests/oauth.rs: https://github.com/panva/node-oidc-provider. Takes its accounts' claims as JSON,
+// A real OpenID provider for tests/oauth.rs and tests/trusts.rs: https://github.com/panva/node-oidc-provider. Takes its accounts' claims as JSON,
 // and tells its issuer on stdout once it listens. Whoever `login_hint` names is logged in and consents.
 
 import { generateKeyPairSync } from 'node:crypto';
@@ -38,7 +38,8 @@ const provider = new Provider(issuer, {
   jwks: { keys: [jwk] },
   cookies: { keys: ['tests'] },
   scopes: ['openid', 'email', ...scopes],
-  claims: { openid: ['sub'], email: ['email', 'email_verified'] },
+  // The ID token of a job tells more than whose it is.
+  claims: { openid: ['sub', 'repository', 'ref'], email: ['email', 'email_verified'] },
   findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, ...accounts[id] }) }),
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   features: {

@@ -14,12 +14,13 @@ use super::minutes;
 
 /// The endpoints that make something which outlives the session and gives rights. This list is a second opinion beside the
 /// routes, and is written by hand on purpose.
-const NEEDS_RECENT_SIGN_IN: [&str; 6] = [
+const NEEDS_RECENT_SIGN_IN: [&str; 7] = [
     "PATCH /v1/tokens/{token_id}",
     "POST /v1/applications",
     "POST /v1/invitations",
     "POST /v1/tokens",
     "POST /v1/tokens/{token_id}/rotate",
+    "POST /v1/trusts",
     "PUT /v1/members/{user_id}",
 ];
 

@@ -57,8 +57,8 @@ pub struct Approval {
 /// Approve a deployment
 ///
 /// Records one approval of the deployment's commit and of all that its build gets, which `approval_digest` stands for. Only
-/// people approve, and neither the deployment's creator nor whoever registered the application that created it. A second
-/// approval by the same user changes nothing. The deployment may start once it has all required approvals.
+/// people approve, and neither the deployment's creator nor whoever registered the application or created the trust that
+/// created it. A second approval by the same user changes nothing. The deployment may start once it has all required approvals.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = Approval, responses((status = 200, body = DeploymentBody))
 )]
@@ -68,7 +68,7 @@ pub async fn approve_deployment(
     deployment: AuthorizedDeployment,
     extract::Json(approval): extract::Json<Approval>,
 ) -> Result<Json<DeploymentBody>> {
-    author.must_be_a_person("Only people approve deployments, and this token is an application's")?;
+    author.must_be_a_person("Only people approve deployments, and this token is a program's")?;
     let by = deployment.tenant().user_id().clone();
     let mut deployment = deployment.into_inner();
     let mut attempts = app.table().attempts();
@@ -83,8 +83,8 @@ pub async fn approve_deployment(
             return Err(Error::new(ErrorCode::ApprovalDigestMismatch, message));
         }
         if deployment.is_created_by(&by) {
-            let message = "A deployment can't be approved by its creator, nor by whoever registered the application that \
-                           created it";
+            let message = "A deployment can't be approved by its creator, nor by whoever registered the application or \
+                           created the trust that created it";
             return Err(Error::new(ErrorCode::SelfApproval, message));
         }
         if deployment.status == Status::Queued && deployment.approved_by.contains(&by) {

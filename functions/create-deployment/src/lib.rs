@@ -71,6 +71,7 @@ pub async fn create_deployment(
     let app = &creation.app;
     let CanonicalJson { value: request, text } = body.map_err(|error| error.explain("dry_run", DRY_RUN_MOVED))?;
     let key = idempotency_key(&headers)?;
+    repository.tenant().check_environment(request.environment)?;
     let revision = request.revision()?;
     let snapshot = Snapshot::load(app, &repository, request.environment);
     let Some(key) = key else {

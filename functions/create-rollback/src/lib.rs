@@ -62,6 +62,7 @@ pub async fn create_rollback(
     repository: AuthorizedRepository,
     extract::Json(request): extract::Json<RollbackRequest>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeploymentBody>)> {
+    repository.tenant().check_environment(request.environment)?;
     let app = &redeployer.app;
     let target = match &request.deployment_id {
         Some(id) => named(app, &repository, request.environment, id).await?,

@@ -15,7 +15,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Get the caller
 ///
-/// Returns the caller: the user or application, the account with its plan, and the token's scopes and expiry.
+/// Returns the caller: the user, application or trust, the account with its plan, and the token's scopes and expiry.
 #[utoipa::path(get, path = ROUTE.path, tag = "API", responses((status = 200, body = CallerBody)))]
 pub async fn get_user(caller: Caller) -> Json<CallerBody> {
     Json(CallerBody::from(&caller))

@@ -58,7 +58,7 @@ pub async fn join_account(
     let user = match (signed_in, invitation_id) {
         (SignedIn::Newcomer(newcomer), Some(id)) => newcomer.accept(app.table(), &id, origin, now).await?,
         (SignedIn::Newcomer(newcomer), None) => newcomer.join_home(app.table(), origin, now).await?,
-        (SignedIn::Caller(caller), None) if caller.application().is_none() => caller.user().clone(),
+        (SignedIn::Caller(caller), None) if caller.is_a_person() => caller.user().clone(),
         (SignedIn::Caller(_), _) => {
             let message =
                 "Only a person who belongs to no account can join one; the token's caller belongs to an account";

@@ -32,7 +32,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventFilter {
-    /// Returns only changes that this user made, or the application that this ID stands for.
+    /// Returns only changes that this user made, or the application or the trust that this ID stands for.
     actor: Option<UserId>,
     /// Returns only changes of this kind.
     action: Option<Action>,
@@ -73,7 +73,7 @@ pub struct AuditEventBody {
     created_at: Rfc3339,
     action: Action,
     actor: ActorBody,
-    /// The personal access token of the request. Null for any other credential.
+    /// The token of the request: a personal access token, or one that a trust issued. Null for any other credential.
     #[schema(required)]
     token_id: Option<TokenId>,
     /// The OAuth2 client whose token the request had. Null for any other credential.
@@ -101,9 +101,9 @@ pub struct AuditEventBody {
 #[schema(as = AuditActor)]
 pub struct ActorBody {
     r#type: ActorKind,
-    /// The user, or the ID that stands for the application.
+    /// The user, or the ID that stands for the application or the trust.
     id: UserId,
-    /// The user's email address or the application's name at the time of the change.
+    /// The user's email address, or the name of the application or the trust, at the time of the change.
     #[schema(examples("ada@acme.example"))]
     name: String,
 }

@@ -52,6 +52,7 @@ pub async fn preflight_deployment(
     repository: AuthorizedRepository,
     extract::Json(request): extract::Json<DeploymentRequest>,
 ) -> Result<Json<PreflightBody>> {
+    repository.tenant().check_environment(request.environment)?;
     let revision = request.revision()?;
     preflight::preflight(&app, hosts, &repository, &request, &revision).await.map(Json)
 }

@@ -50,7 +50,7 @@ pub async fn reject_deployment(
     if rejection.reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON_CHARS) {
         return Err(Error::invalid("reason", format!("must be at most {MAX_REASON_CHARS} characters")));
     }
-    author.must_be_a_person("Only people reject deployments, and this token is an application's; cancel it instead")?;
+    author.must_be_a_person("Only people reject deployments, and this token is a program's; cancel it instead")?;
     if let Some(char) = rejection.reason.as_deref().and_then(find_unseen_in_text) {
         return Err(Error::invalid("reason", unseen(char)));
     }

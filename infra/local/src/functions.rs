@@ -33,7 +33,7 @@ pub enum Area {
     Deployments,
     /// Teams with their members and repositories.
     Teams,
-    /// The account, applications, tokens and sessions.
+    /// The account, members, invitations, applications, trusts, tokens and sessions.
     Identity,
     /// The functions that run deployments and follow builds.
     Builds,
@@ -214,6 +214,10 @@ pub const FUNCTIONS: &[Registration] = &[
     endpoint!(Identity, end_session),
     endpoint!(Identity, list_sessions),
     endpoint!(Identity, delete_session),
+    endpoint!(Identity, list_trusts),
+    endpoint!(Identity, create_trust),
+    endpoint!(Identity, delete_trust),
+    endpoint!(Identity, exchange_token),
     endpoint!(Identity, get_user),
     endpoint!(Identity, list_user_invitations),
     endpoint!(Identity, join_account),

@@ -27,6 +27,7 @@ use crate::path_parameter;
         (name = "Account", description = "The account's settings, which apply to all of its members"),
         (name = "Members", description = "The users of the account, and the invitations to it"),
         (name = "Applications", description = "OAuth2 clients that act for the account with client credentials"),
+        (name = "Trusts", description = "Trust in the tokens of issuers, such as those of continuous integration, which are exchanged for tokens of this API"),
         (name = "Environments", description = "The targets of deployments, each with its live deployment, its queue and its settings"),
         (name = "API", description = "The API itself"),
     ),
@@ -63,8 +64,9 @@ pub fn document() -> Value {
         // Two schemes would make generated clients send the header twice.
         "bearer": {
             "type": "http", "scheme": "bearer",
-            "description": "Takes either of two tokens:\n\n\
+            "description": "Takes one of three tokens:\n\n\
                 - a personal access token (`dgp_…`). It expires after 90 days unless it is permanent.\n\
+                - a token that a trust issued (`dgt_…`), from `POST /v1/token`. It expires after an hour.\n\
                 - an OAuth2 access token (RFC 9068, or Amazon Cognito's) of the identity provider that the API trusts. A new \
                 user joins an account with `POST /v1/user/join` first.\n\n\
                 The dashboard has neither. Its browser has a session, which `POST /v1/session` makes, and sends the cookie \

@@ -85,6 +85,13 @@ pub const PARAMETERS: &[PathParameter] = &[
         extractor: "access::NamedApplication",
         found_in: &[("Application", "/id")],
     },
+    PathParameter {
+        name: "trust_id",
+        description: "Trust ID: `trust_…`",
+        example: "trust_k3vyq2w7x5m4n6pa",
+        extractor: "access::AuthorizedTrust",
+        found_in: &[("Trust", "/id")],
+    },
 ];
 
 /// The error for a path parameter that the table lacks.

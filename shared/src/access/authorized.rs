@@ -5,7 +5,7 @@ use std::ops::Deref;
 use super::resource::Resource;
 use super::tenant::Tenant;
 use crate::error::{Error, Result};
-use crate::model::{Deployment, Invitation, Repository, Team, TokenRecord, User};
+use crate::model::{Deployment, Invitation, Repository, Team, TokenRecord, Trust, User};
 use crate::permitted::Permitted;
 use crate::table::Table;
 
@@ -30,6 +30,9 @@ pub type AuthorizedMember = Authorized<User>;
 
 /// An invitation to the caller's account.
 pub type AuthorizedInvitation = Authorized<Invitation>;
+
+/// A trust of the caller's account.
+pub type AuthorizedTrust = Authorized<Trust>;
 
 /// A token that the caller may see and revoke: their own, or for owners and admins any of the account.
 pub type AuthorizedToken = Authorized<TokenRecord>;

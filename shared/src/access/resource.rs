@@ -6,8 +6,8 @@ use super::tenant::{Tenant, oversees_tokens};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::extract::{path_parameter, repository_parameter};
-use crate::id::{DeploymentId, InvitationId, TeamId, TokenId, UserId};
-use crate::model::{Deployment, Invitation, Repository, RepositorySlug, Team, TokenRecord, User};
+use crate::id::{DeploymentId, InvitationId, TeamId, TokenId, TrustId, UserId};
+use crate::model::{Deployment, Invitation, Repository, RepositorySlug, Team, TokenRecord, Trust, User};
 use crate::permission::{Permission, check_permission};
 use crate::route::Route;
 use crate::table::TableError;
@@ -68,11 +68,17 @@ impl Resource for Deployment {
     }
 
     async fn authorize(app: &App, tenant: &Tenant, id: DeploymentId, needed: Permission) -> Result<Option<Self>> {
-        if tenant.permission_everywhere() >= Some(needed) {
-            return Ok(Deployment::find(app.table(), tenant, &id).await?);
+        let deployment = if tenant.permission_everywhere() >= Some(needed) {
+            let Some(deployment) = Deployment::find(app.table(), tenant, &id).await? else { return Ok(None) };
+            deployment
+        } else {
+            let Some((deployment, repository)) = with_repository(app, tenant, &id).await? else { return Ok(None) };
+            check_permission(tenant.permission_on(&repository), needed, Self::KIND)?;
+            deployment
+        };
+        if needed >= Permission::Deploy {
+            tenant.check_environment(deployment.environment)?;
         }
-        let Some((deployment, repository)) = with_repository(app, tenant, &id).await? else { return Ok(None) };
-        check_permission(tenant.permission_on(&repository), needed, Self::KIND)?;
         Ok(Some(deployment))
     }
 }
@@ -116,6 +122,19 @@ impl Resource for Invitation {
 
     async fn authorize(app: &App, tenant: &Tenant, id: InvitationId, _: Permission) -> Result<Option<Self>> {
         Ok(Invitation::find(app.table(), tenant, &id).await?)
+    }
+}
+
+impl Resource for Trust {
+    const KIND: &'static str = "Trust";
+    type Name = TrustId;
+
+    fn name(parts: &Parts) -> Result<Option<TrustId>> {
+        Ok(path_parameter(parts, "trust_id")?.parse().ok())
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, id: TrustId, _: Permission) -> Result<Option<Self>> {
+        Ok(Trust::find(app.table(), tenant, &id).await?)
     }
 }
 

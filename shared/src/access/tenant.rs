@@ -7,8 +7,8 @@ use http::request::Parts;
 
 use crate::authentication::Caller;
 use crate::error::{Error, Result};
-use crate::id::{TeamId, UserId};
-use crate::model::{Account, Repository, User};
+use crate::id::{RepositoryId, TeamId, UserId};
+use crate::model::{Account, Environment, Repository, User};
 use crate::permission::{Permission, Role, Visibility, check_role, permission};
 use crate::permitted::TenantId;
 
@@ -26,7 +26,7 @@ impl Tenant {
         self.0.account()
     }
 
-    /// Returns the id of the calling user, or of the user that stands for the calling application.
+    /// Returns the id of the calling user, or of the user that stands for the calling application or trust.
     pub fn user_id(&self) -> &UserId {
         self.0.user_id()
     }
@@ -38,13 +38,30 @@ impl Tenant {
 
     /// Returns the caller's permission on a repository.
     pub(crate) fn permission_on(&self, repository: &Repository) -> Option<Permission> {
+        if let Some(trust) = self.0.trust() {
+            return trust.terms.permission_on(&repository.id);
+        }
         let granted = repository.grants.highest(&self.user().teams);
         permission(self.user().role, self.account().base_permission.permission(), granted, repository.visibility)
     }
 
     /// Returns the caller's permission on every repository of the account.
     pub fn permission_everywhere(&self) -> Option<Permission> {
+        if let Some(trust) = self.0.trust() {
+            return trust.terms.repository_id.is_none().then_some(Permission::Deploy);
+        }
         permission(self.user().role, self.account().base_permission.permission(), None, Visibility::Private)
+    }
+
+    /// Returns the only repository that the caller's token may touch, if a trust issued it for one.
+    pub(super) fn only_repository(&self) -> Option<&RepositoryId> {
+        self.0.trust().and_then(|trust| trust.terms.repository_id.as_ref())
+    }
+
+    /// Fails with `insufficient_permission` if the caller may not deploy to the environment, whatever their permission on the
+    /// repository is.
+    pub fn check_environment(&self, environment: Environment) -> Result<()> {
+        self.0.trust().map_or(Ok(()), |trust| trust.terms.check_environment(environment))
     }
 
     /// Returns whether the caller may see a team: owners and admins see all teams, members see their own.
@@ -83,5 +100,5 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
 
 /// Returns whether the caller may see and revoke all tokens of the account.
 pub fn oversees_tokens(caller: &Caller) -> bool {
-    caller.application().is_none() && caller.user().role >= Role::Admin
+    caller.is_a_person() && caller.user().role >= Role::Admin
 }

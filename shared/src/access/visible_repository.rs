@@ -23,10 +23,13 @@ pub struct VisibleRepository {
 }
 
 impl VisibleRepository {
-    /// Returns all repositories that a member without base permission may see: the account's public repositories and
-    /// those of their teams, in one Query for each. If they are to be sorted by their last update, reads their rows too,
-    /// because only those have its time.
+    /// Returns all repositories that a caller without a permission on every repository may see. For a member, these are the
+    /// account's public repositories and those of their teams, in one Query for each. For a trust, it is one repository. If they
+    /// are to be sorted by their last update, reads their rows too, because only those have its time.
     pub async fn all(table: &Table, tenant: &Tenant, sort: Sort) -> Result<Vec<Self>, TableError> {
+        if let Some(only) = tenant.only_repository() {
+            return Ok(Repository::by_id(table, tenant, only).await?.map(Self::from).into_iter().collect());
+        }
         let of_team = |team| TeamGrant::of_team(table, tenant, team);
         let granted = try_join_all(tenant.user().teams.iter().map(of_team));
         let (public, granted) = futures_util::future::try_join(Repository::public(table, tenant), granted).await?;

@@ -12,8 +12,8 @@ use crate::cache::Cache;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{
-    AccessToken, Account, Application, CredentialKey, CurrentRows, Identity, Newcomer, SESSION_USE_PRECISION, Session,
-    Standing, State, Subject, USE_PRECISION, User,
+    AccessToken, Account, Application, CredentialKey, CurrentRows, ExchangedToken, Identity, Newcomer,
+    SESSION_USE_PRECISION, Session, Standing, State, Subject, Trust, TrustStanding, USE_PRECISION, User,
 };
 use crate::name::ClientId;
 use crate::oauth::{Grant, Issuer, Jwt, Refused};
@@ -95,6 +95,7 @@ impl Authenticator {
             return Ok(SignedIn::Caller(caller));
         }
         let (session, found) = match &presented {
+            Presented::Token(secret) if secret.is_exchanged() => (None, self.look_up_exchanged(hash).await.map(Ok)),
             Presented::Token(_) => (None, self.look_up(hash, now, Recording::Wanted).await.map(Ok)),
             Presented::Jwt(jwt) => (None, self.verify(jwt, linking, now).await),
             Presented::Session(_) => match self.session(hash, now).await {
@@ -157,6 +158,13 @@ impl Authenticator {
                 let found = rows.credential.filter(is_same).ok_or_else(not_registered)?;
                 let user = found.as_user();
                 (Credential::of_application(grant.clone(), found), None, rows.account.ok_or_else(gone)?, user)
+            }
+            Credential::Exchanged(token, _) => {
+                let key = CredentialKey::Trust(&token.trust_id);
+                let rows = CurrentRows::<Trust>::load(&self.table, key, None, account, None).await?;
+                let trust = rows.credential.filter(|trust| token.is_of(trust)).ok_or_else(without_trust)?;
+                let user = trust.as_user();
+                (Credential::Exchanged(token.clone(), trust), None, rows.account.ok_or_else(unknown)?, user)
             }
         };
         if session.is_some() && current_session.is_none() {
@@ -231,6 +239,14 @@ impl Authenticator {
         let account = found.account.ok_or_else(unknown)?;
         let user = found.user.ok_or_else(removed_user)?;
         Ok(Found { credential: Credential::Token(token), account, user, rate_limit: found.rate_limit })
+    }
+
+    async fn look_up_exchanged(&self, hash: TokenHash) -> Result<Found> {
+        let token = ExchangedToken::by_hash(&self.table, hash).await?.ok_or_else(unknown)?;
+        let found = TrustStanding::load(&self.table, &token.account_id, &token.trust_id).await?;
+        let trust = found.trust.filter(|trust| token.is_of(trust)).ok_or_else(without_trust)?;
+        let (account, user) = (found.account.ok_or_else(unknown)?, trust.as_user());
+        Ok(Found { credential: Credential::Exchanged(token, trust), account, user, rate_limit: found.rate_limit })
     }
 
     /// Verifies an OAuth2 token and finds the user or application that it stands for, or the person who belongs to no account
@@ -316,6 +332,10 @@ pub(super) fn unknown() -> Error {
 
 fn removed_user() -> Error {
     unauthorized(ErrorCode::TokenRevoked, "The token's user was removed from the account")
+}
+
+fn without_trust() -> Error {
+    unauthorized(ErrorCode::TokenRevoked, "The trust that issued the token was deleted or changed")
 }
 
 fn gone() -> Error {

@@ -13,6 +13,7 @@ impl Caller {
             Credential::Token(token) => Author::with_token(self.user(), token),
             Credential::User(grant) => Author::by_oauth(self.user(), &grant.client_id),
             Credential::Application(_, application) => Author::of_application(application),
+            Credential::Exchanged(token, trust) => Author::of_trust(trust, token),
         };
         match self.session_id() {
             Some(session) => author.in_session(session.clone()),

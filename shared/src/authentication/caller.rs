@@ -12,7 +12,9 @@ use http::{HeaderName, HeaderValue};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{SessionId, TokenId, UserId};
-use crate::model::{AccessToken, Account, Application, SIGN_IN_RECENT, Session, SessionCredential, User};
+use crate::model::{
+    AccessToken, Account, Application, ExchangedToken, SIGN_IN_RECENT, Session, SessionCredential, Trust, User,
+};
 use crate::name::ClientId;
 use crate::oauth::Grant;
 use crate::permission::check_role;
@@ -48,6 +50,7 @@ pub(super) enum Credential {
     Token(AccessToken),
     User(Grant),
     Application(Grant, Application),
+    Exchanged(ExchangedToken, Trust),
 }
 
 impl Credential {
@@ -114,7 +117,7 @@ impl Caller {
         &self.0.account
     }
 
-    /// Returns the id of the calling user, or of the user that stands for the calling application.
+    /// Returns the id of the calling user, or of the user that stands for the calling application or trust.
     pub fn user_id(&self) -> &UserId {
         &self.0.user.id
     }
@@ -123,24 +126,41 @@ impl Caller {
     pub fn application(&self) -> Option<&Application> {
         match &self.0.credential {
             Credential::Application(_, application) => Some(application),
-            Credential::Token(_) | Credential::User(_) => None,
+            Credential::Token(_) | Credential::User(_) | Credential::Exchanged(..) => None,
         }
     }
 
-    /// Returns the personal access token of the request or of its session, or `None` if it has an OAuth2 token.
-    pub fn token_id(&self) -> Option<&TokenId> {
-        self.token().map(|token| &token.id)
+    /// Returns the trust that issued the token of the request, or `None` if a user or an application calls.
+    pub fn trust(&self) -> Option<&Trust> {
+        match &self.0.credential {
+            Credential::Exchanged(_, trust) => Some(trust),
+            Credential::Token(_) | Credential::User(_) | Credential::Application(..) => None,
+        }
     }
 
-    /// Returns the OAuth2 client of the request's token, or `None` if it has a personal access token.
+    /// Returns whether a person calls, and not a program that has a right of its own.
+    pub fn is_a_person(&self) -> bool {
+        matches!(self.0.credential, Credential::Token(_) | Credential::User(_))
+    }
+
+    /// Returns the token of the request or of its session, or `None` if it has an OAuth2 token.
+    pub fn token_id(&self) -> Option<&TokenId> {
+        match &self.0.credential {
+            Credential::Token(token) => Some(&token.id),
+            Credential::Exchanged(token, _) => Some(&token.id),
+            Credential::User(_) | Credential::Application(..) => None,
+        }
+    }
+
+    /// Returns the OAuth2 client of the request's token, or `None` if it has a token of this API.
     pub fn client_id(&self) -> Option<&ClientId> {
         match &self.0.credential {
-            Credential::Token(_) => None,
+            Credential::Token(_) | Credential::Exchanged(..) => None,
             Credential::User(grant) | Credential::Application(grant, _) => Some(&grant.client_id),
         }
     }
 
-    /// Returns the user that the request acts as. The user of an application is in no list of members.
+    /// Returns the user that the request acts as. The user of an application or a trust is in no list of members.
     pub fn user(&self) -> &User {
         &self.0.user
     }
@@ -150,6 +170,7 @@ impl Caller {
     pub fn scopes(&self) -> &[Scope] {
         match &self.0.credential {
             Credential::Token(token) => &token.scopes,
+            Credential::Exchanged(token, _) => &token.scopes,
             Credential::User(grant) | Credential::Application(grant, _) => &grant.scopes,
         }
     }
@@ -158,6 +179,7 @@ impl Caller {
     pub fn expires_at(&self) -> Option<Timestamp> {
         let of_credential = match &self.0.credential {
             Credential::Token(token) => token.ends_at(),
+            Credential::Exchanged(token, _) => Some(token.expires_at),
             Credential::User(grant) | Credential::Application(grant, _) => Some(grant.expires_at),
         };
         of_credential.into_iter().chain(self.session().map(|session| session.valid_until)).min()
@@ -174,7 +196,7 @@ impl Caller {
     pub(super) fn token(&self) -> Option<&AccessToken> {
         match &self.0.credential {
             Credential::Token(token) => Some(token),
-            Credential::User(_) | Credential::Application(..) => None,
+            Credential::User(_) | Credential::Application(..) | Credential::Exchanged(..) => None,
         }
     }
 
@@ -220,7 +242,8 @@ impl Caller {
             Credential::User(grant) | Credential::Application(grant, _) if grant.has_expired(now) => {
                 return Err(expired(grant.expires_at));
             }
-            Credential::User(_) | Credential::Application(..) => return Ok(()),
+            Credential::Exchanged(token, _) if token.expires_at <= now => return Err(expired(token.expires_at)),
+            Credential::User(_) | Credential::Application(..) | Credential::Exchanged(..) => return Ok(()),
         };
         if token.revoked_at.is_some_and(|at| at <= now) {
             return Err(unauthorized(ErrorCode::TokenRevoked, "The token was revoked"));

@@ -1,11 +1,13 @@
 //! The caller of a request.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::authentication::Caller;
 use crate::clock::Rfc3339;
-use crate::id::{AccountId, TokenId, UserId};
-use crate::model::{Plan, Role};
+use crate::id::{AccountId, RepositoryId, TokenId, TrustId, UserId};
+use crate::model::{Environment, Plan, Role};
 use crate::name::{ClientId, DisplayName, Email};
 use crate::scope::Scope;
 
@@ -13,12 +15,15 @@ use crate::scope::Scope;
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Caller)]
 pub struct CallerBody {
-    /// The user that the token belongs to. Null if it belongs to an application.
+    /// The user that the token belongs to. Null if it belongs to an application or a trust.
     #[schema(required)]
     user: Option<CallingUserBody>,
-    /// The application that the token belongs to. Null if it belongs to a user.
+    /// The application that the token belongs to. Null if it belongs to a user or a trust.
     #[schema(required)]
     application: Option<CallingApplicationBody>,
+    /// The trust that issued the token. Null if it belongs to a user or an application.
+    #[schema(required)]
+    trust: Option<CallingTrustBody>,
     account: CallersAccountBody,
     /// The scopes of the request's token. Those of a session are those of its token or of its sign-in.
     scopes: Vec<Scope>,
@@ -42,6 +47,22 @@ pub struct CallingApplicationBody {
     name: DisplayName,
     /// The ID that stands for the application in fields that name a user.
     user_id: UserId,
+}
+
+/// The trust that issued the token, with the limits of the token.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = CallingTrust)]
+pub struct CallingTrustBody {
+    id: TrustId,
+    name: DisplayName,
+    /// The ID that stands for the trust in fields that name a user.
+    user_id: UserId,
+    /// The only repository that the token may touch. Null for every repository of the account.
+    #[schema(required)]
+    repository_id: Option<RepositoryId>,
+    /// The environments that the token may deploy to. Null for every environment.
+    #[schema(required)]
+    environments: Option<BTreeSet<Environment>>,
 }
 
 /// The account that the token belongs to.
@@ -77,16 +98,21 @@ impl From<&Caller> for CallerBody {
             name: application.name.clone(),
             user_id: application.user_id.clone(),
         });
-        let user = match application {
-            Some(_) => None,
-            None => {
-                let user = caller.user();
-                Some(CallingUserBody { id: user.id.clone(), email: user.email.clone(), role: user.role })
-            }
-        };
+        let trust = caller.trust().map(|trust| CallingTrustBody {
+            id: trust.id.clone(),
+            name: trust.name.clone(),
+            user_id: trust.user_id.clone(),
+            repository_id: trust.terms.repository_id.clone(),
+            environments: trust.terms.environments.clone(),
+        });
+        let user = caller.is_a_person().then(|| {
+            let user = caller.user();
+            CallingUserBody { id: user.id.clone(), email: user.email.clone(), role: user.role }
+        });
         Self {
             user,
             application,
+            trust,
             account: CallersAccountBody {
                 id: account.id.clone(),
                 slug: account.slug.to_string(),

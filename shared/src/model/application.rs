@@ -139,15 +139,9 @@ impl Application {
                 .set(":old", self.owned_by().as_str()),
             ..Change::default()
         };
-        let is_owner = Write::Check {
-            key: key::user(&self.account_id, heir),
-            condition: "#role = :owner",
-            names: Some([("#role".to_owned(), "role".to_owned())].into()),
-            values: Some(Values::new().set(":owner", Role::Owner.as_str())),
-        };
         let handed_over = Transaction::<Result<Option<Self>>>::new()
             .by(author, &event)?
-            .write(is_owner)
+            .write(User::is_owner(&self.account_id, heir))
             .or(|_| Err(TableError::Contended.into()))
             .write(Write::Update { key: key::application(&self.id), change })
             .or(|_| Ok(None))

@@ -65,9 +65,10 @@ pub struct AuditEvent {
 pub struct AuditActor {
     /// The kind of the actor.
     pub kind: ActorKind,
-    /// The id of the user, of the user that stands for the application, or of the user in whose place an operator acts.
+    /// The id of the user, of the user that stands for the application or the trust, or of the user in whose place an operator
+    /// acts.
     pub id: UserId,
-    /// The user's email address, the application's name, or `operator`.
+    /// The user's email address, the application's or the trust's name, or `operator`.
     pub name: String,
 }
 
@@ -79,6 +80,8 @@ pub enum ActorKind {
     User,
     /// A program with OAuth2 client credentials.
     Application,
+    /// A program with a token of an issuer that the account trusts.
+    Trust,
     /// An operator of the stack, who needs no token.
     Operator,
 }
@@ -87,7 +90,7 @@ pub enum ActorKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Credential {
-    /// A personal access token.
+    /// A token of this API: a personal access token, or one that a trust issued.
     Token(TokenId),
     /// A token of the OAuth2 issuer, by its client.
     OAuth(ClientId),

@@ -1,7 +1,7 @@
 //! The keys of every item, and of the partitions that hold lists of them. No other module makes one.
 
 use crate::hex::hex;
-use crate::id::{AccountId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, UserId};
+use crate::id::{AccountId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, TrustId, UserId};
 use crate::model::{Environment, Status, Subject};
 use crate::name::{AccountSlug, ClientId, Email, RepositoryName, TeamName};
 use crate::table::Key;
@@ -156,6 +156,29 @@ pub(super) fn application_count(account: &AccountId) -> Key {
 /// The index partition of an account's applications.
 pub(super) fn applications(account: &AccountId) -> String {
     format!("{}#APPS", account_partition(account))
+}
+
+pub(super) fn trust(trust: &TrustId) -> Key {
+    Key::new(format!("TRUST#{trust}"), "TRUST")
+}
+
+pub(super) fn trust_count(account: &AccountId) -> Key {
+    Key::new(trusts(account), "TOTAL")
+}
+
+/// The index partition of an account's trusts.
+pub(super) fn trusts(account: &AccountId) -> String {
+    format!("{}#TRUSTS", account_partition(account))
+}
+
+/// The token that a trust issued, by the hash of its secret.
+pub(super) fn exchanged_token(hash: TokenHash) -> Key {
+    Key::new(format!("TOKEN#{hash}"), "EXCHANGED")
+}
+
+/// The mark of a subject token that was exchanged, by the hash of what its issuer signed.
+pub(super) fn spent_token(hash: TokenHash) -> Key {
+    Key::new(format!("SPENT#{hash}"), "SPENT")
 }
 
 /// The identity of a subject of the OAuth2 issuer. A subject is hashed, because issuers put any text into it.

@@ -124,6 +124,16 @@ impl User {
         Write::Update { key: key::user(&self.account_id, &self.id), change }
     }
 
+    /// Returns the check that a user of the account is an owner.
+    pub(super) fn is_owner(account: &AccountId, user: &UserId) -> Write {
+        Write::Check {
+            key: key::user(account, user),
+            condition: "#role = :owner",
+            names: Some(role_name()),
+            values: Some(Values::new().set(":owner", Role::Owner.as_str())),
+        }
+    }
+
     pub(super) fn target(&self) -> Target {
         Target::new(TargetKind::Member, &self.id, Some(&self.email))
     }

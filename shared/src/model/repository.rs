@@ -145,7 +145,8 @@ impl Repository {
         }
     }
 
-    pub(crate) async fn by_id(table: &Table, tenant: &TenantId, id: &RepositoryId) -> Result<Option<Self>, TableError> {
+    /// Returns the repository with this id, if the account has it.
+    pub async fn by_id(table: &Table, tenant: &TenantId, id: &RepositoryId) -> Result<Option<Self>, TableError> {
         table.get(key::repository(tenant, id), Consistency::Strong).await
     }
 

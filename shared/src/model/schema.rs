@@ -77,6 +77,12 @@ pub const SCHEMA: &[ItemKind] = &[
         entry(ByCreation, "ACCT#{account}#APPS", "{created}#{client}"),
     ]),
     item("number of applications", "ACCT#{account}#APPS", "TOTAL"),
+    item("trust in an issuer's tokens", "TRUST#{trust}", "TRUST").indexed(&[
+        entry(ByCreation, "ACCT#{account}#TRUSTS", "{created}#{trust}"),
+    ]),
+    item("number of trusts", "ACCT#{account}#TRUSTS", "TOTAL"),
+    item("token of a trust", "TOKEN#{sha256}", "EXCHANGED").expiring(Always),
+    item("issuer's token that was exchanged", "SPENT#{sha256}", "SPENT").expiring(Always),
     item("team", "ACCT#{account}", "TEAM#{team}").indexed(&[
         entry(ByCreation, "ACCT#{account}#TEAMS", "{created}#{team}"),
         entry(ByUpdate, "ACCT#{account}#TEAMS", "{updated}#{team}"),

@@ -3,9 +3,9 @@
 use serde::de::DeserializeOwned;
 
 use crate::clock::Timestamp;
-use crate::id::{AccountId, TokenId, UserId};
+use crate::id::{AccountId, TokenId, TrustId, UserId};
 use crate::model::token::LastUse;
-use crate::model::{Account, Session, State, Subject, User, key};
+use crate::model::{Account, Session, State, Subject, Trust, User, key};
 use crate::name::ClientId;
 use crate::table::{Consistency, Item, Table, TableError, read_item};
 use crate::token::TokenHash;
@@ -46,11 +46,33 @@ impl Standing {
     }
 }
 
+/// The state of an account at a request with a token of one of its trusts.
+#[derive(Debug)]
+pub(crate) struct TrustStanding {
+    pub account: Option<Account>,
+    pub trust: Option<Trust>,
+    pub rate_limit: Option<State>,
+}
+
+impl TrustStanding {
+    /// Reads the rows in one call.
+    pub(crate) async fn load(table: &Table, account: &AccountId, trust: &TrustId) -> Result<Self, TableError> {
+        let keys = [
+            Some(key::account(account)),
+            Some(key::trust(trust)),
+            Some(key::rate_limit(&Subject::Account(account.clone()))),
+        ];
+        let [account, trust, rate_limit] = table.get_each(keys, Consistency::Eventual).await?;
+        Ok(Self { account: read(account)?, trust: read(trust)?, rate_limit: read(rate_limit)? })
+    }
+}
+
 /// The row that a credential stands for.
 pub(crate) enum CredentialKey<'a> {
     Token(TokenHash),
     Subject { issuer: &'a str, subject: &'a str },
     Client(&'a ClientId),
+    Trust(&'a TrustId),
 }
 
 /// The current rows of a caller who was authenticated before.
@@ -75,6 +97,7 @@ impl<C: DeserializeOwned> CurrentRows<C> {
             CredentialKey::Token(hash) => key::token_secret(hash),
             CredentialKey::Subject { issuer, subject } => key::subject(issuer, subject),
             CredentialKey::Client(client) => key::application(client),
+            CredentialKey::Trust(trust) => key::trust(trust),
         };
         let keys = [
             Some(credential),

@@ -1,9 +1,9 @@
-//! Names of tokens and applications.
+//! Names of tokens, applications and trusts.
 
 use super::find_unseen;
 
 name! {
-    /// The display name of a token or an application: 1 to 100 characters that can be seen, without surrounding spaces. It
+    /// The display name of a token, an application or a trust: 1 to 100 characters that can be seen, without surrounding spaces. It
     /// has no control, zero-width, bidirectional or private-use characters.
     DisplayName: 1 to 100 characters,
     pattern "^[^\\s\\x00-\\x1f\\x7f-\\x9f]([^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f])?$",

@@ -89,7 +89,7 @@ impl Issuer {
         self.expectations.check_type(&header)?;
         // The lock is held over the fetch, so that concurrent requests wait for it and don't fetch too.
         let mut published = self.published.lock().await;
-        let keys = published.keys(&header.kid, now, || self.fetch()).await?;
+        let keys = published.keys(&header, now, || self.fetch()).await?;
         let claims = keys.decode(jwt, &header, &self.expectations.validation(header.algorithm))?;
         self.expectations.check_claims(claims, asked, now)
     }

@@ -12,7 +12,7 @@ use super::{Jwt, Refused, crypto};
 /// The header of a JWT. It names a key and an asymmetric algorithm, and has no critical headers.
 #[derive(Clone, Debug)]
 pub struct Header {
-    pub(crate) kid: String,
+    pub(super) kid: String,
     pub(super) algorithm: Algorithm,
     /// The type in lower case, or an empty text if there is none.
     pub typ: String,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{KeySet, Refused};
+use super::{Header, KeySet, Refused};
 use crate::clock::Timestamp;
 use crate::hosts::secure;
 
@@ -101,17 +101,18 @@ impl Remembered {
         Self { published: None, tried_at: None, retry }
     }
 
-    /// Returns the issuer's keys. Fetches them if they are old, or if `kid` is not among them.
+    /// Returns the issuer's keys. Fetches them if they are old, or if the key that a header names is not
+    /// among them.
     ///
     /// # Errors
     /// Fails with [`Refused::Unavailable`] if there are no keys that are young enough.
     pub async fn keys(
         &mut self,
-        kid: &str,
+        header: &Header,
         now: Timestamp,
         fetch: impl AsyncFnOnce() -> Result<Published, FetchFailed>,
     ) -> Result<&KeySet, Refused> {
-        let has_key = |published: &Published| published.keys.has(kid);
+        let has_key = |published: &Published| published.keys.has(&header.kid);
         let published = self.current(has_key, now, fetch).await.map_err(Refused::Unavailable)?;
         Ok(&published.keys)
     }

@@ -71,7 +71,7 @@ impl Walk {
     /// Sends a request about no resource, so that the function caches the caller, and then the request to be measured.
     async fn ask(&self, estate: &Estate, route: &Route) -> Result<Served> {
         let (function, key) = (route.function, route.key());
-        let (caller, parameters) = (estate.caller(&key), estate.ready(function).await);
+        let (caller, parameters) = (estate.caller(&key), estate.ready(&self.world, function).await);
         let nothing = parameters.keys().map(|name| (*name, NOTHING.to_owned())).collect();
         let about_nothing = request(caller, &key, &nothing);
         let about_nothing = match valid_body(&key, &nothing) {

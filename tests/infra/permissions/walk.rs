@@ -183,7 +183,7 @@ async fn each_endpoint(walk: &Walk, estate: &Estate) {
     let operations = operations(&document);
     for route in in_order() {
         let key = route.key();
-        let (caller, mut parameters) = (estate.caller(&key), estate.ready(route.function).await);
+        let (caller, mut parameters) = (estate.caller(&key), estate.ready(&walk.world, route.function).await);
         let by_name = parameters["repo_name"].clone();
         let by_id = parameters.insert("repo_id", by_name).unwrap();
         // A second removal would find nothing.
@@ -229,7 +229,7 @@ async fn lists(walk: &Walk, estate: &Estate) {
     }
 }
 
-/// Calls as users and as an application that the issuer of OIDC tokens names.
+/// Calls as users and as an application that the issuer of OIDC tokens names, and with a token of a trust.
 async fn callers(walk: &Walk, estate: &Estate) {
     let (owner, application) = (&estate.owner, estate.parameters["application_id"].as_str());
     let holding = |subject: &str, client: &str| {
@@ -239,7 +239,8 @@ async fn callers(walk: &Walk, estate: &Estate) {
     };
     let (user, program) = (holding("ada", "web"), holding(application, application));
     walk.take("join-account", user.post("/v1/user/join", json!({})).await, 200);
-    for caller in [&user, &program] {
+    let job = estate.program(&walk.world).await;
+    for caller in [&user, &program, &job] {
         walk.take("get-user", caller.get("/v1/user").await, 200);
     }
     let new = json!({"email": "grace@acme.example", "teams": [estate.parameters["team_id"]]});
@@ -262,7 +263,7 @@ async fn callers(walk: &Walk, estate: &Estate) {
             "end-session" => walk.world.session(owner).await.0,
             _ => session.clone(),
         };
-        for actor in [&user, &program, &session] {
+        for actor in [&user, &program, &job, &session] {
             let asked = actor.send(actor.request(method.clone(), path)).await;
             let known = ![401, 500, 503].contains(&asked.status) && asked.body["error"]["code"] != "not_linked";
             assert!(known, "{function}: {asked:?}, refused: {:?}", walk.gate.refused.lock().unwrap());
@@ -270,7 +271,7 @@ async fn callers(walk: &Walk, estate: &Estate) {
     }
 }
 
-/// Removes and demotes owners who have invited somebody and registered an application, and removes a person who is linked to
+/// Removes and demotes owners who have invited somebody, registered an application and created a trust, and removes a person who is linked to
 /// a subject of the issuer.
 async fn departures(walk: &Walk, estate: &Estate) {
     let owner = &estate.owner;
@@ -279,6 +280,8 @@ async fn departures(walk: &Walk, estate: &Estate) {
         let invited = json!({"email": format!("{function}@example.com")});
         walk.take("create-invitation", leaving.post("/v1/invitations", invited).await, 201);
         walk.take("create-application", walk.world.register(&leaving, function).await, 201);
+        let trust = estate.body("POST /v1/trusts");
+        walk.take("create-trust", leaving.post("/v1/trusts", trust).await, 201);
         let path = format!("/v1/members/{}", leaving.user_id.as_ref().unwrap());
         let left = match function {
             "remove-member" => owner.delete(&path).await,
@@ -287,6 +290,7 @@ async fn departures(walk: &Walk, estate: &Estate) {
         let left = walk.take(function, left, 200);
         assert_eq!(left["ended_invitations"].as_array().unwrap().len(), 1, "{left}");
         assert_eq!(left["handed_over_applications"].as_array().unwrap().len(), 1, "{left}");
+        assert_eq!(left["handed_over_trusts"].as_array().unwrap().len(), 1, "{left}");
     }
     let ada = walk.holding(&walk.world.issuer.token(&walk.world.issuer.claims("ada", walk.world.clock.now())));
     let ada = walk.take("get-user", ada.get("/v1/user").await, 200);

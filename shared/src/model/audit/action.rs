@@ -58,6 +58,10 @@ names!(
         TokenDeleted = "token.deleted",
         TokenRotated = "token.rotated",
         TokenUpdated = "token.updated",
+        TrustCreated = "trust.created",
+        TrustDeleted = "trust.deleted",
+        TrustExchanged = "trust.exchanged",
+        TrustUpdated = "trust.updated",
     }
 );
 
@@ -74,5 +78,6 @@ names!(
         Session = "session",
         Team = "team",
         Token = "token",
+        Trust = "trust",
     }
 );

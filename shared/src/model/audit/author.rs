@@ -7,7 +7,7 @@ use super::{AUDIT_RETENTION, Action, ActorKind, AuditActor, AuditEvent, Credenti
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{AccountId, AuditEventId, RequestId, SessionId, UserId};
-use crate::model::{AccessToken, Application, User, key};
+use crate::model::{AccessToken, Application, ExchangedToken, Trust, User, key};
 use crate::name::ClientId;
 use crate::permission::Role;
 use crate::table::{Guard, TableError, Transaction, Value, Values};
@@ -26,7 +26,7 @@ pub struct Author {
     credential: Credential,
     origin: Option<RequestOrigin>,
     guards: Vec<Guard>,
-    /// The person who registered the application that makes the change.
+    /// The person who registered the application, or created the trust, that makes the change.
     registered_by: Option<UserId>,
 }
 
@@ -67,6 +67,18 @@ impl Author {
         }
     }
 
+    /// Returns the holder of a trust's token as an author. It has no guards, like an application.
+    pub(crate) fn of_trust(trust: &Trust, token: &ExchangedToken) -> Self {
+        Self {
+            account: trust.account_id.clone(),
+            actor: AuditActor { kind: ActorKind::Trust, id: trust.user_id.clone(), name: trust.name.to_string() },
+            credential: Credential::Token(token.id.clone()),
+            origin: None,
+            guards: Vec::new(),
+            registered_by: Some(trust.created_by.clone()),
+        }
+    }
+
     /// Returns a person whose rights the change itself creates as an author: an invited one, who has no token yet.
     pub(crate) fn newcomer(user: &User, credential: Credential) -> Self {
         Self::person(user, credential, Vec::new())
@@ -90,7 +102,7 @@ impl Author {
         Self { account: user.account_id.clone(), actor, credential, origin: None, guards, registered_by: None }
     }
 
-    /// Returns the user who makes the change, or who stands for the application.
+    /// Returns the user who makes the change, or who stands for the application or the trust.
     pub fn user_id(&self) -> &UserId {
         &self.actor.id
     }
@@ -104,16 +116,16 @@ impl Author {
         Self { guards: Vec::new(), ..self.clone() }
     }
 
-    /// Returns the person who registered the application that makes the change, if an application makes it.
+    /// Returns the person who registered the application, or created the trust, that makes the change, if one makes it.
     pub(crate) fn registered_by(&self) -> Option<&UserId> {
         self.registered_by.as_ref()
     }
 
     /// # Errors
-    /// Fails with `insufficient_permission` and this message if an application makes the change.
+    /// Fails with `insufficient_permission` and this message if an application or a trust's token makes the change.
     pub fn must_be_a_person(&self, message: &'static str) -> Result<(), Error> {
         match self.actor.kind {
-            ActorKind::Application => Err(Error::not_permitted(message)),
+            ActorKind::Application | ActorKind::Trust => Err(Error::not_permitted(message)),
             ActorKind::User | ActorKind::Operator => Ok(()),
         }
     }

@@ -12,7 +12,7 @@ use crate::timeline::{Selection, Timeline, TimelineQuery};
 /// The events to return: those that have everything that is given.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
-    /// The user who made the change, or who stands for the application.
+    /// The user who made the change, or who stands for the application or the trust.
     pub actor: Option<UserId>,
     /// The kind of the change.
     pub action: Option<Action>,

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// The environment of a deployment. In `preview`, each ref has its own queue and its own live deployment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
     /// Each ref has its own lane. Newer deployments supersede queued ones unless the settings say otherwise.

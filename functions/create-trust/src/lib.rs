@@ -1,0 +1,132 @@
+//! `POST /v1/trusts`: makes the account trust an issuer's tokens.
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::extract::{FromRef, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use shared::access::{Caller, Scope, Tenant, distinct};
+use shared::body::TrustBody;
+use shared::hosts::Hosts;
+use shared::id::{RepositoryId, TrustId, UserId};
+use shared::model::{
+    Audience, Author, Conditions, DisplayName, Environment, IssuerUrl, Repository, Role, Trust, TrustTerms,
+};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
+use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
+
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/trusts")
+    .requires(Scope::AccountWrite)
+    .by(Role::Admin)
+    .needs_recent_sign_in()
+    .refuses_with(&[ErrorCode::LimitReached]);
+
+/// Returns the endpoint with its dependencies.
+///
+/// # Errors
+/// Fails if a setting is malformed.
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    let creation = Creation { app: app.clone(), hosts: Hosts::of(app.settings())? };
+    Ok(Endpoint::new(ROUTE, create_trust, creation))
+}
+
+/// The app, and the hosts that issuers may be at.
+#[derive(Clone)]
+pub struct Creation {
+    app: App,
+    hosts: Hosts,
+}
+
+impl FromRef<Creation> for App {
+    fn from_ref(creation: &Creation) -> App {
+        creation.app.clone()
+    }
+}
+
+/// The trust to create.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTrust {
+    name: DisplayName,
+    issuer: IssuerUrl,
+    /// The audience that tokens must have. Default: the base URL of the API.
+    audience: Option<Audience>,
+    claims: Conditions,
+    #[schema(schema_with = scopes_of_trusts)]
+    scopes: Vec<Scope>,
+    /// The only repository that the trust's tokens may touch. Default: every repository of the account.
+    repository_id: Option<RepositoryId>,
+    /// The environments that the trust's tokens may deploy to, at least one. Default: every environment.
+    #[schema(min_items = 1)]
+    environments: Option<BTreeSet<Environment>>,
+}
+
+fn scopes_of_trusts() -> Array {
+    let scope = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(Trust::SCOPES.map(Scope::as_str)));
+    let description = "The scopes that the trust's tokens may have, at least one. The token of this request must have all of \
+                       them.";
+    ArrayBuilder::new().description(Some(description)).items(scope.build()).min_items(Some(1)).build()
+}
+
+/// Create a trust
+///
+/// Makes the account trust tokens of an OpenID Connect issuer, such as those that a job of continuous integration gets. A
+/// program exchanges such a token at `POST /v1/token` for one of this API, and needs no other secret. The token may read, and
+/// may deploy to the given environments of the given repository. It can't approve, and can't change settings.
+#[utoipa::path(
+    post, path = ROUTE.path, tag = "Trusts", request_body = NewTrust, responses((status = 201, body = TrustBody))
+)]
+pub async fn create_trust(
+    State(Creation { app, hosts }): State<Creation>,
+    author: Author,
+    caller: Caller,
+    tenant: Tenant,
+    extract::Json(new): extract::Json<NewTrust>,
+) -> Result<(StatusCode, Json<TrustBody>)> {
+    let scopes = distinct(&new.scopes).ok_or_else(|| Error::invalid("scopes", "must contain at least one scope"))?;
+    if let Some(scope) = scopes.iter().find(|scope| !Trust::SCOPES.contains(scope)) {
+        return Err(Error::invalid(
+            "scopes",
+            format!("must not contain '{}', which trusts can't have", scope.as_str()),
+        ));
+    }
+    if new.environments.as_ref().is_some_and(BTreeSet::is_empty) {
+        return Err(Error::invalid(
+            "environments",
+            "must contain at least one environment, or be null for all of them",
+        ));
+    }
+    if !new.issuer.is_allowed_by(hosts) {
+        return Err(Error::invalid("issuer", "must name a host on the public internet, with https"));
+    }
+    caller.check_grant(&scopes)?;
+    if let Some(id) = &new.repository_id {
+        let found = Repository::by_id(app.table(), &tenant, id).await?;
+        found.ok_or_else(|| Error::invalid("repository_id", "must be the ID of a repository of the account"))?;
+    }
+    let audience = match new.audience {
+        Some(audience) => audience,
+        None => app.url("").parse().map_err(Error::internal)?,
+    };
+    let trust = Trust {
+        id: TrustId::random(),
+        account_id: tenant.account().id.clone(),
+        user_id: UserId::random(),
+        name: new.name,
+        terms: TrustTerms {
+            issuer: new.issuer,
+            audience,
+            claims: new.claims,
+            scopes,
+            repository_id: new.repository_id,
+            environments: new.environments,
+        },
+        created_by: tenant.user_id().clone(),
+        owned_by: None,
+        created_at: app.clock().now(),
+    };
+    trust.create(app.table(), &author).await?;
+    Ok((StatusCode::CREATED, Json(trust.into())))
+}
