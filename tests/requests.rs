@@ -63,8 +63,7 @@ async fn a_path_that_leads_nowhere_is_not_found() {
     let long = format!("/v1/repositories/{}", "a".repeat(8000));
     let long_and_wide = format!("/v1/repositories/{}", "%C3%A9".repeat(1300));
     for target in [
-        &b"/"[..],
-        b"//",
+        &b"//"[..],
         b"/v1",
         b"/v2/repositories",
         b"/v1/repositories/",

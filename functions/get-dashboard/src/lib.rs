@@ -35,7 +35,7 @@ pub async fn get_dashboard(request: Request) -> Result<Response> {
     if let Some(file) = find(path) {
         return respond::with_file(file, headers);
     }
-    if let Some(target) = path.strip_suffix('/').filter(|path| find(path).is_some()) {
+    if let Some(target) = path.strip_suffix('/').filter(|path| *path != "/" && find(path).is_some()) {
         return Ok(respond::with_redirect(target));
     }
     if is_browser(headers) && !path.starts_with("/v1/") {

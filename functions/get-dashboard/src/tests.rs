@@ -128,7 +128,7 @@ fn the_dashboard_starts_on_its_deep_links_and_on_no_other_path() {
         assert_eq!(content(path), index, "{path}");
     }
     assert_eq!(content("/sign-in?code=x&state=y"), index, "a query is the page's own");
-    for path in ["/repositoriesx", "/index.html", "/app.js", "/404", "/docs/nothing", "/assets/", "/v2"] {
+    for path in ["/repositoriesx", "/index.html", "/app.js", "/404", "/docs/nothing", "//", "/assets/", "/v2"] {
         let response = page(path);
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
         let html = String::from_utf8_lossy(&body(get(path, &[("accept", "text/html")]).unwrap())).into_owned();
