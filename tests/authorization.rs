@@ -44,6 +44,7 @@ pub(crate) const CASES: &[(&str, Access, Role, Needs)] = &[
     ("GET /v1/repositories/{repo_id}/environments",                With(DeploymentsRead),   Member, On(Read)),
     ("GET /v1/repositories/{repo_id}/environments/{environment}",  With(DeploymentsRead),   Member, On(Read)),
     ("PATCH /v1/repositories/{repo_id}/environments/{environment}", With(RepositoriesWrite), Member, On(Permission::Admin)),
+    ("GET /v1/deployments",                                        With(DeploymentsRead),   Member, Nothing),
     ("GET /v1/deployments/{deployment_id}",                        With(DeploymentsRead),   Member, On(Read)),
     ("GET /v1/deployments/{deployment_id}/log",                    With(DeploymentsRead),   Member, On(Read)),
     ("GET /v1/deployments/{deployment_id}/events",                 With(DeploymentsRead),   Member, On(Read)),

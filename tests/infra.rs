@@ -505,10 +505,13 @@ async fn the_table_is_the_one_that_the_code_is_tested_with() {
     let attributes = described.attribute_definitions().iter();
     let attributes = attributes.map(|a| (a.attribute_name().to_owned(), a.attribute_type().as_str().to_owned()));
     let indexes = described.global_secondary_indexes().iter().map(|index| {
-        let projection = index.projection().unwrap().projection_type().unwrap().as_str();
+        let projected = index.projection().unwrap();
+        let mut projection = json!({"ProjectionType": projected.projection_type().unwrap().as_str()});
+        if !projected.non_key_attributes().is_empty() {
+            projection["NonKeyAttributes"] = json!(projected.non_key_attributes());
+        }
         json!({
-            "IndexName": index.index_name(), "KeySchema": schema(index.key_schema()),
-            "Projection": {"ProjectionType": projection},
+            "IndexName": index.index_name(), "KeySchema": schema(index.key_schema()), "Projection": projection,
         })
     });
     let ttl = table.client().describe_time_to_live().table_name(table.name()).send().await.unwrap();

@@ -312,7 +312,10 @@ async fn a_patch_that_changes_nothing_writes_nothing() {
             let after = actor.get(&read).await;
             for answer in [patched, after] {
                 assert_eq!((answer.status, &answer.body), (before.status, &before.body), "{route} {body}");
-                assert_eq!(answer.headers.get("etag"), before.headers.get("etag"), "{route} {body}");
+                // A weak tag is that of a read.
+                let strong =
+                    |answer: &Answer| answer.headers.get("etag").filter(|tag| tag.as_bytes()[0] == b'"').cloned();
+                assert_eq!(strong(&answer), strong(&before), "{route} {body}");
             }
             assert_eq!(estate.items(&world).await, stored, "{route} {body}");
         }

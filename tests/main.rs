@@ -1,6 +1,7 @@
 //! The API over HTTP, with the AWS SDK and embedded services. One file per resource.
 
 mod account;
+mod account_deployments;
 mod applications;
 mod audit;
 mod authentication;

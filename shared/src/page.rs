@@ -5,6 +5,8 @@
 //! skips the rows before the page, at most [`MAX_SKIP`] of them. A page behind
 //! the end of the list is empty.
 
+mod search;
+
 use std::fmt;
 
 use axum::response::{IntoResponse, Response};
@@ -21,6 +23,7 @@ use crate::route::List;
 use crate::sort::Position;
 use crate::table::{Order, Partition, Query, Table, TableError};
 
+pub use self::search::{Found, Search, SearchMeta};
 pub use crate::sort::Sort;
 
 /// The maximum number of rows before a page that is requested by its number. Skipping them takes a Query per 1 MB and

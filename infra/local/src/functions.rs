@@ -169,6 +169,7 @@ pub const FUNCTIONS: &[Registration] = &[
     endpoint!(Deployments, create_deployment),
     endpoint!(Deployments, list_deployments),
     endpoint!(Deployments, preflight_deployment),
+    endpoint!(Deployments, list_account_deployments),
     endpoint!(Deployments, get_deployment),
     endpoint!(Deployments, get_deployment_log),
     endpoint!(Deployments, list_deployment_events),

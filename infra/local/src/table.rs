@@ -7,10 +7,8 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
     ScalarAttributeType, TimeToLiveSpecification,
 };
-use shared::table::{Index, Source};
+use shared::table::{self, Source};
 
-/// The index that has only keys.
-const KEYS_ONLY: Source = Source::Index(Index::ByDueTime);
 /// The attribute with the time at which DynamoDB may delete an item, in seconds since the Unix epoch.
 const TTL_ATTRIBUTE: &str = "expires_at";
 
@@ -49,16 +47,13 @@ pub async fn create(client: &Client, name: &str) -> Result<bool, TableError> {
         let schema = [key(pk, KeyType::Hash)?, key(sk, KeyType::Range)?].to_vec();
         create = match source.index_name() {
             None => create.set_key_schema(Some(schema)),
-            Some(index) => {
-                let projection = if source == KEYS_ONLY { ProjectionType::KeysOnly } else { ProjectionType::All };
-                create.global_secondary_indexes(
-                    GlobalSecondaryIndex::builder()
-                        .index_name(index)
-                        .set_key_schema(Some(schema))
-                        .projection(Projection::builder().projection_type(projection).build())
-                        .build()?,
-                )
-            }
+            Some(index) => create.global_secondary_indexes(
+                GlobalSecondaryIndex::builder()
+                    .index_name(index)
+                    .set_key_schema(Some(schema))
+                    .projection(projection(source))
+                    .build()?,
+            ),
         };
     }
     match create.send().await {
@@ -77,6 +72,21 @@ async fn expire(client: &Client, name: &str) -> Result<(), TableError> {
     let ttl = TimeToLiveSpecification::builder().attribute_name(TTL_ATTRIBUTE).enabled(true).build()?;
     let enabled = client.update_time_to_live().table_name(name).time_to_live_specification(ttl).send().await;
     enabled.map(drop).map_err(|error| aws_sdk_dynamodb::Error::from(error).into())
+}
+
+fn projection(source: Source) -> Projection {
+    let projection = Projection::builder();
+    let projection = match source {
+        Source::Index(index) => match index.projection() {
+            table::Projection::All => projection.projection_type(ProjectionType::All),
+            table::Projection::KeysOnly => projection.projection_type(ProjectionType::KeysOnly),
+            table::Projection::Include(attributes) => projection
+                .projection_type(ProjectionType::Include)
+                .set_non_key_attributes(Some(attributes.iter().map(|&name| name.to_owned()).collect())),
+        },
+        Source::Table => projection.projection_type(ProjectionType::All),
+    };
+    projection.build()
 }
 
 fn key(attribute: &str, kind: KeyType) -> Result<KeySchemaElement, BuildError> {

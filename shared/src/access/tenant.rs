@@ -37,12 +37,17 @@ impl Tenant {
     }
 
     /// Returns the caller's permission on a repository.
-    pub(crate) fn permission_on(&self, repository: &Repository) -> Option<Permission> {
+    pub fn permission_on(&self, repository: &Repository) -> Option<Permission> {
         if let Some(trust) = self.0.trust() {
             return trust.terms.permission_on(&repository.id);
         }
         let granted = repository.grants.highest(&self.user().teams);
         permission(self.user().role, self.account().base_permission.permission(), granted, repository.visibility)
+    }
+
+    /// Returns whether a person calls, and not a program that has a right of its own.
+    pub fn is_person(&self) -> bool {
+        self.0.is_a_person()
     }
 
     /// Returns the caller's permission on every repository of the account.

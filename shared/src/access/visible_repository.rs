@@ -4,11 +4,15 @@ use std::collections::HashSet;
 
 use futures_util::future::try_join_all;
 
+use super::resource::Resource;
 use super::tenant::Tenant;
+use crate::app::App;
 use crate::clock::Timestamp;
+use crate::error::Error;
 use crate::id::RepositoryId;
-use crate::model::{Repository, TeamGrant, repository_sort_key};
+use crate::model::{Repository, RepositorySlug, TeamGrant, repository_sort_key};
 use crate::name::RepositoryName;
+use crate::permission::Permission;
 use crate::sort::{Position, Sort};
 use crate::table::{Table, TableError};
 
@@ -41,6 +45,15 @@ impl VisibleRepository {
             Sort::Updated => Ok(Self::load(table, tenant, all.iter()).await?.into_iter().map(Self::from).collect()),
             Sort::Created | Sort::Name => Ok(all),
         }
+    }
+
+    /// Returns the repository of this name.
+    ///
+    /// # Errors
+    /// Fails with `not_found` if the caller can't see it.
+    pub async fn named(app: &App, tenant: &Tenant, slug: RepositorySlug) -> Result<Repository, Error> {
+        let found = Repository::authorize(app, tenant, slug, Permission::Read).await?;
+        found.ok_or_else(|| Error::not_found(Repository::KIND))
     }
 
     /// Reads the rows of the repositories that `all` did not read.

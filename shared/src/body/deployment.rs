@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::app::App;
 use crate::clock::Rfc3339;
 use crate::id::{DeploymentId, RepositoryId, UserId};
-use crate::model::{Deployment, Environment, Failure, Origin, Status, Waits};
+use crate::model::{Deployment, Environment, Failure, Origin, Repository, Status, Waits};
+use crate::name::RepositoryName;
 use crate::poll::PollInterval;
 
 /// A deployment of a commit to an environment.
@@ -65,6 +66,26 @@ pub struct DeploymentBody {
     /// The deployment's place in the queue. Null unless the deployment is queued. Always null in a list.
     #[schema(required)]
     pub(crate) queue: Option<QueueBody>,
+    /// The deployment's repository. Only in the list of the account's deployments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) repository: Option<RepositoryReference>,
+}
+
+/// The repository of a deployment.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct RepositoryReference {
+    id: RepositoryId,
+    name: RepositoryName,
+    /// The account's slug and the repository's name, separated by a slash.
+    #[schema(examples("acme/frontend-app"))]
+    full_name: String,
+}
+
+impl From<&Repository> for RepositoryReference {
+    fn from(row: &Repository) -> Self {
+        Self { id: row.id.clone(), name: row.name.clone(), full_name: row.full_name() }
+    }
 }
 
 /// The approvals of a deployment.
@@ -174,7 +195,13 @@ impl DeploymentBody {
             cancel_requested: row.cancel_requested_by.is_some(),
             origin: row.origin,
             queue: None,
+            repository: None,
         }
+    }
+
+    /// Returns the body with the deployment's repository.
+    pub fn in_repository(self, repository: &Repository) -> Self {
+        Self { repository: Some(repository.into()), ..self }
     }
 
     /// Returns the body with the deployment's place in the queue. It is `None` unless the deployment is queued.

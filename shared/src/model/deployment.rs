@@ -11,6 +11,7 @@ mod event;
 mod fence;
 mod idempotency;
 mod lane;
+mod listing;
 mod names;
 mod place;
 mod settings;
@@ -28,6 +29,7 @@ pub use event::*;
 pub use fence::*;
 pub use idempotency::*;
 pub use lane::*;
+pub use listing::*;
 pub use place::*;
 pub use settings::*;
 pub use status::*;
@@ -246,7 +248,7 @@ impl Deployment {
             IndexKey { index, partition: repository.deployments(environment, status), sort: self.sort_key() }
         };
         let due = self.due_at.map(|at| self.due(at).index_key());
-        lists.into_iter().map(key).chain(due).collect()
+        lists.into_iter().map(key).chain([self.account_index_key()]).chain(due).collect()
     }
 
     fn due(&self, at: Timestamp) -> Due {

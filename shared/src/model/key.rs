@@ -252,6 +252,11 @@ impl RepositoryPartition {
     }
 }
 
+/// The index partition of an account's deployments in one state.
+pub(super) fn deployments(account: &AccountId, status: Status) -> String {
+    format!("{}#DEPLOYS#STATUS#{}", account_partition(account), status.as_str())
+}
+
 pub(super) fn deployment(account: &AccountId, deployment: &DeploymentId) -> Key {
     Key::new(deployment_partition(account, deployment), "DEPLOY")
 }

@@ -159,6 +159,19 @@ impl Repository {
         table.batch_get(ids.into_iter().map(|id| key::repository(tenant, id)).collect()).await
     }
 
+    /// Returns the ids of the account's repositories, or `None` if there are more than `limit`.
+    pub async fn ids(table: &Table, tenant: &TenantId, limit: usize) -> Result<Option<Vec<RepositoryId>>, TableError> {
+        #[derive(Deserialize)]
+        struct Id {
+            id: RepositoryId,
+        }
+        let Partition { source, key: partition } = Self::listed(tenant, Sort::Created);
+        let at_most = i32::try_from(limit).expect("a page is small") + 1;
+        let query = Query { source, partition, order: Order::Ascending, after: None, limit: at_most };
+        let (ids, _) = table.query::<Id>(query, Some("id")).await?;
+        Ok((ids.len() <= limit).then(|| ids.into_iter().map(|row| row.id).collect()))
+    }
+
     /// Returns every public repository of the account.
     pub async fn public(table: &Table, tenant: &TenantId) -> Result<Vec<Self>, TableError> {
         table.query_all(Partition::of_index(Index::Public, key::public_repositories(tenant))).await

@@ -112,6 +112,7 @@ pub const SCHEMA: &[ItemKind] = &[
         entry(ByEnvironment, "ACCT#{account}#REPO#{repository}#ENV#{environment}", "{number}"),
         entry(ByStatus, "ACCT#{account}#REPO#{repository}#STATUS#{status}", "{number}"),
         entry(ByEnvironmentAndStatus, "ACCT#{account}#REPO#{repository}#ENV#{environment}#STATUS#{status}", "{number}"),
+        entry(ByAccountAndStatus, "ACCT#{account}#DEPLOYS#STATUS#{status}", "{created}#{deployment}"),
         entry(ByDueTime, "DUE#{shard}", "{due}#{account}#{deployment}").only_if("the deployment has not ended"),
     ]),
     item("event of a deployment", "ACCT#{account}#DEPLOY#{deployment}", "EVENT#{number}"),

@@ -20,13 +20,14 @@ pub enum Source {
 
 impl Source {
     /// The table and each of its indexes once.
-    pub const ALL: [Source; 6] = [
+    pub const ALL: [Source; 7] = [
         Self::Table,
         Self::Index(Index::ByCreation),
         Self::Index(Index::ByUpdate),
         Self::Index(Index::ByName),
         Self::Index(Index::Public),
         Self::Index(Index::ByDueTime),
+        Self::Index(Index::ByAccountAndStatus),
     ];
 
     /// Returns the name of the global secondary index, or `None` for the table.
@@ -74,6 +75,19 @@ pub enum Index {
     ByEnvironmentAndStatus,
     /// The deployments that have not ended, by the time at which the sweep looks at them.
     ByDueTime,
+    /// The deployments of an account in one state, by creation.
+    ByAccountAndStatus,
+}
+
+/// The attributes that an index copies from its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Projection {
+    /// All of them.
+    All,
+    /// The keys of the table and of the index.
+    KeysOnly,
+    /// The keys, and these.
+    Include(&'static [&'static str]),
 }
 
 impl Index {
@@ -85,6 +99,7 @@ impl Index {
             Self::ByName | Self::ByStatus | Self::ByTarget => "gsi3",
             Self::Public | Self::ByEnvironmentAndStatus => "gsi4",
             Self::ByDueTime => "gsi5",
+            Self::ByAccountAndStatus => "gsi6",
         }
     }
 
@@ -96,6 +111,27 @@ impl Index {
             Self::ByName | Self::ByStatus | Self::ByTarget => ("gsi3pk", "gsi3sk"),
             Self::Public | Self::ByEnvironmentAndStatus => ("gsi4pk", "gsi4sk"),
             Self::ByDueTime => ("gsi5pk", "gsi5sk"),
+            Self::ByAccountAndStatus => ("gsi6pk", "gsi6sk"),
+        }
+    }
+
+    /// Returns the attributes that the index copies. A change of any other attribute costs no write in the index.
+    pub const fn projection(self) -> Projection {
+        match self {
+            Self::ByDueTime => Projection::KeysOnly,
+            // They never change, so that only a change of the status writes into the index.
+            Self::ByAccountAndStatus => Projection::Include(&[
+                "id",
+                "repository_id",
+                "environment",
+                "git_ref",
+                "ref_name",
+                "sha",
+                "created_by",
+                "registered_by",
+                "required_approvals",
+            ]),
+            _ => Projection::All,
         }
     }
 }
@@ -174,6 +210,21 @@ impl Table {
     ) -> Result<(Vec<T>, bool), TableError> {
         let (items, more) = self.query_items(query, only).await?;
         Ok((read_items(items)?, more))
+    }
+
+    /// Returns one page of a Query as [`Table::query`] does, each row with its sort key.
+    pub(crate) async fn query_with_keys<T: DeserializeOwned>(
+        &self,
+        query: Query<'_>,
+        only: &str,
+    ) -> Result<(Vec<(String, T)>, bool), TableError> {
+        let (_, sort_key) = query.source.key_attributes();
+        let (items, more) = self.query_items(query, Some(&format!("{only}, {sort_key}"))).await?;
+        let with_key = |mut item: Item| match item.remove(sort_key) {
+            Some(AttributeValue::S(key)) => Ok((key, read_item(item)?)),
+            _ => unreachable!("DynamoDB only indexes rows that have the index's keys"),
+        };
+        Ok((items.into_iter().map(with_key).collect::<Result<_, TableError>>()?, more))
     }
 
     /// Returns the sort keys of one page of a Query. It costs the capacity units of the whole rows.

@@ -217,6 +217,12 @@ async fn lists(walk: &Walk, estate: &Estate) {
         let page = owner.get(&format!("/v1/repositories/{name}/deployments?{filter}")).await;
         assert_eq!(walk.take("list-deployments", page, 200)["meta"]["total"], 1);
     }
+    for filter in ["", "&environment=preview", "&status=succeeded", "&environment=preview&status=succeeded"] {
+        let page = owner.get(&format!("/v1/deployments?repository={name}{filter}")).await;
+        assert_eq!(walk.take("list-account-deployments", page, 200)["meta"]["total"], 1);
+    }
+    let by_id = format!("/v1/deployments?repository={}", estate.parameters["repo_id"]);
+    walk.take("list-account-deployments", owner.get(&by_id).await, 200);
     walk.take("list-tokens", owner.get("/v1/tokens?user=all").await, 200);
     // The valid request changes nothing in this account.
     for base in ["read", "none"] {
@@ -321,6 +327,7 @@ async fn teams(walk: &Walk, estate: &Estate) {
         let function = if list == "teams" { "list-teams" } else { "list-repositories" };
         walk.take(function, estate.member.get(&format!("/v1/{list}")).await, 200);
     }
+    walk.take("list-account-deployments", estate.member.get("/v1/deployments").await, 200);
 }
 
 /// Deploys in every way that leads to another AWS call.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use crate::id::RepositoryId;
 use crate::model::{Environment, RepositoryPartition, Status};
+use crate::permitted::TenantId;
 use crate::table::{Consistency, Index, Table, TableError};
 
 /// The properties of the deployments in a list.
@@ -41,6 +43,18 @@ impl DeploymentCounts {
     /// Reads the counts, which are zero for a repository without deployments. Strongly consistent.
     pub async fn load(table: &Table, repository: &RepositoryPartition) -> Result<Self, TableError> {
         Ok(table.get(repository.deployment_counts(), Consistency::Strong).await?.unwrap_or_default())
+    }
+
+    /// Returns the number of deployments of several repositories that match the filter, for half a capacity unit each.
+    pub async fn sum<'a>(
+        table: &Table,
+        tenant: &TenantId,
+        repositories: impl IntoIterator<Item = &'a RepositoryId>,
+        filter: Filter,
+    ) -> Result<u64, TableError> {
+        let key = |repository| RepositoryPartition::new(tenant, repository).deployment_counts();
+        let counts: Vec<Self> = table.batch_get(repositories.into_iter().map(key).collect()).await?;
+        Ok(counts.iter().map(|counts| counts.total(filter)).sum())
     }
 
     /// Returns the highest number assigned, which is also the number of deployments.
