@@ -33,7 +33,10 @@ async fn the_deployments_of_all_repositories_are_listed_newest_first() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;
     let source = GitRepository::new(&[]);
-    assert_eq!(owner.get(LIST).await.body, json!({"data": [], "meta": {"total": 0, "page": 1, "per_page": 10}}));
+    assert_eq!(
+        owner.get(LIST).await.body,
+        json!({"data": [], "actors": {}, "meta": {"total": 0, "page": 1, "per_page": 10}})
+    );
     repositories(&owner, &source, &["app", "site"]).await;
     let first = deploy(&world, &owner, "app", "staging").await;
     let second = deploy(&world, &owner, "site", "production").await;
@@ -220,4 +223,36 @@ async fn nobody_sees_a_deployment_of_a_repository_that_they_cannot_see() {
     let removed = owner.delete(&format!("/v1/teams/{}/repositories/granted", team["id"].as_str().unwrap())).await;
     assert_eq!(removed.status, 200);
     assert_eq!(get(&ben, "").await.body["meta"]["total"], 4, "at once");
+}
+
+/// The names are those of the time of the action.
+#[tokio::test]
+async fn everybody_who_acts_on_a_deployment_comes_with_a_name() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let ann = world.member(&owner, Role::Admin).await;
+    let source = GitRepository::new(&[]);
+    repositories(&owner, &source, &["app"]).await;
+    owner.set("app", "production", json!({"required_approvals": 1})).await;
+    let created = deploy(&world, &owner, "app", "production").await;
+    let email = async |actor: &Actor| actor.get("/v1/user").await.body["user"]["email"].clone();
+    let name = |email: &Value| json!({"name": email, "email": email});
+    let (by_owner, by_ann) = (name(&email(&owner).await), name(&email(&ann).await));
+    let [owner_id, ann_id] = [&owner, &ann].map(|actor| actor.user_id.as_ref().unwrap().to_string());
+    assert_eq!(created["actors"], json!({&owner_id: by_owner}));
+    let approved = ann.act(&created, "approve", approval(&created)).await;
+    let both = json!({&owner_id: by_owner, &ann_id: by_ann});
+    assert_eq!(approved.body["actors"], both);
+    let removed = owner.delete(&format!("/v1/members/{ann_id}")).await;
+    assert_eq!(removed.status, 200, "{removed:?}");
+    assert_eq!(owner.deployment(&created).await["actors"], both, "a name outlives its member");
+    for path in [LIST, "/v1/repositories/app/deployments"] {
+        let list = owner.get(path).await.body;
+        assert_eq!((&list["actors"], &list["data"][0]["actors"]), (&both, &Value::Null), "{path}");
+    }
+    let events = format!("/v1/deployments/{}/events", created["id"].as_str().unwrap());
+    assert_eq!(owner.get(&events).await.body["actors"], both);
+    assert_eq!(owner.get(&format!("{events}?limit=1")).await.body["actors"], json!({&owner_id: by_owner}));
+    let canceled = owner.act(&created, "cancel", json!({})).await;
+    assert_eq!((canceled.status, &canceled.body["actors"]), (200, &both));
 }

@@ -52,6 +52,7 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
         "environment": "preview",
         "ref": "main",
         "sha": source.git(&["rev-parse", "HEAD"]),
+        "commit": {"sha": source.git(&["rev-parse", "HEAD"]), "subject": "change", "author": "Test"},
         "on_ref": "refs/heads/main",
         "created_by": owner.user_id,
         "updated_at": "2026-01-01T12:00:00Z",
@@ -64,6 +65,7 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
         "cancel_requested": false,
         "origin": null,
         "queue": null,
+        "actors": {owner.user_id.as_ref().unwrap().as_str(): {"name": "owner@example.com", "email": "owner@example.com"}},
     });
     assert_eq!(created.body, expected);
     let lost = world
@@ -80,12 +82,17 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
     alone["queue"] = queue;
     assert_eq!((found.status, &found.body), (200, &alone), "only where one is asked for it has its place in the queue");
     let listed = owner.get(DEPLOYMENTS).await;
-    assert_eq!(listed.body, json!({"data": [expected], "meta": {"total": 1, "page": 1, "per_page": 10}}));
+    let mut expected = expected;
+    let actors = expected.as_object_mut().unwrap().remove("actors").unwrap();
+    assert_eq!(
+        listed.body,
+        json!({"data": [&expected], "actors": &actors, "meta": {"total": 1, "page": 1, "per_page": 10}})
+    );
 
     world.clock.advance(Duration::from_secs(90));
     world.deliver(&owner, &created.body).await;
     let ended = owner.ended(&created.body).await;
-    let mut expected = expected;
+    expected["actors"] = actors;
     for (field, value) in [
         ("status", "succeeded"),
         ("updated_at", "2026-01-01T12:01:30Z"),

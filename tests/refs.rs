@@ -254,3 +254,33 @@ async fn a_host_that_is_gone_is_told_apart_from_one_that_is_down() {
     }
     assert_eq!(owner.get("/v1/repositories/app/deployments").await.body["meta"]["total"], 0);
 }
+
+#[tokio::test]
+async fn a_deployment_shows_the_subject_and_the_author_of_its_commit() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    let subject = format!("Reverse \u{202e}the build {}", "x".repeat(200));
+    source.git(&[
+        "commit",
+        "--quiet",
+        "--allow-empty",
+        "--author=Ada Lovelace <ada@example.com>",
+        "--message",
+        &subject,
+    ]);
+    let sha = source.git(&["rev-parse", "HEAD"]);
+    for git_ref in ["main", &sha] {
+        let created = owner.deploy("app", json!({"ref": git_ref})).await;
+        let commit = &created["commit"];
+        assert_eq!((&commit["sha"], &commit["author"]), (&json!(sha), &json!("Ada Lovelace")), "{git_ref}");
+        let shown = commit["subject"].as_str().unwrap();
+        assert!(shown.starts_with("Reverse \u{fffd}the build xxx") && shown.ends_with("x…"), "{shown}");
+        assert_eq!(shown.chars().count(), 120, "{git_ref}");
+        assert_eq!(owner.deployment(&created).await["commit"], *commit);
+        owner.act(&created, "cancel", json!({})).await;
+        let retried = owner.act(&created, "retry", json!({})).await;
+        assert_eq!((retried.status, &retried.body["commit"]), (201, commit), "{git_ref}");
+    }
+}

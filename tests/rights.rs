@@ -23,24 +23,45 @@ const ENVIRONMENTS: usize = 3;
 /// An action of a person. Each is a request of its own endpoint.
 #[derive(Clone, Debug)]
 enum Action {
-    SetRole { of: usize, to: Role },
-    Remove { of: usize },
-    Revoke { of: usize },
+    SetRole {
+        of: usize,
+        to: Role,
+    },
+    Remove {
+        of: usize,
+    },
+    Revoke {
+        of: usize,
+    },
     /// Takes a scope away from the token of the request.
-    Narrow { scope: Index },
+    Narrow {
+        scope: Index,
+    },
     CreateTeam,
-    Invite { to: Role },
+    Invite {
+        to: Role,
+    },
     Approve,
 }
 
 /// A step of a sequence.
 #[derive(Clone, Debug)]
 enum Step {
-    Act { by: usize, action: Action, environment: usize },
+    Act {
+        by: usize,
+        action: Action,
+        environment: usize,
+    },
     /// Accepts one of the invitations that were made.
-    Accept { invitation: Index, environment: usize },
+    Accept {
+        invitation: Index,
+        environment: usize,
+    },
     /// Gives somebody a new token with every scope. A person who was removed is replaced by another with this role.
-    Renew { of: usize, role: Role },
+    Renew {
+        of: usize,
+        role: Role,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {

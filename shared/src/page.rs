@@ -282,6 +282,17 @@ impl PageRequest {
         url: &str,
         body: impl Fn(T) -> B,
     ) -> Response {
+        self.respond_with(rows, total, url, |rows, meta| Page { data: rows.into_iter().map(body).collect(), meta })
+    }
+
+    /// Returns the response as [`PageRequest::respond`] does, with a body of its own.
+    pub fn respond_with<T: Position, B: Serialize>(
+        &self,
+        rows: Rows<T>,
+        total: u64,
+        url: &str,
+        page: impl FnOnce(Vec<T>, Meta) -> B,
+    ) -> Response {
         let Rows { mut rows, more_before, more_after, out_of_reach } = rows;
         if out_of_reach {
             let message = format!("must have at most {MAX_SKIP} items before it; follow the Link header to go further");
@@ -310,8 +321,7 @@ impl PageRequest {
         links.push(self.link(url, "last", pages, Some(Start::End)));
         let links = HeaderValue::try_from(links.join(", ")).expect("URLs are ASCII");
         let meta = Meta { total, page: number, per_page: self.per_page };
-        let page = Page { data: rows.into_iter().map(body).collect(), meta };
-        ([(LINK, links)], axum::Json(page)).into_response()
+        ([(LINK, links)], axum::Json(page(rows, meta))).into_response()
     }
 
     fn link(&self, url: &str, relation: &str, number: u64, start: Option<Start>) -> String {

@@ -1,5 +1,6 @@
 //! A whole stack for one test.
 
+use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -285,10 +286,7 @@ impl World {
         assert!(scanned.last_evaluated_key().is_none());
         let of_deployments = |pk: &str| ["#REPO#", "#DEPLOY#", "#IDEM#"].iter().any(|kind| pk.contains(kind));
         let kept = scanned.items().iter().filter(|item| of_deployments(item["pk"].as_s().unwrap()));
-        let sorted = |item: &std::collections::HashMap<_, _>| {
-            format!("{:?}", item.iter().collect::<std::collections::BTreeMap<_, _>>())
-        };
-        let mut items: Vec<_> = kept.map(sorted).collect();
+        let mut items: Vec<_> = kept.map(text_of).collect();
         items.sort_unstable();
         items
     }
@@ -392,4 +390,14 @@ impl World {
             update.update_expression("SET #attribute = :value").expression_attribute_names("#attribute", attribute);
         update.expression_attribute_values(":value", value).send().await.unwrap();
     }
+}
+
+/// Returns an item with its attributes in order, also those of the maps in it.
+fn text_of(item: &HashMap<String, AttributeValue>) -> String {
+    let field = |(name, value): (&String, &AttributeValue)| match value {
+        AttributeValue::M(inner) => format!("{name:?}: M({})", text_of(inner)),
+        other => format!("{name:?}: {other:?}"),
+    };
+    let fields: BTreeSet<_> = item.iter().map(field).collect();
+    format!("{{{}}}", fields.into_iter().collect::<Vec<_>>().join(", "))
 }

@@ -101,6 +101,7 @@ impl Scene {
             ref_name: None,
             on_ref: None,
             sha: "0".repeat(40),
+            commit: None,
             sealed_variables: None,
             variable_names: Vec::new(),
             settings,

@@ -87,6 +87,7 @@ impl Creation {
             ref_name: resolved.name,
             on_ref: resolved.on_ref,
             sha: resolved.sha,
+            commit: resolved.commit,
             origin: None,
             idempotency,
         };

@@ -12,7 +12,7 @@ use serde::Serialize;
 use shared::access::{Permission, Scope, Tenant};
 use shared::body::DeploymentBody;
 use shared::extract::Filtered;
-use shared::model::{Deployment, ListedDeployment, Repository};
+use shared::model::{Actors, Deployment, ListedDeployment, Repository};
 use shared::page::{PageQuery, Search, SearchMeta, Sort};
 use shared::route::List;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
@@ -42,6 +42,8 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 pub struct AccountDeployments {
     /// The deployments of the page, each with its repository.
     data: Vec<DeploymentBody>,
+    /// The names of the users and applications that have acted on these deployments, by their IDs.
+    actors: Actors,
     meta: SearchMeta,
 }
 
@@ -81,12 +83,11 @@ pub async fn list_account_deployments(
     };
     let found = page.search(app.table(), search, |items| load(&app, &tenant, &wanted, items));
     let (found, total) = try_join(found, covered.total(&app, &tenant, &wanted)).await?;
-    let body = |rows: Vec<Row>, meta| AccountDeployments {
-        data: rows
-            .into_iter()
-            .map(|(row, repository)| DeploymentBody::new(&app, row).in_repository(&repository))
-            .collect(),
-        meta,
+    let body = |rows: Vec<Row>, meta| {
+        let mut actors = Actors::new();
+        let item =
+            |(row, repository): Row| DeploymentBody::new(&app, row).listed(&mut actors).in_repository(&repository);
+        AccountDeployments { data: rows.into_iter().map(item).collect(), actors, meta }
     };
     Ok(page.respond_to_search(found, total, &url, body))
 }

@@ -7,7 +7,7 @@ use shared::access::{AuthorizedDeployment, Scope};
 use shared::clock::Rfc3339;
 use shared::extract::{LARGEST, Number, Query};
 use shared::id::UserId;
-use shared::model::{Actor, DeploymentEvent, Status};
+use shared::model::{Actor, Actors, DeploymentEvent, Status};
 use shared::poll::{NothingNew, PollInterval};
 use shared::{App, Endpoint, InitError, Result, Route};
 
@@ -42,6 +42,8 @@ pub struct EventPosition {
 pub struct EventsBody {
     /// The events, oldest first.
     data: Vec<EventBody>,
+    /// The names of the users and applications that caused these events, by their IDs.
+    actors: Actors,
     meta: EventsMeta,
 }
 
@@ -110,7 +112,10 @@ pub async fn list_deployment_events(
     };
     let nothing_new = events.is_empty().then_some(NothingNew);
     let meta = EventsMeta { next_after, complete };
-    let body = EventsBody { data: events.into_iter().map(EventBody::from).collect(), meta };
+    let has_acted = |user: &UserId| events.iter().any(|event| matches!(&event.actor, Actor::User(id) if id == user));
+    let actors = deployment.actors.iter().filter(|(user, _)| has_acted(user));
+    let actors = actors.map(|(user, name)| (user.clone(), name.clone())).collect();
+    let body = EventsBody { actors, data: events.into_iter().map(EventBody::from).collect(), meta };
     Ok((interval, nothing_new, Json(body)))
 }
 

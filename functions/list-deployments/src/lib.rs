@@ -3,12 +3,14 @@
 use axum::extract::State;
 use axum::response::Response;
 use futures_util::future::try_join;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shared::access::{Requested, Scope};
 use shared::body::DeploymentBody;
 use shared::extract::Filtered;
-use shared::model::{Deployment, DeploymentCounts, Environment, Filter, Repository, RepositoryPartition, Status};
-use shared::page::{Page, PageQuery, Sort};
+use shared::model::{
+    Actors, Deployment, DeploymentCounts, Environment, Filter, Repository, RepositoryPartition, Status,
+};
+use shared::page::{Meta, PageQuery, Sort};
 use shared::route::List;
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
@@ -35,12 +37,22 @@ pub struct DeploymentFilter {
     status: Option<Status>,
 }
 
+/// A page of the repository's deployments.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Deployments {
+    /// The deployments of the page.
+    data: Vec<DeploymentBody>,
+    /// The names of the users and applications that have acted on these deployments, by their IDs.
+    actors: Actors,
+    meta: Meta,
+}
+
 /// List deployments
 ///
 /// Returns a paginated list of the repository's deployments. The only sort is `created`.
 #[utoipa::path(
     get, path = ROUTE.path, tag = "Deployments", params(PageQuery, DeploymentFilter),
-    responses((status = 200, body = Page<DeploymentBody>))
+    responses((status = 200, body = Deployments))
 )]
 pub async fn list_deployments(
     State(app): State<App>,
@@ -55,7 +67,12 @@ pub async fn list_deployments(
     };
     let (repository, (rows, counts)) = repository.authorize_and_read(read).await?;
     let url = app.url(&format!("/v1/repositories/{}/deployments{}", repository.id, query(filter)));
-    Ok(page.respond(rows, counts.total(filter), &url, |row| DeploymentBody::new(&app, row)))
+    let body = |rows: Vec<Deployment>, meta| {
+        let mut actors = Actors::new();
+        let data = rows.into_iter().map(|row| DeploymentBody::new(&app, row).listed(&mut actors)).collect();
+        Deployments { data, actors, meta }
+    };
+    Ok(page.respond_with(rows, counts.total(filter), &url, body))
 }
 
 fn query(filter: Filter) -> String {

@@ -5,13 +5,15 @@ use git::{CloneUrl, Revision};
 use shared::Result;
 use shared::access::AuthorizedRepository;
 use shared::hosts::Hosts;
+use shared::model::CommitTexts;
 
 /// The commit of a revision, as the git host has it now.
 #[derive(Clone, Debug)]
 pub struct ResolvedRef {
     /// The commit's SHA, in hexadecimal.
-    /// The SHA of the commit.
     pub sha: String,
+    /// The subject and the author of the commit, if the git host told.
+    pub commit: Option<CommitTexts>,
     /// The ref's full name, unless the revision is a commit.
     pub name: Option<String>,
     /// A branch or tag that points to the commit. `None` if none does, or if the git host has too many to look through.
@@ -24,15 +26,15 @@ impl ResolvedRef {
     pub async fn find(hosts: Hosts, repository: &AuthorizedRepository, revision: &Revision) -> Result<Self> {
         let url = CloneUrl::of_repository(&repository.clone_url, hosts)?;
         if let Some(sha) = revision.sha() {
-            let (exists, refs) = join(git::has_commit(&url, sha), git::list_refs(&url)).await;
-            if !exists.map_err(|error| url.unreadable(error))? {
+            let (found, refs) = join(git::find_commit(&url, sha), git::list_refs(&url)).await;
+            let Some(commit) = found.map_err(|error| url.unreadable(error))? else {
                 return Err(git::not_found(revision));
-            }
+            };
             let on_ref = refs.ok().and_then(|refs| refs.pointing_to(sha).map(str::to_owned));
-            return Ok(Self { sha: sha.to_string(), name: None, on_ref });
+            return Ok(Self { sha: sha.to_string(), commit: Some(commit), name: None, on_ref });
         }
-        let refs = git::list_refs(&url).await.map_err(|error| url.unreadable(error))?;
-        let found = refs.resolve(revision).ok_or_else(|| git::not_found(revision))?;
-        Ok(Self { sha: found.sha.to_string(), on_ref: found.name.clone(), name: found.name })
+        let found = git::resolve(&url, revision).await.map_err(|error| url.unreadable(error))?;
+        let (found, commit) = found.ok_or_else(|| git::not_found(revision))?;
+        Ok(Self { sha: found.sha.to_string(), commit, on_ref: found.name.clone(), name: found.name })
     }
 }

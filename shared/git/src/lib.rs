@@ -8,6 +8,7 @@
 mod api;
 mod checkout;
 mod clone_url;
+mod commit;
 mod error;
 mod http;
 mod limits;
@@ -20,5 +21,5 @@ pub use api::{invalid_field, not_found, unreadable_field};
 pub use clone_url::{CloneUrl, InvalidCloneUrl};
 pub use error::RemoteError;
 pub use limits::{FetchLimits, LOOKUP_TIME, MAX_LOOKUP_BYTES, MAX_REFS};
-pub use remote::{fetch_commit, has_commit, list_refs, list_refs_within};
+pub use remote::{fetch_commit, find_commit, list_refs, list_refs_within, resolve};
 pub use revision::{CommitSha, InvalidCommitSha, InvalidRevision, RemoteRef, RemoteRefs, Resolved, Revision};

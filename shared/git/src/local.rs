@@ -6,6 +6,9 @@ use gix::Repository;
 use gix::bstr::ByteSlice;
 use gix::objs::Kind;
 
+use shared::model::CommitTexts;
+
+use crate::commit;
 use crate::error::RemoteError;
 use crate::revision::{CommitSha, RemoteRef, RemoteRefs};
 
@@ -34,8 +37,9 @@ pub(crate) fn list_refs(path: &Path) -> Result<RemoteRefs, RemoteError> {
     Ok(RemoteRefs { default_branch, refs })
 }
 
-pub(crate) fn has_commit(repository: &Repository, sha: CommitSha) -> bool {
-    repository.find_header(sha.id()).is_ok_and(|header| header.kind() == Kind::Commit)
+pub(crate) fn find_commit(repository: &Repository, sha: CommitSha) -> Option<CommitTexts> {
+    let object = repository.find_object(sha.id()).ok().filter(|object| object.kind == Kind::Commit)?;
+    Some(commit::texts(&object.data))
 }
 
 /// Shares the objects of the repository at `path` with the object database in the folder `objects`, without a copy.

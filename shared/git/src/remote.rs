@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use shared::model::CommitTexts;
+
 use crate::clone_url::{CloneUrl, Location};
 use crate::error::RemoteError;
 use crate::http::Budget;
 use crate::limits::{FetchLimits, LOOKUP_TIME, MAX_LOOKUP_BYTES, MAX_REFS};
-use crate::revision::{CommitSha, RemoteRefs};
+use crate::revision::{CommitSha, RemoteRefs, Resolved, Revision};
 use crate::upload_pack::UploadPack;
 use crate::{checkout, local};
 
@@ -34,24 +36,48 @@ pub async fn list_refs_within(time: Duration, url: &CloneUrl) -> Result<RemoteRe
         Location::Path(path) => local::list_refs(path),
     })
     .await?;
-    if refs.refs.len() as u64 > MAX_REFS {
-        return Err(RemoteError::TooLarge("branches and tags", MAX_REFS));
-    }
-    Ok(refs)
+    bounded(refs)
 }
 
-/// Returns whether the repository has this commit, whether or not a branch or tag reaches it.
+/// Finds a branch or tag, with the texts of its commit. Both are read over one connection. The texts are `None` if the server
+/// does not tell them.
+///
+/// # Errors
+///
+/// Fails as [`list_refs`] does. A missing branch or tag is no error.
+pub async fn resolve(
+    url: &CloneUrl,
+    revision: &Revision,
+) -> Result<Option<(Resolved, Option<CommitTexts>)>, RemoteError> {
+    let (url, revision) = (url.clone(), revision.clone());
+    run(LOOKUP_TIME, move |deadline, _| match url.location() {
+        Location::Http(uri) => {
+            let mut remote = UploadPack::connect(uri, url.hosts(), lookup(deadline, "bytes of refs"))?;
+            let Some(found) = bounded(remote.list_refs()?)?.resolve(&revision) else { return Ok(None) };
+            let texts = remote.find_commit(found.sha).ok().flatten();
+            Ok(Some((found, texts)))
+        }
+        Location::Path(path) => {
+            let Some(found) = bounded(local::list_refs(path)?)?.resolve(&revision) else { return Ok(None) };
+            let texts = local::find_commit(&local::open(path)?, found.sha);
+            Ok(Some((found, texts)))
+        }
+    })
+    .await
+}
+
+/// Returns the texts of this commit, if the repository has it, whether or not a branch or tag reaches it.
 ///
 /// # Errors
 ///
 /// Fails after [`LOOKUP_TIME`]. A missing commit is no error.
-pub async fn has_commit(url: &CloneUrl, sha: CommitSha) -> Result<bool, RemoteError> {
+pub async fn find_commit(url: &CloneUrl, sha: CommitSha) -> Result<Option<CommitTexts>, RemoteError> {
     let url = url.clone();
     run(LOOKUP_TIME, move |deadline, _| match url.location() {
         Location::Http(uri) => {
-            UploadPack::connect(uri, url.hosts(), lookup(deadline, "bytes of objects"))?.has_commit(sha)
+            UploadPack::connect(uri, url.hosts(), lookup(deadline, "bytes of objects"))?.find_commit(sha)
         }
-        Location::Path(path) => Ok(local::has_commit(&local::open(path)?, sha)),
+        Location::Path(path) => Ok(local::find_commit(&local::open(path)?, sha)),
     })
     .await
 }
@@ -85,6 +111,13 @@ pub async fn fetch_commit(url: &CloneUrl, sha: CommitSha, into: &Path, limits: F
         checkout::write(&repository, sha, &into, limits, interrupt)
     })
     .await
+}
+
+fn bounded(refs: RemoteRefs) -> Result<RemoteRefs, RemoteError> {
+    match refs.refs.len() as u64 > MAX_REFS {
+        true => Err(RemoteError::TooLarge("branches and tags", MAX_REFS)),
+        false => Ok(refs),
+    }
 }
 
 fn lookup(deadline: Instant, of: &'static str) -> Budget {

@@ -21,7 +21,9 @@ use gix_transport::client::blocking_io::http::Transport;
 use gix_transport::{Protocol, Service};
 use http::Uri;
 use shared::hosts::Hosts;
+use shared::model::CommitTexts;
 
+use crate::commit;
 use crate::error::RemoteError;
 use crate::http::{Budget, Client, Connection};
 use crate::revision::{CommitSha, RemoteRef, RemoteRefs};
@@ -110,12 +112,12 @@ impl UploadPack {
         Ok(())
     }
 
-    /// Returns whether the remote has a commit. Requests the commit alone if the server supports filters, and reads
+    /// Returns the texts of a commit, if the remote has it. Requests the commit alone if the server supports filters, and reads
     /// the response only up to that commit.
-    pub(crate) fn has_commit(&mut self, sha: CommitSha) -> Result<bool, RemoteError> {
+    pub(crate) fn find_commit(&mut self, sha: CommitSha) -> Result<Option<CommitTexts>, RemoteError> {
         let client = Rc::clone(&self.client);
         let reader = match self.request(sha, Some("tree:0")) {
-            Err(RemoteError::NoSuchCommit) => return Ok(false),
+            Err(RemoteError::NoSuchCommit) => return Ok(None),
             reader => reader?,
         };
         let sha1 = gix::hash::Kind::Sha1;
@@ -126,15 +128,15 @@ impl UploadPack {
             if entry.header != Header::Commit || entry.decompressed_size > MAX_COMMIT_BYTES {
                 continue;
             }
-            let mut commit = vec![0; entry.decompressed_size as usize];
+            let mut object = vec![0; entry.decompressed_size as usize];
             gix::zlib::Inflate::default()
-                .once(&entry.compressed.unwrap_or_default(), &mut commit)
+                .once(&entry.compressed.unwrap_or_default(), &mut object)
                 .map_err(|error| failed(&client, error))?;
-            let id = gix::objs::compute_hash(sha1, gix::objs::Kind::Commit, &commit)
+            let id = gix::objs::compute_hash(sha1, gix::objs::Kind::Commit, &object)
                 .map_err(|error| failed(&client, error))?;
-            return Ok(id == sha.id());
+            return Ok((id == sha.id()).then(|| commit::texts(&object)));
         }
-        Ok(false)
+        Ok(None)
     }
 
     fn request<'a>(

@@ -71,12 +71,7 @@ impl VisibleRepository {
 
 impl From<Repository> for VisibleRepository {
     fn from(row: Repository) -> Self {
-        Self {
-            id: row.id.clone(),
-            name: row.name.clone(),
-            created_at: row.created_at,
-            row: Some(row),
-        }
+        Self { id: row.id.clone(), name: row.name.clone(), created_at: row.created_at, row: Some(row) }
     }
 }
 

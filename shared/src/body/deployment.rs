@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::clock::Rfc3339;
 use crate::id::{DeploymentId, RepositoryId, UserId};
-use crate::model::{Deployment, Environment, Failure, Origin, Repository, Status, Waits};
+use crate::model::{Actors, CommitTexts, Deployment, Environment, Failure, Origin, Repository, Status, Waits};
 use crate::name::RepositoryName;
 use crate::poll::PollInterval;
 
@@ -32,6 +32,7 @@ pub struct DeploymentBody {
     /// The commit that the ref pointed to at creation, and that is deployed.
     #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     pub(crate) sha: String,
+    pub(crate) commit: CommitBody,
     /// A branch or tag that pointed to the commit when the deployment was created, by its full name. Null if none did: a commit
     /// that `ref` gives by its SHA may be an older one of a branch, or one that was never on any. Git hosts serve commits of
     /// forks and of closed pull requests too. Also null if the repository has too many branches and tags to look through.
@@ -66,6 +67,12 @@ pub struct DeploymentBody {
     /// The deployment's place in the queue. Null unless the deployment is queued. Always null in a list.
     #[schema(required)]
     pub(crate) queue: Option<QueueBody>,
+    /// The names of the users and applications in `created_by` and `approvals`, and of everybody else who has acted on the
+    /// deployment, by their IDs. A name is that of the time of the action. Those of deployments from before the API kept names
+    /// are absent. A list has the names of all of its deployments beside `data` instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) actors: Option<Actors>,
     /// The deployment's repository. Only in the list of the account's deployments.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -85,6 +92,29 @@ pub struct RepositoryReference {
 impl From<&Repository> for RepositoryReference {
     fn from(row: &Repository) -> Self {
         Self { id: row.id.clone(), name: row.name.clone(), full_name: row.full_name() }
+    }
+}
+
+/// The commit of a deployment.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Commit)]
+pub struct CommitBody {
+    /// The commit's SHA.
+    #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
+    sha: String,
+    /// The subject of the commit's message, at most 120 characters. U+FFFD stands for characters that can't be seen. Null if
+    /// the git host did not tell.
+    #[schema(required, examples("Fix the build"))]
+    subject: Option<String>,
+    /// The name of the commit's author, at most 80 characters. Null if the git host did not tell.
+    #[schema(required, examples("Ada Lovelace"))]
+    author: Option<String>,
+}
+
+impl CommitBody {
+    fn new(sha: String, texts: Option<CommitTexts>) -> Self {
+        let (subject, author) = texts.map(|texts| (texts.subject, texts.author)).unzip();
+        Self { sha, subject, author }
     }
 }
 
@@ -184,6 +214,7 @@ impl DeploymentBody {
             number: row.number,
             environment: row.environment,
             r#ref: row.git_ref,
+            commit: CommitBody::new(row.sha.clone(), row.commit),
             sha: row.sha,
             on_ref: row.on_ref,
             created_by: row.created_by,
@@ -195,8 +226,15 @@ impl DeploymentBody {
             cancel_requested: row.cancel_requested_by.is_some(),
             origin: row.origin,
             queue: None,
+            actors: Some(row.actors),
             repository: None,
         }
+    }
+
+    /// Moves the names of the actors into those of a list.
+    pub fn listed(mut self, actors: &mut Actors) -> Self {
+        actors.extend(self.actors.take().into_iter().flatten());
+        self
     }
 
     /// Returns the body with the deployment's repository.

@@ -1,7 +1,9 @@
 //! Deployments: their rows and the lists that contain them. `creation` creates them, `transition` changes their state,
 //! and `turn` decides which one runs next.
 
+mod actors;
 mod approval;
+mod commit;
 mod counts;
 mod creation;
 mod due;
@@ -19,6 +21,8 @@ mod status;
 mod transition;
 mod turn;
 
+pub use actors::*;
+pub use commit::*;
 pub use counts::{DeploymentCounts, Filter};
 pub(super) use counts::{LAST_NUMBER, count_name};
 pub use creation::*;
@@ -68,6 +72,9 @@ pub struct Deployment {
     pub git_ref: String,
     /// The SHA of the commit that the ref pointed to at creation, and that is deployed.
     pub sha: String,
+    /// The subject and the author of the commit. `None` if the git host did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitTexts>,
     /// The repository's clone URL at creation.
     pub clone_url: String,
     /// The user or the application that created the deployment, retried it or rolled back to it.
@@ -75,6 +82,9 @@ pub struct Deployment {
     /// The person who registered the application that created the deployment. `None` if a person created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) registered_by: Option<UserId>,
+    /// The names of everybody who has acted on the deployment. A user of an older row has none.
+    #[serde(default, skip_serializing_if = "Actors::is_empty")]
+    pub actors: Actors,
     /// The time at which the deployment was created and queued.
     pub created_at: Timestamp,
     /// The time of the last transition.
@@ -273,7 +283,7 @@ impl Position for Deployment {
          updated_at, started_at, finished_at, failure, events, attempt, lease_until, build, due_at, ref_name, deadline, \
          fence, time_limit_seconds, required_approvals, approved_by, cancel_requested_by, origin, expected_current, \
          capability, registered_by, variable_names, variables_digest, \
-         on_ref",
+         on_ref, actors, #commit",
     );
 
     fn position(&self, _: Sort) -> String {
@@ -307,9 +317,11 @@ mod tests {
             environment: Environment::Preview,
             git_ref: String::new(),
             sha: String::new(),
+            commit: Some(CommitTexts::new("", "")),
             clone_url: String::new(),
             created_by: user.clone(),
             registered_by: Some(user.clone()),
+            actors: Actors::from([(user.clone(), ActorName { name: String::new(), email: None })]),
             created_at: now,
             updated_at: now,
             started_at: Some(now),

@@ -21,6 +21,15 @@ pub fn unseen(char: char) -> String {
     format!("must not contain characters that can't be seen, such as U+{:04X}", u32::from(char))
 }
 
+/// Returns a line with U+FFFD in place of each character that can't be seen, cut to a number of characters.
+pub fn shown(line: &str, max: usize) -> String {
+    let seen = |char| if is_seen(char) { char } else { char::REPLACEMENT_CHARACTER };
+    match line.char_indices().nth(max) {
+        None => line.chars().map(seen).collect(),
+        Some(_) => line.chars().take(max - 1).map(seen).chain(['…']).collect(),
+    }
+}
+
 fn is_seen(char: char) -> bool {
     let has_shape = !matches!(
         CodePointMapData::<GeneralCategory>::new().get(char),
@@ -40,6 +49,12 @@ fn is_seen(char: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shown_line_is_cut_and_has_nothing_unseen() {
+        assert_eq!(shown("Fix the \u{202e}build\n", 20), "Fix the \u{fffd}build\u{fffd}");
+        assert_eq!((shown("äöü", 3), shown("äöüß", 3)), ("äöü".to_owned(), "äö…".to_owned()));
+    }
 
     #[test]
     fn writing_of_any_language_is_seen() {

@@ -108,7 +108,8 @@ impl Issuer {
         if grant.email.is_some() {
             return Ok(grant.email.clone());
         }
-        let endpoint = self.published.lock().await.last_metadata().and_then(|metadata| metadata.userinfo_endpoint.clone());
+        let endpoint =
+            self.published.lock().await.last_metadata().and_then(|metadata| metadata.userinfo_endpoint.clone());
         let Some(endpoint) = endpoint else { return Ok(None) };
         #[derive(Deserialize)]
         struct UserInfo {

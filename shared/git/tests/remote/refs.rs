@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use git::{CommitSha, RemoteError, RemoteRef, RemoteRefs, Revision, has_commit, list_refs, list_refs_within};
+use git::{CommitSha, RemoteError, RemoteRef, RemoteRefs, Revision, find_commit, list_refs, list_refs_within, resolve};
 use shared::hosts::Hosts;
 
 use crate::everywhere;
@@ -77,7 +77,7 @@ async fn a_symbolic_branch_is_listed_with_its_commit() {
 }
 
 #[tokio::test]
-async fn has_commit_knows_commits_from_other_objects() {
+async fn find_commit_knows_commits_from_other_objects() {
     let origin = Origin::new();
     let root = origin.commit();
     let old = origin.commit();
@@ -94,10 +94,10 @@ async fn has_commit_knows_commits_from_other_objects() {
         let server = Server::new(origin.root());
         for url in everywhere(&origin, &server) {
             for sha in [root, old, tip, dropped] {
-                assert!(has_commit(&url, sha).await.unwrap(), "{url} {sha}");
+                assert!(find_commit(&url, sha).await.unwrap().is_some(), "{url} {sha}");
             }
             for sha in others.into_iter().chain([absent]) {
-                assert!(!has_commit(&url, sha).await.unwrap(), "{url} {sha}");
+                assert!(find_commit(&url, sha).await.unwrap().is_none(), "{url} {sha}");
             }
         }
         let asked = server.requests().into_iter().rfind(|request| request.method == "POST").unwrap();
@@ -233,5 +233,31 @@ async fn too_many_refs_are_an_error() {
     for url in everywhere(&origin, &server) {
         let error = list_refs_within(A_BUSY_MACHINE, &url).await.unwrap_err();
         assert_eq!(error.to_string(), "the repository is too large: it may have at most 50000 branches and tags");
+    }
+}
+
+#[tokio::test]
+async fn a_ref_resolves_with_the_texts_of_its_commit_over_one_connection() {
+    let origin = Origin::new();
+    origin.git(&[
+        "commit",
+        "--quiet",
+        "--allow-empty",
+        "--author=Ada \u{202e}Lovelace <ada@x>",
+        "--message=Fix\nthe build\n\nBody",
+    ]);
+    let tip = origin.sha("HEAD");
+    origin.git(&["tag", "--annotate", "--message=x", "v1.0"]);
+    origin.git(&["branch", "tree", "main"]);
+    let server = Server::new(origin.root());
+    for url in everywhere(&origin, &server) {
+        for name in ["main", "v1.0", "refs/tags/v1.0"] {
+            let (found, texts) = resolve(&url, &Revision::parse(name).unwrap()).await.unwrap().unwrap();
+            let texts = texts.unwrap();
+            assert_eq!(found.sha, tip, "{url} {name}");
+            assert_eq!((&*texts.subject, &*texts.author), ("Fix the build", "Ada \u{fffd}Lovelace"), "{url} {name}");
+        }
+        assert_eq!(resolve(&url, &Revision::parse("absent").unwrap()).await.unwrap(), None, "{url}");
+        assert_eq!(find_commit(&url, tip).await.unwrap().unwrap().subject, "Fix the build", "{url}");
     }
 }

@@ -7,7 +7,7 @@ use super::{AUDIT_RETENTION, Action, ActorKind, AuditActor, AuditEvent, Credenti
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{AccountId, AuditEventId, RequestId, SessionId, UserId};
-use crate::model::{AccessToken, Application, ExchangedToken, Trust, User, key};
+use crate::model::{AccessToken, ActorName, Application, ExchangedToken, Trust, User, key};
 use crate::name::ClientId;
 use crate::permission::Role;
 use crate::table::{Guard, TableError, Transaction, Value, Values};
@@ -109,6 +109,13 @@ impl Author {
 
     pub(crate) fn account_id(&self) -> &AccountId {
         &self.account
+    }
+
+    /// Returns the name by which people know the author.
+    pub(crate) fn name(&self) -> ActorName {
+        let name = self.actor.name.clone();
+        let email = (self.actor.kind == ActorKind::User).then(|| name.clone());
+        ActorName { name, email }
     }
 
     /// Returns the author of the consequences of a change that has been made. Nothing else has to allow them.

@@ -14,8 +14,8 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::DeploymentId;
 use crate::model::{
-    Action, Actor, Author, Concurrency, Deployment, DeploymentCounts, DeploymentEvent, Environment,
-    EnvironmentSettings, Fences, Filter, IdempotencyClaim, Lane, Lock, MAX_WAITING, Origin, OriginKind,
+    Action, Actor, Actors, Author, CommitTexts, Concurrency, Deployment, DeploymentCounts, DeploymentEvent,
+    Environment, EnvironmentSettings, Fences, Filter, IdempotencyClaim, Lane, Lock, MAX_WAITING, Origin, OriginKind,
     PICKED_UP_WITHIN, Repository, RepositoryPartition, Status, key,
 };
 use crate::permitted::Permitted;
@@ -38,6 +38,8 @@ pub struct NewDeployment {
     pub on_ref: Option<String>,
     /// The SHA of the commit that the ref points to.
     pub sha: String,
+    /// The subject and the author of the commit, if the git host told.
+    pub commit: Option<CommitTexts>,
     /// The encrypted variables.
     pub sealed_variables: Option<Vec<u8>>,
     /// The names of the variables, in order.
@@ -62,6 +64,7 @@ impl NewDeployment {
             ref_name: earlier.ref_name.clone(),
             on_ref: earlier.on_ref.clone(),
             sha: earlier.sha.clone(),
+            commit: earlier.commit.clone(),
             sealed_variables: None,
             variable_names: earlier.variable_names.clone(),
             settings: *settings,
@@ -130,9 +133,11 @@ impl Deployment {
             environment: new.environment,
             git_ref: new.git_ref,
             sha: new.sha,
+            commit: new.commit,
             clone_url: repository.clone_url.clone(),
             created_by: author.user_id().clone(),
             registered_by: author.registered_by().cloned(),
+            actors: Actors::from([(author.user_id().clone(), author.name())]),
             created_at: now,
             updated_at: now,
             started_at: None,

@@ -185,7 +185,7 @@ impl Deployment {
     ) -> Result<Self, TransitionFailed> {
         let event = self.audit_event(author, action, now).changing("status", self.status, next.status());
         let actor = Actor::User(author.user_id().clone());
-        self.change_state(table, next, actor, now, |transaction| transaction.by(author, &event)).await
+        self.naming(author).change_state(table, next, actor, now, |transaction| transaction.by(author, &event)).await
     }
 
     /// Returns the audit event of a change of the deployment.

@@ -134,7 +134,8 @@ impl Deployment {
             let event = current.audit_event(author, Action::DeploymentCanceled, now);
             let event = event.changing("status", current.status, transition.status());
             let actor = Actor::User(author.user_id().clone());
-            match current.change_state(table, transition, actor, now, |changes| changes.recording(&event)).await {
+            let named = current.naming(author);
+            match named.change_state(table, transition, actor, now, |changes| changes.recording(&event)).await {
                 Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {}
                 changed => return changed.map(Ok),
             }
