@@ -119,7 +119,7 @@ test("an update changes only what changed", async () => {
   const tops = () => owner.page.locator(".card").evaluateAll((cards) => cards.map((card) => card.getBoundingClientRect().top));
   const before = await tops();
   await stack.deploy({ ref: "main", environment: "production" });
-  await owner.page.locator(".card").last().getByText("Live").waitFor({ timeout: 30_000 });
+  await owner.page.locator(".card").last().locator(".badge", { hasText: "Live" }).waitFor({ timeout: 30_000 });
   assert.ok(await owner.page.locator(".card").evaluateAll((cards) => cards.every((card) => "seen" in card)), "the cards are the same elements");
   assert.equal(await owner.page.evaluate(() => document.activeElement?.textContent), "Deploy", "the focus stayed");
   assert.deepEqual(await tops(), before);

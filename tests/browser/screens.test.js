@@ -27,7 +27,7 @@ before(async () => {
   await call(owner, "POST", "/v1/tokens", { name: HOSTILE, scopes: ["repositories:read"] });
   const team = await call(owner, "POST", "/v1/teams", { name: unique("Team"), description: HOSTILE });
   await call(owner, "PUT", `/v1/teams/${team.id}/repositories/${repository}`, { permission: "read" });
-  await call(owner, "POST", "/v1/invitations", { email: "o'brien+<>@example.com".replace(/[<>]/g, "") });
+  await call(owner, "POST", "/v1/invitations", { email: "o'brien+&{}@example.com" });
   await call(owner, "POST", "/v1/trusts", { name: HOSTILE, issuer: "https://issuer.example", audience: HOSTILE, claims: { sub: HOSTILE }, scopes: ["repositories:read"] });
   const rejected = await stack.deploy({ ref: "main", environment: "production" }, ["queued"], token);
   await call(owner, "POST", `/v1/deployments/${rejected.id}/reject`, { reason: HOSTILE });
@@ -35,7 +35,7 @@ before(async () => {
     "/", "/repositories", `/repositories/${repository}`, `/repositories/${repository}/deploy`, `/repositories/${repository}/environments/production`,
     "/deployments", `/deployments/${done.id}`, `/deployments/${failed.id}`, `/deployments/${waiting.id}`, `/deployments/${rejected.id}`, "/audit",
     "/settings/account", "/settings/members", "/settings/teams", `/settings/teams/${team.id}`, "/settings/sessions",
-    "/settings/api/tokens", "/settings/api/tokens/new", "/settings/api/applications", "/settings/api/trusts", "/nowhere-at-all".replace("/nowhere", "/settings/nowhere"),
+    "/settings/api/tokens", "/settings/api/tokens/new", "/settings/api/applications", "/settings/api/trusts", "/settings/nowhere",
   ];
 });
 after(() => Promise.all([browser.close(), stack.stop()]));
@@ -109,7 +109,7 @@ test("hostile texts stay texts on every screen", async () => {
   for (const path of paths) {
     await owner.open(path);
     await owner.page.waitForTimeout(300);
-    for (const details of await owner.page.locator("details:not([open]) summary").all()) if (path === "/audit") await details.click({ position: { x: 4, y: 4 } });
+    await owner.page.locator("details").evaluateAll((all) => all.forEach((one) => one.setAttribute("open", "")));
     assert.equal(await owner.page.locator("main img, main script, main iframe").count(), 0, path);
     assert.equal(await owner.page.evaluate(() => "hacked" in globalThis), false, path);
     if ((await owner.page.locator("body").innerText()).includes("<img src=x")) seen++;
@@ -122,7 +122,7 @@ test("an address that does not exist, or that one may not see, says so", async (
   const owner = await person(browser, stack.url);
   await owner.signIn(stack.owner);
   for (const path of ["/repositories/nothing", "/deployments/deploy_aaaaaaaaaaaaaaaa", "/settings/teams/team_aaaaaaaaaaaaaaaa"]) {
-    await owner.open(path).catch(() => {});
+    await owner.open(path);
     await owner.says("Not found");
     assert.match(await owner.page.getByRole("alert").innerText(), /req_/);
   }

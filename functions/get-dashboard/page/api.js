@@ -188,7 +188,7 @@ export async function all(path, signal) {
  * visible. Keeps on while the connection is lost, and says so.
  * @param {() => string} path
  * @param {(body: any) => number | void} take is called with each new state; returns the seconds until the next request if the
- * API names none, or 0 to end
+ * API names none, less than one if there is more to read now, or 0 to end
  * @param {AbortSignal} signal
  */
 export async function follow(path, take, signal) {
@@ -201,6 +201,7 @@ export async function follow(path, take, signal) {
       const response = await call("GET", asked, { signal, headers: tag ? { "If-None-Match": tag } : {} });
       if (failures) hooks.notice(null);
       failures = 0;
+      let more = 0;
       const conditional = response.headers.has("etag");
       if (response.status !== 304) {
         tag = response.headers.get("etag") ?? "";
@@ -208,10 +209,10 @@ export async function follow(path, take, signal) {
         if (wanted === 0) return;
         // Without an ETag each request counts, so a follower uses at most a fifth of the account's requests.
         seconds = conditional ? (wanted ?? seconds) : Math.max(wanted ?? seconds, 300 / perMinute);
+        if (wanted && wanted < 1) more = wanted;
         taken = true;
       }
-      seconds = Number(response.headers.get("x-poll-interval")) || seconds;
-      await pause(seconds, signal);
+      await pause(more || Number(response.headers.get("x-poll-interval")) || seconds, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!taken || !(error instanceof ApiError) || (error.status !== 0 && error.status < 500)) throw error;

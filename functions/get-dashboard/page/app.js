@@ -28,7 +28,7 @@ import { empty, failure, heading, loading } from "./ui.js";
 /** @typedef {(view: View) => Children} Show */
 
 /** The screens by path: the name in the title, and the screen. @type {[string, string, Show][]} */
-const SCREENS = [
+const ROUTES = [
   ["/", "Overview", overview],
   ["/repositories", "Repositories", repositories],
   ["/repositories/:name", "Repository", repository],
@@ -63,7 +63,7 @@ const SETTINGS = [
 
 const notice = h("div", { class: "notice", role: "status", hidden: true });
 const main = h("main", { id: "main", tabindex: "-1" });
-const side = h("div", { class: "side", id: "side" });
+const side = h("aside", { class: "side", id: "side", "aria-label": "Navigation and account" });
 const toggle = h("button", { type: "button", class: "button plain toggle", "aria-expanded": "false", "aria-controls": "side", onclick: () => open(toggle.getAttribute("aria-expanded") !== "true") }, icon("menu"), "Menu");
 const open = (/** @type {boolean} */ on) => {
   toggle.setAttribute("aria-expanded", `${on}`);
@@ -129,7 +129,7 @@ async function show(first) {
     signedIn = true;
   }
   navigation();
-  for (const [pattern, title, screenOf] of SCREENS) {
+  for (const [pattern, title, screenOf] of ROUTES) {
     const found = path.match(new RegExp(`^${pattern.replace(/:(\w+)/g, "(?<$1>[^/]+)")}$`));
     if (!found) continue;
     screen.params = Object.fromEntries(Object.entries(found.groups ?? {}).map(([name, value]) => [name, decodeURIComponent(value)]));
@@ -165,10 +165,10 @@ hooks.signedOut = () => {
 };
 /** @type {Promise<boolean> | undefined} */
 let asking;
-hooks.signInAgain = () => (asking ??= ask().finally(() => (asking = undefined)));
+hooks.signInAgain = () => (asking ??= renew().finally(() => (asking = undefined)));
 
 /** Asks for a new sign-in over the screen, which keeps what it has. */
-async function ask() {
+async function renew() {
   const stop = new AbortController();
   const done = await dialog("Sign in again", (close) => {
     onSignIn(stop.signal, () => close(true));
@@ -190,7 +190,7 @@ addEventListener("click", (event) => {
 });
 addEventListener("popstate", (event) => {
   // A change of the fragment alone is no other screen.
-  if (event.state !== "go" && location.hash && main.dataset.path === location.pathname) return;
+  if (event.state !== "go" && location.hash && main.dataset.path === location.pathname && !OPEN[location.pathname]) return;
   main.dataset.path = location.pathname;
   show();
 });

@@ -3,7 +3,7 @@
 import { change, get } from "./api.js";
 import { active, waits } from "./deployments.js";
 import { h, icon, kept, morph, typed } from "./dom.js";
-import { confirm, dialog, field, form } from "./form.js";
+import { ask, field } from "./form.js";
 import { live } from "./list.js";
 import { log } from "./log.js";
 import { go } from "./route.js";
@@ -41,17 +41,17 @@ export function deployment(screen) {
     const lines = h("ol", { class: "timeline" }, data.map((event) => eventLine(event, { ...actors, ...more })));
     timeline.firstChild ? morph(timeline.firstChild, lines) : timeline.append(lines);
   };
-  return live(screen, () => `/v1/deployments/${id}`, (/** @type {Deployment} */ one, reload) => {
+  const place = live(screen, () => `/v1/deployments/${id}`, (/** @type {Deployment} */ one, reload) => {
     const now = `${one.updated_at} ${one.status} ${one.approvals.given_by.length}`;
     if (now !== seen) events(one.actors ?? {}).catch(() => {});
     seen = now;
-    if (!current) get(`/v1/repositories/${one.repository_id}`, signal).then((found) => ((repository = found), reload()), () => {});
+    if (!current) get(`/v1/repositories/${one.repository_id}`, signal).then((found) => ((repository = found), place.redraw()), () => {});
     current = one;
     if (one.status !== "queued" || one.started_at) logView ??= log(screen, id, () => Boolean(current && active(current.status)));
     document.title = `#${one.number} ${one.ref} → ${one.environment} · .git`;
     const { commit } = one;
     return [
-      heading([repository && typed(repository.name), ` #${one.number}`], actions(one, reload), dots(
+      heading([repository && typed(repository.name), ` #${one.number}`], offered(one, reload), dots(
         status(one), commit?.subject && h("span", { class: "strong" }, typed(commit.subject)), repository && h("a", { href: `/repositories/${repository.name}` }, "Repository"), [typed(one.ref), " → ", one.environment], [short(one.sha), commit?.author && [" by ", typed(commit.author)]],
         ["Created ", time(one.created_at), " by ", typed(nameOf(one.created_by, one.actors))],
         one.started_at && h("span", { class: "tabular" }, duration(one.started_at, one.finished_at)),
@@ -64,6 +64,7 @@ export function deployment(screen) {
       section("Log", logView ? kept(logView) : empty("clock", "No log yet", "The log appears here as soon as the deployment starts.")),
     ];
   }, (one) => (one.status === "in_progress" ? 2 : one.status === "queued" ? 5 : 0));
+  return place;
 }
 
 /** @param {DeploymentEvent} event @param {Actors} actors */
@@ -80,7 +81,7 @@ function waiting(one) {
 }
 
 /** @param {Deployment} one @param {() => void} reload */
-function actions(one, reload) {
+function offered(one, reload) {
   const path = `/v1/deployments/${one.id}`;
   const refused = refusal("deployments:write");
   const open = async (/** @type {Promise<Deployment>} */ created) => go(`/deployments/${(await created).id}`);
@@ -88,13 +89,13 @@ function actions(one, reload) {
   const name = `#${one.number}`;
   if (active(one.status)) {
     return button(one.cancel_requested ? "Canceling" : "Cancel", async () => {
-      await confirm(`Cancel ${name}?`, one.status === "queued" ? "The deployment ends at once. Nothing of it has run." : "The build is told to stop. What its commands have already changed stays changed.", "Cancel the deployment", () => change("POST", `${path}/cancel`));
+      await ask(`Cancel ${name}?`, one.status === "queued" ? "The deployment ends at once. Nothing of it has run." : "The build is told to stop. What its commands have already changed stays changed.", "Cancel the deployment", () => change("POST", `${path}/cancel`), true);
       reload();
     }, { kind: "danger", reason: refused ?? (one.cancel_requested ? "The build has been told to stop." : null) });
   }
   return [
-    one.status === "succeeded" && button("Roll back to this", () => confirm(`Roll back to ${name}?`, `This creates a deployment to ${one.environment} that repeats ${name}: its commit and its variables.`, "Roll back", () => open(change("POST", `${repository}/rollback`, { environment: one.environment, deployment_id: one.id })), false), { icon: "back", reason: refused }),
-    button("Retry", () => confirm(`Retry ${name}?`, `This creates a deployment that repeats ${name}: its commit, its environment and its variables.`, "Retry", () => open(change("POST", `${path}/retry`)), false), { reason: refused, kind: one.status === "failed" ? "primary" : undefined }),
+    one.status === "succeeded" && button("Roll back to this", () => ask(`Roll back to ${name}?`, `This creates a deployment to ${one.environment} that repeats ${name}: its commit and its variables.`, "Roll back", () => open(change("POST", `${repository}/rollback`, { environment: one.environment, deployment_id: one.id }))), { icon: "back", reason: refused }),
+    button("Retry", () => ask(`Retry ${name}?`, `This creates a deployment that repeats ${name}: its commit, its environment and its variables.`, "Retry", () => open(change("POST", `${path}/retry`))), { reason: refused, kind: one.status === "failed" ? "primary" : undefined }),
   ];
 }
 
@@ -109,15 +110,12 @@ function approvals(one, reload) {
   const undecided = one.status === "queued" && given.length < required;
   const reason = refusal("deployments:write") ?? (!user ? "Only people approve." : one.created_by === user.id ? "You created this deployment, so somebody else has to approve it." : given.includes(user.id) ? "You have approved it." : null);
   const approve = async () => {
-    await confirm(`Approve #${one.number}?`, ["You approve commit ", short(one.sha), " for ", h("strong", null, one.environment), ", with the variables and settings that the digest ", h("code", null, digest.slice(0, 12)), " covers."], "Approve",
-      () => change("POST", `/v1/deployments/${one.id}/approve`, { sha: one.sha, approval_digest: digest }), false);
+    await ask(`Approve #${one.number}?`, ["You approve commit ", short(one.sha), " for ", h("strong", null, one.environment), ", with the variables and settings that the digest ", h("code", null, digest.slice(0, 12)), " covers."], "Approve",
+      () => change("POST", `/v1/deployments/${one.id}/approve`, { sha: one.sha, approval_digest: digest }));
     reload();
   };
   const reject = async () => {
-    await dialog(`Reject #${one.number}?`, (close) => form([h("p", null, "The deployment fails. Its creator sees your reason."), field("Reason", h("textarea", { name: "reason", maxlength: 500, rows: 3 }))], "Reject", async (values) => {
-      await change("POST", `/v1/deployments/${one.id}/reject`, { reason: values.get("reason") || null });
-      close();
-    }, { danger: true, cancel: () => close() }));
+    await ask(`Reject #${one.number}?`, [h("p", null, "The deployment fails. Its creator sees your reason."), field("Reason", h("textarea", { name: "reason", maxlength: 500, rows: 3 }))], "Reject", (values) => change("POST", `/v1/deployments/${one.id}/reject`, { reason: values.get("reason") || null }), true);
     reload();
   };
   return section(required ? "Approvals" : "Variables", facts([

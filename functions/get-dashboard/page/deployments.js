@@ -10,7 +10,7 @@ import { dots, duration, empty, heading, row, short, status, time } from "./ui.j
 /** @type {EnvironmentName[]} */
 export const ENVIRONMENTS = ["preview", "staging", "production"];
 /** @type {[string, string][]} */
-const STATUSES = [["", "Any status"], ["queued", "Queued"], ["in_progress", "In progress"], ["succeeded", "Succeeded"], ["failed", "Failed"], ["canceled", "Canceled"], ["superseded", "Superseded"]];
+const STATUS_FILTER = [["", "Any status"], ["queued", "Queued"], ["in_progress", "In progress"], ["succeeded", "Succeeded"], ["failed", "Failed"], ["canceled", "Canceled"], ["superseded", "Superseded"]];
 
 /** @param {Status} value */
 export const active = (value) => value === "queued" || value === "in_progress";
@@ -56,7 +56,7 @@ export function filters(query, changed) {
     setQuery({ [name]: value });
     changed();
   } });
-  return h("div", { class: "filters" }, filter("environment", "Environment", [["", "Any environment"], ...ENVIRONMENTS.map((name) => /** @type {[string, string]} */ ([name, name]))]), filter("status", "Status", STATUSES));
+  return h("div", { class: "filters" }, filter("environment", "Environment", [["", "Any environment"], ...ENVIRONMENTS.map((name) => /** @type {[string, string]} */ ([name, name]))]), filter("status", "Status", STATUS_FILTER));
 }
 
 /**

@@ -4,7 +4,6 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /** The strokes of each icon on a grid of 16 by 16. */
 export const ICONS = {
-  activity: "M1.5 8h3l2-5 3 10 2-5h3",
   app: "M2.5 2.5h4.5v4.5H2.5zM9 2.5h4.5v4.5H9zM2.5 9h4.5v4.5H2.5zM9 9h4.5v4.5H9z",
   arrow: "M3 8h10M9 4l4 4-4 4",
   audit: "M5.5 4H14M5.5 8H14M5.5 12H14M2 4h.5M2 8h.5M2 12h.5",
@@ -16,7 +15,6 @@ export const ICONS = {
   copy: "M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3",
   cross: "M3.5 3.5l9 9M12.5 3.5l-9 9",
   down: "M8 2v8.5M4.5 7L8 10.5 11.5 7M3 13.5h10",
-  env: "M2 4.5l6-3 6 3-6 3zM2 8l6 3 6-3M2 11.5l6 3 6-3",
   home: "M2 7.5L8 2l6 5.5M3.5 6.5v7.5h9V6.5M6.5 14v-4h3v4",
   key: "M5 14a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM7.2 8.8L13.5 2.5M11 5l2 2",
   link: "M6.5 9.5l3-3M7 4.5l1.5-1.5a3 3 0 0 1 4.5 4.5L11.5 9M9 11.5L7.5 13A3 3 0 0 1 3 8.5L4.5 7",

@@ -1,8 +1,8 @@
 // Forms and dialogs.
 
-import { ApiError } from "./api.js";
+import { ApiError, change } from "./api.js";
 import { h, typed } from "./dom.js";
-import { button, copyable, request } from "./ui.js";
+import { button, copyable, request, say } from "./ui.js";
 
 let fields = 0;
 
@@ -152,15 +152,35 @@ export function dialog(title, content) {
 }
 
 /**
- * Asks before something that can't be undone, does it, and shows in the dialog why it failed.
+ * Opens a form in a dialog, which shows why sending it failed. Returns what sending it returned, or nothing after a cancel.
  * @param {string} title
- * @param {Children} text
- * @param {string} action
- * @param {() => Promise<unknown>} act
+ * @param {Children} content
+ * @param {string} submit
+ * @param {(values: FormData) => Promise<any>} send
  * @param {boolean} [danger]
  */
-export const confirm = (title, text, action, act, danger = true) =>
-  /** @type {Promise<boolean | undefined>} */ (dialog(title, (close) => form(h("div", { class: "text" }, text), action, async () => (await act(), close(true)), { danger, cancel: () => close(false) })));
+export const ask = (title, content, submit, send, danger) =>
+  dialog(title, (close) => form(h("div", { class: "fields" }, content), submit, async (values) => close((await send(values)) ?? true), { danger, cancel: () => close() }));
+
+/**
+ * Creates a button that asks whether to delete something, deletes it, and says that it is gone.
+ * @param {string} verb
+ * @param {string} what
+ * @param {string} text what follows from it
+ * @param {string} path
+ * @param {() => void} done
+ * @param {string | null} reason why it may not be deleted
+ * @param {(answer: any) => void} [told]
+ */
+export const remover = (verb, what, text, path, done, reason, told) => button(verb, async () => {
+  if (await ask(`${verb} ${what}?`, h("p", null, text), verb, async () => {
+    const answer = await change("DELETE", path);
+    told?.(answer);
+  }, true)) {
+    say(`${verb}${verb.endsWith("e") ? "d" : "ed"} ${what}.`);
+    done();
+  }
+}, { kind: "danger", reason, label: `${verb} ${what}` });
 
 /**
  * Shows a secret once, with a request that proves that it works.

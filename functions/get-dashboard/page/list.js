@@ -36,13 +36,15 @@ export function loaded(screen, load, render, rows) {
 export function live(screen, path, render, seconds, rows) {
   const place = h("div", { class: "place" }, loading(rows));
   let turn = new AbortController();
+  let draw = () => {};
   const start = async () => {
     turn.abort();
     turn = new AbortController();
     const signal = AbortSignal.any([screen.signal, turn.signal]);
     try {
       await follow(path, (body) => {
-        morph(place, h("div", { class: "place" }, render(body, start)));
+        draw = () => morph(place, h("div", { class: "place" }, render(body, start)));
+        draw();
         return seconds?.(body);
       }, signal);
     } catch (error) {
@@ -50,7 +52,7 @@ export function live(screen, path, render, seconds, rows) {
     }
   };
   start();
-  return Object.assign(place, { reload: start });
+  return Object.assign(place, { redraw: () => draw() });
 }
 
 /**

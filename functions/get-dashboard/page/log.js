@@ -8,7 +8,7 @@ import { button, duration, failure, say } from "./ui.js";
 const PIECE = 200;
 /** Lines after which the page asks before it reads more. */
 const MOST = 100_000;
-const ROW = 20;
+const ROW = 24;
 // oxlint-disable-next-line no-control-regex
 const ESCAPES = /\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b-\x1f]/g;
 
@@ -46,7 +46,7 @@ export function log({ signal }, id, running) {
       const piece = pieces.get(target);
       if (!piece) continue;
       if (isIntersecting) fill(piece);
-      else if (target.childElementCount) {
+      else if (target.childElementCount && piece.element.offsetHeight) {
         piece.element.style.height = `${piece.element.offsetHeight}px`;
         piece.element.replaceChildren();
       }

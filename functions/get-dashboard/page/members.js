@@ -2,7 +2,7 @@
 
 import { all, change } from "./api.js";
 import { h, typed } from "./dom.js";
-import { choices, confirm, dialog, field, form, input, once, select } from "./form.js";
+import { ask, choices, field, input, once, remover, select } from "./form.js";
 import { list } from "./list.js";
 import { me, nameOf, refusal } from "./session.js";
 import { badge, button, copyable, dots, empty, heading, row, say, section, time } from "./ui.js";
@@ -29,10 +29,7 @@ export function members(screen) {
     none: () => h("p", { class: "none" }, "No open invitation."),
     row: (/** @type {Invitation} */ one, actors, reload) => row(one.id, typed(one.email),
       dots(`As ${one.role}`, ["Invited ", time(one.created_at), " by ", typed(nameOf(one.invited_by, actors))], [Date.parse(one.expires_at) < Date.now() ? "Expired " : "Expires ", time(one.expires_at)]),
-      button("Revoke", async () => {
-        if (await confirm(`Revoke the invitation of ${one.email}?`, "Its link stops working.", "Revoke", () => change("DELETE", `/v1/invitations/${one.id}`))) say("Revoked the invitation.");
-        reload();
-      }, { kind: "danger", reason: giving(one.role), label: `Revoke the invitation of ${one.email}` }),
+      remover("Revoke", `the invitation of ${one.email}`, "Its link stops working.", `/v1/invitations/${one.id}`, reload, giving(one.role)),
       Date.parse(one.expires_at) < Date.now() ? badge("bad", "cross", "Expired") : badge("wait", "clock", "Open")),
   });
   return [
@@ -47,16 +44,12 @@ function memberRow(one, _, reload) {
   const reason = giving(one.role);
   const role = select("role", ROLES.map(({ value, text }) => [value, text]), one.role, { "aria-label": `Role of ${one.email}`, disabled: Boolean(reason), title: reason, onchange: async () => {
     const wanted = role.value;
-    await confirm(`Make ${one.email} ${wanted === "member" ? "a member" : `an ${wanted}`}?`, [ROLES.find(({ value }) => value === wanted)?.hint, " ", wanted === "member" || one.role === "owner" ? "Open invitations that the person may not give any more end." : ""], "Change the role",
-      async () => told(await change("PUT", `/v1/members/${one.id}`, { role: wanted })), false);
+    await ask(`Make ${one.email} ${wanted === "member" ? "a member" : `an ${wanted}`}?`, [ROLES.find(({ value }) => value === wanted)?.hint, " ", wanted === "member" || one.role === "owner" ? "Open invitations that the person may not give any more end." : ""], "Change the role",
+      async () => told(await change("PUT", `/v1/members/${one.id}`, { role: wanted })));
     role.value = one.role;
     reload();
   } });
-  return row(one.id, [typed(one.email), mine && h("span", { class: "muted" }, " you")], dots(["Joined ", time(one.created_at)]), [role, button("Remove", async () => {
-    if (await confirm(`Remove ${one.email}?`, "The person leaves the account and every team. Their tokens are revoked, their open invitations end, and their applications are handed over to an owner. Also disable them at your identity provider.", "Remove",
-      async () => told(await change("DELETE", `/v1/members/${one.id}`)))) say(`Removed ${one.email}.`);
-    reload();
-  }, { kind: "danger", reason, label: `Remove ${one.email}` })]);
+  return row(one.id, [typed(one.email), mine && h("span", { class: "muted" }, " you")], dots(["Joined ", time(one.created_at)]), [role, remover("Remove", one.email, "The person leaves the account and every team. Their tokens are revoked, their open invitations end, and their applications are handed over to an owner. Also disable them at your identity provider.", `/v1/members/${one.id}`, reload, reason, told)]);
 }
 
 /** Says what ended and what was handed over with a change. @param {{ended_invitations: unknown[], handed_over_applications: unknown[]}} result */
@@ -68,11 +61,11 @@ function told({ ended_invitations: ended, handed_over_applications: applications
 /** Asks whom to invite, and shows the link once. */
 export async function invite() {
   const teams = refusal("teams:read") ? [] : await all("/v1/teams").catch(() => []);
-  const made = await dialog("Invite somebody", (close) => form([
+  const made = await ask("Invite somebody", [
     field("Email address", input("email", { type: "email", required: true })),
     choices("Role", "radio", "role", ROLES.map((role) => ({ ...role, reason: giving(role.value) })), ["member"]),
     teams.length > 0 && choices("Teams", "checkbox", "teams", teams.map(({ id, name }) => ({ value: id, text: typed(name) })), []),
-  ], "Invite", async (values) => close(/** @type {{invitation: Invitation, secret: string}} */ (await change("POST", "/v1/invitations", { email: values.get("email"), role: values.get("role"), teams: values.getAll("teams") }))), { cancel: () => close() }));
+  ], "Invite", (values) => change("POST", "/v1/invitations", { email: values.get("email"), role: values.get("role"), teams: values.getAll("teams") }));
   if (!made) return;
   const link = `${location.origin}/join#invitation=${made.invitation.id}&secret=${made.secret}`;
   await once("Pass this link on", ["No email is sent. Give the link to ", typed(made.invitation.email), ": it works once, for seven days, and is not shown again."], link,

@@ -16,7 +16,7 @@ const OFF = "single-keys-off";
 const SCREENS = [["Overview", "home", "/"], ["Repositories", "repo", "/repositories"], ["Deployments", "rocket", "/deployments"], ["Audit log", "audit", "/audit"], ["Tokens", "key", "/settings/api/tokens"], ["New token", "plus", "/settings/api/tokens/new"], ["Applications", "app", "/settings/api/applications"], ["Trusts", "shield", "/settings/api/trusts"], ["Account and limits", "settings", "/settings/account"], ["Members and invitations", "person", "/settings/members"], ["Teams", "team", "/settings/teams"], ["Sessions", "lock", "/settings/sessions"]];
 
 /** The repositories, read when the palette is opened for the first time. @type {Promise<Repository[]> | undefined} */
-let repositories;
+let listed;
 
 /** Opens the palette. */
 export function palette() {
@@ -47,14 +47,14 @@ export function palette() {
     };
     show();
     if (!refusal("repositories:read")) {
-      repositories ??= all("/v1/repositories");
-      repositories.then((found) => {
+      listed ??= all("/v1/repositories");
+      listed.then((found) => {
         commands = [...commands, ...found.flatMap(({ name }) => /** @type {Command[]} */ ([
           { text: name, icon: "repo", run: () => go(`/repositories/${name}`) },
           { text: `Deploy ${name}`, icon: "rocket", run: () => go(`/repositories/${name}/deploy`) },
         ]))];
         show();
-      }, () => (repositories = undefined));
+      }, () => (listed = undefined));
     }
     return h("div", { class: "palette" }, field, options);
   });

@@ -2,7 +2,7 @@
 
 import { change, page } from "./api.js";
 import { h, typed } from "./dom.js";
-import { choices, dialog, field, form, input } from "./form.js";
+import { ask, choices, field, input } from "./form.js";
 import { go } from "./route.js";
 import { refusal } from "./session.js";
 import { badge, button, dots, empty, failure, heading, loading, row, time } from "./ui.js";
@@ -50,7 +50,7 @@ const repositoryRow = (one) => row(one.id, h("a", { href: `/repositories/${one.n
 
 /** Asks for a repository and adds it. */
 export async function addRepository() {
-  const added = await dialog("Add a repository", (close) => form([
+  const added = await ask("Add a repository", [
     field("Clone URL", input("clone_url", { required: true, type: "url", placeholder: "https://git.example.com/acme/web.git" }), "The git host is contacted at once."),
     field("Name", input("name", { required: true, maxlength: 100 }), "Letters, digits, dots, hyphens and underscores."),
     field("Default branch", input("default_branch"), "Leave it empty to use the host’s."),
@@ -58,8 +58,8 @@ export async function addRepository() {
       { value: "private", text: "Private", hint: "Members with a permission on it see it." },
       { value: "public", text: "Public", hint: "Every member of the account can read it." },
     ], ["private"]),
-  ], "Add repository", async (values) => close(/** @type {Repository} */ (await change("POST", "/v1/repositories", {
+  ], "Add repository", (values) => change("POST", "/v1/repositories", {
     clone_url: values.get("clone_url"), name: values.get("name"), default_branch: values.get("default_branch") || null, visibility: values.get("visibility"),
-  }))), { cancel: () => close() }));
+  }));
   if (added) go(`/repositories/${added.name}`);
 }

@@ -3,7 +3,7 @@
 import { change, get } from "./api.js";
 import { deploymentRow, filters, picked, waits } from "./deployments.js";
 import { h, typed } from "./dom.js";
-import { confirm } from "./form.js";
+import { ask } from "./form.js";
 import { list, live, loaded } from "./list.js";
 import { go } from "./route.js";
 import { lacks } from "./session.js";
@@ -35,7 +35,7 @@ export function repository(screen) {
       const changed = state !== now;
       if (state && changed) history.reload();
       state = now;
-      return h("ul", { class: "cards", "aria-label": "Environments" }, data.map((one) => environment(one, (id) => named(screen, id, changed), base, path, deploy, admin)));
+      return h("ul", { class: "cards", "aria-label": "Environments" }, data.map((one) => environmentCard(one, (id) => named(screen, id, changed), base, path, deploy, admin)));
     }, ({ data }) => (data.some((/** @type {EnvironmentState} */ one) => one.in_progress.length) ? 3 : 10));
     return [
       heading(typed(found.name), linkButton("Deploy", `${base}/deploy`, { kind: "primary", icon: "rocket", reason: deploy }),
@@ -79,7 +79,7 @@ const line = (one) => [h("div", { class: "line" }, status(one), h("a", { href: `
  * @param {string | null} deploy
  * @param {string | null} admin
  */
-function environment(one, show, base, path, deploy, admin) {
+function environmentCard(one, show, base, path, deploy, admin) {
   const { name, live: now, in_progress: running, queued, frozen, required_approvals: approvals } = one;
   const more = queued.length - 3;
   return h("li", { class: "card", "data-key": name },
@@ -103,9 +103,8 @@ async function rollBack(path, { name, live: now }) {
   /** @type {{data: Deployment[]}} */
   const { data } = await get(`${path}/deployments?environment=${name}&status=succeeded&per_page=100`);
   const before = data.find((one) => one.number < (now?.number ?? 0) && one.sha !== now?.sha) ?? data.find((one) => one.number < (now?.number ?? 0));
-  let created = "";
-  await confirm(`Roll back ${name}`, before ? ["This creates a deployment that repeats ", h("strong", null, `#${before.number}`), " (", typed(before.ref), " at ", short(before.sha), ") with its variables."]
+  const created = await ask(`Roll back ${name}`, before ? ["This creates a deployment that repeats ", h("strong", null, `#${before.number}`), " (", typed(before.ref), " at ", short(before.sha), ") with its variables."]
     : "This creates a deployment that repeats the successful one before the live one.", "Roll back",
-    async () => (created = (await change("POST", `${path}/rollback`, { environment: name, deployment_id: before?.id })).id));
-  if (created) go(`/deployments/${created}`);
+    () => change("POST", `${path}/rollback`, { environment: name, deployment_id: before?.id }));
+  if (created) go(`/deployments/${created.id}`);
 }

@@ -1,10 +1,9 @@
 // The sessions of the caller.
 
-import { change } from "./api.js";
 import { h, typed } from "./dom.js";
-import { confirm } from "./form.js";
+import { remover } from "./form.js";
 import { list } from "./list.js";
-import { badge, button, dots, empty, heading, row, say, time } from "./ui.js";
+import { badge, dots, empty, heading, row, time } from "./ui.js";
 
 /**
  * Names the browser and the system that a user agent tells of.
@@ -28,10 +27,7 @@ export function sessions(screen) {
     none: () => empty("person", "No sessions", "You are signed in without a session."),
     row: (/** @type {Session} */ one, _, reload) => row(one.id, typed(browser(one.user_agent)),
       dots(one.method === "oauth2" ? "Identity provider" : "Token", one.source_address && ["From ", h("code", null, one.source_address)], ["Signed in ", time(one.created_at)], one.last_used_at && ["Last used ", time(one.last_used_at)], ["Expires ", time(one.expires_at)]),
-      button("End", async () => {
-        if (await confirm("End the session?", "Whoever uses it has to sign in again.", "End", () => change("DELETE", `/v1/sessions/${one.id}`))) say("Ended the session.");
-        reload();
-      }, { kind: "danger", reason: one.current ? "This is your own session. Sign out to end it." : null, label: `End ${browser(one.user_agent)}` }),
+      remover("End", `the session of ${browser(one.user_agent)}`, "Whoever uses it has to sign in again.", `/v1/sessions/${one.id}`, reload, one.current ? "This is your own session. Sign out to end it." : null),
       one.current ? badge("good", "check", "This one") : badge("idle", "person", "Open")),
   })];
 }

@@ -2,7 +2,7 @@
 
 import { ApiError, all, call, change } from "./api.js";
 import { h, typed } from "./dom.js";
-import { confirm, dialog, field, form, input, select } from "./form.js";
+import { ask, field, input, remover, select } from "./form.js";
 import { list, loaded } from "./list.js";
 import { go } from "./route.js";
 import { refusal } from "./session.js";
@@ -32,8 +32,7 @@ export function teams(screen) {
 }
 
 async function newTeam() {
-  const made = await dialog("New team", (close) => form(teamFields(), "Create team",
-    async (values) => close(/** @type {Team} */ (await change("POST", "/v1/teams", Object.fromEntries(values)))), { cancel: () => close() }));
+  const made = await ask("New team", teamFields(), "Create team", (values) => change("POST", "/v1/teams", Object.fromEntries(values)));
   if (made) go(`/settings/teams/${made.id}`);
 }
 
@@ -51,31 +50,23 @@ export function team(screen) {
       label: "Members", path: () => `${path}/members?per_page=25`,
       none: () => h("p", { class: "none" }, "No members yet. Add somebody to give them the team’s permissions."),
       row: (/** @type {TeamMember} */ { member, added_at: at }, _, again) => row(member.id, typed(member.email), dots(["Added ", time(at)]),
-        remove(`Remove ${member.email}`, `Remove ${member.email} from the team?`, "The person stays in the account and loses the team’s permissions.", `${path}/members/${member.id}`, again)),
+        remover("Remove", member.email, "The person stays in the account and loses the team’s permissions.", `${path}/members/${member.id}`, again, changing())),
     });
     const repositories = list(screen, {
       label: "Repositories", path: () => `${path}/repositories?per_page=25`,
       none: () => h("p", { class: "none" }, "No repositories yet. Add one to give the members a permission on it."),
       row: (/** @type {TeamRepository} */ { repository, permission, added_at: at }, _, again) => row(repository.id, h("a", { href: `/repositories/${repository.name}` }, typed(repository.name)), dots(["Added ", time(at)]), [
         grant(`${path}/repositories/${repository.id}`, repository.name, permission),
-        remove(`Remove ${repository.name}`, `Remove ${repository.name} from the team?`, "The members lose the permission that the team gives. The repository is not changed.", `${path}/repositories/${repository.id}`, again)]),
+        remover("Remove", repository.name, "The members lose the permission that the team gives. The repository is not changed.", `${path}/repositories/${repository.id}`, again, changing())]),
     });
     const reason = changing();
     return [
-      heading(typed(one.name), [button("Edit", () => edit(path, one, tag).then(reload), { reason }), button("Delete", async () => {
-        if (await confirm(`Delete ${one.name}?`, "Its members lose the permissions that the team gives.", "Delete", () => change("DELETE", path))) go("/settings/teams");
-      }, { kind: "danger", reason })], dots(h("a", { href: "/settings/teams" }, "Back to teams"), one.description && typed(one.description))),
+      heading(typed(one.name), [button("Edit", () => edit(path, one, tag).then(reload), { reason }), remover("Delete", one.name, "Its members lose the permissions that the team gives.", path, () => go("/settings/teams"), reason)], dots(h("a", { href: "/settings/teams" }, "Back to teams"), one.description && typed(one.description))),
       section("Members", people, button("Add member", () => addMember(path).then(people.reload), { icon: "plus", reason: reason ?? refusal("account:read") })),
-      section("Repositories", repositories, button("Add repository", () => addRepository(path).then(repositories.reload), { icon: "plus", reason: reason ?? refusal("repositories:read") })),
+      section("Repositories", repositories, button("Add repository", () => grantRepository(path).then(repositories.reload), { icon: "plus", reason: reason ?? refusal("repositories:read") })),
     ];
   });
 }
-
-/** @type {(label: string, title: string, text: string, path: string, reload: () => void) => HTMLElement} */
-const remove = (label, title, text, path, reload) => button("Remove", async () => {
-  await confirm(title, text, "Remove", () => change("DELETE", path));
-  reload();
-}, { kind: "danger", reason: changing(), label });
 
 /** @param {string} path @param {string} name @param {string} permission */
 function grant(path, name, permission) {
@@ -93,24 +84,23 @@ function grant(path, name, permission) {
 }
 
 /** @param {string} path @param {Team} one @param {string} tag */
-const edit = (path, one, tag) => dialog("Edit the team", (close) => form(teamFields(one), "Save",
-  async (values) => (await change("PATCH", path, Object.fromEntries(values), { "If-Match": tag }), close()), { cancel: () => close() }));
+const edit = (path, one, tag) => ask("Edit the team", teamFields(one), "Save", (values) => change("PATCH", path, Object.fromEntries(values), { "If-Match": tag }));
 
 /** @param {string} path */
 async function addMember(path) {
   const [everybody, present] = await Promise.all([all("/v1/members"), all(`${path}/members`)]);
   const others = everybody.filter(({ id }) => !present.some(({ member }) => member.id === id));
-  await dialog("Add a member", (close) => others.length
-    ? form(field("Member", select("user", others.map(({ id, email }) => [id, email]))), "Add", async (values) => (await change("PUT", `${path}/members/${values.get("user")}`), close()), { cancel: () => close() })
-    : h("p", null, "Everybody in the account is in the team. ", h("a", { href: "/settings/members" }, "Invite somebody"), "."));
+  others.length
+    ? await ask("Add a member", field("Member", select("user", others.map(({ id, email }) => [id, email]))), "Add", (values) => change("PUT", `${path}/members/${values.get("user")}`))
+    : say("Everybody in the account is in the team. Invite others under Members.");
 }
 
 /** @param {string} path */
-async function addRepository(path) {
+async function grantRepository(path) {
   const [every, present] = await Promise.all([all("/v1/repositories"), all(`${path}/repositories`)]);
   const others = every.filter(({ id }) => !present.some(({ repository }) => repository.id === id));
-  await dialog("Add a repository", (close) => others.length
-    ? form([field("Repository", select("repository", others.map(({ id, name }) => [id, name]))), field("Permission", select("permission", PERMISSIONS, "read"), "Deploy includes read. Admin includes both and the settings.")], "Add",
-      async (values) => (await change("PUT", `${path}/repositories/${values.get("repository")}`, { permission: values.get("permission") }), close()), { cancel: () => close() })
-    : h("p", null, "The team has every repository that you see."));
+  others.length
+    ? await ask("Add a repository", [field("Repository", select("repository", others.map(({ id, name }) => [id, name]))), field("Permission", select("permission", PERMISSIONS, "read"), "Deploy includes read. Admin includes both and the settings.")], "Add",
+      (values) => change("PUT", `${path}/repositories/${values.get("repository")}`, { permission: values.get("permission") }))
+    : say("The team has every repository that you see.");
 }

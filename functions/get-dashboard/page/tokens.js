@@ -2,11 +2,11 @@
 
 import { change } from "./api.js";
 import { h, typed } from "./dom.js";
-import { choices, confirm, dialog, field, form, input, once, select } from "./form.js";
+import { ask, choices, field, form, input, once, remover, select } from "./form.js";
 import { list } from "./list.js";
 import { go, setQuery } from "./route.js";
 import { me, refusal } from "./session.js";
-import { badge, button, dots, empty, heading, linkButton, row, say, time } from "./ui.js";
+import { badge, button, dots, empty, heading, linkButton, row, time } from "./ui.js";
 
 /** Every scope with what it allows, the least first. @type {[Scope, string][]} */
 export const SCOPES = [
@@ -65,13 +65,9 @@ function tokenRow(token, actors, reload) {
   const mine = token.user_id === me().user?.id;
   const theirs = mine ? null : "Only its owner can change a token.";
   const owner = actors?.[token.user_id];
-  const revoke = async () => {
-    if (await confirm(`Revoke ${name}?`, "Programs that use the token are refused within 30 seconds. This can’t be undone.", "Revoke", () => change("DELETE", `/v1/tokens/${id}`))) say(`Revoked ${name}.`);
-    reload();
-  };
   return row(id, [typed(name), " ", h("code", null, `${token.prefix}…${token.last_four}`), id === me().token.id && h("span", { class: "muted" }, " in use by this session")],
     [dots(expires ? [days < 0 ? "Expired " : "Expires ", time(expires)] : "Never expires", used ? ["Last used ", time(used)] : "Never used", ["Created ", time(token.created_at)], actors && ["of ", mine ? "you" : typed(owner?.email ?? owner?.name ?? token.user_id)]), scopeList(scopes)],
-    [button("Rotate", () => rotate(token, reload), { reason: refusal("tokens:write") ?? theirs, label: `Rotate ${name}` }), button("Revoke", revoke, { kind: "danger", reason: refusal("tokens:write", mine ? "member" : "admin"), label: `Revoke ${name}` })],
+    [button("Rotate", () => rotate(token, reload), { reason: refusal("tokens:write") ?? theirs, label: `Rotate ${name}` }), remover("Revoke", name, "Programs that use the token are refused within 30 seconds. This can’t be undone.", `/v1/tokens/${id}`, reload, refusal("tokens:write", mine ? "member" : "admin"))],
     days < 0 ? badge("bad", "cross", "Expired") : days < 14 ? badge("wait", "clock", "Expires soon") : badge("good", "check", "Valid"));
 }
 
@@ -84,10 +80,10 @@ const OVERLAPS = [["0", "None: the old secret stops working at once"], ["1", "1 
  * @param {() => void} reload
  */
 async function rotate(token, reload) {
-  const rotated = await dialog(`Rotate ${token.name}`, (close) => form([
+  const rotated = await ask(`Rotate ${token.name}`, [
     h("p", null, "The token gets a new secret, whose lifetime starts now. During the overlap both secrets work, so that you can replace the old one everywhere without a failed request. After it, the old secret is refused."),
     field("Overlap", select("overlap_hours", OVERLAPS, "24")),
-  ], "Rotate", async (values) => close(/** @type {Token} */ (await change("POST", `/v1/tokens/${token.id}/rotate`, { overlap_hours: Number(values.get("overlap_hours")), ...(token.expires_at ? {} : { permanent: true }) }))), { cancel: () => close() }));
+  ], "Rotate", (values) => change("POST", `/v1/tokens/${token.id}/rotate`, { overlap_hours: Number(values.get("overlap_hours")), ...(token.expires_at ? {} : { permanent: true }) }));
   if (rotated) await showSecret(rotated);
   reload();
 }

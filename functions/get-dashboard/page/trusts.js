@@ -3,11 +3,11 @@
 import { all, change } from "./api.js";
 import { ENVIRONMENTS } from "./deployments.js";
 import { h, typed } from "./dom.js";
-import { choices, confirm, dialog, field, form, input, select } from "./form.js";
+import { ask, choices, field, input, remover, select } from "./form.js";
 import { list } from "./list.js";
 import { nameOf, refusal } from "./session.js";
 import { scopeChoices, scopeList } from "./tokens.js";
-import { button, dots, empty, heading, row, say, time } from "./ui.js";
+import { button, dots, empty, heading, row, time } from "./ui.js";
 
 /**
  * Shows the trusts.
@@ -23,10 +23,7 @@ export function trusts(screen) {
     row: (/** @type {Trust} */ one, actors, reload) => row(one.id, typed(one.name), [
       dots(["Issuer ", h("code", null, typed(one.issuer))], ["Audience ", h("code", null, typed(one.audience))], one.environments?.join(", "), one.repository_id ? "One repository" : "All repositories", ["Created ", time(one.created_at), " by ", typed(nameOf(one.created_by, actors))], one.last_used_at ? ["Last used ", time(one.last_used_at)] : "Never used"),
       h("span", { class: "codes" }, Object.entries(one.claims).map(([name, value]) => h("code", null, typed(`${name} = ${value}`)))), scopeList(one.scopes),
-    ], button("Remove", async () => {
-      if (await confirm(`Remove ${one.name}?`, "No token is issued for it any more.", "Remove", () => change("DELETE", `/v1/trusts/${one.id}`))) say(`Removed ${one.name}.`);
-      reload();
-    }, { kind: "danger", reason, label: `Remove ${one.name}` })),
+    ], remover("Remove", one.name, "No token is issued for it any more.", `/v1/trusts/${one.id}`, reload, reason)),
   });
   return [heading("Trusts", create()), h("p", { class: "intro" }, "A trust says which tokens of another issuer are exchanged for a token of this API that is valid for at most an hour."), shown];
 }
@@ -34,7 +31,7 @@ export function trusts(screen) {
 async function newTrust() {
   /** @type {Repository[]} */
   const repositories = refusal("repositories:read") ? [] : await all("/v1/repositories").catch(() => []);
-  await dialog("New trust", (close) => form([
+  await ask("New trust", [
     field("Name", input("name", { required: true, maxlength: 100, placeholder: "GitHub Actions of acme/web" })),
     field("Issuer", input("issuer", { type: "url", required: true, placeholder: "https://token.actions.githubusercontent.com" }), "The claim iss."),
     field("Audience", input("audience", { required: true, value: location.origin }), "The claim aud."),
@@ -42,14 +39,13 @@ async function newTrust() {
     scopeChoices(["deployments:read", "deployments:write"], (scope) => /^(repositories|deployments):/.test(scope)),
     field("Repository", select("repository_id", [["", "All repositories"], ...repositories.map(({ id, name }) => /** @type {[string, string]} */ ([id, name]))])),
     choices("Environments", "checkbox", "environments", ENVIRONMENTS.map((name) => ({ value: name, text: name })), [], "Leave all empty to allow every environment."),
-  ], "Create trust", async (values) => {
+  ], "Create trust", (values) => {
     const lines = `${values.get("claims")}`.split("\n").filter((line) => line.trim());
     const claims = Object.fromEntries(lines.map((line) => [line.split("=")[0].trim(), line.split("=").slice(1).join("=").trim()]));
     const environments = values.getAll("environments");
-    await change("POST", "/v1/trusts", {
+    return change("POST", "/v1/trusts", {
       name: values.get("name"), issuer: values.get("issuer"), audience: values.get("audience"), claims, scopes: values.getAll("scopes"),
       repository_id: values.get("repository_id") || null, environments: environments.length ? environments : null,
     });
-    close();
-  }, { cancel: () => close() }));
+  });
 }

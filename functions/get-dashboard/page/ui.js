@@ -152,11 +152,14 @@ export const empty = (name, title, text, action) =>
  */
 export function failure(error, retry) {
   const { status: code = 0, message, requestId } = /** @type {import("./api.js").ApiError} */ (error);
-  if (code === 403) return h("div", { class: "empty", role: "alert" }, icon("lock"), h("p", { class: "strong" }, "You can’t see this"), h("p", null, typed(message)), request(requestId));
-  if (code === 404) return h("div", { class: "empty", role: "alert" }, icon("search"), h("p", { class: "strong" }, "Not found"), h("p", null, "It does not exist, or you may not see it."), request(requestId));
-  return h("div", { class: "empty", role: "alert" }, icon("warn"), h("p", { class: "strong" }, "This could not be loaded"), h("p", null, typed(message)), request(requestId),
-    retry && button("Try again", retry));
+  const [name, title, text] = FAILURES[code] ?? ["warn", "This could not be loaded", message];
+  // A screen that fails as a whole has no other heading.
+  return h("div", { class: "empty", role: "alert" }, icon(name), h(document.querySelector("h1") ? "p" : "h1", { class: "strong" }, title), h("p", null, typed(text ?? message)), request(requestId),
+    !FAILURES[code] && retry && button("Try again", retry));
 }
+
+/** The failures that a second try does not mend. @type {Record<number, [IconName, string, string?]>} */
+const FAILURES = { 403: ["lock", "You can’t see this"], 404: ["search", "Not found", "It does not exist, or you may not see it."] };
 
 /** @param {string | undefined} id */
 export const request = (id) => id && h("p", { class: "muted" }, "Request ", copyable(id, "the request ID"));
