@@ -163,7 +163,7 @@ test("a team gives its member the permission to deploy", async () => {
   await owner.button(`Remove ${email}`).click();
   await owner.dialog().getByRole("button", { name: "Remove" }).click();
   await owner.says("No members yet.");
-  await owner.button("Delete").click();
+  await owner.button(`Delete ${name}`).click();
   await owner.dialog().getByRole("button", { name: "Delete" }).click();
   await owner.page.getByRole("heading", { name: "Teams" }).waitFor();
   await owner.close();

@@ -66,7 +66,7 @@ export function help() {
   /** @type {[string, string][]} */
   const keys = [["Ctrl K, ⌘ K", "Search and go anywhere"], ["?", "This help"], ["/", "Search on this screen"], ...Object.entries(PLACES).map(([key, [, name]]) => /** @type {[string, string]} */ ([`g ${key}`, name])), ["Enter, Shift Enter", "Next and previous match in a log"], ["Esc", "Close a dialog"]];
   dialog("Help", () => [
-    h("p", null, h("a", { href: "/docs/" }, "Documentation"), " · ", h("a", { href: "/v1/openapi.json" }, "OpenAPI document")),
+    h("p", null, h("a", { href: "/docs" }, "Documentation"), " · ", h("a", { href: "/v1/openapi.json" }, "OpenAPI document")),
     h("dl", { class: "keys" }, keys.map(([key, what]) => h("div", null, h("dt", null, key.split(", ").map((one) => h("kbd", null, one))), h("dd", null, what)))),
     h("label", { class: "check" }, h("input", { type: "checkbox", checked: !localStorage.getItem(OFF), onchange: (/** @type {Event} */ event) => (/** @type {HTMLInputElement} */ (event.target).checked ? localStorage.removeItem(OFF) : localStorage.setItem(OFF, "1")) }), "Shortcuts of a single key"),
   ]);

@@ -54,7 +54,7 @@ export function tokens(screen) {
     setQuery({ user: whose.value === "all" ? "all" : null });
     shown.restart();
   } });
-  return [heading("Tokens", create()), h("p", { class: "intro" }, "A token is a password for a program. It acts as you, within its scopes. ", h("a", { href: "/docs/" }, "How to use one"), "."),
+  return [heading("Tokens", create()), h("p", { class: "intro" }, "A token is a password for a program. It acts as you, within its scopes. ", h("a", { href: "/docs" }, "How to use one"), "."),
     h("div", { class: "filters" }, whose, admins && h("span", { class: "muted" }, "Owners and admins also see everybody’s.")), shown];
 }
 
