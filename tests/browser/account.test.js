@@ -23,7 +23,8 @@ test("a token is created, proved, rotated and revoked", async () => {
   await owner.open("/settings/api/tokens");
   await owner.link("New token").click();
   assert.ok(await owner.page.getByRole("radio", { name: "in 90 days" }).isChecked());
-  assert.deepEqual(await owner.page.getByRole("checkbox", { checked: true }).evaluateAll((boxes) => boxes.map((box) => box.getAttribute("value"))), ["repositories:read"]);
+  assert.deepEqual(await owner.page.getByRole("checkbox",
+      { checked: true }).evaluateAll((boxes) => boxes.map((box) => box.getAttribute("value"))), ["repositories:read"]);
   assert.ok(await owner.page.getByRole("radio", { name: "never" }).isDisabled());
   await owner.button("Create token").click();
   await owner.page.locator("[name=name][aria-invalid=true]").waitFor();
@@ -32,7 +33,8 @@ test("a token is created, proved, rotated and revoked", async () => {
 
   const first = await owner.dialog().locator(".secret code").innerText();
   assert.match(first, /^dgp_/);
-  assert.equal(await owner.dialog().locator("pre").innerText(), `curl -H "Authorization: Bearer ${first}" ${stack.url}/v1/user`);
+  assert.equal(await owner.dialog().locator("pre").innerText(),
+    `curl -H "Authorization: Bearer ${first}" ${stack.url}/v1/user`);
   await owner.button("Copy the secret").click();
   assert.equal(await owner.page.evaluate(() => navigator.clipboard.readText()), first);
   assert.deepEqual((await stack.call(first, "GET", "/v1/user")).scopes, ["repositories:read"]);
@@ -54,7 +56,8 @@ test("a token is created, proved, rotated and revoked", async () => {
   await owner.says(`Revoked ${name}.`);
   await owner.page.getByText(name, { exact: true }).waitFor({ state: "detached" });
   await assert.rejects(async () => {
-    for (const end = Date.now() + 40_000; Date.now() < end; await owner.page.waitForTimeout(1000)) await stack.call(second, "GET", "/v1/user");
+    for (const end = Date.now() + 40_000; Date.now() < end;
+      await owner.page.waitForTimeout(1000)) await stack.call(second, "GET", "/v1/user");
   }, { code: "token_revoked" });
   await owner.close();
 });
@@ -210,7 +213,8 @@ test("a session is ended from another one", async () => {
   const [laptop, phone] = [await signedIn(token), await signedIn(token)];
   await laptop.open("/settings/sessions");
   await laptop.says("This one");
-  await laptop.page.getByRole("button", { name: /^End / }).and(laptop.page.locator(":not([aria-disabled])")).first().click();
+  await laptop.page.getByRole("button",
+    { name: /^End / }).and(laptop.page.locator(":not([aria-disabled])")).first().click();
   await laptop.dialog().getByRole("button", { name: "End" }).click();
   await laptop.says(/^Ended the session of /);
   await phone.page.goto("/repositories");
@@ -238,7 +242,8 @@ test("a repository is added", async () => {
   await owner.page.getByRole("heading", { name }).waitFor();
   await owner.open("/repositories");
   await owner.field("Search repositories").fill(name);
-  await owner.page.getByRole("list", { name: "Repositories" }).getByRole("listitem").nth(1).waitFor({ state: "detached" });
+  await owner.page.getByRole("list",
+    { name: "Repositories" }).getByRole("listitem").nth(1).waitFor({ state: "detached" });
   await owner.link(name).waitFor();
   await owner.close();
 });

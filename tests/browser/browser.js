@@ -4,7 +4,9 @@ import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
 /** Starts the browser. */
-export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"] });
+export const launch = () =>
+  chromium.launch({ executablePath: process.env.CHROMIUM,
+    args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"] });
 
 /**
  * Opens a window of its own, which has no cookies yet.
@@ -13,7 +15,8 @@ export const launch = () => chromium.launch({ executablePath: process.env.CHROMI
  * @param {import("playwright-core").BrowserContextOptions} [options]
  */
 export async function person(browser, url, options = {}) {
-  const context = await browser.newContext({ baseURL: url, viewport: { width: 1280, height: 900 }, permissions: ["clipboard-read", "clipboard-write"], acceptDownloads: true, ...options });
+  const context = await browser.newContext({ baseURL: url, viewport: { width: 1280, height: 900 },
+      permissions: ["clipboard-read", "clipboard-write"], acceptDownloads: true, ...options });
   context.setDefaultTimeout(20_000);
   const page = await context.newPage();
   /** What must never happen on any screen. @type {string[]} */
@@ -23,7 +26,8 @@ export async function person(browser, url, options = {}) {
   page.on("console", (message) => {
     if (/Content Security Policy|TrustedHTML|Trusted Type/.test(message.text())) faults.push(message.text());
   });
-  const button = (/** @type {string | RegExp} */ name) => page.getByRole("button", { name, exact: typeof name === "string" });
+  const button = (/** @type {string | RegExp} */ name) =>
+    page.getByRole("button", { name, exact: typeof name === "string" });
   return {
     page, context, faults, button,
     /** Opens the link that the local stack prints. */
@@ -45,7 +49,8 @@ export async function person(browser, url, options = {}) {
     dialog: () => page.getByRole("dialog"),
     says: (/** @type {string | RegExp} */ text) => page.getByText(text).first().waitFor(),
     /** Waits until the deployment on the screen has a state. */
-    becomes: (/** @type {string} */ word) => page.locator(".heading .badge", { hasText: word }).waitFor({ timeout: 60_000 }),
+    becomes: (/** @type {string} */ word) =>
+      page.locator(".heading .badge", { hasText: word }).waitFor({ timeout: 60_000 }),
     async close() {
       await context.close();
       assert.deepEqual(faults, []);

@@ -67,7 +67,8 @@ test("a log is searched, folded, linked and saved", async () => {
   const other = await signedIn();
   await other.page.goto(link);
   await other.page.locator(".log-line.target", { hasText: "installed package 250" }).waitFor();
-  assert.ok(await other.page.locator(".target").evaluate((element) => element.getBoundingClientRect().bottom < innerHeight), "the line is in view");
+  assert.ok(await other.page.locator(".target").evaluate((element) =>
+      element.getBoundingClientRect().bottom < innerHeight), "the line is in view");
 
   const [download] = await Promise.all([owner.page.waitForEvent("download"), owner.button("Download").click()]);
   const saved = readFileSync(await download.path(), "utf8");
@@ -145,7 +146,8 @@ test("production is approved by a second person and rolled back", async () => {
   await owner.button("Save").click();
   await owner.says("Saved the settings.");
   await owner.open(`/repositories/${stack.repository}`);
-  await owner.page.getByRole("list", { name: "Environments" }).getByRole("button", { name: "Roll back" }).last().click();
+  await owner.page.getByRole("list", { name: "Environments" }).getByRole("button",
+    { name: "Roll back" }).last().click();
   await owner.dialog().getByText("repeats").waitFor();
   await owner.dialog().getByRole("button", { name: "Roll back" }).click();
   await owner.says("Rolls back to");
@@ -155,7 +157,8 @@ test("production is approved by a second person and rolled back", async () => {
 });
 
 test("a deployment is rejected with a reason", async () => {
-  await stack.call(stack.owner, "PATCH", `/v1/repositories/${stack.repository}/environments/production`, { required_approvals: 2 });
+  await stack.call(stack.owner, "PATCH", `/v1/repositories/${stack.repository}/environments/production`,
+    { required_approvals: 2 });
   const { token } = await stack.member("admin");
   const one = await stack.deploy({ ref: "main", environment: "production" }, ["queued"], token);
   const owner = await signedIn();

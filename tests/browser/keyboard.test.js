@@ -23,7 +23,8 @@ test("everything is done by keyboard alone", async () => {
   const tabTo = async (/** @type {RegExp} */ what) => {
     for (let presses = 0; presses < 80; presses++) {
       if (what.test(await focused())) {
-        const outline = await page.evaluate(() => getComputedStyle(/** @type {Element} */ (document.activeElement)).outlineStyle);
+        const outline = await page.evaluate(() =>
+          getComputedStyle(/** @type {Element} */ (document.activeElement)).outlineStyle);
         assert.notEqual(outline, "none", `the focus on ${what} can be seen`);
         return;
       }

@@ -39,12 +39,14 @@ test("a button that is pressed twice on a slow network creates one deployment", 
   });
   await owner.button("Deploy to preview").dblclick();
   await owner.becomes("Succeeded");
-  assert.equal((await stack.call(stack.owner, "GET", `/v1/repositories/${stack.repository}/deployments`)).meta.total, before + 1);
+  assert.equal((await stack.call(stack.owner, "GET", `/v1/repositories/${stack.repository}/deployments`)).meta.total,
+    before + 1);
   await owner.close();
 });
 
 test("a creation whose answer was lost is sent again and creates nothing a second time", async () => {
-  const count = async () => (await stack.call(stack.owner, "GET", `/v1/repositories/${stack.repository}/deployments`)).meta.total;
+  const count = async () =>
+    (await stack.call(stack.owner, "GET", `/v1/repositories/${stack.repository}/deployments`)).meta.total;
   const before = await count();
   const owner = await signedIn();
   await owner.open(`/repositories/${stack.repository}/deploy`);
@@ -81,7 +83,10 @@ test("a lost connection is told, and what was missed is caught up with", async (
 
 test("a screen that can’t be loaded offers another try, with the request’s ID", async () => {
   const owner = await signedIn();
-  await owner.page.route("**/v1/repositories*", (route) => route.fulfill({ status: 500, contentType: "application/json", body: JSON.stringify({ error: { code: "internal_error", message: "Try again later", request_id: "req_bbbbbbbbbbbbbbbb" } }) }), { times: 1 });
+  await owner.page.route("**/v1/repositories*",
+    (route) => route.fulfill({ status: 500, contentType: "application/json",
+        body: JSON.stringify({ error: { code: "internal_error", message: "Try again later",
+              request_id: "req_bbbbbbbbbbbbbbbb" } }) }), { times: 1 });
   await owner.page.goto("/repositories");
   await owner.says("req_bbbbbbbbbbbbbbbb");
   await owner.button("Try again").click();
@@ -91,7 +96,10 @@ test("a screen that can’t be loaded offers another try, with the request’s I
 
 test("a reached limit is waited out, and the page says so", async () => {
   const owner = await signedIn();
-  await owner.page.route("**/v1/repositories*", (route) => route.fulfill({ status: 429, headers: { "Retry-After": "2" }, contentType: "application/json", body: JSON.stringify({ error: { code: "rate_limited", message: "Too many requests", request_id: "req_cccccccccccccccc" } }) }), { times: 1 });
+  await owner.page.route("**/v1/repositories*",
+    (route) => route.fulfill({ status: 429, headers: { "Retry-After": "2" }, contentType: "application/json",
+        body: JSON.stringify({ error: { code: "rate_limited", message: "Too many requests",
+              request_id: "req_cccccccccccccccc" } }) }), { times: 1 });
   await owner.page.goto("/repositories");
   await owner.says(/The rate limit is reached\. Trying again in 2 s\./);
   await owner.link(stack.repository).waitFor();
@@ -101,7 +109,9 @@ test("a reached limit is waited out, and the page says so", async () => {
 
 test("a gateway’s answer without our envelope is an error like any other", async () => {
   const owner = await signedIn();
-  await owner.page.route("**/v1/members*", (route) => route.fulfill({ status: 503, headers: { "apigw-requestid": "abc123=" }, contentType: "application/json", body: `{"message":"Service Unavailable"}` }), { times: 1 });
+  await owner.page.route("**/v1/members*",
+    (route) => route.fulfill({ status: 503, headers: { "apigw-requestid": "abc123=" }, contentType: "application/json",
+        body: `{"message":"Service Unavailable"}` }), { times: 1 });
   await owner.page.goto("/settings/members");
   await owner.says("Service Unavailable");
   await owner.says("abc123=");
@@ -116,11 +126,13 @@ test("an update changes only what changed", async () => {
     for (const card of document.querySelectorAll(".card")) Object.assign(card, { seen: true });
     /** @type {HTMLElement} */ (document.querySelector(".card a.button")).focus();
   });
-  const tops = () => owner.page.locator(".card").evaluateAll((cards) => cards.map((card) => card.getBoundingClientRect().top));
+  const tops = () => owner.page.locator(".card").evaluateAll((cards) =>
+    cards.map((card) => card.getBoundingClientRect().top));
   const before = await tops();
   await stack.deploy({ ref: "main", environment: "production" });
   await owner.page.locator(".card").last().locator(".badge", { hasText: "Live" }).waitFor({ timeout: 30_000 });
-  assert.ok(await owner.page.locator(".card").evaluateAll((cards) => cards.every((card) => "seen" in card)), "the cards are the same elements");
+  assert.ok(await owner.page.locator(".card").evaluateAll((cards) => cards.every((card) => "seen" in card)),
+    "the cards are the same elements");
   assert.equal(await owner.page.evaluate(() => document.activeElement?.textContent), "Deploy", "the focus stayed");
   assert.deepEqual(await tops(), before);
   await owner.close();

@@ -28,14 +28,19 @@ before(async () => {
   const team = await call(owner, "POST", "/v1/teams", { name: unique("Team"), description: HOSTILE });
   await call(owner, "PUT", `/v1/teams/${team.id}/repositories/${repository}`, { permission: "read" });
   await call(owner, "POST", "/v1/invitations", { email: "o'brien+&{}@example.com" });
-  await call(owner, "POST", "/v1/trusts", { name: HOSTILE, issuer: "https://issuer.example", audience: HOSTILE, claims: { sub: HOSTILE }, scopes: ["repositories:read"] });
+  await call(owner, "POST", "/v1/trusts",
+    { name: HOSTILE, issuer: "https://issuer.example", audience: HOSTILE, claims: { sub: HOSTILE },
+      scopes: ["repositories:read"] });
   const rejected = await stack.deploy({ ref: "main", environment: "production" }, ["queued"], token);
   await call(owner, "POST", `/v1/deployments/${rejected.id}/reject`, { reason: HOSTILE });
   paths = [
-    "/", "/repositories", `/repositories/${repository}`, `/repositories/${repository}/deploy`, `/repositories/${repository}/environments/production`,
-    "/deployments", `/deployments/${done.id}`, `/deployments/${failed.id}`, `/deployments/${waiting.id}`, `/deployments/${rejected.id}`, "/audit",
+    "/", "/repositories", `/repositories/${repository}`, `/repositories/${repository}/deploy`,
+      `/repositories/${repository}/environments/production`,
+    "/deployments", `/deployments/${done.id}`, `/deployments/${failed.id}`, `/deployments/${waiting.id}`,
+      `/deployments/${rejected.id}`, "/audit",
     "/settings/account", "/settings/members", "/settings/teams", `/settings/teams/${team.id}`, "/settings/sessions",
-    "/settings/api/tokens", "/settings/api/tokens/new", "/settings/api/applications", "/settings/api/trusts", "/settings/nowhere",
+    "/settings/api/tokens", "/settings/api/tokens/new", "/settings/api/applications", "/settings/api/trusts",
+      "/settings/nowhere",
   ];
 });
 after(() => Promise.all([browser.close(), stack.stop()]));
@@ -43,8 +48,10 @@ after(() => Promise.all([browser.close(), stack.stop()]));
 /** Returns what axe-core finds on the screen. @param {import("playwright-core").Page} page */
 async function violations(page) {
   await page.evaluate(AXE);
-  const found = await page.evaluate(async (tags) => (await /** @type {any} */ (globalThis).axe.run(document, { runOnly: tags })).violations, TAGS);
-  return found.map((/** @type {any} */ one) => `${one.id}: ${one.nodes.map((/** @type {any} */ node) => `${node.target} ${node.failureSummary}`).join("; ")}`);
+  const found = await page.evaluate(async (tags) =>
+    (await /** @type {any} */ (globalThis).axe.run(document, { runOnly: tags })).violations, TAGS);
+  return found.map((/** @type {any} */ one) =>
+    `${one.id}: ${one.nodes.map((/** @type {any} */ node) => `${node.target} ${node.failureSummary}`).join("; ")}`);
 }
 
 for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
@@ -92,7 +99,9 @@ test("no screen scrolls sideways at 320 px, and no control is smaller than 24 px
     await owner.page.waitForTimeout(200);
     const wide = await owner.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(wide <= 0, `${path} is ${wide} px too wide`);
-    const small = await owner.page.locator("button:visible, select:visible, input:visible:not([type=checkbox], [type=radio])").evaluateAll((all) => all.filter((one) => one.getBoundingClientRect().height < 24 || one.getBoundingClientRect().width < 24).map((one) => one.outerHTML));
+    const small = await owner.page.locator("button:visible, select:visible, input:visible:not([type=checkbox], [type=radio])").evaluateAll((all) =>
+      all.filter((one) => one.getBoundingClientRect().height < 24
+        || one.getBoundingClientRect().width < 24).map((one) => one.outerHTML));
     assert.deepEqual(small, [], path);
   }
   await owner.button("Menu").click();
@@ -121,7 +130,8 @@ test("hostile texts stay texts on every screen", async () => {
 test("an address that does not exist, or that one may not see, says so", async () => {
   const owner = await person(browser, stack.url);
   await owner.signIn(stack.owner);
-  for (const path of ["/repositories/nothing", "/deployments/deploy_aaaaaaaaaaaaaaaa", "/settings/teams/team_aaaaaaaaaaaaaaaa"]) {
+  for (const path of ["/repositories/nothing", "/deployments/deploy_aaaaaaaaaaaaaaaa",
+      "/settings/teams/team_aaaaaaaaaaaaaaaa"]) {
     await owner.open(path);
     await owner.says("Not found");
     assert.match(await owner.page.getByRole("alert").innerText(), /req_/);

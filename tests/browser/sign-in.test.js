@@ -22,8 +22,10 @@ test("a pasted token signs in, goes on where one wanted to go, and leaves no tra
   await owner.page.getByRole("heading", { name: "Members" }).waitFor();
   const [cookie, ...others] = await owner.context.cookies();
   assert.deepEqual(others, []);
-  assert.deepEqual([cookie.name, cookie.httpOnly, cookie.secure, cookie.sameSite, cookie.path], ["__Host-session", true, true, "Strict", "/"]);
-  const kept = await owner.page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href]));
+  assert.deepEqual([cookie.name, cookie.httpOnly, cookie.secure, cookie.sameSite, cookie.path],
+    ["__Host-session", true, true, "Strict", "/"]);
+  const kept = await owner.page.evaluate(() =>
+    JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href]));
   assert.doesNotMatch(kept, /dgp_|dgs_/);
   await owner.close();
 });
@@ -94,7 +96,8 @@ test("a change that needs a fresh sign-in asks for it and is then made", async (
   let refused = 0;
   await owner.page.route("**/v1/tokens", async (route) => {
     if (route.request().method() !== "POST" || refused++) return route.continue();
-    const error = { code: "sign_in_again", message: "Sign in again to create a token", request_id: "req_aaaaaaaaaaaaaaaa" };
+    const error = { code: "sign_in_again", message: "Sign in again to create a token",
+      request_id: "req_aaaaaaaaaaaaaaaa" };
     await route.fulfill({ status: 403, contentType: "application/json", body: JSON.stringify({ error }) });
   });
   await owner.open("/settings/api/tokens/new");

@@ -27,7 +27,9 @@ phases:
 /** Creates a repository whose branches succeed, fail, run until they are canceled, or write what nobody should. */
 function repository() {
   const folder = mkdtempSync(join(tmpdir(), "dashboard-"));
-  const git = (/** @type {string[]} */ ...args) => execFileSync("git", ["-c", "user.name=Ada Lovelace", "-c", "user.email=ada@example.com", "-c", "commit.gpgsign=false", ...args], { cwd: folder });
+  const git = (/** @type {string[]} */ ...args) =>
+    execFileSync("git", ["-c", "user.name=Ada Lovelace", "-c", "user.email=ada@example.com", "-c",
+      "commit.gpgsign=false", ...args], { cwd: folder });
   const branch = (/** @type {string} */ name, /** @type {string} */ build, subject = `Build ${name}`) => {
     git("checkout", "--quiet", "--orphan", name);
     writeFileSync(join(folder, "buildspec.yml"), phases(build));
@@ -50,7 +52,9 @@ export async function start() {
   const repo = repository();
   const data = mkdtempSync(join(tmpdir(), "stack-"));
   const given = process.env.BASE_URL;
-  const child = given ? undefined : spawn(/** @type {string} */ (process.env.LOCAL), ["--port", "0", "--data", data, "--repo", repo.folder], { cwd: repo.folder, stdio: ["ignore", "pipe", "inherit"] });
+  const child = given ? undefined
+    : spawn(/** @type {string} */ (process.env.LOCAL), ["--port", "0", "--data", data, "--repo", repo.folder],
+    { cwd: repo.folder, stdio: ["ignore", "pipe", "inherit"] });
   let [url, owner] = [given ?? "", process.env.TOKEN ?? ""];
   if (child) {
     let printed = "";
@@ -74,10 +78,12 @@ export async function start() {
    * @returns {Promise<any>}
    */
   const call = async (token, method, path, body) => {
-    const headers = { ...(token ? { Authorization: `Bearer ${token}` } : {}), ...(body ? { "Content-Type": "application/json" } : {}) };
+    const headers = { ...(token ? { Authorization: `Bearer ${token}` } : {}),
+      ...(body ? { "Content-Type": "application/json" } : {}) };
     const response = await fetch(url + path, { method, headers, body: body && JSON.stringify(body) });
     const answer = await response.json();
-    if (!response.ok) throw Object.assign(new Error(`${method} ${path}: ${answer.error?.message}`), { code: answer.error?.code });
+    if (!response.ok) throw Object.assign(new Error(`${method} ${path}: ${answer.error?.message}`),
+      { code: answer.error?.code });
     return answer;
   };
   const name = unique("web");
@@ -94,7 +100,8 @@ export async function start() {
     /** Deploys, and waits until the deployment has one of the states. */
     async deploy(/** @type {object} */ body, /** @type {string[]} */ states = ["succeeded", "failed"], token = owner) {
       let one = await call(token, "POST", `/v1/repositories/${name}/deployments`, body);
-      for (const end = Date.now() + 60_000; !states.includes(one.status); one = await call(owner, "GET", `/v1/deployments/${one.id}`)) {
+      for (const end = Date.now() + 60_000; !states.includes(one.status);
+        one = await call(owner, "GET", `/v1/deployments/${one.id}`)) {
         if (Date.now() > end) throw new Error(`${one.id} is still ${one.status}`);
         await new Promise((resolve) => setTimeout(resolve, 500));
       }

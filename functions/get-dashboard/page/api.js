@@ -108,8 +108,10 @@ async function read(response) {
   /** @type {{error?: {code: string, message: string, request_id: string, details?: {field: string, message: string}[]}, message?: string}} */
   const body = await response.json().catch(() => ({}));
   const id = response.headers.get("x-request-id") ?? response.headers.get("apigw-requestid") ?? "";
-  if (body.error) return new ApiError(response.status, body.error.code, body.error.message, body.error.request_id ?? id, body.error.details);
-  return new ApiError(response.status, "gateway", body.message ?? `The API answered with status ${response.status}.`, id);
+  if (body.error) return new ApiError(response.status, body.error.code, body.error.message,
+    body.error.request_id ?? id, body.error.details);
+  return new ApiError(response.status, "gateway", body.message ?? `The API answered with status ${response.status}.`,
+    id);
 }
 
 /**
@@ -162,7 +164,8 @@ export async function page(path, signal) {
     const { pathname, search } = new URL(url, location.origin);
     return pathname + search;
   };
-  return { items: body.data, total: body.meta.total ?? null, actors: body.actors ?? {}, next: to("next"), previous: to("prev") };
+  return { items: body.data, total: body.meta.total ?? null, actors: body.actors ?? {}, next: to("next"),
+    previous: to("prev") };
 }
 
 /**

@@ -53,18 +53,23 @@ const OPEN = { "/sign-in": ["Sign in", signIn], "/join": ["Join", join] };
 
 /** @typedef {[string, string, IconName]} Link */
 /** @type {Link[]} */
-const MAIN = [["/", "Overview", "home"], ["/repositories", "Repositories", "repo"], ["/deployments", "Deployments", "rocket"], ["/audit", "Audit log", "audit"]];
+const MAIN = [["/", "Overview", "home"], ["/repositories", "Repositories", "repo"],
+  ["/deployments", "Deployments", "rocket"], ["/audit", "Audit log", "audit"]];
 /** @type {[string, Link[]][]} */
 const SETTINGS = [
-  ["API", [["/settings/api/tokens", "Tokens", "key"], ["/settings/api/applications", "Applications", "app"], ["/settings/api/trusts", "Trusts", "shield"]]],
-  ["Account", [["/settings/account", "Account", "settings"], ["/settings/members", "Members", "person"], ["/settings/teams", "Teams", "team"]]],
+  ["API", [["/settings/api/tokens", "Tokens", "key"], ["/settings/api/applications", "Applications", "app"],
+      ["/settings/api/trusts", "Trusts", "shield"]]],
+  ["Account", [["/settings/account", "Account", "settings"], ["/settings/members", "Members", "person"],
+      ["/settings/teams", "Teams", "team"]]],
   ["You", [["/settings/sessions", "Sessions", "lock"]]],
 ];
 
 const notice = h("div", { class: "notice", role: "status", hidden: true });
 const main = h("main", { id: "main", tabindex: "-1" });
 const side = h("aside", { class: "side", id: "side", "aria-label": "Navigation and account" });
-const toggle = h("button", { type: "button", class: "button plain toggle", "aria-expanded": "false", "aria-controls": "side", onclick: () => open(toggle.getAttribute("aria-expanded") !== "true") }, icon("menu"), "Menu");
+const toggle = h("button",
+  { type: "button", class: "button plain toggle", "aria-expanded": "false", "aria-controls": "side",
+    onclick: () => open(toggle.getAttribute("aria-expanded") !== "true") }, icon("menu"), "Menu");
 const open = (/** @type {boolean} */ on) => {
   toggle.setAttribute("aria-expanded", `${on}`);
   side.classList.toggle("open", on);
@@ -74,16 +79,26 @@ let signedIn = false;
 
 /** Shows the navigation of somebody who is signed in. */
 function navigation() {
-  const link = (/** @type {Link} */ [path, name, symbol]) => h("a", { href: path, "aria-current": here(path) ? "page" : null }, icon(symbol), name);
+  const link = (/** @type {Link} */ [path, name, symbol]) =>
+    h("a", { href: path, "aria-current": here(path) ? "page" : null }, icon(symbol), name);
   const settings = location.pathname.startsWith("/settings");
   const dark = document.documentElement.dataset.theme;
-  const theme = h("select", { "aria-label": "Colors", onchange: () => setTheme(theme.value) }, [["", "System colors"], ["light", "Light"], ["dark", "Dark"]].map(([value, text]) => h("option", { value, selected: value === (dark ?? "") }, text)));
+  const theme = h("select", { "aria-label": "Colors", onchange: () => setTheme(theme.value) },
+    [["", "System colors"], ["light", "Light"],
+      ["dark", "Dark"]].map(([value, text]) => h("option", { value, selected: value === (dark ?? "") }, text)));
   side.replaceChildren(
-    h("button", { type: "button", class: "button search", onclick: palette }, icon("search"), "Go to…", h("kbd", null, /Mac|iP/.test(navigator.platform) ? "⌘ K" : "Ctrl K")),
-    h("nav", { "aria-label": "Main" }, MAIN.map(link), h("a", { href: "/settings/account", class: "group", "aria-expanded": null, "aria-current": settings ? "true" : null }, icon("settings"), "Settings"),
-      settings && SETTINGS.map(([name, links]) => h("div", { class: "sub", role: "group", "aria-label": name }, h("p", { "aria-hidden": "true" }, name), links.map(link)))),
-    h("div", { class: "who" }, h("p", { class: "strong" }, typed(me().account.slug)), h("p", { class: "muted" }, typed(me().user?.email ?? me().application?.name ?? "")), theme,
-      h("div", { class: "actions" }, h("button", { type: "button", class: "button plain", onclick: help }, "Help"), h("button", { type: "button", class: "button plain", onclick: async () => {
+    h("button", { type: "button", class: "button search", onclick: palette }, icon("search"), "Go to…",
+      h("kbd", null, /Mac|iP/.test(navigator.platform) ? "⌘ K" : "Ctrl K")),
+    h("nav", { "aria-label": "Main" }, MAIN.map(link),
+      h("a", { href: "/settings/account", class: "group", "aria-expanded": null,
+          "aria-current": settings ? "true" : null }, icon("settings"), "Settings"),
+      settings && SETTINGS.map(([name, links]) =>
+        h("div", { class: "sub", role: "group", "aria-label": name }, h("p", { "aria-hidden": "true" }, name),
+          links.map(link)))),
+    h("div", { class: "who" }, h("p", { class: "strong" }, typed(me().account.slug)),
+      h("p", { class: "muted" }, typed(me().user?.email ?? me().application?.name ?? "")), theme,
+      h("div", { class: "actions" }, h("button", { type: "button", class: "button plain", onclick: help }, "Help"),
+        h("button", { type: "button", class: "button plain", onclick: async () => {
         await signOut();
         signedIn = false;
         go("/sign-in");
@@ -91,7 +106,8 @@ function navigation() {
 }
 
 /** @param {string} path */
-const here = (path) => (path === "/" ? location.pathname === "/" : location.pathname === path || location.pathname.startsWith(`${path}/`) || (path === "/settings/account" && location.pathname === "/settings"));
+const here = (path) => (path === "/" ? location.pathname === "/" : location.pathname === path
+  || location.pathname.startsWith(`${path}/`) || (path === "/settings/account" && location.pathname === "/settings"));
 
 /** @param {string} name */
 function setTheme(name) {
@@ -132,12 +148,15 @@ async function show(first) {
   for (const [pattern, title, screenOf] of ROUTES) {
     const found = path.match(new RegExp(`^${pattern.replace(/:(\w+)/g, "(?<$1>[^/]+)")}$`));
     if (!found) continue;
-    screen.params = Object.fromEntries(Object.entries(found.groups ?? {}).map(([name, value]) => [name, decodeURIComponent(value)]));
+    screen.params = Object.fromEntries(Object.entries(found.groups ?? {}).map(([name, value]) =>
+        [name, decodeURIComponent(value)]));
     document.title = `${title} · .git`;
     return put(screenOf(screen), first);
   }
   document.title = "Not found · .git";
-  put([heading("Not found"), empty("search", "There is no such page", "The address may be mistyped.", h("a", { class: "button", href: "/" }, "Open the overview"))], first);
+  put([heading("Not found"),
+      empty("search", "There is no such page", "The address may be mistyped.",
+        h("a", { class: "button", href: "/" }, "Open the overview"))], first);
 }
 
 /**
@@ -172,7 +191,8 @@ async function renew() {
   const stop = new AbortController();
   const done = await dialog("Sign in again", (close) => {
     onSignIn(stop.signal, () => close(true));
-    return [h("p", null, "You signed in more than 15 minutes ago. This change needs a fresh sign-in; it is then made at once."), methods(() => close(true), true)];
+    return [h("p", null, "You signed in more than 15 minutes ago. This change needs a fresh sign-in; it is then made at once."),
+      methods(() => close(true), true)];
   });
   stop.abort();
   return Boolean(done);
@@ -181,16 +201,19 @@ async function renew() {
 // A link to another screen opens it without loading the page again.
 addEventListener("click", (event) => {
   const link = event.target instanceof Element && event.target.closest("a");
-  if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || link.target || link.download) return;
+  if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey
+    || event.altKey || link.target || link.download) return;
   const { origin, pathname, search, hash } = link;
-  if (origin !== location.origin || /^\/(docs|v1|assets)(\/|$)/.test(pathname) || (hash && pathname === location.pathname)) return;
+  if (origin !== location.origin || /^\/(docs|v1|assets)(\/|$)/.test(pathname)
+    || (hash && pathname === location.pathname)) return;
   event.preventDefault();
   document.querySelector("dialog[open]")?.remove();
   go(pathname + search + hash);
 });
 addEventListener("popstate", (event) => {
   // A change of the fragment alone is no other screen.
-  if (event.state !== "go" && location.hash && main.dataset.path === location.pathname && !OPEN[location.pathname]) return;
+  if (event.state !== "go" && location.hash && main.dataset.path === location.pathname
+    && !OPEN[location.pathname]) return;
   main.dataset.path = location.pathname;
   show();
 });

@@ -8,7 +8,12 @@ import { me, refusal } from "./session.js";
 import { button, copyable, dots, empty, facts, failure, heading, loading, time } from "./ui.js";
 
 /** @satisfies {AuditEvent["action"][]} */
-const ACTIONS = /** @type {const} */ (["account.created", "account.updated", "application.created", "application.deleted", "application.updated", "deployment.approved", "deployment.canceled", "deployment.created", "deployment.rejected", "environment.updated", "invitation.accepted", "invitation.created", "invitation.deleted", "member.linked", "member.removed", "member.updated", "repository.created", "team.created", "team.deleted", "team.member_added", "team.member_removed", "team.repository_added", "team.repository_removed", "team.updated", "token.created", "token.deleted", "token.rotated", "token.updated"]);
+const ACTIONS = /** @type {const} */ (["account.created", "account.updated", "application.created",
+    "application.deleted", "application.updated", "deployment.approved", "deployment.canceled", "deployment.created",
+    "deployment.rejected", "environment.updated", "invitation.accepted", "invitation.created", "invitation.deleted",
+    "member.linked", "member.removed", "member.updated", "repository.created", "team.created", "team.deleted",
+    "team.member_added", "team.member_removed", "team.repository_added", "team.repository_removed", "team.updated",
+    "token.created", "token.deleted", "token.rotated", "token.updated"]);
 
 /** Reads `team.member_added` as "added member to team". @param {string} action */
 function words(action) {
@@ -31,7 +36,8 @@ export function audit({ query, signal }) {
     for (const name of names) {
       const value = query.get(name);
       // A day ends where the next one begins.
-      const day = value && /^\d{4}-\d\d-\d\d$/.test(value) ? Date.parse(`${value}T00:00:00Z`) + (name === "until" ? 86_400_000 : 0) : NaN;
+      const day = value && /^\d{4}-\d\d-\d\d$/.test(value)
+        ? Date.parse(`${value}T00:00:00Z`) + (name === "until" ? 86_400_000 : 0) : NaN;
       if (value) wanted.set(name, Number.isNaN(day) ? value : new Date(day).toISOString().replace(/\.\d+/, ""));
     }
     try {
@@ -41,7 +47,8 @@ export function audit({ query, signal }) {
       rows.append(...data.map(eventRow));
       const older = meta.next_cursor;
       more.replaceChildren(older ? button("Show older events", () => read(older)) : "");
-      place.replaceChildren(rows.childElementCount || older ? rows : empty("audit", "No events", "No change matches. Widen the filters; events are kept for 400 days."), more);
+      place.replaceChildren(rows.childElementCount || older ? rows
+        : empty("audit", "No events", "No change matches. Widen the filters; events are kept for 400 days."), more);
     } catch (error) {
       if (!signal.aborted) place.replaceChildren(failure(error, start));
     }
@@ -55,36 +62,53 @@ export function audit({ query, signal }) {
     start();
   };
   const actor = select("actor", [["", "Anybody"]], "", { "aria-label": "Actor", onchange: set });
-  const action = select("action", [["", "Any action"], ...ACTIONS.map((name) => /** @type {[string, string]} */ ([name, words(name)]))], query.get("action") ?? "", { "aria-label": "Action", onchange: set });
+  const action = select("action",
+    [["", "Any action"], ...ACTIONS.map((name) => /** @type {[string, string]} */ ([name, words(name)]))],
+    query.get("action") ?? "", { "aria-label": "Action", onchange: set });
   if (!refusal("account:read")) all("/v1/members", signal).then((members) => {
     actor.append(...members.map(({ id, email }) => h("option", { value: id }, email)));
     actor.value = query.get("actor") ?? "";
   }, () => {});
   start();
-  return [heading("Audit log"), h("p", { class: "intro" }, "Every change in the account, newest first. Events are kept for 400 days."),
+  return [heading("Audit log"),
+    h("p", { class: "intro" }, "Every change in the account, newest first. Events are kept for 400 days."),
     h("div", { class: "filters" }, actor, action,
-      input("target", { "aria-label": "ID of the changed resource", placeholder: "ID of the resource", value: query.get("target"), onchange: set }),
-      h("label", { class: "check" }, "From ", input("since", { type: "date", value: query.get("since"), onchange: set })),
-      h("label", { class: "check" }, "to ", input("until", { type: "date", value: query.get("until"), onchange: set }))), place];
+      input("target", { "aria-label": "ID of the changed resource", placeholder: "ID of the resource",
+          value: query.get("target"), onchange: set }),
+      h("label", { class: "check" }, "From ",
+        input("since", { type: "date", value: query.get("since"), onchange: set })),
+      h("label", { class: "check" }, "to ",
+        input("until", { type: "date", value: query.get("until"), onchange: set }))), place];
 }
 
 /** @param {unknown} value */
-const plain = (value) => (value === null || value === undefined ? "—" : typeof value === "string" ? value : JSON.stringify(value));
+const plain = (value) =>
+  (value === null || value === undefined ? "—" : typeof value === "string" ? value : JSON.stringify(value));
 
 /** @param {AuditEvent} event */
 function eventRow(event) {
   const { actor, target, changes } = event;
   const who = actor.id === me().user?.id && actor.type === "user" ? "You" : typed(actor.name);
   return h("li", { class: "row" }, h("details", null,
-    h("summary", null, icon("chevron"), h("span", { class: "title" }, who, ` ${words(event.action)} `, h("strong", null, typed(target.name ?? target.id))), h("span", { class: "meta" }, dots(changes.map(({ field }) => field).join(", "), time(event.created_at)))),
+    h("summary", null, icon("chevron"),
+      h("span", { class: "title" }, who, ` ${words(event.action)} `,
+        h("strong", null, typed(target.name ?? target.id))),
+      h("span", { class: "meta" }, dots(changes.map(({ field }) => field).join(", "), time(event.created_at)))),
     facts([
       ["Actor", [typed(actor.name), ` (${actor.type}) `, h("code", null, actor.id)]],
-      ["Target", [`${target.type} `, target.type === "deployment" ? h("a", { href: `/deployments/${target.id}` }, target.id) : h("code", null, target.id)]],
+      ["Target", [`${target.type} `,
+          target.type === "deployment" ? h("a", { href: `/deployments/${target.id}` }, target.id)
+          : h("code", null, target.id)]],
       ...(event.token_id ? /** @type {[string, Node][]} */ ([["Token", h("code", null, event.token_id)]]) : []),
       ...(event.client_id ? /** @type {[string, Node][]} */ ([["Client", h("code", null, event.client_id)]]) : []),
-      ...(event.source_address ? /** @type {[string, Node][]} */ ([["Address", h("code", null, event.source_address)]]) : []),
-      ...(event.request_id ? /** @type {[string, Node][]} */ ([["Request", copyable(event.request_id, "the request ID")]]) : []),
+      ...(event.source_address ? /** @type {[string, Node][]} */ ([["Address", h("code", null, event.source_address)]])
+        : []),
+      ...(event.request_id ? /** @type {[string, Node][]} */ ([["Request",
+              copyable(event.request_id, "the request ID")]]) : []),
     ]),
-    changes.length > 0 && h("table", null, h("thead", null, h("tr", null, ["Field", "Before", "After"].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", null, changes.map(({ field, from, to }) => h("tr", null, h("th", { scope: "row" }, field), h("td", null, typed(plain(from))), h("td", null, typed(plain(to)))))))));
+    changes.length > 0 && h("table", null,
+      h("thead", null, h("tr", null, ["Field", "Before", "After"].map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", null, changes.map(({ field, from, to }) =>
+          h("tr", null, h("th", { scope: "row" }, field), h("td", null, typed(plain(from))),
+            h("td", null, typed(plain(to)))))))));
 }

@@ -9,7 +9,8 @@ import { go } from "./route.js";
 import { lacks } from "./session.js";
 import { button, dots, heading, section, short } from "./ui.js";
 
-const GATES = { permission: "Permission", quota: "Rate limit", ref: "Ref", freeze: "Freeze", fences: "Guards", queue: "Queue", approvals: "Approvals", lock: "Turn" };
+const GATES = { permission: "Permission", quota: "Rate limit", ref: "Ref", freeze: "Freeze", fences: "Guards",
+  queue: "Queue", approvals: "Approvals", lock: "Turn" };
 const OUTCOMES = {
   starts: ["check", "good", "The deployment starts at once."],
   waits: ["clock", "wait", "The deployment is created and waits."],
@@ -24,7 +25,8 @@ export function deploy(screen) {
   const { params, query, signal } = screen;
   const path = `/v1/repositories/${encodeURIComponent(params.name)}`;
   return [
-    heading(["Deploy ", typed(params.name)], null, h("a", { href: `/repositories/${params.name}` }, "Back to the repository")),
+    heading(["Deploy ", typed(params.name)], null,
+      h("a", { href: `/repositories/${params.name}` }, "Back to the repository")),
     loaded(screen, async () => {
       /** @type {[Repository, {data: EnvironmentState[]}]} */
       const [found, { data }] = await Promise.all([get(path, signal), get(`${path}/environments`, signal)]);
@@ -50,9 +52,13 @@ function deployForm(path, found, environments, reason, query, signal) {
 
   const addVariable = () => {
     const number = variables.childElementCount + 1;
-    const secret = h("input", { type: "checkbox", name: "secret", checked: true, onchange: () => (value.type = secret.checked ? "password" : "text") });
+    const secret = h("input",
+      { type: "checkbox", name: "secret", checked: true,
+        onchange: () => (value.type = secret.checked ? "password" : "text") });
     const name = input("variable", { "aria-label": `Name of variable ${number}`, placeholder: "NAME" });
-    const value = input("value", { type: "password", "aria-label": `Value of variable ${number}`, placeholder: "value", autocomplete: "new-password" });
+    const value = input("value",
+      { type: "password", "aria-label": `Value of variable ${number}`, placeholder: "value",
+        autocomplete: "new-password" });
     /** @type {HTMLElement} */
     const line = h("div", { class: "variable" }, name, value, h("label", { class: "check" }, secret, "Secret"),
       button([], () => (line.remove(), check()), { kind: "plain", icon: "cross", label: `Remove variable ${number}` }));
@@ -78,7 +84,8 @@ function deployForm(path, found, environments, reason, query, signal) {
   const check = async () => {
     const number = ++checks;
     guard();
-    if (reason || !body().ref) return gates.replaceChildren(h("p", { class: "muted" }, reason ?? "Enter a ref to see what the deployment has to meet."));
+    if (reason || !body().ref) return gates.replaceChildren(h("p", { class: "muted" },
+        reason ?? "Enter a ref to see what the deployment has to meet."));
     gates.setAttribute("aria-busy", "true");
     try {
       const preflight = await change("POST", `${path}/deployments/preflight`, body());
@@ -88,7 +95,8 @@ function deployForm(path, found, environments, reason, query, signal) {
       submit(preflight.outcome === "refused" ? "The conditions above are not met." : null);
     } catch (error) {
       if (number !== checks || signal.aborted || !(error instanceof ApiError)) return;
-      gates.replaceChildren(h("p", { class: "bad" }, icon("cross"), " ", typed(error.details[0]?.message ?? error.message)));
+      gates.replaceChildren(h("p", { class: "bad" }, icon("cross"), " ",
+          typed(error.details[0]?.message ?? error.message)));
       submit(error.message);
       if (error.details.length) showError(element, error);
     } finally {
@@ -104,7 +112,8 @@ function deployForm(path, found, environments, reason, query, signal) {
   };
   const guard = () => {
     const now = live(body().environment);
-    guarded.replaceChildren(now ? `Only if #${now.number} is still live, or will be, when this deployment’s turn comes` : "Only if nothing is live when this deployment’s turn comes");
+    guarded.replaceChildren(now ? `Only if #${now.number} is still live, or will be, when this deployment’s turn comes`
+      : "Only if nothing is live when this deployment’s turn comes");
   };
   const guarded = h("span");
 
@@ -115,10 +124,16 @@ function deployForm(path, found, environments, reason, query, signal) {
     timer = setTimeout(check, 600);
   };
   const element = form([
-    field("Ref", input("ref", { required: true, value: query.get("ref") ?? found.default_branch, oninput: soon }), "A branch, a tag, a full commit SHA or a full ref name."),
-    choices("Environment", "radio", "environment", ENVIRONMENTS.map((name) => ({ value: name, text: name, hint: live(name) ? `#${live(name)?.number} is live` : "Nothing is live" })), [query.get("environment") ?? "preview"]),
+    field("Ref", input("ref", { required: true, value: query.get("ref") ?? found.default_branch, oninput: soon }),
+      "A branch, a tag, a full commit SHA or a full ref name."),
+    choices("Environment", "radio", "environment",
+      ENVIRONMENTS.map((name) =>
+        ({ value: name, text: name, hint: live(name) ? `#${live(name)?.number} is live` : "Nothing is live" })),
+      [query.get("environment") ?? "preview"]),
     h("fieldset", { class: "field", "data-field": "variables" }, h("legend", null, "Variables"),
-      h("div", { class: "hint" }, "The build’s commands get them. Values are never shown again, and secret ones are masked in the log."), variables,
+      h("div", { class: "hint" },
+        "The build’s commands get them. Values are never shown again, and secret ones are masked in the log."),
+        variables,
       button("Add variable", addVariable, { icon: "plus" }), h("div", { class: "error" })),
     h("label", { class: "check" }, h("input", { type: "checkbox", name: "guard" }), guarded),
     section("Before it starts", gates),
@@ -129,7 +144,8 @@ function deployForm(path, found, environments, reason, query, signal) {
     go(`/deployments/${id}`);
   }, { reason });
   element.addEventListener("change", soon);
-  queueMicrotask(() => (reason ? gates.replaceChildren(h("p", { class: "muted" }, reason)) : submit("The conditions are being checked.")));
+  queueMicrotask(() => (reason ? gates.replaceChildren(h("p", { class: "muted" }, reason))
+      : submit("The conditions are being checked.")));
   queueMicrotask(check);
   return element;
 }
@@ -145,8 +161,13 @@ function showGates(place, { gates, outcome, sha, on_ref: ref }) {
     h("p", { class: `outcome ${kind}` }, icon(/** @type {"check"} */ (name)), h("strong", null, text)),
     h("ul", { class: "checks" }, gates.map(({ gate, passes, message }) => {
       const waits = !passes && (gate === "approvals" || gate === "lock");
-      return h("li", null, h("span", { class: passes ? "good" : waits ? "wait" : "bad" }, icon(passes ? "check" : waits ? "clock" : "cross"), h("span", { class: "unseen" }, passes ? "Met: " : waits ? "Waits: " : "Not met: ")),
+      return h("li", null, h("span", { class: passes ? "good" : waits ? "wait" : "bad" },
+          icon(passes ? "check" : waits ? "clock" : "cross"),
+          h("span", { class: "unseen" }, passes ? "Met: " : waits ? "Waits: " : "Not met: ")),
         h("span", { class: "name" }, GATES[gate] ?? gate), h("span", null, typed(message)));
     })),
-    sha ? h("p", { class: "meta" }, dots(["Commit ", short(sha)], ref ? ["on ", typed(ref.replace(/^refs\/(heads|tags)\//, ""))] : "No branch or tag points to this commit. It may be an older one of a branch, or one of a fork.")) : "");
+    sha ? h("p", { class: "meta" },
+      dots(["Commit ", short(sha)],
+        ref ? ["on ", typed(ref.replace(/^refs\/(heads|tags)\//, ""))]
+        : "No branch or tag points to this commit. It may be an older one of a branch, or one of a fork.")) : "");
 }

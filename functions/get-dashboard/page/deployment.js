@@ -45,23 +45,31 @@ export function deployment(screen) {
     const now = `${one.updated_at} ${one.status} ${one.approvals.given_by.length}`;
     if (now !== seen) events(one.actors ?? {}).catch(() => {});
     seen = now;
-    if (!current) get(`/v1/repositories/${one.repository_id}`, signal).then((found) => ((repository = found), place.redraw()), () => {});
+    if (!current) get(`/v1/repositories/${one.repository_id}`,
+      signal).then((found) => ((repository = found), place.redraw()), () => {});
     current = one;
-    if (one.status !== "queued" || one.started_at) logView ??= log(screen, id, () => Boolean(current && active(current.status)));
+    if (one.status !== "queued" || one.started_at) logView ??= log(screen, id,
+      () => Boolean(current && active(current.status)));
     document.title = `#${one.number} ${one.ref} → ${one.environment} · .git`;
     const { commit } = one;
     return [
       heading([repository && typed(repository.name), ` #${one.number}`], offered(one, reload), dots(
-        status(one), commit?.subject && h("span", { class: "strong" }, typed(commit.subject)), repository && h("a", { href: `/repositories/${repository.name}` }, "Repository"), [typed(one.ref), " → ", one.environment], [short(one.sha), commit?.author && [" by ", typed(commit.author)]],
+        status(one), commit?.subject && h("span", { class: "strong" }, typed(commit.subject)),
+          repository && h("a", { href: `/repositories/${repository.name}` }, "Repository"),
+          [typed(one.ref), " → ", one.environment], [short(one.sha), commit?.author && [" by ", typed(commit.author)]],
         ["Created ", time(one.created_at), " by ", typed(nameOf(one.created_by, one.actors))],
         one.started_at && h("span", { class: "tabular" }, duration(one.started_at, one.finished_at)),
-        one.origin && [one.origin.kind === "retry" ? "Retries " : "Rolls back to ", h("a", { href: `/deployments/${one.origin.deployment_id}` }, `#${one.origin.number}`)])),
-      one.failure && h("div", { class: "callout bad", role: "note" }, icon("cross"), h("div", null, h("p", null, h("strong", null, one.failure.code.replaceAll("_", " ")), ": ", typed(one.failure.message)),
+        one.origin && [one.origin.kind === "retry" ? "Retries " : "Rolls back to ",
+          h("a", { href: `/deployments/${one.origin.deployment_id}` }, `#${one.origin.number}`)])),
+      one.failure && h("div", { class: "callout bad", role: "note" }, icon("cross"),
+        h("div", null, h("p", null, h("strong", null, one.failure.code.replaceAll("_", " ")), ": ",
+            typed(one.failure.message)),
         h("p", { class: "muted" }, HINTS[/** @type {keyof HINTS} */ (one.failure.code)] ?? ""))),
       one.status === "queued" && waiting(one),
       (one.approvals.required > 0 || one.variable_names.length > 0) && approvals(one, reload),
       section("Timeline", kept(timeline)),
-      section("Log", logView ? kept(logView) : empty("clock", "No log yet", "The log appears here as soon as the deployment starts.")),
+      section("Log", logView ? kept(logView)
+        : empty("clock", "No log yet", "The log appears here as soon as the deployment starts.")),
     ];
   }, (one) => (one.status === "in_progress" ? 2 : one.status === "queued" ? 5 : 0));
   return place;
@@ -69,15 +77,23 @@ export function deployment(screen) {
 
 /** @param {DeploymentEvent} event @param {Actors} actors */
 function eventLine(event, actors) {
-  return h("li", { "data-key": `${event.number}` }, status(/** @type {Deployment} */ ({ status: event.status, approvals: { required: 0, given_by: /** @type {string[]} */ ([]) } })),
-    h("span", null, typed(event.reason)), h("span", { class: "muted" }, dots(event.actor === "runner" ? "by the runner" : ["by ", typed(nameOf(event.user_id, actors))], time(event.at))));
+  return h("li", { "data-key": `${event.number}` },
+    status(/** @type {Deployment} */ ({ status: event.status,
+          approvals: { required: 0, given_by: /** @type {string[]} */ ([]) } })),
+    h("span", null, typed(event.reason)),
+      h("span", { class: "muted" },
+      dots(event.actor === "runner" ? "by the runner" : ["by ", typed(nameOf(event.user_id, actors))],
+        time(event.at))));
 }
 
 /** Shows what a queued deployment waits for. @param {Deployment} one */
 function waiting(one) {
   const { queue } = one;
-  return h("div", { class: "callout wait", role: "note" }, icon("clock"), h("div", null, h("p", null, h("strong", null, waits(one)), queue && queue.position > 0 && `. Place ${queue.position} in the queue.`),
-    queue && h("p", { class: "muted" }, dots(["In the queue since ", time(queue.since)], queue.deadline && ["Ends by itself ", time(queue.deadline)]))));
+  return h("div", { class: "callout wait", role: "note" }, icon("clock"),
+    h("div", null, h("p", null, h("strong", null, waits(one)),
+        queue && queue.position > 0 && `. Place ${queue.position} in the queue.`),
+    queue && h("p", { class: "muted" },
+      dots(["In the queue since ", time(queue.since)], queue.deadline && ["Ends by itself ", time(queue.deadline)]))));
 }
 
 /** @param {Deployment} one @param {() => void} reload */
@@ -89,13 +105,24 @@ function offered(one, reload) {
   const name = `#${one.number}`;
   if (active(one.status)) {
     return button(one.cancel_requested ? "Canceling" : "Cancel", async () => {
-      await ask(`Cancel ${name}?`, one.status === "queued" ? "The deployment ends at once. Nothing of it has run." : "The build is told to stop. What its commands have already changed stays changed.", "Cancel the deployment", () => change("POST", `${path}/cancel`), true);
+      await ask(`Cancel ${name}?`,
+        one.status === "queued" ? "The deployment ends at once. Nothing of it has run."
+        : "The build is told to stop. What its commands have already changed stays changed.", "Cancel the deployment",
+        () => change("POST", `${path}/cancel`), true);
       reload();
     }, { kind: "danger", reason: refused ?? (one.cancel_requested ? "The build has been told to stop." : null) });
   }
   return [
-    one.status === "succeeded" && button("Roll back to this", () => ask(`Roll back to ${name}?`, `This creates a deployment to ${one.environment} that repeats ${name}: its commit and its variables.`, "Roll back", () => open(change("POST", `${repository}/rollback`, { environment: one.environment, deployment_id: one.id }))), { icon: "back", reason: refused }),
-    button("Retry", () => ask(`Retry ${name}?`, `This creates a deployment that repeats ${name}: its commit, its environment and its variables.`, "Retry", () => open(change("POST", `${path}/retry`))), { reason: refused, kind: one.status === "failed" ? "primary" : undefined }),
+    one.status === "succeeded"
+      && button("Roll back to this",
+      () => ask(`Roll back to ${name}?`,
+        `This creates a deployment to ${one.environment} that repeats ${name}: its commit and its variables.`,
+        "Roll back", () => open(change("POST", `${repository}/rollback`,
+            { environment: one.environment, deployment_id: one.id }))), { icon: "back", reason: refused }),
+    button("Retry", () => ask(`Retry ${name}?`,
+        `This creates a deployment that repeats ${name}: its commit, its environment and its variables.`, "Retry",
+        () => open(change("POST", `${path}/retry`))),
+      { reason: refused, kind: one.status === "failed" ? "primary" : undefined }),
   ];
 }
 
@@ -108,19 +135,34 @@ function approvals(one, reload) {
   const { approvals: { required, given_by: given }, variable_names: names, approval_digest: digest } = one;
   const user = me().user;
   const undecided = one.status === "queued" && given.length < required;
-  const reason = refusal("deployments:write") ?? (!user ? "Only people approve." : one.created_by === user.id ? "You created this deployment, so somebody else has to approve it." : given.includes(user.id) ? "You have approved it." : null);
+  const reason = refusal("deployments:write")
+    ?? (!user ? "Only people approve." : one.created_by === user.id
+    ? "You created this deployment, so somebody else has to approve it." : given.includes(user.id)
+    ? "You have approved it." : null);
   const approve = async () => {
-    await ask(`Approve #${one.number}?`, ["You approve commit ", short(one.sha), " for ", h("strong", null, one.environment), ", with the variables and settings that the digest ", h("code", null, digest.slice(0, 12)), " covers."], "Approve",
+    await ask(`Approve #${one.number}?`,
+      ["You approve commit ", short(one.sha), " for ", h("strong", null, one.environment),
+        ", with the variables and settings that the digest ", h("code", null, digest.slice(0, 12)), " covers."],
+      "Approve",
       () => change("POST", `/v1/deployments/${one.id}/approve`, { sha: one.sha, approval_digest: digest }));
     reload();
   };
   const reject = async () => {
-    await ask(`Reject #${one.number}?`, [h("p", null, "The deployment fails. Its creator sees your reason."), field("Reason", h("textarea", { name: "reason", maxlength: 500, rows: 3 }))], "Reject", (values) => change("POST", `/v1/deployments/${one.id}/reject`, { reason: values.get("reason") || null }), true);
+    await ask(`Reject #${one.number}?`,
+      [h("p", null, "The deployment fails. Its creator sees your reason."),
+        field("Reason", h("textarea", { name: "reason", maxlength: 500, rows: 3 }))], "Reject",
+      (values) => change("POST", `/v1/deployments/${one.id}/reject`, { reason: values.get("reason") || null }), true);
     reload();
   };
   return section(required ? "Approvals" : "Variables", facts([
-    ...(required ? /** @type {[string, Children][]} */ ([["Given", h("span", null, h("strong", null, `${given.length} of ${required}`), given.length > 0 && [": ", given.map((id, at) => [at > 0 && ", ", typed(nameOf(id, one.actors))])])]]) : []),
+    ...(required ? /** @type {[string, Children][]} */ ([["Given",
+            h("span", null, h("strong", null, `${given.length} of ${required}`),
+              given.length > 0 && [": ", given.map((id, at) => [at > 0 && ", ", typed(nameOf(id, one.actors))])])]])
+      : []),
     ["Variables", names.length ? h("span", { class: "codes" }, names.map((name) => h("code", null, name))) : "None"],
-    ["Digest", [copyable(digest, "the digest"), h("small", null, "Stands for all that the build gets: the commit, the variables with their values, and the settings.")]],
-  ]), undecided && [button("Reject", reject, { reason: refusal("deployments:write") ?? (user ? null : "Only people reject.") }), button("Approve", approve, { kind: "primary", icon: "check", reason })]);
+    ["Digest", [copyable(digest, "the digest"),
+        h("small", null, "Stands for all that the build gets: the commit, the variables with their values, and the settings.")]],
+  ]), undecided && [button("Reject", reject,
+    { reason: refusal("deployments:write") ?? (user ? null : "Only people reject.") }),
+    button("Approve", approve, { kind: "primary", icon: "check", reason })]);
 }

@@ -10,7 +10,8 @@ import { dots, duration, empty, heading, row, short, status, time } from "./ui.j
 /** @type {EnvironmentName[]} */
 export const ENVIRONMENTS = ["preview", "staging", "production"];
 /** @type {[string, string][]} */
-const STATUS_FILTER = [["", "Any status"], ["queued", "Queued"], ["in_progress", "In progress"], ["succeeded", "Succeeded"], ["failed", "Failed"], ["canceled", "Canceled"], ["superseded", "Superseded"]];
+const STATUS_FILTER = [["", "Any status"], ["queued", "Queued"], ["in_progress", "In progress"],
+  ["succeeded", "Succeeded"], ["failed", "Failed"], ["canceled", "Canceled"], ["superseded", "Superseded"]];
 
 /** @param {Status} value */
 export const active = (value) => value === "queued" || value === "in_progress";
@@ -23,9 +24,12 @@ export function waits({ queue, approvals, status: value }) {
   if (value !== "queued") return null;
   const missing = approvals.required - approvals.given_by.length;
   const by = queue?.blocked_by;
-  if (by?.kind === "approval" || (!by && missing > 0)) return `Waits for ${missing === 1 ? "one approval" : `${missing} approvals`}`;
+  if (by?.kind === "approval"
+    || (!by && missing > 0)) return `Waits for ${missing === 1 ? "one approval" : `${missing} approvals`}`;
   if (by?.kind === "freeze") return "Waits because the environment is frozen";
-  if (by?.kind === "deployment") return ["Waits for ", by.deployment_id ? h("a", { href: `/deployments/${by.deployment_id}` }, "the deployment ahead") : "the deployment ahead"];
+  if (by?.kind === "deployment") return ["Waits for ",
+    by.deployment_id ? h("a", { href: `/deployments/${by.deployment_id}` }, "the deployment ahead")
+    : "the deployment ahead"];
   if (by) return `Waits for ${/** @type {string} */ (by.kind).replaceAll("_", " ")}`;
   return "Waits for a runner";
 }
@@ -36,10 +40,14 @@ export function waits({ queue, approvals, status: value }) {
  * @param {Actors} actors
  */
 export function deploymentRow(deployment, actors) {
-  const { id, number, ref, environment, repository, commit, sha, created_at: created, started_at: started, finished_at: finished, failure } = deployment;
+  const { id, number, ref, environment, repository, commit, sha, created_at: created, started_at: started,
+    finished_at: finished, failure } = deployment;
   return row(id,
-    [h("a", { href: `/deployments/${id}` }, repository ? [typed(repository.name), " "] : [], `#${number}`), " ", commit?.subject && h("span", { class: "subject" }, typed(commit.subject))],
-    dots([typed(ref), " → ", environment], short(sha), [time(created), " by ", typed(nameOf(deployment.created_by, actors))], started && duration(started, finished), failure && h("span", { class: "bad" }, failure.code), waits(deployment)),
+    [h("a", { href: `/deployments/${id}` }, repository ? [typed(repository.name), " "] : [], `#${number}`), " ",
+      commit?.subject && h("span", { class: "subject" }, typed(commit.subject))],
+    dots([typed(ref), " → ", environment], short(sha),
+      [time(created), " by ", typed(nameOf(deployment.created_by, actors))], started && duration(started, finished),
+      failure && h("span", { class: "bad" }, failure.code), waits(deployment)),
     null, status(deployment));
 }
 
@@ -50,13 +58,17 @@ export function deploymentRow(deployment, actors) {
  */
 export function filters(query, changed) {
   /** @type {(name: string, label: string, options: [string, string][]) => HTMLElement} */
-  const filter = (name, label, options) => select(name, options, query.get(name) ?? "", { "aria-label": label, onchange: (/** @type {Event} */ event) => {
+  const filter = (name, label, options) =>
+    select(name, options, query.get(name) ?? "", { "aria-label": label, onchange: (/** @type {Event} */ event) => {
     const { value } = /** @type {HTMLSelectElement} */ (event.target);
     value ? query.set(name, value) : query.delete(name);
     setQuery({ [name]: value });
     changed();
   } });
-  return h("div", { class: "filters" }, filter("environment", "Environment", [["", "Any environment"], ...ENVIRONMENTS.map((name) => /** @type {[string, string]} */ ([name, name]))]), filter("status", "Status", STATUS_FILTER));
+  return h("div", { class: "filters" },
+    filter("environment", "Environment",
+      [["", "Any environment"], ...ENVIRONMENTS.map((name) => /** @type {[string, string]} */ ([name, name]))]),
+    filter("status", "Status", STATUS_FILTER));
 }
 
 /**
@@ -64,7 +76,9 @@ export function filters(query, changed) {
  * @param {URLSearchParams} query
  * @param {string[]} names
  */
-export const picked = (query, names) => [...query].filter(([name, value]) => names.includes(name) && value).map(([name, value]) => `&${name}=${encodeURIComponent(value)}`).join("");
+export const picked = (query, names) =>
+  [...query].filter(([name, value]) => names.includes(name) && value).map(([name, value]) =>
+  `&${name}=${encodeURIComponent(value)}`).join("");
 
 /**
  * Shows the deployments of all repositories.
@@ -76,9 +90,12 @@ export function deployments(screen) {
     label: "Deployments",
     path: () => `/v1/deployments?per_page=25${picked(query, ["environment", "status", "repository", "ref", "sha", "created_by", "awaiting"])}`,
     row: deploymentRow,
-    none: () => empty("rocket", "No deployments", "No deployment matches. Deploy a branch from its repository.", h("a", { class: "button", href: "/repositories" }, "Open repositories")),
+    none: () => empty("rocket", "No deployments", "No deployment matches. Deploy a branch from its repository.",
+      h("a", { class: "button", href: "/repositories" }, "Open repositories")),
   });
-  const only = (/** @type {string} */ name, /** @type {string} */ text) => h("label", { class: "check" }, h("input", { type: "checkbox", checked: query.get(name) === "me", onchange: (/** @type {Event} */ event) => {
+  const only = (/** @type {string} */ name, /** @type {string} */ text) =>
+    h("label", { class: "check" },
+    h("input", { type: "checkbox", checked: query.get(name) === "me", onchange: (/** @type {Event} */ event) => {
     const on = /** @type {HTMLInputElement} */ (event.target).checked;
     on ? query.set(name, "me") : query.delete(name);
     setQuery({ [name]: on ? "me" : null });

@@ -47,7 +47,8 @@ export function h(tag, properties, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties ?? {})) {
     if (typeof value === "function") Object.assign(element, { [name]: value });
-    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : `${value}`);
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name,
+      value === true ? "" : `${value}`);
   }
   for (const child of /** @type {any[]} */ (/** @type {any} */ (children).flat(Infinity))) {
     if (child !== null && child !== undefined && child !== false && child !== "") {
@@ -63,7 +64,8 @@ export function h(tag, properties, ...children) {
  */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
-  for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", class: `icon ${name}`, "aria-hidden": "true" })) svg.setAttribute(key, value);
+  for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", class: `icon ${name}`,
+        "aria-hidden": "true" })) svg.setAttribute(key, value);
   const path = document.createElementNS(SVG, "path");
   path.setAttribute("d", ICONS[name]);
   svg.append(path);
@@ -98,7 +100,8 @@ export function morph(from, to) {
   }
   if (!(from instanceof Element) || !(to instanceof Element) || from.hasAttribute("data-kept")) return;
   for (const { name, value } of to.attributes) if (from.getAttribute(name) !== value) from.setAttribute(name, value);
-  for (const { name } of [...from.attributes]) if (!to.hasAttribute(name) && name !== "open") from.removeAttribute(name);
+  for (const { name } of [...from.attributes]) if (!to.hasAttribute(name)
+    && name !== "open") from.removeAttribute(name);
   if (from instanceof HTMLElement && to instanceof HTMLElement) {
     for (const name of HANDLERS) if (from[name] !== to[name]) from[name] = /** @type {any} */ (to[name]);
   }

@@ -17,28 +17,41 @@ export function environment(screen) {
   return h("div", { class: "narrow" },
     heading(["Settings of ", which], null, h("a", { href: `/repositories/${name}` }, "Back to ", typed(name))),
     loaded(screen, async () => {
-      const [{ id }, settings] = await Promise.all([get(path, signal), get(`${path}/environments/${encodeURIComponent(which)}`, signal)]);
+      const [{ id }, settings] = await Promise.all([get(path, signal),
+          get(`${path}/environments/${encodeURIComponent(which)}`, signal)]);
       return { settings, reason: await lacks(id, "admin", "repositories:write") };
     }, ({ settings, reason }) => settingsForm(`${path}/environments/${encodeURIComponent(which)}`, settings, reason)));
 }
 
 /** @param {string} path @param {EnvironmentState} settings @param {string | null} reason */
 function settingsForm(path, settings, reason) {
-  const saved = (/** @type {EnvironmentState} */ one) => ({ concurrency: /** @type {string} */ (one.concurrency), required_approvals: one.required_approvals, frozen: one.frozen, time_limit_seconds: one.time_limit_seconds ?? null });
+  const saved = (/** @type {EnvironmentState} */ one) =>
+    ({ concurrency: /** @type {string} */ (one.concurrency), required_approvals: one.required_approvals,
+      frozen: one.frozen, time_limit_seconds: one.time_limit_seconds ?? null });
   let before = saved(settings);
   return form([
     h("fieldset", { class: "field" }, h("legend", null, "Freeze"), h("div", { class: "choices" },
-      h("label", { class: "choice" }, h("input", { type: "checkbox", name: "frozen", checked: settings.frozen }), h("span", null, "Frozen", h("small", null, "No deployment is created or started. One in progress goes on."))))),
-    field("Required approvals", input("required_approvals", { type: "number", min: 0, max: 6, value: settings.required_approvals, class: "short" }), "0 to 6. A deployment’s creator can’t approve it. Applies to deployments created from now on."),
+      h("label", { class: "choice" }, h("input", { type: "checkbox", name: "frozen", checked: settings.frozen }),
+        h("span", null, "Frozen", h("small", null, "No deployment is created or started. One in progress goes on."))))),
+    field("Required approvals",
+      input("required_approvals",
+        { type: "number", min: 0, max: 6, value: settings.required_approvals, class: "short" }),
+      "0 to 6. A deployment’s creator can’t approve it. Applies to deployments created from now on."),
     choices("A new deployment", "radio", "concurrency", [
       { value: "queue", text: "waits behind those in the queue", hint: "Each deployment runs, in order." },
       { value: "supersede", text: "replaces those in the queue", hint: "Only the newest runs." },
     ], [settings.concurrency]),
-    field("Time limit in minutes", input("time_limit_seconds", { type: "number", min: 1, max: 480, step: "any", value: settings.time_limit_seconds ? settings.time_limit_seconds / 60 : "", class: "short" }), "1 to 480, for all commands together. Leave it empty for the runner’s default of ten minutes."),
+    field("Time limit in minutes",
+      input("time_limit_seconds",
+        { type: "number", min: 1, max: 480, step: "any",
+          value: settings.time_limit_seconds ? settings.time_limit_seconds / 60 : "", class: "short" }),
+      "1 to 480, for all commands together. Leave it empty for the runner’s default of ten minutes."),
   ], "Save", async (values) => {
     const minutes = `${values.get("time_limit_seconds")}`;
     /** @type {Record<string, unknown>} */
-    const now = { concurrency: `${values.get("concurrency")}`, required_approvals: Number(values.get("required_approvals")), frozen: values.has("frozen"), time_limit_seconds: minutes ? Math.round(Number(minutes) * 60) : null };
+    const now = { concurrency: `${values.get("concurrency")}`,
+      required_approvals: Number(values.get("required_approvals")), frozen: values.has("frozen"),
+      time_limit_seconds: minutes ? Math.round(Number(minutes) * 60) : null };
     const changed = Object.entries(now).filter(([name, value]) => value !== before[/** @type {keyof before} */ (name)]);
     if (!changed.length) return say("Nothing has changed.");
     before = saved(await change("PATCH", path, Object.fromEntries(changed)));

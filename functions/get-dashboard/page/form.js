@@ -15,7 +15,8 @@ let fields = 0;
 export function field(label, control, hint) {
   const id = (control.id ||= `field-${++fields}`);
   control.setAttribute("aria-describedby", `${id}-hint ${id}-error`);
-  return h("div", { class: "field" }, h("label", { for: id }, label), hint && h("div", { class: "hint", id: `${id}-hint` }, hint), control,
+  return h("div", { class: "field" }, h("label", { for: id }, label),
+    hint && h("div", { class: "hint", id: `${id}-hint` }, hint), control,
     h("div", { class: "error", id: `${id}-error` }));
 }
 
@@ -24,7 +25,8 @@ export function field(label, control, hint) {
  * @param {string} name
  * @param {Record<string, unknown>} [more]
  */
-export const input = (name, more) => h("input", { name, type: "text", autocomplete: "off", spellcheck: "false", ...more });
+export const input = (name, more) =>
+  h("input", { name, type: "text", autocomplete: "off", spellcheck: "false", ...more });
 
 /**
  * Creates a select.
@@ -34,7 +36,8 @@ export const input = (name, more) => h("input", { name, type: "text", autocomple
  * @param {Record<string, unknown>} [more]
  */
 export const select = (name, options, chosen, more) =>
-  h("select", { name, ...more }, options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
+  h("select", { name, ...more },
+    options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
 
 /**
  * Creates a group of checkboxes or radio buttons.
@@ -46,7 +49,8 @@ export const select = (name, options, chosen, more) =>
  * @param {Children} [hint]
  */
 export function choices(legend, type, name, options, chosen, hint) {
-  return h("fieldset", { class: "field", "data-field": name }, h("legend", null, legend), hint && h("div", { class: "hint" }, hint),
+  return h("fieldset", { class: "field", "data-field": name }, h("legend", null, legend),
+    hint && h("div", { class: "hint" }, hint),
     h("div", { class: "choices" }, options.map(({ value, text, hint: about, reason }) =>
       h("label", { class: reason ? "choice off" : "choice" },
         h("input", { type, name, value, checked: chosen.includes(value) && !reason, disabled: Boolean(reason) }),
@@ -65,7 +69,8 @@ export function showError(form, error) {
   const rest = details.filter((detail) => !showAt(form, detail.field, detail.message));
   const place = /** @type {HTMLElement} */ (form.querySelector(".problem"));
   place.replaceChildren(h("p", null, typed(details.length && !rest.length ? "Correct the marked fields." : message)),
-    ...rest.map((detail) => h("p", null, h("code", null, detail.field), " ", typed(detail.message))), request(requestId) || "");
+    ...rest.map((detail) => h("p", null, h("code", null, detail.field), " ", typed(detail.message))),
+      request(requestId) || "");
   place.hidden = false;
   /** @type {HTMLElement} */ (form.querySelector("[aria-invalid]") ?? place).focus();
 }
@@ -102,7 +107,8 @@ export function clearErrors(form) {
  */
 export function form(content, submit, send, { reason, danger, cancel } = {}) {
   const kind = danger ? "danger" : "primary";
-  const send_ = h("button", { class: `button ${kind}`, "aria-disabled": reason ? "true" : null, "aria-description": reason }, submit);
+  const send_ = h("button",
+    { class: `button ${kind}`, "aria-disabled": reason ? "true" : null, "aria-description": reason }, submit);
   const element = h("form", { novalidate: true, onsubmit: async (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     if (send_.getAttribute("aria-disabled") === "true") return;
@@ -119,7 +125,8 @@ export function form(content, submit, send, { reason, danger, cancel } = {}) {
       send_.classList.remove("busy");
     }
   } }, h("div", { class: "problem", role: "alert", tabindex: "-1", hidden: true }), content,
-    h("div", { class: "buttons" }, send_, cancel && button("Cancel", cancel), reason && h("p", { class: "hint" }, reason)));
+    h("div", { class: "buttons" }, send_, cancel && button("Cancel", cancel),
+      reason && h("p", { class: "hint" }, reason)));
   return element;
 }
 
@@ -143,7 +150,8 @@ export function dialog(title, content) {
       element.remove();
       before?.focus();
       resolve(result);
-    } }, h("header", null, h("h2", { id: "dialog-title" }, title), button([], () => close(), { kind: "plain", icon: "cross", label: "Close" })),
+    } }, h("header", null, h("h2", { id: "dialog-title" }, title),
+      button([], () => close(), { kind: "plain", icon: "cross", label: "Close" })),
       content(close));
     document.body.append(element);
     element.showModal();
@@ -160,7 +168,9 @@ export function dialog(title, content) {
  * @param {boolean} [danger]
  */
 export const ask = (title, content, submit, send, danger) =>
-  dialog(title, (close) => form(h("div", { class: "fields" }, content), submit, async (values) => close((await send(values)) ?? true), { danger, cancel: () => close() }));
+  dialog(title, (close) =>
+    form(h("div", { class: "fields" }, content), submit, async (values) => close((await send(values)) ?? true),
+      { danger, cancel: () => close() }));
 
 /**
  * Creates a button that asks whether to delete something, deletes it, and says that it is gone.
@@ -190,4 +200,6 @@ export const remover = (verb, what, text, path, done, reason, told) => button(ve
  * @param {Children} [more]
  */
 export const once = (title, text, secret, more) =>
-  dialog(title, (close) => [h("p", null, text), h("div", { class: "secret" }, copyable(secret, "the secret")), more, h("div", { class: "buttons" }, button("Done", () => close(), { kind: "primary" }))]);
+  dialog(title, (close) =>
+    [h("p", null, text), h("div", { class: "secret" }, copyable(secret, "the secret")), more,
+      h("div", { class: "buttons" }, button("Done", () => close(), { kind: "primary" }))]);

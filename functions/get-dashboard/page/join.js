@@ -29,7 +29,9 @@ function byLink(id, secret) {
       const { token } = await change("POST", `/v1/invitations/${encodeURIComponent(id)}/accept`, { secret });
       history.replaceState(null, "", "/join");
       await change("POST", "/v1/session", { token });
-      await once("Your first token", "Copy the token now: it is not shown again. Use it to sign in and to call the API. It expires after 90 days.", token);
+      await once("Your first token",
+        "Copy the token now: it is not shown again. Use it to sign in and to call the API. It expires after 90 days.",
+        token);
       go("/", { replace: true });
     })];
 }
@@ -44,11 +46,19 @@ function bySignIn(screen) {
     await change("DELETE", "/v1/session");
     go("/sign-in", { replace: true });
   };
-  return [heading("Join an account", button("Sign out", leave)), loaded(screen, () => get("/v1/user/invitations", screen.signal), (/** @type {Openings} */ { data, domain_account: domain, email }) => {
-    if (!data.length && !domain) return empty("person", "No invitation yet", ["Nobody has invited ", typed(email), " yet. Ask an owner or admin of your account for an invitation to this address, then come back."], button("Look again", () => location.reload()));
-    return [h("p", null, "You are signed in as ", h("strong", null, typed(email)), " and belong to no account yet. A person belongs to one account."),
-      domain && form(h("p", null, "The account ", h("strong", null, typed(domain.slug)), " claims the domain of your address."), `Join ${domain.slug}`, () => enter({})),
+  return [heading("Join an account", button("Sign out", leave)),
+    loaded(screen, () => get("/v1/user/invitations", screen.signal),
+      (/** @type {Openings} */ { data, domain_account: domain, email }) => {
+    if (!data.length && !domain) return empty("person", "No invitation yet",
+      ["Nobody has invited ", typed(email),
+        " yet. Ask an owner or admin of your account for an invitation to this address, then come back."],
+      button("Look again", () => location.reload()));
+    return [h("p", null, "You are signed in as ", h("strong", null, typed(email)),
+        " and belong to no account yet. A person belongs to one account."),
+      domain && form(h("p", null, "The account ", h("strong", null, typed(domain.slug)),
+          " claims the domain of your address."), `Join ${domain.slug}`, () => enter({})),
       data.length > 0 && h("ul", { class: "rows", "aria-label": "Invitations" }, data.map((one) =>
-        row(one.id, typed(one.account.slug), dots(`As ${one.role}`, ["Expires ", time(one.expires_at)]), form([], `Join ${one.account.slug}`, () => enter({ invitation_id: one.id })))))];
+        row(one.id, typed(one.account.slug), dots(`As ${one.role}`, ["Expires ", time(one.expires_at)]),
+          form([], `Join ${one.account.slug}`, () => enter({ invitation_id: one.id })))))];
   })];
 }

@@ -18,7 +18,8 @@ export function loaded(screen, load, render, rows) {
     try {
       place.replaceChildren(h("div", null, render(await load(), reload)));
     } catch (error) {
-      if (!screen.signal.aborted) place.replaceChildren(failure(error, () => (place.replaceChildren(loading(rows)), void reload())));
+      if (!screen.signal.aborted) place.replaceChildren(failure(error,
+          () => (place.replaceChildren(loading(rows)), void reload())));
     }
   };
   reload();
@@ -48,7 +49,8 @@ export function live(screen, path, render, seconds, rows) {
         return seconds?.(body);
       }, signal);
     } catch (error) {
-      if (!signal.aborted) place.replaceChildren(failure(error, () => (place.replaceChildren(loading(rows)), void start())));
+      if (!signal.aborted) place.replaceChildren(failure(error,
+          () => (place.replaceChildren(loading(rows)), void start())));
     }
   };
   start();
@@ -77,7 +79,9 @@ export function list(screen, { path, row, none, label }) {
   const load = async () => {
     try {
       const value = await page(at, screen.signal);
-      const shown = value.items.length ? h("ul", { class: "rows", "aria-label": label }, value.items.map((item) => row(item, value.actors, load))) : none();
+      const shown = value.items.length
+        ? h("ul", { class: "rows", "aria-label": label }, value.items.map((item) => row(item, value.actors, load)))
+        : none();
       morph(place, h("div", { class: "place" }, shown, pages(value, (to) => ((at = to), load()))));
     } catch (error) {
       if (!screen.signal.aborted) place.replaceChildren(failure(error, start));

@@ -34,11 +34,15 @@ export function log({ signal }, id, running) {
 
   const view = h("div", { class: "lines", role: "log", "aria-live": "off", "aria-label": "Log", tabindex: "0" });
   const note = h("p", { class: "log-note", role: "status" }, "Reading the log…");
-  const find = h("input", { type: "search", placeholder: "Find in the log", "aria-label": "Find in the log", autocomplete: "off", "data-search": true, oninput: () => search(), onkeydown: (/** @type {KeyboardEvent} */ event) => {
+  const find = h("input", { type: "search", placeholder: "Find in the log", "aria-label": "Find in the log",
+      autocomplete: "off", "data-search": true, oninput: () => search(),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => {
     if (event.key === "Enter") step(event.shiftKey ? -1 : 1);
   } });
   const count = h("span", { class: "muted", role: "status" });
-  const follows = h("button", { type: "button", class: "button", "aria-pressed": "false", onclick: () => setFollowing(!following) }, icon("down"), "Follow");
+  const follows = h("button",
+    { type: "button", class: "button", "aria-pressed": "false", onclick: () => setFollowing(!following) },
+    icon("down"), "Follow");
 
   // A piece has elements only while it is near the part that is seen. Its height stays when they go.
   const observer = new IntersectionObserver((entries) => {
@@ -62,8 +66,10 @@ export function log({ signal }, id, running) {
   };
 
   /** @param {LogLine} line */
-  const lineElement = ({ number, text, stream, at: when }) => h("div", { class: `log-line ${stream}${number === target ? " target" : ""}`, id: `L${number}` },
-    h("a", { href: `#L${number}`, class: "number", "aria-label": `Line ${number}`, title: when }, number), h("span", { class: "text" }, ...marked(text.replace(ESCAPES, ""))));
+  const lineElement = ({ number, text, stream, at: when }) =>
+    h("div", { class: `log-line ${stream}${number === target ? " target" : ""}`, id: `L${number}` },
+    h("a", { href: `#L${number}`, class: "number", "aria-label": `Line ${number}`, title: when }, number),
+      h("span", { class: "text" }, ...marked(text.replace(ESCAPES, ""))));
 
   /** @param {string} text */
   const marked = (text) => {
@@ -83,7 +89,9 @@ export function log({ signal }, id, running) {
     const number = phases.length;
     const body = h("div", { class: "phase-lines", id: `phase-${number}` });
     const facts = h("span", { class: "facts-inline" });
-    const head = h("button", { type: "button", class: "phase-head", "aria-expanded": "true", "aria-controls": `phase-${number}`, onclick: () => fold(phase, !body.hidden) }, icon("chevron"), h("span", null, title), facts);
+    const head = h("button",
+      { type: "button", class: "phase-head", "aria-expanded": "true", "aria-controls": `phase-${number}`,
+        onclick: () => fold(phase, !body.hidden) }, icon("chevron"), h("span", null, title), facts);
     const element = h("div", { class: "phase" }, head, body);
     /** @type {Phase} */
     const phase = { title, element, body, head, facts, pieces: [], count: 0, from, ended: false };
@@ -104,7 +112,8 @@ export function log({ signal }, id, running) {
       const entering = line.stream === "system" && line.text.match(/^Entering phase (\w+)/)?.[1];
       const done = line.stream === "system" && line.text.match(/^Phase complete: (\w+) State: (\w+)/);
       let phase = phases.at(-1);
-      if (!phase || entering || phase.ended) phase = begin(entering ? entering.toLowerCase().replace("_", " ") : phases.length ? "end" : "preparation", line.at);
+      if (!phase || entering || phase.ended) phase = begin(entering ? entering.toLowerCase().replace("_", " ")
+        : phases.length ? "end" : "preparation", line.at);
       let piece = phase.pieces.at(-1);
       if (!piece || piece.lines.length === PIECE) {
         piece = { lines: [], element: h("div", { class: "piece" }) };
@@ -134,7 +143,8 @@ export function log({ signal }, id, running) {
    * @param {number} number
    */
   const show = (number) => {
-    const found = [...pieces.values()].find((piece) => piece.lines[0].number <= number && number <= (piece.lines.at(-1)?.number ?? 0));
+    const found = [...pieces.values()].find((piece) => piece.lines[0].number <= number
+      && number <= (piece.lines.at(-1)?.number ?? 0));
     const phase = phases.find((one) => found && one.pieces.includes(found));
     if (!found || !phase) return;
     target = number;
@@ -166,7 +176,8 @@ export function log({ signal }, id, running) {
     show(hits[at].number);
     tell();
   };
-  const tell = () => (count.textContent = find.value ? (hits.length ? `${at + 1} of ${hits.length} lines` : "Not found") : "");
+  const tell = () => (count.textContent = find.value
+    ? (hits.length ? `${at + 1} of ${hits.length} lines` : "Not found") : "");
 
   /** @param {boolean} on */
   const setFollowing = (on) => {
@@ -195,7 +206,8 @@ export function log({ signal }, id, running) {
   const save = async () => {
     const texts = [];
     for (let from = 0, ended = false; !ended; ) {
-      const { data, meta } = await (await call("GET", `/v1/deployments/${id}/log?after=${from}&limit=1000`, { signal })).json();
+      const { data, meta } = await (await call("GET", `/v1/deployments/${id}/log?after=${from}&limit=1000`,
+          { signal })).json();
       texts.push(...data.map((/** @type {LogLine} */ line) => `${line.at} ${line.text}\n`));
       ended = meta.complete || !data.length;
       from = meta.next_after;
@@ -212,10 +224,13 @@ export function log({ signal }, id, running) {
     if (first && !complete && running() && !wanted) setFollowing(true);
     add(data);
     note.hidden = complete && lines.length > 0;
-    note.replaceChildren(complete ? "The log has no lines." : lines.length >= allowed ? button(`Read on after ${lines.length} lines`, () => ((allowed += MOST), start())) : running() ? "Waiting for more lines…" : "Reading the log…");
+    note.replaceChildren(complete ? "The log has no lines." : lines.length >= allowed
+      ? button(`Read on after ${lines.length} lines`, () => ((allowed += MOST), start())) : running()
+      ? "Waiting for more lines…" : "Reading the log…");
     if (complete) setFollowing(false);
     // What went wrong is at the end.
-    if (first && complete && !wanted && phases.some(({ head }) => head.classList.contains("bad"))) view.scrollTop = view.scrollHeight;
+    if (first && complete && !wanted
+      && phases.some(({ head }) => head.classList.contains("bad"))) view.scrollTop = view.scrollHeight;
     if (lines.length >= allowed) return 0;
     return complete ? 0 : data.length === 1000 ? 0.05 : 2;
   }, signal);
@@ -224,7 +239,9 @@ export function log({ signal }, id, running) {
   addEventListener("hashchange", () => (wanted = lineOf(location.hash)) && show(wanted), { signal });
 
   return h("div", { class: "log", "data-key": "log", "data-kept": true },
-    h("div", { class: "log-bar" }, find, button([], () => step(-1), { kind: "plain", icon: "chevron", label: "Previous match" }), button([], () => step(1), { kind: "plain", icon: "chevron", label: "Next match" }), count,
+    h("div", { class: "log-bar" }, find,
+      button([], () => step(-1), { kind: "plain", icon: "chevron", label: "Previous match" }),
+      button([], () => step(1), { kind: "plain", icon: "chevron", label: "Next match" }), count,
       h("span", { class: "grow" }), follows, button("Fold all", () => {
         const open = phases.some(({ body }) => !body.hidden);
         phases.forEach((phase) => fold(phase, open));

@@ -22,18 +22,23 @@ const giving = (role) => refusal("account:write", role === "owner" ? "owner" : "
  * @param {View} screen
  */
 export function members(screen) {
-  const people = list(screen, { label: "Members", path: () => "/v1/members?per_page=25", row: memberRow, none: () => empty("person", "No members", "Invite somebody.") });
+  const people = list(screen,
+    { label: "Members", path: () => "/v1/members?per_page=25", row: memberRow,
+      none: () => empty("person", "No members", "Invite somebody.") });
   const invitations = list(screen, {
     label: "Invitations",
     path: () => "/v1/invitations?per_page=25",
     none: () => h("p", { class: "none" }, "No open invitation."),
     row: (/** @type {Invitation} */ one, actors, reload) => row(one.id, typed(one.email),
-      dots(`As ${one.role}`, ["Invited ", time(one.created_at), " by ", typed(nameOf(one.invited_by, actors))], [Date.parse(one.expires_at) < Date.now() ? "Expired " : "Expires ", time(one.expires_at)]),
-      remover("Revoke", `the invitation of ${one.email}`, "Its link stops working.", `/v1/invitations/${one.id}`, reload, giving(one.role)),
+      dots(`As ${one.role}`, ["Invited ", time(one.created_at), " by ", typed(nameOf(one.invited_by, actors))],
+        [Date.parse(one.expires_at) < Date.now() ? "Expired " : "Expires ", time(one.expires_at)]),
+      remover("Revoke", `the invitation of ${one.email}`, "Its link stops working.", `/v1/invitations/${one.id}`,
+        reload, giving(one.role)),
       Date.parse(one.expires_at) < Date.now() ? badge("bad", "cross", "Expired") : badge("wait", "clock", "Open")),
   });
   return [
-    heading("Members", button("Invite", () => invite().then(invitations.reload), { kind: "primary", icon: "plus", reason: giving("member") })),
+    heading("Members", button("Invite", () => invite().then(invitations.reload),
+        { kind: "primary", icon: "plus", reason: giving("member") })),
     people, section("Invitations", invitations),
   ];
 }
@@ -42,14 +47,22 @@ export function members(screen) {
 function memberRow(one, _, reload) {
   const mine = one.id === me().user?.id;
   const reason = giving(one.role);
-  const role = select("role", ROLES.map(({ value, text }) => [value, text]), one.role, { "aria-label": `Role of ${one.email}`, disabled: Boolean(reason), title: reason, onchange: async () => {
+  const role = select("role", ROLES.map(({ value, text }) => [value, text]), one.role,
+    { "aria-label": `Role of ${one.email}`, disabled: Boolean(reason), title: reason, onchange: async () => {
     const wanted = role.value;
-    await ask(`Make ${one.email} ${wanted === "member" ? "a member" : `an ${wanted}`}?`, [ROLES.find(({ value }) => value === wanted)?.hint, " ", wanted === "member" || one.role === "owner" ? "Open invitations that the person may not give any more end." : ""], "Change the role",
+    await ask(`Make ${one.email} ${wanted === "member" ? "a member" : `an ${wanted}`}?`,
+      [ROLES.find(({ value }) => value === wanted)?.hint, " ",
+        wanted === "member" || one.role === "owner" ? "Open invitations that the person may not give any more end."
+        : ""], "Change the role",
       async () => told(await change("PUT", `/v1/members/${one.id}`, { role: wanted })));
     role.value = one.role;
     reload();
   } });
-  return row(one.id, [typed(one.email), mine && h("span", { class: "muted" }, " you")], dots(["Joined ", time(one.created_at)]), [role, remover("Remove", one.email, "The person leaves the account and every team. Their tokens are revoked, their open invitations end, and their applications are handed over to an owner. Also disable them at your identity provider.", `/v1/members/${one.id}`, reload, reason, told)]);
+  return row(one.id, [typed(one.email), mine && h("span", { class: "muted" }, " you")],
+    dots(["Joined ", time(one.created_at)]),
+    [role, remover("Remove", one.email,
+        "The person leaves the account and every team. Their tokens are revoked, their open invitations end, and their applications are handed over to an owner. Also disable them at your identity provider.",
+        `/v1/members/${one.id}`, reload, reason, told)]);
 }
 
 /** Says what ended and what was handed over with a change. @param {{ended_invitations: unknown[], handed_over_applications: unknown[]}} result */
@@ -64,10 +77,17 @@ export async function invite() {
   const made = await ask("Invite somebody", [
     field("Email address", input("email", { type: "email", required: true })),
     choices("Role", "radio", "role", ROLES.map((role) => ({ ...role, reason: giving(role.value) })), ["member"]),
-    teams.length > 0 && choices("Teams", "checkbox", "teams", teams.map(({ id, name }) => ({ value: id, text: typed(name) })), []),
-  ], "Invite", (values) => change("POST", "/v1/invitations", { email: values.get("email"), role: values.get("role"), teams: values.getAll("teams") }));
+    teams.length > 0 && choices("Teams", "checkbox", "teams",
+      teams.map(({ id, name }) => ({ value: id, text: typed(name) })), []),
+  ], "Invite", (values) =>
+    change("POST", "/v1/invitations",
+    { email: values.get("email"), role: values.get("role"), teams: values.getAll("teams") }));
   if (!made) return;
   const link = `${location.origin}/join#invitation=${made.invitation.id}&secret=${made.secret}`;
-  await once("Pass this link on", ["No email is sent. Give the link to ", typed(made.invitation.email), ": it works once, for seven days, and is not shown again."], link,
-    h("p", { class: "hint" }, "Who signs in at the identity provider with this address finds the invitation there, without the link. ID: ", copyable(made.invitation.id, "the ID")));
+  await once("Pass this link on",
+    ["No email is sent. Give the link to ", typed(made.invitation.email),
+      ": it works once, for seven days, and is not shown again."], link,
+    h("p", { class: "hint" },
+      "Who signs in at the identity provider with this address finds the invitation there, without the link. ID: ",
+      copyable(made.invitation.id, "the ID")));
 }

@@ -16,18 +16,23 @@ export function overview({ signal }) {
   let waiting = { items: [], total: 0, actors: {}, next: null, previous: null };
   const start = () => follow(() => "/v1/deployments?per_page=100", (body) => {
     // What waits is asked for apart: it may be older than the newest hundred.
-    page("/v1/deployments?per_page=25&awaiting=me", signal).then((value) => ((waiting = value), show(body)), () => show(body));
+    page("/v1/deployments?per_page=25&awaiting=me", signal).then((value) => ((waiting = value), show(body)),
+      () => show(body));
     return body.data.some((/** @type {Deployment} */ one) => active(one.status)) ? 5 : 15;
-  }, signal).catch((error) => signal.aborted || place.replaceChildren(failure(error, () => (place.replaceChildren(loading(6)), void start()))));
+  }, signal).catch((error) => signal.aborted
+    || place.replaceChildren(failure(error, () => (place.replaceChildren(loading(6)), void start()))));
   const show = (/** @type {{data: Deployment[], actors: Actors}} */ { data, actors }) => {
     const shown = h("div", { class: "place" }, data.length ? sections(data, actors ?? {}, waiting) : newcomer());
     morph(place, shown);
   };
   start();
-  return [heading("Overview", linkButton("Deploy", "/repositories", { kind: "primary", icon: "rocket", reason: refusal("deployments:write") })), place];
+  return [heading("Overview",
+      linkButton("Deploy", "/repositories",
+        { kind: "primary", icon: "rocket", reason: refusal("deployments:write") })), place];
 }
 
-const newcomer = () => empty("rocket", "Nothing has been deployed yet", "Choose a repository and deploy a branch. Running, failed and waiting deployments then appear here.",
+const newcomer = () => empty("rocket", "Nothing has been deployed yet",
+  "Choose a repository and deploy a branch. Running, failed and waiting deployments then appear here.",
   linkButton("Open repositories", "/repositories", { kind: "primary", reason: refusal("repositories:read") }));
 
 /**
@@ -48,13 +53,16 @@ function sections(all, actors, waiting) {
   const running = all.filter((one) => active(one.status) && !waiting.items.some(({ id }) => id === one.id));
   const failed = failing(all);
   /** @type {(title: string, items: Deployment[], none: string, names?: Actors, more?: string) => HTMLElement} */
-  const part = (title, items, none, names = actors, more = "") => section([title, " ", h("span", { class: "count" }, items.length)],
-    items.length ? h("ul", { class: "rows", "aria-label": title }, items.map((one) => deploymentRow(one, names))) : h("p", { class: "none" }, none),
+  const part = (title, items, none, names = actors, more = "") =>
+    section([title, " ", h("span", { class: "count" }, items.length)],
+    items.length ? h("ul", { class: "rows", "aria-label": title }, items.map((one) => deploymentRow(one, names)))
+      : h("p", { class: "none" }, none),
     more && h("a", { href: more }, "See all"));
   return [
     part("Waiting for you", waiting.items, "No deployment needs your approval.", waiting.actors),
     part("Running and queued", running, "No deployment is queued or in progress."),
     part("Failing", failed, "The last deployment of every environment succeeded."),
-    part("Recent", all.filter((one) => !running.includes(one) && !waiting.items.some(({ id }) => id === one.id) && !failed.includes(one)).slice(0, 8), "No other deployment.", actors, "/deployments"),
+    part("Recent", all.filter((one) => !running.includes(one) && !waiting.items.some(({ id }) => id === one.id)
+        && !failed.includes(one)).slice(0, 8), "No other deployment.", actors, "/deployments"),
   ];
 }

@@ -17,8 +17,11 @@ export function repositories({ signal, query }) {
   /** @type {string | null} */
   let next = "/v1/repositories?per_page=100&sort=name&direction=asc";
   const place = h("div", { class: "place" }, loading());
-  const search = h("input", { type: "search", placeholder: "Search by name", "aria-label": "Search repositories", value: query.get("q"), autocomplete: "off", "data-search": true, oninput: () => show() });
-  const add = () => button("Add repository", addRepository, { kind: "primary", icon: "plus", reason: refusal("repositories:write", "admin") });
+  const search = h("input",
+    { type: "search", placeholder: "Search by name", "aria-label": "Search repositories", value: query.get("q"),
+      autocomplete: "off", "data-search": true, oninput: () => show() });
+  const add = () => button("Add repository", addRepository,
+    { kind: "primary", icon: "plus", reason: refusal("repositories:write", "admin") });
 
   const more = async () => {
     if (!next) return;
@@ -34,8 +37,10 @@ export function repositories({ signal, query }) {
     const found = items.filter(({ full_name: name }) => name.toLowerCase().includes(wanted));
     place.replaceChildren(
       found.length ? h("ul", { class: "rows", "aria-label": "Repositories" }, found.map(repositoryRow))
-        : wanted ? empty("search", "No repository has this name", `${items.length} repositories were searched.`, button("Clear the search", () => ((search.value = ""), show())))
-        : empty("repo", "No repositories yet", "Add a git repository that has a buildspec.yml, then deploy one of its branches.", add()),
+        : wanted ? empty("search", "No repository has this name", `${items.length} repositories were searched.`,
+          button("Clear the search", () => ((search.value = ""), show())))
+        : empty("repo", "No repositories yet",
+          "Add a git repository that has a buildspec.yml, then deploy one of its branches.", add()),
       next ? h("nav", { class: "pages", "aria-label": "More repositories" }, button("Show more", () => start())) : "");
   };
   const start = () => more().then(show, (error) => signal.aborted || place.replaceChildren(failure(error, start)));
@@ -45,13 +50,16 @@ export function repositories({ signal, query }) {
 
 /** @param {Repository} one */
 const repositoryRow = (one) => row(one.id, h("a", { href: `/repositories/${one.name}` }, typed(one.name)),
-  dots(one.default_branch && typed(one.default_branch), h("span", { class: "clip" }, typed(one.clone_url)), ["Added ", time(one.created_at)]),
+  dots(one.default_branch && typed(one.default_branch), h("span", { class: "clip" }, typed(one.clone_url)),
+    ["Added ", time(one.created_at)]),
   null, one.visibility === "private" ? badge("idle", "lock", "Private") : badge("idle", "team", "Public"));
 
 /** Asks for a repository and adds it. */
 export async function addRepository() {
   const added = await ask("Add a repository", [
-    field("Clone URL", input("clone_url", { required: true, type: "url", placeholder: "https://git.example.com/acme/web.git" }), "The git host is contacted at once."),
+    field("Clone URL", input("clone_url",
+        { required: true, type: "url", placeholder: "https://git.example.com/acme/web.git" }),
+      "The git host is contacted at once."),
     field("Name", input("name", { required: true, maxlength: 100 }), "Letters, digits, dots, hyphens and underscores."),
     field("Default branch", input("default_branch"), "Leave it empty to use the host’s."),
     choices("Visibility", "radio", "visibility", [
@@ -59,7 +67,8 @@ export async function addRepository() {
       { value: "public", text: "Public", hint: "Every member of the account can read it." },
     ], ["private"]),
   ], "Add repository", (values) => change("POST", "/v1/repositories", {
-    clone_url: values.get("clone_url"), name: values.get("name"), default_branch: values.get("default_branch") || null, visibility: values.get("visibility"),
+    clone_url: values.get("clone_url"), name: values.get("name"), default_branch: values.get("default_branch") || null,
+      visibility: values.get("visibility"),
   }));
   if (added) go(`/repositories/${added.name}`);
 }

@@ -19,27 +19,33 @@ export function repository(screen) {
   return loaded(screen, async () => {
     /** @type {Repository} */
     const found = await get(path, signal);
-    return { found, deploy: await lacks(found.id, "deploy", "deployments:write"), admin: await lacks(found.id, "admin", "repositories:write") };
+    return { found, deploy: await lacks(found.id, "deploy", "deployments:write"),
+      admin: await lacks(found.id, "admin", "repositories:write") };
   }, ({ found, deploy, admin }) => {
     const base = `/repositories/${found.name}`;
     const history = list(screen, {
       label: "History",
       path: () => `${path}/deployments?per_page=15${picked(screen.query, ["environment", "status"])}`,
       row: deploymentRow,
-      none: () => empty("rocket", "No deployments", "No deployment matches.", linkButton("Deploy", `${base}/deploy`, { reason: deploy })),
+      none: () => empty("rocket", "No deployments", "No deployment matches.",
+        linkButton("Deploy", `${base}/deploy`, { reason: deploy })),
     });
     /** What the environments looked like when the history was read. */
     let state = "";
-    const environments = live(screen, () => `${path}/environments`, (/** @type {{data: EnvironmentState[]}} */ { data }) => {
+    const environments = live(screen, () => `${path}/environments`,
+      (/** @type {{data: EnvironmentState[]}} */ { data }) => {
       const now = JSON.stringify(data);
       const changed = state !== now;
       if (state && changed) history.reload();
       state = now;
-      return h("ul", { class: "cards", "aria-label": "Environments" }, data.map((one) => environmentCard(one, (id) => named(screen, id, changed), base, path, deploy, admin)));
+      return h("ul", { class: "cards", "aria-label": "Environments" },
+        data.map((one) => environmentCard(one, (id) => named(screen, id, changed), base, path, deploy, admin)));
     }, ({ data }) => (data.some((/** @type {EnvironmentState} */ one) => one.in_progress.length) ? 3 : 10));
     return [
-      heading(typed(found.name), linkButton("Deploy", `${base}/deploy`, { kind: "primary", icon: "rocket", reason: deploy }),
-        dots(found.visibility === "private" ? badge("idle", "lock", "Private") : badge("idle", "team", "Public"), ["Default branch ", typed(found.default_branch)], copyable(found.clone_url, "the clone URL"))),
+      heading(typed(found.name),
+        linkButton("Deploy", `${base}/deploy`, { kind: "primary", icon: "rocket", reason: deploy }),
+        dots(found.visibility === "private" ? badge("idle", "lock", "Private") : badge("idle", "team", "Public"),
+          ["Default branch ", typed(found.default_branch)], copyable(found.clone_url, "the clone URL"))),
       section("Environments", environments),
       section("History", [filters(screen.query, history.restart), history]),
     ];
@@ -57,7 +63,9 @@ const known = new Map();
  * @param {boolean} changed whether the environments have changed since it was read
  */
 function named(screen, id, changed) {
-  const place = h("li", { "data-key": id }, known.has(id) ? line(/** @type {Deployment} */ (known.get(id))) : h("a", { href: `/deployments/${id}` }, "Deployment"));
+  const place = h("li", { "data-key": id },
+    known.has(id) ? line(/** @type {Deployment} */ (known.get(id)))
+    : h("a", { href: `/deployments/${id}` }, "Deployment"));
   if (changed || !known.has(id)) {
     get(`/v1/deployments/${id}`, screen.signal).then((deployment) => {
       known.set(id, deployment);
@@ -68,7 +76,8 @@ function named(screen, id, changed) {
 }
 
 /** @param {Deployment} one */
-const line = (one) => [h("div", { class: "line" }, status(one), h("a", { href: `/deployments/${one.id}` }, `#${one.number}`), typed(one.ref)), h("small", null, waits(one) ?? "")];
+const line = (one) => [h("div", { class: "line" }, status(one),
+    h("a", { href: `/deployments/${one.id}` }, `#${one.number}`), typed(one.ref)), h("small", null, waits(one) ?? "")];
 
 /**
  * Shows an environment: what is live, what runs, what waits and why.
@@ -83,15 +92,22 @@ function environmentCard(one, show, base, path, deploy, admin) {
   const { name, live: now, in_progress: running, queued, frozen, required_approvals: approvals } = one;
   const more = queued.length - 3;
   return h("li", { class: "card", "data-key": name },
-    h("header", null, h("h3", null, name), frozen && badge("wait", "snow", "Frozen"), approvals > 0 && h("span", { class: "muted" }, approvals === 1 ? "1 approval" : `${approvals} approvals`)),
-    now ? h("div", { class: "live" }, badge("good", "check", "Live"), h("span", null, h("a", { href: `/deployments/${now.deployment_id}` }, `#${now.number}`), " ", short(now.sha)), h("span", { class: "muted" }, time(now.since)))
+    h("header", null, h("h3", null, name), frozen && badge("wait", "snow", "Frozen"),
+      approvals > 0 && h("span", { class: "muted" }, approvals === 1 ? "1 approval" : `${approvals} approvals`)),
+    now ? h("div", { class: "live" }, badge("good", "check", "Live"),
+      h("span", null, h("a", { href: `/deployments/${now.deployment_id}` }, `#${now.number}`), " ", short(now.sha)),
+      h("span", { class: "muted" }, time(now.since)))
       : h("div", { class: "live muted" }, "Nothing is live yet."),
-    (running.length > 0 || queued.length > 0) && h("ul", { class: "lane" }, [...running, ...queued.slice(0, 3)].map(show),
+    (running.length > 0 || queued.length > 0)
+      && h("ul", { class: "lane" }, [...running, ...queued.slice(0, 3)].map(show),
       more > 0 && h("li", { class: "muted" }, `${more} more wait.`)),
     h("footer", null,
-      linkButton("Deploy", `${base}/deploy?environment=${name}`, { reason: deploy ?? (frozen ? "The environment is frozen." : null) }),
-      button("Roll back", () => rollBack(path, one), { reason: deploy ?? (now ? null : "Nothing is live that could be rolled back.") }),
-      linkButton("Settings", `${base}/environments/${name}`, { kind: "plain", reason: admin && deploy ? admin : null })));
+      linkButton("Deploy", `${base}/deploy?environment=${name}`,
+        { reason: deploy ?? (frozen ? "The environment is frozen." : null) }),
+      button("Roll back", () => rollBack(path, one),
+        { reason: deploy ?? (now ? null : "Nothing is live that could be rolled back.") }),
+      linkButton("Settings", `${base}/environments/${name}`,
+        { kind: "plain", reason: admin && deploy ? admin : null })));
 }
 
 /**
@@ -102,8 +118,11 @@ function environmentCard(one, show, base, path, deploy, admin) {
 async function rollBack(path, { name, live: now }) {
   /** @type {{data: Deployment[]}} */
   const { data } = await get(`${path}/deployments?environment=${name}&status=succeeded&per_page=100`);
-  const before = data.find((one) => one.number < (now?.number ?? 0) && one.sha !== now?.sha) ?? data.find((one) => one.number < (now?.number ?? 0));
-  const created = await ask(`Roll back ${name}`, before ? ["This creates a deployment that repeats ", h("strong", null, `#${before.number}`), " (", typed(before.ref), " at ", short(before.sha), ") with its variables."]
+  const before = data.find((one) => one.number < (now?.number ?? 0) && one.sha !== now?.sha)
+    ?? data.find((one) => one.number < (now?.number ?? 0));
+  const created = await ask(`Roll back ${name}`,
+    before ? ["This creates a deployment that repeats ", h("strong", null, `#${before.number}`), " (",
+      typed(before.ref), " at ", short(before.sha), ") with its variables."]
     : "This creates a deployment that repeats the successful one before the live one.", "Roll back",
     () => change("POST", `${path}/rollback`, { environment: name, deployment_id: before?.id }));
   if (created) go(`/deployments/${created.id}`);

@@ -13,6 +13,7 @@ export function go(path, { replace } = {}) {
  * @param {Record<string, string | null>} changes */
 export function setQuery(changes) {
   const url = new URL(location.href);
-  for (const [name, value] of Object.entries(changes)) value ? url.searchParams.set(name, value) : url.searchParams.delete(name);
+  for (const [name, value] of Object.entries(changes)) value ? url.searchParams.set(name, value)
+    : url.searchParams.delete(name);
   history.replaceState(null, "", url);
 }

@@ -30,7 +30,8 @@ const RANK = { member: 0, admin: 1, owner: 2 };
 export function refusal(scope, role = "member") {
   if (!me().scopes.includes(scope)) return `You signed in with a token that lacks the scope ${scope}.`;
   const own = me().user?.role ?? "member";
-  if (RANK[own] < RANK[role]) return role === "owner" ? "Only an owner can do this." : "Only owners and admins can do this.";
+  if (RANK[own] < RANK[role]) return role === "owner" ? "Only an owner can do this."
+    : "Only owners and admins can do this.";
   return null;
 }
 
@@ -78,7 +79,8 @@ async function grants() {
     const teams = base === "admin" ? [] : (await get("/v1/teams?per_page=100")).data;
     for (const { id } of teams) {
       for (const { repository, permission } of (await get(`/v1/teams/${id}/repositories?per_page=100`)).data) {
-        if (levels.indexOf(permission) > levels.indexOf(granted.get(repository.id) ?? base)) granted.set(repository.id, permission);
+        if (levels.indexOf(permission) > levels.indexOf(granted.get(repository.id) ?? base)) granted.set(repository.id,
+          permission);
       }
     }
     return (repository) => /** @type {"read"} */ (granted.get(repository) ?? base);

@@ -21,13 +21,18 @@ function browser(agent) {
  * @param {View} screen
  */
 export function sessions(screen) {
-  return [heading("Sessions"), h("p", { class: "intro" }, "Each sign-in to this dashboard makes a session of seven days. End those that you do not know."), list(screen, {
+  return [heading("Sessions"),
+    h("p", { class: "intro" },
+      "Each sign-in to this dashboard makes a session of seven days. End those that you do not know."), list(screen, {
     label: "Sessions",
     path: () => "/v1/sessions?per_page=25",
     none: () => empty("person", "No sessions", "You are signed in without a session."),
     row: (/** @type {Session} */ one, _, reload) => row(one.id, typed(browser(one.user_agent)),
-      dots(one.method === "oauth2" ? "Identity provider" : "Token", one.source_address && ["From ", h("code", null, one.source_address)], ["Signed in ", time(one.created_at)], one.last_used_at && ["Last used ", time(one.last_used_at)], ["Expires ", time(one.expires_at)]),
-      remover("End", `the session of ${browser(one.user_agent)}`, "Whoever uses it has to sign in again.", `/v1/sessions/${one.id}`, reload, one.current ? "This is your own session. Sign out to end it." : null),
+      dots(one.method === "oauth2" ? "Identity provider" : "Token",
+        one.source_address && ["From ", h("code", null, one.source_address)], ["Signed in ", time(one.created_at)],
+        one.last_used_at && ["Last used ", time(one.last_used_at)], ["Expires ", time(one.expires_at)]),
+      remover("End", `the session of ${browser(one.user_agent)}`, "Whoever uses it has to sign in again.",
+        `/v1/sessions/${one.id}`, reload, one.current ? "This is your own session. Sign out to end it." : null),
       one.current ? badge("good", "check", "This one") : badge("idle", "person", "Open")),
   })];
 }

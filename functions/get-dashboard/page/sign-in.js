@@ -13,7 +13,8 @@ const NEXT = "sign-in-next";
 const CHANNEL = "session";
 
 /** @param {Uint8Array} bytes */
-const base64url = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+const base64url = (bytes) =>
+  btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
 
 /** Remembers where to go after signing in.
@@ -28,9 +29,11 @@ async function authorize(provider) {
   const [state, verifier] = [random(), random()];
   sessionStorage.setItem(STATE, state);
   sessionStorage.setItem(VERIFIER, verifier);
-  const challenge = base64url(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier))));
+  const challenge = base64url(new Uint8Array(await crypto.subtle.digest("SHA-256",
+        new TextEncoder().encode(verifier))));
   const url = new URL(provider.authorization_endpoint);
-  const query = { response_type: "code", client_id: provider.client_id, redirect_uri: provider.redirect_uri, scope: provider.scopes.join(" "), state, code_challenge: challenge, code_challenge_method: "S256" };
+  const query = { response_type: "code", client_id: provider.client_id, redirect_uri: provider.redirect_uri,
+    scope: provider.scopes.join(" "), state, code_challenge: challenge, code_challenge_method: "S256" };
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
   location.assign(url);
 }
@@ -55,11 +58,16 @@ export function methods(done, inDialog) {
       const { methods: offered, oauth2 } = await get("/v1/sign-in");
       place.replaceChildren(...[
         oauth2 && offered.includes("oauth2") && h("div", { class: "provider" },
-          button("Sign in with your identity provider", () => (inDialog ? open("/sign-in?window", "_blank") : authorize(oauth2)), { kind: "primary" }),
-          h("p", { class: "hint" }, inDialog ? "Opens a new tab. Come back to this one after you signed in." : `Opens ${new URL(oauth2.issuer).host}.`)),
+          button("Sign in with your identity provider",
+            () => (inDialog ? open("/sign-in?window", "_blank") : authorize(oauth2)), { kind: "primary" }),
+          h("p", { class: "hint" },
+            inDialog ? "Opens a new tab. Come back to this one after you signed in."
+            : `Opens ${new URL(oauth2.issuer).host}.`)),
         oauth2 && offered.includes("token") && h("p", { class: "or" }, "or"),
         offered.includes("token") && form(
-          field("Personal access token", input("token", { type: "password", required: true, placeholder: "dgp_…", autocomplete: "off" }), "The browser does not keep the token: it is exchanged for a session of seven days."),
+          field("Personal access token",
+            input("token", { type: "password", required: true, placeholder: "dgp_…", autocomplete: "off" }),
+            "The browser does not keep the token: it is exchanged for a session of seven days."),
           "Sign in with a token", async (values) => done(await session({ token: `${values.get("token")}`.trim() }))),
       ].filter((part) => part instanceof Node));
     } catch (error) {
@@ -95,7 +103,8 @@ export function signIn({ query }) {
     const next = sessionStorage.getItem(NEXT) ?? "/";
     sessionStorage.removeItem(NEXT);
     if (!user) return go("/join", { replace: true });
-    if (next === "close") return place.replaceChildren(h("p", null, "You are signed in. Close this tab and go on in the other one.")), close();
+    if (next === "close") return place.replaceChildren(h("p", null,
+        "You are signed in. Close this tab and go on in the other one.")), close();
     go(next, { replace: true });
   };
   const ask = (/** @type {unknown} */ problem) => {
@@ -124,7 +133,8 @@ export function signIn({ query }) {
   } else if (code) {
     place.replaceChildren(loading(1));
     // The redirect URI is the one that the provider was asked with.
-    get("/v1/sign-in").then(({ oauth2 }) => session({ code, code_verifier: verifier, redirect_uri: oauth2.redirect_uri })).then(done, ask);
+    get("/v1/sign-in").then(({ oauth2 }) =>
+      session({ code, code_verifier: verifier, redirect_uri: oauth2.redirect_uri })).then(done, ask);
   } else ask(null);
   return h("div", { class: "narrow" }, heading("Sign in"), place);
 }

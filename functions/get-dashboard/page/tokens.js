@@ -27,11 +27,15 @@ export const SCOPES = [
  * @param {string[]} chosen
  * @param {(scope: Scope) => boolean} [offered]
  */
-export const scopeChoices = (chosen, offered = () => true) => choices("Scopes", "checkbox", "scopes", SCOPES.filter(([scope]) => offered(scope)).map(([scope, hint]) =>
-  ({ value: scope, text: h("code", null, scope), hint, reason: me().scopes.includes(scope) ? null : "You signed in without this scope." })), chosen, "Choose as few as the program needs.");
+export const scopeChoices = (chosen, offered = () => true) =>
+  choices("Scopes", "checkbox", "scopes", SCOPES.filter(([scope]) => offered(scope)).map(([scope, hint]) =>
+  ({ value: scope, text: h("code", null, scope), hint,
+      reason: me().scopes.includes(scope) ? null : "You signed in without this scope." })), chosen,
+    "Choose as few as the program needs.");
 
 /** Shows the scopes of something. @param {string[]} scopes */
-export const scopeList = (scopes) => h("span", { class: "codes" }, scopes.length ? scopes.map((scope) => h("code", null, scope)) : "No scopes");
+export const scopeList = (scopes) =>
+  h("span", { class: "codes" }, scopes.length ? scopes.map((scope) => h("code", null, scope)) : "No scopes");
 
 /**
  * Shows the tokens.
@@ -41,21 +45,27 @@ export function tokens(screen) {
   const { query } = screen;
   const everybody = () => query.get("user") === "all";
   const none = refusal("tokens:write");
-  const create = () => linkButton("New token", "/settings/api/tokens/new", { kind: "primary", icon: "plus", reason: none ?? (me().user ? null : "Only people create tokens.") });
+  const create = () => linkButton("New token", "/settings/api/tokens/new",
+    { kind: "primary", icon: "plus", reason: none ?? (me().user ? null : "Only people create tokens.") });
   const shown = list(screen, {
     label: "Tokens",
     path: () => `/v1/tokens?per_page=25${everybody() ? "&user=all" : ""}`,
-    none: () => empty("key", "No tokens yet", "Programs call the API with a token. Create one with the few scopes that the program needs.", create()),
+    none: () => empty("key", "No tokens yet",
+      "Programs call the API with a token. Create one with the few scopes that the program needs.", create()),
     row: (/** @type {Token} */ token, actors, reload) => tokenRow(token, everybody() ? actors : null, reload),
   });
   const admins = refusal("tokens:read", "admin");
-  const whose = select("user", [["me", "My tokens"], ["all", "Everybody’s tokens"]], everybody() ? "all" : "me", { "aria-label": "Whose tokens", disabled: Boolean(admins), title: admins, onchange: () => {
+  const whose = select("user", [["me", "My tokens"], ["all", "Everybody’s tokens"]], everybody() ? "all" : "me",
+    { "aria-label": "Whose tokens", disabled: Boolean(admins), title: admins, onchange: () => {
     query.set("user", whose.value);
     setQuery({ user: whose.value === "all" ? "all" : null });
     shown.restart();
   } });
-  return [heading("Tokens", create()), h("p", { class: "intro" }, "A token is a password for a program. It acts as you, within its scopes. ", h("a", { href: "/docs" }, "How to use one"), "."),
-    h("div", { class: "filters" }, whose, admins && h("span", { class: "muted" }, "Owners and admins also see everybody’s.")), shown];
+  return [heading("Tokens", create()),
+    h("p", { class: "intro" }, "A token is a password for a program. It acts as you, within its scopes. ",
+      h("a", { href: "/docs" }, "How to use one"), "."),
+    h("div", { class: "filters" }, whose,
+      admins && h("span", { class: "muted" }, "Owners and admins also see everybody’s.")), shown];
 }
 
 /** @param {Token} token @param {Actors | null} actors the names, if the tokens are everybody's @param {() => void} reload */
@@ -65,14 +75,22 @@ function tokenRow(token, actors, reload) {
   const mine = token.user_id === me().user?.id;
   const theirs = mine ? null : "Only its owner can change a token.";
   const owner = actors?.[token.user_id];
-  return row(id, [typed(name), " ", h("code", null, `${token.prefix}…${token.last_four}`), id === me().token.id && h("span", { class: "muted" }, " in use by this session")],
-    [dots(expires ? [days < 0 ? "Expired " : "Expires ", time(expires)] : "Never expires", used ? ["Last used ", time(used)] : "Never used", ["Created ", time(token.created_at)], actors && ["of ", mine ? "you" : typed(owner?.email ?? owner?.name ?? token.user_id)]), scopeList(scopes)],
-    [button("Rotate", () => rotate(token, reload), { reason: refusal("tokens:write") ?? theirs, label: `Rotate ${name}` }), remover("Revoke", name, "Programs that use the token are refused within 30 seconds. This can’t be undone.", `/v1/tokens/${id}`, reload, refusal("tokens:write", mine ? "member" : "admin"))],
-    days < 0 ? badge("bad", "cross", "Expired") : days < 14 ? badge("wait", "clock", "Expires soon") : badge("good", "check", "Valid"));
+  return row(id, [typed(name), " ", h("code", null, `${token.prefix}…${token.last_four}`),
+      id === me().token.id && h("span", { class: "muted" }, " in use by this session")],
+    [dots(expires ? [days < 0 ? "Expired " : "Expires ", time(expires)] : "Never expires",
+        used ? ["Last used ", time(used)] : "Never used", ["Created ", time(token.created_at)],
+        actors && ["of ", mine ? "you" : typed(owner?.email ?? owner?.name ?? token.user_id)]), scopeList(scopes)],
+    [button("Rotate", () => rotate(token, reload),
+        { reason: refusal("tokens:write") ?? theirs, label: `Rotate ${name}` }),
+      remover("Revoke", name, "Programs that use the token are refused within 30 seconds. This can’t be undone.",
+        `/v1/tokens/${id}`, reload, refusal("tokens:write", mine ? "member" : "admin"))],
+    days < 0 ? badge("bad", "cross", "Expired") : days < 14 ? badge("wait", "clock", "Expires soon")
+      : badge("good", "check", "Valid"));
 }
 
 /** @type {[string, string][]} */
-const OVERLAPS = [["0", "None: the old secret stops working at once"], ["1", "1 hour"], ["24", "24 hours"], ["72", "3 days"], ["168", "7 days"]];
+const OVERLAPS = [["0", "None: the old secret stops working at once"], ["1", "1 hour"], ["24", "24 hours"],
+  ["72", "3 days"], ["168", "7 days"]];
 
 /**
  * Asks how to rotate a token, and shows its new secret.
@@ -83,7 +101,9 @@ async function rotate(token, reload) {
   const rotated = await ask(`Rotate ${token.name}`, [
     h("p", null, "The token gets a new secret, whose lifetime starts now. During the overlap both secrets work, so that you can replace the old one everywhere without a failed request. After it, the old secret is refused."),
     field("Overlap", select("overlap_hours", OVERLAPS, "24")),
-  ], "Rotate", (values) => change("POST", `/v1/tokens/${token.id}/rotate`, { overlap_hours: Number(values.get("overlap_hours")), ...(token.expires_at ? {} : { permanent: true }) }));
+  ], "Rotate", (values) =>
+    change("POST", `/v1/tokens/${token.id}/rotate`,
+    { overlap_hours: Number(values.get("overlap_hours")), ...(token.expires_at ? {} : { permanent: true }) }));
   if (rotated) await showSecret(rotated);
   reload();
 }
@@ -91,7 +111,8 @@ async function rotate(token, reload) {
 /** Shows the secret of a token, with a request that proves that it works. @param {Token} token */
 function showSecret(token) {
   const secret = token.token ?? "";
-  return once(`The secret of ${token.name}`, "Copy it now. It is not stored and can’t be shown again.", secret, [h("p", null, "This request proves that it works:"), h("pre", { tabindex: "0" }, curl(secret))]);
+  return once(`The secret of ${token.name}`, "Copy it now. It is not stored and can’t be shown again.", secret,
+    [h("p", null, "This request proves that it works:"), h("pre", { tabindex: "0" }, curl(secret))]);
 }
 
 /** @param {string} secret */
@@ -100,17 +121,23 @@ const curl = (secret) => `curl -H "Authorization: Bearer ${secret}" ${location.o
 /** Shows the form for a new token. */
 export function newToken() {
   const reason = refusal("tokens:write");
-  const forbidden = me().account.permanent_tokens ? null : "The account does not allow permanent tokens. An owner can change that.";
-  return h("div", { class: "narrow" }, heading("New token", null, h("a", { href: "/settings/api/tokens" }, "Back to tokens")), form([
-    field("Name", input("name", { required: true, maxlength: 100, placeholder: "CI of web" }), "Names the program that uses the token."),
+  const forbidden = me().account.permanent_tokens ? null
+    : "The account does not allow permanent tokens. An owner can change that.";
+  return h("div", { class: "narrow" },
+    heading("New token", null, h("a", { href: "/settings/api/tokens" }, "Back to tokens")), form([
+    field("Name", input("name", { required: true, maxlength: 100, placeholder: "CI of web" }),
+      "Names the program that uses the token."),
     scopeChoices(["repositories:read"]),
     choices("Expires", "radio", "expires", [
-      { value: "7", text: "in 7 days" }, { value: "30", text: "in 30 days" }, { value: "90", text: "in 90 days" }, { value: "365", text: "in a year" },
+      { value: "7", text: "in 7 days" }, { value: "30", text: "in 30 days" }, { value: "90", text: "in 90 days" },
+        { value: "365", text: "in a year" },
       { value: "never", text: "never", hint: "A permanent token works until somebody revokes it.", reason: forbidden },
     ], ["90"]),
   ], "Create token", async (values) => {
     const expires = `${values.get("expires")}`;
-    const token = await change("POST", "/v1/tokens", { name: values.get("name"), scopes: values.getAll("scopes"), ...(expires === "never" ? { permanent: true } : { expires_in_days: Number(expires) }) });
+    const token = await change("POST", "/v1/tokens",
+      { name: values.get("name"), scopes: values.getAll("scopes"),
+        ...(expires === "never" ? { permanent: true } : { expires_in_days: Number(expires) }) });
     await showSecret(token);
     go("/settings/api/tokens");
   }, { reason }));

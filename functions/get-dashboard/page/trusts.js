@@ -16,16 +16,26 @@ import { button, dots, empty, heading, row, time } from "./ui.js";
 export function trusts(screen) {
   const reason = refusal("account:write", "owner");
   /** @returns {HTMLElement} */
-  const create = () => button("New trust", () => newTrust().then(shown.reload), { kind: "primary", icon: "plus", reason });
+  const create = () => button("New trust", () => newTrust().then(shown.reload),
+    { kind: "primary", icon: "plus", reason });
   const shown = list(screen, {
     label: "Trusts", path: () => "/v1/trusts?per_page=25",
-    none: () => empty("shield", "No trusts yet", "Trust your CI’s OIDC issuer, such as GitHub Actions or GitLab CI. Its jobs then deploy without a stored token.", create()),
+    none: () => empty("shield", "No trusts yet",
+      "Trust your CI’s OIDC issuer, such as GitHub Actions or GitLab CI. Its jobs then deploy without a stored token.",
+      create()),
     row: (/** @type {Trust} */ one, actors, reload) => row(one.id, typed(one.name), [
-      dots(["Issuer ", h("code", null, typed(one.issuer))], ["Audience ", h("code", null, typed(one.audience))], one.environments?.join(", "), one.repository_id ? "One repository" : "All repositories", ["Created ", time(one.created_at), " by ", typed(nameOf(one.created_by, actors))], one.last_used_at ? ["Last used ", time(one.last_used_at)] : "Never used"),
-      h("span", { class: "codes" }, Object.entries(one.claims).map(([name, value]) => h("code", null, typed(`${name} = ${value}`)))), scopeList(one.scopes),
+      dots(["Issuer ", h("code", null, typed(one.issuer))], ["Audience ", h("code", null, typed(one.audience))],
+        one.environments?.join(", "), one.repository_id ? "One repository" : "All repositories",
+        ["Created ", time(one.created_at), " by ", typed(nameOf(one.created_by, actors))],
+        one.last_used_at ? ["Last used ", time(one.last_used_at)] : "Never used"),
+      h("span", { class: "codes" },
+        Object.entries(one.claims).map(([name, value]) => h("code", null, typed(`${name} = ${value}`)))),
+        scopeList(one.scopes),
     ], remover("Remove", one.name, "No token is issued for it any more.", `/v1/trusts/${one.id}`, reload, reason)),
   });
-  return [heading("Trusts", create()), h("p", { class: "intro" }, "A trust says which tokens of another issuer are exchanged for a token of this API that is valid for at most an hour."), shown];
+  return [heading("Trusts", create()),
+    h("p", { class: "intro" },
+      "A trust says which tokens of another issuer are exchanged for a token of this API that is valid for at most an hour."), shown];
 }
 
 async function newTrust() {
@@ -33,18 +43,26 @@ async function newTrust() {
   const repositories = refusal("repositories:read") ? [] : await all("/v1/repositories").catch(() => []);
   await ask("New trust", [
     field("Name", input("name", { required: true, maxlength: 100, placeholder: "GitHub Actions of acme/web" })),
-    field("Issuer", input("issuer", { type: "url", required: true, placeholder: "https://token.actions.githubusercontent.com" }), "The claim iss."),
+    field("Issuer", input("issuer",
+        { type: "url", required: true, placeholder: "https://token.actions.githubusercontent.com" }), "The claim iss."),
     field("Audience", input("audience", { required: true, value: location.origin }), "The claim aud."),
-    field("Claims", h("textarea", { name: "claims", rows: 3, placeholder: "repository = acme/web\nref = refs/heads/main", spellcheck: "false" }), "One condition a line, as name = value. All of them have to hold."),
+    field("Claims", h("textarea",
+        { name: "claims", rows: 3, placeholder: "repository = acme/web\nref = refs/heads/main", spellcheck: "false" }),
+      "One condition a line, as name = value. All of them have to hold."),
     scopeChoices(["deployments:read", "deployments:write"], (scope) => /^(repositories|deployments):/.test(scope)),
-    field("Repository", select("repository_id", [["", "All repositories"], ...repositories.map(({ id, name }) => /** @type {[string, string]} */ ([id, name]))])),
-    choices("Environments", "checkbox", "environments", ENVIRONMENTS.map((name) => ({ value: name, text: name })), [], "Leave all empty to allow every environment."),
+    field("Repository", select("repository_id",
+        [["", "All repositories"],
+          ...repositories.map(({ id, name }) => /** @type {[string, string]} */ ([id, name]))])),
+    choices("Environments", "checkbox", "environments", ENVIRONMENTS.map((name) => ({ value: name, text: name })), [],
+      "Leave all empty to allow every environment."),
   ], "Create trust", (values) => {
     const lines = `${values.get("claims")}`.split("\n").filter((line) => line.trim());
-    const claims = Object.fromEntries(lines.map((line) => [line.split("=")[0].trim(), line.split("=").slice(1).join("=").trim()]));
+    const claims = Object.fromEntries(lines.map((line) =>
+        [line.split("=")[0].trim(), line.split("=").slice(1).join("=").trim()]));
     const environments = values.getAll("environments");
     return change("POST", "/v1/trusts", {
-      name: values.get("name"), issuer: values.get("issuer"), audience: values.get("audience"), claims, scopes: values.getAll("scopes"),
+      name: values.get("name"), issuer: values.get("issuer"), audience: values.get("audience"), claims,
+        scopes: values.getAll("scopes"),
       repository_id: values.get("repository_id") || null, environments: environments.length ? environments : null,
     });
   });

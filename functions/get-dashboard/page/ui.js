@@ -11,7 +11,8 @@ const UNITS = [["day", 86_400], ["hour", 3600], ["minute", 60]];
 /** @param {string} at */
 function relative(at) {
   const seconds = (Date.parse(at) - Date.now()) / 1000;
-  for (const [unit, size] of UNITS) if (Math.abs(seconds) >= size) return RELATIVE.format(Math.round(seconds / size), unit);
+  for (const [unit, size] of UNITS) if (Math.abs(seconds) >= size) return RELATIVE.format(Math.round(seconds / size),
+    unit);
   return seconds > 0 ? "in less than a minute" : "just now";
 }
 
@@ -81,9 +82,11 @@ export const short = (sha) => h("code", { title: sha }, sha.slice(0, 7));
 export function button(label, onclick, { kind, reason, icon: name, label: long, key } = {}) {
   const classes = `button ${kind ?? ""}`;
   const inner = [name && icon(name), label];
-  if (!reason) return h("button", { type: "button", class: classes, onclick, "aria-label": long, "data-key": key }, ...inner);
+  if (!reason) return h("button", { type: "button", class: classes, onclick, "aria-label": long, "data-key": key },
+    ...inner);
   return h("span", { class: "reasoned", "data-key": key },
-    h("button", { type: "button", class: classes, "aria-disabled": "true", "aria-label": long, "aria-description": reason, onclick: () => say(reason) }, ...inner),
+    h("button", { type: "button", class: classes, "aria-disabled": "true", "aria-label": long,
+        "aria-description": reason, onclick: () => say(reason) }, ...inner),
     h("span", { class: "tip", "aria-hidden": "true" }, reason));
 }
 
@@ -94,7 +97,8 @@ export function button(label, onclick, { kind, reason, icon: name, label: long, 
  * @param {{kind?: "primary" | "plain", reason?: string | null, icon?: IconName}} [options]
  */
 export const linkButton = (label, href, { kind, reason, icon: name } = {}) =>
-  reason ? button(label, () => {}, { kind, reason, icon: name }) : h("a", { href, class: `button ${kind ?? ""}` }, name && icon(name), label);
+  reason ? button(label, () => {}, { kind, reason, icon: name })
+    : h("a", { href, class: `button ${kind ?? ""}` }, name && icon(name), label);
 
 /**
  * Shows a value with a button that copies it.
@@ -133,7 +137,8 @@ export function say(text) {
  * @param {number} [rows]
  */
 export const loading = (rows = 3) =>
-  h("div", { class: "loading", role: "status" }, h("span", { class: "unseen" }, "Loading…"), Array.from({ length: rows }, () => h("div", { class: "bone" })));
+  h("div", { class: "loading", role: "status" }, h("span", { class: "unseen" }, "Loading…"),
+    Array.from({ length: rows }, () => h("div", { class: "bone" })));
 
 /**
  * Shows that there is nothing, and the next step.
@@ -154,12 +159,15 @@ export function failure(error, retry) {
   const { status: code = 0, message, requestId } = /** @type {import("./api.js").ApiError} */ (error);
   const [name, title, text] = FAILURES[code] ?? ["warn", "This could not be loaded", message];
   // A screen that fails as a whole has no other heading.
-  return h("div", { class: "empty", role: "alert" }, icon(name), h(document.querySelector("h1") ? "p" : "h1", { class: "strong" }, title), h("p", null, typed(text ?? message)), request(requestId),
+  return h("div", { class: "empty", role: "alert" }, icon(name),
+    h(document.querySelector("h1") ? "p" : "h1", { class: "strong" }, title), h("p", null, typed(text ?? message)),
+    request(requestId),
     !FAILURES[code] && retry && button("Try again", retry));
 }
 
 /** The failures that a second try does not mend. @type {Record<number, [IconName, string, string?]>} */
-const FAILURES = { 403: ["lock", "You can’t see this"], 404: ["search", "Not found", "It does not exist, or you may not see it."] };
+const FAILURES = { 403: ["lock", "You can’t see this"],
+  404: ["search", "Not found", "It does not exist, or you may not see it."] };
 
 /** @param {string | undefined} id */
 export const request = (id) => id && h("p", { class: "muted" }, "Request ", copyable(id, "the request ID"));
@@ -171,7 +179,9 @@ export const request = (id) => id && h("p", { class: "muted" }, "Request ", copy
  * @param {Children} [under]
  */
 export const heading = (title, actions, under) =>
-  h("header", { class: "heading" }, h("div", null, h("h1", { tabindex: "-1" }, title), under && h("div", { class: "meta" }, under)), actions && h("div", { class: "actions" }, actions));
+  h("header", { class: "heading" },
+    h("div", null, h("h1", { tabindex: "-1" }, title), under && h("div", { class: "meta" }, under)),
+    actions && h("div", { class: "actions" }, actions));
 
 /**
  * Creates a section with a heading.
@@ -180,7 +190,8 @@ export const heading = (title, actions, under) =>
  * @param {Children} [actions]
  */
 export const section = (title, content, actions) =>
-  h("section", null, h("header", { class: "subheading" }, h("h2", null, title), actions && h("div", { class: "actions" }, actions)), content);
+  h("section", null, h("header", { class: "subheading" }, h("h2", null, title),
+      actions && h("div", { class: "actions" }, actions)), content);
 
 /**
  * Creates a row of a list.
@@ -192,11 +203,15 @@ export const section = (title, content, actions) =>
  */
 export const row = (key, title, meta, actions, lead) =>
   h("li", { class: "row", "data-key": key }, lead && h("div", { class: "lead" }, lead),
-    h("div", { class: "main" }, h("div", { class: "title" }, title), h("div", { class: "meta" }, meta)), actions && h("div", { class: "actions" }, actions));
+    h("div", { class: "main" }, h("div", { class: "title" }, title), h("div", { class: "meta" }, meta)),
+      actions && h("div", { class: "actions" }, actions));
 
 /** Puts a dot between parts.
  * @param {...Children} parts */
-export const dots = (...parts) => parts.filter((part) => part !== null && part !== undefined && part !== false && part !== "").map((part) => h("span", { class: "dot" }, part));
+export const dots = (...parts) =>
+  parts.filter((part) => part !== null && part !== undefined && part !== false && part !== "").map((part) =>
+  h("span", { class: "dot" }, part));
 
 /** Shows names and values. @param {[string, Children][]} pairs */
-export const facts = (pairs) => h("dl", { class: "facts" }, pairs.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+export const facts = (pairs) =>
+  h("dl", { class: "facts" }, pairs.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
