@@ -23,7 +23,7 @@ import { methods, onSignIn, remember, signIn } from "./sign-in.js";
 import { team, teams } from "./teams.js";
 import { newToken, tokens } from "./tokens.js";
 import { trusts } from "./trusts.js";
-import { empty, failure, heading, loading } from "./ui.js";
+import { empty, failure, heading, loading, say } from "./ui.js";
 
 /** @typedef {(view: View) => Children} Show */
 
@@ -216,6 +216,12 @@ addEventListener("popstate", (event) => {
     && !OPEN[location.pathname]) return;
   main.dataset.path = location.pathname;
   show();
+});
+
+// A failure that no form and no list shows is said.
+addEventListener("unhandledrejection", (event) => {
+  if (event.reason instanceof ApiError) say(event.reason.message);
+  if (event.reason instanceof ApiError || event.reason?.name === "AbortError") event.preventDefault();
 });
 
 setTheme(localStorage.getItem("theme") ?? "");

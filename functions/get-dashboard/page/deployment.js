@@ -8,7 +8,7 @@ import { live } from "./list.js";
 import { log } from "./log.js";
 import { go } from "./route.js";
 import { me, nameOf, refusal } from "./session.js";
-import { button, copyable, dots, duration, empty, facts, heading, section, short, status, time } from "./ui.js";
+import { button, copyable, dots, elapsed, empty, facts, heading, section, short, status, time } from "./ui.js";
 
 /** What to do about each way to fail. */
 const HINTS = {
@@ -58,7 +58,7 @@ export function deployment(screen) {
           repository && h("a", { href: `/repositories/${repository.name}` }, "Repository"),
           [typed(one.ref), " → ", one.environment], [short(one.sha), commit?.author && [" by ", typed(commit.author)]],
         ["Created ", time(one.created_at), " by ", typed(nameOf(one.created_by, one.actors))],
-        one.started_at && h("span", { class: "tabular" }, duration(one.started_at, one.finished_at)),
+        one.started_at && elapsed(one.started_at, one.finished_at),
         one.origin && [one.origin.kind === "retry" ? "Retries " : "Rolls back to ",
           h("a", { href: `/deployments/${one.origin.deployment_id}` }, `#${one.origin.number}`)])),
       one.failure && h("div", { class: "callout bad", role: "note" }, icon("cross"),

@@ -5,7 +5,7 @@ import { select } from "./form.js";
 import { list } from "./list.js";
 import { setQuery } from "./route.js";
 import { nameOf } from "./session.js";
-import { dots, duration, empty, heading, row, short, status, time } from "./ui.js";
+import { dots, elapsed, empty, heading, row, short, status, time } from "./ui.js";
 
 /** @type {EnvironmentName[]} */
 export const ENVIRONMENTS = ["preview", "staging", "production"];
@@ -46,7 +46,7 @@ export function deploymentRow(deployment, actors) {
     [h("a", { href: `/deployments/${id}` }, repository ? [typed(repository.name), " "] : [], `#${number}`), " ",
       commit?.subject && h("span", { class: "subject" }, typed(commit.subject))],
     dots([typed(ref), " → ", environment], short(sha),
-      [time(created), " by ", typed(nameOf(deployment.created_by, actors))], started && duration(started, finished),
+      [time(created), " by ", typed(nameOf(deployment.created_by, actors))], started && elapsed(started, finished),
       failure && h("span", { class: "bad" }, failure.code), waits(deployment)),
     null, status(deployment));
 }

@@ -41,6 +41,20 @@ export function duration(from, to) {
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
 }
 
+/**
+ * Shows how long something took. The time of something that still runs counts up.
+ * @param {string} from
+ * @param {string | null} to
+ */
+export const elapsed = (from, to) =>
+  h("span", { class: "tabular", "data-since": to ? null : from }, duration(from, to));
+
+setInterval(() => {
+  for (const element of document.querySelectorAll("[data-since]")) {
+    element.textContent = duration(`${element.getAttribute("data-since")}`);
+  }
+}, 1000);
+
 /** @type {Record<Status | "approval", [IconName, string, string]>} */
 const STATUSES = {
   queued: ["clock", "Queued", "wait"],
