@@ -52,6 +52,7 @@ test("everything is done by keyboard alone", async () => {
   await keyboard.type("paced");
   await keyboard.press("Tab");
   await keyboard.press("ArrowDown");
+  await owner.button("Deploy to staging").and(page.locator(":not([aria-disabled])")).waitFor();
   await owner.says("The deployment starts at once.");
   await tabTo(/^Deploy to staging/);
   await keyboard.press("Enter");

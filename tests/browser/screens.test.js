@@ -29,7 +29,7 @@ before(async () => {
   await call(owner, "PUT", `/v1/teams/${team.id}/repositories/${repository}`, { permission: "read" });
   await call(owner, "POST", "/v1/invitations", { email: "o'brien+&{}@example.com" });
   await call(owner, "POST", "/v1/trusts",
-    { name: HOSTILE, issuer: "https://issuer.example", audience: HOSTILE, claims: { sub: HOSTILE },
+    { name: HOSTILE, issuer: "https://token.actions.githubusercontent.com", audience: "https://api.git.dev", claims: { repository: "acme/web" },
       scopes: ["repositories:read"] });
   const rejected = await stack.deploy({ ref: "main", environment: "production" }, ["queued"], token);
   await call(owner, "POST", `/v1/deployments/${rejected.id}/reject`, { reason: HOSTILE });

@@ -90,16 +90,22 @@ test("an answer with a state that this tab did not send is refused", async () =>
   await owner.close();
 });
 
+/** Refuses the next creation of a token as the API does for an old session, and returns how many were sent.
+ * @param {import("playwright-core").Page} page */
+async function refuseOnce(page) {
+  let sent = 0;
+  await page.route("**/v1/tokens", async (route) => {
+    if (route.request().method() !== "POST" || sent++) return route.continue();
+    const error = { code: "sign_in_again", message: "Sign in again to create a token", request_id: "req_aaaaaaaaaaaaaaaa" };
+    await route.fulfill({ status: 403, contentType: "application/json", body: JSON.stringify({ error }) });
+  });
+  return () => sent;
+}
+
 test("a change that needs a fresh sign-in asks for it and is then made", async () => {
   const owner = await person(browser, stack.url);
   await owner.signIn(stack.owner);
-  let refused = 0;
-  await owner.page.route("**/v1/tokens", async (route) => {
-    if (route.request().method() !== "POST" || refused++) return route.continue();
-    const error = { code: "sign_in_again", message: "Sign in again to create a token",
-      request_id: "req_aaaaaaaaaaaaaaaa" };
-    await route.fulfill({ status: 403, contentType: "application/json", body: JSON.stringify({ error }) });
-  });
+  const sent = await refuseOnce(owner.page);
   await owner.open("/settings/api/tokens/new");
   await owner.field("Name").fill(unique("fresh"));
   await owner.button("Create token").click();
@@ -107,6 +113,26 @@ test("a change that needs a fresh sign-in asks for it and is then made", async (
   await owner.field("Personal access token").fill(stack.owner);
   await owner.button("Sign in with a token").click();
   await owner.dialog().locator(".secret").waitFor();
-  assert.equal(refused, 2);
+  assert.equal(sent(), 2);
   await owner.close();
+});
+
+test("a fresh sign-in at the identity provider happens in another tab, and the form keeps what it has", async () => {
+  const ada = await person(browser, stack.url);
+  await atIssuer(ada, "ada@example.com");
+  await ada.page.getByRole("heading", { name: "Overview" }).waitFor();
+  const sent = await refuseOnce(ada.page);
+  await ada.open("/settings/api/tokens/new");
+  await ada.field("Name").fill(unique("fresh"));
+  await ada.button("Create token").click();
+  await ada.dialog().waitFor();
+  const opened = ada.context.waitForEvent("page");
+  await ada.button("Sign in with your identity provider").click();
+  const tab = await opened;
+  await tab.getByRole("button", { name: "Sign in with your identity provider" }).click();
+  await tab.getByRole("button", { name: /ada@example.com/ }).click();
+  await ada.dialog().locator(".secret").waitFor();
+  assert.equal(sent(), 2);
+  assert.ok(tab.isClosed() || (await tab.getByText("You are signed in").isVisible()));
+  await ada.close();
 });

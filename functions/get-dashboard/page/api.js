@@ -149,12 +149,14 @@ export const get = async (path, signal) => (await call("GET", path, { signal }))
 export const change = async (method, path, body, headers) => (await call(method, path, { body, headers })).json();
 
 /**
- * Returns a page of a list with the paths of the pages before and after it.
+ * Returns a page of a list with the paths of the pages before and after it. Passes over empty pages of a search, after which
+ * more may follow.
  * @param {string} path
  * @param {AbortSignal} [signal]
+ * @param {number} [passed]
  * @returns {Promise<Page>}
  */
-export async function page(path, signal) {
+export async function page(path, signal, passed = 0) {
   const response = await call("GET", path, { signal });
   const body = await response.json();
   const link = response.headers.get("link") ?? "";
@@ -164,7 +166,9 @@ export async function page(path, signal) {
     const { pathname, search } = new URL(url, location.origin);
     return pathname + search;
   };
-  return { items: body.data, total: body.meta.total ?? null, actors: body.actors ?? {}, next: to("next"),
+  const next = to("next");
+  if (!body.data.length && next && passed < 20) return page(next, signal, passed + 1);
+  return { items: body.data, total: body.meta.total ?? null, actors: body.actors ?? {}, next,
     previous: to("prev") };
 }
 

@@ -97,7 +97,8 @@ function deployForm(path, found, environments, reason, query, signal) {
       if (number !== checks || signal.aborted || !(error instanceof ApiError)) return;
       gates.replaceChildren(h("p", { class: "bad" }, icon("cross"), " ",
           typed(error.details[0]?.message ?? error.message)));
-      submit(error.message);
+      // Conditions that could not be asked for stop nobody: the API checks them again.
+      submit(error.status && error.status < 500 ? error.message : null);
       if (error.details.length) showError(element, error);
     } finally {
       gates.removeAttribute("aria-busy");
@@ -121,6 +122,9 @@ function deployForm(path, found, environments, reason, query, signal) {
   let timer;
   const soon = () => {
     clearTimeout(timer);
+    // The button tells at once where it deploys to, and waits for the conditions of just that.
+    gates.setAttribute("aria-busy", "true");
+    submit("The conditions are being checked.");
     timer = setTimeout(check, 600);
   };
   const element = form([

@@ -74,7 +74,7 @@ export function list(screen, { path, row, none, label }) {
   const pages = ({ items, total, next, previous }, go) =>
     (next || previous) && h("nav", { class: "pages", "aria-label": `Pages: ${label}` },
       button("Previous", () => previous && go(previous), { reason: previous ? null : "This is the first page." }),
-      h("span", { class: "muted" }, `${items.length} of ${total}`),
+      h("span", { class: "muted" }, total === null ? `${items.length} shown` : `${items.length} of ${total}`),
       button("Next", () => next && go(next), { reason: next ? null : "This is the last page." }));
   const load = async () => {
     try {

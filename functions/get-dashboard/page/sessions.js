@@ -3,6 +3,7 @@
 import { h, typed } from "./dom.js";
 import { remover } from "./form.js";
 import { list } from "./list.js";
+import { refusal } from "./session.js";
 import { badge, dots, empty, heading, row, time } from "./ui.js";
 
 /**
@@ -23,7 +24,8 @@ function browser(agent) {
 export function sessions(screen) {
   return [heading("Sessions"),
     h("p", { class: "intro" },
-      "Each sign-in to this dashboard makes a session of seven days. End those that you do not know."), list(screen, {
+      "Each sign-in to this dashboard makes a session of at most seven days, which ends earlier if it is not used for twelve hours. End those that you do not know."),
+        list(screen, {
     label: "Sessions",
     path: () => "/v1/sessions?per_page=25",
     none: () => empty("person", "No sessions", "You are signed in without a session."),
@@ -32,7 +34,8 @@ export function sessions(screen) {
         one.source_address && ["From ", h("code", null, one.source_address)], ["Signed in ", time(one.created_at)],
         one.last_used_at && ["Last used ", time(one.last_used_at)], ["Expires ", time(one.expires_at)]),
       remover("End", `the session of ${browser(one.user_agent)}`, "Whoever uses it has to sign in again.",
-        `/v1/sessions/${one.id}`, reload, one.current ? "This is your own session. Sign out to end it." : null),
+        `/v1/sessions/${one.id}`, reload,
+          one.current ? "This is your own session. Sign out to end it." : refusal("tokens:write")),
       one.current ? badge("good", "check", "This one") : badge("idle", "person", "Open")),
   })];
 }

@@ -67,7 +67,7 @@ export function methods(done, inDialog) {
         offered.includes("token") && form(
           field("Personal access token",
             input("token", { type: "password", required: true, placeholder: "dgp_…", autocomplete: "off" }),
-            "The browser does not keep the token: it is exchanged for a session of seven days."),
+            "The browser does not keep the token: it is exchanged for a session of at most seven days."),
           "Sign in with a token", async (values) => done(await session({ token: `${values.get("token")}`.trim() }))),
       ].filter((part) => part instanceof Node));
     } catch (error) {

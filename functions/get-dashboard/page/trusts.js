@@ -14,7 +14,7 @@ import { button, dots, empty, heading, row, time } from "./ui.js";
  * @param {View} screen
  */
 export function trusts(screen) {
-  const reason = refusal("account:write", "owner");
+  const reason = refusal("account:write", "admin");
   /** @returns {HTMLElement} */
   const create = () => button("New trust", () => newTrust().then(shown.reload),
     { kind: "primary", icon: "plus", reason });
@@ -48,8 +48,8 @@ async function newTrust() {
     field("Audience", input("audience", { required: true, value: location.origin }), "The claim aud."),
     field("Claims", h("textarea",
         { name: "claims", rows: 3, placeholder: "repository = acme/web\nref = refs/heads/main", spellcheck: "false" }),
-      "One condition a line, as name = value. All of them have to hold."),
-    scopeChoices(["deployments:read", "deployments:write"], (scope) => /^(repositories|deployments):/.test(scope)),
+      "One condition a line, as name = value. All have to hold. A * stands for one part between / or :."),
+    scopeChoices(["deployments:read", "deployments:write"], (scope) => /^(repositories:read|deployments:)/.test(scope)),
     field("Repository", select("repository_id",
         [["", "All repositories"],
           ...repositories.map(({ id, name }) => /** @type {[string, string]} */ ([id, name]))])),
