@@ -122,9 +122,9 @@ function deployForm(path, found, environments, reason, query, signal) {
   let timer;
   const soon = () => {
     clearTimeout(timer);
-    // The button tells at once where it deploys to, and waits for the conditions of just that.
+    // The button tells at once where it deploys to. Whoever does not wait for the conditions gets the API's own answer.
     gates.setAttribute("aria-busy", "true");
-    submit("The conditions are being checked.");
+    submit(null);
     timer = setTimeout(check, 600);
   };
   const element = form([
@@ -149,7 +149,7 @@ function deployForm(path, found, environments, reason, query, signal) {
   }, { reason });
   element.addEventListener("change", soon);
   queueMicrotask(() => (reason ? gates.replaceChildren(h("p", { class: "muted" }, reason))
-      : submit("The conditions are being checked.")));
+      : submit(null)));
   queueMicrotask(check);
   return element;
 }
