@@ -135,7 +135,7 @@ async fn every_curl_of_the_documentation_does_what_it_says() {
         let (route, _) = called(&block.text);
         // The account's allowance refills, and the application's access token stays valid for its ten minutes.
         world.clock.advance(std::time::Duration::from_secs(5));
-        let parameters = estate.ready(route.function).await;
+        let parameters = estate.ready(&world, route.function).await;
         let token = estate.caller(&route.key()).token.clone().unwrap();
         let script = format!(
             "set -eu\ncurl() {{ command curl --silent --show-error --fail \"$@\"; }}\n{}",

@@ -1,19 +1,18 @@
 //! A folder of hand-written files. Each is published below a name with its hash, and names of others in it are replaced by
 //! theirs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use crate::Result;
+use crate::bundle::{bundle, compact};
 use crate::site::Site;
 
 pub(crate) struct Assets {
     /// The texts by their paths in the folder.
     texts: BTreeMap<String, String>,
     urls: BTreeMap<String, String>,
-    /// The modules that a file imports.
-    imports: BTreeMap<String, BTreeSet<String>>,
     /// The files that wait for the URL of another one.
     waiting: Vec<String>,
 }
@@ -33,7 +32,7 @@ impl Assets {
                 texts.insert(name, fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?);
             }
         }
-        Ok(Self { texts, urls: BTreeMap::new(), imports: BTreeMap::new(), waiting: Vec::new() })
+        Ok(Self { texts, urls: BTreeMap::new(), waiting: Vec::new() })
     }
 
     /// Adds all files but documents to the site.
@@ -47,19 +46,20 @@ impl Assets {
         self.urls.get(name).cloned().ok_or_else(|| format!("there is no file {name}").into())
     }
 
-    /// Returns a document that names published files, and that lets the browser load all modules at once.
-    pub(crate) fn document(&mut self, name: &str) -> Result<String> {
-        let document = self.rewritten(name, None)?;
-        let mut modules = BTreeSet::new();
-        let is_named = |(_, url): &(&String, &String)| document.contains(url.as_str());
-        let mut next: Vec<_> = self.urls.iter().filter(is_named).map(|(module, _)| module).collect();
-        while let Some(module) = next.pop() {
-            let imports = self.imports.get(module).into_iter().flatten();
-            next.extend(imports.filter(|import| modules.insert(self.urls[*import].as_str())));
+    /// Replaces all modules by one, which is named like the one that imports the others.
+    pub(crate) fn bundled(mut self, entry: &str) -> Result<Self> {
+        let script = bundle(&self.texts, entry)?;
+        self.texts.retain(|name, _| !name.ends_with(".js"));
+        self.texts.insert(entry.to_owned(), script);
+        for (_, text) in self.texts.iter_mut().filter(|(name, _)| name.ends_with(".css")) {
+            *text = compact(text);
         }
-        let preloads: String =
-            modules.iter().map(|url| format!("<link rel=\"modulepreload\" href=\"{url}\">\n")).collect();
-        Ok(document.replacen("</head>", &format!("{preloads}</head>"), 1))
+        Ok(self)
+    }
+
+    /// Returns a document that names published files.
+    pub(crate) fn document(&mut self, name: &str) -> Result<String> {
+        self.rewritten(name, None)
     }
 
     fn add(&mut self, name: &str, site: &mut Site) -> Result<String> {
@@ -95,9 +95,6 @@ impl Assets {
                 }
                 continue;
             };
-            if is_import {
-                self.imports.entry(name.to_owned()).or_default().insert(target.clone());
-            }
             written += &match &mut site {
                 Some(site) => self.add(&target, site)?,
                 None => self.url(&target)?,

@@ -5,6 +5,7 @@
 
 mod api;
 mod assets;
+mod bundle;
 mod fields;
 mod guides;
 mod html;
@@ -50,7 +51,7 @@ fn main() -> Result<()> {
     }
 
     let mut site = Site::default();
-    let mut dashboard = Assets::read(&crate_folder.join("page"))?;
+    let mut dashboard = Assets::read(&crate_folder.join("page"))?.bundled("app.js")?;
     dashboard.publish(&mut site)?;
     site.add("/", dashboard.document("index.html")?);
 

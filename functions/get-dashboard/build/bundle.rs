@@ -1,0 +1,79 @@
+//! The dashboard's modules as one script, so that a browser asks once. Names at the top level are unique across the modules; a
+//! browser refuses the script if they are not.
+
+use std::collections::BTreeMap;
+
+use crate::Result;
+
+/// Returns the script: each module after those that it imports, without imports, exports, comments and indentation.
+pub(crate) fn bundle(modules: &BTreeMap<String, String>, entry: &str) -> Result<String> {
+    let mut bundle = Bundle { modules, open: Vec::new(), done: Vec::new(), script: String::new() };
+    bundle.add(entry)?;
+    Ok(bundle.script)
+}
+
+/// Returns the text without the lines that are comments, blank lines and indentation. In the dashboard's files no literal
+/// spans lines.
+pub(crate) fn compact(text: &str) -> String {
+    let mut compact = String::new();
+    let mut in_comment = false;
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")) {
+        in_comment |= line.starts_with("/*");
+        if !in_comment {
+            compact += line;
+            compact.push('\n');
+        } else if let Some((_, code)) = line.split_once("*/") {
+            in_comment = false;
+            if !code.is_empty() {
+                compact += line;
+                compact.push('\n');
+            }
+        }
+    }
+    compact
+}
+
+struct Bundle<'a> {
+    modules: &'a BTreeMap<String, String>,
+    /// The modules whose imports are being added.
+    open: Vec<String>,
+    done: Vec<String>,
+    script: String,
+}
+
+impl Bundle<'_> {
+    fn add(&mut self, name: &str) -> Result<()> {
+        if self.done.iter().any(|done| done == name) {
+            return Ok(());
+        }
+        if self.open.iter().any(|open| open == name) {
+            return Err(format!("{} import each other in a circle", self.open.join(", ")).into());
+        }
+        let text = self.modules.get(name).ok_or_else(|| format!("there is no module {name}"))?;
+        self.open.push(name.to_owned());
+        let mut code = String::new();
+        let mut import = String::new();
+        for line in compact(text).lines() {
+            if !import.is_empty() || line.starts_with("import ") {
+                import += line;
+                if line.ends_with(';') {
+                    self.add(imported(name, &import)?)?;
+                    import.clear();
+                }
+                continue;
+            }
+            code += line.strip_prefix("export ").unwrap_or(line);
+            code.push('\n');
+        }
+        self.script += &code;
+        self.open.pop();
+        self.done.push(name.to_owned());
+        Ok(())
+    }
+}
+
+/// Returns the module that a statement imports.
+fn imported<'a>(name: &str, import: &'a str) -> Result<&'a str> {
+    let module = import.split_once("from \"./").and_then(|(_, module)| module.strip_suffix("\";"));
+    module.ok_or_else(|| format!("{name}: {import} is not from \"./<module>\"").into())
+}
