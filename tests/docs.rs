@@ -116,7 +116,7 @@ fn every_path_that_is_named_exists() {
 /// Commands are aliases of the repository, with a package that it has, or cargo's own and its plug-ins'.
 #[test]
 fn every_cargo_command_that_is_named_exists() {
-    const OTHERS: [&str; 7] = ["clippy", "deny", "doc", "fmt", "lambda", "nextest", "test"];
+    const OTHERS: [&str; 8] = ["build", "clippy", "deny", "doc", "fmt", "lambda", "nextest", "test"];
     let aliases = read_file(".cargo/config.toml");
     for (page, Page { code, .. }) in pages() {
         for (_, command) in
