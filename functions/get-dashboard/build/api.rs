@@ -126,9 +126,14 @@ impl<'a> Operation<'a> {
         self.parameters("path").into_iter().fold(self.path.to_owned(), fill)
     }
 
-    /// Returns the media type of the JSON body.
+    /// Returns the media type of the body.
     pub(crate) fn body(&self) -> Option<&'a Value> {
-        self.value.pointer("/requestBody/content/application~1json")
+        self.value["requestBody"]["content"].as_object()?.values().next()
+    }
+
+    /// Returns whether the body is a form, and no JSON.
+    pub(crate) fn takes_a_form(&self) -> bool {
+        self.value.pointer("/requestBody/content/application~1x-www-form-urlencoded").is_some()
     }
 
     /// Returns whether a request needs a token.

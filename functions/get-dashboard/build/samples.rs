@@ -1,5 +1,7 @@
 //! The example request of an operation, in four languages.
 
+use serde_json::Value;
+
 use crate::api::{self, Api, Operation};
 use crate::json::{self, JSON, PYTHON};
 
@@ -33,7 +35,10 @@ fn curl(api: &Api, operation: &Operation<'_>) -> String {
     if operation.needs_token() {
         lines.push("-H \"Authorization: Bearer $TOKEN\"".to_owned());
     }
-    if let Some(body) = body(api, operation, JSON, 2) {
+    if operation.takes_a_form() {
+        let fields = operation.body().and_then(api::example).and_then(Value::as_object).into_iter().flatten();
+        lines.extend(fields.map(|(name, value)| format!("--data-urlencode '{name}={}'", api::text(value))));
+    } else if let Some(body) = body(api, operation, JSON, 2) {
         lines.push("-H 'Content-Type: application/json'".to_owned());
         lines.push(format!("-d '{}'", body.replace('\'', r"'\''")));
     }
@@ -47,7 +52,8 @@ fn python(api: &Api, operation: &Operation<'_>) -> String {
         imports = "import os\n\nimport requests";
         arguments.push("headers={\"Authorization\": f\"Bearer {os.environ['TOKEN']}\"}".to_owned());
     }
-    arguments.extend(body(api, operation, PYTHON, 4).map(|body| format!("json={body}")));
+    let kind = if operation.takes_a_form() { "data" } else { "json" };
+    arguments.extend(body(api, operation, PYTHON, 4).map(|body| format!("{kind}={body}")));
     let arguments: String = arguments.iter().map(|argument| format!("    {argument},\n")).collect();
     let method = operation.method;
     format!(
@@ -59,7 +65,8 @@ fn typescript(api: &Api, operation: &Operation<'_>) -> String {
     let body = body(api, operation, JSON, 2);
     let mut headers = Vec::new();
     headers.extend(operation.needs_token().then_some("    Authorization: `Bearer ${process.env.TOKEN}`,\n"));
-    headers.extend(body.as_ref().map(|_| "    \"Content-Type\": \"application/json\",\n"));
+    let is_json = body.is_some() && !operation.takes_a_form();
+    headers.extend(is_json.then_some("    \"Content-Type\": \"application/json\",\n"));
     let mut options = String::new();
     if operation.method != "get" {
         options += &format!("  method: \"{}\",\n", operation.method.to_uppercase());
@@ -67,7 +74,8 @@ fn typescript(api: &Api, operation: &Operation<'_>) -> String {
     if !headers.is_empty() {
         options += &format!("  headers: {{\n{}  }},\n", headers.concat());
     }
-    options += &body.map(|body| format!("  body: JSON.stringify({body}),\n")).unwrap_or_default();
+    let encode = if operation.takes_a_form() { "new URLSearchParams" } else { "JSON.stringify" };
+    options += &body.map(|body| format!("  body: {encode}({body}),\n")).unwrap_or_default();
     let url = url(api, operation);
     let call =
         if options.is_empty() { format!("fetch(\"{url}\")") } else { format!("fetch(\"{url}\", {{\n{options}}})") };
@@ -82,7 +90,8 @@ fn rust(api: &Api, operation: &Operation<'_>) -> String {
     if operation.needs_token() {
         calls.push(".bearer_auth(std::env::var(\"TOKEN\")?)".to_owned());
     }
-    calls.extend(body(api, operation, JSON, 4).map(|body| format!(".json(&serde_json::json!({body}))")));
+    let kind = if operation.takes_a_form() { "form" } else { "json" };
+    calls.extend(body(api, operation, JSON, 4).map(|body| format!(".{kind}(&serde_json::json!({body}))")));
     calls.extend([".send()", ".await?", ".error_for_status()?;"].map(str::to_owned));
     let calls = calls.join("\n    ");
     format!("let response = reqwest::Client::new()\n    {calls}\nprintln!(\"{{}}\", response.text().await?);")

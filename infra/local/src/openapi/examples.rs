@@ -15,8 +15,9 @@ pub(super) fn add(document: &mut Value, routes: &[Route]) {
     let schemas = document["components"]["schemas"].clone();
     for route in routes {
         let operation = &mut document["paths"][route.path][route.method.as_str().to_lowercase()];
-        if let Some(media_type) = operation.pointer_mut("/requestBody/content/application~1json") {
-            media_type["examples"] = json!({"request": {"value": sample_body(route.function)}});
+        let content = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut);
+        for (kind, media_type) in content.into_iter().flatten() {
+            media_type["examples"] = json!({"request": {"value": sample_body(route.function, kind)}});
         }
         let responses = operation["responses"].as_object_mut().expect("every operation has a response");
         for (_, response) in responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
@@ -31,13 +32,18 @@ pub(super) fn add(document: &mut Value, routes: &[Route]) {
     }
 }
 
-/// Returns the body of a function's sample event.
-fn sample_body(function: &str) -> Value {
+/// Returns the body of a function's sample event. The fields of a form become those of an object.
+fn sample_body(function: &str, kind: &str) -> Value {
     let path = Path::new(EVENTS).join(format!("{function}.json"));
     let event = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let event: Value = serde_json::from_str(&event).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let body = event["body"].as_str().unwrap_or_else(|| panic!("events/{function}.json has no body"));
-    serde_json::from_str(body).unwrap_or_else(|error| panic!("the body of events/{function}.json: {error}"))
+    match kind {
+        "application/x-www-form-urlencoded" => {
+            form_urlencoded::parse(body.as_bytes()).map(|(name, value)| (name.into_owned(), json!(value))).collect()
+        }
+        _ => serde_json::from_str(body).unwrap_or_else(|error| panic!("the body of events/{function}.json: {error}")),
+    }
 }
 
 /// Returns a value of a schema. A field that may be null and has no example of its own is null.
