@@ -39,33 +39,9 @@ declare global {
     commit?: { sha: string | null; subject: string | null; author: string | null } | null;
     repository?: { id: string; name: string; full_name: string };
   };
-  type Session = {
-    id: string;
-    created_at: string;
-    last_used_at: string | null;
-    expires_at: string;
-    source_address: string | null;
-    user_agent: string | null;
-    method: "oauth2" | "token";
-    current: boolean;
-  };
-  type SignIn = {
-    methods: ("oauth2" | "token")[];
-    oauth2: { issuer: string; authorization_endpoint: string; client_id: string; redirect_uri: string; scopes: string[] } | null;
-  };
-  type Trust = {
-    id: string;
-    name: string;
-    issuer: string;
-    audience: string;
-    claims: Record<string, string>;
-    scopes: Scope[];
-    repository_id: string | null;
-    environments: EnvironmentName[] | null;
-    created_at: string;
-    created_by: string;
-    last_used_at: string | null;
-  };
+  type Session = Schemas["Session"];
+  type SignIn = Schemas["SignIn"];
+  type Trust = Schemas["Trust"];
   /** What a screen gets: the parts of its path, the query, and a signal that aborts when the screen is left. */
   type View = { params: Record<string, string>; query: URLSearchParams; signal: AbortSignal };
 }

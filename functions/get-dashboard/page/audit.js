@@ -11,9 +11,10 @@ import { button, copyable, dots, empty, facts, failure, heading, loading, time }
 const ACTIONS = /** @type {const} */ (["account.created", "account.updated", "application.created",
     "application.deleted", "application.updated", "deployment.approved", "deployment.canceled", "deployment.created",
     "deployment.rejected", "environment.updated", "invitation.accepted", "invitation.created", "invitation.deleted",
-    "member.linked", "member.removed", "member.updated", "repository.created", "team.created", "team.deleted",
-    "team.member_added", "team.member_removed", "team.repository_added", "team.repository_removed", "team.updated",
-    "token.created", "token.deleted", "token.rotated", "token.updated"]);
+    "member.linked", "member.removed", "member.updated", "repository.created", "session.created",
+    "session.ended", "team.created", "team.deleted", "team.member_added", "team.member_removed", "team.repository_added", "team.repository_removed", "team.updated",
+    "token.created", "token.deleted", "token.rotated", "token.updated", "trust.created", "trust.deleted",
+    "trust.exchanged", "trust.updated"]);
 
 /** Reads `team.member_added` as "added member to team". @param {string} action */
 function words(action) {

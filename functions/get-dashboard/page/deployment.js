@@ -35,9 +35,13 @@ export function deployment(screen) {
   let repository;
   const timeline = h("div", { class: "place", "data-key": "timeline", "data-kept": true });
   let seen = "";
+  let asked = 0;
   const events = async (/** @type {Actors} */ actors) => {
+    const mine = ++asked;
     /** @type {{data: DeploymentEvent[], actors?: Actors}} */
     const { data, actors: more } = await get(`/v1/deployments/${id}/events?limit=100`, signal);
+    // A slow answer does not replace a later one.
+    if (mine !== asked) return;
     const lines = h("ol", { class: "timeline" }, data.map((event) => eventLine(event, { ...actors, ...more })));
     timeline.firstChild ? morph(timeline.firstChild, lines) : timeline.append(lines);
   };

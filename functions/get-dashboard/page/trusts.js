@@ -26,8 +26,7 @@ export function trusts(screen) {
     row: (/** @type {Trust} */ one, actors, reload) => row(one.id, typed(one.name), [
       dots(["Issuer ", h("code", null, typed(one.issuer))], ["Audience ", h("code", null, typed(one.audience))],
         one.environments?.join(", "), one.repository_id ? "One repository" : "All repositories",
-        ["Created ", time(one.created_at), " by ", typed(nameOf(one.created_by, actors))],
-        one.last_used_at ? ["Last used ", time(one.last_used_at)] : "Never used"),
+        ["Created ", time(one.created_at), " by ", typed(nameOf(one.created_by, actors))]),
       h("span", { class: "codes" },
         Object.entries(one.claims).map(([name, value]) => h("code", null, typed(`${name} = ${value}`)))),
         scopeList(one.scopes),
