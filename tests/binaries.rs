@@ -255,7 +255,9 @@ async fn each_binary_answers_its_sample_event() {
     let (status, _, updated) = ask("update-environment").await;
     assert_eq!((status, &updated["required_approvals"]), (200, &json!(1)), "{updated}");
     let (status, _, page) = ask("list-deployments").await;
-    assert_eq!((status, &page["data"]), (200, &json!([found])));
+    let mut row = found.clone();
+    let actors = row.as_object_mut().unwrap().remove("actors").unwrap();
+    assert_eq!((status, &page["data"], &page["actors"]), (200, &json!([row]), &actors));
     let (status, _, retried) = ask("retry-deployment").await;
     assert_eq!((status, &retried["origin"]["deployment_id"]), (201, &deployment["id"]), "{retried}");
     let (status, _, log) = ask("get-deployment-log").await;
@@ -378,6 +380,19 @@ async fn each_binary_answers_its_sample_event() {
     assert_eq!((&page["statusCode"], &page["isBase64Encoded"]), (&json!(200), &json!(true)), "it is compressed");
     assert_eq!(page["headers"]["content-encoding"], "gzip");
     assert_eq!(dashboard.end().await.len(), 1, "one line a request");
+
+    let mut event = sample_event("create-session");
+    event["body"] = json!(json!({"token": token}).to_string());
+    let (status, _, session) = start("create-session").await.request(event).await;
+    assert_eq!(status, 201, "{session}");
+    let (status, _, page) = ask("list-sessions").await;
+    assert_eq!((status, &page["data"][0]["id"], &page["data"][0]["current"]), (200, &session["id"], &json!(false)));
+    let event = sample_request("delete-session", token, &[&session["id"]]);
+    let (status, _, deleted) = start("delete-session").await.request(event).await;
+    assert_eq!((status, &deleted), (200, &json!({"id": session["id"], "deleted": true})));
+    // The event has a token and no session.
+    let (status, _, refused) = ask("end-session").await;
+    assert_eq!((status, &refused["error"]["code"]), (404, &json!("not_found")), "{refused}");
 
     // An endpoint without a request of its own above succeeds with its sample event.
     for function in routes().map(|route| route.function).filter(|function| !REMOVALS.contains(function)) {
