@@ -105,10 +105,10 @@ impl Welcome<'_> {
         writeln!(
             output,
             "{} {} {}\n\n\
+             {}      {url}{SIGN_IN_PATH}#token={}\n\
              {}  {url}/docs\n\
              {}           {}\n\
              {}       {}\n\
-             {}      {url}{SIGN_IN_PATH}#token={}\n\
              {}  {} (its account is on the Starter plan)\n\n\
              {}\n\n  \
              {}\n\n\
@@ -121,13 +121,13 @@ impl Welcome<'_> {
             style("The .git API runs at").bold().green(),
             style(&url).bold().green().underlined(),
             style(format!("(started in {} ms)", took.as_millis())).dim(),
+            title("Dashboard"),
+            tokens.pro,
             title("Documentation"),
             title("Data"),
             folder.path().display(),
             title("Requests"),
             folder.log_file().display(),
-            title("Dashboard"),
-            tokens.pro,
             title("Another token"),
             tokens.starter,
             title("In another terminal, deploy this repository and follow the deployment to its end:"),
