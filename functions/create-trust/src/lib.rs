@@ -60,7 +60,7 @@ pub struct NewTrust {
     repository_id: Option<RepositoryId>,
     /// The environments that the trust's tokens may deploy to, at least one. Default: every environment.
     #[schema(min_items = 1)]
-    environments: Option<BTreeSet<Environment>>,
+    environments: Option<Vec<Environment>>,
 }
 
 fn scopes_of_trusts() -> Array {
@@ -92,7 +92,7 @@ pub async fn create_trust(
             format!("must not contain '{}', which trusts can't have", scope.as_str()),
         ));
     }
-    if new.environments.as_ref().is_some_and(BTreeSet::is_empty) {
+    if new.environments.as_ref().is_some_and(Vec::is_empty) {
         return Err(Error::invalid(
             "environments",
             "must contain at least one environment, or be null for all of them",
@@ -121,7 +121,7 @@ pub async fn create_trust(
             claims: new.claims,
             scopes,
             repository_id: new.repository_id,
-            environments: new.environments,
+            environments: new.environments.map(BTreeSet::from_iter),
         },
         created_by: tenant.user_id().clone(),
         owned_by: None,

@@ -57,7 +57,12 @@ pub struct TokenExchange {
     subject_token: Jwt,
     subject_token_type: SubjectTokenType,
     /// The scopes of the new token, separated by spaces. Default: those of the trust.
-    #[schema(value_type = Option<String>, nullable = false, min_length = 1, examples("deployments:read deployments:write"))]
+    #[schema(
+        value_type = Option<String>,
+        nullable = false,
+        pattern = "^(repositories:read|deployments:read|deployments:write)( (repositories:read|deployments:read|deployments:write))*$",
+        examples("deployments:read deployments:write"),
+    )]
     scope: Option<Scopes>,
 }
 

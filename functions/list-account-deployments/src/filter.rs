@@ -13,7 +13,7 @@ const MAX_REF_BYTES: usize = 255;
 #[into_params(parameter_in = Query)]
 pub struct DeploymentsFilter {
     /// Returns only deployments of this repository: its ID, its name or its full name.
-    #[param(value_type = Option<String>, min_length = 1)]
+    #[param(value_type = Option<String>, pattern = "^([A-Za-z0-9-]+/)?[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length = 100)]
     repository: Option<RepositoryText>,
     /// Returns only deployments to this environment.
     environment: Option<Environment>,

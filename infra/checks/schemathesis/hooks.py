@@ -27,6 +27,16 @@ DEPENDS_ON_STATE = {
     ("create-repository", "invalid_request", "clone_url"): "a clone URL must name a host that exists",
     ("create-application", "invalid_request", "access_token"): "it must be a current token of the client",
     ("create-invitation", "invalid_request", "teams"): "a team must exist",
+    ("create-session", "invalid_request", "token"): "a token can't be combined with a code",
+    ("create-session", "invalid_request", "code"): "a code belongs to one sign-in",
+    ("create-session", "invalid_request", "code_verifier"): "it is required with a code",
+    ("create-session", "invalid_request", "redirect_uri"): "it must be that of the stack",
+    ("create-trust", "invalid_request", "claims"): "one of several must have a value without '*' that people see",
+    ("create-trust", "invalid_request", "issuer"): "a host must be on the public internet",
+    ("create-trust", "invalid_request", "repository_id"): "a repository must exist",
+    ("exchange-token", "invalid_request", "audience"): "a trust must exist",
+    ("exchange-token", "invalid_request", "scope"): "the trust must have the scope",
+    ("exchange-token", "invalid_request", "subject_token"): "it must be a current token of the trust's issuer",
     ("create-rollback", "invalid_request", "deployment_id"): "it must name a deployment of the environment",
     ("create-token", "invalid_request", "expires_in_days"): "a permanent token has no lifetime",
     ("rotate-token", "invalid_request", "expires_in_days"): "a permanent token has no lifetime",
@@ -38,6 +48,7 @@ READ_BY_PEOPLE = {
     "create-application": ["name"],
     "create-team": ["description"],
     "create-token": ["name"],
+    "create-trust": ["name"],
     "reject-deployment": ["reason"],
     "update-team": ["description"],
     "update-token": ["name"],
@@ -73,6 +84,9 @@ def before_call(context, case, kwargs):
         return
     if "If-Match" in case.headers:
         case.headers["If-Match"] = "*"
+    if "If-None-Match" in case.headers:
+        # Schemathesis sends the shortest header, which is empty, although the pattern excludes it.
+        case.headers["If-None-Match"] = '"unknown"'
     if not isinstance(case.body, dict):
         return
     if case.operation.definition.raw["operationId"] == "create-repository":
@@ -89,7 +103,8 @@ def valid_data_is_accepted(context, response, case):
     """Checks that requests that fit the schema are accepted, unless their refusal depends on state."""
     if response.status_code in (400, 412, 422):
         error = response.json()["error"]
-        fields = {detail["field"] for detail in error.get("details", [])} or {None}
+        # A field of a map is named after the map.
+        fields = {detail["field"].split(".")[0] for detail in error.get("details", [])} or {None}
         operation = case.operation.definition.raw["operationId"]
         known = {(operation, error["code"], field) for field in fields} | {(None, error["code"], None)}
         if known & DEPENDS_ON_STATE.keys():

@@ -30,6 +30,7 @@ const IDENTIFYING: [&str; 12] = [
 const CHECKED: [&str; 6] = ["aud", "exp", "iat", "iss", "jti", "nbf"];
 const WILDCARD: &str = "*";
 const SEPARATORS: [char; 2] = ['/', ':'];
+const MAX_NAME_CHARS: usize = 64;
 const MAX_PATTERN_CHARS: usize = 512;
 
 /// The conditions of a trust, at least one. One of them at least tells whose tokens they are, without a wildcard.
@@ -85,8 +86,8 @@ impl TryFrom<String> for ClaimName {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        if !(1..=64).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("must have a name of 1 to 64 printable ASCII characters without spaces".to_owned());
+        if !(1..=MAX_NAME_CHARS).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(format!("must have a name of 1 to {MAX_NAME_CHARS} printable ASCII characters without spaces"));
         }
         match CHECKED.contains(&name.as_str()) {
             true => Err("can't have a condition, because each exchange checks this claim".to_owned()),
@@ -139,8 +140,15 @@ impl utoipa::ToSchema for Conditions {}
 // Written by hand: the derive can't describe the names, and gives a map's example to its values.
 impl utoipa::PartialSchema for Conditions {
     fn schema() -> RefOr<Schema> {
+        let name = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(format!("^(?!({})$)[!-~]+$", CHECKED.join("|"))))
+            .max_length(Some(MAX_NAME_CHARS));
+        // Parts between separators, each of them a wildcard or without one, and one of them neither empty nor a wildcard.
+        const PART: &str = r"(\*|[^*/:\x00-\x1f\x7f-\x9f]*)";
         let pattern = ObjectBuilder::new()
             .schema_type(Type::String)
+            .pattern(Some(format!("^(?=.*[^*/:]){PART}([/:]{PART})*$")))
             .min_length(Some(1))
             .max_length(Some(MAX_PATTERN_CHARS))
             .build();
@@ -154,7 +162,9 @@ impl utoipa::PartialSchema for Conditions {
         let conditions: Object = ObjectBuilder::new()
             .schema_type(Type::Object)
             .description(Some(description))
+            .property_names(Some(name))
             .additional_properties(Some(AdditionalProperties::RefOr(pattern.into())))
+            .max_properties(Some(MAX_CONDITIONS))
             .examples([example])
             .build();
         Schema::Object(conditions).into()
