@@ -71,7 +71,7 @@ impl Quota {
 pub enum Subject {
     /// An account, for requests with a valid token.
     Account(AccountId),
-    /// An account, for requests that may bring nothing new. See [`Quota::for_following`].
+    /// An account, for requests that may bring nothing new.
     Following(AccountId),
     /// A source address, for requests without one. See [`Subject::source`].
     Source(IpAddr),
