@@ -1,5 +1,6 @@
 //! The dashboard's modules as one script, so that a browser asks once. Names at the top level are unique across the modules; a
-//! browser refuses the script if they are not.
+//! browser refuses the script if they are not. A name of the browser that a module declares too, such as `open`, needs
+//! `window.` in the others.
 
 use std::collections::BTreeMap;
 

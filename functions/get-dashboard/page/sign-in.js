@@ -59,7 +59,7 @@ export function methods(done, inDialog) {
       place.replaceChildren(...[
         oauth2 && offered.includes("oauth2") && h("div", { class: "provider" },
           button("Sign in with your identity provider",
-            () => (inDialog ? open("/sign-in?window", "_blank") : authorize(oauth2)), { kind: "primary" }),
+            () => (inDialog ? window.open("/sign-in?window", "_blank") : authorize(oauth2)), { kind: "primary" }),
           h("p", { class: "hint" },
             inDialog ? "Opens a new tab. Come back to this one after you signed in."
             : `Opens ${new URL(oauth2.issuer).host}.`)),
