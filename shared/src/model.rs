@@ -13,6 +13,7 @@ mod invitation;
 pub(crate) mod key;
 mod member;
 mod new_account;
+mod ownership;
 mod rate_limit;
 mod recount;
 mod repository;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, UserId};
+use crate::model::ownership::Owned;
 use crate::model::{Action, Author, Target, TargetKind, User, key};
 use crate::name::{ClientId, DisplayName};
 use crate::permission::Role;
@@ -122,35 +123,15 @@ impl Application {
         author: &Author,
         now: Timestamp,
     ) -> Result<Option<Self>> {
-        let event = author.event(Action::ApplicationUpdated, Self::target(&self.id, Some(&self.name)), now).changing(
-            "owned_by",
-            self.owned_by(),
-            heir,
-        );
-        let change = Change {
-            expression: "SET owned_by = :heir".to_owned(),
-            condition: Some(
-                "user_id = :application AND \
-                 (owned_by = :old OR (attribute_not_exists(owned_by) AND created_by = :old))",
-            ),
-            values: Values::new()
-                .set(":heir", heir.as_str())
-                .set(":application", self.user_id.as_str())
-                .set(":old", self.owned_by().as_str()),
-            ..Change::default()
+        let owned = Owned {
+            key: key::application(&self.id),
+            account: &self.account_id,
+            user_id: &self.user_id,
+            owner: self.owned_by(),
         };
-        let handed_over = Transaction::<Result<Option<Self>>>::new()
-            .by(author, &event)?
-            .write(User::is_owner(&self.account_id, heir))
-            .or(|_| Err(TableError::Contended.into()))
-            .write(Write::Update { key: key::application(&self.id), change })
-            .or(|_| Ok(None))
-            .commit(table)
-            .await?;
-        match handed_over {
-            Ok(()) => Ok(Some(Self { owned_by: Some(heir.clone()), ..self })),
-            Err(refused) => refused,
-        }
+        let event = author.event(Action::ApplicationUpdated, Self::target(&self.id, Some(&self.name)), now);
+        let is_handed_over = owned.hand_over(heir, table, author, event).await?;
+        Ok(is_handed_over.then(|| Self { owned_by: Some(heir.clone()), ..self }))
     }
 
     fn target(id: &ClientId, name: Option<&DisplayName>) -> Target {

@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::hex::hex;
 use crate::id::{AccountId, RepositoryId, TrustId, UserId};
+use crate::model::ownership::Owned;
 use crate::model::{Action, Author, Environment, Target, TargetKind, User, key};
 use crate::name::{Audience, DisplayName, IssuerUrl};
 use crate::permission::{Permission, Role};
@@ -185,28 +186,15 @@ impl Trust {
         author: &Author,
         now: Timestamp,
     ) -> Result<Option<Self>> {
-        let event = author.event(Action::TrustUpdated, self.target(), now).changing("owned_by", self.owned_by(), heir);
-        let change = Change {
-            expression: "SET owned_by = :heir".to_owned(),
-            condition: Some(
-                "attribute_exists(pk) AND \
-                 (owned_by = :old OR (attribute_not_exists(owned_by) AND created_by = :old))",
-            ),
-            values: Values::new().set(":heir", heir.as_str()).set(":old", self.owned_by().as_str()),
-            ..Change::default()
+        let owned = Owned {
+            key: key::trust(&self.id),
+            account: &self.account_id,
+            user_id: &self.user_id,
+            owner: self.owned_by(),
         };
-        let handed_over = Transaction::<Result<Option<Self>>>::new()
-            .by(author, &event)?
-            .write(User::is_owner(&self.account_id, heir))
-            .or(|_| Err(TableError::Contended.into()))
-            .write(Write::Update { key: key::trust(&self.id), change })
-            .or(|_| Ok(None))
-            .commit(table)
-            .await?;
-        match handed_over {
-            Ok(()) => Ok(Some(Self { owned_by: Some(heir.clone()), ..self })),
-            Err(refused) => refused,
-        }
+        let event = author.event(Action::TrustUpdated, self.target(), now);
+        let is_handed_over = owned.hand_over(heir, table, author, event).await?;
+        Ok(is_handed_over.then(|| Self { owned_by: Some(heir.clone()), ..self }))
     }
 
     fn target(&self) -> Target {

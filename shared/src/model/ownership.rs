@@ -1,0 +1,50 @@
+//! Owners of programs: the person who answers for an application or a trust.
+
+use crate::error::Result;
+use crate::id::{AccountId, UserId};
+use crate::model::{AuditEvent, Author, User};
+use crate::table::{Change, Key, Table, TableError, Transaction, Values, Write};
+
+/// The row of a program with its owner.
+pub(super) struct Owned<'a> {
+    pub(super) key: Key,
+    pub(super) account: &'a AccountId,
+    /// The id that stands for the program where a user is named. Another program with the key has another one.
+    pub(super) user_id: &'a UserId,
+    pub(super) owner: &'a UserId,
+}
+
+impl Owned<'_> {
+    /// Makes another user of the account answer for the program, who must be an owner. Returns `false` if the program is gone or
+    /// has another owner already.
+    pub(super) async fn hand_over(
+        self,
+        heir: &UserId,
+        table: &Table,
+        author: &Author,
+        event: AuditEvent,
+    ) -> Result<bool> {
+        let event = event.changing("owned_by", self.owner, heir);
+        let change = Change {
+            expression: "SET owned_by = :heir".to_owned(),
+            condition: Some(
+                "user_id = :program AND \
+                 (owned_by = :old OR (attribute_not_exists(owned_by) AND created_by = :old))",
+            ),
+            values: Values::new()
+                .set(":heir", heir.as_str())
+                .set(":program", self.user_id.as_str())
+                .set(":old", self.owner.as_str()),
+            ..Change::default()
+        };
+        let handed_over = Transaction::<Result<bool>>::new()
+            .by(author, &event)?
+            .write(User::is_owner(self.account, heir))
+            .or(|_| Err(TableError::Contended.into()))
+            .write(Write::Update { key: self.key, change })
+            .or(|_| Ok(false))
+            .commit(table)
+            .await?;
+        handed_over.map_or_else(|refused| refused, |()| Ok(true))
+    }
+}
