@@ -83,7 +83,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is true of a person.
+/// A person with their current rights.
 struct Person {
     actor: Actor,
     token: TokenId,

@@ -17,7 +17,7 @@ use tests::World;
 
 use crate::contract::{document, operations};
 
-/// What browsers send when somebody opens an address.
+/// The `Accept` header that browsers send when somebody opens an address.
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 struct Fetched {

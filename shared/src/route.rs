@@ -19,7 +19,7 @@ pub struct Route {
     /// Further paths that the endpoint answers on, for GET and HEAD. They may end in `{proxy+}`, which takes all segments that
     /// are left.
     pub also: &'static [&'static str],
-    /// What the endpoint returns.
+    /// The content of the endpoint's responses.
     pub content: Content,
     /// The token and the scope that the endpoint needs.
     pub access: Access,
@@ -50,7 +50,7 @@ pub struct Route {
     pub refusals: &'static [ErrorCode],
 }
 
-/// What an endpoint returns.
+/// The content of an endpoint's responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// JSON for programs. The OpenAPI document describes it.

@@ -1,4 +1,4 @@
-//! What needs a recent sign-in.
+//! Endpoints that need a recent sign-in.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a trust's token may do, and for how long.
+//! The rights of a trust's token, and their end.
 
 use std::collections::BTreeSet;
 

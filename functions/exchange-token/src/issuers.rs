@@ -1,7 +1,7 @@
 //! The issuers of trusts: their keys, fetched from hosts that nobody has checked.
 //!
-//! What an issuer published is remembered, and so is a failure. An execution environment asks an issuer at most once a minute
-//! for keys that it lacks, and once in 30 seconds while it can't be reached, whatever tokens it is sent.
+//! Metadata and keys are remembered, and so is a failure to fetch them. An execution environment asks an issuer at most once a
+//! minute for keys that it lacks, and once in 30 seconds while it can't be reached, whatever tokens it is sent.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -17,9 +17,9 @@ const COUNTED: usize = 100;
 /// The repositories that a list covers.
 #[derive(Debug)]
 pub(crate) enum Covered {
-    /// All of the account.
+    /// All repositories of the account.
     All,
-    /// Those that a member without a base permission can see.
+    /// The repositories that a member without a base permission can see.
     Visible(BTreeSet<RepositoryId>),
     /// The one that the client asks for.
     One(Box<Repository>),

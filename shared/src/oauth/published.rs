@@ -1,4 +1,4 @@
-//! What an issuer publishes: its metadata and its keys. They are fetched when a token needs them.
+//! The metadata and the keys that an issuer publishes. They are fetched when a token needs them.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub struct Published {
     pub keys: KeySet,
 }
 
-/// What an issuer published when it was last asked. Asks it again as seldom as tokens allow.
+/// The metadata and the keys that an issuer published when it was last asked. Asks it again as seldom as tokens allow.
 #[derive(Debug)]
 pub struct Remembered {
     published: Option<(Published, Timestamp)>,
