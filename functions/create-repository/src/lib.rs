@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::{Json, extract::FromRef};
-use git::{CloneUrl, Revision};
+use git::{CloneUrl, Remote, Revision};
 use serde::Deserialize;
 use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
@@ -78,7 +78,7 @@ pub async fn create_repository(
     extract::Json(new): extract::Json<NewRepository>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<RepositoryBody>)> {
     let clone_url = CloneUrl::parse(&new.clone_url, hosts).map_err(git::invalid_field)?;
-    let default_branch = default_branch(&clone_url, new.default_branch).await?;
+    let default_branch = default_branch(&Remote::new(clone_url.clone(), None), new.default_branch).await?;
     let now = app.clock().now();
     let repository = Repository {
         id: RepositoryId::random(),
@@ -98,8 +98,8 @@ pub async fn create_repository(
 }
 
 /// Chooses the repository's default branch among the remote's refs.
-async fn default_branch(url: &CloneUrl, wanted: Option<String>) -> Result<String> {
-    let refs = git::list_refs(url).await.map_err(git::unreadable_field)?;
+async fn default_branch(remote: &Remote, wanted: Option<String>) -> Result<String> {
+    let refs = remote.list_refs().await.map_err(git::unreadable_field)?;
     let branch = wanted.or_else(|| refs.default_branch.clone()).ok_or_else(|| {
         Error::new(ErrorCode::InvalidCloneUrl, "The repository has no default branch; set default_branch")
     })?;

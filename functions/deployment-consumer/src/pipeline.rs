@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archive::{Archive, LogWriter};
-use git::{CloneUrl, FetchLimits, RemoteError};
+use git::{CloneUrl, FetchLimits, Remote, RemoteError};
 use shared::App;
 use shared::clock::Timestamp;
 use shared::hosts::Hosts;
@@ -189,7 +189,7 @@ impl Pipeline {
     async fn fetch(&self, deployment: &Deployment, into: &Path) -> Result<(), RemoteError> {
         let url = CloneUrl::parse(&deployment.clone_url, self.hosts).map_err(|_| RemoteError::NotARepository)?;
         let sha = deployment.sha.parse().map_err(|_| RemoteError::NoSuchCommit)?;
-        git::fetch_commit(&url, sha, into, FETCH_LIMITS).await
+        Remote::new(url, None).fetch_commit(sha, into, FETCH_LIMITS).await
     }
 
     async fn open_variables(&self, deployment: &Deployment) -> Result<BTreeMap<String, String>, Retry> {

@@ -1,7 +1,7 @@
 //! The commit of a revision.
 
 use futures_util::future::join;
-use git::{CloneUrl, Revision};
+use git::{CloneUrl, Remote, Revision};
 use shared::Result;
 use shared::access::AuthorizedRepository;
 use shared::hosts::Hosts;
@@ -24,16 +24,16 @@ impl ResolvedRef {
     /// # Errors
     /// Fails if the clone URL is not allowed, the remote does not answer, or the revision does not exist.
     pub async fn find(hosts: Hosts, repository: &AuthorizedRepository, revision: &Revision) -> Result<Self> {
-        let url = CloneUrl::of_repository(&repository.clone_url, hosts)?;
+        let remote = Remote::new(CloneUrl::of_repository(&repository.clone_url, hosts)?, None);
         if let Some(sha) = revision.sha() {
-            let (found, refs) = join(git::find_commit(&url, sha), git::list_refs(&url)).await;
-            let Some(commit) = found.map_err(|error| url.unreadable(error))? else {
+            let (found, refs) = join(remote.find_commit(sha), remote.list_refs()).await;
+            let Some(commit) = found.map_err(|error| remote.url().unreadable(error))? else {
                 return Err(git::not_found(revision));
             };
             let on_ref = refs.ok().and_then(|refs| refs.pointing_to(sha).map(str::to_owned));
             return Ok(Self { sha: sha.to_string(), commit: Some(commit), name: None, on_ref });
         }
-        let found = git::resolve(&url, revision).await.map_err(|error| url.unreadable(error))?;
+        let found = remote.resolve(revision).await.map_err(|error| remote.url().unreadable(error))?;
         let (found, commit) = found.ok_or_else(|| git::not_found(revision))?;
         Ok(Self { sha: found.sha.to_string(), commit, on_ref: found.name.clone(), name: found.name })
     }

@@ -2,13 +2,14 @@
 //!
 //! Neither the address of a repository nor its server can be trusted: both come from a user. [`Hosts`](shared::hosts::Hosts) says which
 //! hosts are allowed. It is checked for every [`CloneUrl`], and for every connection once its host's name is
-//! resolved. Each operation has limits on time and size. No credentials are sent, and no configuration, hook or
-//! filter of the machine is used.
+//! resolved. Each operation has limits on time and size. A [`Credential`] is sent to its own host only. No configuration,
+//! credential, hook or filter of the machine is used.
 
 mod api;
 mod checkout;
 mod clone_url;
 mod commit;
+mod credential;
 mod error;
 mod http;
 mod limits;
@@ -19,7 +20,8 @@ mod upload_pack;
 
 pub use api::{invalid_field, not_found, unreadable_field};
 pub use clone_url::{CloneUrl, InvalidCloneUrl};
+pub use credential::Credential;
 pub use error::RemoteError;
 pub use limits::{FetchLimits, LOOKUP_TIME, MAX_LOOKUP_BYTES, MAX_REFS};
-pub use remote::{fetch_commit, find_commit, list_refs, list_refs_within, resolve};
+pub use remote::Remote;
 pub use revision::{CommitSha, InvalidCommitSha, InvalidRevision, RemoteRef, RemoteRefs, Resolved, Revision};

@@ -155,7 +155,7 @@ pub struct Resolved {
 impl RemoteRefs {
     /// Finds the commit of a revision. A branch takes precedence over a tag of the same name.
     ///
-    /// A SHA always resolves to itself. [`find_commit`](crate::find_commit) checks whether the repository has it.
+    /// A SHA always resolves to itself. [`find_commit`](crate::Remote::find_commit) checks whether the repository has it.
     pub fn resolve(&self, revision: &Revision) -> Option<Resolved> {
         let found = match &revision.0 {
             Form::Sha(sha) => {

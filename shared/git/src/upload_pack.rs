@@ -24,6 +24,7 @@ use shared::hosts::Hosts;
 use shared::model::CommitTexts;
 
 use crate::commit;
+use crate::credential::Credential;
 use crate::error::RemoteError;
 use crate::http::{Budget, Client, Connection};
 use crate::revision::{CommitSha, RemoteRef, RemoteRefs};
@@ -44,8 +45,13 @@ pub(crate) struct UploadPack {
 }
 
 impl UploadPack {
-    pub(crate) fn connect(uri: &Uri, hosts: Hosts, budget: Budget) -> Result<Self, RemoteError> {
-        let client = Rc::new(Client::new(hosts, budget));
+    pub(crate) fn connect(
+        uri: &Uri,
+        hosts: Hosts,
+        credential: Option<Credential>,
+        budget: Budget,
+    ) -> Result<Self, RemoteError> {
+        let client = Rc::new(Client::new(hosts, credential, budget));
         let url = gix::Url::try_from(uri.to_string()).map_err(|error| RemoteError::Protocol(error.into()))?;
         let mut transport = Transport::new_http(Connection::new(Rc::clone(&client)), url, Protocol::V2, false);
         let no_credentials = |_| Ok(None);

@@ -11,6 +11,7 @@ use shared::hosts::Hosts;
 use ureq::{Agent, AsSendBody, Body, BodyReader};
 
 use crate::clone_url::{CloneUrl, InvalidCloneUrl, Location};
+use crate::credential::Credential;
 use crate::error::{Cause, RemoteError};
 
 /// Some hosts serve smart HTTP only to clients whose name starts with `git/`.
@@ -21,6 +22,7 @@ const MAX_REDIRECTS: usize = 5;
 pub(crate) struct Client {
     agent: Agent,
     hosts: Hosts,
+    credential: Option<Credential>,
     budget: Budget,
     bytes_left: Cell<u64>,
     failure: RefCell<Option<RemoteError>>,
@@ -36,10 +38,11 @@ pub(crate) struct Budget {
 }
 
 impl Client {
-    pub(crate) fn new(hosts: Hosts, budget: Budget) -> Self {
+    pub(crate) fn new(hosts: Hosts, credential: Option<Credential>, budget: Budget) -> Self {
         Client {
             agent: fetch::agent(hosts, USER_AGENT),
             hosts,
+            credential,
             budget,
             bytes_left: Cell::new(budget.bytes),
             failure: RefCell::new(None),
@@ -66,10 +69,15 @@ impl Client {
         Ok(())
     }
 
-    pub(super) fn run(&self, request: Request<impl AsSendBody>) -> Result<Response<Body>, RemoteError> {
+    /// Sends one request, with the credential if the request is for its host.
+    pub(super) fn run(&self, mut request: Request<impl AsSendBody>) -> Result<Response<Body>, RemoteError> {
         let time_left = self.budget.deadline.saturating_duration_since(Instant::now());
         if time_left.is_zero() {
             return Err(RemoteError::TimedOut);
+        }
+        let authorization = self.credential.as_ref().and_then(|credential| credential.authorization_for(request.uri()));
+        if let Some(authorization) = authorization.cloned() {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization);
         }
         let request = self.agent.configure_request(request).timeout_global(Some(time_left)).build();
         self.agent.run(request).map_err(from_ureq)
@@ -177,7 +185,7 @@ mod tests {
 
     fn connect(url: &str, hosts: Hosts) -> RemoteError {
         let deadline = Instant::now() + Duration::from_secs(5);
-        let client = Client::new(hosts, Budget { deadline, bytes: 1024, of: "bytes" });
+        let client = Client::new(hosts, None, Budget { deadline, bytes: 1024, of: "bytes" });
         client.run(Request::get(url).body(()).unwrap()).unwrap_err()
     }
 
@@ -229,7 +237,7 @@ mod tests {
     fn a_redirect_stays_with_the_repository_and_with_what_is_allowed() {
         let deadline = Instant::now();
         let redirected = |hosts, base: &str, location: &str| {
-            let client = Client::new(hosts, Budget { deadline, bytes: 0, of: "bytes" });
+            let client = Client::new(hosts, None, Budget { deadline, bytes: 0, of: "bytes" });
             client.redirected(
                 base,
                 "/info/refs?service=git-upload-pack",
@@ -261,7 +269,7 @@ mod tests {
                 assert!(matches!(error, RemoteError::Protocol(_)), "{location}: {error:?}");
             }
         }
-        let client = Client::new(Hosts::PublicHttps, Budget { deadline, bytes: 0, of: "bytes" });
+        let client = Client::new(Hosts::PublicHttps, None, Budget { deadline, bytes: 0, of: "bytes" });
         let error = client.redirected(from, "/info/refs", "https://git.example.com/login").unwrap_err();
         assert!(matches!(error, RemoteError::Protocol(_)), "{error:?}");
     }

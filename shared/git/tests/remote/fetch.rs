@@ -4,11 +4,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use git::{CloneUrl, CommitSha, FetchLimits, RemoteError, fetch_commit};
+use git::{CloneUrl, CommitSha, FetchLimits, RemoteError};
 
-use crate::everywhere;
 use crate::origin::Origin;
 use crate::server::{Answer, Server};
+use crate::{everywhere, remote};
 
 const LIMITS: FetchLimits =
     FetchLimits { time: Duration::from_secs(30), pack_bytes: 10_000_000, tree_bytes: 10_000_000, files: 1000 };
@@ -42,7 +42,7 @@ fn contents(folder: &Path) -> BTreeMap<String, String> {
 async fn fetch(url: &CloneUrl, sha: CommitSha, limits: FetchLimits) -> Result<BTreeMap<String, String>, RemoteError> {
     let folder = tempfile::tempdir().unwrap();
     let into = folder.path().join("new/source");
-    fetch_commit(url, sha, &into, limits).await?;
+    remote(url).fetch_commit(sha, &into, limits).await?;
     Ok(contents(&into))
 }
 
@@ -286,7 +286,7 @@ async fn a_fetch_that_is_late_is_an_error_and_over() {
     for url in everywhere(&origin, &server) {
         let folder = tempfile::tempdir().unwrap();
         let limits = FetchLimits { time: Duration::ZERO, ..LIMITS };
-        let error = fetch_commit(&url, sha, folder.path(), limits).await.unwrap_err();
+        let error = remote(&url).fetch_commit(sha, folder.path(), limits).await.unwrap_err();
         assert!(matches!(error, RemoteError::TimedOut), "{url}: {error:?}");
         let left = contents(folder.path()).len();
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -316,7 +316,7 @@ async fn a_folder_that_is_not_empty_is_not_written_over() {
     for url in everywhere(&origin, &server) {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a"), "mine").unwrap();
-        fetch_commit(&url, sha, folder.path(), LIMITS).await.unwrap_err();
+        remote(&url).fetch_commit(sha, folder.path(), LIMITS).await.unwrap_err();
         assert_eq!(contents(folder.path()), tree(&[("a", "mine")]), "{url}");
     }
 }

@@ -1,9 +1,10 @@
 use std::net::TcpListener;
 
-use git::{CloneUrl, InvalidCloneUrl, RemoteError, list_refs};
+use git::{CloneUrl, InvalidCloneUrl, RemoteError};
 use shared::hosts::Hosts;
 
 use crate::origin::Origin;
+use crate::remote;
 use crate::server::{Answer, Server};
 
 #[tokio::test]
@@ -19,7 +20,7 @@ async fn public_https_refuses_local_hosts_by_any_name() {
     let port = listener.local_addr().unwrap().port();
     for host in ["localhost", "2130706433", "127.1", "0x7f.1"] {
         let url = CloneUrl::parse(&format!("https://{host}:{port}/app"), Hosts::PublicHttps).unwrap();
-        let error = list_refs(&url).await.unwrap_err();
+        let error = remote(&url).list_refs().await.unwrap_err();
         assert!(matches!(error, RemoteError::ForbiddenAddress), "{host}: {error:?}");
         assert!(listener.accept().is_err(), "{host} was connected to");
     }
@@ -38,7 +39,7 @@ async fn a_redirect_is_followed_to_where_the_repository_is() {
             None => Answer::Git(request.path.clone()),
         },
     });
-    let refs = list_refs(&server.url("/old")).await.unwrap();
+    let refs = remote(&server.url("/old")).list_refs().await.unwrap();
     assert_eq!(refs.refs.len(), 1);
     let requests = server.requests();
     let asked: Vec<_> = requests.iter().map(|request| (request.method.as_str(), request.path.as_str())).collect();
@@ -58,7 +59,7 @@ async fn a_redirect_to_a_forbidden_address_is_refused() {
     // 167772161 is 10.0.0.1 and 2852039166 is 169.254.169.254, which only the resolver sees.
     for host in ["10.0.0.1", "169.254.169.254", "[fd00:ec2::254]", "167772161", "2852039166", "0xa9fea9fe"] {
         let server = Server::answering(origin.root(), move |_| Answer::Redirect(format!("http://{host}/app/{tail}")));
-        let error = list_refs(&server.url("/app")).await.unwrap_err();
+        let error = remote(&server.url("/app")).list_refs().await.unwrap_err();
         assert!(matches!(error, RemoteError::ForbiddenAddress), "{host}: {error:?}");
     }
 }
@@ -74,7 +75,7 @@ async fn a_redirect_elsewhere_is_refused() {
         [format!("file://{path}/{tail}"), "/login".to_owned(), String::new(), format!("ftp://127.0.0.1/{tail}")]
     {
         let server = Server::answering(origin.root(), move |_| Answer::Redirect(location.clone()));
-        let error = list_refs(&server.url("/app/.git")).await.unwrap_err();
+        let error = remote(&server.url("/app/.git")).list_refs().await.unwrap_err();
         assert!(matches!(error, RemoteError::Protocol(_)), "{error:?}");
         assert_eq!(server.requests().len(), 1);
     }
@@ -86,7 +87,7 @@ async fn redirects_have_an_end() {
     let server = Server::answering(origin.root(), |request| {
         Answer::Redirect(format!("/again{}?{}", request.path, request.query))
     });
-    let error = list_refs(&server.url("/app")).await.unwrap_err();
+    let error = remote(&server.url("/app")).list_refs().await.unwrap_err();
     assert!(matches!(error, RemoteError::Protocol(_)), "{error:?}");
     assert_eq!(server.requests().len(), 6);
 }
@@ -99,7 +100,7 @@ async fn a_post_is_not_redirected() {
         "GET" => Answer::Git(request.path.clone()),
         _ => Answer::Redirect("/app/.git/git-upload-pack".to_owned()),
     });
-    let error = list_refs(&server.url("/app/.git")).await.unwrap_err();
+    let error = remote(&server.url("/app/.git")).list_refs().await.unwrap_err();
     assert!(matches!(error, RemoteError::Protocol(_)), "{error:?}");
     assert_eq!(server.requests().len(), 2);
 }
@@ -108,7 +109,7 @@ async fn a_post_is_not_redirected() {
 async fn a_server_that_is_not_there_is_unreachable() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = CloneUrl::parse(&format!("http://127.0.0.1:{port}/app"), Hosts::AlsoLocal).unwrap();
-    let error = list_refs(&url).await.unwrap_err();
+    let error = remote(&url).list_refs().await.unwrap_err();
     assert!(matches!(error, RemoteError::Unreachable(_)), "{error:?}");
     assert_eq!(error.to_string(), "the repository's server could not be reached");
 }
@@ -118,6 +119,6 @@ async fn https_needs_a_certificate_that_is_trusted() {
     let origin = Origin::new();
     let server = Server::new(origin.root());
     let url = server.url("/app/.git").to_string().replace("http://", "https://");
-    let error = list_refs(&CloneUrl::parse(&url, Hosts::AlsoLocal).unwrap()).await.unwrap_err();
+    let error = remote(&CloneUrl::parse(&url, Hosts::AlsoLocal).unwrap()).list_refs().await.unwrap_err();
     assert!(matches!(error, RemoteError::Unreachable(_)), "{error:?}");
 }

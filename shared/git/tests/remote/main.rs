@@ -3,11 +3,12 @@
 mod origin;
 mod server;
 
+mod credentials;
 mod fetch;
 mod hosts;
 mod refs;
 
-use git::CloneUrl;
+use git::{CloneUrl, Remote};
 use shared::hosts::Hosts;
 
 use origin::Origin;
@@ -22,4 +23,9 @@ fn everywhere(origin: &Origin, server: &Server) -> [CloneUrl; 3] {
         CloneUrl::parse(&format!("file://{path}"), Hosts::AlsoLocal).unwrap(),
         server.url("/app/.git"),
     ]
+}
+
+/// Returns a repository that asks for no credential.
+fn remote(url: &CloneUrl) -> Remote {
+    Remote::new(url.clone(), None)
 }

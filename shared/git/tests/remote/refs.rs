@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use git::{CommitSha, RemoteError, RemoteRef, RemoteRefs, Revision, find_commit, list_refs, list_refs_within, resolve};
+use git::{CommitSha, RemoteError, RemoteRef, RemoteRefs, Revision};
 use shared::hosts::Hosts;
 
-use crate::everywhere;
 use crate::origin::Origin;
 use crate::server::{Answer, Server};
+use crate::{everywhere, remote};
 
 fn named(name: &str, target: CommitSha) -> RemoteRef {
     RemoteRef { name: name.to_owned(), target }
@@ -27,7 +27,7 @@ async fn lists_branches_and_peeled_tags_and_the_default_branch() {
     let server = Server::new(origin.root());
 
     for url in everywhere(&origin, &server) {
-        let mut found = list_refs(&url).await.unwrap();
+        let mut found = remote(&url).list_refs().await.unwrap();
         found.refs.sort_by(|a, b| a.name.cmp(&b.name));
         let expected = RemoteRefs {
             default_branch: Some("main".to_owned()),
@@ -54,13 +54,13 @@ async fn an_empty_repository_and_a_detached_head() {
     let server = Server::new(origin.root());
     for url in everywhere(&origin, &server) {
         let empty = RemoteRefs { default_branch: Some("main".to_owned()), refs: vec![] };
-        assert_eq!(list_refs(&url).await.unwrap(), empty, "{url}");
+        assert_eq!(remote(&url).list_refs().await.unwrap(), empty, "{url}");
     }
     let sha = origin.commit();
     origin.git(&["checkout", "--quiet", "--detach"]);
     for url in everywhere(&origin, &server) {
         let detached = RemoteRefs { default_branch: None, refs: vec![named("refs/heads/main", sha)] };
-        assert_eq!(list_refs(&url).await.unwrap(), detached, "{url}");
+        assert_eq!(remote(&url).list_refs().await.unwrap(), detached, "{url}");
     }
 }
 
@@ -71,7 +71,7 @@ async fn a_symbolic_branch_is_listed_with_its_commit() {
     origin.git(&["symbolic-ref", "refs/heads/alias", "refs/heads/main"]);
     let server = Server::new(origin.root());
     for url in everywhere(&origin, &server) {
-        let refs = list_refs(&url).await.unwrap().refs;
+        let refs = remote(&url).list_refs().await.unwrap().refs;
         assert_eq!(refs, [named("refs/heads/alias", sha), named("refs/heads/main", sha)], "{url}");
     }
 }
@@ -94,10 +94,10 @@ async fn find_commit_knows_commits_from_other_objects() {
         let server = Server::new(origin.root());
         for url in everywhere(&origin, &server) {
             for sha in [root, old, tip, dropped] {
-                assert!(find_commit(&url, sha).await.unwrap().is_some(), "{url} {sha}");
+                assert!(remote(&url).find_commit(sha).await.unwrap().is_some(), "{url} {sha}");
             }
             for sha in others.into_iter().chain([absent]) {
-                assert!(find_commit(&url, sha).await.unwrap().is_none(), "{url} {sha}");
+                assert!(remote(&url).find_commit(sha).await.unwrap().is_none(), "{url} {sha}");
             }
         }
         let asked = server.requests().into_iter().rfind(|request| request.method == "POST").unwrap();
@@ -112,7 +112,7 @@ async fn names_itself_and_sends_no_credentials() {
     let origin = Origin::new();
     origin.commit();
     let server = Server::new(origin.root());
-    list_refs(&server.url("/app/.git")).await.unwrap();
+    remote(&server.url("/app/.git")).list_refs().await.unwrap();
     let requests = server.requests();
     assert_eq!(requests.len(), 2);
     for request in requests {
@@ -135,7 +135,7 @@ async fn a_status_tells_what_is_wrong_and_not_in_the_servers_words() {
         ("200 OK", "the repository's server sent an invalid response"),
     ] {
         let server = Server::answering(origin.root(), move |_| Answer::Status(status));
-        let error = list_refs(&server.url("/app")).await.unwrap_err();
+        let error = remote(&server.url("/app")).list_refs().await.unwrap_err();
         assert_eq!(error.to_string(), message, "{status}");
         assert_eq!(server.requests().len(), 1, "{status}");
     }
@@ -148,7 +148,7 @@ async fn a_status_in_the_second_request_counts_too() {
         "GET" => Answer::Git(request.path.clone()),
         _ => Answer::Status("403 Forbidden"),
     });
-    let error = list_refs(&server.url("/app/.git")).await.unwrap_err();
+    let error = remote(&server.url("/app/.git")).list_refs().await.unwrap_err();
     assert!(matches!(error, RemoteError::NotARepository), "{error:?}");
 }
 
@@ -157,7 +157,7 @@ async fn a_server_without_protocol_version_2_is_not_understood() {
     let origin = Origin::new();
     origin.commit();
     let server = Server::answering(origin.root(), |request| Answer::OldGit(request.path.clone()));
-    let error = list_refs(&server.url("/app/.git")).await.unwrap_err();
+    let error = remote(&server.url("/app/.git")).list_refs().await.unwrap_err();
     assert!(matches!(error, RemoteError::Protocol(_)), "{error:?}");
     assert_eq!(server.requests().len(), 1);
 }
@@ -166,7 +166,7 @@ async fn a_server_without_protocol_version_2_is_not_understood() {
 async fn a_path_arrives_as_it_was_written() {
     let origin = Origin::new();
     let server = Server::new(origin.root());
-    list_refs(&server.url("/a%20b/%C3%A9/~x+y")).await.unwrap_err();
+    remote(&server.url("/a%20b/%C3%A9/~x+y")).list_refs().await.unwrap_err();
     assert_eq!(server.requests()[0].path, "/a%20b/%C3%A9/~x+y/info/refs");
 }
 
@@ -182,7 +182,7 @@ async fn what_is_no_repository_is_told() {
         server.url("/app/folder"),
         server.url("/other"),
     ] {
-        let error = list_refs(&url).await.unwrap_err();
+        let error = remote(&url).list_refs().await.unwrap_err();
         assert!(matches!(error, RemoteError::NotARepository), "{url}: {error:?}");
     }
 }
@@ -203,7 +203,7 @@ async fn a_list_that_does_not_end_is_cut() {
                 Answer::Git(request.path.clone())
             }
         });
-        let error = list_refs(&server.url("/app/.git")).await.unwrap_err();
+        let error = remote(&server.url("/app/.git")).list_refs().await.unwrap_err();
         assert!(matches!(error, RemoteError::TooLarge("bytes of refs", git::MAX_LOOKUP_BYTES)), "{error:?}");
     }
 }
@@ -212,7 +212,7 @@ async fn a_list_that_does_not_end_is_cut() {
 async fn a_page_that_does_not_end_is_no_repository() {
     let origin = Origin::new();
     let server = Server::answering(origin.root(), |_| Answer::Endless("text/html", String::new(), "<br>".to_owned()));
-    let error = list_refs(&server.url("/app")).await.unwrap_err();
+    let error = remote(&server.url("/app")).list_refs().await.unwrap_err();
     assert!(matches!(error, RemoteError::Protocol(_)), "{error:?}");
 }
 
@@ -227,11 +227,15 @@ async fn too_many_refs_are_an_error() {
     std::fs::write(&packed, format!("# pack-refs with: peeled fully-peeled sorted \n{tags}")).unwrap();
     let server = Server::new(origin.root());
     for url in everywhere(&origin, &server) {
-        assert_eq!(list_refs_within(A_BUSY_MACHINE, &url).await.unwrap().refs.len() as u64, git::MAX_REFS, "{url}");
+        assert_eq!(
+            remote(&url).list_refs_within(A_BUSY_MACHINE).await.unwrap().refs.len() as u64,
+            git::MAX_REFS,
+            "{url}"
+        );
     }
     origin.git(&["tag", "one-more"]);
     for url in everywhere(&origin, &server) {
-        let error = list_refs_within(A_BUSY_MACHINE, &url).await.unwrap_err();
+        let error = remote(&url).list_refs_within(A_BUSY_MACHINE).await.unwrap_err();
         assert_eq!(error.to_string(), "the repository is too large: it may have at most 50000 branches and tags");
     }
 }
@@ -252,12 +256,12 @@ async fn a_ref_resolves_with_the_texts_of_its_commit_over_one_connection() {
     let server = Server::new(origin.root());
     for url in everywhere(&origin, &server) {
         for name in ["main", "v1.0", "refs/tags/v1.0"] {
-            let (found, texts) = resolve(&url, &Revision::parse(name).unwrap()).await.unwrap().unwrap();
+            let (found, texts) = remote(&url).resolve(&Revision::parse(name).unwrap()).await.unwrap().unwrap();
             let texts = texts.unwrap();
             assert_eq!(found.sha, tip, "{url} {name}");
             assert_eq!((&*texts.subject, &*texts.author), ("Fix the build", "Ada \u{fffd}Lovelace"), "{url} {name}");
         }
-        assert_eq!(resolve(&url, &Revision::parse("absent").unwrap()).await.unwrap(), None, "{url}");
-        assert_eq!(find_commit(&url, tip).await.unwrap().unwrap().subject, "Fix the build", "{url}");
+        assert_eq!(remote(&url).resolve(&Revision::parse("absent").unwrap()).await.unwrap(), None, "{url}");
+        assert_eq!(remote(&url).find_commit(tip).await.unwrap().unwrap().subject, "Fix the build", "{url}");
     }
 }

@@ -67,6 +67,11 @@ impl Server {
         CloneUrl::parse(&format!("http://{}{path}", self.address), Hosts::AlsoLocal).unwrap()
     }
 
+    /// Returns the address and the port.
+    pub(crate) fn host(&self) -> String {
+        self.address.to_string()
+    }
+
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
