@@ -4,6 +4,8 @@
 //! moto reports every build as succeeded, does not keep the input of StartBuild, and sends no events. So the functions'
 //! requests are recorded on their way to moto, and the events are those of AWS's documentation.
 
+mod capabilities;
+mod log;
 mod moto;
 
 use std::io::{Cursor, Read};
@@ -12,7 +14,6 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
-use shared::clock::Clock;
 use shared::model::{BUILD_REPORTS_WITHIN, BuildId, Deployment, LEASE_GRACE};
 use tests::{Actor, GitRepository, World, eventually, read_file, sample_event, without_queue};
 
@@ -394,94 +395,6 @@ async fn a_build_that_its_runner_could_not_write_down_is_not_lost_and_not_run_tw
     assert_eq!(here.told(&event(&second, &own, "SUCCEEDED")).await.unwrap(), "succeeded");
 }
 
-/// Returns the parts of the names that a build was started with: its source, its artifacts, its log stream and its secret.
-fn capabilities(start: &Value) -> Vec<String> {
-    let variables = start["environmentVariablesOverride"].as_array().unwrap();
-    let secret = variables.iter().find(|variable| variable["type"] == "SECRETS_MANAGER").unwrap();
-    let stream = &start["logsConfigOverride"]["cloudWatchLogs"]["streamName"];
-    let names = [&start["sourceLocationOverride"], &start["artifactsOverride"]["path"], stream, &secret["value"]];
-    let random = |name: &Value| {
-        let name = name.as_str().unwrap();
-        let parts: Vec<_> = name.split(['/', ':']).filter(|part| part.starts_with("cap_")).collect();
-        let [part] = parts[..] else { panic!("{name} has one random part") };
-        assert_eq!(part.len(), "cap_".len() + 32, "128 bits");
-        part.to_owned()
-    };
-    names.map(random).into()
-}
-
-#[tokio::test]
-async fn the_names_that_a_build_is_given_are_new_for_each_attempt_and_shown_nowhere() {
-    // moto accepts only log lines of the last days.
-    let Some(here) = Here::start_with(|options| options.clock = Clock::system()).await else { return };
-    here.source.commit(&[("buildspec.yml", &(tests::buildspec(&["make"]) + "artifacts:\n  files: dist/**\n"))]);
-    let body = json!({"ref": "main", "variables": {"A": "hunter22"}});
-    let created = here.owner.deploy("app", body).await;
-    let first = eventually("the build", async || {
-        let stored = here.world.stored(&here.owner, &created).await;
-        stored.build.is_some().then_some(stored)
-    })
-    .await;
-    here.world.queue_is_empty().await;
-    // The second attempt is another build of the same deployment.
-    let (pk, sk) = (format!("ACCT#{}#DEPLOY#{}", first.account_id, first.id), "DEPLOY");
-    let past = (Clock::system().now().as_millis() - 60_000).to_string();
-    here.world.set_attribute((&pk, sk), "lease_until", AttributeValue::N(past)).await;
-    here.world.set_attribute((&pk, sk), "build", AttributeValue::Null(true)).await;
-    here.world.deliver(&here.owner, &created).await;
-    let second = eventually("the second build", async || {
-        let stored = here.world.stored(&here.owner, &created).await;
-        (stored.attempt == 2 && stored.build.is_some()).then_some(stored)
-    })
-    .await;
-    here.world.queue_is_empty().await;
-
-    let starts = here.moto.calls("CodeBuild_20161006.StartBuild");
-    let names: Vec<_> = starts.iter().flat_map(capabilities).collect();
-    let different: std::collections::BTreeSet<_> = names.iter().collect();
-    assert_eq!((starts.len(), different.len()), (2, 8), "{names:?}");
-    assert_eq!(here.secrets().await.len(), 2, "a lost runner leaves its secret");
-
-    // A build prints its environment, and CodeBuild says which names it could not use.
-    let all = names.join(" and ");
-    let build = second.build.clone().unwrap();
-    let stream = json!({"logGroupName": LOG_GROUP, "logStreamName": second.log_stream(&build)});
-    here.moto.call("logs", "Logs_20140328.CreateLogGroup", json!({"logGroupName": LOG_GROUP})).await;
-    here.moto.call("logs", "Logs_20140328.CreateLogStream", stream.clone()).await;
-    let mut put = stream;
-    put["logEvents"] = json!([{"timestamp": second.updated_at.as_millis(), "message": format!("SOURCE={all}\n")}]);
-    here.moto.call("logs", "Logs_20140328.PutLogEvents", put).await;
-    let context = format!("CLIENT_ERROR: AccessDenied for {all}");
-    assert_eq!(
-        here.told(&failed(&second, "FAILED", "DOWNLOAD_SOURCE", "CLIENT_ERROR", &context)).await.unwrap(),
-        "failed"
-    );
-    assert_eq!(here.secrets().await, [""; 0], "no attempt's secret outlives the deployment");
-
-    let id = created["id"].as_str().unwrap();
-    let mut shown = vec![json!(here.world.log()).to_string()];
-    for path in [
-        format!("/v1/deployments/{id}"),
-        format!("/v1/deployments/{id}/events"),
-        format!("/v1/deployments/{id}/log"),
-        "/v1/repositories/app/deployments".to_owned(),
-    ] {
-        let answer = here.owner.get(&path).await;
-        assert_eq!(answer.status, 200, "{path}");
-        shown.push(answer.body.to_string());
-    }
-    assert!(shown[1].contains("AccessDenied for cap_***"), "{}", shown[1]);
-    assert!(shown[3].contains("SOURCE=cap_*** and cap_***"), "{}", shown[3]);
-    let row = format!("\"sk\": S(\"{sk}\")");
-    shown.extend(here.world.items().await.into_iter().filter(|item| !item.contains(&row)));
-    let root = json!(second.capability).as_str().unwrap().to_owned();
-    for text in &shown {
-        for random in names.iter().map(|name| &name["cap_".len()..]).chain([&*root]) {
-            assert!(!text.contains(random), "{random} in {text}");
-        }
-    }
-}
-
 #[tokio::test]
 async fn the_sweep_asks_for_builds_whose_events_never_came() {
     let Some(here) = Here::start().await else { return };
@@ -530,85 +443,6 @@ async fn what_is_wrong_with_a_deployment_is_told_before_a_build_starts() {
     assert_eq!(ended["failure"]["code"], "variables_too_large", "each is six bytes in JSON: {ended}");
     assert_eq!(here.moto.calls("CodeBuild_20161006.StartBuild").len(), 0);
     assert_eq!(here.secrets().await, [""; 0]);
-}
-
-#[tokio::test]
-async fn the_log_is_the_pipelines_lines_and_then_the_builds_page_by_page() {
-    // moto accepts only log lines of the last days.
-    let Some(here) = Here::start_with(|options| options.clock = Clock::system()).await else { return };
-    let (created, stored) = here.building(json!({})).await;
-    let path = format!("/v1/deployments/{}/log", created["id"].as_str().unwrap());
-    let page = async |after: u64, limit: u64| {
-        let answer = here.owner.get(&format!("{path}?after={after}&limit={limit}")).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let lines = answer.body["data"].as_array().unwrap().clone();
-        (lines, answer.body["meta"]["next_after"].as_u64().unwrap(), answer.body["meta"]["complete"] == true)
-    };
-    let (own, after, complete) = page(0, 1000).await;
-    assert_eq!(own.last().unwrap()["text"], "Starting a build in AWS CodeBuild");
-    assert_eq!((own.len() as u64, complete), (after, false));
-    assert_eq!(page(after, 1000).await, (vec![], after, false), "the build has not begun to write");
-
-    let build = stored.build.clone().unwrap();
-    here.moto.call("logs", "Logs_20140328.CreateLogGroup", json!({"logGroupName": LOG_GROUP})).await;
-    let stream = json!({"logGroupName": LOG_GROUP, "logStreamName": stored.log_stream(&build)});
-    here.moto.call("logs", "Logs_20140328.CreateLogStream", stream.clone()).await;
-    let started = stored.updated_at.as_millis();
-    // Bursts of 1, 3, 5, … lines in a millisecond, and one that is longer than a page.
-    let times = (0..40).flat_map(|ms| (0..2 * ms + 1).map(move |_| started + ms));
-    let times: Vec<i64> = times.chain((0..1200).map(|_| started + 50)).chain([started + 60]).collect();
-    let lines: Vec<_> =
-        times.iter().enumerate().map(|(n, ms)| json!({"timestamp": ms, "message": format!("line {n}\n")})).collect();
-    let put = async |lines: &[Value]| {
-        let mut put = stream.clone();
-        put["logEvents"] = json!(lines);
-        here.moto.call("logs", "Logs_20140328.PutLogEvents", put).await;
-    };
-    put(&[json!({"timestamp": started, "message": "[Container] 2026/01/01 12:00:00 Waiting for agent ping\n"})]).await;
-    put(&lines).await;
-
-    for limit in [1000, 999, 170] {
-        let calls = here.moto.calls("Logs_20140328.GetLogEvents").len();
-        let (mut all, mut at, mut pages) = (Vec::new(), after, 0);
-        loop {
-            let (lines, next, complete) = page(at, limit).await;
-            assert!(!complete, "the deployment has not ended");
-            if lines.is_empty() {
-                break;
-            }
-            assert!(lines.len() as u64 <= limit);
-            (at, pages) = (next, pages + 1);
-            all.extend(lines);
-        }
-        let texts: Vec<_> = all.iter().map(|line| line["text"].as_str().unwrap()).collect();
-        assert_eq!(texts[0], "[Container] 2026/01/01 12:00:00 Waiting for agent ping");
-        assert_eq!((&all[0]["stream"], &all[1]["stream"]), (&json!("system"), &json!("stdout")));
-        let expected: Vec<_> = (0..times.len()).map(|n| format!("line {n}")).collect();
-        assert_eq!(texts[1..], expected, "none is skipped or comes twice in pages of {limit}");
-        let numbers: Vec<_> = all.iter().map(|line| line["number"].as_u64().unwrap()).collect();
-        assert!(numbers.is_sorted_by(|a, b| a < b) && numbers[0] > after && *numbers.last().unwrap() < 1 << 53);
-        let calls = here.moto.calls("Logs_20140328.GetLogEvents").len() - calls;
-        assert!(calls <= pages + 2, "{calls} calls for {pages} pages");
-    }
-
-    assert_eq!(here.told(&event(&stored, &build, "SUCCEEDED")).await.unwrap(), "succeeded");
-    let (_, last, _) = page(after, 1000).await;
-    let (_, last, _) = page(last, 1000).await;
-    let (_, last, _) = page(last, 1000).await;
-    assert_eq!(page(last, 1000).await, (vec![], last, false), "the last lines may still be on their way");
-    put(&[json!({"timestamp": started + 60, "message": "late\n"})]).await;
-    let before = last;
-    let (late, last, _) = page(before, 1000).await;
-    assert_eq!((late.len(), &late[0]["text"]), (1, &json!("late")));
-    let pk = format!("ACCT#{}#DEPLOY#{}", stored.account_id, stored.id);
-    let past = Clock::system().now().as_millis() - 15_000;
-    here.world.set_attribute((&pk, "DEPLOY"), "finished_at", AttributeValue::N(past.to_string())).await;
-    assert_eq!(page(last, 1000).await, (vec![], last, true));
-    assert_eq!(page(before, 1).await, (late, last, true), "the page with the last line is complete");
-    let own_lines = own.len() as u64;
-    assert_eq!(page(0, own_lines).await, (own.clone(), own_lines, false), "the pipeline's own are still first");
-    let (lines, _, complete) = page(0, 1000).await;
-    assert_eq!((lines.len(), complete, lines.starts_with(&own)), (1000, false, true), "the build's follow in one page");
 }
 
 /// Tests the template's rule in moto's EventBridge.
