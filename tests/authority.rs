@@ -4,11 +4,11 @@ use local::functions::routes;
 use reqwest::Method;
 use serde_json::json;
 use shared::access::{Access, Scope};
-use shared::id::{TeamId, TokenId};
-use shared::model::{Author, Role, Team};
+use shared::id::TokenId;
+use shared::model::{Author, Role};
 use shared::{ErrorCode, Route};
 use tests::estate::{Estate, request};
-use tests::{Actor, GitRepository, World, extracted};
+use tests::{Actor, GitRepository, World, create_team, extracted};
 
 /// The ways in which a caller loses a right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,16 +17,18 @@ enum Loss {
     Narrowing,
     Demotion,
     Removal,
+    /// The caller has a session of the dashboard instead of the token itself.
+    SignOut,
 }
 
-use Loss::{Demotion, Narrowing, Removal, Revocation};
+use Loss::{Demotion, Narrowing, Removal, Revocation, SignOut};
 
 /// The endpoint that changes nothing for a caller who belongs to an account.
 const CHANGES_NOTHING: &str = "join-account";
 
-const LOSSES: [Loss; 4] = [Revocation, Narrowing, Demotion, Removal];
+const LOSSES: [Loss; 5] = [Revocation, Narrowing, Demotion, Removal, SignOut];
 
-/// An owner who is going to lose their rights, with one of their tokens.
+/// An owner who is going to lose their rights, with one of their tokens or its session.
 struct Falling {
     actor: Actor,
     token: TokenId,
@@ -43,6 +45,15 @@ impl Falling {
         Self { actor: actor.await, token: token.unwrap() }
     }
 
+    /// Returns an owner who can lose a right in this way.
+    async fn by(loss: Loss, world: &World, owner: &Actor) -> Self {
+        let falling = Self::new(world, owner).await;
+        match loss {
+            SignOut => Self { actor: world.session(&falling.actor).await.0, ..falling },
+            Revocation | Narrowing | Demotion | Removal => falling,
+        }
+    }
+
     /// Takes a right away. When this returns, the API has answered.
     async fn lose(&self, loss: Loss, owner: &Actor) {
         let token = format!("/v1/tokens/{}", self.token);
@@ -52,6 +63,7 @@ impl Falling {
             Narrowing => self.actor.patch(&token, json!({"scopes": ["repositories:read"]})).await,
             Demotion => owner.put(&member, json!({"role": "member"})).await,
             Removal => owner.delete(&member).await,
+            SignOut => self.actor.delete("/v1/session").await,
         };
         assert_eq!(answer.status, 200, "{answer:?}");
     }
@@ -79,7 +91,7 @@ async fn a_right_that_was_taken_away_changes_nothing_although_every_function_rem
             if loss == Narrowing && route.access == Access::Authenticated {
                 continue;
             }
-            let falling = Falling::new(&world, &estate.owner).await;
+            let falling = Falling::by(loss, &world, &estate.owner).await;
             let mut parameters = estate.parameters.clone();
             parameters.insert("token_id", falling.token.to_string());
             // The function caches the caller, and refuses the request for its unknown parameter.
@@ -94,7 +106,7 @@ async fn a_right_that_was_taken_away_changes_nothing_although_every_function_rem
             tried += 1;
         }
     }
-    assert!(tried > 80, "{tried}");
+    assert!(tried > 110, "{tried}");
 }
 
 /// The right is lost after the request has been decided, and before its transaction.
@@ -104,22 +116,11 @@ async fn a_right_that_is_taken_away_while_a_request_runs_changes_nothing() {
     let owner = world.owner("acme").await;
     let app = world.stack.app();
     for loss in LOSSES {
-        let falling = Falling::new(&world, &owner).await;
+        let falling = Falling::by(loss, &world, &owner).await;
         let route = Route::post("team", "/v1/teams").requires(Scope::TeamsWrite).by(Role::Admin);
         let author: Author = extracted(app, falling.actor.token.as_deref().unwrap(), route, &[]).await;
         falling.lose(loss, &owner).await;
-        let now = world.clock.now();
-        let team = Team {
-            id: TeamId::random(),
-            account_id: owner.account_id.clone().unwrap(),
-            name: format!("{loss:?}").parse().unwrap(),
-            description: "".parse().unwrap(),
-            revision: 1,
-            created_at: now,
-            updated_at: now,
-            deleting: false,
-        };
-        let refused = team.create(app.table(), &author).await.unwrap_err();
+        let refused = create_team(app, &author, &format!("{loss:?}")).await.unwrap_err();
         assert_eq!(refused.code(), ErrorCode::InsufficientPermission, "{loss:?}");
     }
     assert_eq!(owner.get("/v1/teams").await.body["meta"]["total"], 0);

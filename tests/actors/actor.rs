@@ -35,6 +35,11 @@ impl Actor {
         Self { base: url, ..self.clone() }
     }
 
+    /// Returns whether the actor has a session of the dashboard instead of a token.
+    pub fn has_a_session(&self) -> bool {
+        self.token.as_ref().is_some_and(|secret| secret.starts_with(SESSION_PREFIX))
+    }
+
     /// Sends a GET.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
@@ -80,7 +85,7 @@ impl Actor {
         let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
         let request = self.client.request(method, url);
         match &self.token {
-            Some(secret) if secret.starts_with(SESSION_PREFIX) => {
+            Some(secret) if self.has_a_session() => {
                 request.header("cookie", format!("__Host-session={secret}")).header("sec-fetch-site", "same-origin")
             }
             Some(token) => request.bearer_auth(token),

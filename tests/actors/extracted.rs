@@ -7,9 +7,10 @@ use axum::extract::{FromRef, FromRequestParts, State};
 use lambda_http::RequestExt;
 use serde_json::json;
 use shared::access::{AuthorizedRepository, Scope};
-use shared::id::RepositoryId;
-use shared::model::{Author, Repository, Visibility};
-use shared::{App, Endpoint, Error, Route, pipeline};
+use shared::id::{RepositoryId, TeamId};
+use shared::model::{Author, Repository, Team, Visibility};
+use shared::token::SESSION_PREFIX;
+use shared::{App, Endpoint, Error, Result, Route, pipeline};
 use tower::ServiceExt;
 
 /// Creates an account with a repository. Returns the repository as an endpoint gets it, and an author of changes in it.
@@ -39,7 +40,8 @@ pub async fn repository_of_a_new_account(app: &App) -> (AuthorizedRepository, Au
     (repository, author)
 }
 
-/// Returns what an endpoint with this route extracts from a request with these path parameters.
+/// Returns what an endpoint with this route extracts from a request with these path parameters, and with this bearer token or
+/// session.
 pub async fn extracted<T>(app: &App, token: &str, route: Route, parameters: &[(&str, &str)]) -> T
 where
     T: FromRequestParts<Extraction<T>, Rejection = Error> + Clone + Send + 'static,
@@ -51,11 +53,34 @@ where
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), vec![(*value).to_owned()]);
     let parameters: HashMap<_, _> = parameters.iter().map(owned).collect();
     let request = http::Request::builder().method(route.method).uri(route.path);
-    let request = request.header("authorization", format!("Bearer {token}")).body(lambda_http::Body::Empty).unwrap();
+    let request = match token.starts_with(SESSION_PREFIX) {
+        true => request.header("cookie", format!("__Host-session={token}")).header("sec-fetch-site", "same-origin"),
+        false => request.header("authorization", format!("Bearer {token}")),
+    };
+    let request = request.body(lambda_http::Body::Empty).unwrap();
     let service = pipeline::service(app.clone(), Endpoint::new(route, keep, extraction.clone()));
     let answer = service.oneshot(request.with_path_parameters(parameters)).await.unwrap();
     let value = extraction.value.lock().unwrap().take();
     value.unwrap_or_else(|| panic!("{answer:?}"))
+}
+
+/// Creates a team by an author whose request has been decided.
+///
+/// # Errors
+/// Fails if the author has lost the right since.
+pub async fn create_team(app: &App, author: &Author, name: &str) -> Result<()> {
+    let now = app.clock().now();
+    let team = Team {
+        id: TeamId::random(),
+        account_id: author.account_id().clone(),
+        name: name.parse().unwrap(),
+        description: "".parse().unwrap(),
+        revision: 1,
+        created_at: now,
+        updated_at: now,
+        deleting: false,
+    };
+    team.create(app.table(), author).await
 }
 
 /// The state of an endpoint that keeps what it extracts.

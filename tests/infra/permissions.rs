@@ -64,8 +64,13 @@ async fn each_role_allows_what_its_function_calls_and_nothing_else() {
         let allowed: Vec<Permission> = statements.iter().flat_map(Statement::permissions).collect();
         let not_called = allowed.iter().filter(|permission| !used[function].contains(*permission));
         unneeded.extend(not_called.map(|permission| (function.clone(), permission.clone())));
-        let once: BTreeSet<_> = allowed.iter().collect();
-        assert_eq!(once.len(), allowed.len(), "{function} is allowed something twice: {allowed:?}");
+        // Every function records the use of a session, and some write in transactions that have a session as a condition.
+        let is_of_a_use = |permission: &&Permission| {
+            permission.0 == "dynamodb:UpdateItem" && permission.2.as_deref() == Some(RECORDED[1])
+        };
+        let others: Vec<_> = allowed.iter().filter(|permission| !is_of_a_use(permission)).collect();
+        let once: BTreeSet<_> = others.iter().collect();
+        assert_eq!(once.len(), others.len(), "{function} is allowed something twice: {allowed:?}");
     }
     assert_eq!(unneeded, [], "allowed and not called");
 }

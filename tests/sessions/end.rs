@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use local::issuer::{ADA, OWNER};
 use serde_json::{Value, json};
-use shared::access::Scope;
-use shared::model::Role;
+use shared::access::{Caller, Scope};
+use shared::model::{Author, Role};
 use shared::settings::OIDC_ISSUER;
-use tests::{Actor, World, eventually};
+use shared::{App, ErrorCode, Route};
+use tests::{Actor, World, create_team, eventually, extracted};
 
 use super::{browser, code, hours, minutes, post, signed_in, with_an_issuer};
 
@@ -85,6 +86,8 @@ enum Loss {
 
 use Loss::{Deletion, Demotion, Narrowing, Removal, Revocation, Rotation, SignOut};
 
+const LOSSES: [Loss; 7] = [SignOut, Deletion, Revocation, Rotation, Narrowing, Removal, Demotion];
+
 /// A browser of an owner, in a session by a token of its own.
 struct Falling {
     browser: Actor,
@@ -125,7 +128,7 @@ async fn a_session_is_over_with_what_it_stands_for_at_once_for_writes_and_soon_f
     // Two other environments remember the session, too.
     let environment = world.stack.environment().settings.clone();
     let gateways = [world.gateway(environment.clone()).await, world.gateway(environment).await];
-    for loss in [SignOut, Deletion, Revocation, Rotation, Narrowing, Removal, Demotion] {
+    for loss in LOSSES {
         let falling = Falling::new(&world, &owner).await;
         let others = gateways.iter().map(|gateway| falling.browser.at(gateway.endpoint()));
         let everywhere: Vec<_> = [falling.browser.clone()].into_iter().chain(others).collect();
@@ -152,6 +155,45 @@ async fn a_session_is_over_with_what_it_stands_for_at_once_for_writes_and_soon_f
             assert_eq!(browser.get("/v1/user").await.status, expected, "{loss:?}");
         }
     }
+}
+
+/// Returns the author of a change by a browser whose caller the environment remembers. The request has been decided, and its
+/// transaction comes later.
+async fn decided(environment: &App, browser: &Actor) -> Author {
+    let session = browser.token.as_deref().unwrap();
+    let _: Caller = extracted(environment, session, Route::get("team", "/v1/teams"), &[]).await;
+    let route = Route::post("team", "/v1/teams").requires(Scope::TeamsWrite).by(Role::Admin);
+    extracted(environment, session, route, &[]).await
+}
+
+/// Another environment ends the session than the one whose request runs.
+#[tokio::test]
+async fn a_session_that_ends_while_a_request_runs_changes_nothing() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let environment = world.stack.environment().app().unwrap();
+    for loss in LOSSES {
+        let falling = Falling::new(&world, &owner).await;
+        let author = decided(&environment, &falling.browser).await;
+        create_team(&environment, &author, &format!("before {loss:?}")).await.unwrap();
+        falling.lose(loss, &owner).await;
+        let refused = create_team(&environment, &author, &format!("after {loss:?}")).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::InsufficientPermission, "{loss:?}");
+    }
+    assert_eq!(owner.get("/v1/teams").await.body["meta"]["total"], LOSSES.len());
+}
+
+#[tokio::test]
+async fn a_session_by_a_sign_in_that_ends_while_a_request_runs_changes_nothing() {
+    let (world, _) = with_an_issuer().await;
+    let environment = world.stack.environment().app().unwrap();
+    let browser = browser(&world, &post(&world, code(&world, &OWNER).await).await);
+    let joined = browser.post("/v1/user/join", json!({})).await;
+    assert_eq!(joined.body["member"]["role"], "owner", "{joined:?}");
+    let author = decided(&environment, &browser).await;
+    assert_eq!(browser.delete("/v1/session").await.status, 200);
+    let refused = create_team(&environment, &author, "too late").await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InsufficientPermission);
 }
 
 #[tokio::test]

@@ -1,7 +1,14 @@
 //! A person who signs in and belongs to no account yet.
 
+use std::net::Ipv4Addr;
+
 use local::issuer::EVE;
 use serde_json::{Value, json};
+use shared::access::SignedIn;
+use shared::id::RequestId;
+use shared::model::RequestOrigin;
+use shared::{ErrorCode, Route};
+use tests::extracted;
 
 use super::{browser, code, minutes, post, with_an_issuer};
 
@@ -45,6 +52,26 @@ async fn a_newcomer_signs_out_at_once_and_everywhere() {
         browser.get("/v1/user/invitations").await.refused(401, "invalid_token");
         browser.post("/v1/user/join", json!({})).await.refused(401, "invalid_token");
     }
+}
+
+#[tokio::test]
+async fn a_newcomer_who_signs_out_while_a_request_runs_joins_nothing() {
+    let (world, owner) = with_an_issuer().await;
+    let environment = world.stack.environment().app().unwrap();
+    let invited = owner.post("/v1/invitations", json!({"email": EVE.email, "role": "admin"})).await;
+    let browser = browser(&world, &post(&world, code(&world, &EVE).await).await);
+    let route = Route::post("join", "/v1/user/join").admits_newcomers();
+    let SignedIn::Newcomer(newcomer) = extracted(&environment, browser.token.as_deref().unwrap(), route, &[]).await
+    else {
+        panic!("the person belongs to an account")
+    };
+    assert_eq!(browser.delete("/v1/session").await.status, 200);
+    let invitation = invited.body["invitation"]["id"].as_str().unwrap().parse().unwrap();
+    let origin = RequestOrigin { source_address: Ipv4Addr::LOCALHOST.into(), request_id: RequestId::random() };
+    let now = world.clock.now();
+    let refused = newcomer.accept(environment.table(), &invitation, origin, now).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InsufficientPermission);
+    assert_eq!(owner.get("/v1/invitations").await.body["meta"]["total"], 1);
 }
 
 #[tokio::test]

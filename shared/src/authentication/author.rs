@@ -15,8 +15,8 @@ impl Caller {
             Credential::Application(_, application) => Author::of_application(application),
             Credential::Exchanged(token, trust) => Author::of_trust(trust, token),
         };
-        match self.session_id() {
-            Some(session) => author.in_session(session.clone()),
+        match self.session() {
+            Some(session) => author.in_session(session),
             None => author,
         }
     }

@@ -175,10 +175,11 @@ impl Newcomer {
                 transaction = transaction.write(claim).or(|_| TableError::Contended.into()).writes([create, count]);
             }
         }
-        let event = self.author(&user, origin).event(Action::MemberLinked, user.target(), now);
+        let author = self.author(&user, origin);
+        let event = author.event(Action::MemberLinked, user.target(), now);
         let identity = self.identity(&user, now)?;
-        let committed =
-            transaction.write(identity).or(|_| TableError::Contended.into()).recording(&event)?.commit(table).await?;
+        let transaction = transaction.write(identity).or(|_| TableError::Contended.into());
+        let committed = transaction.by(&author, &event)?.commit(table).await?;
         let refusal = committed.err();
         self.linked(table).await?.ok_or_else(|| refusal.unwrap_or_else(refused))
     }
@@ -214,11 +215,11 @@ impl Newcomer {
     }
 
     fn author(&self, user: &User, origin: RequestOrigin) -> Author {
-        let credential = match &self.session {
-            Some(session) => Credential::Session(session.id.clone()),
-            None => Credential::OAuth(self.grant.client_id.clone()),
-        };
-        Author::newcomer(user, credential).from(origin)
+        let author = Author::newcomer(user, Credential::OAuth(self.grant.client_id.clone())).from(origin);
+        match self.session() {
+            Some(session) => author.in_session(session),
+            None => author,
+        }
     }
 }
 

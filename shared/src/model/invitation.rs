@@ -305,14 +305,15 @@ impl Invitation {
         let more = with(&mut user)?;
         let (key, claim) = (key::email(&self.account_id, &self.email), EmailHolder::UserId(user.id.clone()));
         let claim = EmailClaim { holder: claim };
-        let event = author(&user).event(Action::InvitationAccepted, self.target(), now);
+        let author = author(&user);
+        let event = author.event(Action::InvitationAccepted, self.target(), now);
         let event = event.setting("member", &user.id).setting("role", user.role).setting("teams", &user.teams);
         let mut transaction = Transaction::new()
             .write(Write::put_if(key, &claim, Vec::new(), HELD, held_by(&self.id))?)
             .or(gone)
             .write(self.still_given())
             .or(gone)
-            .recording(&event)?
+            .by(&author, &event)?
             .write(user.create()?)
             .write(user.count())
             .write(Write::Delete { key: key::invitation(&self.id) })

@@ -15,6 +15,7 @@ use local::event_source::{EventSource, Mapping};
 use local::functions::{Environment, FUNCTIONS, routes};
 use local::gateway::Gateway;
 use local::route::Routes;
+use reqwest::header::SET_COOKIE;
 use s3s::service::S3ServiceBuilder;
 use serde_json::{Value, json};
 use shared::App;
@@ -25,7 +26,7 @@ use shared::model::{BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE, Role};
 use shared::queue::Queue;
 use shared::settings;
 use tests::estate::{Estate, in_order, request};
-use tests::{Actor, Answer, GitRepository, World};
+use tests::{Actor, Answer, GitRepository, World, session_secret};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::super::{BOOTSTRAP, BUILD_EVENTS, CONSUMER, REDRIVE, SWEEP, Template, text};
@@ -183,17 +184,24 @@ async fn each_endpoint(walk: &Walk, estate: &Estate) {
     let operations = operations(&document);
     for route in in_order() {
         let key = route.key();
-        let (caller, mut parameters) = (estate.caller(&key), estate.ready(&walk.world, route.function).await);
+        let mut parameters = estate.ready(&walk.world, route.function).await;
+        let caller = match estate.caller(&key) {
+            // The session is a condition of what it changes.
+            caller if !route.is_safe() && route.access != Access::Public && !caller.has_a_session() => {
+                walk.world.session(caller).await.0
+            }
+            caller => caller.clone(),
+        };
         let by_name = parameters["repo_name"].clone();
         let by_id = parameters.insert("repo_id", by_name).unwrap();
         // A second removal would find nothing.
         if *route.method != Method::DELETE {
             if key.contains("{repo_id}") {
-                caller.send(request(caller, &key, &parameters)).await;
+                caller.send(request(&caller, &key, &parameters)).await;
             }
             parameters.insert("repo_id", by_id);
         }
-        let answer = caller.send(request(caller, &key, &parameters)).await;
+        let answer = caller.send(request(&caller, &key, &parameters)).await;
         let expected = operations.get(&key).map_or(404, |operation| success(operation));
         let answer = walk.take(route.function, answer, expected);
         if answer["status"] == "queued" {
@@ -251,15 +259,21 @@ async fn callers(walk: &Walk, estate: &Estate) {
     }
     let new = json!({"email": "grace@acme.example", "teams": [estate.parameters["team_id"]]});
     walk.take("create-invitation", owner.post("/v1/invitations", new).await, 201);
-    let grace = holding("grace", "web");
+    let redirect_uri = "https://create-session.example/sign-in";
+    let by_code = |subject: &str| {
+        let code = walk.world.issuer.code(walk.world.issuer.claims(subject, walk.world.clock.now()));
+        json!({"code": code, "code_verifier": "verifier", "redirect_uri": redirect_uri})
+    };
+    let anonymous = walk.world.anonymous().at(walk.api.endpoint());
+    let sign_in = anonymous.request(Method::POST, "/v1/session").header("sec-fetch-site", "same-origin");
+    let signed_in = anonymous.send(sign_in.json(&by_code("grace"))).await;
+    let grace = signed_in.headers.get(SET_COOKIE).map(|cookie| session_secret(cookie.to_str().unwrap()).to_owned());
+    walk.take("create-session", signed_in, 201);
+    let grace = walk.holding(&grace.unwrap());
     let found = walk.take("list-user-invitations", grace.get("/v1/user/invitations").await, 200);
     let accepted = json!({"invitation_id": found["data"][0]["id"]});
     walk.take("join-account", grace.post("/v1/user/join", accepted).await, 200);
-    let code = walk.world.issuer.code(walk.world.issuer.claims("ada", walk.world.clock.now()));
-    let redirect_uri = "https://create-session.example/sign-in";
-    let by_code = json!({"code": code, "code_verifier": "verifier", "redirect_uri": redirect_uri});
-    let by_token = json!({"token": owner.token});
-    for proof in [by_code, by_token] {
+    for proof in [by_code("ada"), json!({"token": owner.token})] {
         let (replaced, _) = walk.world.session(owner).await;
         walk.take("create-session", replaced.post("/v1/session", proof).await, 201);
     }
@@ -280,7 +294,7 @@ async fn callers(walk: &Walk, estate: &Estate) {
 /// Removes and demotes owners who have invited somebody, registered an application and created a trust, and removes a person who is linked to
 /// a subject of the issuer.
 async fn departures(walk: &Walk, estate: &Estate) {
-    let owner = &estate.owner;
+    let owner = &walk.world.session(&estate.owner).await.0;
     for function in ["remove-member", "update-member"] {
         let leaving = walk.world.member(owner, Role::Owner).await;
         let invited = json!({"email": format!("{function}@example.com")});

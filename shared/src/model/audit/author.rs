@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use super::{AUDIT_RETENTION, Action, ActorKind, AuditActor, AuditEvent, Credential, Target};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::id::{AccountId, AuditEventId, RequestId, SessionId, UserId};
-use crate::model::{AccessToken, ActorName, Application, ExchangedToken, Trust, User, key};
+use crate::id::{AccountId, AuditEventId, RequestId, UserId};
+use crate::model::{AccessToken, ActorName, Application, ExchangedToken, Session, Trust, User, key};
 use crate::name::ClientId;
 use crate::permission::Role;
 use crate::table::{Guard, TableError, Transaction, Value, Values};
@@ -107,7 +107,8 @@ impl Author {
         &self.actor.id
     }
 
-    pub(crate) fn account_id(&self) -> &AccountId {
+    /// Returns the account that the author changes.
+    pub fn account_id(&self) -> &AccountId {
         &self.account
     }
 
@@ -137,9 +138,11 @@ impl Author {
         }
     }
 
-    /// Names the session whose cookie the request has as the credential.
-    pub(crate) fn in_session(self, session: SessionId) -> Self {
-        Self { credential: Credential::Session(session), ..self }
+    /// Names the session whose cookie the request has as the credential, without which the change is not made.
+    pub(crate) fn in_session(mut self, session: &Session) -> Self {
+        self.credential = Credential::Session(session.id.clone());
+        self.guards.push(session.guard());
+        self
     }
 
     /// Names the request that the change is made by.
@@ -210,5 +213,13 @@ impl AccessToken {
             version => ("version = :guard_version", Values::new().set(":guard_version", version)),
         };
         Guard { key: key::token(&self.account_id, &self.id), condition, names: None, values }
+    }
+}
+
+impl Session {
+    /// Returns the condition that the session has not been ended.
+    fn guard(&self) -> Guard {
+        let key = key::session(self.hash());
+        Guard { key, condition: "attribute_exists(pk)", names: None, values: Values::new() }
     }
 }
