@@ -118,6 +118,30 @@ async fn an_event_tells_what_changed() {
 }
 
 #[tokio::test]
+async fn an_approval_and_a_rejection_name_what_was_decided_on() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = world.app().await;
+    let admin = world.member(&owner, Role::Admin).await;
+    owner.set("app", "production", json!({"required_approvals": 1})).await;
+    for (action, body, changed) in [
+        ("approve", None, vec![]),
+        ("reject", Some(json!({})), vec![json!({"field": "status", "from": "queued", "to": "failed"})]),
+    ] {
+        let variables = json!({"LOG_LEVEL": action});
+        let body_of_creation = json!({"ref": "main", "environment": "production", "variables": variables});
+        let created = owner.deploy("app", body_of_creation).await;
+        let body = body.unwrap_or_else(|| tests::approval(&created));
+        assert_eq!(admin.act(&created, action, body).await.status, 200);
+        let target = created["id"].as_str().unwrap();
+        let event = &events(&admin, &format!("&target={target}&actor={}", admin.user_id.as_ref().unwrap())).await[0];
+        let same = |field: &str, value: &Value| json!({"field": field, "from": value, "to": value});
+        let decided_on = ["environment", "sha", "approval_digest"].map(|field| same(field, &created[field]));
+        let expected: Vec<_> = decided_on.into_iter().chain(changed).collect();
+        assert_eq!(event["changes"], json!(expected), "{event}");
+    }
+}
+
+#[tokio::test]
 async fn events_are_filtered_by_actor_action_target_and_time() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;

@@ -174,7 +174,8 @@ impl Deployment {
         self.change_state(table, next, actor, now, Ok).await
     }
 
-    /// Writes a transition that only some callers may make, if the caller still may, with its audit event.
+    /// Writes an approval or a rejection if the author still may make it, with its audit event. The event names what the author
+    /// decided on: the environment, the commit and the approval digest.
     pub async fn transition_by(
         &self,
         author: &Author,
@@ -183,7 +184,11 @@ impl Deployment {
         next: Transition,
         now: Timestamp,
     ) -> Result<Self, TransitionFailed> {
-        let event = self.audit_event(author, action, now).changing("status", self.status, next.status());
+        let event = self
+            .audit_event(author, action, now)
+            .about("sha", &self.sha)
+            .about("approval_digest", self.approval_digest())
+            .changing("status", self.status, next.status());
         let actor = Actor::User(author.user_id().clone());
         self.naming(author).change_state(table, next, actor, now, |transaction| transaction.by(author, &event)).await
     }
