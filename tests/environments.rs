@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use shared::model::Role;
-use tests::{Actor, World};
+use tests::{Actor, GitRepository, World};
 
 const PRODUCTION: &str = "/v1/repositories/app/environments/production";
 
@@ -137,6 +139,44 @@ async fn an_approval_covers_all_that_the_build_gets() {
     assert_eq!((claimed.time_limit_seconds, claimed.approval_digest()), (None, digest(&created)));
     let limited = deploy(json!({})).await;
     assert_eq!(world.stored(&owner, &limited).await.time_limit_seconds, Some(60));
+}
+
+/// Whatever changes after the approvals, no command of the build runs.
+#[tokio::test]
+async fn a_build_that_would_get_something_else_than_was_approved_does_not_start() {
+    let world = World::start_without_queue().await;
+    let (owner, source) = world.app().await;
+    let ann = world.member(&owner, Role::Admin).await;
+    owner.set("app", "production", json!({"required_approvals": 1})).await;
+    let first = source.git(&["rev-parse", "HEAD"]);
+    source.commit(&[("more", "")]);
+    let elsewhere = GitRepository::new(&[]);
+    elsewhere.git(&["fetch", "--quiet", &source.url(), "main:copy"]);
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let tampered = [
+        ("DEPLOY", "clone_url", text(&elsewhere.url())),
+        ("DEPLOY", "sha", text(&first)),
+        ("DEPLOY", "git_ref", text("other")),
+        ("DEPLOY", "time_limit_seconds", AttributeValue::N("60".to_owned())),
+        ("DEPLOY", "required_approvals", AttributeValue::N("0".to_owned())),
+        ("DEPLOY", "variable_names", AttributeValue::L(Vec::new())),
+        ("DEPLOY", "approved_by", AttributeValue::L(Vec::new())),
+        ("DEPLOY", "approved_digest", text(&"0".repeat(64))),
+        ("VARS", "sealed", AttributeValue::B(Blob::new("other"))),
+    ];
+    for (sk, attribute, value) in tampered {
+        let new = json!({"ref": "main", "environment": "production", "variables": {"LOG_LEVEL": "debug"}});
+        let created = owner.deploy("app", new).await;
+        assert_eq!(ann.act(&created, "approve", tests::approval(&created)).await.status, 200);
+        let account = owner.account_id.as_ref().unwrap();
+        let pk = format!("ACCT#{account}#DEPLOY#{}", created["id"].as_str().unwrap());
+        world.set_attribute((&pk, sk), attribute, value).await;
+        world.deliver(&owner, &created).await;
+        let ended = owner.ended(&created).await;
+        assert_eq!(ended["failure"]["code"], "approval_mismatch", "{attribute}: {ended}");
+        let log = owner.log(&created).await;
+        assert!(log.iter().all(|line| !line.contains("Entering phase")), "{attribute}: {log:?}");
+    }
 }
 
 #[tokio::test]

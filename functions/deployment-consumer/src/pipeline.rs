@@ -132,7 +132,11 @@ impl Pipeline {
             Err(failure) => return Ok(Completed::Run(Transition::Fail(failure))),
         };
         source::keep(&self.archive, &deployment.source_prefix(), &workspace.source, &workspace.zip).await?;
-        let variables = self.open_variables(deployment).await?;
+        let sealed = deployment.sealed_variables(self.app.table()).await?;
+        if let Some(failure) = deployment.unapproved(sealed.as_deref()) {
+            return Ok(Completed::Run(Transition::Fail(failure)));
+        }
+        let variables = self.open_variables(deployment, sealed).await?;
         let time_limit = deployment.time_limit(self.time_limit);
         if let Runner::CodeBuild(codebuild) = &self.runner {
             log.say("Starting a build in AWS CodeBuild").await;
@@ -192,8 +196,12 @@ impl Pipeline {
         Remote::new(url, None).fetch_commit(sha, into, FETCH_LIMITS).await
     }
 
-    async fn open_variables(&self, deployment: &Deployment) -> Result<BTreeMap<String, String>, Retry> {
-        let Some(sealed) = deployment.sealed_variables(self.app.table()).await? else { return Ok(BTreeMap::new()) };
+    async fn open_variables(
+        &self,
+        deployment: &Deployment,
+        sealed: Option<Vec<u8>>,
+    ) -> Result<BTreeMap<String, String>, Retry> {
+        let Some(sealed) = sealed else { return Ok(BTreeMap::new()) };
         let context = Deployment::sealing_context(&deployment.account_id, &deployment.id);
         let failed = |error| Retry::Infrastructure("the variables can't be decrypted", error);
         let json = self.vault.open(&context, &sealed).await.map_err(|error| failed(error.into()))?;

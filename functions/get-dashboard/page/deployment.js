@@ -18,6 +18,7 @@ const HINTS = {
   command_failed: "The log shows the command and what it wrote.",
   artifacts_missing: "Check the buildspec’s artifacts: no file matches them.",
   timed_out: "Raise the environment’s time limit, or make the build faster.",
+  approval_mismatch: "Retry the deployment and have it approved again.",
   queue_deadline: "It waited too long. Deploy again.",
 };
 

@@ -134,6 +134,9 @@ pub struct Deployment {
     /// The users who have approved the deployment, in the order of their approvals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approved_by: Vec<UserId>,
+    /// The digest of all that the first approval covers. `None` if nobody has approved the deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) approved_digest: Option<String>,
     /// The user who asked the deployment to stop while it was in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested_by: Option<UserId>,
@@ -281,7 +284,8 @@ impl Position for Deployment {
     const ATTRIBUTES: Option<&'static str> = Some(
         "id, account_id, repository_id, #number, #status, environment, git_ref, sha, clone_url, created_by, created_at, \
          updated_at, started_at, finished_at, failure, events, attempt, lease_until, build, due_at, ref_name, deadline, \
-         fence, time_limit_seconds, required_approvals, approved_by, cancel_requested_by, origin, expected_current, \
+         fence, time_limit_seconds, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
+         expected_current, \
          capability, registered_by, variable_names, variables_digest, \
          on_ref, actors, #commit",
     );
@@ -339,6 +343,7 @@ mod tests {
             time_limit_seconds: Some(1),
             required_approvals: 1,
             approved_by: vec![user.clone()],
+            approved_digest: Some(String::new()),
             cancel_requested_by: Some(user),
             origin: Some(Origin { kind: OriginKind::Retry, deployment_id: DeploymentId::random(), number: 1 }),
             expected_current: Some(DeploymentId::random()),

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::Deployment;
 use crate::hex::hex;
 use crate::id::{DeploymentId, RepositoryId, UserId};
-use crate::model::{Environment, OriginKind};
+use crate::model::{Environment, Failure, OriginKind};
 
 /// All that a build gets, and the conditions under which it starts.
 ///
@@ -48,6 +48,21 @@ impl Deployment {
     /// Returns the digest of all that an approval covers, as 64 hexadecimal digits. It stays the same while the deployment
     /// waits.
     pub fn approval_digest(&self) -> String {
+        self.digest_with(self.variables_digest.as_deref())
+    }
+
+    /// Returns the failure of a deployment whose approvals do not cover all that its build gets, with the encrypted variables
+    /// that were read for the build. A deployment that needs no approval has none.
+    pub fn unapproved(&self, sealed_variables: Option<&[u8]>) -> Option<Failure> {
+        if self.required_approvals == 0 && self.approved_digest.is_none() {
+            return None;
+        }
+        let got = self.digest_with(sealed_variables.map(digest).as_deref());
+        let is_covered = self.is_approved() && self.approved_digest.as_ref() == Some(&got);
+        (!is_covered).then(Failure::approval_mismatch)
+    }
+
+    fn digest_with(&self, variables_digest: Option<&str>) -> String {
         let covered = Covered {
             version: 1,
             deployment_id: &self.id,
@@ -59,7 +74,7 @@ impl Deployment {
             sha: &self.sha,
             repeats: self.origin.as_ref().map(|origin| (origin.kind, &origin.deployment_id)),
             variable_names: &self.variable_names,
-            sealed_variables: self.variables_digest.as_deref(),
+            sealed_variables: variables_digest,
             time_limit_seconds: self.time_limit_seconds,
             required_approvals: self.required_approvals,
         };

@@ -155,6 +155,7 @@ impl Deployment {
             time_limit_seconds: new.settings.time_limit_seconds,
             required_approvals: new.settings.required_approvals,
             approved_by: Vec::new(),
+            approved_digest: None,
             cancel_requested_by: None,
             origin: new.origin,
             expected_current: new.fences.expected_current.clone(),

@@ -83,6 +83,13 @@ impl Failure {
         Self { code: "queue_deadline".to_owned(), message: "The deployment did not start within 24 hours".to_owned() }
     }
 
+    /// Returns the failure of a deployment whose build would get something else than what was approved.
+    pub(super) fn approval_mismatch() -> Self {
+        let message = "The build would get something else than what was approved; retry the deployment and have it approved \
+                       again";
+        Self { code: "approval_mismatch".to_owned(), message: message.to_owned() }
+    }
+
     /// Returns the failure of a deployment that has been in progress for too long.
     pub fn run_deadline() -> Self {
         let message = "The deployment exceeded its time limit and the time allowed for preparing and finishing it";

@@ -76,6 +76,8 @@ impl Transition {
         }
         match self {
             Self::Approve(by) => {
+                let digest = deployment.approval_digest();
+                deployment.approved_digest.get_or_insert(digest);
                 deployment.approved_by.push(by);
                 deployment.due_at = Some(now.plus(PICKED_UP_WITHIN));
                 let (given, required) = (deployment.approvals(), deployment.required_approvals);
