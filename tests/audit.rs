@@ -87,7 +87,14 @@ async fn each_endpoint_that_changes_something_writes_an_event_with_its_author() 
         // An application and a trust are handed over when their owner is removed or demoted.
         let otherwise = matches!(
             action,
-            Action::AccountCreated | Action::MemberLinked | Action::ApplicationUpdated | Action::TrustUpdated
+            Action::AccountCreated
+                | Action::MemberLinked
+                | Action::ApplicationUpdated
+                | Action::TrustUpdated
+                | Action::DeploymentStarted
+                | Action::DeploymentSucceeded
+                | Action::DeploymentFailed
+                | Action::DeploymentSuperseded
         );
         let by_an_endpoint = !otherwise;
         assert_eq!(found.iter().any(|found| found == action.as_str()), by_an_endpoint, "{}", action.as_str());
@@ -139,6 +146,80 @@ async fn an_approval_and_a_rejection_name_what_was_decided_on() {
         let expected: Vec<_> = decided_on.into_iter().chain(changed).collect();
         assert_eq!(event["changes"], json!(expected), "{event}");
     }
+}
+
+/// Returns the changes of a deployment that the API made by itself, sorted, each as its action and its fields.
+async fn by_the_system(owner: &Actor, deployment: &Value) -> Vec<String> {
+    let id = deployment["id"].as_str().unwrap();
+    let found = events(owner, &format!("&target={id}")).await;
+    let field = |change: &Value| match &change["from"] {
+        from if *from == change["to"] => format!(" {}={from}", change["field"].as_str().unwrap()),
+        from => format!(" {}:{from}→{}", change["field"].as_str().unwrap(), change["to"]),
+    };
+    let mut changes = Vec::new();
+    for event in found.iter().filter(|event| event["actor"]["type"] == "system") {
+        assert_eq!(event["actor"], json!({"type": "system", "id": null, "name": "system"}));
+        assert_eq!((&event["source_address"], &event["request_id"]), (&Value::Null, &Value::Null));
+        assert_eq!(event["repository_id"], deployment["repository_id"]);
+        let fields: String = event["changes"].as_array().unwrap().iter().map(field).collect();
+        changes.push(format!("{}{fields}", event["action"].as_str().unwrap()).replace('"', ""));
+    }
+    changes.sort();
+    changes
+}
+
+#[tokio::test]
+async fn what_the_api_does_with_a_deployment_by_itself_is_an_event_without_a_request() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = world.app().await;
+    let failing = GitRepository::with_commands(&["false"]);
+    owner.repository("failing", &failing).await;
+    let deploy = async |repository: &str, environment: &str| {
+        owner.deploy(repository, json!({"ref": "main", "environment": environment})).await
+    };
+    let started = |environment: &str, attempt: u32| {
+        format!("deployment.started environment={environment} status:queued→in_progress attempt={attempt}")
+    };
+    for (repository, end) in [("app", "deployment.succeeded"), ("failing", "deployment.failed")] {
+        let run = deploy(repository, "preview").await;
+        world.deliver(&owner, &run).await;
+        let ended = owner.ended(&run).await;
+        let status = ended["status"].as_str().unwrap();
+        let failure = if status == "failed" { " failure:null→command_failed" } else { "" };
+        let end = format!("{end} environment=preview status:in_progress→{status}{failure}");
+        let mut expected = [end, started("preview", 1)];
+        expected.sort();
+        assert_eq!(by_the_system(&owner, &run).await, expected);
+    }
+
+    // A user asks a runner to stop that is lost, so another one ends the deployment.
+    let canceled = deploy("app", "staging").await;
+    world.lose_a_runner(&owner, &canceled).await;
+    assert_eq!(owner.act(&canceled, "cancel", json!({})).await.status, 202);
+    world.clock.advance(Duration::from_secs(60));
+    world.deliver(&owner, &canceled).await;
+    owner.ended(&canceled).await;
+    let end = "deployment.canceled environment=staging status:in_progress→canceled".to_owned();
+    assert_eq!(by_the_system(&owner, &canceled).await, [end, started("staging", 1)]);
+
+    let superseded = deploy("app", "preview").await;
+    deploy("app", "preview").await;
+    let superseding = ["deployment.superseded environment=preview status:queued→superseded"];
+    assert_eq!(by_the_system(&owner, &superseded).await, superseding);
+
+    // The sweep ends one that no runner took, and another whose runners are lost.
+    let waiting = deploy("app", "production").await;
+    let lost = deploy("failing", "production").await;
+    world.lose_a_runner(&owner, &lost).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.lose_a_runner(&owner, &lost).await;
+    world.clock.advance(Duration::from_secs(24 * 60 * 60));
+    world.sweep().await.unwrap();
+    let end = "deployment.failed environment=production status:queued→failed failure:null→queue_deadline";
+    assert_eq!(by_the_system(&owner, &waiting).await, [end]);
+    let end = "deployment.failed environment=production status:in_progress→failed failure:null→run_deadline".to_owned();
+    let again = "deployment.started environment=production attempt=2".to_owned();
+    assert_eq!(by_the_system(&owner, &lost).await, [end, again, started("production", 1)]);
 }
 
 #[tokio::test]

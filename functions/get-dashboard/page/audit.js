@@ -10,7 +10,8 @@ import { button, copyable, dots, empty, facts, failure, heading, loading, time }
 /** @satisfies {AuditEvent["action"][]} */
 const ACTIONS = /** @type {const} */ (["account.created", "account.updated", "application.created",
     "application.deleted", "application.updated", "deployment.approved", "deployment.canceled", "deployment.created",
-    "deployment.rejected", "environment.updated", "invitation.accepted", "invitation.created", "invitation.deleted",
+    "deployment.failed", "deployment.rejected", "deployment.started", "deployment.succeeded", "deployment.superseded",
+    "environment.updated", "invitation.accepted", "invitation.created", "invitation.deleted",
     "member.linked", "member.removed", "member.updated", "repository.created", "session.created",
     "session.ended", "team.created", "team.deleted", "team.member_added", "team.member_removed", "team.repository_added", "team.repository_removed", "team.updated",
     "token.created", "token.deleted", "token.rotated", "token.updated", "trust.created", "trust.deleted",
@@ -96,7 +97,7 @@ function eventRow(event) {
         h("strong", null, typed(target.name ?? target.id))),
       h("span", { class: "meta" }, dots(changes.map(({ field }) => field).join(", "), time(event.created_at)))),
     facts([
-      ["Actor", [typed(actor.name), ` (${actor.type}) `, h("code", null, actor.id)]],
+      ["Actor", [typed(actor.name), actor.id && [` (${actor.type}) `, h("code", null, actor.id)]]],
       ["Target", [`${target.type} `,
           target.type === "deployment" ? h("a", { href: `/deployments/${target.id}` }, target.id)
           : h("code", null, target.id)]],

@@ -82,10 +82,10 @@ pub struct AuditEventBody {
     /// The session of the dashboard whose cookie the request had. Null for any other credential.
     #[schema(required)]
     session_id: Option<SessionId>,
-    /// The IP address that the request came from. Null for an operator.
+    /// The IP address that the request came from. Null if no request made the change.
     #[schema(required, value_type = Option<String>, examples("203.0.113.5"))]
     source_address: Option<IpAddr>,
-    /// The ID of the request, as in its `X-Request-Id` header. Null for an operator.
+    /// The ID of the request, as in its `X-Request-Id` header. Null if no request made the change.
     #[schema(required)]
     request_id: Option<RequestId>,
     target: TargetBody,
@@ -101,9 +101,11 @@ pub struct AuditEventBody {
 #[schema(as = AuditActor)]
 pub struct ActorBody {
     r#type: ActorKind,
-    /// The user, or the ID that stands for the application or the trust.
-    id: UserId,
-    /// The user's email address, or the name of the application or the trust, at the time of the change.
+    /// The user, or the ID that stands for the application or the trust. Null if the API made the change by itself.
+    #[schema(required)]
+    id: Option<UserId>,
+    /// The user's email address, or the name of the application or the trust, at the time of the change. `system` if the API
+    /// made the change by itself.
     #[schema(examples("ada@acme.example"))]
     name: String,
 }
@@ -162,8 +164,10 @@ impl From<AuditEvent> for AuditEventBody {
             Credential::Session(id) => (None, None, Some(id)),
             Credential::Other => (None, None, None),
         };
-        let AuditActor { kind, id, name } = event.actor;
-        let actor = ActorBody { r#type: kind, id, name };
+        let actor = match event.actor {
+            Some(AuditActor { kind, id, name }) => ActorBody { r#type: kind, id: Some(id), name },
+            None => ActorBody { r#type: ActorKind::System, id: None, name: "system".to_owned() },
+        };
         let Target { kind, id, name } = event.target;
         let target = TargetBody { r#type: kind, id, name };
         let change = |FieldChange { field, from, to }| FieldChangeBody { field, from, to };

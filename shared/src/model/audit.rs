@@ -1,7 +1,8 @@
 //! Audit events: who changed what, and from where.
 //!
 //! An event is written in the transaction that makes the change, so that there is no change without its event and no event
-//! without its change. Only an [`Author`] makes events.
+//! without its change. An [`Author`] makes the events of requests, and [`AuditEvent::by_system`] those of deployments that the
+//! API moves on by itself.
 
 mod action;
 mod author;
@@ -38,14 +39,15 @@ pub struct AuditEvent {
     pub created_at: Timestamp,
     /// The kind of the change.
     pub action: Action,
-    /// Whoever made the change.
-    pub actor: AuditActor,
+    /// Whoever made the change. `None` if the API made it by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<AuditActor>,
     /// The proof of the actor's rights.
     pub credential: Credential,
-    /// The address that the request came from. `None` if an operator made the change.
+    /// The address that the request came from. `None` if no request made the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_address: Option<IpAddr>,
-    /// The request that made the change. `None` if an operator made it.
+    /// The request that made the change. `None` if none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<RequestId>,
     /// The changed resource.
@@ -84,6 +86,8 @@ pub enum ActorKind {
     Trust,
     /// An operator of the stack, who needs no token.
     Operator,
+    /// The API itself, which starts and ends deployments.
+    System,
 }
 
 /// The proof of an actor's rights.
@@ -96,7 +100,7 @@ pub enum Credential {
     OAuth(ClientId),
     /// A session of the dashboard.
     Session(SessionId),
-    /// An invitation's secret, or the rights of an operator.
+    /// An invitation's secret, or the rights of an operator or of the API itself.
     Other,
 }
 
@@ -129,6 +133,24 @@ pub struct FieldChange {
 }
 
 impl AuditEvent {
+    /// Returns the event of a change that no request made, without the changed fields.
+    pub(crate) fn by_system(account: &AccountId, action: Action, target: Target, at: Timestamp) -> Self {
+        Self {
+            id: AuditEventId::random(),
+            account_id: account.clone(),
+            created_at: at,
+            action,
+            actor: None,
+            credential: Credential::Other,
+            source_address: None,
+            request_id: None,
+            target,
+            repository_id: None,
+            changes: Vec::new(),
+            expires_at: at.plus(AUDIT_RETENTION).as_seconds(),
+        }
+    }
+
     /// Records a field, if its value changed.
     pub(crate) fn changing(mut self, field: &str, from: impl Serialize, to: impl Serialize) -> Self {
         let value = |value: serde_json::Result<Value>| value.expect("fields of resources are plain data");
@@ -159,12 +181,12 @@ impl AuditEvent {
     fn row(&self) -> Result<Write, TableError> {
         let account = &self.account_id;
         let index_key = |(index, partition)| IndexKey { index, partition, sort: self.position(Sort::Created) };
-        let index_keys = [
-            (Index::ByActor, key::audit_events_by(account, self.actor.id.as_str())),
-            (Index::ByTarget, key::audit_events_on(account, &self.target.id)),
-        ];
+        let by = |actor: &AuditActor| (Index::ByActor, key::audit_events_by(account, actor.id.as_str()));
+        let by = self.actor.as_ref().map(by);
+        let on = (Index::ByTarget, key::audit_events_on(account, &self.target.id));
+        let index_keys = by.into_iter().chain([on]).map(index_key).collect();
         let key = Key::new(key::audit_events(account), self.position(Sort::Created));
-        Write::create(key, self, index_keys.map(index_key).into())
+        Write::create(key, self, index_keys)
     }
 }
 

@@ -120,7 +120,7 @@ pub const SCHEMA: &[ItemKind] = &[
     item("lock of a lane", "ACCT#{account}#REPO#{repository}#LANE#{lane}", "LANE"),
     item("queued deployment", "ACCT#{account}#REPO#{repository}#LANE#{lane}", "WAIT#{number}"),
     item("audit event", "ACCT#{account}#AUDIT", "{created}#{event}").indexed(&[
-        entry(ByActor, "ACCT#{account}#AUDIT#ACTOR#{actor}", "{created}#{event}"),
+        entry(ByActor, "ACCT#{account}#AUDIT#ACTOR#{actor}", "{created}#{event}").only_if("the API did not make the change by itself"),
         entry(ByTarget, "ACCT#{account}#AUDIT#TARGET#{target}", "{created}#{event}"),
     ]).expiring(Always),
     item("idempotency key", "ACCT#{account}#IDEM#{sha256}", "IDEM").expiring(Always),

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::{AUDIT_RETENTION, Action, ActorKind, AuditActor, AuditEvent, Credential, Target};
+use super::{Action, ActorKind, AuditActor, AuditEvent, Credential, Target};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::id::{AccountId, AuditEventId, RequestId, UserId};
+use crate::id::{AccountId, RequestId, UserId};
 use crate::model::{AccessToken, ActorName, Application, ExchangedToken, Session, Trust, User, key};
 use crate::name::ClientId;
 use crate::permission::Role;
@@ -133,7 +133,7 @@ impl Author {
     /// Fails with `insufficient_permission` and this message if an application or a trust's token makes the change.
     pub fn must_be_a_person(&self, message: &'static str) -> Result<(), Error> {
         match self.actor.kind {
-            ActorKind::Application | ActorKind::Trust => Err(Error::not_permitted(message)),
+            ActorKind::Application | ActorKind::Trust | ActorKind::System => Err(Error::not_permitted(message)),
             ActorKind::User | ActorKind::Operator => Ok(()),
         }
     }
@@ -153,18 +153,11 @@ impl Author {
     /// Returns the event of a change, without the changed fields.
     pub(crate) fn event(&self, action: Action, target: Target, at: Timestamp) -> AuditEvent {
         AuditEvent {
-            id: AuditEventId::random(),
-            account_id: self.account.clone(),
-            created_at: at,
-            action,
-            actor: self.actor.clone(),
+            actor: Some(self.actor.clone()),
             credential: self.credential.clone(),
             source_address: self.origin.as_ref().map(|origin| origin.source_address),
             request_id: self.origin.as_ref().map(|origin| origin.request_id.clone()),
-            target,
-            repository_id: None,
-            changes: Vec::new(),
-            expires_at: at.plus(AUDIT_RETENTION).as_seconds(),
+            ..AuditEvent::by_system(&self.account, action, target, at)
         }
     }
 }

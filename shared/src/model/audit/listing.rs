@@ -26,7 +26,7 @@ pub struct AuditFilter {
 
 impl AuditFilter {
     fn matches(&self, event: &AuditEvent) -> bool {
-        self.actor.as_ref().is_none_or(|actor| event.actor.id == *actor)
+        self.actor.as_ref().is_none_or(|actor| event.actor.as_ref().is_some_and(|by| by.id == *actor))
             && self.action.is_none_or(|action| event.action == action)
             && self.target.as_ref().is_none_or(|target| event.target.id == *target)
     }

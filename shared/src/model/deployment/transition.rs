@@ -67,6 +67,19 @@ impl Transition {
         }
     }
 
+    /// Returns the action of the audit event if the API makes the transition by itself. A transition that only tells who runs the
+    /// deployment is no change that the audit log has.
+    const fn action(&self) -> Option<Action> {
+        match self {
+            Self::Claim(_) => Some(Action::DeploymentStarted),
+            Self::Succeed => Some(Action::DeploymentSucceeded),
+            Self::Fail(_) => Some(Action::DeploymentFailed),
+            Self::Cancel => Some(Action::DeploymentCanceled),
+            Self::Supersede(_) | Self::FenceOff { .. } => Some(Action::DeploymentSuperseded),
+            Self::Approve(_) | Self::HandOver { .. } | Self::GiveBack | Self::RequestCancel(_) => None,
+        }
+    }
+
     /// Applies the transition to the deployment and returns the reason for its event.
     fn apply(self, deployment: &mut Deployment, now: Timestamp) -> String {
         if self.status().is_final() {
@@ -161,8 +174,8 @@ impl From<TransitionFailed> for Error {
 }
 
 impl Deployment {
-    /// Writes a transition if the deployment is unchanged since it was read: changes the state, appends the event and
-    /// updates the counts. Returns the changed deployment.
+    /// Writes a transition that the API makes by itself, if the deployment is unchanged since it was read: changes the state,
+    /// appends the event, updates the counts and writes the audit event. Returns the changed deployment.
     ///
     /// # Panics
     /// Panics if the table of transitions does not have this one: the caller must know the state that it changes.
@@ -173,7 +186,20 @@ impl Deployment {
         actor: Actor,
         now: Timestamp,
     ) -> Result<Self, TransitionFailed> {
-        self.change_state(table, next, actor, now, Ok).await
+        let event = next.action().map(|action| {
+            let event = AuditEvent::by_system(&self.account_id, action, self.target(), now);
+            let event = self.described(event).changing("status", self.status, next.status());
+            match &next {
+                Transition::Claim(_) => event.about("attempt", self.attempt + 1),
+                Transition::Fail(failure) => event.setting("failure", &failure.code),
+                _ => event,
+            }
+        });
+        self.change_state(table, next, actor, now, |transaction| match &event {
+            Some(event) => transaction.recording(event),
+            None => Ok(transaction),
+        })
+        .await
     }
 
     /// Writes an approval or a rejection if the author still may make it, with its audit event. The event names what the author
@@ -197,9 +223,16 @@ impl Deployment {
 
     /// Returns the audit event of a change of the deployment.
     pub(super) fn audit_event(&self, author: &Author, action: Action, now: Timestamp) -> AuditEvent {
-        let target = Target::new(TargetKind::Deployment, &self.id, None);
-        let event = author.event(action, target, now).in_repository(&self.repository_id);
-        event.about("environment", self.environment)
+        self.described(author.event(action, self.target(), now))
+    }
+
+    fn target(&self) -> Target {
+        Target::new(TargetKind::Deployment, &self.id, None)
+    }
+
+    /// Adds the repository and the environment to an audit event of the deployment.
+    fn described(&self, event: AuditEvent) -> AuditEvent {
+        event.in_repository(&self.repository_id).about("environment", self.environment)
     }
 
     /// Writes a transition together with what `record` adds to its transaction.
