@@ -203,7 +203,9 @@ async fn what_the_api_does_with_a_deployment_by_itself_is_an_event_without_a_req
     assert_eq!(by_the_system(&owner, &canceled).await, [end, started("staging", 1)]);
 
     let superseded = deploy("app", "preview").await;
-    deploy("app", "preview").await;
+    let newer = deploy("app", "preview").await;
+    world.deliver(&owner, &newer).await;
+    owner.ended(&newer).await;
     let superseding = ["deployment.superseded environment=preview status:queued→superseded"];
     assert_eq!(by_the_system(&owner, &superseded).await, superseding);
 

@@ -3,7 +3,7 @@
 use local::functions::routes;
 use reqwest::Method;
 use serde_json::json;
-use shared::access::{Access, Scope};
+use shared::access::{Access, Caller, Scope};
 use shared::id::TokenId;
 use shared::model::{Author, Role};
 use shared::{ErrorCode, Route};
@@ -124,6 +124,35 @@ async fn a_right_that_is_taken_away_while_a_request_runs_changes_nothing() {
         assert_eq!(refused.code(), ErrorCode::InsufficientPermission, "{loss:?}");
     }
     assert_eq!(owner.get("/v1/teams").await.body["meta"]["total"], 0);
+}
+
+/// Another application that the same client is registered for is another author, too.
+#[tokio::test]
+async fn a_program_that_is_deleted_while_a_request_runs_changes_nothing() {
+    let world = World::start_without_queue().await;
+    let source = GitRepository::new(&[]);
+    let estate = Estate::new(&world, "acme", &source).await;
+    let environment = world.stack.environment().app().unwrap();
+    let Estate { owner, parameters, .. } = &estate;
+    let (client, trust) = (&parameters["application_id"], &parameters["trust_id"]);
+    let application = world.issuer.client_token(client, world.clock.now());
+    let job = estate.program(&world).await.token.unwrap();
+    for (kind, token, path) in [
+        ("application", application, format!("/v1/applications/{client}")),
+        ("trust", job, format!("/v1/trusts/{trust}")),
+    ] {
+        let _: Caller = extracted(&environment, &token, Route::get("team", "/v1/teams"), &[]).await;
+        let author: Author = extracted(&environment, &token, Route::post("team", "/v1/teams"), &[]).await;
+        create_team(&environment, &author, &format!("before {kind}")).await.unwrap();
+        let before = owner.get("/v1/teams").await.body["meta"]["total"].clone();
+        assert_eq!(owner.delete(&path).await.status, 200);
+        if kind == "application" {
+            assert_eq!(world.register(owner, client).await.status, 201);
+        }
+        let refused = create_team(&environment, &author, &format!("after {kind}")).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::InsufficientPermission, "{kind}");
+        assert_eq!(owner.get("/v1/teams").await.body["meta"]["total"], before);
+    }
 }
 
 /// A transaction that writes a row which its author depends on. DynamoDB takes one operation on an item.

@@ -257,6 +257,7 @@ async fn callers(walk: &Walk, estate: &Estate) {
     for caller in [&user, &program, &job] {
         walk.take("get-user", caller.get("/v1/user").await, 200);
     }
+    programs(walk, estate).await;
     let new = json!({"email": "grace@acme.example", "teams": [estate.parameters["team_id"]]});
     walk.take("create-invitation", owner.post("/v1/invitations", new).await, 201);
     let redirect_uri = "https://create-session.example/sign-in";
@@ -289,6 +290,25 @@ async fn callers(walk: &Walk, estate: &Estate) {
             assert!(known, "{function}: {asked:?}, refused: {:?}", walk.gate.refused.lock().unwrap());
         }
     }
+}
+
+/// Changes as an application all that one may, except deployments.
+async fn programs(walk: &Walk, estate: &Estate) {
+    let (owner, client) = (&estate.owner, "builder");
+    let now = walk.world.clock.now();
+    let new = json!({
+        "name": "Builder", "client_id": client, "access_token": walk.world.issuer.client_token(client, now),
+        "scopes": ["repositories:read", "repositories:write"],
+    });
+    walk.take("create-application", owner.post("/v1/applications", new).await, 201);
+    let mut claims = walk.world.issuer.claims(client, now);
+    claims["client_id"] = json!(client);
+    claims["scope"] = json!("repositories:read repositories:write");
+    let builder = walk.holding(&walk.world.issuer.token(&claims));
+    let new = json!({"name": client, "clone_url": estate.parameters["clone_url"]});
+    walk.take("create-repository", builder.post("/v1/repositories", new).await, 201);
+    let path = format!("/v1/repositories/{client}/environments/staging");
+    walk.take("update-environment", builder.patch(&path, json!({"frozen": true})).await, 200);
 }
 
 /// Removes and demotes owners who have invited somebody, registered an application and created a trust, and removes a person who is linked to

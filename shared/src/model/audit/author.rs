@@ -10,7 +10,7 @@ use crate::id::{AccountId, RequestId, UserId};
 use crate::model::{AccessToken, ActorName, Application, ExchangedToken, Session, Trust, User, key};
 use crate::name::ClientId;
 use crate::permission::Role;
-use crate::table::{Guard, TableError, Transaction, Value, Values};
+use crate::table::{Guard, Key, TableError, Transaction, Value, Values};
 
 /// Whoever makes a change, with the conditions under which they may still make it.
 ///
@@ -50,8 +50,7 @@ impl Author {
         Self::person(user, Credential::OAuth(client.clone()), vec![user.guard()])
     }
 
-    /// Returns an application as an author. It has no guards: an application can't change who may do what, and its current
-    /// row is read with each request.
+    /// Returns an application as an author.
     pub(crate) fn of_application(application: &Application) -> Self {
         Self {
             account: application.account_id.clone(),
@@ -62,19 +61,19 @@ impl Author {
             },
             credential: Credential::OAuth(application.id.clone()),
             origin: None,
-            guards: Vec::new(),
+            guards: vec![program(key::application(&application.id), &application.user_id)],
             registered_by: Some(application.created_by.clone()),
         }
     }
 
-    /// Returns the holder of a trust's token as an author. It has no guards, like an application.
+    /// Returns the holder of a trust's token as an author.
     pub(crate) fn of_trust(trust: &Trust, token: &ExchangedToken) -> Self {
         Self {
             account: trust.account_id.clone(),
             actor: AuditActor { kind: ActorKind::Trust, id: trust.user_id.clone(), name: trust.name.to_string() },
             credential: Credential::Token(token.id.clone()),
             origin: None,
-            guards: Vec::new(),
+            guards: vec![program(key::trust(&trust.id), &trust.user_id)],
             registered_by: Some(trust.created_by.clone()),
         }
     }
@@ -215,4 +214,10 @@ impl Session {
         let key = key::session(self.hash());
         Guard { key, condition: "attribute_exists(pk)", names: None, values: Values::new() }
     }
+}
+
+/// Returns the condition that an application or a trust still exists. Another one with the key stands for another user.
+fn program(key: Key, user_id: &UserId) -> Guard {
+    let values = Values::new().set(":guard_user", user_id.as_str());
+    Guard { key, condition: "user_id = :guard_user", names: None, values }
 }
