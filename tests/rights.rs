@@ -2,6 +2,7 @@
 //! caches never expire. A call succeeds exactly if its caller has the right at that moment.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use local::gateway::Gateway;
 use proptest::collection::vec;
@@ -13,12 +14,19 @@ use serde_json::{Value, json};
 use shared::access::Scope;
 use shared::id::TokenId;
 use shared::model::Role;
+use tests::estate::{Parameters, request};
+use tests::issuer::AUDIENCE;
 use tests::{Actor, Answer, GitRepository, World};
 
 /// The number of people whose rights change. The account's owner, whose rights never change, is none of them.
 const PEOPLE: usize = 4;
 /// The number of environments of each function.
 const ENVIRONMENTS: usize = 3;
+/// The number of requests without a caller in a sequence. A source address may make no more at once.
+const WITHOUT_A_CALLER: usize = 20;
+/// The scopes of a trust whose tokens may deploy, and of one whose tokens may not.
+const DEPLOYS: [Scope; 2] = [Scope::DeploymentsRead, Scope::DeploymentsWrite];
+const READS: [Scope; 2] = [Scope::RepositoriesRead, Scope::DeploymentsRead];
 
 /// An action of a person. Each is a request of its own endpoint.
 #[derive(Clone, Debug)]
@@ -42,6 +50,12 @@ enum Action {
         to: Role,
     },
     Approve,
+    CreateTrust {
+        scopes: [Scope; 2],
+    },
+    DeleteTrust {
+        trust: Index,
+    },
 }
 
 /// A step of a sequence.
@@ -55,6 +69,16 @@ enum Step {
     /// Accepts one of the invitations that were made.
     Accept {
         invitation: Index,
+        environment: usize,
+    },
+    /// Exchanges a token of a job for one of a trust.
+    Exchange {
+        trust: Index,
+        environment: usize,
+    },
+    /// Deploys with the token of a trust.
+    Deploy {
+        program: Index,
         environment: usize,
     },
     /// Gives somebody a new token with every scope. A person who was removed is replaced by another with this role.
@@ -74,11 +98,16 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Action::CreateTeam),
         3 => role.clone().prop_map(|to| Action::Invite { to }),
         2 => Just(Action::Approve),
+        3 => select(&[DEPLOYS, READS][..]).prop_map(|scopes| Action::CreateTrust { scopes }),
+        2 => any::<Index>().prop_map(|trust| Action::DeleteTrust { trust }),
     ];
     prop_oneof![
-        12 => (person.clone(), action, environment.clone())
+        14 => (person.clone(), action, environment.clone())
             .prop_map(|(by, action, environment)| Step::Act { by, action, environment }),
-        2 => (any::<Index>(), environment).prop_map(|(invitation, environment)| Step::Accept { invitation, environment }),
+        2 => (any::<Index>(), environment.clone())
+            .prop_map(|(invitation, environment)| Step::Accept { invitation, environment }),
+        3 => (any::<Index>(), environment.clone()).prop_map(|(trust, environment)| Step::Exchange { trust, environment }),
+        4 => (any::<Index>(), environment).prop_map(|(program, environment)| Step::Deploy { program, environment }),
         2 => (person, role).prop_map(|(of, role)| Step::Renew { of, role }),
     ]
 }
@@ -103,6 +132,18 @@ impl Person {
     }
 }
 
+struct Trust {
+    id: String,
+    scopes: [Scope; 2],
+    exists: bool,
+}
+
+/// A holder of a trust's token.
+struct Program {
+    actor: Actor,
+    trust: usize,
+}
+
 struct Invitation {
     id: String,
     secret: String,
@@ -118,8 +159,12 @@ struct Company<'a> {
     owner: Actor,
     people: Vec<Person>,
     invitations: Vec<Invitation>,
+    trusts: Vec<Trust>,
+    programs: Vec<Program>,
     /// The number of names that were given.
     names: usize,
+    /// The number of requests without a caller that were made.
+    without_a_caller: usize,
 }
 
 impl<'a> Company<'a> {
@@ -128,7 +173,17 @@ impl<'a> Company<'a> {
         world.set_base_permission(&owner, "deploy").await;
         owner.repository("app", source).await;
         owner.set("app", "staging", json!({"required_approvals": 1})).await;
-        let mut company = Self { world, environments, owner, people: Vec::new(), invitations: Vec::new(), names: 0 };
+        let mut company = Self {
+            world,
+            environments,
+            owner,
+            people: Vec::new(),
+            invitations: Vec::new(),
+            trusts: Vec::new(),
+            programs: Vec::new(),
+            names: 0,
+            without_a_caller: 0,
+        };
         for role in [Role::Owner, Role::Admin, Role::Admin, Role::Member] {
             let person = company.hire(role).await;
             company.people.push(person);
@@ -146,7 +201,7 @@ impl<'a> Company<'a> {
         let mut id = None;
         let actor = self.world.with_token(actor, |token| id = Some(token.id.clone())).await;
         let person = Person { actor, token: id.unwrap(), role: Some(role), scopes: Scope::ALL.to_vec() };
-        let nobodys = "deploy_aaaaaaaaaaaaaaaa";
+        let (nobodys, nothing) = ("deploy_aaaaaaaaaaaaaaaa", "trust_aaaaaaaaaaaaaaaa");
         for environment in self.environments {
             let actor = person.actor.at(environment.endpoint());
             for (method, path) in [
@@ -157,6 +212,8 @@ impl<'a> Company<'a> {
                 (Method::POST, "/v1/teams".to_owned()),
                 (Method::POST, "/v1/invitations".to_owned()),
                 (Method::POST, format!("/v1/deployments/{nobodys}/approve")),
+                (Method::POST, "/v1/trusts".to_owned()),
+                (Method::DELETE, format!("/v1/trusts/{nothing}")),
             ] {
                 // The function remembers the caller, and refuses the request for the caller's role or its unknown parameter.
                 let refused = actor.send(actor.request(method, &format!("{path}?unknown=1"))).await;
@@ -183,7 +240,7 @@ impl<'a> Company<'a> {
                 Ok(None)
             }
             Step::Accept { invitation, environment } => {
-                if self.invitations.is_empty() {
+                if self.invitations.is_empty() || !self.may_go_without_a_caller() {
                     return Ok(None);
                 }
                 let chosen = invitation.index(self.invitations.len());
@@ -194,8 +251,70 @@ impl<'a> Company<'a> {
                 agrees(&answer, invitation.is_open)?;
                 Ok(Some(std::mem::take(&mut invitation.is_open)))
             }
+            Step::Exchange { trust, environment } => {
+                if self.trusts.is_empty() || !self.may_go_without_a_caller() {
+                    return Ok(None);
+                }
+                self.exchange(trust.index(self.trusts.len()), environment).await.map(Some)
+            }
+            Step::Deploy { program, environment } => {
+                if self.programs.is_empty() {
+                    return Ok(None);
+                }
+                let program = &self.programs[program.index(self.programs.len())];
+                let trust = &self.trusts[program.trust];
+                let actor = program.actor.at(self.environments[environment].endpoint());
+                let answer = actor.post("/v1/repositories/app/deployments", json!({"ref": "main"})).await;
+                let may = trust.exists && trust.scopes.contains(&Scope::DeploymentsWrite);
+                agrees(&answer, may)?;
+                Ok(Some(may))
+            }
             Step::Act { by, action, environment } => self.act(by, &action, environment).await,
         }
+    }
+
+    fn may_go_without_a_caller(&mut self) -> bool {
+        self.without_a_caller += 1;
+        self.without_a_caller <= WITHOUT_A_CALLER
+    }
+
+    /// Exchanges a token of a new job. Every function of every environment remembers the token of the trust.
+    async fn exchange(&mut self, trust: usize, environment: usize) -> Result<bool, TestCaseError> {
+        let Trust { id, exists, .. } = &self.trusts[trust];
+        let issuer = &self.world.issuer;
+        let job = issuer.id_token(&issuer.job("acme/app", self.world.clock.now()));
+        let parameters = Parameters::from([("trust_id", id.clone()), ("subject_token", job)]);
+        let anonymous = self.world.anonymous().at(self.environments[environment].endpoint());
+        let answer = anonymous.send(request(&anonymous, "POST /v1/token", &parameters)).await;
+        prop_assert_eq!(answer.status, if *exists { 200 } else { 400 }, "{:?}", answer);
+        if let Some(token) = answer.body["access_token"].as_str() {
+            let actor = anonymous.holding(token);
+            for environment in self.environments {
+                let deploy = actor.at(environment.endpoint());
+                let refused = deploy.post("/v1/repositories/app/deployments?unknown=1", json!({"ref": "main"})).await;
+                prop_assert!([400, 403].contains(&refused.status), "{refused:?}");
+            }
+            self.programs.push(Program { actor, trust });
+        }
+        Ok(answer.status == 200)
+    }
+
+    /// Checks that the trusts are those that exist, and that somebody answers for each who may have trusts.
+    async fn trusts_have_owners(&self) -> Result<(), TestCaseError> {
+        let page = self.owner.get("/v1/trusts?per_page=100").await;
+        let mut listed = page.column("id");
+        let mut existing: Vec<_> =
+            self.trusts.iter().filter(|trust| trust.exists).map(|trust| trust.id.clone()).collect();
+        listed.sort();
+        existing.sort();
+        prop_assert_eq!(listed, existing);
+        for owner in page.column("owned_by") {
+            let is = |actor: &Actor| actor.user_id.as_ref().is_some_and(|id| id.as_str() == owner);
+            let person = self.people.iter().find(|person| is(&person.actor));
+            let may = is(&self.owner) || person.is_some_and(|person| person.role >= Some(Role::Admin));
+            prop_assert!(may, "{} owns a trust", owner);
+        }
+        Ok(())
     }
 
     async fn act(&mut self, by: usize, action: &Action, environment: usize) -> Result<Option<bool>, TestCaseError> {
@@ -242,6 +361,23 @@ impl<'a> Company<'a> {
                 let approval = json!({"sha": waiting["sha"], "approval_digest": waiting["approval_digest"]});
                 (person.may(Scope::DeploymentsWrite, Role::Member), actor.act(&waiting, "approve", approval).await)
             }
+            Action::CreateTrust { scopes } => {
+                let has_them = scopes.iter().all(|scope| person.scopes.contains(scope));
+                let may = person.may(Scope::AccountWrite, Role::Admin) && has_them;
+                let new = json!({
+                    "name": "CI", "issuer": self.world.issuer.url(), "audience": AUDIENCE,
+                    "claims": {"repository": "acme/app"}, "scopes": scopes,
+                });
+                (may, actor.post("/v1/trusts", new).await)
+            }
+            Action::DeleteTrust { trust } => {
+                if self.trusts.is_empty() {
+                    return Ok(None);
+                }
+                let trust = &self.trusts[trust.index(self.trusts.len())];
+                let may = person.may(Scope::AccountWrite, Role::Admin) && trust.exists;
+                (may, actor.delete(&format!("/v1/trusts/{}", trust.id)).await)
+            }
         };
         agrees(&answer, may)?;
         if may {
@@ -261,6 +397,14 @@ impl<'a> Company<'a> {
                 let text = |value: &Value| value.as_str().unwrap().to_owned();
                 let (id, secret) = (text(&answer["invitation"]["id"]), text(&answer["secret"]));
                 self.invitations.push(Invitation { id, secret, role: to, by, is_open: true });
+            }
+            Action::CreateTrust { scopes } => {
+                let id = answer["id"].as_str().unwrap().to_owned();
+                self.trusts.push(Trust { id, scopes, exists: true });
+            }
+            Action::DeleteTrust { trust } => {
+                let chosen = trust.index(self.trusts.len());
+                self.trusts[chosen].exists = false;
             }
             Action::CreateTeam | Action::Approve => {}
         }
@@ -310,6 +454,8 @@ async fn no_call_succeeds_on_a_right_that_is_gone() {
         companies.set(companies.get() + 1);
         tokio::task::block_in_place(|| {
             runtime.block_on(async {
+                // The source address may make requests without a caller again.
+                world.clock.advance(Duration::from_secs(60));
                 let name = format!("company-{}", companies.get());
                 let mut company = Company::new(&world, &environments, &name, &source).await;
                 for step in steps {
@@ -319,7 +465,7 @@ async fn no_call_succeeds_on_a_right_that_is_gone() {
                         None => {}
                     }
                 }
-                Ok(())
+                company.trusts_have_owners().await
             })
         })
     });
