@@ -92,6 +92,9 @@ async fn role_grant_scope_and_visibility_decide_each_action() {
                         _ if enough.contains(&has) => {
                             let success = if action.starts_with("POST") { 201 } else { 200 };
                             assert_eq!(answer.status, success, "{what}: {answer:?}");
+                            if *action == ACTIONS[0].0 {
+                                assert_eq!(answer.body["permission"], has, "{what}");
+                            }
                         }
                         _ => {
                             answer.refused(403, "insufficient_permission");
@@ -198,6 +201,17 @@ async fn a_list_has_what_its_reader_may_see_and_no_more() {
         let beyond = acme.member.get(&format!("/v1/repositories?per_page=5&page=9{query}")).await;
         assert_eq!((&beyond.body["data"], &beyond.body["meta"]["total"]), (&json!([]), &json!(18)));
     }
+
+    let all = acme.member.get("/v1/repositories?per_page=100").await;
+    let own = |name: &str| {
+        let found = all.body["data"].as_array().unwrap().iter().find(|one| one["name"] == name);
+        found.map_or("-", |one| one["permission"].as_str().unwrap())
+    };
+    assert_eq!(
+        ["app-00", "app-04", "app-07", "app-14", "app-21"].map(own),
+        ["admin", "read", "read", "deploy", "-"],
+        "a public one of a team, a public one, one of a team, one of two teams, one of another team"
+    );
 
     // Rows are inserted during the walk.
     let first = acme.member.get("/v1/repositories?per_page=5").await;

@@ -20,7 +20,7 @@ async fn a_repository_is_created_and_found_under_all_its_names() {
     let expected = json!({
         "id": id, "name": "Frontend-App", "full_name": "acme/Frontend-App", "visibility": "private",
         "created_at": "2026-01-01T12:00:00Z", "updated_at": "2026-01-01T12:00:00Z", "default_branch": "main",
-        "clone_url": source.url(),
+        "clone_url": source.url(), "permission": "admin",
     });
     assert_eq!(created.body, expected);
     let location = created.header("location");

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{AuthorizedRepository, AuthorizedTeam, Permission, Scope};
-use shared::body::TeamRepositoryBody;
+use shared::body::{RepositoryBody, TeamRepositoryBody};
 use shared::model::{Author, Role, TeamGrant};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
@@ -41,5 +41,5 @@ pub async fn add_team_repository(
     extract::Json(Grant { permission }): extract::Json<Grant>,
 ) -> Result<Json<TeamRepositoryBody>> {
     let grant = TeamGrant::set(app.table(), &team, &repository, permission, &author, app.clock().now()).await?;
-    Ok(Json((grant, repository.into_inner()).into()))
+    Ok(Json((grant, RepositoryBody::new(&repository, repository.tenant())?).into()))
 }

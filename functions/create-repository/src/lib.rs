@@ -94,7 +94,7 @@ pub async fn create_repository(
     };
     repository.create(app.table(), &author).await?;
     let location = app.url(&format!("/v1/repositories/{}", repository.id));
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(repository.into())))
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(RepositoryBody::new(&repository, &tenant)?)))
 }
 
 /// Chooses the repository's default branch among the remote's refs.

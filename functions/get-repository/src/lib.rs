@@ -18,6 +18,6 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 ///
 /// Returns the repository.
 #[utoipa::path(get, path = ROUTE.path, tag = "Repositories", responses((status = 200, body = RepositoryBody)))]
-pub async fn get_repository(repository: AuthorizedRepository) -> Json<RepositoryBody> {
-    Json(repository.into_inner().into())
+pub async fn get_repository(repository: AuthorizedRepository) -> Result<Json<RepositoryBody>> {
+    RepositoryBody::new(&repository, repository.tenant()).map(Json)
 }

@@ -40,11 +40,12 @@ pub async fn list_repositories(
         let total = visible.len() as u64;
         let rows = page.cut(visible);
         let repositories = VisibleRepository::load(app.table(), &tenant, rows.iter()).await?;
-        let mut repositories: HashMap<_, _> = repositories.into_iter().map(|row| (row.id.clone(), row)).collect();
-        let rows = rows.with(|row| repositories.remove(&row.id));
-        return Ok(page.respond(rows, total, &url, |(_, row)| RepositoryBody::from(row)));
+        let repositories: HashMap<_, _> = repositories.iter().map(|row| (&row.id, row)).collect();
+        let rows = rows.with(|row| RepositoryBody::new(repositories.get(&row.id)?, &tenant).ok());
+        return Ok(page.respond(rows, total, &url, |(_, body)| body));
     }
     let rows = page.read::<Repository>(app.table(), Repository::listed(&tenant, page.sort()));
     let (rows, total) = try_join(rows, Repository::total(app.table(), &tenant)).await?;
-    Ok(page.respond(rows, total, &url, RepositoryBody::from))
+    let rows = rows.with(|row| RepositoryBody::new(row, &tenant).ok());
+    Ok(page.respond(rows, total, &url, |(_, body)| body))
 }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use futures_util::future::try_join;
 use shared::access::{AuthorizedTeam, Scope};
-use shared::body::TeamRepositoryBody;
+use shared::body::{RepositoryBody, TeamRepositoryBody};
 use shared::extract::Query;
 use shared::model::{Repository, TeamGrant, TeamSizes};
 use shared::page::{Page, PageQuery, Sort};
@@ -42,8 +42,9 @@ pub async fn list_team_repositories(
     let (rows, sizes) = try_join(rows, TeamSizes::load(app.table(), &team)).await?;
     let ids = rows.iter().map(|row| &row.repository_id);
     let repositories = Repository::by_ids(app.table(), team.tenant(), ids).await?;
-    let mut repositories: HashMap<_, _> = repositories.into_iter().map(|row| (row.id.clone(), row)).collect();
-    let rows = rows.with(|row| repositories.remove(&row.repository_id));
+    let repositories: HashMap<_, _> = repositories.iter().map(|row| (&row.id, row)).collect();
+    let body = |row: &TeamGrant| RepositoryBody::new(repositories.get(&row.repository_id)?, team.tenant()).ok();
+    let rows = rows.with(body);
     let url = app.url(&format!("/v1/teams/{}/repositories", team.id));
     Ok(page.respond(rows, sizes.repositories, &url, TeamRepositoryBody::from))
 }

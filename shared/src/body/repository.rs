@@ -2,11 +2,13 @@
 
 use serde::Serialize;
 
+use crate::access::Tenant;
 use crate::clock::Rfc3339;
+use crate::error::{Error, Result};
 use crate::id::RepositoryId;
 use crate::model::Repository;
 use crate::name::RepositoryName;
-use crate::permission::Visibility;
+use crate::permission::{Permission, Visibility};
 
 /// A git repository that deployments are made from.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -28,19 +30,27 @@ pub struct RepositoryBody {
     /// The URL that the source is fetched from.
     #[schema(examples("https://git.example.com/acme/frontend-app.git"))]
     pub(crate) clone_url: String,
+    /// The permission of the caller on the repository: the highest of those that the caller's role, the account and the
+    /// caller's teams give. The scopes of the request's token can allow less.
+    pub(crate) permission: Permission,
 }
 
-impl From<Repository> for RepositoryBody {
-    fn from(row: Repository) -> Self {
-        Self {
+impl RepositoryBody {
+    /// Returns the body as the caller gets it.
+    ///
+    /// # Errors
+    /// Fails with `not_found` if the caller can't see the repository.
+    pub fn new(row: &Repository, tenant: &Tenant) -> Result<Self> {
+        Ok(Self {
+            id: row.id.clone(),
+            name: row.name.clone(),
             full_name: row.full_name(),
-            id: row.id,
-            name: row.name,
             visibility: row.visibility,
             created_at: row.created_at.into(),
             updated_at: row.updated_at.into(),
-            default_branch: row.default_branch,
-            clone_url: row.clone_url,
-        }
+            default_branch: row.default_branch.clone(),
+            clone_url: row.clone_url.clone(),
+            permission: tenant.permission_on(row).ok_or_else(|| Error::not_found("Repository"))?,
+        })
     }
 }

@@ -6,7 +6,7 @@ use super::member::MemberBody;
 use super::repository::RepositoryBody;
 use crate::clock::Rfc3339;
 use crate::id::TeamId;
-use crate::model::{Repository, Team, TeamGrant, TeamMember, User};
+use crate::model::{Team, TeamGrant, TeamMember, User};
 use crate::name::{Description, TeamName};
 use crate::permission::Permission;
 
@@ -60,8 +60,8 @@ pub struct TeamRepositoryBody {
     pub(crate) added_at: Rfc3339,
 }
 
-impl From<(TeamGrant, Repository)> for TeamRepositoryBody {
-    fn from((row, repository): (TeamGrant, Repository)) -> Self {
-        Self { repository: repository.into(), permission: row.permission, added_at: row.granted_at.into() }
+impl From<(TeamGrant, RepositoryBody)> for TeamRepositoryBody {
+    fn from((row, repository): (TeamGrant, RepositoryBody)) -> Self {
+        Self { repository, permission: row.permission, added_at: row.granted_at.into() }
     }
 }
