@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::Result;
-use crate::bundle::{bundle, compact};
+use crate::bundle::bundle;
 use crate::site::Site;
 
 pub(crate) struct Assets {
@@ -52,7 +52,7 @@ impl Assets {
         self.texts.retain(|name, _| !name.ends_with(".js"));
         self.texts.insert(entry.to_owned(), script);
         for (_, text) in self.texts.iter_mut().filter(|(name, _)| name.ends_with(".css")) {
-            *text = compact(text);
+            *text = minifier::css::minify(text)?.to_string();
         }
         Ok(self)
     }

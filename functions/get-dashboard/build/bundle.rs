@@ -6,32 +6,11 @@ use std::collections::BTreeMap;
 
 use crate::Result;
 
-/// Returns the script: each module after those that it imports, without imports, exports, comments and indentation.
+/// Returns the script: each module after those that it imports, without imports, exports, comments and spaces.
 pub(crate) fn bundle(modules: &BTreeMap<String, String>, entry: &str) -> Result<String> {
     let mut bundle = Bundle { modules, open: Vec::new(), done: Vec::new(), script: String::new() };
     bundle.add(entry)?;
-    Ok(bundle.script)
-}
-
-/// Returns the text without the lines that are comments, blank lines and indentation. In the dashboard's files no literal
-/// spans lines.
-pub(crate) fn compact(text: &str) -> String {
-    let mut compact = String::new();
-    let mut in_comment = false;
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")) {
-        in_comment |= line.starts_with("/*");
-        if !in_comment {
-            compact += line;
-            compact.push('\n');
-        } else if let Some((_, code)) = line.split_once("*/") {
-            in_comment = false;
-            if !code.is_empty() {
-                compact += line;
-                compact.push('\n');
-            }
-        }
-    }
-    compact
+    Ok(minifier::js::minify(&bundle.script).to_string())
 }
 
 struct Bundle<'a> {
@@ -54,7 +33,7 @@ impl Bundle<'_> {
         self.open.push(name.to_owned());
         let mut code = String::new();
         let mut import = String::new();
-        for line in compact(text).lines() {
+        for line in text.lines() {
             if !import.is_empty() || line.starts_with("import ") {
                 import += line;
                 if line.ends_with(';') {
