@@ -1,21 +1,9 @@
 // Tokens, sessions, members, invitations, teams, applications, trusts and the account.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { launch, person } from "./browser.js";
-import { start, unique } from "./stack.js";
-
-/** @type {Awaited<ReturnType<typeof start>>} */ let stack;
-/** @type {Awaited<ReturnType<typeof launch>>} */ let browser;
-before(async () => void ([stack, browser] = await Promise.all([start(), launch()])));
-after(() => Promise.all([browser.close(), stack.stop()]));
-
-/** @param {string} [token] */
-async function signedIn(token = stack.owner) {
-  const one = await person(browser, stack.url);
-  await one.signIn(token);
-  return one;
-}
+import { test } from "node:test";
+import { signedIn, stack, visitor } from "./scene.js";
+import { unique } from "./stack.js";
 
 test("a token is created, proved, rotated and revoked", async () => {
   const owner = await signedIn();
@@ -98,7 +86,7 @@ test("somebody is invited by a link, becomes a member, an admin, and is removed"
   await owner.button("Done").click();
   await owner.page.getByRole("list", { name: "Invitations" }).getByText(email).waitFor();
 
-  const guest = await person(browser, stack.url);
+  const guest = await visitor();
   await guest.page.goto(link);
   await guest.button("Accept the invitation").click();
   await guest.dialog().locator(".secret").waitFor();

@@ -2,21 +2,8 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { after, before, test } from "node:test";
-import { launch, person } from "./browser.js";
-import { start } from "./stack.js";
-
-/** @type {Awaited<ReturnType<typeof start>>} */ let stack;
-/** @type {Awaited<ReturnType<typeof launch>>} */ let browser;
-before(async () => void ([stack, browser] = await Promise.all([start(), launch()])));
-after(() => Promise.all([browser.close(), stack.stop()]));
-
-/** @param {string} [token] */
-async function signedIn(token = stack.owner) {
-  const one = await person(browser, stack.url);
-  await one.signIn(token);
-  return one;
-}
+import { test } from "node:test";
+import { signedIn, stack } from "./scene.js";
 
 test("an owner deploys a branch and watches its log to the end", async () => {
   const owner = await signedIn();

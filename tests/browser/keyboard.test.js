@@ -1,17 +1,11 @@
 // The whole way from the sign-in to the end of a deployment, without a mouse.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { launch, person } from "./browser.js";
-import { start } from "./stack.js";
-
-/** @type {Awaited<ReturnType<typeof start>>} */ let stack;
-/** @type {Awaited<ReturnType<typeof launch>>} */ let browser;
-before(async () => void ([stack, browser] = await Promise.all([start(), launch()])));
-after(() => Promise.all([browser.close(), stack.stop()]));
+import { test } from "node:test";
+import { stack, visitor } from "./scene.js";
 
 test("everything is done by keyboard alone", async () => {
-  const owner = await person(browser, stack.url);
+  const owner = await visitor();
   const { page } = owner;
   const { keyboard } = page;
   const focused = () => page.evaluate(() => {

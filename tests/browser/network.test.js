@@ -1,20 +1,8 @@
 // A slow network, a lost one, an answer that never comes, and a limit that is reached.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { launch, person } from "./browser.js";
-import { start } from "./stack.js";
-
-/** @type {Awaited<ReturnType<typeof start>>} */ let stack;
-/** @type {Awaited<ReturnType<typeof launch>>} */ let browser;
-before(async () => void ([stack, browser] = await Promise.all([start(), launch()])));
-after(() => Promise.all([browser.close(), stack.stop()]));
-
-async function signedIn() {
-  const one = await person(browser, stack.url);
-  await one.signIn(stack.owner);
-  return one;
-}
+import { test } from "node:test";
+import { signedIn, stack } from "./scene.js";
 
 test("while the network is slow, the screen says that it loads", async () => {
   const owner = await signedIn();

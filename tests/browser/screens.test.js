@@ -3,21 +3,18 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { after, before, test } from "node:test";
-import { launch, person } from "./browser.js";
-import { HOSTILE, start, unique } from "./stack.js";
+import { before, test } from "node:test";
+import { signedIn, stack, visitor } from "./scene.js";
+import { HOSTILE, unique } from "./stack.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 /** The least that an axe-core of this test checks. */
 const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
-/** @type {Awaited<ReturnType<typeof start>>} */ let stack;
-/** @type {Awaited<ReturnType<typeof launch>>} */ let browser;
 /** The paths of the screens, once there is something to see on them. @type {string[]} */
 let paths;
 
 before(async () => {
-  [stack, browser] = await Promise.all([start(), launch()]);
   const { call, owner, repository } = stack;
   const done = await stack.deploy({ ref: "hostile", variables: { GREETING: { value: HOSTILE, secret: false } } });
   const failed = await stack.deploy({ ref: "broken", environment: "staging" });
@@ -43,7 +40,6 @@ before(async () => {
       "/settings/nowhere",
   ];
 });
-after(() => Promise.all([browser.close(), stack.stop()]));
 
 /** Returns what axe-core finds on the screen. @param {import("playwright-core").Page} page */
 async function violations(page) {
@@ -56,7 +52,7 @@ async function violations(page) {
 
 for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
   test(`axe-core finds nothing on any screen in ${colorScheme}`, async () => {
-    const owner = await person(browser, stack.url, { colorScheme });
+    const owner = await visitor({ colorScheme });
     /** @type {Record<string, string[]>} */
     const found = {};
     const look = async (/** @type {string} */ name) => {
@@ -91,7 +87,7 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
 }
 
 test("no screen scrolls sideways at 320 px, and no control is smaller than 24 px", async () => {
-  const owner = await person(browser, stack.url, { viewport: { width: 320, height: 640 } });
+  const owner = await visitor({ viewport: { width: 320, height: 640 } });
   await owner.page.goto(`/sign-in#token=${stack.owner}`);
   await owner.page.getByRole("heading", { name: "Overview" }).waitFor();
   for (const path of paths) {
@@ -112,8 +108,7 @@ test("no screen scrolls sideways at 320 px, and no control is smaller than 24 px
 });
 
 test("hostile texts stay texts on every screen", async () => {
-  const owner = await person(browser, stack.url);
-  await owner.signIn(stack.owner);
+  const owner = await signedIn();
   let seen = 0;
   for (const path of paths) {
     await owner.open(path);
@@ -128,8 +123,7 @@ test("hostile texts stay texts on every screen", async () => {
 });
 
 test("an address that does not exist, or that one may not see, says so", async () => {
-  const owner = await person(browser, stack.url);
-  await owner.signIn(stack.owner);
+  const owner = await signedIn();
   for (const path of ["/repositories/nothing", "/deployments/deploy_aaaaaaaaaaaaaaaa",
       "/settings/teams/team_aaaaaaaaaaaaaaaa"]) {
     await owner.open(path);

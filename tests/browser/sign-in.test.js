@@ -1,17 +1,12 @@
 // Both ways to sign in, the way into an account, and a sign-in that has to be renewed.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { launch, person } from "./browser.js";
-import { start, unique } from "./stack.js";
-
-/** @type {Awaited<ReturnType<typeof start>>} */ let stack;
-/** @type {Awaited<ReturnType<typeof launch>>} */ let browser;
-before(async () => void ([stack, browser] = await Promise.all([start(), launch()])));
-after(() => Promise.all([browser.close(), stack.stop()]));
+import { test } from "node:test";
+import { signedIn, stack, visitor } from "./scene.js";
+import { unique } from "./stack.js";
 
 test("a pasted token signs in, goes on where one wanted to go, and leaves no trace in the browser", async () => {
-  const owner = await person(browser, stack.url);
+  const owner = await visitor();
   await owner.page.goto("/settings/members");
   await owner.page.getByRole("heading", { name: "Sign in" }).waitFor();
   await owner.field("Personal access token").fill("dgp_nonsense");
@@ -31,7 +26,7 @@ test("a pasted token signs in, goes on where one wanted to go, and leaves no tra
 });
 
 test("a link with a token posts it once and removes it from the address", async () => {
-  const owner = await person(browser, stack.url);
+  const owner = await visitor();
   /** @type {string[]} */
   const posts = [];
   owner.page.on("request", (request) => request.url().endsWith("/v1/session") && posts.push(request.method()));
@@ -43,7 +38,7 @@ test("a link with a token posts it once and removes it from the address", async 
 });
 
 /** Signs in at the issuer as one of its users.
- * @param {Awaited<ReturnType<typeof person>>} one
+ * @param {Awaited<ReturnType<typeof visitor>>} one
  * @param {string} email */
 async function atIssuer(one, email) {
   await one.page.goto("/sign-in");
@@ -56,7 +51,7 @@ async function atIssuer(one, email) {
 }
 
 test("a newcomer signs in at the identity provider and joins the account of their address", async () => {
-  const ada = await person(browser, stack.url);
+  const ada = await visitor();
   await atIssuer(ada, "ada@example.com");
   await ada.page.getByRole("heading", { name: "Join an account" }).waitFor();
   await ada.button("Join demo").click();
@@ -67,7 +62,7 @@ test("a newcomer signs in at the identity provider and joins the account of thei
 });
 
 test("whoever nobody invited is told what to do, and an invitation then lets them in", async () => {
-  const eve = await person(browser, stack.url);
+  const eve = await visitor();
   await atIssuer(eve, "eve@elsewhere.example");
   await eve.says("No invitation yet");
   await stack.call(stack.owner, "POST", "/v1/invitations", { email: "eve@elsewhere.example" });
@@ -78,7 +73,7 @@ test("whoever nobody invited is told what to do, and an invitation then lets the
 });
 
 test("an answer with a state that this tab did not send is refused", async () => {
-  const owner = await person(browser, stack.url);
+  const owner = await visitor();
   let posted = false;
   owner.page.on("request", (request) => (posted ||= request.url().endsWith("/v1/session")));
   await owner.page.goto("/sign-in?code=stolen&state=forged");
@@ -103,8 +98,7 @@ async function refuseOnce(page) {
 }
 
 test("a change that needs a fresh sign-in asks for it and is then made", async () => {
-  const owner = await person(browser, stack.url);
-  await owner.signIn(stack.owner);
+  const owner = await signedIn();
   const sent = await refuseOnce(owner.page);
   await owner.open("/settings/api/tokens/new");
   await owner.field("Name").fill(unique("fresh"));
@@ -118,7 +112,7 @@ test("a change that needs a fresh sign-in asks for it and is then made", async (
 });
 
 test("a fresh sign-in at the identity provider happens in another tab, and the form keeps what it has", async () => {
-  const ada = await person(browser, stack.url);
+  const ada = await visitor();
   await atIssuer(ada, "ada@example.com");
   await ada.page.getByRole("heading", { name: "Overview" }).waitFor();
   const sent = await refuseOnce(ada.page);
