@@ -170,11 +170,21 @@ test("a frozen environment refuses, and a member without the permission is told 
 
   const { token } = await stack.member();
   const member = await signedIn(token);
+  /** @type {string[]} */
+  const asked = [];
+  member.page.on("request", (request) => asked.push(new URL(request.url()).pathname));
   await member.open(`/repositories/${stack.repository}`);
   const deploy = member.button("Deploy").first();
   assert.equal(await deploy.getAttribute("aria-disabled"), "true");
   await deploy.focus();
   await member.page.locator(".tip:visible", { hasText: "You need the permission “deploy”" }).waitFor();
+  assert.ok(!asked.some((path) => /^\/v1\/(teams|account)/.test(path)), `the repository tells the permission: ${asked}`);
+  const { data: [last] } = await stack.call(stack.owner, "GET", `/v1/repositories/${stack.repository}/deployments?status=succeeded`);
+  await member.open(`/deployments/${last.id}`);
+  for (const name of ["Roll back to this", "Retry"]) {
+    const refused = member.button(name).and(member.page.locator("[aria-disabled=true]"));
+    assert.match(`${await refused.getAttribute("aria-description")}`, /You need the permission “deploy”/);
+  }
   await member.open("/audit");
   await member.says("You can’t see this");
   await owner.close();

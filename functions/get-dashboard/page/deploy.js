@@ -30,8 +30,9 @@ export function deploy(screen) {
     loaded(screen, async () => {
       /** @type {[Repository, {data: EnvironmentState[]}]} */
       const [found, { data }] = await Promise.all([get(path, signal), get(`${path}/environments`, signal)]);
-      return { found, environments: data, reason: await lacks(found.id, "deploy", "deployments:write") };
-    }, ({ found, environments, reason }) => deployForm(path, found, environments, reason, query, signal)),
+      return { found, environments: data };
+    }, ({ found, environments }) =>
+      deployForm(path, found, environments, lacks(found, "deploy", "deployments:write"), query, signal)),
   ];
 }
 

@@ -7,7 +7,7 @@ import { ask, field } from "./form.js";
 import { live } from "./list.js";
 import { log } from "./log.js";
 import { go } from "./route.js";
-import { me, nameOf, refusal } from "./session.js";
+import { lacks, me, nameOf, refusal } from "./session.js";
 import { button, copyable, dots, elapsed, empty, facts, heading, section, short, status, time } from "./ui.js";
 
 /** What to do about each way to fail. */
@@ -57,8 +57,9 @@ export function deployment(screen) {
       () => Boolean(current && active(current.status)));
     document.title = `#${one.number} ${one.ref} → ${one.environment} · .git`;
     const { commit } = one;
+    const refused = repository ? lacks(repository, "deploy", "deployments:write") : refusal("deployments:write");
     return [
-      heading([repository && typed(repository.name), ` #${one.number}`], offered(one, reload), dots(
+      heading([repository && typed(repository.name), ` #${one.number}`], offered(one, refused, reload), dots(
         status(one), commit?.subject && h("span", { class: "strong" }, typed(commit.subject)),
           repository && h("a", { href: `/repositories/${repository.name}` }, "Repository"),
           [typed(one.ref), " → ", one.environment], [short(one.sha), commit?.author && [" by ", typed(commit.author)]],
@@ -71,7 +72,7 @@ export function deployment(screen) {
             typed(one.failure.message)),
         h("p", { class: "muted" }, HINTS[/** @type {keyof HINTS} */ (one.failure.code)] ?? ""))),
       one.status === "queued" && waiting(one),
-      (one.approvals.required > 0 || one.variable_names.length > 0) && approvals(one, reload),
+      (one.approvals.required > 0 || one.variable_names.length > 0) && approvals(one, refused, reload),
       section("Timeline", kept(timeline)),
       section("Log", logView ? kept(logView)
         : empty("clock", "No log yet", "The log appears here as soon as the deployment starts.")),
@@ -101,10 +102,9 @@ function waiting(one) {
       dots(["In the queue since ", time(queue.since)], queue.deadline && ["Ends by itself ", time(queue.deadline)]))));
 }
 
-/** @param {Deployment} one @param {() => void} reload */
-function offered(one, reload) {
+/** @param {Deployment} one @param {string | null} refused why the caller may not deploy @param {() => void} reload */
+function offered(one, refused, reload) {
   const path = `/v1/deployments/${one.id}`;
-  const refused = refusal("deployments:write");
   const open = async (/** @type {Promise<Deployment>} */ created) => go(`/deployments/${(await created).id}`);
   const repository = `/v1/repositories/${one.repository_id}`;
   const name = `#${one.number}`;
@@ -134,13 +134,14 @@ function offered(one, reload) {
 /**
  * Shows what an approval covers, and the approvals.
  * @param {Deployment} one
+ * @param {string | null} refused why the caller may not deploy
  * @param {() => void} reload
  */
-function approvals(one, reload) {
+function approvals(one, refused, reload) {
   const { approvals: { required, given_by: given }, variable_names: names, approval_digest: digest } = one;
   const user = me().user;
   const undecided = one.status === "queued" && given.length < required;
-  const reason = refusal("deployments:write")
+  const reason = refused
     ?? (!user ? "Only people approve." : one.created_by === user.id
     ? "You created this deployment, so somebody else has to approve it." : given.includes(user.id)
     ? "You have approved it." : null);
@@ -168,6 +169,6 @@ function approvals(one, reload) {
     ["Digest", [copyable(digest, "the digest"),
         h("small", null, "Stands for all that the build gets: the commit, the variables with their values, and the settings.")]],
   ]), undecided && [button("Reject", reject,
-    { reason: refusal("deployments:write") ?? (user ? null : "Only people reject.") }),
+    { reason: refused ?? (user ? null : "Only people reject.") }),
     button("Approve", approve, { kind: "primary", icon: "check", reason })]);
 }

@@ -17,9 +17,9 @@ export function environment(screen) {
   return h("div", { class: "narrow" },
     heading(["Settings of ", which], null, h("a", { href: `/repositories/${name}` }, "Back to ", typed(name))),
     loaded(screen, async () => {
-      const [{ id }, settings] = await Promise.all([get(path, signal),
+      const [found, settings] = await Promise.all([get(path, signal),
           get(`${path}/environments/${encodeURIComponent(which)}`, signal)]);
-      return { settings, reason: await lacks(id, "admin", "repositories:write") };
+      return { settings, reason: lacks(found, "admin", "repositories:write") };
     }, ({ settings, reason }) => settingsForm(`${path}/environments/${encodeURIComponent(which)}`, settings, reason)));
 }
 

@@ -16,12 +16,8 @@ import { badge, button, copyable, dots, empty, heading, linkButton, section, sho
 export function repository(screen) {
   const { params, signal } = screen;
   const path = `/v1/repositories/${encodeURIComponent(params.name)}`;
-  return loaded(screen, async () => {
-    /** @type {Repository} */
-    const found = await get(path, signal);
-    return { found, deploy: await lacks(found.id, "deploy", "deployments:write"),
-      admin: await lacks(found.id, "admin", "repositories:write") };
-  }, ({ found, deploy, admin }) => {
+  return loaded(screen, () => get(path, signal), (/** @type {Repository} */ found) => {
+    const [deploy, admin] = [lacks(found, "deploy", "deployments:write"), lacks(found, "admin", "repositories:write")];
     const base = `/repositories/${found.name}`;
     const history = list(screen, {
       label: "History",

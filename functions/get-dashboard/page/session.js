@@ -46,46 +46,17 @@ export function nameOf(id, actors = {}) {
   return actors[id]?.name ?? actors[id]?.email ?? id;
 }
 
-/**
- * The caller's permission on repositories, once it is known.
- * @type {Promise<(repository: string) => "none" | "read" | "deploy" | "admin">} */
-let permissions;
+/** The permissions on a repository. Each includes those before it. @type {Repository["permission"][]} */
+const LEVELS = ["read", "deploy", "admin"];
 
 /**
- * Returns why the caller lacks a permission on a repository, or null. A member's permission is the highest of the account's
- * base permission and those of the member's teams.
- * @param {string} repository the repository's id
- * @param {"deploy" | "admin"} permission
- * @param {Scope} scope
+ * Returns why the caller lacks a permission on a repository, or null.
+ * @param {Repository} repository
+ * @param {"deploy" | "admin"} needed
+ * @param {Scope} scope the scope that the request needs
  */
-export async function lacks(repository, permission, scope) {
+export function lacks({ permission }, needed, scope) {
   const refused = refusal(scope);
-  if (refused) return refused;
-  permissions ??= grants();
-  const levels = ["none", "read", "deploy", "admin"];
-  const own = (await permissions)(repository);
-  if (levels.indexOf(own) >= levels.indexOf(permission)) return null;
-  return `You need the permission “${permission}” on this repository; you have “${own}”. An admin can grant it to one of your teams.`;
-}
-
-/** @returns {typeof permissions} */
-async function grants() {
-  if (!me().user || me().user?.role !== "member") return () => "admin";
-  try {
-    const { base_permission: base } = await get("/v1/account");
-    const levels = ["none", "read", "deploy", "admin"];
-    /** @type {Map<string, string>} */
-    const granted = new Map();
-    const teams = base === "admin" ? [] : (await get("/v1/teams?per_page=100")).data;
-    for (const { id } of teams) {
-      for (const { repository, permission } of (await get(`/v1/teams/${id}/repositories?per_page=100`)).data) {
-        if (levels.indexOf(permission) > levels.indexOf(granted.get(repository.id) ?? base)) granted.set(repository.id,
-          permission);
-      }
-    }
-    return (repository) => /** @type {"read"} */ (granted.get(repository) ?? base);
-  } catch {
-    // The session can't read teams. The API then tells what it refuses.
-    return () => "admin";
-  }
+  if (refused || LEVELS.indexOf(permission) >= LEVELS.indexOf(needed)) return refused;
+  return `You need the permission “${needed}” on this repository; you have “${permission}”. An admin can grant it to one of your teams.`;
 }
