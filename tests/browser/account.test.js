@@ -50,6 +50,46 @@ test("a token is created, proved, rotated and revoked", async () => {
   await owner.close();
 });
 
+test("a token is renamed, loses a scope and is renewed", async () => {
+  const [before, after] = [unique("old"), unique("new")];
+  const { id, token } = await stack.call(stack.owner, "POST", "/v1/tokens",
+    { name: before, scopes: ["repositories:read", "deployments:read"], expires_in_days: 7 });
+  const read = () => stack.call(stack.owner, "GET", `/v1/tokens/${id}`);
+  const owner = await signedIn();
+  await owner.open("/settings/api/tokens");
+  const row = (/** @type {string} */ name) => owner.page.getByRole("listitem").filter({ hasText: name });
+  await row(before).getByText("Expires soon").waitFor();
+
+  await owner.button(`Edit ${before}`).click();
+  await owner.field("Name").fill(after);
+  const [sent] = await Promise.all([owner.page.waitForRequest((request) => request.method() === "PATCH"),
+      owner.button("Save").click()]);
+  assert.deepEqual(sent.postDataJSON(), { name: after }, "scopes that stay are not sent");
+  await owner.says(/^Saved /);
+
+  await owner.button(`Edit ${after}`).click();
+  for (const scope of ["repositories:read", "deployments:read"]) await owner.page.getByRole("checkbox", { name: scope }).uncheck();
+  await owner.button("Save").click();
+  await owner.dialog().locator("[data-field=scopes][aria-invalid=true]").waitFor();
+  await owner.page.getByRole("checkbox", { name: "repositories:read" }).check();
+  await owner.button("Save").click();
+  await owner.dialog().waitFor({ state: "detached" });
+  await row(after).getByText("deployments:read").waitFor({ state: "detached" });
+  assert.deepEqual((await read()).scopes, ["repositories:read"]);
+  await stack.call(token, "GET", "/v1/repositories");
+
+  await owner.button(`Rotate ${after}`).click();
+  assert.ok(await owner.page.getByRole("radio", { name: "after the same time as before" }).isChecked());
+  await owner.page.getByRole("radio", { name: "in 30 days" }).check();
+  await owner.dialog().getByRole("button", { name: "Rotate" }).click();
+  await owner.dialog().locator(".secret").waitFor();
+  await owner.button("Done").click();
+  await row(after).getByText("Valid").waitFor();
+  const days = (Date.parse((await read()).expires_at) - Date.now()) / 86_400_000;
+  assert.ok(days > 29 && days <= 30, `${days} days`);
+  await owner.close();
+});
+
 test("admins see everybody’s tokens and revoke them, members see their own", async () => {
   const { token, email } = await stack.member();
   const name = unique("laptop");
@@ -58,7 +98,9 @@ test("admins see everybody’s tokens and revoke them, members see their own", a
   await owner.open("/settings/api/tokens");
   await owner.field("Whose tokens").selectOption("Everybody’s tokens");
   await owner.page.getByText(name, { exact: true }).waitFor();
-  assert.equal(await owner.button(`Rotate ${name}`).getAttribute("aria-disabled"), "true");
+  for (const verb of ["Edit", "Rotate"]) {
+    assert.equal(await owner.button(`${verb} ${name}`).getAttribute("aria-disabled"), "true");
+  }
   await owner.button(`Revoke ${name}`).click();
   await owner.dialog().getByRole("button", { name: "Revoke" }).click();
   await owner.says(`Revoked ${name}.`);

@@ -74,6 +74,13 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
     await owner.page.keyboard.press("?");
     await look("the help");
     await owner.page.keyboard.press("Escape");
+    await owner.open("/settings/api/tokens");
+    for (const verb of ["Edit", "Rotate"]) {
+      await owner.button(new RegExp(`^${verb}`)).first().click();
+      await owner.dialog().waitFor();
+      await look(`the dialog ${verb}`);
+      await owner.page.keyboard.press("Escape");
+    }
     await owner.open("/settings/members");
     await owner.button("Invite").click();
     await owner.dialog().waitFor();

@@ -85,13 +85,13 @@ test("an answer with a state that this tab did not send is refused", async () =>
   await owner.close();
 });
 
-/** Refuses the next creation of a token as the API does for an old session, and returns how many were sent.
+/** Refuses the next creation or change of a token as the API does for an old session, and returns how many were sent.
  * @param {import("playwright-core").Page} page */
 async function refuseOnce(page) {
   let sent = 0;
-  await page.route("**/v1/tokens", async (route) => {
-    if (route.request().method() !== "POST" || sent++) return route.continue();
-    const error = { code: "sign_in_again", message: "Sign in again to create a token", request_id: "req_aaaaaaaaaaaaaaaa" };
+  await page.route("**/v1/tokens{,/**}", async (route) => {
+    if (route.request().method() === "GET" || sent++) return route.continue();
+    const error = { code: "sign_in_again", message: "Sign in again to change tokens", request_id: "req_aaaaaaaaaaaaaaaa" };
     await route.fulfill({ status: 403, contentType: "application/json", body: JSON.stringify({ error }) });
   });
   return () => sent;
@@ -107,6 +107,23 @@ test("a change that needs a fresh sign-in asks for it and is then made", async (
   await owner.field("Personal access token").fill(stack.owner);
   await owner.button("Sign in with a token").click();
   await owner.dialog().locator(".secret").waitFor();
+  assert.equal(sent(), 2);
+  await owner.close();
+});
+
+test("a token’s edit that needs a fresh sign-in keeps what one typed", async () => {
+  const [before, after] = [unique("old"), unique("new")];
+  await stack.call(stack.owner, "POST", "/v1/tokens", { name: before, scopes: ["repositories:read"] });
+  const owner = await signedIn();
+  const sent = await refuseOnce(owner.page);
+  await owner.open("/settings/api/tokens");
+  await owner.button(`Edit ${before}`).click();
+  await owner.field("Name").fill(after);
+  await owner.button("Save").click();
+  const again = owner.page.getByRole("dialog", { name: "Sign in again" });
+  await again.getByLabel("Personal access token").fill(stack.owner);
+  await again.getByRole("button", { name: "Sign in with a token" }).click();
+  await owner.button(`Edit ${after}`).waitFor();
   assert.equal(sent(), 2);
   await owner.close();
 });

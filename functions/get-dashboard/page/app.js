@@ -195,6 +195,8 @@ async function renew() {
       methods(() => close(true), true)];
   });
   stop.abort();
+  // The new session may be somebody else's, or have other scopes.
+  if (done) await load().then(navigation, () => {});
   return Boolean(done);
 }
 

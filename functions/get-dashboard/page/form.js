@@ -5,6 +5,7 @@ import { h, typed } from "./dom.js";
 import { button, copyable, request, say } from "./ui.js";
 
 let fields = 0;
+let dialogs = 0;
 
 /**
  * Creates a labelled field with a hint and a place for its error.
@@ -146,11 +147,12 @@ export function dialog(title, content) {
       element.close();
     };
     const before = /** @type {HTMLElement | null} */ (document.activeElement);
-    const element = h("dialog", { "aria-labelledby": "dialog-title", onclose: () => {
+    const id = `dialog-${++dialogs}`;
+    const element = h("dialog", { "aria-labelledby": id, onclose: () => {
       element.remove();
       before?.focus();
       resolve(result);
-    } }, h("header", null, h("h2", { id: "dialog-title" }, title),
+    } }, h("header", null, h("h2", { id }, title),
       button([], () => close(), { kind: "plain", icon: "cross", label: "Close" })),
       content(close));
     document.body.append(element);

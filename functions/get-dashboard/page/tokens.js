@@ -6,7 +6,7 @@ import { ask, choices, field, form, input, once, remover, select } from "./form.
 import { list } from "./list.js";
 import { go, setQuery } from "./route.js";
 import { me, refusal } from "./session.js";
-import { badge, button, dots, empty, heading, linkButton, row, time } from "./ui.js";
+import { badge, button, dots, empty, heading, linkButton, row, say, time } from "./ui.js";
 
 /** Every scope with what it allows, the least first. @type {[Scope, string][]} */
 export const SCOPES = [
@@ -32,6 +32,26 @@ export const scopeChoices = (chosen, offered = () => true) =>
   ({ value: scope, text: h("code", null, scope), hint,
       reason: me().scopes.includes(scope) ? null : "You signed in without this scope." })), chosen,
     "Choose as few as the program needs.");
+
+/**
+ * Creates the choice of a lifetime.
+ * @param {{value: string, text: string, reason?: string | null}[]} first what is offered before the others, if anything
+ */
+function lifetimes(first) {
+  const forbidden = me().account.permanent_tokens ? null
+    : "The account does not allow permanent tokens. An owner can change that.";
+  return choices("Expires", "radio", "expires", [...first,
+    { value: "7", text: "in 7 days" }, { value: "30", text: "in 30 days" }, { value: "90", text: "in 90 days" },
+    { value: "365", text: "in a year" },
+    { value: "never", text: "never", hint: "A permanent token works until somebody revokes it.", reason: forbidden },
+  ], [first.length ? "" : "90"]);
+}
+
+/** Returns the fields of a chosen lifetime. @param {FormData} values */
+function lifetime(values) {
+  const expires = values.get("expires");
+  return expires === "never" ? { permanent: true } : expires ? { expires_in_days: Number(expires) } : {};
+}
 
 /** Shows the scopes of something. @param {string[]} scopes */
 export const scopeList = (scopes) =>
@@ -63,9 +83,9 @@ export function tokens(screen) {
   } });
   return [heading("Tokens", create()),
     h("p", { class: "intro" }, "A token is a password for a program. It acts as you, within its scopes. ",
-      h("a", { href: "/docs" }, "How to use one"), "."),
+      h("a", { href: "/docs/guides/authentication" }, "How to use one"), "."),
     h("div", { class: "filters" }, whose,
-      admins && h("span", { class: "muted" }, "Owners and admins also see everybody’s.")), shown];
+      admins && h("span", { class: "muted" }, refusal("tokens:read") ?? "Owners and admins also see everybody’s.")), shown];
 }
 
 /** @param {Token} token @param {Actors | null} actors the names, if the tokens are everybody's @param {() => void} reload */
@@ -73,15 +93,15 @@ function tokenRow(token, actors, reload) {
   const { id, name, scopes, expires_at: expires, last_used_at: used } = token;
   const days = expires ? (Date.parse(expires) - Date.now()) / 86_400_000 : Infinity;
   const mine = token.user_id === me().user?.id;
-  const theirs = mine ? null : "Only its owner can change a token.";
+  const reason = refusal("tokens:write") ?? (mine ? null : "Only its owner can change a token.");
   const owner = actors?.[token.user_id];
   return row(id, [typed(name), " ", h("code", null, `${token.prefix}…${token.last_four}`),
       id === me().token.id && h("span", { class: "muted" }, " in use by this session")],
     [dots(expires ? [days < 0 ? "Expired " : "Expires ", time(expires)] : "Never expires",
         used ? ["Last used ", time(used)] : "Never used", ["Created ", time(token.created_at)],
         actors && ["of ", mine ? "you" : typed(owner?.email ?? owner?.name ?? token.user_id)]), scopeList(scopes)],
-    [button("Rotate", () => rotate(token, reload),
-        { reason: refusal("tokens:write") ?? theirs, label: `Rotate ${name}` }),
+    [button("Edit", () => editToken(token, reload), { reason, label: `Edit ${name}` }),
+      button("Rotate", () => rotate(token, reload), { reason, label: `Rotate ${name}` }),
       remover("Revoke", name, "Programs that use the token are refused within 30 seconds. This can’t be undone.",
         `/v1/tokens/${id}`, reload, refusal("tokens:write", mine ? "member" : "admin"))],
     days < 0 ? badge("bad", "cross", "Expired") : days < 14 ? badge("wait", "clock", "Expires soon")
@@ -93,6 +113,28 @@ const OVERLAPS = [["0", "None: the old secret stops working at once"], ["1", "1 
   ["72", "3 days"], ["168", "7 days"]];
 
 /**
+ * Asks for another name and other scopes of a token. Its secret stays the same.
+ * @param {Token} token
+ * @param {() => void} reload
+ */
+async function editToken({ id, name, scopes }, reload) {
+  const given = scopes.filter((scope) => me().scopes.includes(scope));
+  const changed = await ask(`Edit ${name}`, [
+    field("Name", input("name", { required: true, maxlength: 100, value: name })),
+    scopeChoices(scopes),
+    given.length < scopes.length && h("p", { class: "hint" },
+      "The token has scopes that you signed in without. It loses them if you change its other scopes."),
+  ], "Save", (values) => {
+    const wanted = values.getAll("scopes");
+    const same = wanted.length === given.length && given.every((scope) => wanted.includes(scope));
+    return change("PATCH", `/v1/tokens/${id}`, { name: values.get("name"), ...(same ? {} : { scopes: wanted }) });
+  });
+  if (!changed) return;
+  say(`Saved ${changed.name}. Other scopes take effect within 30 seconds.`);
+  reload();
+}
+
+/**
  * Asks how to rotate a token, and shows its new secret.
  * @param {Token} token
  * @param {() => void} reload
@@ -100,10 +142,12 @@ const OVERLAPS = [["0", "None: the old secret stops working at once"], ["1", "1 
 async function rotate(token, reload) {
   const rotated = await ask(`Rotate ${token.name}`, [
     h("p", null, "The token gets a new secret, whose lifetime starts now. During the overlap both secrets work, so that you can replace the old one everywhere without a failed request. After it, the old secret is refused."),
+    lifetimes(token.expires_at ? [{ value: "", text: "after the same time as before" }]
+      : me().account.permanent_tokens ? [{ value: "", text: "never, as before" }] : []),
     field("Overlap", select("overlap_hours", OVERLAPS, "24")),
   ], "Rotate", (values) =>
     change("POST", `/v1/tokens/${token.id}/rotate`,
-    { overlap_hours: Number(values.get("overlap_hours")), ...(token.expires_at ? {} : { permanent: true }) }));
+    { overlap_hours: Number(values.get("overlap_hours")), ...lifetime(values) }));
   if (rotated) await showSecret(rotated);
   reload();
 }
@@ -121,23 +165,15 @@ const curl = (secret) => `curl -H "Authorization: Bearer ${secret}" ${location.o
 /** Shows the form for a new token. */
 export function newToken() {
   const reason = refusal("tokens:write");
-  const forbidden = me().account.permanent_tokens ? null
-    : "The account does not allow permanent tokens. An owner can change that.";
   return h("div", { class: "narrow" },
     heading("New token", null, h("a", { href: "/settings/api/tokens" }, "Back to tokens")), form([
     field("Name", input("name", { required: true, maxlength: 100, placeholder: "CI of web" }),
       "Names the program that uses the token."),
     scopeChoices(["repositories:read"]),
-    choices("Expires", "radio", "expires", [
-      { value: "7", text: "in 7 days" }, { value: "30", text: "in 30 days" }, { value: "90", text: "in 90 days" },
-        { value: "365", text: "in a year" },
-      { value: "never", text: "never", hint: "A permanent token works until somebody revokes it.", reason: forbidden },
-    ], ["90"]),
+    lifetimes([]),
   ], "Create token", async (values) => {
-    const expires = `${values.get("expires")}`;
     const token = await change("POST", "/v1/tokens",
-      { name: values.get("name"), scopes: values.getAll("scopes"),
-        ...(expires === "never" ? { permanent: true } : { expires_in_days: Number(expires) }) });
+      { name: values.get("name"), scopes: values.getAll("scopes"), ...lifetime(values) });
     await showSecret(token);
     go("/settings/api/tokens");
   }, { reason }));
