@@ -118,7 +118,7 @@ test("production is approved by a second person and rolled back", async () => {
 
   const { token, email } = await stack.member("admin");
   const second = await signedIn(token);
-  await second.page.getByRole("list", { name: "Waiting for you" }).getByRole("link").first().click();
+  await second.page.getByRole("list", { name: "Waiting for me" }).getByRole("link").first().click();
   await second.says("GREETING");
   assert.equal(await second.page.getByText("good morning").count(), 0);
   await second.button("Approve").click();
@@ -157,6 +157,40 @@ test("a deployment is rejected with a reason", async () => {
   await owner.becomes("Failed");
   await owner.says(/Not before the launch/);
   await owner.close();
+});
+
+test("the overview tells apart what runs, what waits and why", async () => {
+  const set = (/** @type {string} */ environment, /** @type {object} */ settings) =>
+    stack.call(stack.owner, "PATCH", `/v1/repositories/${stack.repository}/environments/${environment}`, settings);
+  await set("production", { required_approvals: 1 });
+  const unapproved = await stack.deploy({ ref: "main", environment: "production" }, ["queued"]);
+  const running = await stack.deploy({ ref: "slow", environment: "staging" }, ["in_progress"]);
+  const behind = await stack.deploy({ ref: "main", environment: "staging" }, ["queued"]);
+  const owner = await signedIn();
+  const row = (/** @type {string} */ group, /** @type {{number: number}} */ { number }) =>
+    owner.page.getByRole("list", { name: group, exact: true }).getByRole("listitem").filter({ has: owner.page.getByRole("link", { name: new RegExp(`#${number}$`) }) });
+  await row("Running", running).waitFor();
+  await row("Waiting", unapproved).getByText("Waits for one approval").waitFor();
+  assert.equal(await row("Waiting", behind).getByRole("link",
+      { name: "the deployment ahead" }).getAttribute("href"), `/deployments/${running.id}`);
+  assert.equal(await owner.page.getByRole("list", { name: "Running", exact: true }).getByRole("listitem").count(), 1);
+
+  await set("staging", { frozen: true });
+  await row("Waiting", behind).getByText("the environment is frozen").waitFor();
+  await stack.call(stack.owner, "POST", `/v1/deployments/${running.id}/cancel`);
+  await row("Running", running).waitFor({ state: "detached" });
+  await set("staging", { frozen: false });
+  await row("Recent", behind).waitFor({ timeout: 60_000 });
+
+  const second = await signedIn((await stack.member("admin")).token);
+  const mine = second.page.getByRole("list", { name: "Waiting for me" });
+  await mine.getByRole("link", { name: new RegExp(`#${unapproved.number}$`) }).waitFor();
+  assert.equal(await second.page.getByRole("list", { name: "Waiting", exact: true }).count(), 0, "it is in one group only");
+  await stack.call(stack.owner, "POST", `/v1/deployments/${unapproved.id}/cancel`);
+  await set("production", { required_approvals: 0 });
+  await mine.waitFor({ state: "detached" });
+  await owner.close();
+  await second.close();
 });
 
 test("a frozen environment refuses, and a member without the permission is told so", async () => {

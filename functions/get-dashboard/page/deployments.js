@@ -16,22 +16,24 @@ const STATUS_FILTER = [["", "Any status"], ["queued", "Queued"], ["in_progress",
 /** @param {Status} value */
 export const active = (value) => value === "queued" || value === "in_progress";
 
+/** Returns the number of approvals that a queued deployment lacks. @param {Deployment} deployment */
+export const lacking = ({ approvals: { required, given_by: given } }) => Math.max(0, required - given.length);
+
 /**
- * Says why a queued deployment waits, or returns null.
+ * Says why a queued deployment waits, or returns null. A list does not tell the place in the queue.
  * @param {Deployment} deployment
  */
-export function waits({ queue, approvals, status: value }) {
+export function waits(deployment) {
+  const { queue, status: value } = deployment;
   if (value !== "queued") return null;
-  const missing = approvals.required - approvals.given_by.length;
+  const missing = lacking(deployment);
+  if (missing) return `Waits for ${missing === 1 ? "one approval" : `${missing} approvals`}`;
   const by = queue?.blocked_by;
-  if (by?.kind === "approval"
-    || (!by && missing > 0)) return `Waits for ${missing === 1 ? "one approval" : `${missing} approvals`}`;
+  if (by?.deployment_id) return ["Waits for ", h("a", { href: `/deployments/${by.deployment_id}` },
+      "the deployment ahead")];
   if (by?.kind === "freeze") return "Waits because the environment is frozen";
-  if (by?.kind === "deployment") return ["Waits for ",
-    by.deployment_id ? h("a", { href: `/deployments/${by.deployment_id}` }, "the deployment ahead")
-    : "the deployment ahead"];
   if (by) return `Waits for ${/** @type {string} */ (by.kind).replaceAll("_", " ")}`;
-  return "Waits for a runner";
+  return queue ? "About to start" : "Waits in the queue";
 }
 
 /**

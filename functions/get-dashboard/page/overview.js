@@ -1,10 +1,13 @@
-// What happens in all repositories: what waits for the caller, what runs, what fails.
+// What happens in all repositories: what waits for the caller and for others, what runs, what fails.
 
 import { follow, page } from "./api.js";
-import { active, deploymentRow } from "./deployments.js";
+import { active, deploymentRow, lacking } from "./deployments.js";
 import { h, morph } from "./dom.js";
 import { refusal } from "./session.js";
 import { empty, failure, heading, linkButton, loading, section } from "./ui.js";
+
+/** The waiting deployments whose places in the queue are followed. */
+const FOLLOWED = 8;
 
 /**
  * Shows the overview.
@@ -13,18 +16,33 @@ import { empty, failure, heading, linkButton, loading, section } from "./ui.js";
 export function overview({ signal }) {
   const place = h("div", { class: "place" }, loading(6));
   /** @type {Page<Deployment>} */
-  let waiting = { items: [], total: 0, actors: {}, next: null, previous: null };
+  let mine = { items: [], total: 0, actors: {}, next: null, previous: null };
+  /** @type {Deployment[]} */
+  let all = [];
+  /** @type {Actors} */
+  let actors = {};
+  /** The places in queues, which a list does not tell. @type {Map<string, Deployment["queue"]>} */
+  const queues = new Map();
   const start = () => follow(() => "/v1/deployments?per_page=100", (body) => {
-    // What waits is asked for apart: it may be older than the newest hundred.
-    page("/v1/deployments?per_page=25&awaiting=me", signal).then((value) => ((waiting = value), show(body)),
-      () => show(body));
-    return body.data.some((/** @type {Deployment} */ one) => active(one.status)) ? 5 : 15;
+    all = body.data;
+    actors = body.actors;
+    // What waits for the caller is asked for apart: it may be older than the newest hundred.
+    page("/v1/deployments?per_page=25&awaiting=me", signal).then((value) => ((mine = value), show()), show);
+    const waiting = all.filter((one) => one.status === "queued" && !lacking(one) && !queues.has(one.id));
+    waiting.slice(0, FOLLOWED - queues.size).forEach(({ id }) => followQueue(id));
+    return all.some((one) => active(one.status)) ? 5 : 15;
   }, signal).catch((error) => signal.aborted
     || place.replaceChildren(failure(error, () => (place.replaceChildren(loading(6)), void start()))));
-  const show = (/** @type {{data: Deployment[], actors: Actors}} */ { data, actors }) => {
-    const shown = h("div", { class: "place" }, data.length ? sections(data, actors ?? {}, waiting) : newcomer());
-    morph(place, shown);
+  const followQueue = (/** @type {string} */ id) => {
+    queues.set(id, null);
+    follow(() => `/v1/deployments/${id}`, (/** @type {Deployment} */ { queue }) => {
+      queues.set(id, queue);
+      show();
+      return queue ? 5 : 0;
+    }, signal).catch(() => {}).finally(() => queues.delete(id));
   };
+  const show = () =>
+    morph(place, h("div", { class: "place" }, all.length ? sections(all, actors, mine, queues) : newcomer()));
   start();
   return [heading("Overview",
       linkButton("Deploy", "/repositories",
@@ -48,21 +66,30 @@ export function failing(newestFirst) {
   });
 }
 
-/** @param {Deployment[]} all @param {Actors} actors @param {Page<Deployment>} waiting */
-function sections(all, actors, waiting) {
-  const running = all.filter((one) => active(one.status) && !waiting.items.some(({ id }) => id === one.id));
+/**
+ * @param {Deployment[]} all
+ * @param {Actors} actors
+ * @param {Page<Deployment>} mine those that wait for the caller
+ * @param {Map<string, Deployment["queue"]>} queues
+ */
+function sections(all, actors, mine, queues) {
+  const others = all.filter(({ id }) => !mine.items.some((one) => one.id === id));
+  const waiting = others.filter(({ status }) => status === "queued");
   const failed = failing(all);
-  /** @type {(title: string, items: Deployment[], none: string, names?: Actors, more?: string) => HTMLElement} */
-  const part = (title, items, none, names = actors, more = "") =>
+  const ended = others.filter((one) => !active(one.status) && !failed.includes(one));
+  /** @type {(title: string, items: Deployment[], none: string, query?: string, names?: Actors) => HTMLElement} */
+  const part = (title, items, none, query, names = actors) =>
     section([title, " ", h("span", { class: "count" }, items.length)],
     items.length ? h("ul", { class: "rows", "aria-label": title }, items.map((one) => deploymentRow(one, names)))
       : h("p", { class: "none" }, none),
-    more && h("a", { href: more }, "See all"));
+    h("a", { href: `/deployments${query}`, "aria-label": `See all: ${title}` }, "See all"));
   return [
-    part("Waiting for you", waiting.items, "No deployment needs your approval.", waiting.actors),
-    part("Running and queued", running, "No deployment is queued or in progress."),
-    part("Failing", failed, "The last deployment of every environment succeeded."),
-    part("Recent", all.filter((one) => !running.includes(one) && !waiting.items.some(({ id }) => id === one.id)
-        && !failed.includes(one)).slice(0, 8), "No other deployment.", actors, "/deployments"),
+    part("Waiting for me", mine.items, "No deployment needs your approval.", "?awaiting=me", mine.actors),
+    part("Waiting", waiting.map((one) => ({ ...one, queue: queues.get(one.id) ?? null })),
+      "No other deployment waits.", "?status=queued"),
+    part("Running", others.filter(({ status }) => status === "in_progress"), "No deployment is in progress.",
+      "?status=in_progress"),
+    part("Failing", failed, "The last deployment of every environment succeeded.", "?status=failed"),
+    part("Recent", ended.slice(0, 8), "No other deployment.", ""),
   ];
 }
