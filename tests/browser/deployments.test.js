@@ -122,6 +122,7 @@ test("production is approved by a second person and rolled back", async () => {
   await second.says("GREETING");
   assert.equal(await second.page.getByText("good morning").count(), 0);
   await second.button("Approve").click();
+  assert.match(await second.dialog().locator("p").innerText(), /^You approve commit [0-9a-f]{7} for production, with .* covers\.$/);
   await second.dialog().getByRole("button", { name: "Approve" }).click();
   await second.becomes("Succeeded");
   await second.says("1 of 1");

@@ -5,7 +5,7 @@ import { h, icon, typed } from "./dom.js";
 import { input, select } from "./form.js";
 import { setQuery } from "./route.js";
 import { me, refusal } from "./session.js";
-import { button, copyable, dots, empty, facts, failure, heading, loading, time } from "./ui.js";
+import { button, copyable, dots, empty, facts, failure, heading, loading, spoken, time } from "./ui.js";
 
 /** @satisfies {AuditEvent["action"][]} */
 const ACTIONS = /** @type {const} */ (["account.created", "account.updated", "application.created",
@@ -94,8 +94,9 @@ function eventRow(event) {
   return h("li", { class: "row" }, h("details", null,
     h("summary", null, icon("chevron"),
       h("span", { class: "title" }, who, ` ${words(event.action)} `,
-        h("strong", null, typed(target.name ?? target.id))),
-      h("span", { class: "meta" }, dots(changes.map(({ field }) => field).join(", "), time(event.created_at)))),
+        target.name ? h("strong", null, typed(target.name)) : h("code", null, target.id)),
+      h("span", { class: "meta" }, dots(changes.filter(({ from }) => from !== null && from !== undefined)
+        .map(({ field }) => spoken(field)).join(", "), time(event.created_at)))),
     facts([
       ["Actor", [typed(actor.name), actor.id && [` (${actor.type}) `, h("code", null, actor.id)]]],
       ["Target", [`${target.type} `,

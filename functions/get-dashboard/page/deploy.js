@@ -114,8 +114,7 @@ function deployForm(path, found, environments, reason, query, signal) {
   };
   const guard = () => {
     const now = live(body().environment);
-    guarded.replaceChildren(now ? `Only if #${now.number} is still live, or will be, when this deployment’s turn comes`
-      : "Only if nothing is live when this deployment’s turn comes");
+    guarded.textContent = now ? `Replace #${now.number} only` : "Deploy only while nothing is live";
   };
   const guarded = h("span");
 
@@ -140,7 +139,8 @@ function deployForm(path, found, environments, reason, query, signal) {
         "The build’s commands get them. Values are never shown again, and secret ones are masked in the log."),
         variables,
       button("Add variable", addVariable, { icon: "plus" }), h("div", { class: "error" })),
-    h("label", { class: "check" }, h("input", { type: "checkbox", name: "guard" }), guarded),
+    h("label", { class: "choice" }, h("input", { type: "checkbox", name: "guard" }),
+      h("span", null, guarded, h("small", null, "It ends without running if another one is live when its turn comes."))),
     section("Before it starts", gates),
   ], "Deploy", async () => {
     const wanted = body();

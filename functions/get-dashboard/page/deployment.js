@@ -8,7 +8,8 @@ import { live } from "./list.js";
 import { log } from "./log.js";
 import { go } from "./route.js";
 import { lacks, me, nameOf, refusal } from "./session.js";
-import { button, copyable, dots, elapsed, empty, facts, heading, section, short, status, time } from "./ui.js";
+import { button, copyable, dots, elapsed, empty, facts, heading, section, short, spoken, status,
+  time } from "./ui.js";
 
 /** What to do about each way to fail. */
 const HINTS = {
@@ -68,7 +69,7 @@ export function deployment(screen) {
         one.origin && [one.origin.kind === "retry" ? "Retries " : "Rolls back to ",
           h("a", { href: `/deployments/${one.origin.deployment_id}` }, `#${one.origin.number}`)])),
       one.failure && h("div", { class: "callout bad", role: "note" }, icon("cross"),
-        h("div", null, h("p", null, h("strong", null, one.failure.code.replaceAll("_", " ")), ": ",
+        h("div", null, h("p", null, h("strong", null, spoken(one.failure.code)), ": ",
             typed(one.failure.message)),
         h("p", { class: "muted" }, HINTS[/** @type {keyof HINTS} */ (one.failure.code)] ?? ""))),
       one.status === "queued" && waiting(one),
@@ -86,7 +87,8 @@ function eventLine(event, actors) {
   return h("li", { "data-key": `${event.number}` },
     status(/** @type {Deployment} */ ({ status: event.status,
           approvals: { required: 0, given_by: /** @type {string[]} */ ([]) } })),
-    h("span", null, typed(event.reason)),
+    h("span", null, typed(event.reason.replace(/^claimed, attempt (\d+)$/,
+        (_, attempt) => (attempt === "1" ? "started" : `started again, attempt ${attempt}`)))),
       h("span", { class: "muted" },
       dots(event.actor === "runner" ? "by the runner" : ["by ", typed(nameOf(event.user_id, actors))],
         time(event.at))));
@@ -147,8 +149,8 @@ function approvals(one, refused, reload) {
     ? "You have approved it." : null);
   const approve = async () => {
     await ask(`Approve #${one.number}?`,
-      ["You approve commit ", short(one.sha), " for ", h("strong", null, one.environment),
-        ", with the variables and settings that the digest ", h("code", null, digest.slice(0, 12)), " covers."],
+      h("p", null, "You approve commit ", short(one.sha), " for ", h("strong", null, one.environment),
+        ", with the variables and settings that the digest ", h("code", null, digest.slice(0, 12)), " covers."),
       "Approve",
       () => change("POST", `/v1/deployments/${one.id}/approve`, { sha: one.sha, approval_digest: digest }));
     reload();

@@ -5,7 +5,7 @@ import { select } from "./form.js";
 import { list } from "./list.js";
 import { setQuery } from "./route.js";
 import { nameOf } from "./session.js";
-import { dots, elapsed, empty, heading, row, short, status, time } from "./ui.js";
+import { dots, elapsed, empty, heading, row, short, spoken, status, time } from "./ui.js";
 
 /** @type {EnvironmentName[]} */
 export const ENVIRONMENTS = ["preview", "staging", "production"];
@@ -49,7 +49,7 @@ export function deploymentRow(deployment, actors) {
       commit?.subject && h("span", { class: "subject" }, typed(commit.subject))],
     dots([typed(ref), " → ", environment], short(sha),
       [time(created), " by ", typed(nameOf(deployment.created_by, actors))], started && elapsed(started, finished),
-      failure && h("span", { class: "bad" }, failure.code), waits(deployment)),
+      failure && h("span", { class: "bad" }, spoken(failure.code)), waits(deployment)),
     null, status(deployment));
 }
 

@@ -104,10 +104,9 @@ export function clearErrors(form) {
  * @param {Children} content
  * @param {string} submit the text of its button
  * @param {(values: FormData, form: HTMLFormElement) => Promise<unknown>} send
- * @param {{reason?: string | null, danger?: boolean, cancel?: () => void}} [options]
+ * @param {{reason?: string | null, kind?: string, cancel?: () => void}} [options]
  */
-export function form(content, submit, send, { reason, danger, cancel } = {}) {
-  const kind = danger ? "danger" : "primary";
+export function form(content, submit, send, { reason, kind = "primary", cancel } = {}) {
   const send_ = h("button",
     { class: `button ${kind}`, "aria-disabled": reason ? "true" : null, "aria-description": reason }, submit);
   const element = h("form", { novalidate: true, onsubmit: async (/** @type {SubmitEvent} */ event) => {
@@ -172,7 +171,7 @@ export function dialog(title, content) {
 export const ask = (title, content, submit, send, danger) =>
   dialog(title, (close) =>
     form(h("div", { class: "fields" }, content), submit, async (values) => close((await send(values)) ?? true),
-      { danger, cancel: () => close() }));
+      { kind: danger ? "danger" : "primary", cancel: () => close() }));
 
 /**
  * Creates a button that asks whether to delete something, deletes it, and says that it is gone.

@@ -51,9 +51,9 @@ function memberRow(one, _, reload) {
     { "aria-label": `Role of ${one.email}`, disabled: Boolean(reason), title: reason, onchange: async () => {
     const wanted = role.value;
     await ask(`Make ${one.email} ${wanted === "member" ? "a member" : `an ${wanted}`}?`,
-      [ROLES.find(({ value }) => value === wanted)?.hint, " ",
+      h("p", null, ROLES.find(({ value }) => value === wanted)?.hint, " ",
         wanted === "member" || one.role === "owner" ? "Open invitations that the person may not give any more end."
-        : ""], "Change the role",
+        : ""), "Change the role",
       async () => told(await change("PUT", `/v1/members/${one.id}`, { role: wanted })));
     role.value = one.role;
     reload();

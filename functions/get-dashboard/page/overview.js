@@ -54,13 +54,13 @@ const newcomer = () => empty("rocket", "Nothing has been deployed yet",
   linkButton("Open repositories", "/repositories", { kind: "primary", reason: refusal("repositories:read") }));
 
 /**
- * Returns the last ended deployment of each lane whose last one failed.
+ * Returns the last deployment of each lane whose last one failed. One that somebody rejected has not run.
  * @param {Deployment[]} newestFirst
  */
 export function failing(newestFirst) {
   const seen = new Set();
-  return newestFirst.filter(({ repository_id: repository, environment, ref, status }) => {
-    if (status !== "succeeded" && status !== "failed") return false;
+  return newestFirst.filter(({ repository_id: repository, environment, ref, status, failure }) => {
+    if (status !== "succeeded" && status !== "failed" || failure?.code === "rejected") return false;
     const lane = JSON.stringify([repository, environment, environment === "preview" ? ref : ""]);
     return !seen.has(lane) && seen.add(lane) && status === "failed";
   });

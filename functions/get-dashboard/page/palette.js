@@ -42,7 +42,7 @@ export function palette() {
     const field = h("input",
       { type: "text", role: "combobox", "aria-label": "Search screens, repositories and deployments",
         "aria-expanded": "true", "aria-controls": "commands",
-        placeholder: "A screen, a repository, a deployment’s ID…", autocomplete: "off", spellcheck: "false",
+        placeholder: "Screen, repository or deployment ID", autocomplete: "off", spellcheck: "false",
         oninput: () => ((at = 0), show()), onkeydown: (/** @type {KeyboardEvent} */ event) => {
       const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
       if (by && shown.length) at = (at + by + shown.length) % shown.length;

@@ -23,7 +23,8 @@ export function repository(screen) {
       label: "History",
       path: () => `${path}/deployments?per_page=15${picked(screen.query, ["environment", "status"])}`,
       row: deploymentRow,
-      none: () => empty("rocket", "No deployments", "No deployment matches.",
+      none: () => empty("rocket", "No deployments",
+        screen.query.size ? "No deployment matches." : "Deploy a branch to one of the environments.",
         linkButton("Deploy", `${base}/deploy`, { reason: deploy })),
     });
     /** What the environments looked like when the history was read. */
@@ -89,7 +90,7 @@ function environmentCard(one, show, base, path, deploy, admin) {
   const more = queued.length - 3;
   return h("li", { class: "card", "data-key": name },
     h("header", null, h("h3", null, name), frozen && badge("wait", "snow", "Frozen"),
-      approvals > 0 && h("span", { class: "muted" }, approvals === 1 ? "1 approval" : `${approvals} approvals`)),
+      approvals > 0 && h("span", { class: "muted" }, `needs ${approvals} ${approvals === 1 ? "approval" : "approvals"}`)),
     now ? h("div", { class: "live" }, badge("good", "check", "Live"),
       h("span", null, h("a", { href: `/deployments/${now.deployment_id}` }, `#${now.number}`), " ", short(now.sha)),
       h("span", { class: "muted" }, time(now.since)))
@@ -117,8 +118,8 @@ async function rollBack(path, { name, live: now }) {
   const before = data.find((one) => one.number < (now?.number ?? 0) && one.sha !== now?.sha)
     ?? data.find((one) => one.number < (now?.number ?? 0));
   const created = await ask(`Roll back ${name}`,
-    before ? ["This creates a deployment that repeats ", h("strong", null, `#${before.number}`), " (",
-      typed(before.ref), " at ", short(before.sha), ") with its variables."]
+    before ? h("p", null, "This creates a deployment that repeats ", h("strong", null, `#${before.number}`), " (",
+      typed(before.ref), " at ", short(before.sha), ") with its variables.")
     : "This creates a deployment that repeats the successful one before the live one.", "Roll back",
     () => change("POST", `${path}/rollback`, { environment: name, deployment_id: before?.id }));
   if (created) go(`/deployments/${created.id}`);

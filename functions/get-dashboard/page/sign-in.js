@@ -68,7 +68,8 @@ export function methods(done, inDialog) {
           field("Personal access token",
             input("token", { type: "password", required: true, placeholder: "dgp_…", autocomplete: "off" }),
             "The browser does not keep the token: it is exchanged for a session of at most seven days."),
-          "Sign in with a token", async (values) => done(await session({ token: `${values.get("token")}`.trim() }))),
+          "Sign in with a token", async (values) => done(await session({ token: `${values.get("token")}`.trim() })),
+          { kind: oauth2 ? "" : "primary" }),
       ].filter((part) => part instanceof Node));
     } catch (error) {
       place.replaceChildren(failure(error, show));

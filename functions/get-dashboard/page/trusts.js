@@ -43,8 +43,8 @@ async function newTrust() {
   await ask("New trust", [
     field("Name", input("name", { required: true, maxlength: 100, placeholder: "GitHub Actions of acme/web" })),
     field("Issuer", input("issuer",
-        { type: "url", required: true, placeholder: "https://token.actions.githubusercontent.com" }), "The claim iss."),
-    field("Audience", input("audience", { required: true, value: location.origin }), "The claim aud."),
+        { type: "url", required: true, placeholder: "https://token.actions.githubusercontent.com" }), "The URL that the tokens have as their claim iss."),
+    field("Audience", input("audience", { required: true, value: location.origin }), "Whom the tokens are for, as their claim aud."),
     field("Claims", h("textarea",
         { name: "claims", rows: 3, placeholder: "repository = acme/web\nref = refs/heads/main", spellcheck: "false" }),
       "One condition a line, as name = value. All have to hold. A * stands for one part between / or :."),

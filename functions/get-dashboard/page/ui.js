@@ -84,6 +84,9 @@ export function status(deployment) {
   return badge(/** @type {"good"} */ (kind), name, deployment.cancel_requested && kind === "busy" ? "Canceling" : word);
 }
 
+/** Reads a code such as `command_failed` as words. @param {string} code */
+export const spoken = (code) => (code[0].toUpperCase() + code.slice(1)).replaceAll("_", " ");
+
 /** @param {string} sha */
 export const short = (sha) => h("code", { title: sha }, sha.slice(0, 7));
 
@@ -170,13 +173,16 @@ export const empty = (name, title, text, action) =>
  * @param {() => void} [retry]
  */
 export function failure(error, retry) {
-  const { status: code = 0, message, requestId } = /** @type {import("./api.js").ApiError} */ (error);
-  const [name, title, text] = FAILURES[code] ?? ["warn", "This could not be loaded", message];
+  const { status: number = 0, code, message, requestId } = /** @type {import("./api.js").ApiError} */ (error);
+  const [name, title, text] = FAILURES[number] ?? ["warn", "This could not be loaded", message];
   // A screen that fails as a whole has no other heading.
+  const whole = !document.querySelector("h1");
   return h("div", { class: "empty", role: "alert" }, icon(name),
-    h(document.querySelector("h1") ? "p" : "h1", { class: "strong" }, title), h("p", null, typed(text ?? message)),
-    request(requestId),
-    !FAILURES[code] && retry && button("Try again", retry));
+    h(whole ? "h1" : "p", { class: "strong" }, title), h("p", null, typed(text ?? message)),
+    number === 403 && h("p", null, code === "insufficient_scope" ? "Sign in with a token that has the scope."
+      : "Ask an owner or an admin of the account."), request(requestId),
+    FAILURES[number] ? whole && h("a", { class: "button", href: "/" }, "Open the overview")
+      : retry && button("Try again", retry));
 }
 
 /** The failures that a second try does not mend. @type {Record<number, [IconName, string, string?]>} */
