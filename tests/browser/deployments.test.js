@@ -220,6 +220,11 @@ test("a frozen environment refuses, and a member without the permission is told 
     const refused = member.button(name).and(member.page.locator("[aria-disabled=true]"));
     assert.match(`${await refused.getAttribute("aria-description")}`, /You need the permission “deploy”/);
   }
+  await member.open(`/repositories/${stack.repository}/deploy`);
+  await member.field("Ref").fill("paced");
+  await member.page.getByRole("radio", { name: "staging" }).check();
+  await member.page.waitForTimeout(1000);
+  assert.equal(await member.button("Deploy to staging").getAttribute("aria-disabled"), "true");
   await member.open("/audit");
   await member.says("You can’t see this");
   await owner.close();

@@ -85,8 +85,9 @@ function deployForm(path, found, environments, reason, query, signal) {
   const check = async () => {
     const number = ++checks;
     guard();
-    if (reason || !body().ref) return gates.replaceChildren(h("p", { class: "muted" },
-        reason ?? "Enter a ref to see what the deployment has to meet."));
+    if (reason) return;
+    if (!body().ref) return gates.replaceChildren(h("p", { class: "muted" },
+        "Enter a ref to see what the deployment has to meet."));
     gates.setAttribute("aria-busy", "true");
     try {
       const preflight = await change("POST", `${path}/deployments/preflight`, body());
@@ -107,6 +108,7 @@ function deployForm(path, found, environments, reason, query, signal) {
   };
   /** @param {string | null} refused */
   const submit = (refused) => {
+    refused ??= reason;
     const send = /** @type {HTMLButtonElement} */ (element.querySelector(".buttons button"));
     refused ? send.setAttribute("aria-disabled", "true") : send.removeAttribute("aria-disabled");
     refused ? send.setAttribute("aria-description", refused) : send.removeAttribute("aria-description");
@@ -141,7 +143,7 @@ function deployForm(path, found, environments, reason, query, signal) {
       button("Add variable", addVariable, { icon: "plus" }), h("div", { class: "error" })),
     h("label", { class: "choice" }, h("input", { type: "checkbox", name: "guard" }),
       h("span", null, guarded, h("small", null, "It ends without running if another one is live when its turn comes."))),
-    section("Before it starts", gates),
+    !reason && section("Before it starts", gates),
   ], "Deploy", async () => {
     const wanted = body();
     if (sent !== JSON.stringify(wanted)) [sent, key] = [JSON.stringify(wanted), crypto.randomUUID()];
@@ -149,9 +151,7 @@ function deployForm(path, found, environments, reason, query, signal) {
     go(`/deployments/${id}`);
   }, { reason });
   element.addEventListener("change", soon);
-  queueMicrotask(() => (reason ? gates.replaceChildren(h("p", { class: "muted" }, reason))
-      : submit(null)));
-  queueMicrotask(check);
+  queueMicrotask(() => (submit(null), check()));
   return element;
 }
 
