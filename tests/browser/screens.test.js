@@ -107,6 +107,10 @@ test("no screen scrolls sideways at 320 px, and no control is smaller than 24 px
         || one.getBoundingClientRect().width < 24).map((one) => one.outerHTML));
     assert.deepEqual(small, [], path);
   }
+  await owner.open("/settings/sessions");
+  await owner.page.locator(".reasoned button").first().focus();
+  const { left, right } = await owner.page.locator(".tip:visible").evaluate((tip) => tip.getBoundingClientRect().toJSON());
+  assert.ok(left >= 0 && right <= 320, `the reason is seen from ${left} to ${right}`);
   await owner.button("Menu").click();
   await owner.link("Repositories").click();
   await owner.page.getByRole("heading", { name: "Repositories" }).waitFor();
