@@ -6,6 +6,7 @@ mod application;
 mod audit;
 mod build;
 mod counter;
+mod deploy_rule;
 mod deployment;
 mod domain;
 mod identity;
@@ -32,6 +33,7 @@ pub use audit::{
     RequestOrigin, Target, TargetKind,
 };
 pub use build::*;
+pub use deploy_rule::*;
 pub use deployment::*;
 pub use identity::*;
 pub use invitation::*;

@@ -29,6 +29,8 @@ pub async fn repository_of_a_new_account(app: &App) -> (AuthorizedRepository, Au
         visibility: Visibility::Private,
         clone_url: "https://git.example.com/acme/app.git".to_owned(),
         default_branch: "main".to_owned(),
+        source: Default::default(),
+        deploy_rules: Default::default(),
         grants: Default::default(),
         created_at: now,
         updated_at: now,

@@ -9,7 +9,10 @@ use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
 use shared::hosts::Hosts;
 use shared::id::RepositoryId;
-use shared::model::{Author, Grants, Repository, RepositoryName, Role, Visibility};
+use shared::model::{
+    Author, BuildspecPath, DeployRule, DeployRules, FetchDepth, Grants, Repository, RepositoryName, Role, RootFolder,
+    SourceSettings, Visibility,
+};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -60,6 +63,20 @@ pub struct NewRepository {
     /// The default branch. Default: the branch that the repository's HEAD names.
     #[schema(examples("main"))]
     default_branch: Option<String>,
+    #[serde(default)]
+    root_folder: RootFolder,
+    #[serde(default)]
+    #[schema(default = "buildspec.yml")]
+    buildspec_path: BuildspecPath,
+    /// The number of commits of the history that a build has.
+    #[serde(default)]
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 1)]
+    fetch_depth: Option<FetchDepth>,
+    /// The rules that say which pushes are deployed, and to which environment, at most 20. The first rule whose `refs` match
+    /// decides.
+    #[serde(default)]
+    #[schema(value_type = Vec<DeployRule>, max_items = 20, default = json!([]))]
+    deploy_rules: DeployRules,
 }
 
 fn private() -> Visibility {
@@ -79,6 +96,11 @@ pub async fn create_repository(
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<RepositoryBody>)> {
     let clone_url = CloneUrl::parse(&new.clone_url, hosts).map_err(git::invalid_field)?;
     let default_branch = default_branch(&Remote::new(clone_url.clone(), None), new.default_branch).await?;
+    let source = SourceSettings {
+        root_folder: new.root_folder,
+        buildspec_path: new.buildspec_path,
+        fetch_depth: new.fetch_depth.map_or(SourceSettings::default().fetch_depth, FetchDepth::get),
+    };
     let now = app.clock().now();
     let repository = Repository {
         id: RepositoryId::random(),
@@ -88,6 +110,8 @@ pub async fn create_repository(
         visibility: new.visibility,
         clone_url: clone_url.to_string(),
         default_branch,
+        source,
+        deploy_rules: new.deploy_rules,
         created_at: now,
         updated_at: now,
         grants: Grants::default(),

@@ -6,8 +6,8 @@ use crate::access::Tenant;
 use crate::clock::Rfc3339;
 use crate::error::{Error, Result};
 use crate::id::RepositoryId;
-use crate::model::Repository;
-use crate::name::RepositoryName;
+use crate::model::{DeployRule, DeployRules, Repository};
+use crate::name::{BuildspecPath, RepositoryName, RootFolder};
 use crate::permission::{Permission, Visibility};
 
 /// A git repository that deployments are made from.
@@ -30,6 +30,14 @@ pub struct RepositoryBody {
     /// The URL that the source is fetched from.
     #[schema(examples("https://git.example.com/acme/frontend-app.git"))]
     pub(crate) clone_url: String,
+    pub(crate) root_folder: RootFolder,
+    pub(crate) buildspec_path: BuildspecPath,
+    /// The number of commits of the history that a build has.
+    #[schema(minimum = 1, maximum = 1000, examples(1))]
+    pub(crate) fetch_depth: u16,
+    /// The rules that say which pushes are deployed, and to which environment. The first rule whose `refs` match decides.
+    #[schema(value_type = Vec<DeployRule>)]
+    pub(crate) deploy_rules: DeployRules,
     /// The permission of the caller on the repository: the highest of those that the caller's role, the account and the
     /// caller's teams give. The scopes of the request's token can allow less.
     pub(crate) permission: Permission,
@@ -50,6 +58,10 @@ impl RepositoryBody {
             updated_at: row.updated_at.into(),
             default_branch: row.default_branch.clone(),
             clone_url: row.clone_url.clone(),
+            root_folder: row.source.root_folder.clone(),
+            buildspec_path: row.source.buildspec_path.clone(),
+            fetch_depth: row.source.fetch_depth,
+            deploy_rules: row.deploy_rules.clone(),
             permission: tenant.permission_on(row).ok_or_else(|| Error::not_found("Repository"))?,
         })
     }

@@ -1,5 +1,9 @@
 //! Repositories, with their names, refs and count.
 
+mod source;
+
+pub use source::*;
+
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
@@ -8,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, RepositoryId, TeamId};
-use crate::model::{Action, Author, RepositoryPartition, Target, TargetKind, key};
+use crate::model::{Action, Author, DeployRules, RepositoryPartition, Target, TargetKind, key};
 use crate::name::{AccountSlug, InvalidName, RepositoryName};
 use crate::permission::{Permission, Visibility};
 use crate::permitted::TenantId;
@@ -35,6 +39,12 @@ pub struct Repository {
     pub clone_url: String,
     /// The branch that `HEAD` named at creation, without `refs/heads/`.
     pub default_branch: String,
+    /// The settings of the source, which each deployment keeps.
+    #[serde(flatten)]
+    pub source: SourceSettings,
+    /// The rules that say which pushes are deployed.
+    #[serde(default)]
+    pub deploy_rules: DeployRules,
     /// The time at which the repository was created.
     pub created_at: Timestamp,
     /// The time at which the newest deployment was created, or else the repository.
@@ -187,7 +197,11 @@ impl Repository {
             .in_repository(&self.id)
             .setting("clone_url", &self.clone_url)
             .setting("default_branch", &self.default_branch)
-            .setting("visibility", self.visibility);
+            .setting("visibility", self.visibility)
+            .setting("root_folder", &self.source.root_folder)
+            .setting("buildspec_path", &self.source.buildspec_path)
+            .setting("fetch_depth", self.source.fetch_depth)
+            .setting("deploy_rules", &self.deploy_rules);
         let claim = NameClaim { repository_id: self.id.clone() };
         let one_more = Change {
             expression: "ADD repositories :one".to_owned(),
@@ -264,8 +278,8 @@ impl Repository {
 
 impl Position for Repository {
     const ATTRIBUTES: Option<&'static str> = Some(
-        "id, account_id, account_slug, #name, visibility, clone_url, default_branch, created_at, updated_at, teams_read, \
-         teams_deploy, teams_admin",
+        "id, account_id, account_slug, #name, visibility, clone_url, default_branch, root_folder, buildspec_path, \
+         fetch_depth, deploy_rules, created_at, updated_at, teams_read, teams_deploy, teams_admin",
     );
 
     fn position(&self, sort: Sort) -> String {
@@ -315,11 +329,25 @@ mod tests {
             visibility: Visibility::Private,
             clone_url: String::new(),
             default_branch: String::new(),
+            source: SourceSettings::default(),
+            deploy_rules: DeployRules::default(),
             created_at: now,
             updated_at: now,
             grants: Grants { teams_read: team(), teams_deploy: team(), teams_admin: team() },
         };
         let written: Item = serde_dynamo::to_item(full).unwrap();
         assert_eq!(crate::sort::attributes_read::<Repository>(), written.into_keys().collect());
+    }
+
+    #[test]
+    fn a_row_from_before_the_settings_of_the_source_has_their_defaults() {
+        let row = serde_json::json!({
+            "id": RepositoryId::random(), "account_id": AccountId::random(), "account_slug": "acme", "name": "app",
+            "visibility": "private", "clone_url": "https://git.example.com/acme/app.git", "default_branch": "main",
+            "created_at": 0, "updated_at": 0,
+        });
+        let item: Item = serde_dynamo::to_item(row).unwrap();
+        let row: Repository = serde_dynamo::from_item(item).unwrap();
+        assert_eq!((row.source, row.deploy_rules), (SourceSettings::default(), DeployRules::default()));
     }
 }
