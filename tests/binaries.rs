@@ -27,7 +27,8 @@ const INVOCATION: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
 /// The time after which a binary counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The functions that are called last, because they remove resources that the sample events of others name.
-const REMOVALS: [&str; 4] = ["remove-team-repository", "remove-team-member", "delete-team", "remove-member"];
+const REMOVALS: [&str; 5] =
+    ["remove-team-repository", "remove-team-member", "delete-repository", "delete-team", "remove-member"];
 
 /// The functions' binaries by name. They are built with the profile and the features of the tests, so that their
 /// dependencies are already built.
@@ -218,7 +219,10 @@ async fn each_binary_answers_its_sample_event() {
     assert!(lines.contains(&format!("stdout: *** at {sha}")), "it really ran: {lines:?}");
 
     let swept = start("sweep").await.invoke(sample_event("sweep")).await;
-    assert_eq!(swept, Ok(json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "repaired": 0, "complete": true})));
+    assert_eq!(
+        swept,
+        Ok(json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "deleted": 0, "repaired": 0, "complete": true}))
+    );
 
     let redriven = start("redrive-dead-letters").await.invoke(sample_event("redrive-dead-letters")).await.unwrap();
     assert_eq!((&redriven["dry_run"], &redriven["failed"]), (&json!(true), &json!(0)), "{redriven}");

@@ -295,7 +295,10 @@ async fn each_sample_event_is_one_that_its_function_takes() {
     let redriven = redrive.invoke(sample_event("redrive-dead-letters")).await.unwrap();
     assert_eq!((&redriven["dry_run"], &redriven["messages"]), (&json!(true), &json!([])));
     let swept = world.stack.environment().sweep().unwrap().invoke(sample_event("sweep")).await.unwrap();
-    assert_eq!(swept, json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "repaired": 0, "complete": true}));
+    assert_eq!(
+        swept,
+        json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "deleted": 0, "repaired": 0, "complete": true})
+    );
 }
 
 /// Asserts that the document has an answer: its status, its code, its headers and its body.

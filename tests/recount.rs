@@ -198,7 +198,7 @@ async fn a_counter_whose_rows_are_not_in_their_index_is_left_and_told_of() {
 #[tokio::test]
 async fn what_changes_while_it_is_counted_stays_exact() {
     let world = World::start_without_queue().await;
-    let (owner, _source) = acme(&world).await;
+    let (owner, source) = acme(&world).await;
     owner.set("app", "preview", json!({"concurrency": "queue"})).await;
     let change = async {
         for at in 0..30 {
@@ -208,6 +208,9 @@ async fn what_changes_while_it_is_counted_stays_exact() {
             }
             let team = owner.team(&format!("team {at}")).await;
             owner.delete(&format!("/v1/teams/{}", team["id"].as_str().unwrap())).await;
+            owner.repository("short-lived", &source).await;
+            owner.deploy("short-lived", json!({"ref": "main"})).await;
+            owner.delete("/v1/repositories/short-lived").await;
         }
     };
     let done = Cell::new(false);

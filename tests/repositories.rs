@@ -1,3 +1,11 @@
+//! Repositories.
+
+mod deletion;
+mod prefix;
+mod refs;
+mod rename;
+mod settings;
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -5,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::model::Role;
-use shared::settings;
+use shared::settings::CLONE_HOSTS;
 use tests::{Answer, GitRepository, World};
 
 #[tokio::test]
@@ -21,6 +29,7 @@ async fn a_repository_is_created_and_found_under_all_its_names() {
         "id": id, "name": "Frontend-App", "full_name": "acme/Frontend-App", "visibility": "private",
         "created_at": "2026-01-01T12:00:00Z", "updated_at": "2026-01-01T12:00:00Z", "default_branch": "main",
         "clone_url": source.url(), "permission": "admin",
+        "root_folder": "", "buildspec_path": "buildspec.yml", "fetch_depth": 1, "deploy_rules": [],
     });
     assert_eq!(created.body, expected);
     let location = created.header("location");
@@ -169,7 +178,7 @@ async fn a_clone_url_that_is_no_repository_is_refused() {
 
 #[tokio::test]
 async fn only_public_hosts_are_cloned_from_outside_of_the_local_stack() {
-    let world = World::start_with(|options| options.overrides.push((settings::CLONE_HOSTS, "public".to_owned()))).await;
+    let world = World::start_with(|options| options.overrides.push((CLONE_HOSTS, "public".to_owned()))).await;
     let owner = world.owner("acme").await;
     let source = GitRepository::new(&[]);
     let not_https = "clone_url must be an https:// URL of a repository";

@@ -86,6 +86,13 @@ async fn filled(source: &GitRepository) -> World {
     assert_eq!(created.status, 201, "{created:?}");
     owner.set(repository, "production", json!({"frozen": true})).await;
 
+    // A name that a repository had, and a deletion that waits for a build to stop.
+    assert_eq!(owner.patch("/v1/repositories/public", json!({"name": "renamed"})).await.status, 200);
+    owner.repository("gone", source).await;
+    let running = owner.deploy("gone", json!({"ref": "main"})).await;
+    world.lose_a_runner(&owner, &running).await;
+    assert_eq!(owner.delete("/v1/repositories/gone").await.status, 200);
+
     // An email domain, an identity that it links, both rate limits of an account and of a source address, and the recount.
     let event = json!({
         "account": "other", "plan": "pro", "owner_email": "owner@acme.example", "email_domains": ["acme.example"],

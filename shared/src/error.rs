@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use crate::id::RequestId;
+use crate::id::{RepositoryId, RequestId};
 
 /// The part of the system that returns an error code. The OpenAPI document derives from it the endpoints that can
 /// return the code.
@@ -27,6 +27,8 @@ pub enum Origin {
     Permission,
     /// A resource that the path names.
     Path,
+    /// A repository that the path of a read names by a name that it does not have any more.
+    FormerName,
     /// The parser of parameters and bodies, on every endpoint: unknown parameters are refused.
     Input,
     /// The parser of bodies.
@@ -88,6 +90,8 @@ macro_rules! error_codes {
 }
 
 error_codes! {
+    MovedPermanently = MOVED_PERMANENTLY "moved_permanently" by FormerName:
+        "The repository has another name now; `Location` has its URL, which stays when the name changes again";
     InvalidRequest = BAD_REQUEST "invalid_request" by Input:
         "A parameter or a body field is invalid; `details` lists each one";
     InvalidJson = BAD_REQUEST "invalid_json" by Body:
@@ -193,6 +197,8 @@ pub struct Error {
     message: Cow<'static, str>,
     details: Vec<Detail>,
     headers: Vec<(header::HeaderName, HeaderValue)>,
+    /// The repository that the request means, if its path has a former name of it.
+    renamed: Option<RepositoryId>,
     cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -202,7 +208,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Returns an error for the client. `message` says what is wrong and what to do.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), details: Vec::new(), headers: Vec::new(), cause: None }
+        let message = message.into();
+        Self { code, message, details: Vec::new(), headers: Vec::new(), renamed: None, cause: None }
     }
 
     /// Refuses a request with one invalid parameter or field.
@@ -219,6 +226,13 @@ impl Error {
     /// "Repository", "Deployment".
     pub fn not_found(what: &str) -> Self {
         Self::new(ErrorCode::NotFound, format!("{what} not found"))
+    }
+
+    /// Refuses a request about a repository that the caller can see, by a name that it does not have any more. The pipeline
+    /// redirects reads.
+    pub(crate) fn renamed(id: &RepositoryId, full_name: &str) -> Self {
+        let message = format!("The repository was renamed to '{full_name}'; use that name, or its ID {id}");
+        Self { renamed: Some(id.clone()), ..Self::new(ErrorCode::NotFound, message) }
     }
 
     /// Refuses an action on a resource that the caller can see. Another token of the same caller would not allow it
@@ -244,6 +258,17 @@ impl Error {
             "Another request with this Idempotency-Key is in progress; retry it later",
         )
         .retry_after(lease.as_millis().div_ceil(1000).max(1) as u64)
+    }
+
+    /// Returns the repository that the request means by a former name.
+    pub(crate) fn renamed_repository(&self) -> Option<&RepositoryId> {
+        self.renamed.as_ref()
+    }
+
+    /// Redirects the request to a path on the same host.
+    pub(crate) fn moved_to(self, path: &str) -> Self {
+        let location = HeaderValue::try_from(path).expect("an encoded path is ASCII");
+        Self { code: ErrorCode::MovedPermanently, ..self }.with_header(header::LOCATION, location)
     }
 
     #[cfg(test)]

@@ -6,6 +6,7 @@
 //! the end of the list is empty.
 
 mod search;
+mod skip;
 
 use std::fmt;
 
@@ -24,11 +25,12 @@ use crate::sort::Position;
 use crate::table::{Order, Partition, Query, Table, TableError};
 
 pub use self::search::{Found, Search, SearchMeta};
+use self::skip::skip;
 pub use crate::sort::Sort;
 
 /// The maximum number of rows before a page that is requested by its number. Skipping them takes a Query per 1 MB and
 /// 0.5 capacity units per 4 KB: 5 calls and 610 units for rows of 500 bytes, the usual size, and 41 calls and 5,100
-/// units for rows of 4.2 KB, the largest size.
+/// units for rows of 4.2 KB, the largest size but for repositories with many deploy rules.
 pub const MAX_SKIP: u64 = 10_000;
 const MAX_CURSOR_CHARS: usize = 512;
 
@@ -56,8 +58,8 @@ pub struct PageQuery {
     per_page: Number<1, 100, 10>,
     /// The attribute to sort by.
     #[serde(default)]
-    #[param(inline)]
-    sort: Sort,
+    #[param(inline, value_type = Sort, required = false)]
+    sort: Option<Sort>,
     /// The direction of the sort. Default: descending for `created` and `updated`, ascending for `name`.
     #[param(inline)]
     direction: Option<Direction>,
@@ -86,7 +88,7 @@ impl TryFrom<String> for CursorText {
 /// The request for a page, valid for its list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRequest {
-    list: &'static str,
+    list: List,
     number: u64,
     per_page: u64,
     sort: Sort,
@@ -135,14 +137,14 @@ impl PageQuery {
     /// # Errors
     /// Fails with `invalid_request` or `invalid_cursor`.
     pub fn of(self, list: List) -> Result<PageRequest> {
-        if !list.sorts.contains(&self.sort) {
+        let sort = self.sort.unwrap_or(list.sorts[0]);
+        if !list.sorts.contains(&sort) {
             return Err(Error::invalid("sort", format!("can't be used for {}", list.name)));
         }
         let (number, per_page) = (self.page.get(), self.per_page.get());
         let skipped = (number - 1).saturating_mul(per_page);
         let start = Start::Skipping(skipped);
-        let request =
-            PageRequest { list: list.name, number, per_page, sort: self.sort, direction: self.direction, start };
+        let request = PageRequest { list, number, per_page, sort, direction: self.direction, start };
         match self.cursor {
             Some(CursorText(cursor)) => Ok(PageRequest { start: request.decode(&cursor)?, ..request }),
             None => Ok(request),
@@ -180,8 +182,8 @@ impl PageRequest {
         self.sort
     }
 
-    /// Reads the page and the row after it, which shows whether there is a next page. A Query stops at 1 MB; 101 rows
-    /// are at most 430 KB, so one Query returns them all.
+    /// Reads the page and the row after it, which shows whether there is a next page. One Query returns up to 1 MB, which is
+    /// less than 101 rows of the largest size.
     pub async fn read<T>(&self, table: &Table, list: Partition) -> Result<Rows<T>, TableError>
     where
         T: Position + DeserializeOwned,
@@ -190,21 +192,21 @@ impl PageRequest {
         let limit = i32::try_from(self.per_page).expect("at most 100") + 1;
         let Partition { source, key: partition } = list;
         let query = |order, after| Query { source, partition: partition.clone(), order, after, limit };
-        let read = |query| table.query::<T>(query, T::ATTRIBUTES);
+        let read = |query| self.rows::<T>(table, query);
         let mut out_of_reach = false;
         let (mut rows, backward, skipped) = match &self.start {
-            Start::Skipping(0) => (read(query(order, None)).await?.0, false, false),
+            Start::Skipping(0) => (read(query(order, None)).await?, false, false),
             Start::Skipping(count) => match skip(table, query(order, None), (*count).min(MAX_SKIP)).await? {
                 Some(last) => {
-                    let rows = read(query(order, Some(&last))).await?.0;
+                    let rows = read(query(order, Some(&last))).await?;
                     out_of_reach = *count > MAX_SKIP && !rows.is_empty();
                     (rows, false, true)
                 }
                 None => (Vec::new(), false, true),
             },
-            Start::After(key) => (read(query(order, Some(key))).await?.0, false, true),
-            Start::Before(key) => (read(query(order.reversed(), Some(key))).await?.0, true, true),
-            Start::End => (read(query(order.reversed(), None)).await?.0, true, false),
+            Start::After(key) => (read(query(order, Some(key))).await?, false, true),
+            Start::Before(key) => (read(query(order.reversed(), Some(key))).await?, true, true),
+            Start::End => (read(query(order.reversed(), None)).await?, true, false),
         };
         let more = rows.len() > self.per_page as usize;
         rows.truncate(self.per_page as usize);
@@ -213,6 +215,27 @@ impl PageRequest {
             Ok(Rows { rows, more_before: more, more_after: skipped, out_of_reach })
         } else {
             Ok(Rows { rows, more_before: skipped, more_after: more, out_of_reach })
+        }
+    }
+
+    /// Returns as many rows as the Query's limit, if there are so many.
+    async fn rows<T: Position + DeserializeOwned>(
+        &self,
+        table: &Table,
+        query: Query<'_>,
+    ) -> Result<Vec<T>, TableError> {
+        let mut rows = Vec::<T>::new();
+        loop {
+            let last = rows.last().map(|row| row.position(self.sort));
+            let limit = query.limit - i32::try_from(rows.len()).expect("at most the limit");
+            let after = last.as_deref().or(query.after);
+            let rest = Query { after, limit, partition: query.partition.clone(), ..query };
+            let (found, goes_on) = table.query::<T>(rest, T::ATTRIBUTES).await?;
+            let ended = found.is_empty() || !goes_on;
+            rows.extend(found);
+            if ended || rows.len() >= query.limit as usize {
+                return Ok(rows);
+            }
         }
     }
 
@@ -252,7 +275,7 @@ impl PageRequest {
 
     fn encode(&self, start: Start) -> String {
         let asc = self.order() == Order::Ascending;
-        let cursor = Cursor { v: 1, list: self.list.to_owned(), sort: self.sort, asc, start };
+        let cursor = Cursor { v: 1, list: self.list.name.to_owned(), sort: self.sort, asc, start };
         BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).expect("a cursor is plain data"))
     }
 
@@ -262,7 +285,7 @@ impl PageRequest {
         let asc = self.order() == Order::Ascending;
         match decoded {
             Some(Cursor { v: 1, list, sort, asc: same_way, start })
-                if list == self.list && sort == self.sort && same_way == asc && start.is_at_a_row() =>
+                if list == self.list.name && sort == self.sort && same_way == asc && start.is_at_a_row() =>
             {
                 Ok(start)
             }
@@ -328,7 +351,7 @@ impl PageRequest {
         let separator = if url.contains('?') { '&' } else { '?' };
         let mut link = format!("<{url}{separator}page={number}&per_page={}", self.per_page);
         let mut add = |name: &str, value: &dyn fmt::Display| link.push_str(&format!("&{name}={value}"));
-        if self.sort != Sort::default() {
+        if self.sort != self.list.sorts[0] {
             add("sort", &name_of(self.sort));
         }
         if let Some(direction) = self.direction {
@@ -339,27 +362,6 @@ impl PageRequest {
         }
         format!("{link}>; rel=\"{relation}\"")
     }
-}
-
-/// Returns the sort key of row number `count`, or `None` if there are fewer rows.
-async fn skip(table: &Table, query: Query<'_>, count: u64) -> Result<Option<String>, TableError> {
-    let (_, sort_key) = query.source.key_attributes();
-    let mut after: Option<String> = None;
-    let mut left = i32::try_from(count).expect("at most MAX_SKIP");
-    while left > 0 {
-        let step = Query { after: after.as_deref(), limit: left, partition: query.partition.clone(), ..query };
-        let (keys, more) = table.query_sort_keys(step, sort_key).await?;
-        left -= i32::try_from(keys.len()).expect("at most the limit");
-        match keys.into_iter().next_back() {
-            Some(key) => after = Some(key),
-            None if !more => return Ok(None),
-            None => {}
-        }
-        if left > 0 && !more {
-            return Ok(None);
-        }
-    }
-    Ok(after)
 }
 
 fn name_of(value: impl Serialize) -> String {
@@ -406,7 +408,8 @@ mod tests {
         let request = query("sort=name").unwrap();
         let cursor = request.encode(Start::After("app#repo_x".to_owned()));
         assert_eq!(query(&format!("sort=name&cursor={cursor}")).unwrap().start, Start::After("app#repo_x".to_owned()));
-        let other_list = PageRequest { list: "deployments", ..request.clone() }.encode(Start::End);
+        let other_list =
+            PageRequest { list: List { name: "deployments", ..LIST }, ..request.clone() }.encode(Start::End);
         let skipping = request.encode(Start::Skipping(5));
         let nowhere = request.encode(Start::Before(String::new()));
         for bad in [

@@ -2,6 +2,7 @@
 //! the way back the ETag, the envelope and the headers.
 
 mod limit;
+mod redirect;
 mod revalidate;
 
 use std::any::Any;
@@ -22,6 +23,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::limit::{admitted, limit};
+use self::redirect::redirect;
 use self::revalidate::revalidate;
 use crate::access::{Access, Caller, SignedIn, TOKEN_EXPIRES_AT};
 use crate::app::App;
@@ -50,6 +52,7 @@ pub fn service(app: App, endpoint: Endpoint) -> Service {
         .layer(from_fn_with_state(context.clone(), revalidate))
         // A second guard, so that a handler's panic does not keep the limiter from counting.
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(context.clone(), redirect))
         .layer(from_fn_with_state(context, authorize))
         .service(endpoint.handler);
     BoxCloneSyncService::new(layers.map_request(|request: lambda_http::Request| request.map(axum::body::Body::new)))

@@ -31,6 +31,7 @@ pub async fn repository_of_a_new_account(app: &App) -> (AuthorizedRepository, Au
         default_branch: "main".to_owned(),
         source: Default::default(),
         deploy_rules: Default::default(),
+        revision: 0,
         grants: Default::default(),
         created_at: now,
         updated_at: now,

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::{Json, extract::FromRef};
-use git::{CloneUrl, Remote, Revision};
+use git::{CloneUrl, Remote};
 use serde::Deserialize;
 use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
@@ -13,7 +13,7 @@ use shared::model::{
     Author, BuildspecPath, DeployRule, DeployRules, FetchDepth, Grants, Repository, RepositoryName, Role, RootFolder,
     SourceSettings, Visibility,
 };
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
@@ -95,7 +95,8 @@ pub async fn create_repository(
     extract::Json(new): extract::Json<NewRepository>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<RepositoryBody>)> {
     let clone_url = CloneUrl::parse(&new.clone_url, hosts).map_err(git::invalid_field)?;
-    let default_branch = default_branch(&Remote::new(clone_url.clone(), None), new.default_branch).await?;
+    let remote = Remote::new(clone_url.clone(), None);
+    let default_branch = git::default_branch(&remote, new.default_branch, git::unreadable_field).await?;
     let source = SourceSettings {
         root_folder: new.root_folder,
         buildspec_path: new.buildspec_path,
@@ -112,6 +113,7 @@ pub async fn create_repository(
         default_branch,
         source,
         deploy_rules: new.deploy_rules,
+        revision: 0,
         created_at: now,
         updated_at: now,
         grants: Grants::default(),
@@ -119,16 +121,4 @@ pub async fn create_repository(
     repository.create(app.table(), &author).await?;
     let location = app.url(&format!("/v1/repositories/{}", repository.id));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(RepositoryBody::new(&repository, &tenant)?)))
-}
-
-/// Chooses the repository's default branch among the remote's refs.
-async fn default_branch(remote: &Remote, wanted: Option<String>) -> Result<String> {
-    let refs = remote.list_refs().await.map_err(git::unreadable_field)?;
-    let branch = wanted.or_else(|| refs.default_branch.clone()).ok_or_else(|| {
-        Error::new(ErrorCode::InvalidCloneUrl, "The repository has no default branch; set default_branch")
-    })?;
-    let revision = Revision::parse(&format!("refs/heads/{branch}"));
-    let revision = revision.map_err(|error| Error::invalid("default_branch", error.to_string()))?;
-    refs.resolve(&revision).ok_or_else(|| git::not_found(&revision))?;
-    Ok(branch)
 }

@@ -12,8 +12,8 @@ const ACTIONS = /** @type {const} */ (["account.created", "account.updated", "ap
     "application.deleted", "application.updated", "deployment.approved", "deployment.canceled", "deployment.created",
     "deployment.failed", "deployment.rejected", "deployment.started", "deployment.succeeded", "deployment.superseded",
     "environment.updated", "invitation.accepted", "invitation.created", "invitation.deleted",
-    "member.linked", "member.removed", "member.updated", "repository.created", "session.created",
-    "session.ended", "team.created", "team.deleted", "team.member_added", "team.member_removed", "team.repository_added", "team.repository_removed", "team.updated",
+    "member.linked", "member.removed", "member.updated", "repository.created", "repository.deleted",
+    "repository.updated", "session.created", "session.ended", "team.created", "team.deleted", "team.member_added", "team.member_removed", "team.repository_added", "team.repository_removed", "team.updated",
     "token.created", "token.deleted", "token.rotated", "token.updated", "trust.created", "trust.deleted",
     "trust.exchanged", "trust.updated"]);
 

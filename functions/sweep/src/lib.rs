@@ -1,5 +1,5 @@
 //! Sweeps every minute over deployments without recent news, so that each ends even if its runner or its messages are
-//! lost. An index holds the deployments that have not ended, by the time at which they are due. An idle sweep costs four
+//! lost. An index holds the deployments that have not ended, by the time at which they are due. An idle sweep costs five
 //! queries.
 //!
 //! | the deployment | the sweep |
@@ -12,6 +12,8 @@
 //! A conditional write moves a deployment's due time before its message is sent. So of two concurrent sweeps only one
 //! sends it, and a sweep that dies in between delays the deployment but does not lose it. CodeBuild's answers are
 //! handled like its events.
+//!
+//! Then the sweep goes on with deletions of repositories that are not complete (`RepositoryDeletion`).
 //!
 //! In the remaining time, the sweep compares some counters with the rows that they count (`Recount`).
 
@@ -27,7 +29,9 @@ use futures_util::{StreamExt, stream};
 use lambda_runtime::LambdaEvent;
 use serde::de::IgnoredAny;
 use shared::clock::Timestamp;
-use shared::model::{Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, Finding, Recount, TransitionFailed};
+use shared::model::{
+    Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, Finding, Recount, RepositoryDeletion, TransitionFailed,
+};
 use shared::queue::Queue;
 use shared::table::Key;
 use shared::telemetry::Level;
@@ -88,6 +92,7 @@ impl Sweep {
             for shard in join_all((0..Due::SHARDS).map(|shard| self.sweep(shard, now, time))).await {
                 tally.add(shard);
             }
+            self.delete_repositories(&mut tally, now, time).await;
             self.recount(&mut tally, now, time).await;
             tally
         })
@@ -202,6 +207,32 @@ impl Sweep {
             }
         }
         Ok(settled)
+    }
+
+    /// Goes on with the deletions of repositories.
+    async fn delete_repositories(&self, tally: &mut Tally, now: Timestamp, time: Duration) {
+        let table = self.app.table();
+        let has_time = || self.app.clock().now().since(now) < time;
+        let pending = match RepositoryDeletion::pending(table).await {
+            Ok(pending) => pending,
+            Err(error) => return self.failed(tally, &error),
+        };
+        for deletion in pending {
+            match deletion.advance(table, now, has_time).await {
+                Ok(deleting) => {
+                    tally.deleted += u32::from(deleting.complete);
+                    for deployment in &deleting.stopping {
+                        if let Err(error) = self.queue.send(deployment).await {
+                            self.failed(tally, &error);
+                        }
+                    }
+                }
+                Err(error) => self.failed(tally, &error),
+            }
+            if !has_time() {
+                break;
+            }
+        }
     }
 
     /// Compares the next counters with their rows.

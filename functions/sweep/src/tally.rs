@@ -16,6 +16,8 @@ pub struct Tally {
     pub unchanged: u32,
     /// Deployments and pages that failed. They are due again.
     pub failed: u32,
+    /// Deleted repositories of which nothing is left.
+    pub deleted: u32,
     /// Wrong counters that were corrected.
     pub repaired: u32,
     /// Whether everything due was handled. The next sweep starts with the rest.

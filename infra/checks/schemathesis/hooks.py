@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import urllib.parse
 
 import requests
@@ -25,6 +26,9 @@ DEPENDS_ON_STATE = {
     (None, "idempotency_key_reused", None): "an idempotency key belongs to the first request with it",
     ("create-repository", "invalid_clone_url", "clone_url"): "a clone URL must name a repository",
     ("create-repository", "invalid_request", "clone_url"): "a clone URL must name a host that exists",
+    ("update-repository", "invalid_clone_url", "clone_url"): "a clone URL must name a repository",
+    ("update-repository", "invalid_request", "clone_url"): "a clone URL must name a host that exists",
+    ("update-repository", "invalid_request", "default_branch"): "a branch must have a name that git allows",
     ("create-application", "invalid_request", "access_token"): "it must be a current token of the client",
     ("create-invitation", "invalid_request", "teams"): "a team must exist",
     ("create-session", "invalid_request", "token"): "a token can't be combined with a code",
@@ -46,10 +50,12 @@ DEPENDS_ON_STATE = {
 # characters; the API refuses the others too.
 READ_BY_PEOPLE = {
     "create-application": ["name"],
+    "create-repository": ["root_folder", "buildspec_path", "deploy_rules"],
     "create-team": ["description"],
     "create-token": ["name"],
     "create-trust": ["name"],
     "reject-deployment": ["reason"],
+    "update-repository": ["root_folder", "buildspec_path", "deploy_rules"],
     "update-team": ["description"],
     "update-token": ["name"],
 }
@@ -89,7 +95,7 @@ def before_call(context, case, kwargs):
         case.headers["If-None-Match"] = '"unknown"'
     if not isinstance(case.body, dict):
         return
-    if case.operation.definition.raw["operationId"] == "create-repository":
+    if case.operation.definition.raw["operationId"] == "create-repository" or "clone_url" in case.body:
         case.body["clone_url"] = FIXTURE["clone_url"]
         case.body.pop("default_branch", None)
     if "ref" in case.body:
@@ -103,8 +109,8 @@ def valid_data_is_accepted(context, response, case):
     """Checks that requests that fit the schema are accepted, unless their refusal depends on state."""
     if response.status_code in (400, 412, 422):
         error = response.json()["error"]
-        # A field of a map is named after the map.
-        fields = {detail["field"].split(".")[0] for detail in error.get("details", [])} or {None}
+        # A field of a map or of an array is named after the map or the array.
+        fields = {re.split(r"[.\[]", detail["field"])[0] for detail in error.get("details", [])} or {None}
         operation = case.operation.definition.raw["operationId"]
         known = {(operation, error["code"], field) for field in fields} | {(None, error["code"], None)}
         if known & DEPENDS_ON_STATE.keys():

@@ -113,6 +113,7 @@ fn complete(operation: &mut Value, route: Route) {
         let mut parameters = operation["parameters"].as_array_mut().expect("lists have parameters").iter_mut();
         let sort = parameters.find(|parameter| parameter["name"] == "sort").expect("lists have a sort");
         sort["schema"]["enum"] = json!(list.sorts);
+        sort["schema"]["default"] = json!(list.sorts[0]);
     }
     let responses = operation["responses"].as_object_mut().expect("every operation has a response");
     for of_status in codes.chunk_by(|a, b| a.status() == b.status()) {
@@ -145,6 +146,7 @@ fn answers_with(code: ErrorCode, route: Route, operation: &Value) -> bool {
             route.role > Role::Member || (in_repository && route.permission > Permission::Read)
         }
         Origin::Path => route.path.contains('{'),
+        Origin::FormerName => route.is_read() && route.path.contains("{repo_id}"),
         Origin::Input => true,
         Origin::Body => has_body,
         Origin::Cursor => route.list.is_some(),
@@ -173,7 +175,7 @@ fn header_names(status: StatusCode, route: Route) -> Vec<&'static str> {
         status == StatusCode::NOT_MODIFIED || status.is_success() && (route.is_read() || route.etag != Etag::Unused),
     );
     add("X-Poll-Interval", route.following && [StatusCode::OK, StatusCode::NOT_MODIFIED].contains(&status));
-    add("Location", status == StatusCode::CREATED && route.location);
+    add("Location", status == StatusCode::MOVED_PERMANENTLY || status == StatusCode::CREATED && route.location);
     add("Set-Cookie", status.is_success() && route.cookie);
     add("WWW-Authenticate", [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status));
     add("Retry-After", [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status));
@@ -235,7 +237,7 @@ fn headers() -> Value {
         "RateLimit-Policy": header("string", "Both limits, in the form of draft-ietf-httpapi-ratelimit-headers"),
         "RateLimit": header("string", "The requests left of both limits, in the form of draft-ietf-httpapi-ratelimit-headers"),
         "Retry-After": header("integer", "The number of seconds until a retry can succeed"),
-        "Location": header("string", "The URL of the new resource"),
+        "Location": header("string", "The URL of the new resource, or of a repository that has another name now"),
         "Link": header("string", "Links to the first, previous, next and last page (RFC 8288), and `rotate`; see `X-Token-Expires-At`"),
         "X-Token-Expires-At": header(
             "string",

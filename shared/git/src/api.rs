@@ -5,6 +5,7 @@ use shared::{Error, ErrorCode};
 
 use crate::clone_url::{CloneUrl, InvalidCloneUrl};
 use crate::error::RemoteError;
+use crate::remote::Remote;
 use crate::revision::Revision;
 
 /// Returns the error for a revision that the repository does not have.
@@ -19,6 +20,26 @@ pub fn not_found(revision: &Revision) -> Error {
         (None, None) => format!("Branch '{}' not found", text.strip_prefix("refs/heads/").unwrap_or(&text)),
     };
     Error::new(ErrorCode::InvalidRef, message)
+}
+
+/// Chooses the repository's default branch among the remote's refs: the wanted one, or else the one that HEAD names.
+///
+/// # Errors
+/// Fails with `invalid_ref` if the branch does not exist, with `invalid_clone_url` if HEAD names none, or with the error that
+/// `unreadable` makes if the remote can't be read.
+pub async fn default_branch(
+    remote: &Remote,
+    wanted: Option<String>,
+    unreadable: impl FnOnce(RemoteError) -> Error,
+) -> Result<String, Error> {
+    let refs = remote.list_refs().await.map_err(unreadable)?;
+    let branch = wanted.or_else(|| refs.default_branch.clone()).ok_or_else(|| {
+        Error::new(ErrorCode::InvalidCloneUrl, "The repository has no default branch; set default_branch")
+    })?;
+    let revision = Revision::parse(&format!("refs/heads/{branch}"));
+    let revision = revision.map_err(|error| Error::invalid("default_branch", error.to_string()))?;
+    refs.resolve(&revision).ok_or_else(|| not_found(&revision))?;
+    Ok(branch)
 }
 
 impl CloneUrl {

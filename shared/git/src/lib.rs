@@ -18,7 +18,7 @@ mod remote;
 mod revision;
 mod upload_pack;
 
-pub use api::{invalid_field, not_found, unreadable_field};
+pub use api::{default_branch, invalid_field, not_found, unreadable_field};
 pub use clone_url::{CloneUrl, InvalidCloneUrl};
 pub use credential::Credential;
 pub use error::RemoteError;

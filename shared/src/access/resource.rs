@@ -55,7 +55,10 @@ impl Resource for Repository {
         };
         let Some(repository) = found else { return Ok(None) };
         check_permission(tenant.permission_on(&repository), needed, Self::KIND)?;
-        Ok(Some(repository))
+        match slug.names(&repository) {
+            true => Ok(Some(repository)),
+            false => Err(Error::renamed(&repository.id, &repository.full_name())),
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::RepositoryId;
-use crate::model::{Repository, RepositorySlug, TeamGrant, repository_sort_key};
-use crate::name::RepositoryName;
+use crate::model::{Repository, RepositoryPlace, RepositorySlug, TeamGrant};
+use crate::name::RepositoryNamePrefix;
 use crate::permission::Permission;
 use crate::sort::{Position, Sort};
 use crate::table::{Table, TableError};
@@ -21,15 +21,16 @@ use crate::table::{Table, TableError};
 pub struct VisibleRepository {
     /// The repository, which is read for the page that shows it.
     pub id: RepositoryId,
-    name: RepositoryName,
     created_at: Timestamp,
+    /// The place in the other lists than that by creation, if it was read.
+    place: Option<RepositoryPlace>,
     row: Option<Repository>,
 }
 
 impl VisibleRepository {
     /// Returns all repositories that a caller without a permission on every repository may see. For a member, these are the
     /// account's public repositories and those of their teams, in one Query for each. For a trust, it is one repository. If they
-    /// are to be sorted by their last update, reads their rows too, because only those have its time.
+    /// are to be sorted by their name or their last update, reads their rows too, because only those have it.
     pub async fn all(table: &Table, tenant: &Tenant, sort: Sort) -> Result<Vec<Self>, TableError> {
         if let Some(only) = tenant.only_repository() {
             return Ok(Repository::by_id(table, tenant, only).await?.map(Self::from).into_iter().collect());
@@ -42,9 +43,29 @@ impl VisibleRepository {
         let all = public.chain(granted.into_iter().flatten().map(Self::from));
         let all: Vec<_> = all.filter(|repository| seen.insert(repository.id.clone())).collect();
         match sort {
-            Sort::Updated => Ok(Self::load(table, tenant, all.iter()).await?.into_iter().map(Self::from).collect()),
-            Sort::Created | Sort::Name => Ok(all),
+            Sort::Name | Sort::Updated => {
+                Ok(Self::load(table, tenant, all.iter()).await?.into_iter().map(Self::from).collect())
+            }
+            Sort::Created => Ok(all),
         }
+    }
+
+    /// Returns the repositories whose names start with a prefix, which the caller may see.
+    ///
+    /// # Errors
+    /// Fails with `invalid_request` if they are too many to be sorted.
+    pub async fn starting_with(
+        table: &Table,
+        tenant: &Tenant,
+        prefix: &RepositoryNamePrefix,
+    ) -> Result<Vec<Self>, Error> {
+        if tenant.permission_everywhere().is_some() {
+            let places = Repository::starting_with(table, tenant, prefix).await?;
+            return Ok(places.into_iter().map(Self::from).collect());
+        }
+        let mut all = Self::all(table, tenant, Sort::Name).await?;
+        all.retain(|repository| repository.place.as_ref().is_some_and(|place| prefix.starts(&place.name)));
+        Ok(all)
     }
 
     /// Returns the repository of this name.
@@ -71,24 +92,27 @@ impl VisibleRepository {
 
 impl From<Repository> for VisibleRepository {
     fn from(row: Repository) -> Self {
-        Self { id: row.id.clone(), name: row.name.clone(), created_at: row.created_at, row: Some(row) }
+        Self { row: Some(row.clone()), ..Self::from(RepositoryPlace::from(row)) }
+    }
+}
+
+impl From<RepositoryPlace> for VisibleRepository {
+    fn from(place: RepositoryPlace) -> Self {
+        Self { id: place.id.clone(), created_at: place.created_at, place: Some(place), row: None }
     }
 }
 
 impl From<TeamGrant> for VisibleRepository {
     fn from(grant: TeamGrant) -> Self {
-        Self {
-            id: grant.repository_id,
-            name: grant.repository_name,
-            created_at: grant.repository_created_at,
-            row: None,
-        }
+        Self { id: grant.repository_id, created_at: grant.repository_created_at, place: None, row: None }
     }
 }
 
 impl Position for VisibleRepository {
     fn position(&self, sort: Sort) -> String {
-        let updated_at = self.row.as_ref().map_or(self.created_at, |row| row.updated_at);
-        repository_sort_key(sort, &self.id, &self.name, self.created_at, updated_at)
+        match &self.place {
+            Some(place) => place.position(sort),
+            None => RepositoryPlace::by_creation(&self.id, self.created_at),
+        }
     }
 }

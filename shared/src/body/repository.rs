@@ -22,7 +22,7 @@ pub struct RepositoryBody {
     pub(crate) visibility: Visibility,
     /// The time of the registration.
     pub(crate) created_at: Rfc3339,
-    /// The time of the newest deployment, or of the registration.
+    /// The time of the last change of the settings, of the newest deployment, or of the registration.
     pub(crate) updated_at: Rfc3339,
     /// The name of the default branch.
     #[schema(examples("main"))]

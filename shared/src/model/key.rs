@@ -20,6 +20,11 @@ pub(super) const USER_PREFIX: &str = "USER#";
 pub(super) const TEAM_PREFIX: &str = "TEAM#";
 pub(super) const REPOSITORY_PREFIX: &str = "REPO#";
 
+/// The beginning of the sort keys of a repository's former names.
+const FORMER_NAME_PREFIX: &str = "NAME#";
+/// The range of the sort keys of a repository's former names. `~` sorts after every character of a name.
+pub(super) const FORMER_NAMES: (&str, &str) = (FORMER_NAME_PREFIX, "NAME#~");
+
 /// The partition of an account's singletons, and of its users, teams and repositories.
 pub(super) fn account_partition(account: &AccountId) -> String {
     format!("ACCT#{account}")
@@ -212,6 +217,16 @@ pub(super) fn repository_count(account: &AccountId) -> Key {
     Key::new(account_partition(account), REPOSITORY_COUNT)
 }
 
+/// The partition of the deletions of repositories that are not complete.
+pub(super) fn repository_deletions() -> String {
+    "DELETIONS".to_owned()
+}
+
+/// The deletion of a repository. The sort key names both, so that the partition lists those of all accounts.
+pub(super) fn repository_deletion(account: &AccountId, repository: &RepositoryId) -> Key {
+    Key::new(repository_deletions(), format!("{account}#{repository}"))
+}
+
 /// The index partition of an account's repositories.
 pub(super) fn repositories(account: &AccountId) -> String {
     format!("{}#REPOS", account_partition(account))
@@ -233,6 +248,16 @@ impl RepositoryPartition {
 
     pub(super) fn environment_settings(&self, environment: Environment) -> Key {
         Key::new(&self.0, format!("ENV#{}", environment.as_str()))
+    }
+
+    /// A name that the repository had. The name's claim leads to the repository until another one takes the name.
+    pub(super) fn former_name(&self, name: &RepositoryName) -> Key {
+        Key::new(&self.0, format!("{FORMER_NAME_PREFIX}{}", name.folded()))
+    }
+
+    /// The partition of the repository's counts, settings and former names.
+    pub(super) fn items(&self) -> String {
+        self.0.clone()
     }
 
     pub(super) fn deployment_counts(&self) -> Key {

@@ -7,7 +7,7 @@
 //! | counter | its rows are read | none of them is missed or counted twice because |
 //! |---|---|---|
 //! | deployments of a repository | from the index of its list, and again consistently if they have not ended | their numbers have no gap, and what has ended stays so |
-//! | repositories; users; teams; a team's members and repositories | from the table, consistently | the counter tells whether a row came or went meanwhile: `changes` goes up with each, or the counter itself where rows only come |
+//! | repositories; users; teams; a team's members and repositories | from the table, consistently | the counter tells whether a row came or went meanwhile: `changes` goes up with each |
 //!
 //! A counter is written only if all its numbers are still as they were read. One that changes while it is counted is
 //! left for the next round. Therefore any number of recounts may run at once, and each may stop anywhere.

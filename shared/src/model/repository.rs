@@ -1,25 +1,33 @@
 //! Repositories, with their names, refs and count.
 
+mod change;
+mod deletion;
+mod name;
+mod place;
 mod source;
 
+pub use change::*;
+pub use deletion::*;
+pub use name::*;
+pub(crate) use place::RepositoryPlace;
 pub use source::*;
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use self::place::sort_key;
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::Result;
 use crate::id::{AccountId, RepositoryId, TeamId};
+use crate::model::counter::add;
 use crate::model::{Action, Author, DeployRules, RepositoryPartition, Target, TargetKind, key};
-use crate::name::{AccountSlug, InvalidName, RepositoryName};
+use crate::name::{AccountSlug, RepositoryName};
 use crate::permission::{Permission, Visibility};
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
 use crate::table::{
-    Change, Consistency, Index, IndexKey, Order, Partition, Query, Source, Table, TableError, Transaction, Values,
-    Write,
+    Change, Consistency, Index, IndexKey, Key, Order, Partition, Query, Table, TableError, Transaction, Values, Write,
 };
 
 /// The row of a repository.
@@ -37,7 +45,7 @@ pub struct Repository {
     pub visibility: Visibility,
     /// The URL that the source is fetched from. It has no credentials.
     pub clone_url: String,
-    /// The branch that `HEAD` named at creation, without `refs/heads/`.
+    /// The default branch, without `refs/heads/`. An empty repository does not have it yet.
     pub default_branch: String,
     /// The settings of the source, which each deployment keeps.
     #[serde(flatten)]
@@ -45,9 +53,12 @@ pub struct Repository {
     /// The rules that say which pushes are deployed.
     #[serde(default)]
     pub deploy_rules: DeployRules,
+    /// The version that changes and the deletion check. Each change of the settings or the grants adds one.
+    #[serde(default)]
+    pub revision: u64,
     /// The time at which the repository was created.
     pub created_at: Timestamp,
-    /// The time at which the newest deployment was created, or else the repository.
+    /// The time of the last change of the settings, of the newest deployment, or of the creation.
     pub updated_at: Timestamp,
     /// The teams' permissions. They are in the repository's row so that one read decides who may use it.
     #[serde(flatten)]
@@ -72,49 +83,16 @@ impl Grants {
         Permission::ALL.into_iter().rev().find(given)
     }
 
+    /// Returns the teams with any permission.
+    fn all_teams(&self) -> BTreeSet<TeamId> {
+        Permission::ALL.into_iter().flat_map(|permission| self.teams(permission)).cloned().collect()
+    }
+
     fn teams(&self, permission: Permission) -> &BTreeSet<TeamId> {
         match permission {
             Permission::Read => &self.teams_read,
             Permission::Deploy => &self.teams_deploy,
             Permission::Admin => &self.teams_admin,
-        }
-    }
-}
-
-/// The name of a repository in a path: `repo_…`, `name`, or `account/name`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum RepositorySlug {
-    /// The repository's ID.
-    Id(RepositoryId),
-    /// The name of a repository of the caller's account.
-    Name(RepositoryName),
-    /// The account's slug and the repository's name.
-    FullName(String, RepositoryName),
-}
-
-impl FromStr for RepositorySlug {
-    type Err = InvalidName;
-
-    fn from_str(text: &str) -> Result<Self, InvalidName> {
-        if let Ok(id) = text.parse() {
-            return Ok(Self::Id(id));
-        }
-        match text.split_once('/') {
-            Some((account, name)) => Ok(Self::FullName(account.to_owned(), name.parse()?)),
-            None => Ok(Self::Name(text.parse()?)),
-        }
-    }
-}
-
-impl RepositorySlug {
-    /// Returns whether the slug names this repository of the caller's account.
-    pub(crate) fn names(&self, repository: &Repository) -> bool {
-        match self {
-            Self::Id(id) => *id == repository.id,
-            Self::Name(name) => name.folded() == repository.name.folded(),
-            Self::FullName(account, name) => {
-                repository.account_slug.is(account) && name.folded() == repository.name.folded()
-            }
         }
     }
 }
@@ -128,31 +106,6 @@ impl Repository {
     /// Returns the account's slug and the repository's name, separated by a slash.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.account_slug, self.name)
-    }
-
-    pub(crate) async fn by_name(
-        table: &Table,
-        tenant: &TenantId,
-        name: &RepositoryName,
-    ) -> Result<Option<Self>, TableError> {
-        let by_name = Query {
-            source: Source::Index(Index::ByName),
-            partition: key::repositories(tenant),
-            order: Order::Ascending,
-            after: Some(&name.folded()),
-            limit: 1,
-        };
-        // The sort key is the folded name and the id. So the first row after the bare name is the repository, if it
-        // exists.
-        let (rows, _) = table.query::<Repository>(by_name, Self::ATTRIBUTES).await?;
-        if let Some(row) = rows.into_iter().find(|row| row.name.folded() == name.folded()) {
-            return Ok(Some(row));
-        }
-        // The index may lag behind a repository that was just created.
-        match table.get::<NameClaim>(key::repository_name(tenant, name), Consistency::Strong).await? {
-            Some(claim) => Self::by_id(table, tenant, &claim.repository_id).await,
-            None => Ok(None),
-        }
     }
 
     /// Returns the repository with this id, if the account has it.
@@ -202,41 +155,40 @@ impl Repository {
             .setting("buildspec_path", &self.source.buildspec_path)
             .setting("fetch_depth", self.source.fetch_depth)
             .setting("deploy_rules", &self.deploy_rules);
-        let claim = NameClaim { repository_id: self.id.clone() };
-        let one_more = Change {
-            expression: "ADD repositories :one".to_owned(),
-            values: Values::new().set(":one", 1),
-            ..Change::default()
-        };
         Transaction::new()
             .by(author, &event)?
-            .write(Write::create(key::repository_name(&self.account_id, &self.name), &claim, Vec::new())?)
+            .write(self.claim_name()?)
             .or(|_| self.name_taken())
-            .write(Write::create(key::repository(&self.account_id, &self.id), self, self.index_keys())?)
-            .write(Write::Update { key: key::repository_count(&self.account_id), change: one_more })
+            .write(Write::create(self.key(), self, self.index_keys())?)
+            .write(add(key::repository_count(&self.account_id), "repositories", 1))
             .commit(table)
             .await?
     }
 
-    /// Returns the write that makes this the time of the last update.
+    /// Returns the write that makes this the time of the last update. It fails if the repository is gone.
     pub(super) fn touch(&self, now: Timestamp) -> Write {
         let (_, position) = Index::ByUpdate.key_attributes();
         let touched = Self { updated_at: now, ..self.clone() };
         let change = Change {
             expression: format!("SET updated_at = :now, {position} = :position"),
             condition: Some("attribute_exists(pk)"),
-            values: Values::new().set(":now", now).set(":position", touched.sort_key(Sort::Updated)),
+            values: Values::new().set(":now", now).set(":position", touched.position(Sort::Updated)),
             ..Change::default()
         };
-        Write::Update { key: key::repository(&self.account_id, &self.id), change }
+        Write::Update { key: self.key(), change }
+    }
+
+    /// Returns the condition that the repository still exists.
+    pub(super) fn exists(&self) -> Write {
+        Write::Check { key: self.key(), condition: "attribute_exists(pk)", names: None, values: None }
+    }
+
+    fn key(&self) -> Key {
+        key::repository(&self.account_id, &self.id)
     }
 
     fn target(&self) -> Target {
         Target::new(TargetKind::Repository, &self.id, Some(&self.name))
-    }
-
-    fn name_taken(&self) -> Error {
-        Error::new(ErrorCode::NameTaken, format!("The account already has a repository named '{}'", self.name))
     }
 
     /// Returns the exact number of an account's repositories, from a counter that the transaction of each creation
@@ -246,31 +198,17 @@ impl Repository {
         Ok(total.map_or(0, |total| total.repositories))
     }
 
-    /// Returns the index partition that lists an account's repositories in a sort order.
-    pub fn listed(tenant: &TenantId, sort: Sort) -> Partition {
-        let index = match sort {
-            Sort::Created => Index::ByCreation,
-            Sort::Updated => Index::ByUpdate,
-            Sort::Name => Index::ByName,
-        };
-        Partition::of_index(index, key::repositories(tenant))
-    }
-
-    pub(super) fn sort_key(&self, sort: Sort) -> String {
-        repository_sort_key(sort, &self.id, &self.name, self.created_at, self.updated_at)
-    }
-
     fn index_keys(&self) -> Vec<IndexKey> {
         let sorts = [(Index::ByCreation, Sort::Created), (Index::ByUpdate, Sort::Updated), (Index::ByName, Sort::Name)];
         let key = |(index, sort)| IndexKey {
             index,
             partition: key::repositories(&self.account_id),
-            sort: self.sort_key(sort),
+            sort: self.position(sort),
         };
         let mut keys: Vec<_> = sorts.into_iter().map(key).collect();
         if self.visibility == Visibility::Public {
             let partition = key::public_repositories(&self.account_id);
-            keys.push(IndexKey { index: Index::Public, partition, sort: self.sort_key(Sort::Created) });
+            keys.push(IndexKey { index: Index::Public, partition, sort: self.position(Sort::Created) });
         }
         keys
     }
@@ -279,37 +217,17 @@ impl Repository {
 impl Position for Repository {
     const ATTRIBUTES: Option<&'static str> = Some(
         "id, account_id, account_slug, #name, visibility, clone_url, default_branch, root_folder, buildspec_path, \
-         fetch_depth, deploy_rules, created_at, updated_at, teams_read, teams_deploy, teams_admin",
+         fetch_depth, deploy_rules, revision, created_at, updated_at, teams_read, teams_deploy, teams_admin",
     );
 
     fn position(&self, sort: Sort) -> String {
-        self.sort_key(sort)
+        sort_key(sort, &self.id, &self.name, self.created_at, self.updated_at)
     }
-}
-
-#[derive(Serialize, Deserialize)]
-struct NameClaim {
-    repository_id: RepositoryId,
 }
 
 #[derive(Deserialize)]
 struct RepositoryTotal {
     repositories: u64,
-}
-
-/// Returns the sort key of a repository in a list.
-pub(crate) fn repository_sort_key(
-    sort: Sort,
-    id: &RepositoryId,
-    name: &RepositoryName,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-) -> String {
-    match sort {
-        Sort::Created => format!("{:015}#{id}", created_at.as_millis()),
-        Sort::Updated => format!("{:015}#{id}", updated_at.as_millis()),
-        Sort::Name => format!("{}#{id}", name.folded()),
-    }
 }
 
 #[cfg(test)]
@@ -331,6 +249,7 @@ mod tests {
             default_branch: String::new(),
             source: SourceSettings::default(),
             deploy_rules: DeployRules::default(),
+            revision: 1,
             created_at: now,
             updated_at: now,
             grants: Grants { teams_read: team(), teams_deploy: team(), teams_admin: team() },

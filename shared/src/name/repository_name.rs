@@ -17,6 +17,27 @@ name! {
     }
 }
 
+name! {
+    /// The start of the names of repositories, regardless of case.
+    RepositoryNamePrefix: 1 to 100 characters,
+    pattern "^[A-Za-z0-9._-]+$",
+    example "front",
+    else InvalidNamePrefix
+        "must be 1 to 100 characters of A-Z, a-z, 0-9, '.', '_' and '-'",
+    |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+impl RepositoryNamePrefix {
+    pub(crate) fn folded(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+
+    /// Returns whether the name starts with the prefix.
+    pub(crate) fn starts(&self, name: &RepositoryName) -> bool {
+        name.folded().starts_with(&self.folded())
+    }
+}
+
 impl RepositoryName {
     /// Returns the form that is unique in an account.
     pub(crate) fn folded(&self) -> String {

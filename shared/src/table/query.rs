@@ -1,5 +1,7 @@
 //! Reads by partition.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
 use serde::de::DeserializeOwned;
 
@@ -201,6 +203,46 @@ impl Table {
         }
     }
 
+    /// Returns the rows of a list whose sort keys start with a prefix, or `None` if they are more than `max`. `only` is as in
+    /// [`Table::query`].
+    pub(crate) async fn starting_with<T: DeserializeOwned>(
+        &self,
+        Partition { source, key: partition }: Partition,
+        prefix: &str,
+        max: usize,
+        only: &str,
+    ) -> Result<Option<Vec<T>>, TableError> {
+        let (pk, sk) = source.key_attributes();
+        let (mut rows, mut start) = (Vec::new(), None);
+        loop {
+            let call = Call::start();
+            let request = self
+                .client
+                .query()
+                .table_name(&*self.name)
+                .set_index_name(source.index_name().map(str::to_owned))
+                .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
+                .set_expression_attribute_names(Some(reserved(only)))
+                .expression_attribute_names("#pk", pk)
+                .expression_attribute_names("#sk", sk)
+                .expression_attribute_values(":pk", AttributeValue::S(partition.clone()))
+                .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+                .projection_expression(only)
+                .set_exclusive_start_key(start)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let output = boxed(request.send()).await?;
+            call.end(output.consumed_capacity());
+            rows.extend(output.items.unwrap_or_default());
+            start = output.last_evaluated_key;
+            if rows.len() > max {
+                return Ok(None);
+            }
+            if start.is_none() {
+                return read_items(rows).map(Some);
+            }
+        }
+    }
+
     /// Returns one page of a Query, at most `limit` rows or 1 MB, and whether there may be more. `only` is a projection
     /// expression whose reserved words start with `#`.
     pub(crate) async fn query<T: DeserializeOwned>(
@@ -254,8 +296,8 @@ impl Table {
             .limit(query.limit)
             .set_projection_expression(only.map(str::to_owned))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        for reserved in only.into_iter().flat_map(|only| only.split(", ")).filter(|name| name.starts_with('#')) {
-            request = request.expression_attribute_names(reserved, &reserved[1..]);
+        for (placeholder, name) in only.map(reserved).unwrap_or_default() {
+            request = request.expression_attribute_names(placeholder, name);
         }
         let condition = match query.after {
             Some(after) => {
@@ -348,4 +390,10 @@ impl Table {
         let last = output.last_evaluated_key.map(read_item).transpose()?;
         Ok((read_items(output.items.unwrap_or_default())?, last))
     }
+}
+
+/// Returns the names behind the placeholders of a projection expression's reserved words.
+fn reserved(only: &str) -> HashMap<String, String> {
+    let placeholders = only.split(", ").filter(|name| name.starts_with('#'));
+    placeholders.map(|placeholder| (placeholder.to_owned(), placeholder[1..].to_owned())).collect()
 }

@@ -22,7 +22,7 @@ use shared::App;
 use shared::access::Access;
 use shared::aws::{Aws, Limits};
 use shared::id::{AccountId, DeploymentId};
-use shared::model::{BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE, Role};
+use shared::model::{self, BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE, Role, Transition};
 use shared::queue::Queue;
 use shared::settings;
 use tests::estate::{Estate, in_order, request};
@@ -165,8 +165,9 @@ pub(super) async fn call_everything(walk: &Walk) -> Actor {
     life_of_a_deployment(walk, &estate).await;
     let limit = walk.world.anonymous().at(walk.api.endpoint()).get("/v1/rate_limit").await;
     walk.take("get-rate-limit", limit, 401);
-    each_endpoint(walk, &estate).await;
     in_trouble(&walk.app(CONSUMER), owner.account_id.as_ref().unwrap(), &deployment.parse().unwrap()).await;
+    renamed_repository(walk, owner).await;
+    each_endpoint(walk, &estate).await;
     // The first function that sees a token in an hour, or a session in five minutes, records its use.
     for (_, method, path) in with_a_caller() {
         let (session, _) = walk.world.session(owner).await;
@@ -364,6 +365,15 @@ async fn teams(walk: &Walk, estate: &Estate) {
     walk.take("list-account-deployments", estate.member.get("/v1/deployments").await, 200);
 }
 
+/// Renames a repository, and reads it by the name that it had.
+async fn renamed_repository(walk: &Walk, owner: &Actor) {
+    let source = GitRepository::new(&[]);
+    owner.repository("before", &source).await;
+    let renamed = owner.patch("/v1/repositories/before", json!({"name": "after"})).await;
+    walk.take("update-repository", renamed, 200);
+    walk.take("get-repository", owner.get("/v1/repositories/before").await, 200);
+}
+
 /// Deploys in every way that leads to another AWS call.
 async fn life_of_a_deployment(walk: &Walk, estate: &Estate) {
     let (owner, name) = (&estate.owner, &estate.parameters["repo_name"]);
@@ -480,7 +490,10 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
 
     walk.world.clock.advance(BUILD_REPORTS_WITHIN);
     let swept = walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
-    assert_eq!(swept, json!({"sent": 2, "ended": 1, "unchanged": 0, "failed": 0, "repaired": 0, "complete": true}));
+    assert_eq!(
+        swept,
+        json!({"sent": 2, "ended": 1, "unchanged": 0, "failed": 0, "deleted": 0, "repaired": 0, "complete": true})
+    );
 
     // A message in the dead-letter queue, of each kind that leads to another call.
     let redrive = walk.environment(REDRIVE).redrive_dead_letters().unwrap();
@@ -508,6 +521,8 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
     consume(&json!({"id": stopped.id})).await;
     Builds::new(&walk.app(SWEEP)).unwrap().stop(stopped.build.as_ref().unwrap()).await.unwrap();
 
+    deleted_while_it_builds(walk, owner, &source, &consume).await;
+
     walk.world.clock.advance(Duration::from_secs(2));
     source.commit(&[("buildspec.yml", "none")]);
     assert_eq!(consume(&deploy("preview").await).await.failure.unwrap().code, "buildspec_invalid");
@@ -528,6 +543,24 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
         let build = builds.start(start).await.unwrap();
         builds.stop(&build).await.unwrap();
     }
+}
+
+/// Deletes a repository whose deployment runs in CodeBuild. The sweep deletes what is left, once the build has stopped.
+async fn deleted_while_it_builds(
+    walk: &Walk,
+    owner: &Actor,
+    source: &GitRepository,
+    consume: impl AsyncFn(&Value) -> Deployment,
+) {
+    owner.repository("gone", source).await;
+    let running = consume(&owner.deploy("gone", json!({"ref": "main"})).await).await;
+    walk.take("delete-repository", owner.delete("/v1/repositories/gone").await, 200);
+    let sweep = async || walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
+    assert_eq!(sweep().await["deleted"], 0);
+    let table = walk.world.stack.app().table();
+    let asked = Deployment::load(table, &running.account_id, &running.id).await.unwrap().unwrap();
+    asked.report(table, Transition::Cancel, model::Actor::Runner, walk.world.clock.now()).await.unwrap();
+    assert_eq!(sweep().await["deleted"], 1);
 }
 
 /// Calls the code that the consumer runs only for a long run, after a lost runner, or with a failing disk.

@@ -49,6 +49,8 @@ names!(
         MemberRemoved = "member.removed",
         MemberUpdated = "member.updated",
         RepositoryCreated = "repository.created",
+        RepositoryDeleted = "repository.deleted",
+        RepositoryUpdated = "repository.updated",
         SessionCreated = "session.created",
         SessionEnded = "session.ended",
         TeamCreated = "team.created",

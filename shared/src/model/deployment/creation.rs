@@ -84,6 +84,8 @@ pub enum CreateFailed {
     Full(String),
     /// A later request has claimed the idempotency key, because this one took too long.
     ClaimLost,
+    /// The repository was deleted meanwhile.
+    RepositoryGone,
     /// The table refused the write or did not answer.
     Write(TableError),
 }
@@ -91,6 +93,7 @@ pub enum CreateFailed {
 /// The reasons to refuse a creation, each with the conflicting item.
 enum CreateRefused {
     ClaimLost,
+    RepositoryGone,
     OutOfSequence(Option<Item>),
     /// A concurrent creation has taken the number.
     NumberTaken(Option<Item>),
@@ -108,6 +111,7 @@ impl From<CreateFailed> for Error {
             CreateFailed::Stale(winner) => Error::new(ErrorCode::StaleRequest, winner),
             CreateFailed::Full(waiting) => Error::new(ErrorCode::LimitReached, waiting),
             CreateFailed::ClaimLost => Error::in_flight(IN_FLIGHT),
+            CreateFailed::RepositoryGone => Error::not_found("Repository"),
             CreateFailed::Write(failed) => failed.into(),
         }
     }
@@ -207,7 +211,8 @@ impl Deployment {
                 .write(event.write(&deployment)?)
                 .recording(&audit_event)?
                 .write(lane.join(&deployment.waiting())?)
-                .write(repository.touch(now));
+                .write(repository.touch(now))
+                .or(|_| CreateRefused::RepositoryGone);
             if let Some(sealed) = &new.sealed_variables {
                 let row = SealedVariables { sealed: ByteBuf::from(sealed.as_slice()) };
                 let key = key::deployment_variables(&deployment.account_id, &deployment.id);
@@ -216,6 +221,7 @@ impl Deployment {
             match transaction.commit(table).await? {
                 Ok(()) => return Ok(deployment),
                 Err(CreateRefused::ClaimLost) => return Err(CreateFailed::ClaimLost),
+                Err(CreateRefused::RepositoryGone) => return Err(CreateFailed::RepositoryGone),
                 Err(CreateRefused::OutOfSequence(lock)) => {
                     let lock: Option<Lock> = lock.map(read_item).transpose()?;
                     let winner = new.fences.out_of_sequence(&lock.unwrap_or_default());

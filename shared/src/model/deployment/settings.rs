@@ -76,8 +76,12 @@ impl EnvironmentChange {
     }
 }
 
-/// The refusal to change settings that another request has changed.
-struct Changed;
+/// The reasons to refuse a change of settings.
+enum ChangeRefused {
+    /// Another request has changed them.
+    Changed,
+    RepositoryGone,
+}
 
 #[derive(Default, Deserialize)]
 struct Row {
@@ -116,6 +120,9 @@ impl EnvironmentSettings {
     }
 
     /// Changes the given settings, and returns all settings after the change. Writes nothing if they have these values.
+    ///
+    /// # Errors
+    /// Fails with `not_found` if the repository is gone.
     pub async fn change(
         table: &Table,
         repository: &Permitted<Repository>,
@@ -123,7 +130,7 @@ impl EnvironmentSettings {
         change: EnvironmentChange,
         author: &Author,
         now: Timestamp,
-    ) -> Result<Self, TableError> {
+    ) -> Result<Self, Error> {
         let key = || repository.partition().environment_settings(environment);
         let target = Target::new(TargetKind::Environment, format!("{}/{}", repository.id, environment.as_str()), None);
         let mut attempts = table.attempts();
@@ -153,13 +160,17 @@ impl EnvironmentSettings {
             };
             let transaction = Transaction::new()
                 .write(Write::Update { key: key(), change: update })
-                .or(|_| Changed)
+                .or(|_| ChangeRefused::Changed)
+                .write(repository.exists())
+                .or(|_| ChangeRefused::RepositoryGone)
                 .by(author, &event)?;
-            if transaction.commit(table).await?.is_ok() {
-                return Ok(after);
+            match transaction.commit(table).await? {
+                Ok(()) => return Ok(after),
+                Err(ChangeRefused::Changed) => {}
+                Err(ChangeRefused::RepositoryGone) => return Err(Error::not_found("Repository")),
             }
         }
-        Err(TableError::Contended)
+        Err(TableError::Contended.into())
     }
 
     fn new(environment: Environment, row: Row) -> Self {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 
-use super::grant::TAKE_ALL;
+use super::grant::take_all;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::model::counter::add;
@@ -48,14 +48,13 @@ impl Team {
             }
             let members = members.iter().map(|TeamMember { user_id, .. }| {
                 let row = key::team_member(&self.account_id, &self.id, user_id);
-                (key::user(&self.account_id, user_id), "DELETE teams :team", row)
+                (self.leave(key::user(&self.account_id, user_id)), row)
             });
             let grants = grants.iter().map(|TeamGrant { repository_id, .. }| {
                 let row = key::team_grant(&self.account_id, &self.id, repository_id);
-                (key::repository(&self.account_id, repository_id), TAKE_ALL, row)
+                (take_all(&self.account_id, &self.id, repository_id), row)
             });
-            let forgotten =
-                members.chain(grants).map(|(holder, expression, row)| self.forget(table, holder, expression, row));
+            let forgotten = members.chain(grants).map(|(from_holder, row)| forget(table, from_holder, row));
             let forgotten: Vec<_> = forgotten.collect();
             stream::iter(forgotten).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
         }
@@ -72,28 +71,28 @@ impl Team {
             .await?
     }
 
-    /// Removes the team's id from the row of a user or repository, if the row still exists, and deletes the team's own
-    /// row.
-    async fn forget(&self, table: &Table, holder: Key, expression: &str, row: Key) -> Result<()> {
+    /// Returns the write that removes the team's id from the row of a user.
+    fn leave(&self, user: Key) -> Write {
         let change = Change {
-            expression: expression.to_owned(),
+            expression: "DELETE teams :team".to_owned(),
             condition: Some("attribute_exists(pk)"),
             values: Values::new().set(":team", Value::set_of(&self.id)),
             ..Change::default()
         };
-        let delete = Write::Delete { key: row };
-        let forgotten = Transaction::new()
-            .write(Write::Update { key: holder, change })
-            .or(|_| HolderGone)
-            .write(delete.clone())
-            .commit(table)
-            .await?;
-        match forgotten {
+        Write::Update { key: user, change }
+    }
+}
+
+/// Removes a team's id from the row of a user or repository, if the row still exists, and deletes the team's own row.
+async fn forget(table: &Table, from_holder: Write, row: Key) -> Result<()> {
+    let delete = Write::Delete { key: row };
+    let forgotten =
+        Transaction::new().write(from_holder).or(|_| HolderGone).write(delete.clone()).commit(table).await?;
+    match forgotten {
+        Ok(()) => Ok(()),
+        Err(HolderGone) => match Transaction::<Infallible>::new().write(delete).commit(table).await? {
             Ok(()) => Ok(()),
-            Err(HolderGone) => match Transaction::<Infallible>::new().write(delete).commit(table).await? {
-                Ok(()) => Ok(()),
-            },
-        }
+        },
     }
 }
 

@@ -6,10 +6,9 @@ use serde_json::Value as JsonValue;
 use super::sizes::{MAX_IN_TEAM, entered, limit_reached};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::id::{RepositoryId, TeamId};
+use crate::id::{AccountId, RepositoryId, TeamId};
 use crate::model::counter::add;
 use crate::model::{Action, Author, Repository, Team, key};
-use crate::name::RepositoryName;
 use crate::permission::Permission;
 use crate::permitted::{Permitted, TenantId};
 use crate::sort::{Position, Sort};
@@ -20,12 +19,10 @@ use crate::table::{
 /// The maximum number of teams with one permission on a repository. Their ids are in the repository's row, and a page
 /// reads 101 such rows in a Query of 1 MB.
 pub(crate) const MAX_TEAMS_OF_REPOSITORY: usize = 50;
-/// The update that removes a team from a repository's row.
-pub(super) const TAKE_ALL: &str = "DELETE teams_read :team, teams_deploy :team, teams_admin :team";
 
 /// A team's permission on a repository. The repository's row also has it, for requests about one repository; this row
-/// is for requests about all repositories of a team. The name and the time of the creation, by which lists sort, are copied
-/// here, so that a member's list reads these small rows and only its page of repositories. They never change.
+/// is for requests about all repositories of a team. The time of the creation, by which lists sort, is copied here, so that a
+/// member's list reads these small rows and only its page of repositories. It never changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TeamGrant {
     /// The repository, which belongs to the team's account.
@@ -34,7 +31,6 @@ pub struct TeamGrant {
     #[serde(rename = "team_permission")]
     pub permission: Permission,
     pub(crate) granted_at: Timestamp,
-    pub(crate) repository_name: RepositoryName,
     pub(crate) repository_created_at: Timestamp,
 }
 
@@ -74,14 +70,13 @@ impl TeamGrant {
             repository_id: repository.id.clone(),
             permission,
             granted_at: old.as_ref().map_or(now, |old| old.granted_at),
-            repository_name: repository.name.clone(),
             repository_created_at: repository.created_at,
         };
         let change = Change {
             expression: match permission {
-                Permission::Read => "ADD teams_read :set DELETE teams_deploy :set, teams_admin :set",
-                Permission::Deploy => "ADD teams_deploy :set DELETE teams_read :set, teams_admin :set",
-                Permission::Admin => "ADD teams_admin :set DELETE teams_read :set, teams_deploy :set",
+                Permission::Read => "ADD teams_read :set, revision :one DELETE teams_deploy :set, teams_admin :set",
+                Permission::Deploy => "ADD teams_deploy :set, revision :one DELETE teams_read :set, teams_admin :set",
+                Permission::Admin => "ADD teams_admin :set, revision :one DELETE teams_read :set, teams_deploy :set",
             }
             .to_owned(),
             condition: Some(match permission {
@@ -95,7 +90,10 @@ impl TeamGrant {
                     "attribute_exists(pk) AND (attribute_not_exists(teams_admin) OR size(teams_admin) < :max)"
                 }
             }),
-            values: Values::new().set(":set", Value::set_of(&team.id)).set(":max", MAX_TEAMS_OF_REPOSITORY),
+            values: Values::new()
+                .set(":set", Value::set_of(&team.id))
+                .set(":max", MAX_TEAMS_OF_REPOSITORY)
+                .set(":one", 1),
             ..Change::default()
         };
         let index_key = IndexKey {
@@ -149,16 +147,10 @@ impl TeamGrant {
             .event(Action::TeamRepositoryRemoved, team.target(), now)
             .in_repository(&repository.id)
             .changing("repository", &repository.name, JsonValue::Null);
-        let take = Change {
-            expression: TAKE_ALL.to_owned(),
-            condition: Some("attribute_exists(pk)"),
-            values: Values::new().set(":team", Value::set_of(&team.id)),
-            ..Change::default()
-        };
         let grant = key::team_grant(account, &team.id, &repository.id);
         let removed = Transaction::new()
             .by(author, &event)?
-            .write(Write::Update { key: key::repository(account, &repository.id), change: take })
+            .write(take_all(account, &team.id, &repository.id))
             .or(|_| NotGranted)
             .write(Write::DeleteIf { key: grant, condition: "attribute_exists(pk)", names: None, values: None })
             .or(|_| NotGranted)
@@ -167,6 +159,17 @@ impl TeamGrant {
             .await?;
         Ok(removed.is_ok())
     }
+}
+
+/// Returns the write that removes a team from a repository's row. It fails if the repository is gone.
+pub(super) fn take_all(account: &AccountId, team: &TeamId, repository: &RepositoryId) -> Write {
+    let change = Change {
+        expression: "ADD revision :one DELETE teams_read :team, teams_deploy :team, teams_admin :team".to_owned(),
+        condition: Some("attribute_exists(pk)"),
+        values: Values::new().set(":team", Value::set_of(team)).set(":one", 1),
+        ..Change::default()
+    };
+    Write::Update { key: key::repository(account, repository), change }
 }
 
 impl Position for TeamGrant {

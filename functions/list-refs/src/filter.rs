@@ -1,0 +1,113 @@
+//! The properties of listed refs, and their places.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::RefBody;
+
+/// The maximum size of a place. Each of its characters can take two in a cursor.
+const MAX_PLACE_BYTES: usize = 150;
+/// The size of the start of a longer name, which is followed by a hash.
+const START_BYTES: usize = 85;
+
+/// The kind of a ref.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RefKind {
+    /// A branch.
+    Branch,
+    /// A tag.
+    Tag,
+}
+
+/// The start of names of branches and tags.
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, min_length = 1, max_length = 255, examples("release/"))]
+pub struct RefPrefix(String);
+
+/// The properties of the listed refs.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RefsFilter {
+    /// Returns only branches, or only tags.
+    r#type: Option<RefKind>,
+    /// Returns only branches and tags whose names start with this text.
+    #[param(inline)]
+    prefix: Option<RefPrefix>,
+}
+
+impl RefKind {
+    /// Returns the kind of a ref and its name without the kind, or `None` if it is neither a branch nor a tag.
+    pub(crate) fn of(full_name: &str) -> Option<(Self, &str)> {
+        let branch = full_name.strip_prefix("refs/heads/").map(|name| (Self::Branch, name));
+        branch.or_else(|| full_name.strip_prefix("refs/tags/").map(|name| (Self::Tag, name)))
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Branch => "branch",
+            Self::Tag => "tag",
+        }
+    }
+}
+
+impl TryFrom<String> for RefPrefix {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.chars().count() {
+            1..=255 => Ok(Self(text)),
+            _ => Err("must be 1 to 255 characters"),
+        }
+    }
+}
+
+impl RefsFilter {
+    pub(crate) fn has(&self, found: &RefBody) -> bool {
+        self.r#type.is_none_or(|kind| kind == found.r#type)
+            && self.prefix.as_ref().is_none_or(|RefPrefix(prefix)| found.name.starts_with(prefix))
+    }
+
+    /// Returns the query string of the filter, for links.
+    pub(crate) fn query(&self) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(kind) = self.r#type {
+            query.append_pair("type", kind.as_str());
+        }
+        if let Some(RefPrefix(prefix)) = &self.prefix {
+            query.append_pair("prefix", prefix);
+        }
+        match query.finish() {
+            query if query.is_empty() => query,
+            query => format!("?{query}"),
+        }
+    }
+}
+
+/// Returns the place of a ref among the others: its full name, unless it is too long for a cursor.
+pub(crate) fn place(full_name: &str) -> String {
+    if full_name.len() <= MAX_PLACE_BYTES {
+        return full_name.to_owned();
+    }
+    let hash = Sha256::digest(full_name);
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}{hash}", &full_name[..full_name.floor_char_boundary(START_BYTES)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_in_the_order_of_names_and_differ() {
+        let long = |end: char| format!("refs/heads/{}{end}", "a".repeat(200));
+        let names = ["refs/heads/a", "refs/heads/a/b", &long('x'), &long('y'), "refs/heads/b", "refs/tags/a"];
+        let mut places = names.map(place).to_vec();
+        assert!(places.iter().all(|place| place.len() <= MAX_PLACE_BYTES));
+        let (first, last) = (places[0].clone(), places[5].clone());
+        places.sort();
+        places.dedup();
+        assert_eq!((places.len(), &places[0], &places[5]), (6, &first, &last));
+    }
+}

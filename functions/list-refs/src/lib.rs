@@ -1,0 +1,100 @@
+//! `GET /v1/repositories/{repo_id}/refs`: lists the branches and tags that the git host has now.
+
+use axum::extract::{FromRef, State};
+use axum::response::Response;
+use git::{CloneUrl, Remote, RemoteRef};
+use serde::Serialize;
+use shared::access::{AuthorizedRepository, Scope};
+use shared::extract::Filtered;
+use shared::hosts::Hosts;
+use shared::page::{Page, PageQuery, Sort};
+use shared::route::List;
+use shared::sort::Position;
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
+
+mod filter;
+
+pub use filter::{RefKind, RefPrefix, RefsFilter};
+
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
+pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/refs")
+    .requires(Scope::RepositoriesRead)
+    .lists(LIST)
+    .takes(&["type", "prefix"])
+    .refuses_with(&[ErrorCode::InvalidCloneUrl, ErrorCode::RemoteUnavailable]);
+
+const LIST: List = List { name: "refs", sorts: &[Sort::Name] };
+
+/// Returns the endpoint with its clients.
+///
+/// # Errors
+/// Fails if a setting is malformed.
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    let hosts = Hosts::of(app.settings())?;
+    Ok(Endpoint::new(ROUTE, list_refs, Remotes { app: app.clone(), hosts }))
+}
+
+/// The app, and the hosts that repositories may be cloned from.
+#[derive(Clone)]
+pub struct Remotes {
+    app: App,
+    hosts: Hosts,
+}
+
+impl FromRef<Remotes> for App {
+    fn from_ref(remotes: &Remotes) -> App {
+        remotes.app.clone()
+    }
+}
+
+/// A branch or a tag.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Ref)]
+pub struct RefBody {
+    /// The name without `refs/heads/` or `refs/tags/`.
+    #[schema(examples("main"))]
+    name: String,
+    /// The full name.
+    #[schema(examples("refs/heads/main"))]
+    full_name: String,
+    r#type: RefKind,
+    /// The commit that the branch or tag points to. An annotated tag has the commit that it was made for.
+    #[schema(examples("d5b1a0d1c2f34e5a6b7c8d9e0f1a2b3c4d5e6f70"))]
+    sha: String,
+}
+
+impl RefBody {
+    /// Returns the body of a branch or tag, and `None` for any other ref.
+    fn of(found: RemoteRef) -> Option<Self> {
+        let (kind, name) = RefKind::of(&found.name)?;
+        Some(Self { name: name.to_owned(), r#type: kind, sha: found.target.to_string(), full_name: found.name })
+    }
+}
+
+/// The place in the list. A cursor has at most 512 characters.
+impl Position for RefBody {
+    fn position(&self, _: Sort) -> String {
+        filter::place(&self.full_name)
+    }
+}
+
+/// List branches and tags
+///
+/// Returns a paginated list of the branches, followed by the tags, each in the order of their names. They are read from the git
+/// host with each request. The only sort is `name`.
+#[utoipa::path(
+    get, path = ROUTE.path, tag = "Repositories", params(PageQuery, RefsFilter), responses((status = 200, body = Page<RefBody>))
+)]
+pub async fn list_refs(
+    State(Remotes { app, hosts }): State<Remotes>,
+    Filtered(page, filter): Filtered<PageQuery, RefsFilter>,
+    repository: AuthorizedRepository,
+) -> Result<Response> {
+    let page = page.of(LIST)?;
+    let remote = Remote::new(CloneUrl::of_repository(&repository.clone_url, hosts)?, None);
+    let found = remote.list_refs().await.map_err(|error| remote.url().unreadable(error))?;
+    let refs: Vec<_> = found.refs.into_iter().filter_map(RefBody::of).filter(|found| filter.has(found)).collect();
+    let total = refs.len() as u64;
+    let url = app.url(&format!("/v1/repositories/{}/refs{}", repository.id, filter.query()));
+    Ok(page.respond(page.cut(refs), total, &url, |found| found))
+}

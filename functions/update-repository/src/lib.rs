@@ -1,0 +1,137 @@
+//! `PATCH /v1/repositories/{repo_id}`: changes a repository's settings.
+
+use axum::Json;
+use axum::extract::{FromRef, State};
+use git::{CloneUrl, Remote};
+use serde::Deserialize;
+use shared::access::{AuthorizedRepository, Scope};
+use shared::body::RepositoryBody;
+use shared::hosts::Hosts;
+use shared::model::{
+    Author, BuildspecPath, DeployRule, DeployRules, FetchDepth, Repository, RepositoryChange, RepositoryName,
+    RootFolder, SourceSettings, Visibility,
+};
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
+
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
+pub const ROUTE: Route =
+    Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}").requires(Scope::RepositoriesWrite).refuses_with(
+        &[ErrorCode::InvalidCloneUrl, ErrorCode::InvalidRef, ErrorCode::NameTaken, ErrorCode::RemoteUnavailable],
+    );
+
+/// Returns the endpoint with its clients.
+///
+/// # Errors
+/// Fails if a setting is missing or malformed.
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    let hosts = Hosts::of(app.settings())?;
+    Ok(Endpoint::new(ROUTE, update_repository, Remotes { app: app.clone(), hosts }))
+}
+
+/// The app, and the hosts that repositories may be cloned from.
+#[derive(Clone)]
+pub struct Remotes {
+    app: App,
+    hosts: Hosts,
+}
+
+impl FromRef<Remotes> for App {
+    fn from_ref(remotes: &Remotes) -> App {
+        remotes.app.clone()
+    }
+}
+
+/// The settings to change. An absent field keeps its value.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = RepositoryUpdate)]
+pub struct Update {
+    /// The new name. Reads of the old one are redirected until another repository takes it.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(required = false, nullable = false)]
+    name: Option<RepositoryName>,
+    /// An https URL that requires no credentials. It must lead to a repository that has the default branch.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(required = false, nullable = false, examples("https://git.example.com/acme/frontend-app.git"))]
+    clone_url: Option<String>,
+    /// The default branch. `null` resets it to the branch that the repository's HEAD names.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<String>, examples("main"))]
+    default_branch: Option<Option<String>>,
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(required = false, nullable = false)]
+    visibility: Option<Visibility>,
+    /// The folder in which a build starts. `null` resets it to the repository's top.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<RootFolder>)]
+    root_folder: Option<Option<RootFolder>>,
+    /// The path of the buildspec. `null` resets it to `buildspec.yml`.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<BuildspecPath>)]
+    buildspec_path: Option<Option<BuildspecPath>>,
+    /// The number of commits of the history that a build has. `null` resets it to 1.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 1000, examples(1))]
+    fetch_depth: Option<Option<FetchDepth>>,
+    /// The rules that say which pushes are deployed, at most 20, in place of the current ones. `null` removes all of them.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<Vec<DeployRule>>, max_items = 20)]
+    deploy_rules: Option<Option<DeployRules>>,
+}
+
+/// Update a repository
+///
+/// Changes the given settings. Contacts the git host at once if the clone URL or the default branch is among them. A new clone
+/// URL applies to deployments created afterwards. So do a new root folder, buildspec path and fetch depth, but a retry or a
+/// rollback keeps those of the deployment that it repeats. After a change of the name, a `GET` with the old name is redirected to
+/// the repository, and other requests with it get 404.
+#[utoipa::path(
+    patch, path = ROUTE.path, tag = "Repositories", request_body = Update, responses((status = 200, body = RepositoryBody))
+)]
+pub async fn update_repository(
+    State(Remotes { app, hosts }): State<Remotes>,
+    author: Author,
+    repository: AuthorizedRepository,
+    extract::Json(update): extract::Json<Update>,
+) -> Result<Json<RepositoryBody>> {
+    let (clone_url, default_branch) =
+        at_remote(hosts, &repository, update.clone_url.as_deref(), update.default_branch).await?;
+    let defaults = SourceSettings::default();
+    let change = RepositoryChange {
+        name: update.name,
+        visibility: update.visibility,
+        clone_url,
+        default_branch,
+        root_folder: update.root_folder.map(Option::unwrap_or_default),
+        buildspec_path: update.buildspec_path.map(Option::unwrap_or_default),
+        fetch_depth: update.fetch_depth.map(|depth| depth.map_or(defaults.fetch_depth, FetchDepth::get)),
+        deploy_rules: update.deploy_rules.map(Option::unwrap_or_default),
+    };
+    let tenant = repository.tenant().clone();
+    let changed = repository.into_inner().change(app.table(), &tenant, change, &author, app.clock().now()).await?;
+    RepositoryBody::new(&changed, &tenant).map(Json)
+}
+
+/// Checks a new clone URL and a new default branch at the git host. Returns those that the change needs.
+async fn at_remote(
+    hosts: Hosts,
+    repository: &Repository,
+    clone_url: Option<&str>,
+    default_branch: Option<Option<String>>,
+) -> Result<(Option<String>, Option<String>)> {
+    let remote = |url| Remote::new(url, None);
+    match (clone_url, default_branch) {
+        (None, None) => Ok((None, None)),
+        (None, Some(wanted)) => {
+            let remote = remote(CloneUrl::of_repository(&repository.clone_url, hosts)?);
+            let branch = git::default_branch(&remote, wanted, |error| remote.url().unreadable(error)).await?;
+            Ok((None, Some(branch)))
+        }
+        (Some(url), wanted) => {
+            let remote = remote(CloneUrl::parse(url, hosts).map_err(git::invalid_field)?);
+            let wanted = wanted.unwrap_or_else(|| Some(repository.default_branch.clone()));
+            let branch = git::default_branch(&remote, wanted, git::unreadable_field).await?;
+            Ok((Some(remote.url().to_string()), Some(branch)))
+        }
+    }
+}

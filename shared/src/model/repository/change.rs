@@ -1,0 +1,152 @@
+//! Changes of a repository's settings.
+
+use std::collections::HashMap;
+
+use super::Repository;
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::model::{Action, Author, DeployRules};
+use crate::name::{BuildspecPath, RepositoryName, RootFolder};
+use crate::permission::Visibility;
+use crate::permitted::TenantId;
+use crate::table::{Change, Index, IndexKey, Table, TableError, Transaction, Value, Values, Write};
+
+/// The requested changes of a repository. Absent ones stay as they are.
+#[derive(Clone, Debug, Default)]
+pub struct RepositoryChange {
+    /// The new name. The old one leads to the repository until another one takes it.
+    pub name: Option<RepositoryName>,
+    /// The new visibility.
+    pub visibility: Option<Visibility>,
+    /// The new URL, from which the repository can be cloned.
+    pub clone_url: Option<String>,
+    /// The new default branch, which exists.
+    pub default_branch: Option<String>,
+    /// The new folder in which a build starts.
+    pub root_folder: Option<RootFolder>,
+    /// The new path of the buildspec.
+    pub buildspec_path: Option<BuildspecPath>,
+    /// The new number of commits of the history that a build has.
+    pub fetch_depth: Option<u16>,
+    /// The new rules.
+    pub deploy_rules: Option<DeployRules>,
+}
+
+impl RepositoryChange {
+    fn applied_to(self, mut repository: Repository) -> Repository {
+        fn set<T>(value: &mut T, new: Option<T>) {
+            if let Some(new) = new {
+                *value = new;
+            }
+        }
+        set(&mut repository.name, self.name);
+        set(&mut repository.visibility, self.visibility);
+        set(&mut repository.clone_url, self.clone_url);
+        set(&mut repository.default_branch, self.default_branch);
+        set(&mut repository.source.root_folder, self.root_folder);
+        set(&mut repository.source.buildspec_path, self.buildspec_path);
+        set(&mut repository.source.fetch_depth, self.fetch_depth);
+        set(&mut repository.deploy_rules, self.deploy_rules);
+        repository
+    }
+}
+
+/// The reasons to refuse a change of a repository.
+enum ChangeRefused {
+    /// The repository has another revision, or is gone.
+    Changed,
+    NameTaken,
+}
+
+impl Repository {
+    /// Changes the repository. Retries after concurrent changes. Writes nothing if all fields have these values.
+    ///
+    /// # Errors
+    /// Fails with `name_taken` if another repository of the account has the new name, or with `not_found` if the repository is
+    /// gone.
+    pub async fn change(
+        self,
+        table: &Table,
+        tenant: &TenantId,
+        change: RepositoryChange,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let mut before = self;
+        let mut attempts = table.attempts();
+        while attempts.begin().await {
+            let changed = change.clone().applied_to(before.clone());
+            let after = Self { revision: before.revision + 1, updated_at: now, ..changed };
+            let event = author
+                .event(Action::RepositoryUpdated, before.target(), now)
+                .in_repository(&before.id)
+                .changing("name", &before.name, &after.name)
+                .changing("visibility", before.visibility, after.visibility)
+                .changing("clone_url", &before.clone_url, &after.clone_url)
+                .changing("default_branch", &before.default_branch, &after.default_branch)
+                .changing("root_folder", &before.source.root_folder, &after.source.root_folder)
+                .changing("buildspec_path", &before.source.buildspec_path, &after.source.buildspec_path)
+                .changing("fetch_depth", before.source.fetch_depth, after.source.fetch_depth)
+                .changing("deploy_rules", &before.deploy_rules, &after.deploy_rules);
+            if event.changes.is_empty() {
+                return Ok(before);
+            }
+            let mut transaction = Transaction::new()
+                .by(author, &event)?
+                .write(after.replace_settings(before.revision)?)
+                .or(|_| ChangeRefused::Changed);
+            if after.name.folded() != before.name.folded() {
+                let [claim, others @ ..] = before.rename(&after)?;
+                transaction = transaction.write(claim).or(|_| ChangeRefused::NameTaken).writes(others);
+            }
+            match transaction.commit(table).await? {
+                Ok(()) => return Ok(after),
+                Err(ChangeRefused::NameTaken) => return Err(after.name_taken()),
+                Err(ChangeRefused::Changed) => {
+                    let found = Self::by_id(table, tenant, &before.id).await?;
+                    before = found.ok_or_else(|| Error::not_found("Repository"))?;
+                }
+            }
+        }
+        Err(TableError::Contended.into())
+    }
+
+    /// Returns the write of all settings, if the repository has this revision. The grants stay as they are.
+    fn replace_settings(&self, revision: u64) -> Result<Write, TableError> {
+        let fields: [(&str, Value); 9] = [
+            ("name", Value::of(&self.name)?),
+            ("visibility", Value::of(&self.visibility)?),
+            ("clone_url", Value::of(&self.clone_url)?),
+            ("default_branch", Value::of(&self.default_branch)?),
+            ("root_folder", Value::of(&self.source.root_folder)?),
+            ("buildspec_path", Value::of(&self.source.buildspec_path)?),
+            ("fetch_depth", Value::of(&self.source.fetch_depth)?),
+            ("deploy_rules", Value::of(&self.deploy_rules)?),
+            ("updated_at", Value::of(&self.updated_at)?),
+        ];
+        let in_index = |keys: &[IndexKey]| -> Vec<(&'static str, Value)> {
+            let attributes = |key: &IndexKey| {
+                let (partition, sort) = key.index.key_attributes();
+                [(partition, Value::from(key.partition.as_str())), (sort, Value::from(key.sort.as_str()))]
+            };
+            keys.iter().flat_map(attributes).collect()
+        };
+        let fields: Vec<_> = fields.into_iter().chain(in_index(&self.index_keys())).collect();
+        let sets: Vec<_> = fields.iter().map(|(name, _)| format!("#{name} = :{name}")).collect();
+        let names: HashMap<_, _> = fields.iter().map(|(name, _)| (format!("#{name}"), (*name).to_owned())).collect();
+        let values: Values = fields.into_iter().map(|(name, value)| (format!(":{name}"), value)).collect();
+        let (public, public_sort) = Index::Public.key_attributes();
+        let hide = match self.visibility {
+            Visibility::Public => String::new(),
+            Visibility::Private => format!(" REMOVE {public}, {public_sort}"),
+        };
+        let change = Change {
+            expression: format!("SET {} ADD revision :one{hide}", sets.join(", ")),
+            // A row from before revisions has none, and no change has been made to it.
+            condition: Some("attribute_exists(pk) AND (revision = :was OR attribute_not_exists(revision))"),
+            names: Some(names),
+            values: values.set(":was", revision).set(":one", 1),
+        };
+        Ok(Write::Update { key: self.key(), change })
+    }
+}
