@@ -176,6 +176,7 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
             "idempotencyToken": format!("{id}-1"),
             "sourceTypeOverride": "S3",
             "sourceLocationOverride": format!("{BUCKET}/{}/source.zip", stored.source_prefix()),
+            "buildspecOverride": "buildspec.yml",
             "artifactsOverride": {
                 "type": "S3", "location": BUCKET, "path": stored.artifacts_prefix(), "namespaceType": "NONE",
                 "name": "artifacts", "packaging": "NONE", "overrideArtifactName": false,

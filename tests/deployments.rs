@@ -53,6 +53,8 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
         "ref": "main",
         "sha": source.git(&["rev-parse", "HEAD"]),
         "commit": {"sha": source.git(&["rev-parse", "HEAD"]), "subject": "change", "author": "Test"},
+        "root_folder": "",
+        "buildspec_path": "buildspec.yml",
         "on_ref": "refs/heads/main",
         "created_by": owner.user_id,
         "updated_at": "2026-01-01T12:00:00Z",

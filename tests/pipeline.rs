@@ -2,6 +2,7 @@
 
 mod build;
 mod delivery;
+mod folder;
 mod lease;
 mod log;
 

@@ -95,6 +95,7 @@ impl Scene {
         let id: DeploymentId = format!("deploy_{id}").parse().unwrap();
         self.known.lock().unwrap().sequences.extend(sequence.map(|sequence| (id.clone(), sequence)));
         let new = NewDeployment {
+            source: shared::model::SourceSettings::default(),
             id,
             environment,
             git_ref: "main".to_owned(),

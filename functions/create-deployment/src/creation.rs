@@ -88,6 +88,7 @@ impl Creation {
             on_ref: resolved.on_ref,
             sha: resolved.sha,
             commit: resolved.commit,
+            source: repository.source.clone(),
             origin: None,
             idempotency,
         };

@@ -17,6 +17,7 @@
 //! message is delivered again, and goes to the dead-letter queue after its last delivery.
 
 pub mod buildspec;
+mod checkout;
 mod codebuild;
 mod consumer;
 mod lease;

@@ -19,16 +19,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vault::Vault;
 
-use crate::buildspec::{self, Buildspec, BuildspecError};
 use crate::codebuild::{BuildInput, CodeBuild};
 use crate::process::{Artifact, Exit, Outcome, Run};
 use crate::redaction::Redaction;
 use crate::retry::Retry;
 use crate::run_log::{self, RunLog};
 use crate::runner::Runner;
-use crate::{lease, source};
+use crate::{checkout, lease, source};
 
-const BUILDSPEC: &str = "buildspec.yml";
 /// The time between SIGTERM and SIGKILL for a build that must stop.
 const GRACE: Duration = Duration::from_secs(5);
 /// The time that a run has to stop when its runner stops.
@@ -127,7 +125,7 @@ impl Pipeline {
         if let Some(end) = self.get_source(deployment, &workspace, log, stop).await? {
             return Ok(Completed::Run(end));
         }
-        let buildspec = match read_buildspec(&workspace.source) {
+        let buildspec = match checkout::read_buildspec(&workspace.source, &deployment.source.buildspec_path) {
             Ok(buildspec) => buildspec,
             Err(failure) => return Ok(Completed::Run(Transition::Fail(failure))),
         };
@@ -182,7 +180,12 @@ impl Pipeline {
             () = stop.cancelled() => return Ok(Some(Transition::Cancel)),
         };
         match fetched {
-            Ok(()) => Ok(None),
+            Ok(()) => {
+                let failed =
+                    |error: std::io::Error| Retry::Infrastructure("the root folder can't be entered", error.into());
+                let entered = checkout::enter(&workspace.source, &deployment.source).map_err(failed)?;
+                Ok(entered.err().map(Transition::Fail))
+            }
             Err(error @ RemoteError::Local(_)) => {
                 Err(Retry::Infrastructure("the source could not be stored", error.into()))
             }
@@ -228,21 +231,6 @@ impl Workspace {
         std::fs::create_dir(&scratch).map_err(failed)?;
         Ok(Self { source, scratch, zip, _folder: folder })
     }
-}
-
-fn read_buildspec(source: &Path) -> Result<Buildspec, Failure> {
-    let missing = |message: String| failure("buildspec_missing", message);
-    let invalid = |message: String| failure(BuildspecError::CODE, message);
-    let path = source.join(BUILDSPEC);
-    // The checkout lets no link lead out of the source, so this reads a file of the repository.
-    let size = std::fs::metadata(&path)
-        .map_err(|_| missing(format!("The repository has no {BUILDSPEC} at this commit")))?
-        .len();
-    if size > buildspec::MAX_BYTES as u64 {
-        return Err(invalid(format!("{BUILDSPEC} is larger than {} KiB", buildspec::MAX_BYTES / 1024)));
-    }
-    let text = std::fs::read(&path).map_err(|error| missing(format!("{BUILDSPEC} can't be read: {error}")))?;
-    Buildspec::parse(&text).map_err(|error| invalid(format!("{BUILDSPEC}: {error}")))
 }
 
 fn reserved_variables(deployment: &Deployment) -> BTreeMap<String, String> {

@@ -14,7 +14,8 @@ import { button, copyable, dots, elapsed, empty, facts, heading, section, short,
 /** What to do about each way to fail. */
 const HINTS = {
   source_unavailable: "Check that the commit still exists and that the git host can be reached, then retry.",
-  buildspec_missing: "Add a buildspec.yml to the root of the repository and deploy the new commit.",
+  buildspec_missing: "Add a buildspec.yml to the root of the repository and deploy the new commit, or choose another path in the repository's settings.",
+  root_folder_missing: "Choose a root folder that the commit has, in the repository's settings.",
   buildspec_invalid: "Correct the buildspec.yml and deploy the new commit.",
   command_failed: "The log shows the command and what it wrote.",
   artifacts_missing: "Check the buildspec’s artifacts: no file matches them.",

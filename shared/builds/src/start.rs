@@ -100,6 +100,7 @@ impl Builds {
             .idempotency_token(format!("{}-{attempt}", deployment.id))
             .source_type_override(SourceType::S3)
             .source_location_override(format!("{bucket}/{source}"))
+            .buildspec_override(deployment.source.buildspec_path.as_str())
             .artifacts_override(artifacts.map_err(incomplete)?)
             .logs_config_override(logs)
             .set_environment_variables_override(Some(

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::clock::Rfc3339;
 use crate::id::{DeploymentId, RepositoryId, UserId};
 use crate::model::{Actors, CommitTexts, Deployment, Environment, Failure, Origin, Repository, Status, Waits};
-use crate::name::RepositoryName;
+use crate::name::{BuildspecPath, RepositoryName, RootFolder};
 use crate::poll::PollInterval;
 
 /// A deployment of a commit to an environment.
@@ -33,6 +33,10 @@ pub struct DeploymentBody {
     #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     pub(crate) sha: String,
     pub(crate) commit: CommitBody,
+    /// The folder that is built, as a path from the repository's top. Empty for the top itself.
+    pub(crate) root_folder: RootFolder,
+    /// The path of the buildspec, from the root folder.
+    pub(crate) buildspec_path: BuildspecPath,
     /// A branch or tag that pointed to the commit when the deployment was created, by its full name. Null if none did: a commit
     /// that `ref` gives by its SHA may be an older one of a branch, or one that was never on any. Git hosts serve commits of
     /// forks and of closed pull requests too. Also null if the repository has too many branches and tags to look through.
@@ -215,6 +219,8 @@ impl DeploymentBody {
             environment: row.environment,
             r#ref: row.git_ref,
             commit: CommitBody::new(row.sha.clone(), row.commit),
+            root_folder: row.source.root_folder,
+            buildspec_path: row.source.buildspec_path,
             sha: row.sha,
             on_ref: row.on_ref,
             created_by: row.created_by,

@@ -48,7 +48,7 @@ use serde_bytes::ByteBuf;
 use crate::capability::Capability;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, DeploymentId, RepositoryId, UserId};
-use crate::model::{BuildId, LaneKey, Repository, RepositoryPartition, key};
+use crate::model::{BuildId, LaneKey, Repository, RepositoryPartition, SourceSettings, key};
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
 use crate::table::{Consistency, IndexKey, Key, Order, Partition, Query, Table, TableError};
@@ -77,6 +77,9 @@ pub struct Deployment {
     pub commit: Option<CommitTexts>,
     /// The repository's clone URL at creation.
     pub clone_url: String,
+    /// The settings of the repository's source at creation, or those of the deployment that this one repeats.
+    #[serde(flatten)]
+    pub source: SourceSettings,
     /// The user or the application that created the deployment, retried it or rolled back to it.
     pub created_by: UserId,
     /// The person who registered the application that created the deployment. `None` if a person created it.
@@ -287,7 +290,7 @@ impl Position for Deployment {
          fence, time_limit_seconds, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
-         on_ref, actors, #commit",
+         on_ref, actors, #commit, root_folder, buildspec_path, fetch_depth",
     );
 
     fn position(&self, _: Sort) -> String {
@@ -323,6 +326,7 @@ mod tests {
             sha: String::new(),
             commit: Some(CommitTexts::new("", "")),
             clone_url: String::new(),
+            source: SourceSettings::default(),
             created_by: user.clone(),
             registered_by: Some(user.clone()),
             actors: Actors::from([(user.clone(), ActorName { name: String::new(), email: None })]),

@@ -19,6 +19,9 @@ struct Covered<'a> {
     repository_id: &'a RepositoryId,
     environment: Environment,
     clone_url: &'a str,
+    root_folder: &'a str,
+    buildspec_path: &'a str,
+    fetch_depth: u16,
     git_ref: &'a str,
     ref_name: Option<&'a str>,
     sha: &'a str,
@@ -64,11 +67,14 @@ impl Deployment {
 
     fn digest_with(&self, variables_digest: Option<&str>) -> String {
         let covered = Covered {
-            version: 1,
+            version: 2,
             deployment_id: &self.id,
             repository_id: &self.repository_id,
             environment: self.environment,
             clone_url: &self.clone_url,
+            root_folder: self.source.root_folder.as_str(),
+            buildspec_path: self.source.buildspec_path.as_str(),
+            fetch_depth: self.source.fetch_depth,
             git_ref: &self.git_ref,
             ref_name: self.ref_name.as_deref(),
             sha: &self.sha,

@@ -16,7 +16,7 @@ use crate::id::DeploymentId;
 use crate::model::{
     Action, Actor, Actors, Author, CommitTexts, Concurrency, Deployment, DeploymentCounts, DeploymentEvent,
     Environment, EnvironmentSettings, Fences, Filter, IdempotencyClaim, Lane, Lock, MAX_WAITING, Origin, OriginKind,
-    PICKED_UP_WITHIN, Repository, RepositoryPartition, Status, key,
+    PICKED_UP_WITHIN, Repository, RepositoryPartition, SourceSettings, Status, key,
 };
 use crate::permitted::Permitted;
 use crate::table::{Change, Item, Table, TableError, Transaction, Values, Write, read_item};
@@ -40,6 +40,8 @@ pub struct NewDeployment {
     pub sha: String,
     /// The subject and the author of the commit, if the git host told.
     pub commit: Option<CommitTexts>,
+    /// The settings of the repository's source.
+    pub source: SourceSettings,
     /// The encrypted variables.
     pub sealed_variables: Option<Vec<u8>>,
     /// The names of the variables, in order.
@@ -65,6 +67,7 @@ impl NewDeployment {
             on_ref: earlier.on_ref.clone(),
             sha: earlier.sha.clone(),
             commit: earlier.commit.clone(),
+            source: earlier.source.clone(),
             sealed_variables: None,
             variable_names: earlier.variable_names.clone(),
             settings: *settings,
@@ -139,6 +142,7 @@ impl Deployment {
             sha: new.sha,
             commit: new.commit,
             clone_url: repository.clone_url.clone(),
+            source: new.source,
             created_by: author.user_id().clone(),
             registered_by: author.registered_by().cloned(),
             actors: Actors::from([(author.user_id().clone(), author.name())]),

@@ -1,0 +1,110 @@
+//! The root folder and the path of the buildspec.
+
+use serde_json::{Value, json};
+use tests::{Actor, GitRepository, World, buildspec};
+
+/// Registers a repository with these settings, deploys it, and returns the deployment at its end.
+async fn ended(owner: &Actor, name: &str, source: &GitRepository, settings: Value) -> Value {
+    owner.repository(name, source).await;
+    assert_eq!(owner.patch(&format!("/v1/repositories/{name}"), settings).await.status, 200);
+    let created = owner.deploy(name, json!({"ref": "main"})).await;
+    owner.ended(&created).await
+}
+
+fn outputs(log: &[String]) -> Vec<&str> {
+    log.iter().filter_map(|line| line.strip_prefix("stdout: ")).collect()
+}
+
+#[tokio::test]
+async fn a_build_has_its_root_folder_and_the_buildspec_that_is_chosen() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let spec = buildspec(&["ls", "cat page"]) + "artifacts:\n  files:\n    - page\n";
+    let source = GitRepository::new(&[
+        ("buildspec.yml", &buildspec(&["echo top"])),
+        ("ci/build.yml", &buildspec(&["echo chosen"])),
+        ("apps/web/ci/build.yml", &spec),
+        ("apps/web/page", "hello\n"),
+    ]);
+    for (name, settings, output) in [
+        ("top", json!({}), vec!["top"]),
+        ("path", json!({"buildspec_path": "ci/build.yml"}), vec!["chosen"]),
+        ("folder", json!({"root_folder": "apps/web", "buildspec_path": "ci/build.yml"}), vec!["ci", "page", "hello"]),
+    ] {
+        let ended = ended(&owner, name, &source, settings.clone()).await;
+        let log = owner.log(&ended).await;
+        assert_eq!(ended["status"], "succeeded", "{log:?}");
+        assert_eq!(outputs(&log), output, "{log:?}");
+        for (field, value) in settings.as_object().unwrap() {
+            assert_eq!(ended[field], *value);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_keeps_the_settings_of_its_creation() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[
+        ("a/buildspec.yml", &buildspec(&["echo a"])),
+        ("b/buildspec.yml", &buildspec(&["echo b"])),
+    ]);
+    owner.repository("app", &source).await;
+    let choose = async |folder: &str| {
+        assert_eq!(owner.patch("/v1/repositories/app", json!({"root_folder": folder})).await.status, 200);
+    };
+    choose("a").await;
+    let created = owner.deploy("app", json!({"ref": "main"})).await;
+    choose("b").await;
+    world.deliver(&owner, &created).await;
+    assert_eq!(owner.ended(&created).await["root_folder"], "a");
+    assert_eq!(outputs(&owner.log(&created).await), ["a"]);
+    let new = owner.deploy("app", json!({"ref": "main"})).await;
+    let again = owner.act(&created, "retry", json!({})).await.body;
+    let back = json!({"environment": "preview", "deployment_id": created["id"]});
+    let back = owner.post("/v1/repositories/app/rollback", back).await.body;
+    for (deployment, folder) in [(&new, "b"), (&again, "a"), (&back, "a")] {
+        assert_eq!(deployment["root_folder"], folder);
+    }
+    world.deliver(&owner, &back).await;
+    owner.ended(&back).await;
+    assert_eq!(outputs(&owner.log(&back).await), ["a"]);
+}
+
+#[tokio::test]
+async fn files_that_look_like_a_buildspec_are_named() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[
+        ("apps/web/buildspec.yaml", "version: 0.2"),
+        ("ci/deploy.yml", &buildspec(&["true"])),
+        (".github/workflows/ci.yml", "on: push"),
+        ("docs/README.md", "version: 1\nphases: 2"),
+    ]);
+    let hint = "These files look like one: apps/web/buildspec.yaml, ci/deploy.yml; set root_folder or buildspec_path of the \
+                repository";
+    for (name, settings, code, message) in [
+        ("top", json!({}), "buildspec_missing", format!("The repository has no buildspec.yml at this commit. {hint}")),
+        (
+            "folder",
+            json!({"root_folder": "apps/web"}),
+            "buildspec_missing",
+            format!("The folder apps/web has no buildspec.yml at this commit. {hint}"),
+        ),
+        (
+            "gone",
+            json!({"root_folder": "apps/api"}),
+            "root_folder_missing",
+            "The repository has no folder apps/api at this commit".to_owned(),
+        ),
+        (
+            "file",
+            json!({"root_folder": "ci/deploy.yml"}),
+            "root_folder_missing",
+            "The repository has no folder ci/deploy.yml at this commit".to_owned(),
+        ),
+    ] {
+        let ended = ended(&owner, name, &source, settings).await;
+        assert_eq!(ended["failure"], json!({"code": code, "message": message}));
+    }
+}
