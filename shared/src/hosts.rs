@@ -1,6 +1,7 @@
 //! The hosts that users may name: those of repositories and of issuers. The setting `CLONE_HOSTS` says which are allowed.
 
 mod address;
+mod listed;
 
 use std::net::IpAddr;
 
@@ -9,30 +10,37 @@ use url::{Host, Url};
 use crate::settings::{CLONE_HOSTS, Settings};
 use address::is_public;
 
+pub use listed::{InvalidItem, ListedHosts};
+
 /// The hosts that users may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hosts {
     /// `https://` URLs of hosts that resolve to public addresses only.
     PublicHttps,
+    /// Public hosts, and also `https://` URLs of the private hosts in a list.
+    AlsoListed(&'static ListedHosts),
     /// Public hosts, and also `http://`, loopback addresses, `file://` and absolute paths, for a stack on one machine.
     AlsoLocal,
 }
 
-/// The error for a `CLONE_HOSTS` that is neither `public` nor `local`.
+/// The error for a `CLONE_HOSTS` that can't be read.
 #[derive(Debug, thiserror::Error)]
-#[error("CLONE_HOSTS must be 'public' or 'local'")]
-pub struct UnknownHosts;
+#[error(
+    "CLONE_HOSTS must be 'public', 'local', or host names and networks such as 10.20.0.0/16, separated by commas: {0}"
+)]
+pub struct UnknownHosts(#[from] InvalidItem);
 
 impl Hosts {
-    /// Reads the setting `CLONE_HOSTS`, which defaults to public hosts.
+    /// Reads the setting `CLONE_HOSTS`, which defaults to public hosts. A list stays in memory for the rest of the process, as the
+    /// settings do.
     ///
     /// # Errors
-    /// Fails for an unknown value.
+    /// Fails if an item of a list is neither the name of a host nor a network.
     pub fn of(settings: &Settings) -> Result<Self, UnknownHosts> {
         match settings.get(CLONE_HOSTS) {
             None | Some("public") => Ok(Self::PublicHttps),
             Some("local") => Ok(Self::AlsoLocal),
-            Some(_) => Err(UnknownHosts),
+            Some(list) => Ok(Self::AlsoListed(Box::leak(Box::new(list.parse()?)))),
         }
     }
 
@@ -45,12 +53,31 @@ impl Hosts {
             Some(Host::Domain(_)) => true,
             None => false,
         };
-        may_reach && (url.scheme() == "https" || self == Self::AlsoLocal)
+        may_reach && (url.scheme() == "https" || !self.only_https())
     }
 
-    /// Returns whether a connection to `address` is allowed.
+    /// Returns whether a connection to an address is allowed, whatever the name of its host.
     pub fn may_reach(self, address: IpAddr) -> bool {
-        is_public(address) || (self == Self::AlsoLocal && address.is_loopback())
+        let is_allowed = match self {
+            Self::PublicHttps => false,
+            Self::AlsoListed(listed) => listed.has_address(address),
+            Self::AlsoLocal => address.is_loopback(),
+        };
+        is_allowed || is_public(address)
+    }
+
+    /// Returns whether a connection to the host of this name is allowed at this address, which it resolves to.
+    pub fn may_connect(self, name: &str, address: IpAddr) -> bool {
+        let is_listed = match self {
+            Self::AlsoListed(listed) => listed.has_name_at(name, address),
+            Self::PublicHttps | Self::AlsoLocal => false,
+        };
+        is_listed || self.may_reach(address)
+    }
+
+    /// Returns whether only `https://` URLs are allowed.
+    pub fn only_https(self) -> bool {
+        self != Self::AlsoLocal
     }
 }
 

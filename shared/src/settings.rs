@@ -20,8 +20,8 @@ pub const API_BASE_URL: &str = "API_BASE_URL";
 pub const ARCHIVE_URL: &str = "ARCHIVE_URL";
 /// The master key of deployment variables: `kms:<key ARN>` or `file:<path>`.
 pub const VARIABLES_KEY: &str = "VARIABLES_KEY";
-/// The hosts that users may name, of repositories and of issuers: `public` (the default) or `local`, which adds loopback and file
-/// paths.
+/// The hosts that users may name, of repositories and of issuers: `public` (the default), `local`, which adds loopback and file
+/// paths, or a list of names and networks, which adds private hosts.
 pub const CLONE_HOSTS: &str = "CLONE_HOSTS";
 
 /// The issuer of OAuth2 tokens, as in its metadata and its tokens. Without it no JWT is accepted.

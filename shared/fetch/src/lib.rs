@@ -18,7 +18,7 @@ pub fn agent(hosts: Hosts, user_agent: &str) -> Agent {
     let config = Agent::config_builder()
         // A proxy would resolve names itself and bypass the resolver.
         .proxy(None)
-        .https_only(hosts == Hosts::PublicHttps)
+        .https_only(hosts.only_https())
         .max_redirects(0)
         .max_redirects_will_error(false)
         .http_status_as_error(false)

@@ -40,13 +40,14 @@ impl Resolver for AllowedAddresses {
         let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
         let (sender, receiver) = mpsc::sync_channel(1);
         // The system's lookup can't be interrupted, so the thread may outlive the time limit.
-        thread::spawn(move || sender.send(look_up(&host)));
+        let name = host.clone();
+        thread::spawn(move || sender.send(look_up(&name)));
         let found = match receiver.recv_timeout(*timeout.after) {
             Ok(found) => found.map_err(failed)?,
             Err(RecvTimeoutError::Timeout) => return Err(ureq::Error::Timeout(timeout.reason)),
             Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("the lookup panicked").into()),
         };
-        if !found.iter().all(|address| self.hosts.may_reach(address.ip())) {
+        if !found.iter().all(|address| self.hosts.may_connect(&host, address.ip())) {
             return Err(ureq::Error::Other(Forbidden.into()));
         }
         let mut addresses = self.empty();

@@ -64,7 +64,7 @@ impl CloneUrl {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
             Some("https") => {}
-            Some("http") if hosts == Hosts::AlsoLocal => {}
+            Some("http") if !hosts.only_https() => {}
             _ => return Err(InvalidCloneUrl::NotHttps),
         }
         let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| InvalidCloneUrl::Malformed)?;

@@ -37,18 +37,53 @@ const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 4] = [
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
 ];
 
+/// Private IPv4 addresses of something other than a git host: loopback and link-local addresses, protocol assignments, multicast and
+/// the reserved class E. Among them are the metadata services of Alibaba (in the shared address space), Azure and Oracle.
+const NEVER_LISTED_V4: [(Ipv4Addr, u32); 8] = [
+    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::new(100, 100, 100, 200), 32),
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(168, 63, 129, 16), 32),
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+    (Ipv4Addr::new(192, 0, 0, 0), 24),
+    (Ipv4Addr::new(224, 0, 0, 0), 4),
+    (Ipv4Addr::new(240, 0, 0, 0), 4),
+];
+
+/// The unique local addresses (RFC 4193), the only IPv6 block of private hosts.
+const UNIQUE_LOCAL_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7);
+
+/// Unique local addresses of the services that AWS and Google give to each machine, metadata among them.
+const NEVER_LISTED_V6: [(Ipv6Addr, u32); 2] =
+    [(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32), (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0), 32)];
+
 /// Returns whether `address` belongs to a host of the public internet. IPv6 forms that carry an IPv4 address
 /// (mapped, NAT64, 6to4, Teredo) never count as public.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => {
-            !NOT_PUBLIC_V4.iter().any(|&(block, length)| (v4.to_bits() ^ block.to_bits()) >> (32 - length) == 0)
-        }
+        IpAddr::V4(v4) => !NOT_PUBLIC_V4.into_iter().any(|block| within_v4(v4, block)),
         IpAddr::V6(v6) => {
-            let within = |(block, length): (Ipv6Addr, u32)| (v6.to_bits() ^ block.to_bits()) >> (128 - length) == 0;
-            within(GLOBAL_UNICAST_V6) && !NOT_PUBLIC_V6.into_iter().any(within)
+            within_v6(v6, GLOBAL_UNICAST_V6) && !NOT_PUBLIC_V6.into_iter().any(|block| within_v6(v6, block))
         }
     }
+}
+
+/// Returns whether `address` may belong to a git host in a private network. IPv6 forms that carry an IPv4 address never do.
+pub(super) fn may_be_listed(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !NEVER_LISTED_V4.into_iter().any(|block| within_v4(v4, block)),
+        IpAddr::V6(v6) => {
+            within_v6(v6, UNIQUE_LOCAL_V6) && !NEVER_LISTED_V6.into_iter().any(|block| within_v6(v6, block))
+        }
+    }
+}
+
+fn within_v4(address: Ipv4Addr, (block, length): (Ipv4Addr, u32)) -> bool {
+    (address.to_bits() ^ block.to_bits()) >> (32 - length) == 0
+}
+
+fn within_v6(address: Ipv6Addr, (block, length): (Ipv6Addr, u32)) -> bool {
+    (address.to_bits() ^ block.to_bits()) >> (128 - length) == 0
 }
 
 #[cfg(test)]
