@@ -1,6 +1,8 @@
+mod servers;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
-use tests::{Actor, Answer, GitRepository, World, buildspec};
+use tests::{Actor, Answer, GitRepository, GitServer, World, buildspec};
 
 async fn try_deploy(owner: &Actor, git_ref: impl Into<Value>) -> Answer {
     owner.post("/v1/repositories/app/deployments", json!({"ref": git_ref.into()})).await
@@ -29,6 +31,8 @@ async fn branches_tags_and_commits_deploy_by_short_and_full_names() {
     source.git(&["branch", "feature/x", &first]);
     source.git(&["branch", "both", &first]);
     let third = source.commit(&[("file", "3")]);
+    source.git(&["update-ref", "refs/pull/7/head", &first]);
+    let tag = source.git(&["rev-parse", "refs/tags/v2"]);
     owner.repository("app", &source).await;
 
     for (git_ref, sha) in [
@@ -42,11 +46,18 @@ async fn branches_tags_and_commits_deploy_by_short_and_full_names() {
         ("refs/tags/v2", &second),
         ("v2-again", &second),
         ("both", &first),
+        ("heads/both", &first),
+        ("tags/both", &second),
+        ("HEAD", &third),
+        ("@", &third),
+        ("refs/pull/7/head", &first),
+        ("pull/7/head", &first),
         ("refs/heads/both", &first),
         ("refs/tags/both", &second),
         (&third, &third),
         (&second, &second),
         (&first.to_uppercase(), &first),
+        (&tag, &second),
     ] {
         assert_eq!(pinned(&owner, git_ref).await, *sha, "{git_ref}");
     }
@@ -97,8 +108,10 @@ async fn a_ref_that_does_not_exist_is_refused_by_its_name() {
     for (git_ref, message) in [
         ("feature-x", "Branch 'feature-x' not found".to_owned()),
         ("Main", "Branch 'Main' not found".to_owned()),
-        ("HEAD", "Branch 'HEAD' not found".to_owned()),
-        ("tags/v1", "Branch 'tags/v1' not found".to_owned()),
+        ("tags/v9", "Tag 'v9' not found".to_owned()),
+        ("heads/v1", "Branch 'v1' not found".to_owned()),
+        ("refs/pull/7/head", "Ref 'refs/pull/7/head' not found".to_owned()),
+        ("pull/7/head", "Branch 'pull/7/head' not found".to_owned()),
         ("refs/heads/v1", "Branch 'v1' not found".to_owned()),
         ("refs/tags/v9", "Tag 'v9' not found".to_owned()),
         ("refs/tags/main", "Tag 'main' not found".to_owned()),
@@ -147,6 +160,61 @@ async fn a_malformed_ref_is_an_invalid_request() {
 }
 
 #[tokio::test]
+async fn a_tag_of_a_file_or_folder_is_refused() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[("file", "")]);
+    source.git(&["tag", "file", "HEAD:file"]);
+    source.git(&["tag", "--annotate", "--message=x", "folder", "HEAD^{tree}"]);
+    owner.repository("app", &source).await;
+    for tag in ["file", "folder"] {
+        let refused = try_deploy(&owner, tag).await;
+        refused.refused(400, "invalid_ref");
+        let message = format!("'refs/tags/{tag}' names no commit, but a file or a folder");
+        assert_eq!(refused.body["error"]["message"], message);
+        let checked = owner.post("/v1/repositories/app/deployments/preflight", json!({"ref": tag})).await;
+        assert_eq!((&checked.body["outcome"], &checked.body["sha"]), (&json!("refused"), &Value::Null), "{checked:?}");
+    }
+    assert_eq!(owner.get("/v1/repositories/app/deployments").await.body["meta"]["total"], 0);
+}
+
+#[tokio::test]
+async fn a_repository_is_registered_before_its_first_push() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    source.git(&["update-ref", "-d", "HEAD"]);
+    assert_eq!(owner.repository("app", &source).await["default_branch"], "main");
+    for git_ref in ["main", "HEAD", "v1", "refs/tags/v1"] {
+        let refused = try_deploy(&owner, git_ref).await;
+        refused.refused(400, "invalid_ref");
+        assert_eq!(refused.body["error"]["message"], "The repository has no commit yet; push one first", "{git_ref}");
+    }
+    let pushed = source.commit(&[("file", "")]);
+    assert_eq!(pinned(&owner, "main").await, pushed);
+}
+
+#[tokio::test]
+async fn many_tags_are_no_obstacle() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    let sha = source.git(&["rev-parse", "HEAD"]);
+    let tags: String = (0..50_001).map(|n| format!("{sha} refs/tags/{n:06}\n")).collect();
+    let packed = format!("# pack-refs with: peeled fully-peeled sorted \n{tags}");
+    std::fs::write(source.path().join(".git/packed-refs"), packed).unwrap();
+    let server = GitServer::start(&source).await;
+    for (name, url) in [("app", server.url()), ("local", &source.url())] {
+        let created = owner.post("/v1/repositories", json!({"name": name, "clone_url": url})).await;
+        assert_eq!((created.status, &created.body["default_branch"]), (201, &json!("main")), "{created:?}");
+        for git_ref in ["main", "050000", &sha] {
+            let created = owner.deploy(name, json!({"ref": git_ref})).await;
+            assert_eq!(created["sha"], sha, "{name} {git_ref}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_branch_is_not_found_any_more() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;
@@ -190,8 +258,12 @@ async fn a_commit_that_no_branch_or_tag_points_to_is_told_apart() {
     let older = source.git(&["rev-parse", "HEAD"]);
     let tagged = source.commit(&[("file", "1")]);
     source.git(&["tag", "v9"]);
+    source.git(&["tag", "--annotate", "--message=x", "v9-annotated"]);
+    let tag = source.git(&["rev-parse", "refs/tags/v9-annotated"]);
+    source.git(&["update-ref", "refs/pull/7/head", "HEAD"]);
     let newest = source.commit(&[("file", "2")]);
     let dangling = source.git(&["commit-tree", "-m", "of a fork", "HEAD^{tree}"]);
+    source.git(&["update-ref", "refs/pull/8/head", &dangling]);
     owner.repository("app", &source).await;
     for (git_ref, on_ref) in [
         ("main", json!("refs/heads/main")),
@@ -200,6 +272,10 @@ async fn a_commit_that_no_branch_or_tag_points_to_is_told_apart() {
         (&tagged, json!("refs/tags/v9")),
         (&older, Value::Null),
         (&dangling, Value::Null),
+        ("HEAD", json!("refs/heads/main")),
+        (&tag, json!("refs/tags/v9-annotated")),
+        ("refs/pull/7/head", json!("refs/tags/v9")),
+        ("refs/pull/8/head", Value::Null),
     ] {
         let body = json!({"ref": git_ref});
         let preflight = owner.post("/v1/repositories/app/deployments/preflight", body.clone()).await.body;

@@ -86,7 +86,7 @@ fn private() -> Visibility {
 /// Create a repository
 ///
 /// Registers a git repository in the account. Contacts its git host at once, and refuses a URL that can't be cloned or
-/// a default branch that does not exist.
+/// a default branch that does not exist. A repository without commits may have any default branch.
 #[utoipa::path(post, path = ROUTE.path, tag = "Repositories", request_body = NewRepository, responses((status = 201, body = RepositoryBody)))]
 pub async fn create_repository(
     State(Remotes { app, hosts }): State<Remotes>,

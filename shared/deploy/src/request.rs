@@ -14,8 +14,9 @@ use crate::variables::Variables;
 #[serde(deny_unknown_fields)]
 #[schema(as = NewDeployment)]
 pub struct DeploymentRequest {
-    /// A branch, a tag, a full commit SHA or a full ref name. A branch takes precedence over a tag of the same name.
-    /// All of its characters can be seen.
+    /// A branch, a tag, a full commit SHA, `HEAD` for the default branch, or any other ref by its full name, with or without
+    /// `refs/`: `heads/main`, `refs/pull/7/head`. A branch takes precedence over a tag of the same name, and a tag over other refs.
+    /// The SHA of an annotated tag stands for the tag's commit. All characters can be seen.
     #[schema(examples("main"))]
     pub r#ref: String,
     /// The environment to deploy to.

@@ -22,19 +22,25 @@ pub struct ResolvedRef {
 
 impl ResolvedRef {
     /// # Errors
-    /// Fails if the clone URL is not allowed, the remote does not answer, or the revision does not exist.
+    /// Fails if the clone URL is not allowed, the remote does not answer, or the revision does not exist or names no commit.
     pub async fn find(hosts: Hosts, repository: &AuthorizedRepository, revision: &Revision) -> Result<Self> {
         let remote = Remote::new(CloneUrl::of_repository(&repository.clone_url, hosts)?, None);
-        if let Some(sha) = revision.sha() {
-            let (found, refs) = join(remote.find_commit(sha), remote.list_refs()).await;
-            let Some(commit) = found.map_err(|error| remote.url().unreadable(error))? else {
-                return Err(git::not_found(revision));
-            };
-            let on_ref = refs.ok().and_then(|refs| refs.pointing_to(sha).map(str::to_owned));
-            return Ok(Self { sha: sha.to_string(), commit: Some(commit), name: None, on_ref });
-        }
-        let found = remote.resolve(revision).await.map_err(|error| remote.url().unreadable(error))?;
+        // A commit is deployed all the same if no branch or tag of it can be found.
+        let pointing_to = async |sha| remote.pointing_to(sha).await.ok().flatten();
+        let on_ref = async {
+            match revision.sha() {
+                Some(sha) => pointing_to(sha).await,
+                None => None,
+            }
+        };
+        let (found, on_ref) = join(remote.resolve(revision), on_ref).await;
+        let found = found.map_err(|error| remote.url().unreadable(error))?;
         let (found, commit) = found.ok_or_else(|| git::not_found(revision))?;
-        Ok(Self { sha: found.sha.to_string(), commit, on_ref: found.name.clone(), name: found.name })
+        let on_ref = match &found.name {
+            None => on_ref,
+            Some(name) if found.is_branch_or_tag() => Some(name.clone()),
+            Some(_) => pointing_to(found.sha).await,
+        };
+        Ok(Self { sha: found.sha.to_string(), commit, on_ref, name: found.name })
     }
 }

@@ -5,24 +5,36 @@ use shared::{Error, ErrorCode};
 
 use crate::clone_url::{CloneUrl, InvalidCloneUrl};
 use crate::error::RemoteError;
+use crate::refs::{DefaultBranch, HEAD};
 use crate::remote::Remote;
-use crate::revision::Revision;
+use crate::revision::{InvalidRevision, Revision};
 
 /// Returns the error for a revision that the repository does not have.
 pub fn not_found(revision: &Revision) -> Error {
     let text = revision.to_string();
-    let message = match (revision.sha(), text.strip_prefix("refs/tags/")) {
-        (Some(_), _) => format!("Commit '{text}' not found"),
-        (None, Some(tag)) => format!("Tag '{tag}' not found"),
-        (None, None) if (7..40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-            format!("Branch '{text}' not found; to name a commit, send all 40 digits of its SHA")
-        }
-        (None, None) => format!("Branch '{}' not found", text.strip_prefix("refs/heads/").unwrap_or(&text)),
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let name = text.strip_prefix("refs/").unwrap_or(&text);
+    let message = if revision.sha().is_some() {
+        format!("Commit '{text}' not found")
+    } else if revision.is_head() {
+        format!("The repository's {HEAD} names no commit; name a branch, a tag or a commit")
+    } else if let Some(tag) = name.strip_prefix("tags/") {
+        format!("Tag '{tag}' not found")
+    } else if let Some(branch) = name.strip_prefix("heads/") {
+        format!("Branch '{branch}' not found")
+    } else if name != text {
+        format!("Ref '{text}' not found")
+    } else if is_digits && (7..40).contains(&text.len()) {
+        format!("Branch '{text}' not found; to name a commit, send all 40 digits of its SHA")
+    } else if is_digits && text.len() == 64 {
+        format!("Branch '{text}' not found; a commit of SHA-256 can't be named, because only SHA-1 is supported")
+    } else {
+        format!("Branch '{text}' not found")
     };
     Error::new(ErrorCode::InvalidRef, message)
 }
 
-/// Chooses the repository's default branch among the remote's refs: the wanted one, or else the one that HEAD names.
+/// Chooses the repository's default branch: the wanted one, or else the one that the remote's HEAD names.
 ///
 /// # Errors
 /// Fails with `invalid_ref` if the branch does not exist, with `invalid_clone_url` if HEAD names none, or with the error that
@@ -32,14 +44,18 @@ pub async fn default_branch(
     wanted: Option<String>,
     unreadable: impl FnOnce(RemoteError) -> Error,
 ) -> Result<String, Error> {
-    let refs = remote.list_refs().await.map_err(unreadable)?;
-    let branch = wanted.or_else(|| refs.default_branch.clone()).ok_or_else(|| {
-        Error::new(ErrorCode::InvalidCloneUrl, "The repository has no default branch; set default_branch")
-    })?;
-    let revision = Revision::parse(&format!("refs/heads/{branch}"));
-    let revision = revision.map_err(|error| Error::invalid("default_branch", error.to_string()))?;
-    refs.resolve(&revision).ok_or_else(|| not_found(&revision))?;
-    Ok(branch)
+    let invalid = |error: InvalidRevision| Error::invalid("default_branch", error.to_string());
+    let branch = |name: &str| Revision::parse(&format!("refs/heads/{name}")).map_err(invalid);
+    if let Some(wanted) = &wanted {
+        branch(wanted)?;
+    }
+    match remote.default_branch(wanted).await.map_err(unreadable)? {
+        DefaultBranch::Named(name) => branch(&name).map(|_| name),
+        DefaultBranch::Missing(name) => Err(not_found(&branch(&name)?)),
+        DefaultBranch::Unnamed => {
+            Err(Error::new(ErrorCode::InvalidCloneUrl, "The repository has no default branch; set default_branch"))
+        }
+    }
 }
 
 impl CloneUrl {
@@ -54,10 +70,13 @@ impl CloneUrl {
         })
     }
 
-    /// Returns the error for a registered repository that can't be read. Its message names the URL, which is not in the
-    /// request.
+    /// Returns the error for a registered repository that can't be read, or in which a ref names no commit. If the repository is to
+    /// blame, the message names its URL, which is not in the request.
     pub fn unreadable(&self, error: RemoteError) -> Error {
-        let message = format!("Can't read {self}: {error}");
+        let message = match code(&error) {
+            ErrorCode::InvalidRef => sentence(&error),
+            _ => format!("Can't read {self}: {error}"),
+        };
         refused(error, message)
     }
 }
@@ -70,25 +89,44 @@ pub fn invalid_field(invalid: InvalidCloneUrl) -> Error {
 /// Returns the error for the `clone_url` in a body, if the repository there can't be read.
 pub fn unreadable_field(error: RemoteError) -> Error {
     let text = error.to_string();
-    let mut message = text.clone();
-    if let Some(first) = message.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
+    let message = sentence(&error);
     let error = refused(error, message);
     if error.code() == ErrorCode::InvalidCloneUrl { error.with_detail("clone_url", text) } else { error }
 }
 
+/// Returns the text of an error as a sentence of its own.
+fn sentence(error: &RemoteError) -> String {
+    let mut text = error.to_string();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text
+}
+
 fn refused(error: RemoteError, message: String) -> Error {
-    let code = match &error {
-        RemoteError::Unreachable(_) | RemoteError::TimedOut => ErrorCode::RemoteUnavailable,
-        RemoteError::Local(_) => return Error::internal(error),
-        RemoteError::NoSuchCommit => ErrorCode::InvalidRef,
+    match error {
+        RemoteError::Local(_) => Error::internal(error),
+        _ => Error::new(code(&error), message).because(error),
+    }
+}
+
+fn code(error: &RemoteError) -> ErrorCode {
+    match error {
+        RemoteError::Unreachable(_) | RemoteError::Failed(..) | RemoteError::Cut(_) | RemoteError::TimedOut => {
+            ErrorCode::RemoteUnavailable
+        }
+        RemoteError::Local(_) => ErrorCode::InternalError,
+        RemoteError::NoSuchCommit | RemoteError::NoCommits | RemoteError::NotACommit(_) => ErrorCode::InvalidRef,
         RemoteError::NoSuchHost
         | RemoteError::ForbiddenAddress
         | RemoteError::NotARepository
         | RemoteError::TooLarge(..)
         | RemoteError::UnsafePath(_)
+        | RemoteError::Refused(_)
+        | RemoteError::WebPage
+        | RemoteError::DumbHttp
+        | RemoteError::ObjectFormat(_)
+        | RemoteError::Redirect(_)
         | RemoteError::Protocol(_) => ErrorCode::InvalidCloneUrl,
-    };
-    Error::new(code, message).because(error)
+    }
 }

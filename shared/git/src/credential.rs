@@ -38,6 +38,14 @@ impl Credential {
         let is_its_host = asked.host().eq_ignore_ascii_case(self.host.host()) && port(asked) == port(&self.host);
         is_its_host.then_some(&self.authorization)
     }
+
+    /// Returns the texts that nobody but the host may read: the credential as it is sent, and the password.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let basic = self.authorization.to_str().unwrap_or_default().trim_start_matches("Basic ");
+        let pair = STANDARD.decode(basic).ok().and_then(|pair| String::from_utf8(pair).ok());
+        let password = pair.and_then(|pair| Some(pair.split_once(':')?.1.to_owned()));
+        [Some(basic.to_owned()), password].into_iter().flatten().collect()
+    }
 }
 
 impl fmt::Debug for Credential {
@@ -93,6 +101,12 @@ mod tests {
         ] {
             assert_eq!(is_sent(host, uri), sent, "{uri}");
         }
+    }
+
+    #[test]
+    fn its_secrets_are_known() {
+        let credential = Credential::new(Authority::from_static("git.example.com"), "robot", "sec:ret");
+        assert_eq!(credential.secrets(), [STANDARD.encode("robot:sec:ret"), "sec:ret".to_owned()]);
     }
 
     #[test]

@@ -2,28 +2,43 @@
 
 use std::error::Error;
 use std::io;
+use std::time::Duration;
+
+use http::StatusCode;
 
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
-/// The reason why a remote repository could not be used. The message is meant for API clients. Details that are not,
-/// such as a server's own messages, are in the [`source`](Error::source).
+/// The reason why a remote repository could not be used. The message is meant for API clients. Details that are not
+/// are in the [`source`](Error::source).
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    /// The name could not be looked up, the connection or its TLS failed, or the server answered with a 429 or 5xx.
+    /// The name could not be looked up, or the connection or its TLS failed.
     #[error("the repository's server could not be reached")]
     Unreachable(#[source] Cause),
+    /// The server answered with a 429 or 5xx, and may have asked to wait.
+    #[error("the repository's server answered {0}")]
+    Failed(StatusCode, Option<Duration>),
+    /// The connection ended before the answer did.
+    #[error("the connection to the repository's server was cut off")]
+    Cut(#[source] Cause),
     /// DNS says that the host, or the target of a redirect, does not exist.
     #[error("the repository's host does not exist")]
     NoSuchHost,
     /// The host, or the target of a redirect, has an address that [`Hosts`](shared::hosts::Hosts) does not allow.
     #[error("the repository's host does not have a public address")]
     ForbiddenAddress,
-    /// The repository does not exist, is not public (401, 403, 404), or is not served by smart HTTP.
+    /// The repository does not exist or is not public (401, 403, 404).
     #[error("the repository does not exist or is not public")]
     NotARepository,
+    /// Nothing was pushed to the repository yet.
+    #[error("the repository has no commit yet; push one first")]
+    NoCommits,
     /// The repository has no such commit, or the SHA names another kind of object.
     #[error("the repository has no such commit")]
     NoSuchCommit,
+    /// The ref of this name points to a tree or a blob.
+    #[error("'{0}' names no commit, but a file or a folder")]
+    NotACommit(String),
     /// The repository exceeds a limit: its unit and its value.
     #[error("the repository is too large: it may have at most {1} {0}")]
     TooLarge(&'static str, u64),
@@ -33,12 +48,52 @@ pub enum RemoteError {
     /// A path in the tree is not safe to create, or a symbolic link leads out of the tree.
     #[error("the commit has an unsafe path or symbolic link: {0}")]
     UnsafePath(String),
-    /// The server does not support git's protocol version 2, or its response is invalid.
+    /// The server refused in its own words, which are cleaned.
+    #[error("the repository's server says: {0}")]
+    Refused(String),
+    /// The server answered with a page for people.
+    #[error("the URL leads to a web page and not to a git repository; it may be a page to sign in")]
+    WebPage,
+    /// The server offers the files of the repository and does not run git.
+    #[error("the repository's server offers only files (dumb HTTP); it must support git's smart HTTP")]
+    DumbHttp,
+    /// The repository names its objects by another hash.
+    #[error("the repository uses {0}; only repositories that use SHA-1 are supported")]
+    ObjectFormat(String),
+    /// The server redirected a request in a way that is not followed.
+    #[error("the repository's server redirects {0}")]
+    Redirect(&'static str),
+    /// The server's response is invalid, or it lacks something that is needed.
     #[error("the repository's server sent an invalid response")]
     Protocol(#[source] Cause),
     /// This machine's disk failed.
     #[error("the source could not be stored")]
     Local(#[source] Cause),
+}
+
+impl RemoteError {
+    /// Returns whether another attempt may succeed.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Failed(status, _) => matches!(
+                *status,
+                StatusCode::TOO_MANY_REQUESTS
+                    | StatusCode::BAD_GATEWAY
+                    | StatusCode::SERVICE_UNAVAILABLE
+                    | StatusCode::GATEWAY_TIMEOUT
+            ),
+            Self::Cut(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Returns the time that the server asked to wait before another attempt.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Failed(_, retry_after) => *retry_after,
+            _ => None,
+        }
+    }
 }
 
 impl From<io::Error> for RemoteError {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// The time limit of [`list_refs`](crate::Remote::list_refs) and [`find_commit`](crate::Remote::find_commit).
+/// The time limit of each look-up of a [`Remote`](crate::Remote), with all of its attempts.
 pub const LOOKUP_TIME: Duration = Duration::from_secs(10);
 
-/// The maximum number of branches and tags in a repository.
+/// The maximum number of branches and tags that [`list_refs`](crate::Remote::list_refs) lists.
 pub const MAX_REFS: u64 = 50_000;
 
-/// The maximum number of bytes that a server may send to [`list_refs`](crate::Remote::list_refs) and to [`find_commit`](crate::Remote::find_commit).
+/// The maximum number of bytes that a server may send to one attempt of a look-up.
 pub const MAX_LOOKUP_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The limits of [`fetch_commit`](crate::Remote::fetch_commit).

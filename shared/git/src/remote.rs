@@ -13,7 +13,10 @@ use crate::credential::Credential;
 use crate::error::RemoteError;
 use crate::http::Budget;
 use crate::limits::{FetchLimits, LOOKUP_TIME, MAX_LOOKUP_BYTES, MAX_REFS};
-use crate::revision::{CommitSha, RemoteRefs, Resolved, Revision};
+use crate::refs::{BRANCHES, DefaultBranch, RemoteRefs, Resolved, TAGS};
+use crate::retry::retry;
+use crate::revision::{CommitSha, Revision};
+use crate::session::Session;
 use crate::upload_pack::UploadPack;
 use crate::{checkout, local};
 
@@ -50,37 +53,49 @@ impl Remote {
     ///
     /// Fails after the time limit, [`MAX_REFS`] or [`MAX_LOOKUP_BYTES`].
     pub async fn list_refs_within(&self, time: Duration) -> Result<RemoteRefs, RemoteError> {
-        let remote = self.clone();
-        let refs = run(time, move |deadline, _| match remote.url.location() {
-            Location::Http(uri) => remote.connect(uri, lookup(deadline, "bytes of refs"))?.list_refs(),
-            Location::Path(path) => local::list_refs(path),
-        })
-        .await?;
-        bounded(refs)
+        let refs = self.look_up(time, |session| session.list_refs(&[BRANCHES, TAGS].map(str::to_owned))).await?;
+        bounded(refs, MAX_REFS)
     }
 
-    /// Finds a branch or tag, with the texts of its commit. Both are read over one connection. The texts are `None` if the
-    /// server does not tell them.
+    /// Lists the refs whose full names start with `prefix`, and the default branch. The server sends no others if it supports that.
     ///
     /// # Errors
     ///
-    /// Fails as [`list_refs`](Self::list_refs) does. A missing branch or tag is no error.
+    /// Fails after [`LOOKUP_TIME`] or [`MAX_LOOKUP_BYTES`], or if there are more than `max`.
+    pub async fn list_refs_with_prefix(&self, prefix: &str, max: u64) -> Result<RemoteRefs, RemoteError> {
+        let prefix = [prefix.to_owned()];
+        let refs = self.look_up(LOOKUP_TIME, move |session| session.list_refs(&prefix)).await?;
+        bounded(refs, max)
+    }
+
+    /// Finds the commit that a revision names, with its texts. Both are read over one connection. Asks only for refs that the
+    /// revision may stand for. The SHA of an annotated tag is peeled. The texts are `None` if the server does not tell them.
+    ///
+    /// # Errors
+    ///
+    /// Fails after [`LOOKUP_TIME`] or [`MAX_LOOKUP_BYTES`], in a repository without commits, and for a ref that points to no commit.
+    /// A missing ref or commit is no error.
     pub async fn resolve(&self, revision: &Revision) -> Result<Option<(Resolved, Option<CommitTexts>)>, RemoteError> {
-        let (remote, revision) = (self.clone(), revision.clone());
-        run(LOOKUP_TIME, move |deadline, _| match remote.url.location() {
-            Location::Http(uri) => {
-                let mut server = remote.connect(uri, lookup(deadline, "bytes of refs"))?;
-                let Some(found) = bounded(server.list_refs()?)?.resolve(&revision) else { return Ok(None) };
-                let texts = server.find_commit(found.sha).ok().flatten();
-                Ok(Some((found, texts)))
-            }
-            Location::Path(path) => {
-                let Some(found) = bounded(local::list_refs(path)?)?.resolve(&revision) else { return Ok(None) };
-                let texts = local::find_commit(&local::open(path)?, found.sha);
-                Ok(Some((found, texts)))
-            }
-        })
-        .await
+        let revision = revision.clone();
+        self.look_up(LOOKUP_TIME, move |session| session.resolve(&revision)).await
+    }
+
+    /// Returns the full name of a branch, or else of a tag, that points to this commit or annotated tag. Prefers the default branch.
+    ///
+    /// # Errors
+    ///
+    /// Fails after [`LOOKUP_TIME`] or [`MAX_LOOKUP_BYTES`].
+    pub async fn pointing_to(&self, sha: CommitSha) -> Result<Option<String>, RemoteError> {
+        self.look_up(LOOKUP_TIME, move |session| session.pointing_to(sha)).await
+    }
+
+    /// Finds the default branch: this one, or else the one that HEAD points to. Asks for no other ref unless it is missing.
+    ///
+    /// # Errors
+    ///
+    /// Fails after [`LOOKUP_TIME`] or [`MAX_LOOKUP_BYTES`].
+    pub async fn default_branch(&self, wanted: Option<String>) -> Result<DefaultBranch, RemoteError> {
+        self.look_up(LOOKUP_TIME, move |session| session.default_branch(wanted.as_deref())).await
     }
 
     /// Returns the texts of this commit, if the repository has it, whether or not a branch or tag reaches it.
@@ -89,12 +104,8 @@ impl Remote {
     ///
     /// Fails after [`LOOKUP_TIME`]. A missing commit is no error.
     pub async fn find_commit(&self, sha: CommitSha) -> Result<Option<CommitTexts>, RemoteError> {
-        let remote = self.clone();
-        run(LOOKUP_TIME, move |deadline, _| match remote.url.location() {
-            Location::Http(uri) => remote.connect(uri, lookup(deadline, "bytes of objects"))?.find_commit(sha),
-            Location::Path(path) => Ok(local::find_commit(&local::open(path)?, sha)),
-        })
-        .await
+        let found = self.look_up(LOOKUP_TIME, move |session| session.find_commit(sha)).await?;
+        Ok(found.filter(|(commit, _)| *commit == sha).map(|(_, texts)| texts))
     }
 
     /// Writes the files of this commit into the folder `into`, without a `.git`. Creates the folder, which must be
@@ -113,12 +124,31 @@ impl Remote {
             match remote.url.location() {
                 Location::Http(uri) => {
                     let budget = Budget { deadline, bytes: limits.pack_bytes, of: "compressed bytes" };
-                    let mut server = remote.connect(uri, budget)?;
-                    server.fetch(sha, &objects.join("pack"), limits.tree_bytes, interrupt)?;
+                    retry(deadline, interrupt, || {
+                        let mut server = remote.connect(uri, budget)?;
+                        server.fetch(sha, &objects.join("pack"), limits.tree_bytes, interrupt)
+                    })?;
                 }
                 Location::Path(path) => local::share_objects(path, objects)?,
             }
             checkout::write(&repository, sha, &into, limits, interrupt)
+        })
+        .await
+    }
+
+    /// Runs a look-up, again if it fails in a way that may pass.
+    async fn look_up<T: Send + 'static>(
+        &self,
+        time: Duration,
+        find: impl Fn(&mut Session) -> Result<T, RemoteError> + Send + 'static,
+    ) -> Result<T, RemoteError> {
+        let remote = self.clone();
+        run(time, move |deadline, interrupt| match remote.url.location() {
+            Location::Http(uri) => {
+                let budget = Budget { deadline, bytes: MAX_LOOKUP_BYTES, of: "bytes of refs" };
+                retry(deadline, interrupt, || find(&mut Session::Server(Box::new(remote.connect(uri, budget)?))))
+            }
+            Location::Path(path) => find(&mut Session::Folder(Box::new(local::open(path)?))),
         })
         .await
     }
@@ -128,15 +158,11 @@ impl Remote {
     }
 }
 
-fn bounded(refs: RemoteRefs) -> Result<RemoteRefs, RemoteError> {
-    match refs.refs.len() as u64 > MAX_REFS {
-        true => Err(RemoteError::TooLarge("branches and tags", MAX_REFS)),
+fn bounded(refs: RemoteRefs, max: u64) -> Result<RemoteRefs, RemoteError> {
+    match refs.refs.len() as u64 > max {
+        true => Err(RemoteError::TooLarge("branches and tags", max)),
         false => Ok(refs),
     }
-}
-
-fn lookup(deadline: Instant, of: &'static str) -> Budget {
-    Budget { deadline, bytes: MAX_LOOKUP_BYTES, of }
 }
 
 /// Runs blocking work until its deadline. Raises the work's flag at the deadline and when the caller goes away,

@@ -1,4 +1,4 @@
-//! Revisions, the names that users give commits, and their resolution among a repository's refs.
+//! Revisions, the names that users give commits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,6 +6,8 @@ use std::str::FromStr;
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
 use shared::name::{find_unseen, unseen};
+
+use crate::refs::{BRANCHES, HEAD, TAGS};
 
 const MAX_LENGTH: usize = 255;
 
@@ -53,13 +55,15 @@ impl fmt::Debug for CommitSha {
     }
 }
 
-/// A user's name for a commit: a branch, a tag, a full `refs/...` name, or a full SHA.
+/// A user's name for a commit: a branch, a tag, `HEAD`, another ref with or without its `refs/`, or a full SHA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision(Form);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
     Sha(CommitSha),
+    /// `HEAD`, or `@` for short.
+    Head(String),
     FullName(String),
     ShortName(String),
 }
@@ -90,6 +94,9 @@ impl Revision {
         if let Ok(sha) = text.parse() {
             return Ok(Revision(Form::Sha(sha)));
         }
+        if [HEAD, "@"].contains(&text) {
+            return Ok(Revision(Form::Head(text.to_owned())));
+        }
         let (form, full_name) = if text.starts_with("refs/") {
             (Form::FullName(text.to_owned()), text.to_owned())
         } else {
@@ -113,71 +120,32 @@ impl Revision {
             _ => None,
         }
     }
+
+    /// Returns whether the revision is `HEAD`.
+    pub(crate) fn is_head(&self) -> bool {
+        matches!(self.0, Form::Head(_))
+    }
+
+    /// Returns the full names that the revision may stand for, unless it is a SHA or `HEAD`. The first one that exists is meant.
+    pub(crate) fn full_names(&self) -> Vec<String> {
+        match &self.0 {
+            Form::Sha(_) | Form::Head(_) => vec![],
+            Form::FullName(name) => vec![name.clone()],
+            Form::ShortName(name) => {
+                let mut names = vec![format!("{BRANCHES}{name}"), format!("{TAGS}{name}")];
+                names.extend(name.contains('/').then(|| format!("refs/{name}")));
+                names
+            }
+        }
+    }
 }
 
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Form::Sha(sha) => sha.fmt(f),
-            Form::FullName(name) | Form::ShortName(name) => name.fmt(f),
+            Form::Head(name) | Form::FullName(name) | Form::ShortName(name) => name.fmt(f),
         }
-    }
-}
-
-/// A branch or tag of a remote repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RemoteRef {
-    /// The full name: `refs/heads/main`.
-    pub name: String,
-    /// The object that the ref points to, with annotated tags peeled. A tag may point to a tree or a blob, which
-    /// has no commit; fetching it fails with [`RemoteError::NoSuchCommit`](crate::RemoteError::NoSuchCommit).
-    pub target: CommitSha,
-}
-
-/// The branches and tags of a remote repository.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RemoteRefs {
-    /// The short name of the branch that HEAD points to. The branch exists only once it has a commit.
-    pub default_branch: Option<String>,
-    /// The branches and tags.
-    pub refs: Vec<RemoteRef>,
-}
-
-/// The commit of a [`Revision`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resolved {
-    /// The full name of the branch or tag, or `None` for a SHA.
-    pub name: Option<String>,
-    /// The commit that the revision names.
-    pub sha: CommitSha,
-}
-
-impl RemoteRefs {
-    /// Finds the commit of a revision. A branch takes precedence over a tag of the same name.
-    ///
-    /// A SHA always resolves to itself. [`find_commit`](crate::Remote::find_commit) checks whether the repository has it.
-    pub fn resolve(&self, revision: &Revision) -> Option<Resolved> {
-        let found = match &revision.0 {
-            Form::Sha(sha) => {
-                return Some(Resolved { name: None, sha: *sha });
-            }
-            Form::FullName(name) => self.find(name),
-            Form::ShortName(name) => {
-                self.find(&format!("refs/heads/{name}")).or_else(|| self.find(&format!("refs/tags/{name}")))
-            }
-        };
-        found.map(|found| Resolved { name: Some(found.name.clone()), sha: found.target })
-    }
-
-    /// Returns the full name of a branch, or else of a tag, that points to the commit.
-    pub fn pointing_to(&self, sha: CommitSha) -> Option<&str> {
-        let pointing =
-            || self.refs.iter().filter(|remote_ref| remote_ref.target == sha).map(|found| found.name.as_str());
-        pointing().find(|name| name.starts_with("refs/heads/")).or_else(|| pointing().next())
-    }
-
-    fn find(&self, full_name: &str) -> Option<&RemoteRef> {
-        self.refs.iter().find(|remote_ref| remote_ref.name == full_name)
     }
 }
 
@@ -185,37 +153,21 @@ impl RemoteRefs {
 mod tests {
     use super::*;
 
-    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-
-    fn resolve(text: &str) -> Option<(Option<String>, String)> {
-        let refs = [("refs/tags/both", A), ("refs/heads/both", B), ("refs/heads/feature/x", B), ("refs/tags/v1.0", A)];
-        let refs = RemoteRefs {
-            default_branch: None,
-            refs: refs
-                .map(|(name, target)| RemoteRef { name: name.to_owned(), target: target.parse().unwrap() })
-                .into(),
-        };
-        let resolved = refs.resolve(&Revision::parse(text).unwrap())?;
-        Some((resolved.name, resolved.sha.to_string()))
-    }
-
     #[test]
-    fn a_name_resolves_to_a_branch_then_a_tag() {
-        let found = |name: &str, sha: &str| Some((Some(name.to_owned()), sha.to_owned()));
-        assert_eq!(resolve("both"), found("refs/heads/both", B));
-        assert_eq!(resolve("refs/tags/both"), found("refs/tags/both", A));
-        assert_eq!(resolve("feature/x"), found("refs/heads/feature/x", B));
-        assert_eq!(resolve("v1.0"), found("refs/tags/v1.0", A));
-        for text in ["heads/both", "tags/v1.0", "x", "refs/heads/v1.0", "HEAD", "aaaaaaa", "Both"] {
-            assert_eq!(resolve(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_full_sha_resolves_to_itself_in_lower_case() {
+    fn a_full_sha_is_a_sha_in_lower_case() {
         let sha = "0123456789abcdef0123456789abcdef01234567";
-        assert_eq!(resolve(&sha.to_uppercase()), Some((None, sha.to_owned())));
+        assert_eq!(Revision::parse(&sha.to_uppercase()).unwrap().sha().unwrap().to_string(), sha);
+    }
+
+    #[test]
+    fn a_revision_may_stand_for_few_full_names() {
+        let names = |text: &str| Revision::parse(text).unwrap().full_names();
+        assert_eq!(names("main"), ["refs/heads/main", "refs/tags/main"]);
+        assert_eq!(names("tags/v1"), ["refs/heads/tags/v1", "refs/tags/tags/v1", "refs/tags/v1"]);
+        assert_eq!(names("refs/pull/7/head"), ["refs/pull/7/head"]);
+        for text in ["HEAD", "@", "0123456789abcdef0123456789abcdef01234567"] {
+            assert!(names(text).is_empty(), "{text}");
+        }
     }
 
     #[test]

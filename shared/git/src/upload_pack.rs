@@ -1,5 +1,7 @@
-//! A client of a remote's `git-upload-pack`, in protocol version 2 over smart HTTP
-//! (<https://git-scm.com/docs/protocol-v2>).
+//! A client of a remote's `git-upload-pack`, over smart HTTP in protocol version 2
+//! (<https://git-scm.com/docs/protocol-v2>), or in version 0 or 1 if the server speaks no other.
+
+mod greeting;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -9,39 +11,39 @@ use std::sync::atomic::AtomicBool;
 use gix::bstr::BString;
 use gix::odb::pack::Bundle;
 use gix::odb::pack::bundle::write::Options;
-use gix::odb::pack::data::entry::Header;
 use gix::odb::pack::data::input::{BytesToEntriesIter, EntryDataMode, Mode};
 use gix::progress::Discard;
 use gix::protocol::fetch::{Arguments, Response};
 use gix::protocol::handshake::Ref;
 use gix::protocol::ls_refs::RefPrefixes;
-use gix::protocol::{Command, Handshake, LsRefsCommand};
-use gix_transport::client::blocking_io::ExtendedBufRead;
+use gix::protocol::{Command, LsRefsCommand};
+use gix_transport::client::Capabilities;
 use gix_transport::client::blocking_io::http::Transport;
+use gix_transport::client::blocking_io::{ExtendedBufRead, SetServiceResponse, Transport as _};
 use gix_transport::{Protocol, Service};
 use http::Uri;
 use shared::hosts::Hosts;
 use shared::model::CommitTexts;
 
-use crate::commit;
+use crate::commit::Peeling;
 use crate::credential::Credential;
 use crate::error::RemoteError;
-use crate::http::{Budget, Client, Connection};
-use crate::revision::{CommitSha, RemoteRef, RemoteRefs};
+use crate::http::{Budget, Client, Connection, is_cut};
+use crate::refs::{BRANCHES, HEAD, RemoteRef, RemoteRefs};
+use crate::revision::CommitSha;
 
 const AGENT: &str = concat!("git/dotgit-", env!("CARGO_PKG_VERSION"));
 
-/// The maximum size of a commit object, which contains the message and a few lines. Larger ones are skipped.
-const MAX_COMMIT_BYTES: u64 = 1024 * 1024;
-
-/// The number of objects that may precede the commit in a pack without history. They can only be tags.
-const MAX_OBJECTS_BEFORE_COMMIT: usize = 16;
+/// The number of objects of a pack without history among which the commit and its tags are. They come before trees and files.
+const MAX_OBJECTS_WITH_COMMIT: usize = 16;
 
 /// A connected remote, whose capabilities are known.
 pub(crate) struct UploadPack {
     client: Rc<Client>,
     transport: Transport<Connection>,
-    handshake: Handshake,
+    capabilities: Capabilities,
+    /// All refs, if the server speaks a version of the protocol that lists them at once.
+    greeted: Option<RemoteRefs>,
 }
 
 impl UploadPack {
@@ -54,39 +56,48 @@ impl UploadPack {
         let client = Rc::new(Client::new(hosts, credential, budget));
         let url = gix::Url::try_from(uri.to_string()).map_err(|error| RemoteError::Protocol(error.into()))?;
         let mut transport = Transport::new_http(Connection::new(Rc::clone(&client)), url, Protocol::V2, false);
-        let no_credentials = |_| Ok(None);
-        let handshake =
-            gix::protocol::handshake(&mut transport, Service::UploadPack, no_credentials, Vec::new(), &mut Discard)
-                .map_err(|error| failed(&client, error))?;
-        if handshake.server_protocol_version != Protocol::V2 {
-            return Err(RemoteError::Protocol("the server does not speak protocol version 2".into()));
-        }
-        Ok(UploadPack { client, transport, handshake })
+        let SetServiceResponse { capabilities, refs, .. } =
+            transport.handshake(Service::UploadPack, &[]).map_err(|error| failed(&client, error.into()))?;
+        greeting::check_object_format(&capabilities)?;
+        let greeted = refs.map(|mut lines| greeting::read_refs(&capabilities, &mut *lines)).transpose();
+        let greeted = greeted.map_err(|error| failed(&client, error))?;
+        Ok(UploadPack { client, transport, capabilities, greeted })
     }
 
-    /// Lists HEAD, branches and tags.
-    pub(crate) fn list_refs(&mut self) -> Result<RemoteRefs, RemoteError> {
-        let mut prefixes = RefPrefixes::new();
-        prefixes.extend(["HEAD", "refs/heads/", "refs/tags/"].map(BString::from));
-        let listed = LsRefsCommand::new(Some(prefixes), &self.handshake.capabilities, agent())
+    /// Lists HEAD and the refs whose full names start with one of these.
+    pub(crate) fn list_refs(&mut self, prefixes: &[String]) -> Result<RemoteRefs, RemoteError> {
+        let found = match &self.greeted {
+            Some(refs) => refs.clone(),
+            None => self.request_refs(prefixes)?,
+        };
+        Ok(found.narrow(prefixes))
+    }
+
+    fn request_refs(&mut self, prefixes: &[String]) -> Result<RemoteRefs, RemoteError> {
+        let mut asked = RefPrefixes::new();
+        asked.extend([HEAD].into_iter().chain(prefixes.iter().map(String::as_str)).map(BString::from));
+        let listed = LsRefsCommand::new(Some(asked), &self.capabilities, agent())
             .invoke_blocking(&mut self.transport, &mut Discard, false)
             .map_err(|error| failed(&self.client, error))?;
         let mut found = RemoteRefs::default();
         for listed in listed {
-            let (name, object, points_to) = match listed {
-                Ref::Peeled { full_ref_name, object, .. } | Ref::Direct { full_ref_name, object } => {
-                    (full_ref_name, Some(object), None)
+            let (name, object, tag, points_to) = match listed {
+                Ref::Direct { full_ref_name, object } => (full_ref_name, Some(object), None, None),
+                Ref::Peeled { full_ref_name, object, tag } => (full_ref_name, Some(object), Some(tag), None),
+                Ref::Symbolic { full_ref_name, target, object, tag } => {
+                    (full_ref_name, Some(object), tag, Some(target))
                 }
-                Ref::Symbolic { full_ref_name, target, object, .. } => (full_ref_name, Some(object), Some(target)),
-                Ref::Unborn { full_ref_name, target } => (full_ref_name, None, Some(target)),
+                Ref::Unborn { full_ref_name, target } => (full_ref_name, None, None, Some(target)),
             };
             // Git allows any bytes in a name. A name that is not UTF-8 can't be requested in JSON.
             let Ok(name) = String::from_utf8(name.into()) else { continue };
-            if name == "HEAD" {
+            let target = object.map(CommitSha::new);
+            if name == HEAD {
                 let branch = points_to.and_then(|target| String::from_utf8(target.into()).ok());
-                found.default_branch = branch.and_then(|name| Some(name.strip_prefix("refs/heads/")?.to_owned()));
-            } else if let Some(object) = object {
-                found.refs.push(RemoteRef { name, target: CommitSha::new(object) });
+                found.default_branch = branch.and_then(|name| Some(name.strip_prefix(BRANCHES)?.to_owned()));
+                found.head = target;
+            } else if let Some(target) = target {
+                found.refs.push(RemoteRef { name, target, tag: tag.map(CommitSha::new) });
             }
         }
         Ok(found)
@@ -118,9 +129,9 @@ impl UploadPack {
         Ok(())
     }
 
-    /// Returns the texts of a commit, if the remote has it. Requests the commit alone if the server supports filters, and reads
-    /// the response only up to that commit.
-    pub(crate) fn find_commit(&mut self, sha: CommitSha) -> Result<Option<CommitTexts>, RemoteError> {
+    /// Returns a commit's SHA and texts, if the remote has it. The SHA of an annotated tag is peeled. Requests the commit alone
+    /// if the server supports filters, and reads the response only up to that commit.
+    pub(crate) fn find_commit(&mut self, sha: CommitSha) -> Result<Option<(CommitSha, CommitTexts)>, RemoteError> {
         let client = Rc::clone(&self.client);
         let reader = match self.request(sha, Some("tree:0")) {
             Err(RemoteError::NoSuchCommit) => return Ok(None),
@@ -129,18 +140,13 @@ impl UploadPack {
         let sha1 = gix::hash::Kind::Sha1;
         let entries = BytesToEntriesIter::new_from_header(reader, Mode::AsIs, EntryDataMode::Keep, sha1)
             .map_err(|error| failed(&client, error))?;
-        for entry in entries.take(MAX_OBJECTS_BEFORE_COMMIT) {
+        let mut peeling = Peeling::of(sha);
+        for entry in entries.take(MAX_OBJECTS_WITH_COMMIT) {
             let entry = entry.map_err(|error| failed(&client, error))?;
-            if entry.header != Header::Commit || entry.decompressed_size > MAX_COMMIT_BYTES {
-                continue;
+            peeling.add(&entry).map_err(|error| failed(&client, error))?;
+            if let Some(found) = peeling.take_commit() {
+                return Ok(Some(found));
             }
-            let mut object = vec![0; entry.decompressed_size as usize];
-            gix::zlib::Inflate::default()
-                .once(&entry.compressed.unwrap_or_default(), &mut object)
-                .map_err(|error| failed(&client, error))?;
-            let id = gix::objs::compute_hash(sha1, gix::objs::Kind::Commit, &object)
-                .map_err(|error| failed(&client, error))?;
-            return Ok((id == sha.id()).then(|| commit::texts(&object)));
         }
         Ok(None)
     }
@@ -150,9 +156,8 @@ impl UploadPack {
         sha: CommitSha,
         filter: Option<&str>,
     ) -> Result<Box<dyn ExtendedBufRead<'a> + Unpin + 'a>, RemoteError> {
-        let mut features = Command::Fetch.default_features(Protocol::V2, &self.handshake.capabilities);
-        features.push(agent());
-        let mut arguments = Arguments::new(Protocol::V2, features, false);
+        let version = self.version();
+        let mut arguments = Arguments::new(version, self.features(), false);
         if !arguments.can_use_shallow() {
             return Err(RemoteError::Protocol("the server can't leave out history".into()));
         }
@@ -161,17 +166,38 @@ impl UploadPack {
         if let Some(filter) = filter.filter(|_| arguments.can_use_filter()) {
             arguments.filter(filter);
         }
-        let mut reader = arguments
-            .send(&mut self.transport, true)
-            .map_err(|error| failed(&self.client, gix::Error::from_error(error)))?;
-        let response = Response::from_line_reader(Protocol::V2, &mut reader, true, false)
+        let mut reader =
+            arguments.send(&mut self.transport, true).map_err(|error| failed(&self.client, error.into()))?;
+        let response = Response::from_line_reader(version, &mut reader, true, false)
             .map_err(|error| failed(&self.client, error))?;
         if !response.has_pack() {
             return Err(RemoteError::Protocol("the server sent no pack".into()));
         }
-        // The handler makes gix remove the server's progress lines from the pack.
-        reader.set_progress_handler(Some(Box::new(|_is_error, _text| ControlFlow::Continue(()))));
+        // The handler makes gix remove the server's progress lines from the pack. An error of the server ends the pack.
+        let client = Rc::clone(&self.client);
+        reader.set_progress_handler(Some(Box::new(move |is_error, text| {
+            if !is_error {
+                return ControlFlow::Continue(());
+            }
+            client.record(client.refused(text));
+            ControlFlow::Break(())
+        })));
         Ok(reader)
+    }
+
+    fn version(&self) -> Protocol {
+        if self.greeted.is_some() { Protocol::V1 } else { Protocol::V2 }
+    }
+
+    /// Returns the capabilities of the server that a fetch makes use of.
+    fn features(&self) -> Vec<gix::protocol::command::Feature> {
+        let mut features = Command::Fetch.default_features(self.version(), &self.capabilities);
+        // With it, gix does not find the response's sections.
+        features.retain(|(name, _)| *name != "sideband-all");
+        if self.version() == Protocol::V2 || self.capabilities.contains("agent") {
+            features.push(agent());
+        }
+        features
     }
 }
 
@@ -179,12 +205,13 @@ fn agent() -> gix::protocol::command::Feature {
     ("agent", Some(AGENT.to_owned()))
 }
 
-/// Returns the kind of a failure that gix reports: the HTTP client's failure, or else the server's message.
+/// Returns the kind of a failure that gix reports: the HTTP client's failure, or else one of gix itself.
 fn failed(client: &Client, error: gix::Error) -> RemoteError {
     if let Some(known) = client.take_failure() {
         return known;
     }
-    // The words of git's upload-pack. Other servers use them too, because git's own client looks for them.
-    let not_ours = error.iter_errors().any(|cause| cause.to_string().contains("not our ref"));
-    if not_ours { RemoteError::NoSuchCommit } else { RemoteError::Protocol(error.into()) }
+    if error.iter_errors().any(|cause| cause.downcast_ref().is_some_and(is_cut)) {
+        return RemoteError::Cut(error.into());
+    }
+    RemoteError::Protocol(error.into())
 }

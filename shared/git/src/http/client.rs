@@ -1,22 +1,26 @@
 //! The HTTP client of one operation, with its limits.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Read};
-use std::rc::Rc;
-use std::time::Instant;
+use std::io;
+use std::time::{Duration, Instant};
 
 use fetch::Forbidden;
 use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
 use shared::hosts::Hosts;
-use ureq::{Agent, AsSendBody, Body, BodyReader};
+use ureq::{Agent, AsSendBody, Body};
 
 use crate::clone_url::{CloneUrl, InvalidCloneUrl, Location};
 use crate::credential::Credential;
 use crate::error::{Cause, RemoteError};
+use crate::sentence::sentence;
 
 /// Some hosts serve smart HTTP only to clients whose name starts with `git/`.
 const USER_AGENT: &str = concat!("git/dotgit-", env!("CARGO_PKG_VERSION"));
 const MAX_REDIRECTS: usize = 5;
+
+const AWAY: &str = "away from the repository, perhaps to a page to sign in";
+const LESS_SECURE: &str = "to a less secure protocol";
+const TOO_OFTEN: &str = "too often";
 
 /// The HTTP side of one operation on one remote.
 pub(crate) struct Client {
@@ -54,14 +58,24 @@ impl Client {
         self.failure.take()
     }
 
-    pub(super) fn record(&self, error: RemoteError) -> io::Error {
+    /// Keeps a failure for [`Self::take_failure`].
+    pub(crate) fn record(&self, error: RemoteError) -> io::Error {
         let text = error.to_string();
         self.failure.borrow_mut().get_or_insert(error);
         io::Error::other(text)
     }
 
+    /// Returns the failure of a server that refuses in these words.
+    pub(crate) fn refused(&self, words: &[u8]) -> RemoteError {
+        if lack_commit(&String::from_utf8_lossy(words)) {
+            return RemoteError::NoSuchCommit;
+        }
+        let secrets = self.credential.as_ref().map(Credential::secrets).unwrap_or_default();
+        RemoteError::Refused(sentence(words, &secrets))
+    }
+
     /// Takes bytes from the budget.
-    fn take(&self, count: u64) -> Result<(), RemoteError> {
+    pub(super) fn take(&self, count: u64) -> Result<(), RemoteError> {
         let Some(left) = self.bytes_left.get().checked_sub(count) else {
             return Err(RemoteError::TooLarge(self.budget.of, self.budget.bytes));
         };
@@ -70,7 +84,7 @@ impl Client {
     }
 
     /// Sends one request, with the credential if the request is for its host.
-    pub(super) fn run(&self, mut request: Request<impl AsSendBody>) -> Result<Response<Body>, RemoteError> {
+    fn run(&self, mut request: Request<impl AsSendBody>) -> Result<Response<Body>, RemoteError> {
         let time_left = self.budget.deadline.saturating_duration_since(Instant::now());
         if time_left.is_zero() {
             return Err(RemoteError::TimedOut);
@@ -99,92 +113,129 @@ impl Client {
             if !response.status().is_redirection() {
                 return Ok((check_status(response)?, base));
             }
-            let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
-            base = self.redirected(&base, tail, location.unwrap_or_default())?;
+            base = self.redirected(&base, tail, location(&response))?;
         }
-        Err(protocol("the server redirected too often"))
+        Err(RemoteError::Redirect(TOO_OFTEN))
+    }
+
+    /// Sends a POST, and sends it again to where a 307 or 308 redirects it on the same origin. No other origin gets a body or a
+    /// header of the request.
+    pub(super) fn post(&self, mut request: Request<Vec<u8>>) -> Result<Response<Body>, RemoteError> {
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.run(request.clone())?;
+            if !matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
+                return check_status(response);
+            }
+            let target = absolute(request.uri(), location(&response)).parse::<Uri>().ok();
+            let target = target.filter(|target| origin(target) == origin(request.uri()));
+            *request.uri_mut() = target.ok_or(RemoteError::Redirect("a request that must stay on its host"))?;
+        }
+        Err(RemoteError::Redirect(TOO_OFTEN))
     }
 
     fn redirected(&self, base: &str, tail: &str, location: &str) -> Result<String, RemoteError> {
         let from: Uri = base.parse().map_err(protocol)?;
-        let (scheme, authority) = (from.scheme_str().unwrap_or_default(), from.authority().map_or("", |a| a.as_str()));
-        let location = if location.starts_with("//") {
-            format!("{scheme}:{location}")
-        } else if location.starts_with('/') {
-            format!("{scheme}://{authority}{location}")
-        } else {
-            location.to_owned()
-        };
-        let target =
-            location.strip_suffix(tail).ok_or_else(|| protocol("the server redirected away from the repository"))?;
+        let location = absolute(&from, location);
+        let target = location.strip_suffix(tail).ok_or(RemoteError::Redirect(AWAY))?;
         let url = CloneUrl::parse(target, self.hosts).map_err(|invalid| match invalid {
             InvalidCloneUrl::NotPublic => RemoteError::ForbiddenAddress,
-            other => protocol(other),
+            InvalidCloneUrl::NotHttps => RemoteError::Redirect(LESS_SECURE),
+            _ => RemoteError::Redirect(AWAY),
         })?;
         match url.location() {
-            Location::Http(to) if to.scheme_str() == Some("https") || scheme == "http" => Ok(target.to_owned()),
-            _ => Err(protocol("the server redirected to a less secure protocol")),
+            Location::Http(to) if to.scheme_str() == Some("https") || from.scheme_str() == Some("http") => {
+                Ok(target.to_owned())
+            }
+            _ => Err(RemoteError::Redirect(LESS_SECURE)),
         }
     }
+}
+
+fn location(response: &Response<Body>) -> &str {
+    response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok()).unwrap_or_default()
+}
+
+/// Returns the URL that a `Location` means.
+fn absolute(from: &Uri, location: &str) -> String {
+    let (scheme, authority) = (from.scheme_str().unwrap_or_default(), from.authority().map_or("", |a| a.as_str()));
+    if location.starts_with("//") {
+        format!("{scheme}:{location}")
+    } else if location.starts_with('/') {
+        format!("{scheme}://{authority}{location}")
+    } else {
+        location.to_owned()
+    }
+}
+
+/// Returns the scheme, the host and the port that a request to this URL goes to.
+fn origin(uri: &Uri) -> Option<(String, String, u16)> {
+    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+    let usual_port = if scheme == "https" { 443 } else { 80 };
+    let has_credentials = authority.as_str().contains('@');
+    let port = authority.port_u16().unwrap_or(usual_port);
+    (!has_credentials).then(|| (scheme.to_owned(), authority.host().to_ascii_lowercase(), port))
 }
 
 pub(super) fn protocol(cause: impl Into<Cause>) -> RemoteError {
     RemoteError::Protocol(cause.into())
 }
 
-fn from_ureq(error: ureq::Error) -> RemoteError {
+pub(super) fn from_ureq(error: ureq::Error) -> RemoteError {
     match error {
         ureq::Error::Timeout(_) => RemoteError::TimedOut,
         ureq::Error::Other(cause) if cause.is::<Forbidden>() => RemoteError::ForbiddenAddress,
         ureq::Error::HostNotFound => RemoteError::NoSuchHost,
+        ureq::Error::Io(cause) if is_cut(&cause) => RemoteError::Cut(cause.into()),
         ureq::Error::Protocol(_) | ureq::Error::Http(_) | ureq::Error::BadUri(_) => protocol(error),
         _ => RemoteError::Unreachable(error.into()),
     }
 }
 
-pub(super) fn check_status(response: Response<Body>) -> Result<Response<Body>, RemoteError> {
+/// Returns whether these are the words of git's upload-pack, or of JGit, for a commit that it does not have. Other servers use those of
+/// git.
+fn lack_commit(words: &str) -> bool {
+    words.contains("not our ref") || (words.starts_with("want ") && words.trim_end().ends_with("not valid"))
+}
+
+/// Returns whether a connection ended too early.
+pub(crate) fn is_cut(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+fn check_status(response: Response<Body>) -> Result<Response<Body>, RemoteError> {
     let status = response.status();
-    let cause = || format!("the server answered {status}").into();
     match status {
-        StatusCode::OK => Ok(response),
+        // Azure Repos asks to sign in with a 203.
+        StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => Ok(response),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE => {
             Err(RemoteError::NotARepository)
         }
-        StatusCode::TOO_MANY_REQUESTS => Err(RemoteError::Unreachable(cause())),
-        _ if status.is_server_error() => Err(RemoteError::Unreachable(cause())),
-        _ => Err(RemoteError::Protocol(cause())),
+        _ if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
+            Err(RemoteError::Failed(status, retry_after(&response)))
+        }
+        _ => Err(protocol(format!("the server answered {status}"))),
     }
 }
 
-/// A response body whose bytes count towards the operation's [`Budget`].
-pub(crate) struct ResponseBody {
-    client: Rc<Client>,
-    body: BodyReader<'static>,
-}
-
-impl ResponseBody {
-    pub(super) fn new(client: Rc<Client>, body: Body) -> Self {
-        Self { client, body: body.into_reader() }
-    }
-}
-
-impl Read for ResponseBody {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let client = &self.client;
-        let count = self.body.read(buffer).map_err(|error| client.record(from_ureq(error.into())))?;
-        client.take(count as u64).map_err(|error| client.record(error))?;
-        Ok(count)
-    }
+/// Returns the seconds of `Retry-After`. A date, which it may have instead, counts for nothing.
+fn retry_after(response: &Response<Body>) -> Option<Duration> {
+    let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use shared::settings::{CLONE_HOSTS, Settings};
 
     use super::*;
 
     fn connect(url: &str, hosts: Hosts) -> RemoteError {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        connect_within(Duration::from_secs(5), url, hosts)
+    }
+
+    fn connect_within(time: Duration, url: &str, hosts: Hosts) -> RemoteError {
+        let deadline = Instant::now() + time;
         let client = Client::new(hosts, None, Budget { deadline, bytes: 1024, of: "bytes" });
         client.run(Request::get(url).body(()).unwrap()).unwrap_err()
     }
@@ -228,6 +279,42 @@ mod tests {
     }
 
     #[test]
+    fn a_list_reaches_its_private_hosts_and_no_others() {
+        let list = "10.20.0.0/16,localhost".to_owned();
+        let hosts = Hosts::of(&Settings::from([(CLONE_HOSTS, list)])).unwrap();
+        // 169082881 is 10.20.0.1.
+        for host in ["10.20.0.1", "169082881"] {
+            let error = connect_within(Duration::from_millis(200), &format!("https://{host}:1/app"), hosts);
+            assert!(!matches!(error, RemoteError::ForbiddenAddress), "{host}: {error:?}");
+        }
+        for host in ["10.21.0.1", "192.168.0.1", "169.254.169.254", "2852039166", "localhost", "127.0.0.1"] {
+            let error = connect(&format!("https://{host}:1/app"), hosts);
+            assert!(matches!(error, RemoteError::ForbiddenAddress), "{host}: {error:?}");
+        }
+        let error = connect("http://10.20.0.1/app", hosts);
+        assert!(matches!(error, RemoteError::Unreachable(_)), "{error:?}");
+    }
+
+    #[test]
+    fn an_origin_is_a_scheme_a_host_and_a_port() {
+        let same = |a: &str, b: &str| origin(&a.parse().unwrap()) == origin(&b.parse().unwrap());
+        let from = "https://git.example.com/app/git-upload-pack";
+        for to in ["https://git.example.com:443/x", "HTTPS://GIT.example.com/x?y=z"] {
+            assert!(same(from, to), "{to}");
+        }
+        for to in [
+            "http://git.example.com/x",
+            "https://git.example.com:8443/x",
+            "https://example.com/x",
+            "https://git.example.com.evil.test/x",
+            "https://a@git.example.com/x",
+            "/x",
+        ] {
+            assert!(!same(from, to), "{to}");
+        }
+    }
+
+    #[test]
     fn public_https_sends_nothing_in_the_clear() {
         let error = connect("http://93.184.215.14/app", Hosts::PublicHttps);
         assert!(matches!(error, RemoteError::Unreachable(_)), "{error:?}");
@@ -266,11 +353,11 @@ mod tests {
         ] {
             for hosts in [Hosts::PublicHttps, Hosts::AlsoLocal] {
                 let error = redirected(hosts, from, location).unwrap_err();
-                assert!(matches!(error, RemoteError::Protocol(_)), "{location}: {error:?}");
+                assert!(matches!(error, RemoteError::Redirect(_)), "{location}: {error:?}");
             }
         }
         let client = Client::new(Hosts::PublicHttps, None, Budget { deadline, bytes: 0, of: "bytes" });
         let error = client.redirected(from, "/info/refs", "https://git.example.com/login").unwrap_err();
-        assert!(matches!(error, RemoteError::Protocol(_)), "{error:?}");
+        assert!(matches!(error, RemoteError::Redirect(AWAY)), "{error:?}");
     }
 }

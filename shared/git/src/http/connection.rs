@@ -10,7 +10,9 @@ use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKi
 use http::{HeaderMap, HeaderName, Request, Response, header};
 use ureq::Body;
 
-use super::client::{Client, ResponseBody, check_status, protocol};
+use super::answer::{check_advertisement, check_result};
+use super::body::ResponseBody;
+use super::client::{Client, protocol};
 use crate::error::RemoteError;
 
 /// Parses gix's header lines, without its user agent: the client has its own.
@@ -59,7 +61,7 @@ impl Http for Connection {
             .map_err(|error| self.fail(error))?;
         self.redirected_base = Some(base);
         let mut exchange = Exchange::new(Rc::clone(&self.client), None);
-        exchange.arrived(response);
+        exchange.arrived(response, check_advertisement).map_err(|error| self.fail(error))?;
         Ok(exchange.into_parts().into())
     }
 
@@ -104,21 +106,28 @@ impl Exchange {
 
     fn send(&mut self) -> io::Result<()> {
         if let Some(request) = self.request.take() {
-            let response = self.client.run(request).and_then(check_status);
-            self.arrived(response.map_err(|error| self.client.record(error))?);
+            let response = self.client.post(request).and_then(|response| self.arrived(response, check_result));
+            response.map_err(|error| self.client.record(error))?;
         }
         Ok(())
     }
 
-    fn arrived(&mut self, response: Response<Body>) {
+    /// Keeps a response whose start passes this check.
+    fn arrived(
+        &mut self,
+        response: Response<Body>,
+        check: fn(&HeaderMap, &mut ResponseBody) -> Result<(), RemoteError>,
+    ) -> Result<(), RemoteError> {
         let (parts, body) = response.into_parts();
+        let mut body = ResponseBody::new(Rc::clone(&self.client), body);
+        check(&parts.headers, &mut body)?;
         let mut lines = Vec::new();
         for (name, value) in &parts.headers {
             lines.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
         }
-        let client = Rc::clone(&self.client);
         self.headers = Some(Cursor::new(lines));
-        self.body = Some(BufReader::new(ResponseBody::new(client, body)));
+        self.body = Some(BufReader::new(body));
+        Ok(())
     }
 
     fn into_parts(self) -> PostResponse<Part<HeaderLines>, Part<BufReader<ResponseBody>>, RequestBody> {

@@ -34,7 +34,7 @@ async fn a_redirect_to_another_host_or_port_does_not_get_the_credential() {
     let elsewhere = Server::new(origin.root());
     let target = elsewhere.host();
     let server = Server::answering(origin.root(), move |request| {
-        Answer::Redirect(format!("http://{target}/app/.git/info/refs?{}", request.query))
+        Answer::Redirect("301 Moved", format!("http://{target}/app/.git/info/refs?{}", request.query))
     });
     signed_in(&server, "/app/.git").list_refs().await.unwrap();
     assert!(server.requests().iter().all(basic));

@@ -3,10 +3,14 @@
 mod origin;
 mod server;
 
+mod attempts;
 mod credentials;
 mod fetch;
 mod hosts;
+mod old_protocol;
 mod refs;
+mod refusals;
+mod resolve;
 
 use git::{CloneUrl, Remote};
 use shared::hosts::Hosts;

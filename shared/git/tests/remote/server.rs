@@ -31,9 +31,13 @@ pub(crate) struct Request {
 pub(crate) enum Answer {
     /// The response of `git http-backend` for this path.
     Git(String),
-    /// The response of `git http-backend` in protocol version 0.
-    OldGit(String),
-    Redirect(String),
+    /// The response of `git http-backend` for this path, which is told this about the protocol instead of what the client says.
+    OldGit(String, &'static str),
+    /// The first half of the response of `git http-backend`.
+    CutGit(String),
+    /// This response, after which the connection ends.
+    Raw(Vec<u8>),
+    Redirect(&'static str, String),
     Status(&'static str),
     /// A body of this type that starts with the first text and repeats the second for ever, or stalls if the second is
     /// empty.
@@ -89,8 +93,14 @@ fn converse(
         seen.lock().unwrap().push(request.clone());
         let (status, headers, body) = match answer(&request) {
             Answer::Git(path) => http_backend(root, &path, &request, header(&request, "git-protocol"))?,
-            Answer::OldGit(path) => http_backend(root, &path, &request, "")?,
-            Answer::Redirect(location) => ("301 Moved".to_owned(), format!("Location: {location}\r\n"), Vec::new()),
+            Answer::OldGit(path, protocol) => http_backend(root, &path, &request, protocol)?,
+            Answer::CutGit(path) => {
+                let (status, headers, body) = http_backend(root, &path, &request, header(&request, "git-protocol"))?;
+                write!(stream, "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n", body.len())?;
+                return stream.write_all(&body[..body.len() / 2]);
+            }
+            Answer::Raw(response) => return stream.write_all(&response),
+            Answer::Redirect(status, location) => (status.to_owned(), format!("Location: {location}\r\n"), Vec::new()),
             Answer::Status(status) => (status.to_owned(), String::new(), b"secret words".to_vec()),
             Answer::Endless(content_type, start, again) => {
                 write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n\r\n{start}")?;

@@ -1,0 +1,131 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use axum::body::Body;
+use axum::http::{Method, Response, Uri};
+use serde_json::{Value, json};
+use tests::{Actor, Answer, GitRepository, GitServer, World, buildspec};
+
+async fn register(owner: &Actor, server: &GitServer) -> Answer {
+    owner.post("/v1/repositories", json!({"name": "app", "clone_url": server.url()})).await
+}
+
+fn answer(status: u16, content_type: &str, body: &str) -> Response<Body> {
+    Response::builder().status(status).header("content-type", content_type).body(body.to_owned().into()).unwrap()
+}
+
+/// Returns an answer to each of the first requests for refs or for a pack, which are two of all.
+fn at_first(
+    times: usize,
+    method: Method,
+    answer: impl Fn() -> Response<Body> + Send + Sync + 'static,
+) -> impl Fn(&Method, &Uri) -> Option<Response<Body>> + Send + Sync + 'static {
+    let left = Arc::new(AtomicUsize::new(times));
+    move |asked, _| {
+        let next = || left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        (*asked == method && next().is_ok()).then(&answer)
+    }
+}
+
+async fn runs(world: &World, owner: &Actor, git_ref: &str) -> Value {
+    let created = owner.deploy("app", json!({"ref": git_ref})).await;
+    world.deliver(owner, &created).await;
+    owner.ended(&created).await
+}
+
+#[tokio::test]
+async fn a_server_of_any_protocol_version_is_deployed_from() {
+    let source = GitRepository::new(&[("buildspec.yml", &buildspec(&["cat file"])), ("file", "content")]);
+    let sha = source.git(&["rev-parse", "HEAD"]);
+    source.git(&["tag", "--annotate", "--message=x", "v1"]);
+    source.commit(&[("file", "newer")]);
+    for protocol in ["version=2", "version=1", "version=0", ""] {
+        let world = World::start_without_queue().await;
+        let owner = world.owner("acme").await;
+        let server = GitServer::speaking(&source, protocol).await;
+        let registered = register(&owner, &server).await;
+        assert_eq!((registered.status, &registered.body["default_branch"]), (201, &json!("main")), "{protocol:?}");
+        for (git_ref, line) in [("v1", "stdout: content"), (&sha, "stdout: content"), ("HEAD", "stdout: newer")] {
+            let ended = runs(&world, &owner, git_ref).await;
+            assert_eq!(ended["status"], "succeeded", "{protocol:?} {git_ref}: {ended}");
+            assert!(owner.log(&ended).await.contains(&line.to_owned()), "{protocol:?} {git_ref}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_fails_once_fails_no_deployment() {
+    let source = GitRepository::with_commands(&["true"]);
+    for method in [Method::GET, Method::POST] {
+        let failing = at_first(1, method.clone(), || {
+            Response::builder().status(429).header("retry-after", "0").body(Body::empty()).unwrap()
+        });
+        let server = GitServer::answering(&source, failing).await;
+        let world = World::start_without_queue().await;
+        let owner = world.owner("acme").await;
+        assert_eq!(register(&owner, &server).await.status, 201, "{method}");
+        let created = owner.deploy("app", json!({"ref": "main"})).await;
+
+        let failing = at_first(1, method.clone(), || answer(502, "text/plain", ""));
+        let server = GitServer::answering(&source, failing).await;
+        let (account, id) = (owner.account_id.as_ref().unwrap(), created["id"].as_str().unwrap());
+        let key = (&*format!("ACCT#{account}#DEPLOY#{id}"), "DEPLOY");
+        world.set_attribute(key, "clone_url", AttributeValue::S(server.url().to_owned())).await;
+        world.deliver(&owner, &created).await;
+        let ended = owner.ended(&created).await;
+        assert_eq!(ended["status"], "succeeded", "{method}: {ended}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_failing_is_unavailable() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    let server = GitServer::answering(&source, |_, _| {
+        Some(Response::builder().status(503).header("retry-after", "3600").body(Body::empty()).unwrap())
+    })
+    .await;
+    let refused = register(&owner, &server).await;
+    refused.refused(503, "remote_unavailable");
+    let message = "The repository's server answered 503 Service Unavailable";
+    assert_eq!(refused.body["error"]["message"], message);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_gits_is_told_for_what_it_is() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    let sha = source.git(&["rev-parse", "HEAD"]);
+    let advertisement = "application/x-git-upload-pack-advertisement";
+    for (content_type, body, message) in [
+        (
+            "text/html",
+            "<html>Sign in</html>".to_owned(),
+            "The URL leads to a web page and not to a git repository; it may be a page to sign in",
+        ),
+        (
+            "text/plain",
+            format!("{sha}\trefs/heads/main\n"),
+            "The repository's server offers only files (dumb HTTP); it must support git's smart HTTP",
+        ),
+        (
+            advertisement,
+            "0025ERR the project is\n \x1b[1marchived\n".to_owned(),
+            "The repository's server says: the project is [1marchived",
+        ),
+        (
+            advertisement,
+            "000eversion 2\n0019object-format=sha256\n0000".to_owned(),
+            "The repository uses SHA-256; only repositories that use SHA-1 are supported",
+        ),
+        (advertisement, "000eversion 9\n0000".to_owned(), "The repository's server sent an invalid response"),
+    ] {
+        let server = GitServer::answering(&source, move |_, _| Some(answer(200, content_type, &body))).await;
+        let refused = register(&owner, &server).await;
+        refused.refused(400, "invalid_clone_url");
+        assert_eq!(refused.body["error"]["message"], message);
+    }
+}
