@@ -173,7 +173,8 @@ async fn a_body_that_its_schema_excludes_is_refused_by_the_name_of_the_field() {
             body.remove(name);
             let answer = send(&body).await;
             refused_because_of(&answer, name, &route);
-            assert_eq!(answer.body["error"]["details"][0]["message"], "is required", "{route}");
+            let message = answer.body["error"]["details"][0]["message"].as_str().unwrap();
+            assert!(message == "is required" || message.starts_with("is required; "), "{route}: {message}");
         }
         let mut body = valid;
         body.insert("surprise".to_owned(), json!(1));

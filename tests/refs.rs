@@ -160,6 +160,26 @@ async fn a_malformed_ref_is_an_invalid_request() {
 }
 
 #[tokio::test]
+async fn a_request_without_a_ref_is_told_the_default_branch() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    source.git(&["branch", "trunk"]);
+    let body = json!({"name": "app", "clone_url": source.url(), "default_branch": "trunk"});
+    assert_eq!(owner.post("/v1/repositories", body).await.status, 201);
+    let message = "is required; the repository's default branch is 'trunk'";
+    for path in ["/v1/repositories/app/deployments", "/v1/repositories/app/deployments/preflight"] {
+        let refused = owner.post(path, json!({})).await;
+        refused.refused(400, "invalid_request");
+        assert_eq!(refused.body["error"]["details"], json!([{"field": "ref", "message": message}]), "{path}");
+        assert_eq!(refused.body["error"]["message"], format!("ref {message}"), "{path}");
+        // The refusal of another kind of value stays.
+        let refused = owner.post(path, json!({"ref": 7})).await;
+        assert_eq!(refused.body["error"]["message"], "ref must be a string", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_tag_of_a_file_or_folder_is_refused() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;

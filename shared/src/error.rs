@@ -11,6 +11,9 @@ use serde::Serialize;
 
 use crate::id::{RepositoryId, RequestId};
 
+/// The message about a field that is missing.
+pub(crate) const REQUIRED: &str = "is required";
+
 /// The part of the system that returns an error code. The OpenAPI document derives from it the endpoints that can
 /// return the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,13 +281,22 @@ impl Error {
 
     /// Replaces the message about a field, if it is one of the invalid ones.
     #[must_use]
-    pub fn explain(mut self, field: &str, message: &str) -> Self {
-        if !self.details.iter().any(|detail| detail.field == field) {
+    pub fn explain(self, field: &str, message: &str) -> Self {
+        self.explain_if(|detail| detail.field == field, message)
+    }
+
+    /// Replaces the message about a required field, if it is missing.
+    #[must_use]
+    pub fn explain_missing(self, field: &str, message: &str) -> Self {
+        self.explain_if(|detail| detail.field == field && detail.message == REQUIRED, message)
+    }
+
+    fn explain_if(mut self, is_meant: impl Fn(&Detail) -> bool, message: &str) -> Self {
+        let mut meant = self.details.iter_mut().filter(|detail| is_meant(detail)).peekable();
+        if meant.peek().is_none() {
             return self;
         }
-        for detail in self.details.iter_mut().filter(|detail| detail.field == field) {
-            message.clone_into(&mut detail.message);
-        }
+        meant.for_each(|detail| message.clone_into(&mut detail.message));
         Self { message: summary(&self.details), ..self }
     }
 

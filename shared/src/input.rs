@@ -18,7 +18,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
 use self::misfit::Step;
-use crate::error::{Detail, Error, ErrorCode, Result};
+use crate::error::{Detail, Error, ErrorCode, REQUIRED, Result};
 
 /// The largest number of fields that one error lists.
 const MAX_DETAILS: usize = 20;
@@ -107,7 +107,7 @@ impl Input {
     fn missing(&self, required: &[String]) -> Vec<Detail> {
         let Node::Object(members) = &self.root else { return Vec::new() };
         let missing = required.iter().filter(|name| !members.iter().any(|(member, _)| member == *name));
-        missing.map(|name| Detail { field: name.clone(), message: misfit::REQUIRED.to_owned() }).collect()
+        missing.map(|name| Detail { field: name.clone(), message: REQUIRED.to_owned() }).collect()
     }
 
     /// Returns a detail for each parameter of a query string that is not one of `known`.

@@ -69,7 +69,8 @@ pub async fn create_deployment(
     body: Result<CanonicalJson<DeploymentRequest>>,
 ) -> Result<Response> {
     let app = &creation.app;
-    let CanonicalJson { value: request, text } = body.map_err(|error| error.explain("dry_run", DRY_RUN_MOVED))?;
+    let CanonicalJson { value: request, text } =
+        body.map_err(|error| DeploymentRequest::explain(error.explain("dry_run", DRY_RUN_MOVED), &repository))?;
     let key = idempotency_key(&headers)?;
     repository.tenant().check_environment(request.environment)?;
     let revision = request.revision()?;

@@ -50,8 +50,9 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 pub async fn preflight_deployment(
     State(Preflight { app, hosts }): State<Preflight>,
     repository: AuthorizedRepository,
-    extract::Json(request): extract::Json<DeploymentRequest>,
+    body: Result<extract::Json<DeploymentRequest>>,
 ) -> Result<Json<PreflightBody>> {
+    let extract::Json(request) = body.map_err(|error| DeploymentRequest::explain(error, &repository))?;
     repository.tenant().check_environment(request.environment)?;
     let revision = request.revision()?;
     preflight::preflight(&app, hosts, &repository, &request, &revision).await.map(Json)

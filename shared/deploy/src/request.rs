@@ -4,7 +4,7 @@ use git::Revision;
 use serde::Deserialize;
 use shared::extract::{LARGEST, Whole};
 use shared::id::DeploymentId;
-use shared::model::{Environment, Fences};
+use shared::model::{Environment, Fences, Repository};
 use shared::{Error, Result};
 
 use crate::variables::Variables;
@@ -37,6 +37,12 @@ pub struct DeploymentRequest {
 }
 
 impl DeploymentRequest {
+    /// Explains the refusal of a body without `ref`: names the repository's default branch.
+    pub fn explain(refusal: Error, repository: &Repository) -> Error {
+        let explanation = format!("is required; the repository's default branch is '{}'", repository.default_branch);
+        refusal.explain_missing("ref", &explanation)
+    }
+
     /// # Errors
     /// Fails if `ref` can't be the name of a ref.
     pub fn revision(&self) -> Result<Revision> {

@@ -4,8 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::de::{Error, Expected, Unexpected};
 
-/// The message about a field that is missing.
-pub(super) const REQUIRED: &str = "is required";
+use crate::error::REQUIRED;
 
 /// A field that does not fit its type.
 #[derive(Debug)]
