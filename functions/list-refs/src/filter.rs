@@ -3,8 +3,6 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::RefBody;
-
 /// The maximum size of a place. Each of its characters can take two in a cursor.
 const MAX_PLACE_BYTES: usize = 150;
 /// The size of the start of a longer name, which is followed by a hash.
@@ -38,10 +36,18 @@ pub struct RefsFilter {
 }
 
 impl RefKind {
+    const ALL: [Self; 2] = [Self::Branch, Self::Tag];
+
     /// Returns the kind of a ref and its name without the kind, or `None` if it is neither a branch nor a tag.
     pub(crate) fn of(full_name: &str) -> Option<(Self, &str)> {
-        let branch = full_name.strip_prefix("refs/heads/").map(|name| (Self::Branch, name));
-        branch.or_else(|| full_name.strip_prefix("refs/tags/").map(|name| (Self::Tag, name)))
+        Self::ALL.into_iter().find_map(|kind| Some((kind, full_name.strip_prefix(kind.namespace())?)))
+    }
+
+    const fn namespace(self) -> &'static str {
+        match self {
+            Self::Branch => "refs/heads/",
+            Self::Tag => "refs/tags/",
+        }
     }
 
     const fn as_str(self) -> &'static str {
@@ -64,9 +70,11 @@ impl TryFrom<String> for RefPrefix {
 }
 
 impl RefsFilter {
-    pub(crate) fn has(&self, found: &RefBody) -> bool {
-        self.r#type.is_none_or(|kind| kind == found.r#type)
-            && self.prefix.as_ref().is_none_or(|RefPrefix(prefix)| found.name.starts_with(prefix))
+    /// Returns the starts of the full names of the listed refs.
+    pub(crate) fn prefixes(&self) -> Vec<String> {
+        let prefix = self.prefix.as_ref().map_or("", |RefPrefix(prefix)| prefix);
+        let kinds = RefKind::ALL.into_iter().filter(|kind| self.r#type.is_none_or(|only| only == *kind));
+        kinds.map(|kind| format!("{}{prefix}", kind.namespace())).collect()
     }
 
     /// Returns the query string of the filter, for links.

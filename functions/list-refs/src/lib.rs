@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRef, State};
 use axum::response::Response;
-use git::{CloneUrl, Remote, RemoteRef};
+use git::{CloneUrl, MAX_REFS, Remote, RemoteRef};
 use serde::Serialize;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::extract::Filtered;
@@ -92,8 +92,9 @@ pub async fn list_refs(
 ) -> Result<Response> {
     let page = page.of(LIST)?;
     let remote = Remote::new(CloneUrl::of_repository(&repository.clone_url, hosts)?, None);
-    let found = remote.list_refs().await.map_err(|error| remote.url().unreadable(error))?;
-    let refs: Vec<_> = found.refs.into_iter().filter_map(RefBody::of).filter(|found| filter.has(found)).collect();
+    let found = remote.list_refs_with(filter.prefixes(), MAX_REFS).await;
+    let found = found.map_err(|error| remote.url().unreadable(error))?;
+    let refs: Vec<_> = found.refs.into_iter().filter_map(RefBody::of).collect();
     let total = refs.len() as u64;
     let url = app.url(&format!("/v1/repositories/{}/refs{}", repository.id, filter.query()));
     Ok(page.respond(page.cut(refs), total, &url, |found| found))

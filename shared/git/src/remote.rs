@@ -57,14 +57,14 @@ impl Remote {
         bounded(refs, MAX_REFS)
     }
 
-    /// Lists the refs whose full names start with `prefix`, and the default branch. The server sends no others if it supports that.
+    /// Lists the refs whose full names start with one of the prefixes, and the default branch. The server sends no others if it
+    /// supports that.
     ///
     /// # Errors
     ///
     /// Fails after [`LOOKUP_TIME`] or [`MAX_LOOKUP_BYTES`], or if there are more than `max`.
-    pub async fn list_refs_with_prefix(&self, prefix: &str, max: u64) -> Result<RemoteRefs, RemoteError> {
-        let prefix = [prefix.to_owned()];
-        let refs = self.look_up(LOOKUP_TIME, move |session| session.list_refs(&prefix)).await?;
+    pub async fn list_refs_with(&self, prefixes: Vec<String>, max: u64) -> Result<RemoteRefs, RemoteError> {
+        let refs = self.look_up(LOOKUP_TIME, move |session| session.list_refs(&prefixes)).await?;
         bounded(refs, max)
     }
 

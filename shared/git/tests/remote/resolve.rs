@@ -137,9 +137,9 @@ async fn a_look_up_asks_for_few_of_many_refs() {
         assert_eq!(resolve(&remote, "050000").await, (Some("refs/tags/050000".to_owned()), sha), "{url}");
         assert_eq!(remote.default_branch(None).await.unwrap(), DefaultBranch::Named("main".to_owned()), "{url}");
         assert_eq!(remote.pointing_to(sha).await.unwrap().as_deref(), Some("refs/heads/main"), "{url}");
-        let listed = remote.list_refs_with_prefix("refs/tags/00000", 10).await.unwrap();
+        let listed = remote.list_refs_with(vec!["refs/tags/00000".to_owned()], 10).await.unwrap();
         assert_eq!(listed.refs.len(), 10, "{url}");
-        remote.list_refs_with_prefix("refs/tags/0000", 10).await.unwrap_err();
+        remote.list_refs_with(vec!["refs/tags/0000".to_owned()], 10).await.unwrap_err();
     }
     let asked: Vec<_> = server.requests().into_iter().filter(|request| request.method == "POST").collect();
     let lists = asked.iter().map(|request| String::from_utf8_lossy(&request.body));
@@ -167,7 +167,7 @@ async fn a_server_that_ignores_the_prefix_resolves_the_same() {
         });
         let remote = remote(&server.url("/app/.git"));
         assert_eq!(try_resolve(&remote, "main").await.unwrap().is_some(), exists);
-        assert_eq!(remote.list_refs_with_prefix("refs/heads/main-", 9).await.unwrap().refs.len(), 1);
+        assert_eq!(remote.list_refs_with(vec!["refs/heads/main-".to_owned()], 9).await.unwrap().refs.len(), 1);
     }
 }
 
