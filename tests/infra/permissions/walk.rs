@@ -151,7 +151,8 @@ pub(super) async fn call_everything(walk: &Walk) -> Actor {
     let new = json!({"email": "ben@example.com"});
     walk.take("create-invitation", owner.post("/v1/invitations", new.clone()).await, 201);
     walk.world.clock.advance(INVITATION_LIFE);
-    walk.take("create-invitation", owner.post("/v1/invitations", new).await, 201);
+    let (session, _) = walk.world.session(&owner).await;
+    walk.take("create-invitation", session.post("/v1/invitations", new).await, 201);
     let source = GitRepository::with_commands(&["echo $GREETING"]);
     let estate = Estate::of(&walk.world, owner, "acme", &source).await;
     let owner = &estate.owner;
@@ -234,8 +235,9 @@ async fn lists(walk: &Walk, estate: &Estate) {
     walk.take("list-account-deployments", owner.get(&by_id).await, 200);
     walk.take("list-tokens", owner.get("/v1/tokens?user=all").await, 200);
     // The valid request changes nothing in this account.
+    let (session, _) = walk.world.session(owner).await;
     for base in ["read", "none"] {
-        walk.take("update-account", owner.patch("/v1/account", json!({"base_permission": base})).await, 200);
+        walk.take("update-account", session.patch("/v1/account", json!({"base_permission": base})).await, 200);
     }
     for filter in
         [format!("actor={}", owner.user_id.as_ref().unwrap()), format!("target={}", estate.parameters["team_id"])]
@@ -354,7 +356,8 @@ async fn teams(walk: &Walk, estate: &Estate) {
     owner.add_to_team(&team, &estate.member).await;
     owner.grant(&team, &estate.parameters["repo_id"], "read").await;
     let path = format!("/v1/teams/{}", text(&team["id"]));
-    walk.take("update-team", owner.patch(&path, json!({"name": "Core"})).await, 200);
+    let (session, _) = walk.world.session(owner).await;
+    walk.take("update-team", session.patch(&path, json!({"name": "Core"})).await, 200);
     walk.take("delete-team", owner.delete(&path).await, 200);
 
     world.set_base_permission(owner, "none").await;
