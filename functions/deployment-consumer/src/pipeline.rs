@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archive::{Archive, LogWriter};
-use git::{CloneUrl, FetchLimits, Remote, RemoteError};
+use git::{CloneUrl, FetchLimits, Fetched, Remote, RemoteError, Resolved};
 use shared::App;
 use shared::clock::Timestamp;
 use shared::hosts::Hosts;
@@ -34,8 +34,13 @@ const STOP_LIMIT: Duration = Duration::from_secs(1);
 /// The part of the invocation's time that is reserved for storing the artifacts and the deployment's end.
 pub const REPORT_TIME: Duration = Duration::from_secs(30);
 /// The limits of a fetch. A Lambda function's disk has 512 MB unless the template sets another size.
-pub const FETCH_LIMITS: FetchLimits =
-    FetchLimits { time: Duration::from_secs(120), pack_bytes: 128 << 20, tree_bytes: 256 << 20, files: 100_000 };
+pub const FETCH_LIMITS: FetchLimits = FetchLimits {
+    time: Duration::from_secs(120),
+    depth: 1,
+    pack_bytes: 128 << 20,
+    tree_bytes: 256 << 20,
+    files: 100_000,
+};
 
 /// Runs claimed deployments.
 #[derive(Clone, Debug)]
@@ -180,7 +185,10 @@ impl Pipeline {
             () = stop.cancelled() => return Ok(Some(Transition::Cancel)),
         };
         match fetched {
-            Ok(()) => {
+            Ok(fetched) => {
+                for note in fetched.notes {
+                    log.say(note).await;
+                }
                 let failed =
                     |error: std::io::Error| Retry::Infrastructure("the root folder can't be entered", error.into());
                 let entered = checkout::enter(&workspace.source, &deployment.source).map_err(failed)?;
@@ -193,10 +201,12 @@ impl Pipeline {
         }
     }
 
-    async fn fetch(&self, deployment: &Deployment, into: &Path) -> Result<(), RemoteError> {
+    async fn fetch(&self, deployment: &Deployment, into: &Path) -> Result<Fetched, RemoteError> {
         let url = CloneUrl::parse(&deployment.clone_url, self.hosts).map_err(|_| RemoteError::NotARepository)?;
         let sha = deployment.sha.parse().map_err(|_| RemoteError::NoSuchCommit)?;
-        Remote::new(url, None).fetch_commit(sha, into, FETCH_LIMITS).await
+        let commit = Resolved { name: deployment.ref_name.clone(), sha };
+        let limits = FetchLimits { depth: deployment.source.fetch_depth.into(), ..FETCH_LIMITS };
+        Remote::new(url, None).fetch_commit(&commit, into, limits).await
     }
 
     async fn open_variables(

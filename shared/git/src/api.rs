@@ -127,6 +127,8 @@ fn code(error: &RemoteError) -> ErrorCode {
         | RemoteError::DumbHttp
         | RemoteError::ObjectFormat(_)
         | RemoteError::Redirect(_)
+        | RemoteError::Submodule(..)
+        | RemoteError::Lfs(_)
         | RemoteError::Protocol(_) => ErrorCode::InvalidCloneUrl,
     }
 }

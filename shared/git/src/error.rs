@@ -1,6 +1,7 @@
 //! Failures of a remote repository.
 
 use std::error::Error;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -45,9 +46,15 @@ pub enum RemoteError {
     /// The operation exceeded its time limit.
     #[error("the repository's server took too long to answer")]
     TimedOut,
-    /// A path in the tree is not safe to create, or a symbolic link leads out of the tree.
-    #[error("the commit has an unsafe path or symbolic link: {0}")]
+    /// Git refuses to check out a path of the tree, or two paths are one for the file system.
+    #[error("the commit has a path that git does not check out: {0}")]
     UnsafePath(String),
+    /// A submodule can't be fetched: its path, and the reason.
+    #[error("submodule {0}: {1}")]
+    Submodule(String, String, #[source] Option<Box<RemoteError>>),
+    /// A file that Git LFS keeps can't be fetched.
+    #[error("Git LFS: {0}")]
+    Lfs(String),
     /// The server refused in its own words, which are cleaned.
     #[error("the repository's server says: {0}")]
     Refused(String),
@@ -92,6 +99,15 @@ impl RemoteError {
         match self {
             Self::Failed(_, retry_after) => *retry_after,
             _ => None,
+        }
+    }
+
+    /// Returns the failure of a submodule. A failure of this machine, and the end of the time or of another limit, are no fault of
+    /// the submodule.
+    pub(crate) fn of_submodule(self, path: &dyn fmt::Display) -> Self {
+        match self {
+            Self::Local(_) | Self::TimedOut | Self::TooLarge(..) | Self::Submodule(..) => self,
+            other => Self::Submodule(path.to_string(), other.to_string(), Some(Box::new(other))),
         }
     }
 }

@@ -5,28 +5,38 @@
 //! resolved. Each operation has limits on time and size. A [`Credential`] is sent to its own host only. No configuration,
 //! credential, hook or filter of the machine is used.
 
+mod allowance;
 mod api;
 mod checkout;
 mod clone_url;
 mod commit;
 mod credential;
+mod dot_git;
 mod error;
+mod file_time;
 mod http;
+mod lfs;
 mod limits;
 mod local;
+mod objects;
 mod refs;
 mod remote;
 mod retry;
 mod revision;
 mod sentence;
 mod session;
+mod source;
+mod submodules;
 mod upload_pack;
 
 pub use api::{default_branch, invalid_field, not_found, unreadable_field};
 pub use clone_url::{CloneUrl, InvalidCloneUrl};
 pub use credential::Credential;
 pub use error::RemoteError;
-pub use limits::{FetchLimits, LOOKUP_TIME, MAX_LOOKUP_BYTES, MAX_REFS};
+pub use limits::{
+    FetchLimits, LOOKUP_TIME, MAX_LFS_OBJECTS, MAX_LOOKUP_BYTES, MAX_REFS, MAX_SUBMODULE_DEPTH, MAX_SUBMODULES,
+};
 pub use refs::{DefaultBranch, RemoteRef, RemoteRefs, Resolved};
 pub use remote::Remote;
 pub use revision::{CommitSha, InvalidCommitSha, InvalidRevision, Revision};
+pub use source::Fetched;

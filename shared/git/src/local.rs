@@ -1,6 +1,8 @@
 //! Repositories on this machine.
 
-use std::path::Path;
+mod pack;
+
+use std::path::{Path, PathBuf};
 
 use gix::Repository;
 use gix::bstr::ByteSlice;
@@ -10,8 +12,11 @@ use shared::model::CommitTexts;
 
 use crate::commit;
 use crate::error::RemoteError;
-use crate::refs::{RemoteRef, RemoteRefs};
+use crate::objects::Tag;
+use crate::refs::{RemoteRef, RemoteRefs, TAGS};
 use crate::revision::CommitSha;
+
+pub(crate) use pack::pack;
 
 /// Opens the repository at `path`, bare or with a worktree, without the machine's or the user's configuration.
 pub(crate) fn open(path: &Path) -> Result<Repository, RemoteError> {
@@ -45,13 +50,31 @@ pub(crate) fn find_commit(repository: &Repository, sha: CommitSha) -> Option<(Co
     Some((CommitSha::new(object.id), commit::texts(&object.data)))
 }
 
-/// Shares the objects of the repository at `path` with the object database in the folder `objects`, without a copy.
-pub(crate) fn share_objects(path: &Path, objects: &Path) -> Result<(), RemoteError> {
+/// Shares the objects of the repository at `path` with the object database in the folder `objects`, without a copy. Returns the
+/// file that does, which ends it when it is deleted.
+pub(crate) fn share_objects(path: &Path, objects: &Path) -> Result<PathBuf, RemoteError> {
     let source = open(path)?;
     let source = std::path::absolute(source.objects.store_ref().path())?;
     let mut line = source.into_os_string().into_encoded_bytes();
     line.push(b'\n');
-    std::fs::create_dir_all(objects.join("info"))?;
-    std::fs::write(objects.join("info/alternates"), line)?;
-    Ok(())
+    let alternates = objects.join("info/alternates");
+    std::fs::write(&alternates, line)?;
+    Ok(alternates)
+}
+
+/// Lists the tag of this name, or all tags if there is more history than one commit.
+pub(crate) fn tags(path: &Path, name: Option<&str>, depth: u32) -> Result<Vec<Tag>, RemoteError> {
+    let corrupt = |error: gix::Error| RemoteError::Protocol(error.into());
+    let repository = open(path)?;
+    let mut tags = Vec::new();
+    for mut reference in repository.references().map_err(corrupt)?.prefixed(TAGS).map_err(corrupt)?.flatten() {
+        let Ok(found) = reference.name().as_bstr().to_str().map(str::to_owned) else { continue };
+        if depth == 1 && name != Some(&*found) {
+            continue;
+        }
+        let Some(id) = reference.target().try_id().map(ToOwned::to_owned) else { continue };
+        let Ok(peeled) = reference.peel_to_id().map(gix::Id::detach) else { continue };
+        tags.push(Tag { name: found, id, peeled: Some(peeled).filter(|peeled| *peeled != id) });
+    }
+    Ok(tags)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 use shared::model::CommitTexts;
 
 use crate::clone_url::{CloneUrl, Location};
@@ -13,12 +13,13 @@ use crate::credential::Credential;
 use crate::error::RemoteError;
 use crate::http::Budget;
 use crate::limits::{FetchLimits, LOOKUP_TIME, MAX_LOOKUP_BYTES, MAX_REFS};
+use crate::local;
 use crate::refs::{BRANCHES, DefaultBranch, RemoteRefs, Resolved, TAGS};
 use crate::retry::retry;
 use crate::revision::{CommitSha, Revision};
 use crate::session::Session;
+use crate::source::{Fetched, Source};
 use crate::upload_pack::UploadPack;
-use crate::{checkout, local};
 
 /// A repository on a git host, with the credential that the host may ask for.
 #[derive(Clone, Debug)]
@@ -108,30 +109,26 @@ impl Remote {
         Ok(found.filter(|(commit, _)| *commit == sha).map(|(_, texts)| texts))
     }
 
-    /// Writes the files of this commit into the folder `into`, without a `.git`. Creates the folder, which must be
-    /// empty if it exists. Keeps executable bits and symbolic links. Submodules become empty folders.
+    /// Fetches the source of this commit into the folder `into`: its files as git checks them out, those of its submodules and of
+    /// Git LFS, and a `.git`. Creates the folder, which must be empty if it exists.
+    ///
+    /// Files have the commit's time. The `.git` has the commit's history up to [`FetchLimits::depth`] and the branch or tag that
+    /// the commit was found by. With more than one commit of history it has the tags of this history.
     ///
     /// # Errors
     ///
-    /// Fails if the repository does not have the commit, if a limit is reached, or if a symbolic link leads out of
-    /// `into`. Never writes outside of `into`. After an error, `into` contains part of the files.
-    pub async fn fetch_commit(&self, sha: CommitSha, into: &Path, limits: FetchLimits) -> Result<(), RemoteError> {
-        let (remote, into) = (self.clone(), into.to_owned());
+    /// Fails if the repository does not have the commit, if a limit is reached, or if a submodule or a Git LFS object can't be
+    /// fetched. Never writes outside of `into`, but a symbolic link may lead anywhere. After an error, `into` contains part of the
+    /// files.
+    pub async fn fetch_commit(
+        &self,
+        commit: &Resolved,
+        into: &Path,
+        limits: FetchLimits,
+    ) -> Result<Fetched, RemoteError> {
+        let (remote, commit, into) = (self.clone(), commit.clone(), into.to_owned());
         run(limits.time, move |deadline, interrupt| {
-            let folder = tempfile::tempdir()?;
-            let repository = checkout::scratch(folder.path())?;
-            let objects = repository.objects.store_ref().path();
-            match remote.url.location() {
-                Location::Http(uri) => {
-                    let budget = Budget { deadline, bytes: limits.pack_bytes, of: "compressed bytes" };
-                    retry(deadline, interrupt, || {
-                        let mut server = remote.connect(uri, budget)?;
-                        server.fetch(sha, &objects.join("pack"), limits.tree_bytes, interrupt)
-                    })?;
-                }
-                Location::Path(path) => local::share_objects(path, objects)?,
-            }
-            checkout::write(&repository, sha, &into, limits, interrupt)
+            Source::new(&into, limits, deadline, interrupt).fetch(&remote, &commit)
         })
         .await
     }
@@ -153,7 +150,20 @@ impl Remote {
         .await
     }
 
-    fn connect(&self, uri: &Uri, budget: Budget) -> Result<UploadPack, RemoteError> {
+    /// Returns another repository, with the same credential. The credential stays for its own host.
+    pub(crate) fn elsewhere(&self, url: CloneUrl) -> Self {
+        Self { url, credential: self.credential.clone() }
+    }
+
+    /// Returns the credential's header for a server at `url`, if it is on the credential's host.
+    pub(crate) fn authorization(&self, url: &CloneUrl) -> Option<HeaderValue> {
+        match url.location() {
+            Location::Http(uri) => self.credential.as_ref()?.authorization_for(uri).cloned(),
+            Location::Path(_) => None,
+        }
+    }
+
+    pub(crate) fn connect(&self, uri: &Uri, budget: Budget) -> Result<UploadPack, RemoteError> {
         UploadPack::connect(uri, self.url.hosts(), self.credential.clone(), budget)
     }
 }

@@ -8,11 +8,13 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
+use gix::ObjectId;
 use gix::bstr::BString;
 use gix::odb::pack::Bundle;
 use gix::odb::pack::bundle::write::Options;
 use gix::odb::pack::data::input::{BytesToEntriesIter, EntryDataMode, Mode};
 use gix::progress::Discard;
+use gix::protocol::fetch::response::ShallowUpdate;
 use gix::protocol::fetch::{Arguments, Response};
 use gix::protocol::handshake::Ref;
 use gix::protocol::ls_refs::RefPrefixes;
@@ -103,17 +105,18 @@ impl UploadPack {
         Ok(found)
     }
 
-    /// Downloads the commit with its tree, without its history, as a pack in the folder `pack`. Fails if an unpacked
-    /// object is larger than `max_object_bytes`.
+    /// Downloads objects with what they need, and history up to `depth` commits, as a pack in the folder `pack`. Fails if an
+    /// unpacked object is larger than `max_object_bytes`. Returns the commits whose parents are left out.
     pub(crate) fn fetch(
         &mut self,
-        sha: CommitSha,
+        wanted: &[ObjectId],
+        depth: u32,
         pack: &Path,
         max_object_bytes: u64,
         interrupt: &AtomicBool,
-    ) -> Result<(), RemoteError> {
+    ) -> Result<Vec<ObjectId>, RemoteError> {
         let client = Rc::clone(&self.client);
-        let mut reader = self.request(sha, None)?;
+        let (mut reader, shallow) = self.request(wanted, depth, None)?;
         let alloc_limit_bytes = Some(usize::try_from(max_object_bytes).unwrap_or(usize::MAX));
         let options = Options { alloc_limit_bytes, ..Options::default() };
         let no_bases = None::<gix::OdbHandle>;
@@ -126,16 +129,16 @@ impl UploadPack {
                 other => other,
             },
         )?;
-        Ok(())
+        Ok(shallow)
     }
 
     /// Returns a commit's SHA and texts, if the remote has it. The SHA of an annotated tag is peeled. Requests the commit alone
     /// if the server supports filters, and reads the response only up to that commit.
     pub(crate) fn find_commit(&mut self, sha: CommitSha) -> Result<Option<(CommitSha, CommitTexts)>, RemoteError> {
         let client = Rc::clone(&self.client);
-        let reader = match self.request(sha, Some("tree:0")) {
+        let reader = match self.request(&[sha.id()], 1, Some("tree:0")) {
             Err(RemoteError::NoSuchCommit) => return Ok(None),
-            reader => reader?,
+            response => response?.0,
         };
         let sha1 = gix::hash::Kind::Sha1;
         let entries = BytesToEntriesIter::new_from_header(reader, Mode::AsIs, EntryDataMode::Keep, sha1)
@@ -153,16 +156,23 @@ impl UploadPack {
 
     fn request<'a>(
         &'a mut self,
-        sha: CommitSha,
+        wanted: &[ObjectId],
+        depth: u32,
         filter: Option<&str>,
-    ) -> Result<Box<dyn ExtendedBufRead<'a> + Unpin + 'a>, RemoteError> {
+    ) -> Result<(Box<dyn ExtendedBufRead<'a> + Unpin + 'a>, Vec<ObjectId>), RemoteError> {
         let version = self.version();
         let mut arguments = Arguments::new(version, self.features(), false);
         if !arguments.can_use_shallow() {
             return Err(RemoteError::Protocol("the server can't leave out history".into()));
         }
-        arguments.want(sha.id());
-        arguments.deepen(1);
+        wanted.iter().for_each(|id| arguments.want(id));
+        // Without a depth, the server sends all history.
+        if depth > 0 {
+            arguments.deepen(depth as usize);
+        }
+        if depth != 1 && arguments.can_use_include_tag() {
+            arguments.use_include_tag();
+        }
         if let Some(filter) = filter.filter(|_| arguments.can_use_filter()) {
             arguments.filter(filter);
         }
@@ -182,7 +192,11 @@ impl UploadPack {
             client.record(client.refused(text));
             ControlFlow::Break(())
         })));
-        Ok(reader)
+        let shallow = response.shallow_updates().iter().filter_map(|update| match update {
+            ShallowUpdate::Shallow(id) => Some(*id),
+            ShallowUpdate::Unshallow(_) => None,
+        });
+        Ok((reader, shallow.collect()))
     }
 
     fn version(&self) -> Protocol {

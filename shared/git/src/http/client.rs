@@ -15,7 +15,7 @@ use crate::error::{Cause, RemoteError};
 use crate::sentence::sentence;
 
 /// Some hosts serve smart HTTP only to clients whose name starts with `git/`.
-const USER_AGENT: &str = concat!("git/dotgit-", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("git/dotgit-", env!("CARGO_PKG_VERSION"));
 const MAX_REDIRECTS: usize = 5;
 
 const AWAY: &str = "away from the repository, perhaps to a page to sign in";

@@ -4,14 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use git::{FetchLimits, RemoteError, Revision};
+use git::{RemoteError, Revision};
 
 use crate::origin::Origin;
-use crate::remote;
 use crate::server::{Answer, Request, Server};
-
-const LIMITS: FetchLimits =
-    FetchLimits { time: Duration::from_secs(30), pack_bytes: 10_000_000, tree_bytes: 10_000_000, files: 1000 };
+use crate::{LIMITS, at, remote};
 
 /// Answers a request in a way that passes.
 type Failure = fn(&Request) -> Answer;
@@ -62,7 +59,7 @@ async fn what_fails_once_is_tried_again() {
         }
         let server = failing(&origin, 1, |request| asks(request, "fetch"), fail);
         let folder = tempfile::tempdir().unwrap();
-        remote(&server.url("/app/.git")).fetch_commit(sha, folder.path(), LIMITS).await.unwrap();
+        remote(&server.url("/app/.git")).fetch_commit(&at(sha), folder.path(), LIMITS).await.unwrap();
         assert_eq!(std::fs::read_to_string(folder.path().join("file")).unwrap().len(), 10_000, "{failure}");
         assert_eq!(server.requests().iter().filter(|request| asks(request, "fetch")).count(), 2, "{failure}");
     }

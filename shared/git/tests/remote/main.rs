@@ -5,18 +5,32 @@ mod server;
 
 mod attempts;
 mod credentials;
+mod dot_git;
 mod fetch;
 mod hosts;
+mod lfs;
 mod old_protocol;
 mod refs;
 mod refusals;
 mod resolve;
+mod submodules;
+mod trees;
 
-use git::{CloneUrl, Remote};
+use std::time::Duration;
+
+use git::{CloneUrl, CommitSha, FetchLimits, Remote, Resolved};
 use shared::hosts::Hosts;
 
 use origin::Origin;
 use server::Server;
+
+const LIMITS: FetchLimits = FetchLimits {
+    time: Duration::from_secs(30),
+    pack_bytes: 10_000_000,
+    tree_bytes: 10_000_000,
+    files: 1000,
+    depth: 1,
+};
 
 /// Returns the URLs of one repository by every transport.
 fn everywhere(origin: &Origin, server: &Server) -> [CloneUrl; 3] {
@@ -32,4 +46,9 @@ fn everywhere(origin: &Origin, server: &Server) -> [CloneUrl; 3] {
 /// Returns a repository that asks for no credential.
 fn remote(url: &CloneUrl) -> Remote {
     Remote::new(url.clone(), None)
+}
+
+/// Returns a commit that no branch or tag named.
+fn at(sha: CommitSha) -> Resolved {
+    Resolved { name: None, sha }
 }

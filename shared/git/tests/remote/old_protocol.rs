@@ -1,15 +1,10 @@
 //! Servers that speak protocol version 0 or 1, as Azure Repos does, and any that does not hand on `Git-Protocol`.
 
-use std::time::Duration;
-
-use git::{CommitSha, DefaultBranch, FetchLimits, Remote, RemoteError, Revision};
+use git::{CommitSha, DefaultBranch, Remote, RemoteError, Revision};
 
 use crate::origin::Origin;
-use crate::remote;
 use crate::server::{Answer, Server};
-
-const LIMITS: FetchLimits =
-    FetchLimits { time: Duration::from_secs(30), pack_bytes: 10_000_000, tree_bytes: 10_000_000, files: 1000 };
+use crate::{LIMITS, at, remote};
 
 /// The ways in which a server's git is told which protocol to speak.
 const VERSIONS: [&str; 2] = ["", "version=1"];
@@ -65,7 +60,7 @@ async fn an_old_server_gives_a_commit_without_its_history() {
     let dropped = origin.git(&["commit-tree", "-m", "dropped", "HEAD^{tree}"]);
     let fetch = async |remote: &Remote, sha| {
         let folder = tempfile::tempdir().unwrap();
-        remote.fetch_commit(sha, folder.path(), LIMITS).await?;
+        remote.fetch_commit(&at(sha), folder.path(), LIMITS).await?;
         Ok::<_, RemoteError>(std::fs::read_to_string(folder.path().join("README")).unwrap())
     };
     for protocol in VERSIONS {

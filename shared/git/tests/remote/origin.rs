@@ -2,20 +2,33 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use git::CommitSha;
 use tempfile::TempDir;
 
 /// A git repository with a worktree, created by git itself.
 pub(crate) struct Origin {
-    folder: TempDir,
+    folder: Arc<TempDir>,
+    name: String,
 }
 
 impl Origin {
     pub(crate) fn new() -> Self {
-        let origin = Origin { folder: tempfile::tempdir().unwrap() };
-        fs::create_dir(origin.path()).unwrap();
-        origin.git(&["init", "--quiet", "--initial-branch=main", "."]);
+        Origin::named("app", Arc::new(tempfile::tempdir().unwrap()))
+    }
+
+    /// Returns another repository in the same folder, which is created unless it exists.
+    pub(crate) fn beside(&self, name: &str) -> Self {
+        Origin::named(name, Arc::clone(&self.folder))
+    }
+
+    fn named(name: &str, folder: Arc<TempDir>) -> Self {
+        let origin = Origin { folder, name: name.to_owned() };
+        if !origin.path().exists() {
+            fs::create_dir(origin.path()).unwrap();
+            origin.git(&["init", "--quiet", "--initial-branch=main", "."]);
+        }
         origin
     }
 
@@ -25,7 +38,7 @@ impl Origin {
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("app")
+        self.folder.path().join(&self.name)
     }
 
     pub(crate) fn git(&self, arguments: &[&str]) -> String {

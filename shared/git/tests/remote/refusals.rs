@@ -1,12 +1,10 @@
 //! Servers that answer with something else than was asked for, each of which is told apart.
 
-use std::time::Duration;
-
-use git::{Credential, FetchLimits, Remote, RemoteError, Revision};
+use git::{Credential, Remote, RemoteError, Revision};
 
 use crate::origin::{Origin, isolated_git};
-use crate::remote;
 use crate::server::{Answer, Server};
+use crate::{LIMITS, at, remote};
 
 const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
 const RESULT: &str = "application/x-git-upload-pack-result";
@@ -120,9 +118,8 @@ async fn an_error_in_the_third_side_band_is_passed_on() {
         _ => ok(RESULT, &body),
     });
     let (remote, folder) = (remote(&server.url("/app/.git")), tempfile::tempdir().unwrap());
-    let limits = FetchLimits { time: Duration::from_secs(30), pack_bytes: 1 << 20, tree_bytes: 1 << 20, files: 10 };
     let passed_on = "the repository's server says: aborting due to possible repository corruption on the remote side.";
-    assert_eq!(remote.fetch_commit(sha, folder.path(), limits).await.unwrap_err().to_string(), passed_on);
+    assert_eq!(remote.fetch_commit(&at(sha), folder.path(), LIMITS).await.unwrap_err().to_string(), passed_on);
     assert_eq!(remote.find_commit(sha).await.unwrap_err().to_string(), passed_on);
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum Answer {
     Raw(Vec<u8>),
     Redirect(&'static str, String),
     Status(&'static str),
+    /// A body of this type.
+    Content(&'static str, Vec<u8>),
     /// A body of this type that starts with the first text and repeats the second for ever, or stalls if the second is
     /// empty.
     Endless(&'static str, String, String),
@@ -102,6 +104,9 @@ fn converse(
             Answer::Raw(response) => return stream.write_all(&response),
             Answer::Redirect(status, location) => (status.to_owned(), format!("Location: {location}\r\n"), Vec::new()),
             Answer::Status(status) => (status.to_owned(), String::new(), b"secret words".to_vec()),
+            Answer::Content(content_type, body) => {
+                ("200 OK".to_owned(), format!("Content-Type: {content_type}\r\n"), body)
+            }
             Answer::Endless(content_type, start, again) => {
                 write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n\r\n{start}")?;
                 while !again.is_empty() {
