@@ -204,8 +204,10 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
 
     let zip = here.moto.object(BUCKET, &format!("{}/source.zip", stored.source_prefix())).await;
     let mut zip = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
-    let names: Vec<_> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
+    let names = zip.file_names().map(|name| name.unwrap().into_owned());
+    let (of_git, names): (Vec<_>, Vec<_>) = names.partition(|name| name.starts_with(".git/"));
     assert_eq!(names, ["bin/", "bin/run", "buildspec.yml", "run"]);
+    assert!(of_git.contains(&".git/HEAD".to_owned()), "{of_git:?}");
     let mut text = String::new();
     zip.by_name("buildspec.yml").unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, spec);

@@ -5,6 +5,7 @@ mod delivery;
 mod folder;
 mod lease;
 mod log;
+mod source;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -2,12 +2,14 @@
 //!
 //! The commit decides what is at these paths. Neither may lead out of the folder that it is looked for in, by a link.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use shared::model::{BuildspecPath, Failure, SourceSettings};
 use walkdir::WalkDir;
 
+use crate::beneath;
 use crate::buildspec::{self, Buildspec, BuildspecError};
 
 /// The folder that has git's own data.
@@ -69,13 +71,16 @@ pub(crate) fn read_buildspec(source: &Path, path: &BuildspecPath) -> Result<Buil
         Found::Missing => {
             return Err(missing_with_likely(format!("The repository has no {path} at this commit"), source));
         }
-        Found::Outside => return Err(missing(format!("{path} is a link that leads out of the source"))),
+        Found::Outside => return Err(invalid(format!("{path} is a link that leads out of the repository"))),
     };
-    let size = fs::metadata(&file).map_err(unreadable)?.len();
-    if size > buildspec::MAX_BYTES as u64 {
+    let root = fs::canonicalize(source).map_err(unreadable)?;
+    let relative = file.strip_prefix(&root).expect("it was found in the source");
+    let mut file = beneath::open(&root, relative).map_err(unreadable)?.take(buildspec::MAX_BYTES as u64 + 1);
+    let mut text = Vec::new();
+    file.read_to_end(&mut text).map_err(unreadable)?;
+    if text.len() > buildspec::MAX_BYTES {
         return Err(invalid(format!("{path} is larger than {} KiB", buildspec::MAX_BYTES / 1024)));
     }
-    let text = fs::read(&file).map_err(unreadable)?;
     Buildspec::parse(&text).map_err(|error| invalid(format!("{path}: {error}")))
 }
 
@@ -196,7 +201,7 @@ mod tests {
         for target in [outside.as_path(), Path::new("../outside.yml"), Path::new("gone.yml")] {
             symlink(target, source.join("buildspec.yml")).unwrap();
             let refused = read_buildspec(&source, &BuildspecPath::default()).unwrap_err();
-            assert_eq!(refused.message, "buildspec.yml is a link that leads out of the source", "{target:?}");
+            assert_eq!(refused.message, "buildspec.yml is a link that leads out of the repository", "{target:?}");
             fs::remove_file(source.join("buildspec.yml")).unwrap();
         }
         symlink("apps/web/buildspec.yml", source.join("buildspec.yml")).unwrap();

@@ -16,6 +16,7 @@
 //! A fault of the deployment fails the deployment. A fault of the infrastructure leaves the deployment unchanged: the
 //! message is delivered again, and goes to the dead-letter queue after its last delivery.
 
+mod beneath;
 pub mod buildspec;
 mod checkout;
 mod codebuild;

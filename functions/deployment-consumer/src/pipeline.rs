@@ -25,7 +25,7 @@ use crate::redaction::Redaction;
 use crate::retry::Retry;
 use crate::run_log::{self, RunLog};
 use crate::runner::Runner;
-use crate::{checkout, lease, source};
+use crate::{beneath, checkout, lease, source};
 
 /// The time between SIGTERM and SIGKILL for a build that must stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -159,7 +159,7 @@ impl Pipeline {
         let outcome = run.run(log.0.clone(), stop).await;
         let outcome = outcome.map_err(|error| Retry::Infrastructure("the build could not be run", error.into()))?;
         if let Outcome::Succeeded { artifacts } = &outcome {
-            self.store(deployment, artifacts).await?;
+            self.store(deployment, &workspace.source, artifacts).await?;
             log.say(format!("Succeeded. Artifacts: {}", artifacts.len())).await;
         }
         Ok(Completed::Run(end_of(outcome)))
@@ -221,11 +221,11 @@ impl Pipeline {
         serde_json::from_slice(&json).map_err(|error| failed(error.into()))
     }
 
-    async fn store(&self, deployment: &Deployment, artifacts: &[Artifact]) -> Result<(), Retry> {
+    async fn store(&self, deployment: &Deployment, source: &Path, artifacts: &[Artifact]) -> Result<(), Retry> {
         let prefix = deployment.artifacts_prefix();
         for artifact in artifacts {
             let failed = |error: std::io::Error| Retry::Infrastructure("an artifact can't be read", error.into());
-            let mut file = tokio::fs::File::open(&artifact.path).await.map_err(failed)?;
+            let mut file = tokio::fs::File::from_std(beneath::open(source, &artifact.path).map_err(failed)?);
             self.archive.put_artifact(&prefix, &artifact.name, &mut file).await?;
         }
         Ok(())

@@ -515,8 +515,7 @@ async fn artifacts_are_regular_files_in_the_source_folder() {
     symlink(&outside, build.source().join("dist/folder")).unwrap();
 
     let ran = build.run().await;
-    let dist = build.source().join("dist");
-    let artifact = |name: &str| Artifact { path: dist.join(name), name: name.to_owned() };
+    let artifact = |name: &str| Artifact { path: Path::new("dist").join(name), name: name.to_owned() };
     assert_eq!(ran.succeeded(), [artifact("a.txt"), artifact("deep/b.txt")]);
     assert_eq!(
         ran.of(System)[4..],
@@ -530,13 +529,25 @@ async fn discarded_paths_keep_the_first_of_two_names() {
         "phases: {build: {commands: 'mkdir a b; echo 1 > a/x; echo 2 > b/x; echo 3 > b/y'}}\nartifacts: {files: '**/*', discard-paths: yes}\n",
     );
     let ran = build.run().await;
-    let found: Vec<_> = ran
-        .succeeded()
-        .iter()
-        .map(|artifact| (artifact.name.as_str(), artifact.path.strip_prefix(build.source()).unwrap()))
-        .collect();
+    let found: Vec<_> =
+        ran.succeeded().iter().map(|artifact| (artifact.name.as_str(), artifact.path.as_path())).collect();
     assert_eq!(found, [("x", Path::new("a/x")), ("y", Path::new("b/y"))]);
     assert!(ran.of(System).contains(&"Left out of the artifacts: b/x, because another file has the name x"));
+}
+
+#[tokio::test]
+async fn what_git_made_is_no_artifact_unless_it_is_named() {
+    for (artifacts, found) in [
+        ("{files: '**/*'}", vec!["a", "lib/a"]),
+        ("{files: ['**/*', .git/HEAD]}", vec![".git/HEAD", "a", "lib/.git", "lib/a"]),
+        ("{files: HEAD, base-directory: .git}", vec!["HEAD"]),
+    ] {
+        let commands = "mkdir .git lib; echo x > .git/HEAD; echo x > a; echo x > lib/.git; echo x > lib/a";
+        let build = Build::of(&format!("phases: {{build: {{commands: '{commands}'}}}}\nartifacts: {artifacts}\n"));
+        let ran = build.run().await;
+        let names: Vec<_> = ran.succeeded().iter().map(|artifact| artifact.name.as_str()).collect();
+        assert_eq!(names, found, "{artifacts}");
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ pub struct Artifacts {
     pub(super) files: GlobSet,
     pub(super) exclude: GlobSet,
     pub(super) discard_paths: bool,
+    pub(super) names_git: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -41,6 +42,11 @@ impl Artifacts {
             return None;
         }
         if self.discard_paths { inside.file_name().map(Path::new) } else { Some(inside) }
+    }
+
+    /// Returns whether a pattern or the base directory says `.git`. Patterns such as `**/*` do not mean what git made.
+    pub fn names_git(&self) -> bool {
+        self.names_git
     }
 }
 

@@ -156,6 +156,8 @@ impl ArtifactsSection {
         if self.files.value.0.is_empty() {
             return Err(BuildspecError::at(&self.files, "`artifacts.files` is empty"));
         }
+        let mut patterns = self.files.value.0.iter().chain(&self.base_directory);
+        let names_git = patterns.any(|pattern| pattern.value.split('/').any(|name| name == ".git"));
         let base = match self.base_directory {
             Some(directory) => BaseDirectory::parse(directory)?,
             None => None,
@@ -166,6 +168,7 @@ impl ArtifactsSection {
             files: globs("artifacts.files", &self.files.value.0)?,
             exclude: globs("artifacts.exclude-paths", &self.exclude_paths.0)?,
             discard_paths,
+            names_git,
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::buildspec::Artifacts;
 /// A file that a run has produced.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Artifact {
-    /// A regular file in the source folder.
+    /// The path of a regular file in the source folder, from this folder.
     pub path: PathBuf,
     /// The file's path among the artifacts, separated by slashes.
     pub name: String,
@@ -31,7 +31,7 @@ pub(super) fn collect(source: &Path, artifacts: &Artifacts) -> (Vec<Artifact>, V
             }
         };
         let relative = entry.path().strip_prefix(source).expect("a walk stays in its folder");
-        if entry.file_type().is_dir() {
+        if entry.file_type().is_dir() || (is_of_git(relative) && !artifacts.names_git()) {
             continue;
         }
         let Some(name) = artifacts.place(relative) else { continue };
@@ -54,10 +54,15 @@ pub(super) fn collect(source: &Path, artifacts: &Artifacts) -> (Vec<Artifact>, V
             ));
             continue;
         }
-        found.insert(name.to_owned(), entry.path().to_owned());
+        found.insert(name.to_owned(), relative.to_owned());
     }
     if links > 0 {
         left_out.push(format!("Left out of the artifacts: {links} symbolic link(s) or special file(s)"));
     }
     (found.into_iter().map(|(name, path)| Artifact { path, name }).collect(), left_out)
+}
+
+/// Returns whether git made the file, in the `.git` of the source or of a submodule.
+fn is_of_git(relative: &Path) -> bool {
+    relative.components().any(|name| name.as_os_str() == ".git")
 }
