@@ -28,9 +28,9 @@ pub(crate) fn stand_in(name: &str) -> Result<PathBuf> {
     build(cargo.env("CARGO_TARGET_DIR", target().join("stand-ins")))
 }
 
-/// Runs a command of this program in a release build without link-time optimization.
-pub(crate) fn run_optimized(command: &str) -> Result<()> {
-    let mut cargo = cargo(workspace(), &["run", "--quiet", "--profile", "ci", "--bin", "bench", "--", command]);
+/// Runs a command of this program as this profile builds it: `release`, or `ci`, which has no link-time optimization.
+pub(crate) fn run_optimized(command: &str, profile: &str) -> Result<()> {
+    let mut cargo = cargo(workspace(), &["run", "--quiet", "--profile", profile, "--bin", "bench", "--", command]);
     if cargo.status()?.success() { Ok(()) } else { Err(format!("{cargo:?} failed").into()) }
 }
 

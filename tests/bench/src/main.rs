@@ -8,6 +8,7 @@ mod cold;
 mod cost;
 mod endpoints;
 mod environment;
+mod fetch;
 mod fixture;
 mod growth;
 mod limiter;
@@ -37,6 +38,8 @@ enum Command {
     Limiter,
     /// Dollars for a million requests
     Cost,
+    /// The fetch of a commit beside `git clone --depth 1`
+    Fetch,
     /// Clean and incremental builds, in half an hour
     Build,
     /// The build time of each dependency
@@ -56,6 +59,7 @@ async fn main() -> Result<()> {
         Command::Growth => growth::measure().await?.publish(),
         Command::Limiter => limiter().await,
         Command::Cost => cost::measure().await?.publish(),
+        Command::Fetch => fetch().await,
         Command::Build => build::measure()?.publish(),
         Command::Dependencies => build::dependencies()?.publish(),
         Command::Targets => report::targets(),
@@ -66,6 +70,7 @@ async fn main() -> Result<()> {
             growth::measure().await?.publish()?;
             limiter().await?;
             cost::measure().await?.publish()?;
+            fetch().await?;
             build::measure()?.publish()?;
             build::dependencies()?.publish()?;
             report::targets()
@@ -77,7 +82,15 @@ async fn main() -> Result<()> {
 /// takes over.
 async fn limiter() -> Result<()> {
     if cfg!(debug_assertions) {
-        return binaries::run_optimized("limiter");
+        return binaries::run_optimized("limiter", "ci");
     }
     limiter::measure().await?.publish()
+}
+
+/// Measures fetches in a release build, as functions are.
+async fn fetch() -> Result<()> {
+    if cfg!(debug_assertions) {
+        return binaries::run_optimized("fetch", "release");
+    }
+    fetch::measure().await?.publish()
 }

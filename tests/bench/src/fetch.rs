@@ -1,0 +1,75 @@
+//! Measures the fetch of a commit beside `git clone --depth 1`, which reads the same repository in turn.
+
+mod repository;
+mod server;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use git::{CloneUrl, CommitSha, FetchLimits, Remote, Resolved};
+use shared::hosts::Hosts;
+
+use crate::Result;
+use crate::report::{Report, Table, median, ratio};
+use repository::{Repository, SHAPES};
+use server::Server;
+
+/// The share of the time of `git clone --depth 1` that a fetch may take.
+const MOST: f64 = 0.7;
+/// The number of times that each repository is fetched and cloned, in turn.
+const ROUNDS: usize = 9;
+const LIMITS: FetchLimits =
+    FetchLimits { time: Duration::from_secs(120), depth: 1, pack_bytes: 1 << 30, tree_bytes: 1 << 30, files: 100_000 };
+
+pub(crate) async fn measure() -> Result<Report> {
+    let mut report = Report::new("fetch", "Fetches");
+    let folder = tempfile::tempdir()?;
+    let server = Server::start(folder.path()).await?;
+    let mut table = Table::new(["repository", "transport", "fetch", "git clone --depth 1", "ratio"]);
+    let mut ratios = Vec::new();
+    for shape in SHAPES {
+        let repository = Repository::create(folder.path(), shape)?;
+        for (transport, url) in [("HTTP", server.url(shape.name)), ("path", repository.url())] {
+            let (ours, gits) = in_turn(&repository, &url).await?;
+            table.row([
+                format!("{}: {}", shape.name, shape.description),
+                transport.to_owned(),
+                format!("{:.0} ms", ours * 1000.0),
+                format!("{:.0} ms", gits * 1000.0),
+                ratio(ours, gits),
+            ]);
+            ratios.push(ours / gits);
+        }
+    }
+    let note = format!(
+        "Medians of {ROUNDS} rounds. A fetch writes the files and a `.git`, as a clone does. By path, the clone is of `file://`, \
+         because git ignores the depth for a plain path."
+    );
+    report.section("Time", &note, &table);
+    let middle = median(ratios);
+    report.target("fetch of a commit", "≤ 0.7× `git clone --depth 1`", format!("{middle:.2}×"), middle <= MOST);
+    Ok(report)
+}
+
+/// Returns the median seconds of a fetch and of a clone.
+async fn in_turn(repository: &Repository, url: &str) -> Result<(f64, f64)> {
+    let remote = Remote::new(CloneUrl::parse(url, Hosts::AlsoLocal)?, None);
+    let commit = Resolved { name: Some("refs/heads/main".to_owned()), sha: repository.sha.parse::<CommitSha>()? };
+    let (mut ours, mut gits) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let folder = tempfile::tempdir()?;
+        let started = Instant::now();
+        remote.fetch_commit(&commit, &folder.path().join("fetched"), LIMITS).await?;
+        ours.push(started.elapsed().as_secs_f64());
+        let started = Instant::now();
+        clone(url, &folder.path().join("cloned")).await?;
+        gits.push(started.elapsed().as_secs_f64());
+    }
+    Ok((median(ours), median(gits)))
+}
+
+async fn clone(url: &str, into: &Path) -> Result<()> {
+    let mut git = tokio::process::Command::from(repository::git());
+    git.args(["clone", "--quiet", "--depth", "1", url]).arg(into);
+    if git.status().await?.success() { Ok(()) } else { Err(format!("{git:?} failed").into()) }
+}
