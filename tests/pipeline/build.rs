@@ -126,13 +126,8 @@ async fn what_is_wrong_with_a_deployment_is_told_by_code_and_sentence() {
     }
 
     let source = commands(&["true"]);
-    source.git(&["tag", "tree", "HEAD^{tree}"]);
     owner.repository("app", &source).await;
-    let of_a_tree = owner.deploy("app", json!({"ref": "tree"})).await;
     let of_main = owner.deploy("app", json!({"ref": "main"})).await;
-    world.deliver(&owner, &of_a_tree).await;
-    let failure = &owner.ended(&of_a_tree).await["failure"];
-    assert_eq!(*failure, json!({"code": "source_unavailable", "message": "the repository has no such commit"}));
     drop(source);
     world.deliver(&owner, &of_main).await;
     let failure = &owner.ended(&of_main).await["failure"];

@@ -79,7 +79,7 @@ async fn a_buildspec_that_leads_out_of_the_repository_is_refused_and_one_inside_
             "buildspec_invalid",
             "buildspec.yml is a link that leads out of the repository",
         ),
-        ("nothing", "nothing", "buildspec_missing", "The repository has no buildspec.yml at this commit"),
+        ("nothing", "nothing", "buildspec_invalid", "buildspec.yml is a link that leads out of the repository"),
         ("inside", "ci/build.yml", "command_failed", "Command 'exit 7' in phase build exited with status 7"),
     ] {
         let source = commands(&["true"]);

@@ -124,6 +124,7 @@ async fn a_build_of_a_deleted_repository_stops() {
     let deployment = owner.deploy("app", json!({"ref": "main"})).await;
     eventually("the build's start", async || started.exists().then_some(())).await;
     assert_eq!(owner.delete("/v1/repositories/app").await.status, 200);
+    world.clock.advance(Duration::from_secs(3));
     let deployment: DeploymentId = deployment["id"].as_str().unwrap().parse().unwrap();
     eventually("the build's end", async || {
         let found = Deployment::load(world.stack.app().table(), owner.account_id.as_ref().unwrap(), &deployment);

@@ -31,7 +31,7 @@ const LIST: List = List { name: "refs", sorts: &[Sort::Name] };
 /// Fails if a setting is malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     let hosts = Hosts::of(app.settings())?;
-    Ok(Endpoint::new(ROUTE, list_refs, Remotes { app: app.clone(), hosts }))
+    Ok(Endpoint::new(ROUTE, list_refs, Remotes { app: app.clone(), hosts }).calls_at_once(2))
 }
 
 /// The app, and the hosts that repositories may be cloned from.

@@ -312,6 +312,11 @@ async fn programs(walk: &Walk, estate: &Estate) {
     walk.take("create-repository", builder.post("/v1/repositories", new).await, 201);
     let path = format!("/v1/repositories/{client}/environments/staging");
     walk.take("update-environment", builder.patch(&path, json!({"frozen": true})).await, 200);
+    for (from, to) in [(client, "built"), ("built", client)] {
+        let renamed = builder.patch(&format!("/v1/repositories/{from}"), json!({"name": to})).await;
+        walk.take("update-repository", renamed, 200);
+    }
+    walk.take("delete-repository", builder.delete(&format!("/v1/repositories/{client}")).await, 200);
 }
 
 /// Removes and demotes owners who have invited somebody, registered an application and created a trust, and removes a person who is linked to
@@ -372,9 +377,12 @@ async fn teams(walk: &Walk, estate: &Estate) {
 async fn renamed_repository(walk: &Walk, owner: &Actor) {
     let source = GitRepository::new(&[]);
     owner.repository("before", &source).await;
-    let renamed = owner.patch("/v1/repositories/before", json!({"name": "after"})).await;
+    let (session, _) = walk.world.session(owner).await;
+    let renamed = session.patch("/v1/repositories/before", json!({"name": "after"})).await;
     walk.take("update-repository", renamed, 200);
     walk.take("get-repository", owner.get("/v1/repositories/before").await, 200);
+    let renamed = session.patch("/v1/repositories/after", json!({"name": "before"})).await;
+    walk.take("update-repository", renamed, 200);
 }
 
 /// Deploys in every way that leads to another AWS call.
