@@ -1,4 +1,4 @@
-//! What `.gitattributes` makes of a file at checkout: `ident`, line ends, encoding, and Git LFS.
+//! The conversions of a file by `.gitattributes` at checkout: `ident`, line ends, encoding, and Git LFS.
 
 use std::borrow::Cow;
 

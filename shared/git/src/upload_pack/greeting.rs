@@ -1,4 +1,4 @@
-//! What a server says first.
+//! The first answer of a server.
 
 use std::mem;
 

@@ -1,4 +1,4 @@
-//! What `.gitattributes` changes at checkout.
+//! The effects of `.gitattributes` at checkout.
 
 use super::Case;
 use super::entry::{Entry, executable, file};
