@@ -68,10 +68,8 @@ fn end_of_lost(deployment: &Deployment, now: Timestamp) -> Option<Transition> {
         return Some(Transition::Cancel);
     }
     if deployment.attempt >= MAX_ATTEMPTS {
-        return Some(Transition::Fail(Failure {
-            code: "runner_lost".to_owned(),
-            message: format!("{MAX_ATTEMPTS} runners were lost before one reported a result"),
-        }));
+        let message = format!("{MAX_ATTEMPTS} runners were lost before one reported a result");
+        return Some(Transition::Fail(Failure::new("runner_lost", message)));
     }
     deployment.is_overdue(now).then(|| Transition::Fail(Failure::run_deadline()))
 }

@@ -64,7 +64,7 @@ pub(crate) fn enter(checkout: &Path, settings: &SourceSettings) -> io::Result<Re
 
 /// Reads the buildspec of a source.
 pub(crate) fn read_buildspec(source: &Path, path: &BuildspecPath) -> Result<Buildspec, Failure> {
-    let invalid = |message: String| failure(BuildspecError::CODE, message);
+    let invalid = |message: String| Failure::new(BuildspecError::CODE, message);
     let unreadable = |error: io::Error| missing(format!("{path} can't be read: {error}"));
     let file = match find(source, path.as_str()) {
         Found::At(file) => file,
@@ -137,15 +137,11 @@ fn looks_like_buildspec(file: &Path) -> bool {
 }
 
 fn no_root_folder(message: String) -> Failure {
-    failure("root_folder_missing", message)
+    Failure::new("root_folder_missing", message)
 }
 
 fn missing(message: String) -> Failure {
-    failure("buildspec_missing", message)
-}
-
-fn failure(code: &str, message: String) -> Failure {
-    Failure { code: code.to_owned(), message }
+    Failure::new("buildspec_missing", message)
 }
 
 #[cfg(test)]

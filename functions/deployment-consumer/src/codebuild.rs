@@ -59,7 +59,7 @@ impl CodeBuild {
             Ok(build) => build,
             Err(StartFailed::Call(error)) => return Err(not_started(error)),
             Err(too_large @ StartFailed::VariablesTooLarge) => {
-                let failure = Failure { code: "variables_too_large".to_owned(), message: too_large.to_string() };
+                let failure = Failure::new("variables_too_large", too_large.to_string());
                 return Ok(Started::Fails(failure));
             }
         };

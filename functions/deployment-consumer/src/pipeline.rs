@@ -272,9 +272,5 @@ fn end_of(outcome: Outcome) -> Transition {
 }
 
 fn fail(code: &str, message: impl Into<String>) -> Transition {
-    Transition::Fail(failure(code, message))
-}
-
-fn failure(code: &str, message: impl Into<String>) -> Failure {
-    Failure { code: code.to_owned(), message: message.into() }
+    Transition::Fail(Failure::new(code, message))
 }

@@ -69,7 +69,7 @@ pub async fn reject_deployment(
             };
             return Err(Error::new(ErrorCode::NotAwaitingApproval, message));
         }
-        let reject = Transition::Fail(Failure { code: "rejected".to_owned(), message: message.clone() });
+        let reject = Transition::Fail(Failure::new("rejected", message.clone()));
         let action = Action::DeploymentRejected;
         match deployment.transition_by(&author, action, app.table(), reject, app.clock().now()).await {
             Ok(rejected) => return Ok(Json(DeploymentBody::new(&app, rejected))),

@@ -120,13 +120,13 @@ impl Report {
         Some(Transition::Fail(match self.status {
             BuildStatus::InProgress => return None,
             BuildStatus::Succeeded => return Some(Transition::Succeed),
-            BuildStatus::TimedOut => failure("timed_out", explained("The time limit was reached")),
-            BuildStatus::Stopped => failure("build_stopped", explained("The build was stopped")),
-            BuildStatus::Fault => failure("build_fault", explained("CodeBuild failed")),
-            BuildStatus::Missing => failure("build_fault", "CodeBuild has no record of the build"),
+            BuildStatus::TimedOut => Failure::new("timed_out", explained("The time limit was reached")),
+            BuildStatus::Stopped => Failure::new("build_stopped", explained("The build was stopped")),
+            BuildStatus::Fault => Failure::new("build_fault", explained("CodeBuild failed")),
+            BuildStatus::Missing => Failure::new("build_fault", "CodeBuild has no record of the build"),
             BuildStatus::Failed => match phase {
                 Some(phase) => failed(phase, explained),
-                None => failure("build_fault", "CodeBuild gave no reason for the failure of the build"),
+                None => Failure::new("build_fault", "CodeBuild gave no reason for the failure of the build"),
             },
         }))
     }
@@ -136,21 +136,19 @@ impl Report {
 /// (<https://docs.aws.amazon.com/codebuild/latest/userguide/view-build-details-phases.html>).
 fn failed(PhaseReport { phase, context, .. }: &PhaseReport, explained: impl Fn(&str) -> String) -> Failure {
     match phase.as_str() {
-        "INSTALL" | "PRE_BUILD" | "BUILD" | "POST_BUILD" => failure("command_failed", explained("A command failed")),
+        "INSTALL" | "PRE_BUILD" | "BUILD" | "POST_BUILD" => {
+            Failure::new("command_failed", explained("A command failed"))
+        }
         // CodeBuild reads the buildspec in the phase that downloads the source.
         "DOWNLOAD_SOURCE" if context.contains("YAML_FILE_ERROR") => {
-            failure("buildspec_invalid", explained("CodeBuild can't read buildspec.yml"))
+            Failure::new("buildspec_invalid", explained("CodeBuild can't read buildspec.yml"))
         }
-        "DOWNLOAD_SOURCE" => failure("source_unavailable", explained("CodeBuild could not download the source")),
+        "DOWNLOAD_SOURCE" => Failure::new("source_unavailable", explained("CodeBuild could not download the source")),
         "UPLOAD_ARTIFACTS" if context.contains("no matching") => {
-            failure("artifacts_missing", "No file matches the buildspec's artifacts")
+            Failure::new("artifacts_missing", "No file matches the buildspec's artifacts")
         }
-        _ => failure("build_fault", explained("CodeBuild failed")),
+        _ => Failure::new("build_fault", explained("CodeBuild failed")),
     }
-}
-
-fn failure(code: &str, message: impl Into<String>) -> Failure {
-    Failure { code: code.to_owned(), message: message.into() }
 }
 
 #[cfg(test)]

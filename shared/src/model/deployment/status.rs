@@ -70,6 +70,11 @@ impl Failure {
     /// the row contains it.
     const MAX_MESSAGE_BYTES: usize = 1000;
 
+    /// Returns the failure with this code and explanation.
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into() }
+    }
+
     pub(super) fn shorten(&mut self) {
         if self.message.len() > Self::MAX_MESSAGE_BYTES {
             const ELLIPSIS: char = '…';
@@ -80,20 +85,20 @@ impl Failure {
 
     /// Returns the failure of a deployment that has been queued for too long.
     pub fn queue_deadline() -> Self {
-        Self { code: "queue_deadline".to_owned(), message: "The deployment did not start within 24 hours".to_owned() }
+        Self::new("queue_deadline", "The deployment did not start within 24 hours")
     }
 
     /// Returns the failure of a deployment whose build would get something else than what was approved.
     pub(super) fn approval_mismatch() -> Self {
         let message = "The build would get something else than what was approved; retry the deployment and have it approved \
                        again";
-        Self { code: "approval_mismatch".to_owned(), message: message.to_owned() }
+        Self::new("approval_mismatch", message)
     }
 
     /// Returns the failure of a deployment that has been in progress for too long.
     pub fn run_deadline() -> Self {
         let message = "The deployment exceeded its time limit and the time allowed for preparing and finishing it";
-        Self { code: "run_deadline".to_owned(), message: message.to_owned() }
+        Self::new("run_deadline", message)
     }
 }
 
