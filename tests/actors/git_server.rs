@@ -35,9 +35,14 @@ impl GitServer {
         Self::answering(repository, |_, _| None).await
     }
 
+    /// Serves the repository whose `.git` is this folder.
+    pub async fn of_folder(folder: PathBuf) -> Self {
+        Self::serve(folder, None, Box::new(|_, _| None)).await
+    }
+
     /// Serves a repository whose git is told this about the protocol, whatever the client says.
     pub async fn speaking(repository: &GitRepository, protocol: &'static str) -> Self {
-        Self::serve(repository, Some(protocol), Box::new(|_, _| None)).await
+        Self::serve(folder_of(repository), Some(protocol), Box::new(|_, _| None)).await
     }
 
     /// Serves a repository, but answers some requests in another way.
@@ -45,11 +50,11 @@ impl GitServer {
         repository: &GitRepository,
         answer: impl Fn(&Method, &Uri) -> Option<Response<Body>> + Send + Sync + 'static,
     ) -> Self {
-        Self::serve(repository, None, Box::new(answer)).await
+        Self::serve(folder_of(repository), None, Box::new(answer)).await
     }
 
-    async fn serve(repository: &GitRepository, protocol: Option<&'static str>, answer: Box<Answer>) -> Self {
-        let host = Arc::new(Host { folder: repository.path().join(".git"), protocol, answer });
+    async fn serve(folder: PathBuf, protocol: Option<&'static str>, answer: Box<Answer>) -> Self {
+        let host = Arc::new(Host { folder, protocol, answer });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/app.git", listener.local_addr().unwrap());
         let router = Router::new().fallback(respond).with_state(host);
@@ -61,6 +66,10 @@ impl GitServer {
     pub fn url(&self) -> &str {
         &self.url
     }
+}
+
+fn folder_of(repository: &GitRepository) -> PathBuf {
+    repository.path().join(".git")
 }
 
 async fn respond(State(host): State<Arc<Host>>, request: Request<Body>) -> Response<Body> {
@@ -87,6 +96,7 @@ async fn http_backend(host: &Host, request: &Parts, body: Bytes) -> Response<Bod
         .env("PATH_INFO", path)
         .env("QUERY_STRING", request.uri.query().unwrap_or_default())
         .env("CONTENT_TYPE", header("content-type"))
+        .env("HTTP_CONTENT_ENCODING", header("content-encoding"))
         .env("CONTENT_LENGTH", body.len().to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,18 +1,17 @@
 //! Measures the fetch of a commit beside `git clone --depth 1`, which reads the same repository in turn.
 
 mod repository;
-mod server;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use git::{CloneUrl, CommitSha, FetchLimits, Remote, Resolved};
 use shared::hosts::Hosts;
+use tests::GitServer;
 
 use crate::Result;
 use crate::report::{Report, Table, median, ratio};
 use repository::{Repository, SHAPES};
-use server::Server;
 
 /// The share of the time of `git clone --depth 1` that a fetch may take.
 const MOST: f64 = 0.7;
@@ -24,12 +23,12 @@ const LIMITS: FetchLimits =
 pub(crate) async fn measure() -> Result<Report> {
     let mut report = Report::new("fetch", "Fetches");
     let folder = tempfile::tempdir()?;
-    let server = Server::start(folder.path()).await?;
     let mut table = Table::new(["repository", "transport", "fetch", "git clone --depth 1", "ratio"]);
     let mut ratios = Vec::new();
     for shape in SHAPES {
         let repository = Repository::create(folder.path(), shape)?;
-        for (transport, url) in [("HTTP", server.url(shape.name)), ("path", repository.url())] {
+        let server = GitServer::of_folder(repository.path.clone()).await;
+        for (transport, url) in [("HTTP", server.url().to_owned()), ("path", repository.url())] {
             let (ours, gits) = in_turn(&repository, &url).await?;
             table.row([
                 format!("{}: {}", shape.name, shape.description),

@@ -70,7 +70,7 @@ pub(super) const SHAPES: [Shape; 5] = [
 
 /// A bare repository.
 pub(super) struct Repository {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// The commit of `main`.
     pub(super) sha: String,
 }
