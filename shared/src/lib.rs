@@ -14,7 +14,7 @@ pub mod dispatch;
 pub mod endpoint;
 pub mod error;
 pub mod extract;
-mod hex;
+pub mod hex;
 pub mod hosts;
 pub mod id;
 mod input;

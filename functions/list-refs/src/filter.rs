@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use shared::hex::hex;
 
 /// The maximum size of a place. Each of its characters can take two in a cursor.
 const MAX_PLACE_BYTES: usize = 150;
@@ -98,8 +99,7 @@ pub(crate) fn place(full_name: &str) -> String {
     if full_name.len() <= MAX_PLACE_BYTES {
         return full_name.to_owned();
     }
-    let hash = Sha256::digest(full_name);
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(&Sha256::digest(full_name));
     format!("{}{hash}", &full_name[..full_name.floor_char_boundary(START_BYTES)])
 }
 

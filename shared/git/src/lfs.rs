@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use gix::bstr::ByteSlice;
 use sha2::{Digest, Sha256};
+use shared::hex::hex;
 
 use crate::allowance::Allowance;
 use crate::checkout::{LfsFile, create_file, inside};
@@ -137,9 +138,4 @@ impl Lfs<'_> {
 /// Returns the failure of a file: `why` is the rest of a sentence that begins with its path.
 fn about(file: &LfsFile, why: &str) -> RemoteError {
     RemoteError::Lfs(format!("{} {why}", file.path.to_str_lossy()))
-}
-
-/// Returns the digest of a file's content in hexadecimal.
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

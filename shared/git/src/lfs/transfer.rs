@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use gix::bstr::ByteSlice;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use sha2::{Digest, Sha256};
+use shared::hex::hex;
 use shared::hosts::Hosts;
 use ureq::{Agent, AsSendBody, Body};
 
+use super::about;
 use super::batch::{self, Download, allowed};
 use super::pointer::Pointer;
-use super::{about, hex};
 use crate::checkout::{LfsFile, create_file};
 use crate::clone_url::CloneUrl;
 use crate::error::RemoteError;
