@@ -92,7 +92,8 @@ impl VisibleRepository {
 
 impl From<Repository> for VisibleRepository {
     fn from(row: Repository) -> Self {
-        Self { row: Some(row.clone()), ..Self::from(RepositoryPlace::from(row)) }
+        let place = RepositoryPlace::from(&row);
+        Self { row: Some(row), ..Self::from(place) }
     }
 }
 

@@ -62,9 +62,9 @@ impl RepositoryPlace {
     }
 }
 
-impl From<Repository> for RepositoryPlace {
-    fn from(Repository { id, name, created_at, updated_at, .. }: Repository) -> Self {
-        Self { id, name, created_at, updated_at }
+impl From<&Repository> for RepositoryPlace {
+    fn from(row: &Repository) -> Self {
+        Self { id: row.id.clone(), name: row.name.clone(), created_at: row.created_at, updated_at: row.updated_at }
     }
 }
 
