@@ -1,13 +1,12 @@
 //! `POST /v1/repositories`: registers a git repository, after reading its refs.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
-use axum::{Json, extract::FromRef};
-use git::{CloneUrl, Remote};
+use git::Remotes;
 use serde::Deserialize;
 use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
-use shared::hosts::Hosts;
 use shared::id::RepositoryId;
 use shared::model::{
     Author, BuildspecPath, DeployRule, DeployRules, FetchDepth, Grants, Repository, RepositoryName, Role, RootFolder,
@@ -32,21 +31,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let hosts = Hosts::of(app.settings())?;
-    Ok(Endpoint::new(ROUTE, create_repository, Remotes { app: app.clone(), hosts }))
-}
-
-/// The app, and the hosts that repositories may be cloned from.
-#[derive(Clone)]
-pub struct Remotes {
-    app: App,
-    hosts: Hosts,
-}
-
-impl FromRef<Remotes> for App {
-    fn from_ref(remotes: &Remotes) -> App {
-        remotes.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, create_repository, Remotes::new(app)?))
 }
 
 /// The repository to register.
@@ -89,13 +74,13 @@ fn private() -> Visibility {
 /// a default branch that does not exist. A repository without commits may have any default branch.
 #[utoipa::path(post, path = ROUTE.path, tag = "Repositories", request_body = NewRepository, responses((status = 201, body = RepositoryBody)))]
 pub async fn create_repository(
-    State(Remotes { app, hosts }): State<Remotes>,
+    State(app): State<App>,
+    State(remotes): State<Remotes>,
     author: Author,
     tenant: Tenant,
     extract::Json(new): extract::Json<NewRepository>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<RepositoryBody>)> {
-    let clone_url = CloneUrl::parse(&new.clone_url, hosts).map_err(git::invalid_field)?;
-    let remote = Remote::new(clone_url.clone(), None);
+    let remote = remotes.of_field(&new.clone_url)?;
     let default_branch = git::default_branch(&remote, new.default_branch, git::unreadable_field).await?;
     let source = SourceSettings {
         root_folder: new.root_folder,
@@ -109,7 +94,7 @@ pub async fn create_repository(
         account_slug: tenant.account().slug.clone(),
         name: new.name,
         visibility: new.visibility,
-        clone_url: clone_url.to_string(),
+        clone_url: remote.url().to_string(),
         default_branch,
         source,
         deploy_rules: new.deploy_rules,

@@ -1,12 +1,11 @@
 //! `GET /v1/repositories/{repo_id}/refs`: lists the branches and tags that the git host has now.
 
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::response::Response;
-use git::{CloneUrl, MAX_REFS, Remote, RemoteRef};
+use git::{MAX_REFS, RemoteRef, Remotes};
 use serde::Serialize;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::extract::Filtered;
-use shared::hosts::Hosts;
 use shared::page::{Page, PageQuery, Sort};
 use shared::route::List;
 use shared::sort::Position;
@@ -30,21 +29,7 @@ const LIST: List = List { name: "refs", sorts: &[Sort::Name] };
 /// # Errors
 /// Fails if a setting is malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let hosts = Hosts::of(app.settings())?;
-    Ok(Endpoint::new(ROUTE, list_refs, Remotes { app: app.clone(), hosts }).calls_at_once(2))
-}
-
-/// The app, and the hosts that repositories may be cloned from.
-#[derive(Clone)]
-pub struct Remotes {
-    app: App,
-    hosts: Hosts,
-}
-
-impl FromRef<Remotes> for App {
-    fn from_ref(remotes: &Remotes) -> App {
-        remotes.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, list_refs, Remotes::new(app)?).calls_at_once(2))
 }
 
 /// A branch or a tag.
@@ -86,12 +71,13 @@ impl Position for RefBody {
     get, path = ROUTE.path, tag = "Repositories", params(PageQuery, RefsFilter), responses((status = 200, body = Page<RefBody>))
 )]
 pub async fn list_refs(
-    State(Remotes { app, hosts }): State<Remotes>,
+    State(app): State<App>,
+    State(remotes): State<Remotes>,
     Filtered(page, filter): Filtered<PageQuery, RefsFilter>,
     repository: AuthorizedRepository,
 ) -> Result<Response> {
     let page = page.of(LIST)?;
-    let remote = Remote::new(CloneUrl::of_repository(&repository.clone_url, hosts)?, None);
+    let remote = remotes.of_repository(&repository.clone_url)?;
     let found = remote.list_refs_with(filter.prefixes(), MAX_REFS).await;
     let found = found.map_err(|error| remote.url().unreadable(error))?;
     let refs: Vec<_> = found.refs.into_iter().filter_map(RefBody::of).collect();

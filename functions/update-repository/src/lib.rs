@@ -1,12 +1,11 @@
 //! `PATCH /v1/repositories/{repo_id}`: changes a repository's settings.
 
 use axum::Json;
-use axum::extract::{FromRef, State};
-use git::{CloneUrl, Remote};
+use axum::extract::State;
+use git::Remotes;
 use serde::Deserialize;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::RepositoryBody;
-use shared::hosts::Hosts;
 use shared::model::{
     Author, BuildspecPath, DeployRule, DeployRules, FetchDepth, Repository, RepositoryChange, RepositoryName,
     RootFolder, SourceSettings, Visibility,
@@ -24,21 +23,7 @@ pub const ROUTE: Route =
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let hosts = Hosts::of(app.settings())?;
-    Ok(Endpoint::new(ROUTE, update_repository, Remotes { app: app.clone(), hosts }))
-}
-
-/// The app, and the hosts that repositories may be cloned from.
-#[derive(Clone)]
-pub struct Remotes {
-    app: App,
-    hosts: Hosts,
-}
-
-impl FromRef<Remotes> for App {
-    fn from_ref(remotes: &Remotes) -> App {
-        remotes.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, update_repository, Remotes::new(app)?))
 }
 
 /// The settings to change. An absent field keeps its value.
@@ -89,13 +74,14 @@ pub struct Update {
     patch, path = ROUTE.path, tag = "Repositories", request_body = Update, responses((status = 200, body = RepositoryBody))
 )]
 pub async fn update_repository(
-    State(Remotes { app, hosts }): State<Remotes>,
+    State(app): State<App>,
+    State(remotes): State<Remotes>,
     author: Author,
     repository: AuthorizedRepository,
     extract::Json(update): extract::Json<Update>,
 ) -> Result<Json<RepositoryBody>> {
     let (clone_url, default_branch) =
-        at_remote(hosts, &repository, update.clone_url.as_deref(), update.default_branch).await?;
+        at_remote(&remotes, &repository, update.clone_url.as_deref(), update.default_branch).await?;
     let defaults = SourceSettings::default();
     let change = RepositoryChange {
         name: update.name,
@@ -114,21 +100,20 @@ pub async fn update_repository(
 
 /// Checks a new clone URL and a new default branch at the git host. Returns those that the change needs.
 async fn at_remote(
-    hosts: Hosts,
+    remotes: &Remotes,
     repository: &Repository,
     clone_url: Option<&str>,
     default_branch: Option<Option<String>>,
 ) -> Result<(Option<String>, Option<String>)> {
-    let remote = |url| Remote::new(url, None);
     match (clone_url, default_branch) {
         (None, None) => Ok((None, None)),
         (None, Some(wanted)) => {
-            let remote = remote(CloneUrl::of_repository(&repository.clone_url, hosts)?);
+            let remote = remotes.of_repository(&repository.clone_url)?;
             let branch = git::default_branch(&remote, wanted, |error| remote.url().unreadable(error)).await?;
             Ok((None, Some(branch)))
         }
         (Some(url), wanted) => {
-            let remote = remote(CloneUrl::parse(url, hosts).map_err(git::invalid_field)?);
+            let remote = remotes.of_field(url)?;
             let wanted = wanted.unwrap_or_else(|| Some(repository.default_branch.clone()));
             let branch = git::default_branch(&remote, wanted, git::unreadable_field).await?;
             Ok((Some(remote.url().to_string()), Some(branch)))

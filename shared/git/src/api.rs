@@ -82,7 +82,7 @@ impl CloneUrl {
 }
 
 /// Returns the error for the `clone_url` in a body, if it is malformed or not allowed.
-pub fn invalid_field(invalid: InvalidCloneUrl) -> Error {
+pub(crate) fn invalid_field(invalid: InvalidCloneUrl) -> Error {
     Error::new(ErrorCode::InvalidCloneUrl, format!("clone_url {invalid}")).with_detail("clone_url", invalid.to_string())
 }
 
