@@ -1,22 +1,16 @@
 //! `POST /v1/repositories/{repo_id}/deployments`: resolves the ref, writes the deployment and queues it.
 
-mod creation;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use deploy::DeploymentRequest;
+use deploy::{Creation, DeploymentRequest, Snapshot};
 use futures_util::future::join;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::DeploymentBody;
 use shared::extract::CanonicalJson;
 use shared::model::{Author, Deployment, Idempotency, IdempotencyClaim, IdempotencyKey, IdempotencyScope, Repository};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
-
-use crate::creation::Snapshot;
-
-pub use creation::Creation;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments")

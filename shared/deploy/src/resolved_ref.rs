@@ -3,9 +3,9 @@
 use futures_util::future::join;
 use git::{CloneUrl, Remote, Revision};
 use shared::Result;
-use shared::access::AuthorizedRepository;
 use shared::hosts::Hosts;
-use shared::model::CommitTexts;
+use shared::model::{CommitTexts, Repository};
+use shared::permitted::Permitted;
 
 /// The commit of a revision, as the git host has it now.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct ResolvedRef {
 impl ResolvedRef {
     /// # Errors
     /// Fails if the clone URL is not allowed, the remote does not answer, or the revision does not exist or names no commit.
-    pub async fn find(hosts: Hosts, repository: &AuthorizedRepository, revision: &Revision) -> Result<Self> {
+    pub async fn find(hosts: Hosts, repository: &Permitted<Repository>, revision: &Revision) -> Result<Self> {
         let remote = Remote::new(CloneUrl::of_repository(&repository.clone_url, hosts)?, None);
         // A commit is deployed all the same if no branch or tag of it can be found.
         let pointing_to = async |sha| remote.pointing_to(sha).await.ok().flatten();

@@ -3,31 +3,35 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use deploy::{DeploymentRequest, ResolvedRef};
 use futures_util::future::try_join;
 use git::Revision;
-use shared::access::AuthorizedRepository;
 use shared::hosts::Hosts;
 use shared::id::DeploymentId;
 use shared::model::{
     Author, Deployment, DeploymentCounts, Environment, EnvironmentSettings, IdempotencyClaim, NewDeployment, Repository,
 };
+use shared::permitted::Permitted;
 use shared::queue::Queue;
 use shared::table::TableError;
 use shared::{App, InitError, Result};
 use vault::Vault;
 
+use crate::request::DeploymentRequest;
+use crate::resolved_ref::ResolvedRef;
+
 /// Creates deployments. Clones share everything.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Creation {
-    pub(crate) app: App,
+    /// The function's app.
+    pub app: App,
     hosts: Hosts,
     queue: Queue,
     vault: Arc<Vault>,
 }
 
 /// The rows that a creation depends on.
-pub(crate) struct Snapshot {
+#[derive(Debug)]
+pub struct Snapshot {
     settings: EnvironmentSettings,
     counts: DeploymentCounts,
 }
@@ -39,7 +43,8 @@ impl FromRef<Creation> for App {
 }
 
 impl Snapshot {
-    pub(crate) async fn load(app: &App, repository: &Repository, environment: Environment) -> Result<Self, TableError> {
+    /// Reads the environment's settings and the repository's counts. Strongly consistent.
+    pub async fn load(app: &App, repository: &Repository, environment: Environment) -> Result<Self, TableError> {
         let (table, partition) = (app.table(), repository.partition());
         let (settings, counts) = try_join(
             EnvironmentSettings::load(table, &repository.account_id, &repository.id, environment),
@@ -51,7 +56,9 @@ impl Snapshot {
 }
 
 impl Creation {
-    pub(crate) fn new(app: &App) -> Result<Self, InitError> {
+    /// # Errors
+    /// Fails if a setting is missing or malformed.
+    pub fn new(app: &App) -> Result<Self, InitError> {
         Ok(Self {
             hosts: Hosts::of(app.settings())?,
             queue: Queue::new(app)?,
@@ -61,9 +68,12 @@ impl Creation {
     }
 
     /// Creates the deployment and queues it.
-    pub(crate) async fn create(
+    ///
+    /// # Errors
+    /// Fails if the environment is frozen, the ref does not exist, the git host does not answer, or the lane refuses.
+    pub async fn create(
         &self,
-        repository: &AuthorizedRepository,
+        repository: &Permitted<Repository>,
         request: DeploymentRequest,
         revision: &Revision,
         Snapshot { settings, counts }: Snapshot,
@@ -98,9 +108,12 @@ impl Creation {
     }
 
     /// Creates the deployment that an idempotency key was claimed for. Releases the key if there will be none.
-    pub(crate) async fn create_claimed(
+    ///
+    /// # Errors
+    /// Fails as [`Creation::create`] does.
+    pub async fn create_claimed(
         &self,
-        repository: &AuthorizedRepository,
+        repository: &Permitted<Repository>,
         request: DeploymentRequest,
         revision: &Revision,
         snapshot: Result<Snapshot, TableError>,
