@@ -321,7 +321,10 @@ async fn a_remote_that_is_gone_is_told_to_the_client() {
     for git_ref in ["main", "refs/tags/v1", &sha] {
         let refused = try_deploy(&owner, git_ref).await;
         refused.refused(400, "invalid_clone_url");
-        let message = format!("Can't read {}: the repository does not exist or is not public", source.url());
+        let message = format!(
+            "Can't read {}: the repository does not exist, or is private and needs a connection (connection_id)",
+            source.url()
+        );
         assert_eq!(refused.body["error"]["message"], message);
     }
 }

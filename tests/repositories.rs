@@ -125,7 +125,7 @@ async fn a_clone_url_that_is_no_repository_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().display().to_string();
     let web_server = format!("{}/acme/app.git", world.stack.url());
-    let not_there = "The repository does not exist or is not public";
+    let not_there = "The repository does not exist, or is private and needs a connection (connection_id)";
     let not_https = "clone_url must be an https:// URL of a repository";
     let not_public = "clone_url must name a host on the public internet";
     let credentials = "clone_url must not contain a user name or password";

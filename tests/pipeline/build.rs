@@ -131,7 +131,7 @@ async fn what_is_wrong_with_a_deployment_is_told_by_code_and_sentence() {
     drop(source);
     world.deliver(&owner, &of_main).await;
     let failure = &owner.ended(&of_main).await["failure"];
-    let message = "the repository does not exist or is not public";
+    let message = "the repository does not exist, or is private and needs a connection (connection_id)";
     assert_eq!(*failure, json!({"code": "source_unavailable", "message": message}));
     world.queue_is_empty().await;
     assert_eq!(world.messages(world.stack.dead_letter_queue()).await, 0);

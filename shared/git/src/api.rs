@@ -120,6 +120,8 @@ fn code(error: &RemoteError) -> ErrorCode {
         RemoteError::NoSuchHost
         | RemoteError::ForbiddenAddress
         | RemoteError::NotARepository
+        | RemoteError::CredentialRefused(_)
+        | RemoteError::NotVisible(_)
         | RemoteError::TooLarge(..)
         | RemoteError::UnsafePath(_)
         | RemoteError::Refused(_)

@@ -8,21 +8,25 @@ use base64::engine::general_purpose::STANDARD;
 use http::uri::Authority;
 use http::{HeaderValue, Uri};
 
+use crate::clone_url::{CloneUrl, Location};
+
 /// A user name and password that one git host asks for. It is sent to that host and port only, and only where nobody can read
 /// it on the way.
 #[derive(Clone)]
 pub struct Credential {
     host: Authority,
     authorization: HeaderValue,
+    source: String,
 }
 
 impl Credential {
-    /// Returns the credential for a host, which may name a port: `git.example.com:8443`.
-    pub fn new(host: Authority, username: &str, password: &str) -> Self {
+    /// Returns the credential for a host, which may name a port: `git.example.com:8443`. Failures name the credential's `source`,
+    /// as a noun: `the connection GitHub`.
+    pub fn new(host: Authority, username: &str, password: &str, source: impl Into<String>) -> Self {
         let basic = format!("Basic {}", STANDARD.encode(format!("{username}:{password}")));
         let mut authorization = HeaderValue::from_str(&basic).expect("base64 is ASCII");
         authorization.set_sensitive(true);
-        Self { host, authorization }
+        Self { host, authorization, source: source.into() }
     }
 
     /// Returns the value of the `Authorization` header of a request, or `None` if the request is not for the credential's host
@@ -46,6 +50,16 @@ impl Credential {
         let password = pair.and_then(|pair| Some(pair.split_once(':')?.1.to_owned()));
         [Some(basic.to_owned()), password].into_iter().flatten().collect()
     }
+
+    /// Returns whether requests to a repository at this URL get the credential.
+    pub fn may_be_sent_to(&self, url: &CloneUrl) -> bool {
+        matches!(url.location(), Location::Http(uri) if self.authorization_for(uri).is_some())
+    }
+
+    /// Returns the noun that names the origin of the credential in failures.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
 }
 
 impl fmt::Debug for Credential {
@@ -64,7 +78,7 @@ mod tests {
     use super::*;
 
     fn is_sent(host: &'static str, uri: &'static str) -> bool {
-        let credential = Credential::new(Authority::from_static(host), "robot", "secret");
+        let credential = Credential::new(Authority::from_static(host), "robot", "secret", "it");
         credential.authorization_for(&Uri::from_static(uri)).is_some()
     }
 
@@ -105,13 +119,13 @@ mod tests {
 
     #[test]
     fn its_secrets_are_known() {
-        let credential = Credential::new(Authority::from_static("git.example.com"), "robot", "sec:ret");
+        let credential = Credential::new(Authority::from_static("git.example.com"), "robot", "sec:ret", "it");
         assert_eq!(credential.secrets(), [STANDARD.encode("robot:sec:ret"), "sec:ret".to_owned()]);
     }
 
     #[test]
     fn its_password_is_not_printed() {
-        let credential = Credential::new(Authority::from_static("git.example.com"), "robot", "secret");
+        let credential = Credential::new(Authority::from_static("git.example.com"), "robot", "secret", "it");
         let printed = format!("{credential:?} {:?}", credential.authorization);
         assert!(printed.contains("git.example.com"), "{printed}");
         assert!(!printed.contains("secret") && !printed.contains(&STANDARD.encode("robot:secret")), "{printed}");

@@ -28,9 +28,17 @@ pub enum RemoteError {
     /// The host, or the target of a redirect, has an address that [`Hosts`](shared::hosts::Hosts) does not allow.
     #[error("the repository's host does not have a public address")]
     ForbiddenAddress,
-    /// The repository does not exist or is not public (401, 403, 404).
-    #[error("the repository does not exist or is not public")]
+    /// The repository does not exist, or asks for a credential although there is none (401, 403, 404).
+    #[error("the repository does not exist, or is private and needs a connection (connection_id)")]
     NotARepository,
+    /// The server refused the credential (401, 403), whose source it names.
+    #[error(
+        "the repository's server refused the credential of {0}; it may have expired, or may not read the repository"
+    )]
+    CredentialRefused(String),
+    /// The server has no such repository for whoever has the credential (404), whose source it names.
+    #[error("the repository does not exist, or {0} may not read it")]
+    NotVisible(String),
     /// Nothing was pushed to the repository yet.
     #[error("the repository has no commit yet; push one first")]
     NoCommits,

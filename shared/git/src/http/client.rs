@@ -27,6 +27,8 @@ pub(crate) struct Client {
     agent: Agent,
     hosts: Hosts,
     credential: Option<Credential>,
+    /// Whether a request went to another origin than the credential's. No later one gets the credential.
+    strayed: Cell<bool>,
     budget: Budget,
     bytes_left: Cell<u64>,
     failure: RefCell<Option<RemoteError>>,
@@ -47,6 +49,7 @@ impl Client {
             agent: fetch::agent(hosts, USER_AGENT),
             hosts,
             credential,
+            strayed: Cell::new(false),
             budget,
             bytes_left: Cell::new(budget.bytes),
             failure: RefCell::new(None),
@@ -83,18 +86,31 @@ impl Client {
         Ok(())
     }
 
-    /// Sends one request, with the credential if the request is for its host.
+    /// Sends one request, with the credential if this request and all before it are for its host. No answer makes it send the
+    /// credential again.
     fn run(&self, mut request: Request<impl AsSendBody>) -> Result<Response<Body>, RemoteError> {
         let time_left = self.budget.deadline.saturating_duration_since(Instant::now());
         if time_left.is_zero() {
             return Err(RemoteError::TimedOut);
         }
-        let authorization = self.credential.as_ref().and_then(|credential| credential.authorization_for(request.uri()));
-        if let Some(authorization) = authorization.cloned() {
-            request.headers_mut().insert(header::AUTHORIZATION, authorization);
+        let sent = self.credential.as_ref().filter(|_| !self.strayed.get());
+        let authorization = sent.and_then(|credential| credential.authorization_for(request.uri())).cloned();
+        let sent = sent.filter(|_| authorization.is_some());
+        match authorization {
+            Some(authorization) => drop(request.headers_mut().insert(header::AUTHORIZATION, authorization)),
+            None => self.strayed.set(true),
         }
         let request = self.agent.configure_request(request).timeout_global(Some(time_left)).build();
-        self.agent.run(request).map_err(from_ureq)
+        let response = self.agent.run(request).map_err(from_ureq)?;
+        match (sent, response.status()) {
+            (Some(sent), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                Err(RemoteError::CredentialRefused(sent.source().to_owned()))
+            }
+            (Some(sent), StatusCode::NOT_FOUND | StatusCode::GONE) => {
+                Err(RemoteError::NotVisible(sent.source().to_owned()))
+            }
+            _ => Ok(response),
+        }
     }
 
     /// Sends a GET and follows its redirects within the repository, each checked like the URL that the user

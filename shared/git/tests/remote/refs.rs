@@ -128,9 +128,9 @@ async fn names_itself_and_sends_no_credentials() {
 async fn a_status_tells_what_is_wrong_and_not_in_the_servers_words() {
     let origin = Origin::new();
     for (status, message) in [
-        ("401 Unauthorized", "the repository does not exist or is not public"),
-        ("403 Forbidden", "the repository does not exist or is not public"),
-        ("404 Not Found", "the repository does not exist or is not public"),
+        ("401 Unauthorized", "the repository does not exist, or is private and needs a connection (connection_id)"),
+        ("403 Forbidden", "the repository does not exist, or is private and needs a connection (connection_id)"),
+        ("404 Not Found", "the repository does not exist, or is private and needs a connection (connection_id)"),
         ("500 Internal Server Error", "the repository's server answered 500 Internal Server Error"),
         ("400 Bad Request", "the repository's server sent an invalid response"),
         ("200 OK", "the repository's server sent an invalid response"),

@@ -130,7 +130,7 @@ async fn an_error_that_repeats_the_credential_is_redacted() {
         let sent = &request.headers["authorization"];
         ok(ADVERTISEMENT, line(&format!("ERR no access with {sent}, which is robot:s3cret")))
     });
-    let credential = Credential::new(server.host().parse().unwrap(), "robot", "s3cret");
+    let credential = Credential::new(server.host().parse().unwrap(), "robot", "s3cret", "the connection X");
     let error = Remote::new(server.url("/app"), Some(credential)).list_refs().await.unwrap_err();
     assert_eq!(error.to_string(), "the repository's server says: no access with Basic ***, which is robot:***");
 }

@@ -41,6 +41,8 @@ pub(crate) enum Answer {
     Status(&'static str),
     /// A body of this type.
     Content(&'static str, Vec<u8>),
+    /// A 401 with this `WWW-Authenticate`.
+    Challenge(&'static str),
     /// A body of this type that starts with the first text and repeats the second for ever, or stalls if the second is
     /// empty.
     Endless(&'static str, String, String),
@@ -103,6 +105,9 @@ fn converse(
             }
             Answer::Raw(response) => return stream.write_all(&response),
             Answer::Redirect(status, location) => (status.to_owned(), format!("Location: {location}\r\n"), Vec::new()),
+            Answer::Challenge(challenge) => {
+                ("401 Unauthorized".to_owned(), format!("WWW-Authenticate: {challenge}\r\n"), Vec::new())
+            }
             Answer::Status(status) => (status.to_owned(), String::new(), b"secret words".to_vec()),
             Answer::Content(content_type, body) => {
                 ("200 OK".to_owned(), format!("Content-Type: {content_type}\r\n"), body)
