@@ -49,7 +49,8 @@ export function log({ signal }, id, running) {
     for (const { target, isIntersecting } of entries) {
       const piece = pieces.get(target);
       if (!piece) continue;
-      if (isIntersecting) fill(piece);
+      // A piece that has its elements keeps them: whoever presses a link of it lets go of the same link.
+      if (isIntersecting) target.childElementCount || fill(piece);
       else if (target.childElementCount && piece.element.offsetHeight) {
         piece.element.style.height = `${piece.element.offsetHeight}px`;
         piece.element.replaceChildren();
