@@ -322,6 +322,28 @@ async fn each_binary_answers_its_sample_event() {
     let event = sample_request("delete-trust", token, &[&trust["id"]]);
     let (status, _, deleted) = start("delete-trust").await.request(event).await;
     assert_eq!((status, &deleted), (200, &json!({"id": trust["id"], "deleted": true})));
+    // Nobody is at this port, so that the check has its answer at once.
+    let here = |event: Value| -> Value {
+        let text =
+            event["body"].as_str().unwrap().replace("https://", "http://").replace("git.example.com", "127.0.0.1:1");
+        let mut event = event;
+        event["body"] = json!(text);
+        event
+    };
+    let event = here(sample_request("create-connection", token, &ids));
+    let (status, _, connection) = start("create-connection").await.request(event).await;
+    assert_eq!((status, &connection["host"]), (201, &json!("127.0.0.1:1")), "{connection}");
+    let ask_for_it = |function| sample_request(function, token, &[&connection["id"]]);
+    let (status, _, found) = start("get-connection").await.request(ask_for_it("get-connection")).await;
+    assert_eq!((status, &found["id"], &found["repositories"]), (200, &connection["id"], &json!([])));
+    let (status, _, page) = ask("list-connections").await;
+    assert_eq!((status, &page["data"][0]["id"], &page["meta"]["total"]), (200, &connection["id"], &json!(1)));
+    let (status, _, changed) = start("update-connection").await.request(ask_for_it("update-connection")).await;
+    assert_eq!((status, &changed["name"]), (200, &json!("Deploy bot of the platform team")), "{changed}");
+    let (status, _, checked) = start("check-connection").await.request(here(ask_for_it("check-connection"))).await;
+    assert_eq!((status, &checked["ok"], &checked["clone_url"]["ok"]), (200, &json!(false), &json!(false)), "{checked}");
+    let (status, _, deleted) = start("delete-connection").await.request(ask_for_it("delete-connection")).await;
+    assert_eq!((status, &deleted), (200, &json!({"id": connection["id"], "deleted": true})));
     let (status, _, account) = ask("get-account").await;
     assert_eq!((status, &account["slug"], &account["base_permission"]), (200, &json!("acme"), &json!("read")));
     let (status, headers, account) = ask("update-account").await;

@@ -12,6 +12,7 @@ mod calls_at_once;
 mod cancel;
 mod codebuild;
 mod conditional;
+mod connections;
 mod contract;
 mod dead_letters;
 mod deployments;

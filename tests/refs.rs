@@ -2,7 +2,8 @@ mod servers;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
-use tests::{Actor, Answer, GitRepository, GitServer, World, buildspec};
+use tests::git_server::GitServer;
+use tests::{Actor, Answer, GitRepository, World, buildspec};
 
 async fn try_deploy(owner: &Actor, git_ref: impl Into<Value>) -> Answer {
     owner.post("/v1/repositories/app/deployments", json!({"ref": git_ref.into()})).await
@@ -224,7 +225,7 @@ async fn many_tags_are_no_obstacle() {
     let packed = format!("# pack-refs with: peeled fully-peeled sorted \n{tags}");
     std::fs::write(source.path().join(".git/packed-refs"), packed).unwrap();
     let server = GitServer::start(&source).await;
-    for (name, url) in [("app", server.url()), ("local", &source.url())] {
+    for (name, url) in [("app", server.url("/app.git")), ("local", source.url())] {
         let created = owner.post("/v1/repositories", json!({"name": name, "clone_url": url})).await;
         assert_eq!((created.status, &created.body["default_branch"]), (201, &json!("main")), "{created:?}");
         for git_ref in ["main", "050000", &sha] {

@@ -6,11 +6,13 @@ use std::net::IpAddr;
 use reqwest::Method;
 use serde_json::json;
 use shared::id::{
-    AccountId, AuditEventId, DeploymentId, InvitationId, RepositoryId, SessionId, TeamId, TokenId, TrustId, UserId,
+    AccountId, AuditEventId, ConnectionId, DeploymentId, InvitationId, RepositoryId, SessionId, TeamId, TokenId,
+    TrustId, UserId,
 };
 use shared::model::{Due, Environment, ItemKind, Presence, SCHEMA, Status};
 use shared::table::{Index, Item, Source};
 use tests::estate::Estate;
+use tests::git_server::{GitServer, Reply};
 use tests::{GitRepository, World};
 
 /// The attribute that DynamoDB's TTL reads.
@@ -70,9 +72,14 @@ async fn filled(source: &GitRepository) -> World {
     let Estate { owner, parameters, .. } = estate;
     let repository = &parameters["repo_name"];
 
-    // A public repository beside the private one, and a token that expires beside permanent ones.
+    // A public repository beside the private one, one that uses a connection, and a token that expires beside permanent ones.
     let public = json!({"name": "public", "clone_url": source.url(), "visibility": "public"});
     assert_eq!(owner.post("/v1/repositories", public).await.status, 201);
+    let server = GitServer::replying(source, |_| Reply::Git).await;
+    let connection = owner.connection(&server.host(), "deploy-bot", "hunter2").await;
+    let connected =
+        json!({"name": "connected", "clone_url": server.url("/app.git"), "connection_id": connection["id"]});
+    assert_eq!(owner.post("/v1/repositories", connected).await.status, 201);
     let token = json!({"name": "ci", "scopes": ["deployments:read"], "expires_in_days": 7});
     assert_eq!(owner.post("/v1/tokens", token).await.status, 201);
 
@@ -185,6 +192,7 @@ fn is(placeholder: &str, text: &str) -> bool {
         "account" => text.parse::<AccountId>().is_ok(),
         "user" => text.parse::<UserId>().is_ok(),
         "token" => text.parse::<TokenId>().is_ok(),
+        "connection" => text.parse::<ConnectionId>().is_ok(),
         "trust" => text.parse::<TrustId>().is_ok(),
         "invitation" => text.parse::<InvitationId>().is_ok(),
         "session" => text.parse::<SessionId>().is_ok(),

@@ -1,8 +1,10 @@
 //! Response bodies that several endpoints share.
 
 mod account;
+mod actor;
 mod application;
 mod caller;
+mod connection;
 mod deployment;
 mod environment;
 mod invitation;
@@ -16,8 +18,10 @@ mod trust;
 use serde::Serialize;
 
 pub use account::*;
+pub use actor::*;
 pub use application::*;
 pub use caller::*;
+pub use connection::*;
 pub use deployment::*;
 pub use environment::*;
 pub use invitation::*;

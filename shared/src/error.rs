@@ -139,6 +139,8 @@ error_codes! {
         "An account must keep at least one owner; make another member an owner first";
     LimitReached = CONFLICT "limit_reached" by Handler:
         "The limit for this resource has been reached; see `message`";
+    ConnectionInUse = CONFLICT "connection_in_use" by Handler:
+        "Repositories use the connection; `message` names them";
     AlreadyFinished = CONFLICT "already_finished" by Handler:
         "The deployment has ended";
     NotFinished = CONFLICT "not_finished" by Handler:

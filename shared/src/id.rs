@@ -134,6 +134,13 @@ id!(
     "trust_k3vyq2w7x5m4n6pa"
 );
 id!(
+    /// The ID of a connection to a git host.
+    ConnectionId,
+    "conn_",
+    "^conn_[a-z2-7]{16}$",
+    "conn_k3vyq2w7x5m4n6pa"
+);
+id!(
     /// The ID of a repository.
     RepositoryId,
     "repo_",

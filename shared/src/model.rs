@@ -5,6 +5,7 @@ mod account;
 mod application;
 mod audit;
 mod build;
+mod connection;
 mod counter;
 mod deploy_rule;
 mod deployment;
@@ -33,6 +34,7 @@ pub use audit::{
     RequestOrigin, Target, TargetKind,
 };
 pub use build::*;
+pub use connection::*;
 pub use deploy_rule::*;
 pub use deployment::*;
 pub use identity::*;

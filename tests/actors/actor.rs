@@ -123,6 +123,16 @@ impl Actor {
         created.body
     }
 
+    /// Creates a connection with a user name and a password. Fails the test unless the API accepts it.
+    pub async fn connection(&self, host: &str, username: &str, password: &str) -> Value {
+        let new = json!({
+            "name": "Deploy bot", "kind": "basic", "host": host, "username": username, "password": password,
+        });
+        let created = self.post("/v1/connections", new).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        created.body
+    }
+
     /// Creates a team. Fails the test unless the API accepts it.
     pub async fn team(&self, name: &str) -> Value {
         let created = self.post("/v1/teams", json!({"name": name})).await;

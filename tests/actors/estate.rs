@@ -98,6 +98,8 @@ impl Estate {
             ("invitation_id", text(&invited["invitation"]["id"])),
             ("application_id", client),
             ("trust_id", text(&trusted["id"])),
+            // Nobody is at this port, so that a check has its answer at once.
+            ("connection_id", text(&owner.connection("127.0.0.1:1", "deploy-bot", "hunter2").await["id"])),
             ("subject_token", subject_token(world, &format!("{account}/{name}"))),
             ("full_repository", format!("{account}/{name}")),
             ("environment", "preview".to_owned()),

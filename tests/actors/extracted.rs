@@ -28,6 +28,7 @@ pub async fn repository_of_a_new_account(app: &App) -> (AuthorizedRepository, Au
         name: "app".parse().unwrap(),
         visibility: Visibility::Private,
         clone_url: "https://git.example.com/acme/app.git".to_owned(),
+        connection_id: None,
         default_branch: "main".to_owned(),
         source: Default::default(),
         deploy_rules: Default::default(),

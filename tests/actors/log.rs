@@ -25,6 +25,11 @@ impl Secrets {
         }
     }
 
+    /// Keeps any text.
+    pub(crate) fn hide(&self, secret: &str) {
+        self.0.lock().unwrap().insert(secret.to_owned());
+    }
+
     /// Returns a secret that the text contains.
     pub(crate) fn among(&self, text: &str) -> Option<String> {
         self.0.lock().unwrap().iter().find(|secret| text.contains(secret.as_str())).cloned()

@@ -224,6 +224,11 @@ impl World {
         self.callers_are_forgotten();
     }
 
+    /// Fails the test if an answer or the log has this text, from now on.
+    pub fn hide(&self, secret: &str) {
+        self.secrets.hide(secret);
+    }
+
     /// Returns a caller without a token.
     pub fn anonymous(&self) -> Actor {
         Actor {
@@ -289,6 +294,30 @@ impl World {
         let mut items: Vec<_> = kept.map(text_of).collect();
         items.sort_unstable();
         items
+    }
+
+    /// Returns all texts and bytes of the table, bytes as the text that they would be if nobody had encrypted them.
+    pub async fn items_in_clear(&self) -> String {
+        let table = self.stack.app().table();
+        let mut scanned = table.client().scan().table_name(table.name()).into_paginator().items().send();
+        let mut text = String::new();
+        while let Some(item) = scanned.try_next().await.unwrap() {
+            for (name, value) in &item {
+                let value = match value {
+                    AttributeValue::B(bytes) => String::from_utf8_lossy(bytes.as_ref()).into_owned(),
+                    other => format!("{other:?}"),
+                };
+                text.push_str(&format!("{name}: {value}\n"));
+            }
+        }
+        text
+    }
+
+    /// Makes a connection look as if no repository used it.
+    pub async fn forget_uses(&self, owner: &Actor, connection: &Value) {
+        let (account, id) = (owner.account_id.as_ref().unwrap(), connection["id"].as_str().unwrap());
+        let row = format!("ACCT#{account}#CONNECTION#{id}");
+        self.set_attribute((&row, "CONNECTION"), "repositories", AttributeValue::N("0".to_owned())).await;
     }
 
     /// Reads a deployment from the table.

@@ -2,16 +2,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use axum::body::Body;
-use axum::http::{Method, Response, Uri};
+use axum::body::Bytes;
+use axum::http::{Method, Response};
 use serde_json::{Value, json};
-use tests::{Actor, Answer, GitRepository, GitServer, World, buildspec};
+use tests::git_server::{GitServer, Reply, Seen};
+use tests::{Actor, Answer, GitRepository, World, buildspec};
 
 async fn register(owner: &Actor, server: &GitServer) -> Answer {
-    owner.post("/v1/repositories", json!({"name": "app", "clone_url": server.url()})).await
+    owner.post("/v1/repositories", json!({"name": "app", "clone_url": server.url("/app.git")})).await
 }
 
-fn answer(status: u16, content_type: &str, body: &str) -> Response<Body> {
+fn answer(status: u16, content_type: &str, body: &str) -> Response<Bytes> {
     Response::builder().status(status).header("content-type", content_type).body(body.to_owned().into()).unwrap()
 }
 
@@ -19,12 +20,12 @@ fn answer(status: u16, content_type: &str, body: &str) -> Response<Body> {
 fn at_first(
     times: usize,
     method: Method,
-    answer: impl Fn() -> Response<Body> + Send + Sync + 'static,
-) -> impl Fn(&Method, &Uri) -> Option<Response<Body>> + Send + Sync + 'static {
+    answer: impl Fn() -> Response<Bytes> + Send + Sync + 'static,
+) -> impl Fn(&Seen) -> Reply + Send + Sync + 'static {
     let left = Arc::new(AtomicUsize::new(times));
-    move |asked, _| {
+    move |seen| {
         let next = || left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        (*asked == method && next().is_ok()).then(&answer)
+        if seen.method == method && next().is_ok() { Reply::Other(answer()) } else { Reply::Git }
     }
 }
 
@@ -59,19 +60,19 @@ async fn a_server_that_fails_once_fails_no_deployment() {
     let source = GitRepository::with_commands(&["true"]);
     for method in [Method::GET, Method::POST] {
         let failing = at_first(1, method.clone(), || {
-            Response::builder().status(429).header("retry-after", "0").body(Body::empty()).unwrap()
+            Response::builder().status(429).header("retry-after", "0").body(Bytes::new()).unwrap()
         });
-        let server = GitServer::answering(&source, failing).await;
+        let server = GitServer::replying(&source, failing).await;
         let world = World::start_without_queue().await;
         let owner = world.owner("acme").await;
         assert_eq!(register(&owner, &server).await.status, 201, "{method}");
         let created = owner.deploy("app", json!({"ref": "main"})).await;
 
         let failing = at_first(1, method.clone(), || answer(502, "text/plain", ""));
-        let server = GitServer::answering(&source, failing).await;
+        let server = GitServer::replying(&source, failing).await;
         let (account, id) = (owner.account_id.as_ref().unwrap(), created["id"].as_str().unwrap());
         let key = (&*format!("ACCT#{account}#DEPLOY#{id}"), "DEPLOY");
-        world.set_attribute(key, "clone_url", AttributeValue::S(server.url().to_owned())).await;
+        world.set_attribute(key, "clone_url", AttributeValue::S(server.url("/app.git"))).await;
         world.deliver(&owner, &created).await;
         let ended = owner.ended(&created).await;
         assert_eq!(ended["status"], "succeeded", "{method}: {ended}");
@@ -83,8 +84,8 @@ async fn a_server_that_keeps_failing_is_unavailable() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;
     let source = GitRepository::new(&[]);
-    let server = GitServer::answering(&source, |_, _| {
-        Some(Response::builder().status(503).header("retry-after", "3600").body(Body::empty()).unwrap())
+    let server = GitServer::replying(&source, |_| {
+        Reply::Other(Response::builder().status(503).header("retry-after", "3600").body(Bytes::new()).unwrap())
     })
     .await;
     let refused = register(&owner, &server).await;
@@ -123,7 +124,7 @@ async fn an_answer_that_is_not_gits_is_told_for_what_it_is() {
         ),
         (advertisement, "000eversion 9\n0000".to_owned(), "The repository's server sent an invalid response"),
     ] {
-        let server = GitServer::answering(&source, move |_, _| Some(answer(200, content_type, &body))).await;
+        let server = GitServer::replying(&source, move |_| Reply::Other(answer(200, content_type, &body))).await;
         let refused = register(&owner, &server).await;
         refused.refused(400, "invalid_clone_url");
         assert_eq!(refused.body["error"]["message"], message);

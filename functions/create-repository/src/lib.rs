@@ -3,11 +3,11 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
-use git::Remotes;
+use connections::{Connections, OpenFailed, Source};
 use serde::Deserialize;
 use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
-use shared::id::RepositoryId;
+use shared::id::{ConnectionId, RepositoryId};
 use shared::model::{
     Author, BuildspecPath, DeployRule, DeployRules, FetchDepth, Grants, Repository, RepositoryName, Role, RootFolder,
     SourceSettings, Visibility,
@@ -31,7 +31,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, create_repository, Remotes::new(app)?))
+    Ok(Endpoint::new(ROUTE, create_repository, Connections::new(app)?))
 }
 
 /// The repository to register.
@@ -39,9 +39,12 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 #[serde(deny_unknown_fields)]
 pub struct NewRepository {
     name: RepositoryName,
-    /// An https URL that requires no credentials.
+    /// An https URL, without credentials in it.
     #[schema(examples("https://git.example.com/acme/frontend-app.git"))]
     clone_url: String,
+    /// The connection to the host of `clone_url` whose credential reads the repository. Default: none, for a repository that
+    /// everybody may read.
+    connection_id: Option<ConnectionId>,
     #[serde(default = "private")]
     #[schema(default = "private")]
     visibility: Visibility,
@@ -75,12 +78,14 @@ fn private() -> Visibility {
 #[utoipa::path(post, path = ROUTE.path, tag = "Repositories", request_body = NewRepository, responses((status = 201, body = RepositoryBody)))]
 pub async fn create_repository(
     State(app): State<App>,
-    State(remotes): State<Remotes>,
+    State(connections): State<Connections>,
     author: Author,
     tenant: Tenant,
     extract::Json(new): extract::Json<NewRepository>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<RepositoryBody>)> {
-    let remote = remotes.of_field(&new.clone_url)?;
+    let (account, connection) = (&tenant.account().id, new.connection_id.as_ref());
+    let remote = connections.remote(Source { account, clone_url: &new.clone_url, connection }).await;
+    let remote = remote.map_err(OpenFailed::in_body)?;
     let default_branch = git::default_branch(&remote, new.default_branch, git::unreadable_field).await?;
     let source = SourceSettings {
         root_folder: new.root_folder,
@@ -95,6 +100,7 @@ pub async fn create_repository(
         name: new.name,
         visibility: new.visibility,
         clone_url: remote.url().to_string(),
+        connection_id: new.connection_id,
         default_branch,
         source,
         deploy_rules: new.deploy_rules,

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use archive::Archive;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use connections::Connections;
 use lambda_runtime::LambdaEvent;
 use shared::clock::Timestamp;
 use shared::dispatch::{Dispatched, dispatch, finish};
-use shared::hosts::Hosts;
 use shared::id::DeploymentId;
 use shared::model::{Actor, Deployment, Status, Terms, Transition};
 use shared::queue::{DeploymentMessage, Queue};
@@ -64,7 +64,7 @@ impl Consumer {
             runner: Runner::new(app, &archive)?,
             archive,
             vault: Arc::new(Vault::new(app)?),
-            hosts: Hosts::of(app.settings())?,
+            connections: Connections::new(app)?,
             time_limit: seconds.map_or(DEFAULT_RUN_TIME_LIMIT, Duration::from_secs),
             stopping: CancellationToken::new(),
         };

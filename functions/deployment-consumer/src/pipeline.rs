@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archive::{Archive, LogWriter};
-use git::{CloneUrl, FetchLimits, Fetched, Remote, RemoteError, Resolved};
+use connections::{Connections, OpenFailed};
+use git::{FetchLimits, Fetched, RemoteError, Resolved};
 use shared::App;
 use shared::clock::Timestamp;
-use shared::hosts::Hosts;
 use shared::model::{Deployment, Failure, Transition};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -48,7 +48,7 @@ pub(crate) struct Pipeline {
     pub app: App,
     pub archive: Archive,
     pub(crate) vault: Arc<Vault>,
-    pub(crate) hosts: Hosts,
+    pub(crate) connections: Connections,
     pub runner: Runner,
     /// The run time of all phases together, unless the environment has a limit of its own.
     pub time_limit: Duration,
@@ -62,6 +62,15 @@ pub(crate) enum Completed<'a> {
     Run(Transition),
     /// The preparation of a build, which CodeBuild can start.
     Preparation(&'a CodeBuild, BuildInput),
+}
+
+/// The reason why the source could not be fetched.
+#[derive(Debug, thiserror::Error)]
+enum FetchFailed {
+    #[error(transparent)]
+    Open(#[from] OpenFailed),
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
 }
 
 /// The working folder of one run. It is deleted when dropped.
@@ -194,19 +203,24 @@ impl Pipeline {
                 let entered = checkout::enter(&workspace.source, &deployment.source).map_err(failed)?;
                 Ok(entered.err().map(Transition::Fail))
             }
-            Err(error @ RemoteError::Local(_)) => {
+            Err(FetchFailed::Remote(error @ RemoteError::Local(_))) => {
                 Err(Retry::Infrastructure("the source could not be stored", error.into()))
+            }
+            Err(FetchFailed::Open(error)) if error.is_temporary() => {
+                Err(Retry::Infrastructure("the connection could not be opened", error.into()))
             }
             Err(error) => Ok(Some(fail("source_unavailable", error.to_string()))),
         }
     }
 
-    async fn fetch(&self, deployment: &Deployment, into: &Path) -> Result<Fetched, RemoteError> {
-        let url = CloneUrl::parse(&deployment.clone_url, self.hosts).map_err(|_| RemoteError::NotARepository)?;
+    /// Fetches the commit from where the repository was at the deployment's creation, with the credential that its connection has
+    /// now.
+    async fn fetch(&self, deployment: &Deployment, into: &Path) -> Result<Fetched, FetchFailed> {
+        let remote = self.connections.remote(deployment).await?;
         let sha = deployment.sha.parse().map_err(|_| RemoteError::NoSuchCommit)?;
         let commit = Resolved { name: deployment.ref_name.clone(), sha };
         let limits = FetchLimits { depth: deployment.source.fetch_depth.into(), ..FETCH_LIMITS };
-        Remote::new(url, None).fetch_commit(&commit, into, limits).await
+        Ok(remote.fetch_commit(&commit, into, limits).await?)
     }
 
     async fn open_variables(

@@ -23,7 +23,10 @@ const SECTIONS: [(&str, &[&str]); 2] = [
             "guides/versions.md",
         ],
     ),
-    ("Topics", &["api.md", "repositories.md", "deployments.md", "trusts.md", "audit-log.md", "oauth2.md"]),
+    (
+        "Topics",
+        &["api.md", "repositories.md", "connections.md", "deployments.md", "trusts.md", "audit-log.md", "oauth2.md"],
+    ),
 ];
 /// The page that `/docs` leads to.
 const START: &str = "guides/overview.md";

@@ -7,12 +7,11 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::access::{Scope, Tenant};
+use shared::body::ActorBody;
 use shared::clock::{Rfc3339, Time};
 use shared::extract::Filtered;
 use shared::id::{AuditEventId, RepositoryId, RequestId, SessionId, TokenId, UserId};
-use shared::model::{
-    Action, ActorKind, AuditActor, AuditEvent, AuditFilter, ClientId, Credential, FieldChange, Role, Target, TargetKind,
-};
+use shared::model::{Action, AuditEvent, AuditFilter, ClientId, Credential, FieldChange, Role, Target, TargetKind};
 use shared::timeline::{Timeline, TimelineQuery};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
 
@@ -96,20 +95,6 @@ pub struct AuditEventBody {
     changes: Vec<FieldChangeBody>,
 }
 
-/// The actor of a change.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = AuditActor)]
-pub struct ActorBody {
-    r#type: ActorKind,
-    /// The user, or the ID that stands for the application or the trust. Null if the API made the change by itself.
-    #[schema(required)]
-    id: Option<UserId>,
-    /// The user's email address, or the name of the application or the trust, at the time of the change. `system` if the API
-    /// made the change by itself.
-    #[schema(examples("ada@acme.example"))]
-    name: String,
-}
-
 /// The resource that was changed.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = AuditTarget)]
@@ -164,10 +149,6 @@ impl From<AuditEvent> for AuditEventBody {
             Credential::Session(id) => (None, None, Some(id)),
             Credential::Other => (None, None, None),
         };
-        let actor = match event.actor {
-            Some(AuditActor { kind, id, name }) => ActorBody { r#type: kind, id: Some(id), name },
-            None => ActorBody { r#type: ActorKind::System, id: None, name: "system".to_owned() },
-        };
         let Target { kind, id, name } = event.target;
         let target = TargetBody { r#type: kind, id, name };
         let change = |FieldChange { field, from, to }| FieldChangeBody { field, from, to };
@@ -175,7 +156,7 @@ impl From<AuditEvent> for AuditEventBody {
             id: event.id,
             created_at: event.created_at.into(),
             action: event.action,
-            actor,
+            actor: event.actor.into(),
             token_id,
             client_id,
             session_id,

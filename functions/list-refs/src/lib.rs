@@ -2,7 +2,8 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use git::{MAX_REFS, RemoteRef, Remotes};
+use connections::Connections;
+use git::{MAX_REFS, RemoteRef};
 use serde::Serialize;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::extract::Filtered;
@@ -27,9 +28,9 @@ const LIST: List = List { name: "refs", sorts: &[Sort::Name] };
 /// Returns the endpoint with its clients.
 ///
 /// # Errors
-/// Fails if a setting is malformed.
+/// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, list_refs, Remotes::new(app)?).calls_at_once(2))
+    Ok(Endpoint::new(ROUTE, list_refs, Connections::new(app)?).calls_at_once(2))
 }
 
 /// A branch or a tag.
@@ -72,12 +73,13 @@ impl Position for RefBody {
 )]
 pub async fn list_refs(
     State(app): State<App>,
-    State(remotes): State<Remotes>,
+    State(connections): State<Connections>,
     Filtered(page, filter): Filtered<PageQuery, RefsFilter>,
     repository: AuthorizedRepository,
 ) -> Result<Response> {
     let page = page.of(LIST)?;
-    let remote = remotes.of_repository(&repository.clone_url)?;
+    let remote = connections.remote(&**repository).await;
+    let remote = remote.map_err(|failed| failed.of_repository(&repository.clone_url))?;
     let found = remote.list_refs_with(filter.prefixes(), MAX_REFS).await;
     let found = found.map_err(|error| remote.url().unreadable(error))?;
     let refs: Vec<_> = found.refs.into_iter().filter_map(RefBody::of).collect();

@@ -3,10 +3,10 @@
 mod preflight;
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
+use connections::Connections;
 use deploy::DeploymentRequest;
 use shared::access::{AuthorizedRepository, Scope};
-use shared::hosts::Hosts;
 use shared::model::Repository;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
@@ -17,26 +17,12 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[ErrorCode::InvalidCloneUrl, ErrorCode::RemoteUnavailable]);
 
-/// The dependencies of the handler.
-#[derive(Clone)]
-pub struct Preflight {
-    app: App,
-    hosts: Hosts,
-}
-
-impl FromRef<Preflight> for App {
-    fn from_ref(preflight: &Preflight) -> App {
-        preflight.app.clone()
-    }
-}
-
 /// Returns the endpoint with its clients.
 ///
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let preflight = Preflight { app: app.clone(), hosts: Hosts::of(app.settings())? };
-    Ok(Endpoint::new(ROUTE, preflight_deployment, preflight).finds_early::<Repository>())
+    Ok(Endpoint::new(ROUTE, preflight_deployment, Connections::new(app)?).finds_early::<Repository>())
 }
 
 /// Preflight a deployment
@@ -48,12 +34,13 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     responses((status = 200, body = PreflightBody))
 )]
 pub async fn preflight_deployment(
-    State(Preflight { app, hosts }): State<Preflight>,
+    State(app): State<App>,
+    State(connections): State<Connections>,
     repository: AuthorizedRepository,
     body: Result<extract::Json<DeploymentRequest>>,
 ) -> Result<Json<PreflightBody>> {
     let extract::Json(request) = body.map_err(|error| DeploymentRequest::explain(error, &repository))?;
     repository.tenant().check_environment(request.environment)?;
     let revision = request.revision()?;
-    preflight::preflight(&app, hosts, &repository, &request, &revision).await.map(Json)
+    preflight::preflight(&app, &connections, &repository, &request, &revision).await.map(Json)
 }

@@ -1,11 +1,11 @@
 //! The expected outcome of a creation, by the rows that a creation reads.
 
+use connections::Connections;
 use deploy::{DeploymentRequest, ResolvedRef};
 use futures_util::future::try_join;
 use git::Revision;
 use serde::Serialize;
 use shared::access::AuthorizedRepository;
-use shared::hosts::Hosts;
 use shared::model::{Concurrency, Environment, EnvironmentSettings, Lane, LaneKey};
 use shared::{App, ErrorCode, Result};
 
@@ -85,13 +85,13 @@ impl Gate {
 
 pub(crate) async fn preflight(
     app: &App,
-    hosts: Hosts,
+    connections: &Connections,
     repository: &AuthorizedRepository,
     request: &DeploymentRequest,
     revision: &Revision,
 ) -> Result<PreflightBody> {
     let (table, environment) = (app.table(), request.environment);
-    let (resolved, missing) = match ResolvedRef::find(hosts, repository, revision).await {
+    let (resolved, missing) = match ResolvedRef::find(connections, repository, revision).await {
         Ok(resolved) => (Some(resolved), None),
         Err(error) if error.code() == ErrorCode::InvalidRef => (None, Some(error.message().to_owned())),
         Err(error) => return Err(error),

@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use git::Remotes;
+use connections::{Connections, OpenFailed, Source};
 use serde::Deserialize;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::RepositoryBody;
+use shared::id::ConnectionId;
 use shared::model::{
     Author, BuildspecPath, DeployRule, DeployRules, FetchDepth, Repository, RepositoryChange, RepositoryName,
     RootFolder, SourceSettings, Visibility,
@@ -23,7 +24,7 @@ pub const ROUTE: Route =
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, update_repository, Remotes::new(app)?))
+    Ok(Endpoint::new(ROUTE, update_repository, Connections::new(app)?))
 }
 
 /// The settings to change. An absent field keeps its value.
@@ -35,10 +36,15 @@ pub struct Update {
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(required = false, nullable = false)]
     name: Option<RepositoryName>,
-    /// An https URL that requires no credentials. It must lead to a repository that has the default branch.
+    /// An https URL, without credentials in it. It must lead to a repository that has the default branch.
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(required = false, nullable = false, examples("https://git.example.com/acme/frontend-app.git"))]
     clone_url: Option<String>,
+    /// The connection to the host of the clone URL whose credential reads the repository. `null` removes it, from a repository that
+    /// everybody may read.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<ConnectionId>)]
+    connection_id: Option<Option<ConnectionId>>,
     /// The default branch. `null` resets it to the branch that the repository's HEAD names.
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<String>, examples("main"))]
@@ -66,8 +72,8 @@ pub struct Update {
 
 /// Update a repository
 ///
-/// Changes the given settings. Contacts the git host at once if the clone URL or the default branch is among them. A new clone
-/// URL applies to deployments created afterwards. So do a new root folder, buildspec path and fetch depth, but a retry or a
+/// Changes the given settings. Contacts the git host at once if the clone URL, the connection or the default branch is among
+/// them. A new clone URL or connection applies to deployments created afterwards. So do a new root folder, buildspec path and fetch depth, but a retry or a
 /// rollback keeps those of the deployment that it repeats. After a change of the name, a `GET` with the old name is redirected to
 /// the repository, and other requests with it get 404.
 #[utoipa::path(
@@ -75,18 +81,19 @@ pub struct Update {
 )]
 pub async fn update_repository(
     State(app): State<App>,
-    State(remotes): State<Remotes>,
+    State(connections): State<Connections>,
     author: Author,
     repository: AuthorizedRepository,
     extract::Json(update): extract::Json<Update>,
 ) -> Result<Json<RepositoryBody>> {
-    let (clone_url, default_branch) =
-        at_remote(&remotes, &repository, update.clone_url.as_deref(), update.default_branch).await?;
+    let place = Place { clone_url: update.clone_url, connection_id: update.connection_id };
+    let (place, default_branch) = at_remote(&connections, &repository, place, update.default_branch).await?;
     let defaults = SourceSettings::default();
     let change = RepositoryChange {
         name: update.name,
         visibility: update.visibility,
-        clone_url,
+        clone_url: place.clone_url,
+        connection_id: place.connection_id,
         default_branch,
         root_folder: update.root_folder.map(Option::unwrap_or_default),
         buildspec_path: update.buildspec_path.map(Option::unwrap_or_default),
@@ -98,25 +105,43 @@ pub async fn update_repository(
     RepositoryBody::new(&changed, &tenant).map(Json)
 }
 
-/// Checks a new clone URL and a new default branch at the git host. Returns those that the change needs.
+/// The new place of a repository, with the connection that opens it. Absent parts stay as they are.
+#[derive(Default)]
+struct Place {
+    clone_url: Option<String>,
+    connection_id: Option<Option<ConnectionId>>,
+}
+
+/// Checks a new place and a new default branch at the git host. Returns those that the change needs. A clone URL and a connection
+/// that were checked together are changed together, whatever another request does meanwhile.
 async fn at_remote(
-    remotes: &Remotes,
+    connections: &Connections,
     repository: &Repository,
-    clone_url: Option<&str>,
+    place: Place,
     default_branch: Option<Option<String>>,
-) -> Result<(Option<String>, Option<String>)> {
-    match (clone_url, default_branch) {
-        (None, None) => Ok((None, None)),
-        (None, Some(wanted)) => {
-            let remote = remotes.of_repository(&repository.clone_url)?;
+) -> Result<(Place, Option<String>)> {
+    let unchanged = Source::from(repository);
+    match (place, default_branch) {
+        (Place { clone_url: None, connection_id: None }, None) => Ok((Place::default(), None)),
+        (Place { clone_url: None, connection_id: None }, Some(wanted)) => {
+            let remote = connections.remote(unchanged).await;
+            let remote = remote.map_err(|failed| failed.of_repository(&repository.clone_url))?;
             let branch = git::default_branch(&remote, wanted, |error| remote.url().unreadable(error)).await?;
-            Ok((None, Some(branch)))
+            Ok((Place::default(), Some(branch)))
         }
-        (Some(url), wanted) => {
-            let remote = remotes.of_field(url)?;
+        (Place { clone_url, connection_id }, wanted) => {
+            let connection = connection_id.unwrap_or_else(|| repository.connection_id.clone());
+            let url = clone_url.as_deref().unwrap_or(unchanged.clone_url);
+            let source = Source { clone_url: url, connection: connection.as_ref(), ..unchanged };
+            let remote = connections.remote(source).await.map_err(OpenFailed::in_body)?;
             let wanted = wanted.unwrap_or_else(|| Some(repository.default_branch.clone()));
-            let branch = git::default_branch(&remote, wanted, git::unreadable_field).await?;
-            Ok((Some(remote.url().to_string()), Some(branch)))
+            let branch = git::default_branch(&remote, wanted, |error| match clone_url {
+                Some(_) => git::unreadable_field(error),
+                None => remote.url().unreadable(error),
+            });
+            let branch = branch.await?;
+            let place = Place { clone_url: Some(remote.url().to_string()), connection_id: Some(connection) };
+            Ok((place, Some(branch)))
         }
     }
 }

@@ -27,7 +27,7 @@ pub type Constructor = fn(&App) -> Result<Endpoint, InitError>;
 /// A nested stack of the template, `infra/<name>.yaml`, which has the functions of one area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Area {
-    /// Repositories and their environments.
+    /// Repositories, their environments, and the connections to their hosts.
     Repositories,
     /// Deployments, their logs and their approvals.
     Deployments,
@@ -169,6 +169,12 @@ pub const FUNCTIONS: &[Registration] = &[
     endpoint!(Repositories, update_repository),
     endpoint!(Repositories, delete_repository),
     endpoint!(Repositories, list_refs),
+    endpoint!(Repositories, list_connections),
+    endpoint!(Repositories, create_connection),
+    endpoint!(Repositories, get_connection),
+    endpoint!(Repositories, update_connection),
+    endpoint!(Repositories, delete_connection),
+    endpoint!(Repositories, check_connection),
     endpoint!(Deployments, create_deployment),
     endpoint!(Deployments, list_deployments),
     endpoint!(Deployments, preflight_deployment),

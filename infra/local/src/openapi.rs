@@ -20,6 +20,7 @@ use crate::path_parameter;
     components(schemas(ErrorEnvelope)),
     tags(
         (name = "Repositories", description = "The git repositories of an account"),
+        (name = "Connections", description = "Credentials for git hosts, with which private repositories are read"),
         (name = "Deployments", description = "Builds of a commit in an environment, with their status, events and log"),
         (name = "Tokens", description = "Personal access tokens. Users see their own; owners and admins see all tokens of the account"),
         (name = "Sessions", description = "Sessions of the dashboard, which browsers have in the place of a token"),

@@ -86,6 +86,13 @@ pub const PARAMETERS: &[PathParameter] = &[
         found_in: &[("Application", "/id")],
     },
     PathParameter {
+        name: "connection_id",
+        description: "Connection ID: `conn_…`",
+        example: "conn_k3vyq2w7x5m4n6pa",
+        extractor: "access::AuthorizedConnection",
+        found_in: &[("Connection", "/id")],
+    },
+    PathParameter {
         name: "trust_id",
         description: "Trust ID: `trust_…`",
         example: "trust_k3vyq2w7x5m4n6pa",

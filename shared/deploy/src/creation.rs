@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use connections::Connections;
 use futures_util::future::try_join;
 use git::Revision;
-use shared::hosts::Hosts;
 use shared::id::DeploymentId;
 use shared::model::{
     Author, Deployment, DeploymentCounts, Environment, EnvironmentSettings, IdempotencyClaim, NewDeployment, Repository,
@@ -24,7 +24,7 @@ use crate::resolved_ref::ResolvedRef;
 pub struct Creation {
     /// The function's app.
     pub app: App,
-    hosts: Hosts,
+    connections: Connections,
     queue: Queue,
     vault: Arc<Vault>,
 }
@@ -60,7 +60,7 @@ impl Creation {
     /// Fails if a setting is missing or malformed.
     pub fn new(app: &App) -> Result<Self, InitError> {
         Ok(Self {
-            hosts: Hosts::of(app.settings())?,
+            connections: Connections::new(app)?,
             queue: Queue::new(app)?,
             vault: Arc::new(Vault::new(app)?),
             app: app.clone(),
@@ -80,9 +80,9 @@ impl Creation {
         idempotency: Option<IdempotencyClaim>,
         author: &Author,
     ) -> Result<Deployment> {
-        let Self { app, hosts, queue, vault } = self;
+        let Self { app, connections, queue, vault } = self;
         settings.admit(request.environment)?;
-        let resolved = ResolvedRef::find(*hosts, repository, revision).await?;
+        let resolved = ResolvedRef::find(connections, repository, revision).await?;
 
         let id = DeploymentId::random();
         let context = Deployment::sealing_context(&repository.account_id, &id);

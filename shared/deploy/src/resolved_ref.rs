@@ -1,9 +1,9 @@
 //! The commit of a revision.
 
+use connections::Connections;
 use futures_util::future::join;
-use git::{CloneUrl, Remote, Revision};
+use git::Revision;
 use shared::Result;
-use shared::hosts::Hosts;
 use shared::model::{CommitTexts, Repository};
 use shared::permitted::Permitted;
 
@@ -22,9 +22,15 @@ pub struct ResolvedRef {
 
 impl ResolvedRef {
     /// # Errors
-    /// Fails if the clone URL is not allowed, the remote does not answer, or the revision does not exist or names no commit.
-    pub async fn find(hosts: Hosts, repository: &Permitted<Repository>, revision: &Revision) -> Result<Self> {
-        let remote = Remote::new(CloneUrl::of_repository(&repository.clone_url, hosts)?, None);
+    /// Fails if the clone URL is not allowed, the connection can't be used, the remote does not answer, or the revision does not
+    /// exist or names no commit.
+    pub async fn find(
+        connections: &Connections,
+        repository: &Permitted<Repository>,
+        revision: &Revision,
+    ) -> Result<Self> {
+        let remote = connections.remote(&**repository).await;
+        let remote = remote.map_err(|failed| failed.of_repository(&repository.clone_url))?;
         // A commit is deployed all the same if no branch or tag of it can be found.
         let pointing_to = async |sha| remote.pointing_to(sha).await.ok().flatten();
         let on_ref = async {

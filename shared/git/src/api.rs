@@ -1,6 +1,5 @@
 //! API errors for the failures of a remote, shared by the endpoints that read remotes.
 
-use shared::hosts::Hosts;
 use shared::{Error, ErrorCode};
 
 use crate::clone_url::{CloneUrl, InvalidCloneUrl};
@@ -59,17 +58,6 @@ pub async fn default_branch(
 }
 
 impl CloneUrl {
-    /// Parses the `clone_url` of a registered repository.
-    ///
-    /// # Errors
-    /// Fails with `invalid_clone_url` and names the URL. It was valid when the repository was registered.
-    pub fn of_repository(clone_url: &str, hosts: Hosts) -> Result<Self, Error> {
-        Self::parse(clone_url, hosts).map_err(|invalid| {
-            let message = format!("Can't read {clone_url}: the repository's clone_url {invalid}");
-            Error::new(ErrorCode::InvalidCloneUrl, message)
-        })
-    }
-
     /// Returns the error for a registered repository that can't be read, or in which a ref names no commit. If the repository is to
     /// blame, the message names its URL, which is not in the request.
     pub fn unreadable(&self, error: RemoteError) -> Error {
@@ -82,7 +70,7 @@ impl CloneUrl {
 }
 
 /// Returns the error for the `clone_url` in a body, if it is malformed or not allowed.
-pub(crate) fn invalid_field(invalid: InvalidCloneUrl) -> Error {
+pub fn invalid_field(invalid: InvalidCloneUrl) -> Error {
     Error::new(ErrorCode::InvalidCloneUrl, format!("clone_url {invalid}")).with_detail("clone_url", invalid.to_string())
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use http::Uri;
 use shared::hosts::Hosts;
-use shared::name::{find_unseen, unseen};
+use shared::name::{GitHost, find_unseen, unseen};
 
 const MAX_LENGTH: usize = 2048;
 
@@ -87,6 +87,21 @@ impl CloneUrl {
         }
         let location = Location::Http(uri);
         Ok(CloneUrl { hosts, location })
+    }
+
+    /// Returns whether the repository is at this host. A folder of this machine is at none.
+    pub fn is_at(&self, host: &GitHost) -> bool {
+        let Location::Http(uri) = &self.location else { return false };
+        let default = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+        uri.host().is_some_and(|name| host.is_at(name, uri.port_u16(), default))
+    }
+
+    /// Returns the path of the URL, or `None` for a folder of this machine.
+    pub fn path(&self) -> Option<&str> {
+        match &self.location {
+            Location::Http(uri) => Some(uri.path()),
+            Location::Path(_) => None,
+        }
     }
 
     pub(crate) fn hosts(&self) -> Hosts {

@@ -21,7 +21,6 @@ mod local;
 mod objects;
 mod refs;
 mod remote;
-mod remotes;
 mod retry;
 mod revision;
 mod sentence;
@@ -30,7 +29,7 @@ mod source;
 mod submodules;
 mod upload_pack;
 
-pub use api::{default_branch, not_found, unreadable_field};
+pub use api::{default_branch, invalid_field, not_found, unreadable_field};
 pub use clone_url::{CloneUrl, InvalidCloneUrl};
 pub use credential::Credential;
 pub use error::RemoteError;
@@ -39,6 +38,5 @@ pub use limits::{
 };
 pub use refs::{DefaultBranch, RemoteRef, RemoteRefs, Resolved};
 pub use remote::Remote;
-pub use remotes::Remotes;
 pub use revision::{CommitSha, InvalidCommitSha, InvalidRevision, Revision};
 pub use source::Fetched;

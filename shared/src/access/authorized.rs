@@ -5,7 +5,7 @@ use std::ops::Deref;
 use super::resource::Resource;
 use super::tenant::Tenant;
 use crate::error::{Error, Result};
-use crate::model::{Deployment, Invitation, Repository, Team, TokenRecord, Trust, User};
+use crate::model::{Connection, Deployment, Invitation, Repository, Team, TokenRecord, Trust, User};
 use crate::permitted::Permitted;
 use crate::table::Table;
 
@@ -33,6 +33,9 @@ pub type AuthorizedInvitation = Authorized<Invitation>;
 
 /// A trust of the caller's account.
 pub type AuthorizedTrust = Authorized<Trust>;
+
+/// A connection of the caller's account.
+pub type AuthorizedConnection = Authorized<Connection>;
 
 /// A token that the caller may see and revoke: their own, or for owners and admins any of the account.
 pub type AuthorizedToken = Authorized<TokenRecord>;

@@ -6,8 +6,8 @@ use super::tenant::{Tenant, oversees_tokens};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::extract::{path_parameter, repository_parameter};
-use crate::id::{DeploymentId, InvitationId, TeamId, TokenId, TrustId, UserId};
-use crate::model::{Deployment, Invitation, Repository, RepositorySlug, Team, TokenRecord, Trust, User};
+use crate::id::{ConnectionId, DeploymentId, InvitationId, TeamId, TokenId, TrustId, UserId};
+use crate::model::{Connection, Deployment, Invitation, Repository, RepositorySlug, Team, TokenRecord, Trust, User};
 use crate::permission::{Permission, check_permission};
 use crate::route::Route;
 use crate::table::TableError;
@@ -138,6 +138,19 @@ impl Resource for Trust {
 
     async fn authorize(app: &App, tenant: &Tenant, id: TrustId, _: Permission) -> Result<Option<Self>> {
         Ok(Trust::find(app.table(), tenant, &id).await?)
+    }
+}
+
+impl Resource for Connection {
+    const KIND: &'static str = "Connection";
+    type Name = ConnectionId;
+
+    fn name(parts: &Parts) -> Result<Option<ConnectionId>> {
+        Ok(path_parameter(parts, "connection_id")?.parse().ok())
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, id: ConnectionId, _: Permission) -> Result<Option<Self>> {
+        Ok(Connection::find(app.table(), tenant, &id).await?)
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::access::Tenant;
 use crate::clock::Rfc3339;
 use crate::error::{Error, Result};
-use crate::id::RepositoryId;
+use crate::id::{ConnectionId, RepositoryId};
 use crate::model::{DeployRule, DeployRules, Repository};
 use crate::name::{BuildspecPath, RepositoryName, RootFolder};
 use crate::permission::{Permission, Visibility};
@@ -30,6 +30,9 @@ pub struct RepositoryBody {
     /// The URL that the source is fetched from.
     #[schema(examples("https://git.example.com/acme/frontend-app.git"))]
     pub(crate) clone_url: String,
+    /// The connection whose credential the source is fetched with. Null if none is needed.
+    #[schema(required)]
+    pub(crate) connection_id: Option<ConnectionId>,
     pub(crate) root_folder: RootFolder,
     pub(crate) buildspec_path: BuildspecPath,
     /// The number of commits of the history that a build has.
@@ -58,6 +61,7 @@ impl RepositoryBody {
             updated_at: row.updated_at.into(),
             default_branch: row.default_branch.clone(),
             clone_url: row.clone_url.clone(),
+            connection_id: row.connection_id.clone(),
             root_folder: row.source.root_folder.clone(),
             buildspec_path: row.source.buildspec_path.clone(),
             fetch_depth: row.source.fetch_depth,

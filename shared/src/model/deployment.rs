@@ -47,7 +47,7 @@ use serde_bytes::ByteBuf;
 
 use crate::capability::Capability;
 use crate::clock::Timestamp;
-use crate::id::{AccountId, DeploymentId, RepositoryId, UserId};
+use crate::id::{AccountId, ConnectionId, DeploymentId, RepositoryId, UserId};
 use crate::model::{BuildId, LaneKey, Repository, RepositoryPartition, SourceSettings, key};
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
@@ -77,6 +77,9 @@ pub struct Deployment {
     pub commit: Option<CommitTexts>,
     /// The repository's clone URL at creation.
     pub clone_url: String,
+    /// The repository's connection at creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_id: Option<ConnectionId>,
     /// The settings of the repository's source at creation, or those of the deployment that this one repeats.
     #[serde(flatten)]
     pub source: SourceSettings,
@@ -285,8 +288,8 @@ impl Due {
 
 impl Position for Deployment {
     const ATTRIBUTES: Option<&'static str> = Some(
-        "id, account_id, repository_id, #number, #status, environment, git_ref, sha, clone_url, created_by, created_at, \
-         updated_at, started_at, finished_at, failure, events, attempt, lease_until, build, due_at, ref_name, deadline, \
+        "id, account_id, repository_id, #number, #status, environment, git_ref, sha, clone_url, connection_id, created_by, \
+         created_at, updated_at, started_at, finished_at, failure, events, attempt, lease_until, build, due_at, ref_name, deadline, \
          fence, time_limit_seconds, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
@@ -326,6 +329,7 @@ mod tests {
             sha: String::new(),
             commit: Some(CommitTexts::new("", "")),
             clone_url: String::new(),
+            connection_id: Some(ConnectionId::random()),
             source: SourceSettings::default(),
             created_by: user.clone(),
             registered_by: Some(user.clone()),

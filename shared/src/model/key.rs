@@ -1,7 +1,7 @@
 //! The keys of every item, and of the partitions that hold lists of them. No other module makes one.
 
 use crate::hex::hex;
-use crate::id::{AccountId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, TrustId, UserId};
+use crate::id::{AccountId, ConnectionId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, TrustId, UserId};
 use crate::model::{Environment, Status, Subject};
 use crate::name::{AccountSlug, ClientId, Email, RepositoryName, TeamName};
 use crate::table::Key;
@@ -174,6 +174,29 @@ pub(super) fn trust_count(account: &AccountId) -> Key {
 /// The index partition of an account's trusts.
 pub(super) fn trusts(account: &AccountId) -> String {
     format!("{}#TRUSTS", account_partition(account))
+}
+
+pub(super) fn connection(account: &AccountId, connection: &ConnectionId) -> Key {
+    Key::new(connection_partition(account, connection), "CONNECTION")
+}
+
+/// The mark that a repository uses a connection.
+pub(super) fn connection_use(account: &AccountId, connection: &ConnectionId, repository: &RepositoryId) -> Key {
+    Key::new(connection_partition(account, connection), format!("{REPOSITORY_PREFIX}{repository}"))
+}
+
+/// The partition of a connection and of the marks of the repositories that use it.
+pub(super) fn connection_partition(account: &AccountId, connection: &ConnectionId) -> String {
+    format!("{}#CONNECTION#{connection}", account_partition(account))
+}
+
+pub(super) fn connection_count(account: &AccountId) -> Key {
+    Key::new(connections(account), "TOTAL")
+}
+
+/// The index partition of an account's connections.
+pub(super) fn connections(account: &AccountId) -> String {
+    format!("{}#CONNECTIONS", account_partition(account))
 }
 
 /// The token that a trust issued, by the hash of its secret.

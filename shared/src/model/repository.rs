@@ -19,9 +19,11 @@ use serde::{Deserialize, Serialize};
 use self::place::sort_key;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::id::{AccountId, RepositoryId, TeamId};
+use crate::id::{AccountId, ConnectionId, RepositoryId, TeamId};
 use crate::model::counter::add;
-use crate::model::{Action, Author, DeployRules, RepositoryPartition, Target, TargetKind, key};
+use crate::model::{
+    Action, Author, Connection, ConnectionUse, DeployRules, RepositoryPartition, Target, TargetKind, key,
+};
 use crate::name::{AccountSlug, RepositoryName};
 use crate::permission::{Permission, Visibility};
 use crate::permitted::TenantId;
@@ -45,6 +47,9 @@ pub struct Repository {
     pub visibility: Visibility,
     /// The URL that the source is fetched from. It has no credentials.
     pub clone_url: String,
+    /// The connection whose credential the source is fetched with. `None` for a repository that everybody may read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_id: Option<ConnectionId>,
     /// The default branch, without `refs/heads/`. An empty repository does not have it yet.
     pub default_branch: String,
     /// The settings of the source, which each deployment keeps.
@@ -140,29 +145,39 @@ impl Repository {
         table.query_all(Partition::of_index(Index::Public, key::public_repositories(tenant))).await
     }
 
-    /// Writes the repository, its name and the account's number of repositories in one transaction.
+    /// Writes the repository, its name, its use of a connection and the account's number of repositories in one transaction.
     ///
     /// # Errors
-    /// Fails with `name_taken` if the account has a repository with the name.
+    /// Fails with `name_taken` if the account has a repository with the name, and with `invalid_request` on `connection_id` if
+    /// the connection was deleted meanwhile.
     pub async fn create(&self, table: &Table, author: &Author) -> Result<()> {
         let event = author
             .event(Action::RepositoryCreated, self.target(), self.created_at)
             .in_repository(&self.id)
             .setting("clone_url", &self.clone_url)
+            .setting("connection_id", &self.connection_id)
             .setting("default_branch", &self.default_branch)
             .setting("visibility", self.visibility)
             .setting("root_folder", &self.source.root_folder)
             .setting("buildspec_path", &self.source.buildspec_path)
             .setting("fetch_depth", self.source.fetch_depth)
             .setting("deploy_rules", &self.deploy_rules);
-        Transaction::new()
+        let mut transaction = Transaction::new()
             .by(author, &event)?
             .write(self.claim_name()?)
             .or(|_| self.name_taken())
             .write(Write::create(self.key(), self, self.index_keys())?)
-            .write(add(key::repository_count(&self.account_id), "repositories", 1))
-            .commit(table)
-            .await?
+            .write(add(key::repository_count(&self.account_id), "repositories", 1));
+        if let Some(used) = self.connection_use() {
+            transaction = transaction.using(used, |_| Connection::unknown())?;
+        }
+        transaction.commit(table).await?
+    }
+
+    /// Returns the repository's use of its connection, if it has one.
+    fn connection_use(&self) -> Option<ConnectionUse<'_>> {
+        let connection = self.connection_id.as_ref()?;
+        Some(ConnectionUse { account: &self.account_id, connection, repository: &self.id })
     }
 
     /// Returns the write that makes this the time of the last update. It fails if the repository is gone.
@@ -216,7 +231,7 @@ impl Repository {
 
 impl Position for Repository {
     const ATTRIBUTES: Option<&'static str> = Some(
-        "id, account_id, account_slug, #name, visibility, clone_url, default_branch, root_folder, buildspec_path, \
+        "id, account_id, account_slug, #name, visibility, clone_url, connection_id, default_branch, root_folder, buildspec_path, \
          fetch_depth, deploy_rules, revision, created_at, updated_at, teams_read, teams_deploy, teams_admin",
     );
 
@@ -246,6 +261,7 @@ mod tests {
             name: "app".parse().unwrap(),
             visibility: Visibility::Private,
             clone_url: String::new(),
+            connection_id: Some(ConnectionId::random()),
             default_branch: String::new(),
             source: SourceSettings::default(),
             deploy_rules: DeployRules::default(),

@@ -81,6 +81,11 @@ pub const SCHEMA: &[ItemKind] = &[
         entry(ByCreation, "ACCT#{account}#TRUSTS", "{created}#{trust}"),
     ]),
     item("number of trusts", "ACCT#{account}#TRUSTS", "TOTAL"),
+    item("connection to a git host", "ACCT#{account}#CONNECTION#{connection}", "CONNECTION").indexed(&[
+        entry(ByCreation, "ACCT#{account}#CONNECTIONS", "{created}#{connection}"),
+    ]),
+    item("use of a connection by a repository", "ACCT#{account}#CONNECTION#{connection}", "REPO#{repository}"),
+    item("number of connections", "ACCT#{account}#CONNECTIONS", "TOTAL"),
     item("token of a trust", "TOKEN#{sha256}", "EXCHANGED").expiring(Always),
     item("issuer's token that was exchanged", "SPENT#{sha256}", "SPENT").expiring(Always),
     item("team", "ACCT#{account}", "TEAM#{team}").indexed(&[

@@ -1,8 +1,8 @@
-//! Envelope encryption of deployment variables at rest.
+//! Envelope encryption at rest: of deployments' variables, and of connections' secrets.
 //!
 //! Each text is sealed with its own data key by AES-256-GCM. The data key is stored beside the text, wrapped by the
 //! master key. The master key is a KMS key in AWS and a file in the local stack; nothing else differs. The text is
-//! bound to its context (account and deployment), and can't be opened in another one.
+//! bound to its context (account and deployment or connection), and can't be opened in another one.
 //!
 //! Sealed form: version (1 byte), length of the wrapped data key (2 bytes, big endian), wrapped data key,
 //! ciphertext with its tag.
@@ -173,9 +173,11 @@ fn only_nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; NONCE_LEN])
 }
 
-/// Returns the encryption context. KMS writes it to CloudTrail, and it contains no secret: an account and a deployment.
+/// Returns the encryption context. KMS writes it to CloudTrail, and it contains no secret: an account and a resource, by the kind of
+/// the resource.
 fn encryption_context(context: &str) -> HashMap<String, String> {
-    HashMap::from([("deployment".to_owned(), context.to_owned())])
+    let kind = if context.contains("/conn_") { "connection" } else { "deployment" };
+    HashMap::from([(kind.to_owned(), context.to_owned())])
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use git::{CloneUrl, CommitSha, FetchLimits, Remote, Resolved};
 use shared::hosts::Hosts;
-use tests::GitServer;
+use tests::git_server::GitServer;
 
 use crate::Result;
 use crate::report::{Report, Table, median, ratio};
@@ -28,7 +28,7 @@ pub(crate) async fn measure() -> Result<Report> {
     for shape in SHAPES {
         let repository = Repository::create(folder.path(), shape)?;
         let server = GitServer::of_folder(repository.path.clone()).await;
-        for (transport, url) in [("HTTP", server.url().to_owned()), ("path", repository.url())] {
+        for (transport, url) in [("HTTP", server.url("/app.git")), ("path", repository.url())] {
             let (ours, gits) = in_turn(&repository, &url).await?;
             table.row([
                 format!("{}: {}", shape.name, shape.description),

@@ -26,6 +26,7 @@ use shared::model::{self, BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE, Rol
 use shared::queue::Queue;
 use shared::settings;
 use tests::estate::{Estate, in_order, request};
+use tests::git_server::GitServer;
 use tests::{Actor, Answer, GitRepository, World, session_secret};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
@@ -164,6 +165,7 @@ pub(super) async fn call_everything(walk: &Walk) -> Actor {
     departures(walk, &estate).await;
     teams(walk, &estate).await;
     life_of_a_deployment(walk, &estate).await;
+    connections(walk, owner, &source).await;
     let limit = walk.world.anonymous().at(walk.api.endpoint()).get("/v1/rate_limit").await;
     walk.take("get-rate-limit", limit, 401);
     in_trouble(&walk.app(CONSUMER), owner.account_id.as_ref().unwrap(), &deployment.parse().unwrap()).await;
@@ -445,6 +447,33 @@ async fn life_of_a_deployment(walk: &Walk, estate: &Estate) {
     for environment in ["production", "preview"] {
         set(environment, json!({"required_approvals": 0})).await;
     }
+}
+
+/// Reads a private repository with a connection in every function that does, and keeps the connection while it is in use.
+async fn connections(walk: &Walk, owner: &Actor, source: &GitRepository) {
+    let server = GitServer::private(source, "deploy-bot", "hunter2").await;
+    let new = json!({
+        "name": "Deploy bot", "kind": "basic", "host": server.host(), "username": "deploy-bot", "password": "hunter1",
+    });
+    let connection = walk.take("create-connection", owner.post("/v1/connections", new).await, 201);
+    let path = format!("/v1/connections/{}", text(&connection["id"]));
+    let changed = owner.patch(&path, json!({"password": "hunter2"})).await;
+    walk.take("update-connection", changed, 200);
+    let url = server.url("/acme/private.git");
+    let checked = owner.post(&format!("{path}/check"), json!({"clone_url": url})).await;
+    assert_eq!(walk.take("check-connection", checked, 200)["ok"], true);
+    let new = json!({"name": "private", "clone_url": url, "connection_id": connection["id"]});
+    walk.take("create-repository", owner.post("/v1/repositories", new).await, 201);
+    let deployments = "/v1/repositories/private/deployments";
+    let body = json!({"ref": "main"});
+    let preflight = owner.post(&format!("{deployments}/preflight"), body.clone()).await;
+    walk.take("preflight-deployment", preflight, 200);
+    let deployment = walk.take("create-deployment", owner.post(deployments, body).await, 201);
+    walk.ended(owner, &deployment).await;
+    assert_eq!(owner.deployment(&deployment).await["status"], "succeeded");
+    walk.take("get-connection", owner.get(&path).await, 200);
+    walk.take("update-connection", owner.patch(&path, json!({"name": "Robot"})).await, 200);
+    walk.take("delete-connection", owner.delete(&path).await, 409);
 }
 
 /// Deploys by CodeBuild in every way that leads to another AWS call. Nothing else may consume the queue.

@@ -120,7 +120,7 @@ async fn no_file_has_a_credential_or_needs_the_other_repository() {
     let sha = origin.commit();
     let server = Server::new(origin.root());
     let url = server.url("/app/.git");
-    let credential = Credential::new(server.host().parse().unwrap(), "robot", "hunter22");
+    let credential = Credential::new(server.host().parse().unwrap(), "robot", "hunter22", "the credential");
     let folder = tempfile::tempdir().unwrap();
     let commit = Resolved { name: Some("refs/heads/main".to_owned()), sha };
     Remote::new(url.clone(), Some(credential)).fetch_commit(&commit, folder.path(), LIMITS).await.unwrap();

@@ -94,7 +94,7 @@ async fn files_are_fetched_from_where_the_server_says_with_the_headers_for_there
             json!({"actions": {"download": download}})
         })
     });
-    let credential = Credential::new(server.host().parse().unwrap(), "robot", "secret");
+    let credential = Credential::new(server.host().parse().unwrap(), "robot", "secret", "the credential");
     let remote = Remote::new(server.url("/app"), Some(credential));
     let folder = tempfile::tempdir().unwrap();
     remote.fetch_commit(&at(sha), folder.path(), LIMITS).await.unwrap();
@@ -254,7 +254,7 @@ async fn the_repository_may_name_another_server_which_gets_no_credential() {
     };
     let sha = commit(&origin, &entries(format!("[lfs]\n\turl = http://{}/other/info/lfs\n", other.host())));
     let server = Server::new(origin.root());
-    let credential = Credential::new(server.host().parse().unwrap(), "robot", "secret");
+    let credential = Credential::new(server.host().parse().unwrap(), "robot", "secret", "the credential");
     let remote = Remote::new(server.url("/app"), Some(credential));
     let folder = tempfile::tempdir().unwrap();
     remote.fetch_commit(&at(sha), folder.path(), LIMITS).await.unwrap();

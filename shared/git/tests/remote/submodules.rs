@@ -41,7 +41,7 @@ async fn what_is_wrong_with_a_submodule_is_told_with_its_path() {
     let server = Server::new(origin.root());
     for (url, sha, message) in [
         ("../lib", ABSENT, "submodule lib: the repository has no such commit"),
-        ("../gone", &*tip, "submodule lib: the repository does not exist or is not public"),
+        ("../gone", &*tip, "submodule lib: the repository does not exist, or is private and needs a connection"),
         ("ssh://git@git.example.com/lib", &tip, "submodule lib: its URL must be an https:// URL of a repository"),
         (
             "../../../../../../../../../../lib",
@@ -141,7 +141,7 @@ async fn a_submodule_on_the_own_host_gets_the_credential_and_another_does_not() 
     });
     let modules = module("own", "../lib") + &module("other", elsewhere.url("/lib").to_string().as_str());
     let sha = commit(&origin, &modules, &[("other", &tip), ("own", &tip)]);
-    let credential = Credential::new(server.host().parse().unwrap(), "robot", "secret");
+    let credential = Credential::new(server.host().parse().unwrap(), "robot", "secret", "the credential");
     let remote = Remote::new(server.url("/app"), Some(credential));
     let folder = tempfile::tempdir().unwrap();
     let fetched = remote.fetch_commit(&at(sha), folder.path(), LIMITS).await.unwrap();

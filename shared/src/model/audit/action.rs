@@ -33,6 +33,9 @@ names!(
         ApplicationCreated = "application.created",
         ApplicationDeleted = "application.deleted",
         ApplicationUpdated = "application.updated",
+        ConnectionCreated = "connection.created",
+        ConnectionDeleted = "connection.deleted",
+        ConnectionUpdated = "connection.updated",
         DeploymentApproved = "deployment.approved",
         DeploymentCanceled = "deployment.canceled",
         DeploymentCreated = "deployment.created",
@@ -76,6 +79,7 @@ names!(
     TargetKind {
         Account = "account",
         Application = "application",
+        Connection = "connection",
         Deployment = "deployment",
         Environment = "environment",
         Invitation = "invitation",

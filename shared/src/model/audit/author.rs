@@ -106,6 +106,11 @@ impl Author {
         &self.actor.id
     }
 
+    /// Returns the name and the kind of whoever makes the change, as events have them.
+    pub fn actor(&self) -> &AuditActor {
+        &self.actor
+    }
+
     /// Returns the account that the author changes.
     pub fn account_id(&self) -> &AccountId {
         &self.account

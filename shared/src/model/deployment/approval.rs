@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::Deployment;
 use crate::hex::hex;
-use crate::id::{DeploymentId, RepositoryId, UserId};
+use crate::id::{ConnectionId, DeploymentId, RepositoryId, UserId};
 use crate::model::{Environment, Failure, OriginKind};
 
 /// All that a build gets, and the conditions under which it starts.
@@ -19,6 +19,7 @@ struct Covered<'a> {
     repository_id: &'a RepositoryId,
     environment: Environment,
     clone_url: &'a str,
+    connection_id: Option<&'a ConnectionId>,
     root_folder: &'a str,
     buildspec_path: &'a str,
     fetch_depth: u16,
@@ -67,11 +68,12 @@ impl Deployment {
 
     fn digest_with(&self, variables_digest: Option<&str>) -> String {
         let covered = Covered {
-            version: 2,
+            version: 3,
             deployment_id: &self.id,
             repository_id: &self.repository_id,
             environment: self.environment,
             clone_url: &self.clone_url,
+            connection_id: self.connection_id.as_ref(),
             root_folder: self.source.root_folder.as_str(),
             buildspec_path: self.source.buildspec_path.as_str(),
             fetch_depth: self.source.fetch_depth,

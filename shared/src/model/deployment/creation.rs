@@ -142,6 +142,7 @@ impl Deployment {
             sha: new.sha,
             commit: new.commit,
             clone_url: repository.clone_url.clone(),
+            connection_id: repository.connection_id.clone(),
             source: new.source,
             created_by: author.user_id().clone(),
             registered_by: author.registered_by().cloned(),

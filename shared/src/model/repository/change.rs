@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::Repository;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::model::{Action, Author, DeployRules};
+use crate::id::ConnectionId;
+use crate::model::{Action, Author, Connection, DeployRules};
 use crate::name::{BuildspecPath, RepositoryName, RootFolder};
 use crate::permission::Visibility;
 use crate::permitted::TenantId;
@@ -20,6 +21,8 @@ pub struct RepositoryChange {
     pub visibility: Option<Visibility>,
     /// The new URL, from which the repository can be cloned.
     pub clone_url: Option<String>,
+    /// The new connection, which is for the host of the URL, or none.
+    pub connection_id: Option<Option<ConnectionId>>,
     /// The new default branch, which exists.
     pub default_branch: Option<String>,
     /// The new folder in which a build starts.
@@ -42,6 +45,7 @@ impl RepositoryChange {
         set(&mut repository.name, self.name);
         set(&mut repository.visibility, self.visibility);
         set(&mut repository.clone_url, self.clone_url);
+        set(&mut repository.connection_id, self.connection_id);
         set(&mut repository.default_branch, self.default_branch);
         set(&mut repository.source.root_folder, self.root_folder);
         set(&mut repository.source.buildspec_path, self.buildspec_path);
@@ -56,14 +60,15 @@ enum ChangeRefused {
     /// The repository has another revision, or is gone.
     Changed,
     NameTaken,
+    ConnectionGone,
 }
 
 impl Repository {
     /// Changes the repository. Retries after concurrent changes. Writes nothing if all fields have these values.
     ///
     /// # Errors
-    /// Fails with `name_taken` if another repository of the account has the new name, or with `not_found` if the repository is
-    /// gone.
+    /// Fails with `name_taken` if another repository of the account has the new name, with `invalid_request` on `connection_id`
+    /// if the new connection was deleted meanwhile, or with `not_found` if the repository is gone.
     pub async fn change(
         self,
         table: &Table,
@@ -83,6 +88,7 @@ impl Repository {
                 .changing("name", &before.name, &after.name)
                 .changing("visibility", before.visibility, after.visibility)
                 .changing("clone_url", &before.clone_url, &after.clone_url)
+                .changing("connection_id", &before.connection_id, &after.connection_id)
                 .changing("default_branch", &before.default_branch, &after.default_branch)
                 .changing("root_folder", &before.source.root_folder, &after.source.root_folder)
                 .changing("buildspec_path", &before.source.buildspec_path, &after.source.buildspec_path)
@@ -99,9 +105,18 @@ impl Repository {
                 let [claim, others @ ..] = before.rename(&after)?;
                 transaction = transaction.write(claim).or(|_| ChangeRefused::NameTaken).writes(others);
             }
+            if after.connection_id != before.connection_id {
+                if let Some(used) = before.connection_use() {
+                    transaction = transaction.no_longer_using(used);
+                }
+                if let Some(used) = after.connection_use() {
+                    transaction = transaction.using(used, |_| ChangeRefused::ConnectionGone)?;
+                }
+            }
             match transaction.commit(table).await? {
                 Ok(()) => return Ok(after),
                 Err(ChangeRefused::NameTaken) => return Err(after.name_taken()),
+                Err(ChangeRefused::ConnectionGone) => return Err(Connection::unknown()),
                 Err(ChangeRefused::Changed) => {
                     let found = Self::by_id(table, tenant, &before.id).await?;
                     before = found.ok_or_else(|| Error::not_found("Repository"))?;
@@ -131,17 +146,21 @@ impl Repository {
             };
             keys.iter().flat_map(attributes).collect()
         };
-        let fields: Vec<_> = fields.into_iter().chain(in_index(&self.index_keys())).collect();
+        let connection = self.connection_id.as_ref().map(Value::of).transpose()?.map(|id| ("connection_id", id));
+        let fields: Vec<_> = fields.into_iter().chain(connection).chain(in_index(&self.index_keys())).collect();
         let sets: Vec<_> = fields.iter().map(|(name, _)| format!("#{name} = :{name}")).collect();
         let names: HashMap<_, _> = fields.iter().map(|(name, _)| (format!("#{name}"), (*name).to_owned())).collect();
         let values: Values = fields.into_iter().map(|(name, value)| (format!(":{name}"), value)).collect();
         let (public, public_sort) = Index::Public.key_attributes();
-        let hide = match self.visibility {
-            Visibility::Public => String::new(),
-            Visibility::Private => format!(" REMOVE {public}, {public_sort}"),
+        let hidden = match self.visibility {
+            Visibility::Public => Vec::new(),
+            Visibility::Private => vec![public, public_sort],
         };
+        let no_connection = self.connection_id.is_none().then_some("connection_id");
+        let removed: Vec<_> = hidden.into_iter().chain(no_connection).collect();
+        let remove = if removed.is_empty() { String::new() } else { format!(" REMOVE {}", removed.join(", ")) };
         let change = Change {
-            expression: format!("SET {} ADD revision :one{hide}", sets.join(", ")),
+            expression: format!("SET {} ADD revision :one{remove}", sets.join(", ")),
             // A row from before revisions has none, and no change has been made to it.
             condition: Some("attribute_exists(pk) AND (revision = :was OR attribute_not_exists(revision))"),
             names: Some(names),

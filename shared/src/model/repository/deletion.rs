@@ -1,8 +1,9 @@
 //! Deletions of repositories.
 //!
-//! One transaction deletes the repository's row, frees its name and writes the row of its deletion. From then on nothing finds
-//! the repository, and nothing can be created in it. The deletion's row is the outbox of the rest: the request takes the first
-//! steps, and the sweep goes on until nothing of the repository is left. Each step may be repeated and may stop anywhere.
+//! One transaction deletes the repository's row, frees its name, ends its use of a connection and writes the row of its
+//! deletion. From then on nothing finds the repository, and nothing can be created in it. The deletion's row is the outbox of
+//! the rest: the request takes the first steps, and the sweep goes on until nothing of the repository is left. Each step may be
+//! repeated and may stop anywhere.
 //!
 //! | step | nothing is missed because |
 //! |---|---|
@@ -90,27 +91,28 @@ impl Repository {
                 teams: current.grants.all_teams(),
                 last_number: 0,
             };
-            let event = author.event(Action::RepositoryDeleted, current.target(), now).in_repository(id).changing(
-                "clone_url",
-                &current.clone_url,
-                serde_json::Value::Null,
-            );
+            let event = author
+                .event(Action::RepositoryDeleted, current.target(), now)
+                .in_repository(id)
+                .changing("clone_url", &current.clone_url, serde_json::Value::Null)
+                .changing("connection_id", &current.connection_id, serde_json::Value::Null);
             let row = Write::DeleteIf {
                 key: current.key(),
                 condition: "attribute_exists(pk) AND (revision = :was OR attribute_not_exists(revision))",
                 names: None,
                 values: Some(Values::new().set(":was", current.revision)),
             };
-            let deleted = Transaction::new()
+            let mut transaction = Transaction::new()
                 .by(author, &event)?
                 .write(row)
                 .or(|_| Changed)
                 .write(Write::Delete { key: key::repository_name(account, &current.name) })
                 .write(add(key::repository_count(account), "repositories", -1))
-                .write(Write::create(deletion.key(), &deletion, Vec::new())?)
-                .commit(table)
-                .await?;
-            if let Ok(()) = deleted {
+                .write(Write::create(deletion.key(), &deletion, Vec::new())?);
+            if let Some(used) = current.connection_use() {
+                transaction = transaction.no_longer_using(used);
+            }
+            if let Ok(()) = transaction.commit(table).await? {
                 return Ok(deletion);
             }
             let found = Self::by_id(table, tenant, &current.id).await?;

@@ -1,0 +1,182 @@
+//! `POST /v1/connections`: keeps a credential for a git host.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{FromRef, State};
+use axum::http::{HeaderName, StatusCode, header};
+use providers::AppKey;
+use serde::Deserialize;
+use shared::access::{Scope, Tenant};
+use shared::body::{ConnectionBody, ConnectionKind};
+use shared::extract::{self, LARGEST, Whole};
+use shared::hosts::Hosts;
+use shared::id::ConnectionId;
+use shared::model::{Author, Connection, DisplayName, GitHost, GitPassword, GitUsername, Login, Provider, Role};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+use vault::Vault;
+
+/// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
+pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/connections")
+    .requires(Scope::RepositoriesWrite)
+    .by(Role::Admin)
+    .refuses_with(&[ErrorCode::LimitReached])
+    .sends_location();
+
+/// Returns the endpoint with its dependencies.
+///
+/// # Errors
+/// Fails if a setting is missing or malformed.
+pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
+    let creation = Creation { app: app.clone(), hosts: Hosts::of(app.settings())?, vault: Arc::new(Vault::new(app)?) };
+    Ok(Endpoint::new(ROUTE, create_connection, creation))
+}
+
+/// The app, the hosts that connections may be to, and the vault that seals their secrets.
+#[derive(Clone)]
+pub struct Creation {
+    app: App,
+    hosts: Hosts,
+    vault: Arc<Vault>,
+}
+
+impl FromRef<Creation> for App {
+    fn from_ref(creation: &Creation) -> App {
+        creation.app.clone()
+    }
+}
+
+/// The connection to create. A `basic` one has `username` and `password`, and a `github_app` has `app_id` and `private_key`.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewConnection {
+    name: DisplayName,
+    kind: ConnectionKind,
+    host: GitHost,
+    /// The software of the host. Default: that of a well-known host, else `other`; for a `github_app`, `github`.
+    provider: Option<Provider>,
+    /// The user name that goes with the password. Only for `basic`, where it is required.
+    username: Option<GitUsername>,
+    /// The password, or a token that the host takes as one. Only for `basic`, where it is required.
+    #[schema(write_only)]
+    password: Option<GitPassword>,
+    /// The ID of the GitHub App. Only for `github_app`, where it is required.
+    #[schema(value_type = Option<u64>, minimum = 1, examples(123456))]
+    app_id: Option<Whole<u64, 1, LARGEST>>,
+    /// The private key of the GitHub App, in PEM as GitHub generates it. Only for `github_app`, where it is required.
+    #[schema(write_only)]
+    private_key: Option<AppKey>,
+    /// The app's installation. Default: the one that may read the repository. Only for `github_app`.
+    #[schema(value_type = Option<u64>, minimum = 1, examples(987654))]
+    installation_id: Option<Whole<u64, 1, LARGEST>>,
+}
+
+/// Create a connection
+///
+/// Keeps a credential with which the account's repositories are read. It is encrypted, is in no response, and is sent only to
+/// `host`, over TLS. Contacts nobody: `POST /v1/connections/{connection_id}/check` tries the credential.
+#[utoipa::path(
+    post, path = ROUTE.path, tag = "Connections", request_body = NewConnection,
+    responses((status = 201, body = ConnectionBody))
+)]
+pub async fn create_connection(
+    State(Creation { app, hosts, vault }): State<Creation>,
+    author: Author,
+    tenant: Tenant,
+    extract::Json(new): extract::Json<NewConnection>,
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<ConnectionBody>)> {
+    if !new.host.is_allowed_by(hosts) {
+        return Err(Error::invalid("host", "must be a host on the public internet"));
+    }
+    let provider = new.provider()?;
+    let (name, host) = (new.name.clone(), new.host.clone());
+    let (login, secret) = new.login()?;
+    let (id, account_id, now) = (ConnectionId::random(), tenant.account().id.clone(), app.clock().now());
+    let sealed = vault.seal(&Connection::sealing_context(&account_id, &id), secret.reveal().as_bytes()).await;
+    let sealed = sealed.map_err(|error| {
+        let unavailable = "The credential can't be encrypted at the moment; try again";
+        Error::new(ErrorCode::ServiceUnavailable, unavailable).because(error)
+    })?;
+    let connection = Connection {
+        id,
+        account_id,
+        name,
+        host,
+        provider,
+        login,
+        created_by: author.actor().clone(),
+        created_at: now,
+        updated_at: now,
+        secret_updated_at: now,
+        revision: 1,
+        repository_count: 0,
+    };
+    connection.create(sealed, app.table(), &author).await?;
+    let location = app.url(&format!("/v1/connections/{}", connection.id));
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        Json(ConnectionBody::with_repositories(connection, Vec::new())),
+    ))
+}
+
+/// The secret of a new connection.
+enum NewSecret {
+    Password(GitPassword),
+    AppKey(AppKey),
+}
+
+impl NewSecret {
+    fn reveal(&self) -> &str {
+        match self {
+            Self::Password(password) => password.reveal(),
+            Self::AppKey(key) => key.reveal(),
+        }
+    }
+}
+
+impl NewConnection {
+    /// Returns the provider: the one that is given, or else the one that follows from the kind and the host.
+    fn provider(&self) -> Result<Provider> {
+        match (self.kind, self.provider) {
+            (ConnectionKind::Basic, given) => Ok(given.unwrap_or_else(|| Provider::of(&self.host))),
+            (ConnectionKind::GithubApp, None | Some(Provider::Github)) => Ok(Provider::Github),
+            (ConnectionKind::GithubApp, Some(_)) => {
+                Err(Error::invalid("provider", "must be `github` for a connection of the kind `github_app`"))
+            }
+        }
+    }
+
+    /// Returns the parts that belong to the kind.
+    fn login(self) -> Result<(Login, NewSecret)> {
+        let Self { kind, username, password, app_id, private_key, installation_id, .. } = self;
+        let required = |field: &str, kind: &str| Error::invalid(field, format!("is required for the kind `{kind}`"));
+        let other =
+            |field: &str, kind: &str| Error::invalid(field, format!("can't be combined with the kind `{kind}`"));
+        match kind {
+            ConnectionKind::Basic => {
+                let foreign = [
+                    ("app_id", app_id.is_some()),
+                    ("private_key", private_key.is_some()),
+                    ("installation_id", installation_id.is_some()),
+                ];
+                if let Some((field, _)) = foreign.into_iter().find(|(_, is_given)| *is_given) {
+                    return Err(other(field, "basic"));
+                }
+                let username = username.ok_or_else(|| required("username", "basic"))?;
+                let password = password.ok_or_else(|| required("password", "basic"))?;
+                Ok((Login::Basic { username }, NewSecret::Password(password)))
+            }
+            ConnectionKind::GithubApp => {
+                let foreign = [("username", username.is_some()), ("password", password.is_some())];
+                if let Some((field, _)) = foreign.into_iter().find(|(_, is_given)| *is_given) {
+                    return Err(other(field, "github_app"));
+                }
+                let app_id = app_id.ok_or_else(|| required("app_id", "github_app"))?.get();
+                let key = private_key.ok_or_else(|| required("private_key", "github_app"))?;
+                let installation_id = installation_id.map(Whole::get);
+                Ok((Login::GithubApp { app_id, installation_id }, NewSecret::AppKey(key)))
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Requests to the API of a git host.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use shared::hosts::Hosts;
+use shared::model::Provider;
+use shared::name::GitHost;
+use ureq::Agent;
+use ureq::http::header::{ACCEPT, AUTHORIZATION, LINK};
+use ureq::http::{HeaderMap, Request, Response, StatusCode};
+
+/// The time limit of one request.
+const TIME: Duration = Duration::from_secs(4);
+/// The maximum size of an answer. A repository takes some kilobytes of a list.
+const MAX_BYTES: u64 = 2 * 1024 * 1024;
+const USER_AGENT: &str = concat!("git-api/", env!("CARGO_PKG_VERSION"));
+
+/// The API of a git host.
+#[derive(Clone, Debug)]
+pub struct Api {
+    agent: Agent,
+    root: String,
+}
+
+/// The proof of who asks.
+#[derive(Clone, Debug)]
+pub enum Authorization {
+    /// A token.
+    Bearer(SecretString),
+    /// A user name and a password or token.
+    Basic(String, SecretString),
+}
+
+/// The reason why an API could not be used. The message is meant for API clients, as the end of a sentence about the host.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant describes it")]
+pub enum ApiError {
+    #[error("could not be reached")]
+    Unreachable(#[source] ureq::Error),
+    #[error("took too long to answer")]
+    TimedOut,
+    #[error("refused the credential (HTTP status {})", .0.as_u16())]
+    Refused(StatusCode),
+    #[error("answered with the HTTP status {}", .0.as_u16())]
+    Status(StatusCode),
+    #[error("gave an answer that is not one of its API")]
+    Malformed(#[source] serde_json::Error),
+}
+
+/// An answer with its headers, which lists are described in.
+pub(crate) struct Answer<T> {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: T,
+}
+
+impl Authorization {
+    fn header(&self) -> String {
+        match self {
+            Self::Bearer(token) => format!("Bearer {}", token.expose_secret()),
+            Self::Basic(user, password) => {
+                format!("Basic {}", BASE64.encode(format!("{user}:{}", password.expose_secret())))
+            }
+        }
+    }
+}
+
+impl Api {
+    /// Returns the API of a host, or `None` if the provider has no known one.
+    ///
+    /// The API is at the host itself. Only GitHub's own cloud has it at another name, which belongs to GitHub too.
+    pub fn of(provider: Provider, host: &GitHost, hosts: Hosts) -> Option<Self> {
+        let root = host.root(hosts);
+        let root = match (provider, host.as_str()) {
+            (Provider::Github, "github.com") => "https://api.github.com".to_owned(),
+            (Provider::Github, name) if name.ends_with(".ghe.com") => format!("https://api.{name}"),
+            (Provider::Github, _) => format!("{root}/api/v3"),
+            (Provider::Gitlab, _) => format!("{root}/api/v4"),
+            (Provider::Gitea, _) => format!("{root}/api/v1"),
+            (Provider::Bitbucket | Provider::Other, _) => return None,
+        };
+        Some(Self { agent: fetch::agent(hosts, USER_AGENT), root })
+    }
+
+    /// Reads a resource.
+    ///
+    /// # Errors
+    /// Fails for any status but 200.
+    pub(crate) fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        authorization: &Authorization,
+    ) -> Result<Answer<T>, ApiError> {
+        let request = Request::get(format!("{}{path}", self.root));
+        let request = request.header(AUTHORIZATION, authorization.header()).header(ACCEPT, "application/json");
+        let request = request.body(()).map_err(|error| ApiError::Unreachable(error.into()))?;
+        answer(self.agent.run(self.agent.configure_request(request).timeout_global(Some(TIME)).build()))
+    }
+
+    /// Posts JSON.
+    ///
+    /// # Errors
+    /// Fails for any status but 200 and 201.
+    pub(crate) fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        authorization: &Authorization,
+        body: &Value,
+    ) -> Result<Answer<T>, ApiError> {
+        let request = Request::post(format!("{}{path}", self.root));
+        let request = request
+            .header(AUTHORIZATION, authorization.header())
+            .header(ACCEPT, "application/json")
+            .header("content-type", "application/json");
+        let request = request.body(body.to_string()).map_err(|error| ApiError::Unreachable(error.into()))?;
+        answer(self.agent.run(self.agent.configure_request(request).timeout_global(Some(TIME)).build()))
+    }
+}
+
+impl<T> Answer<T> {
+    /// Returns the number of the last page of a list, by the relation `last` of `Link`. `None` if the list has one page.
+    pub(crate) fn last_page(&self) -> Option<u64> {
+        let link = self.headers.get(LINK)?.to_str().ok()?;
+        let last = link.split(',').find(|link| link.contains("rel=\"last\""))?;
+        let url = last.split_once('<')?.1.split_once('>')?.0;
+        let (_, query) = url.split_once('?')?;
+        query.split('&').find_map(|pair| pair.strip_prefix("page="))?.parse().ok()
+    }
+
+    /// Returns a header that is a number.
+    pub(crate) fn number(&self, header: &str) -> Option<u64> {
+        self.headers.get(header)?.to_str().ok()?.parse().ok()
+    }
+}
+
+fn answer<T: DeserializeOwned>(response: Result<Response<ureq::Body>, ureq::Error>) -> Result<Answer<T>, ApiError> {
+    let (parts, body) = response.map_err(unreachable)?.into_parts();
+    match parts.status {
+        StatusCode::OK | StatusCode::CREATED => {}
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(ApiError::Refused(parts.status)),
+        status => return Err(ApiError::Status(status)),
+    }
+    let bytes = body.into_with_config().limit(MAX_BYTES).read_to_vec().map_err(unreachable)?;
+    let body = serde_json::from_slice(&bytes).map_err(ApiError::Malformed)?;
+    Ok(Answer { headers: parts.headers, body })
+}
+
+fn unreachable(error: ureq::Error) -> ApiError {
+    match error {
+        ureq::Error::Timeout(_) => ApiError::TimedOut,
+        error => ApiError::Unreachable(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_is_at_the_host_itself_but_for_githubs_own_cloud() {
+        let root =
+            |provider, host: &str| Api::of(provider, &host.parse().unwrap(), Hosts::PublicHttps).map(|api| api.root);
+        for (provider, host, expected) in [
+            (Provider::Github, "github.com", "https://api.github.com"),
+            (Provider::Github, "acme.ghe.com", "https://api.acme.ghe.com"),
+            (Provider::Github, "git.example.com:8443", "https://git.example.com:8443/api/v3"),
+            (Provider::Github, "evil-ghe.com", "https://evil-ghe.com/api/v3"),
+            (Provider::Gitlab, "gitlab.example.com", "https://gitlab.example.com/api/v4"),
+            (Provider::Gitea, "codeberg.org", "https://codeberg.org/api/v1"),
+        ] {
+            assert_eq!(root(provider, host).as_deref(), Some(expected));
+        }
+        assert!(
+            root(Provider::Other, "git.example.com").is_none() && root(Provider::Bitbucket, "bitbucket.org").is_none()
+        );
+    }
+
+    #[test]
+    fn the_last_page_is_that_of_link() {
+        let page = |link: &str| {
+            let headers = HeaderMap::from_iter([(LINK, link.parse().unwrap())]);
+            Answer { headers, body: () }.last_page()
+        };
+        let next = "<https://api.github.com/user/repos?per_page=1&page=2>; rel=\"next\"";
+        let last = "<https://api.github.com/user/repos?per_page=1&page=57>; rel=\"last\"";
+        assert_eq!(page(&format!("{next}, {last}")), Some(57));
+        for link in ["", next, "<>; rel=\"last\"", "<https://x/?page=a>; rel=\"last\"", "rel=\"last\""] {
+            assert_eq!(page(link), None, "{link}");
+        }
+    }
+}
