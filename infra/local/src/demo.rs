@@ -13,10 +13,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::InitError;
 
+use crate::git_host::GitHost;
 use crate::issuer::{Client as OAuth2Client, DEMO_DOMAIN, Issuer, OWNER};
 use crate::progress::Progress;
 use crate::stack::Stack;
 
+/// The name of the repository that is read with a connection.
+pub const PRIVATE_REPOSITORY: &str = "private-demo";
 const POLL_EVERY: Duration = Duration::from_millis(300);
 /// The time in which a stack that runs answers a request that needs no other service.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
@@ -164,6 +167,39 @@ impl Api {
                 Ok(found)
             }
             _ => Err(format!("{clone_url} can't be registered: {}", failure(answer.json().await?)).into()),
+        }
+    }
+
+    /// Registers the repository of a git host that asks for a password, with a connection to the host. Returns whether it is
+    /// registered with this host: its name may belong to one from an earlier start, whose port was another.
+    ///
+    /// # Errors
+    /// Fails if the API refuses.
+    pub async fn ensure_private_repository(&self, host: &GitHost, branch: &str) -> Result<bool, InitError> {
+        let path = format!("/v1/repositories/{PRIVATE_REPOSITORY}");
+        let found = self.authorized(self.client.get(self.url(&path))).send().await?;
+        if found.status() == StatusCode::OK {
+            let found: Registered = found.json().await?;
+            return Ok(found.clone_url == host.clone_url());
+        }
+        let (username, password) = host.credential();
+        let connection = json!({
+            "name": "Demo", "kind": "basic", "host": host.host(), "username": username, "password": password,
+        });
+        let connection = self.create("/v1/connections", connection).await?;
+        let repository = json!({
+            "name": PRIVATE_REPOSITORY, "clone_url": host.clone_url(), "connection_id": connection["id"],
+            "default_branch": branch,
+        });
+        self.create("/v1/repositories", repository).await?;
+        Ok(true)
+    }
+
+    async fn create(&self, path: &str, body: Value) -> Result<Value, InitError> {
+        let answer = self.authorized(self.client.post(self.url(path))).json(&body).send().await?;
+        match answer.status() {
+            StatusCode::CREATED => Ok(answer.json().await?),
+            _ => Err(failure(answer.json().await?)),
         }
     }
 

@@ -11,6 +11,7 @@ pub mod function;
 pub mod functions;
 pub mod gateway;
 pub mod generate;
+pub mod git_host;
 pub mod interrupt;
 pub mod issuer;
 pub mod new;

@@ -18,8 +18,8 @@ use shared::InitError;
 
 use crate::running::{Running, Welcome, find_or_start, register};
 
-/// DynamoDB, SQS and the issuer take the three ports after the API's.
-const LAST_PORT: u16 = u16::MAX - 3;
+/// DynamoDB, SQS, the issuer and the git host take the four ports after the API's.
+const LAST_PORT: u16 = u16::MAX - 4;
 /// The exit status of a command whose output's reader has gone, as shells report SIGPIPE.
 const BROKEN_PIPE: u8 = 141;
 const ENVIRONMENT: &str = "\
@@ -30,7 +30,7 @@ Environment variables:
 Exit status:
   0 success, 1 failure, 2 invalid arguments, 130 ended by Ctrl-C";
 
-/// Runs the .git API on 127.0.0.1: every function, DynamoDB, SQS, the gateway and an OAuth2 issuer in one process.
+/// Runs the .git API on 127.0.0.1: every function, DynamoDB, SQS, the gateway, an OAuth2 issuer and a git host in one process.
 #[derive(Parser)]
 #[command(
     name = "cargo local", bin_name = "cargo local", version, args_conflicts_with_subcommands = true,
@@ -69,7 +69,7 @@ enum Command {
 
 #[derive(Args)]
 struct StackArgs {
-    /// Port of the API; DynamoDB, SQS and the OAuth2 issuer take the next three, and 0 takes four free ones
+    /// Port of the API; DynamoDB, SQS, the OAuth2 issuer and a git host take the next four, and 0 takes five free ones
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u16).range(..=i64::from(LAST_PORT)))]
     port: u16,
     /// Folder of the data
@@ -134,7 +134,8 @@ async fn welcome(running: &Running, args: &StackArgs, started: Instant) -> Resul
     let api = running.api();
     let (repository, git_ref) = register(&api, &args.repo).await?;
     running.ensure_application().await?;
-    let welcome = Welcome { args, running, repository: &repository.name, git_ref: &git_ref };
+    let has_private = running.ensure_private_repository(&repository.default_branch).await?;
+    let welcome = Welcome { args, running, repository: &repository.name, git_ref: &git_ref, has_private };
     // The stack is of use even if nobody reads this.
     let _ = welcome.write(&mut io::stdout().lock(), started.elapsed());
     Ok(())

@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
 use console::style;
 use fs_err as fs;
 use local::data::DataFolder;
-use local::demo::{Api, DetachedHead, Registered, Tokens};
+use local::demo::{Api, DetachedHead, PRIVATE_REPOSITORY, Registered, Tokens};
+use local::git_host::GitHost;
 use local::issuer::Client;
 use local::stack::{Options, Stack};
 use shared::InitError;
@@ -25,6 +27,8 @@ pub(crate) struct Running {
     stack: Stack,
     tokens: Tokens,
     folder: DataFolder,
+    /// The host of the private repository, if the repository of the demo is a folder.
+    git_host: Option<GitHost>,
 }
 
 impl Running {
@@ -36,7 +40,15 @@ impl Running {
         let log = Log::to(folder.open_log()?);
         let stack = Stack::start(Options::new(args.port, folder.path().to_owned(), log)).await?;
         let tokens = Tokens::ensure(&stack, folder.path()).await?;
-        Ok(Self { stack, tokens, folder })
+        let git_host = match args.repo.contains("://") {
+            true => None,
+            false => {
+                let port = if args.port == 0 { 0 } else { args.port + 4 };
+                let address = (Ipv4Addr::LOCALHOST, port).into();
+                Some(GitHost::start(address, folder.path(), &fs::canonicalize(&args.repo)?).await?)
+            }
+        };
+        Ok(Self { stack, tokens, folder, git_host })
     }
 
     pub(crate) fn api(&self) -> Api {
@@ -51,8 +63,19 @@ impl Running {
         }
     }
 
+    /// Registers the private repository with a connection. Returns whether there is one.
+    pub(crate) async fn ensure_private_repository(&self, branch: &str) -> Result<bool, InitError> {
+        match &self.git_host {
+            Some(host) => self.api().ensure_private_repository(host, branch).await,
+            None => Ok(false),
+        }
+    }
+
     pub(crate) async fn stop(self) {
         self.stack.shutdown().await;
+        if let Some(host) = self.git_host {
+            host.shutdown().await;
+        }
     }
 }
 
@@ -95,11 +118,13 @@ pub(crate) struct Welcome<'a> {
     pub running: &'a Running,
     pub repository: &'a str,
     pub git_ref: &'a str,
+    /// Whether there is a private repository beside the other.
+    pub has_private: bool,
 }
 
 impl Welcome<'_> {
     pub(crate) fn write(&self, output: &mut impl Write, took: Duration) -> io::Result<()> {
-        let Self { running: Running { stack, tokens, folder }, repository, git_ref, .. } = self;
+        let Self { running: Running { stack, tokens, folder, .. }, repository, git_ref, .. } = self;
         let url = stack.url();
         let title = |text: &str| style(text.to_owned()).bold();
         writeln!(
@@ -135,6 +160,18 @@ impl Welcome<'_> {
             title("Or call the API:"),
             tokens.pro,
         )?;
+        if self.has_private {
+            writeln!(
+                output,
+                "{}\n\n  \
+                 curl -X POST -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n    \
+                 -d '{{\"ref\": \"{git_ref}\"}}' {url}/v1/repositories/{PRIVATE_REPOSITORY}/deployments\n  \
+                 curl -H \"Authorization: Bearer $TOKEN\" {url}/v1/connections\n",
+                title(
+                    "Or deploy it as a private repository, from a git host that asks for the password of a connection:"
+                ),
+            )?;
+        }
         if let Some(issuer) = stack.issuer() {
             writeln!(
                 output,

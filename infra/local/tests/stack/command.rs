@@ -106,8 +106,9 @@ impl Running {
         answer.json().await.unwrap()
     }
 
-    async fn deploy(&self) -> String {
-        let post = Client::new().post(format!("{}/v1/repositories/app/deployments", self.url)).bearer_auth(&self.token);
+    async fn deploy(&self, repository: &str) -> String {
+        let post = Client::new().post(format!("{}/v1/repositories/{repository}/deployments", self.url));
+        let post = post.bearer_auth(&self.token);
         let created: Value = post.json(&json!({"ref": "main"})).send().await.unwrap().json().await.unwrap();
         created["id"].as_str().unwrap_or_else(|| panic!("{created}")).to_owned()
     }
@@ -137,7 +138,7 @@ async fn a_stack_that_is_stopped_ends_its_build_and_runs_it_again_at_the_next_st
     let place = Place::with(&["echo begun", &format!("test -e {} || {{ {first}; }}", pid.display())]);
     for signal in [Signal::TERM, Signal::INT] {
         let mut running = place.start().await;
-        let id = running.deploy().await;
+        let id = running.deploy("app").await;
         let started = until(async || std::fs::read_to_string(&pid).ok()).await;
         let process = Pid::from_raw(started.trim().parse().unwrap()).unwrap();
         assert_eq!(running.end(signal).await, Some(0), "{signal:?}");
@@ -180,7 +181,28 @@ async fn the_printed_secret_gets_an_oauth2_token_of_the_demos_application() {
     let (_, rest) = answer.split_once(r#""access_token":""#).unwrap();
     running.token = rest.split_once('"').unwrap().0.to_owned();
     assert_eq!(running.get("/v1/user").await["application"]["id"], "machines");
-    assert_eq!(running.get("/v1/repositories").await["meta"]["total"], 1);
+    assert_eq!(running.get("/v1/repositories").await["meta"]["total"], 2);
+    assert_eq!(running.end(Signal::TERM).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_private_repository_is_deployed_with_a_connection() {
+    let place = Place::with(&["echo hello"]);
+    let mut running = place.start().await;
+    let connections = running.get("/v1/connections").await;
+    assert_eq!(connections["data"][0]["repository_count"], 1, "{connections}");
+    let repository = running.get("/v1/repositories/private-demo").await;
+    assert_eq!(repository["connection_id"], connections["data"][0]["id"]);
+    let open =
+        Client::new().get(format!("{}/info/refs?service=git-upload-pack", repository["clone_url"].as_str().unwrap()));
+    assert_eq!(open.send().await.unwrap().status(), 401);
+    let id = running.deploy("private-demo").await;
+    let ended = until(async || {
+        let found = running.get(&format!("/v1/deployments/{id}")).await;
+        (!found["finished_at"].is_null()).then_some(found)
+    })
+    .await;
+    assert_eq!(ended["status"], "succeeded", "{ended}");
     assert_eq!(running.end(Signal::TERM).await, Some(0));
 }
 
@@ -212,7 +234,7 @@ async fn a_data_folder_in_use_is_refused_and_left_alone() {
         );
         assert_eq!(text(&refused.stderr), expected);
     }
-    assert_eq!(running.get("/v1/repositories").await["meta"]["total"], 1);
+    assert_eq!(running.get("/v1/repositories").await["meta"]["total"], 2);
     let port = running.url.rsplit_once(':').unwrap().1;
     let refused = output(&["demo", "--fresh", "--port", port, "--data", path(place.folder.path())]).await;
     let expected = format!("error: a stack runs on port {port}, and --fresh would delete its data; ");
@@ -235,7 +257,7 @@ async fn the_help_names_the_command_its_defaults_and_its_environment() {
 #[tokio::test]
 async fn invalid_arguments_are_refused_with_status_2() {
     for (arguments, message) in [
-        (&["--port", "65535"][..], "65535 is not in 0..=65532"),
+        (&["--port", "65535"][..], "65535 is not in 0..=65531"),
         (&["--port", "http"], "invalid value 'http' for '--port <PORT>'"),
         (&["--port", "3000", "demo"], "the subcommand 'demo' cannot be used with '--port <PORT>'"),
         (&["new", "get-thing", "GET /v1/things", "--area", "moon"], "use one of repositories, deployments"),

@@ -17,8 +17,15 @@ fn only_the_files_of_a_stack_are_erased() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataFolder::lock(folder.path()).unwrap();
     std::fs::create_dir_all(folder.path().join("archive/acct")).unwrap();
-    let files =
-        ["log.jsonl", "variables.key", "issuer.json", "demo-tokens.json", "dynamodb.sqlite", "dynamodb.sqlite-wal"];
+    let files = [
+        "log.jsonl",
+        "variables.key",
+        "issuer.json",
+        "git-host-password",
+        "demo-tokens.json",
+        "dynamodb.sqlite",
+        "dynamodb.sqlite-wal",
+    ];
     for name in files.into_iter().chain(["mine.txt"]) {
         std::fs::write(folder.path().join(name), "").unwrap();
     }
