@@ -10,9 +10,9 @@ use serde_json::Value;
 use shared::hosts::Hosts;
 use shared::model::Provider;
 use shared::name::GitHost;
-use ureq::Agent;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, LINK};
 use ureq::http::{HeaderMap, Request, Response, StatusCode};
+use ureq::{Agent, Body};
 
 /// The time limit of one request.
 const TIME: Duration = Duration::from_secs(4);
@@ -86,6 +86,19 @@ impl Api {
         Some(Self { agent: fetch::agent(hosts, USER_AGENT), root })
     }
 
+    /// Returns the API of a host for [`report`](Self::report), or `None` if the provider has none that takes commit statuses.
+    ///
+    /// Bitbucket has it in its cloud, at another name that belongs to Bitbucket too.
+    pub fn of_statuses(provider: Provider, host: &GitHost, hosts: Hosts) -> Option<Self> {
+        match (provider, host.as_str()) {
+            (Provider::Bitbucket, "bitbucket.org") => {
+                let root = "https://api.bitbucket.org/2.0".to_owned();
+                Some(Self { agent: fetch::agent(hosts, USER_AGENT), root })
+            }
+            _ => Self::of(provider, host, hosts),
+        }
+    }
+
     /// Reads a resource.
     ///
     /// # Errors
@@ -98,7 +111,8 @@ impl Api {
         let request = Request::get(format!("{}{path}", self.root));
         let request = request.header(AUTHORIZATION, authorization.header()).header(ACCEPT, "application/json");
         let request = request.body(()).map_err(|error| ApiError::Unreachable(error.into()))?;
-        answer(self.agent.run(self.agent.configure_request(request).timeout_global(Some(TIME)).build()))
+        let request = self.agent.configure_request(request).timeout_global(Some(TIME)).build();
+        answer(self.agent.run(request).map_err(unreachable)?)
     }
 
     /// Posts JSON.
@@ -111,13 +125,26 @@ impl Api {
         authorization: &Authorization,
         body: &Value,
     ) -> Result<Answer<T>, ApiError> {
+        answer(self.send(path, authorization, body)?)
+    }
+
+    /// Posts JSON and returns the response, whatever its status.
+    ///
+    /// # Errors
+    /// Fails if there is no response.
+    pub(crate) fn send(
+        &self,
+        path: &str,
+        authorization: &Authorization,
+        body: &Value,
+    ) -> Result<Response<Body>, ApiError> {
         let request = Request::post(format!("{}{path}", self.root));
         let request = request
             .header(AUTHORIZATION, authorization.header())
             .header(ACCEPT, "application/json")
             .header("content-type", "application/json");
         let request = request.body(body.to_string()).map_err(|error| ApiError::Unreachable(error.into()))?;
-        answer(self.agent.run(self.agent.configure_request(request).timeout_global(Some(TIME)).build()))
+        self.agent.run(self.agent.configure_request(request).timeout_global(Some(TIME)).build()).map_err(unreachable)
     }
 }
 
@@ -137,8 +164,8 @@ impl<T> Answer<T> {
     }
 }
 
-fn answer<T: DeserializeOwned>(response: Result<Response<ureq::Body>, ureq::Error>) -> Result<Answer<T>, ApiError> {
-    let (parts, body) = response.map_err(unreachable)?.into_parts();
+fn answer<T: DeserializeOwned>(response: Response<Body>) -> Result<Answer<T>, ApiError> {
+    let (parts, body) = response.into_parts();
     match parts.status {
         StatusCode::OK | StatusCode::CREATED => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(ApiError::Refused(parts.status)),

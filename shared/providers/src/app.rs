@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::clock::{Time, Timestamp};
 use ureq::http::StatusCode;
 
@@ -28,7 +28,7 @@ pub struct GithubApp<'a> {
     pub now: Timestamp,
 }
 
-/// A token with which an installation reads repositories.
+/// A token with which an installation reads repositories or reports statuses.
 #[derive(Clone, Debug)]
 pub struct InstallationToken {
     /// The token.
@@ -49,6 +49,8 @@ pub enum AppError {
     NotInstalled(String),
     #[error("the GitHub App has no installation {0}, or the installation may not read the contents of repositories")]
     NoInstallation(u64),
+    #[error("the GitHub App has no installation {0}, or the installation may not write commit statuses")]
+    MayNotReport(u64),
 }
 
 #[derive(Deserialize)]
@@ -106,12 +108,27 @@ impl GithubApp<'_> {
     /// # Errors
     /// Fails if the app has no such installation, or the installation lacks the permission.
     pub fn token(&self, installation: u64) -> Result<InstallationToken, AppError> {
+        self.token_for(installation, json!({"contents": "read", "metadata": "read"}), AppError::NoInstallation)
+    }
+
+    /// Makes a token that may only report the statuses of commits.
+    ///
+    /// # Errors
+    /// Fails if the app has no such installation, or the installation lacks the permission.
+    pub fn status_token(&self, installation: u64) -> Result<InstallationToken, AppError> {
+        self.token_for(installation, json!({"statuses": "write"}), AppError::MayNotReport)
+    }
+
+    fn token_for(
+        &self,
+        installation: u64,
+        permissions: Value,
+        without: fn(u64) -> AppError,
+    ) -> Result<InstallationToken, AppError> {
         let path = format!("/app/installations/{installation}/access_tokens");
-        let body = json!({"permissions": {"contents": "read", "metadata": "read"}});
+        let body = json!({"permissions": permissions});
         let made = self.api.post::<NewToken>(&path, &self.authorization(), &body).map_err(|error| match error {
-            ApiError::Status(StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY) => {
-                AppError::NoInstallation(installation)
-            }
+            ApiError::Status(StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY) => without(installation),
             error => refused(error),
         })?;
         let NewToken { token, expires_at } = made.body;
