@@ -218,6 +218,9 @@ async fn each_binary_answers_its_sample_event() {
     let lines = owner.log(&deployment).await;
     assert!(lines.contains(&format!("stdout: *** at {sha}")), "it really ran: {lines:?}");
 
+    let told = start("report-status").await.invoke(sample_event("report-status")).await;
+    assert_eq!(told, Ok(json!({"batchItemFailures": []})));
+
     let swept = start("sweep").await.invoke(sample_event("sweep")).await;
     assert_eq!(
         swept,

@@ -286,6 +286,9 @@ async fn each_sample_event_is_one_that_its_function_takes() {
     let consumer = world.stack.environment().consumer().unwrap();
     let consumed = consumer.invoke(sample_event("deployment-consumer")).await.unwrap();
     assert_eq!(consumed, json!({"batchItemFailures": []}), "a message for a deployment that is gone is deleted");
+    let reporter = world.stack.environment().report_status().unwrap();
+    let told = reporter.invoke(sample_event("report-status")).await.unwrap();
+    assert_eq!(told, json!({"batchItemFailures": []}), "a message for a status that is gone is deleted");
     let mut environment = world.stack.environment().clone();
     let project = sample_event("build-events")["detail"]["project-name"].as_str().unwrap().to_owned();
     environment.settings.set(builds::CODEBUILD_PROJECT, project);

@@ -61,6 +61,7 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
         "started_at": null,
         "finished_at": null,
         "failure": null,
+        "commit_status_error": null,
         "approvals": {"required": 0, "given_by": []},
         "approval_digest": created.body["approval_digest"],
         "variable_names": [],

@@ -31,6 +31,7 @@ const BOOTSTRAP: &str = "bootstrap";
 const BUILD_EVENTS: &str = "build-events";
 const SWEEP: &str = "sweep";
 const REDRIVE: &str = "redrive-dead-letters";
+const REPORTER: &str = "report-status";
 
 /// The conditions under which the templates are read: the table is the stack's own, and traces are on.
 const CONDITIONS: [(&str, bool); 2] = [("Restored", false), ("Traces", true)];
@@ -369,6 +370,7 @@ fn each_function_is_told_what_it_reads_and_nothing_else() {
     let values = [
         ("TABLE_NAME", "table"),
         ("QUEUE_URL", "http://127.0.0.1:1/queue"),
+        ("STATUS_QUEUE_URL", "http://127.0.0.1:1/statuses"),
         ("DEAD_LETTER_QUEUE_URL", "http://127.0.0.1:1/dead"),
         ("API_BASE_URL", "https://api.example.com"),
         ("ARCHIVE_URL", "s3://archive"),
@@ -420,6 +422,7 @@ fn settings_name_the_resources_of_the_stack() {
     let expected = json!({
         "TABLE_NAME": "Table",
         "QUEUE_URL": "Deployments",
+        "STATUS_QUEUE_URL": "Statuses",
         "DEAD_LETTER_QUEUE_URL": "DeadLetters",
         "API_BASE_URL": ["OnlyDomain", "https://${DomainName}", "Api.ApiEndpoint"],
         "ARCHIVE_URL": "s3://${Archive}",
@@ -488,6 +491,23 @@ fn an_endpoint_gives_up_before_the_gateway_does() {
         let timeout = Duration::from_secs(template.function(route.function).timeout());
         assert!(timeout < INTEGRATION_TIMEOUT, "{} has {timeout:?}", route.function);
     }
+}
+
+#[test]
+fn a_batch_of_reports_ends_before_its_messages_are_delivered_again() {
+    let template = Template::read();
+    let (reporter, queue) = (template.function(REPORTER), template.properties("Statuses"));
+    assert!(queue["VisibilityTimeout"].as_u64().unwrap() >= 6 * reporter.timeout());
+    // The table has what is owed, so nothing is kept of a message that can't be handled.
+    assert!(queue.get("RedrivePolicy").is_none());
+    let source = template.properties("ReportStatusSource");
+    assert_eq!(
+        (template.called(&source["FunctionName"]).as_str(), &source["EventSourceArn"]),
+        (REPORTER, &json!("Statuses.Arn"))
+    );
+    assert_eq!(source["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
+    let lease = shared::model::REPORT_LEASE.as_secs();
+    assert!(lease < reporter.timeout(), "a report that has its lease must not be cut off");
 }
 
 #[tokio::test]

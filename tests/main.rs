@@ -44,6 +44,7 @@ mod rights;
 mod schema;
 mod sessions;
 mod site;
+mod statuses;
 mod sweep;
 mod teams;
 mod tenants;

@@ -15,6 +15,9 @@ use tests::estate::Estate;
 use tests::git_server::{GitServer, Reply};
 use tests::{GitRepository, World};
 
+use crate::statuses::git_host::GitHost;
+use crate::statuses::{by_hand, connect, message};
+
 /// The attribute that DynamoDB's TTL reads.
 const EXPIRY: &str = "expires_at";
 
@@ -65,7 +68,7 @@ fn a_kind_has_a_name_of_its_own_and_one_entry_in_each_index() {
 
 /// Starts a stack whose table has items of every kind, in every form that the schema distinguishes.
 async fn filled(source: &GitRepository) -> World {
-    let world = World::start_without_queue().await;
+    let world = World::start_with(by_hand).await;
     let issuer = &world.issuer;
     let estate = Estate::new(&world, "acme", source).await;
     estate.program(&world).await;
@@ -112,6 +115,15 @@ async fn filled(source: &GitRepository) -> World {
     assert_eq!(owner.get("/v1/rate_limit").await.status, 200);
     assert_eq!(owner.get_unless("/v1/account", "*").await.status, 304);
     world.sweep().await.unwrap();
+
+    // The status of a commit that its git host was told, and one that it was not.
+    let host = GitHost::start("github", source).await;
+    connect(&owner, &host, "hosted").await;
+    let told = owner.deploy("hosted", json!({"ref": "main", "environment": "staging"})).await;
+    owner.deploy("hosted", json!({"ref": "main", "environment": "production"})).await;
+    let reporter = world.stack.environment().report_status().unwrap();
+    reporter.invoke(json!({"Records": [message(&owner, &told)]})).await.unwrap();
+    assert_eq!(host.states(), ["pending"]);
     world
 }
 
@@ -204,6 +216,7 @@ fn is(placeholder: &str, text: &str) -> bool {
         "actor" => text.parse::<UserId>().is_ok(),
         "target" => !text.is_empty(),
         "address" => text.parse::<IpAddr>().is_ok(),
+        "sha" => text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit()),
         "sha256" => text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()),
         "environment" => environment(text),
         "status" => Status::ALL.iter().any(|status| status.as_str() == text),

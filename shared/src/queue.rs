@@ -1,4 +1,4 @@
-//! The SQS queue of deployments that wait for a runner.
+//! The SQS queues: of deployments that wait for a runner, and of commit statuses that a git host has not been told.
 
 use std::error::Error;
 use std::time::Duration;
@@ -6,11 +6,12 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::operation::send_message::SendMessageError;
+use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::id::{AccountId, DeploymentId};
-use crate::model::{Deployment, EnvironmentSettings, Lane};
+use crate::model::{CommitStatus, Deployment, EnvironmentSettings, Lane};
 use crate::settings::{self, MissingSetting};
 
 /// The maximum delay that SQS accepts.
@@ -19,6 +20,14 @@ const MAX_DELAY_SECONDS: i32 = 900;
 /// The queue of deployments that may start.
 #[derive(Clone, Debug)]
 pub struct Queue {
+    client: Client,
+    url: String,
+    statuses: Option<StatusQueue>,
+}
+
+/// The queue of commit statuses that a git host has not been told. A message is a hint: the status's row decides.
+#[derive(Clone, Debug)]
+pub struct StatusQueue {
     client: Client,
     url: String,
 }
@@ -38,16 +47,39 @@ pub struct DeploymentMessage {
 pub struct QueueError(#[source] Box<SdkError<SendMessageError>>);
 
 impl Queue {
+    /// Returns the queue. The sweep announces the commit statuses of what its users change.
+    ///
     /// # Errors
     /// Fails if `QUEUE_URL` is not set.
     pub fn new(app: &App) -> Result<Self, MissingSetting> {
-        Ok(Self { client: app.aws().sqs(), url: app.settings().require(settings::QUEUE_URL)?.to_owned() })
+        let url = app.settings().require(settings::QUEUE_URL)?.to_owned();
+        Ok(Self { client: app.aws().sqs(), url, statuses: None })
+    }
+
+    /// Returns the queue with that of commit statuses, so that a change is announced at once.
+    ///
+    /// # Errors
+    /// Fails if `QUEUE_URL` or `STATUS_QUEUE_URL` is not set.
+    pub fn with_statuses(app: &App) -> Result<Self, MissingSetting> {
+        Ok(Self { statuses: Some(StatusQueue::new(app)?), ..Self::new(app)? })
+    }
+
+    /// Announces the new status of a deployment, if its git host is told of it. After a failure, the sweep does.
+    pub async fn announce_status(&self, app: &App, deployment: &Deployment) {
+        let Some(statuses) = self.statuses.as_ref().filter(|_| deployment.has_commit_status()) else { return };
+        if let Err(error) = statuses.send(&CommitStatus::of(deployment)).await {
+            app.log().warn("a commit status could not be announced; the sweep will announce it", &error);
+        }
     }
 
     /// Queues a new deployment. The consumer of its message ends the deployments that it supersedes. A deployment that
     /// needs approvals is not sent, so this function ends the superseded ones. The deployment already exists, so after
     /// a failure it waits for the sweep.
     pub async fn announce(&self, app: &App, deployment: &Deployment, settings: &EnvironmentSettings) {
+        join(self.announce_status(app, deployment), self.queue_new(app, deployment, settings)).await;
+    }
+
+    async fn queue_new(&self, app: &App, deployment: &Deployment, settings: &EnvironmentSettings) {
         if deployment.is_approved() {
             if let Err(error) = self.send(deployment).await {
                 app.log().warn("a new deployment could not be queued; the sweep will queue it", &error);
@@ -62,10 +94,11 @@ impl Queue {
         self.send_after(Duration::ZERO, deployment).await
     }
 
-    /// Sends the message of the deployment that may start now that this one no longer blocks the lane. After a failure,
-    /// that deployment waits for the sweep.
+    /// Sends the message of the deployment that may start now that this one no longer blocks the lane, and announces the end of
+    /// this one. After a failure, the sweep does both.
     pub async fn send_next(&self, app: &App, deployment: &Deployment) {
-        if let Err(error) = self.try_send_next(app, deployment).await {
+        let (sent, ()) = join(self.try_send_next(app, deployment), self.announce_status(app, deployment)).await;
+        if let Err(error) = sent {
             app.log().warn("the next deployment of a lane could not be queued", &*error);
         }
     }
@@ -88,10 +121,32 @@ impl Queue {
     }
 
     async fn send_message(&self, delay: Duration, message: &DeploymentMessage) -> Result<(), QueueError> {
-        let body = serde_json::to_string(message).expect("a message is two ids");
-        let seconds = i32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(MAX_DELAY_SECONDS);
-        let message = self.client.send_message().queue_url(&self.url).message_body(body);
-        let sent = message.delay_seconds(seconds.min(MAX_DELAY_SECONDS)).send().await;
-        sent.map(drop).map_err(|error| QueueError(Box::new(error)))
+        send(&self.client, &self.url, delay, message).await
     }
+}
+
+impl StatusQueue {
+    /// # Errors
+    /// Fails if `STATUS_QUEUE_URL` is not set.
+    pub fn new(app: &App) -> Result<Self, MissingSetting> {
+        Ok(Self { client: app.aws().sqs(), url: app.settings().require(settings::STATUS_QUEUE_URL)?.to_owned() })
+    }
+
+    /// Sends the status's message, to be delivered at once.
+    pub async fn send(&self, status: &CommitStatus) -> Result<(), QueueError> {
+        self.send_after(Duration::ZERO, status).await
+    }
+
+    /// Sends a message that is delivered after a delay of whole seconds, at most 15 minutes.
+    pub async fn send_after(&self, delay: Duration, status: &CommitStatus) -> Result<(), QueueError> {
+        send(&self.client, &self.url, delay, status).await
+    }
+}
+
+async fn send(client: &Client, url: &str, delay: Duration, message: &impl Serialize) -> Result<(), QueueError> {
+    let body = serde_json::to_string(message).expect("a message has ids and names only");
+    let seconds = i32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(MAX_DELAY_SECONDS);
+    let message = client.send_message().queue_url(url).message_body(body);
+    let sent = message.delay_seconds(seconds.min(MAX_DELAY_SECONDS)).send().await;
+    sent.map(drop).map_err(|error| QueueError(Box::new(error)))
 }

@@ -8,6 +8,7 @@
 
 mod gate;
 mod statement;
+mod statuses;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use shared::model::CONNECTION_PROBE;
 
 use self::statement::{Permission, Statement};
+use self::statuses::report_everything;
 use self::walk::{Walk, build_everything, call_everything};
 use super::Template;
 
@@ -34,6 +36,7 @@ async fn each_role_allows_what_its_function_calls_and_nothing_else() {
     let owner = call_everything(&walk).await;
     walk.consumer.take().unwrap().stop(Duration::from_secs(5)).await;
     build_everything(&walk, &owner).await;
+    report_everything(&walk, &owner).await;
     // Init reads this item to open connections.
     for function in template.functions() {
         let app = walk.app(&function.name);

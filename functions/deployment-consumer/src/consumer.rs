@@ -68,7 +68,7 @@ impl Consumer {
             time_limit: seconds.map_or(DEFAULT_RUN_TIME_LIMIT, Duration::from_secs),
             stopping: CancellationToken::new(),
         };
-        Ok(Self { app: app.clone(), queue: Queue::new(app)?, pipeline })
+        Ok(Self { app: app.clone(), queue: Queue::with_statuses(app)?, pipeline })
     }
 
     /// Returns a consumer that stops when the token is canceled: it ends its builds, gives their deployments back, and
@@ -121,7 +121,10 @@ impl Consumer {
         }
         let terms = Terms { lease: LEASE, time_limit: self.pipeline.time_limit };
         match dispatch(&self.app, &self.queue, deployment, terms).await? {
-            Dispatched::Claimed(claimed) => self.run(claimed, deadline).await,
+            Dispatched::Claimed(claimed) => {
+                self.queue.announce_status(&self.app, &claimed).await;
+                self.run(claimed, deadline).await
+            }
             Dispatched::Waits => Ok(Outcome::Waits),
             Dispatched::Held => Err(Retry::Held),
             Dispatched::InBuild(deployment) => self.leave_to_build(&deployment).await,

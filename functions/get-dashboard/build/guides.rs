@@ -25,7 +25,16 @@ const SECTIONS: [(&str, &[&str]); 2] = [
     ),
     (
         "Topics",
-        &["api.md", "repositories.md", "connections.md", "deployments.md", "trusts.md", "audit-log.md", "oauth2.md"],
+        &[
+            "api.md",
+            "repositories.md",
+            "connections.md",
+            "deployments.md",
+            "commit-statuses.md",
+            "trusts.md",
+            "audit-log.md",
+            "oauth2.md",
+        ],
     ),
 ];
 /// The page that `/docs` leads to.

@@ -1,6 +1,6 @@
 //! Sweeps every minute over deployments without recent news, so that each ends even if its runner or its messages are
-//! lost. An index holds the deployments that have not ended, by the time at which they are due. An idle sweep costs five
-//! queries.
+//! lost. An index holds the deployments that have not ended, by the time at which they are due, and the commit statuses that
+//! a git host has not been told. An idle sweep costs nine queries.
 //!
 //! | the deployment | the sweep |
 //! |---|---|
@@ -13,18 +13,21 @@
 //! sends it, and a sweep that dies in between delays the deployment but does not lose it. CodeBuild's answers are
 //! handled like its events.
 //!
+//! A commit status that is due has its message sent. Its function reports it.
+//!
 //! Then the sweep goes on with deletions of repositories that are not complete (`RepositoryDeletion`).
 //!
 //! In the remaining time, the sweep compares some counters with the rows that they count (`Recount`).
 
 mod deadline;
+mod reports;
 mod tally;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use builds::{ASK_AT_ONCE, Builds, Report, Settled};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use futures_util::{StreamExt, stream};
 use lambda_runtime::LambdaEvent;
 use serde::de::IgnoredAny;
@@ -32,7 +35,7 @@ use shared::clock::Timestamp;
 use shared::model::{
     Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, Finding, Recount, RepositoryDeletion, TransitionFailed,
 };
-use shared::queue::Queue;
+use shared::queue::{Queue, StatusQueue};
 use shared::table::Key;
 use shared::telemetry::Level;
 use shared::usage::Usage;
@@ -56,6 +59,7 @@ const STOP_BEFORE: Duration = Duration::from_secs(10);
 pub struct Sweep {
     app: App,
     queue: Queue,
+    statuses: StatusQueue,
     builds: Builds,
 }
 
@@ -75,7 +79,12 @@ impl Sweep {
     /// # Errors
     /// Fails if a setting is missing or invalid.
     pub fn new(app: &App) -> Result<Self, InitError> {
-        Ok(Self { queue: Queue::new(app)?, builds: Builds::new(app)?, app: app.clone() })
+        Ok(Self {
+            queue: Queue::with_statuses(app)?,
+            statuses: StatusQueue::new(app)?,
+            builds: Builds::new(app)?,
+            app: app.clone(),
+        })
     }
 
     /// Sweeps until nothing is due or the invocation's time is nearly over. Ignores the event's content.
@@ -89,7 +98,10 @@ impl Sweep {
         let time = deadline.since(now).saturating_sub(STOP_BEFORE);
         let (tally, usage) = Usage::of(async {
             let mut tally = Tally { complete: true, ..Tally::default() };
-            for shard in join_all((0..Due::SHARDS).map(|shard| self.sweep(shard, now, time))).await {
+            let deployments = join_all((0..Due::SHARDS).map(|shard| self.sweep(shard, now, time)));
+            let reports = join_all((0..Due::SHARDS).map(|shard| self.announce_reports(shard, now, time)));
+            let (deployments, reports) = join(deployments, reports).await;
+            for shard in deployments.into_iter().chain(reports) {
                 tally.add(shard);
             }
             self.delete_repositories(&mut tally, now, time).await;

@@ -8,11 +8,11 @@ use shared::telemetry::{Level, Metrics};
 /// The numbers of one sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// Messages sent again.
+    /// Messages sent again, and messages of commit statuses.
     pub sent: u32,
     /// Deployments ended, because their deadline had passed or CodeBuild reported the end of their build.
     pub ended: u32,
-    /// Deployments left as they are: their build still runs, or another sweep or their runner came first.
+    /// Deployments and commit statuses left as they are: a build still runs, or somebody else came first.
     pub unchanged: u32,
     /// Deployments and pages that failed. They are due again.
     pub failed: u32,

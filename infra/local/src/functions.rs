@@ -21,6 +21,9 @@ const CONSUMER_TIME_LIMIT: Duration = Duration::from_secs(900);
 /// The time between two sweeps, so that no two run concurrently.
 const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(60);
 
+/// The time limit of the function that tells git hosts the statuses of commits.
+const REPORT_TIME_LIMIT: Duration = Duration::from_secs(60);
+
 /// Constructs the endpoint of a function.
 pub type Constructor = fn(&App) -> Result<Endpoint, InitError>;
 
@@ -237,6 +240,7 @@ pub const FUNCTIONS: &[Registration] = &[
     undocumented!(Service, not_found),
     undocumented!(Service, get_dashboard),
     event!(Deployments, "deployment-consumer", Environment::consumer),
+    event!(Deployments, "report-status", Environment::report_status),
     event!(Builds, "build-events", Environment::build_events),
     event!(Builds, "sweep", Environment::sweep),
     event!(Deployments, "redrive-dead-letters", Environment::redrive_dead_letters),
@@ -316,6 +320,19 @@ impl Environment {
             async move { consumer.invoke(event).await }
         };
         Ok(Function::events("deployment-consumer", service_fn(consume), CONSUMER_TIME_LIMIT, self.clock.clone()))
+    }
+
+    /// Starts the function that tells git hosts the statuses of commits.
+    ///
+    /// # Errors
+    /// Fails if the function can't start.
+    pub fn report_status(&self) -> Result<Function, InitError> {
+        let reporter = report_status::Reporter::new(&self.app()?)?;
+        let report = move |event: LambdaEvent<_>| {
+            let reporter = reporter.clone();
+            async move { reporter.invoke(event).await }
+        };
+        Ok(Function::events("report-status", service_fn(report), REPORT_TIME_LIMIT, self.clock.clone()))
     }
 
     /// Starts the function that a schedule invokes.

@@ -31,6 +31,7 @@ use crate::{REGION, server, table};
 
 const TABLE: &str = "git-api";
 const QUEUE: &str = "deployments";
+const STATUS_QUEUE: &str = "statuses";
 const TTL_SWEEP: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -121,6 +122,7 @@ pub struct Stack {
     bootstrap: Function,
     gateway: Gateway,
     event_source: EventSource,
+    statuses: EventSource,
     /// Canceled when the stack stops.
     stopping: CancellationToken,
     sweeps: Option<Schedule>,
@@ -175,8 +177,9 @@ impl Stack {
             settings.set(settings::DASHBOARD_CLIENT_ID, Client::Dashboard.id().to_owned());
         }
         let operator = Aws::new(&settings)?.with_limits(Limits::PATIENT);
-        let queues = Queues::create(&operator.sqs(), &format!("{QUEUE}{suffix}"), &options).await?;
+        let queues = Queues::create(&operator.sqs(), suffix, &options).await?;
         settings.set(settings::QUEUE_URL, queues.main.clone());
+        settings.set(settings::STATUS_QUEUE_URL, queues.statuses.clone());
         settings.set(redrive_dead_letters::DEAD_LETTER_QUEUE_URL, queues.dead_letters.clone());
         for (name, value) in options.overrides {
             settings.set(name, value);
@@ -196,10 +199,24 @@ impl Stack {
         let stopping = CancellationToken::new();
         let consumer = environment.consumer_until(stopping.clone())?;
         let event_source = EventSource::start(operator.sqs(), Mapping::new(&queues.main), consumer).await?;
+        let statuses = Mapping { batch_size: 10, maximum_concurrency: 2, ..Mapping::new(&queues.statuses) };
+        let statuses = EventSource::start(operator.sqs(), statuses, environment.report_status()?).await?;
         let bootstrap = environment.bootstrap()?;
         let sweep = environment.sweep()?;
         let sweeps = options.sweep_every.map(|every| Schedule::start(sweep, every, environment.clock.clone()));
-        Ok(Self { environment, app, queues, bootstrap, gateway, event_source, stopping, sweeps, embedded, issuer })
+        Ok(Self {
+            environment,
+            app,
+            queues,
+            bootstrap,
+            gateway,
+            event_source,
+            statuses,
+            stopping,
+            sweeps,
+            embedded,
+            issuer,
+        })
     }
 
     /// Returns the URL at which clients reach the API, without `/v1`.
@@ -232,6 +249,11 @@ impl Stack {
         &self.queues.main
     }
 
+    /// Returns the URL of the queue of commit statuses.
+    pub fn status_queue(&self) -> &str {
+        &self.queues.statuses
+    }
+
     /// Returns the URL of the queue of messages that were received too often.
     pub fn dead_letter_queue(&self) -> &str {
         &self.queues.dead_letters
@@ -250,7 +272,7 @@ impl Stack {
     pub async fn shutdown(self) {
         drop(self.sweeps);
         self.stopping.cancel();
-        tokio::join!(self.event_source.stop(STOP_LIMIT), self.gateway.shutdown());
+        tokio::join!(self.event_source.stop(STOP_LIMIT), self.statuses.stop(STOP_LIMIT), self.gateway.shutdown());
         if let Some(issuer) = self.issuer {
             issuer.shutdown().await;
         }
@@ -297,11 +319,13 @@ impl Embedded {
 
 struct Queues {
     main: String,
+    statuses: String,
     dead_letters: String,
 }
 
 impl Queues {
-    async fn create(client: &aws_sdk_sqs::Client, name: &str, options: &Options) -> Result<Self, InitError> {
+    async fn create(client: &aws_sdk_sqs::Client, suffix: &str, options: &Options) -> Result<Self, InitError> {
+        let name = format!("{QUEUE}{suffix}");
         let created = client.create_queue().queue_name(format!("{name}-dead-letters")).send().await?;
         let dead_letters = created.queue_url.ok_or("SQS gave no URL for the queue")?;
         let arn = client
@@ -321,7 +345,9 @@ impl Queues {
             .attributes(QueueAttributeName::VisibilityTimeout, options.visibility_timeout.as_secs().to_string())
             .send()
             .await?;
-        Ok(Self { main: created.queue_url.ok_or("SQS gave no URL for the queue")?, dead_letters })
+        let main = created.queue_url.ok_or("SQS gave no URL for the queue")?;
+        let created = client.create_queue().queue_name(format!("{STATUS_QUEUE}{suffix}")).send().await?;
+        Ok(Self { main, statuses: created.queue_url.ok_or("SQS gave no URL for the queue")?, dead_letters })
     }
 }
 

@@ -39,7 +39,7 @@ impl Builds {
         let aws = app.aws();
         let codebuild = aws_sdk_codebuild::Client::new(&aws.client("AWS_ENDPOINT_URL_CODEBUILD"));
         let secrets = aws_sdk_secretsmanager::Client::new(&aws.client("AWS_ENDPOINT_URL_SECRETS_MANAGER"));
-        Ok(Self { app: app.clone(), queue: Queue::new(app)?, codebuild, secrets })
+        Ok(Self { app: app.clone(), queue: Queue::with_statuses(app)?, codebuild, secrets })
     }
 
     /// Asks CodeBuild about the builds of at most [`ASK_AT_ONCE`] deployments. Unknown builds are missing in the answer.

@@ -61,7 +61,7 @@ impl Creation {
     pub fn new(app: &App) -> Result<Self, InitError> {
         Ok(Self {
             connections: Connections::new(app)?,
-            queue: Queue::new(app)?,
+            queue: Queue::with_statuses(app)?,
             vault: Arc::new(Vault::new(app)?),
             app: app.clone(),
         })

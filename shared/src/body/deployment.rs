@@ -55,6 +55,15 @@ pub struct DeploymentBody {
     /// The reason for the failure. Null unless the deployment has failed.
     #[schema(required)]
     pub(crate) failure: Option<Failure>,
+    /// The reason why the git host does not show the deployment's last status beside the commit. Null if it does, or will soon, or if
+    /// the repository has no connection.
+    #[schema(
+        required,
+        examples(
+            "github.com answered with the HTTP status 403: the connection's credential may not write commit statuses"
+        )
+    )]
+    pub(crate) commit_status_error: Option<String>,
     pub(crate) approvals: ApprovalsBody,
     /// A digest of all that the build gets. Whoever approves the deployment sends it along, so that an approval covers
     /// nothing that the approver has not seen.
@@ -228,6 +237,7 @@ impl DeploymentBody {
             started_at: row.started_at.map(Into::into),
             finished_at: row.finished_at.map(Into::into),
             failure: row.failure,
+            commit_status_error: row.commit_status_error,
             approvals: ApprovalsBody { required: row.required_approvals, given_by: row.approved_by },
             cancel_requested: row.cancel_requested_by.is_some(),
             origin: row.origin,

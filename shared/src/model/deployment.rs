@@ -4,6 +4,7 @@
 mod actors;
 mod approval;
 mod commit;
+mod commit_status;
 mod counts;
 mod creation;
 mod due;
@@ -23,6 +24,7 @@ mod turn;
 
 pub use actors::*;
 pub use commit::*;
+pub use commit_status::*;
 pub use counts::{DeploymentCounts, Filter};
 pub(super) use counts::{LAST_NUMBER, count_name};
 pub use creation::*;
@@ -155,6 +157,9 @@ pub struct Deployment {
     /// The names of the variables, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variable_names: Vec<String>,
+    /// The reason why the git host was not told the deployment's last status. `None` if it was, or need not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_status_error: Option<String>,
     /// The SHA-256 of the encrypted variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables_digest: Option<String>,
@@ -293,7 +298,7 @@ impl Position for Deployment {
          fence, time_limit_seconds, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
-         on_ref, actors, #commit, root_folder, buildspec_path, fetch_depth",
+         on_ref, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth",
     );
 
     fn position(&self, _: Sort) -> String {
@@ -358,6 +363,7 @@ mod tests {
             capability: Capability::random(),
             variable_names: vec![String::new()],
             variables_digest: Some(String::new()),
+            commit_status_error: Some(String::new()),
         };
         let written: Item = serde_dynamo::to_item(full).unwrap();
         assert_eq!(crate::sort::attributes_read::<Deployment>(), written.into_keys().collect());

@@ -287,6 +287,10 @@ impl RepositoryPartition {
         Key::new(&self.0, DEPLOYMENT_COUNTS)
     }
 
+    pub(super) fn commit_status(&self, environment: Environment, sha: &str) -> Key {
+        Key::new(&self.0, format!("STATUS#{}#{sha}", environment.as_str()))
+    }
+
     /// The index partition of the repository's deployments, of one environment or of one status.
     pub(super) fn deployments(&self, environment: Option<Environment>, status: Option<Status>) -> String {
         let mut partition = self.0.clone();
@@ -330,6 +334,11 @@ pub(super) fn event_sort_key(number: u64) -> String {
 /// The index partition of a shard of the due deployments.
 pub(super) fn due(shard: u8) -> String {
     format!("DUE#{shard}")
+}
+
+/// The index partition of a shard of the statuses that a git host was not told.
+pub(super) fn due_reports(shard: u8) -> String {
+    format!("REPORTS#{shard}")
 }
 
 /// The partition of a lane, with its lock and its queued deployments.

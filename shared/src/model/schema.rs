@@ -126,6 +126,10 @@ pub const SCHEMA: &[ItemKind] = &[
     item("variables of a deployment", "ACCT#{account}#DEPLOY#{deployment}", "VARS"),
     item("lock of a lane", "ACCT#{account}#REPO#{repository}#LANE#{lane}", "LANE"),
     item("queued deployment", "ACCT#{account}#REPO#{repository}#LANE#{lane}", "WAIT#{number}"),
+    item("status of a commit in an environment", "ACCT#{account}#REPO#{repository}", "STATUS#{environment}#{sha}").indexed(&[
+        entry(ByDueTime, "REPORTS#{shard}", "{due}#{account}#{repository}#{environment}#{sha}")
+            .only_if("the git host was not told"),
+    ]).expiring(Always),
     item("audit event", "ACCT#{account}#AUDIT", "{created}#{event}").indexed(&[
         entry(ByActor, "ACCT#{account}#AUDIT#ACTOR#{actor}", "{created}#{event}").only_if("the API did not make the change by itself"),
         entry(ByTarget, "ACCT#{account}#AUDIT#TARGET#{target}", "{created}#{event}"),

@@ -75,7 +75,8 @@ pub enum Index {
     Public,
     /// The deployments to one environment in one state.
     ByEnvironmentAndStatus,
-    /// The deployments that have not ended, by the time at which the sweep looks at them.
+    /// The deployments that have not ended and the statuses that a git host was not told, by the time at which the sweep looks
+    /// at them.
     ByDueTime,
     /// The deployments of an account in one state, by creation.
     ByAccountAndStatus,

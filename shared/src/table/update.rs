@@ -59,7 +59,7 @@ impl Table {
                 .update_expression(expression)
                 .set_condition_expression(condition)
                 .set_expression_attribute_names(names)
-                .set_expression_attribute_values(Some(values.into_item()))
+                .set_expression_attribute_values(Some(values.into_item()).filter(|values| !values.is_empty()))
                 .return_values(ReturnValue::AllNew)
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)

@@ -16,6 +16,8 @@ use super::statement::{Call, Permission, Statement};
 
 /// The ending of the names of dead-letter queues.
 const DEAD: &str = "-dead-letters";
+/// The ending of the names of queues of commit statuses.
+pub(super) const STATUSES: &str = "-statuses";
 
 /// The gate between the functions and the services.
 pub(super) struct Gate {
@@ -46,8 +48,12 @@ impl Gate {
             ("dynamodb", Some(operation)) => dynamodb_calls(operation, &json()),
             ("sqs", Some(operation)) => {
                 let action = format!("sqs:{}", operation.trim_end_matches("Batch"));
-                let is_dead = text(&json()["QueueUrl"]).ends_with(DEAD);
-                let resource = if is_dead { "DeadLetters.Arn" } else { "Deployments.Arn" };
+                let queue = json()["QueueUrl"].clone();
+                let resource = match text(&queue) {
+                    url if url.ends_with(DEAD) => "DeadLetters.Arn",
+                    url if url.ends_with(STATUSES) => "Statuses.Arn",
+                    _ => "Deployments.Arn",
+                };
                 vec![Call { action, resource: resource.to_owned(), keys: BTreeSet::new() }]
             }
             ("kms", Some(operation)) => {

@@ -32,7 +32,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::super::{BOOTSTRAP, BUILD_EVENTS, CONSUMER, REDRIVE, SWEEP, Template, text};
 use super::PROJECT;
-use super::gate::Gate;
+use super::gate::{Gate, STATUSES};
 use super::statement::statements;
 use crate::contract::{document, operations, success};
 
@@ -53,6 +53,8 @@ impl Walk {
         let settings = world.stack.environment().settings.clone();
         let operator = Aws::new(&settings).unwrap().with_limits(Limits::PATIENT).sqs();
         let queue = operator.create_queue().queue_name("walk").send().await.unwrap().queue_url.unwrap();
+        let statuses = format!("walk{STATUSES}");
+        operator.create_queue().queue_name(&statuses).send().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("archive")).unwrap();
         let policies = template.functions().into_iter().map(|f| (f.name, statements(template, &f.id))).collect();
@@ -128,6 +130,7 @@ fn environment(world: &World, gate: &str, queue: &str, function: &str) -> Enviro
         ("AWS_ENDPOINT_URL_DYNAMODB", gate),
         ("AWS_ENDPOINT_URL_SQS", gate),
         (settings::QUEUE_URL, queue),
+        (settings::STATUS_QUEUE_URL, &format!("{queue}{STATUSES}")),
         (settings::ARCHIVE_URL, "s3://archive"),
         (settings::VARIABLES_KEY, "kms:arn:aws:kms:us-east-1:000000000000:key/variables"),
         (settings::API_BASE_URL, &format!("https://{function}.example")),

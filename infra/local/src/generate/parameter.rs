@@ -42,6 +42,8 @@ const PARAMETERS: &[Parameter] = &[
     text("ApiUrl", "!If [OnlyDomain, !Sub 'https://${DomainName}', !GetAtt Api.ApiEndpoint]"),
     text("QueueUrl", "!Ref Deployments"),
     text("QueueArn", "!GetAtt Deployments.Arn"),
+    text("StatusQueueUrl", "!Ref Statuses"),
+    text("StatusQueueArn", "!GetAtt Statuses.Arn"),
     text("DeadLettersUrl", "!Ref DeadLetters"),
     text("DeadLettersArn", "!GetAtt DeadLetters.Arn"),
     text("KeyArn", "!GetAtt Key.Arn"),

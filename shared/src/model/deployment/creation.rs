@@ -171,6 +171,7 @@ impl Deployment {
             capability: Capability::random(),
             variable_names: new.variable_names,
             variables_digest: new.sealed_variables.as_deref().map(digest),
+            commit_status_error: None,
         };
         let lane = deployment.lane();
         let event = DeploymentEvent {
@@ -217,7 +218,8 @@ impl Deployment {
                 .recording(&audit_event)?
                 .write(lane.join(&deployment.waiting())?)
                 .write(repository.touch(now))
-                .or(|_| CreateRefused::RepositoryGone);
+                .or(|_| CreateRefused::RepositoryGone)
+                .writes(deployment.owe_report(None, now));
             if let Some(sealed) = &new.sealed_variables {
                 let row = SealedVariables { sealed: ByteBuf::from(sealed.as_slice()) };
                 let key = key::deployment_variables(&deployment.account_id, &deployment.id);

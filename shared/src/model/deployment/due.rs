@@ -16,8 +16,8 @@ pub const LEASE_GRACE: Duration = Duration::from_secs(15);
 /// The time that CodeBuild may be silent about a build before the sweep asks for its status. CodeBuild's events take
 /// seconds.
 pub const BUILD_REPORTS_WITHIN: Duration = Duration::from_secs(300);
-/// The index of due deployments.
-const DUE: Index = Index::ByDueTime;
+/// The index of all that the sweep looks at.
+pub(super) const DUE: Index = Index::ByDueTime;
 
 /// A deployment's entry in the index of due deployments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,10 +69,14 @@ impl Due {
     }
 
     pub(super) fn index_key(&self) -> IndexKey {
-        let hash = crc32fast::hash(self.deployment_id.as_str().as_bytes());
-        let shard = u8::try_from(hash % u32::from(Self::SHARDS)).expect("the remainder of a u8");
+        let shard = shard_of(self.deployment_id.as_str());
         IndexKey { index: DUE, partition: key::due(shard), sort: self.position() }
     }
+}
+
+/// Returns the shard of the index that has the entry of this text.
+pub(super) fn shard_of(entry: &str) -> u8 {
+    u8::try_from(crc32fast::hash(entry.as_bytes()) % u32::from(Due::SHARDS)).expect("the remainder of a u8")
 }
 
 pub(super) fn due_sort_attribute() -> &'static str {

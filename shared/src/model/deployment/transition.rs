@@ -265,6 +265,7 @@ impl Deployment {
         if self.status != changed.status {
             transaction = transaction.write(changed.count_move(self.status));
         }
+        transaction = transaction.writes(changed.owe_report(Some(self.status), now));
         for write in changed.move_in_lane(self)? {
             transaction = transaction.write(write).or(|_| match self.status {
                 Status::Queued => TransitionFailed::Blocked,
