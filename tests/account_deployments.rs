@@ -236,7 +236,7 @@ async fn everybody_who_acts_on_a_deployment_comes_with_a_name() {
     owner.set("app", "production", json!({"required_approvals": 1})).await;
     let created = deploy(&world, &owner, "app", "production").await;
     let email = async |actor: &Actor| actor.get("/v1/user").await.body["user"]["email"].clone();
-    let name = |email: &Value| json!({"name": email, "email": email});
+    let name = |email: &Value| json!({"type": "user", "name": email, "email": email});
     let (by_owner, by_ann) = (name(&email(&owner).await), name(&email(&ann).await));
     let [owner_id, ann_id] = [&owner, &ann].map(|actor| actor.user_id.as_ref().unwrap().to_string());
     assert_eq!(created["actors"], json!({&owner_id: by_owner}));

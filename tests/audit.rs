@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::Route;
 use shared::model::{AUDIT_RETENTION, Action, Role};
 use tests::estate::{Estate, request};
-use tests::{Actor, Answer, GitRepository, World};
+use tests::{Actor, Answer, GitRepository, World, eventually};
 
 /// The endpoints that are not safe by their method and change nothing. This list only shrinks.
 const CHANGES_NOTHING: [&str; 2] =
@@ -30,7 +30,7 @@ async fn events(caller: &Actor, query: &str) -> Vec<Value> {
 async fn change(world: &World, estate: &Estate, route: &Route) -> (Actor, Answer) {
     let key = route.key();
     let caller = match route.function {
-        "accept-invitation" | "exchange-token" => world.anonymous(),
+        "accept-invitation" | "exchange-token" | "receive-hook" => world.anonymous(),
         _ => estate.caller(&key).clone(),
     };
     if ["retry-deployment", "create-rollback"].contains(&route.function) {
@@ -59,8 +59,17 @@ async fn each_endpoint_that_changes_something_writes_an_event_with_its_author() 
         let estate = Estate::new(&world, &format!("acme-{at}"), &source).await;
         let (caller, answer) = change(&world, &estate, &route).await;
         let request_id = answer.headers["x-request-id"].to_str().unwrap();
-        let of_request: Vec<_> =
-            events(&estate.owner, "").await.into_iter().filter(|event| event["request_id"] == request_id).collect();
+        let of_request = async || -> Vec<_> {
+            events(&estate.owner, "").await.into_iter().filter(|event| event["request_id"] == request_id).collect()
+        };
+        // What a delivery asks for is done after the answer.
+        let of_request = match route.function {
+            "receive-hook" => {
+                let found = async || Some(of_request().await).filter(|found| !found.is_empty());
+                eventually("the event of the delivery", found).await
+            }
+            _ => of_request().await,
+        };
         if CHANGES_NOTHING.contains(&route.key().as_str()) {
             assert_eq!(of_request, Vec::<Value>::new(), "{}", route.key());
             continue;
@@ -77,9 +86,11 @@ async fn each_endpoint_that_changes_something_writes_an_event_with_its_author() 
                     assert_eq!(event["session_id"].is_string(), of_session, "{event}");
                 }
                 None if route.function == "exchange-token" => assert_eq!(event["actor"]["type"], "trust", "{event}"),
+                None if route.function == "receive-hook" => assert_eq!(event["actor"]["type"], "hook", "{event}"),
                 None => assert_eq!(event["actor"]["id"], answer.body["member"]["id"], "{event}"),
             }
-            assert!(route.function == "exchange-token" || event["actor"]["type"] == "user", "{event}");
+            let by_a_program = ["exchange-token", "receive-hook"].contains(&route.function);
+            assert!(by_a_program || event["actor"]["type"] == "user", "{event}");
             assert_eq!(event["source_address"], "127.0.0.1");
             found.push(event["action"].as_str().unwrap().to_owned());
         }

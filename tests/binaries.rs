@@ -23,6 +23,8 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 
+use crate::hooks::hmac_of;
+
 const INVOCATION: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
 /// The time after which a binary counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -195,7 +197,7 @@ async fn each_binary_answers_its_sample_event() {
     let mut body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
     body["clone_url"] = json!(source.url());
     event["body"] = json!(body.to_string());
-    let (status, headers, repository) = create_repository.request(event).await;
+    let (status, headers, mut repository) = create_repository.request(event).await;
     assert_eq!((status, &repository["full_name"]), (201, &json!("acme/frontend-app")), "{repository}");
     assert_eq!(headers["x-ratelimit-limit"], "600");
     let log = create_repository.end().await;
@@ -207,6 +209,7 @@ async fn each_binary_answers_its_sample_event() {
     let (status, headers, deployment) = start("create-deployment").await.request(create_deployment).await;
     assert_eq!((status, &deployment["status"], &deployment["sha"]), (201, &json!("queued"), &json!(sha)));
     assert_eq!(headers["location"], deployment["url"]);
+    repository["updated_at"] = deployment["created_at"].clone();
 
     let sqs = world.stack.app().aws().sqs();
     let sent = sqs.receive_message().queue_url(queue).wait_time_seconds(10).send().await.unwrap();
@@ -347,6 +350,27 @@ async fn each_binary_answers_its_sample_event() {
     assert_eq!((status, &checked["ok"], &checked["clone_url"]["ok"]), (200, &json!(false), &json!(false)), "{checked}");
     let (status, _, deleted) = start("delete-connection").await.request(ask_for_it("delete-connection")).await;
     assert_eq!((status, &deleted), (200, &json!({"id": connection["id"], "deleted": true})));
+
+    let (status, _, hook) = ask("create-hook").await;
+    assert_eq!((status, &hook["provider"]), (201, &json!("github")), "{hook}");
+    let mut event = sample_request("receive-hook", token, &[&hook["id"]]);
+    let signature = hmac_of(hook["secret"].as_str().unwrap().as_bytes(), event["body"].as_str().unwrap().as_bytes());
+    event["headers"]["x-hub-signature-256"] = json!(format!("sha256={signature}"));
+    let (status, _, delivery) = start("receive-hook").await.request(event).await;
+    assert_eq!((status, &delivery["event"]), (202, &json!("push")), "{delivery}");
+    let consumed = start("hook-consumer").await.invoke(sample_event("hook-consumer")).await;
+    assert_eq!(consumed, Ok(json!({"batchItemFailures": []})), "a message for a delivery that is gone is deleted");
+    let of_it = [&repository["id"], &hook["id"]];
+    let ask_for_it = async |function| start(function).await.request(sample_request(function, token, &of_it)).await;
+    let (status, _, page) = ask("list-hooks").await;
+    assert_eq!((status, &page["data"][0]["id"], &page["meta"]["total"]), (200, &hook["id"], &json!(1)));
+    let (status, _, page) = ask_for_it("list-hook-deliveries").await;
+    assert_eq!((status, &page["data"][0]["id"]), (200, &delivery["id"]), "{page}");
+    let (status, _, rotated) = ask_for_it("rotate-hook").await;
+    assert!(status == 200 && rotated["secret"].is_string() && rotated["secret"] != hook["secret"], "{rotated}");
+    let (status, _, deleted) = ask_for_it("delete-hook").await;
+    assert_eq!((status, &deleted), (200, &json!({"id": hook["id"], "deleted": true})));
+
     let (status, _, account) = ask("get-account").await;
     assert_eq!((status, &account["slug"], &account["base_permission"]), (200, &json!("acme"), &json!("read")));
     let (status, headers, account) = ask("update-account").await;
@@ -501,7 +525,7 @@ fn cargo_lambda_watch_has_the_routes_of_the_api() {
 }
 
 /// The crates that a function may depend on and that pull in much. Each has the crates beside functions that depend on it.
-const HEAVY: [(&str, &[&str]); 2] = [("git", &["bench", "deploy"]), ("builds", &["tests"])];
+const HEAVY: [(&str, &[&str]); 2] = [("git", &["bench", "connections", "deploy"]), ("builds", &["tests"])];
 
 #[test]
 fn functions_share_code_through_shared_and_link_git_and_codebuild_only_by_their_own_choice() {

@@ -132,6 +132,9 @@ async fn event(world: &World, function: &str, route: &str, estate: &Estate) -> L
     let mut event = sample_event(function);
     event["rawQueryString"] = json!("");
     event["queryStringParameters"] = json!({});
+    if function == "receive-hook" {
+        event["rawQueryString"] = json!(format!("key={}", parameters["hook_key"]));
+    }
     let secret = estate.caller(route).token.as_ref().unwrap();
     if secret.starts_with(SESSION_PREFIX) {
         event["headers"].as_object_mut().unwrap().remove("authorization");
@@ -183,7 +186,7 @@ async fn each_endpoint_makes_as_many_calls_at_once_as_it_declares() {
         let (answer, calls) = gate.calls.most_at_once(serve::handle(service, event)).await;
         let answer: Value = serde_json::to_value(answer.unwrap()).unwrap();
         let status = answer["statusCode"].as_u64().unwrap();
-        assert!([200, 201].contains(&status), "{}: {answer}", route.function);
+        assert!([200, 201, 202].contains(&status), "{}: {answer}", route.function);
         measured.insert(route.function, calls);
         let removes_something = key.starts_with("DELETE") || route.function == "accept-invitation";
         whole = (!removes_something).then_some(estate);

@@ -246,6 +246,7 @@ async fn each_sample_event_is_one_that_its_function_takes() {
         let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
         let expected = match access {
             Access::Public if key.contains("{invitation_id}") => (404, json!("Invitation not found")),
+            Access::Public if key.contains("{hook_id}") => (404, json!(receive_hook::REFUSED)),
             Access::Public if function == "exchange-token" => (400, json!("audience must be the ID of a trust")),
             Access::Public if function != "create-session" => (200, Value::Null),
             _ => (401, json!("The token is unknown")),
@@ -289,6 +290,9 @@ async fn each_sample_event_is_one_that_its_function_takes() {
     let reporter = world.stack.environment().report_status().unwrap();
     let told = reporter.invoke(sample_event("report-status")).await.unwrap();
     assert_eq!(told, json!({"batchItemFailures": []}), "a message for a status that is gone is deleted");
+    let hooks = world.stack.environment().hook_consumer().unwrap();
+    let consumed = hooks.invoke(sample_event("hook-consumer")).await.unwrap();
+    assert_eq!(consumed, json!({"batchItemFailures": []}), "a message for a delivery that is gone is deleted");
     let mut environment = world.stack.environment().clone();
     let project = sample_event("build-events")["detail"]["project-name"].as_str().unwrap().to_owned();
     environment.settings.set(builds::CODEBUILD_PROJECT, project);

@@ -68,7 +68,11 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
         "cancel_requested": false,
         "origin": null,
         "queue": null,
-        "actors": {owner.user_id.as_ref().unwrap().as_str(): {"name": "owner@example.com", "email": "owner@example.com"}},
+        "actors": {
+            owner.user_id.as_ref().unwrap().as_str(): {
+                "type": "user", "name": "owner@example.com", "email": "owner@example.com",
+            },
+        },
     });
     assert_eq!(created.body, expected);
     let lost = world

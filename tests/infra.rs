@@ -4,6 +4,7 @@
 
 mod alarms;
 mod generated;
+mod hooks;
 mod permissions;
 mod stalled;
 
@@ -29,6 +30,7 @@ const STACK: &str = "AWS::CloudFormation::Stack";
 const CONSUMER: &str = "deployment-consumer";
 const BOOTSTRAP: &str = "bootstrap";
 const BUILD_EVENTS: &str = "build-events";
+const HOOK_CONSUMER: &str = "hook-consumer";
 const SWEEP: &str = "sweep";
 const REDRIVE: &str = "redrive-dead-letters";
 const REPORTER: &str = "report-status";
@@ -371,6 +373,7 @@ fn each_function_is_told_what_it_reads_and_nothing_else() {
         ("TABLE_NAME", "table"),
         ("QUEUE_URL", "http://127.0.0.1:1/queue"),
         ("STATUS_QUEUE_URL", "http://127.0.0.1:1/statuses"),
+        ("HOOK_QUEUE_URL", "http://127.0.0.1:1/hooks"),
         ("DEAD_LETTER_QUEUE_URL", "http://127.0.0.1:1/dead"),
         ("API_BASE_URL", "https://api.example.com"),
         ("ARCHIVE_URL", "s3://archive"),
@@ -423,6 +426,7 @@ fn settings_name_the_resources_of_the_stack() {
         "TABLE_NAME": "Table",
         "QUEUE_URL": "Deployments",
         "STATUS_QUEUE_URL": "Statuses",
+        "HOOK_QUEUE_URL": "HookDeliveries",
         "DEAD_LETTER_QUEUE_URL": "DeadLetters",
         "API_BASE_URL": ["OnlyDomain", "https://${DomainName}", "Api.ApiEndpoint"],
         "ARCHIVE_URL": "s3://${Archive}",

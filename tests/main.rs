@@ -21,6 +21,7 @@ mod environments;
 mod faults;
 mod following;
 mod fuzz;
+mod hooks;
 mod idempotency;
 mod infra;
 mod inputs;

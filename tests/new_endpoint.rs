@@ -86,8 +86,8 @@ fn an_endpoint_that_cant_be_made_is_refused_with_a_reason() {
         assert_eq!(error, InvalidEndpoint::Path(path.to_owned()));
     }
     assert_eq!(
-        refused("get-hook", "GET /v1/teams/{team_id}/hooks/{hook_id}"),
-        "the path parameter {hook_id} is not declared; add it to infra/local/src/path_parameter.rs"
+        refused("get-alert", "GET /v1/teams/{team_id}/alerts/{alert_id}"),
+        "the path parameter {alert_id} is not declared; add it to infra/local/src/path_parameter.rs"
     );
     assert_eq!(
         refused("get-hook", "GET /v1/teams/{team_id}/hooks/{team_id}"),
@@ -102,14 +102,14 @@ fn an_endpoint_that_cant_be_made_is_refused_with_a_reason() {
         "'list-deployments' already takes the requests of 'GET /v1/repositories/{repo_id}/{environment}/deployments'"
     );
     assert_eq!(
-        refused("list-hooks", "GET /v1/hooks"),
-        "the endpoints with paths like '/v1/hooks' are in no area: choose one of repositories, deployments, teams, identity, \
+        refused("list-alerts", "GET /v1/alerts"),
+        "the endpoints with paths like '/v1/alerts' are in no area: choose one of repositories, deployments, teams, identity, \
          builds, service with --area"
     );
     assert_eq!(
-        refused("list-hooks", "GET /v1/repositories/{repo_id}/hooks"),
-        "the endpoints with paths like '/v1/repositories/{repo_id}/hooks' are in repositories and deployments: choose one of \
+        refused("list-alerts", "GET /v1/repositories/{repo_id}/alerts"),
+        "the endpoints with paths like '/v1/repositories/{repo_id}/alerts' are in repositories and deployments: choose one of \
          repositories, deployments, teams, identity, builds, service with --area"
     );
-    assert!(NewEndpoint::parse("list-hooks", "GET /v1/hooks", Some(Area::Service)).is_ok());
+    assert!(NewEndpoint::parse("list-alerts", "GET /v1/alerts", Some(Area::Service)).is_ok());
 }

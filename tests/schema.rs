@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use reqwest::Method;
 use serde_json::json;
 use shared::id::{
-    AccountId, AuditEventId, ConnectionId, DeploymentId, InvitationId, RepositoryId, SessionId, TeamId, TokenId,
-    TrustId, UserId,
+    AccountId, AuditEventId, ConnectionId, DeliveryId, DeploymentId, HookId, InvitationId, RepositoryId, SessionId,
+    TeamId, TokenId, TrustId, UserId,
 };
 use shared::model::{Due, Environment, ItemKind, Presence, SCHEMA, Status};
 use shared::table::{Index, Item, Source};
 use tests::estate::Estate;
 use tests::git_server::{GitServer, Reply};
-use tests::{GitRepository, World};
+use tests::{GitRepository, World, eventually};
 
 use crate::statuses::git_host::GitHost;
 use crate::statuses::{by_hand, connect, message};
@@ -102,6 +103,31 @@ async fn filled(source: &GitRepository) -> World {
     let running = owner.deploy("gone", json!({"ref": "main"})).await;
     world.lose_a_runner(&owner, &running).await;
     assert_eq!(owner.delete("/v1/repositories/gone").await.status, 200);
+    // A push that was deployed, and one that waits because the git host can't be read.
+    let rules = json!([{"refs": ["main"], "environment": "preview"}]);
+    let new = json!({"name": "pushed", "clone_url": source.url(), "deploy_rules": rules});
+    let pushed = owner.post("/v1/repositories", new).await.body;
+    let hook = owner.post("/v1/repositories/pushed/hooks", json!({"provider": "gitlab"})).await.body;
+    for outcome in ["deployed", "queued"] {
+        let push = json!({"object_kind": "push", "ref": "refs/heads/main", "after": "1".repeat(40)});
+        let request = world.anonymous().request(Method::POST, hook["url"].as_str().unwrap());
+        let request =
+            request.header("x-gitlab-event", "Push Hook").header("x-gitlab-token", hook["secret"].as_str().unwrap());
+        let sent = owner.send(request.json(&push)).await;
+        assert_eq!(sent.status, 202, "{sent:?}");
+        let path = format!("/v1/repositories/pushed/hooks/{}/deliveries", hook["id"].as_str().unwrap());
+        eventually("the attempt at the delivery", async || {
+            let deliveries = owner.get(&path).await.body;
+            let newest = deliveries["data"].as_array().unwrap().iter().find(|found| found["id"] == sent.body["id"]);
+            let (outcome, reason) = (outcome, newest.unwrap()["reason"].as_str().unwrap());
+            (newest.unwrap()["outcome"] == outcome && !reason.ends_with("waits to be handled")).then_some(())
+        })
+        .await;
+        let row = format!("REPO#{}", pushed["id"].as_str().unwrap());
+        let down = AttributeValue::S("http://127.0.0.1:1/acme/app.git".to_owned());
+        let account = format!("ACCT#{}", owner.account_id.as_ref().unwrap());
+        world.set_attribute((&account, &row), "clone_url", down).await;
+    }
 
     // An email domain, an identity that it links, both rate limits of an account and of a source address, and the recount.
     let event = json!({
@@ -210,6 +236,8 @@ fn is(placeholder: &str, text: &str) -> bool {
         "session" => text.parse::<SessionId>().is_ok(),
         "holder" => text.parse::<UserId>().is_ok() || is("sha256", text),
         "team" => text.parse::<TeamId>().is_ok(),
+        "hook" => text.parse::<HookId>().is_ok(),
+        "delivery" => text.parse::<DeliveryId>().is_ok(),
         "repository" => text.parse::<RepositoryId>().is_ok(),
         "deployment" => text.parse::<DeploymentId>().is_ok(),
         "event" => text.parse::<AuditEventId>().is_ok(),
@@ -222,7 +250,7 @@ fn is(placeholder: &str, text: &str) -> bool {
         "status" => Status::ALL.iter().any(|status| status.as_str() == text),
         "lane" => text.starts_with("preview#") || (text != "preview" && environment(text)),
         "number" => digits(&[6, 12]),
-        "created" | "updated" | "added" | "due" => digits(&[15]),
+        "created" | "updated" | "added" | "received" | "due" => digits(&[15]),
         "shard" => text.parse().is_ok_and(|shard: u8| shard < Due::SHARDS),
         "slug" | "domain" | "email" | "client" | "name" | "ref" => !text.is_empty(),
         other => panic!("infra/docs/table.md explains no placeholder {other}"),

@@ -103,8 +103,9 @@ async fn no_sequence_of_calls_returns_or_changes_data_of_another_account() {
                     for name in &victims {
                         parameters.insert(name, foreign[name].clone());
                     }
-                    // The caller knows neither the invitation's secret nor the owner's token, and has no token of the other's jobs.
-                    for secret in ["secret", "token", "subject_token"] {
+                    // The caller knows neither the secrets of the invitation and the hook nor the owner's token, and has no token of
+                    // the other's jobs.
+                    for secret in ["secret", "hook_key", "token", "subject_token"] {
                         parameters.insert(secret, own[secret].clone());
                     }
                     let named = ids_of(route).concat();

@@ -306,17 +306,18 @@ def invoke_every_function(environment, client):
     for name, answer in answers.items():
         if name == "bootstrap":
             assert answer["token"].startswith("dgp_"), answer
-        elif name in ("deployment-consumer", "report-status"):
+        elif name in ("deployment-consumer", "hook-consumer", "report-status"):
             assert answer == {"batchItemFailures": []}, answer
         elif name in ("build-events", "redrive-dead-letters", "sweep"):
             assert "errorType" not in (answer or {}), answer
         elif name == "get-dashboard":
             assert (answer["statusCode"], answer["headers"]["content-encoding"]) == (200, "gzip"), answer
         else:
-            # The sample events' token, invitation and trust don't exist, and some documents are public.
+            # The sample events' token, invitation, trust and hook don't exist, and some documents are public.
             public = {
                 "accept-invitation": (404, "not_found"),
                 "exchange-token": (400, "invalid_request"),
+                "receive-hook": (404, "not_found"),
                 "get-openapi": (200, None),
                 "get-sign-in": (200, None),
             }

@@ -3,6 +3,7 @@
 
 mod application;
 mod authorized;
+mod delivered;
 mod own_session;
 mod own_token;
 mod requested;
@@ -12,6 +13,7 @@ mod visible_repository;
 
 pub use application::*;
 pub use authorized::*;
+pub use delivered::*;
 pub use own_session::*;
 pub use own_token::*;
 pub use requested::*;

@@ -157,8 +157,8 @@ error_codes! {
     NotAwaitingApproval = CONFLICT "not_awaiting_approval" by Handler:
         "The deployment does not wait for an approval";
     SelfApproval = CONFLICT "self_approval" by Handler:
-        "A deployment can't be approved by its creator, nor by whoever registered the application or created the trust that \
-         created it";
+        "A deployment can't be approved by its creator, nor by whoever registered the application or created the trust or the \
+         hook that created it";
     ShaMismatch = CONFLICT "sha_mismatch" by Handler:
         "The commit in the request is not the deployment's commit; read the deployment again";
     ApprovalDigestMismatch = CONFLICT "approval_digest_mismatch" by Handler:
@@ -169,7 +169,7 @@ error_codes! {
     PreconditionFailed = PRECONDITION_FAILED "precondition_failed" by Precondition:
         "The resource has changed since the version in `If-Match`; read it again and repeat the change";
     BodyTooLarge = PAYLOAD_TOO_LARGE "body_too_large" by Body:
-        "The body is larger than 256 KiB";
+        "The body is larger than 256 KiB, or than 1 MiB if it is a delivery to a hook";
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" by Body:
         "The body's content type is not the one that the endpoint takes, or the body has a content encoding";
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused" by Handler:
@@ -336,7 +336,7 @@ impl Error {
     }
 
     /// Renders the chain of causes, for the log.
-    pub(crate) fn cause_chain(&self) -> Option<String> {
+    pub fn cause_chain(&self) -> Option<String> {
         self.cause.as_deref().map(|cause| chain(cause))
     }
 }

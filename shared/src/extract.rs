@@ -16,13 +16,15 @@ use utoipa::PartialSchema;
 pub use crate::number::{LARGEST, Number, Whole, given};
 
 use crate::error::{Detail, Error, ErrorCode, Result};
-use crate::id::InvitationId;
+use crate::id::{HookId, InvitationId};
 use crate::input::Input;
 use crate::model::Environment;
 use crate::route::Route;
 
 /// The maximum size of a body, in bytes. It leaves room for 32 KiB of variables with JSON's escapes.
 pub const MAX_BODY: usize = 256 * 1024;
+/// The maximum size of a delivery to a hook, in bytes. Git hosts list the commits of a push, and their paths.
+pub const MAX_DELIVERY: usize = 1024 * 1024;
 
 /// Returns a parameter of the route's path.
 ///
@@ -146,7 +148,31 @@ impl Body {
             let message = format!("The body must be {kind}; send it with 'Content-Type: {media_type}'");
             return Err(Error::new(ErrorCode::UnsupportedMediaType, message));
         }
-        read_body(request).await.map(Self)
+        read_body(request, MAX_BODY).await.map(Self)
+    }
+}
+
+/// The bytes of a delivery to a hook, of any content type. Its signature is over these bytes.
+#[derive(Clone, Debug)]
+pub struct Signed(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Signed {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        read_body(request, MAX_DELIVERY).await.map(Self)
+    }
+}
+
+/// The ID of the hook in the path of a public endpoint. The hook may not exist.
+#[derive(Clone, Debug)]
+pub struct NamedHook(pub Option<HookId>);
+
+impl<S: Sync> FromRequestParts<S> for NamedHook {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        Ok(Self(path_parameter(parts, "hook_id")?.parse().ok()))
     }
 }
 
@@ -156,11 +182,11 @@ fn is_of_type(media_type: &str, request: &Request) -> bool {
     essence.eq_ignore_ascii_case(media_type)
 }
 
-async fn read_body(request: Request) -> Result<Bytes> {
-    match Limited::new(request.into_body(), MAX_BODY).collect().await {
+async fn read_body(request: Request, at_most: usize) -> Result<Bytes> {
+    match Limited::new(request.into_body(), at_most).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
-            Err(Error::new(ErrorCode::BodyTooLarge, "The body is larger than 256 KiB"))
+            Err(Error::new(ErrorCode::BodyTooLarge, format!("The body is larger than {} KiB", at_most / 1024)))
         }
         Err(error) => Err(Error::internal(error)),
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// RFC 4648 base32, in lower case.
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
@@ -21,6 +22,12 @@ pub(crate) fn random(prefix: &str) -> String {
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     // 256 is a multiple of 32, so taking each byte's low five bits keeps every character equally likely.
     let chars = bytes.map(|byte| char::from(BASE32[usize::from(byte & 31)]));
+    prefix.chars().chain(chars).collect()
+}
+
+/// Returns the identifier that a digest stands for.
+fn of_digest(prefix: &str, digest: &[u8; 32]) -> String {
+    let chars = digest.iter().take(RANDOM_CHARS).map(|byte| char::from(BASE32[usize::from(byte & 31)]));
     prefix.chars().chain(chars).collect()
 }
 
@@ -141,6 +148,20 @@ id!(
     "conn_k3vyq2w7x5m4n6pa"
 );
 id!(
+    /// The ID of a hook, by which a git host or a program asks for deployments. It is not the secret.
+    HookId,
+    "hook_",
+    "^hook_[a-z2-7]{16}$",
+    "hook_k3vyq2w7x5m4n6pa"
+);
+id!(
+    /// The ID of a delivery to a hook.
+    DeliveryId,
+    "dlv_",
+    "^dlv_[a-z2-7]{16}$",
+    "dlv_k3vyq2w7x5m4n6pa"
+);
+id!(
     /// The ID of a repository.
     RepositoryId,
     "repo_",
@@ -169,6 +190,14 @@ id!(
     "req_k3vyq2w7x5m4n6pa"
 );
 
+impl DeliveryId {
+    /// Returns the ID of the delivery that the sender of a hook calls `sent_as`. A delivery that comes twice has one ID.
+    pub(crate) fn of(hook: &HookId, sent_as: &str) -> Self {
+        let digest = Sha256::new().chain_update(hook.as_str()).chain_update([0]).chain_update(sent_as).finalize();
+        Self(of_digest(Self::PREFIX, &digest.into()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +208,16 @@ mod tests {
         assert_eq!(id.as_str().parse::<RepositoryId>().unwrap(), id);
         assert!(id.as_str().parse::<DeploymentId>().is_err());
         assert_ne!(id, RepositoryId::random());
+    }
+
+    #[test]
+    fn a_delivery_that_comes_twice_has_one_id() {
+        let (hook, other) = (HookId::random(), HookId::random());
+        let id = DeliveryId::of(&hook, "72d3162e-cc78-11e3-81ab-4c9367dc0958");
+        assert_eq!(id, DeliveryId::of(&hook, "72d3162e-cc78-11e3-81ab-4c9367dc0958"));
+        assert_eq!(id.as_str().parse::<DeliveryId>().unwrap(), id);
+        assert_ne!(id, DeliveryId::of(&hook, "72d3162e-cc78-11e3-81ab-4c9367dc0959"));
+        assert_ne!(id, DeliveryId::of(&other, "72d3162e-cc78-11e3-81ab-4c9367dc0958"));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The SQS queues: of deployments that wait for a runner, and of commit statuses that a git host has not been told.
+//! The SQS queues: of deployments that wait for a runner, of commit statuses that a git host has not been told, and of deliveries to
+//! hooks.
 
 use std::error::Error;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::id::{AccountId, DeploymentId};
+use crate::id::{AccountId, DeliveryId, DeploymentId, HookId};
 use crate::model::{CommitStatus, Deployment, EnvironmentSettings, Lane};
 use crate::settings::{self, MissingSetting};
 
@@ -39,6 +40,35 @@ pub struct DeploymentMessage {
     pub account_id: AccountId,
     /// The deployment that was ready when the message was sent. The consumer may claim another one of the lane.
     pub deployment_id: DeploymentId,
+}
+
+/// The queue of deliveries to hooks that wait to be handled.
+#[derive(Clone, Debug)]
+pub struct HookQueue {
+    client: Client,
+    url: String,
+}
+
+/// The content of a message: the delivery's ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryMessage {
+    /// The hook, which is part of the key of the delivery's row.
+    pub hook_id: HookId,
+    /// The delivery to handle.
+    pub delivery_id: DeliveryId,
+}
+
+impl HookQueue {
+    /// # Errors
+    /// Fails if `HOOK_QUEUE_URL` is not set.
+    pub fn new(app: &App) -> Result<Self, MissingSetting> {
+        Ok(Self { client: app.aws().sqs(), url: app.settings().require(settings::HOOK_QUEUE_URL)?.to_owned() })
+    }
+
+    /// Sends the message of a delivery.
+    pub async fn send(&self, message: &DeliveryMessage) -> Result<(), QueueError> {
+        send(&self.client, &self.url, Duration::ZERO, message).await
+    }
 }
 
 /// The error if SQS refuses the message or does not answer.

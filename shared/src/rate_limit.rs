@@ -42,6 +42,7 @@ mod knowledge;
 mod take;
 mod verdict;
 
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ use self::verdict::Instant;
 pub use self::verdict::Verdict;
 use crate::cache::Cache;
 use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, ErrorCode};
+use crate::id::HookId;
 use crate::model::{Quota, State, Subject, key};
 use crate::table::{ConditionFailed, Consistency, Table, TableError, read_item};
 
@@ -94,6 +97,36 @@ impl Limiter {
         }
     }
 
+    /// Counts a request that has proved no right against its source address, as a request with a wrong token is.
+    ///
+    /// # Errors
+    /// Fails with `rate_limited` if the address has sent too many. If the limiter fails, the refusal that the request gets
+    /// anyway is enough.
+    pub async fn count_failure(&self, source: IpAddr) -> Result<(), Error> {
+        match self.admit(&Subject::source(source), Quota::ANONYMOUS).await {
+            Ok(Verdict { refused_for: Some(seconds), quota, .. }) => Err(exhausted("rate limit", quota, seconds)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Returns whether the last requests from a source address have proved no right, so often that more are refused.
+    pub fn refuses_source(&self, source: IpAddr) -> bool {
+        self.refuses(&Subject::source(source), Quota::ANONYMOUS)
+    }
+
+    /// Counts a delivery that has the secret of a hook.
+    ///
+    /// # Errors
+    /// Fails with `rate_limited` if the hook has received too many, and with `service_unavailable` if the limiter fails.
+    pub async fn count_delivery(&self, hook: &HookId) -> Result<(), Error> {
+        match self.admit(&Subject::Hook(hook.clone()), Quota::HOOK).await? {
+            Verdict { refused_for: Some(seconds), quota, .. } => {
+                Err(exhausted("rate limit of the hook", quota, seconds))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the state of the subject without counting a request. It needs no call if it was read less than a second ago,
     /// and one eventually consistent read otherwise.
     pub async fn peek(&self, subject: &Subject, quota: Quota) -> Result<Verdict, TableError> {
@@ -127,6 +160,12 @@ impl Limiter {
     pub(crate) fn observe(&self, subject: &Subject, state: State) {
         self.known.with(subject, |known| known.observe(state));
     }
+}
+
+/// Returns the refusal of a request beyond a rate limit.
+pub(crate) fn exhausted(what: &str, Quota { per_minute, burst }: Quota, seconds: u64) -> Error {
+    let message = format!("The {what} of {per_minute} requests a minute and {burst} at once is exhausted");
+    Error::new(ErrorCode::RateLimited, message).retry_after(seconds)
 }
 
 #[cfg(test)]

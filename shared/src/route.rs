@@ -207,6 +207,12 @@ impl Route {
         self
     }
 
+    /// Requires this permission on the repository, which is higher than the one that goes with the scope.
+    pub const fn needs(mut self, permission: Permission) -> Self {
+        self.permission = permission;
+        self
+    }
+
     /// Requires at least this role.
     pub const fn by(mut self, role: Role) -> Self {
         self.role = role;

@@ -15,6 +15,8 @@ pub const TABLE_NAME: &str = "TABLE_NAME";
 pub const QUEUE_URL: &str = "QUEUE_URL";
 /// The URL of the SQS queue of commit statuses that a git host has not been told.
 pub const STATUS_QUEUE_URL: &str = "STATUS_QUEUE_URL";
+/// The URL of the SQS queue of deliveries to hooks.
+pub const HOOK_QUEUE_URL: &str = "HOOK_QUEUE_URL";
 /// The URL at which clients reach the API, without `/v1`. Links in responses start with it.
 pub const API_BASE_URL: &str = "API_BASE_URL";
 /// The place of logs and artifacts: `s3://bucket`, `file:///folder`, or `file:` and a path, relative to the working

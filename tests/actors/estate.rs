@@ -86,6 +86,7 @@ impl Estate {
         let client = format!("{account}-client");
         let registered = world.register(&owner, &client).await;
         assert_eq!(registered.status, 201, "{registered:?}");
+        let (hook_id, hook_key) = deploy_hook(&owner, &name).await;
         let (session, _) = world.session(&owner).await;
         let (_, other_session) = world.session(&owner).await;
         let trusted = trust(&owner, world, &format!("{account}/{name}"), &repository["id"]).await;
@@ -100,6 +101,8 @@ impl Estate {
             ("trust_id", text(&trusted["id"])),
             // Nobody is at this port, so that a check has its answer at once.
             ("connection_id", text(&owner.connection("127.0.0.1:1", "deploy-bot", "hunter2").await["id"])),
+            ("hook_id", hook_id),
+            ("hook_key", hook_key),
             ("subject_token", subject_token(world, &format!("{account}/{name}"))),
             ("full_repository", format!("{account}/{name}")),
             ("environment", "preview".to_owned()),
@@ -135,6 +138,11 @@ impl Estate {
             "delete-invitation" => {
                 let invited = invite(&self.owner, "nobody@example.com", &json!(self.parameters["team_id"])).await;
                 parameters.insert("invitation_id", text(&invited["invitation"]["id"]));
+            }
+            // A rotation may have ended the secret of the estate's own hook.
+            "receive-hook" => {
+                let (hook_id, hook_key) = deploy_hook(&self.owner, &self.parameters["repo_name"]).await;
+                parameters.extend([("hook_id", hook_id), ("hook_key", hook_key)]);
             }
             "exchange-token" => {
                 parameters.insert("subject_token", subject_token(world, &self.parameters["full_repository"]));
@@ -197,10 +205,7 @@ impl Estate {
         let mut scanned = table.client().scan().table_name(table.name()).into_paginator().items().send();
         let (mut items, secrets) = (Vec::new(), self.secrets());
         while let Some(mut item) = scanned.try_next().await.unwrap() {
-            // JSON has no bytes.
-            for value in item.values_mut().filter(|value| value.is_b()) {
-                *value = AttributeValue::S(format!("{value:?}"));
-            }
+            item.values_mut().for_each(without_bytes);
             let text = shared::table::read_item::<Value>(item).unwrap().to_string();
             if !text.contains("RATE#") && secrets.iter().any(|secret| text.contains(secret)) {
                 items.push(text);
@@ -208,6 +213,15 @@ impl Estate {
         }
         items.sort();
         items
+    }
+}
+
+/// Replaces bytes, which JSON does not have, by a text.
+fn without_bytes(value: &mut AttributeValue) {
+    match value {
+        AttributeValue::M(inner) => inner.values_mut().for_each(without_bytes),
+        AttributeValue::B(_) => *value = AttributeValue::S(format!("{value:?}")),
+        _ => {}
     }
 }
 
@@ -274,6 +288,15 @@ async fn trust(owner: &Actor, world: &World, of: &str, repository: &Value) -> Va
     created.body
 }
 
+/// Makes a deploy hook. Returns its ID, and its secret as the parameter of its URL.
+async fn deploy_hook(owner: &Actor, repository: &str) -> (String, String) {
+    let new = json!({"provider": "deploy", "environment": "preview", "ref": "main"});
+    let hook = owner.post(&format!("/v1/repositories/{repository}/hooks"), new).await;
+    assert_eq!(hook.status, 201, "{hook:?}");
+    let key = form_urlencoded::byte_serialize(text(&hook.body["secret"]).as_bytes()).collect();
+    (text(&hook.body["id"]), key)
+}
+
 /// Returns the ids in a route's path, and those in its body, each with an id that nothing has.
 pub fn ids_of(route: &str) -> [Vec<(&'static str, &'static str)>; 2] {
     let body = BODIES.get(route).map(Value::to_string).unwrap_or_default();
@@ -303,7 +326,11 @@ fn text(value: &Value) -> String {
 }
 
 fn without_body(actor: &Actor, route: &str, parameters: &Parameters) -> RequestBuilder {
-    let (method, path) = route.split_once(' ').unwrap_or(("GET", "/v1/nothing/here"));
+    let (method, path) = match route.split_once(' ') {
+        // The secret of a hook is in its URL.
+        Some(("POST", "/v1/hooks/{hook_id}")) => ("POST", "/v1/hooks/{hook_id}?key={hook_key}"),
+        route => route.unwrap_or(("GET", "/v1/nothing/here")),
+    };
     actor.request(method.parse::<Method>().unwrap(), &filled(path, parameters))
 }
 

@@ -50,6 +50,8 @@ impl Scene {
         let settings = Settings::from([
             ("TABLE_NAME", "table".to_owned()),
             ("QUEUE_URL", "http://sqs/queue".to_owned()),
+            ("STATUS_QUEUE_URL", "http://sqs/statuses".to_owned()),
+            ("HOOK_QUEUE_URL", "http://sqs/hooks".to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "id".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
@@ -108,7 +110,7 @@ impl Scene {
             settings,
             origin: None,
             fences: Fences { expected_current, sequence },
-            idempotency: None,
+            once: None,
         };
         let now = self.app.clock().now();
         let created = Deployment::create(table, &self.repository, &counts, new, &self.by, now).await;

@@ -7,6 +7,7 @@
 //! with the keys of all writes, which is the stricter reading.
 
 mod gate;
+mod hooks;
 mod statement;
 mod statuses;
 mod walk;

@@ -46,6 +46,7 @@ async fn each_endpoint_answers_in_the_envelope_while_dynamodb_stalls() {
         (settings::TABLE_NAME, "table".to_owned()),
         (settings::QUEUE_URL, "http://127.0.0.1:1/queue".to_owned()),
         (settings::STATUS_QUEUE_URL, "http://127.0.0.1:1/statuses".to_owned()),
+        (settings::HOOK_QUEUE_URL, "http://127.0.0.1:1/hooks".to_owned()),
         (settings::ARCHIVE_URL, "s3://archive".to_owned()),
         (settings::VARIABLES_KEY, "kms:arn:aws:kms:us-east-1:000000000000:key/variables".to_owned()),
         (builds::CODEBUILD_PROJECT, "git-api".to_owned()),

@@ -72,6 +72,10 @@ fn filled(command: &str, url: &str, parameters: &Parameters) -> String {
         };
     let own: Vec<_> = route.path.split('/').zip(path.split('/')).map(fill).collect();
     let mut command = command.replacen(&format!("{BASE}{path}"), &format!("{url}{}", own.join("/")), 1);
+    if let Some((before, rest)) = command.split_once("?key=") {
+        let (_, after) = rest.split_once('\'').unwrap();
+        command = format!("{before}?key={}'{after}", parameters["hook_key"]);
+    }
     if let Some((before, rest)) = command.split_once("-d '") {
         let (body, after) = rest.split_once('\'').unwrap();
         let mut body: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));

@@ -117,13 +117,20 @@ impl<'a> Operation<'a> {
         parameters.filter(|parameter| parameter["in"] == place).collect()
     }
 
-    /// Returns the path with the examples of its parameters.
+    /// Returns the path with the examples of its parameters, and with the secret in the query, if the operation takes one.
     pub(crate) fn example_path(&self) -> String {
         let fill = |path: String, parameter: &Value| {
             let name = format!("{{{}}}", text(&parameter["name"]));
             path.replace(&name, text(&parameter["schema"]["examples"][0]))
         };
-        self.parameters("path").into_iter().fold(self.path.to_owned(), fill)
+        let path = self.parameters("path").into_iter().fold(self.path.to_owned(), fill);
+        match self.parameters("query").into_iter().find(|parameter| parameter["schema"]["format"] == "password") {
+            Some(secret) => {
+                let example = text(&secret["schema"]["examples"][0]).replace('=', "%3D");
+                format!("{path}?{}={example}", text(&secret["name"]))
+            }
+            None => path,
+        }
     }
 
     /// Returns the media type of the body.

@@ -31,7 +31,9 @@ fn curl(api: &Api, operation: &Operation<'_>) -> String {
         "get" => String::new(),
         method => format!("-X {} ", method.to_uppercase()),
     };
-    let mut lines = vec![format!("curl {method}{}", url(api, operation))];
+    let url = url(api, operation);
+    let quote = if url.contains('?') { "'" } else { "" };
+    let mut lines = vec![format!("curl {method}{quote}{url}{quote}")];
     if operation.needs_token() {
         lines.push("-H \"Authorization: Bearer $TOKEN\"".to_owned());
     }

@@ -1,6 +1,6 @@
 //! Sweeps every minute over deployments without recent news, so that each ends even if its runner or its messages are
-//! lost. An index holds the deployments that have not ended, by the time at which they are due, and the commit statuses that
-//! a git host has not been told. An idle sweep costs nine queries.
+//! lost. An index holds the deployments that have not ended, by the time at which they are due, the commit statuses that a git
+//! host has not been told, and the deliveries to hooks that wait. An idle sweep costs ten queries.
 //!
 //! | the deployment | the sweep |
 //! |---|---|
@@ -13,13 +13,14 @@
 //! sends it, and a sweep that dies in between delays the deployment but does not lose it. CodeBuild's answers are
 //! handled like its events.
 //!
-//! A commit status that is due has its message sent. Its function reports it.
+//! A commit status that is due has its message sent, and so has a delivery to a hook. Their functions do the work.
 //!
 //! Then the sweep goes on with deletions of repositories that are not complete (`RepositoryDeletion`).
 //!
 //! In the remaining time, the sweep compares some counters with the rows that they count (`Recount`).
 
 mod deadline;
+mod deliveries;
 mod reports;
 mod tally;
 
@@ -35,7 +36,7 @@ use shared::clock::Timestamp;
 use shared::model::{
     Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, Finding, Recount, RepositoryDeletion, TransitionFailed,
 };
-use shared::queue::{Queue, StatusQueue};
+use shared::queue::{HookQueue, Queue, StatusQueue};
 use shared::table::Key;
 use shared::telemetry::Level;
 use shared::usage::Usage;
@@ -60,6 +61,7 @@ pub struct Sweep {
     app: App,
     queue: Queue,
     statuses: StatusQueue,
+    hooks: HookQueue,
     builds: Builds,
 }
 
@@ -82,6 +84,7 @@ impl Sweep {
         Ok(Self {
             queue: Queue::with_statuses(app)?,
             statuses: StatusQueue::new(app)?,
+            hooks: HookQueue::new(app)?,
             builds: Builds::new(app)?,
             app: app.clone(),
         })
@@ -104,6 +107,7 @@ impl Sweep {
             for shard in deployments.into_iter().chain(reports) {
                 tally.add(shard);
             }
+            tally.add(self.send_deliveries(now, time).await);
             self.delete_repositories(&mut tally, now, time).await;
             self.recount(&mut tally, now, time).await;
             tally

@@ -8,13 +8,13 @@ use shared::telemetry::{Level, Metrics};
 /// The numbers of one sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// Messages sent again, and messages of commit statuses.
+    /// Messages sent: again for deployments and deliveries, and for commit statuses.
     pub sent: u32,
-    /// Deployments ended, because their deadline had passed or CodeBuild reported the end of their build.
+    /// Deployments and deliveries ended, because their deadline had passed or CodeBuild reported the end of their build.
     pub ended: u32,
-    /// Deployments and commit statuses left as they are: a build still runs, or somebody else came first.
+    /// Deployments, commit statuses and deliveries left as they are: a build still runs, or somebody else came first.
     pub unchanged: u32,
-    /// Deployments and pages that failed. They are due again.
+    /// Deployments, deliveries and pages that failed. They are due again.
     pub failed: u32,
     /// Deleted repositories of which nothing is left.
     pub deleted: u32,

@@ -42,6 +42,8 @@ DEPENDS_ON_STATE = {
     ("update-connection", "invalid_request", "username"): "it belongs to one kind, and people must see each character",
     ("update-connection", "invalid_request", "private_key"): "it belongs to one kind, and must be a key",
     ("update-connection", "invalid_request", "installation_id"): "it belongs to one kind",
+    ("create-hook", "invalid_request", "environment"): "only a deploy hook has one",
+    ("create-hook", "invalid_request", "ref"): "only a deploy hook has one, and people must see each character",
     ("create-application", "invalid_request", "access_token"): "it must be a current token of the client",
     ("create-invitation", "invalid_request", "teams"): "a team must exist",
     ("create-session", "invalid_request", "token"): "a token can't be combined with a code",

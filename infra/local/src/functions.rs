@@ -18,6 +18,8 @@ use crate::function::Function;
 const HTTP_TIME_LIMIT: Duration = Duration::from_secs(29);
 /// Lambda's longest time limit.
 const CONSUMER_TIME_LIMIT: Duration = Duration::from_secs(900);
+/// The time limit of the function that handles deliveries, as in its function.yaml.
+const HOOK_TIME_LIMIT: Duration = Duration::from_secs(300);
 /// The time between two sweeps, so that no two run concurrently.
 const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(60);
 
@@ -30,7 +32,7 @@ pub type Constructor = fn(&App) -> Result<Endpoint, InitError>;
 /// A nested stack of the template, `infra/<name>.yaml`, which has the functions of one area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Area {
-    /// Repositories, their environments, and the connections to their hosts.
+    /// Repositories, their environments, their hooks, and the connections to their hosts.
     Repositories,
     /// Deployments, their logs and their approvals.
     Deployments,
@@ -178,6 +180,12 @@ pub const FUNCTIONS: &[Registration] = &[
     endpoint!(Repositories, update_connection),
     endpoint!(Repositories, delete_connection),
     endpoint!(Repositories, check_connection),
+    endpoint!(Repositories, list_hooks),
+    endpoint!(Repositories, create_hook),
+    endpoint!(Repositories, rotate_hook),
+    endpoint!(Repositories, delete_hook),
+    endpoint!(Repositories, list_hook_deliveries),
+    endpoint!(Repositories, receive_hook),
     endpoint!(Deployments, create_deployment),
     endpoint!(Deployments, list_deployments),
     endpoint!(Deployments, preflight_deployment),
@@ -239,6 +247,7 @@ pub const FUNCTIONS: &[Registration] = &[
     endpoint!(Service, get_openapi),
     undocumented!(Service, not_found),
     undocumented!(Service, get_dashboard),
+    event!(Repositories, "hook-consumer", Environment::hook_consumer),
     event!(Deployments, "deployment-consumer", Environment::consumer),
     event!(Deployments, "report-status", Environment::report_status),
     event!(Builds, "build-events", Environment::build_events),
@@ -333,6 +342,19 @@ impl Environment {
             async move { reporter.invoke(event).await }
         };
         Ok(Function::events("report-status", service_fn(report), REPORT_TIME_LIMIT, self.clock.clone()))
+    }
+
+    /// Starts the function that handles the deliveries to hooks.
+    ///
+    /// # Errors
+    /// Fails if the function can't start.
+    pub fn hook_consumer(&self) -> Result<Function, InitError> {
+        let consumer = hook_consumer::HookConsumer::new(&self.app()?)?;
+        let consume = move |event: LambdaEvent<_>| {
+            let consumer = consumer.clone();
+            async move { consumer.invoke(event).await }
+        };
+        Ok(Function::events("hook-consumer", service_fn(consume), HOOK_TIME_LIMIT, self.clock.clone()))
     }
 
     /// Starts the function that a schedule invokes.

@@ -25,6 +25,13 @@ pub const PARAMETERS: &[PathParameter] = &[
         found_in: &[("Repository", "/id"), ("TeamRepository", "/repository/id")],
     },
     PathParameter {
+        name: "hook_id",
+        description: "Hook ID: `hook_…`. It is not the secret",
+        example: "hook_k3vyq2w7x5m4n6pa",
+        extractor: "access::AuthorizedHook",
+        found_in: &[("Hook", "/id")],
+    },
+    PathParameter {
         name: "deployment_id",
         description: "Deployment ID: `deploy_…`",
         example: "deploy_t6mwz4hq2c7rfx3e",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use fs_err as fs;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use shared::app::SIGN_IN_PATH;
 use shared::aws::{Aws, Limits};
@@ -32,6 +33,7 @@ use crate::{REGION, server, table};
 const TABLE: &str = "git-api";
 const QUEUE: &str = "deployments";
 const STATUS_QUEUE: &str = "statuses";
+const HOOK_QUEUE: &str = "hooks";
 const TTL_SWEEP: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -123,6 +125,7 @@ pub struct Stack {
     gateway: Gateway,
     event_source: EventSource,
     statuses: EventSource,
+    hooks: EventSource,
     /// Canceled when the stack stops.
     stopping: CancellationToken,
     sweeps: Option<Schedule>,
@@ -180,6 +183,7 @@ impl Stack {
         let queues = Queues::create(&operator.sqs(), suffix, &options).await?;
         settings.set(settings::QUEUE_URL, queues.main.clone());
         settings.set(settings::STATUS_QUEUE_URL, queues.statuses.clone());
+        settings.set(settings::HOOK_QUEUE_URL, queues.hooks.clone());
         settings.set(redrive_dead_letters::DEAD_LETTER_QUEUE_URL, queues.dead_letters.clone());
         for (name, value) in options.overrides {
             settings.set(name, value);
@@ -201,6 +205,8 @@ impl Stack {
         let event_source = EventSource::start(operator.sqs(), Mapping::new(&queues.main), consumer).await?;
         let statuses = Mapping { batch_size: 10, maximum_concurrency: 2, ..Mapping::new(&queues.statuses) };
         let statuses = EventSource::start(operator.sqs(), statuses, environment.report_status()?).await?;
+        let hooks =
+            EventSource::start(operator.sqs(), Mapping::new(&queues.hooks), environment.hook_consumer()?).await?;
         let bootstrap = environment.bootstrap()?;
         let sweep = environment.sweep()?;
         let sweeps = options.sweep_every.map(|every| Schedule::start(sweep, every, environment.clock.clone()));
@@ -212,6 +218,7 @@ impl Stack {
             gateway,
             event_source,
             statuses,
+            hooks,
             stopping,
             sweeps,
             embedded,
@@ -254,6 +261,11 @@ impl Stack {
         &self.queues.statuses
     }
 
+    /// Returns the URL of the queue of deliveries to hooks.
+    pub fn hook_queue(&self) -> &str {
+        &self.queues.hooks
+    }
+
     /// Returns the URL of the queue of messages that were received too often.
     pub fn dead_letter_queue(&self) -> &str {
         &self.queues.dead_letters
@@ -272,7 +284,9 @@ impl Stack {
     pub async fn shutdown(self) {
         drop(self.sweeps);
         self.stopping.cancel();
-        tokio::join!(self.event_source.stop(STOP_LIMIT), self.statuses.stop(STOP_LIMIT), self.gateway.shutdown());
+        let sources = [self.event_source, self.statuses, self.hooks];
+        let stopped = join_all(sources.map(|source| source.stop(STOP_LIMIT)));
+        tokio::join!(stopped, self.gateway.shutdown());
         if let Some(issuer) = self.issuer {
             issuer.shutdown().await;
         }
@@ -320,35 +334,46 @@ impl Embedded {
 struct Queues {
     main: String,
     statuses: String,
+    hooks: String,
     dead_letters: String,
 }
 
 impl Queues {
     async fn create(client: &aws_sdk_sqs::Client, suffix: &str, options: &Options) -> Result<Self, InitError> {
-        let name = format!("{QUEUE}{suffix}");
-        let created = client.create_queue().queue_name(format!("{name}-dead-letters")).send().await?;
-        let dead_letters = created.queue_url.ok_or("SQS gave no URL for the queue")?;
-        let arn = client
-            .get_queue_attributes()
-            .queue_url(&dead_letters)
-            .attribute_names(QueueAttributeName::QueueArn)
-            .send()
-            .await?
-            .attributes
-            .and_then(|mut attributes| attributes.remove(&QueueAttributeName::QueueArn))
-            .ok_or("SQS gave no ARN for the queue")?;
-        let redrive = json!({"deadLetterTargetArn": arn, "maxReceiveCount": options.max_receive_count});
-        let created = client
-            .create_queue()
-            .queue_name(name)
-            .attributes(QueueAttributeName::RedrivePolicy, redrive.to_string())
-            .attributes(QueueAttributeName::VisibilityTimeout, options.visibility_timeout.as_secs().to_string())
-            .send()
-            .await?;
-        let main = created.queue_url.ok_or("SQS gave no URL for the queue")?;
+        let (main, dead_letters) = with_dead_letters(client, &format!("{QUEUE}{suffix}"), options).await?;
+        let (hooks, _) = with_dead_letters(client, &format!("{HOOK_QUEUE}{suffix}"), options).await?;
         let created = client.create_queue().queue_name(format!("{STATUS_QUEUE}{suffix}")).send().await?;
-        Ok(Self { main, statuses: created.queue_url.ok_or("SQS gave no URL for the queue")?, dead_letters })
+        let statuses = created.queue_url.ok_or("SQS gave no URL for the queue")?;
+        Ok(Self { main, statuses, hooks, dead_letters })
     }
+}
+
+/// Creates a queue and its dead-letter queue. Returns their URLs.
+async fn with_dead_letters(
+    client: &aws_sdk_sqs::Client,
+    name: &str,
+    options: &Options,
+) -> Result<(String, String), InitError> {
+    let created = client.create_queue().queue_name(format!("{name}-dead-letters")).send().await?;
+    let dead_letters = created.queue_url.ok_or("SQS gave no URL for the queue")?;
+    let arn = client
+        .get_queue_attributes()
+        .queue_url(&dead_letters)
+        .attribute_names(QueueAttributeName::QueueArn)
+        .send()
+        .await?
+        .attributes
+        .and_then(|mut attributes| attributes.remove(&QueueAttributeName::QueueArn))
+        .ok_or("SQS gave no ARN for the queue")?;
+    let redrive = json!({"deadLetterTargetArn": arn, "maxReceiveCount": options.max_receive_count});
+    let created = client
+        .create_queue()
+        .queue_name(name)
+        .attributes(QueueAttributeName::RedrivePolicy, redrive.to_string())
+        .attributes(QueueAttributeName::VisibilityTimeout, options.visibility_timeout.as_secs().to_string())
+        .send()
+        .await?;
+    Ok((created.queue_url.ok_or("SQS gave no URL for the queue")?, dead_letters))
 }
 
 fn address(port: u16, offset: u16) -> SocketAddr {

@@ -8,7 +8,8 @@ use futures_util::future::try_join;
 use git::Revision;
 use shared::id::DeploymentId;
 use shared::model::{
-    Author, Deployment, DeploymentCounts, Environment, EnvironmentSettings, IdempotencyClaim, NewDeployment, Repository,
+    Author, Deployment, DeploymentCounts, Environment, EnvironmentSettings, IdempotencyClaim, NewDeployment, Once,
+    Repository,
 };
 use shared::permitted::Permitted;
 use shared::queue::Queue;
@@ -67,6 +68,14 @@ impl Creation {
         })
     }
 
+    /// Returns the commit of a revision, as the git host has it now.
+    ///
+    /// # Errors
+    /// Fails if the revision does not exist, or the git host does not answer.
+    pub async fn resolve(&self, repository: &Permitted<Repository>, revision: &Revision) -> Result<ResolvedRef> {
+        ResolvedRef::find(&self.connections, repository, revision).await
+    }
+
     /// Creates the deployment and queues it.
     ///
     /// # Errors
@@ -76,14 +85,30 @@ impl Creation {
         repository: &Permitted<Repository>,
         request: DeploymentRequest,
         revision: &Revision,
-        Snapshot { settings, counts }: Snapshot,
-        idempotency: Option<IdempotencyClaim>,
+        snapshot: Snapshot,
+        once: Option<Once>,
         author: &Author,
     ) -> Result<Deployment> {
-        let Self { app, connections, queue, vault } = self;
-        settings.admit(request.environment)?;
-        let resolved = ResolvedRef::find(connections, repository, revision).await?;
+        snapshot.settings.admit(request.environment)?;
+        let resolved = self.resolve(repository, revision).await?;
+        self.create_resolved(repository, request, resolved, snapshot, once, author).await
+    }
 
+    /// Creates the deployment of a commit that has been read from the git host, and queues it.
+    ///
+    /// # Errors
+    /// Fails if the environment is frozen, or the lane refuses.
+    pub async fn create_resolved(
+        &self,
+        repository: &Permitted<Repository>,
+        request: DeploymentRequest,
+        resolved: ResolvedRef,
+        Snapshot { settings, counts }: Snapshot,
+        once: Option<Once>,
+        author: &Author,
+    ) -> Result<Deployment> {
+        let Self { app, queue, vault, .. } = self;
+        settings.admit(request.environment)?;
         let id = DeploymentId::random();
         let context = Deployment::sealing_context(&repository.account_id, &id);
         let new = NewDeployment {
@@ -100,7 +125,7 @@ impl Creation {
             commit: resolved.commit,
             source: repository.source.clone(),
             origin: None,
-            idempotency,
+            once,
         };
         let deployment = Deployment::create(app.table(), repository, &counts, new, author, app.clock().now()).await?;
         queue.announce(app, &deployment, &settings).await;
@@ -121,7 +146,10 @@ impl Creation {
         author: &Author,
     ) -> Result<Deployment> {
         let result = match snapshot {
-            Ok(snapshot) => self.create(repository, request, revision, snapshot, Some(claim.clone()), author).await,
+            Ok(snapshot) => {
+                self.create(repository, request, revision, snapshot, Some(Once::Idempotency(claim.clone())), author)
+                    .await
+            }
             Err(error) => Err(error.into()),
         };
         if result.is_err()

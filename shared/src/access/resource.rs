@@ -6,8 +6,10 @@ use super::tenant::{Tenant, oversees_tokens};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::extract::{path_parameter, repository_parameter};
-use crate::id::{ConnectionId, DeploymentId, InvitationId, TeamId, TokenId, TrustId, UserId};
-use crate::model::{Connection, Deployment, Invitation, Repository, RepositorySlug, Team, TokenRecord, Trust, User};
+use crate::id::{ConnectionId, DeploymentId, HookId, InvitationId, TeamId, TokenId, TrustId, UserId};
+use crate::model::{
+    Connection, Deployment, Hook, Invitation, Repository, RepositorySlug, Team, TokenRecord, Trust, User,
+};
 use crate::permission::{Permission, check_permission};
 use crate::route::Route;
 use crate::table::TableError;
@@ -59,6 +61,24 @@ impl Resource for Repository {
             true => Ok(Some(repository)),
             false => Err(Error::renamed(&repository.id, &repository.full_name())),
         }
+    }
+}
+
+/// A hook is named by its repository and its own id.
+impl Resource for Hook {
+    const KIND: &'static str = "Hook";
+    type Name = (RepositorySlug, HookId);
+
+    fn name(parts: &Parts) -> Result<Option<Self::Name>> {
+        let hook = path_parameter(parts, "hook_id")?.parse().ok();
+        Ok(Repository::name(parts)?.zip(hook))
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, (slug, id): Self::Name, needed: Permission) -> Result<Option<Self>> {
+        let repository = Repository::authorize(app, tenant, slug, needed);
+        let hook = async { Ok(Hook::find(app.table(), tenant, &id).await?) };
+        let (repository, hook) = futures_util::future::try_join(repository, hook).await?;
+        Ok(repository.zip(hook).and_then(|(repository, hook)| (hook.repository_id == repository.id).then_some(hook)))
     }
 }
 

@@ -26,7 +26,7 @@ pub struct DeploymentBody {
     #[schema(examples(7))]
     pub(crate) number: u64,
     pub(crate) environment: Environment,
-    /// The ref in the request that created the deployment.
+    /// The ref in the request that created the deployment, or the branch or tag that was pushed.
     #[schema(examples("main"))]
     pub(crate) r#ref: String,
     /// The commit that the ref pointed to at creation, and that is deployed.
@@ -42,7 +42,7 @@ pub struct DeploymentBody {
     /// forks and of closed pull requests too. Also null if the repository has too many branches and tags to look through.
     #[schema(required, examples("refs/heads/main"))]
     pub(crate) on_ref: Option<String>,
-    /// The user or application that created the deployment.
+    /// The user who created the deployment, or the ID that stands for the application, the trust or the hook that did.
     pub(crate) created_by: UserId,
     /// The time of the last change.
     pub(crate) updated_at: Rfc3339,
@@ -80,7 +80,7 @@ pub struct DeploymentBody {
     /// The deployment's place in the queue. Null unless the deployment is queued. Always null in a list.
     #[schema(required)]
     pub(crate) queue: Option<QueueBody>,
-    /// The names of the users and applications in `created_by` and `approvals`, and of everybody else who has acted on the
+    /// The names of the users and programs in `created_by` and `approvals`, and of everybody else who has acted on the
     /// deployment, by their IDs. A name is that of the time of the action. Those of deployments from before the API kept names
     /// are absent. A list has the names of all of its deployments beside `data` instead.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -67,10 +67,10 @@ pub struct AuditEvent {
 pub struct AuditActor {
     /// The kind of the actor.
     pub kind: ActorKind,
-    /// The id of the user, of the user that stands for the application or the trust, or of the user in whose place an operator
-    /// acts.
+    /// The id of the user, of the user that stands for the application, the trust or the hook, or of the user in whose place an
+    /// operator acts.
     pub id: UserId,
-    /// The user's email address, the application's or the trust's name, or `operator`.
+    /// The user's email address, the application's, the trust's or the hook's name, or `operator`.
     pub name: String,
 }
 
@@ -84,6 +84,8 @@ pub enum ActorKind {
     Application,
     /// A program with a token of an issuer that the account trusts.
     Trust,
+    /// A hook, to which a git host or another program has sent a push.
+    Hook,
     /// An operator of the stack, who needs no token.
     Operator,
     /// The API itself, which starts and ends deployments.
@@ -100,7 +102,7 @@ pub enum Credential {
     OAuth(ClientId),
     /// A session of the dashboard.
     Session(SessionId),
-    /// An invitation's secret, or the rights of an operator or of the API itself.
+    /// An invitation's or a hook's secret, or the rights of an operator or of the API itself.
     Other,
 }
 

@@ -54,6 +54,11 @@ impl DeployRule {
         select(self.refs.0.iter().filter(|glob| glob.is_about_tags() != branch.is_some()), name)
     }
 
+    /// Returns whether only pushes that change some paths are deployed.
+    pub fn has_paths(&self) -> bool {
+        !self.paths.0.is_empty()
+    }
+
     /// Returns whether a push that changed these paths is deployed. A rule without paths deploys every push.
     pub fn concerns<P: AsRef<str>>(&self, changed: impl IntoIterator<Item = P>) -> bool {
         self.paths.0.is_empty() || changed.into_iter().any(|path| select(self.paths.0.iter(), path.as_ref()))

@@ -17,6 +17,7 @@ mod lane;
 mod listing;
 mod names;
 mod place;
+mod pushed;
 mod settings;
 mod status;
 mod transition;
@@ -37,6 +38,7 @@ pub use idempotency::*;
 pub use lane::*;
 pub use listing::*;
 pub use place::*;
+pub use pushed::*;
 pub use settings::*;
 pub use status::*;
 pub use transition::*;
@@ -85,7 +87,8 @@ pub struct Deployment {
     /// The settings of the repository's source at creation, or those of the deployment that this one repeats.
     #[serde(flatten)]
     pub source: SourceSettings,
-    /// The user or the application that created the deployment, retried it or rolled back to it.
+    /// The user, or the user that stands for the application, the trust or the hook, that created the deployment, retried it or
+    /// rolled back to it.
     pub created_by: UserId,
     /// The person who registered the application that created the deployment. `None` if a person created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -338,7 +341,7 @@ mod tests {
             source: SourceSettings::default(),
             created_by: user.clone(),
             registered_by: Some(user.clone()),
-            actors: Actors::from([(user.clone(), ActorName { name: String::new(), email: None })]),
+            actors: Actors::from([(user.clone(), ActorName { kind: None, name: String::new(), email: None })]),
             created_at: now,
             updated_at: now,
             started_at: Some(now),

@@ -1,7 +1,10 @@
 //! The keys of every item, and of the partitions that hold lists of them. No other module makes one.
 
 use crate::hex::hex;
-use crate::id::{AccountId, ConnectionId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, TrustId, UserId};
+use crate::id::{
+    AccountId, ConnectionId, DeliveryId, DeploymentId, HookId, InvitationId, RepositoryId, TeamId, TokenId, TrustId,
+    UserId,
+};
 use crate::model::{Environment, Status, Subject};
 use crate::name::{AccountSlug, ClientId, Email, RepositoryName, TeamName};
 use crate::table::Key;
@@ -209,6 +212,23 @@ pub(super) fn spent_token(hash: TokenHash) -> Key {
     Key::new(format!("SPENT#{hash}"), "SPENT")
 }
 
+pub(super) fn hook(hook: &HookId) -> Key {
+    Key::new(hook_partition(hook), "HOOK")
+}
+
+pub(super) fn delivery(hook: &HookId, delivery: &DeliveryId) -> Key {
+    Key::new(hook_partition(hook), format!("DELIVERY#{delivery}"))
+}
+
+/// The index partition of a hook's deliveries.
+pub(super) fn deliveries(hook: &HookId) -> String {
+    format!("{}#DELIVERIES", hook_partition(hook))
+}
+
+fn hook_partition(hook: &HookId) -> String {
+    format!("HOOK#{hook}")
+}
+
 /// The identity of a subject of the OAuth2 issuer. A subject is hashed, because issuers put any text into it.
 pub(super) fn subject(issuer: &str, subject: &str) -> Key {
     subject_by_hash(&subject_hash(issuer, subject))
@@ -291,6 +311,20 @@ impl RepositoryPartition {
         Key::new(&self.0, format!("STATUS#{}#{sha}", environment.as_str()))
     }
 
+    /// The commit of a ref that a push deployed last to an environment.
+    pub(super) fn pushed(&self, environment: Environment, ref_name: &str) -> Key {
+        Key::new(&self.0, format!("PUSHED#{}#{ref_name}", environment.as_str()))
+    }
+
+    /// The index partition of the repository's hooks, and the partition of their counter.
+    pub(super) fn hooks(&self) -> String {
+        format!("{}#HOOKS", self.0)
+    }
+
+    pub(super) fn hook_count(&self) -> Key {
+        Key::new(self.hooks(), "TOTAL")
+    }
+
     /// The index partition of the repository's deployments, of one environment or of one status.
     pub(super) fn deployments(&self, environment: Option<Environment>, status: Option<Status>) -> String {
         let mut partition = self.0.clone();
@@ -339,6 +373,11 @@ pub(super) fn due(shard: u8) -> String {
 /// The index partition of a shard of the statuses that a git host was not told.
 pub(super) fn due_reports(shard: u8) -> String {
     format!("REPORTS#{shard}")
+}
+
+/// The index partition of the deliveries that wait to be handled.
+pub(super) fn due_deliveries() -> String {
+    "DUE#DELIVERIES".to_owned()
 }
 
 /// The partition of a lane, with its lock and its queued deployments.
@@ -400,6 +439,7 @@ pub(crate) fn rate_limit(subject: &Subject) -> Key {
     match subject {
         Subject::Account(id) => Key::new(format!("RATE#{id}"), "RATE"),
         Subject::Following(id) => Key::new(format!("RATE#{id}"), "FOLLOWING"),
+        Subject::Hook(id) => Key::new(format!("RATE#{id}"), "RATE"),
         Subject::Source(address) => Key::new(format!("RATE#{address}"), "RATE"),
         Subject::Uncounted(address) => Key::new(format!("RATE#{address}"), "UNCOUNTED"),
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::id::AccountId;
+use crate::id::{AccountId, HookId};
 
 pub(crate) const MICROS_PER_MINUTE: i64 = 60_000_000;
 
@@ -23,6 +23,10 @@ pub struct Quota {
 impl Quota {
     /// The rate limit of a source address, for requests that count against no account.
     pub(crate) const ANONYMOUS: Quota = Quota { per_minute: 60, burst: 20 };
+
+    /// The rate limit of a hook, for deliveries that have its secret. A push of a git host must not be lost because the account
+    /// has used up its plan, so they count apart.
+    pub const HOOK: Quota = Quota { per_minute: 300, burst: 100 };
 
     /// The smallest allowance for following: five clients that ask every two seconds about a deployment and its log.
     const LEAST_FOLLOWING: Quota = Quota { per_minute: 300, burst: 100 };
@@ -73,6 +77,8 @@ pub enum Subject {
     Account(AccountId),
     /// An account, for requests that may bring nothing new.
     Following(AccountId),
+    /// A hook, for deliveries that have its secret.
+    Hook(HookId),
     /// A source address, for requests without one. See [`Subject::source`].
     Source(IpAddr),
     /// A source address, for requests with a valid token that count against no account. See [`Subject::uncounted`].

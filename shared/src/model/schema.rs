@@ -112,6 +112,15 @@ pub const SCHEMA: &[ItemKind] = &[
     item("name that a repository had", "ACCT#{account}#REPO#{repository}", "NAME#{name}"),
     item("deletion of a repository", "DELETIONS", "{account}#{repository}"),
     item("number of repositories", "ACCT#{account}", "REPOS"),
+    item("hook", "HOOK#{hook}", "HOOK").indexed(&[
+        entry(ByCreation, "ACCT#{account}#REPO#{repository}#HOOKS", "{created}#{hook}"),
+    ]),
+    item("number of hooks", "ACCT#{account}#REPO#{repository}#HOOKS", "TOTAL"),
+    item("delivery to a hook", "HOOK#{hook}", "DELIVERY#{delivery}").indexed(&[
+        entry(ByCreation, "HOOK#{hook}#DELIVERIES", "{received}#{delivery}"),
+        entry(ByDueTime, "DUE#DELIVERIES", "{due}#{hook}#{delivery}").only_if("the delivery has not been handled"),
+    ]).expiring(Always),
+    item("commit of a ref that a push deployed last", "ACCT#{account}#REPO#{repository}", "PUSHED#{environment}#{ref}"),
     item("settings of an environment", "ACCT#{account}#REPO#{repository}", "ENV#{environment}"),
     item("numbers of deployments", "ACCT#{account}#REPO#{repository}", "DEPLOYS"),
     item("deployment", "ACCT#{account}#DEPLOY#{deployment}", "DEPLOY").indexed(&[
@@ -137,6 +146,7 @@ pub const SCHEMA: &[ItemKind] = &[
     item("idempotency key", "ACCT#{account}#IDEM#{sha256}", "IDEM").expiring(Always),
     item("rate limit of an account", "RATE#{account}", "RATE").expiring(Always),
     item("allowance of an account for following", "RATE#{account}", "FOLLOWING").expiring(Always),
+    item("rate limit of a hook", "RATE#{hook}", "RATE").expiring(Always),
     item("rate limit of a source address", "RATE#{address}", "RATE").expiring(Always),
     item("rate limit of a source address, for requests that no account counts", "RATE#{address}", "UNCOUNTED").expiring(Always),
     item("progress of the recount", "RECOUNT", "RECOUNT"),

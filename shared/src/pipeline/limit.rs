@@ -11,10 +11,10 @@ use http::request::Parts;
 
 use super::{Context, Record, record, source, source_address};
 use crate::access::Caller;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::Result;
 use crate::model::{Account, Quota, Subject};
 use crate::poll::NothingNew;
-use crate::rate_limit::Verdict;
+use crate::rate_limit::{Verdict, exhausted};
 use crate::route::{Counting, Route, WithoutLimiter};
 use crate::table::TableError;
 
@@ -102,12 +102,6 @@ async fn follow(
         admitted(record, counted, context.route.without_limiter)?;
     }
     Ok(response)
-}
-
-/// Returns the refusal of a request beyond a rate limit.
-fn exhausted(what: &str, Quota { per_minute, burst }: Quota, seconds: u64) -> Error {
-    let message = format!("The {what} of {per_minute} requests a minute and {burst} at once is exhausted");
-    Error::new(ErrorCode::RateLimited, message).retry_after(seconds)
 }
 
 /// Replaces the caller, whom authentication may have remembered, by the caller as the table has them now. Meanwhile finds

@@ -19,6 +19,9 @@ const DEAD: &str = "-dead-letters";
 /// The ending of the names of queues of commit statuses.
 pub(super) const STATUSES: &str = "-statuses";
 
+/// The ending of the name of the queue of deliveries to hooks.
+pub(super) const HOOKS: &str = "-hooks";
+
 /// The gate between the functions and the services.
 pub(super) struct Gate {
     pub(super) policies: BTreeMap<String, Vec<Statement>>,
@@ -52,6 +55,7 @@ impl Gate {
                 let resource = match text(&queue) {
                     url if url.ends_with(DEAD) => "DeadLetters.Arn",
                     url if url.ends_with(STATUSES) => "Statuses.Arn",
+                    url if url.ends_with(HOOKS) => "HookDeliveries.Arn",
                     _ => "Deployments.Arn",
                 };
                 vec![Call { action, resource: resource.to_owned(), keys: BTreeSet::new() }]

@@ -30,10 +30,10 @@ use tests::git_server::GitServer;
 use tests::{Actor, Answer, GitRepository, World, session_secret};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use super::super::{BOOTSTRAP, BUILD_EVENTS, CONSUMER, REDRIVE, SWEEP, Template, text};
-use super::PROJECT;
-use super::gate::{Gate, STATUSES};
+use super::super::{BOOTSTRAP, BUILD_EVENTS, CONSUMER, HOOK_CONSUMER, REDRIVE, SWEEP, Template, text};
+use super::gate::{Gate, HOOKS, STATUSES};
 use super::statement::statements;
+use super::{PROJECT, hooks};
 use crate::contract::{document, operations, success};
 
 /// A separate API whose functions each have their own role, in the world of another stack.
@@ -42,8 +42,9 @@ pub(super) struct Walk {
     pub(super) gate: Arc<Gate>,
     gate_url: String,
     queue: String,
-    api: Gateway,
+    pub(super) api: Gateway,
     pub(super) consumer: Option<EventSource>,
+    _hook_consumer: EventSource,
     _archive: tempfile::TempDir,
 }
 
@@ -52,9 +53,12 @@ impl Walk {
         let world = World::start().await;
         let settings = world.stack.environment().settings.clone();
         let operator = Aws::new(&settings).unwrap().with_limits(Limits::PATIENT).sqs();
-        let queue = operator.create_queue().queue_name("walk").send().await.unwrap().queue_url.unwrap();
-        let statuses = format!("walk{STATUSES}");
-        operator.create_queue().queue_name(&statuses).send().await.unwrap();
+        let create =
+            async |name: &str| operator.create_queue().queue_name(name).send().await.unwrap().queue_url.unwrap();
+        let queue = create("walk").await;
+        for ending in [STATUSES, HOOKS] {
+            assert_eq!(create(&format!("walk{ending}")).await, format!("{queue}{ending}"));
+        }
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("archive")).unwrap();
         let policies = template.functions().into_iter().map(|f| (f.name, statements(template, &f.id))).collect();
@@ -86,7 +90,13 @@ impl Walk {
         let consumer = environment(CONSUMER);
         let poller = Aws::new(&consumer.settings).unwrap().with_limits(Limits::PATIENT).sqs();
         let consumer = EventSource::start(poller, Mapping::new(&queue), consumer.consumer().unwrap()).await.unwrap();
-        Self { world, gate, gate_url, queue, api, consumer: Some(consumer), _archive: folder }
+        let hook_consumer = environment(HOOK_CONSUMER);
+        let poller = Aws::new(&hook_consumer.settings).unwrap().with_limits(Limits::PATIENT).sqs();
+        let hook_consumer = hook_consumer.hook_consumer().unwrap();
+        let hook_consumer =
+            EventSource::start(poller, Mapping::new(&format!("{queue}{HOOKS}")), hook_consumer).await.unwrap();
+        let consumer = Some(consumer);
+        Self { world, gate, gate_url, queue, api, consumer, _hook_consumer: hook_consumer, _archive: folder }
     }
 
     pub(super) fn environment(&self, function: &str) -> Environment {
@@ -104,13 +114,13 @@ impl Walk {
     }
 
     /// Returns the body of a function's response. Fails the test if the status is another one.
-    fn take(&self, function: &'static str, answer: Answer, status: u16) -> Value {
+    pub(super) fn take(&self, function: &'static str, answer: Answer, status: u16) -> Value {
         assert_eq!(answer.status, status, "{function}: {answer:?}, refused: {:?}", self.gate.refused.lock().unwrap());
         answer.body
     }
 
     /// Waits until a deployment has ended. Fails the test if the gate refuses a call.
-    async fn ended(&self, owner: &Actor, deployment: &Value) {
+    pub(super) async fn ended(&self, owner: &Actor, deployment: &Value) {
         tests::eventually("the deployment's end", async || {
             let found = owner.deployment(deployment).await;
             let refused = self.gate.refused.lock().unwrap().clone();
@@ -131,6 +141,7 @@ fn environment(world: &World, gate: &str, queue: &str, function: &str) -> Enviro
         ("AWS_ENDPOINT_URL_SQS", gate),
         (settings::QUEUE_URL, queue),
         (settings::STATUS_QUEUE_URL, &format!("{queue}{STATUSES}")),
+        (settings::HOOK_QUEUE_URL, &format!("{queue}{HOOKS}")),
         (settings::ARCHIVE_URL, "s3://archive"),
         (settings::VARIABLES_KEY, "kms:arn:aws:kms:us-east-1:000000000000:key/variables"),
         (settings::API_BASE_URL, &format!("https://{function}.example")),
@@ -169,6 +180,7 @@ pub(super) async fn call_everything(walk: &Walk) -> Actor {
     teams(walk, &estate).await;
     life_of_a_deployment(walk, &estate).await;
     connections(walk, owner, &source).await;
+    hooks::push_everything(walk, &estate).await;
     let limit = walk.world.anonymous().at(walk.api.endpoint()).get("/v1/rate_limit").await;
     walk.take("get-rate-limit", limit, 401);
     in_trouble(&walk.app(CONSUMER), owner.account_id.as_ref().unwrap(), &deployment.parse().unwrap()).await;
@@ -533,10 +545,13 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
 
     walk.world.clock.advance(BUILD_REPORTS_WITHIN);
     let swept = walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
+    // Two deployments, and the status of the private repository's commit.
     assert_eq!(
         swept,
-        json!({"sent": 2, "ended": 1, "unchanged": 0, "failed": 0, "deleted": 0, "repaired": 0, "complete": true})
+        json!({"sent": 3, "ended": 1, "unchanged": 0, "failed": 0, "deleted": 0, "repaired": 0, "complete": true})
     );
+
+    hooks::wait_for_the_sweep(walk, owner).await;
 
     // A message in the dead-letter queue, of each kind that leads to another call.
     let redrive = walk.environment(REDRIVE).redrive_dead_letters().unwrap();
@@ -554,10 +569,11 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
     assert_eq!((&redriven["discarded"], &redriven["failed"]), (&json!(2), &json!(0)), "{redriven}");
     assert_eq!(redriven["redriven"], 1);
 
-    // A day later, the deployments that no runner took are past their deadline, and another one is asked to stop.
+    // A day later, the deployments that no runner took and the delivery are past their deadlines, and another deployment is
+    // asked to stop.
     walk.world.clock.advance(Duration::from_secs(24 * 60 * 60));
     let swept = walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
-    assert_eq!(swept["ended"], 2, "{swept}");
+    assert_eq!(swept["ended"], 3, "two deployments and the delivery: {swept}");
     let stopped = consume(&deploy("staging").await).await;
     let cancel = owner.act(&json!({"id": stopped.id}), "cancel", json!({})).await;
     assert_eq!(cancel.status, 202, "{cancel:?}");

@@ -44,6 +44,8 @@ const PARAMETERS: &[Parameter] = &[
     text("QueueArn", "!GetAtt Deployments.Arn"),
     text("StatusQueueUrl", "!Ref Statuses"),
     text("StatusQueueArn", "!GetAtt Statuses.Arn"),
+    text("HookQueueUrl", "!Ref HookDeliveries"),
+    text("HookQueueArn", "!GetAtt HookDeliveries.Arn"),
     text("DeadLettersUrl", "!Ref DeadLetters"),
     text("DeadLettersArn", "!GetAtt DeadLetters.Arn"),
     text("KeyArn", "!GetAtt Key.Arn"),

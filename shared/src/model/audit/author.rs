@@ -7,7 +7,7 @@ use super::{Action, ActorKind, AuditActor, AuditEvent, Credential, Target};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{AccountId, RequestId, UserId};
-use crate::model::{AccessToken, ActorName, Application, ExchangedToken, Session, Trust, User, key};
+use crate::model::{AccessToken, ActorName, Application, ExchangedToken, Hook, Session, Trust, User, key};
 use crate::name::ClientId;
 use crate::permission::Role;
 use crate::table::{Guard, Key, TableError, Transaction, Value, Values};
@@ -26,7 +26,7 @@ pub struct Author {
     credential: Credential,
     origin: Option<RequestOrigin>,
     guards: Vec<Guard>,
-    /// The person who registered the application, or created the trust, that makes the change.
+    /// The person who registered the application, or created the trust or the hook, that makes the change.
     registered_by: Option<UserId>,
 }
 
@@ -78,6 +78,19 @@ impl Author {
         }
     }
 
+    /// Returns a hook as the author of what a delivery asks for. It has no guards: a hook can't change who may do what, and its
+    /// current row is read with each delivery.
+    pub(crate) fn of_hook(hook: &Hook, origin: RequestOrigin) -> Self {
+        Self {
+            account: hook.account_id.clone(),
+            actor: AuditActor { kind: ActorKind::Hook, id: hook.user_id.clone(), name: hook.name() },
+            credential: Credential::Other,
+            origin: Some(origin),
+            guards: Vec::new(),
+            registered_by: Some(hook.created_by.clone()),
+        }
+    }
+
     /// Returns a person whose rights the change itself creates as an author: an invited one, who has no token yet.
     pub(crate) fn newcomer(user: &User, credential: Credential) -> Self {
         Self::person(user, credential, Vec::new())
@@ -101,7 +114,7 @@ impl Author {
         Self { account: user.account_id.clone(), actor, credential, origin: None, guards, registered_by: None }
     }
 
-    /// Returns the user who makes the change, or who stands for the application or the trust.
+    /// Returns the user who makes the change, or who stands for the application, the trust or the hook.
     pub fn user_id(&self) -> &UserId {
         &self.actor.id
     }
@@ -120,7 +133,7 @@ impl Author {
     pub(crate) fn name(&self) -> ActorName {
         let name = self.actor.name.clone();
         let email = (self.actor.kind == ActorKind::User).then(|| name.clone());
-        ActorName { name, email }
+        ActorName { kind: Some(self.actor.kind), name, email }
     }
 
     /// Returns the author of the consequences of a change that has been made. Nothing else has to allow them.
@@ -128,7 +141,8 @@ impl Author {
         Self { guards: Vec::new(), ..self.clone() }
     }
 
-    /// Returns the person who registered the application, or created the trust, that makes the change, if one makes it.
+    /// Returns the person who registered the application, or created the trust or the hook, that makes the change, if one
+    /// makes it.
     pub(crate) fn registered_by(&self) -> Option<&UserId> {
         self.registered_by.as_ref()
     }
@@ -137,7 +151,9 @@ impl Author {
     /// Fails with `insufficient_permission` and this message if an application or a trust's token makes the change.
     pub fn must_be_a_person(&self, message: &'static str) -> Result<(), Error> {
         match self.actor.kind {
-            ActorKind::Application | ActorKind::Trust | ActorKind::System => Err(Error::not_permitted(message)),
+            ActorKind::Application | ActorKind::Trust | ActorKind::Hook | ActorKind::System => {
+                Err(Error::not_permitted(message))
+            }
             ActorKind::User | ActorKind::Operator => Ok(()),
         }
     }

@@ -16,7 +16,7 @@ use crate::id::DeploymentId;
 use crate::model::{
     Action, Actor, Actors, Author, CommitTexts, Concurrency, Deployment, DeploymentCounts, DeploymentEvent,
     Environment, EnvironmentSettings, Fences, Filter, IdempotencyClaim, Lane, Lock, MAX_WAITING, Origin, OriginKind,
-    PICKED_UP_WITHIN, Repository, RepositoryPartition, SourceSettings, Status, key,
+    PICKED_UP_WITHIN, PushClaim, Repository, RepositoryPartition, SourceSettings, Status, key,
 };
 use crate::permitted::Permitted;
 use crate::table::{Change, Item, Table, TableError, Transaction, Values, Write, read_item};
@@ -52,8 +52,26 @@ pub struct NewDeployment {
     pub origin: Option<Origin>,
     /// The conditions on the state of the lane.
     pub fences: Fences,
-    /// The claim on the request's idempotency key, if it has a key.
-    pub idempotency: Option<IdempotencyClaim>,
+    /// The claim that only one creation can complete, if the request has one.
+    pub once: Option<Once>,
+}
+
+/// A claim that only one creation can complete.
+#[derive(Clone, Debug)]
+pub enum Once {
+    /// The claim on the request's idempotency key.
+    Idempotency(IdempotencyClaim),
+    /// The claim on the commit of a ref that was pushed.
+    Push(PushClaim),
+}
+
+impl Once {
+    fn complete(&self, deployment: &DeploymentId) -> Result<Write, TableError> {
+        match self {
+            Self::Idempotency(claim) => Ok(claim.complete(deployment)),
+            Self::Push(claim) => claim.complete(deployment),
+        }
+    }
 }
 
 impl NewDeployment {
@@ -73,7 +91,7 @@ impl NewDeployment {
             settings: *settings,
             origin: Some(Origin { kind, deployment_id: earlier.id.clone(), number: earlier.number }),
             fences: Fences::default(),
-            idempotency: None,
+            once: None,
         }
     }
 }
@@ -85,7 +103,7 @@ pub enum CreateFailed {
     Stale(String),
     /// As many deployments wait in the lane as may. The sentence says so.
     Full(String),
-    /// A later request has claimed the idempotency key, because this one took too long.
+    /// Another request has completed the claim, or has claimed the idempotency key because this one took too long.
     ClaimLost,
     /// The repository was deleted meanwhile.
     RepositoryGone,
@@ -204,8 +222,8 @@ impl Deployment {
                 }
             }
             let mut transaction = Transaction::new();
-            if let Some(claim) = &new.idempotency {
-                transaction = transaction.write(claim.complete(&deployment.id)).or(|_| CreateRefused::ClaimLost);
+            if let Some(once) = &new.once {
+                transaction = transaction.write(once.complete(&deployment.id)?).or(|_| CreateRefused::ClaimLost);
             }
             if let Some(check) = lane.check_sequence(&new.fences, &deployment.id) {
                 transaction = transaction.write(check).or(CreateRefused::OutOfSequence);

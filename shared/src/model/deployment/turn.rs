@@ -35,6 +35,14 @@ impl Terms {
     }
 }
 
+/// The result of an attempt to cancel a deployment.
+enum Canceled {
+    /// The deployment was canceled, or asked to stop.
+    Now(Box<Deployment>),
+    /// Another writer has changed the deployment.
+    Changed(Box<Deployment>),
+}
+
 impl Deployment {
     /// Claims the next deployment in the lane of this queued one. Returns `None` if none may start now. The deployment
     /// that blocks the lane starts the next one when it ends.
@@ -130,19 +138,49 @@ impl Deployment {
                 Status::InProgress => Transition::RequestCancel(author.user_id().clone()),
                 ended => return Ok(Err(ended)),
             };
-            // Whoever may deploy may cancel: no guard has to keep a caller from it who lost that right a moment ago.
-            let event = current.audit_event(author, Action::DeploymentCanceled, now);
-            let event = event.changing("status", current.status, transition.status());
-            let actor = Actor::User(author.user_id().clone());
-            let named = current.naming(author);
-            match named.change_state(table, transition, actor, now, |changes| changes.recording(&event)).await {
-                Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {}
-                changed => return changed.map(Ok),
+            match current.try_cancel(transition, table, author, now).await? {
+                Canceled::Now(changed) => return Ok(Ok(*changed)),
+                Canceled::Changed(found) => current = *found,
             }
-            let found = Self::load(table, &current.account_id, &current.id).await.map_err(TransitionFailed::Table)?;
-            current = found.ok_or(TransitionFailed::Stale)?;
         }
         Err(TransitionFailed::Stale)
+    }
+
+    /// Cancels the deployment if it is still queued. Returns whether it was.
+    pub async fn cancel_queued(self, table: &Table, author: &Author, now: Timestamp) -> Result<bool, TransitionFailed> {
+        let mut current = self;
+        let mut attempts = table.attempts();
+        while attempts.begin().await {
+            if current.status != Status::Queued {
+                return Ok(false);
+            }
+            match current.try_cancel(Transition::Cancel, table, author, now).await? {
+                Canceled::Now(_) => return Ok(true),
+                Canceled::Changed(found) => current = *found,
+            }
+        }
+        Err(TransitionFailed::Stale)
+    }
+
+    /// Writes a transition that cancels the deployment. Returns the deployment as it is if it has changed meanwhile.
+    async fn try_cancel(
+        &self,
+        transition: Transition,
+        table: &Table,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Canceled, TransitionFailed> {
+        // Whoever may deploy may cancel: no guard has to keep a caller from it who lost that right a moment ago.
+        let event = self.audit_event(author, Action::DeploymentCanceled, now);
+        let event = event.changing("status", self.status, transition.status());
+        let actor = Actor::User(author.user_id().clone());
+        let named = self.naming(author);
+        match named.change_state(table, transition, actor, now, |changes| changes.recording(&event)).await {
+            Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {}
+            changed => return changed.map(Box::new).map(Canceled::Now),
+        }
+        let found = Self::load(table, &self.account_id, &self.id).await.map_err(TransitionFailed::Table)?;
+        found.map(Box::new).map(Canceled::Changed).ok_or(TransitionFailed::Stale)
     }
 
     async fn supersede(

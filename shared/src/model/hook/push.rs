@@ -1,0 +1,104 @@
+//! The changes of refs that a delivery tells of.
+
+use serde::{Deserialize, Serialize};
+
+/// The maximum size of the paths that a delivery keeps. With more, the paths count as unknown.
+const MAX_PATH_BYTES: usize = 64 * 1024;
+
+/// A change of a ref.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Push {
+    /// The full name of the branch or tag: `refs/heads/main`.
+    pub ref_name: String,
+    /// The commit that the ref points to after the push. `None` if the push deleted the ref.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha: Option<String>,
+    /// Whether the message of that commit asks not to be deployed.
+    pub skips: bool,
+    /// The changed paths.
+    pub paths: ChangedPaths,
+}
+
+/// The paths that a push changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangedPaths {
+    /// All of them.
+    Known(Vec<String>),
+    /// The reason why they are not known, as a sentence.
+    Unknown(String),
+}
+
+impl ChangedPaths {
+    /// Returns the paths of the commits of a push, without repetitions. They are unknown if there are too many to keep.
+    pub fn of(paths: impl IntoIterator<Item = String>) -> Self {
+        let mut kept = std::collections::BTreeSet::new();
+        let mut bytes = 0;
+        for path in paths {
+            if kept.contains(&path) {
+                continue;
+            }
+            bytes += path.len();
+            if bytes > MAX_PATH_BYTES {
+                return Self::Unknown("The push changed too many paths to compare them".to_owned());
+            }
+            kept.insert(path);
+        }
+        Self::Known(kept.into_iter().collect())
+    }
+
+    /// Returns paths that are not known, for this reason.
+    pub fn unknown(reason: &str) -> Self {
+        Self::Unknown(reason.to_owned())
+    }
+}
+
+impl Push {
+    /// Returns the short name of the branch or tag, for people to read.
+    pub fn short_name(&self) -> &str {
+        short_name(&self.ref_name)
+    }
+}
+
+/// Returns the name of a branch or tag without `refs/heads/` or `refs/tags/`.
+pub fn short_name(ref_name: &str) -> &str {
+    let of_branch = ref_name.strip_prefix("refs/heads/");
+    of_branch.or_else(|| ref_name.strip_prefix("refs/tags/")).unwrap_or(ref_name)
+}
+
+/// Returns whether the message of a commit asks not to be deployed.
+pub fn asks_to_skip(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["[skip deploy]", "[deploy skip]"].iter().any(|mark| message.contains(mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_kept_once_and_up_to_a_bound() {
+        let paths = |paths: &[&str]| ChangedPaths::of(paths.iter().map(|path| (*path).to_owned()));
+        assert_eq!(paths(&["b", "a", "b"]), ChangedPaths::Known(vec!["a".to_owned(), "b".to_owned()]));
+        let long = "x".repeat(MAX_PATH_BYTES);
+        assert!(matches!(paths(&[&long, &long]), ChangedPaths::Known(_)));
+        assert!(matches!(paths(&[&long, "y"]), ChangedPaths::Unknown(_)));
+    }
+
+    #[test]
+    fn a_commit_asks_to_be_skipped_in_two_ways() {
+        for message in ["Fix [skip deploy]", "Fix\n\n[Deploy Skip]", "[SKIP DEPLOY]"] {
+            assert!(asks_to_skip(message), "{message}");
+        }
+        for message in ["", "skip deploy", "[skip ci]", "[skip  deploy]"] {
+            assert!(!asks_to_skip(message), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_short_name_is_that_of_a_branch_or_a_tag() {
+        assert_eq!(short_name("refs/heads/feature/x"), "feature/x");
+        assert_eq!(short_name("refs/tags/v1"), "v1");
+        assert_eq!(short_name("refs/pull/7/head"), "refs/pull/7/head");
+    }
+}
