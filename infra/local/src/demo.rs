@@ -1,5 +1,9 @@
 //! The demo: accounts with tokens, a registered repository, and one deployment that is followed to its end.
 
+mod hook;
+
+pub use hook::DemoHook;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -152,7 +156,9 @@ impl Api {
         head: Option<&DetachedHead>,
     ) -> Result<Registered, InitError> {
         let name = repository_name(clone_url);
-        let mut body = json!({"name": name, "clone_url": clone_url});
+        // A push of any branch is deployed to preview.
+        let rules = json!([{"refs": ["**"], "environment": "preview"}]);
+        let mut body = json!({"name": name, "clone_url": clone_url, "deploy_rules": rules});
         if let Some(head) = head {
             body["default_branch"] = json!(head.branch);
         }

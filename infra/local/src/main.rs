@@ -135,7 +135,8 @@ async fn welcome(running: &Running, args: &StackArgs, started: Instant) -> Resul
     let (repository, git_ref) = register(&api, &args.repo).await?;
     running.ensure_application().await?;
     let has_private = running.ensure_private_repository(&repository.default_branch).await?;
-    let welcome = Welcome { args, running, repository: &repository.name, git_ref: &git_ref, has_private };
+    let hook = running.ensure_hook(&repository.name).await?;
+    let welcome = Welcome { args, running, repository: &repository, git_ref: &git_ref, has_private, hook: &hook };
     // The stack is of use even if nobody reads this.
     let _ = welcome.write(&mut io::stdout().lock(), started.elapsed());
     Ok(())

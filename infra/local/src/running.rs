@@ -9,7 +9,7 @@ use std::time::Duration;
 use console::style;
 use fs_err as fs;
 use local::data::DataFolder;
-use local::demo::{Api, DetachedHead, PRIVATE_REPOSITORY, Registered, Tokens};
+use local::demo::{Api, DemoHook, DetachedHead, PRIVATE_REPOSITORY, Registered, Tokens};
 use local::git_host::GitHost;
 use local::issuer::Client;
 use local::stack::{Options, Stack};
@@ -71,6 +71,11 @@ impl Running {
         }
     }
 
+    /// Makes a hook of a repository of the demo, unless there is one.
+    pub(crate) async fn ensure_hook(&self, repository: &str) -> Result<DemoHook, InitError> {
+        DemoHook::ensure(&self.api(), repository, self.folder.path()).await
+    }
+
     pub(crate) async fn stop(self) {
         self.stack.shutdown().await;
         if let Some(host) = self.git_host {
@@ -116,15 +121,17 @@ pub(crate) async fn register(api: &Api, repo: &str) -> Result<(Registered, Strin
 pub(crate) struct Welcome<'a> {
     pub args: &'a StackArgs,
     pub running: &'a Running,
-    pub repository: &'a str,
+    pub repository: &'a Registered,
     pub git_ref: &'a str,
     /// Whether there is a private repository beside the other.
     pub has_private: bool,
+    pub hook: &'a DemoHook,
 }
 
 impl Welcome<'_> {
     pub(crate) fn write(&self, output: &mut impl Write, took: Duration) -> io::Result<()> {
-        let Self { running: Running { stack, tokens, folder, .. }, repository, git_ref, .. } = self;
+        let Self { running: Running { stack, tokens, folder, .. }, repository, git_ref, hook, .. } = self;
+        let Registered { name: repository, default_branch, .. } = repository;
         let url = stack.url();
         let title = |text: &str| style(text.to_owned()).bold();
         writeln!(
@@ -142,7 +149,12 @@ impl Welcome<'_> {
              curl -i -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories\n  \
              curl -X POST -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n    \
              -d '{{\"ref\": \"{git_ref}\"}}' {url}/v1/repositories/{repository}/deployments\n  \
-             curl -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories/{repository}/deployments\n",
+             curl -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories/{repository}/deployments\n\n\
+             {}\n\n  \
+             PUSH='{{\"ref\": \"refs/heads/{default_branch}\", \"after\": \"HEAD\"}}'\n  \
+             SIGNATURE=$(printf %s \"$PUSH\" | openssl dgst -sha256 -hmac '{}' -r | cut -d ' ' -f 1)\n  \
+             curl -X POST -H 'X-GitHub-Event: push' -H \"X-Hub-Signature-256: sha256=$SIGNATURE\" \\\n    \
+             -d \"$PUSH\" {url}/v1/hooks/{}\n",
             style("The .git API runs at").bold().green(),
             style(&url).bold().green().underlined(),
             style(format!("(started in {} ms)", took.as_millis())).dim(),
@@ -159,6 +171,9 @@ impl Welcome<'_> {
             self.demo(),
             title("Or call the API:"),
             tokens.pro,
+            title("Or push as a git host does, to the repository's hook:"),
+            hook.secret,
+            hook.id,
         )?;
         if self.has_private {
             writeln!(
