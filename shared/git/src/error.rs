@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::retry::Passing;
+
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
 /// The reason why a remote repository could not be used. The message is meant for API clients. Details that are not
@@ -86,9 +88,8 @@ pub enum RemoteError {
     Local(#[source] Cause),
 }
 
-impl RemoteError {
-    /// Returns whether another attempt may succeed.
-    pub(crate) fn may_pass(&self) -> bool {
+impl Passing for RemoteError {
+    fn may_pass(&self) -> bool {
         match self {
             Self::Failed(status, _) => matches!(
                 *status,
@@ -102,14 +103,15 @@ impl RemoteError {
         }
     }
 
-    /// Returns the time that the server asked to wait before another attempt.
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
+    fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Failed(_, retry_after) => *retry_after,
             _ => None,
         }
     }
+}
 
+impl RemoteError {
     /// Returns the failure of a submodule. A failure of this machine, and the end of the time or of another limit, are no fault of
     /// the submodule.
     pub(crate) fn of_submodule(self, path: &dyn fmt::Display) -> Self {

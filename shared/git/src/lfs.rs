@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use gix::bstr::ByteSlice;
+use http::Uri;
 use sha2::{Digest, Sha256};
 use shared::hex::hex;
 
@@ -125,10 +126,16 @@ impl Lfs<'_> {
             interrupt: self.interrupt,
         };
         let pointers: Vec<&Pointer> = files.iter().map(|file| &file.pointer).collect();
-        let mut response = transfer.ask(server, self.remote.authorization(server), &pointers)?;
+        let authorization = match server.location() {
+            Location::Http(uri) => self.remote.authorization(uri),
+            Location::Path(_) => None,
+        };
+        let mut response = transfer.ask(server, authorization, &pointers)?;
         let mut downloads = Vec::with_capacity(files.len());
         for file in files {
-            let download = response.take(&file.pointer, server.hosts()).map_err(|why| about(file, &why))?;
+            let authorization = |uri: &Uri| self.remote.authorization(uri);
+            let download = response.take(&file.pointer, server.hosts(), authorization);
+            let download = download.map_err(|why| about(file, &why))?;
             downloads.push((*file, download));
         }
         transfer.download(&downloads, self.root, self.time)

@@ -155,12 +155,9 @@ impl Remote {
         Self { url, credential: self.credential.clone() }
     }
 
-    /// Returns the credential's header for a server at `url`, if it is on the credential's host.
-    pub(crate) fn authorization(&self, url: &CloneUrl) -> Option<HeaderValue> {
-        match url.location() {
-            Location::Http(uri) => self.credential.as_ref()?.authorization_for(uri).cloned(),
-            Location::Path(_) => None,
-        }
+    /// Returns the credential's header for a request, if it is to the credential's host.
+    pub(crate) fn authorization(&self, uri: &Uri) -> Option<HeaderValue> {
+        self.credential.as_ref()?.authorization_for(uri).cloned()
     }
 
     pub(crate) fn connect(&self, uri: &Uri, budget: Budget) -> Result<UploadPack, RemoteError> {

@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::error::RemoteError;
-
 const MAX_ATTEMPTS: u32 = 4;
 
 /// The pause after the first failure. It doubles after each further one.
@@ -14,13 +12,22 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The time after which a pause looks whether it is still needed.
 const SLICE: Duration = Duration::from_millis(50);
 
+/// A failure of an operation on a server.
+pub(crate) trait Passing {
+    /// Returns whether another attempt may succeed.
+    fn may_pass(&self) -> bool;
+
+    /// Returns the time that the server asked to wait before another attempt.
+    fn retry_after(&self) -> Option<Duration>;
+}
+
 /// Runs an operation, and runs it again after a failure that may pass. Waits as long as the server asks for in between, but never
 /// beyond the deadline.
-pub(crate) fn retry<T>(
+pub(crate) fn retry<T, E: Passing>(
     deadline: Instant,
     interrupt: &AtomicBool,
-    mut operation: impl FnMut() -> Result<T, RemoteError>,
-) -> Result<T, RemoteError> {
+    mut operation: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
     let mut pause = FIRST_PAUSE;
     for _ in 1..MAX_ATTEMPTS {
         match operation() {
@@ -56,6 +63,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::error::RemoteError;
 
     fn busy(seconds: Option<u64>) -> RemoteError {
         RemoteError::Failed(StatusCode::SERVICE_UNAVAILABLE, seconds.map(Duration::from_secs))

@@ -6,6 +6,7 @@ use shared::model::CommitTexts;
 use crate::error::RemoteError;
 use crate::local;
 use crate::refs::{BRANCHES, DefaultBranch, RemoteRefs, Resolved, TAGS};
+use crate::retry::Passing;
 use crate::revision::{CommitSha, Revision};
 use crate::upload_pack::UploadPack;
 

@@ -235,7 +235,7 @@ fn check_status(response: Response<Body>) -> Result<Response<Body>, RemoteError>
 }
 
 /// Returns the seconds of `Retry-After`. A date, which it may have instead, counts for nothing.
-fn retry_after(response: &Response<Body>) -> Option<Duration> {
+pub(crate) fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
     value.trim().parse().ok().map(Duration::from_secs)
 }

@@ -52,6 +52,9 @@ pub(super) struct Response {
 struct Object {
     oid: String,
     size: u64,
+    /// Whether the download's own URL and headers are all that it needs.
+    #[serde(default)]
+    authenticated: bool,
     #[serde(default)]
     actions: Option<Actions>,
     #[serde(default)]
@@ -66,8 +69,9 @@ struct Actions {
 #[derive(Deserialize)]
 struct Action {
     href: String,
+    /// Some servers write `null` for none.
     #[serde(default)]
-    header: HashMap<String, String>,
+    header: Option<HashMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -83,8 +87,14 @@ pub(super) struct Download {
 }
 
 impl Response {
-    /// Takes the place of an object out of the response. Fails with the end of a sentence about the file.
-    pub(super) fn take(&mut self, pointer: &Pointer, hosts: Hosts) -> Result<Download, String> {
+    /// Takes the place of an object out of the response. A place that needs authorization, and comes without it, gets what
+    /// `authorization` has for it. Fails with the end of a sentence about the file.
+    pub(super) fn take(
+        &mut self,
+        pointer: &Pointer,
+        hosts: Hosts,
+        authorization: impl Fn(&Uri) -> Option<HeaderValue>,
+    ) -> Result<Download, String> {
         if self.transfer.as_deref().is_some_and(|transfer| transfer != "basic") {
             return Err("is offered by another transfer than basic".to_owned());
         }
@@ -102,13 +112,16 @@ impl Response {
         let action = object.actions.and_then(|actions| actions.download).ok_or("has no download on the server")?;
         let uri = allowed(&action.href, hosts).ok_or("has a download that is not an https:// URL")?;
         let mut headers = HeaderMap::new();
-        for (name, value) in action.header {
+        for (name, value) in action.header.into_iter().flatten() {
             let header = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
             let (name, mut value) = header.ok_or("has a download with an invalid header")?;
             if !OWN_HEADERS.contains(&name) {
                 value.set_sensitive(true);
                 headers.insert(name, value);
             }
+        }
+        if !object.authenticated && !headers.contains_key(header::AUTHORIZATION) {
+            headers.extend(authorization(&uri).map(|value| (header::AUTHORIZATION, value)));
         }
         Ok(Download { uri, headers })
     }

@@ -21,11 +21,11 @@ use crate::checkout::{LfsFile, create_file};
 use crate::clone_url::CloneUrl;
 use crate::error::RemoteError;
 use crate::file_time::FileTime;
+use crate::http::retry_after;
+use crate::retry::{Passing, retry};
 
 /// The number of objects that are downloaded at once.
 const THREADS: usize = 4;
-const ATTEMPTS: usize = 3;
-const PAUSE: Duration = Duration::from_millis(500);
 const MAX_REDIRECTS: usize = 5;
 /// The maximum size of an answer that says where objects are.
 const MAX_BATCH_BYTES: u64 = 1024 * 1024;
@@ -41,8 +41,9 @@ pub(super) struct Transfer<'a> {
 
 /// The reason why an attempt failed.
 enum Failure {
-    /// Another attempt may succeed. The text is the rest of a sentence about the file or the server.
-    Passing(String),
+    /// Another attempt may succeed, after the time that the server asked to wait. The text is the rest of a sentence about the file or
+    /// the server.
+    Passing(String, Option<Duration>),
     Lasting(String),
     Other(RemoteError),
 }
@@ -56,7 +57,7 @@ impl Transfer<'_> {
         pointers: &[&Pointer],
     ) -> Result<batch::Response, RemoteError> {
         let body = serde_json::to_vec(&batch::Request::new(pointers.iter().copied())).map_err(io::Error::from)?;
-        let answer = self.repeat(|| {
+        let answer = retry(self.deadline, self.interrupt, || {
             let mut request = Request::post(format!("{server}/objects/batch"))
                 .header(header::ACCEPT, batch::MEDIA_TYPE)
                 .header(header::CONTENT_TYPE, batch::MEDIA_TYPE)
@@ -67,12 +68,12 @@ impl Transfer<'_> {
             match answer.status() {
                 StatusCode::OK => {
                     let body = answer.into_body().into_with_config().limit(MAX_BATCH_BYTES).read_to_vec();
-                    body.map_err(|_| Failure::Passing("broke off".to_owned()))
+                    body.map_err(|_| Failure::Passing("broke off".to_owned(), None))
                 }
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
                     Err(Failure::Lasting("does not exist or is not public".to_owned()))
                 }
-                status => Err(answered(status)),
+                _ => Err(answered(&answer, "")),
             }
         });
         let server_failed = |why: &str| RemoteError::Lfs(format!("the server {why}"));
@@ -94,7 +95,7 @@ impl Transfer<'_> {
                     break;
                 }
                 let mut content = create_file(root, file.path.as_bstr(), file.is_executable)?;
-                let received = self.repeat(|| self.receive(file, download, &mut content));
+                let received = retry(self.deadline, self.interrupt, || self.receive(file, download, &mut content));
                 received.map_err(|failure| {
                     failed.store(true, Ordering::Relaxed);
                     failure.into_error(|why| about(file, why))
@@ -111,17 +112,6 @@ impl Transfer<'_> {
         })
     }
 
-    /// Runs an attempt, and runs it again after a failure that may pass.
-    fn repeat<T>(&self, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
-        for _ in 1..ATTEMPTS {
-            match attempt() {
-                Err(Failure::Passing(_)) if self.time_left() > PAUSE => thread::sleep(PAUSE),
-                ended => return ended,
-            }
-        }
-        attempt()
-    }
-
     fn receive(&self, file: &LfsFile, download: &Download, to: &mut File) -> Result<(), Failure> {
         let body = self.get(download)?.into_body().into_reader();
         to.rewind().and_then(|()| to.set_len(0)).map_err(Failure::disk)?;
@@ -132,7 +122,7 @@ impl Transfer<'_> {
         loop {
             let count = body
                 .read(&mut buffer)
-                .map_err(|_| Failure::Passing("can't be downloaded: the connection broke off".to_owned()))?;
+                .map_err(|_| Failure::Passing("can't be downloaded: the connection broke off".to_owned(), None))?;
             if count == 0 {
                 break;
             }
@@ -160,11 +150,7 @@ impl Transfer<'_> {
                 return Ok(answer);
             }
             if !answer.status().is_redirection() {
-                return Err(match answered(answer.status()) {
-                    Failure::Passing(why) => Failure::Passing(format!("can't be downloaded: its server {why}")),
-                    Failure::Lasting(why) => Failure::Lasting(format!("can't be downloaded: its server {why}")),
-                    other => other,
-                });
+                return Err(answered(&answer, "can't be downloaded: its server "));
             }
             let target = redirected(&uri, &answer, self.hosts);
             let target = target.ok_or(Failure::Lasting("is redirected to a place that is not allowed".to_owned()))?;
@@ -189,7 +175,7 @@ impl Transfer<'_> {
                 Failure::Lasting("is on a host that does not have a public address".to_owned())
             }
             ureq::Error::HostNotFound => Failure::Lasting("is on a host that does not exist".to_owned()),
-            _ => Failure::Passing("was not reached".to_owned()),
+            _ => Failure::Passing("was not reached".to_owned(), None),
         })
     }
 
@@ -201,6 +187,19 @@ impl Transfer<'_> {
     }
 }
 
+impl Passing for Failure {
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Passing(..))
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Passing(_, retry_after) => *retry_after,
+            Self::Lasting(_) | Self::Other(_) => None,
+        }
+    }
+}
+
 impl Failure {
     fn disk(error: io::Error) -> Self {
         Self::Other(error.into())
@@ -208,16 +207,17 @@ impl Failure {
 
     fn into_error(self, about: impl FnOnce(&str) -> RemoteError) -> RemoteError {
         match self {
-            Self::Passing(why) | Self::Lasting(why) => about(&why),
+            Self::Passing(why, _) | Self::Lasting(why) => about(&why),
             Self::Other(error) => error,
         }
     }
 }
 
-fn answered(status: StatusCode) -> Failure {
-    let why = format!("answered {status}");
+fn answered(answer: &http::Response<Body>, beginning: &str) -> Failure {
+    let status = answer.status();
+    let why = format!("{beginning}answered {status}");
     match status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-        true => Failure::Passing(why),
+        true => Failure::Passing(why, retry_after(answer)),
         false => Failure::Lasting(why),
     }
 }

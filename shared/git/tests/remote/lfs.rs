@@ -112,6 +112,36 @@ async fn files_are_fetched_from_where_the_server_says_with_the_headers_for_there
 }
 
 #[tokio::test]
+async fn a_place_on_the_servers_own_host_gets_its_credential_unless_it_comes_with_an_authorization() {
+    let origin = Origin::new();
+    let sha = commit_files(&origin);
+    let credential = "Basic cm9ib3Q6c2VjcmV0";
+    for (of_place, sent) in [
+        (json!({}), Some(credential)),
+        (json!({"authenticated": true}), None),
+        (json!({"header": {"Authorization": "Bearer of the place"}}), Some("Bearer of the place")),
+    ] {
+        let own = of_place.clone();
+        let server = Server::answering(origin.root(), move |request| {
+            let host = request.headers["host"].clone();
+            answer(request, |oid| {
+                let download = json!({"href": format!("http://{host}/objects/{oid}"), "header": own["header"]});
+                json!({"authenticated": own["authenticated"] == true, "actions": {"download": download}})
+            })
+        });
+        let known = Credential::new(server.host().parse().unwrap(), "robot", "secret", "the credential");
+        let folder = tempfile::tempdir().unwrap();
+        let remote = Remote::new(server.url("/app"), Some(known));
+        remote.fetch_commit(&at(sha), folder.path(), LIMITS).await.unwrap();
+        check(folder.path());
+        for request in server.requests().into_iter().filter(|request| request.path.starts_with("/objects/")) {
+            let found = request.headers.get("authorization").map(String::as_str);
+            assert_eq!(found, sent, "{of_place}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn files_of_a_repository_on_this_machine_are_copied() {
     let origin = Origin::new();
     let sha = commit_files(&origin);
