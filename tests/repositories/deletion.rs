@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use reqwest::Method;
+use serde_json::json;
 use shared::id::{DeploymentId, RepositoryId};
 use shared::model::{Actor as By, Author, Deployment, RepositoryDeletion, Role, Transition};
 use shared::settings::QUEUE_URL;
@@ -49,6 +50,13 @@ async fn a_deleted_repository_is_gone_with_all_that_belongs_to_it() {
         deployments.push(owner.deploy("app", new).await);
     }
     owner.act(&deployments[0], "cancel", json!({})).await;
+    // A hook with a delivery.
+    let hook = owner.post("/v1/repositories/app/hooks", json!({"provider": "gitlab"})).await.body;
+    let request = world.anonymous().request(Method::POST, hook["url"].as_str().unwrap());
+    let request =
+        request.header("x-gitlab-event", "Push Hook").header("x-gitlab-token", hook["secret"].as_str().unwrap());
+    let push = json!({"object_kind": "push", "ref": "refs/heads/main", "after": "1".repeat(40)});
+    assert_eq!(owner.send(request.json(&push)).await.status, 202);
     let renamed = owner.patch("/v1/repositories/app", json!({"name": "site", "visibility": "public"})).await;
     let id = renamed.body["id"].as_str().unwrap();
     world.clock.advance(Duration::from_secs(60));
@@ -237,11 +245,16 @@ async fn no_setting_outlives_a_deleted_repository() {
     let (owner, _source) = world.app().await;
     let change = |n: usize| {
         let owner = owner.clone();
-        let (path, body): (&str, Value) = match n % 2 {
-            0 => ("/v1/repositories/app/environments/staging", json!({"time_limit_seconds": 60 + n})),
-            _ => ("/v1/repositories/app", json!({"fetch_depth": 1 + n})),
-        };
-        async move { owner.patch(path, body).await.status }
+        async move {
+            match n % 3 {
+                0 => {
+                    let body = json!({"time_limit_seconds": 60 + n});
+                    owner.patch("/v1/repositories/app/environments/staging", body).await.status
+                }
+                1 => owner.patch("/v1/repositories/app", json!({"fetch_depth": 1 + n})).await.status,
+                _ => owner.post("/v1/repositories/app/hooks", json!({"provider": "github"})).await.status,
+            }
+        }
     };
     against_a_deletion(&world, &owner, change, 404).await;
 }

@@ -41,7 +41,7 @@ impl FromRef<Deletion> for App {
 /// Delete a repository
 ///
 /// Deletes the repository. Its name is free at once, and nothing can be created in it any more. Its queued deployments are
-/// canceled, and those in progress are asked to stop. Its deployments, settings and team permissions are deleted too, within
+/// canceled, and those in progress are asked to stop. Its deployments, hooks, settings and team permissions are deleted too, within
 /// minutes once the last build has stopped. The audit log keeps its events. Nothing happens to the repository at the git host.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Repositories", responses((status = 200, body = Deleted)))]
 pub async fn delete_repository(

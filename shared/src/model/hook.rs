@@ -143,7 +143,9 @@ impl Hook {
         Transaction::new()
             .by(author, &event)?
             .write(Write::create(key::hook(&self.id), self, vec![index_key])?)
-            .write(count(&partition, 1))
+            .write(repository.exists())
+            .or(|_| Error::not_found("Repository"))
+            .write(Self::counted(&partition, 1))
             .or(|_| {
                 let message =
                     format!("The repository has {MAX_HOOKS} hooks, the most that it may have; delete one first");
@@ -165,7 +167,7 @@ impl Hook {
             .by(author, &event)?
             .write(hook)
             .or(|_| Error::not_found("Hook"))
-            .write(count(&RepositoryPartition::new(&self.account_id, &self.repository_id), -1))
+            .write(Self::counted(&RepositoryPartition::new(&self.account_id, &self.repository_id), -1))
             .commit(table)
             .await?
     }
@@ -228,8 +230,24 @@ impl Hook {
 
     /// Returns the number of a repository's hooks, from a counter that the transaction of each creation and deletion updates.
     pub async fn total(table: &Table, repository: &Permitted<Repository>) -> Result<u64, TableError> {
-        let count: Option<HookCount> = table.get(repository.partition().hook_count(), Consistency::Strong).await?;
+        Self::count_of(table, &repository.partition()).await
+    }
+
+    pub(super) async fn count_of(table: &Table, repository: &RepositoryPartition) -> Result<u64, TableError> {
+        let count: Option<HookCount> = table.get(repository.hook_count(), Consistency::Strong).await?;
         Ok(count.map_or(0, |count| count.hooks))
+    }
+
+    /// Returns the write that counts a hook. One that adds a hook is refused if the repository has the most that it may have.
+    pub(super) fn counted(repository: &RepositoryPartition, by: i8) -> Write {
+        let values = Values::new().set(":by", by).set_if(":max", (by > 0).then_some(MAX_HOOKS));
+        let change = Change {
+            expression: "ADD hooks :by".to_owned(),
+            condition: (by > 0).then_some("attribute_not_exists(hooks) OR hooks < :max"),
+            values,
+            ..Change::default()
+        };
+        Write::Update { key: repository.hook_count(), change }
     }
 }
 
@@ -242,16 +260,4 @@ impl Position for Hook {
 #[derive(Deserialize)]
 struct HookCount {
     hooks: u64,
-}
-
-/// Returns the write that counts a hook. One that adds a hook is refused if the repository has the most that it may have.
-fn count(repository: &RepositoryPartition, by: i8) -> Write {
-    let values = Values::new().set(":by", by).set_if(":max", (by > 0).then_some(MAX_HOOKS));
-    let change = Change {
-        expression: "ADD hooks :by".to_owned(),
-        condition: (by > 0).then_some("attribute_not_exists(hooks) OR hooks < :max"),
-        values,
-        ..Change::default()
-    };
-    Write::Update { key: repository.hook_count(), change }
 }

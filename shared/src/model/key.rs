@@ -225,7 +225,7 @@ pub(super) fn deliveries(hook: &HookId) -> String {
     format!("{}#DELIVERIES", hook_partition(hook))
 }
 
-fn hook_partition(hook: &HookId) -> String {
+pub(super) fn hook_partition(hook: &HookId) -> String {
     format!("HOOK#{hook}")
 }
 

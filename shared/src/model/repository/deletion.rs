@@ -9,6 +9,7 @@
 //! |---|---|
 //! | take the repository from its teams | the row names the teams that had it: a grant changes the revision that the first transaction checks |
 //! | free the former names | each is an item of the repository's partition |
+//! | delete the hooks with their deliveries | the counter of the hooks is exact, and a creation fails if the repository's row is gone |
 //! | end the deployments | the counter of those that have not ended is exact |
 //! | delete the deployments | their numbers have no gap, and the row has the last number that was deleted |
 //! | delete the counter, the settings and the row | no deployment is left that could change them |
@@ -21,17 +22,18 @@ use super::Repository;
 use super::name::FormerName;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::id::{AccountId, DeploymentId, RepositoryId, TeamId, UserId};
+use crate::id::{AccountId, DeploymentId, HookId, RepositoryId, TeamId, UserId};
 use crate::model::counter::add;
 use crate::model::deployment::sort_key;
 use crate::model::{
-    Action, Actor, Author, Deployment, DeploymentCounts, Filter, RepositoryPartition, Status, Transition,
+    Action, Actor, Author, Deployment, DeploymentCounts, Filter, Hook, RepositoryPartition, Status, Transition,
     TransitionFailed, key,
 };
 use crate::permitted::TenantId;
 use crate::sort::Position;
 use crate::table::{
-    Change, Item, Key, Order, Partition, Query, Table, TableError, Transaction, Values, Write, read_item, read_items,
+    Change, Index, Item, Key, Order, Partition, Query, Source, Table, TableError, Transaction, Values, Write,
+    read_item, read_items,
 };
 
 /// The number of deployments in one read.
@@ -138,6 +140,7 @@ impl RepositoryDeletion {
     ) -> Result<Deleting, TableError> {
         self.leave_teams(table).await?;
         self.free_former_names(table).await?;
+        let without_hooks = self.delete_hooks(table).await?;
         let mut stopping = Vec::new();
         let counts = loop {
             let counts = DeploymentCounts::load(table, &self.partition()).await?;
@@ -164,8 +167,10 @@ impl RepositoryDeletion {
                 }
             }
         }
-        self.delete_items(table).await?;
-        Ok(Deleting { stopping, complete: true })
+        if without_hooks {
+            self.delete_items(table).await?;
+        }
+        Ok(Deleting { stopping, complete: without_hooks })
     }
 
     async fn leave_teams(&self, table: &Table) -> Result<(), TableError> {
@@ -197,6 +202,31 @@ impl RepositoryDeletion {
         Ok(())
     }
 
+    /// Deletes the hooks with their deliveries. Returns whether none is left.
+    async fn delete_hooks(&self, table: &Table) -> Result<bool, TableError> {
+        let partition = self.partition();
+        let source = Source::Index(Index::ByCreation);
+        let query = Query { source, partition: partition.hooks(), order: Order::Ascending, after: None, limit: PAGE };
+        for Listed { id } in table.query::<Listed<HookId>>(query, Some("id")).await?.0 {
+            let row = key::hook(&id);
+            let mut items = delete_most(table, key::hook_partition(&id), &row).await?;
+            items.retain(|item| *item != row);
+            // An earlier step has done it, and the index lags behind.
+            let (Ok(()) | Err(Changed)) = Transaction::new()
+                .write(Write::DeleteIf { key: row, condition: "attribute_exists(pk)", names: None, values: None })
+                .or(|_| Changed)
+                .write(Hook::counted(&partition, -1))
+                .writes(items.into_iter().map(|key| Write::Delete { key }))
+                .commit(table)
+                .await?;
+        }
+        let is_last = Hook::count_of(table, &partition).await? == 0;
+        if is_last {
+            delete_all(table, [partition.hook_count()]).await?;
+        }
+        Ok(is_last)
+    }
+
     /// Cancels queued deployments, and asks those in progress to stop. Returns the number of those that have ended.
     async fn end_deployments(
         &self,
@@ -209,7 +239,7 @@ impl RepositoryDeletion {
             let Partition { source, key: partition } =
                 Deployment::listed(&self.partition(), Filter { environment: None, status: Some(status) });
             let query = Query { source, partition, order: Order::Ascending, after: None, limit: PAGE };
-            for Listed { id } in table.query(query, Some("id")).await?.0 {
+            for Listed { id } in table.query::<Listed<DeploymentId>>(query, Some("id")).await?.0 {
                 let Some(found) = Deployment::load(table, &self.account_id, &id).await? else { continue };
                 let by = self.deleted_by.clone();
                 let transition = match found.status {
@@ -241,14 +271,8 @@ impl RepositoryDeletion {
     /// first.
     async fn delete_deployment(&mut self, table: &Table, deployment: &Deployment) -> Result<bool, TableError> {
         let partition = key::deployment_partition(&self.account_id, &deployment.id);
-        let mut items = keys(table, partition.clone()).await?;
-        // The events are more than a transaction takes only after hundreds of attempts. The row, which leads here, is deleted
-        // last.
-        while items.len() > AT_ONCE {
-            let row = key::deployment(&self.account_id, &deployment.id);
-            delete_all(table, items.into_iter().filter(|item| *item != row).take(AT_ONCE)).await?;
-            items = keys(table, partition.clone()).await?;
-        }
+        // The events are more than a transaction takes only after hundreds of attempts.
+        let items = delete_most(table, partition, &key::deployment(&self.account_id, &deployment.id)).await?;
         let change = Change {
             expression: "SET last_number = :number".to_owned(),
             condition: Some("last_number = :last"),
@@ -286,8 +310,20 @@ impl RepositoryDeletion {
 }
 
 #[derive(Deserialize)]
-struct Listed {
-    id: DeploymentId,
+struct Listed<Id> {
+    id: Id,
+}
+
+/// Deletes the items of a partition but the last that fit into a transaction. Returns those, among which is the row that leads to the
+/// partition.
+async fn delete_most(table: &Table, partition: String, row: &Key) -> Result<Vec<Key>, TableError> {
+    loop {
+        let items = keys(table, partition.clone()).await?;
+        if items.len() <= AT_ONCE {
+            return Ok(items);
+        }
+        delete_all(table, items.into_iter().filter(|item| item != row).take(AT_ONCE)).await?;
+    }
 }
 
 /// Returns the keys of the items in a partition, up to 1 MB.
