@@ -124,7 +124,7 @@ impl Acme {
 }
 
 /// Makes a hook. Returns it with its secret.
-async fn new_hook(owner: &Actor, new: Value) -> (Value, String) {
+pub(crate) async fn new_hook(owner: &Actor, new: Value) -> (Value, String) {
     let created = owner.post("/v1/repositories/app/hooks", new).await;
     assert_eq!(created.status, 201, "{created:?}");
     let secret = created.body["secret"].as_str().unwrap().to_owned();
@@ -133,18 +133,18 @@ async fn new_hook(owner: &Actor, new: Value) -> (Value, String) {
     (created.body, secret)
 }
 
-fn path_of(hook: &Value) -> String {
+pub(crate) fn path_of(hook: &Value) -> String {
     format!("/v1/repositories/app/hooks/{}", hook["id"].as_str().unwrap())
 }
 
 /// Returns the HMAC-SHA256 of a body in hexadecimal digits.
-fn hmac_of(key: &[u8], body: &[u8]) -> String {
+pub(crate) fn hmac_of(key: &[u8], body: &[u8]) -> String {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), body);
     tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Sends a delivery without a token of the API.
-async fn post(world: &World, url: &str, headers: &[(&str, &str)], body: String) -> Answer {
+pub(crate) async fn post(world: &World, url: &str, headers: &[(&str, &str)], body: String) -> Answer {
     let sender = world.anonymous();
     let request = sender.request(Method::POST, url).header("content-type", "application/json").body(body);
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
@@ -152,7 +152,7 @@ async fn post(world: &World, url: &str, headers: &[(&str, &str)], body: String) 
 }
 
 /// Returns GitHub's event of a push.
-fn push(ref_name: &str, sha: &str, commits: Value) -> Value {
+pub(crate) fn push(ref_name: &str, sha: &str, commits: Value) -> Value {
     let head = commits.as_array().unwrap().last().cloned();
     json!({
         "ref": ref_name, "before": ZEROS, "after": sha, "created": false, "deleted": sha == ZEROS, "forced": false,
@@ -161,6 +161,6 @@ fn push(ref_name: &str, sha: &str, commits: Value) -> Value {
 }
 
 /// Returns a commit of an event.
-fn commit(sha: &str, message: &str, modified: &[&str]) -> Value {
+pub(crate) fn commit(sha: &str, message: &str, modified: &[&str]) -> Value {
     json!({"id": sha, "message": message, "added": [], "removed": [], "modified": modified})
 }

@@ -45,6 +45,7 @@ mod rights;
 mod schema;
 mod sessions;
 mod site;
+mod sources;
 mod statuses;
 mod sweep;
 mod teams;

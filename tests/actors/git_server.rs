@@ -1,7 +1,7 @@
 //! A git host on this machine: `git http-backend` behind a rule of who may read.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
@@ -38,6 +38,8 @@ pub struct Seen {
 pub enum Reply {
     /// The response of git.
     Git,
+    /// The response of git for the repository whose `.git` is this folder.
+    GitOf(PathBuf),
     /// A redirect to this URL, with the query of the request.
     Redirect(String),
     /// This status, with a challenge if it is a 401.
@@ -152,7 +154,8 @@ async fn respond(
     host.seen.lock().unwrap().push(seen.clone());
     let query = uri.query().unwrap_or_default();
     match (host.reply)(&seen) {
-        Reply::Git => http_backend(&host, &seen, query, &headers, &body).await,
+        Reply::Git => http_backend(&host, &host.folder, &seen, query, &headers, &body).await,
+        Reply::GitOf(folder) => http_backend(&host, &folder, &seen, query, &headers, &body).await,
         Reply::Redirect(url) => {
             let location = format!("{url}?{query}");
             Response::builder().status(302).header(header::LOCATION, location).body(Body::empty()).unwrap()
@@ -166,7 +169,14 @@ async fn respond(
 }
 
 /// Runs git behind the part of the CGI interface of RFC 3875 that it uses.
-async fn http_backend(host: &Host, seen: &Seen, query: &str, headers: &HeaderMap, body: &[u8]) -> Response<Body> {
+async fn http_backend(
+    host: &Host,
+    folder: &Path,
+    seen: &Seen,
+    query: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Response<Body> {
     let header = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap());
     // Whatever its name in the path, the repository is the only one.
     let tail = ["/info/refs", "/git-upload-pack"].into_iter().find(|tail| seen.path.ends_with(tail));
@@ -174,7 +184,7 @@ async fn http_backend(host: &Host, seen: &Seen, query: &str, headers: &HeaderMap
         .arg("http-backend")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_PROJECT_ROOT", &host.folder)
+        .env("GIT_PROJECT_ROOT", folder)
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("GIT_PROTOCOL", host.protocol.unwrap_or(header("git-protocol")))
         .env("REQUEST_METHOD", seen.method.as_str())

@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use serde_json::{Value, json};
 use tests::GitRepository;
-use tests::git_server::{GitServer, Reply};
+use tests::git_server::{GitServer, Reply, Seen};
 use tokio::sync::Notify;
 
 pub(crate) const USERNAME: &str = "robot";
@@ -76,14 +76,24 @@ pub(crate) enum Fault {
 impl GitHost {
     /// Starts a host of a provider's kind, with this repository at `acme/app`, or at `acme/web/app` on GitLab.
     pub(crate) async fn start(provider: &'static str, repository: &GitRepository) -> Self {
+        Self::start_with(provider, repository, Router::new(), |_| Reply::Git).await
+    }
+
+    /// Starts a host that has more routes, and replies to requests of git as a function says.
+    pub(crate) async fn start_with(
+        provider: &'static str,
+        repository: &GitRepository,
+        more: Router,
+        reply: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let api = Arc::new(Api {
             provider,
             folder: repository.path().to_owned(),
             state: Mutex::default(),
             released: Notify::new(),
         });
-        let routes = Router::new().route("/api/{*path}", any(answer)).with_state(api.clone());
-        Self { api, server: GitServer::with_api(repository, routes, |_| Reply::Git).await }
+        let routes = Router::new().route("/api/{*path}", any(answer)).with_state(api.clone()).merge(more);
+        Self { api, server: GitServer::with_api(repository, routes, reply).await }
     }
 
     /// Returns the host and its port.
