@@ -125,7 +125,7 @@ impl Scene {
 
     /// Consumes a message, which is delivered again unless the consumer is done with it.
     async fn consume(self, message: DeploymentMessage) {
-        let done = self.clone().try_to_consume(&message).await;
+        let done = Box::pin(self.clone().try_to_consume(&message)).await;
         if done.is_none() {
             self.wire.services().sent.push(message);
         }

@@ -106,7 +106,7 @@ impl Consumer {
             let DeploymentMessage { account_id, deployment_id } = parsed.map_err(Retry::Unreadable)?;
             match Deployment::load(self.app.table(), &account_id, &deployment_id).await? {
                 None => Ok(Outcome::Gone),
-                Some(deployment) => self.advance(deployment, deadline).await,
+                Some(deployment) => Box::pin(self.advance(deployment, deadline)).await,
             }
         })
         .await;
@@ -123,7 +123,7 @@ impl Consumer {
         match dispatch(&self.app, &self.queue, deployment, terms).await? {
             Dispatched::Claimed(claimed) => {
                 self.queue.announce_status(&self.app, &claimed).await;
-                self.run(claimed, deadline).await
+                Box::pin(self.run(claimed, deadline)).await
             }
             Dispatched::Waits => Ok(Outcome::Waits),
             Dispatched::Held => Err(Retry::Held),

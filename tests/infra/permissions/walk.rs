@@ -94,7 +94,7 @@ impl Walk {
         let poller = Aws::new(&hook_consumer.settings).unwrap().with_limits(Limits::PATIENT).sqs();
         let hook_consumer = hook_consumer.hook_consumer().unwrap();
         let hook_consumer =
-            EventSource::start(poller, Mapping::new(&format!("{queue}{HOOKS}")), hook_consumer).await.unwrap();
+            EventSource::start(poller, Mapping::new(format!("{queue}{HOOKS}")), hook_consumer).await.unwrap();
         let consumer = Some(consumer);
         Self { world, gate, gate_url, queue, api, consumer, _hook_consumer: hook_consumer, _archive: folder }
     }
