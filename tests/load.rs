@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use shared::clock::{Clock, Timestamp};
-use shared::model::{Deployment, Due, Environment, Status};
+use shared::model::{Deployment, Due, DueEntry, Environment, Status};
 use shared::table::{Index, read_item};
 use tests::{Actor, GitRepository, World, redelivering};
 

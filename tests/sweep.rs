@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use shared::clock::Timestamp;
-use shared::model::{Due, LEASE_GRACE, PICKED_UP_WITHIN};
+use shared::model::{Due, DueEntry, LEASE_GRACE, PICKED_UP_WITHIN};
 use shared::settings::QUEUE_URL;
 use tests::{Actor, GitRepository, World, eventually, without_queue};
 

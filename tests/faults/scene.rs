@@ -15,8 +15,8 @@ use shared::clock::{Clock, Timestamp};
 use shared::dispatch::{Dispatched, dispatch, finish};
 use shared::id::DeploymentId;
 use shared::model::{
-    Actor, Author, CreateFailed, Deployment, DeploymentCounts, Due, Environment, EnvironmentSettings, Failure, Fences,
-    NewDeployment, Terms, Transition,
+    Actor, Author, CreateFailed, Deployment, DeploymentCounts, Due, DueEntry, Environment, EnvironmentSettings,
+    Failure, Fences, NewDeployment, Terms, Transition,
 };
 use shared::queue::{DeploymentMessage, Queue};
 use shared::settings::Settings;

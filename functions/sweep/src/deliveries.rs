@@ -8,7 +8,8 @@ use shared::clock::Timestamp;
 use shared::model::{Delivery, DueDelivery, Handled, Outcome};
 use shared::queue::DeliveryMessage;
 
-use crate::{AT_ONCE, PAGE, Sweep, Tally};
+use crate::pages::Pages;
+use crate::{AT_ONCE, Sweep, Tally};
 
 /// The outcome of looking at a due delivery.
 enum Looked {
@@ -20,21 +21,8 @@ enum Looked {
 impl Sweep {
     /// Sends the messages of due deliveries again, and ends those that waited too long.
     pub(crate) async fn send_deliveries(&self, now: Timestamp, time: Duration) -> Tally {
-        let mut tally = Tally::default();
-        let mut last = None;
-        while self.app.clock().now().since(now) < time {
-            let page = match DueDelivery::page(self.app.table(), now, last.as_ref(), PAGE).await {
-                Ok(page) => page,
-                Err(error) => {
-                    self.failed(&mut tally, &error);
-                    return tally;
-                }
-            };
-            let Some(end) = page.last().cloned() else {
-                tally.complete = true;
-                return tally;
-            };
-            last = Some(end);
+        let (mut tally, mut pages) = (Tally::default(), Pages::<DueDelivery>::new(0, now, time));
+        while let Some(page) = pages.next(self, &mut tally).await {
             let mut looks = stream::iter(page).map(|due| self.look_at_delivery(due, now)).buffer_unordered(AT_ONCE);
             while let Some(looked) = looks.next().await {
                 match looked {

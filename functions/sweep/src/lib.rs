@@ -21,6 +21,7 @@
 
 mod deadline;
 mod deliveries;
+mod pages;
 mod reports;
 mod tally;
 
@@ -43,6 +44,7 @@ use shared::usage::Usage;
 use shared::{App, InitError};
 
 use crate::deadline::{next_look, overdue};
+use crate::pages::Pages;
 use crate::tally::{CounterLine, SweepLine};
 
 pub use tally::Tally;
@@ -124,22 +126,8 @@ impl Sweep {
 
     /// Handles the due deployments of one shard.
     async fn sweep(&self, shard: u8, now: Timestamp, time: Duration) -> Tally {
-        let started = self.app.clock().now();
-        let mut tally = Tally::default();
-        let mut last = None;
-        while self.app.clock().now().since(started) < time {
-            let page = match Due::page(self.app.table(), shard, now, last.as_ref(), PAGE).await {
-                Ok(page) => page,
-                Err(error) => {
-                    self.failed(&mut tally, &error);
-                    return tally;
-                }
-            };
-            let Some(end) = page.last().cloned() else {
-                tally.complete = true;
-                return tally;
-            };
-            last = Some(end);
+        let (mut tally, mut pages) = (Tally::default(), Pages::<Due>::new(shard, now, time));
+        while let Some(page) = pages.next(self, &mut tally).await {
             let mut in_codebuild = Vec::new();
             let mut looks = stream::iter(page).map(|due| self.look_at(due, now)).buffer_unordered(AT_ONCE);
             while let Some(looked) = looks.next().await {

@@ -7,26 +7,14 @@ use shared::InitError;
 use shared::clock::Timestamp;
 use shared::model::DueReport;
 
-use crate::{AT_ONCE, PAGE, Sweep, Tally};
+use crate::pages::Pages;
+use crate::{AT_ONCE, Sweep, Tally};
 
 impl Sweep {
     /// Sends the messages of the due reports of one shard.
     pub(crate) async fn announce_reports(&self, shard: u8, now: Timestamp, time: Duration) -> Tally {
-        let mut tally = Tally::default();
-        let mut last = None;
-        while self.app.clock().now().since(now) < time {
-            let page = match DueReport::page(self.app.table(), shard, now, last.as_ref(), PAGE).await {
-                Ok(page) => page,
-                Err(error) => {
-                    self.failed(&mut tally, &error);
-                    return tally;
-                }
-            };
-            let Some(end) = page.last().cloned() else {
-                tally.complete = true;
-                return tally;
-            };
-            last = Some(end);
+        let (mut tally, mut pages) = (Tally::default(), Pages::<DueReport>::new(shard, now, time));
+        while let Some(page) = pages.next(self, &mut tally).await {
             let mut sent = stream::iter(page).map(|due| self.announce(due, now)).buffer_unordered(AT_ONCE);
             while let Some(sent) = sent.next().await {
                 match sent {

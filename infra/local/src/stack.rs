@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use shared::app::SIGN_IN_PATH;
 use shared::aws::{Aws, Limits};
 use shared::clock::{Clock, Timestamp};
-use shared::model::Due;
+use shared::model::{Due, DueEntry};
 use shared::queue::Queue;
 use shared::settings::{self, Settings};
 use shared::telemetry::Log;

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, DeploymentId, RepositoryId};
-use crate::model::{Deployment, Environment, RepositoryPartition, Status, key};
-use crate::table::{Change, IndexKey, Key, Order, Query, Source, Table, TableError, Values, Write, read_item};
+use crate::model::due::{DUE, DueEntry, due_sort_attribute};
+use crate::model::{Deployment, Due, Environment, RepositoryPartition, Status, key};
+use crate::table::{Change, IndexKey, Key, Table, TableError, Values, Write, read_item};
 
-use super::due::{DUE, due_sort_attribute, shard_of};
+use super::due::shard_of;
 
 /// The time after which the sweep announces a report that no function has made. A function that announced it has it made
 /// within a second or two.
@@ -166,27 +167,25 @@ impl CommitStatus {
 }
 
 impl DueReport {
-    /// Returns a page of the reports in a shard that are due by `now`, the longest overdue first, starting after `after`. An
-    /// empty page is the last. A shard is one of [`Due::SHARDS`](crate::model::Due::SHARDS).
-    pub async fn page(
-        table: &Table,
-        shard: u8,
-        now: Timestamp,
-        after: Option<&Self>,
-        limit: i32,
-    ) -> Result<Vec<Self>, TableError> {
-        let after = after.map(|after| after.status.index_key(after.at).sort);
-        let query = Query {
-            source: Source::Index(DUE),
-            partition: key::due_reports(shard),
-            order: Order::Ascending,
-            after: after.as_deref(),
-            limit,
-        };
-        let (positions, _) = table.query_sort_keys(query, due_sort_attribute()).await?;
-        let all = positions.iter().map(|position| Self::parse(position).ok_or(TableError::Position));
-        let all = all.collect::<Result<Vec<_>, _>>()?;
-        Ok(all.into_iter().take_while(|due| due.at <= now).collect())
+    /// Puts the next announcement off. Returns `false` if another sweep has done so, or the report is made or owed anew.
+    pub async fn put_off(&self, table: &Table, now: Timestamp) -> Result<bool, TableError> {
+        self.status.move_to(table, self.at, now.plus(ANNOUNCED_AGAIN_AFTER)).await
+    }
+}
+
+impl DueEntry for DueReport {
+    const SHARDS: u8 = Due::SHARDS;
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn partition(shard: u8) -> String {
+        key::due_reports(shard)
+    }
+
+    fn position(&self) -> String {
+        self.status.index_key(self.at).sort
     }
 
     fn parse(position: &str) -> Option<Self> {
@@ -197,11 +196,6 @@ impl DueReport {
         let environment = Environment::ALL.into_iter().find(|environment| environment.as_str() == name)?;
         let sha = parts.next()?.to_owned();
         Some(Self { at, status: CommitStatus { account_id, repository_id, environment, sha } })
-    }
-
-    /// Puts the next announcement off. Returns `false` if another sweep has done so, or the report is made or owed anew.
-    pub async fn put_off(&self, table: &Table, now: Timestamp) -> Result<bool, TableError> {
-        self.status.move_to(table, self.at, now.plus(ANNOUNCED_AGAIN_AFTER)).await
     }
 }
 

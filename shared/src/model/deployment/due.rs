@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, DeploymentId};
+use crate::model::due::{DUE, DueEntry};
 use crate::model::key;
-use crate::table::{Index, IndexKey, Order, Query, Source, Table, TableError};
+use crate::table::IndexKey;
 
 /// The time that a queued deployment may wait before the sweep sends its message again. A free runner claims a
 /// deployment within a second. A deployment that waits behind others gains nothing from a second message.
@@ -16,8 +17,6 @@ pub const LEASE_GRACE: Duration = Duration::from_secs(15);
 /// The time that CodeBuild may be silent about a build before the sweep asks for its status. CodeBuild's events take
 /// seconds.
 pub const BUILD_REPORTS_WITHIN: Duration = Duration::from_secs(300);
-/// The index of all that the sweep looks at.
-pub(super) const DUE: Index = Index::ByDueTime;
 
 /// A deployment's entry in the index of due deployments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,30 +34,24 @@ impl Due {
     /// five times.
     pub const SHARDS: u8 = 4;
 
-    /// Returns a page of the deployments in a shard that are due by `now`, the longest overdue first, starting after
-    /// `after`. An empty page is the last.
-    pub async fn page(
-        table: &Table,
-        shard: u8,
-        now: Timestamp,
-        after: Option<&Self>,
-        limit: i32,
-    ) -> Result<Vec<Self>, TableError> {
-        let after = after.map(Self::position);
-        let query = Query {
-            source: Source::Index(DUE),
-            partition: key::due(shard),
-            order: Order::Ascending,
-            after: after.as_deref(),
-            limit,
-        };
-        let (positions, _) = table.query_sort_keys(query, due_sort_attribute()).await?;
-        let all = positions.iter().map(|position| Self::parse(position).ok_or(TableError::Position));
-        let all = all.collect::<Result<Vec<_>, _>>()?;
-        Ok(all.into_iter().take_while(|due| due.at <= now).collect())
+    pub(super) fn index_key(&self) -> IndexKey {
+        let shard = shard_of(self.deployment_id.as_str());
+        IndexKey { index: DUE, partition: key::due(shard), sort: self.position() }
+    }
+}
+
+impl DueEntry for Due {
+    const SHARDS: u8 = Due::SHARDS;
+
+    fn at(&self) -> Timestamp {
+        self.at
     }
 
-    pub(super) fn position(&self) -> String {
+    fn partition(shard: u8) -> String {
+        key::due(shard)
+    }
+
+    fn position(&self) -> String {
         format!("{:015}#{}#{}", self.at.as_millis(), self.account_id, self.deployment_id)
     }
 
@@ -67,20 +60,11 @@ impl Due {
         let at = Timestamp::from_millis(parts.next()?.parse().ok()?);
         Some(Self { at, account_id: parts.next()?.parse().ok()?, deployment_id: parts.next()?.parse().ok()? })
     }
-
-    pub(super) fn index_key(&self) -> IndexKey {
-        let shard = shard_of(self.deployment_id.as_str());
-        IndexKey { index: DUE, partition: key::due(shard), sort: self.position() }
-    }
 }
 
 /// Returns the shard of the index that has the entry of this text.
 pub(super) fn shard_of(entry: &str) -> u8 {
     u8::try_from(crc32fast::hash(entry.as_bytes()) % u32::from(Due::SHARDS)).expect("the remainder of a u8")
-}
-
-pub(super) fn due_sort_attribute() -> &'static str {
-    DUE.key_attributes().1
 }
 
 #[cfg(test)]

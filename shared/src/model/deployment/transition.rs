@@ -1,11 +1,11 @@
 //! The deployment state machine: its transitions, and how one is written.
 
 use super::counts::count_name;
-use super::due::due_sort_attribute;
 use crate::capability::conceal;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{DeploymentId, UserId};
+use crate::model::due::{DueEntry, due_sort_attribute};
 use crate::model::{
     Action, Actor, AuditEvent, Author, BUILD_REPORTS_WITHIN, BuildId, Deployment, DeploymentEvent, Failure,
     LEASE_GRACE, Live, PICKED_UP_WITHIN, RepositoryPartition, Status, Target, TargetKind,

@@ -13,11 +13,11 @@ use super::{Hook, Push};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::id::{AccountId, DeliveryId, DeploymentId, HookId, RepositoryId, RequestId};
+use crate::model::due::{DUE, DueEntry};
 use crate::model::{RequestOrigin, key};
 use crate::sort::{Position, Sort};
 use crate::table::{
-    Change, Consistency, Index, IndexKey, Order, Partition, Query, Source, Table, TableError, Transaction, Value,
-    Values, Write, read_item,
+    Change, Consistency, Index, IndexKey, Partition, Table, TableError, Transaction, Value, Values, Write, read_item,
 };
 use crate::timeline::{Selection, Timeline, TimelineQuery};
 
@@ -31,8 +31,6 @@ pub const LAST_DELIVERY_PRECISION: Duration = Duration::from_secs(60);
 const PICKED_UP_WITHIN: Duration = Duration::from_secs(60);
 /// The longest wait between two attempts. Each is twice as long as the one before.
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);
-/// The index of deliveries that wait.
-const DUE: Index = Index::ByDueTime;
 
 /// The row of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -315,28 +313,15 @@ pub struct DueDelivery {
     pub delivery_id: DeliveryId,
 }
 
-impl DueDelivery {
-    /// Returns a page of the deliveries that are due by `now`, the longest overdue first, starting after `after`. An empty page
-    /// is the last.
-    pub async fn page(
-        table: &Table,
-        now: Timestamp,
-        after: Option<&Self>,
-        limit: i32,
-    ) -> Result<Vec<Self>, TableError> {
-        let after = after.map(Self::position);
-        let query = Query {
-            source: Source::Index(DUE),
-            partition: key::due_deliveries(),
-            order: Order::Ascending,
-            after: after.as_deref(),
-            limit,
-        };
-        let (_, sort_key) = DUE.key_attributes();
-        let (positions, _) = table.query_sort_keys(query, sort_key).await?;
-        let all = positions.iter().map(|position| Self::parse(position).ok_or(TableError::Position));
-        let all = all.collect::<Result<Vec<_>, _>>()?;
-        Ok(all.into_iter().take_while(|due| due.at <= now).collect())
+impl DueEntry for DueDelivery {
+    const SHARDS: u8 = 1;
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn partition(_: u8) -> String {
+        key::due_deliveries()
     }
 
     fn position(&self) -> String {
