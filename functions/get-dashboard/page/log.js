@@ -50,8 +50,9 @@ export function log({ signal }, id, running) {
       const piece = pieces.get(target);
       if (!piece) continue;
       // A piece that has its elements keeps them: whoever presses a link of it lets go of the same link.
-      if (isIntersecting) target.childElementCount || fill(piece);
-      else if (target.childElementCount && piece.element.offsetHeight) {
+      if (isIntersecting) {
+        if (!target.childElementCount) fill(piece);
+      } else if (target.childElementCount && piece.element.offsetHeight) {
         piece.element.style.height = `${piece.element.offsetHeight}px`;
         piece.element.replaceChildren();
       }
