@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use libdeflater::{CompressionLvl, Compressor};
 use sha2::{Digest, Sha256};
 
 use crate::Result;
@@ -37,9 +35,7 @@ impl Site {
         let mut table = "&[\n".to_owned();
         for (number, (path, content)) in self.0.iter().enumerate() {
             let compressed = folder.join(format!("{number}.gz"));
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-            encoder.write_all(content.as_bytes())?;
-            fs::write(&compressed, encoder.finish()?)?;
+            fs::write(&compressed, gzip(path, content)?)?;
             writeln!(
                 table,
                 "    File {{ path: {path:?}, content_type: {:?}, etag: {:?}, gzip: include_bytes!({compressed:?}) }},",
@@ -51,6 +47,16 @@ impl Site {
         fs::write(folder.join("files.rs"), table)?;
         Ok(())
     }
+}
+
+/// Compresses a file. Assets, which every visit of the dashboard needs, are worth the slowest level.
+fn gzip(path: &str, content: &str) -> Result<Vec<u8>> {
+    let level = if path.starts_with("/assets/") { CompressionLvl::best() } else { CompressionLvl::default() };
+    let mut compressor = Compressor::new(level);
+    let mut compressed = vec![0; compressor.gzip_compress_bound(content.len())];
+    let size = compressor.gzip_compress(content.as_bytes(), &mut compressed)?;
+    compressed.truncate(size);
+    Ok(compressed)
 }
 
 fn hash(content: &str) -> String {
