@@ -3,10 +3,10 @@
 import { change } from "./api.js";
 import { h, typed } from "./dom.js";
 import { ask, field, input, remover } from "./form.js";
-import { list } from "./list.js";
+import { settingsList } from "./list.js";
 import { nameOf, refusal } from "./session.js";
 import { scopeChoices, scopeList } from "./tokens.js";
-import { button, dots, empty, heading, row, time } from "./ui.js";
+import { dots, row, time } from "./ui.js";
 
 /**
  * Shows the applications.
@@ -14,23 +14,17 @@ import { button, dots, empty, heading, row, time } from "./ui.js";
  */
 export function applications(screen) {
   const reason = refusal("account:write", "owner");
-  /** @returns {HTMLElement} */
-  const create = () => button("Register application", () => register().then(shown.reload),
-    { kind: "primary", icon: "plus", reason });
-  const shown = list(screen, {
-    label: "Applications", path: () => "/v1/applications?per_page=25",
-    none: () => empty("app", "No applications",
-      "Register an OAuth2 client of your identity provider, such as your CI, so that it can call the API for the account.",
-      create()),
+  return settingsList(screen, {
+    title: "Applications", path: "/v1/applications?per_page=25", add: ["Register application", register, reason],
+    intro: "An application is a program that gets its tokens from your identity provider by client credentials.",
+    none: ["app", "No applications",
+      "Register an OAuth2 client of your identity provider, such as your CI, so that it can call the API for the account."],
     row: (/** @type {Application} */ one, actors, reload) => row(one.id, typed(one.name),
       [dots(["Client ", h("code", null, one.id)],
           ["Registered ", time(one.created_at), " by ", typed(nameOf(one.created_by, actors))]), scopeList(one.scopes)],
       remover("Remove", one.name, "Its tokens stop working within 30 seconds.",
         `/v1/applications/${encodeURIComponent(one.id)}`, reload, reason)),
   });
-  return [heading("Applications", create()),
-    h("p", { class: "intro" },
-      "An application is a program that gets its tokens from your identity provider by client credentials."), shown];
 }
 
 const register = () => ask("Register an application", [

@@ -1,8 +1,8 @@
 // The settings of an environment.
 
-import { change, get } from "./api.js";
+import { get } from "./api.js";
 import { h, typed } from "./dom.js";
-import { choices, field, form, input } from "./form.js";
+import { changes, choices, field, form, input } from "./form.js";
 import { loaded } from "./list.js";
 import { lacks } from "./session.js";
 import { heading, say } from "./ui.js";
@@ -25,10 +25,7 @@ export function environment(screen) {
 
 /** @param {string} path @param {EnvironmentState} settings @param {string | null} reason */
 function settingsForm(path, settings, reason) {
-  const saved = (/** @type {EnvironmentState} */ one) =>
-    ({ concurrency: /** @type {string} */ (one.concurrency), required_approvals: one.required_approvals,
-      frozen: one.frozen, time_limit_seconds: one.time_limit_seconds ?? null });
-  let before = saved(settings);
+  let before = settings;
   return form([
     h("fieldset", { class: "field" }, h("legend", null, "Freeze"), h("div", { class: "choices" },
       h("label", { class: "choice" }, h("input", { type: "checkbox", name: "frozen", checked: settings.frozen }),
@@ -48,13 +45,11 @@ function settingsForm(path, settings, reason) {
       "1 to 480, for all commands together. Leave it empty for the runner’s default of ten minutes."),
   ], "Save", async (values) => {
     const minutes = `${values.get("time_limit_seconds")}`;
-    /** @type {Record<string, unknown>} */
-    const now = { concurrency: `${values.get("concurrency")}`,
-      required_approvals: Number(values.get("required_approvals")), frozen: values.has("frozen"),
-      time_limit_seconds: minutes ? Math.round(Number(minutes) * 60) : null };
-    const changed = Object.entries(now).filter(([name, value]) => value !== before[/** @type {keyof before} */ (name)]);
-    if (!changed.length) return say("Nothing has changed.");
-    before = saved(await change("PATCH", path, Object.fromEntries(changed)));
+    const saved = await changes(path, before, {
+      concurrency: values.get("concurrency"), required_approvals: Number(values.get("required_approvals")),
+      frozen: values.has("frozen"), time_limit_seconds: minutes ? Math.round(Number(minutes) * 60) : null });
+    if (!saved) return;
+    before = saved;
     say("Saved the settings.");
   }, { reason });
 }

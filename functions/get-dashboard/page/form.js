@@ -77,19 +77,34 @@ export function showError(form, error) {
 }
 
 /**
- * Marks a field. A path such as `scopes[0]` belongs to the field `scopes`.
+ * Marks a field. A path belongs to the field that has the longest part of it, so `scopes[0]` to `scopes` if there is no other.
  * @param {HTMLFormElement} form
  * @param {string} path
  * @param {string} message
  */
 function showAt(form, path, message) {
-  const name = CSS.escape(path.replace(/[.[].*/, ""));
-  const control = form.querySelector(`[name="${CSS.escape(path)}"], input[name="${name}"]:not([type=radio], [type=checkbox]), select[name="${name}"], textarea[name="${name}"], fieldset[data-field="${name}"]`);
-  const place = control?.closest(".field")?.querySelector(".error");
-  if (!control || !place) return false;
-  control.setAttribute("aria-invalid", "true");
-  place.textContent = message;
-  return true;
+  for (let name = path; name; name = name.replace(/[.[]?[^.[]*$/, "")) {
+    const control = form.querySelector(`[name="${CSS.escape(name)}"], fieldset[data-field="${CSS.escape(name)}"]`);
+    const place = control?.closest(".field")?.querySelector(".error");
+    if (!control || !place) continue;
+    control.setAttribute("aria-invalid", "true");
+    place.textContent = message;
+    return true;
+  }
+  return false;
+}
+
+/**
+ * Changes those fields of a resource whose values differ. Returns the resource, or nothing if no value differs.
+ * @param {string} path
+ * @param {Record<string, unknown>} before
+ * @param {Record<string, unknown>} now a field that is undefined stays as it is
+ */
+export async function changes(path, before, now) {
+  const changed = Object.entries(now).filter(([name, value]) =>
+      value !== undefined && JSON.stringify(value) !== JSON.stringify(before[name] ?? null));
+  if (changed.length) return change("PATCH", path, Object.fromEntries(changed));
+  say("Nothing has changed.");
 }
 
 /** @param {HTMLFormElement} form */

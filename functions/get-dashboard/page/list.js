@@ -2,7 +2,7 @@
 
 import { follow, page } from "./api.js";
 import { h, morph } from "./dom.js";
-import { button, failure, loading } from "./ui.js";
+import { button, empty, failure, heading, loading } from "./ui.js";
 
 /**
  * Shows what a load returns: first that it loads, then the result, or why there is none.
@@ -94,4 +94,24 @@ export function list(screen, { path, row, none, label }) {
   };
   start();
   return Object.assign(place, { reload: load, restart: start });
+}
+
+/**
+ * Creates a screen that is a list with a button that adds to it.
+ * @template T
+ * @param {View} screen
+ * @param {object} options
+ * @param {string} options.title
+ * @param {Children} [options.under] what stands below the title
+ * @param {Children} options.intro
+ * @param {string} options.path the path of the first page
+ * @param {[IconName, string, Children]} options.none the icon, the title and the text if the list is empty
+ * @param {[string, () => Promise<unknown>, string | null]} options.add the text of the button, what it does, and why it may not
+ * @param {(item: T, actors: Actors, reload: () => void) => Node} options.row
+ */
+export function settingsList(screen, { title, under, intro, path, none, add: [text, run, reason], row }) {
+  /** @returns {HTMLElement} */
+  const create = () => button(text, () => run().then(shown.reload), { kind: "primary", icon: "plus", reason });
+  const shown = list(screen, { label: title, path: () => path, none: () => empty(...none, create()), row });
+  return [heading(title, create(), under), h("p", { class: "intro" }, intro), shown];
 }

@@ -3,10 +3,10 @@
 import { ApiError, all, call, change } from "./api.js";
 import { h, typed } from "./dom.js";
 import { ask, field, input, remover, select } from "./form.js";
-import { list, loaded } from "./list.js";
+import { list, loaded, settingsList } from "./list.js";
 import { go } from "./route.js";
 import { refusal } from "./session.js";
-import { button, dots, empty, heading, row, say, section, time } from "./ui.js";
+import { button, dots, heading, row, say, section, time } from "./ui.js";
 
 /** @type {[string, string][]} */
 const PERMISSIONS = [["read", "Read"], ["deploy", "Deploy"], ["admin", "Admin"]];
@@ -24,17 +24,15 @@ const teamFields = (team) => [
  * @param {View} screen
  */
 export function teams(screen) {
-  const create = () => button("New team", newTeam, { kind: "primary", icon: "plus", reason: changing() });
-  return [heading("Teams", create()),
-    h("p", { class: "intro" }, "A team gives its members a permission on repositories."), list(screen, {
-    label: "Teams", path: () => "/v1/teams?per_page=25&sort=name&direction=asc",
-    none: () => empty("team", "No teams yet",
-      refusal("teams:write", "admin") ? "You belong to no team."
-      : "Create a team, then add members and repositories to it.", create()),
+  return settingsList(screen, {
+    title: "Teams", path: "/v1/teams?per_page=25&sort=name&direction=asc", add: ["New team", newTeam, changing()],
+    intro: "A team gives its members a permission on repositories.",
+    none: ["team", "No teams yet", changing() ? "You belong to no team."
+      : "Create a team, then add members and repositories to it."],
     row: (/** @type {Team} */ one) =>
       row(one.id, h("a", { href: `/settings/teams/${one.id}` }, typed(one.name)),
       dots(one.description && typed(one.description), ["Created ", time(one.created_at)])),
-  })];
+  });
 }
 
 async function newTeam() {

@@ -4,10 +4,10 @@ import { all, change } from "./api.js";
 import { ENVIRONMENTS } from "./deployments.js";
 import { h, typed } from "./dom.js";
 import { ask, choices, field, input, remover, select } from "./form.js";
-import { list } from "./list.js";
+import { settingsList } from "./list.js";
 import { nameOf, refusal } from "./session.js";
 import { scopeChoices, scopeList } from "./tokens.js";
-import { button, dots, empty, heading, row, time } from "./ui.js";
+import { dots, row, time } from "./ui.js";
 
 /**
  * Shows the trusts.
@@ -15,14 +15,11 @@ import { button, dots, empty, heading, row, time } from "./ui.js";
  */
 export function trusts(screen) {
   const reason = refusal("account:write", "admin");
-  /** @returns {HTMLElement} */
-  const create = () => button("New trust", () => newTrust().then(shown.reload),
-    { kind: "primary", icon: "plus", reason });
-  const shown = list(screen, {
-    label: "Trusts", path: () => "/v1/trusts?per_page=25",
-    none: () => empty("shield", "No trusts yet",
-      "Trust your CI’s OIDC issuer, such as GitHub Actions or GitLab CI. Its jobs then deploy without a stored token.",
-      create()),
+  return settingsList(screen, {
+    title: "Trusts", path: "/v1/trusts?per_page=25", add: ["New trust", newTrust, reason],
+    intro: "A trust says which tokens of another issuer are exchanged for a token of this API that is valid for at most an hour.",
+    none: ["shield", "No trusts yet",
+      "Trust your CI’s OIDC issuer, such as GitHub Actions or GitLab CI. Its jobs then deploy without a stored token."],
     row: (/** @type {Trust} */ one, actors, reload) => row(one.id, typed(one.name), [
       dots(["Issuer ", h("code", null, typed(one.issuer))], ["Audience ", h("code", null, typed(one.audience))],
         one.environments?.join(", "), one.repository_id ? "One repository" : "All repositories",
@@ -32,9 +29,6 @@ export function trusts(screen) {
         scopeList(one.scopes),
     ], remover("Remove", one.name, "No token is issued for it any more.", `/v1/trusts/${one.id}`, reload, reason)),
   });
-  return [heading("Trusts", create()),
-    h("p", { class: "intro" },
-      "A trust says which tokens of another issuer are exchanged for a token of this API that is valid for at most an hour."), shown];
 }
 
 async function newTrust() {
