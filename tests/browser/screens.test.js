@@ -28,11 +28,18 @@ before(async () => {
   await call(owner, "POST", "/v1/trusts",
     { name: HOSTILE, issuer: "https://token.actions.githubusercontent.com", audience: "https://api.git.dev", claims: { repository: "acme/web" },
       scopes: ["repositories:read"] });
+  await call(owner, "POST", "/v1/connections",
+    { name: HOSTILE, kind: "basic", host: "git.example.com", username: HOSTILE, password: "secret" });
+  await call(owner, "PATCH", `/v1/repositories/${repository}`, { deploy_rules: [
+      { refs: ["hostile"], environment: "preview", paths: ["src/**"] }, { refs: ["tags/*"], environment: "staging" }] });
+  const hook = await call(owner, "POST", `/v1/repositories/${repository}/hooks`, { provider: "deploy", ref: HOSTILE });
+  await fetch(hook.url, { method: "POST" });
   const rejected = await stack.deploy({ ref: "main", environment: "production" }, ["queued"], token);
   await call(owner, "POST", `/v1/deployments/${rejected.id}/reject`, { reason: HOSTILE });
   paths = [
     "/", "/repositories", `/repositories/${repository}`, `/repositories/${repository}/deploy`,
-      `/repositories/${repository}/environments/production`,
+      `/repositories/${repository}/environments/production`, `/repositories/${repository}/settings`,
+      `/repositories/${repository}/hooks`, "/settings/connections",
     "/deployments", `/deployments/${done.id}`, `/deployments/${failed.id}`, `/deployments/${waiting.id}`,
       `/deployments/${rejected.id}`, "/audit",
     "/settings/account", "/settings/members", "/settings/teams", `/settings/teams/${team.id}`, "/settings/sessions",
@@ -64,6 +71,7 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
     await owner.signIn(stack.owner);
     for (const path of paths) {
       await owner.open(path);
+      if (path.endsWith("/hooks")) await owner.page.locator("summary").first().click();
       await owner.page.waitForTimeout(300);
       await look(path);
     }
@@ -81,6 +89,13 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
       await look(`the dialog ${verb}`);
       await owner.page.keyboard.press("Escape");
     }
+    await owner.open("/settings/connections");
+    await owner.button("Add connection").first().click();
+    for (const kind of ["GitHub App", "User and token"]) {
+      await owner.page.getByRole("radio", { name: kind }).check();
+      await look(`the dialog of a ${kind}`);
+    }
+    await owner.page.keyboard.press("Escape");
     await owner.open("/settings/members");
     await owner.button("Invite").click();
     await owner.dialog().waitFor();

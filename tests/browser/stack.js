@@ -2,7 +2,7 @@
 
 import { execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -86,11 +86,17 @@ export async function start() {
       { code: answer.error?.code });
     return answer;
   };
+  /** The local stack's git host, which asks for a password. A stack that BASE_URL names has its own. */
+  const privateHost = async () => {
+    const { clone_url: cloneUrl } = await call(owner, "GET", "/v1/repositories/private-demo");
+    return { cloneUrl, host: new URL(cloneUrl).host, username: "demo",
+      password: readFileSync(join(data, "git-host-password"), "utf8") };
+  };
   const name = unique("web");
   await call(owner, "POST", "/v1/repositories", { name, clone_url: repo.folder, default_branch: "main" });
 
   return {
-    url, owner, call, repository: name, commit: repo.commit,
+    url, owner, call, repository: name, commit: repo.commit, privateHost: child && privateHost,
     /** Adds a member, and returns a token of theirs. */
     async member(role = "member", email = `${unique("grace")}@example.com`) {
       const { invitation, secret } = await call(owner, "POST", "/v1/invitations", { email, role });

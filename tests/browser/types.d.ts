@@ -17,9 +17,13 @@ declare global {
   type Application = Schemas["Application"];
   type AuditEvent = Schemas["AuditEvent"];
   type Caller = Schemas["Caller"];
+  type Connection = Schemas["Connection"];
+  type ConnectionCheck = Schemas["ConnectionCheck"];
+  type Delivery = Schemas["Delivery"];
   type EnvironmentName = "preview" | "staging" | "production";
   type EnvironmentState = Schemas["EnvironmentState"];
   type DeploymentEvent = Schemas["Event"];
+  type Hook = Schemas["Hook"];
   type Invitation = Schemas["Invitation"];
   type LogLine = Schemas["LogLine"];
   type Member = Schemas["Member"];

@@ -4,18 +4,21 @@ import { account } from "./account.js";
 import { ApiError, hooks } from "./api.js";
 import { applications } from "./applications.js";
 import { audit } from "./audit.js";
+import { connections } from "./connections.js";
 import { deploy } from "./deploy.js";
 import { deployment } from "./deployment.js";
 import { deployments } from "./deployments.js";
 import { h, icon, typed } from "./dom.js";
 import { environment } from "./environment.js";
 import { dialog } from "./form.js";
+import { repositoryHooks } from "./hooks.js";
 import { join } from "./join.js";
 import { members } from "./members.js";
 import { overview } from "./overview.js";
 import { help, palette, shortcuts } from "./palette.js";
 import { repositories } from "./repositories.js";
 import { repository } from "./repository.js";
+import { repositorySettings } from "./repository-settings.js";
 import { go } from "./route.js";
 import { load, me, signOut } from "./session.js";
 import { sessions } from "./sessions.js";
@@ -33,6 +36,8 @@ const ROUTES = [
   ["/repositories", "Repositories", repositories],
   ["/repositories/:name", "Repository", repository],
   ["/repositories/:name/deploy", "Deploy", deploy],
+  ["/repositories/:name/settings", "Settings", repositorySettings],
+  ["/repositories/:name/hooks", "Hooks", repositoryHooks],
   ["/repositories/:name/environments/:environment", "Environment", environment],
   ["/deployments", "Deployments", deployments],
   ["/deployments/:id", "Deployment", deployment],
@@ -40,6 +45,7 @@ const ROUTES = [
   ["/settings", "Account and limits", account],
   ["/settings/account", "Account and limits", account],
   ["/settings/members", "Members", members],
+  ["/settings/connections", "Connections", connections],
   ["/settings/teams", "Teams", teams],
   ["/settings/teams/:id", "Team", team],
   ["/settings/sessions", "Sessions", sessions],
@@ -60,7 +66,7 @@ const SETTINGS = [
   ["API", [["/settings/api/tokens", "Tokens", "key"], ["/settings/api/applications", "Applications", "app"],
       ["/settings/api/trusts", "Trusts", "shield"]]],
   ["Account", [["/settings/account", "Account", "settings"], ["/settings/members", "Members", "person"],
-      ["/settings/teams", "Teams", "team"]]],
+      ["/settings/connections", "Connections", "link"], ["/settings/teams", "Teams", "team"]]],
   ["You", [["/settings/sessions", "Sessions", "lock"]]],
 ];
 

@@ -3,7 +3,7 @@
 import { ApiError, change, get } from "./api.js";
 import { ENVIRONMENTS } from "./deployments.js";
 import { h, icon, typed } from "./dom.js";
-import { choices, clearErrors, field, form, input, showError } from "./form.js";
+import { choices, clearErrors, field, form, input, offerRefs, showError } from "./form.js";
 import { loaded } from "./list.js";
 import { go } from "./route.js";
 import { lacks } from "./session.js";
@@ -129,9 +129,9 @@ function deployForm(path, found, environments, reason, query, signal) {
     submit(null);
     timer = setTimeout(check, 600);
   };
+  const ref = input("ref", { required: true, value: query.get("ref") ?? found.default_branch, oninput: soon });
   const element = form([
-    field("Ref", input("ref", { required: true, value: query.get("ref") ?? found.default_branch, oninput: soon }),
-      "A branch, a tag, a full commit SHA or a full ref name."),
+    field("Ref", ref, "A branch, a tag, a full commit SHA or a full ref name."), offerRefs(ref, path, signal),
     choices("Environment", "radio", "environment",
       ENVIRONMENTS.map((name) =>
         ({ value: name, text: name, hint: live(name) ? `#${live(name)?.number} is live` : "Nothing is live" })),

@@ -1,6 +1,6 @@
 // Forms and dialogs.
 
-import { ApiError, change } from "./api.js";
+import { ApiError, change, page } from "./api.js";
 import { h, typed } from "./dom.js";
 import { button, copyable, request, say } from "./ui.js";
 
@@ -28,6 +28,33 @@ export function field(label, control, hint) {
  */
 export const input = (name, more) =>
   h("input", { name, type: "text", autocomplete: "off", spellcheck: "false", ...more });
+
+/**
+ * Offers the branches and tags of a repository in an input. All are read when it gets the focus; if they are more than a page,
+ * those that start with what is typed. Returns the element that holds them.
+ * @param {HTMLInputElement} control
+ * @param {string} path the repository's
+ * @param {AbortSignal} signal
+ * @param {string} [type]
+ */
+export function offerRefs(control, path, signal, type = "") {
+  const options = h("datalist", { id: `refs-${++fields}` });
+  control.setAttribute("list", options.id);
+  let [more, timer] = [true, 0];
+  const read = async (prefix = "") => {
+    const query = new URLSearchParams({ per_page: "100", ...(type && { type }), ...(prefix && { prefix }) });
+    const { items, next } = await page(`${path}/refs?${query}`, signal).catch(() => ({ items: [], next: "" }));
+    if (prefix && prefix !== control.value) return;
+    more = Boolean(prefix || next);
+    options.replaceChildren(...items.map(({ name }) => h("option", { value: name })));
+  };
+  control.addEventListener("focus", () => read(), { once: true });
+  control.addEventListener("input", () => {
+    clearTimeout(timer);
+    if (more) timer = setTimeout(read, 600, control.value);
+  });
+  return options;
+}
 
 /**
  * Creates a select.

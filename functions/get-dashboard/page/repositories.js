@@ -1,8 +1,8 @@
 // The repositories of the account.
 
-import { change, page } from "./api.js";
+import { all, change, page } from "./api.js";
 import { h, typed } from "./dom.js";
-import { ask, choices, field, input } from "./form.js";
+import { ask, choices, field, input, select } from "./form.js";
 import { go } from "./route.js";
 import { refusal } from "./session.js";
 import { badge, button, dots, empty, failure, heading, loading, row, time } from "./ui.js";
@@ -54,21 +54,40 @@ const repositoryRow = (one) => row(one.id, h("a", { href: `/repositories/${one.n
     ["Added ", time(one.created_at)]),
   null, one.visibility === "private" ? badge("idle", "lock", "Private") : badge("idle", "team", "Public"));
 
+/** Returns the account's connections, or null if the caller may not see them. @returns {Promise<Connection[] | null>} */
+export const listConnections = async () =>
+  refusal("repositories:read", "admin") ? null : all("/v1/connections").catch(() => null);
+
+/**
+ * Creates the choice of a connection, if the caller may see the connections.
+ * @param {Connection[] | null} listed
+ * @param {string | null} [chosen]
+ */
+export const connectionChoice = (listed, chosen) => listed && field("Connection", select("connection_id",
+    [["", "None: everybody may read the repository"],
+      ...listed.map(({ id, name, host }) => /** @type {[string, string]} */ ([id, `${name} (${host})`]))], chosen ?? ""),
+  ["A private repository needs a ", h("a", { href: "/settings/connections" }, "connection"), " to its host."]);
+
+/** Creates the choice of who sees a repository. */
+export const visibilityChoice = (chosen = "private") => choices("Visibility", "radio", "visibility", [
+  { value: "private", text: "Private", hint: "Members with a permission on it see it." },
+  { value: "public", text: "Public", hint: "Every member of the account can read it." },
+], [chosen]);
+
 /** Asks for a repository and adds it. */
 export async function addRepository() {
+  const listed = await listConnections();
   const added = await ask("Add a repository", [
     field("Clone URL", input("clone_url",
         { required: true, type: "url", placeholder: "https://git.example.com/acme/web.git" }),
       "The git host is contacted at once."),
     field("Name", input("name", { required: true, maxlength: 100 }), "Letters, digits, dots, hyphens and underscores."),
+    connectionChoice(listed),
     field("Default branch", input("default_branch"), "Leave it empty to use the host’s."),
-    choices("Visibility", "radio", "visibility", [
-      { value: "private", text: "Private", hint: "Members with a permission on it see it." },
-      { value: "public", text: "Public", hint: "Every member of the account can read it." },
-    ], ["private"]),
+    visibilityChoice(),
   ], "Add repository", (values) => change("POST", "/v1/repositories", {
     clone_url: values.get("clone_url"), name: values.get("name"), default_branch: values.get("default_branch") || null,
-      visibility: values.get("visibility"),
+      visibility: values.get("visibility"), connection_id: values.get("connection_id") || null,
   }));
   if (added) go(`/repositories/${added.name}`);
 }

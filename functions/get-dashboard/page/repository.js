@@ -19,6 +19,8 @@ export function repository(screen) {
   return loaded(screen, () => get(path, signal), (/** @type {Repository} */ found) => {
     const [deploy, admin] = [lacks(found, "deploy", "deployments:write"), lacks(found, "admin", "repositories:write")];
     const base = `/repositories/${found.name}`;
+    // The address may have a former name, or the ID.
+    if (found.name !== params.name) return void go(base + location.search, { replace: true });
     const history = list(screen, {
       label: "History",
       path: () => `${path}/deployments?per_page=15${picked(screen.query, ["environment", "status"])}`,
@@ -40,7 +42,8 @@ export function repository(screen) {
     }, ({ data }) => (data.some((/** @type {EnvironmentState} */ one) => one.in_progress.length) ? 3 : 10));
     return [
       heading(typed(found.name),
-        linkButton("Deploy", `${base}/deploy`, { kind: "primary", icon: "rocket", reason: deploy }),
+        [linkButton("Settings", `${base}/settings`, { icon: "settings" }),
+          linkButton("Deploy", `${base}/deploy`, { kind: "primary", icon: "rocket", reason: deploy })],
         dots(found.visibility === "private" ? badge("idle", "lock", "Private") : badge("idle", "team", "Public"),
           ["Default branch ", typed(found.default_branch)], copyable(found.clone_url, "the clone URL"))),
       section("Environments", environments),

@@ -13,7 +13,7 @@ export const SCOPES = [
   ["repositories:read", "Read repositories"],
   ["deployments:read", "Read deployments, environments and logs"],
   ["deployments:write", "Deploy, approve, cancel, retry and roll back"],
-  ["repositories:write", "Add repositories and change their environments"],
+  ["repositories:write", "Add and change repositories, connections, hooks and environments"],
   ["teams:read", "Read teams"],
   ["account:read", "Read the account, its members and the audit log"],
   ["tokens:read", "Read tokens, without their secrets"],
@@ -108,8 +108,8 @@ function tokenRow(token, actors, reload) {
       : badge("good", "check", "Valid"));
 }
 
-/** @type {[string, string][]} */
-const OVERLAPS = [["0", "None: the old secret stops working at once"], ["1", "1 hour"], ["24", "24 hours"],
+/** The hours for which an old secret works beside the new one. @type {[string, string][]} */
+export const OVERLAPS = [["0", "None: the old secret stops working at once"], ["1", "1 hour"], ["24", "24 hours"],
   ["72", "3 days"], ["168", "7 days"]];
 
 /**
