@@ -44,15 +44,19 @@ export function log({ signal }, id, running) {
     { type: "button", class: "button", "aria-pressed": "false", onclick: () => setFollowing(!following) },
     icon("down"), "Follow");
 
-  // A piece has elements only while it is near the part that is seen. Its height stays when they go.
+  /** @param {Piece} piece @param {number} number */
+  const has = ({ lines: own }, number) => own[0].number <= number && number <= (own.at(-1)?.number ?? 0);
+
+  // A piece has elements only while it is near the part that is seen. Its height stays when they go. The piece with the line that
+  // somebody looks for keeps them: what is told here is late after a phase was folded and unfolded.
   const observer = new IntersectionObserver((entries) => {
-    for (const { target, isIntersecting } of entries) {
-      const piece = pieces.get(target);
+    for (const { target: element, isIntersecting } of entries) {
+      const piece = pieces.get(element);
       if (!piece) continue;
       // A piece that has its elements keeps them: whoever presses a link of it lets go of the same link.
       if (isIntersecting) {
-        if (!target.childElementCount) fill(piece);
-      } else if (target.childElementCount && piece.element.offsetHeight) {
+        if (!element.childElementCount) fill(piece);
+      } else if (element.childElementCount && piece.element.offsetHeight && !has(piece, target)) {
         piece.element.style.height = `${piece.element.offsetHeight}px`;
         piece.element.replaceChildren();
       }
@@ -145,8 +149,7 @@ export function log({ signal }, id, running) {
    * @param {number} number
    */
   const show = (number) => {
-    const found = [...pieces.values()].find((piece) => piece.lines[0].number <= number
-      && number <= (piece.lines.at(-1)?.number ?? 0));
+    const found = [...pieces.values()].find((piece) => has(piece, number));
     const phase = phases.find((one) => found && one.pieces.includes(found));
     if (!found || !phase) return;
     target = number;
