@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
-use libdeflater::{CompressionLvl, Compressor};
+use brotli::CompressorWriter;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 use crate::Result;
@@ -34,11 +37,18 @@ impl Site {
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let mut table = "&[\n".to_owned();
         for (number, (path, content)) in self.0.iter().enumerate() {
-            let compressed = folder.join(format!("{number}.gz"));
-            fs::write(&compressed, gzip(path, content)?)?;
+            let (gzipped, brotlied) = (folder.join(format!("{number}.gz")), folder.join(format!("{number}.br")));
+            fs::write(&gzipped, gzip(content)?)?;
+            let brotli = match path.starts_with("/assets/") {
+                true => {
+                    fs::write(&brotlied, brotli(content)?)?;
+                    format!("Some(include_bytes!({brotlied:?}))")
+                }
+                false => "None".to_owned(),
+            };
             writeln!(
                 table,
-                "    File {{ path: {path:?}, content_type: {:?}, etag: {:?}, gzip: include_bytes!({compressed:?}) }},",
+                "    File {{ path: {path:?}, content_type: {:?}, etag: {:?}, gzip: include_bytes!({gzipped:?}), brotli: {brotli} }},",
                 content_type(path)?,
                 format!("\"{}\"", hash(content)),
             )?;
@@ -49,14 +59,18 @@ impl Site {
     }
 }
 
-/// Compresses a file. Assets, which every visit of the dashboard needs, are worth the slowest level.
-fn gzip(path: &str, content: &str) -> Result<Vec<u8>> {
-    let level = if path.starts_with("/assets/") { CompressionLvl::best() } else { CompressionLvl::default() };
-    let mut compressor = Compressor::new(level);
-    let mut compressed = vec![0; compressor.gzip_compress_bound(content.len())];
-    let size = compressor.gzip_compress(content.as_bytes(), &mut compressed)?;
-    compressed.truncate(size);
-    Ok(compressed)
+fn gzip(content: &str) -> Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content.as_bytes())?;
+    Ok(encoder.finish()?)
+}
+
+/// Compresses an asset of the dashboard as small as it gets.
+fn brotli(content: &str) -> Result<Vec<u8>> {
+    let (best, largest_window) = (11, 22);
+    let mut encoder = CompressorWriter::new(Vec::new(), content.len(), best, largest_window);
+    encoder.write_all(content.as_bytes())?;
+    Ok(encoder.into_inner())
 }
 
 fn hash(content: &str) -> String {

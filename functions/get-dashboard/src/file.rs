@@ -18,6 +18,8 @@ pub struct File {
     pub etag: &'static str,
     /// The content, compressed by gzip.
     pub gzip: &'static [u8],
+    /// The content, compressed by brotli. Only assets are, which every visit of the dashboard needs.
+    pub brotli: Option<&'static [u8]>,
 }
 
 /// All files, in the order of their paths.

@@ -56,19 +56,23 @@ pub(crate) fn with_redirect(path: &str) -> Response {
 
 fn content(file: &File, request: &HeaderMap) -> Result<Response> {
     let content_type = [(CONTENT_TYPE, file.content_type)];
-    if takes_gzip(request) {
-        return Ok((content_type, [(CONTENT_ENCODING, "gzip")], Body::from(file.gzip)).into_response());
+    let compressed = [("br", file.brotli), ("gzip", Some(file.gzip))];
+    let compressed = compressed
+        .into_iter()
+        .find_map(|(coding, content)| content.filter(|_| takes(request, coding)).map(|content| (coding, content)));
+    if let Some((coding, content)) = compressed {
+        return Ok((content_type, [(CONTENT_ENCODING, coding)], Body::from(content)).into_response());
     }
     Ok((content_type, file.content().map_err(Error::internal)?).into_response())
 }
 
-/// Returns whether `Accept-Encoding` has gzip, unless with the weight 0.
-fn takes_gzip(request: &HeaderMap) -> bool {
+/// Returns whether `Accept-Encoding` has a coding, unless with the weight 0.
+fn takes(request: &HeaderMap, wanted: &str) -> bool {
     let values = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
         let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
-        matches!(name.trim(), "gzip" | "*") && weight.is_some_and(|weight| weight > 0.0)
+        (name.trim() == wanted || name.trim() == "*") && weight.is_some_and(|weight| weight > 0.0)
     })
 }
 
