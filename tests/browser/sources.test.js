@@ -16,14 +16,16 @@ async function another() {
 const now = ({ id }) => stack.call(stack.owner, "GET", `/v1/repositories/${id}`);
 
 /**
- * Fails if a text is anywhere in the document, or in the value of a field.
+ * Fails if a text is anywhere in the document, or in the value of a field, once the dialog is gone.
  * @param {import("playwright-core").Page} page
  * @param {string} secret
  */
-const assertGone = async (page, secret) => assert.equal(await page.evaluate((text) =>
-  document.documentElement.outerHTML.includes(text)
-  || [...document.querySelectorAll("input, textarea")].some((one) => /** @type {HTMLInputElement} */ (one).value.includes(text)),
-  secret), false);
+async function assertGone(page, secret) {
+  await page.locator("dialog").waitFor({ state: "detached" });
+  assert.equal(await page.evaluate((text) => document.documentElement.outerHTML.includes(text)
+    || [...document.querySelectorAll("input, textarea")].some((one) => /** @type {HTMLInputElement} */ (one).value.includes(text)),
+    secret), false);
+}
 
 test("a connection is created, checked, used, changed and deleted, and its password is seen nowhere",
   { skip: !stack.privateHost }, async () => {
