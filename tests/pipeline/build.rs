@@ -99,7 +99,20 @@ async fn what_is_wrong_with_a_deployment_is_told_by_code_and_sentence() {
         ("buildspec.yml/README", "", "buildspec_missing", "buildspec.yml can't be read"),
         ("buildspec.yml", "", "buildspec_invalid", "buildspec.yml: "),
         ("buildspec.yml", "version: 0.2\nphases: [", "buildspec_invalid", "buildspec.yml: "),
-        ("buildspec.yml", "version: 0.1\n", "buildspec_invalid", "buildspec.yml: "),
+        (
+            "buildspec.yml",
+            "version: 2\nenv: {shell: zsh}\n",
+            "buildspec_invalid",
+            "buildspec.yml: line 1, column 1: `phases` is missing; a build needs a command, for example in \
+             `phases.build.commands`; line 1, column 10: `version` must be 0.2 or 0.1; line 2, column 14: `env.shell` must be \
+             sh or bash",
+        ),
+        (
+            "buildspec.yml",
+            &(buildspec(&["true"]) + "env: {parameter-store: {TOKEN: /t}}\n"),
+            "variables_missing",
+            "line 6, column 25: `env.parameter-store` takes TOKEN from AWS",
+        ),
         ("buildspec.yml", &deep, "buildspec_invalid", "buildspec.yml: "),
         ("buildspec.yml", &"#".repeat(65537), "buildspec_invalid", "buildspec.yml is larger than 64 KiB"),
         (
@@ -185,4 +198,43 @@ async fn artifacts_are_kept_in_the_archive() {
     let left_out = r#"system: Left out of the artifacts: "tab\tin name.js", because its name has a control character"#;
     assert!(log.contains(&left_out.to_owned()), "{log:?}");
     assert_eq!(log.last().unwrap(), "system: Succeeded. Artifacts: 3");
+}
+
+#[tokio::test]
+async fn the_log_has_what_is_not_done_as_the_buildspec_says_and_all_that_is_wrong_with_it() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let spec = buildspec(&["export VERSION=1.2", "echo $TOKEN > report.xml", "exit 3"])
+        + "artifacts: {files: report.xml, name: reports}\nenv:\n  parameter-store: {TOKEN: /app/token}\n  exported-variables: VERSION\n";
+    let source = GitRepository::new(&[("buildspec.yml", &spec)]);
+    let created = deploy(&owner, &source, json!({"variables": {"TOKEN": "hunter22"}})).await;
+    assert_eq!(owner.ended(&created).await["failure"]["code"], "command_failed");
+    let log = owner.log(&created).await;
+    let note = "system: buildspec.yml: line 8, column 32: `artifacts.name` is ignored: the API names the artifacts by their deployment";
+    let place = |line: &str| log.iter().position(|logged| logged == line).unwrap_or_else(|| panic!("{line}: {log:?}"));
+    assert!(place(note) < place("system: Entering phase BUILD"));
+    let archive = Archive::new(world.stack.app()).unwrap();
+    let stored = world.stored(&owner, &created).await;
+    let kept = archive.list_artifacts(&stored.artifacts_prefix()).await.unwrap();
+    let kept: Vec<_> = kept.iter().map(|artifact| (artifact.path.as_str(), artifact.size)).collect();
+    assert_eq!(kept, [("report.xml", 9)], "a build that failed keeps what it made");
+
+    world.clock.advance(std::time::Duration::from_secs(60));
+    source.commit(&[("buildspec.yml", &spec.replace("exit 3", "true"))]);
+    let created = owner.deploy("app", json!({"ref": "main", "variables": {"TOKEN": "hunter22"}})).await;
+    assert_eq!(owner.ended(&created).await["status"], "succeeded");
+    let log = owner.log(&created).await;
+    assert!(log.contains(&"system: Exported variables: VERSION".to_owned()), "{log:?}");
+
+    world.clock.advance(std::time::Duration::from_secs(60));
+    source.commit(&[("buildspec.yml", "version: 2\nphases: {deploy: {}}\n")]);
+    let created = owner.deploy("app", json!({"ref": "main"})).await;
+    owner.ended(&created).await;
+    let log = owner.log(&created).await;
+    for line in [
+        "system: buildspec.yml: line 1, column 10: `version` must be 0.2 or 0.1",
+        "system: buildspec.yml: line 2, column 10: `phases` has no phase \"deploy\"; the phases are install, pre_build, build, post_build",
+    ] {
+        assert!(log.contains(&line.to_owned()), "{log:?}");
+    }
 }

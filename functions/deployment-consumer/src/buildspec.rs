@@ -1,16 +1,26 @@
-//! A repository's `buildspec.yml`: AWS CodeBuild's build specification, version 0.2
+//! A repository's `buildspec.yml`: AWS CodeBuild's build specification, versions 0.1 and 0.2
 //! (<https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html>).
 //!
-//! Unsupported features are rejected, with their key and line, if they would change the result. Otherwise they are
-//! ignored with a note in the log.
+//! What CodeBuild accepts is accepted. What a deployment does not do as the file says is noted, with its place. What would make
+//! another build of it is rejected; all problems of a file are told at once.
 
 mod artifacts;
-mod document;
-mod error;
+mod canonical;
+mod env;
+mod finding;
+mod node;
 mod parse;
+mod pattern;
+mod phases;
+mod reading;
+mod selection;
 mod spec;
+mod stored;
+mod syntax;
 
 pub use artifacts::Artifacts;
-pub use error::BuildspecError;
+pub use finding::{BuildspecError, Finding, Position};
 pub use parse::MAX_BYTES;
-pub use spec::{Buildspec, OnFailure, Phase, PhaseName, Shell};
+pub use selection::Selection;
+pub use spec::{Buildspec, OnFailure, Phase, PhaseName, Shell, Version};
+pub use stored::{Store, Stored};

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vault::Vault;
 
+use crate::buildspec::{Buildspec, BuildspecError};
 use crate::codebuild::{BuildInput, CodeBuild};
 use crate::process::{Artifact, Exit, Outcome, Run};
 use crate::redaction::Redaction;
@@ -139,7 +140,7 @@ impl Pipeline {
         if let Some(end) = self.get_source(deployment, &workspace, log, stop).await? {
             return Ok(Completed::Run(end));
         }
-        let buildspec = match checkout::read_buildspec(&workspace.source, &deployment.source.buildspec_path) {
+        let buildspec = match read_buildspec(deployment, &workspace.source, log).await {
             Ok(buildspec) => buildspec,
             Err(failure) => return Ok(Completed::Run(Transition::Fail(failure))),
         };
@@ -149,11 +150,15 @@ impl Pipeline {
             return Ok(Completed::Run(Transition::Fail(failure)));
         }
         let variables = self.open_variables(deployment, sealed).await?;
+        if let Some(failure) = missing_variables(&buildspec, &variables) {
+            return Ok(Completed::Run(Transition::Fail(failure)));
+        }
         let time_limit = deployment.time_limit(self.time_limit);
         if let Runner::CodeBuild(codebuild) = &self.runner {
             log.say("Starting a build in AWS CodeBuild").await;
             let has_artifacts = buildspec.artifacts.is_some();
-            return Ok(Completed::Preparation(codebuild, BuildInput { variables, has_artifacts, time_limit }));
+            let input = BuildInput { variables, has_artifacts, time_limit };
+            return Ok(Completed::Preparation(codebuild, input));
         }
         let run = Run {
             buildspec: &buildspec,
@@ -167,9 +172,17 @@ impl Pipeline {
         };
         let outcome = run.run(log.0.clone(), stop).await;
         let outcome = outcome.map_err(|error| Retry::Infrastructure("the build could not be run", error.into()))?;
-        if let Outcome::Succeeded { artifacts } = &outcome {
-            self.store(deployment, &workspace.source, artifacts).await?;
-            log.say(format!("Succeeded. Artifacts: {}", artifacts.len())).await;
+        match &outcome {
+            Outcome::Succeeded { artifacts, exported } => {
+                self.store(deployment, &workspace.source, artifacts).await?;
+                if !exported.is_empty() {
+                    let names: Vec<_> = exported.keys().map(String::as_str).collect();
+                    log.say(format!("Exported variables: {}", names.join(", "))).await;
+                }
+                log.say(format!("Succeeded. Artifacts: {}", artifacts.len())).await;
+            }
+            Outcome::Failed { artifacts, .. } => self.store(deployment, &workspace.source, artifacts).await?,
+            Outcome::NoArtifacts | Outcome::TimedOut { .. } | Outcome::Canceled => {}
         }
         Ok(Completed::Run(end_of(outcome)))
     }
@@ -257,6 +270,33 @@ impl Workspace {
     }
 }
 
+/// Reads the buildspec, and logs what will not be done as it says, or all that is wrong with it.
+async fn read_buildspec(deployment: &Deployment, source: &Path, log: &RunLog) -> Result<Buildspec, Failure> {
+    let path = &deployment.source.buildspec_path;
+    let text = checkout::read_buildspec(source, path)?;
+    let (read, findings) = match Buildspec::parse(&text) {
+        Ok(buildspec) => {
+            let notes = buildspec.notes.clone();
+            (Ok(buildspec), notes)
+        }
+        // The failure's message, which is short, has the only problem.
+        Err(error) => {
+            let failure = Failure::new(BuildspecError::CODE, format!("{path}: {error}"));
+            (Err(failure), if error.problems.len() > 1 { error.problems } else { Vec::new() })
+        }
+    };
+    for finding in findings {
+        log.say(format!("{path}: {finding}")).await;
+    }
+    read
+}
+
+fn missing_variables(buildspec: &Buildspec, variables: &BTreeMap<String, String>) -> Option<Failure> {
+    let missing = buildspec.missing_variables(variables);
+    let sentences: Vec<_> = missing.iter().map(ToString::to_string).collect();
+    (!missing.is_empty()).then(|| Failure::new(Buildspec::VARIABLES_MISSING, sentences.join("; ")))
+}
+
 fn reserved_variables(deployment: &Deployment) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("DEPLOYMENT_ID".to_owned(), deployment.id.to_string()),
@@ -269,7 +309,7 @@ fn reserved_variables(deployment: &Deployment) -> BTreeMap<String, String> {
 fn end_of(outcome: Outcome) -> Transition {
     match outcome {
         Outcome::Succeeded { .. } => Transition::Succeed,
-        Outcome::Failed { phase, command, exit } => {
+        Outcome::Failed { phase, command, exit, .. } => {
             let exit = match exit {
                 Exit::Code(code) => format!("exited with status {code}"),
                 Exit::Signal(signal) => format!("was killed by signal {signal}"),

@@ -3,7 +3,7 @@
 //! CodeBuild runs all commands of version 0.2 in one shell. Here each command has its own shell, which takes over the
 //! working directory and the variables (exported or not, and under bash the functions) of the previous one. So `exit`,
 //! `set -e` or a syntax error ends a command rather than the build, and the failed command is always known. Shell
-//! options, traps and redirections by `exec` do not carry over.
+//! options, traps and redirections by `exec` do not carry over. In version 0.1 nothing does.
 //!
 //! A child has a clean environment, but it runs as the same user: it is not a sandbox. [`hide_environment`] keeps it
 //! from reading this process's environment in `/proc`.
@@ -15,6 +15,7 @@ mod output;
 mod run;
 mod session;
 mod shell_state;
+mod versions;
 
 pub use artifacts::Artifact;
 pub use outcome::{Exit, Outcome, RunError};

@@ -17,6 +17,7 @@ const HINTS = {
   buildspec_missing: "Add a buildspec.yml to the root of the repository and deploy the new commit, or choose another path in the repository's settings.",
   root_folder_missing: "Choose a root folder that the commit has, in the repository's settings.",
   buildspec_invalid: "Correct the buildspec.yml and deploy the new commit.",
+  variables_missing: "Deploy again with the variables that the buildspec takes from AWS.",
   command_failed: "The log shows the command and what it wrote.",
   artifacts_missing: "Check the buildspec’s artifacts: no file matches them.",
   timed_out: "Raise the environment’s time limit, or make the build faster.",

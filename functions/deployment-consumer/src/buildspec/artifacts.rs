@@ -1,112 +1,103 @@
-//! The `artifacts` section: patterns of files, and the paths that the files get.
+//! The section `artifacts`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use serde_saphyr::Spanned;
+use super::finding::Position;
+use super::node::Node;
+use super::pattern;
+use super::reading::{Reading, Text};
+use super::selection::Selection;
 
-use super::error::BuildspecError;
-
-/// The maximum length of a pattern, in bytes. Patterns with `{}` are parsed recursively.
-const MAX_PATTERN_BYTES: usize = 1024;
-
-/// The files in a source folder that are the build's result.
+/// The files that are the build's result. Their patterns can contain variables, which have their values only after the last
+/// command.
 #[derive(Clone, Debug)]
 pub struct Artifacts {
-    /// The name that the buildspec gives to the artifacts.
-    pub name: Option<String>,
-    pub(super) base: Option<BaseDirectory>,
-    pub(super) files: GlobSet,
-    pub(super) exclude: GlobSet,
-    pub(super) discard_paths: bool,
-    pub(super) names_git: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct BaseDirectory {
-    /// A set of one pattern. A set reports a pattern that it can't compile; a single matcher panics.
-    pattern: GlobSet,
-    /// The number of names in the pattern.
-    depth: usize,
+    /// The patterns of the files, as the file has them.
+    pub files: Vec<String>,
+    /// The pattern of the folder that the other patterns start from.
+    pub base_directory: Option<String>,
+    /// The patterns of files that are left out.
+    pub exclude_paths: Vec<String>,
+    /// Whether a file is named without its folders.
+    pub discard_paths: bool,
+    /// Whether symbolic links are kept as links.
+    pub enable_symlinks: bool,
 }
 
 impl Artifacts {
-    /// Returns the path of `file` among the artifacts, or `None` if it is not an artifact. `file` is relative to the
-    /// source folder.
-    pub fn place<'a>(&self, file: &'a Path) -> Option<&'a Path> {
-        let inside = match &self.base {
-            Some(base) => base.strip(file)?,
-            None => file,
+    pub(super) fn read(at: Position, path: &str, node: &Node, reading: &mut Reading) -> Option<Self> {
+        let mut section = reading.section(path, node);
+        let files = section.take("files").map(|(at, key, node)| (at, reading.patterns(&key, node), key));
+        let base_directory = match section.take("base-directory") {
+            Some((_, key, node)) => reading.patterns(&key, node).pop().map(|directory| directory.value),
+            None => None,
         };
-        if !self.files.is_match(inside) || self.exclude.is_match(inside) {
+        let exclude_paths = match section.take("exclude-paths") {
+            Some((_, key, node)) => reading.patterns(&key, node),
+            None => Vec::new(),
+        };
+        let mut flag = |key, reading: &mut Reading| {
+            section.take(key).is_some_and(|(_, key, node): (_, String, _)| reading.yes_or_no(&key, node))
+        };
+        let discard_paths = flag("discard-paths", reading);
+        let enable_symlinks = flag("enable-symlinks", reading);
+        for (key, why) in [
+            ("name", "the API names the artifacts by their deployment"),
+            ("s3-prefix", "the API chooses where artifacts are stored"),
+            ("secondary-artifacts", "a deployment has one set of artifacts"),
+        ] {
+            if let Some((at, key, _)) = section.take(key) {
+                reading.note(at, format!("`{key}` is ignored: {why}"));
+            }
+        }
+        section.finish(reading);
+        let (at, files, key) = files.unwrap_or((at, Vec::new(), format!("{path}.files")));
+        for file in files.iter().filter(|file| pattern::is_source_folder(&file.value)) {
+            reading.refuse(file.at, format!("`{key}`: {:?} names a folder; write `**/*` for all files", file.value));
+        }
+        if files.is_empty() {
+            reading.note(at, format!("no artifacts are kept: `{key}` names no file"));
             return None;
         }
-        if self.discard_paths { inside.file_name().map(Path::new) } else { Some(inside) }
+        let values = |texts: Vec<Text>| texts.into_iter().map(|text| text.value).collect();
+        Some(Self {
+            files: values(files),
+            base_directory,
+            exclude_paths: values(exclude_paths),
+            discard_paths,
+            enable_symlinks,
+        })
     }
 
-    /// Returns whether a pattern or the base directory says `.git`. Patterns such as `**/*` do not mean what git made.
-    pub fn names_git(&self) -> bool {
-        self.names_git
+    /// Returns the names of the variables in the patterns.
+    pub fn variables(&self) -> BTreeSet<&str> {
+        self.patterns().flat_map(pattern::variables).collect()
+    }
+
+    /// Returns the selection of files in a source folder, once the patterns' variables have their values, and a sentence about
+    /// each pattern that selects nothing because it leads out of the folder or is no pattern.
+    pub fn select(&self, source: &Path, variables: &BTreeMap<String, String>) -> (Selection, Vec<String>) {
+        let expanded = |texts: &[String]| texts.iter().map(|text| pattern::expand(text, variables)).collect::<Vec<_>>();
+        let base = self.base_directory.as_ref().map(|base| pattern::expand(base, variables));
+        Selection::new(source, base, &expanded(&self.files), &expanded(&self.exclude_paths), self.discard_paths)
+    }
+
+    fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().chain(&self.base_directory).chain(&self.exclude_paths).map(String::as_str)
     }
 }
 
-impl BaseDirectory {
-    /// Parses a base directory. Returns `None` for the source folder itself.
-    pub(super) fn parse(directory: Spanned<String>) -> Result<Option<Self>, BuildspecError> {
-        let key = "artifacts.base-directory";
-        let Some(pattern) = relative_pattern(key, &directory)? else { return Ok(None) };
-        if pattern.contains("**") {
-            return Err(BuildspecError::at(&directory, format!("`{key}`: {pattern:?} must not contain `**`")));
+impl Reading {
+    /// Reads patterns of files. A pattern without variables must be one already.
+    fn patterns(&mut self, key: &str, node: &Node) -> Vec<Text> {
+        let mut patterns = self.texts(key, node);
+        patterns.retain(|text| !text.value.is_empty());
+        for text in &patterns {
+            if let Err(why) = pattern::check(&text.value) {
+                self.refuse(text.at, format!("`{key}`: {why}"));
+            }
         }
-        let depth = pattern.split('/').count();
-        let pattern = globs(key, &[directory])?;
-        Ok(Some(Self { pattern, depth }))
+        patterns
     }
-
-    /// Returns the path of `file` inside the base directory, if it is inside.
-    fn strip<'a>(&self, file: &'a Path) -> Option<&'a Path> {
-        let directory = file.ancestors().find(|ancestor| ancestor.components().count() == self.depth)?;
-        let inside = file.strip_prefix(directory).ok()?;
-        (self.pattern.is_match(directory) && inside != Path::new("")).then_some(inside)
-    }
-}
-
-/// Compiles patterns of files.
-pub(super) fn globs(key: &str, patterns: &[Spanned<String>]) -> Result<GlobSet, BuildspecError> {
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let Some(text) = relative_pattern(key, pattern)? else {
-            return Err(BuildspecError::at(
-                pattern,
-                format!("`{key}`: {:?} must name files inside the source folder", pattern.value),
-            ));
-        };
-        set.add(glob(key, pattern, &text)?);
-    }
-    let line = patterns.first().map(|pattern| pattern.referenced.line());
-    set.build().map_err(|error| BuildspecError::new(line, format!("`{key}`: {error}")))
-}
-
-/// Returns the pattern without a leading `./` and a trailing `/`, or `None` for the source folder itself.
-fn relative_pattern(key: &str, pattern: &Spanned<String>) -> Result<Option<String>, BuildspecError> {
-    let refused = |why: &str| Err(BuildspecError::at(pattern, format!("`{key}`: {:?} {why}", pattern.value)));
-    if pattern.value.len() > MAX_PATTERN_BYTES {
-        return Err(BuildspecError::at(pattern, format!("`{key}`: a pattern must be at most 1,024 bytes long")));
-    }
-    if pattern.value.starts_with('/') || pattern.value.split('/').any(|name| name == "..") {
-        return refused("must stay in the source folder");
-    }
-    // CodeBuild replaces variables in patterns.
-    if pattern.value.contains('$') {
-        return refused("must not contain `$`: variables are not replaced in patterns");
-    }
-    let names: Vec<&str> = pattern.value.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
-    Ok((!names.is_empty()).then(|| names.join("/")))
-}
-
-fn glob(key: &str, at: &Spanned<String>, pattern: &str) -> Result<globset::Glob, BuildspecError> {
-    GlobBuilder::new(pattern)
-        .literal_separator(true)
-        .build()
-        .map_err(|error| BuildspecError::at(at, format!("`{key}`: {error}")))
 }

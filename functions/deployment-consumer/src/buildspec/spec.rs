@@ -4,20 +4,37 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::artifacts::Artifacts;
+use super::finding::Finding;
+use super::stored::Stored;
 
-/// A buildspec that can run as it is: it has a command, and all its names and patterns are valid.
+/// A buildspec that can run as it is: it has a command, and its names are valid.
 #[derive(Clone, Debug)]
 pub struct Buildspec {
-    /// `env.variables`. The names are identifiers, and no value contains a NUL character.
-    pub env: BTreeMap<String, String>,
+    /// The version of the format.
+    pub version: Version,
     /// The shell of all commands, from `env.shell`.
     pub shell: Shell,
+    /// `env.variables`. The names are identifiers, and no value contains a NUL character.
+    pub env: BTreeMap<String, String>,
+    /// The variables of `env.parameter-store` and `env.secrets-manager`, which are not in the commit.
+    pub stored: BTreeMap<String, Stored>,
+    /// The names in `env.exported-variables`.
+    pub exported: Vec<String>,
     /// The phases of the file, in the order in which they run.
     pub phases: Vec<Phase>,
-    /// The artifacts. `None` if the file has no such section.
+    /// The artifacts. `None` if the file has none.
     pub artifacts: Option<Artifacts>,
-    /// One sentence about each ignored key.
-    pub notes: Vec<String>,
+    /// Sentences about what is not done as the file says, in either runner.
+    pub notes: Vec<Finding>,
+}
+
+/// A version of the format.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Version {
+    /// Each command starts in the source folder, with the variables of the build's start.
+    V0_1,
+    /// A command takes over the working directory and the variables of the one before.
+    V0_2,
 }
 
 /// A shell that runs commands.
@@ -35,12 +52,16 @@ pub enum Shell {
 pub struct Phase {
     /// The phase.
     pub name: PhaseName,
+    /// The user of the commands, from `run-as` of the phase or of the file.
+    pub run_as: Option<String>,
+    /// The versions of languages and tools that the image shall have, by name.
+    pub runtime_versions: BTreeMap<String, String>,
     /// The commands in their order. The first that fails ends the phase.
     pub commands: Vec<String>,
     /// Commands that run after `commands`, even if one of these failed.
     pub finally: Vec<String>,
-    /// The effect of a failed command on later phases.
-    pub on_failure: OnFailure,
+    /// The effect of a failed command on later phases. `None` if the file does not say.
+    pub on_failure: Option<OnFailure>,
 }
 
 /// The name of a phase, ordered as the phases run.
@@ -65,7 +86,31 @@ pub enum OnFailure {
     Continue,
 }
 
+impl Version {
+    /// Returns the version as the file has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V0_1 => "0.1",
+            Self::V0_2 => "0.2",
+        }
+    }
+}
+
+impl Phase {
+    /// Returns the effect of a failure. Without `on-failure`, the next phase runs only after a failed build phase
+    /// (<https://docs.aws.amazon.com/codebuild/latest/userguide/view-build-details-phases.html>).
+    pub fn on_failure(&self) -> OnFailure {
+        self.on_failure.unwrap_or(match self.name {
+            PhaseName::Build => OnFailure::Continue,
+            PhaseName::Install | PhaseName::PreBuild | PhaseName::PostBuild => OnFailure::Abort,
+        })
+    }
+}
+
 impl PhaseName {
+    /// All phases, in the order in which they run.
+    pub const ALL: [Self; 4] = [Self::Install, Self::PreBuild, Self::Build, Self::PostBuild];
+
     /// Returns the key under `phases`.
     pub fn key(self) -> &'static str {
         match self {
@@ -73,6 +118,16 @@ impl PhaseName {
             Self::PreBuild => "pre_build",
             Self::Build => "build",
             Self::PostBuild => "post_build",
+        }
+    }
+}
+
+impl OnFailure {
+    /// Returns the value of `on-failure`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Abort => "ABORT",
+            Self::Continue => "CONTINUE",
         }
     }
 }

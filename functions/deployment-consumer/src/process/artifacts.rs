@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::buildspec::Artifacts;
+use crate::buildspec::Selection;
 
 /// A file that a run has produced.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Artifact {
 
 /// Returns the regular files in `source` that are artifacts, sorted by name, and a sentence about each exclusion.
 /// Symbolic links are not followed, so no file outside of `source` is taken.
-pub(super) fn collect(source: &Path, artifacts: &Artifacts) -> (Vec<Artifact>, Vec<String>) {
+pub(super) fn collect(source: &Path, artifacts: &Selection) -> (Vec<Artifact>, Vec<String>) {
     let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
     let mut left_out = Vec::new();
     let mut links = 0;

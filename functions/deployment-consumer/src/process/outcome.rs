@@ -1,5 +1,6 @@
 //! The result of a run.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -16,6 +17,8 @@ pub enum Outcome {
     Succeeded {
         /// The files that match the buildspec's artifacts, sorted by name.
         artifacts: Vec<Artifact>,
+        /// The values of the buildspec's exported variables after the last command. One that is not set is missing.
+        exported: BTreeMap<String, String>,
     },
     /// The first command that failed. Later phases may have run, depending on the buildspec.
     Failed {
@@ -25,6 +28,9 @@ pub enum Outcome {
         command: String,
         /// The way in which the command ended.
         exit: Exit,
+        /// The files that match the buildspec's artifacts, sorted by name. None are kept if a failure before the last phase
+        /// ended the build, as in CodeBuild.
+        artifacts: Vec<Artifact>,
     },
     /// The phases succeeded, but no file matches the buildspec's artifacts. CodeBuild fails such a build too.
     NoArtifacts,

@@ -1,6 +1,6 @@
 //! The processes of a run: one command at a time, and the background processes that commands leave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -20,11 +20,13 @@ use super::group::Group;
 use super::outcome::RunError;
 use super::output::{Lines, Output};
 use super::shell_state::ShellState;
-use crate::buildspec::Shell;
+use crate::buildspec::{Buildspec, Shell};
 
 /// The time to wait for output from pipes that are still open after every process of the group was killed. Only a
 /// process that left the group (`setsid`) can hold them open.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
+/// The time that a shell has to tell the values of variables. Files that it reads were written by commands.
+const VALUES_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) struct Session {
     pub lines: Lines,
@@ -41,13 +43,14 @@ pub(super) struct Session {
 impl Session {
     /// Starts a session whose first command runs in `source` with `environment`.
     pub(super) fn start(
-        shell: Shell,
+        buildspec: &Buildspec,
         source: &Path,
         scratch: &Path,
         environment: BTreeMap<OsString, OsString>,
         lines: Lines,
     ) -> Result<Self, RunError> {
-        let program = match shell {
+        let state = (buildspec.shell, buildspec.version);
+        let program = match buildspec.shell {
             Shell::Sh => "sh",
             Shell::Bash => "bash",
         };
@@ -60,7 +63,7 @@ impl Session {
             group: Group::start(&program).map_err(RunError::Process)?,
             shell: program,
             source: source.to_owned(),
-            state: ShellState::new(shell, source, environment, scratch).map_err(RunError::Scratch)?,
+            state: ShellState::new(state, source, environment, scratch).map_err(RunError::Scratch)?,
             command: None,
             outputs: Vec::new(),
         })
@@ -99,6 +102,31 @@ impl Session {
         self.outputs.retain(|output| !output.is_finished());
         self.state.take_over().map_err(RunError::Scratch)?;
         Ok(status)
+    }
+
+    /// Returns the values of those variables that are set after the last command.
+    pub(super) async fn values(&self, names: &BTreeSet<&str>) -> Result<BTreeMap<String, String>, RunError> {
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut child = Command::new(&self.shell)
+            .arg("-c")
+            .arg(self.state.values_script(names))
+            .current_dir(&self.source)
+            .env_clear()
+            .envs(&self.state.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(self.group.id())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(RunError::Process)?;
+        // A shell that does not end in time leaves the values that it has written.
+        if let Ok(ended) = timeout(VALUES_LIMIT, child.wait()).await {
+            ended.map_err(RunError::Process)?;
+        }
+        self.state.take_values().map_err(RunError::Scratch)
     }
 
     /// Sends the lines of `pipe` from a task of their own. The receiver resolves at the end of the pipe, or at its first
@@ -150,7 +178,7 @@ pub(super) fn search_path() -> OsString {
     env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
 }
 
-fn installed(program: &str) -> Option<PathBuf> {
+pub(super) fn installed(program: &str) -> Option<PathBuf> {
     env::split_paths(&search_path())
         .map(|folder| folder.join(program))
         .find(|path| path.is_absolute() && path.is_file())

@@ -1,12 +1,12 @@
-//! The state that one command's shell passes to the next one's.
+//! The state that one command's shell passes to the next one's, and to the reader of variables after the last one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::buildspec::Shell;
+use crate::buildspec::{Shell, Version};
 
 /// The working directory and the variables, passed from shell to shell in files.
 pub(super) struct ShellState {
@@ -15,12 +15,13 @@ pub(super) struct ShellState {
     pub environment: BTreeMap<OsString, OsString>,
     folder: String,
     shell: Shell,
+    version: Version,
 }
 
 impl ShellState {
     /// The state of the first shell. Its files are kept in `scratch`.
     pub(super) fn new(
-        shell: Shell,
+        (shell, version): (Shell, Version),
         directory: &Path,
         environment: BTreeMap<OsString, OsString>,
         scratch: &Path,
@@ -28,16 +29,17 @@ impl ShellState {
         let folder = scratch.join("state");
         fs::create_dir_all(&folder)?;
         let folder = folder.into_os_string().into_string().map_err(|_| io::Error::other("its path is not UTF-8"))?;
-        Ok(Self { directory: directory.to_owned(), environment, folder, shell })
+        Ok(Self { directory: directory.to_owned(), environment, folder, shell, version })
     }
 
     /// Returns a script that restores the state, runs the command, and saves the state. The command follows a line end,
     /// so that the shell has read everything else before it finds a syntax error in the command.
     pub(super) fn script(&self, command: &str, succeeding: bool) -> String {
-        let read = match self.environment.is_empty() {
-            true => format!(". {}; ", quoted(&self.variables())),
-            false => String::new(),
-        };
+        let succeeding = u8::from(succeeding);
+        if self.version == Version::V0_1 {
+            return format!("export CODEBUILD_BUILD_SUCCEEDING={succeeding}\n{command}\n");
+        }
+        let restore = self.restore();
         let next_variables = quoted(&self.next_variables());
         let functions = match self.shell {
             Shell::Sh => String::new(),
@@ -47,8 +49,27 @@ impl ShellState {
         let next_directory = quoted(&self.next_directory());
         let write = quoted(&format!("export -p >|{next_variables}{functions} && pwd >|{next_directory}"));
         // `set -a` carries over variables that are not exported, as a single shell would.
-        let succeeding = u8::from(succeeding);
-        format!("{read}export CODEBUILD_BUILD_SUCCEEDING={succeeding}; trap {write} EXIT; set -a\n{command}\n")
+        format!("{restore}export CODEBUILD_BUILD_SUCCEEDING={succeeding}; trap {write} EXIT; set -a\n{command}\n")
+    }
+
+    /// Returns a script that writes the values of those variables that are set into the file of [`Self::take_values`].
+    pub(super) fn values_script(&self, names: &BTreeSet<&str>) -> String {
+        let write = |name: &&str| format!("if [ \"${{{name}+x}}\" ]; then printf '%s\\0' \"{name}=${name}\"; fi\n");
+        let writes: String = names.iter().map(write).collect();
+        format!("{}exec >|{}\n{writes}", self.restore(), quoted(&self.values()))
+    }
+
+    /// Returns the values that the script has written.
+    pub(super) fn take_values(&self) -> io::Result<BTreeMap<String, String>> {
+        let written = match fs::read(self.values()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            written => written?,
+        };
+        let values = written.split(|byte| *byte == 0).filter_map(|pair| {
+            let (name, value) = str::from_utf8(pair).ok()?.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        });
+        Ok(values.collect())
     }
 
     /// Takes over the state that the last command saved. A command that was killed saves nothing and leaves the state
@@ -65,6 +86,18 @@ impl ShellState {
         self.directory = OsString::from_vec(directory).into();
         self.environment.clear();
         Ok(())
+    }
+
+    /// Returns the start of a script, which restores the variables unless the environment has them.
+    fn restore(&self) -> String {
+        match self.environment.is_empty() {
+            true => format!(". {}; ", quoted(&self.variables())),
+            false => String::new(),
+        }
+    }
+
+    fn values(&self) -> String {
+        format!("{}/values", self.folder)
     }
 
     fn variables(&self) -> String {

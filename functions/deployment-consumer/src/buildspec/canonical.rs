@@ -1,0 +1,66 @@
+//! A buildspec in its canonical form: what was read of the file, in the format itself.
+
+use serde_json::{Map, Value, json};
+
+use super::artifacts::Artifacts;
+use super::spec::{Buildspec, Phase, Shell};
+
+impl Buildspec {
+    /// Returns the buildspec in CodeBuild's format, as JSON, which is YAML. It has only what a deployment does, so that
+    /// CodeBuild does no more and no less. Stored variables are left out: the deployment has them.
+    pub fn canonical(&self) -> Value {
+        let mut env = Map::new();
+        if self.shell == Shell::Bash {
+            env.insert("shell".to_owned(), json!("bash"));
+        }
+        insert(&mut env, "variables", json!(self.env));
+        insert(&mut env, "exported-variables", json!(self.exported));
+        let phases = self.phases.iter().map(|phase| (phase.name.key().to_owned(), phase.canonical()));
+        let mut document = Map::new();
+        document.insert("version".to_owned(), json!(self.version.as_str()));
+        insert(&mut document, "env", Value::Object(env));
+        insert(&mut document, "phases", Value::Object(phases.filter(|(_, phase)| *phase != json!({})).collect()));
+        if let Some(artifacts) = &self.artifacts {
+            document.insert("artifacts".to_owned(), artifacts.canonical());
+        }
+        Value::Object(document)
+    }
+}
+
+impl Phase {
+    fn canonical(&self) -> Value {
+        let mut phase = Map::new();
+        insert(&mut phase, "run-as", json!(self.run_as));
+        insert(&mut phase, "on-failure", json!(self.on_failure.map(super::spec::OnFailure::as_str)));
+        insert(&mut phase, "runtime-versions", json!(self.runtime_versions));
+        insert(&mut phase, "commands", json!(self.commands));
+        insert(&mut phase, "finally", json!(self.finally));
+        Value::Object(phase)
+    }
+}
+
+impl Artifacts {
+    fn canonical(&self) -> Value {
+        let yes = |flag: bool| if flag { json!("yes") } else { Value::Null };
+        let mut artifacts = Map::new();
+        insert(&mut artifacts, "files", json!(self.files));
+        insert(&mut artifacts, "base-directory", json!(self.base_directory));
+        insert(&mut artifacts, "exclude-paths", json!(self.exclude_paths));
+        insert(&mut artifacts, "discard-paths", yes(self.discard_paths));
+        insert(&mut artifacts, "enable-symlinks", yes(self.enable_symlinks));
+        Value::Object(artifacts)
+    }
+}
+
+/// Inserts a value unless it is null or empty.
+fn insert(into: &mut Map<String, Value>, key: &str, value: Value) {
+    let is_empty = match &value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+        _ => false,
+    };
+    if !is_empty {
+        into.insert(key.to_owned(), value);
+    }
+}

@@ -1,0 +1,57 @@
+//! Variables whose values a buildspec takes from AWS's stores.
+//!
+//! A build of the API reaches neither store. A variable of the deployment that has the same name stands for the stored value,
+//! with either runner.
+
+use std::collections::BTreeMap;
+
+use super::finding::{Finding, Position};
+use super::spec::Buildspec;
+
+/// A variable of a store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stored {
+    /// The store that the file names.
+    pub store: Store,
+    pub(super) at: Position,
+}
+
+/// A store of AWS.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Store {
+    /// Parameter Store.
+    Parameters,
+    /// Secrets Manager.
+    Secrets,
+}
+
+impl Store {
+    /// Returns the key under `env`.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Parameters => "parameter-store",
+            Self::Secrets => "secrets-manager",
+        }
+    }
+}
+
+impl Buildspec {
+    /// The failure code of a deployment that lacks variables of its buildspec.
+    pub const VARIABLES_MISSING: &str = "variables_missing";
+
+    /// Returns a sentence about each stored variable that is not among the deployment's own.
+    pub fn missing_variables(&self, variables: &BTreeMap<String, String>) -> Vec<Finding> {
+        let missing = self.stored.iter().filter(|(name, _)| !variables.contains_key(*name));
+        let mut missing: Vec<_> = missing
+            .map(|(name, stored)| {
+                let key = stored.store.key();
+                Finding::new(
+                    stored.at,
+                    format!("`env.{key}` takes {name} from AWS, which builds can't read; set {name} in the deployment's `variables`"),
+                )
+            })
+            .collect();
+        missing.sort_by_key(|finding| finding.at);
+        missing
+    }
+}

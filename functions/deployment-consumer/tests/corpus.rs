@@ -1,0 +1,82 @@
+//! Buildspecs, one construct each, with their expected readings beside them.
+//!
+//! `buildspecs/<construct>/<case>.yml` is the file. The `.json` beside it says how it is read, and was written by hand:
+//!
+//! - `buildspec`: the canonical form, which CodeBuild is handed too;
+//! - `stored`: the variables that the deployment must have, with the store that the file names;
+//! - `notes`: what is not done as the file says, as `line:column sentence`;
+//! - `problems`: all reasons to reject the file, in the same form. A rejected file has nothing else.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use deployment_consumer::buildspec::{Buildspec, Finding};
+use serde_json::{Value, json};
+
+fn told(findings: &[Finding]) -> Value {
+    let sentence = |finding: &Finding| match finding.at {
+        Some(at) => format!("{}:{} {}", at.line, at.column, finding.message),
+        None => finding.message.clone(),
+    };
+    findings.iter().map(sentence).collect()
+}
+
+fn reading(text: &[u8]) -> Value {
+    let buildspec = match Buildspec::parse(text) {
+        Ok(buildspec) => buildspec,
+        Err(error) => return json!({"problems": told(&error.problems)}),
+    };
+    let mut reading = json!({"buildspec": buildspec.canonical()});
+    if !buildspec.stored.is_empty() {
+        let stored: BTreeMap<_, _> = buildspec.stored.iter().map(|(name, stored)| (name, stored.store.key())).collect();
+        reading["stored"] = json!(stored);
+    }
+    if !buildspec.notes.is_empty() {
+        reading["notes"] = told(&buildspec.notes);
+    }
+    reading
+}
+
+/// Returns each file of the corpus with its name, its text and its expected reading.
+fn corpus() -> Vec<(String, Vec<u8>, Value)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/buildspecs");
+    let folder = |path: &Path| -> Vec<PathBuf> {
+        let mut entries: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.sort();
+        entries
+    };
+    let files = folder(&root).into_iter().flat_map(|construct| folder(&construct));
+    let (cases, readings): (Vec<_>, Vec<_>) = files.partition(|file| file.extension().is_some_and(|end| end == "yml"));
+    assert_eq!(cases.len(), readings.len(), "each file has one reading");
+    let case = |file: PathBuf| {
+        let expected =
+            fs::read_to_string(file.with_extension("json")).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+        let name = file.strip_prefix(&root).unwrap().display().to_string();
+        (name, fs::read(file).unwrap(), serde_json::from_str(&expected).unwrap())
+    };
+    cases.into_iter().map(case).collect()
+}
+
+#[test]
+fn each_file_is_read_as_it_is_written() {
+    let mut different = Vec::new();
+    for (name, text, expected) in corpus() {
+        let read = reading(&text);
+        if read != expected {
+            different
+                .push(format!("{name}\n{}\nread     {read:#}\nexpected {expected:#}", String::from_utf8_lossy(&text)));
+        }
+    }
+    assert!(different.is_empty(), "{}\n{} files", different.join("\n\n"), different.len());
+}
+
+/// CodeBuild reads the canonical form again.
+#[test]
+fn the_canonical_form_is_read_as_itself() {
+    for (name, text, _) in corpus() {
+        let Ok(buildspec) = Buildspec::parse(&text) else { continue };
+        let canonical = buildspec.canonical();
+        assert_eq!(reading(format!("{canonical:#}").as_bytes()), json!({"buildspec": canonical}), "{name}");
+    }
+}

@@ -1,0 +1,107 @@
+//! A build of a buildspec, for tests of the process runner.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use archive::Stream;
+use deployment_consumer::buildspec::{Buildspec, PhaseName};
+use deployment_consumer::process::{Artifact, Exit, Outcome, Run, RunError};
+use deployment_consumer::redaction::Redaction;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// A source folder with a buildspec to run.
+pub(crate) struct Build {
+    pub(crate) folder: TempDir,
+    pub(crate) buildspec: Buildspec,
+    pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) reserved: BTreeMap<String, String>,
+    pub(crate) time_limit: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) cancel: CancellationToken,
+}
+
+pub(crate) struct Ran {
+    pub(crate) outcome: Outcome,
+    pub(crate) lines: Vec<(Stream, String)>,
+}
+
+impl Build {
+    /// Returns a build of a buildspec, given without its version.
+    pub(crate) fn of(buildspec: &str) -> Self {
+        Self::of_file(&format!("version: 0.2\n{buildspec}"))
+    }
+
+    /// Returns a build of a whole buildspec.
+    pub(crate) fn of_file(buildspec: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("it's a build ").tempdir().unwrap();
+        fs::create_dir(folder.path().join("source")).unwrap();
+        Self {
+            folder,
+            buildspec: Buildspec::parse(buildspec.as_bytes()).unwrap(),
+            variables: BTreeMap::new(),
+            reserved: BTreeMap::new(),
+            time_limit: Duration::from_secs(30),
+            grace: Duration::from_secs(5),
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    /// Returns a build with one phase of these commands.
+    pub(crate) fn with(commands: &[&str]) -> Self {
+        let list: String = commands.iter().map(|command| format!("      - {command:?}\n")).collect();
+        Self::of(&format!("phases:\n  build:\n    commands:\n{list}"))
+    }
+
+    pub(crate) fn source(&self) -> PathBuf {
+        self.folder.path().join("source")
+    }
+
+    pub(crate) async fn try_run(&self) -> Result<Ran, RunError> {
+        let (sender, mut receiver) = mpsc::channel(4);
+        let run = Run {
+            buildspec: &self.buildspec,
+            source: &self.source(),
+            scratch: &self.folder.path().join("scratch"),
+            variables: &self.variables,
+            reserved: &self.reserved,
+            redaction: Redaction::new(self.variables.values().map(String::as_str)),
+            time_limit: self.time_limit,
+            grace: self.grace,
+        };
+        let collect = async {
+            let mut lines = Vec::new();
+            while let Some(line) = receiver.recv().await {
+                lines.push(line);
+            }
+            lines
+        };
+        let (outcome, lines) = tokio::join!(run.run(sender, &self.cancel), collect);
+        Ok(Ran { outcome: outcome?, lines })
+    }
+
+    pub(crate) async fn run(&self) -> Ran {
+        self.try_run().await.unwrap()
+    }
+}
+
+impl Ran {
+    pub(crate) fn of(&self, stream: Stream) -> Vec<&str> {
+        self.lines.iter().filter(|line| line.0 == stream).map(|line| line.1.as_str()).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn succeeded(&self) -> &[Artifact] {
+        match &self.outcome {
+            Outcome::Succeeded { artifacts, .. } => artifacts,
+            outcome => panic!("{outcome:?}\n{:#?}", self.lines),
+        }
+    }
+}
+
+pub(crate) fn failed(phase: PhaseName, command: &str, exit: Exit) -> Outcome {
+    Outcome::Failed { phase, command: command.to_owned(), exit, artifacts: Vec::new() }
+}
