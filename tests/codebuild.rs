@@ -153,7 +153,15 @@ fn failed(deployment: &Deployment, status: &str, phase: &str, phase_status: &str
 #[tokio::test]
 async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end() {
     let Some(here) = Here::start().await else { return };
-    let spec = tests::buildspec(&["make"]) + "artifacts:\n  files: dist/**\n";
+    let stores = "env:\n  secrets-manager:\n    API_KEY: app:key\n  shell: bash\n";
+    let rest = "artifacts:\n  files: dist/**\nreports:\n  unit: {files: '*.xml'}\n";
+    let spec = tests::buildspec(&["make"]) + stores + rest;
+    let read = json!({
+        "version": "0.2",
+        "env": {"shell": "bash"},
+        "phases": {"build": {"commands": ["make"]}},
+        "artifacts": {"files": ["dist/**"]},
+    });
     std::fs::create_dir(here.source.path().join("bin")).unwrap();
     std::fs::write(here.source.path().join("bin/run"), "#!/bin/sh\n").unwrap();
     std::fs::set_permissions(here.source.path().join("bin/run"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
@@ -176,7 +184,7 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
             "idempotencyToken": format!("{id}-1"),
             "sourceTypeOverride": "S3",
             "sourceLocationOverride": format!("{BUCKET}/{}/source.zip", stored.source_prefix()),
-            "buildspecOverride": "buildspec.yml",
+            "buildspecOverride": format!("{read:#}"),
             "artifactsOverride": {
                 "type": "S3", "location": BUCKET, "path": stored.artifacts_prefix(), "namespaceType": "NONE",
                 "name": "artifacts", "packaging": "NONE", "overrideArtifactName": false,
@@ -188,9 +196,17 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
                 variable("PLAINTEXT", "DEPLOYMENT_ID", &id),
                 variable("PLAINTEXT", "DEPLOYMENT_ACCOUNT", &account),
                 variable("PLAINTEXT", "DEPLOYMENT_ATTEMPT", "1"),
+                variable("PLAINTEXT", "CODEBUILD_BUILD_NUMBER", "1"),
+                variable("PLAINTEXT", "CODEBUILD_BUILD_URL", created["url"].as_str().unwrap()),
+                variable("PLAINTEXT", "CODEBUILD_INITIATOR", stored.created_by.as_str()),
+                variable("PLAINTEXT", "CODEBUILD_RESOLVED_SOURCE_VERSION", &sha),
+                variable("PLAINTEXT", "CODEBUILD_SOURCE_REPO_URL", &stored.clone_url),
+                variable("PLAINTEXT", "CODEBUILD_SOURCE_VERSION", "main"),
+                variable("PLAINTEXT", "CODEBUILD_WEBHOOK_HEAD_REF", "refs/heads/main"),
+                variable("PLAINTEXT", "CODEBUILD_WEBHOOK_TRIGGER", "branch/main"),
                 variable("PLAINTEXT", "DEPLOYMENT_ENVIRONMENT", "preview"),
-                variable("PLAINTEXT", "GIT_SHA", &sha),
                 variable("PLAINTEXT", "GIT_REF", "main"),
+                variable("PLAINTEXT", "GIT_SHA", &sha),
                 variable("SECRETS_MANAGER", "API_KEY", &format!("{secret}:API_KEY")),
                 variable("SECRETS_MANAGER", "EMPTY", &format!("{secret}:EMPTY")),
             ],
@@ -198,6 +214,8 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
             "queuedTimeoutInMinutesOverride": 60,
         })]
     );
+    let note = "system: buildspec.yml: line 12, column 1: `reports` is ignored: test reports are not collected";
+    assert!(here.owner.log(&created).await.contains(&note.to_owned()));
     let kept = here.moto.call("secretsmanager", "secretsmanager.GetSecretValue", json!({"SecretId": secret})).await;
     let kept: Value = serde_json::from_str(kept["SecretString"].as_str().unwrap()).unwrap();
     assert_eq!(kept, json!({"API_KEY": "hunter22", "EMPTY": ""}));
@@ -438,6 +456,10 @@ async fn what_is_wrong_with_a_deployment_is_told_before_a_build_starts() {
     here.commit("version: 0.1\n");
     let created = here.owner.deploy("app", json!({"ref": "main"})).await;
     assert_eq!(here.owner.ended(&created).await["failure"]["code"], "buildspec_invalid");
+
+    here.commit(&(tests::buildspec(&["make"]) + "env:\n  parameter-store:\n    TOKEN: /app/token\n"));
+    let created = here.owner.deploy("app", json!({"ref": "main"})).await;
+    assert_eq!(here.owner.ended(&created).await["failure"]["code"], "variables_missing");
 
     here.commit(&tests::buildspec(&["make"]));
     let variables = json!({"CONTROLS": "\u{1}".repeat(11_000)});

@@ -14,6 +14,7 @@ async fn a_build_sees_its_deployment_its_variables_and_nothing_of_the_function()
         "echo $DEPLOYMENT_ID $DEPLOYMENT_ENVIRONMENT $GIT_SHA $GIT_REF",
         r#"test "$API_KEY" = "hunter22 and 'more'" && echo "the key is $API_KEY" && echo "the key is $API_KEY" >&2"#,
         "env | sed 's/^/named /; s/=.*//'",
+        "env | grep ^CODEBUILD_ | grep -v _SRC_DIR | sort",
     ]);
     let variables = json!({"API_KEY": "hunter22 and 'more'"});
     let created = deploy(&owner, &source, json!({"environment": "staging", "variables": variables})).await;
@@ -33,9 +34,22 @@ async fn a_build_sees_its_deployment_its_variables_and_nothing_of_the_function()
         names,
         [
             "API_KEY",
+            "AWS_DEFAULT_REGION",
+            "AWS_REGION",
             "CI",
+            "CODEBUILD_BUILD_ID",
+            "CODEBUILD_BUILD_NUMBER",
             "CODEBUILD_BUILD_SUCCEEDING",
+            "CODEBUILD_BUILD_URL",
+            "CODEBUILD_INITIATOR",
+            "CODEBUILD_LOG_PATH",
+            "CODEBUILD_RESOLVED_SOURCE_VERSION",
+            "CODEBUILD_SOURCE_REPO_URL",
+            "CODEBUILD_SOURCE_VERSION",
             "CODEBUILD_SRC_DIR",
+            "CODEBUILD_START_TIME",
+            "CODEBUILD_WEBHOOK_HEAD_REF",
+            "CODEBUILD_WEBHOOK_TRIGGER",
             "DEPLOYMENT_ENVIRONMENT",
             "DEPLOYMENT_ID",
             "GIT_REF",
@@ -44,6 +58,26 @@ async fn a_build_sees_its_deployment_its_variables_and_nothing_of_the_function()
             "LANG",
             "PATH",
             "TMPDIR",
+        ]
+    );
+    let (id, sha) = (created["id"].as_str().unwrap(), created["sha"].as_str().unwrap());
+    let stored = world.stored(&owner, &created).await;
+    let values: Vec<_> = log.iter().filter_map(|line| line.strip_prefix("stdout: CODEBUILD_")).collect();
+    assert_eq!(
+        values,
+        [
+            format!("BUILD_ID=deployments:{id}-1"),
+            "BUILD_NUMBER=1".to_owned(),
+            "BUILD_SUCCEEDING=1".to_owned(),
+            format!("BUILD_URL={}", created["url"].as_str().unwrap()),
+            format!("INITIATOR={}", stored.created_by),
+            format!("LOG_PATH={id}"),
+            format!("RESOLVED_SOURCE_VERSION={sha}"),
+            format!("SOURCE_REPO_URL={}", stored.clone_url),
+            "SOURCE_VERSION=main".to_owned(),
+            format!("START_TIME={}", world.clock.now().as_millis()),
+            "WEBHOOK_HEAD_REF=refs/heads/main".to_owned(),
+            "WEBHOOK_TRIGGER=branch/main".to_owned(),
         ]
     );
     world.queue_is_empty().await;

@@ -1,6 +1,5 @@
 //! Deployments that run as builds of AWS CodeBuild.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use archive::Archive;
@@ -9,6 +8,7 @@ use shared::model::{Deployment, Failure};
 use shared::{App, InitError};
 
 use crate::retry::Retry;
+use crate::variables::Variables;
 
 /// The CodeBuild project that runs deployments. Its builds read the source from the archive's bucket.
 #[derive(Clone, Debug)]
@@ -20,8 +20,13 @@ pub(crate) struct CodeBuild {
 
 /// The input of a build besides its source.
 pub(crate) struct BuildInput {
-    pub variables: BTreeMap<String, String>,
+    /// The buildspec as it was read, in CodeBuild's format.
+    pub buildspec: String,
     pub(crate) has_artifacts: bool,
+    /// The deployment's own variables.
+    pub variables: Variables,
+    /// The variables that describe the deployment.
+    pub reserved: Variables,
     pub time_limit: Duration,
 }
 
@@ -51,8 +56,10 @@ impl CodeBuild {
             deployment: claimed,
             bucket: &self.bucket,
             source: &source,
+            buildspec: &input.buildspec,
             artifacts: input.has_artifacts.then_some(artifacts.as_str()),
             variables: &input.variables,
+            reserved: &input.reserved,
             time_limit: input.time_limit,
         };
         let build = match self.builds.start(start).await {

@@ -29,6 +29,7 @@ mod retry;
 mod run_log;
 mod runner;
 mod source;
+mod variables;
 
 pub use consumer::{Consumer, RUN_TIME_LIMIT_SECONDS};
 pub use pipeline::{FETCH_LIMITS, REPORT_TIME};

@@ -3,7 +3,6 @@
 //! Each step is logged as it happens, and the lease is renewed meanwhile. If CodeBuild runs the deployment, the
 //! pipeline ends before the run.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +25,7 @@ use crate::redaction::Redaction;
 use crate::retry::Retry;
 use crate::run_log::{self, RunLog};
 use crate::runner::Runner;
+use crate::variables::{self, Variables};
 use crate::{beneath, checkout, lease, source};
 
 /// The time between SIGTERM and SIGKILL for a build that must stop.
@@ -154,18 +154,22 @@ impl Pipeline {
             return Ok(Completed::Run(Transition::Fail(failure)));
         }
         let time_limit = deployment.time_limit(self.time_limit);
+        let mut reserved = variables::of_deployment(deployment, &self.app);
         if let Runner::CodeBuild(codebuild) = &self.runner {
             log.say("Starting a build in AWS CodeBuild").await;
             let has_artifacts = buildspec.artifacts.is_some();
-            let input = BuildInput { variables, has_artifacts, time_limit };
+            // CodeBuild takes a text of several lines for a buildspec, and one line for the path of a file.
+            let buildspec = format!("{:#}", buildspec.canonical());
+            let input = BuildInput { buildspec, has_artifacts, variables, reserved, time_limit };
             return Ok(Completed::Preparation(codebuild, input));
         }
+        reserved.extend(variables::of_process(deployment, &self.app));
         let run = Run {
             buildspec: &buildspec,
             source: &workspace.source,
             scratch: &workspace.scratch,
             variables: &variables,
-            reserved: &reserved_variables(deployment),
+            reserved: &reserved,
             redaction: Redaction::new(variables.values().map(String::as_str)),
             time_limit: time_limit.min(deadline.since(self.app.clock().now()).saturating_sub(REPORT_TIME)),
             grace: GRACE,
@@ -236,12 +240,8 @@ impl Pipeline {
         Ok(remote.fetch_commit(&commit, into, limits).await?)
     }
 
-    async fn open_variables(
-        &self,
-        deployment: &Deployment,
-        sealed: Option<Vec<u8>>,
-    ) -> Result<BTreeMap<String, String>, Retry> {
-        let Some(sealed) = sealed else { return Ok(BTreeMap::new()) };
+    async fn open_variables(&self, deployment: &Deployment, sealed: Option<Vec<u8>>) -> Result<Variables, Retry> {
+        let Some(sealed) = sealed else { return Ok(Variables::new()) };
         let context = Deployment::sealing_context(&deployment.account_id, &deployment.id);
         let failed = |error| Retry::Infrastructure("the variables can't be decrypted", error);
         let json = self.vault.open(&context, &sealed).await.map_err(|error| failed(error.into()))?;
@@ -291,19 +291,10 @@ async fn read_buildspec(deployment: &Deployment, source: &Path, log: &RunLog) ->
     read
 }
 
-fn missing_variables(buildspec: &Buildspec, variables: &BTreeMap<String, String>) -> Option<Failure> {
+fn missing_variables(buildspec: &Buildspec, variables: &Variables) -> Option<Failure> {
     let missing = buildspec.missing_variables(variables);
     let sentences: Vec<_> = missing.iter().map(ToString::to_string).collect();
     (!missing.is_empty()).then(|| Failure::new(Buildspec::VARIABLES_MISSING, sentences.join("; ")))
-}
-
-fn reserved_variables(deployment: &Deployment) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("DEPLOYMENT_ID".to_owned(), deployment.id.to_string()),
-        ("DEPLOYMENT_ENVIRONMENT".to_owned(), deployment.environment.as_str().to_owned()),
-        ("GIT_SHA".to_owned(), deployment.sha.clone()),
-        ("GIT_REF".to_owned(), deployment.git_ref.clone()),
-    ])
 }
 
 fn end_of(outcome: Outcome) -> Transition {

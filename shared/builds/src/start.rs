@@ -30,10 +30,14 @@ pub struct Start<'a> {
     pub bucket: &'a str,
     /// The key of the source's zip in the bucket.
     pub source: &'a str,
+    /// The buildspec, which replaces the file in the source.
+    pub buildspec: &'a str,
     /// The prefix in the bucket whose folder `artifacts` receives the artifacts, if the buildspec has artifacts.
     pub artifacts: Option<&'a str>,
     /// The deployment's own variables. The build gets them by reference to a secret.
     pub variables: &'a BTreeMap<String, String>,
+    /// The variables that describe the deployment, which everybody may see.
+    pub reserved: &'a BTreeMap<String, String>,
     /// The time limit, which is rounded up to minutes.
     pub time_limit: Duration,
 }
@@ -54,7 +58,8 @@ impl Builds {
     /// # Errors
     /// Fails if the variables are too large, or if AWS refuses or does not answer.
     pub async fn start(&self, start: Start<'_>) -> Result<BuildId, StartFailed> {
-        let Start { project, deployment, bucket, source, artifacts, variables, time_limit } = start;
+        let Start { project, deployment, bucket, source, buildspec, artifacts, variables, reserved, time_limit } =
+            start;
         // The secret contains the variables as a JSON object.
         let secret = format!("{project}/{}", deployment.secret_name());
         if !variables.is_empty() {
@@ -80,15 +85,16 @@ impl Builds {
             .build();
         let logs = LogsConfig::builder().cloud_watch_logs(stream.map_err(incomplete)?).build();
         let attempt = deployment.attempt.to_string();
-        let plain = [
+        let own = [
             (DEPLOYMENT_VARIABLE, deployment.id.as_str()),
             (ACCOUNT_VARIABLE, deployment.account_id.as_str()),
             (ATTEMPT_VARIABLE, &attempt),
-            ("DEPLOYMENT_ENVIRONMENT", deployment.environment.as_str()),
-            ("GIT_SHA", &deployment.sha),
-            ("GIT_REF", &deployment.git_ref),
         ];
-        let plain = plain.map(|(name, value)| variable(name, value, EnvironmentVariableType::Plaintext));
+        let reserved = reserved.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let plain = own
+            .into_iter()
+            .chain(reserved)
+            .map(|(name, value)| variable(name, value, EnvironmentVariableType::Plaintext));
         // CodeBuild resolves the reference, and shows the value neither in the build's description nor in its log.
         let referred = variables
             .keys()
@@ -100,11 +106,11 @@ impl Builds {
             .idempotency_token(format!("{}-{attempt}", deployment.id))
             .source_type_override(SourceType::S3)
             .source_location_override(format!("{bucket}/{source}"))
-            .buildspec_override(deployment.source.buildspec_path.as_str())
+            .buildspec_override(buildspec)
             .artifacts_override(artifacts.map_err(incomplete)?)
             .logs_config_override(logs)
             .set_environment_variables_override(Some(
-                plain.into_iter().chain(referred).collect::<Result<_, _>>().map_err(incomplete)?,
+                plain.chain(referred).collect::<Result<_, _>>().map_err(incomplete)?,
             ))
             .timeout_in_minutes_override(i32::try_from(minutes).expect("at most 2160"))
             .queued_timeout_in_minutes_override(QUEUED_MINUTES)

@@ -595,8 +595,10 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
             deployment: &built,
             bucket: "archive",
             source: "source.zip",
+            buildspec: "version: 0.2\n",
             artifacts: None,
             variables: &variables,
+            reserved: &BTreeMap::new(),
             time_limit: Duration::from_secs(600),
         };
         let build = builds.start(start).await.unwrap();
