@@ -410,6 +410,14 @@ impl World {
         cost_of(&self.line_of(answer))
     }
 
+    /// Reads an item of the table.
+    pub async fn item(&self, pk: String, sk: &str) -> HashMap<String, AttributeValue> {
+        let table = self.stack.app().table();
+        let (pk, sk) = (AttributeValue::S(pk), AttributeValue::S(sk.to_owned()));
+        let read = table.client().get_item().table_name(table.name()).key("pk", pk).key("sk", sk).consistent_read(true);
+        read.send().await.unwrap().item.unwrap()
+    }
+
     /// Sets an attribute of an item in the table, as an operator would.
     pub async fn set_attribute(&self, (pk, sk): (&str, &str), attribute: &str, value: AttributeValue) {
         let table = self.stack.app().table();

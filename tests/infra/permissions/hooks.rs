@@ -70,6 +70,20 @@ pub(super) async fn push_everything(walk: &Walk, estate: &Estate) {
     assert_eq!(canceled["outcome"], "canceled", "{canceled}");
 }
 
+/// Sends a push to the private repository, which is read with its connection.
+pub(super) async fn push_to_private(walk: &Walk, owner: &Actor, source: &GitRepository) {
+    let hooks = "/v1/repositories/private/hooks";
+    let hook = walk.take("create-hook", owner.post(hooks, json!({"provider": "gitlab"})).await, 201);
+    push(walk, owner, &hook, ("1", "refs/heads/main", &source.git(&["rev-parse", "HEAD"]))).await;
+    let deliveries = format!("{hooks}/{}/deliveries", text(&hook["id"]));
+    let deployment = tests::eventually("the result of the delivery", async || {
+        let page = walk.take("list-hook-deliveries", owner.get(&deliveries).await, 200);
+        page["data"][0]["deployments"].get(0).cloned()
+    })
+    .await;
+    walk.ended(owner, &json!({"id": deployment})).await;
+}
+
 /// Sends a push whose commit no host tells, and lets the sweep send it again.
 pub(super) async fn wait_for_the_sweep(walk: &Walk, owner: &Actor) {
     let account = format!("ACCT#{}", owner.account_id.as_ref().unwrap());

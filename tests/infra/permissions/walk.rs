@@ -11,6 +11,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::Method;
 use builds::{Builds, Start};
+use futures_util::future::join_all;
 use local::event_source::{EventSource, Mapping};
 use local::functions::{Environment, FUNCTIONS, routes};
 use local::gateway::Gateway;
@@ -333,6 +334,17 @@ async fn programs(walk: &Walk, estate: &Estate) {
         let renamed = builder.patch(&format!("/v1/repositories/{from}"), json!({"name": to})).await;
         walk.take("update-repository", renamed, 200);
     }
+    let hooks = format!("/v1/repositories/{client}/hooks");
+    let hook = walk.take("create-hook", builder.post(&hooks, json!({"provider": "github"})).await, 201);
+    let hook = format!("{hooks}/{}", text(&hook["id"]));
+    walk.take("rotate-hook", builder.post(&format!("{hook}/rotate"), json!({})).await, 200);
+    walk.take("delete-hook", builder.delete(&hook).await, 200);
+    let new =
+        json!({"name": client, "kind": "basic", "host": "127.0.0.1:1", "username": client, "password": "hunter2"});
+    let connection = walk.take("create-connection", builder.post("/v1/connections", new).await, 201);
+    let connection = format!("/v1/connections/{}", text(&connection["id"]));
+    walk.take("update-connection", builder.patch(&connection, json!({"name": "Builder"})).await, 200);
+    walk.take("delete-connection", builder.delete(&connection).await, 200);
     walk.take("delete-repository", builder.delete(&format!("/v1/repositories/{client}")).await, 200);
 }
 
@@ -486,6 +498,10 @@ async fn connections(walk: &Walk, owner: &Actor, source: &GitRepository) {
     let deployment = walk.take("create-deployment", owner.post(deployments, body).await, 201);
     walk.ended(owner, &deployment).await;
     assert_eq!(owner.deployment(&deployment).await["status"], "succeeded");
+    walk.take("list-refs", owner.get("/v1/repositories/private/refs").await, 200);
+    let changed = json!({"default_branch": "main", "deploy_rules": [{"refs": ["*"], "environment": "staging"}]});
+    walk.take("update-repository", owner.patch("/v1/repositories/private", changed).await, 200);
+    hooks::push_to_private(walk, owner, source).await;
     walk.take("get-connection", owner.get(&path).await, 200);
     walk.take("update-connection", owner.patch(&path, json!({"name": "Robot"})).await, 200);
     walk.take("delete-connection", owner.delete(&path).await, 409);
@@ -545,10 +561,10 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
 
     walk.world.clock.advance(BUILD_REPORTS_WITHIN);
     let swept = walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
-    // Two deployments, and the status of the private repository's commit.
+    // Two deployments, and two statuses of the private repository's commit.
     assert_eq!(
         swept,
-        json!({"sent": 3, "ended": 1, "unchanged": 0, "failed": 0, "deleted": 0, "repaired": 0, "complete": true})
+        json!({"sent": 4, "ended": 1, "unchanged": 0, "failed": 0, "deleted": 0, "repaired": 0, "complete": true})
     );
 
     hooks::wait_for_the_sweep(walk, owner).await;
@@ -615,10 +631,19 @@ async fn deleted_while_it_builds(
 ) {
     owner.repository("gone", source).await;
     let running = consume(&owner.deploy("gone", json!({"ref": "main"})).await).await;
+    let hook =
+        walk.take("create-hook", owner.post("/v1/repositories/gone/hooks", json!({"provider": "gitea"})).await, 201);
+    let partition = format!("ACCT#{}#REPO#{}", running.account_id, running.repository_id);
+    let rows = [(format!("HOOK#{}", text(&hook["id"])), "HOOK"), (format!("{partition}#HOOKS"), "TOTAL")];
+    let rows = join_all(rows.map(|(pk, sk)| walk.world.item(pk, sk))).await;
     walk.take("delete-repository", owner.delete("/v1/repositories/gone").await, 200);
+    // The index of hooks was behind, so that the request did not find this one.
+    let table = walk.world.stack.app().table();
+    for row in rows {
+        table.client().put_item().table_name(table.name()).set_item(Some(row)).send().await.unwrap();
+    }
     let sweep = async || walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
     assert_eq!(sweep().await["deleted"], 0);
-    let table = walk.world.stack.app().table();
     let asked = Deployment::load(table, &running.account_id, &running.id).await.unwrap().unwrap();
     asked.report(table, Transition::Cancel, model::Actor::Runner, walk.world.clock.now()).await.unwrap();
     assert_eq!(sweep().await["deleted"], 1);
