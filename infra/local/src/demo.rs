@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use console::{StyledObject, style};
 use fs_err as fs;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, RequestBuilder, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::InitError;
@@ -298,6 +298,19 @@ impl Api {
             }
             tokio::time::sleep(POLL_EVERY).await;
         }
+    }
+
+    /// Returns the commit of a branch, or `None` if the repository has no such branch.
+    ///
+    /// # Errors
+    /// Fails if the API refuses.
+    pub async fn head(&self, repository: &str, branch: &str) -> Result<Option<String>, InitError> {
+        let query = [("type", "branch"), ("prefix", branch), ("per_page", "100")];
+        let url = Url::parse_with_params(&self.url(&format!("/v1/repositories/{repository}/refs")), query)?;
+        let path = url.as_str().strip_prefix(&self.base).ok_or("the API is at another address")?;
+        let page = self.get(path).await?;
+        let mut found = page["data"].as_array().into_iter().flatten();
+        Ok(found.find(|found| found["name"] == branch).map(|found| text(&found["sha"]).to_owned()))
     }
 
     async fn get(&self, path: &str) -> Result<Value, InitError> {

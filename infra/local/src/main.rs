@@ -136,7 +136,9 @@ async fn welcome(running: &Running, args: &StackArgs, started: Instant) -> Resul
     running.ensure_application().await?;
     let has_private = running.ensure_private_repository(&repository.default_branch).await?;
     let hook = running.ensure_hook(&repository.name).await?;
-    let welcome = Welcome { args, running, repository: &repository, git_ref: &git_ref, has_private, hook: &hook };
+    let head = api.head(&repository.name, &repository.default_branch).await?.unwrap_or_else(|| git_ref.clone());
+    let welcome =
+        Welcome { args, running, repository: &repository, git_ref: &git_ref, head: &head, has_private, hook: &hook };
     // The stack is of use even if nobody reads this.
     let _ = welcome.write(&mut io::stdout().lock(), started.elapsed());
     Ok(())

@@ -123,6 +123,8 @@ pub(crate) struct Welcome<'a> {
     pub running: &'a Running,
     pub repository: &'a Registered,
     pub git_ref: &'a str,
+    /// The commit of the default branch.
+    pub head: &'a str,
     /// Whether there is a private repository beside the other.
     pub has_private: bool,
     pub hook: &'a DemoHook,
@@ -130,7 +132,7 @@ pub(crate) struct Welcome<'a> {
 
 impl Welcome<'_> {
     pub(crate) fn write(&self, output: &mut impl Write, took: Duration) -> io::Result<()> {
-        let Self { running: Running { stack, tokens, folder, .. }, repository, git_ref, hook, .. } = self;
+        let Self { running: Running { stack, tokens, folder, .. }, repository, git_ref, head, hook, .. } = self;
         let Registered { name: repository, default_branch, .. } = repository;
         let url = stack.url();
         let title = |text: &str| style(text.to_owned()).bold();
@@ -151,7 +153,7 @@ impl Welcome<'_> {
              -d '{{\"ref\": \"{git_ref}\"}}' {url}/v1/repositories/{repository}/deployments\n  \
              curl -H \"Authorization: Bearer $TOKEN\" {url}/v1/repositories/{repository}/deployments\n\n\
              {}\n\n  \
-             PUSH='{{\"ref\": \"refs/heads/{default_branch}\", \"after\": \"HEAD\"}}'\n  \
+             PUSH='{{\"ref\": \"refs/heads/{default_branch}\", \"after\": \"{head}\"}}'\n  \
              SIGNATURE=$(printf %s \"$PUSH\" | openssl dgst -sha256 -hmac '{}' -r | cut -d ' ' -f 1)\n  \
              curl -X POST -H 'X-GitHub-Event: push' -H \"X-Hub-Signature-256: sha256=$SIGNATURE\" \\\n    \
              -d \"$PUSH\" {url}/v1/hooks/{}\n",

@@ -5,6 +5,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use reqwest::Client;
+use ring::hmac;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -74,10 +75,15 @@ impl Place {
             let Some(line) = lines.next_line().await.unwrap() else {
                 panic!("{welcome}{:?}", child.wait_with_output().await.unwrap())
             };
+            welcome.push('\n');
             welcome.push_str(&line);
         }
         let after = |mark: &str| welcome.split_once(mark).unwrap().1.split_whitespace().next().unwrap().to_owned();
+        let push = welcome.split_once("PUSH='").unwrap().1.split_once('\'').unwrap().0.to_owned();
         Running {
+            push,
+            hook_secret: after("-hmac '").trim_end_matches('\'').to_owned(),
+            hook_url: after("-d \"$PUSH\" "),
             child,
             url: after("The .git API runs at "),
             token: after("export TOKEN="),
@@ -89,6 +95,9 @@ impl Place {
 
 struct Running {
     child: Child,
+    push: String,
+    hook_secret: String,
+    hook_url: String,
     url: String,
     token: String,
     client_secret: String,
@@ -252,6 +261,27 @@ async fn the_help_names_the_command_its_defaults_and_its_environment() {
     assert!(text(&output(&["demo", "--help"]).await.stdout).contains("Usage: cargo local demo [OPTIONS]"));
     let version = output(&["--version"]).await;
     assert_eq!(text(&version.stdout), concat!("cargo local ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[tokio::test]
+async fn the_push_that_the_stack_prints_is_deployed() {
+    let place = Place::with(&["echo pushed"]);
+    let mut running = place.start().await;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, running.hook_secret.as_bytes());
+    let signature = hmac::sign(&key, running.push.as_bytes());
+    let signature: String = signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let request = Client::new().post(&running.hook_url).header("x-github-event", "push").body(running.push.clone());
+    let sent = request.header("x-hub-signature-256", format!("sha256={signature}")).send().await.unwrap();
+    assert_eq!(sent.status(), 202, "{}", sent.text().await.unwrap());
+    let deliveries = format!("{}/deliveries", running.hook_url.replace("/v1/", "/v1/repositories/app/"));
+    let deliveries = deliveries.strip_prefix(&running.url).unwrap();
+    let delivery = until(async || {
+        let delivery = running.get(deliveries).await["data"][0].clone();
+        (delivery["outcome"] != "queued").then_some(delivery)
+    })
+    .await;
+    assert_eq!(delivery["outcome"], "deployed", "{delivery}");
+    assert_eq!(running.end(Signal::INT).await, Some(0));
 }
 
 #[tokio::test]
