@@ -1,6 +1,6 @@
 //! Failures to open a repository.
 
-use git::InvalidCloneUrl;
+use git::{InvalidCloneUrl, capitalized};
 use http::uri::InvalidUri;
 use providers::AppError;
 use shared::id::ConnectionId;
@@ -96,11 +96,4 @@ impl OpenFailed {
             }
         }
     }
-}
-
-fn capitalized(mut text: String) -> String {
-    if let Some(first) = text.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    text
 }

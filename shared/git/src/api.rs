@@ -84,7 +84,11 @@ pub fn unreadable_field(error: RemoteError) -> Error {
 
 /// Returns the text of an error as a sentence of its own.
 fn sentence(error: &RemoteError) -> String {
-    let mut text = error.to_string();
+    capitalized(error.to_string())
+}
+
+/// Returns a text with a capital letter at its start.
+pub fn capitalized(mut text: String) -> String {
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_uppercase();
     }

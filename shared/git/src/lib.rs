@@ -29,7 +29,7 @@ mod source;
 mod submodules;
 mod upload_pack;
 
-pub use api::{default_branch, invalid_field, not_found, unreadable_field};
+pub use api::{capitalized, default_branch, invalid_field, not_found, unreadable_field};
 pub use clone_url::{CloneUrl, InvalidCloneUrl};
 pub use credential::Credential;
 pub use error::RemoteError;
