@@ -21,7 +21,7 @@ use super::{ANOTHER_APP_KEY, APP_KEY, path, register};
 const APP_ID: u64 = 123_456;
 const INSTALLATION: u64 = 987_654;
 
-/// What the host knows of the app.
+/// The host's knowledge of the app.
 #[derive(Clone)]
 pub(super) struct Github(Arc<Parts>);
 

@@ -1,4 +1,4 @@
-//! What proves a hook's secret, and what does not.
+//! Proofs of a hook's secret, valid ones and others.
 
 use std::time::Duration;
 

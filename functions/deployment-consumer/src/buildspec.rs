@@ -1,8 +1,8 @@
 //! A repository's `buildspec.yml`: AWS CodeBuild's build specification, versions 0.1 and 0.2
 //! (<https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html>).
 //!
-//! What CodeBuild accepts is accepted. What a deployment does not do as the file says is noted, with its place. What would make
-//! another build of it is rejected; all problems of a file are told at once.
+//! Every file that CodeBuild accepts is accepted. A construct that a deployment does not do as the file says is noted, with its
+//! place, and one that would make another build of it is rejected. All problems of a file are told at once.
 
 mod artifacts;
 mod canonical;

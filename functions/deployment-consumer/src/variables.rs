@@ -1,6 +1,6 @@
 //! The variables that describe a deployment to its build. Both runners set them.
 //!
-//! Those that start with `CODEBUILD_` have the meaning that they have in a build that CodeBuild starts for a push. CodeBuild itself
+//! Variables that start with `CODEBUILD_` have the meaning that they have in a build that CodeBuild starts for a push. CodeBuild itself
 //! sets the others of its variables, as far as they have a meaning outside of it: see [`of_process`].
 
 use std::collections::BTreeMap;

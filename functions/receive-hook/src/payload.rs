@@ -1,4 +1,4 @@
-//! What a delivery tells, in the words of each git host.
+//! The content of a delivery, in the words of each git host.
 //!
 //! Only what is used is read, and hosts may add fields at any time. A delivery that tells of no push has a reason why nothing is
 //! done, and is kept all the same, so that people see that it came.

@@ -112,7 +112,7 @@ mod tests {
     /// Made by `printf '{"ref":"refs/heads/main"}' | openssl dgst -sha256 -hmac "$SECRET"`.
     const BODY: &str = r#"{"ref":"refs/heads/main"}"#;
     const SIGNATURE: &str = "0048f30fd64251b7d68ae940518a722185786ae01ba4991d70f7ef29520dee21";
-    /// The same of `msg_1.1767268800.` and the body, with the 32 bytes of the secret, in base64.
+    /// The signature of `msg_1.1767268800.` and the body, with the 32 bytes of the secret, in base64.
     const STANDARD: &str = "sS7o1FH83CklSIvU0xZzJmfx5IKItISgNNMsKhSDMgc=";
 
     #[test]
