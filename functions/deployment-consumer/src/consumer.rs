@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use archive::Archive;
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use connections::Connections;
 use lambda_runtime::LambdaEvent;
 use shared::clock::Timestamp;
@@ -89,9 +89,7 @@ impl Consumer {
         let mut response = SqsBatchResponse::default();
         for message in event.payload.records {
             if !self.handle(&message, deadline).await {
-                let mut failure = BatchItemFailure::default();
-                failure.item_identifier = message.message_id.unwrap_or_default();
-                response.batch_item_failures.push(failure);
+                response.add_failure(message.message_id.unwrap_or_default());
             }
         }
         Ok(response)

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use deploy::Creation;
 use futures_util::future::try_join;
 use lambda_runtime::LambdaEvent;
@@ -71,9 +71,7 @@ impl HookConsumer {
         let mut response = SqsBatchResponse::default();
         for message in event.payload.records {
             if !self.handle(&message).await {
-                let mut failure = BatchItemFailure::default();
-                failure.item_identifier = message.message_id.unwrap_or_default();
-                response.batch_item_failures.push(failure);
+                response.add_failure(message.message_id.unwrap_or_default());
             }
         }
         Ok(response)

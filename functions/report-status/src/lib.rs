@@ -17,7 +17,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::future::join_all;
 use lambda_runtime::LambdaEvent;
 use shared::cache::Cache;
@@ -112,9 +112,7 @@ impl Reporter {
         let mut response = SqsBatchResponse::default();
         for (message, handled) in event.payload.records.into_iter().zip(handled) {
             if !handled {
-                let mut failure = BatchItemFailure::default();
-                failure.item_identifier = message.message_id.unwrap_or_default();
-                response.batch_item_failures.push(failure);
+                response.add_failure(message.message_id.unwrap_or_default());
             }
         }
         Ok(response)

@@ -1,15 +1,16 @@
 //! The keys of every item, and of the partitions that hold lists of them. No other module makes one.
 
+mod hook;
+
 use crate::hex::hex;
-use crate::id::{
-    AccountId, ConnectionId, DeliveryId, DeploymentId, HookId, InvitationId, RepositoryId, TeamId, TokenId, TrustId,
-    UserId,
-};
+use crate::id::{AccountId, ConnectionId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, TrustId, UserId};
 use crate::model::{Environment, Status, Subject};
 use crate::name::{AccountSlug, ClientId, Email, RepositoryName, TeamName};
 use crate::table::Key;
 use crate::token::TokenHash;
 use sha2::{Digest, Sha256};
+
+pub(super) use hook::*;
 
 /// The sort keys of the counters that a recount compares.
 pub(super) const MEMBER_COUNTS: &str = "MEMBERS";
@@ -212,23 +213,6 @@ pub(super) fn spent_token(hash: TokenHash) -> Key {
     Key::new(format!("SPENT#{hash}"), "SPENT")
 }
 
-pub(super) fn hook(hook: &HookId) -> Key {
-    Key::new(hook_partition(hook), "HOOK")
-}
-
-pub(super) fn delivery(hook: &HookId, delivery: &DeliveryId) -> Key {
-    Key::new(hook_partition(hook), format!("DELIVERY#{delivery}"))
-}
-
-/// The index partition of a hook's deliveries.
-pub(super) fn deliveries(hook: &HookId) -> String {
-    format!("{}#DELIVERIES", hook_partition(hook))
-}
-
-pub(super) fn hook_partition(hook: &HookId) -> String {
-    format!("HOOK#{hook}")
-}
-
 /// The identity of a subject of the OAuth2 issuer. A subject is hashed, because issuers put any text into it.
 pub(super) fn subject(issuer: &str, subject: &str) -> Key {
     subject_by_hash(&subject_hash(issuer, subject))
@@ -373,11 +357,6 @@ pub(super) fn due(shard: u8) -> String {
 /// The index partition of a shard of the statuses that a git host was not told.
 pub(super) fn due_reports(shard: u8) -> String {
     format!("REPORTS#{shard}")
-}
-
-/// The index partition of the deliveries that wait to be handled.
-pub(super) fn due_deliveries() -> String {
-    "DUE#DELIVERIES".to_owned()
 }
 
 /// The partition of a lane, with its lock and its queued deployments.
