@@ -1,5 +1,7 @@
 //! Creations that are repeated, stale or only preflighted.
 
+mod every_creation;
+
 use std::time::Duration;
 
 use reqwest::Method;
@@ -118,12 +120,11 @@ async fn a_key_of_a_creation_that_died_is_locked_for_as_long_as_a_creation_can_t
     let (owner, _source) = world.app().await;
     let (body, account) = (json!({"ref": "main"}), owner.account_id.clone().unwrap());
     let repository = owner.get("/v1/repositories/app").await.body["id"].as_str().unwrap().to_owned();
-    let repository = repository.parse().unwrap();
     let scope = IdempotencyScope {
         account: &account,
         actor: owner.user_id.as_ref().unwrap(),
         endpoint: "create-deployment",
-        repository: &repository,
+        resource: repository.as_str(),
     };
     let (key, content, now) = ("k".parse().unwrap(), body.to_string(), world.clock.now());
     let claim = IdempotencyClaim::take(world.stack.app().table(), scope, &key, content.as_bytes(), now).await;

@@ -40,6 +40,8 @@ pub enum Origin {
     Cursor,
     /// The comparison with `If-Match`, on endpoints that take it.
     Precondition,
+    /// The claim on an idempotency key, on endpoints that take one.
+    IdempotencyKey,
     /// A service that the request depends on. A public read depends on none.
     Dependency,
     /// The handler. The route of each endpoint declares its handler's codes.
@@ -150,8 +152,11 @@ error_codes! {
     StaleRequest = CONFLICT "stale_request" by Handler:
         "The deployment in `expected_current` is not live, or `sequence` is not higher than the last one; `message` names \
          the deployment that came first";
-    IdempotencyKeyInUse = CONFLICT "idempotency_key_in_use" by Handler:
+    IdempotencyKeyInUse = CONFLICT "idempotency_key_in_use" by IdempotencyKey:
         "Another request with this `Idempotency-Key` is in progress; retry after `Retry-After` seconds";
+    ResponseNotKept = CONFLICT "response_not_kept" by IdempotencyKey:
+        "The request with this `Idempotency-Key` was carried out, and its response can't be repeated: it was lost, or it can only \
+         be repeated to the token or session of the first request. `message` names what the request created or changed";
     NothingToRollBack = CONFLICT "nothing_to_roll_back" by Handler:
         "No earlier deployment to the environment has succeeded";
     NotAwaitingApproval = CONFLICT "not_awaiting_approval" by Handler:
@@ -172,7 +177,7 @@ error_codes! {
         "The body is larger than 256 KiB, or than 1 MiB if it is a delivery to a hook";
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" by Body:
         "The body's content type is not the one that the endpoint takes, or the body has a content encoding";
-    IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused" by Handler:
+    IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused" by IdempotencyKey:
         "A different request used this `Idempotency-Key` in the last 24 hours";
     RateLimited = TOO_MANY_REQUESTS "rate_limited" by Pipeline:
         "The plan's rate limit is exhausted; retry after `Retry-After` seconds";
@@ -263,6 +268,12 @@ impl Error {
             "Another request with this Idempotency-Key is in progress; retry it later",
         )
         .retry_after(lease.as_millis().div_ceil(1000).max(1) as u64)
+    }
+
+    /// Refuses a request whose `Idempotency-Key` was used with a different one.
+    pub fn key_reused() -> Self {
+        let message = "A different request used this Idempotency-Key in the last 24 hours; use a new key";
+        Self::new(ErrorCode::IdempotencyKeyReused, message)
     }
 
     /// Returns the repository that the request means by a former name.

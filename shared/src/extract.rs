@@ -1,7 +1,5 @@
 //! Extractors of the path, the query and the body. They refuse malformed requests with an [`Error`].
 
-use std::collections::BTreeMap;
-
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::HeaderValue;
@@ -96,7 +94,7 @@ pub struct CanonicalJson<T> {
     /// The parsed body.
     pub value: T,
     /// The body without white space, with its members in the order of their names.
-    pub text: String,
+    pub canonical: Vec<u8>,
 }
 
 impl<S: Send + Sync, T: DeserializeOwned + PartialSchema> FromRequest<S> for CanonicalJson<T> {
@@ -106,8 +104,7 @@ impl<S: Send + Sync, T: DeserializeOwned + PartialSchema> FromRequest<S> for Can
         let Body(body) = Body::from_request(request, state).await?;
         let input = Input::of_body(&body)?;
         let value = input.parse()?;
-        let text: BTreeMap<String, serde_json::Value> = input.read().map_err(Error::invalid_fields)?;
-        Ok(Self { value, text: serde_json::to_string(&text).map_err(Error::internal)? })
+        Ok(Self { value, canonical: canonical(&body) })
     }
 }
 
@@ -148,7 +145,7 @@ impl Body {
             let message = format!("The body must be {kind}; send it with 'Content-Type: {media_type}'");
             return Err(Error::new(ErrorCode::UnsupportedMediaType, message));
         }
-        read_body(request, MAX_BODY).await.map(Self)
+        read_body(request.into_body(), MAX_BODY).await.map(Self)
     }
 }
 
@@ -160,7 +157,7 @@ impl<S: Send + Sync> FromRequest<S> for Signed {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
-        read_body(request, MAX_DELIVERY).await.map(Self)
+        read_body(request.into_body(), MAX_DELIVERY).await.map(Self)
     }
 }
 
@@ -182,8 +179,14 @@ fn is_of_type(media_type: &str, request: &Request) -> bool {
     essence.eq_ignore_ascii_case(media_type)
 }
 
-async fn read_body(request: Request, at_most: usize) -> Result<Bytes> {
-    match Limited::new(request.into_body(), at_most).collect().await {
+/// Returns the canonical form of a body. Bodies with equal meaning have the same; one that is no JSON is its own.
+pub(crate) fn canonical(body: &[u8]) -> Vec<u8> {
+    let json = serde_json::from_slice::<serde_json::Value>(body).and_then(|value| serde_json::to_vec(&value));
+    json.unwrap_or_else(|_| body.to_vec())
+}
+
+pub(crate) async fn read_body(body: axum::body::Body, at_most: usize) -> Result<Bytes> {
+    match Limited::new(body, at_most).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             Err(Error::new(ErrorCode::BodyTooLarge, format!("The body is larger than {} KiB", at_most / 1024)))

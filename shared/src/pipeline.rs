@@ -1,8 +1,9 @@
-//! The pipeline of every endpoint: request id and log, panic guard, authentication, rate limit, permission, handler; on
+//! The pipeline of every endpoint: request id and log, panic guard, authentication, rate limit, permission, idempotency key, handler; on
 //! the way back the ETag, the envelope and the headers.
 
 mod limit;
 mod redirect;
+mod repeat;
 mod revalidate;
 
 use std::any::Any;
@@ -24,6 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use self::limit::{admitted, limit};
 use self::redirect::redirect;
+use self::repeat::repeat;
 use self::revalidate::revalidate;
 use crate::access::{Access, Caller, SignedIn, TOKEN_EXPIRES_AT};
 use crate::app::App;
@@ -53,7 +55,8 @@ pub fn service(app: App, endpoint: Endpoint) -> Service {
         // A second guard, so that a handler's panic does not keep the limiter from counting.
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(context.clone(), redirect))
-        .layer(from_fn_with_state(context, authorize))
+        .layer(from_fn_with_state(context.clone(), authorize))
+        .layer(from_fn_with_state(context, repeat))
         .service(endpoint.handler);
     BoxCloneSyncService::new(layers.map_request(|request: lambda_http::Request| request.map(axum::body::Body::new)))
 }

@@ -42,6 +42,8 @@ pub struct Route {
     pub list: Option<List>,
     /// The use of the resource's ETag.
     pub etag: Etag,
+    /// The treatment of `Idempotency-Key`.
+    pub idempotency: IdempotencyKeys,
     /// Whether a 201 carries the URL of the new resource in `Location`.
     pub location: bool,
     /// Whether a success sets or removes the cookie of a session.
@@ -82,6 +84,17 @@ pub enum Etag {
     Sent,
     /// Successful answers carry it, and requests are compared with it by `If-Match`.
     Compared,
+}
+
+/// The treatment of `Idempotency-Key`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdempotencyKeys {
+    /// The endpoint does not look at it.
+    Ignored,
+    /// The pipeline claims the key before the handler, and repeats the response of the request that was carried out.
+    ByPipeline,
+    /// The handler claims the key.
+    ByHandler,
 }
 
 /// The treatment of a valid OAuth2 token whose subject has no user yet.
@@ -181,6 +194,7 @@ impl Route {
             parameters: &[],
             list: None,
             etag: Etag::Unused,
+            idempotency: IdempotencyKeys::Ignored,
             location: false,
             cookie: false,
             refusals: &[],
@@ -277,6 +291,18 @@ impl Route {
     /// Sends the resource's ETag, and takes `If-Match`.
     pub const fn compares_etag(mut self) -> Self {
         self.etag = Etag::Compared;
+        self
+    }
+
+    /// Takes `Idempotency-Key`: the pipeline repeats the response of the first request with a key.
+    pub const fn takes_idempotency_key(mut self) -> Self {
+        self.idempotency = IdempotencyKeys::ByPipeline;
+        self
+    }
+
+    /// Takes `Idempotency-Key`, which the handler itself claims while it reads what it needs.
+    pub const fn claims_idempotency_key(mut self) -> Self {
+        self.idempotency = IdempotencyKeys::ByHandler;
         self
     }
 

@@ -17,7 +17,8 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/applications")
     .requires(Scope::AccountWrite)
     .needs_recent_sign_in()
     .by(Role::Owner)
-    .refuses_with(&[ErrorCode::NameTaken]);
+    .refuses_with(&[ErrorCode::NameTaken])
+    .takes_idempotency_key();
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {

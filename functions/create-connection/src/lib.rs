@@ -21,6 +21,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/connections")
     .requires(Scope::RepositoriesWrite)
     .by(Role::Admin)
     .refuses_with(&[ErrorCode::LimitReached])
+    .takes_idempotency_key()
     .sends_location();
 
 /// Returns the endpoint with its dependencies.

@@ -9,7 +9,9 @@ use futures_util::future::join;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::DeploymentBody;
 use shared::extract::CanonicalJson;
-use shared::model::{Author, Deployment, Idempotency, IdempotencyClaim, IdempotencyKey, IdempotencyScope, Repository};
+use shared::model::{
+    Author, Completed, Deployment, Idempotency, IdempotencyClaim, IdempotencyKey, IdempotencyScope, Repository,
+};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -21,10 +23,9 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
         ErrorCode::EnvironmentFrozen,
         ErrorCode::LimitReached,
         ErrorCode::StaleRequest,
-        ErrorCode::IdempotencyKeyInUse,
-        ErrorCode::IdempotencyKeyReused,
         ErrorCode::RemoteUnavailable,
     ])
+    .claims_idempotency_key()
     .sends_location();
 
 /// The refusal of a field that other deployment APIs have.
@@ -48,11 +49,6 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 /// same key of another user or application, or for another repository, is another request.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = DeploymentRequest,
-    params((
-        "Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[ -~]+$",
-        description = "A key of your choice for this request: 1 to 255 printable ASCII characters. It is compared with your \
-            other keys for the same endpoint and repository only"
-    )),
     responses((status = 201, body = DeploymentBody))
 )]
 pub async fn create_deployment(
@@ -63,9 +59,9 @@ pub async fn create_deployment(
     body: Result<CanonicalJson<DeploymentRequest>>,
 ) -> Result<Response> {
     let app = &creation.app;
-    let CanonicalJson { value: request, text } =
+    let CanonicalJson { value: request, canonical } =
         body.map_err(|error| DeploymentRequest::explain(error.explain("dry_run", DRY_RUN_MOVED), &repository))?;
-    let key = idempotency_key(&headers)?;
+    let key = IdempotencyKey::of(&headers)?;
     repository.tenant().check_environment(request.environment)?;
     let revision = request.revision()?;
     let snapshot = Snapshot::load(app, &repository, request.environment);
@@ -74,31 +70,24 @@ pub async fn create_deployment(
         return Ok(created(app, deployment));
     };
     let (account, actor) = (&repository.account_id, author.user_id());
-    let scope = IdempotencyScope { account, actor, endpoint: ROUTE.function, repository: &repository.id };
-    let claim = IdempotencyClaim::take(app.table(), scope, &key, text.as_bytes(), app.clock().now());
+    let scope = IdempotencyScope { account, actor, endpoint: ROUTE.function, resource: repository.id.as_str() };
+    let claim = IdempotencyClaim::take(app.table(), scope, &key, &canonical, app.clock().now());
     let (claim, snapshot) = join(claim, snapshot).await;
     match claim? {
         Idempotency::New(claim) => {
             let deployment = creation.create_claimed(&repository, request, &revision, snapshot, claim, &author).await?;
             Ok(created(app, deployment))
         }
-        Idempotency::Done(id) => {
+        Idempotency::Done(Completed { target_id, .. }) => {
+            let id = target_id.and_then(|id| id.parse().ok());
+            let id = id.ok_or_else(|| Error::internal("an idempotency key names no deployment"))?;
             let deployment = Deployment::load(app.table(), account, &id).await?;
             let deployment = deployment.ok_or_else(|| Error::internal("an idempotency key's deployment has no row"))?;
             Ok(([(HeaderName::from_static("idempotent-replayed"), "true")], created(app, deployment)).into_response())
         }
         Idempotency::InFlight(lease) => Err(Error::in_flight(lease)),
-        Idempotency::Reused => {
-            let message = "A different request used this Idempotency-Key in the last 24 hours; use a new key";
-            Err(Error::new(ErrorCode::IdempotencyKeyReused, message))
-        }
+        Idempotency::Reused => Err(Error::key_reused()),
     }
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = String::from_utf8_lossy(value.as_bytes()).parse::<IdempotencyKey>();
-    key.map(Some).map_err(|error| Error::invalid("Idempotency-Key", error.to_string()))
 }
 
 fn created(app: &App, deployment: Deployment) -> Response {

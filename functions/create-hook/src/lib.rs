@@ -18,7 +18,8 @@ use vault::Vault;
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/hooks")
     .requires(Scope::RepositoriesWrite)
     .needs(Permission::Admin)
-    .refuses_with(&[ErrorCode::LimitReached]);
+    .refuses_with(&[ErrorCode::LimitReached])
+    .takes_idempotency_key();
 
 /// The maximum length of a ref, in characters.
 const MAX_REF: usize = 255;

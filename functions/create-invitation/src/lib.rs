@@ -21,7 +21,8 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/invitations")
     .requires(Scope::AccountWrite)
     .needs_recent_sign_in()
     .by(Role::Admin)
-    .refuses_with(&[ErrorCode::EmailTaken]);
+    .refuses_with(&[ErrorCode::EmailTaken])
+    .takes_idempotency_key();
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {

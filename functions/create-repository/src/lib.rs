@@ -24,6 +24,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
         ErrorCode::NameTaken,
         ErrorCode::RemoteUnavailable,
     ])
+    .takes_idempotency_key()
     .sends_location();
 
 /// Returns the endpoint with its clients.

@@ -15,6 +15,7 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract}
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/rollback")
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[ErrorCode::NothingToRollBack, ErrorCode::EnvironmentFrozen, ErrorCode::LimitReached])
+    .takes_idempotency_key()
     .sends_location();
 
 /// Returns the endpoint with its clients.

@@ -17,6 +17,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/teams")
     .by(Role::Admin)
     .refuses_with(&[ErrorCode::NameTaken])
     .sends_etag()
+    .takes_idempotency_key()
     .sends_location();
 
 /// Returns the endpoint with the app as its state.

@@ -17,6 +17,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/tokens")
     .requires(Scope::TokensWrite)
     .needs_recent_sign_in()
     .refuses_with(&[ErrorCode::InsufficientPermission])
+    .takes_idempotency_key()
     .sends_location();
 
 /// Returns the endpoint with the app as its state.

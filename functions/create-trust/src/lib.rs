@@ -21,7 +21,8 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/trusts")
     .requires(Scope::AccountWrite)
     .by(Role::Admin)
     .needs_recent_sign_in()
-    .refuses_with(&[ErrorCode::LimitReached]);
+    .refuses_with(&[ErrorCode::LimitReached])
+    .takes_idempotency_key();
 
 /// Returns the endpoint with its dependencies.
 ///

@@ -4,7 +4,7 @@
 use deploy::{Creation, DeploymentRequest, Snapshot, Variables};
 use shared::InitError;
 use shared::model::{
-    Author, Delivery, Hook, Idempotency, IdempotencyClaim, IdempotencyKey, IdempotencyScope, Repository,
+    Author, Completed, Delivery, Hook, Idempotency, IdempotencyClaim, IdempotencyKey, IdempotencyScope, Repository,
 };
 use shared::permitted::Permitted;
 
@@ -40,11 +40,17 @@ pub(crate) async fn deploy(
         account: &repository.account_id,
         actor: author.user_id(),
         endpoint: ENDPOINT,
-        repository: &repository.id,
+        resource: repository.id.as_str(),
     };
     let claim = match IdempotencyClaim::take(app.table(), scope, &key, b"", app.clock().now()).await? {
         Idempotency::New(claim) => claim,
-        Idempotency::Done(id) => return Ok(Part::made(id, reason)),
+        Idempotency::Done(Completed { target_id, .. }) => {
+            let id = target_id.and_then(|id| id.parse().ok());
+            return Ok(Part::made(
+                id.ok_or_else(|| infrastructure("the claim of a delivery names no deployment"))?,
+                reason,
+            ));
+        }
         Idempotency::InFlight(_) => return Err(infrastructure("another consumer handles the delivery")),
         Idempotency::Reused => return Err(infrastructure("the claim of a delivery has another content")),
     };

@@ -13,6 +13,7 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/retry")
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[ErrorCode::NotFinished, ErrorCode::EnvironmentFrozen, ErrorCode::LimitReached])
+    .takes_idempotency_key()
     .sends_location();
 
 /// Returns the endpoint with its clients.

@@ -16,7 +16,8 @@ use vault::Vault;
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/hooks/{hook_id}/rotate")
     .requires(Scope::RepositoriesWrite)
-    .needs(Permission::Admin);
+    .needs(Permission::Admin)
+    .takes_idempotency_key();
 
 const DEFAULT_OVERLAP_SECONDS: u64 = 24 * 60 * 60;
 

@@ -17,7 +17,8 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/tokens/{token_id}/rotate")
     .requires(Scope::TokensWrite)
     .needs_recent_sign_in()
-    .refuses_with(&[ErrorCode::InsufficientPermission]);
+    .refuses_with(&[ErrorCode::InsufficientPermission])
+    .takes_idempotency_key();
 
 const DEFAULT_OVERLAP_HOURS: u64 = 24;
 

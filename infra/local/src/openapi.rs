@@ -9,7 +9,7 @@ use shared::Route;
 use shared::access::{Access, Permission};
 use shared::error::{ErrorCode, ErrorEnvelope, Origin};
 use shared::model::Role;
-use shared::route::{Etag, SignInAge};
+use shared::route::{Etag, IdempotencyKeys, SignInAge};
 use utoipa::OpenApi as _;
 
 use crate::functions::{FUNCTIONS, Trigger};
@@ -107,7 +107,8 @@ fn complete(operation: &mut Value, route: Route) {
     };
     let codes: Vec<_> = ErrorCode::ALL.into_iter().filter(|code| answers_with(*code, route, operation)).collect();
     let declared = operation["parameters"].as_array().cloned().unwrap_or_default();
-    let parameters: Vec<Value> = path_parameters(route).chain(declared).chain(conditions(route)).collect();
+    let parameters: Vec<Value> =
+        path_parameters(route).chain(declared).chain(idempotency_key(route)).chain(conditions(route)).collect();
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
@@ -153,6 +154,7 @@ fn answers_with(code: ErrorCode, route: Route, operation: &Value) -> bool {
         Origin::Body => has_body,
         Origin::Cursor => route.list.is_some(),
         Origin::Precondition => route.etag == Etag::Compared,
+        Origin::IdempotencyKey => route.idempotency != IdempotencyKeys::Ignored,
         Origin::Dependency => route.access != Access::Public || !route.is_safe(),
         Origin::Handler | Origin::Fallback => false,
     };
@@ -178,6 +180,7 @@ fn header_names(status: StatusCode, route: Route) -> Vec<&'static str> {
     );
     add("X-Poll-Interval", route.following && [StatusCode::OK, StatusCode::NOT_MODIFIED].contains(&status));
     add("Location", status == StatusCode::MOVED_PERMANENTLY || status == StatusCode::CREATED && route.location);
+    add("Idempotent-Replayed", status.is_success() && route.idempotency != IdempotencyKeys::Ignored);
     add("Set-Cookie", status.is_success() && route.cookie);
     add("WWW-Authenticate", [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status));
     add("Retry-After", [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status));
@@ -229,6 +232,19 @@ fn conditions(route: Route) -> impl Iterator<Item = Value> {
     if_match.into_iter().chain(route.is_read().then(|| condition("If-None-Match", if_none_match)))
 }
 
+/// Returns the header that makes a request safe to send again.
+fn idempotency_key(route: Route) -> Option<Value> {
+    let description = "A key of your choice for this request. A request that is repeated with its key within 24 hours is \
+        carried out once, and gets the response of the first one. The key is compared with your other keys for the same \
+        endpoint and path only";
+    (route.idempotency != IdempotencyKeys::Ignored).then(|| {
+        json!({
+            "name": "Idempotency-Key", "in": "header", "required": false, "description": description,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+        })
+    })
+}
+
 fn headers() -> Value {
     let header = |kind: &str, description: &str| json!({"description": description, "schema": {"type": kind}});
     json!({
@@ -245,6 +261,7 @@ fn headers() -> Value {
             "string",
             "The time at which the request's token expires. Absent for a permanent token. In the token's last 14 days, `Link` has the relation `rotate` to the endpoint that issues a new secret",
         ),
+        "Idempotent-Replayed": header("boolean", "True if the response is that of an earlier request with the same `Idempotency-Key`"),
         "Set-Cookie": header("string", "The cookie `__Host-session` of the new session, or the removal of that of the ended one"),
         "ETag": header("string", "The version of the answer, for `If-None-Match`, and for `If-Match` where the endpoint takes it"),
         "X-Poll-Interval": header(

@@ -45,7 +45,7 @@ impl Redeployer {
         )
         .await?;
         settings.admit(earlier.environment)?;
-        let mut new = NewDeployment::repeating(earlier, kind, &settings);
+        let mut new = NewDeployment::repeating(earlier, kind, &settings, author);
         if let Some(sealed) = sealed {
             let context = |id| Deployment::sealing_context(&repository.account_id, id);
             let resealed = vault.reseal(&context(&earlier.id), &context(&new.id), &sealed).await;

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use http::HeaderMap;
+use secrecy::SecretString;
 
 use super::caller::{Caller, Credential, expired, unauthorized};
 use super::presented::Presented;
@@ -125,6 +126,11 @@ impl Authenticator {
         let presented = Presented::of(headers, &self.origin).ok();
         let known = presented.and_then(|presented| self.known.get(&presented.hash()));
         known.is_some_and(|(caller, _)| caller.check_validity(self.clock.now()).is_ok())
+    }
+
+    /// Returns the secret of the request's credential, of which the table has only a hash. `None` if the request has none.
+    pub(crate) fn secret(&self, headers: &HeaderMap) -> Option<SecretString> {
+        Presented::of(headers, &self.origin).ok().map(|presented| presented.reveal().to_owned().into())
     }
 
     /// Reads the rows of an authenticated caller again, strongly consistent, and returns the caller as they are now. A

@@ -5,7 +5,7 @@ use http::request::Parts;
 
 use super::caller::{Caller, Credential};
 use crate::error::{Error, Result};
-use crate::model::{Author, RequestOrigin};
+use crate::model::{Author, IdempotencyClaim, RequestOrigin};
 
 impl Caller {
     pub(super) fn author(&self) -> Author {
@@ -27,7 +27,8 @@ impl<S: Sync> FromRequestParts<S> for Author {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let caller = Caller::from_request_parts(parts, state).await?;
-        Ok(caller.author().from(RequestOrigin::from_request_parts(parts, state).await?))
+        let claim = parts.extensions.get::<IdempotencyClaim>().cloned();
+        Ok(caller.author().from(RequestOrigin::from_request_parts(parts, state).await?).once(claim))
     }
 }
 

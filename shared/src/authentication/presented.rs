@@ -34,6 +34,14 @@ impl Presented {
         }
     }
 
+    pub(super) fn reveal(&self) -> &str {
+        match self {
+            Self::Token(secret) => secret.reveal(),
+            Self::Jwt(jwt) => jwt.as_str(),
+            Self::Session(secret) => secret.reveal(),
+        }
+    }
+
     pub(super) fn hash(&self) -> TokenHash {
         match self {
             Self::Token(secret) => secret.hash(),

@@ -1,23 +1,30 @@
-//! Idempotency keys. A key is chosen by the client and stands for one creation.
+//! Idempotency keys. A key is chosen by the client and stands for one change.
+
+mod response;
+
+pub(crate) use response::KeptResponse;
 
 use std::str::FromStr;
 use std::time::Duration;
 
+use http::HeaderMap;
 use serde::Deserialize;
+use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
+use crate::error::Error;
 use crate::hex::hex;
-use crate::id::{AccountId, DeploymentId, RepositoryId, UserId};
+use crate::id::{AccountId, DeploymentId, UserId};
 use crate::model::key;
-use crate::table::{Change, Key, Table, TableError, Values, Write, read_item};
+use crate::table::{Change, Key, Table, TableError, Value, Values, Write, read_item};
 
-/// The time that a key stands for its creation. Each use of the key checks the time, so it does not matter when
+/// The time that a key stands for its change. Each use of the key checks the time, so it does not matter when
 /// DynamoDB deletes the item.
 pub(crate) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// The lease of a claim, as long as a creation can take: its function runs for at most 29 seconds, and the clocks of two
-/// functions may be a second apart. An older claim belongs to a creation that died.
-pub(super) const IN_FLIGHT: Duration = Duration::from_secs(30);
+/// The lease of a claim, as long as a request can take: its function runs for at most 29 seconds, and the clocks of two
+/// functions may be a second apart. An older claim belongs to a request that died.
+pub(crate) const IN_FLIGHT: Duration = Duration::from_secs(30);
 
 /// An idempotency key: 1 to 255 printable ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +45,16 @@ impl FromStr for IdempotencyKey {
 }
 
 impl IdempotencyKey {
+    /// Returns the key of a request, if the request has one.
+    ///
+    /// # Errors
+    /// Fails if the header is no key.
+    pub fn of(headers: &HeaderMap) -> Result<Option<Self>, Error> {
+        let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+        let key = String::from_utf8_lossy(value.as_bytes()).parse::<Self>();
+        key.map(Some).map_err(|error| Error::invalid("Idempotency-Key", error.to_string()))
+    }
+
     /// Returns the hash that tells requests apart. The hash covers the key, which is not stored, so that a reader of
     /// the table can't use the hash to guess values of variables.
     fn fingerprint(&self, request: &[u8]) -> String {
@@ -45,30 +62,30 @@ impl IdempotencyKey {
     }
 }
 
-/// The requests among which a key stands for one creation: those of one actor to one endpoint of one repository. So nobody
+/// The requests among which a key stands for one change: those of one actor to one endpoint about one resource. So nobody
 /// can take keys that another actor will use.
 #[derive(Clone, Copy, Debug)]
 pub struct IdempotencyScope<'a> {
-    /// The account of the repository.
+    /// The account that is changed.
     pub account: &'a AccountId,
-    /// The user who creates, or who stands for the application.
+    /// The user who makes the change, or who stands for the application, the trust or the hook.
     pub actor: &'a UserId,
     /// The name of the endpoint's function.
-    pub endpoint: &'static str,
-    /// The repository that is deployed.
-    pub repository: &'a RepositoryId,
+    pub endpoint: &'a str,
+    /// The resource below which something is created: its id, or the path of the request.
+    pub resource: &'a str,
 }
 
 impl IdempotencyScope<'_> {
     /// Returns the item of a key. No part but the last contains a line break.
     fn item(&self, client_key: &IdempotencyKey) -> Key {
-        let Self { account, actor, endpoint, repository } = self;
-        let parts = format!("{actor}\n{endpoint}\n{repository}\n{}", client_key.0);
+        let Self { account, actor, endpoint, resource } = self;
+        let parts = format!("{actor}\n{endpoint}\n{resource}\n{}", client_key.0);
         key::idempotency(account, &hash(&[parts.as_bytes()]))
     }
 }
 
-/// A claim on a key by a creation in progress. The creation's transaction records the result if the claim still holds.
+/// A claim on a key by a request in progress. The transaction of the change completes the claim if it still holds.
 #[derive(Clone, Debug)]
 pub struct IdempotencyClaim {
     key: Key,
@@ -81,19 +98,41 @@ pub struct IdempotencyClaim {
 pub enum Idempotency {
     /// The key is unused.
     New(IdempotencyClaim),
-    /// The request has already created this deployment.
-    Done(DeploymentId),
-    /// The request is already being processed. If that creation died, the key is free after this time.
+    /// The request has been carried out.
+    Done(Completed),
+    /// The request is already being processed. If it died, the key is free after this time.
     InFlight(Duration),
     /// The key was used with another request.
     Reused,
+}
+
+/// A request that has been carried out.
+#[derive(Debug)]
+pub struct Completed {
+    /// The ID of the resource that the request created or changed. `None` if it changed nothing.
+    pub target_id: Option<String>,
+    /// The time for which the request may still run, and keep its response.
+    lease: Duration,
+    nonce: String,
+    sealed_response: Option<Vec<u8>>,
 }
 
 #[derive(Deserialize)]
 struct Row {
     fingerprint: String,
     started_at: Timestamp,
-    deployment_id: Option<DeploymentId>,
+    nonce: String,
+    target_id: Option<String>,
+    sealed_response: Option<ByteBuf>,
+}
+
+impl Row {
+    /// Returns the request, which may run for another `lease`, if it was carried out.
+    fn completed(self, lease: Duration) -> Option<Completed> {
+        let Self { target_id, sealed_response, nonce, .. } = self;
+        let is_done = target_id.is_some() || sealed_response.is_some();
+        is_done.then(|| Completed { target_id, lease, nonce, sealed_response: sealed_response.map(ByteBuf::into_vec) })
+    }
 }
 
 impl IdempotencyClaim {
@@ -110,11 +149,11 @@ impl IdempotencyClaim {
         let before = |duration: Duration| now.as_millis().saturating_sub(duration.as_millis() as i64);
         let change = Change {
             expression: "SET fingerprint = :fingerprint, started_at = :now, nonce = :nonce, expires_at = :expires \
-                         REMOVE deployment_id"
+                         REMOVE target_id, sealed_response"
                 .to_owned(),
             condition: Some(
                 "attribute_not_exists(pk) OR started_at <= :old \
-                 OR (attribute_not_exists(deployment_id) AND started_at <= :dead)",
+                 OR (attribute_not_exists(target_id) AND attribute_not_exists(sealed_response) AND started_at <= :dead)",
             ),
             names: None,
             values: Values::new()
@@ -129,35 +168,77 @@ impl IdempotencyClaim {
         let Some(row) = failed.current.map(read_item::<Row>).transpose()? else {
             return Ok(Idempotency::InFlight(IN_FLIGHT));
         };
-        Ok(match row.deployment_id {
-            _ if row.fingerprint != fingerprint => Idempotency::Reused,
-            Some(id) => Idempotency::Done(id),
-            None => Idempotency::InFlight(IN_FLIGHT.saturating_sub(now.since(row.started_at))),
-        })
+        if row.fingerprint != fingerprint {
+            return Ok(Idempotency::Reused);
+        }
+        let lease = IN_FLIGHT.saturating_sub(now.since(row.started_at));
+        Ok(row.completed(lease).map_or(Idempotency::InFlight(lease), Idempotency::Done))
     }
 
-    /// Releases the key after a request that created nothing.
+    /// Releases the key after a request that changed nothing.
     pub async fn release(self, table: &Table) -> Result<(), TableError> {
         let change = Change {
             expression: "SET started_at = :never".to_owned(),
-            condition: Some("nonce = :nonce AND attribute_not_exists(deployment_id)"),
+            condition: Some("nonce = :nonce AND attribute_not_exists(target_id)"),
             names: None,
             values: Values::new().set(":never", 0).set(":nonce", self.nonce),
         };
         table.update(self.key, change).await.map(drop)
     }
 
-    pub(super) fn complete(&self, id: &DeploymentId) -> Write {
+    /// Returns the write that completes the claim, which belongs in the transaction of the change.
+    pub(crate) fn complete(&self, target: &str) -> Write {
         let change = Change {
-            expression: "SET deployment_id = :id".to_owned(),
-            condition: Some("nonce = :nonce AND started_at = :started AND attribute_not_exists(deployment_id)"),
+            expression: "SET target_id = :target".to_owned(),
+            condition: Some("nonce = :nonce AND started_at = :started AND attribute_not_exists(target_id)"),
             names: None,
             values: Values::new()
-                .set(":id", id.as_str())
+                .set(":target", target)
                 .set(":nonce", self.nonce.clone())
                 .set(":started", self.started_at),
         };
         Write::Update { key: self.key.clone(), change }
+    }
+
+    /// Keeps the response of the request, for its repetitions. `credential` is the secret with which the request came.
+    pub(crate) async fn keep(
+        self,
+        table: &Table,
+        credential: &[u8],
+        response: &KeptResponse,
+    ) -> Result<(), TableError> {
+        let sealed = response.seal(&self.nonce, credential);
+        let change = Change {
+            expression: "SET sealed_response = :response".to_owned(),
+            condition: Some("nonce = :nonce AND started_at = :started"),
+            names: None,
+            values: Values::new()
+                .set(":response", Value::bytes(sealed))
+                .set(":nonce", self.nonce)
+                .set(":started", self.started_at),
+        };
+        table.update(self.key, change).await.map(drop)
+    }
+}
+
+/// The reasons why a response can't be repeated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NoResponse {
+    /// The change is made, and the request is about to keep its response. If it died, this is known after the time.
+    NotYet(Duration),
+    /// The response was lost, or the request came with another credential.
+    Never,
+}
+
+impl Completed {
+    /// Returns the response of the request.
+    pub(crate) fn response(&self, credential: &[u8]) -> Result<KeptResponse, NoResponse> {
+        let opened = match &self.sealed_response {
+            None if !self.lease.is_zero() => return Err(NoResponse::NotYet(self.lease)),
+            None => None,
+            Some(sealed) => KeptResponse::open(sealed.clone(), &self.nonce, credential),
+        };
+        opened.ok_or(NoResponse::Never)
     }
 }
 

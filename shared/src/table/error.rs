@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use crate::aws;
 use crate::error::{Error, ErrorCode};
+use crate::model::IN_FLIGHT;
 
 /// The reasons why a DynamoDB call fails.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,9 @@ pub enum TableError {
     /// A condition that gave the author of a change the right to it does not hold any more.
     #[error("the rights of the caller changed while the request ran")]
     Guard,
+    /// Another request has completed or taken over the claim on the request's idempotency key.
+    #[error("another request holds the idempotency key")]
+    Claim,
 }
 
 impl<E> From<SdkError<E>> for TableError
@@ -63,6 +67,7 @@ impl From<TableError> for Error {
                 let message = "The caller's rights changed while the request ran. Nothing was changed";
                 Error::new(ErrorCode::InsufficientPermission, message)
             }
+            TableError::Claim => Error::in_flight(IN_FLIGHT),
             _ => Error::internal(error),
         }
     }

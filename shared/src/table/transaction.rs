@@ -33,6 +33,8 @@ enum Refusal<'a, R> {
     Own(Box<dyn FnOnce(Option<Item>) -> R + Send + 'a>),
     /// A guard does not hold any more.
     Guard,
+    /// The claim on an idempotency key does not hold any more.
+    Claim,
 }
 
 /// The outcome of one TransactWriteItems.
@@ -61,6 +63,12 @@ impl<'a, R> Transaction<'a, R> {
         self
     }
 
+    /// Adds the write that completes the claim on the request's idempotency key. Without the claim nothing is written.
+    pub(crate) fn claimed(mut self, completion: Option<Write>) -> Self {
+        self.steps.extend(completion.map(|write| Step { write, refusal: Refusal::Claim }));
+        self
+    }
+
     /// Gives the last write its refusal, which is made from the item that failed the write's condition.
     ///
     /// # Panics
@@ -82,7 +90,7 @@ impl<'a, R> Transaction<'a, R> {
     ///
     /// # Errors
     /// Fails with [`TableError::Contended`] if the conflicts persist, with [`TableError::Guard`] if a guard does not hold,
-    /// and with [`TableError::Condition`] if a write without a refusal was refused.
+    /// with [`TableError::Claim`] if the claim does not, and with [`TableError::Condition`] if a write without a refusal was refused.
     pub(crate) async fn commit(self, table: &Table) -> Result<Result<(), R>, TableError> {
         let Self { steps, mut guards } = self;
         let mut refusals = Vec::with_capacity(steps.len() + guards.len());
@@ -110,6 +118,7 @@ impl<'a, R> Transaction<'a, R> {
                     for (refusal, failed) in refusals.into_iter().zip(failed) {
                         match (refusal, failed) {
                             (Refusal::Guard, Some(_)) => return Err(TableError::Guard),
+                            (Refusal::Claim, Some(_)) => return Err(TableError::Claim),
                             (Refusal::Own(refusal), Some(item)) if outcome.is_err() => outcome = Ok(Err(refusal(item))),
                             _ => {}
                         }

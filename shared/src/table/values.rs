@@ -56,6 +56,11 @@ impl Value {
         Self(AttributeValue::Ss(texts.into_iter().collect()))
     }
 
+    /// Returns a binary value.
+    pub(crate) fn bytes(bytes: Vec<u8>) -> Self {
+        Self(AttributeValue::B(bytes.into()))
+    }
+
     /// Returns the value as which a row has `part`.
     pub(crate) fn of(part: &impl Serialize) -> Result<Self, TableError> {
         Ok(Self(serde_dynamo::to_attribute_value(part)?))

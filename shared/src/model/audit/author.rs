@@ -7,7 +7,9 @@ use super::{Action, ActorKind, AuditActor, AuditEvent, Credential, Target};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{AccountId, RequestId, UserId};
-use crate::model::{AccessToken, ActorName, Application, ExchangedToken, Hook, Session, Trust, User, key};
+use crate::model::{
+    AccessToken, ActorName, Application, ExchangedToken, Hook, IdempotencyClaim, Session, Trust, User, key,
+};
 use crate::name::ClientId;
 use crate::permission::Role;
 use crate::table::{Guard, Key, TableError, Transaction, Value, Values};
@@ -26,6 +28,8 @@ pub struct Author {
     credential: Credential,
     origin: Option<RequestOrigin>,
     guards: Vec<Guard>,
+    /// The claim on the idempotency key of the request.
+    claim: Option<IdempotencyClaim>,
     /// The person who registered the application, or created the trust or the hook, that makes the change.
     registered_by: Option<UserId>,
 }
@@ -62,6 +66,7 @@ impl Author {
             credential: Credential::OAuth(application.id.clone()),
             origin: None,
             guards: vec![program(key::application(&application.id), &application.user_id)],
+            claim: None,
             registered_by: Some(application.created_by.clone()),
         }
     }
@@ -74,6 +79,7 @@ impl Author {
             credential: Credential::Token(token.id.clone()),
             origin: None,
             guards: vec![program(key::trust(&trust.id), &trust.user_id)],
+            claim: None,
             registered_by: Some(trust.created_by.clone()),
         }
     }
@@ -87,6 +93,7 @@ impl Author {
             credential: Credential::Other,
             origin: Some(origin),
             guards: Vec::new(),
+            claim: None,
             registered_by: Some(hook.created_by.clone()),
         }
     }
@@ -105,13 +112,15 @@ impl Author {
             credential: Credential::Other,
             origin: None,
             guards: Vec::new(),
+            claim: None,
             registered_by: None,
         }
     }
 
     fn person(user: &User, credential: Credential, guards: Vec<Guard>) -> Self {
         let actor = AuditActor { kind: ActorKind::User, id: user.id.clone(), name: user.email.to_string() };
-        Self { account: user.account_id.clone(), actor, credential, origin: None, guards, registered_by: None }
+        let account = user.account_id.clone();
+        Self { account, actor, credential, origin: None, guards, claim: None, registered_by: None }
     }
 
     /// Returns the user who makes the change, or who stands for the application, the trust or the hook.
@@ -138,7 +147,7 @@ impl Author {
 
     /// Returns the author of the consequences of a change that has been made. Nothing else has to allow them.
     pub(crate) fn of_consequences(&self) -> Self {
-        Self { guards: Vec::new(), ..self.clone() }
+        Self { guards: Vec::new(), claim: None, ..self.clone() }
     }
 
     /// Returns the person who registered the application, or created the trust or the hook, that makes the change, if one
@@ -170,6 +179,16 @@ impl Author {
         Self { origin: Some(origin), ..self }
     }
 
+    /// Completes the claim on the request's idempotency key with the change.
+    pub(crate) fn once(self, claim: Option<IdempotencyClaim>) -> Self {
+        Self { claim, ..self }
+    }
+
+    /// Returns the claim on the request's idempotency key, if the request has one.
+    pub(crate) fn claim(&self) -> Option<&IdempotencyClaim> {
+        self.claim.as_ref()
+    }
+
     /// Returns the event of a change, without the changed fields.
     pub(crate) fn event(&self, action: Action, target: Target, at: Timestamp) -> AuditEvent {
         AuditEvent {
@@ -183,9 +202,11 @@ impl Author {
 }
 
 impl<R> Transaction<'_, R> {
-    /// Adds the event of the change, and the conditions under which its author may make it.
+    /// Adds the event of the change, the conditions under which its author may make it, and the completion of the claim on the
+    /// request's idempotency key.
     pub(crate) fn by(self, author: &Author, event: &AuditEvent) -> Result<Self, TableError> {
-        Ok(self.recording(event)?.allowed_to(author))
+        let completion = author.claim.as_ref().map(|claim| claim.complete(&event.target.id));
+        Ok(self.recording(event)?.claimed(completion).allowed_to(author))
     }
 
     /// Adds the conditions under which the author may make a change, for a part of a change that has no event of its own.

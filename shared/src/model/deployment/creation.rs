@@ -8,7 +8,6 @@ use serde_bytes::ByteBuf;
 use super::SealedVariables;
 use super::approval::digest;
 use super::counts::count_name;
-use super::idempotency::IN_FLIGHT;
 use crate::capability::Capability;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
@@ -68,7 +67,7 @@ pub enum Once {
 impl Once {
     fn complete(&self, deployment: &DeploymentId) -> Result<Write, TableError> {
         match self {
-            Self::Idempotency(claim) => Ok(claim.complete(deployment)),
+            Self::Idempotency(claim) => Ok(claim.complete(deployment.as_str())),
             Self::Push(claim) => claim.complete(deployment),
         }
     }
@@ -76,7 +75,7 @@ impl Once {
 
 impl NewDeployment {
     /// Returns a deployment that repeats `earlier`. [`Deployment::create`] gets its variables separately.
-    pub fn repeating(earlier: &Deployment, kind: OriginKind, settings: &EnvironmentSettings) -> Self {
+    pub fn repeating(earlier: &Deployment, kind: OriginKind, settings: &EnvironmentSettings, author: &Author) -> Self {
         Self {
             id: DeploymentId::random(),
             environment: earlier.environment,
@@ -91,7 +90,7 @@ impl NewDeployment {
             settings: *settings,
             origin: Some(Origin { kind, deployment_id: earlier.id.clone(), number: earlier.number }),
             fences: Fences::default(),
-            once: None,
+            once: author.claim().cloned().map(Once::Idempotency),
         }
     }
 }
@@ -131,7 +130,7 @@ impl From<CreateFailed> for Error {
         match failed {
             CreateFailed::Stale(winner) => Error::new(ErrorCode::StaleRequest, winner),
             CreateFailed::Full(waiting) => Error::new(ErrorCode::LimitReached, waiting),
-            CreateFailed::ClaimLost => Error::in_flight(IN_FLIGHT),
+            CreateFailed::ClaimLost => TableError::Claim.into(),
             CreateFailed::RepositoryGone => Error::not_found("Repository"),
             CreateFailed::Write(failed) => failed.into(),
         }
