@@ -225,7 +225,7 @@ fn fits(pattern: &'static str, key: &str, parts: &mut Parts) -> bool {
 /// Says whether a text can stand for a placeholder.
 fn is(placeholder: &str, text: &str) -> bool {
     let digits = |lengths: &[usize]| lengths.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    let environment = |text: &str| Environment::ALL.iter().any(|environment| environment.as_str() == text);
+    let environment = |text: &str| Environment::BUILT_IN.iter().any(|environment| environment.as_str() == text);
     match placeholder {
         "account" => text.parse::<AccountId>().is_ok(),
         "user" => text.parse::<UserId>().is_ok(),

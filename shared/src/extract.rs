@@ -70,7 +70,7 @@ impl<S: Sync> FromRequestParts<S> for PathEnvironment {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
         let name = path_parameter(parts, "environment")?;
-        let found = Environment::ALL.into_iter().find(|one| one.as_str() == name);
+        let found = Environment::BUILT_IN.into_iter().find(|one| one.as_str() == name);
         found.map(Self).ok_or_else(|| Error::not_found("Environment"))
     }
 }

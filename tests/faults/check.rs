@@ -58,7 +58,7 @@ impl Scene {
             lanes.entry(format!("{:?}", row.lane())).or_default().push(row);
         }
         let stored = DeploymentCounts::load(table, &self.repository.partition()).await.unwrap();
-        for environment in Environment::ALL {
+        for environment in Environment::BUILT_IN {
             for status in Status::ALL {
                 let filter = Filter { environment: Some(environment), status: Some(status) };
                 let counted = counts.get(&(environment.as_str(), status.as_str())).copied().unwrap_or(0);

@@ -66,9 +66,9 @@ impl Scene {
         let (repository, by) = run(tests::repository_of_a_new_account(&app));
         // Deployments that share a lane compete more.
         let environments: &[_] = match seed % 4 {
-            0 => &[Environment::Production],
-            1 => &[Environment::Production, Environment::Preview],
-            _ => &[Environment::Preview],
+            0 => &[Environment::PRODUCTION],
+            1 => &[Environment::PRODUCTION, Environment::PREVIEW],
+            _ => &[Environment::PREVIEW],
         };
         Self { queue: Queue::new(&app).unwrap(), app, wire, repository, by, environments, known: Arc::default() }
     }

@@ -67,7 +67,7 @@ pub async fn create_rollback(
     let app = &redeployer.app;
     let target = match &request.deployment_id {
         Some(id) => named(app, &repository, request.environment, id).await?,
-        None if request.environment == Environment::Preview => {
+        None if request.environment.has_lane_per_ref() => {
             let message = "is required in preview, because each ref has its own live deployment";
             return Err(Error::invalid("deployment_id", message));
         }

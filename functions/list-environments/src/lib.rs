@@ -34,7 +34,7 @@ pub async fn list_environments(
     State(app): State<App>,
     repository: AuthorizedRepository,
 ) -> Result<Json<EnvironmentsBody>> {
-    let environments = Environment::ALL.map(|name| EnvironmentState::load(app.table(), &repository, name));
+    let environments = Environment::BUILT_IN.map(|name| EnvironmentState::load(app.table(), &repository, name));
     let data = try_join_all(environments).await?.into_iter().map(Into::into).collect();
     Ok(Json(EnvironmentsBody { data }))
 }

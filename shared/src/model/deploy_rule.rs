@@ -129,7 +129,7 @@ mod tests {
         ]))
         .unwrap();
         let (preview, staging, production) =
-            (Some(Environment::Preview), Some(Environment::Staging), Some(Environment::Production));
+            (Some(Environment::PREVIEW), Some(Environment::STAGING), Some(Environment::PRODUCTION));
         for (name, environment) in [
             ("refs/heads/main", production),
             ("refs/heads/release/1", production),

@@ -330,7 +330,7 @@ mod tests {
             repository_id: RepositoryId::random(),
             number: 1,
             status: Status::Failed,
-            environment: Environment::Preview,
+            environment: Environment::PREVIEW,
             git_ref: String::new(),
             sha: String::new(),
             commit: Some(CommitTexts::new("", "")),

@@ -368,12 +368,10 @@ impl LaneKey {
     /// The end of the range of queued deployments. `~` sorts after the digits.
     pub(super) const LAST_WAITING: &str = "WAIT#~";
 
-    /// Names the lane of an environment, and in preview of one of its refs. Other environments ignore `ref_name`.
+    /// Names the lane of an environment, or of one of its refs if each has its own. Other environments ignore `ref_name`.
     pub fn new(account: &AccountId, repository: &RepositoryId, environment: Environment, ref_name: &str) -> Self {
-        let environment = match environment {
-            Environment::Preview => format!("preview#{ref_name}"),
-            other => other.as_str().to_owned(),
-        };
+        let name = environment.as_str();
+        let environment = if environment.has_lane_per_ref() { format!("{name}#{ref_name}") } else { name.to_owned() };
         Self(format!("{}#LANE#{environment}", RepositoryPartition::new(account, repository).0))
     }
 

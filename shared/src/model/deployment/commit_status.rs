@@ -193,7 +193,7 @@ impl DueEntry for DueReport {
         let at = Timestamp::from_millis(parts.next()?.parse().ok()?);
         let (account_id, repository_id) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         let name = parts.next()?;
-        let environment = Environment::ALL.into_iter().find(|environment| environment.as_str() == name)?;
+        let environment = Environment::BUILT_IN.into_iter().find(|environment| environment.as_str() == name)?;
         let sha = parts.next()?.to_owned();
         Some(Self { at, status: CommitStatus { account_id, repository_id, environment, sha } })
     }
@@ -312,7 +312,7 @@ mod tests {
             status: CommitStatus {
                 account_id: "acct_b5jnd3s7uyg2kq4v".parse().unwrap(),
                 repository_id: "repo_b5jnd3s7uyg2kq4v".parse().unwrap(),
-                environment: Environment::Staging,
+                environment: Environment::STAGING,
                 sha: "3f786850e387550fdab836ed7e6dc881de23001b".to_owned(),
             },
         };

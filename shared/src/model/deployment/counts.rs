@@ -65,7 +65,7 @@ impl DeploymentCounts {
     /// Returns the number of the deployments that match the filter.
     pub fn total(&self, filter: Filter) -> u64 {
         let environments =
-            Environment::ALL.into_iter().filter(|one| filter.environment.is_none_or(|only| only == *one));
+            Environment::BUILT_IN.into_iter().filter(|one| filter.environment.is_none_or(|only| only == *one));
         let statuses = || Status::ALL.into_iter().filter(|one| filter.status.is_none_or(|only| only == *one));
         environments.flat_map(|e| statuses().map(move |s| count_name(e, s))).map(|name| self.number(&name)).sum()
     }
@@ -89,8 +89,8 @@ mod tests {
         let counts: DeploymentCounts = serde_json::from_str(counts).unwrap();
         let total = |environment, status| counts.total(Filter { environment, status });
         assert_eq!(total(None, None), 6);
-        assert_eq!(total(Some(Environment::Preview), None), 3);
+        assert_eq!(total(Some(Environment::PREVIEW), None), 3);
         assert_eq!(total(None, Some(Status::Queued)), 4);
-        assert_eq!(total(Some(Environment::Production), Some(Status::Failed)), 0);
+        assert_eq!(total(Some(Environment::PRODUCTION), Some(Status::Failed)), 0);
     }
 }

@@ -37,9 +37,9 @@ impl EnvironmentState {
         name: Environment,
         settings: EnvironmentSettings,
     ) -> Result<Self, TableError> {
-        let (live, in_progress, queued) = match name {
-            Environment::Preview => of_refs(table, repository).await?,
-            _ => {
+        let (live, in_progress, queued) = match name.has_lane_per_ref() {
+            true => of_refs(table, repository, name).await?,
+            false => {
                 let lane = LaneKey::new(&repository.account_id, &repository.id, name, "");
                 let Lane { lock, waiting } = Lane::load(table, &lane).await?;
                 let queued = waiting.into_iter().map(|one| one.deployment_id).take(SHOWN as usize).collect();
@@ -50,13 +50,14 @@ impl EnvironmentState {
     }
 }
 
-/// Reads the state of preview from the lists of deployments, because preview has a lane for each ref.
+/// Reads the state from the lists of deployments, because the environment has a lane for each ref.
 async fn of_refs(
     table: &Table,
     repository: &Repository,
+    name: Environment,
 ) -> Result<(Option<Live>, Vec<DeploymentId>, Vec<DeploymentId>), TableError> {
     let of = |status, limit| {
-        let filter = Filter { environment: Some(Environment::Preview), status: Some(status) };
+        let filter = Filter { environment: Some(name), status: Some(status) };
         Deployment::newest(table, repository, filter, None, limit)
     };
     let (mut succeeded, in_progress, queued) =

@@ -47,7 +47,7 @@ impl PushedCommit {
     /// Forgets a ref that was deleted, so that its next push deploys whatever its commit is.
     pub async fn forget(table: &Table, repository: &Repository, ref_name: &str) -> Result<(), TableError> {
         let key = |environment| repository.partition().pushed(environment, ref_name);
-        let deletions = Environment::ALL.map(|environment| Write::Delete { key: key(environment) });
+        let deletions = Environment::BUILT_IN.map(|environment| Write::Delete { key: key(environment) });
         let transaction: crate::table::Transaction<'_, ()> = crate::table::Transaction::new();
         transaction.writes(deletions).commit(table).await.map(drop)
     }

@@ -174,12 +174,8 @@ impl EnvironmentSettings {
     }
 
     fn new(environment: Environment, row: Row) -> Self {
-        let concurrency = match environment {
-            Environment::Preview => Concurrency::Supersede,
-            Environment::Staging | Environment::Production => Concurrency::Queue,
-        };
         Self {
-            concurrency: row.concurrency.unwrap_or(concurrency),
+            concurrency: row.concurrency.unwrap_or_else(|| environment.default_concurrency()),
             required_approvals: row.required_approvals.unwrap_or(0),
             frozen: row.frozen.unwrap_or(false),
             time_limit_seconds: row.time_limit_seconds,

@@ -77,7 +77,8 @@ impl Counting {
         for row in open {
             *all.entry(count_name(row.environment, row.status)).or_default() += 1;
         }
-        let names = Environment::ALL.into_iter().flat_map(|e| Status::ALL.into_iter().map(move |s| count_name(e, s)));
+        let names =
+            Environment::BUILT_IN.into_iter().flat_map(|e| Status::ALL.into_iter().map(move |s| count_name(e, s)));
         for name in names.filter(|name| was.contains_key(name)) {
             all.entry(name).or_default();
         }
