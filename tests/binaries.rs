@@ -227,7 +227,9 @@ async fn each_binary_answers_its_sample_event() {
     let swept = start("sweep").await.invoke(sample_event("sweep")).await;
     assert_eq!(
         swept,
-        Ok(json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "deleted": 0, "repaired": 0, "complete": true}))
+        Ok(
+            json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "removed": 0, "deleted": 0, "repaired": 0, "complete": true})
+        )
     );
 
     let redriven = start("redrive-dead-letters").await.invoke(sample_event("redrive-dead-letters")).await.unwrap();
@@ -262,6 +264,11 @@ async fn each_binary_answers_its_sample_event() {
     let (status, _, production) = ask("get-environment").await;
     assert_eq!((status, &production), (200, &environments["data"][2]));
     assert_eq!(production["live"]["deployment_id"], deployment["id"]);
+    let (status, headers, qa) = ask("create-environment").await;
+    assert_eq!((status, &qa["name"]), (201, &json!("qa")), "{qa}");
+    assert!(headers["location"].as_str().unwrap().ends_with("/environments/qa"), "{headers}");
+    let (status, _, deleted) = ask("delete-environment").await;
+    assert_eq!((status, &deleted), (200, &json!({"id": "qa", "deleted": true})));
     let (status, _, updated) = ask("update-environment").await;
     assert_eq!((status, &updated["required_approvals"]), (200, &json!(1)), "{updated}");
     let (status, _, page) = ask("list-deployments").await;

@@ -422,7 +422,7 @@ async fn the_sweep_asks_for_builds_whose_events_never_came() {
     let (created, stored) = here.building(json!({"A": "1"})).await;
     let (lost, _) = here.building_in("staging", json!({})).await;
     here.world.clock.advance(BUILD_REPORTS_WITHIN - Duration::from_millis(1));
-    let swept = |ended: u32, unchanged: u32| json!({"sent": 0, "ended": ended, "unchanged": unchanged, "failed": 0, "deleted": 0, "repaired": 0, "complete": true});
+    let swept = |ended: u32, unchanged: u32| json!({"sent": 0, "ended": ended, "unchanged": unchanged, "failed": 0, "removed": 0, "deleted": 0, "repaired": 0, "complete": true});
     assert_eq!(here.world.sweep().await.unwrap(), swept(0, 0));
     assert_eq!(here.moto.calls("CodeBuild_20161006.BatchGetBuilds").len(), 0);
 

@@ -304,7 +304,7 @@ async fn each_sample_event_is_one_that_its_function_takes() {
     let swept = world.stack.environment().sweep().unwrap().invoke(sample_event("sweep")).await.unwrap();
     assert_eq!(
         swept,
-        json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "deleted": 0, "repaired": 0, "complete": true})
+        json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "removed": 0, "deleted": 0, "repaired": 0, "complete": true})
     );
 }
 

@@ -97,6 +97,17 @@ async fn filled(source: &GitRepository) -> World {
     assert_eq!(created.status, 201, "{created:?}");
     owner.set(repository, "production", json!({"frozen": true})).await;
 
+    // A pattern, a member of it, and an environment that was deleted after a deployment to it.
+    let environments = format!("/v1/repositories/{repository}/environments");
+    for name in ["review-*", "qa"] {
+        assert_eq!(owner.post(&environments, json!({"name": name})).await.status, 201);
+    }
+    let review = owner.deploy(repository, json!({"ref": "main", "environment": "review-*"})).await;
+    assert_eq!(review["environment"], "review-main");
+    let canceled = owner.deploy(repository, json!({"ref": "main", "environment": "qa"})).await;
+    assert_eq!(owner.act(&canceled, "cancel", json!({})).await.status, 200);
+    assert_eq!(owner.delete(&format!("{environments}/qa")).await.status, 200);
+
     // A name that a repository had, and a deletion that waits for a build to stop.
     assert_eq!(owner.patch("/v1/repositories/public", json!({"name": "renamed"})).await.status, 200);
     owner.repository("gone", source).await;
@@ -225,7 +236,7 @@ fn fits(pattern: &'static str, key: &str, parts: &mut Parts) -> bool {
 /// Says whether a text can stand for a placeholder.
 fn is(placeholder: &str, text: &str) -> bool {
     let digits = |lengths: &[usize]| lengths.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    let environment = |text: &str| Environment::BUILT_IN.iter().any(|environment| environment.as_str() == text);
+    let environment = |text: &str| text.parse::<Environment>().is_ok();
     match placeholder {
         "account" => text.parse::<AccountId>().is_ok(),
         "user" => text.parse::<UserId>().is_ok(),

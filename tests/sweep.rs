@@ -47,7 +47,7 @@ async fn unfinished(world: &World) -> Vec<Due> {
 }
 
 fn swept(sent: u32, unchanged: u32) -> Value {
-    json!({"sent": sent, "ended": 0, "unchanged": unchanged, "failed": 0, "deleted": 0, "repaired": 0, "complete": true})
+    json!({"sent": sent, "ended": 0, "unchanged": unchanged, "failed": 0, "removed": 0, "deleted": 0, "repaired": 0, "complete": true})
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn a_sweep_that_runs_out_of_time_says_so() {
     let answer = serde_json::to_value(sweep.invoke(event).await.unwrap()).unwrap();
     assert_eq!(
         answer,
-        json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "deleted": 0, "repaired": 0, "complete": false})
+        json!({"sent": 0, "ended": 0, "unchanged": 0, "failed": 0, "removed": 0, "deleted": 0, "repaired": 0, "complete": false})
     );
 }
 

@@ -134,7 +134,7 @@ error_codes! {
     MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" by Fallback:
         "The path does not support the method; `Allow` lists the methods that it supports";
     NameTaken = CONFLICT "name_taken" by Handler:
-        "The account already has a resource with this name";
+        "The account or the repository already has a resource with this name";
     EmailTaken = CONFLICT "email_taken" by Handler:
         "A member of the account or a pending invitation already has this email address";
     LastOwner = CONFLICT "last_owner" by Handler:
@@ -149,6 +149,10 @@ error_codes! {
         "The deployment has not ended yet";
     EnvironmentFrozen = CONFLICT "environment_frozen" by Handler:
         "The environment is frozen";
+    EnvironmentInUse = CONFLICT "environment_in_use" by Handler:
+        "A deployment to the environment is queued or in progress";
+    BuiltInEnvironment = CONFLICT "built_in_environment" by Handler:
+        "Each repository has the environment, which can't be deleted";
     StaleRequest = CONFLICT "stale_request" by Handler:
         "The deployment in `expected_current` is not live, or `sequence` is not higher than the last one; `message` names \
          the deployment that came first";

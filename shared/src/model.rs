@@ -11,6 +11,7 @@ mod deploy_rule;
 mod deployment;
 mod domain;
 mod due;
+mod environment;
 mod hook;
 mod idempotency;
 mod identity;
@@ -41,6 +42,10 @@ pub use connection::*;
 pub use deploy_rule::*;
 pub use deployment::*;
 pub use due::DueEntry;
+pub use environment::{
+    DEFAULT_REMOVED_AFTER_DAYS, Destination, DueEnvironment, MAX_ENVIRONMENTS, MatchingPattern, NewEnvironment,
+    REMOVED_AFTER_DAYS,
+};
 pub use hook::*;
 pub use idempotency::*;
 pub use identity::*;

@@ -135,6 +135,12 @@ impl Estate {
             "add-team-member" | "add-team-repository" => {
                 parameters.insert("team_id", text(&self.owner.team(function).await["id"]));
             }
+            "delete-environment" => {
+                let environments = format!("/v1/repositories/{}/environments", self.parameters["repo_name"]);
+                let created = self.owner.post(&environments, json!({"name": "spare"})).await;
+                assert!([201, 409].contains(&created.status), "{created:?}");
+                parameters.insert("environment", "spare".to_owned());
+            }
             "delete-invitation" => {
                 let invited = invite(&self.owner, "nobody@example.com", &json!(self.parameters["team_id"])).await;
                 parameters.insert("invitation_id", text(&invited["invitation"]["id"]));

@@ -108,6 +108,7 @@ impl Scene {
             sealed_variables: None,
             variable_names: Vec::new(),
             settings,
+            pattern: None,
             origin: None,
             fences: Fences { expected_current, sequence },
             once: None,

@@ -61,6 +61,7 @@ pub async fn create_deployment(
     let app = &creation.app;
     let CanonicalJson { value: request, canonical } =
         body.map_err(|error| DeploymentRequest::explain(error.explain("dry_run", DRY_RUN_MOVED), &repository))?;
+    let request = request.in_environment_of_ref();
     let key = IdempotencyKey::of(&headers)?;
     repository.tenant().check_environment(request.environment)?;
     let revision = request.revision()?;

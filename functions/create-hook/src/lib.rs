@@ -77,6 +77,8 @@ pub async fn create_hook(
 ) -> Result<(StatusCode, Json<HookBody>)> {
     let NewHook { provider, environment, r#ref: git_ref } = new;
     check(provider, environment, git_ref.as_deref())?;
+    let named = environment.map(|environment| ("environment".to_owned(), environment));
+    repository.check_environments(app.table(), named).await?;
     let (id, secret, now) = (HookId::random(), HookSecret::random(), app.clock().now());
     let context = Hook::sealing_context(&repository.account_id, &id);
     let sealed = vault.seal(&context, secret.reveal().as_bytes()).await.map_err(Error::unavailable)?;

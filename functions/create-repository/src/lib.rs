@@ -9,8 +9,8 @@ use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
 use shared::id::{ConnectionId, RepositoryId};
 use shared::model::{
-    Author, BuildspecPath, DeployRule, DeployRules, FetchDepth, Grants, Repository, RepositoryName, Role, RootFolder,
-    SourceSettings, Visibility,
+    Author, BuildspecPath, DeployRule, DeployRules, DeploymentCounts, FetchDepth, Grants, Repository, RepositoryName,
+    Role, RootFolder, SourceSettings, Visibility,
 };
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
@@ -84,6 +84,10 @@ pub async fn create_repository(
     tenant: Tenant,
     extract::Json(new): extract::Json<NewRepository>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<RepositoryBody>)> {
+    // A new repository has no other environments yet.
+    if let Some((field, name)) = new.deploy_rules.environments().find(|(_, name)| !name.is_built_in()) {
+        return Err(DeploymentCounts::default().invalid_environment(&field, name));
+    }
     let (account, connection) = (&tenant.account().id, new.connection_id.as_ref());
     let remote = connections.remote(Source { account, clone_url: &new.clone_url, connection }).await;
     let remote = remote.map_err(OpenFailed::in_body)?;

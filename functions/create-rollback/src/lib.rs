@@ -8,7 +8,9 @@ use serde::Deserialize;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::DeploymentBody;
 use shared::id::DeploymentId;
-use shared::model::{Author, Deployment, Environment, Lane, LaneKey, OriginKind, Status};
+use shared::model::{
+    Author, Deployment, DeploymentCounts, Destination, Environment, Lane, LaneKey, OriginKind, Status,
+};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -65,6 +67,7 @@ pub async fn create_rollback(
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeploymentBody>)> {
     repository.tenant().check_environment(request.environment)?;
     let app = &redeployer.app;
+    exists(app, &repository, request.environment).await?;
     let target = match &request.deployment_id {
         Some(id) => named(app, &repository, request.environment, id).await?,
         None if request.environment.has_lane_per_ref() => {
@@ -76,6 +79,18 @@ pub async fn create_rollback(
     let rollback = redeployer.repeat(&repository, &target, OriginKind::Rollback, &author).await?;
     let body = DeploymentBody::new(app, rollback);
     Ok((StatusCode::CREATED, [(header::LOCATION, body.url.clone())], Json(body)))
+}
+
+/// Fails if the repository neither has the environment nor can create it from a pattern.
+async fn exists(app: &App, repository: &AuthorizedRepository, environment: Environment) -> Result<()> {
+    if environment.is_pattern() {
+        return Err(Error::invalid("environment", "must name one environment, such as 'review-42', and no pattern"));
+    }
+    if environment.is_built_in() || Destination::load(app.table(), repository, environment).await?.is_some() {
+        return Ok(());
+    }
+    let counts = DeploymentCounts::load(app.table(), &repository.partition()).await?;
+    Err(counts.invalid_environment("environment", environment))
 }
 
 async fn named(

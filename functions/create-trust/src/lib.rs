@@ -105,7 +105,11 @@ pub async fn create_trust(
     caller.check_grant(&scopes)?;
     if let Some(id) = &new.repository_id {
         let found = Repository::by_id(app.table(), &tenant, id).await?;
-        found.ok_or_else(|| Error::invalid("repository_id", "must be the ID of a repository of the account"))?;
+        let found =
+            found.ok_or_else(|| Error::invalid("repository_id", "must be the ID of a repository of the account"))?;
+        let named = new.environments.iter().flatten().enumerate();
+        let named = named.map(|(at, environment)| (format!("environments[{at}]"), *environment));
+        found.check_environments(app.table(), named).await?;
     }
     let audience = match new.audience {
         Some(audience) => audience,

@@ -28,8 +28,9 @@ pub(crate) async fn deploy(
         variables: Variables::default(),
         expected_current: None,
         sequence: None,
-    };
-    let (git_ref, environment) = (request.r#ref.clone(), request.environment.as_str());
+    }
+    .in_environment_of_ref();
+    let (git_ref, environment) = (request.r#ref.clone(), request.environment);
     let revision = match request.revision() {
         Ok(revision) => revision,
         Err(error) => return Part::of_error(error),

@@ -51,14 +51,14 @@ impl Following<'_> {
         if push.skips {
             return Ok(skipped_by_commit(name));
         }
-        self.deploy(&revision, rule.environment, &note).await
+        self.deploy(&revision, rule.environment.of_ref(&push.ref_name), &note).await
     }
 
     /// Deploys the newest commit of the ref, unless it was deployed last.
     async fn deploy(&self, revision: &Revision, environment: Environment, note: &str) -> Result<Part, Later> {
         let Self { creation, repository, delivery, push, .. } = self;
         let (app, name) = (&creation.app, push.short_name());
-        let reason = format!("'{name}' was deployed to {}{note}", environment.as_str());
+        let reason = format!("'{name}' was deployed to {environment}{note}");
         let mut attempts = app.table().attempts();
         while attempts.begin().await {
             // The row is read before the git host. So if it is unchanged at the creation, no other delivery has seen a newer

@@ -63,20 +63,20 @@ pub async fn list_deployments(
     let filter = Filter { environment: filter.environment, status: filter.status };
     let read = |repository: RepositoryPartition| async move {
         let rows = page.read::<Deployment>(table, Deployment::listed(&repository, filter));
-        try_join(rows, DeploymentCounts::load(table, &repository)).await.map_err(Error::from)
+        try_join(rows, DeploymentCounts::matching(table, &repository, filter)).await.map_err(Error::from)
     };
-    let (repository, (rows, counts)) = repository.authorize_and_read(read).await?;
+    let (repository, (rows, total)) = repository.authorize_and_read(read).await?;
     let url = app.url(&format!("/v1/repositories/{}/deployments{}", repository.id, query(filter)));
     let body = |rows: Vec<Deployment>, meta| {
         let mut actors = Actors::new();
         let data = rows.into_iter().map(|row| DeploymentBody::new(&app, row).listed(&mut actors)).collect();
         Deployments { data, actors, meta }
     };
-    Ok(page.respond_with(rows, counts.total(filter), &url, body))
+    Ok(page.respond_with(rows, total, &url, body))
 }
 
 fn query(filter: Filter) -> String {
-    let environment = filter.environment.map(|environment| format!("environment={}", environment.as_str()));
+    let environment = filter.environment.map(|environment| format!("environment={environment}"));
     let status = filter.status.map(|status| format!("status={}", status.as_str()));
     let parameters: Vec<String> = environment.into_iter().chain(status).collect();
     if parameters.is_empty() { String::new() } else { format!("?{}", parameters.join("&")) }

@@ -40,6 +40,7 @@ pub async fn preflight_deployment(
     body: Result<extract::Json<DeploymentRequest>>,
 ) -> Result<Json<PreflightBody>> {
     let extract::Json(request) = body.map_err(|error| DeploymentRequest::explain(error, &repository))?;
+    let request = request.in_environment_of_ref();
     repository.tenant().check_environment(request.environment)?;
     let revision = request.revision()?;
     preflight::preflight(&app, &connections, &repository, &request, &revision).await.map(Json)

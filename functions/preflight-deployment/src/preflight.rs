@@ -6,7 +6,7 @@ use futures_util::future::try_join;
 use git::Revision;
 use serde::Serialize;
 use shared::access::AuthorizedRepository;
-use shared::model::{Concurrency, Environment, EnvironmentSettings, Lane, LaneKey};
+use shared::model::{Concurrency, DeploymentCounts, Destination, Environment, Lane, LaneKey};
 use shared::{App, ErrorCode, Result};
 
 /// The expected outcome of a request to create a deployment.
@@ -98,11 +98,12 @@ pub(crate) async fn preflight(
     };
     let ref_name = resolved.as_ref().and_then(|resolved| resolved.name.as_ref()).unwrap_or(&request.r#ref);
     let lane = LaneKey::new(&repository.account_id, &repository.id, environment, ref_name);
-    let (settings, lane) = try_join(
-        EnvironmentSettings::load(table, &repository.account_id, &repository.id, environment),
-        Lane::load(table, &lane),
-    )
-    .await?;
+    let (destination, lane) =
+        try_join(Destination::load(table, repository, environment), Lane::load(table, &lane)).await?;
+    let Some(Destination { settings, .. }) = destination else {
+        let counts = DeploymentCounts::load(table, &repository.partition()).await?;
+        return Err(counts.invalid_environment("environment", environment));
+    };
 
     let frozen = settings.admit(environment).err().map(|error| error.message().to_owned());
     let approvals = settings.required_approvals;

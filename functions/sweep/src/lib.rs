@@ -1,6 +1,7 @@
 //! Sweeps every minute over deployments without recent news, so that each ends even if its runner or its messages are
 //! lost. An index holds the deployments that have not ended, by the time at which they are due, the commit statuses that a git
-//! host has not been told, and the deliveries to hooks that wait. An idle sweep costs ten queries.
+//! host has not been told, the deliveries to hooks that wait, and the environments of patterns. An idle sweep costs eleven
+//! queries.
 //!
 //! | the deployment | the sweep |
 //! |---|---|
@@ -15,12 +16,15 @@
 //!
 //! A commit status that is due has its message sent, and so has a delivery to a hook. Their functions do the work.
 //!
+//! An environment of a pattern is removed if nothing was deployed to it for the time that the pattern says.
+//!
 //! Then the sweep goes on with deletions of repositories that are not complete (`RepositoryDeletion`).
 //!
 //! In the remaining time, the sweep compares some counters with the rows that they count (`Recount`).
 
 mod deadline;
 mod deliveries;
+mod environments;
 mod pages;
 mod reports;
 mod tally;
@@ -110,6 +114,7 @@ impl Sweep {
                 tally.add(shard);
             }
             tally.add(self.send_deliveries(now, time).await);
+            tally.add(self.remove_environments(now, time).await);
             self.delete_repositories(&mut tally, now, time).await;
             self.recount(&mut tally, now, time).await;
             tally

@@ -12,10 +12,13 @@ pub struct Tally {
     pub sent: u32,
     /// Deployments and deliveries ended, because their deadline had passed or CodeBuild reported the end of their build.
     pub ended: u32,
-    /// Deployments, commit statuses and deliveries left as they are: a build still runs, or somebody else came first.
+    /// Deployments, commit statuses, deliveries and environments left as they are: a build still runs, somebody else came first,
+    /// or something was deployed to the environment.
     pub unchanged: u32,
     /// Deployments, deliveries and pages that failed. They are due again.
     pub failed: u32,
+    /// Environments of patterns removed, because nothing was deployed to them.
+    pub removed: u32,
     /// Deleted repositories of which nothing is left.
     pub deleted: u32,
     /// Wrong counters that were corrected.
@@ -52,6 +55,7 @@ impl Tally {
         self.sent += shard.sent;
         self.ended += shard.ended;
         self.unchanged += shard.unchanged;
+        self.removed += shard.removed;
         self.failed += shard.failed;
         self.complete &= shard.complete;
     }

@@ -86,6 +86,9 @@ pub async fn update_repository(
     repository: AuthorizedRepository,
     extract::Json(update): extract::Json<Update>,
 ) -> Result<Json<RepositoryBody>> {
+    if let Some(Some(rules)) = &update.deploy_rules {
+        repository.check_environments(app.table(), rules.environments()).await?;
+    }
     let place = Place { clone_url: update.clone_url, connection_id: update.connection_id };
     let (place, default_branch) = at_remote(&connections, &repository, place, update.default_branch).await?;
     let defaults = SourceSettings::default();

@@ -40,7 +40,7 @@ pub const PARAMETERS: &[PathParameter] = &[
     },
     PathParameter {
         name: "environment",
-        description: "`preview`, `staging` or `production`",
+        description: "Name of an environment or a pattern: `preview`, `staging`, `production`, or another one of the repository",
         example: "production",
         extractor: "extract::PathEnvironment",
         found_in: &[("EnvironmentState", "/name"), ("Deployment", "/environment")],

@@ -8,8 +8,7 @@ use futures_util::future::try_join;
 use git::Revision;
 use shared::id::DeploymentId;
 use shared::model::{
-    Author, Deployment, DeploymentCounts, Environment, EnvironmentSettings, IdempotencyClaim, NewDeployment, Once,
-    Repository,
+    Author, Deployment, DeploymentCounts, Destination, Environment, IdempotencyClaim, NewDeployment, Once, Repository,
 };
 use shared::permitted::Permitted;
 use shared::queue::Queue;
@@ -33,7 +32,8 @@ pub struct Creation {
 /// The rows that a creation depends on.
 #[derive(Debug)]
 pub struct Snapshot {
-    settings: EnvironmentSettings,
+    /// The environment, or `None` if the repository does not have it.
+    destination: Option<Destination>,
     counts: DeploymentCounts,
 }
 
@@ -44,15 +44,20 @@ impl FromRef<Creation> for App {
 }
 
 impl Snapshot {
-    /// Reads the environment's settings and the repository's counts. Strongly consistent.
+    /// Reads the environment and the repository's counts. Strongly consistent.
     pub async fn load(app: &App, repository: &Repository, environment: Environment) -> Result<Self, TableError> {
         let (table, partition) = (app.table(), repository.partition());
-        let (settings, counts) = try_join(
-            EnvironmentSettings::load(table, &repository.account_id, &repository.id, environment),
-            DeploymentCounts::load(table, &partition),
-        )
-        .await?;
-        Ok(Self { settings, counts })
+        let destination = Destination::load(table, repository, environment);
+        let (destination, counts) = try_join(destination, DeploymentCounts::load(table, &partition)).await?;
+        Ok(Self { destination, counts })
+    }
+
+    /// Returns the environment that the deployment goes to, if deployments to it are admitted.
+    fn admit(&self, environment: Environment) -> Result<&Destination> {
+        let found = self.destination.as_ref();
+        let destination = found.ok_or_else(|| self.counts.invalid_environment("environment", environment))?;
+        destination.settings.admit(environment)?;
+        Ok(destination)
     }
 }
 
@@ -79,7 +84,7 @@ impl Creation {
     /// Creates the deployment and queues it.
     ///
     /// # Errors
-    /// Fails if the environment is frozen, the ref does not exist, the git host does not answer, or the lane refuses.
+    /// Fails if the environment does not exist or is frozen, the ref does not exist, the git host does not answer, or the lane refuses.
     pub async fn create(
         &self,
         repository: &Permitted<Repository>,
@@ -89,7 +94,7 @@ impl Creation {
         once: Option<Once>,
         author: &Author,
     ) -> Result<Deployment> {
-        snapshot.settings.admit(request.environment)?;
+        snapshot.admit(request.environment)?;
         let resolved = self.resolve(repository, revision).await?;
         self.create_resolved(repository, request, resolved, snapshot, once, author).await
     }
@@ -97,24 +102,25 @@ impl Creation {
     /// Creates the deployment of a commit that has been read from the git host, and queues it.
     ///
     /// # Errors
-    /// Fails if the environment is frozen, or the lane refuses.
+    /// Fails if the environment does not exist or is frozen, or the lane refuses.
     pub async fn create_resolved(
         &self,
         repository: &Permitted<Repository>,
         request: DeploymentRequest,
         resolved: ResolvedRef,
-        Snapshot { settings, counts }: Snapshot,
+        snapshot: Snapshot,
         once: Option<Once>,
         author: &Author,
     ) -> Result<Deployment> {
         let Self { app, queue, vault, .. } = self;
-        settings.admit(request.environment)?;
+        let Destination { settings, pattern } = snapshot.admit(request.environment)?.clone();
         let id = DeploymentId::random();
         let context = Deployment::sealing_context(&repository.account_id, &id);
         let new = NewDeployment {
             sealed_variables: request.variables.seal(vault, &context).await?,
             variable_names: request.variables.names(),
             settings,
+            pattern,
             id,
             environment: request.environment,
             fences: request.fences(),
@@ -127,7 +133,8 @@ impl Creation {
             origin: None,
             once,
         };
-        let deployment = Deployment::create(app.table(), repository, &counts, new, author, app.clock().now()).await?;
+        let deployment =
+            Deployment::create(app.table(), repository, &snapshot.counts, new, author, app.clock().now()).await?;
         queue.announce(app, &deployment, &settings).await;
         Ok(deployment)
     }

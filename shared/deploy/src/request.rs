@@ -19,7 +19,7 @@ pub struct DeploymentRequest {
     /// The SHA of an annotated tag stands for the tag's commit. All characters can be seen.
     #[schema(examples("main"))]
     pub r#ref: String,
-    /// The environment to deploy to.
+    /// The environment to deploy to. Of a pattern, such as `review-*`, the member that is named after the ref.
     #[serde(default)]
     #[schema(default = "preview")]
     pub environment: Environment,
@@ -47,6 +47,11 @@ impl DeploymentRequest {
     /// Fails if `ref` can't be the name of a ref.
     pub fn revision(&self) -> Result<Revision> {
         Revision::parse(&self.r#ref).map_err(|error| Error::invalid("ref", error.to_string()))
+    }
+
+    /// Puts the environment that is named after the ref in the place of a pattern.
+    pub fn in_environment_of_ref(self) -> Self {
+        Self { environment: self.environment.of_ref(&self.r#ref), ..self }
     }
 
     /// Returns the conditions on the state of the lane.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::try_join3;
 use shared::access::AuthorizedRepository;
-use shared::model::{Author, Deployment, DeploymentCounts, EnvironmentSettings, NewDeployment, OriginKind};
+use shared::model::{Author, Deployment, DeploymentCounts, Destination, NewDeployment, OriginKind};
 use shared::queue::Queue;
 use shared::{App, Error, ErrorCode, InitError, Result};
 use vault::Vault;
@@ -28,7 +28,7 @@ impl Redeployer {
     /// Creates the deployment and queues it. The environment's current settings apply.
     ///
     /// # Errors
-    /// Fails with `environment_frozen`, and like any creation.
+    /// Fails with `not_found` if the environment was deleted, with `environment_frozen`, and like any creation.
     pub async fn repeat(
         &self,
         repository: &AuthorizedRepository,
@@ -38,14 +38,17 @@ impl Redeployer {
     ) -> Result<Deployment> {
         let Self { app, queue, vault } = self;
         let table = app.table();
-        let (settings, counts, sealed) = try_join3(
-            EnvironmentSettings::load(table, &repository.account_id, &repository.id, earlier.environment),
+        let environment = earlier.environment;
+        let (destination, counts, sealed) = try_join3(
+            Destination::load(table, repository, environment),
             DeploymentCounts::load(table, &repository.partition()),
             earlier.sealed_variables(table),
         )
         .await?;
-        settings.admit(earlier.environment)?;
-        let mut new = NewDeployment::repeating(earlier, kind, &settings, author);
+        let destination = destination.ok_or_else(|| counts.missing_environment(environment))?;
+        let settings = destination.settings;
+        settings.admit(environment)?;
+        let mut new = NewDeployment::repeating(earlier, kind, destination, author);
         if let Some(sealed) = sealed {
             let context = |id| Deployment::sealing_context(&repository.account_id, id);
             let resealed = vault.reseal(&context(&earlier.id), &context(&new.id), &sealed).await;

@@ -11,6 +11,16 @@ use crate::model::{Concurrency, Environment, EnvironmentSettings, EnvironmentSta
 #[schema(as = EnvironmentState)]
 pub struct EnvironmentBody {
     pub(crate) name: Environment,
+    /// The pattern from which a deployment created the environment. Null if none did.
+    #[schema(required)]
+    pub(crate) pattern: Option<Environment>,
+    /// The time without a deployment after which the environment is removed, in days; of a pattern, that of its members. Null for
+    /// all others.
+    #[schema(required, minimum = 1, maximum = 365, examples(30))]
+    pub(crate) removed_after_days: Option<u16>,
+    /// The time of the creation. Null for `preview`, `staging` and `production`, which each repository has.
+    #[schema(required)]
+    pub(crate) created_at: Option<Rfc3339>,
     /// The live deployment, which is the last one that succeeded. In preview, each ref has a live deployment, and this
     /// is the newest of them.
     #[schema(required)]
@@ -58,10 +68,13 @@ impl From<EnvironmentState> for EnvironmentBody {
             sha,
             since: since.into(),
         });
-        let EnvironmentSettings { concurrency, required_approvals, frozen, time_limit_seconds, updated_at } = settings;
-        let updated_at = updated_at.map(Into::into);
+        let EnvironmentSettings { concurrency, required_approvals, frozen, time_limit_seconds, .. } = settings;
+        let EnvironmentSettings { pattern, removed_after_days, created_at, updated_at, .. } = settings;
         Self {
             name,
+            pattern,
+            removed_after_days,
+            created_at: created_at.map(Into::into),
             live,
             in_progress,
             queued,
@@ -69,7 +82,7 @@ impl From<EnvironmentState> for EnvironmentBody {
             required_approvals,
             frozen,
             time_limit_seconds,
-            updated_at,
+            updated_at: updated_at.map(Into::into),
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct DeployRule {
     /// of branches only, and tags with those of tags. If the first of them starts with `!`, they select all that they don't exclude.
     #[schema(value_type = Vec<RefGlob>, min_items = 1, max_items = 20)]
     pub refs: Globs<RefGlob, 1>,
-    /// The environment to deploy to.
+    /// The environment to deploy to. Of a pattern, such as `review-*`, the member that is named after the ref.
     pub environment: Environment,
     /// The paths of which a push must change one, at most 20 globs. The last glob that matches a path decides. If the first
     /// starts with `!`, they select all that they don't exclude. Empty for any path.
@@ -41,6 +41,12 @@ pub struct DeployRule {
 pub struct Globs<T, const MIN: usize>(Vec<T>);
 
 impl DeployRules {
+    /// Returns the environments of the rules, each with the path of its field in a body.
+    pub fn environments(&self) -> impl Iterator<Item = (String, Environment)> {
+        let field = |(at, rule): (usize, &DeployRule)| (format!("deploy_rules[{at}].environment"), rule.environment);
+        self.0.iter().enumerate().map(field)
+    }
+
     /// Returns the first rule whose refs match a branch or tag, by its full name: `refs/heads/main`, `refs/tags/v1`.
     pub fn environment_of(&self, ref_full_name: &str) -> Option<&DeployRule> {
         self.0.iter().find(|rule| rule.is_about(ref_full_name))
@@ -196,7 +202,7 @@ mod tests {
         assert_eq!(fields(json!(vec![rule(json!(["a"]), json!([])); 21])), ["deploy_rules"]);
         assert_eq!(fields(json!(vec![rule(json!(vec!["a".repeat(255); 20]), json!([])); 2])), ["deploy_rules"]);
         assert_eq!(
-            fields(json!([{"refs": ["a"], "environment": "live", "branches": []}])),
+            fields(json!([{"refs": ["a"], "environment": "Live", "branches": []}])),
             ["deploy_rules[0].branches", "deploy_rules[0].environment"]
         );
     }

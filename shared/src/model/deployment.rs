@@ -26,7 +26,7 @@ pub use actors::*;
 pub use commit::*;
 pub use commit_status::*;
 pub use counts::{DeploymentCounts, Filter};
-pub(super) use counts::{LAST_NUMBER, count_name};
+pub(super) use counts::{ENVIRONMENTS, LAST_NUMBER, count_name, deleted_count_name, mark};
 pub use creation::*;
 pub use due::*;
 pub use environment::*;

@@ -1,5 +1,6 @@
 //! The keys of every item, and of the partitions that hold lists of them. No other module makes one.
 
+mod environment;
 mod hook;
 
 use crate::hex::hex;
@@ -10,6 +11,7 @@ use crate::table::Key;
 use crate::token::TokenHash;
 use sha2::{Digest, Sha256};
 
+pub(super) use environment::*;
 pub(super) use hook::*;
 
 /// The sort keys of the counters that a recount compares.
@@ -273,10 +275,6 @@ impl RepositoryPartition {
         Self(format!("{}#REPO#{repository}", account_partition(account)))
     }
 
-    pub(super) fn environment_settings(&self, environment: Environment) -> Key {
-        Key::new(&self.0, format!("ENV#{}", environment.as_str()))
-    }
-
     /// A name that the repository had. The name's claim leads to the repository until another one takes the name.
     pub(super) fn former_name(&self, name: &RepositoryName) -> Key {
         Key::new(&self.0, format!("{FORMER_NAME_PREFIX}{}", name.folded()))
@@ -293,11 +291,6 @@ impl RepositoryPartition {
 
     pub(super) fn commit_status(&self, environment: Environment, sha: &str) -> Key {
         Key::new(&self.0, format!("STATUS#{}#{sha}", environment.as_str()))
-    }
-
-    /// The commit of a ref that a push deployed last to an environment.
-    pub(super) fn pushed(&self, environment: Environment, ref_name: &str) -> Key {
-        Key::new(&self.0, format!("PUSHED#{}#{ref_name}", environment.as_str()))
     }
 
     /// The index partition of the repository's hooks, and the partition of their counter.

@@ -120,8 +120,12 @@ pub const SCHEMA: &[ItemKind] = &[
         entry(ByCreation, "HOOK#{hook}#DELIVERIES", "{received}#{delivery}"),
         entry(ByDueTime, "DUE#DELIVERIES", "{due}#{hook}#{delivery}").only_if("the delivery has not been handled"),
     ]).expiring(Always),
-    item("commit of a ref that a push deployed last", "ACCT#{account}#REPO#{repository}", "PUSHED#{environment}#{ref}"),
-    item("settings of an environment", "ACCT#{account}#REPO#{repository}", "ENV#{environment}"),
+    item("commit of a ref that a push deployed last", "ACCT#{account}#REPO#{repository}", "PUSHED#{sha256}#{environment}"),
+    item("settings of an environment", "ACCT#{account}#REPO#{repository}", "ENV#{environment}").indexed(&[
+        entry(ByDueTime, "DUE#ENVIRONMENTS", "{due}#{account}#{repository}#{environment}").only_if("a deployment created it from a pattern"),
+    ]),
+    item("settings of a pattern of environments", "ACCT#{account}#REPO#{repository}", "PATTERN#{environment}"),
+    item("numbers of deployments to an environment when it was deleted", "ACCT#{account}#REPO#{repository}", "DELETED#{environment}"),
     item("numbers of deployments", "ACCT#{account}#REPO#{repository}", "DEPLOYS"),
     item("deployment", "ACCT#{account}#DEPLOY#{deployment}", "DEPLOY").indexed(&[
         entry(ByCreation, "ACCT#{account}#REPO#{repository}", "{number}"),

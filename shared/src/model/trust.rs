@@ -87,7 +87,7 @@ impl TrustTerms {
     /// Fails with `insufficient_permission` if the trust's tokens may not deploy to the environment.
     pub(crate) fn check_environment(&self, environment: Environment) -> Result<()> {
         match &self.environments {
-            Some(allowed) if !allowed.contains(&environment) => {
+            Some(allowed) if !allowed.iter().any(|one| one.covers(environment)) => {
                 let allowed: Vec<_> = allowed.iter().map(|environment| environment.as_str()).collect();
                 Err(Error::not_permitted(format!(
                     "The token's trust does not allow deployments to '{}'; it allows those to '{}'",

@@ -68,6 +68,12 @@ impl Write {
         Ok(Self::Put { item: item(key, row, index_keys)?, condition, values: None })
     }
 
+    /// Puts an item with the attributes of another one, which must not exist yet.
+    pub(crate) fn create_like(other: Item, key: Key, index_keys: Vec<IndexKey>) -> Self {
+        let condition = Some("attribute_not_exists(pk)");
+        Self::Put { item: with_keys(other, key, index_keys), condition, values: None }
+    }
+
     /// Puts an item whether or not it exists.
     pub(crate) fn put(key: Key, row: &impl Serialize) -> Result<Self, TableError> {
         Ok(Self::Put { item: item(key, row, Vec::new())?, condition: None, values: None })
@@ -222,12 +228,15 @@ pub(crate) struct IndexKey {
 }
 
 fn item(key: Key, row: &impl Serialize, index_keys: Vec<IndexKey>) -> Result<Item, TableError> {
-    let mut item: Item = serde_dynamo::to_item(row)?;
+    Ok(with_keys(serde_dynamo::to_item(row)?, key, index_keys))
+}
+
+fn with_keys(mut item: Item, key: Key, index_keys: Vec<IndexKey>) -> Item {
     item.extend(key.attributes());
     for IndexKey { index, partition, sort } in index_keys {
         let (pk, sk) = index.key_attributes();
         item.insert(pk.to_owned(), AttributeValue::S(partition));
         item.insert(sk.to_owned(), AttributeValue::S(sort));
     }
-    Ok(item)
+    item
 }

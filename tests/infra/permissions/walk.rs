@@ -330,6 +330,9 @@ async fn programs(walk: &Walk, estate: &Estate) {
     walk.take("create-repository", builder.post("/v1/repositories", new).await, 201);
     let path = format!("/v1/repositories/{client}/environments/staging");
     walk.take("update-environment", builder.patch(&path, json!({"frozen": true})).await, 200);
+    let environments = format!("/v1/repositories/{client}/environments");
+    walk.take("create-environment", builder.post(&environments, json!({"name": "qa"})).await, 201);
+    walk.take("delete-environment", builder.delete(&format!("{environments}/qa")).await, 200);
     for (from, to) in [(client, "built"), ("built", client)] {
         let renamed = builder.patch(&format!("/v1/repositories/{from}"), json!({"name": to})).await;
         walk.take("update-repository", renamed, 200);
@@ -564,7 +567,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
     // Two deployments, and two statuses of the private repository's commit.
     assert_eq!(
         swept,
-        json!({"sent": 4, "ended": 1, "unchanged": 0, "failed": 0, "deleted": 0, "repaired": 0, "complete": true})
+        json!({"sent": 4, "ended": 1, "unchanged": 0, "failed": 0, "removed": 0, "deleted": 0, "repaired": 0, "complete": true})
     );
 
     hooks::wait_for_the_sweep(walk, owner).await;

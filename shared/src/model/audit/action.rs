@@ -44,6 +44,8 @@ names!(
         DeploymentStarted = "deployment.started",
         DeploymentSucceeded = "deployment.succeeded",
         DeploymentSuperseded = "deployment.superseded",
+        EnvironmentCreated = "environment.created",
+        EnvironmentDeleted = "environment.deleted",
         EnvironmentUpdated = "environment.updated",
         HookCreated = "hook.created",
         HookDeleted = "hook.deleted",

@@ -192,8 +192,7 @@ impl DueEntry for DueReport {
         let mut parts = position.split('#');
         let at = Timestamp::from_millis(parts.next()?.parse().ok()?);
         let (account_id, repository_id) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        let name = parts.next()?;
-        let environment = Environment::BUILT_IN.into_iter().find(|environment| environment.as_str() == name)?;
+        let environment = parts.next()?.parse().ok()?;
         let sha = parts.next()?.to_owned();
         Some(Self { at, status: CommitStatus { account_id, repository_id, environment, sha } })
     }
@@ -319,7 +318,7 @@ mod tests {
         let position = |at| due(at).status.index_key(Timestamp::from_millis(at)).sort;
         assert!(position(999) < position(1_767_268_800_000));
         assert_eq!(DueReport::parse(&position(1_767_268_800_000)), Some(due(1_767_268_800_000)));
-        for malformed in ["", "1#acct_b5jnd3s7uyg2kq4v#repo_b5jnd3s7uyg2kq4v#nowhere#3f", "1#acct_b5jnd3s7uyg2kq4v"] {
+        for malformed in ["", "1#acct_b5jnd3s7uyg2kq4v#repo_b5jnd3s7uyg2kq4v#NoWhere#3f", "1#acct_b5jnd3s7uyg2kq4v"] {
             assert_eq!(DueReport::parse(malformed), None, "{malformed}");
         }
     }

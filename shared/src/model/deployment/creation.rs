@@ -12,10 +12,12 @@ use crate::capability::Capability;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::DeploymentId;
+use crate::model::environment::TOO_MANY;
 use crate::model::{
     Action, Actor, Actors, Author, CommitTexts, Concurrency, Deployment, DeploymentCounts, DeploymentEvent,
-    Environment, EnvironmentSettings, Fences, Filter, IdempotencyClaim, Lane, Lock, MAX_WAITING, Origin, OriginKind,
-    PICKED_UP_WITHIN, PushClaim, Repository, RepositoryPartition, SourceSettings, Status, key,
+    Destination, Environment, EnvironmentSettings, Fences, Filter, IdempotencyClaim, Lane, Lock, MAX_ENVIRONMENTS,
+    MAX_WAITING, MatchingPattern, Origin, OriginKind, PICKED_UP_WITHIN, PushClaim, Repository, RepositoryPartition,
+    SourceSettings, Status, key,
 };
 use crate::permitted::Permitted;
 use crate::table::{Change, Item, Table, TableError, Transaction, Values, Write, read_item};
@@ -47,6 +49,8 @@ pub struct NewDeployment {
     pub variable_names: Vec<String>,
     /// The environment's settings, which the deployment keeps.
     pub settings: EnvironmentSettings,
+    /// The pattern that the environment is created from if it does not exist.
+    pub pattern: Option<MatchingPattern>,
     /// The earlier deployment that this one repeats, if it repeats one.
     pub origin: Option<Origin>,
     /// The conditions on the state of the lane.
@@ -75,7 +79,7 @@ impl Once {
 
 impl NewDeployment {
     /// Returns a deployment that repeats `earlier`. [`Deployment::create`] gets its variables separately.
-    pub fn repeating(earlier: &Deployment, kind: OriginKind, settings: &EnvironmentSettings, author: &Author) -> Self {
+    pub fn repeating(earlier: &Deployment, kind: OriginKind, destination: Destination, author: &Author) -> Self {
         Self {
             id: DeploymentId::random(),
             environment: earlier.environment,
@@ -87,7 +91,8 @@ impl NewDeployment {
             source: earlier.source.clone(),
             sealed_variables: None,
             variable_names: earlier.variable_names.clone(),
-            settings: *settings,
+            settings: destination.settings,
+            pattern: destination.pattern,
             origin: Some(Origin { kind, deployment_id: earlier.id.clone(), number: earlier.number }),
             fences: Fences::default(),
             once: author.claim().cloned().map(Once::Idempotency),
@@ -100,8 +105,10 @@ impl NewDeployment {
 pub enum CreateFailed {
     /// A newer request came first. The sentence names it.
     Stale(String),
-    /// As many deployments wait in the lane as may. The sentence says so.
+    /// As many deployments wait in the lane as may, or the repository has as many environments. The sentence says so.
     Full(String),
+    /// The repository does not have the environment any more. The error names those that it has.
+    EnvironmentGone(Error),
     /// Another request has completed the claim, or has claimed the idempotency key because this one took too long.
     ClaimLost,
     /// The repository was deleted meanwhile.
@@ -115,8 +122,8 @@ enum CreateRefused {
     ClaimLost,
     RepositoryGone,
     OutOfSequence(Option<Item>),
-    /// A concurrent creation has taken the number.
-    NumberTaken(Option<Item>),
+    /// A concurrent creation has taken the number, or the environment was created or deleted.
+    CounterChanged(Option<Item>),
 }
 
 impl From<TableError> for CreateFailed {
@@ -130,6 +137,7 @@ impl From<CreateFailed> for Error {
         match failed {
             CreateFailed::Stale(winner) => Error::new(ErrorCode::StaleRequest, winner),
             CreateFailed::Full(waiting) => Error::new(ErrorCode::LimitReached, waiting),
+            CreateFailed::EnvironmentGone(error) => error,
             CreateFailed::ClaimLost => TableError::Claim.into(),
             CreateFailed::RepositoryGone => Error::not_found("Repository"),
             CreateFailed::Write(failed) => failed.into(),
@@ -203,12 +211,23 @@ impl Deployment {
             .setting("ref", &deployment.git_ref)
             .setting("sha", &deployment.sha);
         let queued = Filter { environment: Some(deployment.environment), status: Some(Status::Queued) };
-        let mut queued_in_environment = counts.total(queued);
+        let mut newer: Option<DeploymentCounts> = None;
         let mut attempts = table.attempts();
         while attempts.begin().await {
+            let counts = newer.as_ref().unwrap_or(counts);
+            deployment.number = counts.last_number() + 1;
+            let member = match (counts.has(deployment.environment), &new.pattern) {
+                (true, _) => None,
+                (false, Some(_)) if !counts.has_room() => return Err(CreateFailed::Full(TOO_MANY.to_owned())),
+                (false, Some(pattern)) => Some(pattern.member(repository, deployment.environment, now)?),
+                (false, None) => {
+                    let gone = counts.invalid_environment("environment", deployment.environment);
+                    return Err(CreateFailed::EnvironmentGone(gone));
+                }
+            };
             // A lane can only be full if its environment has as many queued deployments.
             let may_be_full =
-                new.settings.concurrency == Concurrency::Queue && queued_in_environment >= MAX_WAITING as u64;
+                new.settings.concurrency == Concurrency::Queue && counts.total(queued) >= MAX_WAITING as u64;
             // The lane is read after the number that this attempt depends on. So no deployment has joined the lane meanwhile
             // if the number is still free. One that has left it is noticed at the deployment's turn.
             if new.fences.expected_current.is_some() || may_be_full {
@@ -220,6 +239,10 @@ impl Deployment {
                     return Err(CreateFailed::Full(waiting));
                 }
             }
+            let audit_event = match &member {
+                Some(_) => audit_event.clone().setting("creates_environment", true),
+                None => audit_event.clone(),
+            };
             let mut transaction = Transaction::new();
             if let Some(once) = &new.once {
                 transaction = transaction.write(once.complete(&deployment.id)?).or(|_| CreateRefused::ClaimLost);
@@ -228,8 +251,9 @@ impl Deployment {
                 transaction = transaction.write(check).or(CreateRefused::OutOfSequence);
             }
             transaction = transaction
-                .write(deployment.count_creation())
-                .or(CreateRefused::NumberTaken)
+                .write(deployment.count_creation(member.is_some()))
+                .or(CreateRefused::CounterChanged)
+                .writes(member)
                 .write(Write::create(deployment.key(), &deployment, deployment.index_keys())?)
                 .write(event.write(&deployment)?)
                 .recording(&audit_event)?
@@ -253,29 +277,45 @@ impl Deployment {
                         winner.unwrap_or_else(|| "A concurrent request changed the environment; try again".to_owned()),
                     ));
                 }
-                Err(CreateRefused::NumberTaken(counts)) => {
+                Err(CreateRefused::CounterChanged(counts)) => {
                     let counts: Option<DeploymentCounts> = counts.map(read_item).transpose()?;
-                    let counts = counts.unwrap_or_default();
-                    deployment.number = counts.last_number() + 1;
-                    queued_in_environment = counts.total(queued);
+                    newer = Some(counts.unwrap_or_default());
                 }
             }
         }
         Err(TableError::Contended.into())
     }
 
-    fn count_creation(&self) -> Write {
-        let condition = match self.number {
-            1 => "attribute_not_exists(last_number)",
-            _ => "last_number = :last",
+    /// Returns the write that counts the deployment as the next one. It fails if the number is taken, if an environment that is
+    /// created exists, or if another one does not.
+    fn count_creation(&self, creates_environment: bool) -> Write {
+        let is_first = self.number == 1;
+        let condition = match (creates_environment, self.environment.is_built_in()) {
+            (true, _) if is_first => {
+                "(attribute_not_exists(last_number) OR last_number = :last) AND attribute_not_exists(#to) AND \
+                 (attribute_not_exists(environments) OR environments < :max)"
+            }
+            (true, _) => {
+                "last_number = :last AND attribute_not_exists(#to) AND \
+                 (attribute_not_exists(environments) OR environments < :max)"
+            }
+            (false, false) if is_first => {
+                "(attribute_not_exists(last_number) OR last_number = :last) AND attribute_exists(#to)"
+            }
+            (false, false) => "last_number = :last AND attribute_exists(#to)",
+            (false, true) if is_first => "attribute_not_exists(last_number) OR last_number = :last",
+            (false, true) => "last_number = :last",
         };
-        let last = (self.number > 1).then(|| self.number - 1);
-        let values = Values::new().set(":number", self.number).set(":one", 1).set_if(":last", last);
+        let counts_environment = if creates_environment { ", environments :one" } else { "" };
         let change = Change {
-            expression: "SET last_number = :number ADD #to :one".to_owned(),
+            expression: format!("SET last_number = :number ADD #to :one{counts_environment}"),
             condition: Some(condition),
             names: Some(HashMap::from([("#to".to_owned(), count_name(self.environment, self.status))])),
-            values,
+            values: Values::new()
+                .set(":number", self.number)
+                .set(":one", 1)
+                .set(":last", self.number - 1)
+                .set_if(":max", creates_environment.then_some(MAX_ENVIRONMENTS)),
         };
         Write::Update {
             key: RepositoryPartition::new(&self.account_id, &self.repository_id).deployment_counts(),

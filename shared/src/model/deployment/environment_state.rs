@@ -2,7 +2,9 @@
 
 use futures_util::future::try_join3;
 
+use crate::error::Result;
 use crate::id::DeploymentId;
+use crate::model::environment::missing;
 use crate::model::{Deployment, Environment, EnvironmentSettings, Filter, Lane, LaneKey, Live, Repository, Status};
 use crate::table::{Table, TableError};
 
@@ -25,9 +27,22 @@ const SHOWN: i32 = 100;
 
 impl EnvironmentState {
     /// Reads the settings and then the state.
-    pub async fn load(table: &Table, repository: &Repository, name: Environment) -> Result<Self, TableError> {
-        let settings = EnvironmentSettings::load(table, &repository.account_id, &repository.id, name).await?;
-        Self::with_settings(table, repository, name, settings).await
+    ///
+    /// # Errors
+    /// Fails with `not_found` if the repository does not have the environment.
+    pub async fn load(table: &Table, repository: &Repository, name: Environment) -> Result<Self> {
+        match Self::find(table, repository, name).await? {
+            Some(state) => Ok(state),
+            None => Err(missing(table, repository, name).await?),
+        }
+    }
+
+    /// Reads the settings and then the state. Returns `None` if the repository does not have the environment.
+    pub async fn find(table: &Table, repository: &Repository, name: Environment) -> Result<Option<Self>, TableError> {
+        match EnvironmentSettings::find(table, repository, name).await? {
+            Some(settings) => Self::with_settings(table, repository, name, settings).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Reads the state of an environment whose settings are known.
@@ -39,6 +54,8 @@ impl EnvironmentState {
     ) -> Result<Self, TableError> {
         let (live, in_progress, queued) = match name.has_lane_per_ref() {
             true => of_refs(table, repository, name).await?,
+            // Deployments go to the pattern's members.
+            false if name.is_pattern() => (None, Vec::new(), Vec::new()),
             false => {
                 let lane = LaneKey::new(&repository.account_id, &repository.id, name, "");
                 let Lane { lock, waiting } = Lane::load(table, &lane).await?;

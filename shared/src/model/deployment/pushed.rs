@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Environment;
 use crate::id::{DeliveryId, DeploymentId};
 use crate::model::{Repository, RepositoryPartition};
-use crate::table::{Consistency, Key, Table, TableError, Write};
+use crate::table::{Consistency, Key, Table, TableError, Transaction, Write, read_item};
 
 /// The commit of a ref that a push deployed last to an environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,15 +41,18 @@ impl PushedCommit {
         environment: Environment,
         ref_name: &str,
     ) -> Result<Option<Self>, TableError> {
-        table.get(repository.partition().pushed(environment, ref_name), Consistency::Strong).await
+        table.get(repository.partition().pushed(ref_name, environment), Consistency::Strong).await
     }
 
     /// Forgets a ref that was deleted, so that its next push deploys whatever its commit is.
     pub async fn forget(table: &Table, repository: &Repository, ref_name: &str) -> Result<(), TableError> {
-        let key = |environment| repository.partition().pushed(environment, ref_name);
-        let deletions = Environment::BUILT_IN.map(|environment| Write::Delete { key: key(environment) });
-        let transaction: crate::table::Transaction<'_, ()> = crate::table::Transaction::new();
-        transaction.writes(deletions).commit(table).await.map(drop)
+        let (from, to) = RepositoryPartition::pushed_anywhere(ref_name);
+        let (rows, _) = table.range(repository.partition().items(), (&from, &to), None).await?;
+        for row in rows {
+            let transaction: Transaction<'_, ()> = Transaction::new();
+            transaction.writes([Write::Delete { key: read_item(row)? }]).commit(table).await.map(drop)?;
+        }
+        Ok(())
     }
 }
 
@@ -64,7 +67,7 @@ impl PushClaim {
         delivery_id: &DeliveryId,
     ) -> Self {
         Self {
-            key: repository.pushed(environment, ref_name),
+            key: repository.pushed(ref_name, environment),
             before: before.map_or(0, |before| before.version),
             sha: sha.to_owned(),
             delivery_id: delivery_id.clone(),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::{AccountId, RepositoryId};
+use crate::model::environment::missing;
 use crate::model::{Action, Author, Concurrency, Environment, Repository, RepositoryPartition, Target, TargetKind};
 use crate::permitted::Permitted;
 use crate::table::{Change, Consistency, Table, TableError, Transaction, Value, Values, Write};
@@ -27,8 +28,14 @@ pub struct EnvironmentSettings {
     pub(crate) frozen: bool,
     /// The time limit of all phases of a build together. `None` for the runner's own limit.
     pub(crate) time_limit_seconds: Option<u32>,
-    /// The time at which a setting was last changed. `None` if all have their defaults.
+    /// The time at which a setting was last changed. `None` if none was.
     pub updated_at: Option<Timestamp>,
+    /// The time without a deployment after which a member of the pattern is removed, in days. Patterns and members have it.
+    pub removed_after_days: Option<u16>,
+    /// The pattern from which a deployment created the environment.
+    pub(crate) pattern: Option<Environment>,
+    /// The time of the creation. `None` if the environment is built in.
+    pub(crate) created_at: Option<Timestamp>,
 }
 
 /// The settings to change. Absent ones stay as they are.
@@ -51,7 +58,7 @@ impl EnvironmentChange {
             required_approvals: self.required_approvals.unwrap_or(before.required_approvals),
             frozen: self.frozen.unwrap_or(before.frozen),
             time_limit_seconds: self.time_limit_seconds.unwrap_or(before.time_limit_seconds),
-            updated_at: before.updated_at,
+            ..before
         }
     }
 
@@ -84,7 +91,7 @@ enum ChangeRefused {
 }
 
 #[derive(Default, Deserialize)]
-struct Row {
+pub(in crate::model) struct Row {
     concurrency: Option<Concurrency>,
     required_approvals: Option<u8>,
     frozen: Option<bool>,
@@ -92,6 +99,9 @@ struct Row {
     updated_at: Option<Timestamp>,
     /// The number of changes since revisions are kept.
     revision: Option<u64>,
+    removed_after_days: Option<u16>,
+    pattern: Option<Environment>,
+    created_at: Option<Timestamp>,
 }
 
 impl EnvironmentSettings {
@@ -105,6 +115,18 @@ impl EnvironmentSettings {
         let key = RepositoryPartition::new(account, repository).environment_settings(environment);
         let row: Option<Row> = table.get(key, Consistency::Strong).await?;
         Ok(Self::new(environment, row.unwrap_or_default()))
+    }
+
+    /// Reads the settings of an environment or a pattern. Returns `None` if the repository does not have it. Strongly consistent.
+    pub async fn find(
+        table: &Table,
+        repository: &Repository,
+        environment: Environment,
+    ) -> Result<Option<Self>, TableError> {
+        let row: Option<Row> =
+            table.get(repository.partition().environment_settings(environment), Consistency::Strong).await?;
+        let exists = row.is_some() || environment.is_built_in();
+        Ok(exists.then(|| Self::new(environment, row.unwrap_or_default())))
     }
 
     /// # Errors
@@ -122,7 +144,7 @@ impl EnvironmentSettings {
     /// Changes the given settings, and returns all settings after the change. Writes nothing if they have these values.
     ///
     /// # Errors
-    /// Fails with `not_found` if the repository is gone.
+    /// Fails with `not_found` if the repository is gone, or does not have the environment.
     pub async fn change(
         table: &Table,
         repository: &Permitted<Repository>,
@@ -135,7 +157,11 @@ impl EnvironmentSettings {
         let target = Target::new(TargetKind::Environment, format!("{}/{}", repository.id, environment.as_str()), None);
         let mut attempts = table.attempts();
         while attempts.begin().await {
-            let row: Row = table.get(key(), Consistency::Strong).await?.unwrap_or_default();
+            let row: Option<Row> = table.get(key(), Consistency::Strong).await?;
+            if row.is_none() && !environment.is_built_in() {
+                return Err(missing(table, repository, environment).await?);
+            }
+            let row = row.unwrap_or_default();
             let revision = row.revision;
             let before = Self::new(environment, row);
             let after = Self { updated_at: Some(now), ..change.applied_to(before) };
@@ -173,13 +199,26 @@ impl EnvironmentSettings {
         Err(TableError::Contended.into())
     }
 
-    fn new(environment: Environment, row: Row) -> Self {
+    /// Returns the settings of a new environment or pattern.
+    pub(in crate::model) fn of_new(name: Environment, removed_after_days: Option<u16>, now: Timestamp) -> Self {
+        Self::new(name, Row { removed_after_days, created_at: Some(now), ..Row::default() })
+    }
+
+    /// Returns the settings that a member gets from its pattern.
+    pub(in crate::model) fn of_member(self, pattern: Environment) -> Self {
+        Self { pattern: Some(pattern), updated_at: None, ..self }
+    }
+
+    pub(in crate::model) fn new(environment: Environment, row: Row) -> Self {
         Self {
             concurrency: row.concurrency.unwrap_or_else(|| environment.default_concurrency()),
             required_approvals: row.required_approvals.unwrap_or(0),
             frozen: row.frozen.unwrap_or(false),
             time_limit_seconds: row.time_limit_seconds,
             updated_at: row.updated_at,
+            removed_after_days: row.removed_after_days,
+            pattern: row.pattern,
+            created_at: row.created_at,
         }
     }
 }
