@@ -98,7 +98,7 @@ async fn filters_narrow_the_list_together() {
     }
     for (query, field) in [
         ("repository=a%20b", "repository"),
-        ("environment=moon", "environment"),
+        ("environment=Moon", "environment"),
         ("status=x", "status"),
         ("ref=", "ref"),
         ("sha=main", "sha"),

@@ -143,8 +143,8 @@ async fn a_body_that_is_not_a_deployment_is_refused_by_the_field() {
     for (body, field, message) in [
         (json!({}), "ref", "is required"),
         (json!({"environment": "staging"}), "ref", "is required"),
-        (json!({"ref": "main", "environment": "prod"}), "environment", "must be one of `preview`, "),
-        (json!({"ref": "main", "environment": "Production"}), "environment", "must be one of `preview`, "),
+        (json!({"ref": "main", "environment": "prod"}), "environment", "must name an environment of the repository; "),
+        (json!({"ref": "main", "environment": "Production"}), "environment", "must be 1 to 40 characters "),
         (json!({"ref": "main", "environment": null}), "environment", "must be a string"),
         (json!({"ref": "main", "environment": 1}), "environment", "must be a string"),
         (json!({"ref": "main", "branch": "main"}), "branch", "is not one of `ref`, "),

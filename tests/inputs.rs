@@ -217,9 +217,9 @@ async fn all_parameters_and_fields_that_do_not_fit_are_told_at_once() {
     let source = GitRepository::new(&[]);
     let estate = Estate::new(&world, "acme", &source).await;
     let deployments = estate.path("GET /v1/repositories/{repo_id}/deployments");
-    let list = format!("{deployments}?page=0&statuz=failed&environment=moon&per_page=ten&status=failed&sort=size");
+    let list = format!("{deployments}?page=0&statuz=failed&environment=Moon&per_page=ten&status=failed&sort=size");
     let body = json!({
-        "environment": "moon", "sequence": -1, "expected_current": 5, "force": true,
+        "environment": "Moon", "sequence": -1, "expected_current": 5, "force": true,
         "variables": {"LOG_LEVEL": "debug", "AWS_X": "1"},
     });
     for (answer, fields) in [

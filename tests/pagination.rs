@@ -292,7 +292,7 @@ async fn deployments_are_filtered_with_exact_totals() {
     for (query, field) in [
         ("sort=name", "sort"),
         ("sort=updated", "sort"),
-        ("environment=moon", "environment"),
+        ("environment=Moon", "environment"),
         ("status=done", "status"),
         ("per_page=101&status=failed", "per_page"),
     ] {

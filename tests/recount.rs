@@ -234,3 +234,42 @@ async fn what_changes_while_it_is_counted_stays_exact() {
     let listed = owner.get("/v1/repositories/app/deployments?status=queued").await.body;
     assert_eq!(listed["meta"]["total"], 15 + 1);
 }
+
+/// The numbers of an environment that was deleted and created again are told apart.
+#[tokio::test]
+async fn a_counter_with_environments_is_repaired() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = world.app().await;
+    let environments = "/v1/repositories/app/environments";
+    for name in ["review-*", "old"] {
+        assert_eq!(owner.post(environments, json!({"name": name})).await.status, 201);
+    }
+    for _ in 0..2 {
+        assert_eq!(owner.post(environments, json!({"name": "qa"})).await.status, 201);
+        for environment in ["qa", "qa", "old", "review-1", "staging"] {
+            let deployment = owner.deploy("app", json!({"ref": "main", "environment": environment})).await;
+            assert_eq!(owner.act(&deployment, "cancel", json!({})).await.status, 200);
+        }
+        assert_eq!(owner.delete(&format!("{environments}/qa")).await.status, 200);
+    }
+    assert_eq!(owner.delete(&format!("{environments}/old")).await.status, 200);
+    assert_eq!(owner.post(environments, json!({"name": "qa"})).await.status, 201);
+    owner.deploy("app", json!({"ref": "main", "environment": "qa"})).await;
+    assert_eq!(repaired(&world).await, 0);
+    let before = counters(&world).await;
+    let key = before.keys().find(|key| key.ends_with(" DEPLOYS")).unwrap();
+    assert_eq!(before[key]["#deleted.canceled"], AttributeValue::N("6".to_owned()));
+    assert_eq!(before[key]["environments"], AttributeValue::N("3".to_owned()));
+    for (attribute, wrong) in [
+        ("#deleted.canceled", 9),
+        ("environments", 7),
+        ("qa.queued", 0),
+        ("review-1.canceled", 1),
+        ("staging.canceled", 0),
+    ] {
+        set(&world, key, attribute, wrong).await;
+        begin_again(&world).await;
+        assert_eq!(repaired(&world).await, 1, "{attribute}");
+        assert_eq!(counters(&world).await, before, "{attribute}");
+    }
+}

@@ -99,9 +99,10 @@ async fn a_field_of_the_wrong_shape_is_named_and_its_value_is_not_repeated() {
         ),
         (
             deployments,
-            "{\"environment\": \"moon\"}",
+            "{\"environment\": \"Moon\"}",
             "environment",
-            "must be one of `preview`, `staging`, `production`",
+            "must be 1 to 40 characters of a-z, 0-9, '.', '_' and '-' that start and end with a letter or a digit, or at most 30 \
+             that end with '*'; for example 'moon'",
         ),
         (deployments, "{\"environment\": []}", "environment", "must be a string"),
         (deployments, "{\"variables\": [\"hunter2\"]}", "variables", "must be an object"),

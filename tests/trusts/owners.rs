@@ -54,7 +54,7 @@ async fn a_trust_that_says_too_much_is_refused() {
         (json!({"scopes": ["repositories:write"]}), "scopes"),
         (json!({"scopes": ["deployments:read", "tokens:write"]}), "scopes"),
         (json!({"environments": []}), "environments"),
-        (json!({"environments": ["moon"]}), "environments[0]"),
+        (json!({"environments": ["Moon"]}), "environments[0]"),
         (json!({"repository_id": "repo_aaaaaaaaaaaaaaaa"}), "repository_id"),
         (json!({"issuer": "http://ci.example"}), "issuer"),
         (json!({"issuer": "https://10.0.0.1"}), "issuer"),

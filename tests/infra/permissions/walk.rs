@@ -34,7 +34,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use super::super::{BOOTSTRAP, BUILD_EVENTS, CONSUMER, HOOK_CONSUMER, REDRIVE, SWEEP, Template, text};
 use super::gate::{Gate, HOOKS, STATUSES};
 use super::statement::statements;
-use super::{PROJECT, hooks};
+use super::{PROJECT, environments, hooks};
 use crate::contract::{document, operations, success};
 
 /// A separate API whose functions each have their own role, in the world of another stack.
@@ -214,8 +214,8 @@ async fn each_endpoint(walk: &Walk, estate: &Estate) {
         };
         let by_name = parameters["repo_name"].clone();
         let by_id = parameters.insert("repo_id", by_name).unwrap();
-        // A second removal would find nothing.
-        if *route.method != Method::DELETE {
+        // A second removal would find nothing, and a second creation finds its name taken.
+        if *route.method != Method::DELETE && route.function != "create-environment" {
             if key.contains("{repo_id}") {
                 caller.send(request(&caller, &key, &parameters)).await;
             }
@@ -588,11 +588,13 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
     assert_eq!((&redriven["discarded"], &redriven["failed"]), (&json!(2), &json!(0)), "{redriven}");
     assert_eq!(redriven["redriven"], 1);
 
+    environments::leave_one_idle(walk, owner, &source).await;
     // A day later, the deployments that no runner took and the delivery are past their deadlines, and another deployment is
     // asked to stop.
     walk.world.clock.advance(Duration::from_secs(24 * 60 * 60));
     let swept = walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
     assert_eq!(swept["ended"], 3, "two deployments and the delivery: {swept}");
+    assert_eq!(swept["removed"], 1, "the idle environment: {swept}");
     let stopped = consume(&deploy("staging").await).await;
     let cancel = owner.act(&json!({"id": stopped.id}), "cancel", json!({})).await;
     assert_eq!(cancel.status, 202, "{cancel:?}");
