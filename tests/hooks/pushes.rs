@@ -155,3 +155,40 @@ async fn a_push_is_deployed_to_its_end() {
     let ended = acme.owner.ended(&json!({"id": handled["deployments"][0]})).await;
     assert_eq!(ended["status"], "succeeded", "{ended}");
 }
+
+#[tokio::test]
+async fn a_rule_of_a_pattern_deploys_each_branch_to_its_own_environment() {
+    let acme = Acme::start().await;
+    let (owner, sha) = (&acme.owner, acme.head().await);
+    let environments = "/v1/repositories/app/environments";
+    assert_eq!(owner.post(environments, json!({"name": "review-*"})).await.status, 201);
+    let rules = json!([{"refs": ["feature/*"], "environment": "review-*"}]);
+    assert_eq!(owner.patch("/v1/repositories/app", json!({"deploy_rules": rules})).await.status, 200);
+    for name in ["feature/x", "feature/Y_2"] {
+        acme.source.git(&["branch", name]);
+    }
+    for (id, branch, environment) in
+        [("1", "feature/x", "review-feature-x"), ("2", "feature/Y_2", "review-feature-y_2")]
+    {
+        let ref_name = format!("refs/heads/{branch}");
+        let handled = acme.push(id, &ref_name, &sha).await;
+        assert_eq!(handled["reason"], format!("'{branch}' was deployed to {environment}"), "{handled}");
+        let deployment = owner.deployment(&json!({"id": handled["deployments"][0]})).await;
+        assert_eq!(deployment["environment"], environment);
+        assert_eq!(owner.get(&format!("{environments}/{environment}")).await.body["pattern"], "review-*");
+        let again = acme.push(&format!("{id}-again"), &ref_name, &sha).await;
+        assert_eq!(again["outcome"], "already_deployed", "{again}");
+    }
+
+    // A hook of a program names the pattern too.
+    let new = json!({"provider": "deploy", "environment": "review-*", "ref": "main"});
+    let hook = owner.post("/v1/repositories/app/hooks", new).await;
+    assert_eq!((hook.status, &hook.body["environment"]), (201, &json!("review-*")), "{hook:?}");
+
+    assert_eq!(owner.delete(&format!("{environments}/review-*")).await.status, 200);
+    acme.source.git(&["branch", "feature/z"]);
+    let handled = acme.push("3", "refs/heads/feature/z", &sha).await;
+    assert_eq!(handled["outcome"], "failed", "{handled}");
+    let reason = handled["reason"].as_str().unwrap();
+    assert!(reason.contains("'review-feature-z' is none of 'preview', 'staging', 'production', "), "{reason}");
+}

@@ -251,3 +251,24 @@ async fn the_audit_log_tells_which_job_deployed() {
     let member = acme.world.member(&acme.owner, Role::Member).await;
     assert_eq!(member.get("/v1/trusts").await.column("id"), [acme.trust["id"].as_str().unwrap()]);
 }
+
+#[tokio::test]
+async fn a_trust_of_a_pattern_allows_its_members_and_nothing_else() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = world.app().await;
+    for name in ["review-*", "reviews"] {
+        assert_eq!(owner.post("/v1/repositories/app/environments", json!({"name": name})).await.status, 201);
+    }
+    let trusted = trust(&world, &owner, json!({"environments": ["review-*"]})).await;
+    let program = program(&world, &owner, &trusted).await;
+    for (environment, status, member) in
+        [("review-7", 201, "review-7"), ("review-*", 201, "review-main"), ("reviews", 403, ""), ("preview", 403, "")]
+    {
+        let body = json!({"ref": "main", "environment": environment});
+        let answer = program.post("/v1/repositories/app/deployments", body).await;
+        assert_eq!(answer.status, status, "{environment}: {answer:?}");
+        if status == 201 {
+            assert_eq!(answer.body["environment"], member);
+        }
+    }
+}
