@@ -154,8 +154,7 @@ error_codes! {
     BuiltInEnvironment = CONFLICT "built_in_environment" by Handler:
         "Each repository has the environment, which can't be deleted";
     StaleRequest = CONFLICT "stale_request" by Handler:
-        "The deployment in `expected_current` is not live, or `sequence` is not higher than the last one; `message` names \
-         the deployment that came first";
+        "`expected_current` is not live, or `sequence` is not higher than the last one; `message` names what came first";
     IdempotencyKeyInUse = CONFLICT "idempotency_key_in_use" by IdempotencyKey:
         "Another request with this `Idempotency-Key` is in progress; retry after `Retry-After` seconds";
     ResponseNotKept = CONFLICT "response_not_kept" by IdempotencyKey:
@@ -171,8 +170,7 @@ error_codes! {
     ShaMismatch = CONFLICT "sha_mismatch" by Handler:
         "The commit in the request is not the deployment's commit; read the deployment again";
     ApprovalDigestMismatch = CONFLICT "approval_digest_mismatch" by Handler:
-        "The `approval_digest` in the request is not the deployment's; read the deployment again, and approve it if you agree \
-         to what it shows";
+        "The `approval_digest` in the request is not the deployment's; read the deployment again, and decide anew";
     InvitationExpired = GONE "invitation_expired" by Handler:
         "The invitation has expired; ask for a new one";
     PreconditionFailed = PRECONDITION_FAILED "precondition_failed" by Precondition:
