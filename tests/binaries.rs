@@ -219,7 +219,7 @@ async fn each_binary_answers_its_sample_event() {
     let answer = start("deployment-consumer").await.invoke(event).await;
     assert_eq!(answer, Ok(json!({"batchItemFailures": []})));
     let lines = owner.log(&deployment).await;
-    assert!(lines.contains(&format!("stdout: *** at {sha}")), "it really ran: {lines:?}");
+    assert!(lines.contains(&format!("stdout: debug at {sha}")), "it really ran: {lines:?}");
 
     let told = start("report-status").await.invoke(sample_event("report-status")).await;
     assert_eq!(told, Ok(json!({"batchItemFailures": []})));
@@ -281,7 +281,7 @@ async fn each_binary_answers_its_sample_event() {
     assert_eq!((status, &log["meta"]["next_after"]), (200, &json!(lines.len())), "{log}");
     let texts =
         |log: &Value| log["data"].as_array().unwrap().iter().map(|line| line["text"].clone()).collect::<Vec<_>>();
-    assert!(texts(&log).contains(&json!(format!("*** at {sha}"))), "{log}");
+    assert!(texts(&log).contains(&json!(format!("debug at {sha}"))), "{log}");
     let (status, headers, made) = ask("create-token").await;
     let made_token = made["token"].as_str().unwrap();
     assert_eq!((status, &made["name"], &headers["x-ratelimit-limit"]), (201, &json!("ci"), &json!("600")), "{made}");
@@ -358,6 +358,14 @@ async fn each_binary_answers_its_sample_event() {
     let (status, _, deleted) = start("delete-connection").await.request(ask_for_it("delete-connection")).await;
     assert_eq!((status, &deleted), (200, &json!({"id": connection["id"], "deleted": true})));
 
+    for place in ["account", "repository", "environment"] {
+        let (status, _, set) = ask(&format!("set-{place}-variable")).await;
+        assert_eq!((status, &set["name"], &set["secret"]), (200, &json!("API_URL"), &json!(false)), "{place}: {set}");
+        let (status, _, listed) = ask(&format!("list-{place}-variables")).await;
+        assert_eq!((status, &listed["version"], &listed["data"]), (200, &json!(1), &json!([set])), "{place}");
+        let (status, _, deleted) = ask(&format!("delete-{place}-variable")).await;
+        assert_eq!((status, &deleted), (200, &json!({"id": "API_URL", "deleted": true})), "{place}");
+    }
     let (status, _, hook) = ask("create-hook").await;
     assert_eq!((status, &hook["provider"]), (201, &json!("github")), "{hook}");
     let mut event = sample_request("receive-hook", token, &[&hook["id"]]);

@@ -169,7 +169,7 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
     symlink("bin/run", here.source.path().join("run")).unwrap();
     let sha = here.commit(&spec);
 
-    let (created, stored) = here.building(json!({"API_KEY": "hunter22", "EMPTY": ""})).await;
+    let (created, stored) = here.building(json!({"API_KEY": {"value": "hunter22", "secret": true}, "EMPTY": ""})).await;
     let (id, account) = (stored.id.to_string(), stored.account_id.to_string());
     assert_eq!((stored.attempt, stored.lease_until), (1, None));
     assert_eq!(here.status(&created).await["status"], "in_progress");
@@ -205,10 +205,10 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
                 variable("PLAINTEXT", "CODEBUILD_WEBHOOK_HEAD_REF", "refs/heads/main"),
                 variable("PLAINTEXT", "CODEBUILD_WEBHOOK_TRIGGER", "branch/main"),
                 variable("PLAINTEXT", "DEPLOYMENT_ENVIRONMENT", "preview"),
+                variable("PLAINTEXT", "EMPTY", ""),
                 variable("PLAINTEXT", "GIT_REF", "main"),
                 variable("PLAINTEXT", "GIT_SHA", &sha),
                 variable("SECRETS_MANAGER", "API_KEY", &format!("{secret}:API_KEY")),
-                variable("SECRETS_MANAGER", "EMPTY", &format!("{secret}:EMPTY")),
             ],
             "timeoutInMinutesOverride": 10,
             "queuedTimeoutInMinutesOverride": 60,
@@ -218,7 +218,7 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
     assert!(here.owner.log(&created).await.contains(&note.to_owned()));
     let kept = here.moto.call("secretsmanager", "secretsmanager.GetSecretValue", json!({"SecretId": secret})).await;
     let kept: Value = serde_json::from_str(kept["SecretString"].as_str().unwrap()).unwrap();
-    assert_eq!(kept, json!({"API_KEY": "hunter22", "EMPTY": ""}));
+    assert_eq!(kept, json!({"API_KEY": "hunter22"}));
 
     let zip = here.moto.object(BUCKET, &format!("{}/source.zip", stored.source_prefix())).await;
     let mut zip = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
@@ -462,7 +462,7 @@ async fn what_is_wrong_with_a_deployment_is_told_before_a_build_starts() {
     assert_eq!(here.owner.ended(&created).await["failure"]["code"], "variables_missing");
 
     here.commit(&tests::buildspec(&["make"]));
-    let variables = json!({"CONTROLS": "\u{1}".repeat(11_000)});
+    let variables = json!({"CONTROLS": {"value": "\u{1}".repeat(11_000), "secret": true}});
     let created = here.owner.deploy("app", json!({"ref": "main", "variables": variables})).await;
     let ended = here.owner.ended(&created).await;
     assert_eq!(ended["failure"]["code"], "variables_too_large", "each is six bytes in JSON: {ended}");

@@ -156,6 +156,8 @@ async fn a_build_that_would_get_something_else_than_was_approved_does_not_start(
     let elsewhere = GitRepository::new(&[]);
     elsewhere.git(&["fetch", "--quiet", &source.url(), "main:copy"]);
     let text = |text: &str| AttributeValue::S(text.to_owned());
+    let stored = owner.put(&format!("{PRODUCTION}/variables/STORED"), json!({"value": "1"})).await;
+    assert_eq!(stored.status, 200, "{stored:?}");
     let tampered = [
         ("DEPLOY", "clone_url", text(&elsewhere.url())),
         ("DEPLOY", "sha", text(&first)),
@@ -166,6 +168,8 @@ async fn a_build_that_would_get_something_else_than_was_approved_does_not_start(
         ("DEPLOY", "approved_by", AttributeValue::L(Vec::new())),
         ("DEPLOY", "approved_digest", text(&"0".repeat(64))),
         ("VARS", "sealed", AttributeValue::B(Blob::new("other"))),
+        ("VARS", "plain", AttributeValue::M([("LOG_LEVEL".to_owned(), text("trace"))].into())),
+        ("VARS", "sets", AttributeValue::L(Vec::new())),
     ];
     for (sk, attribute, value) in tampered {
         let new = json!({"ref": "main", "environment": "production", "variables": {"LOG_LEVEL": "debug"}});

@@ -52,3 +52,4 @@ mod teams;
 mod tenants;
 mod tokens;
 mod trusts;
+mod variables;

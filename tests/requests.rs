@@ -323,7 +323,7 @@ async fn a_warm_request_makes_few_round_trips() {
             "{path}"
         );
     }
-    for (environment, key, calls) in [("preview", None, 6), ("production", None, 6), ("staging", Some("key"), 7)] {
+    for (environment, key, calls) in [("preview", None, 9), ("production", None, 9), ("staging", Some("key"), 10)] {
         let body = json!({"ref": "main", "environment": environment});
         let request = owner.request(Method::POST, "/v1/repositories/app/deployments").json(&body);
         let request = key.into_iter().fold(request, |request, key| request.header("idempotency-key", key));

@@ -23,7 +23,8 @@ async fn a_retry_deploys_the_same_commit_with_the_same_variables() {
     let source =
         GitRepository::with_commands(&[r#"test "$KEY" = hunter22 && echo "the key is $KEY at $GIT_SHA" && false"#]);
     owner.repository("app", &source).await;
-    let body = json!({"ref": "main", "environment": "staging", "variables": {"KEY": "hunter22"}});
+    let body =
+        json!({"ref": "main", "environment": "staging", "variables": {"KEY": {"value": "hunter22", "secret": true}}});
     let first = owner.deploy("app", body).await;
     let first = owner.ended(&first).await;
     assert_eq!(first["failure"]["code"], "command_failed");

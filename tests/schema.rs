@@ -107,6 +107,16 @@ async fn filled(source: &GitRepository) -> World {
     let canceled = owner.deploy(repository, json!({"ref": "main", "environment": "qa"})).await;
     assert_eq!(owner.act(&canceled, "cancel", json!({})).await.status, 200);
     assert_eq!(owner.delete(&format!("{environments}/qa")).await.status, 200);
+    // Variables of each scope, which a deployment has.
+    for place in [
+        "account".to_owned(),
+        format!("repositories/{repository}"),
+        format!("repositories/{repository}/environments/staging"),
+    ] {
+        let set = owner.put(&format!("/v1/{place}/variables/A"), json!({"value": "1", "secret": true})).await;
+        assert_eq!(set.status, 200, "{set:?}");
+    }
+    owner.deploy(repository, json!({"ref": "main", "environment": "staging"})).await;
 
     // A name that a repository had, and a deletion that waits for a build to stop.
     assert_eq!(owner.patch("/v1/repositories/public", json!({"name": "renamed"})).await.status, 200);

@@ -198,7 +198,7 @@ def use_the_api(outputs, client):
         status, found = call("GET", f"{v1}/repositories/{slug}", token)
         assert (status, found["id"]) == (200, created["id"]), (slug, status, found)
 
-    new = {"ref": "main", "environment": "production", "variables": {"GREETING": "hello from afar"}}
+    new = {"ref": "main", "environment": "production", "variables": {"GREETING": {"value": "hello from afar", "secret": True}}}
     status, created = call("POST", f"{v1}/repositories/app/deployments", token, new)
     assert (status, created["status"]) == (201, "queued"), (status, created)
 

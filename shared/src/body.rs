@@ -15,6 +15,7 @@ mod session;
 mod team;
 mod token;
 mod trust;
+mod variable;
 
 use serde::Serialize;
 
@@ -33,11 +34,12 @@ pub use session::*;
 pub use team::*;
 pub use token::*;
 pub use trust::*;
+pub use variable::*;
 
 /// The confirmation that a resource was deleted.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Deleted {
-    /// The ID of the deleted resource, as in the path.
+    /// The ID of the deleted resource, or the name of a variable, as in the path.
     #[schema(examples("team_k3vyq2w7x5m4n6pa"))]
     pub id: String,
     /// Always true.

@@ -17,6 +17,7 @@ use crate::error::{Detail, Error, ErrorCode, Result};
 use crate::id::{HookId, InvitationId};
 use crate::input::Input;
 use crate::model::Environment;
+use crate::name::VariableName;
 use crate::route::Route;
 
 /// The maximum size of a body, in bytes. It leaves room for 32 KiB of variables with JSON's escapes.
@@ -71,6 +72,19 @@ impl<S: Sync> FromRequestParts<S> for PathEnvironment {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
         let name = path_parameter(parts, "environment")?;
         name.parse().map(Self).map_err(|_| Error::not_found("Environment"))
+    }
+}
+
+/// The name of the variable in the path. There may be no such variable.
+#[derive(Clone, Debug)]
+pub struct PathVariable(pub VariableName);
+
+impl<S: Sync> FromRequestParts<S> for PathVariable {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let name = path_parameter(parts, "name")?.parse::<VariableName>();
+        name.map(Self).map_err(|error| Error::invalid("name", error.to_string()))
     }
 }
 

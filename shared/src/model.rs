@@ -29,6 +29,7 @@ mod standing;
 mod team;
 mod token;
 mod trust;
+mod variable;
 mod withdrawal;
 
 pub use account::*;
@@ -62,6 +63,7 @@ pub(crate) use standing::*;
 pub use team::*;
 pub use token::*;
 pub use trust::*;
+pub use variable::*;
 pub use withdrawal::*;
 
 pub use crate::name::*;

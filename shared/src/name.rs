@@ -71,9 +71,11 @@ mod git_host;
 mod git_username;
 mod glob;
 mod issuer_url;
+mod refused_variable;
 mod repository_name;
 mod source_path;
 mod team_name;
+mod variable_name;
 mod visible;
 
 pub use account_slug::*;
@@ -91,4 +93,5 @@ pub use issuer_url::*;
 pub use repository_name::*;
 pub use source_path::*;
 pub use team_name::*;
+pub use variable_name::*;
 pub use visible::*;

@@ -106,6 +106,7 @@ impl Estate {
             ("subject_token", subject_token(world, &format!("{account}/{name}"))),
             ("full_repository", format!("{account}/{name}")),
             ("environment", "preview".to_owned()),
+            ("name", "API_URL".to_owned()),
             ("full_name", format!("{account}%2F{name}")),
             ("session_id", other_session),
             ("token", owner.token.clone().unwrap()),
@@ -150,12 +151,26 @@ impl Estate {
                 let (hook_id, hook_key) = deploy_hook(&self.owner, &self.parameters["repo_name"]).await;
                 parameters.extend([("hook_id", hook_id), ("hook_key", hook_key)]);
             }
+            // One changes the variable, and the others create it or find it.
+            "set-account-variable" => self.set_variable("/v1/account/variables/{name}").await,
+            "delete-account-variable" => self.set_variable("/v1/account/variables/{name}").await,
+            "delete-repository-variable" => self.set_variable("/v1/repositories/{repo_id}/variables/{name}").await,
+            "delete-environment-variable" => {
+                let path = "/v1/repositories/{repo_id}/environments/{environment}/variables/{name}";
+                self.set_variable(path).await;
+            }
             "exchange-token" => {
                 parameters.insert("subject_token", subject_token(world, &self.parameters["full_repository"]));
             }
             _ => {}
         }
         parameters
+    }
+
+    /// Sets the variable that the parameter `{name}` names to another value than a valid body has.
+    async fn set_variable(&self, path: &str) {
+        let set = self.owner.put(&filled(path, &self.parameters), json!({"value": "before"})).await;
+        assert_eq!(set.status, 200, "{set:?}");
     }
 
     /// Returns a caller with a token of the estate's trust.
@@ -374,7 +389,7 @@ fn body(function: &str) -> Value {
         "sha",
         "token",
     ]);
-    for name in names.filter(|name| body.get(name).is_some()).collect::<Vec<_>>() {
+    for name in names.filter(|name| body.get(name).is_some_and(Value::is_string)).collect::<Vec<_>>() {
         body[name] = json!(format!("{{{name}}}"));
     }
     body

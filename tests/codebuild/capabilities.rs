@@ -28,7 +28,7 @@ async fn the_names_that_a_build_is_given_are_new_for_each_attempt_and_shown_nowh
     // moto accepts only log lines of the last days.
     let Some(here) = Here::start_with(|options| options.clock = Clock::system()).await else { return };
     here.source.commit(&[("buildspec.yml", &(tests::buildspec(&["make"]) + "artifacts:\n  files: dist/**\n"))]);
-    let body = json!({"ref": "main", "variables": {"A": "hunter22"}});
+    let body = json!({"ref": "main", "variables": {"A": {"value": "hunter22", "secret": true}}});
     let created = here.owner.deploy("app", body).await;
     let first = eventually("the build", async || {
         let stored = here.world.stored(&here.owner, &created).await;

@@ -15,8 +15,8 @@ use shared::clock::{Clock, Timestamp};
 use shared::dispatch::{Dispatched, dispatch, finish};
 use shared::id::DeploymentId;
 use shared::model::{
-    Actor, Author, CreateFailed, Deployment, DeploymentCounts, Due, DueEntry, Environment, EnvironmentSettings,
-    Failure, Fences, NewDeployment, Terms, Transition,
+    Actor, Author, CreateFailed, Deployment, DeploymentCounts, DeploymentVariables, Due, DueEntry, Environment,
+    EnvironmentSettings, Failure, Fences, NewDeployment, Terms, Transition,
 };
 use shared::queue::{DeploymentMessage, Queue};
 use shared::settings::Settings;
@@ -105,7 +105,7 @@ impl Scene {
             on_ref: None,
             sha: "0".repeat(40),
             commit: None,
-            sealed_variables: None,
+            variables: DeploymentVariables::default(),
             variable_names: Vec::new(),
             settings,
             pattern: None,

@@ -16,7 +16,7 @@ async fn a_build_sees_its_deployment_its_variables_and_nothing_of_the_function()
         "env | sed 's/^/named /; s/=.*//'",
         "env | grep ^CODEBUILD_ | grep -v _SRC_DIR | sort",
     ]);
-    let variables = json!({"API_KEY": "hunter22 and 'more'"});
+    let variables = json!({"API_KEY": {"value": "hunter22 and 'more'", "secret": true}});
     let created = deploy(&owner, &source, json!({"environment": "staging", "variables": variables})).await;
     let ended = owner.ended(&created).await;
     assert_eq!(ended["status"], "succeeded", "{:?}", owner.log(&created).await);

@@ -50,6 +50,13 @@ async fn a_deleted_repository_is_gone_with_all_that_belongs_to_it() {
         deployments.push(owner.deploy("app", new).await);
     }
     owner.act(&deployments[0], "cancel", json!({})).await;
+    // Variables in more versions than one transaction deletes.
+    for place in ["", "/environments/staging"] {
+        for number in 0..20 {
+            let path = format!("/v1/repositories/app{place}/variables/A");
+            assert_eq!(owner.put(&path, json!({"value": number.to_string()})).await.status, 200);
+        }
+    }
     // A hook with a delivery.
     let hook = owner.post("/v1/repositories/app/hooks", json!({"provider": "gitlab"})).await.body;
     let request = world.anonymous().request(Method::POST, hook["url"].as_str().unwrap());

@@ -38,7 +38,7 @@ const DRY_RUN_MOVED: &str = "is not a field of this request; for the outcome wit
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     let creation = Creation::new(app)?;
-    Ok(Endpoint::new(ROUTE, create_deployment, creation).finds_early::<Repository>())
+    Ok(Endpoint::new(ROUTE, create_deployment, creation).finds_early::<Repository>().calls_at_once(5))
 }
 
 /// Create a deployment

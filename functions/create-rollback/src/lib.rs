@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{FromRef, State};
 use axum::http::{HeaderName, StatusCode, header};
-use redeploy::Redeployer;
+use redeploy::{Redeployer, StoredVersions};
 use serde::Deserialize;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::DeploymentBody;
@@ -49,12 +49,17 @@ pub struct RollbackRequest {
     /// own live deployment.
     #[schema(examples("deploy_k3vyq2w7x5m4n6pa"))]
     deployment_id: Option<DeploymentId>,
+    /// The versions of the variables of the account, the repository and the environment: those of the earlier deployment (`frozen`), or
+    /// the `current` ones.
+    #[serde(default)]
+    #[schema(default = "frozen")]
+    stored_variables: StoredVersions,
 }
 
 /// Roll back
 ///
 /// Creates a deployment that repeats an earlier, successful deployment to the environment: its commit and its
-/// variables. `origin` names the earlier deployment.
+/// variables, in the versions that they had then. `origin` names the earlier deployment.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = RollbackRequest,
     responses((status = 201, body = DeploymentBody))
@@ -76,7 +81,8 @@ pub async fn create_rollback(
         }
         None => before_live(app, &repository, request.environment).await?,
     };
-    let rollback = redeployer.repeat(&repository, &target, OriginKind::Rollback, &author).await?;
+    let rollback =
+        redeployer.repeat(&repository, &target, OriginKind::Rollback, request.stored_variables, &author).await?;
     let body = DeploymentBody::new(app, rollback);
     Ok((StatusCode::CREATED, [(header::LOCATION, body.url.clone())], Json(body)))
 }

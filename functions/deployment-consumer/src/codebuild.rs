@@ -23,10 +23,9 @@ pub(crate) struct BuildInput {
     /// The buildspec as it was read, in CodeBuild's format.
     pub buildspec: String,
     pub(crate) has_artifacts: bool,
-    /// The deployment's own variables.
-    pub variables: Variables,
-    /// The variables that describe the deployment.
-    pub reserved: Variables,
+    pub secrets: Variables,
+    /// The plain variables, and those that describe the deployment.
+    pub plain: Variables,
     pub time_limit: Duration,
 }
 
@@ -58,8 +57,8 @@ impl CodeBuild {
             source: &source,
             buildspec: &input.buildspec,
             artifacts: input.has_artifacts.then_some(artifacts.as_str()),
-            variables: &input.variables,
-            reserved: &input.reserved,
+            secrets: &input.secrets,
+            plain: &input.plain,
             time_limit: input.time_limit,
         };
         let build = match self.builds.start(start).await {

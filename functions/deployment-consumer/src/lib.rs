@@ -22,6 +22,7 @@ mod checkout;
 mod codebuild;
 mod consumer;
 mod lease;
+mod opened;
 mod pipeline;
 pub mod process;
 pub mod redaction;

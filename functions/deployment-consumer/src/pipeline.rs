@@ -20,6 +20,7 @@ use vault::Vault;
 
 use crate::buildspec::{Buildspec, BuildspecError};
 use crate::codebuild::{BuildInput, CodeBuild};
+use crate::opened::BuildVariables;
 use crate::process::{Artifact, Exit, Outcome, Run};
 use crate::redaction::Redaction;
 use crate::retry::Retry;
@@ -145,14 +146,10 @@ impl Pipeline {
             Err(failure) => return Ok(Completed::Run(Transition::Fail(failure))),
         };
         source::keep(&self.archive, &deployment.source_prefix(), &workspace.source, &workspace.zip).await?;
-        let sealed = deployment.sealed_variables(self.app.table()).await?;
-        if let Some(failure) = deployment.unapproved(sealed.as_deref()) {
-            return Ok(Completed::Run(Transition::Fail(failure)));
-        }
-        let variables = self.open_variables(deployment, sealed).await?;
-        if let Some(failure) = missing_variables(&buildspec, &variables) {
-            return Ok(Completed::Run(Transition::Fail(failure)));
-        }
+        let variables = match self.variables(deployment, &buildspec).await? {
+            Ok(variables) => variables,
+            Err(failure) => return Ok(Completed::Run(Transition::Fail(failure))),
+        };
         let time_limit = deployment.time_limit(self.time_limit);
         let mut reserved = variables::of_deployment(deployment, &self.app);
         if let Runner::CodeBuild(codebuild) = &self.runner {
@@ -160,17 +157,20 @@ impl Pipeline {
             let has_artifacts = buildspec.artifacts.is_some();
             // CodeBuild takes a text of several lines for a buildspec, and one line for the path of a file.
             let buildspec = format!("{:#}", buildspec.canonical());
-            let input = BuildInput { buildspec, has_artifacts, variables, reserved, time_limit };
+            let (secrets, mut plain) = variables.split();
+            plain.extend(reserved);
+            let input = BuildInput { buildspec, has_artifacts, secrets, plain, time_limit };
             return Ok(Completed::Preparation(codebuild, input));
         }
-        reserved.extend(variables::of_process(deployment, &self.app));
+        let of_process = variables::of_process(deployment, &self.app).into_iter();
+        reserved.extend(of_process.filter(|(name, _)| !variables.values.contains_key(name)));
         let run = Run {
             buildspec: &buildspec,
             source: &workspace.source,
             scratch: &workspace.scratch,
-            variables: &variables,
+            variables: &variables.values,
             reserved: &reserved,
-            redaction: Redaction::new(variables.values().map(String::as_str)),
+            redaction: Redaction::new(variables.secrets()),
             time_limit: time_limit.min(deadline.since(self.app.clock().now()).saturating_sub(REPORT_TIME)),
             grace: GRACE,
         };
@@ -240,12 +240,21 @@ impl Pipeline {
         Ok(remote.fetch_commit(&commit, into, limits).await?)
     }
 
-    async fn open_variables(&self, deployment: &Deployment, sealed: Option<Vec<u8>>) -> Result<Variables, Retry> {
-        let Some(sealed) = sealed else { return Ok(Variables::new()) };
-        let context = Deployment::sealing_context(&deployment.account_id, &deployment.id);
-        let failed = |error| Retry::Infrastructure("the variables can't be decrypted", error);
-        let json = self.vault.open(&context, &sealed).await.map_err(|error| failed(error.into()))?;
-        serde_json::from_slice(&json).map_err(|error| failed(error.into()))
+    /// Opens the variables, and checks that the approvals cover them and that the buildspec has all that it takes.
+    async fn variables(
+        &self,
+        deployment: &Deployment,
+        buildspec: &Buildspec,
+    ) -> Result<Result<BuildVariables, Failure>, Retry> {
+        let fixed = deployment.variables(self.app.table()).await?;
+        if let Some(failure) = deployment.unapproved(&fixed) {
+            return Ok(Err(failure));
+        }
+        let opened = BuildVariables::open(&self.app, &self.vault, deployment, fixed).await?;
+        Ok(opened.and_then(|opened| match missing_variables(buildspec, &opened.values) {
+            Some(failure) => Err(failure),
+            None => Ok(opened),
+        }))
     }
 
     async fn store(&self, deployment: &Deployment, source: &Path, artifacts: &[Artifact]) -> Result<(), Retry> {

@@ -1,4 +1,4 @@
-//! The variables that describe a deployment to its build. Both runners set them.
+//! The variables that the API itself sets, which describe a deployment to its build. Both runners set them.
 //!
 //! Variables that start with `CODEBUILD_` have the meaning that they have in a build that CodeBuild starts for a push. CodeBuild itself
 //! sets the others of its variables, as far as they have a meaning outside of it: see [`of_process`].
@@ -34,7 +34,8 @@ pub(crate) fn of_deployment(deployment: &Deployment, app: &App) -> Variables {
     variables
 }
 
-/// Returns the variables that CodeBuild has for its own builds, for one that the runner `process` runs.
+/// Returns the variables that CodeBuild has for its own builds, for one that the runner `process` runs. A region that the environment
+/// sets takes precedence.
 pub(crate) fn of_process(deployment: &Deployment, app: &App) -> Variables {
     let Deployment { id, attempt, .. } = deployment;
     let region = app.aws().region();

@@ -53,8 +53,8 @@ fn a_stored_variable_is_satisfied_by_one_of_the_deployment() {
     assert_eq!(
         missing(&["LOGIN"]),
         [
-            "line 3, column 21: `env.secrets-manager` takes TOKEN from AWS, which builds can't read; set TOKEN in the deployment's `variables`",
-            "line 6, column 5: `env.parameter-store` takes PORT from AWS, which builds can't read; set PORT in the deployment's `variables`",
+            "line 3, column 21: `env.secrets-manager` takes TOKEN from AWS, which builds can't read; set TOKEN as a variable of the environment, the repository or the account, or in the deployment's `variables`",
+            "line 6, column 5: `env.parameter-store` takes PORT from AWS, which builds can't read; set PORT as a variable of the environment, the repository or the account, or in the deployment's `variables`",
         ]
     );
 }

@@ -2,9 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
+use futures_util::future::try_join;
 use shared::access::{Requested, Scope};
 use shared::body::{DeploymentBody, QueueBody};
-use shared::model::{Deployment, Waits};
+use shared::model::{Deployment, DeploymentPlace, Waits};
 use shared::poll::PollInterval;
 use shared::{App, Endpoint, InitError, Result, Route};
 
@@ -19,7 +20,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Get a deployment
 ///
-/// Returns the deployment with its status and, while it is queued, its place in the queue. To follow the deployment, ask again
+/// Returns the deployment with its status, its variables and, while it is queued, its place in the queue. To follow the deployment, ask again
 /// after `X-Poll-Interval` seconds with the last `ETag` in `If-None-Match`, until `X-Poll-Interval` is absent: the deployment
 /// has ended.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", responses((status = 200, body = DeploymentBody)))]
@@ -28,9 +29,10 @@ pub async fn get_deployment(
     deployment: Requested<Deployment>,
 ) -> Result<(Option<PollInterval>, Json<DeploymentBody>)> {
     let table = app.table();
-    let read = |place| async move { Ok(Waits::load(table, &place).await?) };
-    let (deployment, waits) = deployment.authorize_and_read(read).await?;
+    let read =
+        |place: DeploymentPlace| async move { Ok(try_join(Waits::load(table, &place), place.variables(table)).await?) };
+    let (deployment, (waits, variables)) = deployment.authorize_and_read(read).await?;
     let queue = waits.map(|waits| QueueBody::new(&deployment, &waits));
     let interval = queue.as_ref().map(QueueBody::poll_interval).or(PollInterval::of(&deployment));
-    Ok((interval, Json(DeploymentBody::new(&app, deployment.into_inner()).with_queue(queue))))
+    Ok((interval, Json(DeploymentBody::with_variables(&app, deployment.into_inner(), variables).with_queue(queue))))
 }

@@ -3,15 +3,18 @@
 use axum::Json;
 use axum::extract::{FromRef, State};
 use axum::http::{HeaderName, StatusCode, header};
-use redeploy::Redeployer;
+use redeploy::{Redeployer, StoredVersions};
+use serde::Deserialize;
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::body::DeploymentBody;
+use shared::extract::Query;
 use shared::model::{Author, OriginKind};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/retry")
     .requires(Scope::DeploymentsWrite)
+    .takes(&["stored_variables"])
     .refuses_with(&[ErrorCode::NotFinished, ErrorCode::EnvironmentFrozen, ErrorCode::LimitReached])
     .takes_idempotency_key()
     .sends_location();
@@ -34,14 +37,28 @@ impl FromRef<Retry> for App {
     }
 }
 
+/// The choice of variables.
+#[derive(Clone, Copy, Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RetryOptions {
+    /// The versions of the variables of the account, the repository and the environment: those of the earlier deployment (`frozen`), or
+    /// the `current` ones.
+    #[serde(default)]
+    #[param(inline)]
+    stored_variables: StoredVersions,
+}
+
 /// Retry a deployment
 ///
-/// Creates a deployment that repeats an earlier one: its commit, its environment and its variables. The earlier
-/// deployment must have ended, in any final state. `origin` names it.
-#[utoipa::path(post, path = ROUTE.path, tag = "Deployments", responses((status = 201, body = DeploymentBody)))]
+/// Creates a deployment that repeats an earlier one: its commit, its environment and its variables, in the versions that they had then.
+/// The earlier deployment must have ended, in any final state. `origin` names it.
+#[utoipa::path(
+    post, path = ROUTE.path, tag = "Deployments", params(RetryOptions), responses((status = 201, body = DeploymentBody))
+)]
 pub async fn retry_deployment(
     State(Retry(redeployer)): State<Retry>,
     author: Author,
+    Query(RetryOptions { stored_variables }): Query<RetryOptions>,
     deployment: AuthorizedDeployment,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeploymentBody>)> {
     if !deployment.status.is_final() {
@@ -49,7 +66,7 @@ pub async fn retry_deployment(
         return Err(Error::new(ErrorCode::NotFinished, message));
     }
     let repository = deployment.repository(redeployer.app.table()).await?;
-    let retried = redeployer.repeat(&repository, &deployment, OriginKind::Retry, &author).await?;
+    let retried = redeployer.repeat(&repository, &deployment, OriginKind::Retry, stored_variables, &author).await?;
     let body = DeploymentBody::new(&redeployer.app, retried);
     Ok((StatusCode::CREATED, [(header::LOCATION, body.url.clone())], Json(body)))
 }

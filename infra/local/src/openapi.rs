@@ -28,6 +28,7 @@ use crate::path_parameter;
         (name = "Account", description = "The account's settings, which apply to all of its members"),
         (name = "Members", description = "The users of the account, and the invitations to it"),
         (name = "Applications", description = "OAuth2 clients that act for the account with client credentials"),
+        (name = "Variables", description = "Variables of accounts, repositories and environments, which builds get"),
         (name = "Hooks", description = "Hooks of repositories, to which git hosts send pushes and programs their wishes to deploy"),
         (name = "Trusts", description = "Trust in the tokens of issuers, such as those of continuous integration, which are exchanged for tokens of this API"),
         (name = "Environments", description = "The targets of deployments, each with its live deployment, its queue and its settings"),

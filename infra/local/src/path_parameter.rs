@@ -46,6 +46,13 @@ pub const PARAMETERS: &[PathParameter] = &[
         found_in: &[("EnvironmentState", "/name"), ("Deployment", "/environment")],
     },
     PathParameter {
+        name: "name",
+        description: "Name of the variable: letters, digits and `_`",
+        example: "API_URL",
+        extractor: "extract::PathVariable",
+        found_in: &[("Variable", "/name")],
+    },
+    PathParameter {
         name: "token_id",
         description: "Token ID: `tok_…`. It is not the secret",
         example: "tok_k3vyq2w7x5m4n6pa",

@@ -34,10 +34,10 @@ pub struct Start<'a> {
     pub buildspec: &'a str,
     /// The prefix in the bucket whose folder `artifacts` receives the artifacts, if the buildspec has artifacts.
     pub artifacts: Option<&'a str>,
-    /// The deployment's own variables. The build gets them by reference to a secret.
-    pub variables: &'a BTreeMap<String, String>,
-    /// The variables that describe the deployment, which everybody may see.
-    pub reserved: &'a BTreeMap<String, String>,
+    /// The secret variables. The build gets them by reference to a secret of Secrets Manager.
+    pub secrets: &'a BTreeMap<String, String>,
+    /// The variables that everybody may see.
+    pub plain: &'a BTreeMap<String, String>,
     /// The time limit, which is rounded up to minutes.
     pub time_limit: Duration,
 }
@@ -46,7 +46,7 @@ pub struct Start<'a> {
 #[allow(missing_docs, reason = "the message of each variant describes it")]
 #[derive(Debug, thiserror::Error)]
 pub enum StartFailed {
-    #[error("The variables exceed {MAX_SECRET_BYTES} bytes as JSON, the limit for builds in AWS CodeBuild")]
+    #[error("The secret variables exceed {MAX_SECRET_BYTES} bytes as JSON, the limit for builds in AWS CodeBuild")]
     VariablesTooLarge,
     #[error(transparent)]
     Call(#[from] Error),
@@ -58,12 +58,11 @@ impl Builds {
     /// # Errors
     /// Fails if the variables are too large, or if AWS refuses or does not answer.
     pub async fn start(&self, start: Start<'_>) -> Result<BuildId, StartFailed> {
-        let Start { project, deployment, bucket, source, buildspec, artifacts, variables, reserved, time_limit } =
-            start;
+        let Start { project, deployment, bucket, source, buildspec, artifacts, secrets, plain, time_limit } = start;
         // The secret contains the variables as a JSON object.
         let secret = format!("{project}/{}", deployment.secret_name());
-        if !variables.is_empty() {
-            self.put_secret(&secret, variables).await?;
+        if !secrets.is_empty() {
+            self.put_secret(&secret, secrets).await?;
         }
         let minutes = time_limit.as_secs().div_ceil(60).clamp(*TIME_LIMITS.start(), *TIME_LIMITS.end());
         let artifacts = match artifacts {
@@ -90,13 +89,11 @@ impl Builds {
             (ACCOUNT_VARIABLE, deployment.account_id.as_str()),
             (ATTEMPT_VARIABLE, &attempt),
         ];
-        let reserved = reserved.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let plain = own
-            .into_iter()
-            .chain(reserved)
-            .map(|(name, value)| variable(name, value, EnvironmentVariableType::Plaintext));
+        let plain = plain.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let plain =
+            own.into_iter().chain(plain).map(|(name, value)| variable(name, value, EnvironmentVariableType::Plaintext));
         // CodeBuild resolves the reference, and shows the value neither in the build's description nor in its log.
-        let referred = variables
+        let referred = secrets
             .keys()
             .map(|name| variable(name, &format!("{secret}:{name}"), EnvironmentVariableType::SecretsManager));
         let started = self

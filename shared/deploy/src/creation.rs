@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use connections::Connections;
-use futures_util::future::try_join;
+use futures_util::future::try_join3;
 use git::Revision;
 use shared::id::DeploymentId;
 use shared::model::{
-    Author, Deployment, DeploymentCounts, Destination, Environment, IdempotencyClaim, NewDeployment, Once, Repository,
+    Author, CurrentVariables, Deployment, DeploymentCounts, Destination, Environment, IdempotencyClaim, NewDeployment,
+    Once, Repository,
 };
 use shared::permitted::Permitted;
 use shared::queue::Queue;
@@ -35,6 +36,7 @@ pub struct Snapshot {
     /// The environment, or `None` if the repository does not have it.
     destination: Option<Destination>,
     counts: DeploymentCounts,
+    variables: CurrentVariables,
 }
 
 impl FromRef<Creation> for App {
@@ -44,12 +46,16 @@ impl FromRef<Creation> for App {
 }
 
 impl Snapshot {
-    /// Reads the environment and the repository's counts. Strongly consistent.
+    /// Reads the environment, the repository's counts and the stored variables. Strongly consistent.
     pub async fn load(app: &App, repository: &Repository, environment: Environment) -> Result<Self, TableError> {
-        let (table, partition) = (app.table(), repository.partition());
-        let destination = Destination::load(table, repository, environment);
-        let (destination, counts) = try_join(destination, DeploymentCounts::load(table, &partition)).await?;
-        Ok(Self { destination, counts })
+        let (table, partition, account) = (app.table(), repository.partition(), &repository.account_id);
+        let (destination, counts, variables) = try_join3(
+            Destination::load(table, repository, environment),
+            DeploymentCounts::load(table, &partition),
+            CurrentVariables::load(table, account, &repository.id, environment),
+        )
+        .await?;
+        Ok(Self { destination, counts, variables })
     }
 
     /// Returns the environment that the deployment goes to, if deployments to it are admitted.
@@ -117,13 +123,13 @@ impl Creation {
         let id = DeploymentId::random();
         let context = Deployment::sealing_context(&repository.account_id, &id);
         let new = NewDeployment {
-            sealed_variables: request.variables.seal(vault, &context).await?,
-            variable_names: request.variables.names(),
             settings,
             pattern,
             id,
             environment: request.environment,
             fences: request.fences(),
+            variable_names: request.variables.names(),
+            variables: request.variables.fix(&snapshot.variables, vault, &context).await?,
             git_ref: request.r#ref,
             ref_name: resolved.name,
             on_ref: resolved.on_ref,

@@ -1,10 +1,8 @@
 //! The creation of a deployment: the request for it, its variables, and the commit of its ref.
 
 mod creation;
-mod refused;
 mod request;
 mod resolved_ref;
-mod secret;
 mod variables;
 
 pub use creation::{Creation, Snapshot};

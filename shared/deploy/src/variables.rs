@@ -4,59 +4,46 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_bytes::ByteBuf;
+use shared::model::{
+    CurrentVariables, DeploymentVariables, MAX_VARIABLE_NAME, RESERVED_VARIABLE_PREFIXES, VARIABLE_NAME_PATTERN,
+    VariableName,
+};
 use shared::{Error, ErrorCode, Result};
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::{Object, RefOr};
 use vault::Vault;
 
-use crate::{refused, secret};
-
 const MAX_VARIABLES: usize = 100;
 /// The size of all names and values together.
 const MAX_BYTES: usize = 32 * 1024;
-/// The deployment's row contains the names.
-const MAX_NAME_BYTES: usize = 128;
-/// The prefixes of names that the pipeline itself sets, or that would give a build other credentials.
-const RESERVED_PREFIXES: [&str; 4] = ["AWS_", "CODEBUILD_", "DEPLOYMENT_", "GIT_"];
 
-/// Valid variables: at most 100, of at most 32 KiB in all. `Debug` shows no values, and values leave this type only
-/// encrypted.
+/// Valid variables: at most 100, of at most 32 KiB in all. `Debug` shows no values, and secret ones leave this type only encrypted.
 #[derive(Debug, Default, Deserialize)]
 #[serde(try_from = "BTreeMap<Name, Value>")]
-pub struct Variables(BTreeMap<String, SecretString>);
+pub struct Variables(BTreeMap<String, Value>);
 
-/// A name of the form `[A-Za-z_][A-Za-z0-9_]*` without a reserved prefix, on which no shell, loader or interpreter acts.
+/// The name of a variable that a deployment may have.
 #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(try_from = "String")]
-struct Name(String);
+struct Name(VariableName);
 
 /// A string, or an object that may mark its value as a secret. A value that looks like a secret must be marked, because a key in
 /// a plain variable is usually a mistake.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(try_from = "serde_json::Value")]
-struct Value(SecretString);
+struct Value {
+    text: SecretString,
+    is_secret: bool,
+}
 
 impl TryFrom<String> for Name {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        let mut bytes = name.bytes();
-        let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-        if !starts_well || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return Err("must have a name of the form [A-Za-z_][A-Za-z0-9_]*".to_owned());
-        }
-        if name.len() > MAX_NAME_BYTES {
-            return Err(format!("must have a name of at most {MAX_NAME_BYTES} characters"));
-        }
-        match RESERVED_PREFIXES.into_iter().find(|prefix| name.starts_with(prefix)) {
-            Some(prefix) => Err(format!("must not have this name: names that start with {prefix} are reserved")),
-            None => match refused::acted_on_by(&name) {
-                Some(programs) => Err(format!(
-                    "must not be set by a deployment, because {name} changes how {programs} run; set it in the buildspec"
-                )),
-                None => Ok(Self(name)),
-            },
-        }
+        let name: VariableName = name.parse().map_err(|error: shared::model::InvalidVariableName| error.to_string())?;
+        name.check_outside_of_environments()?;
+        Ok(Self(name))
     }
 }
 
@@ -76,12 +63,12 @@ impl TryFrom<serde_json::Value> for Value {
             },
             _ => return Err(not_a_value()),
         };
-        match secret::kind(&value) {
+        match variables::kind(&value) {
             Some(kind) if !is_secret => {
                 Err(format!("must not be {kind} as a plain value: send it as {{\"value\": …, \"secret\": true}}"))
             }
             _ if value.contains('\0') => Err("must not have a NUL character".to_owned()),
-            _ => Ok(Self(value.into())),
+            _ => Ok(Self { text: value.into(), is_secret }),
         }
     }
 }
@@ -93,11 +80,11 @@ impl TryFrom<BTreeMap<Name, Value>> for Variables {
         if variables.len() > MAX_VARIABLES {
             return Err(format!("must have at most {MAX_VARIABLES} entries"));
         }
-        let size = |(name, value): (&Name, &Value)| name.0.len() + value.0.expose_secret().len();
+        let size = |(name, value): (&Name, &Value)| name.0.as_str().len() + value.text.expose_secret().len();
         if variables.iter().map(size).sum::<usize>() > MAX_BYTES {
             return Err("must have at most 32 KiB of names and values".to_owned());
         }
-        Ok(Self(variables.into_iter().map(|(Name(name), Value(value))| (name, value)).collect()))
+        Ok(Self(variables.into_iter().map(|(Name(name), value)| (name.to_string(), value)).collect()))
     }
 }
 
@@ -106,13 +93,13 @@ impl utoipa::ToSchema for Variables {}
 // Written by hand: the derive can't describe the names, and gives a map's example to its values.
 impl utoipa::PartialSchema for Variables {
     fn schema() -> RefOr<Schema> {
-        let reserved = RESERVED_PREFIXES.join("`, `");
+        let reserved = RESERVED_VARIABLE_PREFIXES.join("`, `");
         let description = format!(
             "Environment variables for the build, at most 32 KiB of names and values in all. Names must not start with \
              `{reserved}`. Variables on which shells, loaders and interpreters act by themselves (`BASH_ENV`, `PATH`, \
-             `LD_PRELOAD`, `NODE_OPTIONS`, …) are refused, because they change which code runs at the same commit. No response contains the values. A value that looks like a well-known secret (a token of this \
-             API, of GitHub or of Stripe, an AWS access key, a private key) is accepted only in an object with \
-             `\"secret\": true`."
+             `LD_PRELOAD`, `NODE_OPTIONS`, …) are refused, because they change which code runs at the same commit. Values are plain unless they are sent as `{{\"value\": …, \"secret\": true}}`: \
+             the deployment and its log show plain values, and never secret ones. A value that looks like a well-known secret (a token \
+             of this API, of GitHub or of Stripe, an AWS access key, a private key) must be secret."
         );
         let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[^\\x00]*$")).build();
         let plain = RefOr::from(text.clone());
@@ -124,8 +111,8 @@ impl utoipa::PartialSchema for Variables {
         let value = OneOfBuilder::new().item(plain).item(marked);
         let name = ObjectBuilder::new()
             .schema_type(Type::String)
-            .pattern(Some("^[A-Za-z_][A-Za-z0-9_]*$"))
-            .max_length(Some(MAX_NAME_BYTES));
+            .pattern(Some(VARIABLE_NAME_PATTERN))
+            .max_length(Some(MAX_VARIABLE_NAME));
         ObjectBuilder::new()
             .description(Some(description))
             .property_names(Some(name))
@@ -142,16 +129,30 @@ impl Variables {
         self.0.keys().cloned().collect()
     }
 
-    /// Returns the variables encrypted, or `None` if there are none.
-    pub async fn seal(&self, vault: &Vault, context: &str) -> Result<Option<Vec<u8>>> {
-        if self.0.is_empty() {
-            return Ok(None);
+    /// Returns the variables with the versions of the stored ones, as the deployment keeps them. Secrets are sealed to a context.
+    ///
+    /// # Errors
+    /// Fails if the build would get too many or too large variables, or if the vault fails.
+    pub async fn fix(self, stored: &CurrentVariables, vault: &Vault, context: &str) -> Result<DeploymentVariables> {
+        let sizes = self.0.iter().map(|(name, value)| (name.as_str(), value.text.expose_secret().len()));
+        let sets = stored.freeze(sizes)?;
+        let (mut plain, mut secrets) = (BTreeMap::new(), BTreeMap::new());
+        for (name, value) in &self.0 {
+            let kept = if value.is_secret { &mut secrets } else { &mut plain };
+            kept.insert(name.clone(), value.text.expose_secret().to_owned());
         }
-        let exposed: BTreeMap<_, _> = self.0.iter().map(|(name, value)| (name, value.expose_secret())).collect();
-        let json = serde_json::to_vec(&exposed).map_err(Error::internal)?;
-        let sealed = vault.seal(context, &json).await;
-        let unavailable = "The variables can't be encrypted at the moment; try again";
-        sealed.map(Some).map_err(|error| Error::new(ErrorCode::ServiceUnavailable, unavailable).because(error))
+        let sealed = match secrets.is_empty() {
+            true => None,
+            false => {
+                let json = serde_json::to_vec(&secrets).map_err(Error::internal)?;
+                let sealed = vault.seal(context, &json).await;
+                let unavailable = "The variables can't be encrypted at the moment; try again";
+                let sealed =
+                    sealed.map_err(|error| Error::new(ErrorCode::ServiceUnavailable, unavailable).because(error))?;
+                Some(ByteBuf::from(sealed))
+            }
+        };
+        Ok(DeploymentVariables { sealed, plain, sets })
     }
 }
 
@@ -176,7 +177,11 @@ mod tests {
             (r#"{"": "x"}"#, "[A-Za-z_]"),
             (r#"{"1A": "x"}"#, "[A-Za-z_]"),
             (r#"{"A-B": "x"}"#, "[A-Za-z_]"),
-            (r#"{"AWS_REGION": "x"}"#, "AWS_"),
+            (r#"{"AWS_PROFILE": "x"}"#, "names that start with AWS_"),
+            (
+                r#"{"AWS_REGION": "x"}"#,
+                "PUT /v1/repositories/{repo_id}/environments/{environment}/variables/AWS_REGION",
+            ),
             (r#"{"GIT_SHA": "x"}"#, "GIT_"),
             (r#"{"BASH_ENV": "$(id)"}"#, "BASH_ENV changes how shells run"),
             (r#"{"A": "\u0000"}"#, "NUL"),

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use futures_util::future::try_join3;
+use futures_util::future::{try_join, try_join3};
+use serde::Deserialize;
+use serde_bytes::ByteBuf;
 use shared::access::AuthorizedRepository;
-use shared::model::{Author, Deployment, DeploymentCounts, Destination, NewDeployment, OriginKind};
+use shared::model::{Author, CurrentVariables, Deployment, DeploymentCounts, Destination, NewDeployment, OriginKind};
 use shared::queue::Queue;
 use shared::{App, Error, ErrorCode, InitError, Result};
 use vault::Vault;
@@ -18,6 +20,18 @@ pub struct Redeployer {
     vault: Arc<Vault>,
 }
 
+/// The versions of the variables of the account, the repository and the environment that a repeated deployment gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = StoredVariables)]
+pub enum StoredVersions {
+    /// Those of the earlier deployment.
+    #[default]
+    Frozen,
+    /// The current ones.
+    Current,
+}
+
 impl Redeployer {
     /// # Errors
     /// Fails if a setting is missing or invalid.
@@ -25,7 +39,8 @@ impl Redeployer {
         Ok(Self { app: app.clone(), queue: Queue::new(app)?, vault: Arc::new(Vault::new(app)?) })
     }
 
-    /// Creates the deployment and queues it. The environment's current settings apply.
+    /// Creates the deployment and queues it. The environment's current settings apply. The variables of the earlier deployment's own
+    /// request stay.
     ///
     /// # Errors
     /// Fails with `not_found` if the environment was deleted, with `environment_frozen`, and like any creation.
@@ -34,29 +49,43 @@ impl Redeployer {
         repository: &AuthorizedRepository,
         earlier: &Deployment,
         kind: OriginKind,
+        stored: StoredVersions,
         author: &Author,
     ) -> Result<Deployment> {
         let Self { app, queue, vault } = self;
         let table = app.table();
-        let environment = earlier.environment;
-        let (destination, counts, sealed) = try_join3(
+        let (account, environment) = (&repository.account_id, earlier.environment);
+        let current = async {
+            match stored {
+                StoredVersions::Frozen => Ok(None),
+                StoredVersions::Current => {
+                    CurrentVariables::load(table, account, &repository.id, environment).await.map(Some)
+                }
+            }
+        };
+        let (destination, counts, (mut variables, current)) = try_join3(
             Destination::load(table, repository, environment),
             DeploymentCounts::load(table, &repository.partition()),
-            earlier.sealed_variables(table),
+            try_join(earlier.variables(table), current),
         )
         .await?;
         let destination = destination.ok_or_else(|| counts.missing_environment(environment))?;
         let settings = destination.settings;
         settings.admit(environment)?;
         let mut new = NewDeployment::repeating(earlier, kind, destination, author);
-        if let Some(sealed) = sealed {
-            let context = |id| Deployment::sealing_context(&repository.account_id, id);
-            let resealed = vault.reseal(&context(&earlier.id), &context(&new.id), &sealed).await;
+        if let Some(current) = current {
+            variables.sets =
+                current.freeze(variables.plain.iter().map(|(name, value)| (name.as_str(), value.len())))?;
+        }
+        if let Some(sealed) = &variables.sealed {
+            let context = |id| Deployment::sealing_context(account, id);
+            let resealed = vault.reseal(&context(&earlier.id), &context(&new.id), sealed).await;
             let unavailable = "The variables can't be encrypted at the moment; try again";
             let resealed =
                 resealed.map_err(|error| Error::new(ErrorCode::ServiceUnavailable, unavailable).because(error))?;
-            new.sealed_variables = Some(resealed);
+            variables.sealed = Some(ByteBuf::from(resealed));
         }
+        new.variables = variables;
         let deployment = Deployment::create(table, repository, &counts, new, author, app.clock().now()).await?;
         queue.announce(app, &deployment, &settings).await;
         Ok(deployment)

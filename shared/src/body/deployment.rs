@@ -5,7 +5,10 @@ use serde::Serialize;
 use crate::app::App;
 use crate::clock::Rfc3339;
 use crate::id::{DeploymentId, RepositoryId, UserId};
-use crate::model::{Actors, CommitTexts, Deployment, Environment, Failure, Origin, Repository, Status, Waits};
+use crate::model::{
+    Actors, CommitTexts, Deployment, DeploymentVariable, DeploymentVariables, Environment, Failure, Origin, Repository,
+    Status, VariableLevel, Waits,
+};
 use crate::name::{BuildspecPath, RepositoryName, RootFolder};
 use crate::poll::PollInterval;
 
@@ -69,9 +72,13 @@ pub struct DeploymentBody {
     /// nothing that the approver has not seen.
     #[schema(examples("8d969eef6ecad3c29a3a629280e686cf0c3f5d5a86aff3ca12020c923adc6c92"))]
     pub(crate) approval_digest: String,
-    /// The names of the variables that the build gets. No response contains their values.
+    /// The names of the variables in the request that created the deployment, or the one that it repeats.
     #[schema(examples("LOG_LEVEL"))]
     pub(crate) variable_names: Vec<String>,
+    /// The variables that the build gets, by name: those of the request, and stored ones in the versions that they had when the
+    /// deployment was created. Only in the response of `GET /v1/deployments/{deployment_id}`; null in every other.
+    #[schema(required)]
+    pub(crate) variables: Option<Vec<BuildVariableBody>>,
     /// Whether a user has asked to cancel the deployment while it was in progress.
     pub(crate) cancel_requested: bool,
     /// The earlier deployment that this one repeats. Null if it repeats none.
@@ -128,6 +135,31 @@ impl CommitBody {
     fn new(sha: String, texts: Option<CommitTexts>) -> Self {
         let (subject, author) = texts.map(|texts| (texts.subject, texts.author)).unzip();
         Self { sha, subject, author }
+    }
+}
+
+/// A variable that a build gets.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = BuildVariable)]
+pub struct BuildVariableBody {
+    #[schema(examples("LOG_LEVEL"))]
+    name: String,
+    from: VariableLevel,
+    /// Whether the value is secret. No response contains it, and the log shows `***` instead.
+    secret: bool,
+    /// The version of the variables of the account, the repository or the environment that the variable is from. Null if it is from
+    /// the deployment itself.
+    #[schema(required, examples(3))]
+    version: Option<u64>,
+    /// The value. Null unless the variable is plain and from the deployment itself.
+    #[schema(required, examples("debug"))]
+    value: Option<String>,
+}
+
+impl From<DeploymentVariable> for BuildVariableBody {
+    fn from(variable: DeploymentVariable) -> Self {
+        let DeploymentVariable { name, level, secret, version, value } = variable;
+        Self { name, from: level, secret, version, value }
     }
 }
 
@@ -214,11 +246,18 @@ impl QueueBody {
 }
 
 impl DeploymentBody {
-    /// Returns the body without a place in the queue, as lists show it.
+    /// Returns the body with the variables of the deployment.
+    pub fn with_variables(app: &App, row: Deployment, variables: DeploymentVariables) -> Self {
+        let variables = variables.merged(&row).into_iter().map(Into::into).collect();
+        Self { variables: Some(variables), ..Self::new(app, row) }
+    }
+
+    /// Returns the body without a place in the queue and without variables, as lists show it.
     pub fn new(app: &App, row: Deployment) -> Self {
         Self {
             approval_digest: row.approval_digest(),
             variable_names: row.variable_names,
+            variables: None,
             url: app.url(&format!("/v1/deployments/{}", row.id)),
             id: row.id,
             status: row.status,

@@ -21,6 +21,7 @@ mod settings;
 mod status;
 mod transition;
 mod turn;
+mod variables;
 
 pub use actors::*;
 pub use commit::*;
@@ -41,11 +42,11 @@ pub use settings::*;
 pub use status::*;
 pub use transition::*;
 pub use turn::Terms;
+pub use variables::*;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
 
 use crate::capability::Capability;
 use crate::clock::Timestamp;
@@ -155,13 +156,13 @@ pub struct Deployment {
     /// The deployment that must be live when its turn comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_current: Option<DeploymentId>,
-    /// The names of the variables, in order.
+    /// The names of the deployment's own variables, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variable_names: Vec<String>,
     /// The reason why the git host was not told the deployment's last status. `None` if it was, or need not be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_status_error: Option<String>,
-    /// The SHA-256 of the encrypted variables.
+    /// The digest of [`DeploymentVariables`]. `None` if the deployment has no variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables_digest: Option<String>,
     /// The origin of the names that the deployment's builds use. Nothing but the row has it.
@@ -218,11 +219,9 @@ impl Deployment {
         Waiting { deployment_id: self.id.clone(), number: self.number, ready: self.is_approved() }
     }
 
-    /// Returns the variables as they were encrypted at creation. `None` if the deployment has none.
-    pub async fn sealed_variables(&self, table: &Table) -> Result<Option<Vec<u8>>, TableError> {
-        let row: Option<SealedVariables> =
-            table.get(key::deployment_variables(&self.account_id, &self.id), Consistency::Strong).await?;
-        Ok(row.map(|row| row.sealed.into_vec()))
+    /// Returns the variables that were fixed at creation.
+    pub async fn variables(&self, table: &Table) -> Result<DeploymentVariables, TableError> {
+        Ok(DeploymentVariables::load(table, &self.account_id, &self.id).await?.unwrap_or_default())
     }
 
     /// Returns the context to which a deployment's variables are sealed, so that no other deployment can open them.
@@ -305,11 +304,6 @@ impl Position for Deployment {
     fn position(&self, _: Sort) -> String {
         self.sort_key()
     }
-}
-
-#[derive(Serialize, Deserialize)]
-struct SealedVariables {
-    sealed: ByteBuf,
 }
 
 pub(super) fn sort_key(number: u64) -> String {

@@ -2,6 +2,7 @@
 
 mod environment;
 mod hook;
+mod variable;
 
 use crate::hex::hex;
 use crate::id::{AccountId, ConnectionId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, TrustId, UserId};
@@ -13,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 pub(super) use environment::*;
 pub(super) use hook::*;
+pub(super) use variable::*;
 
 /// The sort keys of the counters that a recount compares.
 pub(super) const MEMBER_COUNTS: &str = "MEMBERS";

@@ -126,6 +126,12 @@ pub const SCHEMA: &[ItemKind] = &[
     ]),
     item("settings of a pattern of environments", "ACCT#{account}#REPO#{repository}", "PATTERN#{environment}"),
     item("numbers of deployments to an environment when it was deleted", "ACCT#{account}#REPO#{repository}", "DELETED#{environment}"),
+    item("variables of an account", "ACCT#{account}#VARIABLES", "CURRENT"),
+    item("version of the variables of an account", "ACCT#{account}#VARIABLES", "VERSION#{number}"),
+    item("variables of a repository", "ACCT#{account}#REPO#{repository}#VARIABLES", "CURRENT"),
+    item("version of the variables of a repository", "ACCT#{account}#REPO#{repository}#VARIABLES", "VERSION#{number}"),
+    item("variables of an environment", "ACCT#{account}#REPO#{repository}#VARIABLES", "ENV#{environment}#CURRENT"),
+    item("version of the variables of an environment", "ACCT#{account}#REPO#{repository}#VARIABLES", "ENV#{environment}#VERSION#{number}"),
     item("numbers of deployments", "ACCT#{account}#REPO#{repository}", "DEPLOYS"),
     item("deployment", "ACCT#{account}#DEPLOY#{deployment}", "DEPLOY").indexed(&[
         entry(ByCreation, "ACCT#{account}#REPO#{repository}", "{number}"),

@@ -43,7 +43,9 @@ pub(super) async fn repeat(State(context): State<Arc<Context>>, request: Request
         authenticator.secret(&parts.headers).ok_or_else(|| Error::internal("a caller has no credential"))?;
     let (account, actor) = (&caller.account().id, caller.user_id());
     let scope = IdempotencyScope { account, actor, endpoint: context.route.function, resource: parts.uri.path() };
-    match IdempotencyClaim::take(app.table(), scope, &key, &canonical(&body), app.clock().now()).await? {
+    let mut asked = canonical(&body);
+    asked.extend(parts.uri.query().into_iter().flat_map(|query| [b"?", query.as_bytes()].concat()));
+    match IdempotencyClaim::take(app.table(), scope, &key, &asked, app.clock().now()).await? {
         Idempotency::New(claim) => {
             parts.extensions.insert(claim.clone());
             let response = next.run(Request::from_parts(parts, Body::from(body))).await;

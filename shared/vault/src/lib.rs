@@ -1,8 +1,8 @@
-//! Envelope encryption at rest: of deployments' variables, and of connections' secrets.
+//! Envelope encryption at rest: of the secrets of deployments, of connections, of hooks and of stored variables.
 //!
 //! Each text is sealed with its own data key by AES-256-GCM. The data key is stored beside the text, wrapped by the
 //! master key. The master key is a KMS key in AWS and a file in the local stack; nothing else differs. The text is
-//! bound to its context (account and deployment or connection), and can't be opened in another one.
+//! bound to its context (account and deployment, connection, hook or variable), and can't be opened in another one.
 //!
 //! Sealed form: version (1 byte), length of the wrapped data key (2 bytes, big endian), wrapped data key,
 //! ciphertext with its tag.
@@ -176,7 +176,11 @@ fn only_nonce() -> Nonce {
 /// Returns the encryption context. KMS writes it to CloudTrail, and it contains no secret: an account and a resource, by the kind of
 /// the resource.
 fn encryption_context(context: &str) -> HashMap<String, String> {
-    let kind = if context.contains("/conn_") { "connection" } else { "deployment" };
+    let kind = match context {
+        _ if context.contains("/conn_") => "connection",
+        _ if context.contains("/variables/") => "variable",
+        _ => "deployment",
+    };
     HashMap::from([(kind.to_owned(), context.to_owned())])
 }
 

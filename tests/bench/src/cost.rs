@@ -83,7 +83,7 @@ pub(crate) async fn measure() -> Result<Report> {
          {ACCESS_LOG_BYTES} bytes. deployment-consumer runs a build of one command that does nothing: a \
          real one adds its own time, {:.1} dollars for a million seconds, three units every 15 seconds and more log objects. Its SQS \
          requests are a receive and a delete; the send is create-deployment's, for which the time that the git host takes \
-         is not in the duration. Deployments have variables, for which KMS is asked. Not in it are X-Ray (off by \
+         is not in the duration. Deployments have a secret variable, for which KMS is asked. Not in it are X-Ray (off by \
          default), storage, data transfer, metrics and alarms.",
         memory(CONSUMER) / 1024.0 * price::LAMBDA_GB_SECOND
     );
@@ -169,7 +169,7 @@ fn memory(function: &str) -> f64 {
 }
 
 /// Returns the number of requests to KMS, which the local stack does not make: one creates a data key for a
-/// deployment's variables, and one decrypts it. A repeated deployment has both.
+/// deployment's secrets, or for a stored one, and one decrypts it. A repeated deployment has both.
 fn kms_requests(function: &str) -> usize {
     match function {
         "create-deployment" | CONSUMER => 1,

@@ -47,7 +47,8 @@ pub(crate) async fn serve_each() -> Result<Vec<Served>> {
     estate.parameters.insert("environment", "production".to_owned());
     for number in 1..ROWS {
         source.commit(&[("file", &number.to_string())]);
-        let production = json!({"ref": "main", "environment": "production", "variables": {"LOG_LEVEL": "debug"}});
+        let variables = json!({"API_KEY": {"value": "hunter22", "secret": true}});
+        let production = json!({"ref": "main", "environment": "production", "variables": variables});
         let deployed = estate.owner.deploy(&estate.parameters["repo_name"], production).await;
         estate.owner.ended(&deployed).await;
         estate.parameters.insert("deployment_id", text(&deployed, "id").to_owned());

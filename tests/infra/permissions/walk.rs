@@ -342,6 +342,15 @@ async fn programs(walk: &Walk, estate: &Estate) {
     let hook = format!("{hooks}/{}", text(&hook["id"]));
     walk.take("rotate-hook", builder.post(&format!("{hook}/rotate"), json!({})).await, 200);
     walk.take("delete-hook", builder.delete(&hook).await, 200);
+    for place in ["", "/environments/staging"] {
+        let variable = format!("/v1/repositories/{client}{place}/variables/A");
+        let [set, delete] = match place {
+            "" => ["set-repository-variable", "delete-repository-variable"],
+            _ => ["set-environment-variable", "delete-environment-variable"],
+        };
+        walk.take(set, builder.put(&variable, json!({"value": "x", "secret": true})).await, 200);
+        walk.take(delete, builder.delete(&variable).await, 200);
+    }
     let new =
         json!({"name": client, "kind": "basic", "host": "127.0.0.1:1", "username": client, "password": "hunter2"});
     let connection = walk.take("create-connection", builder.post("/v1/connections", new).await, 201);
@@ -423,12 +432,18 @@ async fn life_of_a_deployment(walk: &Walk, estate: &Estate) {
     let repository = format!("/v1/repositories/{name}");
     let deployments = &format!("{repository}/deployments");
     let rollback = async |body: Value| owner.post(&format!("{repository}/rollback"), body).await;
+    for place in ["/v1/account", repository.as_str()] {
+        let path = format!("{place}/variables/PASSWORD");
+        let set = owner.put(&path, json!({"value": "hunter22", "secret": true})).await;
+        let function = if place == repository { "set-repository-variable" } else { "set-account-variable" };
+        walk.take(function, set, 200);
+    }
     let set = async |environment: &str, settings: Value| {
         let path = format!("{repository}/environments/{environment}");
         walk.take("update-environment", owner.patch(&path, settings).await, 200);
     };
     let deploy = async |environment: &str, more: Value| {
-        let mut new = json!({"ref": "main", "environment": environment, "variables": {"GREETING": "hello"}});
+        let mut new = json!({"ref": "main", "environment": environment, "variables": {"GREETING": {"value": "hello", "secret": true}}});
         new.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         walk.take("create-deployment", owner.post(deployments, new).await, 201)
     };
@@ -516,7 +531,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
     owner.repository("built", &source).await;
     // Each deployment has its own environment, so that none waits for another.
     let deploy = async |environment: &str| {
-        let new = json!({"ref": "main", "environment": environment, "variables": {"GREETING": "hello"}});
+        let new = json!({"ref": "main", "environment": environment, "variables": {"GREETING": {"value": "hello", "secret": true}}});
         owner.deploy("built", new).await
     };
     let mut environment = walk.environment(CONSUMER);
@@ -609,7 +624,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
 
     // Calls the same code directly: for a runner with a later attempt, and for one that lost to another runner.
     let builds = Builds::new(&walk.app(CONSUMER)).unwrap();
-    let variables = BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]);
+    let secrets = BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]);
     for _ in 0..2 {
         let start = Start {
             project: PROJECT,
@@ -618,8 +633,8 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
             source: "source.zip",
             buildspec: "version: 0.2\n",
             artifacts: None,
-            variables: &variables,
-            reserved: &BTreeMap::new(),
+            secrets: &secrets,
+            plain: &BTreeMap::new(),
             time_limit: Duration::from_secs(600),
         };
         let build = builds.start(start).await.unwrap();

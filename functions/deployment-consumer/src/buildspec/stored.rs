@@ -1,7 +1,7 @@
 //! Variables whose values a buildspec takes from AWS's stores.
 //!
-//! A build of the API reaches neither store. A variable of the deployment that has the same name stands for the stored value,
-//! with either runner.
+//! A build of the API reaches neither store. A variable of the same name that the build gets from the account, the repository, the
+//! environment or the deployment stands for the value, with either runner.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ impl Buildspec {
     /// The failure code of a deployment that lacks variables of its buildspec.
     pub const VARIABLES_MISSING: &str = "variables_missing";
 
-    /// Returns a sentence about each stored variable that is not among the deployment's own.
+    /// Returns a sentence about each variable of a store that is not among those that the build gets.
     pub fn missing_variables(&self, variables: &BTreeMap<String, String>) -> Vec<Finding> {
         let missing = self.stored.iter().filter(|(name, _)| !variables.contains_key(*name));
         let mut missing: Vec<_> = missing
@@ -47,7 +47,10 @@ impl Buildspec {
                 let key = stored.store.key();
                 Finding::new(
                     stored.at,
-                    format!("`env.{key}` takes {name} from AWS, which builds can't read; set {name} in the deployment's `variables`"),
+                    format!(
+                        "`env.{key}` takes {name} from AWS, which builds can't read; set {name} as a variable of the environment, the \
+                         repository or the account, or in the deployment's `variables`"
+                    ),
                 )
             })
             .collect();

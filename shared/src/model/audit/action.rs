@@ -76,6 +76,9 @@ names!(
         TrustDeleted = "trust.deleted",
         TrustExchanged = "trust.exchanged",
         TrustUpdated = "trust.updated",
+        VariableCreated = "variable.created",
+        VariableDeleted = "variable.deleted",
+        VariableUpdated = "variable.updated",
     }
 );
 
@@ -95,5 +98,6 @@ names!(
         Team = "team",
         Token = "token",
         Trust = "trust",
+        Variable = "variable",
     }
 );

@@ -3,15 +3,15 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::Deployment;
+use super::{Deployment, DeploymentVariables};
 use crate::hex::hex;
 use crate::id::{ConnectionId, DeploymentId, RepositoryId, UserId};
 use crate::model::{Environment, Failure, OriginKind};
 
 /// All that a build gets, and the conditions under which it starts.
 ///
-/// The variables are covered as they are stored, encrypted with a key that is new for each deployment. So the digest of a
-/// short value tells nothing about it.
+/// Secrets are covered as they are stored, encrypted with a key that is new for each of them. So the digest of a short value tells
+/// nothing about it. Stored variables are covered with their versions.
 #[derive(Serialize)]
 struct Covered<'a> {
     version: u8,
@@ -28,7 +28,7 @@ struct Covered<'a> {
     sha: &'a str,
     repeats: Option<(OriginKind, &'a DeploymentId)>,
     variable_names: &'a [String],
-    sealed_variables: Option<&'a str>,
+    variables: Option<&'a str>,
     time_limit_seconds: Option<u32>,
     required_approvals: u8,
 }
@@ -55,20 +55,20 @@ impl Deployment {
         self.digest_with(self.variables_digest.as_deref())
     }
 
-    /// Returns the failure of a deployment whose approvals do not cover all that its build gets, with the encrypted variables
-    /// that were read for the build. A deployment that needs no approval has none.
-    pub fn unapproved(&self, sealed_variables: Option<&[u8]>) -> Option<Failure> {
+    /// Returns the failure of a deployment whose approvals do not cover all that its build gets, with the variables that were read
+    /// for the build. A deployment that needs no approval has none.
+    pub fn unapproved(&self, variables: &DeploymentVariables) -> Option<Failure> {
         if self.required_approvals == 0 && self.approved_digest.is_none() {
             return None;
         }
-        let got = self.digest_with(sealed_variables.map(digest).as_deref());
+        let got = self.digest_with(variables.digest().as_deref());
         let is_covered = self.is_approved() && self.approved_digest.as_ref() == Some(&got);
         (!is_covered).then(Failure::approval_mismatch)
     }
 
     fn digest_with(&self, variables_digest: Option<&str>) -> String {
         let covered = Covered {
-            version: 3,
+            version: 4,
             deployment_id: &self.id,
             repository_id: &self.repository_id,
             environment: self.environment,
@@ -82,7 +82,7 @@ impl Deployment {
             sha: &self.sha,
             repeats: self.origin.as_ref().map(|origin| (origin.kind, &origin.deployment_id)),
             variable_names: &self.variable_names,
-            sealed_variables: variables_digest,
+            variables: variables_digest,
             time_limit_seconds: self.time_limit_seconds,
             required_approvals: self.required_approvals,
         };

@@ -3,10 +3,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde_bytes::ByteBuf;
-
-use super::SealedVariables;
-use super::approval::digest;
 use super::counts::count_name;
 use crate::capability::Capability;
 use crate::clock::Timestamp;
@@ -15,9 +11,9 @@ use crate::id::DeploymentId;
 use crate::model::environment::TOO_MANY;
 use crate::model::{
     Action, Actor, Actors, Author, CommitTexts, Concurrency, Deployment, DeploymentCounts, DeploymentEvent,
-    Destination, Environment, EnvironmentSettings, Fences, Filter, IdempotencyClaim, Lane, Lock, MAX_ENVIRONMENTS,
-    MAX_WAITING, MatchingPattern, Origin, OriginKind, PICKED_UP_WITHIN, PushClaim, Repository, RepositoryPartition,
-    SourceSettings, Status, key,
+    DeploymentVariables, Destination, Environment, EnvironmentSettings, Fences, Filter, IdempotencyClaim, Lane, Lock,
+    MAX_ENVIRONMENTS, MAX_WAITING, MatchingPattern, Origin, OriginKind, PICKED_UP_WITHIN, PushClaim, Repository,
+    RepositoryPartition, SourceSettings, Status, key,
 };
 use crate::permitted::Permitted;
 use crate::table::{Change, Item, Table, TableError, Transaction, Values, Write, read_item};
@@ -43,9 +39,9 @@ pub struct NewDeployment {
     pub commit: Option<CommitTexts>,
     /// The settings of the repository's source.
     pub source: SourceSettings,
-    /// The encrypted variables.
-    pub sealed_variables: Option<Vec<u8>>,
-    /// The names of the variables, in order.
+    /// The variables, with the versions of stored ones.
+    pub variables: DeploymentVariables,
+    /// The names of the deployment's own variables, in order.
     pub variable_names: Vec<String>,
     /// The environment's settings, which the deployment keeps.
     pub settings: EnvironmentSettings,
@@ -89,7 +85,7 @@ impl NewDeployment {
             sha: earlier.sha.clone(),
             commit: earlier.commit.clone(),
             source: earlier.source.clone(),
-            sealed_variables: None,
+            variables: DeploymentVariables::default(),
             variable_names: earlier.variable_names.clone(),
             settings: destination.settings,
             pattern: destination.pattern,
@@ -195,7 +191,7 @@ impl Deployment {
             expected_current: new.fences.expected_current.clone(),
             capability: Capability::random(),
             variable_names: new.variable_names,
-            variables_digest: new.sealed_variables.as_deref().map(digest),
+            variables_digest: new.variables.digest(),
             commit_status_error: None,
         };
         let lane = deployment.lane();
@@ -261,10 +257,9 @@ impl Deployment {
                 .write(repository.touch(now))
                 .or(|_| CreateRefused::RepositoryGone)
                 .writes(deployment.owe_report(None, now));
-            if let Some(sealed) = &new.sealed_variables {
-                let row = SealedVariables { sealed: ByteBuf::from(sealed.as_slice()) };
+            if !new.variables.is_empty() {
                 let key = key::deployment_variables(&deployment.account_id, &deployment.id);
-                transaction = transaction.write(Write::create(key, &row, Vec::new())?);
+                transaction = transaction.write(Write::create(key, &new.variables, Vec::new())?);
             }
             match transaction.commit(table).await? {
                 Ok(()) => return Ok(deployment),

@@ -12,6 +12,7 @@
 //! | delete the hooks with their deliveries | the counter of the hooks is exact, and a creation fails if the repository's row is gone |
 //! | end the deployments | the counter of those that have not ended is exact |
 //! | delete the deployments | their numbers have no gap, and the row has the last number that was deleted |
+//! | delete the stored variables | none can be set if the repository's row is gone |
 //! | delete the counter, the settings and the row | no deployment is left that could change them |
 
 use std::collections::BTreeSet;
@@ -40,6 +41,8 @@ use crate::table::{
 const PAGE: i32 = 50;
 /// The maximum number of writes in a transaction that deletes items. DynamoDB takes 100.
 const AT_ONCE: usize = 90;
+/// The number of sets of variables that one transaction deletes. Its items may have 4 MB in all.
+const SETS_AT_ONCE: usize = 25;
 /// The range of all sort keys.
 const ALL: (&str, &str) = ("A", "Z");
 
@@ -290,12 +293,15 @@ impl RepositoryDeletion {
     }
 
     async fn delete_items(&self, table: &Table) -> Result<(), TableError> {
-        loop {
-            let left = keys(table, self.partition().items()).await?;
-            if left.is_empty() {
-                break;
+        let partition = self.partition();
+        for (items, at_once) in [(key::repository_variables(&partition), SETS_AT_ONCE), (partition.items(), AT_ONCE)] {
+            loop {
+                let left = keys(table, items.clone()).await?;
+                if left.is_empty() {
+                    break;
+                }
+                delete_all(table, left.into_iter().take(at_once)).await?;
             }
-            delete_all(table, left.into_iter().take(AT_ONCE)).await?;
         }
         delete_all(table, [self.key()]).await
     }

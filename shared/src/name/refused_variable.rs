@@ -129,7 +129,7 @@ const REFUSED: [(&str, &[&str]); 10] = [
 ];
 
 /// Returns the programs that act on a variable by themselves, if any do.
-pub(crate) fn acted_on_by(name: &str) -> Option<&'static str> {
+pub(super) fn acted_on_by(name: &str) -> Option<&'static str> {
     let is_meant = |pattern: &&str| match pattern.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),
         None => name == *pattern,

@@ -39,8 +39,8 @@ const SHAPES: [Shape; 11] = [
     shape("a Stripe key", "rk_live_", alphanumeric, 16),
 ];
 
-/// Returns the kind of secret that a text contains, if any.
-pub(crate) fn kind(text: &str) -> Option<&'static str> {
+/// Returns the kind of secret that a text contains, if any: the noun for it with an article.
+pub fn kind(text: &str) -> Option<&'static str> {
     let private_key = text.split_once("-----BEGIN ").is_some_and(|(_, rest)| {
         rest.lines().next().is_some_and(|label| label.trim_end().ends_with("PRIVATE KEY-----"))
     });
