@@ -3,6 +3,7 @@
 mod names;
 mod patterns;
 mod races;
+mod variables;
 
 use std::collections::BTreeSet;
 

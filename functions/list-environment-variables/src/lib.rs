@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use futures_util::future::try_join;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::VariablesBody;
 use shared::extract::PathEnvironment;
@@ -30,6 +31,8 @@ pub async fn list_environment_variables(
     repository: AuthorizedRepository,
     PathEnvironment(environment): PathEnvironment,
 ) -> Result<Json<VariablesBody>> {
-    let set = VariableSet::load(app.table(), &VariableScope::of_environment(&repository, environment)).await?;
+    let scope = VariableScope::of_environment(&repository, environment);
+    let set = async { Ok(VariableSet::load(app.table(), &scope).await?) };
+    let (set, ()) = try_join(set, environment.must_be_of(app.table(), &repository)).await?;
     Ok(Json(set.into()))
 }

@@ -40,6 +40,7 @@ pub async fn set_environment_variable(
     PathVariable(name): PathVariable,
     extract::Json(request): extract::Json<VariableRequest>,
 ) -> Result<Json<VariableBody>> {
+    environment.must_be_no_pattern()?;
     let scope = VariableScope::of_environment(&repository, environment);
     variables.set(&scope, &name, request, &author).await.map(Json)
 }

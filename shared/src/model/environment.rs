@@ -171,6 +171,30 @@ impl Repository {
     }
 }
 
+impl Environment {
+    /// # Errors
+    /// Fails with `not_found` if the repository does not have the environment. Reads nothing if it is built in.
+    pub async fn must_be_of(self, table: &Table, repository: &Repository) -> Result<()> {
+        if self.is_built_in() || EnvironmentSettings::find(table, repository, self).await?.is_some() {
+            return Ok(());
+        }
+        Err(missing(table, repository, self).await?)
+    }
+
+    /// # Errors
+    /// Fails with `invalid_request` if the environment is a pattern, which no deployment goes to.
+    pub fn must_be_no_pattern(self) -> Result<()> {
+        match self.is_pattern() {
+            false => Ok(()),
+            true => {
+                let message = "must not be a pattern, whose members have variables of their own; set a variable of all members in \
+                    the repository";
+                Err(Error::invalid("environment", message))
+            }
+        }
+    }
+}
+
 /// Returns the refusal of an environment that a repository does not have, which names those that it has.
 pub(super) async fn missing(table: &Table, repository: &Repository, name: Environment) -> Result<Error, TableError> {
     Ok(DeploymentCounts::load(table, &repository.partition()).await?.missing_environment(name))

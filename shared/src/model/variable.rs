@@ -4,7 +4,7 @@
 //! current set, and as a version that nothing changes any more. A deployment only refers to versions, so that its creation copies
 //! no value. A retry or a rollback refers to the same versions.
 //!
-//! Versions are kept as long as their scope. A secret that was deleted stays in the versions that had it, encrypted: an earlier
+//! Versions are kept as long as the account or the repository. A secret that was deleted stays in the versions that had it, encrypted: an earlier
 //! deployment needs it, and no response has it. A secret is sealed by itself, so that a change of another variable opens none.
 
 mod frozen;
@@ -19,7 +19,9 @@ use sha2::{Digest, Sha256};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::hex::hex;
-use crate::model::{Action, AuditActor, AuditEvent, Author};
+use crate::id::{AccountId, RepositoryId};
+use crate::model::key::VariableKeys;
+use crate::model::{Action, AuditActor, AuditEvent, Author, Environment};
 use crate::name::VariableName;
 use crate::table::{Consistency, Table, TableError, Transaction, Write};
 
@@ -70,6 +72,7 @@ enum ChangeRefused {
     /// Another request has changed the set.
     Changed,
     RepositoryGone,
+    EnvironmentGone,
 }
 
 impl StoredValue {
@@ -102,7 +105,7 @@ impl VariableSet {
     ///
     /// # Errors
     /// Fails with `limit_reached` if the scope would have too many variables or too large ones, and with `not_found` if its
-    /// repository is gone.
+    /// repository or environment is gone.
     pub async fn put(
         table: &Table,
         scope: &VariableScope,
@@ -170,6 +173,11 @@ impl VariableSet {
         Err(TableError::Contended.into())
     }
 
+    /// Returns the write that deletes the current set of an environment. Its versions stay, for the deployments that have them.
+    pub(super) fn deletion(account: &AccountId, repository: &RepositoryId, environment: Environment) -> Write {
+        Write::Delete { key: VariableKeys::of_environment(account, repository, environment).current() }
+    }
+
     /// Writes the set as the version after the one that it was read in. Returns `false` if there is one already.
     async fn write(
         mut self,
@@ -189,15 +197,19 @@ impl VariableSet {
             .by(author, event)?
             .write(current)
             .or(|_| ChangeRefused::Changed)
-            .write(Write::create(keys.version(self.version), &self, Vec::new())?)
-            .or(|_| ChangeRefused::Changed);
+            // A set that was deleted with its environment starts with the first version again.
+            .write(Write::put(keys.version(self.version), &self)?);
         if let Some(exists) = scope.repository_exists() {
             transaction = transaction.write(exists).or(|_| ChangeRefused::RepositoryGone);
+        }
+        if let Some(exists) = scope.environment_exists() {
+            transaction = transaction.write(exists).or(|_| ChangeRefused::EnvironmentGone);
         }
         match transaction.commit(table).await? {
             Ok(()) => Ok(true),
             Err(ChangeRefused::Changed) => Ok(false),
             Err(ChangeRefused::RepositoryGone) => Err(Error::not_found("Repository")),
+            Err(ChangeRefused::EnvironmentGone) => Err(Error::not_found("Environment")),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::EnvironmentPlace;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Action, Author, DeploymentCounts, Environment, Repository};
+use crate::model::{Action, Author, DeploymentCounts, Environment, Repository, VariableSet};
 use crate::permitted::Permitted;
 use crate::table::{Table, TableError, Transaction, Values, Write};
 
@@ -77,5 +77,6 @@ impl EnvironmentPlace {
             .write(counts.without(&partition, self.name))
             .or(|_| DeletionRefused::CounterChanged)
             .writes(counts.kept_of(&partition, self.name))
+            .writes([VariableSet::deletion(&self.account_id, &self.repository_id, self.name)])
     }
 }

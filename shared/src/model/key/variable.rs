@@ -43,17 +43,6 @@ impl VariableKeys {
     pub(in crate::model) fn version(&self, version: u64) -> Key {
         Key::new(&self.partition, format!("{}{VERSION}{version:012}", self.prefix))
     }
-
-    /// The partition of the scope, and of a repository's environments.
-    pub(in crate::model) fn partition(&self) -> &str {
-        &self.partition
-    }
-
-    /// The range of the sort keys of the versions. `~` sorts after the digits.
-    pub(in crate::model) fn versions(&self) -> (String, String) {
-        let prefix = &self.prefix;
-        (format!("{prefix}{VERSION}"), format!("{prefix}{VERSION}~"))
-    }
 }
 
 /// The partition of the stored variables of a repository and of its environments.

@@ -1,19 +1,16 @@
 //! The scopes of stored variables.
 
-use std::convert::Infallible;
-
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, RepositoryId};
 use crate::model::key::VariableKeys;
-use crate::model::{Action, AuditEvent, Author, Deployment, Environment, Repository, Target, TargetKind, key};
+use crate::model::{
+    Action, AuditEvent, Author, Deployment, Environment, Repository, RepositoryPartition, Target, TargetKind, key,
+};
 use crate::name::VariableName;
 use crate::permitted::{Permitted, TenantId};
-use crate::table::{Key, Table, TableError, Transaction, Write, read_items};
-
-/// The number of versions that one transaction deletes. Its items may have 4 MB in all.
-const AT_ONCE: i32 = 25;
+use crate::table::Write;
 
 /// The place in which a variable is set, in the order of precedence: `deployment` overrides `environment`, which overrides
 /// `repository`, which overrides `account`.
@@ -114,26 +111,6 @@ impl VariableScope {
         }
     }
 
-    /// Deletes all variables of the scope, with all versions. Deployments that have them can't start any more. Nothing must be able
-    /// to set variables of the scope any more.
-    pub async fn forget(&self, table: &Table) -> Result<(), TableError> {
-        let keys = self.keys();
-        let (from, to) = keys.versions();
-        loop {
-            let (items, more) =
-                table.range(keys.partition().to_owned(), (from.as_str(), to.as_str()), Some(AT_ONCE)).await?;
-            let mut deleted: Vec<Key> = read_items(items)?;
-            if !more {
-                deleted.push(keys.current());
-            }
-            let deletions = deleted.into_iter().map(|key| Write::Delete { key });
-            match Transaction::<Infallible>::new().writes(deletions).commit(table).await? {
-                Ok(()) if more => {}
-                Ok(()) => return Ok(()),
-            }
-        }
-    }
-
     pub(super) fn keys(&self) -> VariableKeys {
         match &self.within {
             Within::Account => VariableKeys::of_account(&self.account),
@@ -148,6 +125,14 @@ impl VariableScope {
     pub(super) fn repository_exists(&self) -> Option<Write> {
         let key = key::repository(&self.account, self.repository()?);
         Some(Write::Check { key, condition: "attribute_exists(pk)", names: None, values: None })
+    }
+
+    /// Returns the condition that the scope's environment exists, if the scope is one that can be deleted.
+    pub(super) fn environment_exists(&self) -> Option<Write> {
+        let Within::Environment(repository, environment) = &self.within else { return None };
+        let key = RepositoryPartition::new(&self.account, repository).environment_settings(*environment);
+        let exists = Write::Check { key, condition: "attribute_exists(pk)", names: None, values: None };
+        (!environment.is_built_in()).then_some(exists)
     }
 
     /// Returns the event of a change of a variable, without the changed fields.
