@@ -30,6 +30,7 @@ const SECTIONS: [(&str, &[&str]); 2] = [
             "repositories.md",
             "connections.md",
             "deployments.md",
+            "environments.md",
             "variables.md",
             "buildspec.md",
             "hooks.md",

@@ -1,7 +1,6 @@
 // Deploys a ref of a repository. The conditions that the deployment has to meet are shown before the button.
 
 import { ApiError, change, get } from "./api.js";
-import { ENVIRONMENTS } from "./deployments.js";
 import { h, icon, typed } from "./dom.js";
 import { choices, clearErrors, field, form, input, offerRefs, showError } from "./form.js";
 import { loaded } from "./list.js";
@@ -29,7 +28,7 @@ export function deploy(screen) {
       h("a", { href: `/repositories/${params.name}` }, "Back to the repository")),
     loaded(screen, async () => {
       /** @type {[Repository, {data: EnvironmentState[]}]} */
-      const [found, { data }] = await Promise.all([get(path, signal), get(`${path}/environments`, signal)]);
+      const [found, { data }] = await Promise.all([get(path, signal), get(`${path}/environments?per_page=100`, signal)]);
       return { found, environments: data };
     }, ({ found, environments }) =>
       deployForm(path, found, environments, lacks(found, "deploy", "deployments:write"), query, signal)),
@@ -133,7 +132,7 @@ function deployForm(path, found, environments, reason, query, signal) {
   const element = form([
     field("Ref", ref, "A branch, a tag, a full commit SHA or a full ref name."), offerRefs(ref, path, signal),
     choices("Environment", "radio", "environment",
-      ENVIRONMENTS.map((name) =>
+      environments.map(({ name }) =>
         ({ value: name, text: name, hint: live(name) ? `#${live(name)?.number} is live` : "Nothing is live" })),
       [query.get("environment") ?? "preview"]),
     h("fieldset", { class: "field", "data-field": "variables" }, h("legend", null, "Variables"),

@@ -31,7 +31,7 @@ export function repository(screen) {
     });
     /** What the environments looked like when the history was read. */
     let state = "";
-    const environments = live(screen, () => `${path}/environments`,
+    const environments = live(screen, () => `${path}/environments?per_page=100`,
       (/** @type {{data: EnvironmentState[]}} */ { data }) => {
       const now = JSON.stringify(data);
       const changed = state !== now;
