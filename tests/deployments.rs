@@ -63,6 +63,8 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
         "failure": null,
         "commit_status_error": null,
         "approvals": {"required": 0, "given_by": []},
+        "wait_until": null,
+        "override": null,
         "approval_digest": created.body["approval_digest"],
         "variable_names": [],
         "variables": null,

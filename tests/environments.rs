@@ -25,8 +25,11 @@ async fn an_environment_has_defaults_and_what_was_changed() {
     let (owner, _source) = world.app().await;
     let environment = |name: &str, concurrency: &str| {
         json!({
-            "name": name, "pattern": null, "removed_after_days": null, "created_at": null, "live": null, "in_progress": [], "queued": [], "concurrency": concurrency,
-            "required_approvals": 0, "frozen": false, "time_limit_seconds": null, "updated_at": null,
+            "name": name, "pattern": null, "removed_after_days": null, "created_at": null, "live": null, "in_progress": [],
+            "queued": [], "concurrency": concurrency,
+            "required_approvals": 0, "reviewers": null, "approval_timeout_seconds": 604_800, "wait_seconds": 0,
+            "refs": [], "requires": [], "freeze_windows": [], "frozen": false, "time_limit_seconds": null,
+            "updated_at": null,
         })
     };
     let listed = owner.get("/v1/repositories/app/environments").await;
@@ -55,7 +58,6 @@ async fn an_environment_has_defaults_and_what_was_changed() {
     assert_eq!(whole, expected, "a fraction of zero does not count");
 
     for (body, field, message) in [
-        (json!({"frozen": null}), "frozen", "must be a boolean"),
         (json!({"required_approvals": 7}), "required_approvals", "must be a whole number from 0 to 6"),
         (json!({"required_approvals": -1}), "required_approvals", "must be a whole number from 0 to 6"),
         (json!({"time_limit_seconds": 59}), "time_limit_seconds", "must be a whole number from 60 to 28800"),
@@ -83,7 +85,7 @@ async fn a_deployment_waits_for_as_many_approvals_of_others_as_its_environment_a
     assert_eq!(created["approvals"], json!({"required": 2, "given_by": []}));
     let approval = tests::approval(&created);
     let queue = owner.deployment(&created).await["queue"].clone();
-    assert_eq!(queue["blocked_by"], json!({"kind": "approval", "deployment_id": null}));
+    assert_eq!(queue["blocked_by"], json!({"kind": "approval", "deployment_id": null, "until": null, "reason": null}));
     world.deliver(&owner, &created).await;
     world.queue_is_empty().await;
     assert_eq!(owner.deployment(&created).await["status"], "queued", "no message starts it");

@@ -12,6 +12,7 @@
 mod aws;
 mod build;
 mod check;
+mod rules;
 mod scene;
 
 use std::collections::BTreeSet;
@@ -61,10 +62,10 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Runs a seed. Returns what happened, or the first thing that the checks found.
-fn try_seed(seed: u64, broken: Broken) -> Result<Tally, String> {
+/// Runs a seed, in environments with rules or without. Returns what happened, or the first thing that the checks found.
+fn try_seed(seed: u64, broken: Broken, protected: bool) -> Result<Tally, String> {
     runtime().block_on(async {
-        let scene = Scene::start(seed, broken);
+        let scene = Scene::start(seed, broken, protected);
         scene.chaos();
         scene.calm();
         run(scene.check())
@@ -77,11 +78,22 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn no_fault_loses_a_deployment_or_runs_two_in_a_lane() {
+    run_seeds(60, false);
+}
+
+/// Nothing starts without its approvals, before the end of its wait or in a freeze window, nothing is created before its commit has
+/// succeeded where it has to, and all the same nothing waits forever.
+#[test]
+fn no_fault_breaks_a_rule_of_an_environment() {
+    run_seeds(30, true);
+}
+
+fn run_seeds(number_of_seeds: u64, protected: bool) {
     if let Some(seed) = number("FAULT_SEED") {
-        println!("{:?}", try_seed(seed, Broken::Nothing).unwrap());
+        println!("{:?}", try_seed(seed, Broken::Nothing, protected).unwrap());
         return;
     }
-    let seeds = number("FAULT_SEEDS").unwrap_or(60);
+    let seeds = number("FAULT_SEEDS").unwrap_or(number_of_seeds);
     let next = std::sync::atomic::AtomicU64::new(0);
     let tally = std::sync::Mutex::new(Tally::default());
     std::thread::scope(|scope| {
@@ -92,13 +104,15 @@ fn no_fault_loses_a_deployment_or_runs_two_in_a_lane() {
                     if seed >= seeds {
                         break;
                     }
-                    let happened = try_seed(seed, Broken::Nothing);
+                    let happened = try_seed(seed, Broken::Nothing, protected);
                     *tally.lock().unwrap() += happened.unwrap_or_else(|wrong| panic!("FAULT_SEED={seed}: {wrong}"));
                 }
             });
         }
     });
-    println!("{seeds} seeds: {:?}", tally.into_inner().unwrap());
+    let tally = tally.into_inner().unwrap();
+    println!("{seeds} seeds: {tally:?}");
+    assert!(!protected || seeds < 30 || tally.starts_after_a_rule > 0, "the rules hold nothing back: {tally:?}");
 }
 
 #[test]
@@ -109,7 +123,7 @@ fn the_absence_of_a_condition_is_noticed() {
     {
         // With FAULT_SEEDS, the search begins at 0 and finds a seed to begin at.
         let seeds = number("FAULT_SEEDS").map_or(first..first + 200, |seeds| 0..seeds);
-        let found = { seeds }.find_map(|seed| Some((seed, try_seed(seed, broken).err()?)));
+        let found = { seeds }.find_map(|seed| Some((seed, try_seed(seed, broken, false).err()?)));
         let (seed, wrong) = found.unwrap_or_else(|| panic!("no seed notices the absence of {broken:?}"));
         println!("{broken:?}, seed {seed}: {wrong}");
     }
@@ -124,7 +138,7 @@ fn a_seed_runs_the_same_again() {
 /// Returns the history of a seed's deployments, without the random parts of their ids.
 fn trace(seed: u64) -> Vec<String> {
     runtime().block_on(async {
-        let scene = Scene::start(seed, Broken::Nothing);
+        let scene = Scene::start(seed, Broken::Nothing, false);
         scene.chaos();
         scene.calm();
         let table = scene.app.table();

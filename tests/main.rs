@@ -42,6 +42,7 @@ mod repositories;
 mod requests;
 mod retry;
 mod rights;
+mod rules;
 mod schema;
 mod sessions;
 mod site;

@@ -145,7 +145,13 @@ impl State {
     /// Returns the lane in the form that the code's Query reads.
     fn lane(&self) -> Lane {
         let queued = (0..2).filter(|one| self.deployments[*one].status == Status::Queued);
-        let waiting = |one: usize| Waiting { deployment_id: id(one), number: one as u64 + 1, ready: true };
+        let waiting = |one: usize| Waiting {
+            deployment_id: id(one),
+            number: one as u64 + 1,
+            ready: true,
+            wait_until: None,
+            is_override: false,
+        };
         let lock = Lock { holder: self.holder.map(id), fence: self.lock_fence.into(), ..Lock::default() };
         Lane { lock, waiting: queued.map(waiting).collect() }
     }
@@ -288,7 +294,7 @@ impl Model for Environment {
                             let older: Vec<_> = older.iter().map(|one| index(&one.deployment_id)).collect();
                             older.into_iter().for_each(|one| state.change(one, Status::Superseded));
                         }
-                        let next = lane.next(self.concurrency).filter(|_| state.holder.is_none());
+                        let next = lane.next(self.concurrency, tests::NOON, false).filter(|_| state.holder.is_none());
                         next.map(|next| index(&next.deployment_id))
                     }
                     _ => None,

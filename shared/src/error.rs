@@ -124,11 +124,9 @@ error_codes! {
     InsufficientPermission = FORBIDDEN "insufficient_permission" by Permission:
         "The caller can see the resource, but their role or permission does not allow the action";
     NotLinked = FORBIDDEN "not_linked" by Authentication:
-        "The OAuth2 token is valid, but its subject is not a user or an application of any account; a person joins one with \
-         `POST /v1/user/join`";
+        "The OAuth2 token's subject belongs to no account; a person joins one with `POST /v1/user/join`";
     SignInAgain = FORBIDDEN "sign_in_again" by SignIn:
-        "The request has a session whose sign-in is older than 15 minutes, and the endpoint makes or changes something that \
-         outlives the session; sign in again and repeat the request";
+        "The session's sign-in is older than 15 minutes, and the change outlives the session; sign in again and repeat it";
     NotFound = NOT_FOUND "not_found" by Path:
         "The resource does not exist, or the token may not see it";
     MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" by Fallback:
@@ -148,7 +146,11 @@ error_codes! {
     NotFinished = CONFLICT "not_finished" by Handler:
         "The deployment has not ended yet";
     EnvironmentFrozen = CONFLICT "environment_frozen" by Handler:
-        "The environment is frozen";
+        "The environment is frozen. If a freeze window is open, `message` has its end, and `Retry-After` the seconds until then";
+    RefNotAllowed = CONFLICT "ref_not_allowed" by Handler:
+        "The environment takes only some branches and tags, and no branch or tag that points to the commit is among them";
+    RequirementNotMet = CONFLICT "requirement_not_met" by Handler:
+        "The commit has not succeeded in an environment in which it has to succeed first; `message` names it";
     EnvironmentInUse = CONFLICT "environment_in_use" by Handler:
         "A deployment to the environment is queued or in progress";
     BuiltInEnvironment = CONFLICT "built_in_environment" by Handler:
@@ -165,8 +167,7 @@ error_codes! {
     NotAwaitingApproval = CONFLICT "not_awaiting_approval" by Handler:
         "The deployment does not wait for an approval";
     SelfApproval = CONFLICT "self_approval" by Handler:
-        "A deployment can't be approved by its creator, nor by whoever registered the application or created the trust or the \
-         hook that created it";
+        "A deployment can't be approved by its creator, nor by whoever set up the program or the hook that created it";
     ShaMismatch = CONFLICT "sha_mismatch" by Handler:
         "The commit in the request is not the deployment's commit; read the deployment again";
     ApprovalDigestMismatch = CONFLICT "approval_digest_mismatch" by Handler:
@@ -234,8 +235,7 @@ impl Error {
         Self { details, ..Self::new(ErrorCode::InvalidRequest, message) }
     }
 
-    /// Refuses a request about a resource that does not exist or that the caller may not see. `what` is its kind:
-    /// "Repository", "Deployment".
+    /// Refuses a request about a resource of a kind, such as "Repository", that does not exist or that the caller may not see.
     pub fn not_found(what: &str) -> Self {
         Self::new(ErrorCode::NotFound, format!("{what} not found"))
     }

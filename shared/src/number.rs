@@ -1,6 +1,6 @@
 //! Whole numbers in requests, with their bounds, and fields that may be absent.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The largest whole number that the document's format `int64` allows.
 pub const LARGEST: u64 = i64::MAX as u64;
@@ -35,9 +35,9 @@ impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> TryFrom<String> for Num
 }
 
 /// A whole number in a body, from `MIN` to `MAX`, both of which `T` holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "serde_json::Value")]
-#[serde(bound = "T: TryFrom<u64>")]
+#[serde(bound(deserialize = "T: TryFrom<u64>"))]
 pub struct Whole<T, const MIN: u64, const MAX: u64>(T);
 
 impl<T, const MIN: u64, const MAX: u64> Whole<T, MIN, MAX> {

@@ -102,21 +102,34 @@ impl Queue {
         }
     }
 
-    /// Queues a new deployment. The consumer of its message ends the deployments that it supersedes. A deployment that
-    /// needs approvals is not sent, so this function ends the superseded ones. The deployment already exists, so after
+    /// Queues a new deployment. The consumer of its message ends the deployments that it supersedes. A deployment that has to
+    /// wait for approvals or for a timer is not sent yet, so this function ends the superseded ones. The deployment already exists, so after
     /// a failure it waits for the sweep.
     pub async fn announce(&self, app: &App, deployment: &Deployment, settings: &EnvironmentSettings) {
         join(self.announce_status(app, deployment), self.queue_new(app, deployment, settings)).await;
     }
 
     async fn queue_new(&self, app: &App, deployment: &Deployment, settings: &EnvironmentSettings) {
-        if deployment.is_approved() {
-            if let Err(error) = self.send(deployment).await {
-                app.log().warn("a new deployment could not be queued; the sweep will queue it", &error);
-            }
-        } else if let Err(error) = deployment.supersede_older(app.table(), settings, app.clock().now()).await {
+        if let Err(error) = self.send_when_ready(app, deployment).await {
+            app.log().warn("a new deployment could not be queued; the sweep will queue it", &error);
+        }
+        if deployment.may_start(app.clock().now()) {
+            return;
+        }
+        if let Err(error) = deployment.supersede_older(app.table(), settings, app.clock().now()).await {
             app.log().warn("older deployments could not be superseded", &error);
         }
+    }
+
+    /// Sends the message of a deployment that has its approvals, to be delivered when its wait is over. If that is later than SQS
+    /// can deliver it, the sweep sends it.
+    pub async fn send_when_ready(&self, app: &App, deployment: &Deployment) -> Result<(), QueueError> {
+        let now = app.clock().now();
+        let wait = deployment.waits_until(now).map_or(Duration::ZERO, |until| until.since(now));
+        if !deployment.is_approved() || wait.as_secs() >= MAX_DELAY_SECONDS as u64 {
+            return Ok(());
+        }
+        self.send_after(wait, deployment).await
     }
 
     /// Sends the deployment's message, to be delivered at once.
@@ -135,7 +148,8 @@ impl Queue {
 
     async fn try_send_next(&self, app: &App, deployment: &Deployment) -> Result<(), Box<dyn Error + Send + Sync>> {
         let lane = Lane::load(app.table(), &deployment.lane()).await?;
-        if let Some(next) = lane.waiting.into_iter().find(|one| one.ready) {
+        let now = app.clock().now();
+        if let Some(next) = lane.waiting.into_iter().find(|one| one.may_start(now)) {
             let account_id = deployment.account_id.clone();
             let message = DeploymentMessage { account_id, deployment_id: next.deployment_id };
             self.send_message(Duration::ZERO, &message).await?;

@@ -23,6 +23,8 @@ pub(super) struct Tally {
     pub(super) fenced_off_at_their_turn: u64,
     pub(super) claims: u64,
     pub(super) given_back: u64,
+    /// The deployments that started although a rule held them back after their creation.
+    pub(super) starts_after_a_rule: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -33,6 +35,7 @@ impl std::ops::AddAssign for Tally {
         self.fenced_off_at_their_turn += other.fenced_off_at_their_turn;
         self.claims += other.claims;
         self.given_back += other.given_back;
+        self.starts_after_a_rule += other.starts_after_a_rule;
     }
 }
 

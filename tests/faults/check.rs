@@ -71,6 +71,9 @@ impl Scene {
         if stored.last_number() != rows.len() as u64 {
             return Err(format!("{} numbers for {} deployments", stored.last_number(), rows.len()));
         }
+        if self.protected {
+            tally.starts_after_a_rule = self.check_rules(&rows).await?;
+        }
         for rows in lanes.values() {
             let Lane { lock, waiting } = Lane::load(table, &rows[0].lane()).await.unwrap();
             if lock.holder.is_some() || !waiting.is_empty() {

@@ -13,10 +13,10 @@ use shared::attempts::Pauses;
 use shared::aws::{Aws, Limits};
 use shared::clock::{Clock, Timestamp};
 use shared::dispatch::{Dispatched, dispatch, finish};
-use shared::id::DeploymentId;
+use shared::id::{DeploymentId, UserId};
 use shared::model::{
-    Actor, Author, CreateFailed, Deployment, DeploymentCounts, DeploymentVariables, Due, DueEntry, Environment,
-    EnvironmentSettings, Failure, Fences, NewDeployment, Terms, Transition,
+    Action, Actor, Author, CreateFailed, Deployment, DeploymentCounts, DeploymentVariables, Due, DueEntry, Environment,
+    EnvironmentSettings, Failure, Fences, NewDeployment, Status, Terms, Transition,
 };
 use shared::queue::{DeploymentMessage, Queue};
 use shared::settings::Settings;
@@ -37,15 +37,18 @@ pub(super) struct Scene {
     queue: Queue,
     pub(super) wire: Wire,
     pub(super) repository: AuthorizedRepository,
-    by: Author,
+    pub(super) by: Author,
     environments: &'static [Environment],
+    /// Whether the environments have rules.
+    pub(super) protected: bool,
+    reviewers: [Author; 2],
     pub(super) known: Arc<Mutex<Known>>,
 }
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 impl Scene {
-    pub(super) fn start(seed: u64, broken: Broken) -> Self {
+    pub(super) fn start(seed: u64, broken: Broken, protected: bool) -> Self {
         let wire = Wire::new(seed, broken);
         let settings = Settings::from([
             ("TABLE_NAME", "table".to_owned()),
@@ -66,14 +69,22 @@ impl Scene {
         let (repository, by) = run(tests::repository_of_a_new_account(&app));
         // Deployments that share a lane compete more.
         let environments: &[_] = match seed % 4 {
+            _ if protected => &[Environment::STAGING, Environment::PRODUCTION],
             0 => &[Environment::PRODUCTION],
             1 => &[Environment::PRODUCTION, Environment::PREVIEW],
             _ => &[Environment::PREVIEW],
         };
-        Self { queue: Queue::new(&app).unwrap(), app, wire, repository, by, environments, known: Arc::default() }
+        let queue = Queue::new(&app).unwrap();
+        let reviewers = [(); 2].map(|()| Author::operator(&repository.account_id, &UserId::random()));
+        let known = Arc::default();
+        let scene = Self { queue, app, wire, repository, by, environments, protected, reviewers, known };
+        if protected {
+            scene.protect();
+        }
+        scene
     }
 
-    fn random<T>(&self, draw: impl FnOnce(&mut Random) -> T) -> T {
+    pub(super) fn random<T>(&self, draw: impl FnOnce(&mut Random) -> T) -> T {
         draw(&mut self.wire.services().random)
     }
 
@@ -103,12 +114,13 @@ impl Scene {
             git_ref: "main".to_owned(),
             ref_name: None,
             on_ref: None,
-            sha: "0".repeat(40),
+            sha: self.sha(),
             commit: None,
             variables: DeploymentVariables::default(),
             variable_names: Vec::new(),
-            settings,
+            settings: settings.clone(),
             pattern: None,
+            override_reason: None,
             origin: None,
             fences: Fences { expected_current, sequence },
             once: None,
@@ -122,6 +134,20 @@ impl Scene {
         };
         self.known.lock().unwrap().created.push(created.id.clone());
         self.queue.announce(&self.app, &created, &settings).await;
+    }
+
+    /// Approves a deployment as its endpoint does.
+    async fn approve(self, id: DeploymentId, by: Author) {
+        let (table, now) = (self.app.table(), self.app.clock().now());
+        let Ok(Some(found)) = Deployment::load(table, &self.repository.account_id, &id).await else { return };
+        let is_open = found.status == Status::Queued && !found.is_approved() && !found.is_overdue(now);
+        if !is_open || found.approved_by.contains(by.user_id()) {
+            return;
+        }
+        let approve = Transition::Approve(by.user_id().clone());
+        if let Ok(approved) = found.transition_by(&by, Action::DeploymentApproved, table, approve, now).await {
+            let _ = self.queue.send_when_ready(&self.app, &approved).await;
+        }
     }
 
     /// Consumes a message, which is delivered again unless the consumer is done with it.
@@ -247,6 +273,14 @@ impl Scene {
             tasks.push(Box::pin(self.clone().create()));
         }
         for _ in 0..150 + self.random(|random| random.below(150)) {
+            if self.protected && self.random(|random| random.below(10)) == 0 {
+                let created = self.known.lock().unwrap().created.clone();
+                if !created.is_empty() {
+                    let id = created[self.random(|random| random.below(created.len()))].clone();
+                    let by = self.reviewers[self.random(|random| random.below(self.reviewers.len()))].clone();
+                    tasks.push(Box::pin(self.clone().approve(id, by)));
+                }
+            }
             match self.random(|random| random.below(100)) {
                 0..=2 if self.known.lock().unwrap().created.len() < 5 => tasks.push(Box::pin(self.clone().create())),
                 3..=9 => {

@@ -192,7 +192,13 @@ impl State {
     fn lane(&self) -> Lane {
         let mut waiting: Vec<_> = self
             .with_status(Status::Queued)
-            .map(|at| Waiting { deployment_id: id(at), number: self.row(at).number, ready: self.row(at).ready })
+            .map(|at| Waiting {
+                deployment_id: id(at),
+                number: self.row(at).number,
+                ready: self.row(at).ready,
+                wait_until: None,
+                is_override: false,
+            })
             .collect();
         waiting.sort_unstable_by_key(|waiting| waiting.number);
         let live = self.live.map(|live| Live {
@@ -255,7 +261,7 @@ impl Fenced {
         if let Some((older, _)) = lane.superseded(self.concurrency) {
             older.iter().for_each(|older| state.change(index(&older.deployment_id), Status::Superseded));
         }
-        state.consumers[consumer] = match lane.next(self.concurrency) {
+        state.consumers[consumer] = match lane.next(self.concurrency, tests::NOON, false) {
             Some(next) if lane.lock.holder.is_none() => Consumer::Looked {
                 next: index(&next.deployment_id),
                 live: lane.lock.live.map(|live| index(&live.deployment_id)),

@@ -177,7 +177,9 @@ async fn every_curl_of_the_documentation_does_what_it_says() {
         let (succeeded, output) = run("sh", &["-c", &script], &variables).await;
         assert!(succeeded, "{}: {}\n{output}\n{:?}", block.page, block.text, world.log().last());
         if route.function == "update-environment" {
-            let settings = json!({"frozen": false, "required_approvals": 0});
+            let settings = json!({
+                "frozen": null, "required_approvals": null, "wait_seconds": null, "refs": null, "freeze_windows": null,
+            });
             estate.owner.set(&parameters["repo_name"], &parameters["environment"], settings).await;
         }
     }

@@ -5,7 +5,7 @@ use axum::extract::{FromRef, State};
 use serde::Deserialize;
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::body::DeploymentBody;
-use shared::model::{Action, Author, Deployment, Status, Transition, TransitionFailed};
+use shared::model::{Action, Author, Deployment, EnvironmentSettings, Status, Transition, TransitionFailed};
 use shared::queue::Queue;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
@@ -58,7 +58,8 @@ pub struct Approval {
 ///
 /// Records one approval of the deployment's commit and of all that its build gets, which `approval_digest` stands for. Only
 /// people approve, and neither the deployment's creator nor whoever registered the application or created the trust that
-/// created it. A second approval by the same user changes nothing. The deployment may start once it has all required approvals.
+/// created it. If the environment has reviewers, only they do: its users, and the members of its teams at the time of the approval. A
+/// second approval by the same user changes nothing. The deployment may start once it has all required approvals.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments", request_body = Approval, responses((status = 200, body = DeploymentBody))
 )]
@@ -69,7 +70,10 @@ pub async fn approve_deployment(
     extract::Json(approval): extract::Json<Approval>,
 ) -> Result<Json<DeploymentBody>> {
     author.must_be_a_person("Only people approve deployments, and this token is a program's")?;
-    let by = deployment.tenant().user_id().clone();
+    let user = deployment.tenant().user().clone();
+    let by = user.id.clone();
+    let (account, repository) = (&deployment.account_id, &deployment.repository_id);
+    let settings = EnvironmentSettings::load(app.table(), account, repository, deployment.environment).await?;
     let mut deployment = deployment.into_inner();
     let mut attempts = app.table().attempts();
     while attempts.begin().await {
@@ -90,20 +94,21 @@ pub async fn approve_deployment(
         if deployment.status == Status::Queued && deployment.approved_by.contains(&by) {
             return Ok(Json(DeploymentBody::new(&app, deployment)));
         }
-        if deployment.status != Status::Queued || deployment.is_approved() {
+        let now = app.clock().now();
+        if deployment.status != Status::Queued || deployment.is_approved() || deployment.is_overdue(now) {
             let message = match deployment.status {
+                Status::Queued if !deployment.is_approved() => "The time for approvals is over".to_owned(),
                 Status::Queued => "The deployment needs no further approval".to_owned(),
                 other => format!("The deployment is {}", other.as_str()),
             };
             return Err(Error::new(ErrorCode::NotAwaitingApproval, message));
         }
+        let reviewer = settings.as_reviewer(&author, &user, &deployment)?;
         let approve = Transition::Approve(by.clone());
         let action = Action::DeploymentApproved;
-        match deployment.transition_by(&author, action, app.table(), approve, app.clock().now()).await {
+        match deployment.transition_by(&reviewer, action, app.table(), approve, now).await {
             Ok(approved) => {
-                if approved.is_approved()
-                    && let Err(error) = queue.send(&approved).await
-                {
+                if let Err(error) = queue.send_when_ready(&app, &approved).await {
                     app.log().warn("an approved deployment could not be queued; the sweep will queue it", &error);
                 }
                 return Ok(Json(DeploymentBody::new(&app, approved)));

@@ -21,6 +21,8 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
         ErrorCode::InvalidCloneUrl,
         ErrorCode::InvalidRef,
         ErrorCode::EnvironmentFrozen,
+        ErrorCode::RefNotAllowed,
+        ErrorCode::RequirementNotMet,
         ErrorCode::LimitReached,
         ErrorCode::StaleRequest,
         ErrorCode::RemoteUnavailable,
@@ -64,6 +66,7 @@ pub async fn create_deployment(
     let request = request.in_environment_of_ref();
     let key = IdempotencyKey::of(&headers)?;
     repository.tenant().check_environment(request.environment)?;
+    request.check_override(&repository)?;
     let revision = request.revision()?;
     let snapshot = Snapshot::load(app, &repository, request.environment);
     let Some(key) = key else {

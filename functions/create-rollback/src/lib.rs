@@ -6,7 +6,7 @@ use axum::http::{HeaderName, StatusCode, header};
 use redeploy::{Redeployer, StoredVersions};
 use serde::Deserialize;
 use shared::access::{AuthorizedRepository, Scope};
-use shared::body::DeploymentBody;
+use shared::body::{DeploymentBody, OverrideBody};
 use shared::id::DeploymentId;
 use shared::model::{
     Author, Deployment, DeploymentCounts, Destination, Environment, Lane, LaneKey, OriginKind, Status,
@@ -54,6 +54,9 @@ pub struct RollbackRequest {
     #[serde(default)]
     #[schema(default = "frozen")]
     stored_variables: StoredVersions,
+    /// Lets the rollback through a freeze and the wait timer. Needs the permission `admin` on the repository and the scope
+    /// `repositories:write`. Approvals are needed all the same.
+    r#override: Option<OverrideBody>,
 }
 
 /// Roll back
@@ -71,6 +74,9 @@ pub async fn create_rollback(
     extract::Json(request): extract::Json<RollbackRequest>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeploymentBody>)> {
     repository.tenant().check_environment(request.environment)?;
+    if request.r#override.is_some() {
+        repository.tenant().check_override(&repository)?;
+    }
     let app = &redeployer.app;
     exists(app, &repository, request.environment).await?;
     let target = match &request.deployment_id {
@@ -81,8 +87,8 @@ pub async fn create_rollback(
         }
         None => before_live(app, &repository, request.environment).await?,
     };
-    let rollback =
-        redeployer.repeat(&repository, &target, OriginKind::Rollback, request.stored_variables, &author).await?;
+    let (stored, given) = (request.stored_variables, request.r#override);
+    let rollback = redeployer.repeat(&repository, &target, OriginKind::Rollback, stored, given, &author).await?;
     let body = DeploymentBody::new(app, rollback);
     Ok((StatusCode::CREATED, [(header::LOCATION, body.url.clone())], Json(body)))
 }

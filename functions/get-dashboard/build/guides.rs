@@ -32,6 +32,7 @@ const SECTIONS: [(&str, &[&str]); 2] = [
             "deployments.md",
             "environments.md",
             "variables.md",
+            "protection-rules.md",
             "buildspec.md",
             "hooks.md",
             "commit-statuses.md",

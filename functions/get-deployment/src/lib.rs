@@ -32,7 +32,7 @@ pub async fn get_deployment(
     let read =
         |place: DeploymentPlace| async move { Ok(try_join(Waits::load(table, &place), place.variables(table)).await?) };
     let (deployment, (waits, variables)) = deployment.authorize_and_read(read).await?;
-    let queue = waits.map(|waits| QueueBody::new(&deployment, &waits));
+    let queue = waits.map(|waits| QueueBody::new(&deployment, &waits, app.clock().now()));
     let interval = queue.as_ref().map(QueueBody::poll_interval).or(PollInterval::of(&deployment));
     Ok((interval, Json(DeploymentBody::with_variables(&app, deployment.into_inner(), variables).with_queue(queue))))
 }

@@ -28,6 +28,7 @@ pub(crate) async fn deploy(
         variables: Variables::default(),
         expected_current: None,
         sequence: None,
+        r#override: None,
     }
     .in_environment_of_ref();
     let (git_ref, environment) = (request.r#ref.clone(), request.environment);

@@ -59,7 +59,10 @@ impl Part {
     pub(crate) fn of_error(error: Error) -> Result<Self, Later> {
         match error.code() {
             ErrorCode::RemoteUnavailable => Err(Later::Remote(error.message().to_owned())),
-            ErrorCode::EnvironmentFrozen | ErrorCode::InvalidRef => Ok(Self::skipped(error.message())),
+            ErrorCode::EnvironmentFrozen
+            | ErrorCode::InvalidRef
+            | ErrorCode::RefNotAllowed
+            | ErrorCode::RequirementNotMet => Ok(Self::skipped(error.message())),
             code if code.status().is_client_error() => Ok(Self::new(Outcome::Failed, error.message())),
             code => {
                 let cause = format!("{}: {}", code.as_str(), error.cause_chain().unwrap_or_default());

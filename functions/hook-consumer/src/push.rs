@@ -107,6 +107,7 @@ impl Following<'_> {
             variables: Variables::default(),
             expected_current: None,
             sequence: None,
+            r#override: None,
         };
         let snapshot = Snapshot::load(&creation.app, repository, environment).await?;
         creation.create_resolved(repository, request, resolved, snapshot, Some(Once::Push(claim)), author).await

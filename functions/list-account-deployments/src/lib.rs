@@ -12,7 +12,7 @@ use serde::Serialize;
 use shared::access::{Permission, Scope, Tenant};
 use shared::body::DeploymentBody;
 use shared::extract::Filtered;
-use shared::model::{Actors, Deployment, ListedDeployment, Repository};
+use shared::model::{Actors, Deployment, ListedDeployment, Repository, Reviewers};
 use shared::page::{PageQuery, Search, SearchMeta, Sort};
 use shared::route::List;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
@@ -98,13 +98,19 @@ async fn load(app: &App, tenant: &Tenant, wanted: &Wanted, items: Vec<ListedDepl
     let ids: BTreeSet<_> = items.iter().map(|item| &item.repository_id).collect();
     let rows = Deployment::by_ids(app.table(), tenant, items.iter().map(|item| &item.id));
     let (rows, repositories) = try_join(rows, Repository::by_ids(app.table(), tenant, ids)).await?;
+    // Only reviewers may approve, where an environment has some.
+    let awaited = rows.iter().filter(|row| wanted.awaits.is_some() && wanted.has(row));
+    let environments = awaited.map(|row| (row.repository_id.clone(), row.environment)).collect();
+    let reviewers = Reviewers::of_environments(app.table(), tenant, &environments).await?;
     let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
     let repositories: HashMap<_, _> = repositories.into_iter().map(|row| (row.id.clone(), row)).collect();
     let row = |item: ListedDeployment| {
         let row = rows.remove(&item.id).filter(|row| wanted.has(row))?;
         let repository = repositories.get(&row.repository_id)?;
         let permission = tenant.permission_on(repository)?;
-        (wanted.awaits.is_none() || permission >= Permission::Deploy).then(|| (row, repository.clone()))
+        let reviewers = reviewers.get(&(row.repository_id.clone(), row.environment));
+        let may_approve = permission >= Permission::Deploy && reviewers.is_none_or(|all| all.include(tenant.user()));
+        (wanted.awaits.is_none() || may_approve).then(|| (row, repository.clone()))
     };
     Ok(items.into_iter().map(row).collect())
 }

@@ -42,6 +42,7 @@ pub async fn preflight_deployment(
     let extract::Json(request) = body.map_err(|error| DeploymentRequest::explain(error, &repository))?;
     let request = request.in_environment_of_ref();
     repository.tenant().check_environment(request.environment)?;
+    request.check_override(&repository)?;
     let revision = request.revision()?;
     preflight::preflight(&app, &connections, &repository, &request, &revision).await.map(Json)
 }

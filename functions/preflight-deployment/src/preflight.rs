@@ -6,8 +6,12 @@ use futures_util::future::try_join;
 use git::Revision;
 use serde::Serialize;
 use shared::access::AuthorizedRepository;
-use shared::model::{Concurrency, DeploymentCounts, Destination, Environment, Lane, LaneKey};
-use shared::{App, ErrorCode, Result};
+use shared::clock::{Rfc3339, Timestamp};
+use shared::model::{
+    Concurrency, DeploymentCounts, Destination, Environment, EnvironmentSettings, Freeze, Lane, LaneKey, Reviewers,
+    not_succeeded_in,
+};
+use shared::{App, Error, ErrorCode, Result};
 
 /// The expected outcome of a request to create a deployment.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -49,11 +53,15 @@ pub struct GateBody {
     /// A human-readable explanation.
     #[schema(examples("2 approvals by other users are required"))]
     pub(crate) message: String,
+    /// The time at which the deployment would meet the condition without anybody's help. Null if it meets it now, or somebody has
+    /// to help.
+    #[schema(required)]
+    pub(crate) until: Option<Rfc3339>,
 }
 
-/// The name of a condition. `permission`, `quota`, `ref`, `freeze`, `fences` (`expected_current` and `sequence`) and `queue`
-/// (the number of deployments that wait) refuse a deployment. `approvals` and `lock` (the lane's other deployments) make it
-/// wait.
+/// The name of a condition. `permission`, `quota`, `ref`, `refs` (the branches and tags that the environment takes), `requires` (a success
+/// in other environments), `freeze`, `fences` (`expected_current` and `sequence`) and `queue` (the number of deployments that wait)
+/// refuse a deployment. `approvals`, `wait` (the wait timer) and `lock` (the lane's other deployments) make it wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = GateName)]
@@ -64,6 +72,10 @@ pub enum Gate {
     Quota,
     /// The ref exists.
     Ref,
+    /// The environment takes the ref.
+    Refs,
+    /// The commit has succeeded in the environments that this one requires.
+    Requires,
     /// The environment is not frozen.
     Freeze,
     /// `expected_current` and `sequence`.
@@ -72,6 +84,8 @@ pub enum Gate {
     Queue,
     /// The deployment has the approvals that the environment requires.
     Approvals,
+    /// The environment has no wait timer.
+    Wait,
     /// No other deployment is in progress or ahead in the queue.
     Lock,
 }
@@ -79,7 +93,29 @@ pub enum Gate {
 impl Gate {
     /// Returns whether failing this gate refuses the deployment. If not, the deployment is created and waits.
     const fn refuses(self) -> bool {
-        matches!(self, Self::Permission | Self::Quota | Self::Ref | Self::Freeze | Self::Fences | Self::Queue)
+        !matches!(self, Self::Approvals | Self::Wait | Self::Lock)
+    }
+}
+
+/// The rules of an environment that a commit does not meet, each with its message.
+#[derive(Default)]
+struct Unmet {
+    refs: Option<String>,
+    requires: Option<String>,
+    freeze: Option<(String, Option<Timestamp>)>,
+    wait: Option<(String, Option<Timestamp>)>,
+}
+
+impl GateBody {
+    /// Returns a gate that fails with a message, if there is one, or else passes with the other.
+    fn new(gate: Gate, fails: Option<String>, passes: &str) -> Self {
+        Self::until(gate, fails.map(|message| (message, None)), passes)
+    }
+
+    fn until(gate: Gate, fails: Option<(String, Option<Timestamp>)>, passes: &str) -> Self {
+        let is_passed = fails.is_none();
+        let (message, until) = fails.unwrap_or_else(|| (passes.to_owned(), None));
+        Self { gate, passes: is_passed, message, until: until.map(Into::into) }
     }
 }
 
@@ -91,7 +127,7 @@ pub(crate) async fn preflight(
     revision: &Revision,
 ) -> Result<PreflightBody> {
     let (table, environment) = (app.table(), request.environment);
-    let (resolved, missing) = match ResolvedRef::find(connections, repository, revision).await {
+    let (mut resolved, missing) = match ResolvedRef::find(connections, repository, revision).await {
         Ok(resolved) => (Some(resolved), None),
         Err(error) if error.code() == ErrorCode::InvalidRef => (None, Some(error.message().to_owned())),
         Err(error) => return Err(error),
@@ -105,15 +141,16 @@ pub(crate) async fn preflight(
         return Err(counts.invalid_environment("environment", environment));
     };
 
-    let frozen = settings.admit(environment).err().map(|error| error.message().to_owned());
-    let approvals = settings.required_approvals;
-    let unapproved = match approvals {
-        0 => None,
-        1 => Some("1 approval by another user is required".to_owned()),
-        _ => Some(format!("{approvals} approvals by other users are required")),
+    let now = app.clock().now();
+    let is_override = request.r#override.is_some();
+    let unmet = match is_override {
+        true => Unmet::default(),
+        false => unmet(app, connections, repository, environment, &settings, resolved.as_mut(), now).await?,
     };
+    let rule = |otherwise| if is_override { "The deployment overrides this rule" } else { otherwise };
+
     let ready = match settings.concurrency {
-        Concurrency::Queue => lane.waiting.iter().filter(|waiting| waiting.ready).count(),
+        Concurrency::Queue => lane.waiting.iter().filter(|waiting| waiting.may_start(now)).count(),
         Concurrency::Supersede => 0,
     };
     let blocked = match (&lane.lock.holder, ready) {
@@ -127,25 +164,64 @@ pub(crate) async fn preflight(
         Some(_) => "The ref exists",
         None => "The commit exists, and no branch or tag is known to point to it",
     };
-    let gates = [
-        (Gate::Permission, None, "The caller may deploy this repository"),
-        (Gate::Quota, None, "The rate limit allows this request"),
-        (Gate::Ref, missing, exists),
-        (Gate::Freeze, frozen, "The environment is not frozen"),
-        (Gate::Fences, request.fences().stale(&lane), "No newer request has been accepted"),
-        (Gate::Queue, lane.full(settings.concurrency), "The queue has room for the deployment"),
-        (Gate::Approvals, unapproved, "No approval is needed"),
-        (Gate::Lock, blocked, "No other deployment is in progress or queued"),
+    let gates = vec![
+        GateBody::new(Gate::Permission, None, "The caller may deploy this repository"),
+        GateBody::new(Gate::Quota, None, "The rate limit allows this request"),
+        GateBody::new(Gate::Ref, missing, exists),
+        GateBody::new(Gate::Refs, unmet.refs, rule("The environment takes the ref")),
+        GateBody::new(Gate::Requires, unmet.requires, rule("The commit has succeeded wherever it has to")),
+        GateBody::until(Gate::Freeze, unmet.freeze, rule("The environment is not frozen")),
+        GateBody::new(Gate::Fences, request.fences().stale(&lane), "No newer request has been accepted"),
+        GateBody::new(Gate::Queue, lane.full(settings.concurrency), "The queue has room for the deployment"),
+        GateBody::new(Gate::Approvals, unapproved(&settings), "No approval is needed"),
+        GateBody::until(Gate::Wait, unmet.wait, rule("The environment has no wait timer")),
+        GateBody::new(Gate::Lock, blocked, "No other deployment is in progress or queued"),
     ];
-    let gates = gates.map(|(gate, fails, passes)| GateBody {
-        gate,
-        passes: fails.is_none(),
-        message: fails.unwrap_or_else(|| passes.to_owned()),
-    });
     let outcome = match gates.iter().find(|gate| !gate.passes).map(|gate| gate.gate) {
         None => PreflightOutcome::Starts,
         Some(first) if first.refuses() => PreflightOutcome::Refused,
         Some(_) => PreflightOutcome::Waits,
     };
-    Ok(PreflightBody { outcome, environment, sha: resolved.map(|resolved| resolved.sha), on_ref, gates: gates.into() })
+    Ok(PreflightBody { outcome, environment, sha: resolved.map(|resolved| resolved.sha), on_ref, gates })
+}
+
+/// Returns the rules of the environment that a commit does not meet.
+async fn unmet(
+    app: &App,
+    connections: &Connections,
+    repository: &AuthorizedRepository,
+    environment: Environment,
+    settings: &EnvironmentSettings,
+    resolved: Option<&mut ResolvedRef>,
+    now: Timestamp,
+) -> Result<Unmet> {
+    let message = |error: Error| error.message().to_owned();
+    let mut unmet = Unmet::default();
+    if let Some(resolved) = resolved {
+        let admitted = resolved.admit(connections, repository, settings, environment).await;
+        unmet.refs = match admitted {
+            Ok(()) => None,
+            Err(error) if error.code() == ErrorCode::RefNotAllowed => Some(message(error)),
+            Err(error) => return Err(error),
+        };
+        let missing = settings.requires.unmet(app.table(), &repository.partition(), &resolved.sha, now).await?;
+        unmet.requires = missing.map(not_succeeded_in).map(message);
+    }
+    let frozen = settings.admit(environment, now).err().map(message);
+    unmet.freeze = frozen.zip(settings.freeze(now).map(|Freeze { until, .. }| until));
+    unmet.wait = settings
+        .wait_until(now)
+        .map(|until| (format!("The wait timer is {} seconds", settings.wait_seconds), Some(until)));
+    Ok(unmet)
+}
+
+/// Returns how many approvals a deployment needs, and by whom.
+fn unapproved(settings: &EnvironmentSettings) -> Option<String> {
+    let by = settings.reviewers.as_ref().map_or("another user".to_owned(), Reviewers::names);
+    match settings.required_approvals {
+        0 => None,
+        1 => Some(format!("1 approval by {by} is required")),
+        many if settings.reviewers.is_none() => Some(format!("{many} approvals by other users are required")),
+        many => Some(format!("{many} approvals by {by} are required")),
+    }
 }

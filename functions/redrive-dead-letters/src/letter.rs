@@ -119,6 +119,9 @@ fn explain(deployment: Option<&Deployment>, now: Timestamp) -> (Action, String) 
         (Status::Queued, _) if !deployment.is_approved() => {
             "the deployment is queued, and can't start until it has its approvals".to_owned()
         }
+        (Status::Queued, _) if !deployment.may_start(now) => {
+            "the deployment is queued, and can't start until its wait is over".to_owned()
+        }
         (Status::Queued, _) => {
             "the deployment is queued, and no runner could take it; the next deployment in its lane starts".to_owned()
         }

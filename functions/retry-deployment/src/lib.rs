@@ -15,7 +15,13 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/retry")
     .requires(Scope::DeploymentsWrite)
     .takes(&["stored_variables"])
-    .refuses_with(&[ErrorCode::NotFinished, ErrorCode::EnvironmentFrozen, ErrorCode::LimitReached])
+    .refuses_with(&[
+        ErrorCode::NotFinished,
+        ErrorCode::EnvironmentFrozen,
+        ErrorCode::RefNotAllowed,
+        ErrorCode::RequirementNotMet,
+        ErrorCode::LimitReached,
+    ])
     .takes_idempotency_key()
     .sends_location();
 
@@ -66,7 +72,8 @@ pub async fn retry_deployment(
         return Err(Error::new(ErrorCode::NotFinished, message));
     }
     let repository = deployment.repository(redeployer.app.table()).await?;
-    let retried = redeployer.repeat(&repository, &deployment, OriginKind::Retry, stored_variables, &author).await?;
+    let retried =
+        redeployer.repeat(&repository, &deployment, OriginKind::Retry, stored_variables, None, &author).await?;
     let body = DeploymentBody::new(&redeployer.app, retried);
     Ok((StatusCode::CREATED, [(header::LOCATION, body.url.clone())], Json(body)))
 }

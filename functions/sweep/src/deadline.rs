@@ -16,16 +16,22 @@ pub(crate) fn overdue(deployment: &Deployment, now: Timestamp) -> Option<Transit
     let is_held = deployment.lease_until.is_some_and(|until| until > now);
     match deployment.status {
         _ if !deployment.is_overdue(now) || is_held => None,
-        Status::Queued => Some(Transition::Fail(Failure::queue_deadline())),
+        Status::Queued => Some(Transition::Fail(deployment.queue_failure())),
         _ if deployment.cancel_requested_by.is_some() => Some(Transition::Cancel),
         _ => Some(Transition::Fail(Failure::run_deadline())),
     }
 }
 
-/// Returns the time at which a deployment without news is due again: after an exponential back-off, or at its deadline.
+/// Returns the time at which a deployment without news is due again: when its wait ends, after an exponential back-off, or at its
+/// deadline. Without its approvals, it is due at its deadline only.
 pub(crate) fn next_look(deployment: &Deployment, now: Timestamp) -> Timestamp {
+    if let (Status::Queued, Some(deadline)) = (deployment.status, deployment.deadline)
+        && !deployment.may_start(now)
+    {
+        return deployment.waits_until(now).filter(|_| deployment.is_approved()).unwrap_or(deadline).min(deadline);
+    }
     let silent_since = match deployment.status {
-        Status::Queued => deployment.created_at,
+        Status::Queued => deployment.wait_until.unwrap_or(deployment.created_at),
         _ => deployment.lease_until.unwrap_or(deployment.updated_at),
     };
     let wait = now.since(silent_since).clamp(SEND_AGAIN_AFTER, SEND_AGAIN_WITHIN);

@@ -5,7 +5,7 @@
 //!
 //! | the deployment | the sweep |
 //! |---|---|
-//! | is queued, and no runner took it | sends its message again |
+//! | is queued, and no runner took it, or its wait or a freeze window is over | sends its message again |
 //! | is in progress, and its runner's lease has expired | sends its message again; the consumer claims or ends it |
 //! | is in progress in CodeBuild, without news | asks CodeBuild, and ends it if the build has ended |
 //! | is past its deadline, and no runner holds it | ends it and sends the next message in the lane; stops a build |
@@ -39,7 +39,8 @@ use lambda_runtime::LambdaEvent;
 use serde::de::IgnoredAny;
 use shared::clock::Timestamp;
 use shared::model::{
-    Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, Finding, Recount, RepositoryDeletion, TransitionFailed,
+    Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, EnvironmentSettings, Finding, Recount, RepositoryDeletion,
+    Status, TransitionFailed,
 };
 use shared::queue::{HookQueue, Queue, StatusQueue};
 use shared::table::Key;
@@ -161,6 +162,9 @@ impl Sweep {
             return Ok(DueOutcome::InCodeBuild(deployment.into()));
         }
         if let Some(end) = overdue(&deployment, now) {
+            if deployment.status == Status::Queued && self.waits_out_a_freeze(&deployment, now).await? {
+                return Ok(DueOutcome::Unchanged);
+            }
             return match deployment.report(table, end, Actor::Runner, now).await {
                 Ok(ended) => {
                     self.queue.send_next(&self.app, &ended).await;
@@ -170,12 +174,27 @@ impl Sweep {
                 Err(_) => Ok(DueOutcome::Unchanged),
             };
         }
-        // Without its approvals a deployment can't start, so its message would be useless.
-        if !deployment.put_off(table, next_look(&deployment, now)).await? || !deployment.is_approved() {
+        // A deployment that waits for approvals or for a timer can't start, so its message would be useless.
+        let waits = deployment.status == Status::Queued && !deployment.may_start(now);
+        if !deployment.put_off(table, next_look(&deployment, now)).await? || waits {
             return Ok(DueOutcome::Unchanged);
         }
         self.queue.send(&deployment).await?;
         Ok(DueOutcome::Sent)
+    }
+
+    /// Lets a queued deployment whose deadline has passed wait for the end of a freeze window, if one is open.
+    async fn waits_out_a_freeze(&self, deployment: &Deployment, now: Timestamp) -> Result<bool, InitError> {
+        let Deployment { account_id, repository_id, environment, .. } = deployment;
+        if !deployment.may_start(now) {
+            return Ok(false);
+        }
+        let table = self.app.table();
+        let settings = EnvironmentSettings::load(table, account_id, repository_id, *environment).await?;
+        match settings.freeze(now) {
+            Some(freeze) => Ok(deployment.wait_out(table, &freeze, now).await?),
+            None => Ok(false),
+        }
     }
 
     /// Asks CodeBuild about deployments without events, and settles its answers.

@@ -7,8 +7,9 @@ use shared::access::{AuthorizedRepository, Scope};
 use shared::body::EnvironmentBody;
 use shared::extract::{self, PathEnvironment, Whole};
 use shared::model::{
-    Author, Concurrency, Deployment, EnvironmentChange, EnvironmentSettings, EnvironmentState, Filter, MAX_APPROVALS,
-    Status, TIME_LIMIT_SECONDS,
+    APPROVAL_TIMEOUT_SECONDS, Author, Concurrency, Deployment, Environment, EnvironmentChange, EnvironmentSettings,
+    EnvironmentState, Filter, FreezeWindow, FreezeWindows, Globs, MAX_APPROVALS, MAX_WAIT_SECONDS, RefGlob,
+    Requirements, Reviewers, Status, TIME_LIMIT_SECONDS,
 };
 use shared::queue::Queue;
 use shared::{App, Endpoint, InitError, Result, Route};
@@ -42,26 +43,55 @@ impl FromRef<Environments> for App {
     }
 }
 
+type ApprovalTimeout =
+    Whole<u32, { *APPROVAL_TIMEOUT_SECONDS.start() as u64 }, { *APPROVAL_TIMEOUT_SECONDS.end() as u64 }>;
 type TimeLimit = Whole<u32, { *TIME_LIMIT_SECONDS.start() as u64 }, { *TIME_LIMIT_SECONDS.end() as u64 }>;
 
-/// The settings to change. An absent field keeps its value.
+/// The settings to change. An absent field keeps its value, and null resets it to its default. A list replaces the whole list.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = EnvironmentUpdate)]
 pub struct Update {
     /// The effect of a new deployment on queued ones: it waits behind them (`queue`) or replaces them (`supersede`).
     #[serde(default, deserialize_with = "extract::given")]
-    #[schema(required = false, nullable = false)]
-    concurrency: Option<Concurrency>,
+    #[schema(value_type = Option<Concurrency>, required = false)]
+    concurrency: Option<Option<Concurrency>>,
     /// The number of approvals that a new deployment requires. Its creator can't approve it.
     #[serde(default, deserialize_with = "extract::given")]
-    #[schema(value_type = u8, required = false, minimum = 0, maximum = 6, examples(1))]
-    required_approvals: Option<Whole<u8, 0, { MAX_APPROVALS as u64 }>>,
-    /// Whether the environment is frozen. While it is, no deployment is created or started. Deployments in progress
+    #[schema(value_type = Option<u8>, required = false, minimum = 0, maximum = 6, examples(1))]
+    required_approvals: Option<Option<Whole<u8, 0, { MAX_APPROVALS as u64 }>>>,
+    /// The only people who may approve. Whether somebody is one of them is decided when they approve, also for deployments that wait
+    /// already. If there are no teams among them, they are at least as many as the required approvals.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<Reviewers>, required = false)]
+    reviewers: Option<Option<Reviewers>>,
+    /// The time in which a new deployment has to get its approvals, in seconds: at most 30 days. Default: seven days.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<u32>, minimum = 60, maximum = 2592000, examples(259200))]
+    approval_timeout_seconds: Option<Option<ApprovalTimeout>>,
+    /// The wait timer, in seconds: a new deployment does not start earlier than this time after its creation. At most 30 days.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 2592000, examples(600))]
+    wait_seconds: Option<Option<Whole<u32, 0, { MAX_WAIT_SECONDS as u64 }>>>,
+    /// The branches and tags that may be deployed, at most 20 globs. The last glob that matches a name decides. A commit that is
+    /// given by its SHA may be deployed if one of them points to it.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<Vec<RefGlob>>, max_items = 20)]
+    refs: Option<Option<Globs<RefGlob, 0>>>,
+    /// The environments in which a commit has to have succeeded, within a year, before it may be deployed to this one. At most 5, and
+    /// not the environment itself.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<Vec<Environment>>, max_items = 5)]
+    requires: Option<Option<Requirements>>,
+    /// The windows in which no deployment is created or started, at most 10. Queued deployments start after the end of a window.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<Vec<FreezeWindow>>, max_items = 10)]
+    freeze_windows: Option<Option<FreezeWindows>>,
+    /// Whether the environment is frozen by hand. While it is, no deployment is created or started. Deployments in progress
     /// continue, and queued ones stay queued.
     #[serde(default, deserialize_with = "extract::given")]
-    #[schema(required = false, nullable = false)]
-    frozen: Option<bool>,
+    #[schema(value_type = Option<bool>, required = false)]
+    frozen: Option<Option<bool>>,
     /// The time limit for all commands of a deployment together, in seconds. `null` resets it to the default.
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<u32>, minimum = 60, maximum = 28800, examples(600))]
@@ -70,8 +100,8 @@ pub struct Update {
 
 /// Update an environment
 ///
-/// Changes the given settings. A new number of approvals applies to deployments created afterwards. A new time limit
-/// applies to deployments started afterwards.
+/// Changes the given settings. The number of approvals, the time for them, the wait timer and the time limit apply to deployments
+/// created afterwards. Reviewers and freezes apply to queued deployments too.
 #[utoipa::path(
     patch, path = ROUTE.path, tag = "Environments", request_body = Update, responses((status = 200, body = EnvironmentBody))
 )]
@@ -82,16 +112,22 @@ pub async fn update_environment(
     PathEnvironment(name): PathEnvironment,
     extract::Json(update): extract::Json<Update>,
 ) -> Result<Json<EnvironmentBody>> {
-    let Update { concurrency, required_approvals, frozen, time_limit_seconds } = update;
     let change = EnvironmentChange {
-        concurrency,
-        required_approvals: required_approvals.map(Whole::get),
-        frozen,
-        time_limit_seconds: time_limit_seconds.map(|limit| limit.map(Whole::get)),
+        concurrency: update.concurrency,
+        required_approvals: update.required_approvals.map(|number| number.map(Whole::get)),
+        reviewers: update.reviewers,
+        approval_timeout_seconds: update.approval_timeout_seconds.map(|timeout| timeout.map(Whole::get)),
+        wait_seconds: update.wait_seconds.map(|wait| wait.map(Whole::get)),
+        refs: update.refs,
+        requires: update.requires,
+        freeze_windows: update.freeze_windows,
+        frozen: update.frozen,
+        time_limit_seconds: update.time_limit_seconds.map(|limit| limit.map(Whole::get)),
     };
     let now = app.clock().now();
-    let settings = EnvironmentSettings::change(app.table(), &repository, name, change, &author, now).await?;
-    if frozen == Some(false) {
+    let (table, tenant) = (app.table(), repository.tenant());
+    let settings = EnvironmentSettings::change(table, tenant, &repository, name, &change, &author, now).await?;
+    if change.may_thaw() {
         let filter = Filter { environment: Some(name), status: Some(Status::Queued) };
         for deployment in Deployment::newest(app.table(), &repository, filter, None, SENT).await? {
             if let Err(error) = queue.send(&deployment).await {

@@ -61,6 +61,10 @@ DEPENDS_ON_STATE = {
     ("create-rollback", "invalid_request", "deployment_id"): "it must name a deployment of the environment",
     ("create-token", "invalid_request", "expires_in_days"): "a permanent token has no lifetime",
     ("rotate-token", "invalid_request", "expires_in_days"): "a permanent token has no lifetime",
+    ("update-environment", "invalid_request", "freeze_windows"): "a cron expression and a time zone must be ones",
+    ("update-environment", "invalid_request", "required_approvals"): "the reviewers must be able to give them",
+    ("update-environment", "invalid_request", "requires"): "it must name other environments, each once",
+    ("update-environment", "invalid_request", "reviewers"): "a reviewer must exist, and there must be one",
 }
 
 # Patterns have no portable name for characters that can't be seen, such as U+200B. Patterns exclude the control
@@ -68,12 +72,16 @@ DEPENDS_ON_STATE = {
 READ_BY_PEOPLE = {
     "create-application": ["name"],
     "create-connection": ["name"],
+    "create-deployment": ["override"],
     "create-repository": ["root_folder", "buildspec_path", "deploy_rules"],
+    "create-rollback": ["override"],
     "create-team": ["description"],
     "create-token": ["name"],
     "create-trust": ["name"],
+    "preflight-deployment": ["override"],
     "reject-deployment": ["reason"],
     "update-connection": ["name"],
+    "update-environment": ["refs", "freeze_windows"],
     "update-repository": ["root_folder", "buildspec_path", "deploy_rules"],
     "update-team": ["description"],
     "update-token": ["name"],

@@ -58,12 +58,10 @@ impl Snapshot {
         Ok(Self { destination, counts, variables })
     }
 
-    /// Returns the environment that the deployment goes to, if deployments to it are admitted.
-    fn admit(&self, environment: Environment) -> Result<&Destination> {
+    /// Returns the environment that the deployment goes to.
+    fn destination(&self, environment: Environment) -> Result<&Destination> {
         let found = self.destination.as_ref();
-        let destination = found.ok_or_else(|| self.counts.invalid_environment("environment", environment))?;
-        destination.settings.admit(environment)?;
-        Ok(destination)
+        found.ok_or_else(|| self.counts.invalid_environment("environment", environment))
     }
 }
 
@@ -90,7 +88,7 @@ impl Creation {
     /// Creates the deployment and queues it.
     ///
     /// # Errors
-    /// Fails if the environment does not exist or is frozen, the ref does not exist, the git host does not answer, or the lane refuses.
+    /// Fails if the environment or the ref does not exist, the git host does not answer, or the environment's rules or the lane refuse.
     pub async fn create(
         &self,
         repository: &Permitted<Repository>,
@@ -100,7 +98,10 @@ impl Creation {
         once: Option<Once>,
         author: &Author,
     ) -> Result<Deployment> {
-        snapshot.admit(request.environment)?;
+        let destination = snapshot.destination(request.environment)?;
+        if request.r#override.is_none() {
+            destination.settings.admit(request.environment, self.app.clock().now())?;
+        }
         let resolved = self.resolve(repository, revision).await?;
         self.create_resolved(repository, request, resolved, snapshot, once, author).await
     }
@@ -108,23 +109,28 @@ impl Creation {
     /// Creates the deployment of a commit that has been read from the git host, and queues it.
     ///
     /// # Errors
-    /// Fails if the environment does not exist or is frozen, or the lane refuses.
+    /// Fails if the environment does not exist, or its rules or the lane refuse.
     pub async fn create_resolved(
         &self,
         repository: &Permitted<Repository>,
         request: DeploymentRequest,
-        resolved: ResolvedRef,
+        mut resolved: ResolvedRef,
         snapshot: Snapshot,
         once: Option<Once>,
         author: &Author,
     ) -> Result<Deployment> {
         let Self { app, queue, vault, .. } = self;
-        let Destination { settings, pattern } = snapshot.admit(request.environment)?.clone();
+        let Destination { settings, pattern } = snapshot.destination(request.environment)?.clone();
+        if request.r#override.is_none() {
+            settings.admit(request.environment, app.clock().now())?;
+            resolved.admit(&self.connections, repository, &settings, request.environment).await?;
+        }
         let id = DeploymentId::random();
         let context = Deployment::sealing_context(&repository.account_id, &id);
         let new = NewDeployment {
-            settings,
+            settings: settings.clone(),
             pattern,
+            override_reason: request.r#override.as_ref().map(|given| given.reason.clone()),
             id,
             environment: request.environment,
             fences: request.fences(),

@@ -2,6 +2,8 @@
 
 use git::Revision;
 use serde::Deserialize;
+use shared::access::AuthorizedRepository;
+use shared::body::OverrideBody;
 use shared::extract::{LARGEST, Whole};
 use shared::id::DeploymentId;
 use shared::model::{Environment, Fences, Repository};
@@ -34,6 +36,9 @@ pub struct DeploymentRequest {
     /// not higher than the last one, the request is refused.
     #[schema(value_type = Option<u64>, minimum = 0, examples(42))]
     pub sequence: Option<Whole<u64, 0, LARGEST>>,
+    /// Lets the deployment through a freeze, the wait timer, and the rules about refs and required environments. Needs the permission
+    /// `admin` on the repository and the scope `repositories:write`. Approvals are needed all the same.
+    pub r#override: Option<OverrideBody>,
 }
 
 impl DeploymentRequest {
@@ -52,6 +57,12 @@ impl DeploymentRequest {
     /// Puts the environment that is named after the ref in the place of a pattern.
     pub fn in_environment_of_ref(self) -> Self {
         Self { environment: self.environment.of_ref(&self.r#ref), ..self }
+    }
+
+    /// # Errors
+    /// Fails if the request overrides rules and the caller may not change them.
+    pub fn check_override(&self, repository: &AuthorizedRepository) -> Result<()> {
+        self.r#override.as_ref().map_or(Ok(()), |_| repository.tenant().check_override(repository))
     }
 
     /// Returns the conditions on the state of the lane.

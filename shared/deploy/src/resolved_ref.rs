@@ -4,7 +4,7 @@ use connections::Connections;
 use futures_util::future::join;
 use git::Revision;
 use shared::Result;
-use shared::model::{CommitTexts, Repository};
+use shared::model::{CommitTexts, Environment, EnvironmentSettings, Repository};
 use shared::permitted::Permitted;
 
 /// The commit of a revision, as the git host has it now.
@@ -48,5 +48,34 @@ impl ResolvedRef {
             Some(_) => pointing_to(found.sha).await,
         };
         Ok(Self { sha: found.sha.to_string(), commit, on_ref, name: found.name })
+    }
+
+    /// Checks that the environment takes the ref, or a branch or tag that points to the commit, which `on_ref` then is. The git host is
+    /// asked for all of them only if the one that is known is not taken.
+    ///
+    /// # Errors
+    /// Fails with `ref_not_allowed`, or if the git host does not answer.
+    pub async fn admit(
+        &mut self,
+        connections: &Connections,
+        repository: &Permitted<Repository>,
+        settings: &EnvironmentSettings,
+        environment: Environment,
+    ) -> Result<()> {
+        let is_taken = |name: &String| settings.allows_ref(name);
+        if settings.refs.is_empty() || self.on_ref.as_ref().is_some_and(is_taken) {
+            return Ok(());
+        }
+        let refused = || EnvironmentSettings::ref_refused(environment);
+        // A ref that was named is the one that counts, whatever else points to its commit.
+        if self.name.is_some() {
+            return Err(refused());
+        }
+        let remote = connections.remote(&**repository).await;
+        let remote = remote.map_err(|failed| failed.of_repository(&repository.clone_url))?;
+        let sha = self.sha.parse().map_err(shared::Error::internal)?;
+        let names = remote.all_pointing_to(sha).await.map_err(|error| remote.url().unreadable(error))?;
+        self.on_ref = Some(names.into_iter().find(is_taken).ok_or_else(refused)?);
+        Ok(())
     }
 }

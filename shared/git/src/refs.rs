@@ -83,6 +83,15 @@ impl RemoteRefs {
         pointing(BRANCHES).or_else(|| pointing(TAGS))
     }
 
+    /// Returns the full names of all branches and tags that point to the commit or to the annotated tag.
+    pub fn all_pointing_to(&self, sha: CommitSha) -> Vec<String> {
+        let is_meant = |found: &&RemoteRef| {
+            let is_branch_or_tag = found.name.starts_with(BRANCHES) || found.name.starts_with(TAGS);
+            is_branch_or_tag && (found.target == sha || found.tag == Some(sha))
+        };
+        self.refs.iter().filter(is_meant).map(|found| found.name.clone()).collect()
+    }
+
     /// Returns whether there is a branch of this short name.
     pub(crate) fn has_branch(&self, name: &str) -> bool {
         self.find(&format!("{BRANCHES}{name}")).is_some()

@@ -90,6 +90,15 @@ impl Remote {
         self.look_up(LOOKUP_TIME, move |session| session.pointing_to(sha)).await
     }
 
+    /// Returns the full names of all branches and tags that point to this commit or annotated tag.
+    ///
+    /// # Errors
+    ///
+    /// Fails after [`LOOKUP_TIME`] or [`MAX_LOOKUP_BYTES`].
+    pub async fn all_pointing_to(&self, sha: CommitSha) -> Result<Vec<String>, RemoteError> {
+        self.look_up(LOOKUP_TIME, move |session| session.all_pointing_to(sha)).await
+    }
+
     /// Finds the default branch: this one, or else the one that HEAD points to. Asks for no other ref unless it is missing.
     ///
     /// # Errors

@@ -68,6 +68,11 @@ impl Session {
         Ok(self.list_refs(&[BRANCHES, TAGS].map(str::to_owned))?.pointing_to(sha))
     }
 
+    /// Returns the full names of all branches and tags that point to the commit or to the annotated tag.
+    pub(crate) fn all_pointing_to(&mut self, sha: CommitSha) -> Result<Vec<String>, RemoteError> {
+        Ok(self.list_refs(&[BRANCHES, TAGS].map(str::to_owned))?.all_pointing_to(sha))
+    }
+
     /// Finds the default branch: this one, or else the one that HEAD points to.
     pub(crate) fn default_branch(&mut self, wanted: Option<&str>) -> Result<DefaultBranch, RemoteError> {
         let prefixes: Vec<_> = wanted.into_iter().map(|branch| format!("{BRANCHES}{branch}")).collect();

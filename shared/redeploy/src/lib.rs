@@ -6,7 +6,10 @@ use futures_util::future::{try_join, try_join3};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 use shared::access::AuthorizedRepository;
-use shared::model::{Author, CurrentVariables, Deployment, DeploymentCounts, Destination, NewDeployment, OriginKind};
+use shared::body::OverrideBody;
+use shared::model::{
+    Author, CurrentVariables, Deployment, DeploymentCounts, Destination, EnvironmentSettings, NewDeployment, OriginKind,
+};
 use shared::queue::Queue;
 use shared::{App, Error, ErrorCode, InitError, Result};
 use vault::Vault;
@@ -43,13 +46,15 @@ impl Redeployer {
     /// request stay.
     ///
     /// # Errors
-    /// Fails with `not_found` if the environment was deleted, with `environment_frozen`, and like any creation.
+    /// Fails with `not_found` if the environment was deleted, if its rules refuse, and like any creation. A rollback returns to a commit
+    /// that has passed the rules about refs and required environments, so it is held to the others only.
     pub async fn repeat(
         &self,
         repository: &AuthorizedRepository,
         earlier: &Deployment,
         kind: OriginKind,
         stored: StoredVersions,
+        r#override: Option<OverrideBody>,
         author: &Author,
     ) -> Result<Deployment> {
         let Self { app, queue, vault } = self;
@@ -70,9 +75,17 @@ impl Redeployer {
         )
         .await?;
         let destination = destination.ok_or_else(|| counts.missing_environment(environment))?;
-        let settings = destination.settings;
-        settings.admit(environment)?;
+        let settings = destination.settings.clone();
+        if r#override.is_none() {
+            settings.admit(environment, app.clock().now())?;
+        }
+        let is_taken =
+            settings.refs.is_empty() || earlier.on_ref.as_ref().is_some_and(|name| settings.allows_ref(name));
+        if kind == OriginKind::Retry && !is_taken {
+            return Err(EnvironmentSettings::ref_refused(environment));
+        }
         let mut new = NewDeployment::repeating(earlier, kind, destination, author);
+        new.override_reason = r#override.map(|given| given.reason);
         if let Some(current) = current {
             variables.sets =
                 current.freeze(variables.plain.iter().map(|(name, value)| (name.as_str(), value.len())))?;

@@ -9,8 +9,9 @@ use crate::authentication::Caller;
 use crate::error::{Error, Result};
 use crate::id::{RepositoryId, TeamId, UserId};
 use crate::model::{Account, Environment, Repository, User};
-use crate::permission::{Permission, Role, Visibility, check_role, permission};
+use crate::permission::{Permission, Role, Visibility, check_permission, check_role, permission};
 use crate::permitted::TenantId;
+use crate::scope::Scope;
 
 /// The caller's account, on an endpoint whose [`Route`](crate::Route) admits the caller.
 #[derive(Clone, Debug)]
@@ -67,6 +68,13 @@ impl Tenant {
     /// repository is.
     pub fn check_environment(&self, environment: Environment) -> Result<()> {
         self.0.trust().map_or(Ok(()), |trust| trust.terms.check_environment(environment))
+    }
+
+    /// Fails unless the caller may change the settings of the repository, and may therefore let a deployment through their rules:
+    /// with `insufficient_permission` without the permission, and with `insufficient_scope` without the scope.
+    pub fn check_override(&self, repository: &Repository) -> Result<()> {
+        check_permission(self.permission_on(repository), Permission::Admin, "Repository")?;
+        self.0.check_grant(&[Scope::RepositoriesWrite])
     }
 
     /// Returns whether the caller may see a team: owners and admins see all teams, members see their own.

@@ -1,15 +1,15 @@
 //! Deployments and their place in the queue.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::clock::Rfc3339;
+use crate::clock::{Rfc3339, Timestamp};
 use crate::id::{DeploymentId, RepositoryId, UserId};
 use crate::model::{
     Actors, CommitTexts, Deployment, DeploymentVariable, DeploymentVariables, Environment, Failure, Origin, Repository,
     Status, VariableLevel, Waits,
 };
-use crate::name::{BuildspecPath, RepositoryName, RootFolder};
+use crate::name::{BuildspecPath, Reason, RepositoryName, RootFolder};
 use crate::poll::PollInterval;
 
 /// A deployment of a commit to an environment.
@@ -68,6 +68,12 @@ pub struct DeploymentBody {
     )]
     pub(crate) commit_status_error: Option<String>,
     pub(crate) approvals: ApprovalsBody,
+    /// The time before which the deployment does not start, by the environment's wait timer. Null if it need not wait.
+    #[schema(required)]
+    pub(crate) wait_until: Option<Rfc3339>,
+    /// The override by which an admin let the deployment through the environment's rules. Null if they hold for it.
+    #[schema(required)]
+    pub(crate) r#override: Option<OverrideBody>,
     /// A digest of all that the build gets. Whoever approves the deployment sends it along, so that an approval covers
     /// nothing that the approver has not seen.
     #[schema(examples("8d969eef6ecad3c29a3a629280e686cf0c3f5d5a86aff3ca12020c923adc6c92"))]
@@ -163,6 +169,15 @@ impl From<DeploymentVariable> for BuildVariableBody {
     }
 }
 
+/// An override of an environment's rules by somebody who may change them.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Override)]
+pub struct OverrideBody {
+    /// The reason, which the deployment and its audit event show.
+    pub reason: Reason,
+}
+
 /// The approvals of a deployment.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Approvals)]
@@ -181,7 +196,7 @@ pub struct QueueBody {
     /// The position in the queue. 1 is next.
     #[schema(examples(2))]
     pub(crate) position: usize,
-    /// The reason why the deployment is waiting. Null if it is about to start.
+    /// The first reason why the deployment is waiting. Null if it is about to start.
     #[schema(required)]
     pub(crate) blocked_by: Option<Blocker>,
     /// The time at which the deployment was queued.
@@ -198,10 +213,17 @@ pub struct Blocker {
     /// The deployment that has to end first.
     #[schema(required)]
     pub deployment_id: Option<DeploymentId>,
+    /// The time at which the reason ends by itself. Null if somebody or another deployment has to end it. A missing approval does
+    /// not end by itself: `deadline` has the time until which it has to be given.
+    #[schema(required)]
+    pub(crate) until: Option<Rfc3339>,
+    /// The reason of the freeze window that is open. Null if it has none, and for any other kind.
+    #[schema(required)]
+    pub(crate) reason: Option<Reason>,
 }
 
-/// The kind of reason: `approval` if an approval is missing, `freeze` if the environment is frozen, `deployment` if
-/// another deployment has to end first.
+/// The kind of reason: `approval` if an approval is missing, `freeze` if the environment is frozen, `wait` if its wait timer has not
+/// ended, `deployment` if another deployment has to end first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BlockerKind {
@@ -209,23 +231,32 @@ pub enum BlockerKind {
     Approval,
     /// The environment is frozen.
     Freeze,
+    /// The wait timer has not ended.
+    Wait,
     /// Another deployment is in progress or earlier in the queue.
     Deployment,
 }
 
 impl QueueBody {
     /// Returns the place of a deployment in its lane.
-    pub fn new(row: &Deployment, Waits { settings, lane }: &Waits) -> Self {
+    pub fn new(row: &Deployment, Waits { settings, lane }: &Waits, now: Timestamp) -> Self {
         let before = || lane.waiting.iter().filter(|one| one.number < row.number);
-        let other = |id: &DeploymentId| Blocker { kind: BlockerKind::Deployment, deployment_id: Some(id.clone()) };
-        let of_kind = |kind| Some(Blocker { kind, deployment_id: None });
-        let blocked_by = if !row.is_approved() {
-            of_kind(BlockerKind::Approval)
-        } else if settings.frozen {
-            of_kind(BlockerKind::Freeze)
-        } else {
-            let first = || before().find(|one| one.ready).map(|one| &one.deployment_id);
-            lane.lock.holder.as_ref().or_else(first).map(other)
+        let of_kind = |kind| Blocker { kind, deployment_id: None, until: None, reason: None };
+        let other = |id: &DeploymentId| Blocker { deployment_id: Some(id.clone()), ..of_kind(BlockerKind::Deployment) };
+        let freeze = settings.freeze(now).filter(|_| !row.is_override());
+        let wait = row.waits_until(now);
+        // Of a freeze and a wait, the one that ends last is told.
+        let blocked_by = match (freeze, wait) {
+            _ if !row.is_approved() => Some(of_kind(BlockerKind::Approval)),
+            (Some(freeze), wait) if freeze.until.is_none_or(|until| Some(until) > wait) => {
+                let until = freeze.until.map(Into::into);
+                Some(Blocker { until, reason: freeze.reason, ..of_kind(BlockerKind::Freeze) })
+            }
+            (_, Some(until)) => Some(Blocker { until: Some(until.into()), ..of_kind(BlockerKind::Wait) }),
+            _ => {
+                let first = || before().find(|one| one.may_start(now)).map(|one| &one.deployment_id);
+                lane.lock.holder.as_ref().or_else(first).map(other)
+            }
         };
         Self {
             position: before().count() + 1,
@@ -238,7 +269,7 @@ impl QueueBody {
     /// Returns the time until asking for the place again makes sense.
     pub fn poll_interval(&self) -> PollInterval {
         match self.blocked_by.as_ref().map(|blocker| blocker.kind) {
-            Some(BlockerKind::Approval | BlockerKind::Freeze) => PollInterval::WAITING_FOR_PEOPLE,
+            Some(BlockerKind::Approval | BlockerKind::Freeze | BlockerKind::Wait) => PollInterval::WAITING_FOR_PEOPLE,
             Some(BlockerKind::Deployment) => PollInterval::WAITING,
             None => PollInterval::RUNNING,
         }
@@ -278,6 +309,8 @@ impl DeploymentBody {
             failure: row.failure,
             commit_status_error: row.commit_status_error,
             approvals: ApprovalsBody { required: row.required_approvals, given_by: row.approved_by },
+            wait_until: row.wait_until.map(Into::into),
+            r#override: row.override_reason.map(|reason| OverrideBody { reason }),
             cancel_requested: row.cancel_requested_by.is_some(),
             origin: row.origin,
             queue: None,

@@ -4,7 +4,11 @@ use serde::Serialize;
 
 use crate::clock::Rfc3339;
 use crate::id::DeploymentId;
-use crate::model::{Concurrency, Environment, EnvironmentSettings, EnvironmentState, Live};
+use crate::model::{
+    Concurrency, Environment, EnvironmentSettings, EnvironmentState, FreezeWindow, FreezeWindows, Globs, Live,
+    Requirements, Reviewers,
+};
+use crate::name::RefGlob;
 
 /// An environment of a repository: its live deployment, its queue and its settings.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -34,7 +38,25 @@ pub struct EnvironmentBody {
     /// The number of approvals that a new deployment requires. Its creator can't approve it.
     #[schema(minimum = 0, maximum = 6, examples(1))]
     pub(crate) required_approvals: u8,
-    /// Whether the environment is frozen. While it is, no deployment is created or started.
+    /// The people who may approve. Null if everybody may who may deploy.
+    #[schema(required)]
+    pub(crate) reviewers: Option<Reviewers>,
+    /// The time in which a new deployment has to get its approvals, in seconds.
+    #[schema(minimum = 60, maximum = 2592000, examples(604800))]
+    pub(crate) approval_timeout_seconds: u32,
+    /// The time between a deployment's creation and its start, at least, in seconds.
+    #[schema(minimum = 0, maximum = 2592000, examples(600))]
+    pub(crate) wait_seconds: u32,
+    /// The branches and tags that may be deployed. Empty for any commit.
+    #[schema(value_type = Vec<RefGlob>, max_items = 20)]
+    pub(crate) refs: Globs<RefGlob, 0>,
+    /// The environments in which a commit has to succeed before it is deployed to this one.
+    #[schema(value_type = Vec<Environment>, max_items = 5)]
+    pub(crate) requires: Requirements,
+    /// The windows in which no deployment is created or started.
+    #[schema(value_type = Vec<FreezeWindow>, max_items = 10)]
+    pub(crate) freeze_windows: FreezeWindows,
+    /// Whether the environment is frozen by hand. While it is, no deployment is created or started.
     pub(crate) frozen: bool,
     /// The time limit for all commands of a deployment together, in seconds. Null if the default applies.
     #[schema(required, examples(600))]
@@ -68,8 +90,7 @@ impl From<EnvironmentState> for EnvironmentBody {
             sha,
             since: since.into(),
         });
-        let EnvironmentSettings { concurrency, required_approvals, frozen, time_limit_seconds, .. } = settings;
-        let EnvironmentSettings { pattern, removed_after_days, created_at, updated_at, .. } = settings;
+        let EnvironmentSettings { frozen, time_limit_seconds, pattern, removed_after_days, created_at, .. } = settings;
         Self {
             name,
             pattern,
@@ -78,11 +99,17 @@ impl From<EnvironmentState> for EnvironmentBody {
             live,
             in_progress,
             queued,
-            concurrency,
-            required_approvals,
+            concurrency: settings.concurrency,
+            required_approvals: settings.required_approvals,
+            reviewers: settings.reviewers,
+            approval_timeout_seconds: settings.approval_timeout_seconds,
+            wait_seconds: settings.wait_seconds,
+            refs: settings.refs,
+            requires: settings.requires,
+            freeze_windows: settings.freeze_windows,
             frozen,
             time_limit_seconds,
-            updated_at: updated_at.map(Into::into),
+            updated_at: settings.updated_at.map(Into::into),
         }
     }
 }

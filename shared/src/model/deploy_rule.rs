@@ -55,9 +55,7 @@ impl DeployRules {
 
 impl DeployRule {
     fn is_about(&self, ref_full_name: &str) -> bool {
-        let branch = ref_full_name.strip_prefix("refs/heads/");
-        let Some(name) = branch.or_else(|| ref_full_name.strip_prefix("refs/tags/")) else { return false };
-        select(self.refs.0.iter().filter(|glob| glob.is_about_tags() != branch.is_some()), name)
+        self.refs.select(ref_full_name)
     }
 
     /// Returns whether only pushes that change some paths are deployed.
@@ -98,6 +96,22 @@ impl<T, const MIN: usize> TryFrom<Vec<T>> for Globs<T, MIN> {
             len if len > MAX_GLOBS => Err(format!("must have at most {MAX_GLOBS} entries")),
             _ => Ok(Self(globs)),
         }
+    }
+}
+
+impl<const MIN: usize> Globs<RefGlob, MIN> {
+    /// Returns whether the globs select a branch or tag, by its full name: `refs/heads/main`, `refs/tags/v1`.
+    pub(crate) fn select(&self, ref_full_name: &str) -> bool {
+        let branch = ref_full_name.strip_prefix("refs/heads/");
+        let Some(name) = branch.or_else(|| ref_full_name.strip_prefix("refs/tags/")) else { return false };
+        select(self.0.iter().filter(|glob| glob.is_about_tags() != branch.is_some()), name)
+    }
+}
+
+impl<T> Globs<T, 0> {
+    /// Returns whether there is no glob.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -19,9 +19,11 @@ mod place;
 mod pushed;
 mod settings;
 mod status;
+mod success;
 mod transition;
 mod turn;
 mod variables;
+mod waiting;
 
 pub use actors::*;
 pub use commit::*;
@@ -40,6 +42,7 @@ pub use place::*;
 pub use pushed::*;
 pub use settings::*;
 pub use status::*;
+pub use success::not_succeeded_in;
 pub use transition::*;
 pub use turn::Terms;
 pub use variables::*;
@@ -52,6 +55,7 @@ use crate::capability::Capability;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ConnectionId, DeploymentId, RepositoryId, UserId};
 use crate::model::{BuildId, LaneKey, Repository, RepositoryPartition, SourceSettings, key};
+use crate::name::Reason;
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
 use crate::table::{Consistency, IndexKey, Key, Order, Partition, Query, Table, TableError};
@@ -138,6 +142,12 @@ pub struct Deployment {
     /// The environment's time limit at creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit_seconds: Option<u32>,
+    /// The end of the wait by the environment's timer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_until: Option<Timestamp>,
+    /// The reason for which an admin let the deployment through the environment's rules. `None` if they hold for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_reason: Option<Reason>,
     /// The number of approvals that the environment required at creation.
     #[serde(default)]
     pub required_approvals: u8,
@@ -216,7 +226,13 @@ impl Deployment {
 
     /// Returns the deployment's row in the queue of its lane.
     fn waiting(&self) -> Waiting {
-        Waiting { deployment_id: self.id.clone(), number: self.number, ready: self.is_approved() }
+        Waiting {
+            deployment_id: self.id.clone(),
+            number: self.number,
+            ready: self.is_approved(),
+            wait_until: self.wait_until,
+            is_override: self.is_override(),
+        }
     }
 
     /// Returns the variables that were fixed at creation.
@@ -295,7 +311,7 @@ impl Position for Deployment {
     const ATTRIBUTES: Option<&'static str> = Some(
         "id, account_id, repository_id, #number, #status, environment, git_ref, sha, clone_url, connection_id, created_by, \
          created_at, updated_at, started_at, finished_at, failure, events, attempt, lease_until, build, due_at, ref_name, deadline, \
-         fence, time_limit_seconds, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
+         fence, time_limit_seconds, wait_until, override_reason, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
          on_ref, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth",
@@ -349,6 +365,8 @@ mod tests {
             deadline: Some(now),
             fence: 1,
             time_limit_seconds: Some(1),
+            wait_until: Some(now),
+            override_reason: "x".parse().ok(),
             required_approvals: 1,
             approved_by: vec![user.clone()],
             approved_digest: Some(String::new()),

@@ -295,6 +295,11 @@ impl RepositoryPartition {
         Key::new(&self.0, format!("STATUS#{}#{sha}", environment.as_str()))
     }
 
+    /// The last success of a commit in an environment.
+    pub(super) fn succeeded(&self, environment: Environment, sha: &str) -> Key {
+        Key::new(&self.0, format!("SUCCEEDED#{}#{sha}", environment.as_str()))
+    }
+
     /// The index partition of the repository's hooks, and the partition of their counter.
     pub(super) fn hooks(&self) -> String {
         format!("{}#HOOKS", self.0)

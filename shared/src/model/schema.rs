@@ -121,6 +121,8 @@ pub const SCHEMA: &[ItemKind] = &[
         entry(ByDueTime, "DUE#DELIVERIES", "{due}#{hook}#{delivery}").only_if("the delivery has not been handled"),
     ]).expiring(Always),
     item("commit of a ref that a push deployed last", "ACCT#{account}#REPO#{repository}", "PUSHED#{sha256}#{environment}"),
+    item("last success of a commit in an environment", "ACCT#{account}#REPO#{repository}", "SUCCEEDED#{environment}#{sha}")
+        .expiring(Always),
     item("settings of an environment", "ACCT#{account}#REPO#{repository}", "ENV#{environment}").indexed(&[
         entry(ByDueTime, "DUE#ENVIRONMENTS", "{due}#{account}#{repository}#{environment}").only_if("a deployment created it from a pattern"),
     ]),

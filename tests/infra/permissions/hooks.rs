@@ -57,11 +57,15 @@ pub(super) async fn push_everything(walk: &Walk, estate: &Estate) {
     assert_eq!(deployed["outcome"], "deployed", "{deployed}");
     walk.ended(owner, &json!({"id": deployed["deployments"][0]})).await;
     // A deployment that waits for an approval is canceled with its branch.
-    let settings = json!({"required_approvals": 1});
+    let body = json!({"ref": "main", "environment": "staging"});
+    let staged = walk.take("create-deployment", owner.post("/v1/repositories/pushed/deployments", body).await, 201);
+    walk.ended(owner, &staged).await;
     let environment = "/v1/repositories/pushed/environments/preview";
-    walk.take("update-environment", owner.patch(environment, settings).await, 200);
+    let set = async |settings| walk.take("update-environment", owner.patch(environment, settings).await, 200);
+    set(json!({"required_approvals": 1, "requires": ["staging"]})).await;
     source.git(&["branch", "x"]);
     assert_eq!(send("2", "refs/heads/x", &sha).await["outcome"], "deployed");
+    set(json!({"requires": null})).await;
     source.git(&["commit", "--quiet", "--allow-empty", "--message=two"]);
     source.git(&["branch", "--force", "x", "HEAD"]);
     assert_eq!(send("3", "refs/heads/x", &sha).await["outcome"], "deployed", "supersedes the other one");

@@ -474,6 +474,10 @@ async fn life_of_a_deployment(walk: &Walk, estate: &Estate) {
     for environment in ["production", "preview"] {
         set(environment, json!({"required_approvals": 1})).await;
     }
+    let rules = json!({"requires": ["production"], "reviewers": {"users": [estate.admin.user_id], "teams": []}});
+    set("preview", rules).await;
+    let body = json!({"ref": "main"});
+    walk.take("preflight-deployment", owner.post(&format!("{deployments}/preflight"), body).await, 200);
     // In preview, a newer deployment supersedes the queued one.
     let first = deploy("preview", json!({})).await;
     walk.take("get-deployment", owner.get(&format!("/v1/deployments/{}", text(&first["id"]))).await, 200);

@@ -150,6 +150,12 @@ impl Author {
         Self { guards: Vec::new(), claim: None, ..self.clone() }
     }
 
+    /// Adds conditions without which the change is not made.
+    pub(crate) fn guarded_by(mut self, guards: impl IntoIterator<Item = Guard>) -> Self {
+        self.guards.extend(guards);
+        self
+    }
+
     /// Returns the person who registered the application, or created the trust or the hook, that makes the change, if one
     /// makes it.
     pub(crate) fn registered_by(&self) -> Option<&UserId> {

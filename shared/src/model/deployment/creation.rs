@@ -1,7 +1,6 @@
 //! New deployments.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use super::counts::count_name;
 use crate::capability::Capability;
@@ -12,14 +11,12 @@ use crate::model::environment::TOO_MANY;
 use crate::model::{
     Action, Actor, Actors, Author, CommitTexts, Concurrency, Deployment, DeploymentCounts, DeploymentEvent,
     DeploymentVariables, Destination, Environment, EnvironmentSettings, Fences, Filter, IdempotencyClaim, Lane, Lock,
-    MAX_ENVIRONMENTS, MAX_WAITING, MatchingPattern, Origin, OriginKind, PICKED_UP_WITHIN, PushClaim, Repository,
-    RepositoryPartition, SourceSettings, Status, key,
+    MAX_ENVIRONMENTS, MAX_WAITING, MatchingPattern, Origin, OriginKind, PushClaim, Repository, RepositoryPartition,
+    SourceSettings, Status, key, not_succeeded_in,
 };
+use crate::name::Reason;
 use crate::permitted::Permitted;
 use crate::table::{Change, Item, Table, TableError, Transaction, Values, Write, read_item};
-
-/// The maximum time in the queue, including approvals and a freeze.
-pub(crate) const QUEUE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A deployment to create, before it has a number.
 pub struct NewDeployment {
@@ -47,6 +44,8 @@ pub struct NewDeployment {
     pub settings: EnvironmentSettings,
     /// The pattern that the environment is created from if it does not exist.
     pub pattern: Option<MatchingPattern>,
+    /// The reason for which an admin lets the deployment through the environment's rules, if one does.
+    pub override_reason: Option<Reason>,
     /// The earlier deployment that this one repeats, if it repeats one.
     pub origin: Option<Origin>,
     /// The conditions on the state of the lane.
@@ -89,6 +88,7 @@ impl NewDeployment {
             variable_names: earlier.variable_names.clone(),
             settings: destination.settings,
             pattern: destination.pattern,
+            override_reason: None,
             origin: Some(Origin { kind, deployment_id: earlier.id.clone(), number: earlier.number }),
             fences: Fences::default(),
             once: author.claim().cloned().map(Once::Idempotency),
@@ -105,6 +105,8 @@ pub enum CreateFailed {
     Full(String),
     /// The repository does not have the environment any more. The error names those that it has.
     EnvironmentGone(Error),
+    /// The commit has not succeeded in an environment that the deployment's environment requires.
+    Unmet(Environment),
     /// Another request has completed the claim, or has claimed the idempotency key because this one took too long.
     ClaimLost,
     /// The repository was deleted meanwhile.
@@ -117,6 +119,7 @@ pub enum CreateFailed {
 enum CreateRefused {
     ClaimLost,
     RepositoryGone,
+    Unmet(Environment),
     OutOfSequence(Option<Item>),
     /// A concurrent creation has taken the number, or the environment was created or deleted.
     CounterChanged(Option<Item>),
@@ -134,6 +137,7 @@ impl From<CreateFailed> for Error {
             CreateFailed::Stale(winner) => Error::new(ErrorCode::StaleRequest, winner),
             CreateFailed::Full(waiting) => Error::new(ErrorCode::LimitReached, waiting),
             CreateFailed::EnvironmentGone(error) => error,
+            CreateFailed::Unmet(environment) => not_succeeded_in(environment),
             CreateFailed::ClaimLost => TableError::Claim.into(),
             CreateFailed::RepositoryGone => Error::not_found("Repository"),
             CreateFailed::Write(failed) => failed.into(),
@@ -177,11 +181,13 @@ impl Deployment {
             attempt: 0,
             lease_until: None,
             build: None,
-            due_at: Some(now.plus(PICKED_UP_WITHIN)),
+            due_at: None,
             ref_name: new.ref_name,
             on_ref: new.on_ref,
-            deadline: Some(now.plus(QUEUE_LIMIT)),
+            deadline: None,
             fence: 0,
+            wait_until: new.settings.wait_until(now).filter(|_| new.override_reason.is_none()),
+            override_reason: new.override_reason,
             time_limit_seconds: new.settings.time_limit_seconds,
             required_approvals: new.settings.required_approvals,
             approved_by: Vec::new(),
@@ -194,6 +200,13 @@ impl Deployment {
             variables_digest: new.variables.digest(),
             commit_status_error: None,
         };
+        match deployment.is_approved() {
+            true => deployment.wait_for_turn(now),
+            false => deployment.wait_for_approvals(now, new.settings.approval_timeout()),
+        }
+        // A rollback returns to a commit that has succeeded in the environment itself.
+        let is_rollback = deployment.origin.as_ref().is_some_and(|origin| origin.kind == OriginKind::Rollback);
+        let has_requirements = !is_rollback && !deployment.is_override();
         let lane = deployment.lane();
         let event = DeploymentEvent {
             number: 1,
@@ -205,7 +218,8 @@ impl Deployment {
         let audit_event = deployment
             .audit_event(author, Action::DeploymentCreated, now)
             .setting("ref", &deployment.git_ref)
-            .setting("sha", &deployment.sha);
+            .setting("sha", &deployment.sha)
+            .setting("override", &deployment.override_reason);
         let queued = Filter { environment: Some(deployment.environment), status: Some(Status::Queued) };
         let mut newer: Option<DeploymentCounts> = None;
         let mut attempts = table.attempts();
@@ -246,6 +260,12 @@ impl Deployment {
             if let Some(check) = lane.check_sequence(&new.fences, &deployment.id) {
                 transaction = transaction.write(check).or(CreateRefused::OutOfSequence);
             }
+            if has_requirements {
+                for (environment, check) in new.settings.requires.checks(&repository.partition(), &deployment.sha, now)
+                {
+                    transaction = transaction.write(check).or(move |_| CreateRefused::Unmet(environment));
+                }
+            }
             transaction = transaction
                 .write(deployment.count_creation(member.is_some()))
                 .or(CreateRefused::CounterChanged)
@@ -264,6 +284,7 @@ impl Deployment {
             match transaction.commit(table).await? {
                 Ok(()) => return Ok(deployment),
                 Err(CreateRefused::ClaimLost) => return Err(CreateFailed::ClaimLost),
+                Err(CreateRefused::Unmet(environment)) => return Err(CreateFailed::Unmet(environment)),
                 Err(CreateRefused::RepositoryGone) => return Err(CreateFailed::RepositoryGone),
                 Err(CreateRefused::OutOfSequence(lock)) => {
                     let lock: Option<Lock> = lock.map(read_item).transpose()?;

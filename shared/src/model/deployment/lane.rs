@@ -64,6 +64,12 @@ pub struct Waiting {
     pub number: u64,
     /// Whether the deployment has all required approvals.
     pub ready: bool,
+    /// The end of the wait by the environment's timer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_until: Option<Timestamp>,
+    /// Whether an admin has let the deployment through a freeze.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_override: bool,
 }
 
 /// The state of a lane: the lock and the queue.
@@ -73,6 +79,13 @@ pub struct Lane {
     pub lock: Lock,
     /// The waiting deployments by number.
     pub waiting: Vec<Waiting>,
+}
+
+impl Waiting {
+    /// Returns whether the deployment has its approvals, and its wait is over.
+    pub fn may_start(&self, now: Timestamp) -> bool {
+        self.ready && self.wait_until.is_none_or(|until| until <= now)
+    }
 }
 
 impl Lane {
@@ -102,11 +115,13 @@ impl Lane {
         is_full.then(|| format!("{MAX_WAITING} deployments are waiting; wait until one has started, or cancel one"))
     }
 
-    /// Returns the deployment that may be claimed next, in the order of the environment's concurrency.
-    pub fn next(&self, concurrency: Concurrency) -> Option<&Waiting> {
+    /// Returns the deployment that may be claimed next, in the order of the environment's concurrency. In a frozen environment,
+    /// only one that an admin has let through may be.
+    pub fn next(&self, concurrency: Concurrency, now: Timestamp, is_frozen: bool) -> Option<&Waiting> {
+        let may_start = |one: &&Waiting| one.may_start(now) && (one.is_override || !is_frozen);
         match concurrency {
-            Concurrency::Queue => self.waiting.iter().find(|one| one.ready),
-            Concurrency::Supersede => self.waiting.last().filter(|one| one.ready),
+            Concurrency::Queue => self.waiting.iter().find(may_start),
+            Concurrency::Supersede => self.waiting.last().filter(may_start),
         }
     }
 
@@ -187,28 +202,47 @@ impl LaneKey {
 mod tests {
     use super::*;
 
+    const NOW: Timestamp = Timestamp::from_millis(1000);
+
     fn waiting(number: u64, ready: bool) -> Waiting {
-        Waiting { deployment_id: DeploymentId::random(), number, ready }
+        Waiting { deployment_id: DeploymentId::random(), number, ready, wait_until: None, is_override: false }
+    }
+
+    fn next(lane: &Lane, concurrency: Concurrency, is_frozen: bool) -> Option<u64> {
+        lane.next(concurrency, NOW, is_frozen).map(|next| next.number)
     }
 
     #[test]
     fn the_first_that_is_ready_is_next_in_a_queue() {
         let lane = Lane { waiting: vec![waiting(3, false), waiting(5, true), waiting(6, true)], ..Lane::default() };
-        assert_eq!(lane.next(Concurrency::Queue).unwrap().number, 5);
+        assert_eq!(next(&lane, Concurrency::Queue, false), Some(5));
         assert!(lane.superseded(Concurrency::Queue).is_none());
-        assert!(Lane::default().next(Concurrency::Queue).is_none());
+        assert_eq!(next(&Lane::default(), Concurrency::Queue, false), None);
+    }
+
+    #[test]
+    fn one_that_waits_is_overtaken_and_only_an_override_passes_a_freeze() {
+        let timed =
+            |number, until| Waiting { wait_until: Some(Timestamp::from_millis(until)), ..waiting(number, true) };
+        let mut lane = Lane { waiting: vec![timed(3, 1001), timed(5, 1000), waiting(6, true)], ..Lane::default() };
+        assert_eq!(next(&lane, Concurrency::Queue, false), Some(5), "the wait of the first is not over");
+        assert_eq!(next(&lane, Concurrency::Queue, true), None);
+        lane.waiting.push(Waiting { is_override: true, ..waiting(7, true) });
+        for concurrency in [Concurrency::Queue, Concurrency::Supersede] {
+            assert_eq!(next(&lane, concurrency, true), Some(7));
+        }
+        lane.waiting.push(timed(8, 1001));
+        assert_eq!(next(&lane, Concurrency::Supersede, false), None, "the newest waits, and no older one runs");
     }
 
     #[test]
     fn the_newest_supersedes_the_others() {
         let mut lane = Lane { waiting: vec![waiting(3, true), waiting(5, true)], ..Lane::default() };
-        assert_eq!(lane.next(Concurrency::Supersede).unwrap().number, 5);
+        assert_eq!(next(&lane, Concurrency::Supersede, false), Some(5));
         let (older, newest) = lane.superseded(Concurrency::Supersede).unwrap();
         assert_eq!((older[0].number, older.len(), newest.number), (3, 1, 5));
         lane.waiting.push(waiting(6, false));
-        assert!(
-            lane.next(Concurrency::Supersede).is_none(),
-            "the newest waits for its approvals, and no older one runs"
-        );
+        let why = "the newest waits for its approvals, and no older one runs";
+        assert_eq!(next(&lane, Concurrency::Supersede, false), None, "{why}");
     }
 }

@@ -1,34 +1,63 @@
-//! The settings of a repository's environments.
+//! The settings of a repository's environments, and the rules that protect them.
+
+mod change;
+mod freeze;
+mod requirements;
+mod reviewers;
+
+pub use change::EnvironmentChange;
+pub use freeze::{Freeze, FreezeWindow, FreezeWindows, MAX_FREEZE_WINDOWS};
+pub use requirements::{MAX_REQUIRED, Requirements};
+pub use reviewers::{MAX_REVIEWERS, Reviewers};
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::{AccountId, RepositoryId};
-use crate::model::environment::missing;
-use crate::model::{Action, Author, Concurrency, Environment, Repository, RepositoryPartition, Target, TargetKind};
-use crate::permitted::Permitted;
-use crate::table::{Change, Consistency, Table, TableError, Transaction, Value, Values, Write};
+use crate::model::{Concurrency, Environment, Globs, Repository, RepositoryPartition};
+use crate::name::RefGlob;
+use crate::table::{Consistency, Table, TableError};
 
 /// The maximum of an environment's required approvals.
 pub const MAX_APPROVALS: u8 = 6;
 /// The range of the time limit of a deployment's commands, in seconds. CodeBuild accepts at most eight hours.
 pub const TIME_LIMIT_SECONDS: RangeInclusive<u32> = 60..=8 * 60 * 60;
+/// The range of the time in which a deployment has to get its approvals, in seconds: up to 30 days.
+pub const APPROVAL_TIMEOUT_SECONDS: RangeInclusive<u32> = 60..=30 * 24 * 60 * 60;
+/// The time in which a deployment has to get its approvals if its environment does not say: a week, so that nobody has to approve
+/// on a weekend.
+const DEFAULT_APPROVAL_TIMEOUT_SECONDS: u32 = 7 * 24 * 60 * 60;
+/// The longest wait timer, in seconds: 30 days.
+pub const MAX_WAIT_SECONDS: u32 = 30 * 24 * 60 * 60;
 
 /// The settings of an environment of a repository, with defaults for those that are not set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentSettings {
     /// The treatment of queued deployments when a newer one is created.
     pub concurrency: Concurrency,
     /// The number of approvals, not counting the creator's, that a deployment needs before it may start.
     pub required_approvals: u8,
-    /// Whether the environment is frozen, so that nothing new starts.
+    /// The people who may approve. `None` for everybody who may deploy.
+    pub reviewers: Option<Reviewers>,
+    /// The time in which a deployment has to get its approvals.
+    pub approval_timeout_seconds: u32,
+    /// The time between a deployment's creation and its start, at least.
+    pub wait_seconds: u32,
+    /// The branches and tags that may be deployed. Empty for any commit.
+    pub refs: Globs<RefGlob, 0>,
+    /// The environments in which a commit has to succeed first.
+    pub requires: Requirements,
+    /// The windows in which the environment is frozen.
+    pub freeze_windows: FreezeWindows,
+    /// Whether the environment is frozen by hand, so that nothing new starts.
     pub(crate) frozen: bool,
     /// The time limit of all phases of a build together. `None` for the runner's own limit.
     pub(crate) time_limit_seconds: Option<u32>,
-    /// The time at which a setting was last changed. `None` if none was.
+    /// The time at which a setting was last changed. `None` if all have their defaults.
     pub updated_at: Option<Timestamp>,
     /// The time without a deployment after which a member of the pattern is removed, in days. Patterns and members have it.
     pub removed_after_days: Option<u16>,
@@ -36,68 +65,40 @@ pub struct EnvironmentSettings {
     pub(crate) pattern: Option<Environment>,
     /// The time of the creation. `None` if the environment is built in.
     pub(crate) created_at: Option<Timestamp>,
+    /// The number of changes since revisions are kept.
+    revision: Option<u64>,
 }
 
-/// The settings to change. Absent ones stay as they are.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct EnvironmentChange {
-    /// The new treatment of queued deployments.
-    pub concurrency: Option<Concurrency>,
-    /// The new number of approvals, at most [`MAX_APPROVALS`].
-    pub required_approvals: Option<u8>,
-    /// Whether nothing new may start.
-    pub frozen: Option<bool>,
-    /// The time limit, or `None` for the runner's own.
-    pub time_limit_seconds: Option<Option<u32>>,
-}
-
-impl EnvironmentChange {
-    fn applied_to(self, before: EnvironmentSettings) -> EnvironmentSettings {
-        EnvironmentSettings {
-            concurrency: self.concurrency.unwrap_or(before.concurrency),
-            required_approvals: self.required_approvals.unwrap_or(before.required_approvals),
-            frozen: self.frozen.unwrap_or(before.frozen),
-            time_limit_seconds: self.time_limit_seconds.unwrap_or(before.time_limit_seconds),
-            ..before
-        }
-    }
-
-    fn fields(&self) -> impl Iterator<Item = (&'static str, Value)> {
-        let fields: [(&str, Option<Value>); 4] = [
-            ("concurrency", self.concurrency.map(|concurrency| concurrency.as_str().into())),
-            ("required_approvals", self.required_approvals.map(Into::into)),
-            ("frozen", self.frozen.map(Into::into)),
-            ("time_limit_seconds", self.time_limit_seconds.flatten().map(Into::into)),
-        ];
-        fields.into_iter().filter_map(|(name, value)| Some((name, value?)))
-    }
-
-    fn assignments(&self) -> String {
-        let fields: String = self.fields().map(|(name, _)| format!("{name} = :{name}, ")).collect();
-        let reset = if self.time_limit_seconds == Some(None) { " REMOVE time_limit_seconds" } else { "" };
-        format!("SET {fields}updated_at = :now ADD revision :one{reset}")
-    }
-
-    fn values(&self) -> Values {
-        self.fields().map(|(name, value)| (format!(":{name}"), value)).collect()
-    }
-}
-
-/// The reasons to refuse a change of settings.
-enum ChangeRefused {
-    /// Another request has changed them.
-    Changed,
-    RepositoryGone,
+/// The settings that are not the defaults.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Stored {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    concurrency: Option<Concurrency>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    required_approvals: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reviewers: Option<Reviewers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval_timeout_seconds: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wait_seconds: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refs: Option<Globs<RefGlob, 0>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requires: Option<Requirements>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    freeze_windows: Option<FreezeWindows>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frozen: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_limit_seconds: Option<u32>,
 }
 
 #[derive(Default, Deserialize)]
 pub(in crate::model) struct Row {
-    concurrency: Option<Concurrency>,
-    required_approvals: Option<u8>,
-    frozen: Option<bool>,
-    time_limit_seconds: Option<u32>,
+    #[serde(flatten)]
+    stored: Stored,
     updated_at: Option<Timestamp>,
-    /// The number of changes since revisions are kept.
     revision: Option<u64>,
     removed_after_days: Option<u16>,
     pattern: Option<Environment>,
@@ -129,76 +130,6 @@ impl EnvironmentSettings {
         Ok(exists.then(|| Self::new(environment, row.unwrap_or_default())))
     }
 
-    /// # Errors
-    /// Fails with `environment_frozen` if the environment is frozen.
-    pub fn admit(&self, environment: Environment) -> Result<(), Error> {
-        match self.frozen {
-            true => Err(Error::new(
-                ErrorCode::EnvironmentFrozen,
-                format!("The environment {} is frozen", environment.as_str()),
-            )),
-            false => Ok(()),
-        }
-    }
-
-    /// Changes the given settings, and returns all settings after the change. Writes nothing if they have these values.
-    ///
-    /// # Errors
-    /// Fails with `not_found` if the repository is gone, or does not have the environment.
-    pub async fn change(
-        table: &Table,
-        repository: &Permitted<Repository>,
-        environment: Environment,
-        change: EnvironmentChange,
-        author: &Author,
-        now: Timestamp,
-    ) -> Result<Self, Error> {
-        let key = || repository.partition().environment_settings(environment);
-        let target = Target::new(TargetKind::Environment, format!("{}/{}", repository.id, environment.as_str()), None);
-        let mut attempts = table.attempts();
-        while attempts.begin().await {
-            let row: Option<Row> = table.get(key(), Consistency::Strong).await?;
-            if row.is_none() && !environment.is_built_in() {
-                return Err(missing(table, repository, environment).await?);
-            }
-            let row = row.unwrap_or_default();
-            let revision = row.revision;
-            let before = Self::new(environment, row);
-            let after = Self { updated_at: Some(now), ..change.applied_to(before) };
-            let event = author
-                .event(Action::EnvironmentUpdated, target.clone(), now)
-                .in_repository(&repository.id)
-                .changing("concurrency", before.concurrency, after.concurrency)
-                .changing("required_approvals", before.required_approvals, after.required_approvals)
-                .changing("frozen", before.frozen, after.frozen)
-                .changing("time_limit_seconds", before.time_limit_seconds, after.time_limit_seconds);
-            if event.changes.is_empty() {
-                return Ok(before);
-            }
-            let update = Change {
-                expression: change.assignments(),
-                condition: Some(match revision {
-                    None => "attribute_not_exists(revision)",
-                    Some(_) => "revision = :was",
-                }),
-                names: None,
-                values: change.values().set(":now", now).set(":one", 1).set_if(":was", revision),
-            };
-            let transaction = Transaction::new()
-                .write(Write::Update { key: key(), change: update })
-                .or(|_| ChangeRefused::Changed)
-                .write(repository.exists())
-                .or(|_| ChangeRefused::RepositoryGone)
-                .by(author, &event)?;
-            match transaction.commit(table).await? {
-                Ok(()) => return Ok(after),
-                Err(ChangeRefused::Changed) => {}
-                Err(ChangeRefused::RepositoryGone) => return Err(Error::not_found("Repository")),
-            }
-        }
-        Err(TableError::Contended.into())
-    }
-
     /// Returns the settings of a new environment or pattern.
     pub(in crate::model) fn of_new(name: Environment, removed_after_days: Option<u16>, now: Timestamp) -> Self {
         Self::new(name, Row { removed_after_days, created_at: Some(now), ..Row::default() })
@@ -209,16 +140,49 @@ impl EnvironmentSettings {
         Self { pattern: Some(pattern), updated_at: None, ..self }
     }
 
+    /// Returns the time in which a deployment has to get its approvals.
+    pub(super) fn approval_timeout(&self) -> Duration {
+        Duration::from_secs(self.approval_timeout_seconds.into())
+    }
+
+    /// Returns the end of the wait of a deployment that is created now. `None` if it need not wait.
+    pub fn wait_until(&self, now: Timestamp) -> Option<Timestamp> {
+        (self.wait_seconds > 0).then(|| now.plus(Duration::from_secs(self.wait_seconds.into())))
+    }
+
+    /// Returns whether a branch or tag may be deployed, by its full name.
+    pub fn allows_ref(&self, full_name: &str) -> bool {
+        self.refs.is_empty() || self.refs.select(full_name)
+    }
+
+    /// Refuses a commit that no branch or tag points to which may be deployed.
+    pub fn ref_refused(environment: Environment) -> Error {
+        let message = format!(
+            "The environment {} takes only some branches and tags, and none of them points to this commit; deploy one of them by \
+             its name",
+            environment.as_str()
+        );
+        Error::new(ErrorCode::RefNotAllowed, message)
+    }
+
     pub(in crate::model) fn new(environment: Environment, row: Row) -> Self {
+        let Row { stored, updated_at, revision, removed_after_days, pattern, created_at } = row;
         Self {
-            concurrency: row.concurrency.unwrap_or_else(|| environment.default_concurrency()),
-            required_approvals: row.required_approvals.unwrap_or(0),
-            frozen: row.frozen.unwrap_or(false),
-            time_limit_seconds: row.time_limit_seconds,
-            updated_at: row.updated_at,
-            removed_after_days: row.removed_after_days,
-            pattern: row.pattern,
-            created_at: row.created_at,
+            concurrency: stored.concurrency.unwrap_or_else(|| environment.default_concurrency()),
+            required_approvals: stored.required_approvals.unwrap_or(0),
+            reviewers: stored.reviewers,
+            approval_timeout_seconds: stored.approval_timeout_seconds.unwrap_or(DEFAULT_APPROVAL_TIMEOUT_SECONDS),
+            wait_seconds: stored.wait_seconds.unwrap_or(0),
+            refs: stored.refs.unwrap_or_default(),
+            requires: stored.requires.unwrap_or_default(),
+            freeze_windows: stored.freeze_windows.unwrap_or_default(),
+            frozen: stored.frozen.unwrap_or(false),
+            time_limit_seconds: stored.time_limit_seconds,
+            updated_at,
+            removed_after_days,
+            pattern,
+            created_at,
+            revision,
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// The deployment waits for approvals, for a thaw, or for its turn in the lane.
+    /// The deployment waits for approvals, for a timer, for the end of a freeze, or for its turn in the lane.
     Queued,
     /// A runner has claimed the deployment, and holds its lane.
     InProgress,
@@ -85,7 +85,12 @@ impl Failure {
 
     /// Returns the failure of a deployment that has been queued for too long.
     pub fn queue_deadline() -> Self {
-        Self::new("queue_deadline", "The deployment did not start within 24 hours")
+        Self::new("queue_deadline", "The deployment did not start within 24 hours of being ready to start")
+    }
+
+    /// Returns the failure of a deployment that did not get its approvals in time.
+    pub fn approval_expired() -> Self {
+        Self::new("approval_expired", "The deployment did not get its approvals in the time that its environment gives")
     }
 
     /// Returns the failure of a deployment whose build would get something else than what was approved.

@@ -8,7 +8,7 @@ use crate::id::{DeploymentId, UserId};
 use crate::model::due::{DueEntry, due_sort_attribute};
 use crate::model::{
     Action, Actor, AuditEvent, Author, BUILD_REPORTS_WITHIN, BuildId, Deployment, DeploymentEvent, Failure,
-    LEASE_GRACE, Live, PICKED_UP_WITHIN, RepositoryPartition, Status, Target, TargetKind,
+    LEASE_GRACE, Live, RepositoryPartition, Status, Target, TargetKind,
 };
 use crate::table::{Change, Table, TableError, Transaction, Values, Write, read_item};
 
@@ -92,7 +92,9 @@ impl Transition {
                 let digest = deployment.approval_digest();
                 deployment.approved_digest.get_or_insert(digest);
                 deployment.approved_by.push(by);
-                deployment.due_at = Some(now.plus(PICKED_UP_WITHIN));
+                if deployment.is_approved() {
+                    deployment.wait_for_turn(now);
+                }
                 let (given, required) = (deployment.approvals(), deployment.required_approvals);
                 format!("approved {} ({given} of {required} approvals)", deployment.sha)
             }
@@ -264,6 +266,9 @@ impl Deployment {
             .or(|_| TransitionFailed::Stale);
         if self.status != changed.status {
             transaction = transaction.write(changed.count_move(self.status));
+        }
+        if changed.status == Status::Succeeded {
+            transaction = transaction.write(changed.record_success(now)?);
         }
         transaction = transaction.writes(changed.owe_report(Some(self.status), now));
         for write in changed.move_in_lane(self)? {

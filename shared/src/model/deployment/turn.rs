@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::model::{
-    Action, Actor, Author, Claim, Concurrency, Deployment, EnvironmentSettings, Failure, Lane, Status, Transition,
+    Action, Actor, Author, Claim, Concurrency, Deployment, EnvironmentSettings, Lane, Status, Transition,
     TransitionFailed, Waiting,
 };
 use crate::table::{Table, TableError};
@@ -65,8 +65,14 @@ impl Deployment {
             if let Some((older, newest)) = lane.superseded(settings.concurrency) {
                 self.supersede(table, older, newest.number, now).await?;
             }
-            let Some(next) = lane.next(settings.concurrency) else { return Ok(None) };
-            if settings.frozen || lane.lock.holder.is_some() {
+            let freeze = settings.freeze(now);
+            let Some(next) = lane.next(settings.concurrency, now, freeze.is_some()) else {
+                if let Some(freeze) = freeze {
+                    self.wait_out(table, &freeze, now).await.map_err(TransitionFailed::Table)?;
+                }
+                return Ok(None);
+            };
+            if lane.lock.holder.is_some() {
                 return Ok(None);
             }
             let next = match newest.take().filter(|newest| newest.id == next.deployment_id) {
@@ -79,7 +85,7 @@ impl Deployment {
             }
             let live = lane.lock.live.as_ref();
             let transition = match live {
-                _ if next.is_overdue(now) => Transition::Fail(Failure::queue_deadline()),
+                _ if next.is_overdue(now) => Transition::Fail(next.queue_failure()),
                 Some(live) if live.number > next.number => Transition::Supersede(live.number),
                 _ if !next.finds_what_it_expects(table, live).await.map_err(TransitionFailed::Table)? => {
                     Transition::FenceOff { live: live.map(|live| live.deployment_id.clone()) }

@@ -34,7 +34,7 @@ impl Destination {
             return Ok(settings.await?.map(|settings| Self { settings, pattern: None }));
         }
         let (settings, pattern) = try_join(settings, MatchingPattern::of(table, repository, name)).await?;
-        let settings = settings.or_else(|| Some(pattern.as_ref()?.settings));
+        let settings = settings.or_else(|| Some(pattern.as_ref()?.settings.clone()));
         Ok(settings.map(|settings| Self { settings, pattern }))
     }
 }

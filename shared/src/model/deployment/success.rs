@@ -1,0 +1,77 @@
+//! The commits that have succeeded in an environment, as other environments require.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Serialize};
+
+use super::settings::Requirements;
+use super::{Deployment, Environment};
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorCode};
+use crate::id::DeploymentId;
+use crate::model::RepositoryPartition;
+use crate::table::{Consistency, Table, TableError, Values, Write};
+
+/// The time for which a success counts.
+const COUNTS_FOR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The last success of a commit in an environment.
+#[derive(Serialize, Deserialize)]
+struct Success {
+    deployment_id: DeploymentId,
+    /// In seconds, as DynamoDB's expiry takes it.
+    expires_at: i64,
+}
+
+impl Deployment {
+    /// Returns the write that keeps the success of the deployment's commit.
+    pub(super) fn record_success(&self, now: Timestamp) -> Result<Write, TableError> {
+        let row = Success { deployment_id: self.id.clone(), expires_at: now.plus(COUNTS_FOR).as_seconds() };
+        let repository = RepositoryPartition::new(&self.account_id, &self.repository_id);
+        Write::put(repository.succeeded(self.environment, &self.sha), &row)
+    }
+}
+
+impl Requirements {
+    /// Returns the first environment in which the commit has not succeeded. Strongly consistent.
+    pub async fn unmet(
+        &self,
+        table: &Table,
+        repository: &RepositoryPartition,
+        sha: &str,
+        now: Timestamp,
+    ) -> Result<Option<Environment>, TableError> {
+        let find = |environment| async move {
+            let found: Option<Success> = table.get(repository.succeeded(environment, sha), Consistency::Strong).await?;
+            let is_met = found.is_some_and(|success| success.expires_at > now.as_seconds());
+            Ok::<_, TableError>((!is_met).then_some(environment))
+        };
+        Ok(try_join_all(self.iter().map(find)).await?.into_iter().flatten().next())
+    }
+
+    /// Returns the checks that the commit has succeeded in each environment, for the transaction of a creation.
+    pub(super) fn checks(
+        &self,
+        repository: &RepositoryPartition,
+        sha: &str,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (Environment, Write)> {
+        self.iter().map(move |environment| {
+            let check = Write::Check {
+                key: repository.succeeded(environment, sha),
+                condition: "expires_at > :now",
+                names: None,
+                values: Some(Values::new().set(":now", now.as_seconds())),
+            };
+            (environment, check)
+        })
+    }
+}
+
+/// Returns the refusal of a commit that has not succeeded in an environment.
+pub fn not_succeeded_in(environment: Environment) -> Error {
+    let name = environment.as_str();
+    let message = format!("The commit has not succeeded in {name} within a year; deploy it there first");
+    Error::new(ErrorCode::RequirementNotMet, message)
+}
