@@ -282,6 +282,10 @@ async fn each_binary_answers_its_sample_event() {
     let texts =
         |log: &Value| log["data"].as_array().unwrap().iter().map(|line| line["text"].clone()).collect::<Vec<_>>();
     assert!(texts(&log).contains(&json!(format!("debug at {sha}"))), "{log}");
+    let (status, _, artifacts) = ask("list-deployment-artifacts").await;
+    assert_eq!((status, &artifacts["meta"]["total"]), (200, &json!(0)), "{artifacts}");
+    let (status, _, refused) = ask("get-deployment-artifact").await;
+    assert_eq!((status, &refused["error"]["message"]), (404, &json!("Artifact not found")), "{refused}");
     let (status, headers, made) = ask("create-token").await;
     let made_token = made["token"].as_str().unwrap();
     assert_eq!((status, &made["name"], &headers["x-ratelimit-limit"]), (201, &json!("ci"), &json!("600")), "{made}");

@@ -4,9 +4,11 @@
 //! moto reports every build as succeeded, does not keep the input of StartBuild, and sends no events. So the functions'
 //! requests are recorded on their way to moto, and the events are those of AWS's documentation.
 
+mod artifacts;
 mod capabilities;
 mod log;
 mod moto;
+mod outputs;
 
 use std::io::{Cursor, Read};
 use std::os::unix::fs::symlink;
@@ -214,7 +216,7 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
             "queuedTimeoutInMinutesOverride": 60,
         })]
     );
-    let note = "system: buildspec.yml: line 12, column 1: `reports` is ignored: test reports are not collected";
+    let note = "system: `reports` is ignored in AWS CodeBuild: name the reports in `artifacts` to download them from the deployment.";
     assert!(here.owner.log(&created).await.contains(&note.to_owned()));
     let kept = here.moto.call("secretsmanager", "secretsmanager.GetSecretValue", json!({"SecretId": secret})).await;
     let kept: Value = serde_json::from_str(kept["SecretString"].as_str().unwrap()).unwrap();

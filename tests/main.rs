@@ -40,6 +40,7 @@ mod recount;
 mod refs;
 mod repositories;
 mod requests;
+mod results;
 mod retry;
 mod rights;
 mod rules;

@@ -10,7 +10,7 @@ use shared::id::{
     AccountId, AuditEventId, ConnectionId, DeliveryId, DeploymentId, HookId, InvitationId, RepositoryId, SessionId,
     TeamId, TokenId, TrustId, UserId,
 };
-use shared::model::{Due, Environment, ItemKind, Presence, SCHEMA, Status};
+use shared::model::{Due, Environment, ItemKind, Presence, Results, SCHEMA, Status};
 use shared::table::{Index, Item, Source};
 use tests::estate::Estate;
 use tests::git_server::{GitServer, Reply};
@@ -88,7 +88,9 @@ async fn filled(source: &GitRepository) -> World {
     assert_eq!(owner.post("/v1/tokens", token).await.status, 201);
 
     // A deployment in progress, one that has ended, and one that is queued and has variables and an idempotency key.
-    world.lose_a_runner(&owner, &json!({"id": parameters["deployment_id"]})).await;
+    let running = world.lose_a_runner(&owner, &json!({"id": parameters["deployment_id"]})).await;
+    let results = Results { outputs: [("VERSION".to_owned(), "1".to_owned())].into(), tests: None };
+    running.with_results(world.stack.app().table(), &results).await.unwrap();
     let canceled = owner.deploy(repository, json!({"ref": "main", "environment": "staging"})).await;
     assert_eq!(owner.act(&canceled, "cancel", json!({})).await.status, 200);
     let body = json!({"ref": "main", "environment": "production", "variables": {"A": "1"}});

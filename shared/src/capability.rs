@@ -4,7 +4,8 @@
 //!
 //! All builds share one role, and it can use whatever its policy's patterns match. So a build can read each object and each
 //! secret whose name it knows. The names of a build's secret, source, artifacts and log stream therefore contain random
-//! bits, and no response, log line or event shows them. [`conceal`] takes them out of text that comes from elsewhere.
+//! bits, and no response, log line or event shows them. The exception is the URL of a download, which names the folder of
+//! artifacts: nothing that is stored there after the build counts. [`conceal`] takes them out of text that comes from elsewhere.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -180,6 +180,8 @@ error_codes! {
         "The body is larger than 256 KiB, or than 1 MiB if it is a delivery to a hook";
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" by Body:
         "The body's content type is not the one that the endpoint takes, or the body has a content encoding";
+    RangeNotSatisfiable = RANGE_NOT_SATISFIABLE "range_not_satisfiable" by Handler:
+        "The file has none of the bytes in `Range`; `Content-Range` has its size";
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused" by IdempotencyKey:
         "A different request used this `Idempotency-Key` in the last 24 hours";
     RateLimited = TOO_MANY_REQUESTS "rate_limited" by Pipeline:

@@ -88,6 +88,23 @@ impl<S: Sync> FromRequestParts<S> for PathVariable {
     }
 }
 
+/// The path of an artifact in the path, which takes all segments that are left.
+///
+/// The gateway has decoded it, and it is not decoded again: a file's name can contain a percent sign.
+#[derive(Clone, Debug)]
+pub struct PathArtifact(pub String);
+
+impl<S: Sync> FromRequestParts<S> for PathArtifact {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let parameters = parts.path_parameters_ref();
+        let value = |name| parameters.and_then(|parameters| parameters.first(name));
+        let first = value("artifact_path").ok_or_else(|| Error::internal("the gateway gave no path of an artifact"))?;
+        Ok(Self(value("proxy").map_or_else(|| first.to_owned(), |rest| format!("{first}/{rest}"))))
+    }
+}
+
 /// A JSON body. Unknown fields are refused where `T` denies them.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);

@@ -5,6 +5,7 @@
 //! skips the rows before the page, at most [`MAX_SKIP`] of them. A page behind
 //! the end of the list is empty.
 
+mod place;
 mod search;
 mod skip;
 
@@ -24,6 +25,7 @@ use crate::route::List;
 use crate::sort::Position;
 use crate::table::{Order, Partition, Query, Table, TableError};
 
+pub use self::place::place;
 pub use self::search::{Found, Search, SearchMeta};
 use self::skip::skip;
 pub use crate::sort::Sort;

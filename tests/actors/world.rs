@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use archive::Archive;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::QueueAttributeName;
 use local::functions::Environment;
@@ -115,6 +116,16 @@ impl World {
     /// Starts a stack whose queue takes no messages.
     pub async fn start_without_queue() -> Self {
         Self::start_with(without_queue).await
+    }
+
+    /// Stores an artifact of a deployment, whether a runner has claimed it or will.
+    pub async fn put_artifact(&self, owner: &Actor, deployment: &Value, path: &str, content: &[u8]) {
+        let archive = Archive::new(self.stack.app()).unwrap();
+        let mut stored = self.stored(owner, deployment).await;
+        for attempt in [0, 1] {
+            stored.attempt = attempt;
+            archive.put_artifact(&stored.artifacts_prefix(), path, &mut &*content).await.unwrap();
+        }
     }
 
     /// Stops the stack and starts another one on its data, with a queue that works.

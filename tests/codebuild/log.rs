@@ -74,6 +74,11 @@ async fn the_log_is_the_pipelines_lines_and_then_the_builds_page_by_page() {
     let before = last;
     let (late, last, _) = page(before, 1000).await;
     assert_eq!((late.len(), &late[0]["text"]), (1, &json!("late")));
+    let tail = here.owner.get(&format!("{path}?tail=1000")).await.body["data"].as_array().unwrap().clone();
+    assert_eq!((tail.len(), &tail[999]), (1000, &late[0]));
+    assert_eq!(page(tail[0]["number"].as_u64().unwrap(), 1000).await.0, tail[1..], "with the same numbers");
+    let tail = here.owner.get(&format!("{path}?tail=2")).await.body;
+    assert_eq!(tail["meta"]["next_after"], late[0]["number"]);
     let pk = format!("ACCT#{}#DEPLOY#{}", stored.account_id, stored.id);
     let past = Clock::system().now().as_millis() - 15_000;
     here.world.set_attribute((&pk, "DEPLOY"), "finished_at", AttributeValue::N(past.to_string())).await;

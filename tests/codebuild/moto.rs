@@ -14,6 +14,9 @@ use serde_json::Value;
 
 const PACKAGE: &str = "moto[server]==5.2.5";
 
+/// The number of objects that one answer of a bucket lists. S3's own bound is 1,000.
+pub(super) const MOST_LISTED: usize = 100;
+
 /// The path of the server's program. It is installed once, from Python's package index into the target folder.
 static PROGRAM: LazyLock<Option<PathBuf>> = LazyLock::new(|| match install() {
     Ok(program) => Some(program),
@@ -122,6 +125,14 @@ impl Moto {
         assert!(created.status().is_success(), "{created:?}");
     }
 
+    /// Stores an object under a percent-encoded key.
+    pub(super) async fn put_object(&self, bucket: &str, key: &str, content: &str) {
+        let url = format!("{}/{bucket}/{key}", self.recorder.moto);
+        let request = self.recorder.client.put(url).header("authorization", credential("s3"));
+        let stored = request.body(content.to_owned()).send().await.unwrap();
+        assert!(stored.status().is_success(), "{stored:?}");
+    }
+
     pub(super) async fn object(&self, bucket: &str, key: &str) -> Vec<u8> {
         let url = format!("{}/{bucket}/{key}", self.recorder.moto);
         let found = self.recorder.client.get(url).header("authorization", credential("s3")).send().await.unwrap();
@@ -150,7 +161,9 @@ impl Recorder {
         if let Some(target) = &target {
             self.calls.lock().unwrap().push((target.clone(), serde_json::from_slice(&body).unwrap()));
         }
-        let mut request = self.client.request(method, format!("{}{uri}", self.moto)).body(body);
+        let is_list = uri.query().is_some_and(|query| query.contains("list-type=2"));
+        let fewer = if is_list { format!("&max-keys={MOST_LISTED}") } else { String::new() };
+        let mut request = self.client.request(method, format!("{}{uri}{fewer}", self.moto)).body(body);
         for (name, value) in headers.iter().filter(|(name, _)| *name != "host" && *name != "content-length") {
             request = request.header(name, value);
         }

@@ -206,6 +206,7 @@ impl State {
             number: self.row(live).number,
             sha: String::new(),
             since: Timestamp::from_millis(0),
+            environment_url: None,
         });
         let lock = Lock {
             holder: self.holder.map(id),

@@ -38,10 +38,13 @@ struct StateChange {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct Information {
     environment: BuildEnvironment,
     #[serde(default)]
     phases: Vec<Phase>,
+    #[serde(default)]
+    exported_environment_variables: Vec<Variable>,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +85,7 @@ impl Event {
             |name: &str| variables.iter().find(|variable| variable.name == name).map(|found| found.value.as_str());
         // A build without a deployment was started by hand.
         let Some(deployment) = value(DEPLOYMENT_VARIABLE) else { return Ok(None) };
+        let exported = &change.additional_information.exported_environment_variables;
         let (_, build) = change.build_id.rsplit_once('/').ok_or("the build's ARN has no build id")?;
         Ok(Some(BuildUpdate {
             account: value(ACCOUNT_VARIABLE).ok_or("the build names no account")?.parse()?,
@@ -91,6 +95,7 @@ impl Event {
                 attempt: value(ATTEMPT_VARIABLE).ok_or("the build names no attempt")?.parse()?,
                 status: BuildStatus::parse(&change.build_status)?,
                 phases: change.additional_information.phases.iter().map(Phase::report).collect(),
+                exported: exported.iter().map(|one| (one.name.clone(), one.value.clone())).collect(),
             },
         }))
     }

@@ -142,7 +142,10 @@ impl Consumer {
             claimed.report(self.app.table(), Transition::GiveBack, Actor::Runner, now).await?;
         }
         match completed? {
-            Completed::Run(end) => self.end(&claimed, end).await,
+            Completed::Run(end, results) => {
+                let claimed = claimed.with_results(self.app.table(), &results).await?;
+                self.end(&claimed, end).await
+            }
             Completed::Preparation(codebuild, input) => match codebuild.start(&claimed, &input).await? {
                 Started::Fails(failure) => self.end(&claimed, Transition::Fail(failure)).await,
                 Started::HandedOver => {

@@ -30,6 +30,7 @@ mod retry;
 mod run_log;
 mod runner;
 mod source;
+mod test_reports;
 mod variables;
 
 pub use consumer::{Consumer, RUN_TIME_LIMIT_SECONDS};

@@ -12,7 +12,10 @@ use connections::{Connections, OpenFailed};
 use git::{FetchLimits, Fetched, RemoteError, Resolved};
 use shared::App;
 use shared::clock::Timestamp;
-use shared::model::{Deployment, Failure, Transition};
+use shared::model::{
+    ArtifactQuota, Deployment, Failure, MAX_OUTPUT_BYTES, MAX_OUTPUTS, Outputs, Plan, Results, TestSummary, Transition,
+    URL_OUTPUT,
+};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +30,7 @@ use crate::retry::Retry;
 use crate::run_log::{self, RunLog};
 use crate::runner::Runner;
 use crate::variables::{self, Variables};
-use crate::{beneath, checkout, lease, source};
+use crate::{beneath, checkout, lease, source, test_reports};
 
 /// The time between SIGTERM and SIGKILL for a build that must stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -43,6 +46,10 @@ pub const FETCH_LIMITS: FetchLimits = FetchLimits {
     tree_bytes: 256 << 20,
     files: 100_000,
 };
+
+/// The line about a buildspec's reports under CodeBuild, where no function reads the files of a build.
+const NO_REPORTS: &str =
+    "`reports` is ignored in AWS CodeBuild: name the reports in `artifacts` to download them from the deployment.";
 
 /// Runs claimed deployments.
 #[derive(Clone, Debug)]
@@ -60,8 +67,8 @@ pub(crate) struct Pipeline {
 
 /// The last step that the pipeline completed.
 pub(crate) enum Completed<'a> {
-    /// The run. The deployment ends by this transition.
-    Run(Transition),
+    /// The run. The deployment ends by this transition, with what its build has reported.
+    Run(Transition, Results),
     /// The preparation of a build, which CodeBuild can start.
     Preparation(&'a CodeBuild, BuildInput),
 }
@@ -95,12 +102,14 @@ impl Pipeline {
         let work = async {
             let log = RunLog(lines);
             let completed = match self.build(deployment, deadline, &log, &stop).await {
-                Ok(Completed::Run(Transition::Cancel)) if self.stopping.is_cancelled() => Err(Retry::Stopping),
+                Ok(Completed::Run(Transition::Cancel, _)) if self.stopping.is_cancelled() => Err(Retry::Stopping),
                 completed => completed,
             };
             match &completed {
-                Ok(Completed::Run(Transition::Fail(failure))) => log.say(format!("Failed: {}", failure.message)).await,
-                Ok(Completed::Run(Transition::Cancel)) => log.say("Canceled").await,
+                Ok(Completed::Run(Transition::Fail(failure), _)) => {
+                    log.say(format!("Failed: {}", failure.message)).await
+                }
+                Ok(Completed::Run(Transition::Cancel, _)) => log.say("Canceled").await,
                 Err(Retry::Stopping) => log.say("The runner stops; another one starts the deployment again").await,
                 _ => {}
             }
@@ -139,20 +148,23 @@ impl Pipeline {
         }
         let workspace = Workspace::new()?;
         if let Some(end) = self.get_source(deployment, &workspace, log, stop).await? {
-            return Ok(Completed::Run(end));
+            return Ok(Completed::without_run(end));
         }
         let buildspec = match read_buildspec(deployment, &workspace.source, log).await {
             Ok(buildspec) => buildspec,
-            Err(failure) => return Ok(Completed::Run(Transition::Fail(failure))),
+            Err(failure) => return Ok(Completed::without_run(Transition::Fail(failure))),
         };
         source::keep(&self.archive, &deployment.source_prefix(), &workspace.source, &workspace.zip).await?;
         let variables = match self.variables(deployment, &buildspec).await? {
             Ok(variables) => variables,
-            Err(failure) => return Ok(Completed::Run(Transition::Fail(failure))),
+            Err(failure) => return Ok(Completed::without_run(Transition::Fail(failure))),
         };
         let time_limit = deployment.time_limit(self.time_limit);
         let mut reserved = variables::of_deployment(deployment, &self.app);
         if let Runner::CodeBuild(codebuild) = &self.runner {
+            if !buildspec.reports.is_empty() {
+                log.say(NO_REPORTS).await;
+            }
             log.say("Starting a build in AWS CodeBuild").await;
             let has_artifacts = buildspec.artifacts.is_some();
             // CodeBuild takes a text of several lines for a buildspec, and one line for the path of a file.
@@ -164,31 +176,43 @@ impl Pipeline {
         }
         let of_process = variables::of_process(deployment, &self.app).into_iter();
         reserved.extend(of_process.filter(|(name, _)| !variables.values.contains_key(name)));
+        let redaction = Redaction::new(variables.secrets());
         let run = Run {
             buildspec: &buildspec,
             source: &workspace.source,
             scratch: &workspace.scratch,
             variables: &variables.values,
             reserved: &reserved,
-            redaction: Redaction::new(variables.secrets()),
+            redaction: redaction.clone(),
             time_limit: time_limit.min(deadline.since(self.app.clock().now()).saturating_sub(REPORT_TIME)),
             grace: GRACE,
         };
         let outcome = run.run(log.0.clone(), stop).await;
         let outcome = outcome.map_err(|error| Retry::Infrastructure("the build could not be run", error.into()))?;
+        let tests = read_tests(&buildspec, &run, log).await?;
+        let mut results = Results { tests, ..Results::default() };
         match &outcome {
             Outcome::Succeeded { artifacts, exported } => {
-                self.store(deployment, &workspace.source, artifacts).await?;
-                if !exported.is_empty() {
-                    let names: Vec<_> = exported.keys().map(String::as_str).collect();
-                    log.say(format!("Exported variables: {}", names.join(", "))).await;
+                if let Some(failure) = self.store(deployment, &workspace.source, artifacts).await? {
+                    return Ok(Completed::Run(Transition::Fail(failure), results));
+                }
+                results.outputs = outputs(exported, &redaction, log).await;
+                if results.outputs.contains_key(URL_OUTPUT) && results.environment_url().is_none() {
+                    log.say(format!(
+                        "{URL_OUTPUT} is no URL of the environment: it must be an http or https URL without secrets"
+                    ))
+                    .await;
                 }
                 log.say(format!("Succeeded. Artifacts: {}", artifacts.len())).await;
             }
-            Outcome::Failed { artifacts, .. } => self.store(deployment, &workspace.source, artifacts).await?,
+            Outcome::Failed { artifacts, .. } => {
+                if let Some(failure) = self.store(deployment, &workspace.source, artifacts).await? {
+                    log.say(failure.message).await;
+                }
+            }
             Outcome::NoArtifacts | Outcome::TimedOut { .. } | Outcome::Canceled => {}
         }
-        Ok(Completed::Run(end_of(outcome)))
+        Ok(Completed::Run(end_of(outcome), results))
     }
 
     /// Brings the source into the workspace. Returns the transition that ends the deployment if it can't.
@@ -257,14 +281,38 @@ impl Pipeline {
         }))
     }
 
-    async fn store(&self, deployment: &Deployment, source: &Path, artifacts: &[Artifact]) -> Result<(), Retry> {
+    /// Stores the artifacts. Returns a failure and stores nothing if they are more than the account's plan allows.
+    async fn store(
+        &self,
+        deployment: &Deployment,
+        source: &Path,
+        artifacts: &[Artifact],
+    ) -> Result<Option<Failure>, Retry> {
+        if artifacts.is_empty() {
+            return Ok(None);
+        }
+        let failed = |error: std::io::Error| Retry::Infrastructure("an artifact can't be read", error.into());
+        let open = |artifact: &Artifact| beneath::open(source, &artifact.path).map_err(failed);
+        let mut bytes = 0;
+        for artifact in artifacts {
+            bytes += open(artifact)?.metadata().map_err(failed)?.len();
+        }
+        let quota = Plan::of_account(self.app.table(), &deployment.account_id).await?.artifact_quota();
+        if quota.is_exceeded(artifacts.len(), bytes) {
+            return Ok(Some(too_large(quota, artifacts.len(), bytes)));
+        }
         let prefix = deployment.artifacts_prefix();
         for artifact in artifacts {
-            let failed = |error: std::io::Error| Retry::Infrastructure("an artifact can't be read", error.into());
-            let mut file = tokio::fs::File::from_std(beneath::open(source, &artifact.path).map_err(failed)?);
+            let mut file = tokio::fs::File::from_std(open(artifact)?);
             self.archive.put_artifact(&prefix, &artifact.name, &mut file).await?;
         }
-        Ok(())
+        Ok(None)
+    }
+}
+
+impl Completed<'_> {
+    fn without_run(end: Transition) -> Self {
+        Self::Run(end, Results::default())
     }
 }
 
@@ -304,6 +352,54 @@ fn missing_variables(buildspec: &Buildspec, variables: &Variables) -> Option<Fai
     let missing = buildspec.missing_variables(variables);
     let sentences: Vec<_> = missing.iter().map(ToString::to_string).collect();
     (!missing.is_empty()).then(|| Failure::new(Buildspec::VARIABLES_MISSING, sentences.join("; ")))
+}
+
+/// Reads the test reports of a run, and logs what they say.
+async fn read_tests(buildspec: &Buildspec, run: &Run<'_>, log: &RunLog) -> Result<Option<TestSummary>, Retry> {
+    if buildspec.reports.is_empty() {
+        return Ok(None);
+    }
+    let mut variables = buildspec.env.clone();
+    variables.extend(run.variables.clone());
+    variables.extend(run.reserved.clone());
+    variables.insert("CODEBUILD_SRC_DIR".to_owned(), run.source.to_string_lossy().into_owned());
+    let (source, reports, redaction) = (run.source.to_owned(), buildspec.reports.clone(), run.redaction.clone());
+    let read = move || test_reports::read(&source, &reports, &variables, &redaction);
+    let failed = |error: tokio::task::JoinError| Retry::Infrastructure("the test reports can't be read", error.into());
+    let (summary, notes) = tokio::task::spawn_blocking(read).await.map_err(failed)?;
+    for note in notes {
+        log.say(note).await;
+    }
+    if let Some(TestSummary { total, failed, skipped, .. }) = &summary {
+        log.say(format!("Tests: {total}, failed: {failed}, skipped: {skipped}")).await;
+    }
+    Ok(summary)
+}
+
+/// Returns the outputs of a run, in which secret values are masked as they are in its log. Logs what is kept and what is not.
+async fn outputs(exported: &Variables, redaction: &Redaction, log: &RunLog) -> Variables {
+    let masked = exported.iter().map(|(name, value)| (name.clone(), redaction.redact(value).into_owned()));
+    let Outputs { kept, left_out } = Outputs::of(masked);
+    if !kept.is_empty() {
+        let names: Vec<_> = kept.keys().map(String::as_str).collect();
+        log.say(format!("Exported variables: {}", names.join(", "))).await;
+    }
+    for name in left_out {
+        log.say(format!(
+            "The variable {name} is not exported: a deployment has at most {MAX_OUTPUTS} outputs of {MAX_OUTPUT_BYTES} bytes together."
+        ))
+        .await;
+    }
+    kept
+}
+
+fn too_large(quota: ArtifactQuota, files: usize, bytes: u64) -> Failure {
+    let ArtifactQuota { files: most_files, mebibytes } = quota;
+    let message = format!(
+        "The artifacts are not kept: they are {files} file(s) of {bytes} bytes, and the account's plan allows {most_files} files of \
+         {mebibytes} MiB together; name fewer files in the buildspec's artifacts"
+    );
+    Failure::new("artifacts_too_large", message)
 }
 
 fn end_of(outcome: Outcome) -> Transition {

@@ -4,22 +4,30 @@
 //! has the lines up to that point, and the build's own lines come from CloudWatch Logs.
 
 mod build_log;
+mod position;
+mod text;
 
 use std::time::Duration;
 
 use archive::{Archive, LogLine, LogPage};
 use axum::Json;
 use axum::extract::{FromRef, State};
-use serde::{Deserialize, Serialize};
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use http::header::VARY;
+use serde::Serialize;
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::capability::conceal;
 use shared::clock::{Rfc3339, Timestamp};
-use shared::extract::{LARGEST, Number, Query};
+use shared::extract::Query;
+use shared::model::Deployment;
 use shared::poll::{NothingNew, PollInterval};
 use shared::{App, Endpoint, Error, InitError, Result, Route};
 
 pub use build_log::BUILD_LOG_GROUP;
 use build_log::{BuildLog, NUMBERS_PER_MS};
+pub use position::LogPosition;
+use position::Start;
 
 /// The time after a deployment's end within which the last lines of its build appear in CloudWatch Logs. CodeBuild
 /// sends them before it reports the end, and they become readable some seconds later. AWS promises no limit.
@@ -29,7 +37,7 @@ const LINES_SETTLE: Duration = Duration::from_secs(15);
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/log")
     .requires(Scope::DeploymentsRead)
     .follows()
-    .takes(&["after", "limit"]);
+    .takes(&["after", "limit", "tail"]);
 
 /// Returns the endpoint with its clients.
 ///
@@ -52,20 +60,6 @@ impl FromRef<Logs> for App {
     fn from_ref(logs: &Logs) -> App {
         logs.app.clone()
     }
-}
-
-/// The position in the log, and the size of the page.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct LogPosition {
-    /// The number of the last line that the client has. The response starts after it.
-    #[serde(default)]
-    #[param(value_type = u64, minimum = 0, default = 0)]
-    after: Number<0, { LARGEST }, 0>,
-    /// The maximum number of lines to return.
-    #[serde(default)]
-    #[param(value_type = u32, minimum = 1, maximum = 1000, default = 1000)]
-    limit: Number<1, 1000, 1000>,
 }
 
 /// The lines of a log after a position.
@@ -113,43 +107,81 @@ pub struct LogMeta {
 /// after `X-Poll-Interval` seconds, until `meta.complete` is true, which it is on the page with the last line. A page without
 /// lines does not count against the plan.
 ///
+/// With `tail`, returns the last lines instead, from which `meta.next_after` goes on.
+///
+/// With `Accept: text/plain`, returns the texts of the lines alone. Without `limit`, such a page has up to 1 MiB of text. While
+/// more lines follow or can still come, `Link` has the relation `next`.
+///
 /// Keeps up to 10 MiB of text, in which a line end counts as one byte. Of a longer log, keeps the first 8 MiB and the
 /// last 2 MiB. A line of the stream `system` then says how many lines and bytes are left out between them. The last
 /// 2 MiB become readable when the run ends. A line has at most 16 KiB; longer output is split into several lines. The log
 /// of a build by AWS CodeBuild is in CloudWatch Logs and has no such bounds.
-#[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(LogPosition), responses((status = 200, body = LogBody)))]
+#[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(LogPosition), responses((status = 200, content((LogBody = "application/json"), (String = "text/plain")))))]
 pub async fn get_deployment_log(
-    State(Logs { app, archive, builds }): State<Logs>,
+    State(logs): State<Logs>,
     Query(position): Query<LogPosition>,
+    headers: HeaderMap,
     deployment: AuthorizedDeployment,
-) -> Result<(Option<PollInterval>, Option<NothingNew>, Json<LogBody>)> {
-    let after = position.after.get();
-    let limit = usize::try_from(position.limit.get()).expect("at most 1000");
-    let settled = |ended: Timestamp| deployment.build.is_none() || app.clock().now().since(ended) >= LINES_SETTLE;
+) -> Result<Response> {
+    let as_text = text::is_asked_for(&headers);
+    let start = position.start(as_text)?;
+    let settled = |ended: Timestamp| deployment.build.is_none() || logs.app.clock().now().since(ended) >= LINES_SETTLE;
     let has_ended = deployment.finished_at.is_some_and(settled);
     // The log is complete before the deployment ends, and the state was read before the log.
-    let mut page = match after < NUMBERS_PER_MS || deployment.build.is_none() {
-        true => archive.read_log(&deployment.log_prefix(), after, limit).await.map_err(failed)?,
-        false => LogPage { lines: Vec::new(), at_end: true },
+    let page = match start {
+        Start::After(after, limit) => logs.read_after(&deployment, after, limit, has_ended).await?,
+        Start::Tail(count) => logs.read_tail(&deployment, count).await?,
     };
-    // The archive's part is complete before a build exists.
-    if let Some(build) = &deployment.build
-        && page.at_end
-    {
-        let limit = limit - page.lines.len();
-        let of_build = builds.read(&deployment, build, after, limit, has_ended).await?;
-        page.lines.extend(of_build.lines);
-        page.at_end = of_build.at_end;
-    }
     let LogPage { lines, at_end } = page;
-    let meta = LogMeta { next_after: lines.last().map_or(after, |line| line.number), complete: has_ended && at_end };
+    let next_after = lines.last().map_or(start.after(), |line| line.number);
+    let meta = LogMeta { next_after, complete: has_ended && at_end };
     let interval = match at_end {
         true if has_ended => None,
         true => Some(PollInterval::of(&deployment).unwrap_or(PollInterval::WAITING)),
         false => Some(PollInterval::NOW),
     };
     let nothing_new = lines.is_empty().then_some(NothingNew);
-    Ok((interval, nothing_new, Json(LogBody { data: lines.into_iter().map(LogLineBody::from).collect(), meta })))
+    let lines = lines.into_iter().map(LogLineBody::from).collect();
+    let body = match as_text {
+        true => text::body(lines, &meta, &logs.app.url(&format!("/v1/deployments/{}/log", deployment.id))),
+        false => Json(LogBody { data: lines, meta }).into_response(),
+    };
+    Ok((interval, nothing_new, [(VARY, "Accept")], body).into_response())
+}
+
+impl Logs {
+    /// Reads at most `limit` lines after a number.
+    async fn read_after(&self, deployment: &Deployment, after: u64, limit: usize, has_ended: bool) -> Result<LogPage> {
+        let mut page = match after < NUMBERS_PER_MS || deployment.build.is_none() {
+            true => self.archive.read_log(&deployment.log_prefix(), after, limit).await.map_err(failed)?,
+            false => LogPage { lines: Vec::new(), at_end: true },
+        };
+        // The archive's part is complete before a build exists.
+        if let Some(build) = &deployment.build
+            && page.at_end
+        {
+            let limit = limit - page.lines.len();
+            let of_build = self.builds.read(deployment, build, after, limit, has_ended).await?;
+            page.lines.extend(of_build.lines);
+            page.at_end = of_build.at_end;
+        }
+        Ok(page)
+    }
+
+    /// Reads the last lines, at most `count`.
+    async fn read_tail(&self, deployment: &Deployment, count: usize) -> Result<LogPage> {
+        let of_build = match &deployment.build {
+            Some(build) => self.builds.read_tail(deployment, build, count).await?,
+            None => Vec::new(),
+        };
+        let mut page = LogPage { lines: Vec::new(), at_end: true };
+        if of_build.len() < count {
+            let rest = count - of_build.len();
+            page = self.archive.read_log_tail(&deployment.log_prefix(), rest).await.map_err(failed)?;
+        }
+        page.lines.extend(of_build);
+        Ok(page)
+    }
 }
 
 fn failed(error: archive::Error) -> Error {

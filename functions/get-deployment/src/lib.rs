@@ -5,7 +5,7 @@ use axum::extract::State;
 use futures_util::future::try_join;
 use shared::access::{Requested, Scope};
 use shared::body::{DeploymentBody, QueueBody};
-use shared::model::{Deployment, DeploymentPlace, Waits};
+use shared::model::{Deployment, DeploymentPlace, Results, Waits};
 use shared::poll::PollInterval;
 use shared::{App, Endpoint, InitError, Result, Route};
 
@@ -34,5 +34,9 @@ pub async fn get_deployment(
     let (deployment, (waits, variables)) = deployment.authorize_and_read(read).await?;
     let queue = waits.map(|waits| QueueBody::new(&deployment, &waits, app.clock().now()));
     let interval = queue.as_ref().map(QueueBody::poll_interval).or(PollInterval::of(&deployment));
-    Ok((interval, Json(DeploymentBody::with_variables(&app, deployment.into_inner(), variables).with_queue(queue))))
+    let results = Results::load(table, &deployment).await?;
+    let body = DeploymentBody::with_variables(&app, deployment.into_inner(), variables)
+        .with_queue(queue)
+        .with_results(results);
+    Ok((interval, Json(body)))
 }

@@ -1,13 +1,6 @@
-//! The properties of listed refs, and their places.
+//! The properties of listed refs.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use shared::hex::hex;
-
-/// The maximum size of a place. Each of its characters can take two in a cursor.
-const MAX_PLACE_BYTES: usize = 150;
-/// The size of the start of a longer name, which is followed by a hash.
-const START_BYTES: usize = 85;
 
 /// The kind of a ref.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -91,31 +84,5 @@ impl RefsFilter {
             query if query.is_empty() => query,
             query => format!("?{query}"),
         }
-    }
-}
-
-/// Returns the place of a ref among the others: its full name, unless it is too long for a cursor.
-pub(crate) fn place(full_name: &str) -> String {
-    if full_name.len() <= MAX_PLACE_BYTES {
-        return full_name.to_owned();
-    }
-    let hash = hex(&Sha256::digest(full_name));
-    format!("{}{hash}", &full_name[..full_name.floor_char_boundary(START_BYTES)])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_in_the_order_of_names_and_differ() {
-        let long = |end: char| format!("refs/heads/{}{end}", "a".repeat(200));
-        let names = ["refs/heads/a", "refs/heads/a/b", &long('x'), &long('y'), "refs/heads/b", "refs/tags/a"];
-        let mut places = names.map(place).to_vec();
-        assert!(places.iter().all(|place| place.len() <= MAX_PLACE_BYTES));
-        let (first, last) = (places[0].clone(), places[5].clone());
-        places.sort();
-        places.dedup();
-        assert_eq!((places.len(), &places[0], &places[5]), (6, &first, &last));
     }
 }

@@ -7,7 +7,7 @@ use git::{MAX_REFS, RemoteRef};
 use serde::Serialize;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::extract::Filtered;
-use shared::page::{Page, PageQuery, Sort};
+use shared::page::{Page, PageQuery, Sort, place};
 use shared::route::List;
 use shared::sort::Position;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
@@ -60,7 +60,7 @@ impl RefBody {
 /// The place in the list. A cursor has at most 512 characters.
 impl Position for RefBody {
     fn position(&self, _: Sort) -> String {
-        filter::place(&self.full_name)
+        place(&self.full_name)
     }
 }
 

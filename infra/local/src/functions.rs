@@ -196,6 +196,8 @@ pub const FUNCTIONS: &[Registration] = &[
     endpoint!(Deployments, get_deployment),
     endpoint!(Deployments, get_deployment_log),
     endpoint!(Deployments, list_deployment_events),
+    endpoint!(Deployments, list_deployment_artifacts),
+    endpoint!(Deployments, get_deployment_artifact),
     endpoint!(Deployments, cancel_deployment),
     endpoint!(Deployments, retry_deployment),
     endpoint!(Deployments, approve_deployment),

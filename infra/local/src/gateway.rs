@@ -9,6 +9,7 @@
 //! clients of HTTP APIs report.
 
 mod connection;
+mod file;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -166,10 +167,15 @@ impl Api {
             return Err(StatusCode::SERVICE_UNAVAILABLE);
         };
         match response {
-            Ok(response) => write_response(response).ok_or_else(|| {
-                tracing::error!(function = function.name(), "the response is not one that an HTTP API can read");
-                StatusCode::INTERNAL_SERVER_ERROR
-            }),
+            Ok(response) => {
+                let unreadable = || io::Error::other("the response is not one that an HTTP API can read");
+                let response = write_response(response).ok_or_else(unreadable);
+                let response = async { file::with_named_file(response?).await }.await;
+                response.map_err(|error| {
+                    tracing::error!(function = function.name(), %error, "the response can't be sent");
+                    StatusCode::INTERNAL_SERVER_ERROR
+                })
+            }
             Err(error) => {
                 tracing::error!(function = function.name(), %error, "the function failed");
                 Err(StatusCode::INTERNAL_SERVER_ERROR)

@@ -180,7 +180,8 @@ fn header_names(status: StatusCode, route: Route) -> Vec<&'static str> {
         status == StatusCode::NOT_MODIFIED || status.is_success() && (route.is_read() || route.etag != Etag::Unused),
     );
     add("X-Poll-Interval", route.following && [StatusCode::OK, StatusCode::NOT_MODIFIED].contains(&status));
-    add("Location", status == StatusCode::MOVED_PERMANENTLY || status == StatusCode::CREATED && route.location);
+    let is_redirect = [StatusCode::MOVED_PERMANENTLY, StatusCode::FOUND].contains(&status);
+    add("Location", is_redirect || status == StatusCode::CREATED && route.location);
     add("Idempotent-Replayed", status.is_success() && route.idempotency != IdempotencyKeys::Ignored);
     add("Set-Cookie", status.is_success() && route.cookie);
     add("WWW-Authenticate", [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status));
@@ -256,7 +257,7 @@ fn headers() -> Value {
         "RateLimit-Policy": header("string", "Both limits, in the form of draft-ietf-httpapi-ratelimit-headers"),
         "RateLimit": header("string", "The requests left of both limits, in the form of draft-ietf-httpapi-ratelimit-headers"),
         "Retry-After": header("integer", "The number of seconds until a retry can succeed"),
-        "Location": header("string", "The URL of the new resource, or of a repository that has another name now"),
+        "Location": header("string", "The URL of the new resource, of a repository that has another name now, or of a file"),
         "Link": header("string", "Links to the first, previous, next and last page (RFC 8288), and `rotate`; see `X-Token-Expires-At`"),
         "X-Token-Expires-At": header(
             "string",

@@ -39,6 +39,13 @@ pub const PARAMETERS: &[PathParameter] = &[
         found_in: &[("Deployment", "/id")],
     },
     PathParameter {
+        name: "artifact_path",
+        description: "Path of the file, as `path` in the list has it. Its slashes may be sent as they are",
+        example: "report.xml",
+        extractor: "extract::PathArtifact",
+        found_in: &[],
+    },
+    PathParameter {
         name: "environment",
         description: "Name of an environment or a pattern: `preview`, `staging`, `production`, or another one of the repository",
         example: "production",

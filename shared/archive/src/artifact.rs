@@ -1,12 +1,13 @@
 //! Artifacts and sources in the archive.
 
 use futures_util::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt, buffered::BufWriter, path::Path};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, buffered::BufWriter, path::Path};
+use shared::clock::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::store::{Archive, Error, Result, key};
 
-const FOLDER: &str = "artifacts";
+pub(crate) const FOLDER: &str = "artifacts";
 const SOURCE: &str = "source.zip";
 
 /// A file that a build has produced.
@@ -16,6 +17,26 @@ pub struct Artifact {
     pub path: String,
     /// The size in bytes.
     pub size: u64,
+    /// The time at which the file was stored.
+    pub stored_at: Timestamp,
+    /// The store's tag of the content, without quotes.
+    pub tag: Option<String>,
+}
+
+impl Artifact {
+    /// Returns the media type that the path's extension stands for.
+    pub fn content_type(&self) -> &'static str {
+        mime_guess::from_path(&self.path).first_raw().unwrap_or("application/octet-stream")
+    }
+
+    pub(crate) fn new(folder: &Path, object: ObjectMeta) -> Self {
+        Self {
+            path: object.location.as_ref()[folder.as_ref().len() + 1..].to_owned(),
+            size: object.size,
+            stored_at: Timestamp::from_millis(object.last_modified.timestamp_millis()),
+            tag: object.e_tag.map(|tag| tag.trim_matches('"').to_owned()),
+        }
+    }
 }
 
 impl Archive {
@@ -83,15 +104,8 @@ impl Archive {
     /// Lists the artifacts of `prefix`, sorted by path.
     pub async fn list_artifacts(&self, prefix: &str) -> Result<Vec<Artifact>> {
         let folder = key(prefix, FOLDER)?;
-        let mut artifacts: Vec<Artifact> = self
-            .store
-            .list(Some(&folder))
-            .map_ok(|object| {
-                let path = object.location.as_ref()[folder.as_ref().len() + 1..].to_owned();
-                Artifact { path, size: object.size }
-            })
-            .try_collect()
-            .await?;
+        let mut artifacts: Vec<Artifact> =
+            self.store.list(Some(&folder)).map_ok(|object| Artifact::new(&folder, object)).try_collect().await?;
         artifacts.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(artifacts)
     }
@@ -124,13 +138,8 @@ mod tests {
             archive.put_artifact("d10", "other.txt", &mut &b"x"[..]).await.unwrap();
 
             let listed = archive.list_artifacts("d1").await.unwrap();
-            assert_eq!(
-                listed,
-                [
-                    Artifact { path: "app 100%.txt".to_owned(), size: 6 },
-                    Artifact { path: "dist/large.bin".to_owned(), size: 11_534_336 },
-                ]
-            );
+            let listed: Vec<_> = listed.iter().map(|artifact| (artifact.path.as_str(), artifact.size)).collect();
+            assert_eq!(listed, [("app 100%.txt", 6), ("dist/large.bin", 11_534_336)]);
         }
         assert_eq!(std::fs::read(folder.path().join("d1/artifacts/app 100%.txt")).unwrap(), b"second");
     }

@@ -9,10 +9,12 @@
 //! The caller chooses the prefixes: one for each log, one for each source, and one for each set of artifacts.
 
 mod artifact;
+mod download;
 mod log;
 mod s3;
 mod store;
 
 pub use artifact::Artifact;
+pub use download::Download;
 pub use log::{HEAD_BYTES, LogLine, LogPage, LogWriter, MAX_LINE_BYTES, MAX_READ_BYTES, Stream, TAIL_BYTES};
 pub use store::{Archive, Error, Result};

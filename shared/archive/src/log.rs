@@ -152,6 +152,29 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn the_last_lines_are_read_whatever_the_chunks() {
+        let archive = Archive::in_memory();
+        assert_eq!(archive.read_log_tail(PREFIX, 10).await.unwrap().lines, []);
+        let mut writer = LogWriter::resume(&archive, PREFIX).await.unwrap();
+        for end in [3, 4, 9] {
+            let start = writer.last_number() + 1;
+            write(&mut writer, start..=end).await;
+            writer.flush().await.unwrap();
+        }
+        for (limit, first) in [(1, 9), (5, 5), (6, 4), (7, 3), (9, 1), (100, 1)] {
+            let page = archive.read_log_tail(PREFIX, limit).await.unwrap();
+            assert_eq!(numbers(&page.lines), (first..=9).collect::<Vec<_>>(), "{limit}");
+        }
+        let long = "x".repeat(MAX_LINE_BYTES);
+        for _ in 0..200 {
+            writer.push(0, Stream::Stdout, &long).await.unwrap();
+        }
+        writer.finish().await.unwrap();
+        let page = archive.read_log_tail(PREFIX, 1000).await.unwrap();
+        assert_eq!(numbers(&page.lines), (209 - 63..=209).collect::<Vec<_>>(), "1 MiB of the end");
+    }
+
     /// Returns all lines, and the size of their text with line ends.
     async fn whole(archive: &Archive) -> (Vec<LogLine>, usize) {
         let mut lines = Vec::new();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::{fs, io};
 
+use object_store::signer::Signer;
 use object_store::{ObjectStore, local::LocalFileSystem, path::Path};
 use shared::App;
 use shared::settings::{ARCHIVE_URL, MissingSetting};
@@ -14,7 +15,19 @@ use crate::s3;
 #[derive(Clone, Debug)]
 pub struct Archive {
     pub(crate) store: Arc<dyn ObjectStore>,
-    bucket: Option<Arc<str>>,
+    pub(crate) place: Place,
+}
+
+/// The kind of the object store.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    Folder(Arc<LocalFileSystem>),
+    Bucket {
+        name: Arc<str>,
+        signer: Arc<dyn Signer>,
+    },
+    #[cfg(test)]
+    Memory,
 }
 
 /// The reasons why the archive fails.
@@ -82,7 +95,8 @@ impl Archive {
         let url = app.settings().require(ARCHIVE_URL)?;
         match url.strip_prefix("s3://") {
             Some(bucket) => {
-                Ok(Self { store: Arc::new(s3::open(bucket, app.aws(), patience)?), bucket: Some(bucket.into()) })
+                let store = Arc::new(s3::open(bucket, app.aws(), patience)?);
+                Ok(Self { store: store.clone(), place: Place::Bucket { name: bucket.into(), signer: store } })
             }
             None => Self::folder(url),
         }
@@ -98,17 +112,21 @@ impl Archive {
             Some(path) => path.into(),
         };
         fs::create_dir_all(&folder).map_err(Error::Folder)?;
-        Ok(Self { store: Arc::new(LocalFileSystem::new_with_prefix(folder)?), bucket: None })
+        let store = Arc::new(LocalFileSystem::new_with_prefix(folder)?);
+        Ok(Self { store: store.clone(), place: Place::Folder(store) })
     }
 
     /// Returns the bucket, unless the archive is a folder.
     pub fn bucket(&self) -> Option<&str> {
-        self.bucket.as_deref()
+        match &self.place {
+            Place::Bucket { name, .. } => Some(name),
+            _ => None,
+        }
     }
 
     #[cfg(test)]
     pub(crate) fn in_memory() -> Self {
-        Self { store: Arc::new(object_store::memory::InMemory::new()), bucket: None }
+        Self { store: Arc::new(object_store::memory::InMemory::new()), place: Place::Memory }
     }
 }
 

@@ -1,9 +1,14 @@
 //! Reports of CodeBuild about a build, from an event or a query.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_codebuild::types::Build;
-use shared::model::{BuildId, Failure, Transition};
+use shared::model::{BuildId, Deployment, Failure, Outputs, Results, Transition};
 
 use crate::error::Error;
+
+/// The value of an output that is a variable of the deployment.
+const MASKED: &str = "***";
 
 /// The state of one build.
 #[derive(Clone, Debug)]
@@ -16,6 +21,8 @@ pub struct Report {
     pub status: BuildStatus,
     /// The phases so far, in their order.
     pub phases: Vec<PhaseReport>,
+    /// The values of the buildspec's exported variables, once the build has ended.
+    pub exported: BTreeMap<String, String>,
 }
 
 /// A build's status (<https://docs.aws.amazon.com/codebuild/latest/APIReference/API_Build.html>).
@@ -80,7 +87,7 @@ impl PhaseReport {
 impl Report {
     /// Returns the report of a build that was just started.
     pub fn started(build: BuildId, attempt: u32) -> Self {
-        Self { build, attempt, status: BuildStatus::InProgress, phases: Vec::new() }
+        Self { build, attempt, status: BuildStatus::InProgress, phases: Vec::new(), exported: BTreeMap::new() }
     }
 
     /// Returns the report of a build that CodeBuild does not know.
@@ -100,12 +107,27 @@ impl Report {
             let status = phase.phase_status().map(|status| status.as_str());
             PhaseReport::new(name, status, contexts.iter().map(String::as_str))
         });
-        Ok(Self { build: id, attempt, status: BuildStatus::parse(status)?, phases: phases.collect() })
+        let exported = build.exported_environment_variables().iter();
+        let exported = exported.filter_map(|one| Some((one.name()?.to_owned(), one.value()?.to_owned()))).collect();
+        Ok(Self { build: id, attempt, status: BuildStatus::parse(status)?, phases: phases.collect(), exported })
     }
 
     /// Returns whether the build has not ended yet.
     pub fn is_running(&self) -> bool {
         self.status == BuildStatus::InProgress
+    }
+
+    /// Returns the results of a build that has succeeded. CodeBuild masks no value, so the deployment's own variables are masked by
+    /// their names.
+    pub(crate) fn results(&self, deployment: &Deployment) -> Results {
+        if self.status != BuildStatus::Succeeded {
+            return Results::default();
+        }
+        let exported = self.exported.iter().map(|(name, value)| match deployment.variable_names.contains(name) {
+            true => (name.clone(), MASKED.to_owned()),
+            false => (name.clone(), value.clone()),
+        });
+        Results { outputs: Outputs::of(exported).kept, tests: None }
     }
 
     /// Returns the transition by which the build ends its deployment, or `None` while the build runs.
@@ -158,7 +180,7 @@ mod tests {
     fn report(status: BuildStatus, phases: &[(&str, Option<&str>, &str)]) -> Report {
         let phases = phases.iter().map(|(phase, status, context)| PhaseReport::new(phase, *status, [*context]));
         let build = "builds:2d5b9a1c-0a4e-4a50-8f7e-6a6f3f0f5b11".parse().unwrap();
-        Report { build, attempt: 1, status, phases: phases.collect() }
+        Report { build, attempt: 1, status, phases: phases.collect(), exported: BTreeMap::new() }
     }
 
     #[track_caller]

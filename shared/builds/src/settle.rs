@@ -50,6 +50,10 @@ impl Builds {
                 (Status::InProgress, Some(end)) if known => end,
                 _ => return Ok(Settled::NotItsBuild),
             };
+            if next.status().is_final() {
+                let results = report.results(&deployment);
+                deployment = deployment.with_results(table, &results).await?;
+            }
             match deployment.transition(table, next, Actor::Runner, self.app.clock().now()).await {
                 Ok(ended) if ended.status.is_final() => {
                     self.queue.send_next(&self.app, &ended).await;

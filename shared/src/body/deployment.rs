@@ -1,5 +1,7 @@
 //! Deployments and their place in the queue.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -7,7 +9,7 @@ use crate::clock::{Rfc3339, Timestamp};
 use crate::id::{DeploymentId, RepositoryId, UserId};
 use crate::model::{
     Actors, CommitTexts, Deployment, DeploymentVariable, DeploymentVariables, Environment, Failure, Origin, Repository,
-    Status, VariableLevel, Waits,
+    Results, Status, TestSummary, VariableLevel, Waits,
 };
 use crate::name::{BuildspecPath, Reason, RepositoryName, RootFolder};
 use crate::poll::PollInterval;
@@ -67,6 +69,17 @@ pub struct DeploymentBody {
         )
     )]
     pub(crate) commit_status_error: Option<String>,
+    /// The URL at which the build says that the environment can be opened: the value of its exported variable `DEPLOYMENT_URL`.
+    /// Null if the build has told none.
+    #[schema(required, examples("https://pr-7.example.com/"))]
+    pub(crate) environment_url: Option<String>,
+    /// The values of the variables that the build has exported. Null if it has exported none, and always null in a list.
+    #[schema(required)]
+    pub(crate) outputs: Option<BTreeMap<String, String>>,
+    /// The results of the build's tests. Null if its buildspec names no test reports or the build has written none, and always null in
+    /// a list.
+    #[schema(required)]
+    pub(crate) tests: Option<TestSummary>,
     pub(crate) approvals: ApprovalsBody,
     /// The time before which the deployment does not start, by the environment's wait timer. Null if it need not wait.
     #[schema(required)]
@@ -308,6 +321,9 @@ impl DeploymentBody {
             finished_at: row.finished_at.map(Into::into),
             failure: row.failure,
             commit_status_error: row.commit_status_error,
+            environment_url: row.environment_url,
+            outputs: None,
+            tests: None,
             approvals: ApprovalsBody { required: row.required_approvals, given_by: row.approved_by },
             wait_until: row.wait_until.map(Into::into),
             r#override: row.override_reason.map(|reason| OverrideBody { reason }),
@@ -328,6 +344,12 @@ impl DeploymentBody {
     /// Returns the body with the deployment's repository.
     pub fn in_repository(self, repository: &Repository) -> Self {
         Self { repository: Some(repository.into()), ..self }
+    }
+
+    /// Returns the body with the results of the deployment.
+    pub fn with_results(self, results: Results) -> Self {
+        let outputs = Some(results.outputs).filter(|outputs| !outputs.is_empty());
+        Self { outputs, tests: results.tests, ..self }
     }
 
     /// Returns the body with the deployment's place in the queue. It is `None` unless the deployment is queued.

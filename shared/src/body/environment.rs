@@ -79,16 +79,21 @@ pub struct LiveBody {
     pub(crate) sha: String,
     /// The time at which the deployment went live.
     pub(crate) since: Rfc3339,
+    /// The URL at which the build says that the environment can be opened: the value of its exported variable `DEPLOYMENT_URL`.
+    /// Null if the build has told none.
+    #[schema(required, examples("https://pr-7.example.com/"))]
+    pub(crate) environment_url: Option<String>,
 }
 
 impl From<EnvironmentState> for EnvironmentBody {
     fn from(state: EnvironmentState) -> Self {
         let EnvironmentState { name, live, in_progress, queued, settings } = state;
-        let live = live.map(|Live { deployment_id, number, sha, since }| LiveBody {
+        let live = live.map(|Live { deployment_id, number, sha, since, environment_url }| LiveBody {
             deployment_id,
             number,
             sha,
             since: since.into(),
+            environment_url,
         });
         let EnvironmentSettings { frozen, time_limit_seconds, pattern, removed_after_days, created_at, .. } = settings;
         Self {

@@ -11,7 +11,7 @@ use crate::permission::BasePermission;
 use crate::permitted::TenantId;
 use crate::table::{Change, Consistency, Guard, Table, TableError, Transaction, Values, Write, read_item};
 
-/// The plan of an account, which sets its rate limits.
+/// The plan of an account, which sets its rate limits and the size of what its builds may keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Plan {
@@ -32,6 +32,37 @@ impl Plan {
             Self::Pro | Self::Enterprise => Quota { per_minute: 600, burst: 100 },
         }
     }
+
+    /// Returns the most that a deployment may keep as artifacts.
+    pub const fn artifact_quota(self) -> ArtifactQuota {
+        let mebibytes = match self {
+            Self::Starter => 100,
+            Self::Pro => 1024,
+            Self::Enterprise => 5 * 1024,
+        };
+        ArtifactQuota { files: 10_000, mebibytes }
+    }
+
+    /// Returns the plan of an account. An account that is gone has the smallest one.
+    pub async fn of_account(table: &Table, id: &AccountId) -> Result<Self, TableError> {
+        Ok(Account::load(table, id).await?.map_or(Self::Starter, |account| account.plan))
+    }
+}
+
+impl ArtifactQuota {
+    /// Returns whether so many files of so many bytes are more than may be kept.
+    pub const fn is_exceeded(self, files: usize, bytes: u64) -> bool {
+        files > self.files || bytes > self.mebibytes << 20
+    }
+}
+
+/// The most that a deployment may keep as artifacts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArtifactQuota {
+    /// The number of files.
+    pub files: usize,
+    /// The size of all files together, in MiB.
+    pub mebibytes: u64,
 }
 
 /// The row of an account.

@@ -17,9 +17,11 @@ mod listing;
 mod names;
 mod place;
 mod pushed;
+mod results;
 mod settings;
 mod status;
 mod success;
+mod test_summary;
 mod transition;
 mod turn;
 mod variables;
@@ -40,9 +42,11 @@ pub use lane::*;
 pub use listing::*;
 pub use place::*;
 pub use pushed::*;
+pub use results::*;
 pub use settings::*;
 pub use status::*;
 pub use success::not_succeeded_in;
+pub use test_summary::*;
 pub use transition::*;
 pub use turn::Terms;
 pub use variables::*;
@@ -172,6 +176,12 @@ pub struct Deployment {
     /// The reason why the git host was not told the deployment's last status. `None` if it was, or need not be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_status_error: Option<String>,
+    /// The URL at which the build says that its environment can be opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment_url: Option<String>,
+    /// Whether the deployment has [`Results`], which are beside its row.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub has_results: bool,
     /// The digest of [`DeploymentVariables`]. `None` if the deployment has no variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables_digest: Option<String>,
@@ -314,12 +324,17 @@ impl Position for Deployment {
          fence, time_limit_seconds, wait_until, override_reason, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
-         on_ref, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth",
+         on_ref, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results",
     );
 
     fn position(&self, _: Sort) -> String {
         self.sort_key()
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 pub(super) fn sort_key(number: u64) -> String {
@@ -377,6 +392,8 @@ mod tests {
             variable_names: vec![String::new()],
             variables_digest: Some(String::new()),
             commit_status_error: Some(String::new()),
+            environment_url: Some(String::new()),
+            has_results: true,
         };
         let written: Item = serde_dynamo::to_item(full).unwrap();
         assert_eq!(crate::sort::attributes_read::<Deployment>(), written.into_keys().collect());

@@ -335,6 +335,10 @@ pub(super) fn deployment_variables(account: &AccountId, deployment: &DeploymentI
     Key::new(deployment_partition(account, deployment), "VARS")
 }
 
+pub(super) fn deployment_results(account: &AccountId, deployment: &DeploymentId, attempt: u32) -> Key {
+    Key::new(deployment_partition(account, deployment), format!("RESULTS#{attempt}"))
+}
+
 pub(super) fn deployment_event(account: &AccountId, deployment: &DeploymentId, number: u64) -> Key {
     Key::new(deployment_partition(account, deployment), event_sort_key(number))
 }

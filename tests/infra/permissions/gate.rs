@@ -41,8 +41,16 @@ impl Gate {
         headers: HeaderMap,
         body: Bytes,
     ) -> Response<Body> {
-        // Credential=<access key>/<date>/<region>/<service>/aws4_request
-        let credential = headers["authorization"].to_str().unwrap().split("Credential=").nth(1).unwrap();
+        let (credential, uri) = match headers.get("authorization") {
+            // Credential=<access key>/<date>/<region>/<service>/aws4_request
+            Some(signed) => (signed.to_str().unwrap().split("Credential=").nth(1).unwrap().to_owned(), uri),
+            // A signed URL, which a client got from the function.
+            None => {
+                let url = reqwest::Url::parse(&format!("http://s3{uri}")).unwrap();
+                let credential = url.query_pairs().find(|(name, _)| name == "X-Amz-Credential").unwrap().1.into_owned();
+                (credential, uri.path().parse().unwrap())
+            }
+        };
         let mut credential = credential.split('/');
         let (function, service) = (credential.next().unwrap().to_owned(), credential.nth(2).unwrap().to_owned());
         let target = headers.get("x-amz-target").map(|target| target.to_str().unwrap().split('.').nth(1).unwrap());

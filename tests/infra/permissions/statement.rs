@@ -79,11 +79,17 @@ impl Statement {
 
 /// Matches a text with a pattern, like IAM's StringLike.
 fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
-            (0..=text.len()).filter(|at| text.is_char_boundary(*at)).any(|at| matches(rest, &text[at..]))
-        }),
+    let mut rest = text.chars();
+    match pattern.chars().next() {
+        None => text.is_empty(),
+        Some('*') => {
+            let after = &pattern[1..];
+            (0..=text.len()).filter(|at| text.is_char_boundary(*at)).any(|at| matches(after, &text[at..]))
+        }
+        Some(first) => {
+            rest.next().is_some_and(|c| first == '?' || first == c)
+                && matches(&pattern[first.len_utf8()..], rest.as_str())
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use shared::id::{AccountId, DeploymentId};
 use shared::model::{self, BUILD_REPORTS_WITHIN, Deployment, INVITATION_LIFE, Role, Transition};
 use shared::queue::Queue;
 use shared::settings;
-use tests::estate::{Estate, in_order, request};
+use tests::estate::{ARTIFACT, Estate, in_order, request};
 use tests::git_server::GitServer;
 use tests::{Actor, Answer, GitRepository, World, session_secret};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
@@ -185,6 +185,9 @@ pub(super) async fn call_everything(walk: &Walk) -> Actor {
     let limit = walk.world.anonymous().at(walk.api.endpoint()).get("/v1/rate_limit").await;
     walk.take("get-rate-limit", limit, 401);
     in_trouble(&walk.app(CONSUMER), owner.account_id.as_ref().unwrap(), &deployment.parse().unwrap()).await;
+    let stored = walk.world.stored(owner, &json!({"id": deployment})).await;
+    let archive = Archive::new(&walk.app(CONSUMER)).unwrap();
+    archive.put_artifact(&stored.artifacts_prefix(), ARTIFACT, &mut &b"{}"[..]).await.unwrap();
     renamed_repository(walk, owner).await;
     each_endpoint(walk, &estate).await;
     // The first function that sees a token in an hour, or a session in five minutes, records its use.
@@ -681,6 +684,9 @@ async fn in_trouble(consumer: &App, account: &AccountId, id: &DeploymentId) {
         deployment.renew_lease(table, consumer.clock().now(), consumer.clock().now()).await.unwrap().is_none(),
         "it has ended"
     );
+
+    // No build of this walk has artifacts.
+    model::Plan::of_account(table, account).await.unwrap();
 
     // The message of the next deployment in the lane changes nothing for this one.
     Queue::new(consumer).unwrap().send(&deployment).await.unwrap();

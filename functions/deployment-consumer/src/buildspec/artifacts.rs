@@ -28,13 +28,13 @@ pub struct Artifacts {
 impl Artifacts {
     pub(super) fn read(at: Position, path: &str, node: &Node, reading: &mut Reading) -> Option<Self> {
         let mut section = reading.section(path, node);
-        let files = section.take("files").map(|(at, key, node)| (at, reading.patterns(&key, node), key));
+        let files = section.take("files").map(|(at, key, node)| (at, patterns(reading, &key, node), key));
         let base_directory = match section.take("base-directory") {
-            Some((_, key, node)) => reading.patterns(&key, node).pop().map(|directory| directory.value),
+            Some((_, key, node)) => patterns(reading, &key, node).pop().map(|directory| directory.value),
             None => None,
         };
         let exclude_paths = match section.take("exclude-paths") {
-            Some((_, key, node)) => reading.patterns(&key, node),
+            Some((_, key, node)) => patterns(reading, &key, node),
             None => Vec::new(),
         };
         let mut flag = |key, reading: &mut Reading| {
@@ -88,16 +88,14 @@ impl Artifacts {
     }
 }
 
-impl Reading {
-    /// Reads patterns of files. A pattern without variables must be one already.
-    fn patterns(&mut self, key: &str, node: &Node) -> Vec<Text> {
-        let mut patterns = self.texts(key, node);
-        patterns.retain(|text| !text.value.is_empty());
-        for text in &patterns {
-            if let Err(why) = pattern::check(&text.value) {
-                self.refuse(text.at, format!("`{key}`: {why}"));
-            }
+/// Reads patterns of files. A pattern without variables must be one already.
+pub(super) fn patterns(reading: &mut Reading, key: &str, node: &Node) -> Vec<Text> {
+    let mut patterns = reading.texts(key, node);
+    patterns.retain(|text| !text.value.is_empty());
+    for text in &patterns {
+        if let Err(why) = pattern::check(&text.value) {
+            reading.refuse(text.at, format!("`{key}`: {why}"));
         }
-        patterns
     }
+    patterns
 }

@@ -5,6 +5,7 @@ use super::env::Env;
 use super::finding::{BuildspecError, Finding, Position};
 use super::node::{Content, Node};
 use super::reading::Reading;
+use super::reports::Report;
 use super::spec::{Buildspec, Phase, Version};
 
 /// The maximum size of a buildspec, in bytes.
@@ -79,16 +80,15 @@ impl Buildspec {
                 Vec::new()
             }
         };
-        if let Some((at, ..)) = top.take("reports") {
-            reading.note(at, "`reports` is ignored: test reports are not collected");
-        }
+        let reports =
+            top.take("reports").map(|(_, key, node)| Report::read_all(&key, node, reading)).unwrap_or_default();
         let artifacts = top.take("artifacts").and_then(|(at, key, node)| Artifacts::read(at, &key, node, reading));
         if let Some((at, ..)) = top.take("cache") {
             reading.note(at, "`cache` is ignored: every deployment starts from a clean folder");
         }
         top.finish(reading);
         let Env { shell, variables, stored, exported } = env;
-        Self { version, shell, env: variables, stored, exported, phases, artifacts, notes: Vec::new() }
+        Self { version, shell, env: variables, stored, exported, phases, artifacts, reports, notes: Vec::new() }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::artifacts::Artifacts;
 use super::finding::Finding;
+use super::reports::Report;
 use super::stored::Stored;
 
 /// A buildspec that can run as it is: it has a command, and its names are valid.
@@ -24,6 +25,8 @@ pub struct Buildspec {
     pub phases: Vec<Phase>,
     /// The artifacts. `None` if the file has none.
     pub artifacts: Option<Artifacts>,
+    /// The report groups with test reports that are read.
+    pub reports: Vec<Report>,
     /// Sentences about what is not done as the file says, in either runner.
     pub notes: Vec<Finding>,
 }

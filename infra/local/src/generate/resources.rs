@@ -195,7 +195,8 @@ fn form(route: &Route, key: &str) -> String {
     } else if path.contains("{repo_name}") {
         format!("{head}ByFullName")
     } else {
-        let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        let further = path.strip_prefix(route.path).unwrap_or(path);
+        let words = further.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
         let capitalized = words.map(|word| word[..1].to_uppercase() + &word[1..]);
         format!("{head}{}", capitalized.collect::<String>())
     }

@@ -1,5 +1,7 @@
 //! Reads of a log.
 
+use std::collections::VecDeque;
+
 use futures_util::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 
@@ -51,6 +53,26 @@ impl Archive {
             }
         }
         Ok(LogPage { at_end: true, ..page })
+    }
+
+    /// Reads the last lines, in order: at most `limit`, and about [`MAX_READ_BYTES`].
+    pub async fn read_log_tail(&self, prefix: &str, limit: usize) -> Result<LogPage> {
+        let mut lines: VecDeque<LogLine> = VecDeque::new();
+        let mut bytes = 0;
+        for chunk in self.chunks(&key(prefix, "log")?, 0).await?.into_iter().rev() {
+            for line in self.read_chunk(&chunk.location).await?.into_iter().rev() {
+                // A later chunk may repeat lines of this one.
+                if lines.front().is_some_and(|first| first.number <= line.number) {
+                    continue;
+                }
+                if lines.len() >= limit || bytes >= MAX_READ_BYTES {
+                    return Ok(LogPage { lines: lines.into(), at_end: true });
+                }
+                bytes += line.text.len();
+                lines.push_front(line);
+            }
+        }
+        Ok(LogPage { lines: lines.into(), at_end: true })
     }
 
     /// Lists the chunks with lines after `after`, in order. The first one contains line `after + 1`.

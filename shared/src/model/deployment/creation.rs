@@ -199,6 +199,8 @@ impl Deployment {
             variable_names: new.variable_names,
             variables_digest: new.variables.digest(),
             commit_status_error: None,
+            environment_url: None,
+            has_results: false,
         };
         match deployment.is_approved() {
             true => deployment.wait_for_turn(now),

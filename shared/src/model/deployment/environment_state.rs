@@ -84,6 +84,7 @@ async fn of_refs(
         deployment_id: row.id,
         number: row.number,
         sha: row.sha,
+        environment_url: row.environment_url,
     });
     let ids = |rows: Vec<Deployment>| rows.into_iter().rev().map(|row| row.id).collect();
     Ok((live, ids(in_progress), ids(queued)))

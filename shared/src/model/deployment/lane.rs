@@ -30,6 +30,9 @@ pub struct Live {
     pub sha: String,
     /// The time at which the deployment succeeded.
     pub since: Timestamp,
+    /// The URL at which the deployment's build says that the environment can be opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment_url: Option<String>,
 }
 
 /// The lock of a lane: its holder, the live deployment and the fences.

@@ -313,7 +313,7 @@ impl Deployment {
             if !still_ours || found.events == current.events {
                 return Err(TransitionFailed::Stale);
             }
-            current = found;
+            current = self.keeping_results(found);
         }
         Err(TransitionFailed::Stale)
     }
@@ -381,6 +381,7 @@ impl Deployment {
                     number: self.number,
                     sha: self.sha.clone(),
                     since: self.updated_at,
+                    environment_url: self.environment_url.clone(),
                 });
                 vec![lane.release(&self.id, self.fence, live.as_ref())?]
             }

@@ -1,0 +1,92 @@
+//! The test reports of a run, which become one summary.
+//!
+//! A report is written by the build, so nothing of it is trusted: its size, its depth and what is kept of it have bounds, and no
+//! entity is expanded. A report that can't be read is a line of the log, and never a failure.
+
+mod junit;
+
+use std::collections::BTreeMap;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use shared::model::{FailedTest, TestSummary};
+use walkdir::WalkDir;
+
+use crate::beneath;
+use crate::buildspec::Report;
+use crate::redaction::Redaction;
+
+/// The maximum number of files.
+const MAX_FILES: usize = 1000;
+/// The maximum size of a file, in bytes.
+const MAX_BYTES: u64 = 10 << 20;
+/// The maximum size of all files together, in bytes.
+const MAX_TOTAL_BYTES: u64 = 100 << 20;
+
+/// Reads the files of all reports in a source folder. Returns the summary, and a sentence about each file that is not part of it.
+pub(crate) fn read(
+    source: &Path,
+    reports: &[Report],
+    variables: &BTreeMap<String, String>,
+    redaction: &Redaction,
+) -> (Option<TestSummary>, Vec<String>) {
+    let (files, mut notes) = find(source, reports, variables);
+    if files.is_empty() {
+        notes.push("No file matches the buildspec's `reports`.".to_owned());
+        return (None, notes);
+    }
+    let (mut summary, mut total, mut has_read) = (TestSummary::default(), 0, false);
+    for (at, path) in files.iter().enumerate() {
+        let name = path.display();
+        if at == MAX_FILES || total > MAX_TOTAL_BYTES {
+            let left = files.len() - at;
+            notes.push(format!(
+                "{left} test report(s) are not read: a deployment has at most {MAX_FILES} of 100 MiB together."
+            ));
+            break;
+        }
+        let mut one = TestSummary::default();
+        match read_file(source, path, &mut one) {
+            Ok(size) => {
+                total += size;
+                has_read = true;
+                summary.add(one, |text| redaction.redact(text).into_owned());
+            }
+            Err(why) => notes.push(format!("The test report {name:?} is not read: {why}", name = name.to_string())),
+        }
+    }
+    (has_read.then_some(summary), notes)
+}
+
+fn find(source: &Path, reports: &[Report], variables: &BTreeMap<String, String>) -> (Vec<PathBuf>, Vec<String>) {
+    let mut notes = Vec::new();
+    let mut selections = Vec::new();
+    for report in reports {
+        let (selection, unusable) = report.select(source, variables);
+        notes.extend(unusable.into_iter().map(|why| format!("Left out of the test reports: {why}")));
+        selections.push(selection);
+    }
+    let entries = WalkDir::new(source).min_depth(1).sort_by_file_name().into_iter().filter_map(Result::ok);
+    let files = entries.filter(|entry| entry.file_type().is_file()).filter_map(|entry| {
+        let relative = entry.path().strip_prefix(source).ok()?;
+        selections.iter().any(|selection| selection.place(relative).is_some()).then(|| relative.to_owned())
+    });
+    (files.collect(), notes)
+}
+
+/// Adds the tests of a file to the summary. Returns the size of the file.
+fn read_file(source: &Path, path: &Path, summary: &mut TestSummary) -> Result<u64, String> {
+    let file = beneath::open(source, path).map_err(|error| error.to_string())?;
+    let size = file.metadata().map_err(|error| error.to_string())?.len();
+    if size > MAX_BYTES {
+        return Err(format!("it is larger than {} MiB", MAX_BYTES >> 20));
+    }
+    junit::read(BufReader::new(file.take(MAX_BYTES)), summary)?;
+    Ok(size)
+}
+
+impl From<junit::Failure> for FailedTest {
+    fn from(failure: junit::Failure) -> Self {
+        Self { suite: failure.suite, name: failure.name, message: failure.message }
+    }
+}

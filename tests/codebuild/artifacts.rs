@@ -1,0 +1,84 @@
+//! Artifacts in a bucket.
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use reqwest::header::LOCATION;
+use reqwest::redirect::Policy;
+use serde_json::json;
+use shared::clock::Clock;
+use shared::model::Deployment;
+
+use super::moto::MOST_LISTED;
+use super::{BUCKET, Here, event};
+
+impl Here {
+    /// Stores an artifact as a build does.
+    async fn put(&self, deployment: &Deployment, path: &str, content: &str) {
+        let key = format!("{}/artifacts/{path}", deployment.artifacts_prefix());
+        self.moto.put_object(BUCKET, &key, content).await;
+    }
+}
+
+#[tokio::test]
+async fn artifacts_in_a_bucket_are_downloaded_from_signed_urls() {
+    let Some(here) = Here::start_with(|options| options.clock = Clock::system()).await else { return };
+    let (created, stored) = here.building(json!({})).await;
+    here.put(&stored, "dist/a%20b%C3%BC.json", "{\"a\": 1}").await;
+    assert_eq!(here.told(&event(&stored, stored.build.as_ref().unwrap(), "FAILED")).await.unwrap(), "failed");
+    let listed = here.owner.get(&format!("/v1/deployments/{}/artifacts", created["id"].as_str().unwrap())).await;
+    assert_eq!(listed.body["data"][0]["path"], "dist/a bü.json", "{listed:?}");
+    let url = listed.body["data"][0]["url"].as_str().unwrap();
+
+    let client = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
+    let ask = async |method: Method, url: &str| {
+        client.execute(here.owner.request(method, url).build().unwrap()).await.unwrap()
+    };
+    let found = ask(Method::GET, url).await;
+    assert_eq!(found.status(), 302);
+    let signed = reqwest::Url::parse(found.headers()[LOCATION].to_str().unwrap()).unwrap();
+    let parameter = |name: &str| signed.query_pairs().find(|(found, _)| found == name).unwrap().1.into_owned();
+    assert_eq!(parameter("X-Amz-Expires"), "300");
+    assert_eq!(parameter("response-content-type"), "application/json");
+    let disposition = "attachment; filename=\"a b_.json\"; filename*=UTF-8''a%20b%C3%BC.json";
+    assert_eq!(parameter("response-content-disposition"), disposition);
+    let file = client.get(signed.clone()).send().await.unwrap();
+    assert_eq!((file.status().as_u16(), &file.headers()["content-disposition"]), (200, &disposition.parse().unwrap()));
+    assert_eq!(file.text().await.unwrap(), "{\"a\": 1}");
+    // A signature is for one method.
+    let of_head = ask(Method::HEAD, url).await;
+    assert_eq!(of_head.status(), 302);
+    assert_ne!(of_head.headers()[LOCATION], found.headers()[LOCATION]);
+    for path in ["nope", "dist", "dist%2F..%2Fdist", &"n".repeat(1100)] {
+        let artifact = format!("/v1/deployments/{}/artifacts/{path}", created["id"].as_str().unwrap());
+        here.owner.get(&artifact).await.refused(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn a_list_goes_on_beyond_the_objects_of_one_answer_of_the_bucket() {
+    let Some(here) = Here::start().await else { return };
+    let (created, stored) = here.building(json!({})).await;
+    let paths: Vec<_> = (0..MOST_LISTED + 5).map(|n| format!("{n:04}.txt")).collect();
+    for some in paths.chunks(50) {
+        join_all(some.iter().map(|path| here.put(&stored, path, "x"))).await;
+    }
+    let list = format!("/v1/deployments/{}/artifacts?per_page=100", created["id"].as_str().unwrap());
+    let last = here.owner.walk(&list, "next").await.pop().unwrap();
+    assert_eq!(
+        (&last.body["meta"]["total"], &last.body["data"][4]["path"]),
+        (&json!(MOST_LISTED + 5), &json!(paths.last()))
+    );
+}
+
+/// The clock of the stack stands still in the past, so that the bucket stores each object after the end.
+#[tokio::test]
+async fn a_file_that_was_stored_after_the_builds_end_is_no_artifact() {
+    let Some(here) = Here::start().await else { return };
+    let (created, stored) = here.building(json!({})).await;
+    here.put(&stored, "a.json", "{}").await;
+    let list = format!("/v1/deployments/{}/artifacts", created["id"].as_str().unwrap());
+    assert_eq!(here.owner.get(&list).await.body["meta"]["total"], 1, "while the build runs");
+    here.told(&event(&stored, stored.build.as_ref().unwrap(), "SUCCEEDED")).await.unwrap();
+    assert_eq!(here.owner.get(&list).await.body["meta"]["total"], 0);
+    here.owner.get(&format!("{list}/a.json")).await.refused(404, "not_found");
+}
