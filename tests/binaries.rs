@@ -274,6 +274,7 @@ async fn each_binary_answers_its_sample_event() {
     let (status, _, page) = ask("list-deployments").await;
     let mut row = found.clone();
     let actors = row.as_object_mut().unwrap().remove("actors").unwrap();
+    row["variables"] = Value::Null;
     assert_eq!((status, &page["data"], &page["actors"]), (200, &json!([row]), &actors));
     let (status, _, retried) = ask("retry-deployment").await;
     assert_eq!((status, &retried["origin"]["deployment_id"]), (201, &deployment["id"]), "{retried}");

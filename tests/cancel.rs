@@ -44,7 +44,10 @@ async fn a_queued_deployment_is_canceled_at_once() {
 
     world.deliver(&owner, &created).await;
     world.queue_is_empty().await;
-    assert_eq!(owner.deployment(&created).await, canceled.body, "its message changes nothing");
+    let mut unchanged = owner.deployment(&created).await;
+    // Only a read tells the variables.
+    unchanged["variables"] = Value::Null;
+    assert_eq!(unchanged, canceled.body, "its message changes nothing");
     let listed = owner.get("/v1/repositories/app/deployments?status=canceled").await;
     assert_eq!(listed.body["meta"]["total"], 1);
     let environment = owner.get("/v1/repositories/app/environments/preview").await.body;

@@ -272,7 +272,20 @@ async fn a_preflight_tells_each_gate_and_changes_nothing() {
         assert_eq!(answer.status, 200, "{answer:?}");
         let gates = answer.body["gates"].as_array().unwrap().clone();
         let names: Vec<_> = gates.iter().map(|gate| gate["gate"].as_str().unwrap()).collect();
-        assert_eq!(names, ["permission", "quota", "ref", "freeze", "fences", "queue", "approvals", "lock"]);
+        let all = [
+            "permission",
+            "quota",
+            "ref",
+            "refs",
+            "requires",
+            "freeze",
+            "fences",
+            "queue",
+            "approvals",
+            "wait",
+            "lock",
+        ];
+        assert_eq!(names, all);
         let failing = gates.iter().filter(|gate| gate["passes"] == false);
         let failing =
             failing.map(|gate| format!("{}: {}", gate["gate"].as_str().unwrap(), gate["message"].as_str().unwrap()));

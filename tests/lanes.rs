@@ -260,5 +260,5 @@ async fn a_deployment_costs_what_the_model_says() {
     world.queue_is_empty().await;
     let consumed = world.log().into_iter().rfind(|line| line["outcome"] == "succeeded").unwrap();
     // The cost includes the limiter's call and the repository's.
-    assert_eq!((world.cost(&created), cost_of(&consumed)), ((6, 32.5), (7, 66.0)));
+    assert_eq!((world.cost(&created), cost_of(&consumed)), ((9, 35.5), (7, 66.0)));
 }

@@ -93,6 +93,9 @@ async fn filled(source: &GitRepository) -> World {
     running.with_results(world.stack.app().table(), &results).await.unwrap();
     let canceled = owner.deploy(repository, json!({"ref": "main", "environment": "staging"})).await;
     assert_eq!(owner.act(&canceled, "cancel", json!({})).await.status, 200);
+    let succeeded = owner.deploy(repository, json!({"ref": "main", "environment": "staging"})).await;
+    world.deliver(&owner, &succeeded).await;
+    assert_eq!(owner.ended(&succeeded).await["status"], "succeeded");
     let body = json!({"ref": "main", "environment": "production", "variables": {"A": "1"}});
     let request = owner.request(Method::POST, &format!("/v1/repositories/{repository}/deployments"));
     let created = owner.send(request.header("idempotency-key", "k1").json(&body)).await;
@@ -273,6 +276,7 @@ fn is(placeholder: &str, text: &str) -> bool {
         "status" => Status::ALL.iter().any(|status| status.as_str() == text),
         "lane" => text.starts_with("preview#") || (text != "preview" && environment(text)),
         "number" => digits(&[6, 12]),
+        "attempt" => text.parse::<u32>().is_ok(),
         "created" | "updated" | "added" | "received" | "due" => digits(&[15]),
         "shard" => text.parse().is_ok_and(|shard: u8| shard < Due::SHARDS),
         "slug" | "domain" | "email" | "client" | "name" | "ref" => !text.is_empty(),

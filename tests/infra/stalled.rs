@@ -94,6 +94,6 @@ async fn a_stalled_service_beside_the_table_is_a_503() {
     let owner = owner.at(gateway.endpoint());
     let id = deployment["id"].as_str().unwrap();
     owner.get(&format!("/v1/deployments/{id}/log")).await.refused(503, "service_unavailable");
-    let sealed = json!({"ref": "main", "variables": {"KEY": "value"}});
+    let sealed = json!({"ref": "main", "variables": {"KEY": {"value": "hunter2", "secret": true}}});
     owner.post("/v1/repositories/app/deployments", sealed).await.refused(503, "service_unavailable");
 }

@@ -95,7 +95,7 @@ async fn a_field_of_the_wrong_shape_is_named_and_its_value_is_not_repeated() {
             deployments,
             "{\"ref\": \"main\", \"force\": true}",
             "force",
-            "is not one of `ref`, `environment`, `variables`, `expected_current`, `sequence`",
+            "is not one of `ref`, `environment`, `variables`, `expected_current`, `sequence`, `override`",
         ),
         (
             deployments,

@@ -85,7 +85,9 @@ fn filled(command: &str, url: &str, parameters: &Parameters) -> String {
             }
             let of_estate =
                 ["access_token", "approval_digest", "clone_url", "invitation_id", "secret", "sha", "token", "user_id"];
-            if let Some(own) = parameters.get(name.as_str()).filter(|_| of_estate.contains(&name.as_str())) {
+            if let Some(own) =
+                parameters.get(name.as_str()).filter(|_| value.is_string() && of_estate.contains(&name.as_str()))
+            {
                 *value = json!(own);
             }
         }

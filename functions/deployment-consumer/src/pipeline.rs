@@ -187,13 +187,18 @@ impl Pipeline {
             time_limit: time_limit.min(deadline.since(self.app.clock().now()).saturating_sub(REPORT_TIME)),
             grace: GRACE,
         };
+        // The plan is read before the run, so that what the run has made can be kept without the table.
+        let quota = match &buildspec.artifacts {
+            Some(_) => Some(Plan::of_account(self.app.table(), &deployment.account_id).await?.artifact_quota()),
+            None => None,
+        };
         let outcome = run.run(log.0.clone(), stop).await;
         let outcome = outcome.map_err(|error| Retry::Infrastructure("the build could not be run", error.into()))?;
         let tests = read_tests(&buildspec, &run, log).await?;
         let mut results = Results { tests, ..Results::default() };
         match &outcome {
             Outcome::Succeeded { artifacts, exported } => {
-                if let Some(failure) = self.store(deployment, &workspace.source, artifacts).await? {
+                if let Some(failure) = self.store(deployment, &workspace.source, artifacts, quota).await? {
                     return Ok(Completed::Run(Transition::Fail(failure), results));
                 }
                 results.outputs = outputs(exported, &redaction, log).await;
@@ -206,7 +211,7 @@ impl Pipeline {
                 log.say(format!("Succeeded. Artifacts: {}", artifacts.len())).await;
             }
             Outcome::Failed { artifacts, .. } => {
-                if let Some(failure) = self.store(deployment, &workspace.source, artifacts).await? {
+                if let Some(failure) = self.store(deployment, &workspace.source, artifacts, quota).await? {
                     log.say(failure.message).await;
                 }
             }
@@ -287,17 +292,15 @@ impl Pipeline {
         deployment: &Deployment,
         source: &Path,
         artifacts: &[Artifact],
+        quota: Option<ArtifactQuota>,
     ) -> Result<Option<Failure>, Retry> {
-        if artifacts.is_empty() {
-            return Ok(None);
-        }
+        let Some(quota) = quota.filter(|_| !artifacts.is_empty()) else { return Ok(None) };
         let failed = |error: std::io::Error| Retry::Infrastructure("an artifact can't be read", error.into());
         let open = |artifact: &Artifact| beneath::open(source, &artifact.path).map_err(failed);
         let mut bytes = 0;
         for artifact in artifacts {
             bytes += open(artifact)?.metadata().map_err(failed)?.len();
         }
-        let quota = Plan::of_account(self.app.table(), &deployment.account_id).await?.artifact_quota();
         if quota.is_exceeded(artifacts.len(), bytes) {
             return Ok(Some(too_large(quota, artifacts.len(), bytes)));
         }

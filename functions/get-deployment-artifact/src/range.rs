@@ -32,6 +32,9 @@ impl Part {
         if !request.get(http::header::RANGE).is_some_and(is_single) {
             return Ok(Self::Whole);
         }
+        if size > 0 && suffix(request).is_some_and(|length| length >= size) {
+            return Ok(Self::Of(0..size));
+        }
         let start = |bound: Bound<u64>| match bound {
             Bound::Included(start) => start,
             Bound::Excluded(start) => start + 1,
@@ -60,6 +63,12 @@ impl Part {
             Self::Of(range) => range.clone(),
         }
     }
+}
+
+/// Returns the length of the end of a file that the headers ask for. The crate refuses one that is longer than the file, and RFC 9110,
+/// section 14.1.2, takes the whole file.
+fn suffix(request: &HeaderMap) -> Option<u64> {
+    request.get(http::header::RANGE)?.to_str().ok()?.trim().strip_prefix("bytes=-")?.parse().ok()
 }
 
 #[cfg(test)]

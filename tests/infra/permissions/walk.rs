@@ -209,6 +209,8 @@ async fn each_endpoint(walk: &Walk, estate: &Estate) {
         let key = route.key();
         let mut parameters = estate.ready(&walk.world, route.function).await;
         let caller = match estate.caller(&key) {
+            // The sessions of earlier requests have pushed the estate's own out.
+            caller if caller.has_a_session() => walk.world.session(&estate.owner).await.0,
             // The session is a condition of what it changes.
             caller if !route.is_safe() && route.access != Access::Public && !caller.has_a_session() => {
                 walk.world.session(caller).await.0
