@@ -8,8 +8,10 @@ import { go } from "./route.js";
 import { lacks } from "./session.js";
 import { button, dots, heading, section, short } from "./ui.js";
 
-const GATES = { permission: "Permission", quota: "Rate limit", ref: "Ref", freeze: "Freeze", fences: "Guards",
-  queue: "Queue", approvals: "Approvals", lock: "Turn" };
+const GATES = { permission: "Permission", quota: "Rate limit", ref: "Ref", refs: "Allowed refs", requires: "Required",
+  freeze: "Freeze", fences: "Guards", queue: "Queue", approvals: "Approvals", wait: "Wait timer", lock: "Turn" };
+/** The conditions that a deployment waits for. The others refuse it. */
+const WAITED = ["approvals", "wait", "lock"];
 const OUTCOMES = {
   starts: ["check", "good", "The deployment starts at once."],
   waits: ["clock", "wait", "The deployment is created and waits."],
@@ -164,11 +166,11 @@ function showGates(place, { gates, outcome, sha, on_ref: ref }) {
   place.replaceChildren(
     h("p", { class: `outcome ${kind}` }, icon(/** @type {"check"} */ (name)), h("strong", null, text)),
     h("ul", { class: "checks" }, gates.map(({ gate, passes, message }) => {
-      const waits = !passes && (gate === "approvals" || gate === "lock");
+      const waits = !passes && WAITED.includes(gate);
       return h("li", null, h("span", { class: passes ? "good" : waits ? "wait" : "bad" },
           icon(passes ? "check" : waits ? "clock" : "cross"),
           h("span", { class: "unseen" }, passes ? "Met: " : waits ? "Waits: " : "Not met: ")),
-        h("span", { class: "name" }, GATES[gate] ?? gate), h("span", null, typed(message)));
+        h("span", { class: "name" }, GATES[gate]), h("span", null, typed(message)));
     })),
     sha ? h("p", { class: "meta" },
       dots(["Commit ", short(sha)],

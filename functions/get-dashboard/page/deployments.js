@@ -32,7 +32,7 @@ export function waits(deployment) {
   if (by?.deployment_id) return ["Waits for ", h("a", { href: `/deployments/${by.deployment_id}` },
       "the deployment ahead")];
   if (by?.kind === "freeze") return "Waits because the environment is frozen";
-  if (by) return `Waits for ${/** @type {string} */ (by.kind).replaceAll("_", " ")}`;
+  if (by) return by.kind === "wait" ? "Waits for the wait timer" : `Waits for ${by.kind}`;
   return queue ? "About to start" : "Waits in the queue";
 }
 
