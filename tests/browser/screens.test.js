@@ -30,6 +30,10 @@ before(async () => {
       scopes: ["repositories:read"] });
   await call(owner, "POST", "/v1/connections",
     { name: HOSTILE, kind: "basic", host: "git.example.com", username: HOSTILE, password: "secret" });
+  for (const place of ["account", `repositories/${repository}`, `repositories/${repository}/environments/production`]) {
+    await call(owner, "PUT", `/v1/${place}/variables/GREETING`, { value: HOSTILE });
+    await call(owner, "PUT", `/v1/${place}/variables/PASSWORD`, { value: "hidden", secret: true });
+  }
   await call(owner, "PATCH", `/v1/repositories/${repository}`, { deploy_rules: [
       { refs: ["hostile"], environment: "preview", paths: ["src/**"] }, { refs: ["tags/*"], environment: "staging" }] });
   const hook = await call(owner, "POST", `/v1/repositories/${repository}/hooks`, { provider: "deploy", ref: HOSTILE });
@@ -42,7 +46,7 @@ before(async () => {
       `/repositories/${repository}/hooks`, "/settings/connections",
     "/deployments", `/deployments/${done.id}`, `/deployments/${failed.id}`, `/deployments/${waiting.id}`,
       `/deployments/${rejected.id}`, "/audit",
-    "/settings/account", "/settings/members", "/settings/teams", `/settings/teams/${team.id}`, "/settings/sessions",
+    "/settings/account", "/settings/members", "/settings/variables", "/settings/teams", `/settings/teams/${team.id}`, "/settings/sessions",
     "/settings/api/tokens", "/settings/api/tokens/new", "/settings/api/applications", "/settings/api/trusts",
       "/settings/nowhere",
   ];

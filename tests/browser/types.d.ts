@@ -46,6 +46,7 @@ declare global {
   type Session = Schemas["Session"];
   type SignIn = Schemas["SignIn"];
   type Trust = Schemas["Trust"];
+  type Variable = Schemas["Variable"];
   /** What a screen gets: the parts of its path, the query, and a signal that aborts when the screen is left. */
   type View = { params: Record<string, string>; query: URLSearchParams; signal: AbortSignal };
 }

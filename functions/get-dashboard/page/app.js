@@ -27,6 +27,7 @@ import { team, teams } from "./teams.js";
 import { newToken, tokens } from "./tokens.js";
 import { trusts } from "./trusts.js";
 import { empty, failure, heading, loading, say } from "./ui.js";
+import { accountVariables } from "./variables.js";
 
 /** @typedef {(view: View) => Children} Show */
 
@@ -46,6 +47,7 @@ const ROUTES = [
   ["/settings/account", "Account and limits", account],
   ["/settings/members", "Members", members],
   ["/settings/connections", "Connections", connections],
+  ["/settings/variables", "Variables", accountVariables],
   ["/settings/teams", "Teams", teams],
   ["/settings/teams/:id", "Team", team],
   ["/settings/sessions", "Sessions", sessions],
@@ -66,7 +68,8 @@ const SETTINGS = [
   ["API", [["/settings/api/tokens", "Tokens", "key"], ["/settings/api/applications", "Applications", "app"],
       ["/settings/api/trusts", "Trusts", "shield"]]],
   ["Account", [["/settings/account", "Account", "settings"], ["/settings/members", "Members", "person"],
-      ["/settings/connections", "Connections", "link"], ["/settings/teams", "Teams", "team"]]],
+      ["/settings/connections", "Connections", "link"], ["/settings/variables", "Variables", "key"],
+      ["/settings/teams", "Teams", "team"]]],
   ["You", [["/settings/sessions", "Sessions", "lock"]]],
 ];
 

@@ -6,6 +6,7 @@ import { changes, choices, field, form, input } from "./form.js";
 import { loaded } from "./list.js";
 import { lacks } from "./session.js";
 import { heading, say } from "./ui.js";
+import { variableList } from "./variables.js";
 
 /**
  * Shows the settings.
@@ -20,7 +21,12 @@ export function environment(screen) {
       const [found, settings] = await Promise.all([get(path, signal),
           get(`${path}/environments/${encodeURIComponent(which)}`, signal)]);
       return { settings, reason: lacks(found, "admin", "repositories:write") };
-    }, ({ settings, reason }) => settingsForm(`${path}/environments/${encodeURIComponent(which)}`, settings, reason)));
+    }, ({ settings, reason }) => {
+      const place = `${path}/environments/${encodeURIComponent(which)}`;
+      return [settingsForm(place, settings, reason), variableList(screen, `${place}/variables`,
+          reason ?? (which.endsWith("*") ? "Each member of a pattern has variables of its own." : null),
+          "Builds of deployments to the environment get them. They override those of the repository and of the account.")];
+    }));
 }
 
 /** @param {string} path @param {EnvironmentState} settings @param {string | null} reason */

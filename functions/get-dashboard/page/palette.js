@@ -20,7 +20,8 @@ const SCREENS = [["Overview", "home", "/"], ["Repositories", "repo", "/repositor
   ["Tokens", "key", "/settings/api/tokens"], ["New token", "plus", "/settings/api/tokens/new"],
   ["Applications", "app", "/settings/api/applications"], ["Trusts", "shield", "/settings/api/trusts"],
   ["Account and limits", "settings", "/settings/account"], ["Members and invitations", "person", "/settings/members"],
-  ["Connections", "link", "/settings/connections"], ["Teams", "team", "/settings/teams"], ["Sessions", "lock", "/settings/sessions"]];
+  ["Connections", "link", "/settings/connections"], ["Variables", "key", "/settings/variables"],
+  ["Teams", "team", "/settings/teams"], ["Sessions", "lock", "/settings/sessions"]];
 
 /** The repositories, read when the palette is opened for the first time. @type {Promise<Repository[]> | undefined} */
 let listed;

@@ -9,6 +9,7 @@ import { connectionChoice, listConnections, visibilityChoice } from "./repositor
 import { go } from "./route.js";
 import { lacks } from "./session.js";
 import { button, heading, linkButton, say, section } from "./ui.js";
+import { variableList } from "./variables.js";
 
 /**
  * Shows the settings.
@@ -23,7 +24,10 @@ export function repositorySettings(screen) {
     loaded(screen, async () => ({ one: /** @type {Repository} */ (await get(path, signal)), listed: await listConnections() }),
       ({ one, listed }) => {
       const reason = lacks(one, "admin", "repositories:write");
-      return [repositoryForm(one, listed, reason, signal), section("Delete the repository",
+      return [repositoryForm(one, listed, reason, signal),
+        variableList(screen, `/v1/repositories/${one.id}/variables`, reason,
+          "Every build of the repository gets them. They override those of the account."),
+        section("Delete the repository",
           h("p", { class: "muted" }, "Its deployments and settings are deleted, too. Nothing happens at the git host."),
           button("Delete", () => remove(one), { kind: "danger", reason, label: `Delete ${one.name}` }))];
     }));
