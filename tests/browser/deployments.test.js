@@ -59,7 +59,7 @@ test("a log is searched, folded, linked and saved", async () => {
 
   const [download] = await Promise.all([owner.page.waitForEvent("download"), owner.button("Download").click()]);
   const saved = readFileSync(await download.path(), "utf8");
-  assert.match(saved, /installed package 1\n[^]*installed package 300\n[^]*published/);
+  assert.match(saved, /^installed package 1\n[^]*^installed package 300\n[^]*^published$/m);
   await owner.close();
   await other.close();
 });

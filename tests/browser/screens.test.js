@@ -17,6 +17,7 @@ let paths;
 before(async () => {
   const { call, owner, repository } = stack;
   const done = await stack.deploy({ ref: "hostile", variables: { GREETING: { value: HOSTILE, secret: false } } });
+  const built = await stack.deploy({ ref: "results", variables: { GREETING: { value: HOSTILE, secret: false } } });
   const failed = await stack.deploy({ ref: "broken", environment: "staging" });
   await call(owner, "PATCH", `/v1/repositories/${repository}/environments/production`, { required_approvals: 1 });
   const { token } = await stack.member("admin");
@@ -44,7 +45,7 @@ before(async () => {
     "/", "/repositories", `/repositories/${repository}`, `/repositories/${repository}/deploy`,
       `/repositories/${repository}/environments/production`, `/repositories/${repository}/settings`,
       `/repositories/${repository}/hooks`, "/settings/connections",
-    "/deployments", `/deployments/${done.id}`, `/deployments/${failed.id}`, `/deployments/${waiting.id}`,
+    "/deployments", `/deployments/${done.id}`, `/deployments/${built.id}`, `/deployments/${failed.id}`, `/deployments/${waiting.id}`,
       `/deployments/${rejected.id}`, "/audit",
     "/settings/account", "/settings/members", "/settings/variables", "/settings/teams", `/settings/teams/${team.id}`, "/settings/sessions",
     "/settings/api/tokens", "/settings/api/tokens/new", "/settings/api/applications", "/settings/api/trusts",

@@ -24,15 +24,29 @@ phases:
       - echo published
 `;
 
+/** A build with test reports, outputs and artifacts. */
+const RESULTS = `|
+        echo '<testsuite name="cart"><testcase name="adds an item"><failure message="expected 2, got 3"/></testcase><testcase name="empties"/></testsuite>' > report.xml
+        echo '<b>bold</b>' > "a page.html"
+        export DEPLOYMENT_URL=https://example.com/pr-7`;
+const REPORTED = `env:
+  exported-variables: [DEPLOYMENT_URL, GREETING]
+reports:
+  unit:
+    files: [report.xml]
+artifacts:
+  files: ['*.html', report.xml]
+`;
+
 /** Creates a repository whose branches succeed, fail, run until they are canceled, or write what nobody should. */
 function repository() {
   const folder = mkdtempSync(join(tmpdir(), "dashboard-"));
   const git = (/** @type {string[]} */ ...args) =>
     execFileSync("git", ["-c", "user.name=Ada Lovelace", "-c", "user.email=ada@example.com", "-c",
       "commit.gpgsign=false", ...args], { cwd: folder });
-  const branch = (/** @type {string} */ name, /** @type {string} */ build, subject = `Build ${name}`) => {
+  const branch = (/** @type {string} */ name, /** @type {string} */ build, subject = `Build ${name}`, more = "") => {
     git("checkout", "--quiet", "--orphan", name);
-    writeFileSync(join(folder, "buildspec.yml"), phases(build));
+    writeFileSync(join(folder, "buildspec.yml"), phases(build) + more);
     git("add", "--all");
     git("commit", "--quiet", "--message", subject);
   };
@@ -41,6 +55,7 @@ function repository() {
   branch("slow", "for i in $(seq 1 600); do echo tick $i; sleep 0.2; done");
   branch("paced", "for i in $(seq 1 20); do echo step $i; sleep 0.3; done");
   branch("hostile", `printf '%s \\033[31mred\\033[0m\\n' '${HOSTILE.replaceAll("'", "")}'`, HOSTILE);
+  branch("results", RESULTS, undefined, REPORTED);
   branch("main", "echo built");
   return { folder, commit: () => git("commit", "--quiet", "--allow-empty", "--message", "Change nothing") };
 }

@@ -15,6 +15,7 @@ declare global {
 
   type Account = Schemas["Account"];
   type Application = Schemas["Application"];
+  type Artifact = Schemas["Artifact"];
   type AuditEvent = Schemas["AuditEvent"];
   type Caller = Schemas["Caller"];
   type Connection = Schemas["Connection"];

@@ -159,17 +159,22 @@ export const change = async (method, path, body, headers) => (await call(method,
 export async function page(path, signal, passed = 0) {
   const response = await call("GET", path, { signal });
   const body = await response.json();
-  const link = response.headers.get("link") ?? "";
-  const to = (/** @type {string} */ relation) => {
-    const url = link.match(new RegExp(`<([^>]*)>; rel="${relation}"`))?.[1];
-    if (!url) return null;
-    const { pathname, search } = new URL(url, location.origin);
-    return pathname + search;
-  };
-  const next = to("next");
+  const next = linked(response, "next");
   if (!body.data.length && next && passed < 20) return page(next, signal, passed + 1);
   return { items: body.data, total: body.meta.total ?? null, actors: body.actors ?? {}, next,
-    previous: to("prev") };
+    previous: linked(response, "prev") };
+}
+
+/**
+ * Returns the path that an answer links to, or null.
+ * @param {Response} response
+ * @param {string} relation
+ */
+export function linked({ headers }, relation) {
+  const url = headers.get("link")?.match(new RegExp(`<([^>]*)>; rel="${relation}"`))?.[1];
+  if (!url) return null;
+  const { pathname, search } = new URL(url, location.origin);
+  return pathname + search;
 }
 
 /**

@@ -6,9 +6,10 @@ import { h, icon, kept, morph, typed } from "./dom.js";
 import { ask, field } from "./form.js";
 import { live } from "./list.js";
 import { log } from "./log.js";
+import { artifacts, results } from "./results.js";
 import { go } from "./route.js";
 import { lacks, me, nameOf, refusal } from "./session.js";
-import { button, copyable, dots, elapsed, empty, facts, heading, section, short, spoken, status,
+import { button, copyable, dots, elapsed, empty, facts, heading, opened, section, short, spoken, status,
   time } from "./ui.js";
 
 /** What to do about each way to fail. */
@@ -38,6 +39,8 @@ export function deployment(screen) {
   let current;
   /** @type {HTMLElement | undefined} */
   let logView;
+  /** @type {HTMLElement | undefined} */
+  let files;
   /** @type {Repository | undefined} */
   let repository;
   const timeline = h("div", { class: "place", "data-key": "timeline", "data-kept": true });
@@ -61,11 +64,12 @@ export function deployment(screen) {
     current = one;
     if (one.status !== "queued" || one.started_at) logView ??= log(screen, id,
       () => Boolean(current && active(current.status)));
+    if (one.started_at && one.finished_at) files ??= artifacts(screen, id);
     document.title = `#${one.number} ${one.ref} → ${one.environment} · .git`;
     const { commit } = one;
     const refused = repository ? lacks(repository, "deploy", "deployments:write") : refusal("deployments:write");
     return [
-      heading([repository && typed(repository.name), ` #${one.number}`], offered(one, refused, reload), dots(
+      heading([repository && typed(repository.name), ` #${one.number}`], [opened(one), offered(one, refused, reload)], dots(
         status(one), commit?.subject && h("span", { class: "strong" }, typed(commit.subject)),
           repository && h("a", { href: `/repositories/${repository.name}` }, "Repository"),
           [typed(one.ref), " → ", one.environment], [short(one.sha), commit?.author && [" by ", typed(commit.author)]],
@@ -81,7 +85,10 @@ export function deployment(screen) {
         h("div", null, h("p", null, h("strong", null, "The git host does not show this status"), ": ",
           typed(one.commit_status_error)))),
       one.status === "queued" && waiting(one),
-      (one.approvals.required > 0 || one.variable_names.length > 0) && approvals(one, refused, reload),
+      (one.approvals.required > 0 || Boolean(one.variables?.length)) && approvals(one, refused, reload),
+      one.override && h("div", { class: "callout wait", role: "note" }, icon("warn"), h("p", null,
+        h("strong", null, "Overrides the rules of the environment"), ": ", typed(one.override.reason))),
+      results(one), files && section("Artifacts", kept(files)),
       section("Timeline", kept(timeline)),
       section("Log", logView ? kept(logView)
         : empty("clock", "No log yet", "The log appears here as soon as the deployment starts.")),
@@ -148,7 +155,7 @@ function offered(one, refused, reload) {
  * @param {() => void} reload
  */
 function approvals(one, refused, reload) {
-  const { approvals: { required, given_by: given }, variable_names: names, approval_digest: digest } = one;
+  const { approvals: { required, given_by: given }, variables, approval_digest: digest } = one;
   const user = me().user;
   const undecided = one.status === "queued" && given.length < required;
   const reason = refused
@@ -175,7 +182,9 @@ function approvals(one, refused, reload) {
             h("span", null, h("strong", null, `${given.length} of ${required}`),
               given.length > 0 && [": ", given.map((id, at) => [at > 0 && ", ", typed(nameOf(id, one.actors))])])]])
       : []),
-    ["Variables", names.length ? h("span", { class: "codes" }, names.map((name) => h("code", null, name))) : "None"],
+    ["Variables", variables?.length ? h("ul", { class: "codes" }, variables.map(({ name, from, version, secret, value }) =>
+        h("li", null, dots(h("code", null, name), version ? `${from}, version ${version}` : "of this deployment",
+          secret ? "secret" : value && h("code", { class: "clip" }, typed(value)))))) : "None"],
     ["Digest", [copyable(digest, "the digest"),
         h("small", null, "Stands for all that the build gets: the commit, the variables with their values, and the settings.")]],
   ]), undecided && [button("Reject", reject,

@@ -1,6 +1,6 @@
 // The log of a deployment: follows it, folds it by phase, finds text in it, links to a line, saves it.
 
-import { call, follow } from "./api.js";
+import { call, follow, linked } from "./api.js";
 import { h, icon } from "./dom.js";
 import { button, duration, failure, say } from "./ui.js";
 
@@ -210,12 +210,13 @@ export function log({ signal }, id, running) {
 
   const save = async () => {
     const texts = [];
-    for (let from = 0, ended = false; !ended; ) {
-      const { data, meta } = await (await call("GET", `/v1/deployments/${id}/log?after=${from}&limit=1000`,
-          { signal })).json();
-      texts.push(...data.map((/** @type {LogLine} */ line) => `${line.at} ${line.text}\n`));
-      ended = meta.complete || !data.length;
-      from = meta.next_after;
+    /** @type {string | null} */
+    let path = `/v1/deployments/${id}/log`;
+    while (path) {
+      const response = await call("GET", path, { signal, headers: { Accept: "text/plain" } });
+      texts.push(await response.text());
+      // What a deployment in progress has not written yet is not waited for.
+      path = texts.at(-1) ? linked(response, "next") : null;
     }
     const url = URL.createObjectURL(new Blob(texts, { type: "text/plain" }));
     h("a", { href: url, download: `${id}.log` }).click();

@@ -118,6 +118,14 @@ export const linkButton = (label, href, { kind, reason, icon: name } = {}) =>
     : h("a", { href, class: `button ${kind ?? ""}` }, name && icon(name), label);
 
 /**
+ * Creates a link to what is deployed.
+ * @param {{environment_url: string | null}} deployed
+ * @param {string} [classes]
+ */
+export const opened = ({ environment_url: href }, classes = "button") => href && /^https?:/.test(href)
+  && h("a", { href, class: classes, target: "_blank", rel: "noreferrer" }, icon("link"), "Open");
+
+/**
  * Shows a value with a button that copies it.
  * @param {string} value
  * @param {string} what

@@ -1,0 +1,39 @@
+// What a build has made: the results of its tests, its outputs and its artifacts.
+
+import { h, typed } from "./dom.js";
+import { list } from "./list.js";
+import { badge, copyable, dots, facts, row, section } from "./ui.js";
+
+/** Says how large a file is. @param {number} bytes */
+function fileSize(bytes) {
+  const step = Math.min(3, Math.floor(Math.log10(bytes || 1) / 3));
+  return `${Number((bytes / 1000 ** step).toFixed(1))} ${["bytes", "kB", "MB", "GB"][step]}`;
+}
+
+/**
+ * Shows the results of a deployment, apart from its artifacts.
+ * @param {Deployment} deployment
+ */
+export const results = ({ tests, outputs }) => [
+  tests && section("Tests", [
+    h("p", null, badge(tests.failed ? "bad" : "good", tests.failed ? "cross" : "check",
+        tests.failed ? `${tests.failed} failed` : "Passed"),
+      ` ${tests.passed} of ${tests.total} passed, ${tests.skipped} skipped, in ${(tests.duration_ms / 1000).toFixed(1)} s`),
+    tests.failures.length > 0 && h("ul", { class: "rows", "aria-label": "Failed tests" }, tests.failures.map((one, at) =>
+        row(`test-${at}`, typed(one.name), [dots(typed(one.suite)), h("pre", null, typed(one.message))]))),
+    tests.failed > tests.failures.length && h("p", { class: "hint" }, `${tests.failed - tests.failures.length} more failed.`),
+  ]),
+  outputs && section("Outputs", facts(Object.entries(outputs).map(([name, value]) => [name, copyable(value, name)]))),
+];
+
+/**
+ * Shows the artifacts of a deployment that has ended.
+ * @param {View} screen
+ * @param {string} id
+ */
+export const artifacts = (screen, id) => h("div", { "data-key": "artifacts", "data-kept": true }, list(screen, {
+  label: "Artifacts", path: () => `/v1/deployments/${id}/artifacts?per_page=25`,
+  row: (/** @type {Artifact} */ one) => row(one.path,
+    h("a", { href: new URL(one.url).pathname, download: true }, typed(one.path)), fileSize(one.size)),
+  none: () => h("p", { class: "none" }, "The build has made no artifacts."),
+}));
