@@ -21,9 +21,9 @@ declare global {
   type Connection = Schemas["Connection"];
   type ConnectionCheck = Schemas["ConnectionCheck"];
   type Delivery = Schemas["Delivery"];
-  type EnvironmentName = "preview" | "staging" | "production";
   type EnvironmentState = Schemas["EnvironmentState"];
   type DeploymentEvent = Schemas["Event"];
+  type FreezeWindow = Schemas["FreezeWindow"];
   type Hook = Schemas["Hook"];
   type Invitation = Schemas["Invitation"];
   type LogLine = Schemas["LogLine"];

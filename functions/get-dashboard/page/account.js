@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { h, typed } from "./dom.js";
-import { choices, form } from "./form.js";
+import { choice, choices, form } from "./form.js";
 import { live, loaded } from "./list.js";
 import { me, refusal } from "./session.js";
 import { facts, heading, say, section, time } from "./ui.js";
@@ -34,10 +34,8 @@ function settings(one, tag) {
       { value: "deploy", text: "deploy every repository" },
       { value: "admin", text: "change every repository" },
     ], [one.base_permission], "Teams can give more, not less."),
-    h("label", { class: "choice" },
-      h("input", { type: "checkbox", name: "permanent_tokens", checked: one.permanent_tokens }),
-      h("span", null, "Allow permanent tokens",
-        h("small", null, "Tokens that never expire. Those that exist stay valid when this is turned off."))),
+    choice(h("input", { type: "checkbox", name: "permanent_tokens", checked: one.permanent_tokens }), "Allow permanent tokens",
+      "Tokens that never expire. Those that exist stay valid when this is turned off."),
   ], "Save", async (values) => {
     const response = await call("PATCH", "/v1/account",
       { body: { base_permission: values.get("base_permission"), permanent_tokens: values.has("permanent_tokens") },

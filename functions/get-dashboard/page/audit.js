@@ -102,12 +102,10 @@ function eventRow(event) {
       ["Target", [`${target.type} `,
           target.type === "deployment" ? h("a", { href: `/deployments/${target.id}` }, target.id)
           : h("code", null, target.id)]],
-      ...(event.token_id ? /** @type {[string, Node][]} */ ([["Token", h("code", null, event.token_id)]]) : []),
-      ...(event.client_id ? /** @type {[string, Node][]} */ ([["Client", h("code", null, event.client_id)]]) : []),
-      ...(event.source_address ? /** @type {[string, Node][]} */ ([["Address", h("code", null, event.source_address)]])
-        : []),
-      ...(event.request_id ? /** @type {[string, Node][]} */ ([["Request",
-              copyable(event.request_id, "the request ID")]]) : []),
+      event.token_id && ["Token", h("code", null, event.token_id)],
+      event.client_id && ["Client", h("code", null, event.client_id)],
+      event.source_address && ["Address", h("code", null, event.source_address)],
+      event.request_id && ["Request", copyable(event.request_id, "the request ID")],
     ]),
     changes.length > 0 && h("table", null,
       h("thead", null, h("tr", null, ["Field", "Before", "After"].map((name) => h("th", { scope: "col" }, name)))),

@@ -18,14 +18,13 @@ const HINTS = {
   buildspec_missing: "Add a buildspec.yml to the root of the repository and deploy the new commit, or choose another path in the repository's settings.",
   root_folder_missing: "Choose a root folder that the commit has, in the repository's settings.",
   buildspec_invalid: "Correct the buildspec.yml and deploy the new commit.",
-  variables_missing: "Deploy again with the variables that the buildspec takes from AWS, or with the current stored ones.",
-  variables_too_large: "Make the secret variables smaller, or read them in the build.",
+  variables_missing: "Deploy again with the variables that the buildspec takes from AWS.",
   command_failed: "The log shows the command and what it wrote.",
   artifacts_missing: "Check the buildspec’s artifacts: no file matches them.",
-  artifacts_too_large: "Name fewer files in the buildspec’s artifacts, or ask for a plan that allows more.",
+  artifacts_too_large: "Name fewer files in the buildspec’s artifacts.",
   timed_out: "Raise the environment’s time limit, or make the build faster.",
   approval_mismatch: "Retry the deployment and have it approved again.",
-  approval_expired: "Deploy again, and ask the reviewers sooner.",
+  approval_expired: "Deploy again.",
   queue_deadline: "It waited too long. Deploy again.",
 };
 
@@ -178,10 +177,8 @@ function approvals(one, refused, reload) {
     reload();
   };
   return section(required ? "Approvals" : "Variables", facts([
-    ...(required ? /** @type {[string, Children][]} */ ([["Given",
-            h("span", null, h("strong", null, `${given.length} of ${required}`),
-              given.length > 0 && [": ", given.map((id, at) => [at > 0 && ", ", typed(nameOf(id, one.actors))])])]])
-      : []),
+    required > 0 && ["Given", h("span", null, h("strong", null, `${given.length} of ${required}`),
+        given.length > 0 && [": ", given.map((id, at) => [at > 0 && ", ", typed(nameOf(id, one.actors))])])],
     ["Variables", variables?.length ? h("ul", { class: "codes" }, variables.map(({ name, from, version, secret, value }) =>
         h("li", null, dots(h("code", null, name), version ? `${from}, version ${version}` : "of this deployment",
           secret ? "secret" : value && h("code", { class: "clip" }, typed(value)))))) : "None"],

@@ -7,7 +7,7 @@ import { setQuery } from "./route.js";
 import { nameOf } from "./session.js";
 import { dots, elapsed, empty, heading, row, short, spoken, status, time } from "./ui.js";
 
-/** @type {EnvironmentName[]} */
+/** The environments that each repository has. */
 export const ENVIRONMENTS = ["preview", "staging", "production"];
 /** @type {[string, string][]} */
 const STATUS_FILTER = [["", "Any status"], ["queued", "Queued"], ["in_progress", "In progress"],
@@ -69,7 +69,8 @@ export function filters(query, changed) {
   } });
   return h("div", { class: "filters" },
     filter("environment", "Environment",
-      [["", "Any environment"], ...ENVIRONMENTS.map((name) => /** @type {[string, string]} */ ([name, name]))]),
+      [["", "Any environment"], ...[...new Set([...ENVIRONMENTS, query.get("environment") || "preview"])]
+        .map((name) => /** @type {[string, string]} */ ([name, name]))]),
     filter("status", "Status", STATUS_FILTER));
 }
 

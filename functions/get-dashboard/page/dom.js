@@ -5,7 +5,6 @@ const SVG = "http://www.w3.org/2000/svg";
 /** The strokes of each icon on a grid of 16 by 16. */
 export const ICONS = {
   app: "M2.5 2.5h4.5v4.5H2.5zM9 2.5h4.5v4.5H9zM2.5 9h4.5v4.5H2.5zM9 9h4.5v4.5H9z",
-  arrow: "M3 8h10M9 4l4 4-4 4",
   audit: "M5.5 4H14M5.5 8H14M5.5 12H14M2 4h.5M2 8h.5M2 12h.5",
   back: "M3 3v4h4M3.4 6.7A5.3 5.3 0 1 1 3 10",
   branch: "M4.5 5.5v5M4.5 5.5a2 2 0 1 0 0-4 2 2 0 0 0 0 4zM4.5 14.5a2 2 0 1 0 0-4 2 2 0 0 0 0 4zM11.5 6.5a2 2 0 1 0 0-4 2 2 0 0 0 0 4zM11.5 6.5c0 3-7 1.5-7 4.5",

@@ -68,6 +68,15 @@ export const select = (name, options, chosen, more) =>
     options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
 
 /**
+ * Labels a checkbox or a radio button.
+ * @param {HTMLInputElement} control
+ * @param {Children} text
+ * @param {Children} [hint]
+ */
+export const choice = (control, text, hint) => h("label", { class: control.disabled ? "choice off" : "choice" }, control,
+  h("span", null, text, hint && h("small", null, hint)));
+
+/**
  * Creates a group of checkboxes or radio buttons.
  * @param {string} legend
  * @param {"checkbox" | "radio"} type
@@ -80,9 +89,8 @@ export function choices(legend, type, name, options, chosen, hint) {
   return h("fieldset", { class: "field", "data-field": name }, h("legend", null, legend),
     hint && h("div", { class: "hint" }, hint),
     h("div", { class: "choices" }, options.map(({ value, text, hint: about, reason }) =>
-      h("label", { class: reason ? "choice off" : "choice" },
-        h("input", { type, name, value, checked: chosen.includes(value) && !reason, disabled: Boolean(reason) }),
-        h("span", null, text, (reason ?? about) && h("small", null, reason ?? about))))),
+      choice(h("input", { type, name, value, checked: chosen.includes(value) && !reason, disabled: Boolean(reason) }),
+        text, reason ?? about))),
     h("div", { class: "error" }));
 }
 

@@ -1,8 +1,7 @@
 // The hooks of a repository: what pushes and calls of programs deploy.
 
-import { change, get } from "./api.js";
+import { all, change, get } from "./api.js";
 import { HOSTS } from "./connections.js";
-import { ENVIRONMENTS } from "./deployments.js";
 import { h, icon, typed } from "./dom.js";
 import { ask, field, input, offerRefs, once, remover, select } from "./form.js";
 import { live, loaded, settingsList } from "./list.js";
@@ -97,8 +96,10 @@ const deliveryRow = (one) => h("li", { class: "delivery", "data-key": one.id },
 /** @param {string} path @param {AbortSignal} signal */
 async function addHook(path, signal) {
   const ref = input("ref", { maxlength: 255 });
+  /** @type {EnvironmentState[]} */
+  const environments = await all(`${path}/environments`, signal);
   const target = h("fieldset", { class: "fields", hidden: true, disabled: true },
-    field("Environment", select("environment", ENVIRONMENTS.map((name) => [name, name]))),
+    field("Environment", select("environment", environments.map(({ name }) => [name, name]))),
     field("Ref", ref, "Leave it empty for the default branch."), offerRefs(ref, path, signal));
   const provider = select("provider", Object.entries(SENDERS), "github",
     { onchange: () => (target.hidden = target.disabled = provider.value !== "deploy") });

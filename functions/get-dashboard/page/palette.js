@@ -32,7 +32,7 @@ export function palette() {
   /** @type {Command[]} */
   let commands = [...SCREENS.map(([text, name, path]) => ({ text, icon: name, run: () => go(path) })),
     { text: "Help and shortcuts", icon: "search", run: help },
-    { text: "Sign out", icon: "arrow",
+    { text: "Sign out", icon: "back",
       run: () => change("DELETE", "/v1/session").then(() => location.assign("/sign-in")) }];
   /** @type {Command[]} */
   let shown = [];

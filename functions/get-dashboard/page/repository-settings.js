@@ -1,6 +1,6 @@
 // The settings of a repository: its place, its build, what a push deploys, and its end.
 
-import { ApiError, change, get } from "./api.js";
+import { ApiError, all, change, get } from "./api.js";
 import { deployRules } from "./deploy-rules.js";
 import { h, typed } from "./dom.js";
 import { ask, changes, field, form, input, offerRefs } from "./form.js";
@@ -21,12 +21,13 @@ export function repositorySettings(screen) {
   return h("div", { class: "narrow" },
     heading(["Settings of ", typed(name)], linkButton("Hooks", `/repositories/${name}/hooks`, { icon: "link" }),
       h("a", { href: `/repositories/${name}` }, "Back to the repository")),
-    loaded(screen, async () => ({ one: /** @type {Repository} */ (await get(path, signal)), listed: await listConnections() }),
-      ({ one, listed }) => {
+    loaded(screen, async () => ({ one: /** @type {Repository} */ (await get(path, signal)), listed: await listConnections(),
+        environments: (await all(`${path}/environments`, signal)).map((/** @type {EnvironmentState} */ found) => found.name) }),
+      ({ one, listed, environments }) => {
       const reason = lacks(one, "admin", "repositories:write");
-      return [repositoryForm(one, listed, reason, signal),
+      return [repositoryForm(one, listed, environments, reason, signal),
         variableList(screen, `/v1/repositories/${one.id}/variables`, reason,
-          "Every build of the repository gets them. They override those of the account."),
+          "They override those of the account."),
         section("Delete the repository",
           h("p", { class: "muted" }, "Its deployments and settings are deleted, too. Nothing happens at the git host."),
           button("Delete", () => remove(one), { kind: "danger", reason, label: `Delete ${one.name}` }))];
@@ -36,13 +37,14 @@ export function repositorySettings(screen) {
 /**
  * @param {Repository} one
  * @param {Connection[] | null} listed
+ * @param {string[]} environments
  * @param {string | null} reason
  * @param {AbortSignal} signal
  */
-function repositoryForm(one, listed, reason, signal) {
+function repositoryForm(one, listed, environments, reason, signal) {
   const path = `/v1/repositories/${one.id}`;
   const branch = input("default_branch", { value: one.default_branch });
-  const rules = deployRules(one.deploy_rules);
+  const rules = deployRules(one.deploy_rules, environments);
   let before = one;
   const element = form([
     section("General", h("div", { class: "fields" },

@@ -3,11 +3,11 @@
 import { change, get } from "./api.js";
 import { deploymentRow, filters, picked, waits } from "./deployments.js";
 import { h, typed } from "./dom.js";
-import { ask } from "./form.js";
+import { ask, field, input, remover } from "./form.js";
 import { list, live, loaded } from "./list.js";
 import { go } from "./route.js";
 import { lacks } from "./session.js";
-import { badge, button, copyable, dots, empty, heading, linkButton, section, short, status, time } from "./ui.js";
+import { badge, button, copyable, dots, empty, heading, linkButton, opened, section, short, status, time } from "./ui.js";
 
 /**
  * Shows a repository.
@@ -29,16 +29,20 @@ export function repository(screen) {
         screen.query.size ? "No deployment matches." : "Deploy a branch to one of the environments.",
         linkButton("Deploy", `${base}/deploy`, { reason: deploy })),
     });
+    const bar = filters(screen.query, history.restart);
     /** What the environments looked like when the history was read. */
     let state = "";
     const environments = live(screen, () => `${path}/environments?per_page=100`,
-      (/** @type {{data: EnvironmentState[]}} */ { data }) => {
+      (/** @type {{data: EnvironmentState[]}} */ { data }, reload) => {
       const now = JSON.stringify(data);
       const changed = state !== now;
       if (state && changed) history.reload();
       state = now;
+      const choice = /** @type {HTMLSelectElement} */ (bar.querySelector("select"));
+      for (const { name } of data) if (![...choice.options].some(({ value }) => value === name)) choice.append(
+        h("option", { value: name }, name));
       return h("ul", { class: "cards", "aria-label": "Environments" },
-        data.map((one) => environmentCard(one, (id) => named(screen, id, changed), base, path, deploy, admin)));
+        data.map((one) => environmentCard(one, (id) => named(screen, id, changed), base, path, deploy, admin, reload)));
     }, ({ data }) => (data.some((/** @type {EnvironmentState} */ one) => one.in_progress.length) ? 3 : 10));
     return [
       heading(typed(found.name),
@@ -46,8 +50,9 @@ export function repository(screen) {
           linkButton("Deploy", `${base}/deploy`, { kind: "primary", icon: "rocket", reason: deploy })],
         dots(found.visibility === "private" ? badge("idle", "lock", "Private") : badge("idle", "team", "Public"),
           ["Default branch ", typed(found.default_branch)], copyable(found.clone_url, "the clone URL"))),
-      section("Environments", environments),
-      section("History", [filters(screen.query, history.restart), history]),
+      section("Environments", environments,
+        button("Add environment", () => addEnvironment(path, base), { icon: "plus", reason: admin })),
+      section("History", [bar, history]),
     ];
   });
 }
@@ -87,27 +92,44 @@ const line = (one) => [h("div", { class: "line" }, status(one),
  * @param {string} path
  * @param {string | null} deploy
  * @param {string | null} admin
+ * @param {() => void} reload
  */
-function environmentCard(one, show, base, path, deploy, admin) {
-  const { name, live: now, in_progress: running, queued, frozen, required_approvals: approvals } = one;
+function environmentCard(one, show, base, path, deploy, admin, reload) {
+  const { name, live: now, in_progress: running, queued, frozen, required_approvals: approvals, removed_after_days: days } = one;
   const more = queued.length - 3;
   return h("li", { class: "card", "data-key": name },
     h("header", null, h("h3", null, name), frozen && badge("wait", "snow", "Frozen"),
       approvals > 0 && h("span", { class: "muted" }, `needs ${approvals} ${approvals === 1 ? "approval" : "approvals"}`)),
     now ? h("div", { class: "live" }, badge("good", "check", "Live"),
       h("span", null, h("a", { href: `/deployments/${now.deployment_id}` }, `#${now.number}`), " ", short(now.sha)),
-      h("span", { class: "muted" }, time(now.since)))
-      : h("div", { class: "live muted" }, "Nothing is live yet."),
+      h("span", { class: "muted" }, time(now.since)), opened(now, ""))
+      : h("div", { class: "live muted" }, name.endsWith("*") ? "Deployments create its members." : "Nothing is live yet."),
+    days && h("small", null, `Removed ${days} days after the last deployment.`),
     (running.length > 0 || queued.length > 0)
       && h("ul", { class: "lane" }, [...running, ...queued.slice(0, 3)].map(show),
       more > 0 && h("li", { class: "muted" }, `${more} more wait.`)),
     h("footer", null,
       linkButton("Deploy", `${base}/deploy?environment=${name}`,
-        { reason: deploy ?? (frozen ? "The environment is frozen." : null) }),
+        { reason: deploy ?? (frozen && admin ? "The environment is frozen." : null) }),
       button("Roll back", () => rollBack(path, one),
         { reason: deploy ?? (now ? null : "Nothing is live that could be rolled back.") }),
       linkButton("Settings", `${base}/environments/${name}`,
-        { kind: "plain", reason: admin && deploy ? admin : null })));
+        { kind: "plain", reason: admin && deploy ? admin : null }),
+      one.created_at && remover("Delete", name, "Its settings and variables are deleted, and its deployments stay.",
+        `${path}/environments/${name}`, reload, admin)));
+}
+
+/** Asks for an environment, adds it and opens its settings. @param {string} path @param {string} base */
+async function addEnvironment(path, base) {
+  const made = await ask("Add an environment", [
+    field("Name", input("name", { required: true, maxlength: 40, placeholder: "qa" }),
+      "One that ends with *, such as review-*, is a pattern. Deployments create its members."),
+    field("Days without a deployment",
+      input("removed_after_days", { type: "number", min: 1, max: 365, placeholder: 30, class: "short" }),
+      "After them, a member of a pattern is removed."),
+  ], "Add environment", (values) => change("POST", `${path}/environments`,
+    { name: values.get("name"), removed_after_days: Number(values.get("removed_after_days")) || null }));
+  if (made) go(`${base}/environments/${made.name}`);
 }
 
 /**

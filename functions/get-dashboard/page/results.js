@@ -21,7 +21,6 @@ export const results = ({ tests, outputs }) => [
       ` ${tests.passed} of ${tests.total} passed, ${tests.skipped} skipped, in ${(tests.duration_ms / 1000).toFixed(1)} s`),
     tests.failures.length > 0 && h("ul", { class: "rows", "aria-label": "Failed tests" }, tests.failures.map((one, at) =>
         row(`test-${at}`, typed(one.name), [dots(typed(one.suite)), h("pre", null, typed(one.message))]))),
-    tests.failed > tests.failures.length && h("p", { class: "hint" }, `${tests.failed - tests.failures.length} more failed.`),
   ]),
   outputs && section("Outputs", facts(Object.entries(outputs).map(([name, value]) => [name, copyable(value, name)]))),
 ];

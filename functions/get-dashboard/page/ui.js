@@ -240,6 +240,6 @@ export const dots = (...parts) =>
   parts.filter((part) => part !== null && part !== undefined && part !== false && part !== "").map((part) =>
   h("span", { class: "dot" }, part));
 
-/** Shows names and values. @param {[string, Children][]} pairs */
-export const facts = (pairs) =>
-  h("dl", { class: "facts" }, pairs.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+/** Shows names and values. @param {([string, Children] | "" | null | false)[]} pairs */
+export const facts = (pairs) => h("dl", { class: "facts" },
+  pairs.map((pair) => pair && h("div", null, h("dt", null, pair[0]), h("dd", null, pair[1]))));

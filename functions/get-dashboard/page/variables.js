@@ -2,7 +2,7 @@
 
 import { ApiError, change } from "./api.js";
 import { h, typed } from "./dom.js";
-import { ask, field, input, remover } from "./form.js";
+import { ask, choice, field, input, remover } from "./form.js";
 import { live } from "./list.js";
 import { nameOf, refusal } from "./session.js";
 import { badge, button, dots, heading, row, say, section, time } from "./ui.js";
@@ -12,7 +12,7 @@ import { badge, button, dots, heading, row, say, section, time } from "./ui.js";
  * @param {View} screen
  */
 export const accountVariables = (screen) => variableList(screen, "/v1/account/variables", refusal("account:write", "admin"),
-  "Every build of the account gets them. Variables of a repository, an environment or a deployment override them.",
+  "Every build gets them. Those of a repository, an environment or a deployment override them.",
   (shown, add) => [heading("Variables", add), shown]);
 
 /**
@@ -43,10 +43,8 @@ export const variableList = (screen, path, reason, intro, frame = (shown, add) =
  */
 const valueFields = (one) => [
   field("Value", h("textarea", { name: "value", rows: 3, spellcheck: "false", autocomplete: "off" }, one?.value)),
-  h("div", { class: "field" }, h("label", { class: "choice" },
-      h("input", { type: "checkbox", name: "secret", checked: one?.secret ?? true }),
-      h("span", null, "Secret", h("small", null, "It is encrypted, never shown again, and masked in logs."))),
-    h("div", { class: "error" })),
+  h("div", { class: "field" }, choice(h("input", { type: "checkbox", name: "secret", checked: one?.secret ?? true }), "Secret",
+      "It is encrypted, never shown again, and masked in logs."), h("div", { class: "error" })),
 ];
 
 /** @param {string} path @param {FormData} values */

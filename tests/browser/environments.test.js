@@ -1,0 +1,108 @@
+// The environments of a repository: their rules, their creation and their deletion.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { signedIn, stack } from "./scene.js";
+import { unique } from "./stack.js";
+
+const repository = `/repositories/${stack.repository}`;
+/** Returns an environment as it is now. @param {string} name */
+const now = (name) => stack.call(stack.owner, "GET", `/v1${repository}/environments/${name}`);
+
+test("an environment is added, protected by rules, and only what has changed is sent", async () => {
+  const name = unique("qa");
+  const { email, id } = await stack.member("admin");
+  const owner = await signedIn();
+  const box = (/** @type {string} */ group, /** @type {string} */ label) =>
+    owner.page.getByRole("group", { name: group }).getByRole("checkbox", { name: label });
+  const sends = async () => {
+    const [sent] = await Promise.all([owner.page.waitForRequest((request) => request.method() === "PATCH"),
+        owner.button("Save").click()]);
+    return sent.postDataJSON();
+  };
+  await owner.open(repository);
+  await owner.button("Add environment").click();
+  await owner.field("Name").fill("Not/a name");
+  await owner.dialog().getByRole("button", { name: "Add environment" }).click();
+  await owner.dialog().locator("[name=name][aria-invalid=true]").waitFor();
+  await owner.field("Name").fill(name);
+  await owner.dialog().getByRole("button", { name: "Add environment" }).click();
+  await owner.page.waitForURL(`**${repository}/environments/${name}`);
+
+  const rule = owner.page.getByRole("group", { name: "Window 1" });
+  await owner.field("Required approvals").fill("1");
+  await box("Reviewers", email).check();
+  await owner.field("Time for approvals in hours").fill("24");
+  await owner.field("Branches and tags").fill("main tags/v*");
+  await box("Required environments", "staging").check();
+  await owner.field("Wait in minutes").fill("10");
+  await owner.button("Add window").click();
+  await rule.getByLabel("Begins").fill("every Friday");
+  await rule.getByLabel("Hours").fill("60");
+  await rule.getByLabel("Reason").fill("Weekend");
+  await rule.getByLabel("Time zone").fill("Europe/Berlin");
+  await owner.button("Save").click();
+  await owner.page.locator("[name='freeze_windows[0].cron'][aria-invalid=true]").waitFor();
+  await rule.getByLabel("Begins").fill("0 18 * * FRI");
+  assert.deepEqual(await sends(), {
+    required_approvals: 1, approval_timeout_seconds: 86_400, wait_seconds: 600, reviewers: { users: [id], teams: [] },
+    refs: ["main", "tags/v*"], requires: ["staging"],
+    freeze_windows: [{ cron: "0 18 * * FRI", duration_seconds: 216_000, time_zone: "Europe/Berlin", reason: "Weekend" }],
+  });
+  await owner.says("Saved the settings.");
+  await owner.button("Save").click();
+  await owner.says("Nothing has changed.");
+
+  await owner.open(`${repository}/environments/${name}`);
+  assert.ok(await box("Reviewers", email).isChecked());
+  await owner.button("Save").click();
+  await owner.says("Nothing has changed.");
+  for (const label of ["Wait in minutes", "Time for approvals in hours"]) await owner.field(label).fill("");
+  await box("Reviewers", email).uncheck();
+  await owner.button("Remove window 1").click();
+  assert.deepEqual(await sends(), { approval_timeout_seconds: null, wait_seconds: null, reviewers: null, freeze_windows: [] });
+  await owner.says("Saved the settings.");
+  assert.equal(await owner.field("Wait in minutes").inputValue(), "0", "an empty field resets it");
+  assert.equal(await owner.field("Time for approvals in hours").inputValue(), "168");
+  assert.deepEqual((await now(name)).refs, ["main", "tags/v*"]);
+
+  await owner.open(repository);
+  await owner.field("Environment").selectOption(name);
+  await owner.says("No deployment matches.");
+  assert.equal(await owner.button("Delete staging").count(), 0, "what each repository has stays");
+  await owner.button(`Delete ${name}`).click();
+  await owner.dialog().getByRole("button", { name: "Delete" }).click();
+  await owner.says(`Deleted ${name}.`);
+  await owner.button(`Delete ${name}`).waitFor({ state: "detached" });
+  await assert.rejects(now(name), { code: "not_found" });
+  await owner.close();
+});
+
+test("a pattern has members, and no variables", async () => {
+  const name = `${unique("review")}-*`;
+  const owner = await signedIn();
+  await owner.open(repository);
+  await owner.button("Add environment").click();
+  await owner.field("Name").fill(name);
+  await owner.field("Days without a deployment").fill("14");
+  await owner.dialog().getByRole("button", { name: "Add environment" }).click();
+  await owner.says(`Settings of ${name}`);
+  await owner.settled();
+  assert.equal(await owner.button("Add variable").getAttribute("aria-description"),
+    "Each member of a pattern has variables of its own.");
+  await owner.open(repository);
+  await owner.page.getByRole("listitem").filter({ hasText: name }).getByText("Removed 14 days after the last deployment.").waitFor();
+  await owner.button(`Delete ${name}`).click();
+  await owner.dialog().getByRole("button", { name: "Delete" }).click();
+  await owner.says(`Deleted ${name}.`);
+  await owner.close();
+});
+
+test("who may not change a repository sees its rules and why they stay as they are", async () => {
+  const member = await signedIn((await stack.member()).token);
+  await member.open(repository);
+  assert.match(`${await member.button("Add environment").getAttribute("aria-description")}`, /^You need the permission “admin”/);
+  await member.open(`${repository}/environments/staging`);
+  assert.match(`${await member.button("Save").getAttribute("aria-description")}`, /^You need the permission “admin”/);
+  await member.close();
+});
