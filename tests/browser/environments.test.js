@@ -106,3 +106,35 @@ test("who may not change a repository sees its rules and why they stay as they a
   assert.match(`${await member.button("Save").getAttribute("aria-description")}`, /^You need the permission “admin”/);
   await member.close();
 });
+
+test("a deployment waits for the timer, and an admin overrides the rules with a reason", async () => {
+  const name = unique("timed");
+  await stack.call(stack.owner, "POST", `/v1${repository}/environments`, { name });
+  await stack.call(stack.owner, "PATCH", `/v1${repository}/environments/${name}`, { wait_seconds: 7200 });
+  const waiting = await stack.deploy({ ref: "main", environment: name }, ["queued"]);
+  const owner = await signedIn();
+  await owner.open(`/deployments/${waiting.id}`);
+  await owner.says(/Waits for the wait timer, which ends in \d hours?/);
+
+  await stack.call(stack.owner, "PATCH", `/v1${repository}/environments/${name}`,
+    { freeze_windows: [{ cron: "0 0 * * *", duration_seconds: 86_400, reason: "Stocktaking" }] });
+  await owner.page.reload();
+  await owner.says(/Waits because the environment is frozen, which ends .*: Stocktaking/);
+  await owner.open(`${repository}/deploy?environment=${name}`);
+  await owner.says("The deployment would be refused.");
+  await owner.field("Reason to override the rules").fill("Hotfix for the outage");
+  await owner.says("The deployment overrides this rule");
+  const [sent] = await Promise.all([
+    owner.page.waitForRequest((request) => request.method() === "POST" && request.url().endsWith("/deployments")),
+    owner.button(`Deploy to ${name}`).click()]);
+  assert.deepEqual(sent.postDataJSON().override, { reason: "Hotfix for the outage" });
+  await owner.says("Overrides the rules of the environment");
+  await owner.says("Hotfix for the outage");
+  await owner.becomes("Succeeded");
+
+  const member = await signedIn((await stack.member()).token);
+  await member.open(`${repository}/deploy?environment=${name}`);
+  assert.equal(await member.field("Reason to override the rules").count(), 0);
+  await member.close();
+  await owner.close();
+});

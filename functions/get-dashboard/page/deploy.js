@@ -2,7 +2,7 @@
 
 import { ApiError, change, get } from "./api.js";
 import { h, icon, typed } from "./dom.js";
-import { choices, clearErrors, field, form, input, offerRefs, showError } from "./form.js";
+import { choice, choices, clearErrors, field, form, input, offerRefs, showError } from "./form.js";
 import { loaded } from "./list.js";
 import { go } from "./route.js";
 import { lacks } from "./session.js";
@@ -78,6 +78,7 @@ function deployForm(path, found, environments, reason, query, signal) {
     return {
       ref: `${values.get("ref")}`.trim(), environment,
       ...(lines.length ? { variables: Object.fromEntries(lines) } : {}),
+      ...(why.value ? { override: { reason: why.value } } : {}),
       ...(values.get("guard") ? { expected_current: live(environment)?.deployment_id ?? null } : {}),
     };
   };
@@ -120,6 +121,7 @@ function deployForm(path, found, environments, reason, query, signal) {
     guarded.textContent = now ? `Replace #${now.number} only` : "Deploy only while nothing is live";
   };
   const guarded = h("span");
+  const why = input("override.reason", { maxlength: 200, oninput: () => soon() });
 
   /** @type {ReturnType<typeof setTimeout>} */
   let timer;
@@ -139,11 +141,13 @@ function deployForm(path, found, environments, reason, query, signal) {
       [query.get("environment") ?? "preview"]),
     h("fieldset", { class: "field", "data-field": "variables" }, h("legend", null, "Variables"),
       h("div", { class: "hint" },
-        "The build’s commands get them. Values are never shown again, and secret ones are masked in the log."),
+        "The build gets them. Secret values are never shown again, and masked in the log."),
         variables,
       button("Add variable", addVariable, { icon: "plus" }), h("div", { class: "error" })),
-    h("label", { class: "choice" }, h("input", { type: "checkbox", name: "guard" }),
-      h("span", null, guarded, h("small", null, "It ends without running if another one is live when its turn comes."))),
+    choice(h("input", { type: "checkbox", name: "guard" }), guarded,
+      "It ends without running if another one is live when its turn comes."),
+    !lacks(found, "admin", "repositories:write") && field("Reason to override the rules", why,
+      "Leave it empty to keep to the environment’s rules. Approvals are needed all the same."),
     !reason && section("Before it starts", gates),
   ], "Deploy", async () => {
     const wanted = body();

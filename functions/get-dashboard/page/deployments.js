@@ -31,8 +31,8 @@ export function waits(deployment) {
   const by = queue?.blocked_by;
   if (by?.deployment_id) return ["Waits for ", h("a", { href: `/deployments/${by.deployment_id}` },
       "the deployment ahead")];
-  if (by?.kind === "freeze") return "Waits because the environment is frozen";
-  if (by) return by.kind === "wait" ? "Waits for the wait timer" : `Waits for ${by.kind}`;
+  if (by) return [by.kind === "freeze" ? "Waits because the environment is frozen" : "Waits for the wait timer",
+    by.until && [", which ends ", time(by.until)], by.reason && [": ", typed(by.reason)]];
   return queue ? "About to start" : "Waits in the queue";
 }
 
