@@ -116,8 +116,10 @@ test("a deployment waits for the timer, and an admin overrides the rules with a 
   await owner.open(`/deployments/${waiting.id}`);
   await owner.says(/Waits for the wait timer, which ends in \d hours?/);
 
-  await stack.call(stack.owner, "PATCH", `/v1${repository}/environments/${name}`,
-    { freeze_windows: [{ cron: "0 0 * * *", duration_seconds: 86_400, reason: "Stocktaking" }] });
+  // The freeze ends after the wait. Of the two, the later one is told.
+  const begun = new Date(Date.now() - 60_000);
+  await stack.call(stack.owner, "PATCH", `/v1${repository}/environments/${name}`, { freeze_windows: [
+      { cron: `${begun.getUTCMinutes()} ${begun.getUTCHours()} * * *`, duration_seconds: 82_800, reason: "Stocktaking" }] });
   await owner.page.reload();
   await owner.says(/Waits because the environment is frozen, which ends .*: Stocktaking/);
   await owner.open(`${repository}/deploy?environment=${name}`);

@@ -43,6 +43,8 @@ for (const [place, screen, path] of PLACES) {
       || [...document.querySelectorAll("textarea")].some((one) => one.value.includes(text)), value), false);
     await owner.button(`Replace ${secret}`).click();
     assert.equal(await owner.dialog().getByLabel("Value", { exact: true }).inputValue(), "");
+    await send("Replace");
+    await owner.dialog().locator("[name=value][aria-invalid=true]").waitFor();
     await owner.page.keyboard.press("Escape");
 
     await owner.button("Add variable").click();

@@ -69,8 +69,7 @@ export function filters(query, changed) {
   } });
   return h("div", { class: "filters" },
     filter("environment", "Environment",
-      [["", "Any environment"], ...[...new Set([...ENVIRONMENTS, query.get("environment") || "preview"])]
-        .map((name) => /** @type {[string, string]} */ ([name, name]))]),
+      [...new Set(["", ...ENVIRONMENTS, query.get("environment") ?? ""])].map((name) => [name, name || "Any environment"])),
     filter("status", "Status", STATUS_FILTER));
 }
 

@@ -142,6 +142,9 @@ export async function changes(path, before, now) {
   say("Nothing has changed.");
 }
 
+/** Returns the error of a field that the page itself refuses. @param {string} name @param {string} message */
+export const invalid = (name, message) => new ApiError(0, "invalid", message, "", [{ field: name, message }]);
+
 /** @param {HTMLFormElement} form */
 export function clearErrors(form) {
   for (const control of form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");

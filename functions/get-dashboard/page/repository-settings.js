@@ -1,9 +1,9 @@
 // The settings of a repository: its place, its build, what a push deploys, and its end.
 
-import { ApiError, all, change, get } from "./api.js";
+import { all, change, get } from "./api.js";
 import { deployRules } from "./deploy-rules.js";
 import { h, typed } from "./dom.js";
-import { ask, changes, field, form, input, offerRefs } from "./form.js";
+import { ask, changes, field, form, input, invalid, offerRefs } from "./form.js";
 import { loaded } from "./list.js";
 import { connectionChoice, listConnections, visibilityChoice } from "./repositories.js";
 import { go } from "./route.js";
@@ -92,8 +92,7 @@ async function remove({ id, name }) {
     field("Name of the repository", input("name", { required: true, placeholder: name })),
   ], "Delete", async (values) => {
     if (values.get("name") === name) return change("DELETE", `/v1/repositories/${id}`);
-    const message = "Enter the name of the repository.";
-    throw new ApiError(0, "unconfirmed", message, "", [{ field: "name", message }]);
+    throw invalid("name", "Enter the name of the repository.");
   }, true);
   if (!gone) return;
   say(`Deleted ${name}.`);

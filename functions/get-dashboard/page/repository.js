@@ -39,8 +39,10 @@ export function repository(screen) {
       if (state && changed) history.reload();
       state = now;
       const choice = /** @type {HTMLSelectElement} */ (bar.querySelector("select"));
-      for (const { name } of data) if (![...choice.options].some(({ value }) => value === name)) choice.append(
-        h("option", { value: name }, name));
+      for (const { name } of data) {
+        if (name.endsWith("*") || [...choice.options].some(({ value }) => value === name)) continue;
+        choice.append(h("option", { value: name }, name));
+      }
       return h("ul", { class: "cards", "aria-label": "Environments" },
         data.map((one) => environmentCard(one, (id) => named(screen, id, changed), base, path, deploy, admin, reload)));
     }, ({ data }) => (data.some((/** @type {EnvironmentState} */ one) => one.in_progress.length) ? 3 : 10));

@@ -1,8 +1,8 @@
 // The variables that builds get: those of the account, of a repository and of an environment.
 
-import { ApiError, change } from "./api.js";
+import { change } from "./api.js";
 import { h, typed } from "./dom.js";
-import { ask, choice, field, input, remover } from "./form.js";
+import { ask, choice, field, input, invalid, remover } from "./form.js";
 import { live } from "./list.js";
 import { nameOf, refusal } from "./session.js";
 import { badge, button, dots, heading, row, say, section, time } from "./ui.js";
@@ -48,9 +48,13 @@ const valueFields = (one) => [
 ];
 
 /** @param {string} path @param {FormData} values */
-const setValue = (path, values) => change("PUT", path,
+function setValue(path, values) {
+  const secret = values.has("secret");
   // A form has the line ends of Windows.
-  { value: `${values.get("value")}`.replaceAll("\r\n", "\n"), secret: values.has("secret") });
+  const value = `${values.get("value")}`.replaceAll("\r\n", "\n");
+  if (secret && !value) throw invalid("value", "Enter a value.");
+  return change("PUT", path, { value, secret });
+}
 
 /** @param {string} path @param {Variable[]} others */
 async function addVariable(path, others) {
@@ -58,9 +62,8 @@ async function addVariable(path, others) {
     [field("Name", input("name", { required: true, maxlength: 128, placeholder: "API_URL" })), valueFields()], "Add variable",
     async (values) => {
       const name = `${values.get("name")}`.trim();
-      const message = !name ? "Enter a name." : others.some((one) => one.name === name)
-        ? "There is a variable of this name. Replace its value instead." : "";
-      if (message) throw new ApiError(0, "invalid", message, "", [{ field: "name", message }]);
+      if (!name) throw invalid("name", "Enter a name.");
+      if (others.some((one) => one.name === name)) throw invalid("name", "There is a variable of this name. Replace its value.");
       return setValue(`${path}/${encodeURIComponent(name)}`, values);
     });
   if (made) say(`Added ${made.name}.`);
@@ -68,6 +71,6 @@ async function addVariable(path, others) {
 
 /** @param {string} path @param {Variable} one */
 async function setVariable(path, one) {
-  const saved = await ask(`Replace ${one.name}`, valueFields(one), "Replace", (values) => setValue(`${path}/${one.name}`, values));
+  const saved = await ask(`Replace ${one.name}`, valueFields(one), "Replace", async (values) => setValue(`${path}/${one.name}`, values));
   if (saved) say(`Replaced ${one.name}.`);
 }
