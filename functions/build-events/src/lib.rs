@@ -57,7 +57,7 @@ impl BuildEvents {
         let (handled, usage) = Usage::of(async {
             let Some(update) = event.update(&self.project)? else { return Ok("ignored") };
             deployment_id = Some(update.deployment.clone());
-            self.handle(update).await
+            Box::pin(self.handle(update)).await
         })
         .await;
         let (level, outcome) = match &handled {

@@ -51,7 +51,7 @@ impl Following<'_> {
         if push.skips {
             return Ok(skipped_by_commit(name));
         }
-        self.deploy(&revision, rule.environment.of_ref(&push.ref_name), &note).await
+        Box::pin(self.deploy(&revision, rule.environment.of_ref(&push.ref_name), &note)).await
     }
 
     /// Deploys the newest commit of the ref, unless it was deployed last.

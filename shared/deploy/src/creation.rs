@@ -103,7 +103,7 @@ impl Creation {
             destination.settings.admit(request.environment, self.app.clock().now())?;
         }
         let resolved = self.resolve(repository, revision).await?;
-        self.create_resolved(repository, request, resolved, snapshot, once, author).await
+        Box::pin(self.create_resolved(repository, request, resolved, snapshot, once, author)).await
     }
 
     /// Creates the deployment of a commit that has been read from the git host, and queues it.
@@ -166,8 +166,8 @@ impl Creation {
     ) -> Result<Deployment> {
         let result = match snapshot {
             Ok(snapshot) => {
-                self.create(repository, request, revision, snapshot, Some(Once::Idempotency(claim.clone())), author)
-                    .await
+                let once = Some(Once::Idempotency(claim.clone()));
+                self.create(repository, request, revision, snapshot, once, author).await
             }
             Err(error) => Err(error.into()),
         };
