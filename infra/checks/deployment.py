@@ -198,7 +198,8 @@ def use_the_api(outputs, client):
         status, found = call("GET", f"{v1}/repositories/{slug}", token)
         assert (status, found["id"]) == (200, created["id"]), (slug, status, found)
 
-    new = {"ref": "main", "environment": "production", "variables": {"GREETING": {"value": "hello from afar", "secret": True}}}
+    variables = {"GREETING": {"value": "hello from afar", "secret": True}}
+    new = {"ref": "main", "environment": "production", "variables": variables}
     status, created = call("POST", f"{v1}/repositories/app/deployments", token, new)
     assert (status, created["status"]) == (201, "queued"), (status, created)
 

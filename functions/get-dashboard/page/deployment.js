@@ -181,7 +181,7 @@ function approvals(one, refused, reload) {
         given.length > 0 && [": ", given.map((id, at) => [at > 0 && ", ", typed(nameOf(id, one.actors))])])],
     ["Variables", variables?.length ? h("ul", { class: "codes" }, variables.map(({ name, from, version, secret, value }) =>
         h("li", null, dots(h("code", null, name), version ? `${from}, version ${version}` : "of this deployment",
-          secret ? "secret" : value && h("code", { class: "clip" }, typed(value)))))) : "None"],
+          secret ? "secret" : value && h("code", null, typed(value)))))) : "None"],
     ["Digest", [copyable(digest, "the digest"),
         h("small", null, "Stands for all that the build gets: the commit, the variables with their values, and the settings.")]],
   ]), undecided && [button("Reject", reject,

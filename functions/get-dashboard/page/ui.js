@@ -218,7 +218,7 @@ export const heading = (title, actions, under) =>
  * @param {Children} [actions]
  */
 export const section = (title, content, actions) =>
-  h("section", null, h("header", { class: "subheading" }, h("h2", null, title),
+  h("section", typeof title === "string" ? { "data-key": title } : null, h("header", { class: "subheading" }, h("h2", null, title),
       actions && h("div", { class: "actions" }, actions)), content);
 
 /**
