@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -263,21 +262,6 @@ impl Error {
     /// Reports that a service that the request depends on failed or did not answer in time.
     pub fn unavailable(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::new(ErrorCode::ServiceUnavailable, "The service is busy; try again").retry_after(1).because(cause)
-    }
-
-    /// Refuses a request whose `Idempotency-Key` is held by another request, for at most the rest of its lease.
-    pub fn in_flight(lease: Duration) -> Self {
-        Self::new(
-            ErrorCode::IdempotencyKeyInUse,
-            "Another request with this Idempotency-Key is in progress; retry it later",
-        )
-        .retry_after(lease.as_millis().div_ceil(1000).max(1) as u64)
-    }
-
-    /// Refuses a request whose `Idempotency-Key` was used with a different one.
-    pub fn key_reused() -> Self {
-        let message = "A different request used this Idempotency-Key in the last 24 hours; use a new key";
-        Self::new(ErrorCode::IdempotencyKeyReused, message)
     }
 
     /// Returns the repository that the request means by a former name.

@@ -85,12 +85,12 @@ pub async fn get_deployment_artifact(
     deployment: AuthorizedDeployment,
 ) -> Result<Response> {
     let prefix = deployment.artifacts_prefix();
-    let found = archive.artifact(&prefix, &path).await.map_err(failed)?;
+    let found = archive.artifact(&prefix, &path).await?;
     let found = found.filter(|artifact| deployment.can_have_stored(artifact.stored_at));
     let artifact = found.ok_or_else(|| Error::not_found("Artifact"))?;
     let disposition = disposition::attachment(&artifact.path);
     let download = Download { content_type: artifact.content_type(), disposition: &disposition };
-    let signed = archive.sign_artifact(&prefix, &artifact, method, download, VALID_FOR).await.map_err(failed)?;
+    let signed = archive.sign_artifact(&prefix, &artifact, method, download, VALID_FOR).await?;
     match signed {
         Some(url) => Ok((StatusCode::FOUND, [(LOCATION, text(url.as_str()))]).into_response()),
         None => send(&archive, &prefix, &artifact, download, &headers).await,
@@ -109,10 +109,8 @@ async fn send(
     let part = Part::of(request, artifact.size, etag.as_deref())?;
     let range = part.range(artifact.size);
     let mut response = match range.end - range.start {
-        0..=OWN_ANSWER => {
-            Body::from(archive.read_artifact(prefix, artifact, range.clone()).await.map_err(failed)?).into_response()
-        }
-        _ => by_gateway(archive.artifact_file(prefix, artifact).map_err(failed)?.as_deref(), &range)?,
+        0..=OWN_ANSWER => Body::from(archive.read_artifact(prefix, artifact, range.clone()).await?).into_response(),
+        _ => by_gateway(archive.artifact_file(prefix, artifact)?.as_deref(), &range)?,
     };
     if let Part::Of(range) = part {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -141,8 +139,4 @@ fn by_gateway(file: Option<&Path>, range: &Range<u64>) -> Result<Response> {
 
 fn text(value: &str) -> HeaderValue {
     HeaderValue::try_from(value).expect("encoded texts are ASCII")
-}
-
-fn failed(error: archive::Error) -> Error {
-    if error.is_passing() { Error::unavailable(error) } else { Error::internal(error) }
 }

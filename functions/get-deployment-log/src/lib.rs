@@ -22,7 +22,7 @@ use shared::clock::{Rfc3339, Timestamp};
 use shared::extract::Query;
 use shared::model::Deployment;
 use shared::poll::{NothingNew, PollInterval};
-use shared::{App, Endpoint, Error, InitError, Result, Route};
+use shared::{App, Endpoint, InitError, Result, Route};
 
 pub use build_log::BUILD_LOG_GROUP;
 use build_log::{BuildLog, NUMBERS_PER_MS};
@@ -153,7 +153,7 @@ impl Logs {
     /// Reads at most `limit` lines after a number.
     async fn read_after(&self, deployment: &Deployment, after: u64, limit: usize, has_ended: bool) -> Result<LogPage> {
         let mut page = match after < NUMBERS_PER_MS || deployment.build.is_none() {
-            true => self.archive.read_log(&deployment.log_prefix(), after, limit).await.map_err(failed)?,
+            true => self.archive.read_log(&deployment.log_prefix(), after, limit).await?,
             false => LogPage { lines: Vec::new(), at_end: true },
         };
         // The archive's part is complete before a build exists.
@@ -177,15 +177,11 @@ impl Logs {
         let mut page = LogPage { lines: Vec::new(), at_end: true };
         if of_build.len() < count {
             let rest = count - of_build.len();
-            page = self.archive.read_log_tail(&deployment.log_prefix(), rest).await.map_err(failed)?;
+            page = self.archive.read_log_tail(&deployment.log_prefix(), rest).await?;
         }
         page.lines.extend(of_build);
         Ok(page)
     }
-}
-
-fn failed(error: archive::Error) -> Error {
-    if error.is_passing() { Error::unavailable(error) } else { Error::internal(error) }
 }
 
 impl From<LogLine> for LogLineBody {

@@ -10,7 +10,7 @@ use shared::extract::Query;
 use shared::page::{Page, PageQuery, Sort, place};
 use shared::route::List;
 use shared::sort::Position;
-use shared::{App, Endpoint, Error, InitError, Result, Route};
+use shared::{App, Endpoint, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/artifacts")
@@ -81,7 +81,7 @@ pub async fn list_deployment_artifacts(
     deployment: AuthorizedDeployment,
 ) -> Result<Response> {
     let page = page.of(LIST)?;
-    let found = archive.list_artifacts(&deployment.artifacts_prefix()).await.map_err(failed)?;
+    let found = archive.list_artifacts(&deployment.artifacts_prefix()).await?;
     let url = app.url(&format!("/v1/deployments/{}/artifacts", deployment.id));
     let artifacts = found.into_iter().filter(|artifact| deployment.can_have_stored(artifact.stored_at));
     let artifacts: Vec<_> = artifacts.map(|artifact| body(artifact, &url)).collect();
@@ -96,8 +96,4 @@ fn body(artifact: Artifact, url: &str) -> ArtifactBody {
         path: artifact.path,
         size: artifact.size,
     }
-}
-
-fn failed(error: archive::Error) -> Error {
-    if error.is_passing() { Error::unavailable(error) } else { Error::internal(error) }
 }

@@ -61,6 +61,13 @@ impl Error {
     }
 }
 
+/// Answers a client's request: a store that was busy may answer later.
+impl From<Error> for shared::Error {
+    fn from(error: Error) -> Self {
+        if error.is_passing() { Self::unavailable(error) } else { Self::internal(error) }
+    }
+}
+
 /// The time for which a request that fails is repeated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Patience {

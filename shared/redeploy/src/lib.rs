@@ -28,10 +28,10 @@ pub struct Redeployer {
 #[serde(rename_all = "lowercase")]
 #[schema(as = StoredVariables)]
 pub enum StoredVersions {
-    /// Those of the earlier deployment.
+    /// The versions of the earlier deployment.
     #[default]
     Frozen,
-    /// The current ones.
+    /// The current versions.
     Current,
 }
 

@@ -13,7 +13,7 @@ use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::hex::hex;
 use crate::id::{AccountId, DeploymentId, UserId};
 use crate::model::key;
@@ -59,6 +59,23 @@ impl IdempotencyKey {
     /// the table can't use the hash to guess values of variables.
     fn fingerprint(&self, request: &[u8]) -> String {
         hash(&[self.0.as_bytes(), b"\n", request])
+    }
+}
+
+impl Error {
+    /// Refuses a request whose `Idempotency-Key` is held by another request, for at most the rest of its lease.
+    pub fn in_flight(lease: Duration) -> Self {
+        Self::new(
+            ErrorCode::IdempotencyKeyInUse,
+            "Another request with this Idempotency-Key is in progress; retry it later",
+        )
+        .retry_after(lease.as_millis().div_ceil(1000).max(1) as u64)
+    }
+
+    /// Refuses a request whose `Idempotency-Key` was used with a different one.
+    pub fn key_reused() -> Self {
+        let message = "A different request used this Idempotency-Key in the last 24 hours; use a new key";
+        Self::new(ErrorCode::IdempotencyKeyReused, message)
     }
 }
 

@@ -22,7 +22,7 @@ const OF_AWS: [&str; 6] = [
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
 ];
-/// Those of them that are secret whatever their value is.
+/// The names among them whose values are always secret.
 const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 /// The name of a variable: letters, digits and `_`, without a reserved prefix. No shell, loader or interpreter acts on a variable

@@ -26,7 +26,7 @@ const MAX_URL_BYTES: usize = 512;
 /// The maximum time by which the store's clock may be ahead of that of the function that ended the deployment.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
-/// What the build of one attempt has reported. The row beside the deployment exists only if there is something.
+/// The report of the build of one attempt. The row beside the deployment exists only if there is something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Results {
     /// The values of the exported variables.

@@ -77,6 +77,6 @@ impl EnvironmentPlace {
             .write(counts.without(&partition, self.name))
             .or(|_| DeletionRefused::CounterChanged)
             .writes(counts.kept_of(&partition, self.name))
-            .writes([VariableSet::deletion(&self.account_id, &self.repository_id, self.name)])
+            .write(VariableSet::deletion(&self.account_id, &self.repository_id, self.name))
     }
 }
