@@ -22,8 +22,8 @@ MADE_BY_THE_GATEWAY = {
     "integrationErrorMessage",
     "error.message",
 }
-# The longest description of a version of a function.
-DESCRIPTION = 256
+# The longest description of a policy.
+DESCRIPTION = 1000
 # A change of these properties needs no new version: they are of the function, or of its name.
 OF_THE_FUNCTION = {"FunctionName", "ReservedConcurrentExecutions", "DeploymentPreference", "RecursiveLoop"}
 OWN_TABLE = ({"Ref": "Table"}, {"Fn::GetAtt": ["Table", "Arn"]})
@@ -143,10 +143,13 @@ def traces_are_asked_for(root, areas):
 def parameters_publish_versions(root, areas):
     """SAM publishes a version if the template's text changes, not if the value of a parameter does.
 
-    CloudFormation replaces a version whose description changes. So the description has every parameter of the stack
-    that changes what a function does, and the alias follows.
+    CloudFormation replaces a version whose description changes. So the description is the ARN of a policy that
+    CloudFormation replaces if its own description changes, which has every parameter of the stack that changes what a
+    function does. The alias follows the version.
     """
-    written = set()
+    digest = root["Resources"]["SettingsDigest"]
+    text = digest["Properties"]["Description"]
+    described = parameters(root, text)
     for name, area in areas.items():
         given = next(
             stack["Properties"]["Parameters"]
@@ -157,15 +160,23 @@ def parameters_publish_versions(root, areas):
             own = {key: value for key, value in function["Properties"].items() if key not in OF_THE_FUNCTION}
             used = names(own | area["Globals"]["Function"]) & given.keys() - {"Settings", "Rollout"}
             assert own["VersionDescription"] == {"Ref": "Settings"}, own
-            written = names(given["Settings"])
-            described = parameters(root, given["Settings"])
+            assert given["Settings"] == {"Ref": "SettingsDigest"}, given["Settings"]
             for parameter in used:
                 missing = parameters(root, given[parameter]) - described
                 assert not missing, f"{name}: {parameter} changes with {missing} and publishes no version"
-    texts = [root["Parameters"][name] for name in written]
-    longest = sum(text.get("MaxLength") or max(map(len, text.get("AllowedValues", [""]))) for text in texts)
+    texts = [root["Parameters"][name] for name in names(text)]
     assert all("MaxLength" in text or "AllowedValues" in text for text in texts)
+    longest = sum(text.get("MaxLength") or max(map(len, text["AllowedValues"])) for text in texts)
     assert longest + len(texts) - 1 <= DESCRIPTION, f"a description can have {longest} characters"
+
+    # A policy with a name of its own can't be replaced.
+    assert digest["Type"] == "AWS::IAM::ManagedPolicy" and "ManagedPolicyName" not in digest["Properties"], digest
+    [statement] = digest["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny", statement
+    for resources in [root["Resources"], *(area["Resources"] for area in areas.values())]:
+        for name, role in of_type(resources, "AWS::IAM::Role").items():
+            policies = names(role["Properties"].get("ManagedPolicyArns", []))
+            assert not policies & {"SettingsDigest", "Settings"}, f"{name} has the policy that allows nothing"
 
 
 def names(value):

@@ -14,16 +14,11 @@ pub(super) struct Parameter {
 const TABLE_ARN: &str = "!If [Restored, !Sub 'arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${RestoredTable}', \
                          !GetAtt Table.Arn]";
 
-/// Every parameter of the stack that changes what a function does. Lambda's limit for this text is 256 characters, so that a
-/// parameter with two values is one letter or none.
-const SETTINGS: &str = "!Join [' ', [!Ref RestoredTable, !If [OnlyDomain, !Ref DomainName, ''], !Ref OidcIssuer, !Ref OidcAudience, \
-                        !Ref OidcDashboardClientId, !If [OnCodeBuild, c, ''], !If [Traces, t, '']]]";
-
 const PARAMETERS: &[Parameter] = &[
     text("Stack", "!Ref AWS::StackName"),
     text("Rollout", "!Ref Rollout"),
     text("Tracing", "!Ref Tracing"),
-    text("Settings", SETTINGS),
+    text("Settings", "!Ref SettingsDigest"),
     text("AlarmTopicArn", "!Ref AlarmTopicArn"),
     text("LogGroup", "!Ref LogGroup"),
     text("FunctionPolicy", "!Ref FunctionPolicy"),
