@@ -5,6 +5,7 @@
 mod alarms;
 mod generated;
 mod hooks;
+mod network;
 mod permissions;
 mod stalled;
 
@@ -35,8 +36,9 @@ const SWEEP: &str = "sweep";
 const REDRIVE: &str = "redrive-dead-letters";
 const REPORTER: &str = "report-status";
 
-/// The conditions under which the templates are read: the table is the stack's own, and traces are on.
-const CONDITIONS: [(&str, bool); 2] = [("Restored", false), ("Traces", true)];
+/// The conditions under which the templates are read: the table is the stack's own, traces are on, and no function is in a VPC.
+const CONDITIONS: [(&str, bool); 4] =
+    [("Restored", false), ("Traces", true), ("InVpc", false), ("HasPrivateHosts", false)];
 
 struct Template(Value);
 
@@ -51,9 +53,13 @@ struct Function {
 
 impl Template {
     fn read() -> Self {
+        Self::read_if(&CONDITIONS)
+    }
+
+    fn read_if(conditions: &[(&str, bool)]) -> Self {
         let file = |name: &str| {
             let mut template = serde_saphyr::from_str::<Value>(&read_file(&format!("infra/{name}"))).unwrap();
-            decide(&mut template);
+            decide(&mut template, conditions);
             template
         };
         let mut whole = file("template.yaml");
@@ -147,18 +153,18 @@ fn merge(into: &mut Value, own: &Value) {
     }
 }
 
-/// Replaces each `!If` on a condition of [`CONDITIONS`] with the chosen value.
-fn decide(value: &mut Value) {
+/// Replaces each `!If` on one of these conditions with the chosen value.
+fn decide(value: &mut Value, conditions: &[(&str, bool)]) {
     if let Value::Array(elements) = value
         && elements.len() == 3
-        && let Some((_, holds)) = CONDITIONS.iter().find(|(name, _)| elements[0] == *name)
+        && let Some((_, holds)) = conditions.iter().find(|(name, _)| elements[0] == *name)
     {
         let chosen = elements.swap_remove(if *holds { 1 } else { 2 });
         *value = chosen;
     }
     match value {
-        Value::Object(members) => members.values_mut().for_each(decide),
-        Value::Array(elements) => elements.iter_mut().for_each(decide),
+        Value::Object(members) => members.values_mut().for_each(|member| decide(member, conditions)),
+        Value::Array(elements) => elements.iter_mut().for_each(|element| decide(element, conditions)),
         _ => (),
     }
 }

@@ -42,7 +42,8 @@ def check(root, areas):
     traces_are_asked_for(root, areas)
     parameters_publish_versions(root, areas)
     a_restored_table_takes_the_place_of_the_own(root)
-    print("9 rules of AWS are kept")
+    private_hosts_are_in_a_vpc(root, areas)
+    print("10 rules of AWS are kept")
 
 
 def of_type(resources, kind):
@@ -211,3 +212,39 @@ def a_restored_table_takes_the_place_of_the_own(root):
     )
     assert own == chosen > 0, f"{own - chosen} places name the own table in any case"
     assert "${Table" not in json.dumps([rest, outputs]), "a text names the own table in any case"
+
+
+def private_hosts_are_in_a_vpc(root, areas):
+    """A function outside of a VPC reaches no private host. Without subnets, nothing about the functions changes.
+
+    The list of hosts can't be a word that allows more, such as `local`.
+    """
+    pattern = root["Parameters"]["PrivateHosts"]["AllowedPattern"]
+    for word in ("local", "public", "*", "git.corp.example,local", "local,git.corp.example", "git.corp.example,"):
+        assert not re.fullmatch(pattern, word), f"{word} is allowed"
+    for hosts in ("", "git.corp.example,10.20.0.0/16,fd12:3456::/32"):
+        assert re.fullmatch(pattern, hosts), f"{hosts} is not allowed"
+    for name, prefix, most in (("SubnetIds", "subnet-", 8), ("SecurityGroupIds", "sg-", 5)):
+        ids = ",".join([f"{prefix}0123456789abcdef0"] * most)
+        parameter = root["Parameters"][name]
+        assert re.fullmatch(parameter["AllowedPattern"], ids) and len(ids) == parameter["MaxLength"], name
+        assert parameter["Default"] == "", name
+    assert root["Resources"]["NetworkPolicy"]["Condition"] == "InVpc"
+    denied = root["Resources"]["NetworkPolicy"]["Properties"]["PolicyDocument"]["Statement"][-1]
+    assert (denied["Effect"], denied["Action"]) == ("Deny", "ec2:*"), "the code of a function may change networks"
+
+    inside = 0
+    for file, area in areas.items():
+        for name, function in of_type(area["Resources"], "AWS::Serverless::Function").items():
+            if "VpcConfig" not in function["Properties"]:
+                continue
+            inside += 1
+            condition, config, otherwise = function["Properties"]["VpcConfig"]["Fn::If"]
+            assert (condition, otherwise) == ("InVpc", {"Ref": "AWS::NoValue"}), name
+            assert config.keys() == {"SubnetIds", "SecurityGroupIds"}, name
+            assert "CLONE_HOSTS" in function["Properties"]["Environment"]["Variables"], f"{name} connects to no host"
+            policies = area["Resources"][f"{name}Role"]["Properties"]["ManagedPolicyArns"]
+            conditional = {"Fn::If": ["InVpc", {"Ref": "NetworkPolicy"}, {"Ref": "AWS::NoValue"}]}
+            assert conditional in policies, f"{name} can't be connected to the VPC"
+            assert names(area["Conditions"]["InVpc"]) == {"SubnetIds"}, file
+    assert inside, "no function connects to private hosts"

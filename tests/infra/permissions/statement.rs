@@ -97,7 +97,9 @@ fn matches(pattern: &str, text: &str) -> bool {
 pub(super) fn statements(template: &Template, function: &str) -> Vec<Statement> {
     let role = template.properties(&format!("{function}Role"));
     let managed = list(&role["ManagedPolicyArns"]);
-    let managed = managed.iter().map(|id| &template.properties(id)["PolicyDocument"]);
+    // The policy of a function in a VPC is left out by its condition.
+    let managed =
+        managed.iter().filter(|id| *id != "AWS::NoValue").map(|id| &template.properties(id)["PolicyDocument"]);
     let own = role["Policies"].as_array().into_iter().flatten().map(|policy| &policy["PolicyDocument"]);
     let documents = managed.chain(own).flat_map(|document| document["Statement"].as_array().unwrap());
     let (platform, own): (Vec<_>, Vec<_>) = documents.map(Statement::read).partition(Statement::is_of_the_platform);

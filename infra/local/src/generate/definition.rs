@@ -7,6 +7,8 @@
 //! - `Statement`: the role's own permissions, each with `Effect: Allow`;
 //! - `Rule`: the properties of an `AWS::Events::Rule` that invokes the function;
 //! - `EventSourceMapping`: the properties of an `AWS::Lambda::EventSourceMapping` that feeds it;
+//! - `ConnectsToHosts: true`: the function connects to hosts that users name, so that it is in the VPC of private hosts if the stack
+//!   has one;
 //! - `AlarmDescription`: the reasons for an error of the function, if it returns errors by itself.
 //!
 //! A comment with a blank line below it is about the whole function.
@@ -23,7 +25,8 @@ use super::read;
 const PROPERTIES: [&str; 6] =
     ["Timeout", "MemorySize", "EphemeralStorage", "ReservedConcurrentExecutions", "RecursiveLoop", "Environment"];
 /// The other sections.
-const SECTIONS: [&str; 5] = ["ManagedPolicyArns", "Statement", "Rule", "EventSourceMapping", "AlarmDescription"];
+const SECTIONS: [&str; 6] =
+    ["ManagedPolicyArns", "Statement", "Rule", "EventSourceMapping", "ConnectsToHosts", "AlarmDescription"];
 /// The elements of a statement.
 const STATEMENT: [&str; 3] = ["Action", "Resource", "Condition"];
 
@@ -117,6 +120,11 @@ impl Definition {
     /// Returns the policies of template.yaml that the function names.
     pub(super) fn managed_policies(&self) -> impl Iterator<Item = &str> {
         self.list("ManagedPolicyArns").iter().filter_map(Value::as_str)
+    }
+
+    /// Returns whether the function connects to hosts that users name.
+    pub(super) fn connects_to_hosts(&self) -> bool {
+        self.values.get("ConnectsToHosts").is_some_and(|value| value == true)
     }
 
     pub(super) fn alarm_description(&self) -> Option<&str> {

@@ -17,6 +17,12 @@ const FUNCTION: &str = r"  <id>:
       VersionDescription: !Ref Settings
 ";
 
+const NETWORK: &str = r"      VpcConfig: !If [InVpc, {SubnetIds: !Split [',', !Ref SubnetIds], SecurityGroupIds: !Split [',', !Ref SecurityGroupIds]}, !Ref 'AWS::NoValue']
+";
+
+/// The policy of a function in the VPC.
+const NETWORK_POLICY: &str = "!If [InVpc, !Ref NetworkPolicy, !Ref 'AWS::NoValue']";
+
 const ROLLOUT: &str = r"      DeploymentPreference: {Alarms: [<alarms>]}
 ";
 
@@ -128,6 +134,9 @@ pub(super) fn of(function: &Function) -> String {
     }
     resources += FUNCTION;
     resources += &indented(&definition.properties(), 6);
+    if definition.connects_to_hosts() {
+        resources += NETWORK;
+    }
     // What only operators invoke is not invoked during a rollout.
     let has_traffic =
         route.is_some() || definition.below("Rule").is_some() || definition.below("EventSourceMapping").is_some();
@@ -169,7 +178,9 @@ fn role(Function { registration, definition }: &Function) -> String {
     let counts_by_itself = route.is_some_and(|route| !identifies_callers && route.counting == Counting::Counted);
 
     let derived = ["FunctionPolicy"].into_iter().chain(callers.iter().copied());
-    let managed: Vec<_> = derived.chain(definition.managed_policies()).map(|policy| format!("!Ref {policy}")).collect();
+    let managed = derived.chain(definition.managed_policies()).map(|policy| format!("!Ref {policy}"));
+    let network = definition.connects_to_hosts().then(|| NETWORK_POLICY.to_owned());
+    let managed: Vec<_> = managed.chain(network).collect();
     let mut role = format!("{ROLE}      ManagedPolicyArns: [{}]\n", managed.join(", "));
     let mut statements = definition.statements();
     if counts_by_itself {
