@@ -147,7 +147,7 @@ error_codes! {
     EnvironmentFrozen = CONFLICT "environment_frozen" by Handler:
         "The environment is frozen. If a freeze window is open, `message` has its end, and `Retry-After` the seconds until then";
     RefNotAllowed = CONFLICT "ref_not_allowed" by Handler:
-        "The environment takes only some branches and tags, and no branch or tag that points to the commit is among them";
+        "The environment takes only some branches and tags, and the commit is known to be on none of them";
     RequirementNotMet = CONFLICT "requirement_not_met" by Handler:
         "The commit has not succeeded in an environment in which it has to succeed first; `message` names it";
     EnvironmentInUse = CONFLICT "environment_in_use" by Handler:

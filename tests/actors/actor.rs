@@ -120,7 +120,12 @@ impl Actor {
 
     /// Registers a repository. Fails the test unless the API accepts it.
     pub async fn repository(&self, name: &str, source: &GitRepository) -> Value {
-        let created = self.post("/v1/repositories", json!({"name": name, "clone_url": source.url()})).await;
+        self.repository_at(name, &source.url()).await
+    }
+
+    /// Registers the repository at a URL. Fails the test unless the API accepts it.
+    pub async fn repository_at(&self, name: &str, url: &str) -> Value {
+        let created = self.post("/v1/repositories", json!({"name": name, "clone_url": url})).await;
         assert_eq!(created.status, 201, "{created:?}");
         created.body
     }

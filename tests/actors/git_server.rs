@@ -38,6 +38,8 @@ pub struct Seen {
 pub enum Reply {
     /// The response of git.
     Git,
+    /// The response of git, which is not told what the client has.
+    GitWithoutHaves,
     /// The response of git for the repository whose `.git` is this folder.
     GitOf(PathBuf),
     /// A redirect to this URL, with the query of the request.
@@ -155,6 +157,9 @@ async fn respond(
     let query = uri.query().unwrap_or_default();
     match (host.reply)(&seen) {
         Reply::Git => http_backend(&host, &host.folder, &seen, query, &headers, &body).await,
+        Reply::GitWithoutHaves => {
+            http_backend(&host, &host.folder, &seen, query, &headers, &without_haves(&body)).await
+        }
         Reply::GitOf(folder) => http_backend(&host, &folder, &seen, query, &headers, &body).await,
         Reply::Redirect(url) => {
             let location = format!("{url}?{query}");
@@ -166,6 +171,20 @@ async fn respond(
             Response::builder().status(status).header(challenge.0, challenge.1).body(Body::empty()).unwrap()
         }
     }
+}
+
+/// Leaves out the lines in which a client names what it has. The first four digits of each line are its length.
+fn without_haves(body: &[u8]) -> Vec<u8> {
+    let (mut rest, mut kept) = (body, Vec::new());
+    while let Some(digits) = rest.get(..4) {
+        let length = usize::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap().max(4);
+        let (line, others) = rest.split_at(length);
+        if !line[4..].starts_with(b"have ") {
+            kept.extend_from_slice(line);
+        }
+        rest = others;
+    }
+    kept
 }
 
 /// Runs git behind the part of the CGI interface of RFC 3875 that it uses.

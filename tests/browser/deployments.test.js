@@ -230,3 +230,12 @@ test("a frozen environment refuses, and a member without the permission is told 
   await owner.close();
   await member.close();
 });
+
+test("a commit of a fork is told apart before and after it is deployed", async () => {
+  const owner = await signedIn();
+  await owner.open(`/repositories/${stack.repository}/deploy?ref=refs/pull/7/head`);
+  await owner.says("no branch or tag has it");
+  await owner.button("Deploy to preview").click();
+  await owner.says("No branch or tag had this commit.");
+  await owner.close();
+});

@@ -57,6 +57,10 @@ function repository() {
   branch("hostile", `printf '%s \\033[31mred\\033[0m\\n' '${HOSTILE.replaceAll("'", "")}'`, HOSTILE);
   branch("results", RESULTS, undefined, REPORTED);
   branch("main", "echo built");
+  git("checkout", "--quiet", "--detach");
+  git("commit", "--quiet", "--allow-empty", "--message", "Come from a fork");
+  git("update-ref", "refs/pull/7/head", "HEAD");
+  git("checkout", "--quiet", "main");
   return { folder, commit: () => git("commit", "--quiet", "--allow-empty", "--message", "Change nothing") };
 }
 

@@ -114,6 +114,7 @@ impl Scene {
             git_ref: "main".to_owned(),
             ref_name: None,
             on_ref: None,
+            on_no_ref: false,
             sha: self.sha(),
             commit: None,
             variables: DeploymentVariables::default(),

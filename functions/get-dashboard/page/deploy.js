@@ -177,7 +177,5 @@ function showGates(place, { gates, outcome, sha, on_ref: ref }) {
         h("span", { class: "name" }, GATES[gate]), h("span", null, typed(message)));
     })),
     sha ? h("p", { class: "meta" },
-      dots(["Commit ", short(sha)],
-        ref ? ["on ", typed(ref.replace(/^refs\/(heads|tags)\//, ""))]
-        : "No branch or tag points to this commit. It may be an older one of a branch, or one of a fork.")) : "");
+      dots(["Commit ", short(sha)], ref && ["on ", typed(ref.replace(/^refs\/(heads|tags)\//, ""))])) : "");
 }

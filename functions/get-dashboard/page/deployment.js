@@ -83,6 +83,8 @@ export function deployment(screen) {
       one.commit_status_error && h("div", { class: "callout wait", role: "note" }, icon("clock"),
         h("div", null, h("p", null, h("strong", null, "The git host does not show this status"), ": ",
           typed(one.commit_status_error)))),
+      one.reachable === false && h("div", { class: "callout wait", role: "note" }, icon("warn"), h("p", null,
+        "No branch or tag had this commit. It may be one of a fork.")),
       one.status === "queued" && waiting(one),
       (one.approvals.required > 0 || Boolean(one.variables?.length)) && approvals(one, refused, reload),
       one.override && h("div", { class: "callout wait", role: "note" }, icon("warn"), h("p", null,

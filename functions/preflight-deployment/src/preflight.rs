@@ -3,7 +3,7 @@
 use connections::Connections;
 use deploy::{DeploymentRequest, ResolvedRef};
 use futures_util::future::try_join;
-use git::Revision;
+use git::{Reach, Revision};
 use serde::Serialize;
 use shared::access::AuthorizedRepository;
 use shared::clock::{Rfc3339, Timestamp};
@@ -22,10 +22,14 @@ pub struct PreflightBody {
     /// The commit that would be deployed. Null if the ref does not exist.
     #[schema(required, examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     pub(crate) sha: Option<String>,
-    /// A branch or tag that points to the commit, by its full name. Null if none does, or if the repository has too many to look
-    /// through.
+    /// A branch or tag that has the commit, by its full name: one that points to it, or else one with the commit in its history. Null if
+    /// none is known.
     #[schema(required, examples("refs/heads/main"))]
     pub(crate) on_ref: Option<String>,
+    /// Whether a branch or tag has the commit. False for a commit that may be one of a fork. Null if the git host does not tell, or has
+    /// too many branches and tags to look through.
+    #[schema(required, examples(true))]
+    pub(crate) reachable: Option<bool>,
     /// The conditions, in the order in which they are checked.
     pub(crate) gates: Vec<GateBody>,
 }
@@ -159,10 +163,12 @@ pub(crate) async fn preflight(
         (None, 0) => None,
         (None, _) => Some(format!("Queued before this one: {ready}")),
     };
-    let on_ref = resolved.as_ref().and_then(|resolved| resolved.on_ref.clone());
-    let exists = match on_ref {
-        Some(_) => "The ref exists",
-        None => "The commit exists, and no branch or tag is known to point to it",
+    let exists = match resolved.as_ref().map(|resolved| &resolved.reach) {
+        Some(Reach::On(_)) | None => "The ref exists",
+        Some(Reach::Nowhere) => {
+            "The commit exists, but no branch or tag has it: it may be one of a fork, or one that a push by force has left behind"
+        }
+        Some(Reach::Unknown) => "The commit exists, and it is not known whether a branch or tag has it",
     };
     let gates = vec![
         GateBody::new(Gate::Permission, None, "The caller may deploy this repository"),
@@ -182,7 +188,9 @@ pub(crate) async fn preflight(
         Some(first) if first.refuses() => PreflightOutcome::Refused,
         Some(_) => PreflightOutcome::Waits,
     };
-    Ok(PreflightBody { outcome, environment, sha: resolved.map(|resolved| resolved.sha), on_ref, gates })
+    let on_ref = resolved.as_ref().and_then(ResolvedRef::on_ref).cloned();
+    let reachable = resolved.as_ref().and_then(ResolvedRef::is_reachable);
+    Ok(PreflightBody { outcome, environment, sha: resolved.map(|resolved| resolved.sha), on_ref, reachable, gates })
 }
 
 /// Returns the rules of the environment that a commit does not meet.

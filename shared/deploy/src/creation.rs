@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use connections::Connections;
 use futures_util::future::try_join3;
-use git::Revision;
+use git::{Reach, Revision};
 use shared::id::DeploymentId;
 use shared::model::{
     Author, CurrentVariables, Deployment, DeploymentCounts, Destination, Environment, IdempotencyClaim, NewDeployment,
@@ -137,8 +137,9 @@ impl Creation {
             variable_names: request.variables.names(),
             variables: request.variables.fix(&snapshot.variables, vault, &context).await?,
             git_ref: request.r#ref,
+            on_ref: resolved.on_ref().cloned(),
+            on_no_ref: resolved.reach == Reach::Nowhere,
             ref_name: resolved.name,
-            on_ref: resolved.on_ref,
             sha: resolved.sha,
             commit: resolved.commit,
             source: repository.source.clone(),

@@ -1,8 +1,10 @@
 //! The commit of a revision.
 
+use std::time::Duration;
+
 use connections::Connections;
 use futures_util::future::join;
-use git::Revision;
+use git::{LOOKUP_TIME, Reach, Revision};
 use shared::Result;
 use shared::model::{CommitTexts, Environment, EnvironmentSettings, Repository};
 use shared::permitted::Permitted;
@@ -16,9 +18,12 @@ pub struct ResolvedRef {
     pub commit: Option<CommitTexts>,
     /// The ref's full name, unless the revision is a commit.
     pub name: Option<String>,
-    /// A branch or tag that points to the commit. `None` if none does, or if the git host has too many to look through.
-    pub on_ref: Option<String>,
+    /// The place of the commit among all branches and tags.
+    pub reach: Reach,
 }
+
+/// The time limit of a search for a branch or tag that no rule asks for. A deployment is created without its result.
+const NOTICE_TIME: Duration = Duration::from_secs(5);
 
 impl ResolvedRef {
     /// # Errors
@@ -31,30 +36,47 @@ impl ResolvedRef {
     ) -> Result<Self> {
         let remote = connections.remote(&**repository).await;
         let remote = remote.map_err(|failed| failed.of_repository(&repository.clone_url))?;
-        // A commit is deployed all the same if no branch or tag of it can be found.
-        let pointing_to = async |sha| remote.pointing_to(sha).await.ok().flatten();
-        let on_ref = async {
+        let reach = async |sha| remote.reach(sha, NOTICE_TIME, |_| true).await.unwrap_or(Reach::Unknown);
+        let reach_of_sha = async {
             match revision.sha() {
-                Some(sha) => pointing_to(sha).await,
-                None => None,
+                Some(sha) => reach(sha).await,
+                None => Reach::Unknown,
             }
         };
-        let (found, on_ref) = join(remote.resolve(revision), on_ref).await;
+        let (found, reach_of_sha) = join(remote.resolve(revision), reach_of_sha).await;
         let found = found.map_err(|error| remote.url().unreadable(error))?;
         let (found, commit) = found.ok_or_else(|| git::not_found(revision))?;
-        let on_ref = match &found.name {
-            None => on_ref,
-            Some(name) if found.is_branch_or_tag() => Some(name.clone()),
-            Some(_) => pointing_to(found.sha).await,
+        let reach = match &found.name {
+            Some(name) if found.is_branch_or_tag() => Reach::On(name.clone()),
+            None if revision.sha() == Some(found.sha) || matches!(reach_of_sha, Reach::On(_)) => reach_of_sha,
+            // The ref is another one, or the SHA is that of an annotated tag that no ref points to.
+            _ => reach(found.sha).await,
         };
-        Ok(Self { sha: found.sha.to_string(), commit, on_ref, name: found.name })
+        Ok(Self { sha: found.sha.to_string(), commit, reach, name: found.name })
     }
 
-    /// Checks that the environment takes the ref, or a branch or tag that points to the commit, which `on_ref` then is. The git host is
-    /// asked for all of them only if the one that is known is not taken.
+    /// Returns a branch or tag that points to the commit or has it in its history, by its full name, if one is known.
+    pub fn on_ref(&self) -> Option<&String> {
+        match &self.reach {
+            Reach::On(name) => Some(name),
+            Reach::Nowhere | Reach::Unknown => None,
+        }
+    }
+
+    /// Returns whether a branch or tag has the commit in its history, if that is known.
+    pub fn is_reachable(&self) -> Option<bool> {
+        match self.reach {
+            Reach::On(_) => Some(true),
+            Reach::Nowhere => Some(false),
+            Reach::Unknown => None,
+        }
+    }
+
+    /// Checks that the environment takes the branch or tag that the request names, or one that has the commit in its history, which the
+    /// commit's place then is. The git host is asked only if the one that is known is not taken.
     ///
     /// # Errors
-    /// Fails with `ref_not_allowed`, or if the git host does not answer.
+    /// Fails with `ref_not_allowed`, also if the git host does not tell, or if it does not answer.
     pub async fn admit(
         &mut self,
         connections: &Connections,
@@ -62,20 +84,28 @@ impl ResolvedRef {
         settings: &EnvironmentSettings,
         environment: Environment,
     ) -> Result<()> {
-        let is_taken = |name: &String| settings.allows_ref(name);
-        if settings.refs.is_empty() || self.on_ref.as_ref().is_some_and(is_taken) {
+        if settings.refs.is_empty() || self.on_ref().is_some_and(|name| settings.allows_ref(name)) {
             return Ok(());
         }
-        let refused = || EnvironmentSettings::ref_refused(environment);
-        // A ref that was named is the one that counts, whatever else points to its commit.
-        if self.name.is_some() {
-            return Err(refused());
+        let refused = |reason| Err(EnvironmentSettings::ref_refused(environment, reason));
+        // A branch or tag that was named is the one that counts, whatever others have its commit.
+        if self.name.is_some() && self.name.as_ref() == self.on_ref() {
+            return refused("this one is not among them");
         }
-        let remote = connections.remote(&**repository).await;
-        let remote = remote.map_err(|failed| failed.of_repository(&repository.clone_url))?;
-        let sha = self.sha.parse().map_err(shared::Error::internal)?;
-        let names = remote.all_pointing_to(sha).await.map_err(|error| remote.url().unreadable(error))?;
-        self.on_ref = Some(names.into_iter().find(is_taken).ok_or_else(refused)?);
-        Ok(())
+        if self.reach != Reach::Nowhere {
+            let remote = connections.remote(&**repository).await;
+            let remote = remote.map_err(|failed| failed.of_repository(&repository.clone_url))?;
+            let (sha, settings) = (self.sha.parse().map_err(shared::Error::internal)?, settings.clone());
+            let found = remote.reach(sha, LOOKUP_TIME, move |name| settings.allows_ref(name)).await;
+            match found.map_err(|error| remote.url().unreadable(error))? {
+                Reach::Nowhere => {}
+                Reach::Unknown => return refused("the git host does not tell whether one of them has this commit"),
+                on_ref @ Reach::On(_) => {
+                    self.reach = on_ref;
+                    return Ok(());
+                }
+            }
+        }
+        refused("none of them has this commit in its history")
     }
 }

@@ -19,6 +19,7 @@ mod lfs;
 mod limits;
 mod local;
 mod objects;
+mod reach;
 mod refs;
 mod remote;
 mod retry;
@@ -35,7 +36,9 @@ pub use credential::Credential;
 pub use error::RemoteError;
 pub use limits::{
     FetchLimits, LOOKUP_TIME, MAX_LFS_OBJECTS, MAX_LOOKUP_BYTES, MAX_REFS, MAX_SUBMODULE_DEPTH, MAX_SUBMODULES,
+    MAX_TIPS,
 };
+pub use reach::Reach;
 pub use refs::{DefaultBranch, RemoteRef, RemoteRefs, Resolved};
 pub use remote::Remote;
 pub use revision::{CommitSha, InvalidCommitSha, InvalidRevision, Revision};

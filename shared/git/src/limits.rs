@@ -8,6 +8,12 @@ pub const LOOKUP_TIME: Duration = Duration::from_secs(10);
 /// The maximum number of branches and tags that [`list_refs`](crate::Remote::list_refs) lists.
 pub const MAX_REFS: u64 = 50_000;
 
+/// The maximum number of branches and tags whose histories [`reach`](crate::Remote::reach) searches for a commit.
+pub const MAX_TIPS: usize = 10_000;
+
+/// The number of branches and tags that one request of such a search names, with 50 bytes each.
+pub(crate) const TIPS_OF_A_REQUEST: usize = 2_000;
+
 /// The maximum number of bytes that a server may send to one attempt of a look-up.
 pub const MAX_LOOKUP_BYTES: u64 = 16 * 1024 * 1024;
 

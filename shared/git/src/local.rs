@@ -2,7 +2,9 @@
 
 mod pack;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use gix::Repository;
 use gix::bstr::ByteSlice;
@@ -13,6 +15,7 @@ use shared::model::CommitTexts;
 use crate::commit;
 use crate::error::RemoteError;
 use crate::objects::Tag;
+use crate::reach::Reach;
 use crate::refs::{RemoteRef, RemoteRefs, TAGS};
 use crate::revision::CommitSha;
 
@@ -48,6 +51,31 @@ pub(crate) fn list_refs(repository: &Repository, prefixes: &[String]) -> Result<
 pub(crate) fn find_commit(repository: &Repository, sha: CommitSha) -> Option<(CommitSha, CommitTexts)> {
     let object = repository.find_object(sha.id()).ok()?.peel_to_kind(Kind::Commit).ok()?;
     Some((CommitSha::new(object.id), commit::texts(&object.data)))
+}
+
+/// Finds one of these branches and tags that has the commit in its history.
+pub(crate) fn reach(
+    repository: &Repository,
+    sha: CommitSha,
+    tips: &[(String, CommitSha)],
+    deadline: Instant,
+) -> Result<Reach, RemoteError> {
+    let mut seen = HashSet::new();
+    for (name, tip) in tips {
+        let mut next = vec![tip.id()];
+        while let Some(id) = next.pop() {
+            if id == sha.id() {
+                return Ok(Reach::On(name.clone()));
+            }
+            if Instant::now() >= deadline {
+                return Err(RemoteError::TimedOut);
+            }
+            // A tag may point to a file, and a shallow repository lacks the parents of some commits.
+            let commit = seen.insert(id).then(|| repository.find_commit(id).ok()).flatten();
+            next.extend(commit.iter().flat_map(|commit| commit.parent_ids().map(gix::Id::detach)));
+        }
+    }
+    Ok(Reach::Nowhere)
 }
 
 /// Shares the objects of the repository at `path` with the object database in the folder `objects`, without a copy. Returns the

@@ -1,5 +1,7 @@
 //! The refs of a remote repository.
 
+use std::collections::HashSet;
+
 use crate::revision::{CommitSha, Revision};
 
 /// The full name of the ref that names the default branch.
@@ -63,33 +65,42 @@ impl RemoteRefs {
     /// Finds the commit of a revision that is no SHA. A branch takes precedence over a tag of the same name.
     pub fn resolve(&self, revision: &Revision) -> Option<Resolved> {
         if revision.is_head() {
-            let branch = self.default_branch.as_ref().map(|branch| format!("{BRANCHES}{branch}"));
-            return Some(Resolved { name: Some(branch.unwrap_or_else(|| HEAD.to_owned())), sha: self.head? });
+            return Some(Resolved {
+                name: Some(self.default_ref().unwrap_or_else(|| HEAD.to_owned())),
+                sha: self.head?,
+            });
         }
         let found = revision.full_names().into_iter().find_map(|name| self.find(&name))?;
         Some(Resolved { name: Some(found.name.clone()), sha: found.target })
     }
 
-    /// Returns the full name of a branch, or else of a tag, that points to the commit or to the annotated tag. Prefers the default
-    /// branch.
-    pub fn pointing_to(&self, sha: CommitSha) -> Option<String> {
-        if let (true, Some(branch)) = (self.head == Some(sha), &self.default_branch) {
-            return Some(format!("{BRANCHES}{branch}"));
-        }
+    /// Returns the full name of a branch, or else of a tag, that points to the commit or to the annotated tag, and that is meant. Prefers
+    /// the default branch.
+    pub(crate) fn pointing_to(&self, sha: CommitSha, is_meant: impl Fn(&str) -> bool) -> Option<String> {
         let pointing = |prefix: &str| {
-            let mut refs = self.refs.iter().filter(|found| found.name.starts_with(prefix));
+            let mut refs = self.refs.iter().filter(|found| found.name.starts_with(prefix) && is_meant(&found.name));
             refs.find(|found| found.target == sha || found.tag == Some(sha)).map(|found| found.name.clone())
         };
-        pointing(BRANCHES).or_else(|| pointing(TAGS))
+        let at_head = self.default_ref().filter(|name| self.head == Some(sha) && is_meant(name));
+        at_head.or_else(|| pointing(BRANCHES)).or_else(|| pointing(TAGS))
     }
 
-    /// Returns the full names of all branches and tags that point to the commit or to the annotated tag.
-    pub fn all_pointing_to(&self, sha: CommitSha) -> Vec<String> {
-        let is_meant = |found: &&RemoteRef| {
-            let is_branch_or_tag = found.name.starts_with(BRANCHES) || found.name.starts_with(TAGS);
-            is_branch_or_tag && (found.target == sha || found.tag == Some(sha))
-        };
-        self.refs.iter().filter(is_meant).map(|found| found.name.clone()).collect()
+    /// Returns the branches and tags that are meant, by their full names, with their commits: the default branch, then the other
+    /// branches, then the tags, the last names first, which are mostly the newest versions. Each commit is there once.
+    pub(crate) fn tips(&self, is_meant: impl Fn(&str) -> bool) -> Vec<(String, CommitSha)> {
+        let default = self.default_ref();
+        let starting = |prefix: &'static str| self.refs.iter().filter(move |found| found.name.starts_with(prefix));
+        let is_default = |found: &&RemoteRef| default.as_ref() == Some(&found.name);
+        let (first, branches): (Vec<_>, Vec<_>) = starting(BRANCHES).partition(is_default);
+        let mut seen = HashSet::new();
+        let all = first.into_iter().chain(branches).chain(starting(TAGS).rev());
+        let meant = all.filter(|found| is_meant(&found.name) && seen.insert(found.target));
+        meant.map(|found| (found.name.clone(), found.target)).collect()
+    }
+
+    /// Returns the full name of the default branch.
+    fn default_ref(&self) -> Option<String> {
+        self.default_branch.as_ref().map(|branch| format!("{BRANCHES}{branch}"))
     }
 
     /// Returns whether there is a branch of this short name.
@@ -179,8 +190,9 @@ mod tests {
 
     #[test]
     fn what_points_to_a_commit_is_the_default_branch_then_a_branch_then_a_tag() {
-        let found =
-            |default_branch, list: &[_], sha: &str| refs(default_branch, list).pointing_to(sha.parse().unwrap());
+        let found = |default_branch, list: &[_], sha: &str| {
+            refs(default_branch, list).pointing_to(sha.parse().unwrap(), |_| true)
+        };
         let (branch, tag) = (("refs/heads/x", B, None), ("refs/tags/v1", A, Some(T)));
         let pull = ("refs/pull/7/head", T, None);
         assert_eq!(found(Some("main"), &[branch], B).as_deref(), Some("refs/heads/main"));
@@ -189,5 +201,35 @@ mod tests {
         assert_eq!(found(None, &[tag], T).as_deref(), Some("refs/tags/v1"));
         assert_eq!(found(None, &[tag, ("refs/heads/y", A, None)], A).as_deref(), Some("refs/heads/y"));
         assert_eq!(found(Some("main"), &[pull], T), None);
+    }
+
+    #[test]
+    fn of_all_that_points_to_a_commit_the_meant_one_is_found() {
+        let list = [("refs/heads/main", B, None), ("refs/heads/x", B, None), ("refs/tags/v1", B, None)];
+        let found =
+            |meant: &str| refs(Some("main"), &list).pointing_to(B.parse().unwrap(), |name| name.ends_with(meant));
+        for name in ["refs/heads/main", "refs/heads/x", "refs/tags/v1"] {
+            assert_eq!(found(name).as_deref(), Some(name));
+        }
+        assert_eq!(found("refs/heads/y"), None);
+    }
+
+    #[test]
+    fn tips_begin_with_the_default_branch_and_end_with_the_oldest_tag() {
+        let list = [
+            ("refs/heads/a", A, None),
+            ("refs/heads/main", B, None),
+            ("refs/heads/z", B, None),
+            ("refs/pull/7/head", T, None),
+            ("refs/tags/v1", A, None),
+            ("refs/tags/v2", T, None),
+            ("refs/tags/v3", "dddddddddddddddddddddddddddddddddddddddd", Some(T)),
+        ];
+        let tips = |meant: fn(&str) -> bool| {
+            refs(Some("main"), &list).tips(meant).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        let all = ["refs/heads/main", "refs/heads/a", "refs/tags/v3", "refs/tags/v2"];
+        assert_eq!(tips(|_| true), all, "each commit once, and no other refs");
+        assert_eq!(tips(|name| name.ends_with("v1") || name.ends_with('z')), ["refs/heads/z", "refs/tags/v1"]);
     }
 }

@@ -14,6 +14,7 @@ use crate::error::RemoteError;
 use crate::http::Budget;
 use crate::limits::{FetchLimits, LOOKUP_TIME, MAX_LOOKUP_BYTES, MAX_REFS};
 use crate::local;
+use crate::reach::Reach;
 use crate::refs::{BRANCHES, DefaultBranch, RemoteRefs, Resolved, TAGS};
 use crate::retry::retry;
 use crate::revision::{CommitSha, Revision};
@@ -81,22 +82,19 @@ impl Remote {
         self.look_up(LOOKUP_TIME, move |session| session.resolve(&revision)).await
     }
 
-    /// Returns the full name of a branch, or else of a tag, that points to this commit or annotated tag. Prefers the default branch.
+    /// Finds a branch or tag that is meant, by its full name, and that points to this commit or annotated tag, or else one that has the
+    /// commit in its history. Prefers the default branch. Believes the server.
     ///
     /// # Errors
     ///
-    /// Fails after [`LOOKUP_TIME`] or [`MAX_LOOKUP_BYTES`].
-    pub async fn pointing_to(&self, sha: CommitSha) -> Result<Option<String>, RemoteError> {
-        self.look_up(LOOKUP_TIME, move |session| session.pointing_to(sha)).await
-    }
-
-    /// Returns the full names of all branches and tags that point to this commit or annotated tag.
-    ///
-    /// # Errors
-    ///
-    /// Fails after [`LOOKUP_TIME`] or [`MAX_LOOKUP_BYTES`].
-    pub async fn all_pointing_to(&self, sha: CommitSha) -> Result<Vec<String>, RemoteError> {
-        self.look_up(LOOKUP_TIME, move |session| session.all_pointing_to(sha)).await
+    /// Fails after the time limit or [`MAX_LOOKUP_BYTES`], or if the server does not have the commit.
+    pub async fn reach(
+        &self,
+        sha: CommitSha,
+        time: Duration,
+        is_meant: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<Reach, RemoteError> {
+        self.look_up(time, move |session| session.reach(sha, &is_meant)).await
     }
 
     /// Finds the default branch: this one, or else the one that HEAD points to. Asks for no other ref unless it is missing.
@@ -154,7 +152,7 @@ impl Remote {
                 let budget = Budget { deadline, bytes: MAX_LOOKUP_BYTES, of: "bytes of refs" };
                 retry(deadline, interrupt, || find(&mut Session::Server(Box::new(remote.connect(uri, budget)?))))
             }
-            Location::Path(path) => find(&mut Session::Folder(Box::new(local::open(path)?))),
+            Location::Path(path) => find(&mut Session::Folder(Box::new(local::open(path)?), deadline)),
         })
         .await
     }

@@ -1,10 +1,13 @@
 //! Look-ups in a repository that is open.
 
+use std::time::Instant;
+
 use gix::Repository;
 use shared::model::CommitTexts;
 
 use crate::error::RemoteError;
 use crate::local;
+use crate::reach::{self, Reach};
 use crate::refs::{BRANCHES, DefaultBranch, RemoteRefs, Resolved, TAGS};
 use crate::retry::Passing;
 use crate::revision::{CommitSha, Revision};
@@ -14,8 +17,8 @@ use crate::upload_pack::UploadPack;
 pub(crate) enum Session {
     /// The repository of a server.
     Server(Box<UploadPack>),
-    /// The repository in a folder of this machine.
-    Folder(Box<Repository>),
+    /// The repository in a folder of this machine, and the time at which a look-up ends.
+    Folder(Box<Repository>, Instant),
 }
 
 impl Session {
@@ -23,7 +26,7 @@ impl Session {
     pub(crate) fn list_refs(&mut self, prefixes: &[String]) -> Result<RemoteRefs, RemoteError> {
         match self {
             Self::Server(server) => server.list_refs(prefixes),
-            Self::Folder(repository) => local::list_refs(repository, prefixes),
+            Self::Folder(repository, _) => local::list_refs(repository, prefixes),
         }
     }
 
@@ -31,7 +34,7 @@ impl Session {
     pub(crate) fn find_commit(&mut self, sha: CommitSha) -> Result<Option<(CommitSha, CommitTexts)>, RemoteError> {
         match self {
             Self::Server(server) => server.find_commit(sha),
-            Self::Folder(repository) => Ok(local::find_commit(repository, sha)),
+            Self::Folder(repository, _) => Ok(local::find_commit(repository, sha)),
         }
     }
 
@@ -59,18 +62,21 @@ impl Session {
         Ok(Some((Resolved { name: Some(name), sha }, texts)))
     }
 
-    /// Returns the full name of a branch, or else of a tag, that points to the commit or to the annotated tag. Most commits that are
-    /// deployed by their SHA are at the tip of the default branch, so that is asked for first.
-    pub(crate) fn pointing_to(&mut self, sha: CommitSha) -> Result<Option<String>, RemoteError> {
-        if let Some(name) = self.list_refs(&[])?.pointing_to(sha) {
-            return Ok(Some(name));
+    /// Finds a branch or tag that is meant and points to the commit or to the annotated tag, or else one that has the commit in its
+    /// history. Most commits that are deployed by their SHA are at the tip of the default branch, so that is asked for first.
+    pub(crate) fn reach(&mut self, sha: CommitSha, is_meant: &dyn Fn(&str) -> bool) -> Result<Reach, RemoteError> {
+        if let Some(name) = self.list_refs(&[])?.pointing_to(sha, is_meant) {
+            return Ok(Reach::On(name));
         }
-        Ok(self.list_refs(&[BRANCHES, TAGS].map(str::to_owned))?.pointing_to(sha))
-    }
-
-    /// Returns the full names of all branches and tags that point to the commit or to the annotated tag.
-    pub(crate) fn all_pointing_to(&mut self, sha: CommitSha) -> Result<Vec<String>, RemoteError> {
-        Ok(self.list_refs(&[BRANCHES, TAGS].map(str::to_owned))?.all_pointing_to(sha))
+        let refs = self.list_refs(&[BRANCHES, TAGS].map(str::to_owned))?;
+        if let Some(name) = refs.pointing_to(sha, is_meant) {
+            return Ok(Reach::On(name));
+        }
+        let tips = refs.tips(is_meant);
+        match self {
+            Self::Server(server) => reach::find(server, sha, &tips),
+            Self::Folder(repository, deadline) => local::reach(repository, sha, &tips, *deadline),
+        }
     }
 
     /// Finds the default branch: this one, or else the one that HEAD points to.

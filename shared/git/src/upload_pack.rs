@@ -3,6 +3,7 @@
 
 mod greeting;
 
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
@@ -35,6 +36,9 @@ use crate::refs::{BRANCHES, HEAD, RemoteRef, RemoteRefs};
 use crate::revision::CommitSha;
 
 const AGENT: &str = concat!("git/dotgit-", env!("CARGO_PKG_VERSION"));
+
+/// The filter that leaves out trees and files.
+const COMMITS_ONLY: &str = "tree:0";
 
 /// The number of objects of a pack without history among which the commit and its tags are. They come before trees and files.
 const MAX_OBJECTS_WITH_COMMIT: usize = 16;
@@ -116,7 +120,7 @@ impl UploadPack {
         interrupt: &AtomicBool,
     ) -> Result<Vec<ObjectId>, RemoteError> {
         let client = Rc::clone(&self.client);
-        let (mut reader, shallow) = self.request(wanted, depth, None)?;
+        let (mut reader, shallow) = self.request(wanted, &[], depth, None)?;
         let alloc_limit_bytes = Some(usize::try_from(max_object_bytes).unwrap_or(usize::MAX));
         let options = Options { alloc_limit_bytes, ..Options::default() };
         let no_bases = None::<gix::OdbHandle>;
@@ -136,7 +140,7 @@ impl UploadPack {
     /// if the server supports filters, and reads the response only up to that commit.
     pub(crate) fn find_commit(&mut self, sha: CommitSha) -> Result<Option<(CommitSha, CommitTexts)>, RemoteError> {
         let client = Rc::clone(&self.client);
-        let reader = match self.request(&[sha.id()], 1, Some("tree:0")) {
+        let reader = match self.request(&[sha.id()], &[], 1, Some(COMMITS_ONLY)) {
             Err(RemoteError::NoSuchCommit) => return Ok(None),
             response => response?.0,
         };
@@ -154,9 +158,22 @@ impl UploadPack {
         Ok(None)
     }
 
+    /// Returns whether the server has no object to send for a commit to a client that has these commits with their histories. Reads
+    /// only the header of the pack, which has the number of its objects.
+    pub(crate) fn has_nothing_for(&mut self, had: &[CommitSha], sha: CommitSha) -> Result<bool, RemoteError> {
+        let client = Rc::clone(&self.client);
+        let (mut reader, _) = self.request(&[sha.id()], had, 1, Some(COMMITS_ONLY))?;
+        let mut header = [0; 12];
+        reader.read_exact(&mut header).map_err(|error| failed(&client, gix::Error::from_error(error)))?;
+        let (_, objects) = gix_pack::data::header::decode(&header).map_err(|error| failed(&client, error))?;
+        client.skip_rest(true);
+        Ok(objects == 0)
+    }
+
     fn request<'a>(
         &'a mut self,
         wanted: &[ObjectId],
+        had: &[CommitSha],
         depth: u32,
         filter: Option<&str>,
     ) -> Result<(Box<dyn ExtendedBufRead<'a> + Unpin + 'a>, Vec<ObjectId>), RemoteError> {
@@ -166,6 +183,7 @@ impl UploadPack {
             return Err(RemoteError::Protocol("the server can't leave out history".into()));
         }
         wanted.iter().for_each(|id| arguments.want(id));
+        had.iter().for_each(|commit| arguments.have(commit.id()));
         // Without a depth, the server sends all history.
         if depth > 0 {
             arguments.deepen(depth as usize);

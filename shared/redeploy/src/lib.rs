@@ -82,7 +82,7 @@ impl Redeployer {
         let is_taken =
             settings.refs.is_empty() || earlier.on_ref.as_ref().is_some_and(|name| settings.allows_ref(name));
         if kind == OriginKind::Retry && !is_taken {
-            return Err(EnvironmentSettings::ref_refused(environment));
+            return Err(EnvironmentSettings::ref_refused(environment, "the earlier deployment was of none of them"));
         }
         let mut new = NewDeployment::repeating(earlier, kind, destination, author);
         new.override_reason = r#override.map(|given| given.reason);

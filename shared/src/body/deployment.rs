@@ -42,11 +42,15 @@ pub struct DeploymentBody {
     pub(crate) root_folder: RootFolder,
     /// The path of the buildspec, from the root folder.
     pub(crate) buildspec_path: BuildspecPath,
-    /// A branch or tag that pointed to the commit when the deployment was created, by its full name. Null if none did: a commit
-    /// that `ref` gives by its SHA may be an older one of a branch, or one that was never on any. Git hosts serve commits of
-    /// forks and of closed pull requests too. Also null if the repository has too many branches and tags to look through.
+    /// A branch or tag that had the commit when the deployment was created, by its full name: one that pointed to it, or else one with
+    /// the commit in its history. Null if none is known.
     #[schema(required, examples("refs/heads/main"))]
     pub(crate) on_ref: Option<String>,
+    /// Whether a branch or tag had the commit when the deployment was created. False for a commit that was never on any, or was removed
+    /// from all: git hosts serve commits of forks and of closed pull requests too. Null if the git host did not tell, or has too many
+    /// branches and tags to look through.
+    #[schema(required, examples(true))]
+    pub(crate) reachable: Option<bool>,
     /// The user who created the deployment, or the ID that stands for the application, the trust or the hook that did.
     pub(crate) created_by: UserId,
     /// The time of the last change.
@@ -300,6 +304,7 @@ impl DeploymentBody {
     pub fn new(app: &App, row: Deployment) -> Self {
         Self {
             approval_digest: row.approval_digest(),
+            reachable: row.is_reachable(),
             variable_names: row.variable_names,
             variables: None,
             url: app.url(&format!("/v1/deployments/{}", row.id)),

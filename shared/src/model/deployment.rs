@@ -134,9 +134,12 @@ pub struct Deployment {
     /// The full name of the ref if one was found, or else the ref in the client's spelling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ref_name: Option<String>,
-    /// A branch or tag that pointed to the commit at creation, by its full name.
+    /// A branch or tag that at creation pointed to the commit or had it in its history, by its full name, if one was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_ref: Option<String>,
+    /// Whether no branch or tag had the commit in its history at creation.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) on_no_ref: bool,
     /// The time at which the deployment is ended if it is still in its current state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
@@ -234,6 +237,15 @@ impl Deployment {
         self.time_limit_seconds.map_or(otherwise, |seconds| Duration::from_secs(seconds.into()))
     }
 
+    /// Returns whether a branch or tag had the commit in its history at creation, if that was known.
+    pub(crate) fn is_reachable(&self) -> Option<bool> {
+        match (&self.on_ref, self.on_no_ref) {
+            (Some(_), _) => Some(true),
+            (None, true) => Some(false),
+            (None, false) => None,
+        }
+    }
+
     /// Returns the deployment's row in the queue of its lane.
     fn waiting(&self) -> Waiting {
         Waiting {
@@ -324,7 +336,7 @@ impl Position for Deployment {
          fence, time_limit_seconds, wait_until, override_reason, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
-         on_ref, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results",
+         on_ref, on_no_ref, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results",
     );
 
     fn position(&self, _: Sort) -> String {
@@ -377,6 +389,7 @@ mod tests {
             due_at: Some(now),
             ref_name: Some(String::new()),
             on_ref: Some(String::new()),
+            on_no_ref: true,
             deadline: Some(now),
             fence: 1,
             time_limit_seconds: Some(1),

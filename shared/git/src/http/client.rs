@@ -31,6 +31,8 @@ pub(crate) struct Client {
     strayed: Cell<bool>,
     budget: Budget,
     bytes_left: Cell<u64>,
+    /// Whether the rest of the last answer is left unread.
+    skips: Cell<bool>,
     failure: RefCell<Option<RemoteError>>,
 }
 
@@ -52,6 +54,7 @@ impl Client {
             strayed: Cell::new(false),
             budget,
             bytes_left: Cell::new(budget.bytes),
+            skips: Cell::new(false),
             failure: RefCell::new(None),
         }
     }
@@ -75,6 +78,16 @@ impl Client {
         }
         let secrets = self.credential.as_ref().map(Credential::secrets).unwrap_or_default();
         RemoteError::Refused(sentence(words, &secrets))
+    }
+
+    /// Leaves the rest of the last answer unread until the next request. Without that, gix refuses to send another.
+    pub(crate) fn skip_rest(&self, skips: bool) {
+        self.skips.set(skips);
+    }
+
+    /// Returns whether the rest of the last answer is left unread.
+    pub(super) fn skips_rest(&self) -> bool {
+        self.skips.get()
     }
 
     /// Takes bytes from the budget.

@@ -77,6 +77,7 @@ impl Http for Connection {
         let headers = parse_headers(headers).map_err(|error| self.fail(error))?;
         let mut request = Request::post(url).body(Vec::new()).map_err(|error| self.fail(protocol(error)))?;
         *request.headers_mut() = headers;
+        self.client.skip_rest(false);
         Ok(Exchange::new(Rc::clone(&self.client), Some(request)).into_parts())
     }
 
@@ -181,6 +182,9 @@ impl<R: Read> Read for Part<R> {
 
 impl<R: BufRead> BufRead for Part<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.exchange.borrow().client.skips_rest() {
+            return Ok(&[]);
+        }
         self.reader()?.fill_buf()
     }
 

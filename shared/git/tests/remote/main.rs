@@ -10,6 +10,7 @@ mod fetch;
 mod hosts;
 mod lfs;
 mod old_protocol;
+mod reach;
 mod refs;
 mod refusals;
 mod resolve;

@@ -1,4 +1,4 @@
-use git::{CommitSha, DefaultBranch, Remote, RemoteError, Resolved, Revision};
+use git::{CommitSha, DefaultBranch, Reach, Remote, RemoteError, Resolved, Revision};
 use shared::model::CommitTexts;
 
 use crate::origin::Origin;
@@ -102,7 +102,8 @@ async fn the_sha_of_an_annotated_tag_is_peeled() {
                 assert_eq!(remote.find_commit(tag).await.unwrap(), None, "{url} {filter}");
             }
             assert_eq!(try_resolve(&remote, &of_tree.to_string()).await.unwrap(), None, "{url} {filter}");
-            assert_eq!(remote.pointing_to(tag).await.unwrap().as_deref(), Some("refs/tags/v1"), "{url}");
+            let reach = remote.reach(tag, git::LOOKUP_TIME, |_| true).await.unwrap();
+            assert_eq!(reach, Reach::On("refs/tags/v1".to_owned()), "{url}");
         }
     }
 }
@@ -127,7 +128,6 @@ async fn a_tag_of_a_file_or_folder_names_no_commit() {
 #[tokio::test]
 async fn a_look_up_asks_for_few_of_many_refs() {
     let origin = Origin::new();
-    let older = origin.commit();
     let sha = origin.commit();
     tag_often(&origin, sha, 50_001);
     let server = Server::new(origin.root());
@@ -136,7 +136,8 @@ async fn a_look_up_asks_for_few_of_many_refs() {
         assert_eq!(resolve(&remote, "main").await, (Some("refs/heads/main".to_owned()), sha), "{url}");
         assert_eq!(resolve(&remote, "050000").await, (Some("refs/tags/050000".to_owned()), sha), "{url}");
         assert_eq!(remote.default_branch(None).await.unwrap(), DefaultBranch::Named("main".to_owned()), "{url}");
-        assert_eq!(remote.pointing_to(sha).await.unwrap().as_deref(), Some("refs/heads/main"), "{url}");
+        let reach = remote.reach(sha, git::LOOKUP_TIME, |_| true).await.unwrap();
+        assert_eq!(reach, Reach::On("refs/heads/main".to_owned()), "{url}");
         let listed = remote.list_refs_with(vec!["refs/tags/00000".to_owned()], 10).await.unwrap();
         assert_eq!(listed.refs.len(), 10, "{url}");
         remote.list_refs_with(vec!["refs/tags/0000".to_owned()], 10).await.unwrap_err();
@@ -144,7 +145,6 @@ async fn a_look_up_asks_for_few_of_many_refs() {
     let asked: Vec<_> = server.requests().into_iter().filter(|request| request.method == "POST").collect();
     let lists = asked.iter().map(|request| String::from_utf8_lossy(&request.body));
     assert!(!lists.clone().any(|body| body.contains("ref-prefix refs/tags/\n")), "{:?}", lists.collect::<Vec<_>>());
-    assert_eq!(remote(&server.url("/app/.git")).pointing_to(older).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ pub(crate) enum Answer {
     Git(String),
     /// The response of `git http-backend` for this path, which is told this about the protocol instead of what the client says.
     OldGit(String, &'static str),
+    /// The response of `git http-backend` for this path, which is not told what the client has.
+    DeafGit(String),
     /// The first half of the response of `git http-backend`.
     CutGit(String),
     /// This response, after which the connection ends.
@@ -98,6 +100,10 @@ fn converse(
         let (status, headers, body) = match answer(&request) {
             Answer::Git(path) => http_backend(root, &path, &request, header(&request, "git-protocol"))?,
             Answer::OldGit(path, protocol) => http_backend(root, &path, &request, protocol)?,
+            Answer::DeafGit(path) => {
+                let request = Request { body: without_haves(&request.body), ..request.clone() };
+                http_backend(root, &path, &request, header(&request, "git-protocol"))?
+            }
             Answer::CutGit(path) => {
                 let (status, headers, body) = http_backend(root, &path, &request, header(&request, "git-protocol"))?;
                 write!(stream, "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n", body.len())?;
@@ -125,6 +131,20 @@ fn converse(
         stream.write_all(&body)?;
     }
     Ok(())
+}
+
+/// Leaves out the lines in which a client names what it has. The first four digits of each line are its length.
+fn without_haves(body: &[u8]) -> Vec<u8> {
+    let (mut rest, mut kept) = (body, Vec::new());
+    while let Some(digits) = rest.get(..4) {
+        let length = usize::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap().max(4);
+        let (line, others) = rest.split_at(length);
+        if !line[4..].starts_with(b"have ") {
+            kept.extend_from_slice(line);
+        }
+        rest = others;
+    }
+    kept
 }
 
 fn header<'a>(request: &'a Request, name: &str) -> &'a str {

@@ -28,8 +28,10 @@ pub struct NewDeployment {
     pub git_ref: String,
     /// The ref's full name, if it has one.
     pub ref_name: Option<String>,
-    /// A branch or tag that points to the commit.
+    /// A branch or tag that points to the commit or has it in its history, if one is known.
     pub on_ref: Option<String>,
+    /// Whether no branch or tag has the commit in its history.
+    pub on_no_ref: bool,
     /// The SHA of the commit that the ref points to.
     pub sha: String,
     /// The subject and the author of the commit, if the git host told.
@@ -81,6 +83,7 @@ impl NewDeployment {
             git_ref: earlier.git_ref.clone(),
             ref_name: earlier.ref_name.clone(),
             on_ref: earlier.on_ref.clone(),
+            on_no_ref: earlier.on_no_ref,
             sha: earlier.sha.clone(),
             commit: earlier.commit.clone(),
             source: earlier.source.clone(),
@@ -184,6 +187,7 @@ impl Deployment {
             due_at: None,
             ref_name: new.ref_name,
             on_ref: new.on_ref,
+            on_no_ref: new.on_no_ref,
             deadline: None,
             fence: 0,
             wait_until: new.settings.wait_until(now).filter(|_| new.override_reason.is_none()),

@@ -155,11 +155,10 @@ impl EnvironmentSettings {
         self.refs.is_empty() || self.refs.select(full_name)
     }
 
-    /// Refuses a commit that no branch or tag points to which may be deployed.
-    pub fn ref_refused(environment: Environment) -> Error {
+    /// Refuses a commit that is on no branch or tag which may be deployed. The reason is part of a sentence.
+    pub fn ref_refused(environment: Environment, reason: &str) -> Error {
         let message = format!(
-            "The environment {} takes only some branches and tags, and none of them points to this commit; deploy one of them by \
-             its name",
+            "The environment {} takes only some branches and tags, and {reason}; deploy one of them by its name",
             environment.as_str()
         );
         Error::new(ErrorCode::RefNotAllowed, message)
