@@ -15,7 +15,7 @@ async fn every_member_sees_the_account_and_an_owner_changes_it() {
     let (member, admin) = (world.member(&owner, Role::Member).await, world.member(&owner, Role::Admin).await);
     let mut account = json!({
         "id": owner.account_id, "slug": "acme", "plan": "enterprise",
-        "rate_limit": {"per_minute": 90, "burst": 30},
+        "rate_limit": {"per_minute": 90, "burst": 30}, "audit_retention_days": 400,
         "base_permission": "read", "permanent_tokens": true, "created_at": "2026-01-01T12:00:00Z",
     });
     let seen = member.get("/v1/account").await;
@@ -41,6 +41,31 @@ async fn every_member_sees_the_account_and_an_owner_changes_it() {
     let stranger = world.owner_on("starter", "globex").await.get("/v1/account").await.body;
     assert_eq!((&stranger["slug"], &stranger["base_permission"]), (&json!("globex"), &json!("read")));
     assert_eq!(stranger["rate_limit"], json!({"per_minute": 60, "burst": 20}));
+    assert_eq!(stranger["audit_retention_days"], 400);
+}
+
+#[tokio::test]
+async fn only_enterprise_accounts_have_their_own_time_for_audit_events_within_bounds() {
+    let world = World::start_without_queue().await;
+    let of = |plan: &str, days: u32| {
+        let mut event = json!({
+            "account": "initech", "plan": plan, "owner_email": "owner@example.com", "audit_retention_days": days,
+        });
+        if plan == "enterprise" {
+            event["rate_limit"] = json!({"per_minute": 60, "burst": 20});
+        }
+        world.stack.bootstrap(event)
+    };
+    for (plan, days, reason) in [
+        ("starter", 400, "audit_retention_days is for Enterprise accounts only"),
+        ("pro", 90, "audit_retention_days is for Enterprise accounts only"),
+        ("enterprise", 29, "audit events can be kept for 30 to 3653 days"),
+        ("enterprise", 3654, "audit events can be kept for 30 to 3653 days"),
+    ] {
+        let refused = format!("{:?}", of(plan, days).await.unwrap_err());
+        assert!(refused.contains(reason), "{plan} {days}: {refused}");
+    }
+    of("enterprise", 30).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! The audit log.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use local::functions::routes;
 use serde_json::{Value, json};
 use shared::Route;
-use shared::model::{AUDIT_RETENTION, Action, Role};
+use shared::model::{Action, Role};
 use tests::estate::{Estate, request};
 use tests::{Actor, Answer, GitRepository, World, eventually};
 
@@ -309,14 +311,70 @@ async fn owners_and_admins_read_the_events_of_their_own_account_for_400_days() {
     assert_eq!(of_rival.len(), 1, "{of_rival:?}");
     assert_eq!(of_rival[0]["action"], "account.created");
     assert_eq!(of_rival[0]["actor"]["type"], "operator");
+    let kept = kept(&world, &owner).await;
+    assert!(!kept.is_empty());
+    assert!(kept.iter().all(|(_, days)| *days == 400.0), "{kept:?}");
+}
+
+/// Returns the action of each event of an account with the number of days for which the event is kept.
+async fn kept(world: &World, owner: &Actor) -> Vec<(String, f64)> {
     let table = world.stack.app().table();
     let scanned = table.client().scan().table_name(table.name()).send().await.unwrap();
-    let kept: Vec<i64> = scanned
-        .items()
-        .iter()
-        .filter(|item| item["pk"].as_s().unwrap().ends_with("#AUDIT"))
-        .map(|item| item["expires_at"].as_n().unwrap().parse::<i64>().unwrap())
-        .collect();
-    assert!(!kept.is_empty());
-    assert!(kept.iter().all(|end| *end == world.clock.now().plus(AUDIT_RETENTION).as_seconds()), "{kept:?}");
+    let partition = format!("ACCT#{}#AUDIT", owner.account_id.as_ref().unwrap());
+    let number =
+        |item: &HashMap<String, AttributeValue>, name: &str| item[name].as_n().unwrap().parse::<i64>().unwrap();
+    let days = |item: &HashMap<String, AttributeValue>| {
+        let seconds = number(item, "expires_at") - number(item, "created_at") / 1000;
+        (item["action"].as_s().unwrap().clone(), seconds as f64 / (24.0 * 60.0 * 60.0))
+    };
+    scanned.items().iter().filter(|item| item["pk"].as_s().unwrap() == &partition).map(days).collect()
+}
+
+#[tokio::test]
+async fn each_event_of_an_account_with_its_own_time_is_kept_for_it_whoever_makes_the_change() {
+    let world = World::start().await;
+    let enterprise = json!({
+        "account": "acme", "plan": "enterprise", "rate_limit": {"per_minute": 10_000, "burst": 10_000},
+        "audit_retention_days": 2555, "owner_email": "owner@example.com",
+    });
+    let owner = world.bootstrapped(enterprise).await;
+    assert_eq!(owner.get("/v1/account").await.body["audit_retention_days"], 2555);
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    let invited = owner.post("/v1/invitations", json!({"email": "ada@example.com", "role": "member"})).await;
+    assert_eq!(invited.status, 201, "{invited:?}");
+    let accept = format!("/v1/invitations/{}/accept", invited.body["invitation"]["id"].as_str().unwrap());
+    let accepted = world.anonymous().post(&accept, json!({"secret": invited.body["secret"]})).await;
+    assert_eq!(accepted.status, 200, "{accepted:?}");
+
+    // The runner and the sweep act by themselves.
+    let pattern = json!({"name": "review-*", "removed_after_days": 1});
+    assert_eq!(owner.post("/v1/repositories/app/environments", pattern).await.status, 201);
+    owner.ended(&owner.deploy("app", json!({"ref": "main", "environment": "review-*"})).await).await;
+    let hook = owner.post("/v1/repositories/app/hooks", json!({"provider": "deploy"})).await;
+    assert_eq!(hook.status, 201, "{hook:?}");
+    let path = hook.body["url"].as_str().unwrap().split_once("/v1/").unwrap().1.to_owned();
+    assert_eq!(world.anonymous().post(&format!("/v1/{path}"), json!({})).await.status, 202);
+    eventually("the end of what the hook deployed", async || {
+        let succeeded = owner.get("/v1/repositories/app/deployments?status=succeeded").await;
+        (succeeded.body["meta"]["total"] == 2).then_some(())
+    })
+    .await;
+    world.clock.advance(Duration::from_secs(2 * 24 * 60 * 60));
+    world.sweep().await.unwrap();
+
+    let kept = kept(&world, &owner).await;
+    assert!(kept.iter().all(|(_, days)| *days == 2555.0), "{kept:?}");
+    let count = |action: &str| kept.iter().filter(|(found, _)| found == action).count();
+    for (action, events) in [
+        ("account.created", 1),
+        ("repository.created", 1),
+        ("invitation.accepted", 1),
+        ("deployment.created", 2),
+        ("deployment.started", 2),
+        ("deployment.succeeded", 2),
+        ("environment.deleted", 1),
+    ] {
+        assert_eq!(count(action), events, "{action}: {kept:?}");
+    }
 }

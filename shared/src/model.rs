@@ -35,8 +35,8 @@ mod withdrawal;
 pub use account::*;
 pub use application::*;
 pub use audit::{
-    AUDIT_RETENTION, Action, ActorKind, AuditActor, AuditEvent, AuditFilter, Author, Credential, FieldChange,
-    RequestOrigin, Target, TargetKind,
+    AUDIT_RETENTION_DAYS, Action, ActorKind, AuditActor, AuditEvent, AuditFilter, AuditRetention, Author, Credential,
+    FieldChange, RequestOrigin, Target, TargetKind,
 };
 pub use build::*;
 pub use connection::*;

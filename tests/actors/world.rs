@@ -19,8 +19,8 @@ use shared::access::{Proof, Scope, TOKEN_CACHE_TTL};
 use shared::clock::{Clock, Timestamp};
 use shared::id::{AccountId, InvitationId, RequestId, TokenId};
 use shared::model::{
-    self, AccessToken, Author, Deployment, INVITATION_LIFE, Invitation, InvitationSecret, RequestOrigin, Role, Status,
-    Terms,
+    self, AccessToken, AuditRetention, Author, Deployment, INVITATION_LIFE, Invitation, InvitationSecret,
+    RequestOrigin, Role, Status, Terms,
 };
 use shared::settings::{DASHBOARD_CLIENT_ID, OIDC_AUDIENCE, OIDC_ISSUER, QUEUE_URL, Settings};
 use shared::telemetry::Log;
@@ -192,6 +192,7 @@ impl World {
             invited_by: owner.user_id.clone().unwrap(),
             created_at: now,
             valid_until: now.plus(INVITATION_LIFE),
+            audit_retention: AuditRetention::default(),
         };
         let table = self.stack.app().table();
         let author = Author::operator(&invitation.account_id, &invitation.invited_by);

@@ -10,8 +10,8 @@ use shared::access::Scope;
 use shared::clock::Rfc3339;
 use shared::id::{AccountId, TokenId, UserId};
 use shared::model::{
-    AccessToken, Account, AccountSlug, AccountTaken, BasePermission, Email, EmailDomain, Lifetime, NewAccount, Plan,
-    Quota, Role, User,
+    AccessToken, Account, AccountSlug, AccountTaken, AuditRetention, BasePermission, Email, EmailDomain, Lifetime,
+    NewAccount, Plan, Quota, Role, User,
 };
 use shared::serve::InitError;
 use shared::token::TokenSecret;
@@ -26,6 +26,8 @@ pub struct Bootstrap {
     pub plan: Plan,
     /// Replaces the plan's rate limits. Required for Enterprise.
     pub rate_limit: Option<Quota>,
+    /// The time for which the account's audit events are kept, in days. Only for Enterprise. Default: 400.
+    pub audit_retention_days: Option<AuditRetention>,
     owner_email: Email,
     /// The permission of every member on every repository of the account. Default: `read`.
     #[serde(default)]
@@ -61,13 +63,16 @@ pub struct Bootstrapped {
 /// Creates an account with its owner and the owner's first token.
 ///
 /// # Errors
-/// Fails if the rate limit is missing for Enterprise or is zero, or if another account has the slug or an email domain.
+/// Fails if the rate limit is missing for Enterprise or is zero, if another plan has a time for audit events, or if another account has the slug or an email domain.
 pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, InitError> {
     if request.plan == Plan::Enterprise && request.rate_limit.is_none() {
         return Err("an Enterprise account requires rate_limit: {\"per_minute\": …, \"burst\": …}".into());
     }
     if request.rate_limit.is_some_and(|quota| quota.per_minute == 0 || quota.burst == 0) {
         return Err("rate_limit: per_minute and burst must be at least 1".into());
+    }
+    if request.plan != Plan::Enterprise && request.audit_retention_days.is_some() {
+        return Err("audit_retention_days is for Enterprise accounts only".into());
     }
     let now = app.clock().now();
     let secret = TokenSecret::random();
@@ -76,6 +81,7 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
         slug: request.account,
         plan: request.plan,
         custom_quota: request.rate_limit,
+        custom_audit_retention: request.audit_retention_days,
         permanent_tokens: request.permanent_tokens.unwrap_or(request.email_domains.is_empty()),
         base_permission: request.base_permission,
         email_domains: request.email_domains,

@@ -83,6 +83,7 @@ pub async fn create_hook(
     let context = Hook::sealing_context(&repository.account_id, &id);
     let sealed = vault.seal(&context, secret.reveal().as_bytes()).await.map_err(Error::unavailable)?;
     let hook = Hook {
+        audit_retention: author.retention(),
         id,
         account_id: repository.account_id.clone(),
         repository_id: repository.id.clone(),

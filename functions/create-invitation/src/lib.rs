@@ -81,6 +81,7 @@ pub async fn create_invitation(
     }
     let (secret, now) = (InvitationSecret::random(), app.clock().now());
     let invitation = Invitation {
+        audit_retention: author.retention(),
         id: InvitationId::random(),
         account_id: tenant.account().id.clone(),
         email,

@@ -116,6 +116,7 @@ pub async fn create_trust(
         None => app.url("").parse().map_err(Error::internal)?,
     };
     let trust = Trust {
+        audit_retention: author.retention(),
         id: TrustId::random(),
         account_id: tenant.account().id.clone(),
         user_id: UserId::random(),

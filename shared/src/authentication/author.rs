@@ -15,6 +15,7 @@ impl Caller {
             Credential::Application(_, application) => Author::of_application(application),
             Credential::Exchanged(token, trust) => Author::of_trust(trust, token),
         };
+        let author = author.keeping(self.account().audit_retention());
         match self.session() {
             Some(session) => author.in_session(session),
             None => author,

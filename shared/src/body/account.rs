@@ -17,6 +17,9 @@ pub struct AccountBody {
     pub(crate) slug: String,
     pub(crate) plan: Plan,
     pub(crate) rate_limit: Quota,
+    /// The time for which an audit event is kept, in days: 400, unless an Enterprise account has its own.
+    #[schema(minimum = 30, maximum = 3653, examples(400))]
+    pub(crate) audit_retention_days: u16,
     /// The permission of every member on every repository of the account.
     pub(crate) base_permission: BasePermission,
     /// Whether the account's users may create tokens that never expire.
@@ -29,6 +32,7 @@ impl From<Account> for AccountBody {
     fn from(row: Account) -> Self {
         Self {
             rate_limit: row.quota(),
+            audit_retention_days: row.audit_retention().days(),
             id: row.id,
             slug: row.slug.to_string(),
             plan: row.plan,

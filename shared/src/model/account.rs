@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::AccountId;
-use crate::model::{Action, Author, Quota, Target, TargetKind, key};
+use crate::model::{Action, AuditRetention, Author, Quota, Target, TargetKind, key};
 use crate::name::{AccountSlug, EmailDomain};
 use crate::permission::BasePermission;
 use crate::permitted::TenantId;
@@ -19,7 +19,7 @@ pub enum Plan {
     Starter,
     /// 600 requests a minute, 100 at once.
     Pro,
-    /// Rate limits agreed for the account, or those of Pro until they are set.
+    /// Rate limits agreed for the account, or those of Pro until they are set. Audit events are kept as long as is agreed.
     Enterprise,
 }
 
@@ -77,6 +77,9 @@ pub struct Account {
     /// Rate limits that replace the plan's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom_quota: Option<Quota>,
+    /// The time for which the account's audit events are kept, instead of that of all plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom_audit_retention: Option<AuditRetention>,
     /// Whether the account's users may create tokens that never expire.
     #[serde(default = "allowed")]
     pub permanent_tokens: bool,
@@ -113,6 +116,11 @@ impl Account {
     /// Returns the rate limits that apply to the account.
     pub fn quota(&self) -> Quota {
         self.custom_quota.unwrap_or(self.plan.quota())
+    }
+
+    /// Returns the time for which the account's audit events are kept.
+    pub fn audit_retention(&self) -> AuditRetention {
+        self.custom_audit_retention.unwrap_or_default()
     }
 
     pub(crate) async fn load(table: &Table, id: &AccountId) -> Result<Option<Self>, TableError> {

@@ -7,13 +7,14 @@
 mod action;
 mod author;
 mod listing;
+mod retention;
 
 pub use action::*;
 pub use author::*;
 pub use listing::*;
+pub use retention::*;
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,9 +25,6 @@ use crate::model::key;
 use crate::name::ClientId;
 use crate::sort::{Position, Sort};
 use crate::table::{Index, IndexKey, Key, TableError, Write};
-
-/// The time for which an event is kept.
-pub const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// A change that somebody made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -136,7 +134,13 @@ pub struct FieldChange {
 
 impl AuditEvent {
     /// Returns the event of a change that no request made, without the changed fields.
-    pub(crate) fn by_system(account: &AccountId, action: Action, target: Target, at: Timestamp) -> Self {
+    pub(crate) fn by_system(
+        account: &AccountId,
+        retention: AuditRetention,
+        action: Action,
+        target: Target,
+        at: Timestamp,
+    ) -> Self {
         Self {
             id: AuditEventId::random(),
             account_id: account.clone(),
@@ -149,7 +153,7 @@ impl AuditEvent {
             target,
             repository_id: None,
             changes: Vec::new(),
-            expires_at: at.plus(AUDIT_RETENTION).as_seconds(),
+            expires_at: retention.end(at).as_seconds(),
         }
     }
 

@@ -58,7 +58,7 @@ use serde::{Deserialize, Serialize};
 use crate::capability::Capability;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ConnectionId, DeploymentId, RepositoryId, UserId};
-use crate::model::{BuildId, LaneKey, Repository, RepositoryPartition, SourceSettings, key};
+use crate::model::{AuditRetention, BuildId, LaneKey, Repository, RepositoryPartition, SourceSettings, key};
 use crate::name::Reason;
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
@@ -140,6 +140,9 @@ pub struct Deployment {
     /// Whether no branch or tag had the commit in its history at creation.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) on_no_ref: bool,
+    /// The account's time for audit events at creation.
+    #[serde(default, skip_serializing_if = "AuditRetention::is_default")]
+    pub(crate) audit_retention: AuditRetention,
     /// The time at which the deployment is ended if it is still in its current state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
@@ -336,7 +339,7 @@ impl Position for Deployment {
          fence, time_limit_seconds, wait_until, override_reason, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
-         on_ref, on_no_ref, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results",
+         on_ref, on_no_ref, audit_retention, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results",
     );
 
     fn position(&self, _: Sort) -> String {
@@ -390,6 +393,7 @@ mod tests {
             ref_name: Some(String::new()),
             on_ref: Some(String::new()),
             on_no_ref: true,
+            audit_retention: 30.try_into().unwrap(),
             deadline: Some(now),
             fence: 1,
             time_limit_seconds: Some(1),

@@ -19,8 +19,8 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, RepositoryId};
 use crate::model::deployment::{ENVIRONMENTS, mark};
 use crate::model::{
-    Action, Author, DeploymentCounts, Environment, EnvironmentSettings, Repository, RepositoryPartition, Target,
-    TargetKind,
+    Action, AuditRetention, Author, DeploymentCounts, Environment, EnvironmentSettings, Repository,
+    RepositoryPartition, Target, TargetKind,
 };
 use crate::permitted::Permitted;
 use crate::table::{Change, Key, Table, TableError, Transaction, Values, Write, read_item};
@@ -67,6 +67,9 @@ struct NewRow {
     /// The time at which the sweep looks whether a member is idle.
     #[serde(skip_serializing_if = "Option::is_none")]
     due_at: Option<Timestamp>,
+    /// The account's time for audit events when a deployment created the member.
+    #[serde(skip_serializing_if = "AuditRetention::is_default")]
+    audit_retention: AuditRetention,
 }
 
 impl NewEnvironment {
@@ -91,7 +94,14 @@ impl NewEnvironment {
             .event(Action::EnvironmentCreated, place.target(), now)
             .in_repository(&repository.id)
             .setting("removed_after_days", removed_after_days);
-        let row = NewRow { created_at: now, revision: 1, removed_after_days, pattern: None, due_at: None };
+        let row = NewRow {
+            created_at: now,
+            revision: 1,
+            removed_after_days,
+            pattern: None,
+            due_at: None,
+            audit_retention: AuditRetention::default(),
+        };
         Transaction::new()
             .by(author, &event)?
             .write(repository.exists())

@@ -11,7 +11,8 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, HookId, RepositoryId, UserId};
 use crate::model::{
-    Action, Author, Environment, Repository, RepositoryPartition, RequestOrigin, Target, TargetKind, key,
+    Action, AuditRetention, Author, Environment, Repository, RepositoryPartition, RequestOrigin, Target, TargetKind,
+    key,
 };
 use crate::permitted::{Permitted, TenantId};
 use crate::sort::{Position, Sort};
@@ -57,6 +58,9 @@ pub struct Hook {
     /// The time of the last delivery, precise to [`LAST_DELIVERY_PRECISION`]. `None` before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_delivery_at: Option<Timestamp>,
+    /// The account's time for audit events at creation.
+    #[serde(default, skip_serializing_if = "AuditRetention::is_default")]
+    pub audit_retention: AuditRetention,
 }
 
 /// A secret that a rotation replaced.

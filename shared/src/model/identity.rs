@@ -9,7 +9,9 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, InvitationId, UserId};
 use crate::model::domain::DomainClaim;
 use crate::model::member::{EmailClaim, EmailHolder};
-use crate::model::{Account, Action, Author, Credential, Invitation, RequestOrigin, Session, User, key};
+use crate::model::{
+    Account, Action, AuditRetention, Author, Credential, Invitation, RequestOrigin, Session, User, key,
+};
 use crate::name::Email;
 use crate::oauth::{Grant, VerifiedEmail};
 use crate::permission::Role;
@@ -114,7 +116,8 @@ impl Newcomer {
             // A concurrent request of the person may have accepted it.
             return self.linked(table).await?.ok_or_else(|| Error::not_found("Invitation"));
         };
-        let author = |user: &User| self.author(user, origin);
+        let retention = invitation.audit_retention;
+        let author = |user: &User| self.author(user, origin, retention);
         let link = |user: &mut User| {
             user.subjects.insert(self.hash());
             Ok(vec![self.identity(user, now)?])
@@ -140,7 +143,7 @@ impl Newcomer {
         let claim: Option<EmailClaim> = table.get(key::email(&account.id, self.email()), Consistency::Strong).await?;
         let mut user = User {
             id: UserId::random(),
-            account_id: account.id,
+            account_id: account.id.clone(),
             email: self.email().clone(),
             role: Role::Member,
             created_at: now,
@@ -175,7 +178,7 @@ impl Newcomer {
                 transaction = transaction.write(claim).or(|_| TableError::Contended.into()).writes([create, count]);
             }
         }
-        let author = self.author(&user, origin);
+        let author = self.author(&user, origin, account.audit_retention());
         let event = author.event(Action::MemberLinked, user.target(), now);
         let identity = self.identity(&user, now)?;
         let transaction = transaction.write(identity).or(|_| TableError::Contended.into());
@@ -214,8 +217,9 @@ impl Newcomer {
         key::subject_hash(&self.grant.issuer, &self.grant.subject)
     }
 
-    fn author(&self, user: &User, origin: RequestOrigin) -> Author {
-        let author = Author::newcomer(user, Credential::OAuth(self.grant.client_id.clone())).from(origin);
+    fn author(&self, user: &User, origin: RequestOrigin, retention: AuditRetention) -> Author {
+        let author =
+            Author::newcomer(user, Credential::OAuth(self.grant.client_id.clone())).from(origin).keeping(retention);
         match self.session() {
             Some(session) => author.in_session(session),
             None => author,

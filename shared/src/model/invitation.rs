@@ -20,8 +20,8 @@ use crate::model::counter::add;
 use crate::model::member::{EmailClaim, EmailHolder};
 use crate::model::team::entered;
 use crate::model::{
-    AccessToken, Action, AuditEvent, Author, Credential, Lifetime, RequestOrigin, Target, TargetKind, Team, TeamMember,
-    User, key,
+    AccessToken, Action, AuditEvent, AuditRetention, Author, Credential, Lifetime, RequestOrigin, Target, TargetKind,
+    Team, TeamMember, User, key,
 };
 use crate::name::Email;
 use crate::permission::Role;
@@ -104,6 +104,9 @@ pub struct Invitation {
     pub created_at: Timestamp,
     /// The time from which the invitation can't be accepted.
     pub valid_until: Timestamp,
+    /// The account's time for audit events at creation.
+    #[serde(default, skip_serializing_if = "AuditRetention::is_default")]
+    pub audit_retention: AuditRetention,
 }
 
 impl Invitation {
@@ -273,8 +276,9 @@ impl Invitation {
         lifetime: Lifetime,
         token: impl FnOnce(&User) -> AccessToken,
     ) -> Result<User> {
+        let retention = self.audit_retention;
         let author = |user: &User| {
-            let author = Author::newcomer(user, Credential::Other);
+            let author = Author::newcomer(user, Credential::Other).keeping(retention);
             origin.into_iter().fold(author, Author::from)
         };
         self.accept(table, author, now, |user| token(user).creation(secret, lifetime)).await

@@ -42,6 +42,7 @@ impl NewAccount<'_> {
     pub async fn create(self, table: &Table) -> Result<Result<(), AccountTaken>, TableError> {
         let claim = SlugClaim { account_id: self.account.id.clone() };
         let event = Author::operator(&self.account.id, &self.owner.id)
+            .keeping(self.account.audit_retention())
             .event(Action::AccountCreated, self.account.target(), self.account.created_at)
             .setting("plan", self.account.plan)
             .setting("owner", &self.owner.email);

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::hex::hex;
 use crate::id::{AccountId, RepositoryId, TrustId, UserId};
 use crate::model::ownership::Owned;
-use crate::model::{Action, Author, Environment, Target, TargetKind, User, key};
+use crate::model::{Action, AuditRetention, Author, Environment, Target, TargetKind, User, key};
 use crate::name::{Audience, DisplayName, IssuerUrl};
 use crate::permission::{Permission, Role};
 use crate::permitted::TenantId;
@@ -49,6 +49,9 @@ pub struct Trust {
     pub owned_by: Option<UserId>,
     /// The time at which the trust was created.
     pub created_at: Timestamp,
+    /// The account's time for audit events at creation.
+    #[serde(default, skip_serializing_if = "AuditRetention::is_default")]
+    pub audit_retention: AuditRetention,
 }
 
 /// The tokens that a trust accepts, and what its own tokens may do. The limits are required attributes, so that a row without

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::{Action, ActorKind, AuditActor, AuditEvent, Credential, Target};
+use super::{Action, ActorKind, AuditActor, AuditEvent, AuditRetention, Credential, Target};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{AccountId, RequestId, UserId};
@@ -32,6 +32,8 @@ pub struct Author {
     claim: Option<IdempotencyClaim>,
     /// The person who registered the application, or created the trust or the hook, that makes the change.
     registered_by: Option<UserId>,
+    /// The time for which the account's events are kept.
+    retention: AuditRetention,
 }
 
 /// The request that a change is made by.
@@ -68,6 +70,7 @@ impl Author {
             guards: vec![program(key::application(&application.id), &application.user_id)],
             claim: None,
             registered_by: Some(application.created_by.clone()),
+            retention: AuditRetention::default(),
         }
     }
 
@@ -81,6 +84,7 @@ impl Author {
             guards: vec![program(key::trust(&trust.id), &trust.user_id)],
             claim: None,
             registered_by: Some(trust.created_by.clone()),
+            retention: trust.audit_retention,
         }
     }
 
@@ -95,6 +99,7 @@ impl Author {
             guards: Vec::new(),
             claim: None,
             registered_by: Some(hook.created_by.clone()),
+            retention: hook.audit_retention,
         }
     }
 
@@ -114,13 +119,15 @@ impl Author {
             guards: Vec::new(),
             claim: None,
             registered_by: None,
+            retention: AuditRetention::default(),
         }
     }
 
     fn person(user: &User, credential: Credential, guards: Vec<Guard>) -> Self {
         let actor = AuditActor { kind: ActorKind::User, id: user.id.clone(), name: user.email.to_string() };
         let account = user.account_id.clone();
-        Self { account, actor, credential, origin: None, guards, claim: None, registered_by: None }
+        let retention = AuditRetention::default();
+        Self { account, actor, credential, origin: None, guards, claim: None, registered_by: None, retention }
     }
 
     /// Returns the user who makes the change, or who stands for the application, the trust or the hook.
@@ -185,6 +192,16 @@ impl Author {
         Self { origin: Some(origin), ..self }
     }
 
+    /// Has the events of the changes kept for the time that the account has.
+    pub fn keeping(self, retention: AuditRetention) -> Self {
+        Self { retention, ..self }
+    }
+
+    /// Returns the time for which the account's events are kept.
+    pub fn retention(&self) -> AuditRetention {
+        self.retention
+    }
+
     /// Completes the claim on the request's idempotency key with the change.
     pub(crate) fn once(self, claim: Option<IdempotencyClaim>) -> Self {
         Self { claim, ..self }
@@ -202,7 +219,7 @@ impl Author {
             credential: self.credential.clone(),
             source_address: self.origin.as_ref().map(|origin| origin.source_address),
             request_id: self.origin.as_ref().map(|origin| origin.request_id.clone()),
-            ..AuditEvent::by_system(&self.account, action, target, at)
+            ..AuditEvent::by_system(&self.account, self.retention, action, target, at)
         }
     }
 }

@@ -188,6 +188,7 @@ impl Deployment {
             ref_name: new.ref_name,
             on_ref: new.on_ref,
             on_no_ref: new.on_no_ref,
+            audit_retention: author.retention(),
             deadline: None,
             fence: 0,
             wait_until: new.settings.wait_until(now).filter(|_| new.override_reason.is_none()),
@@ -235,7 +236,9 @@ impl Deployment {
             let member = match (counts.has(deployment.environment), &new.pattern) {
                 (true, _) => None,
                 (false, Some(_)) if !counts.has_room() => return Err(CreateFailed::Full(TOO_MANY.to_owned())),
-                (false, Some(pattern)) => Some(pattern.member(repository, deployment.environment, now)?),
+                (false, Some(pattern)) => {
+                    Some(pattern.member(repository, deployment.environment, author.retention(), now)?)
+                }
                 (false, None) => {
                     let gone = counts.invalid_environment("environment", deployment.environment);
                     return Err(CreateFailed::EnvironmentGone(gone));

@@ -189,7 +189,7 @@ impl Deployment {
         now: Timestamp,
     ) -> Result<Self, TransitionFailed> {
         let event = next.action().map(|action| {
-            let event = AuditEvent::by_system(&self.account_id, action, self.target(), now);
+            let event = AuditEvent::by_system(&self.account_id, self.audit_retention, action, self.target(), now);
             let event = self.described(event).changing("status", self.status, next.status());
             match &next {
                 Transition::Claim(_) => event.about("attempt", self.attempt + 1),

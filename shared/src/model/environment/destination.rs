@@ -5,7 +5,7 @@ use futures_util::future::try_join;
 
 use super::{DEFAULT_REMOVED_AFTER_DAYS, EnvironmentPlace, NewRow, days};
 use crate::clock::Timestamp;
-use crate::model::{Environment, EnvironmentSettings, Repository, key};
+use crate::model::{AuditRetention, Environment, EnvironmentSettings, Repository, key};
 use crate::table::{Item, Table, TableError, Write, read_item};
 
 /// The environment that a deployment goes to: one that exists, or one that the deployment creates.
@@ -58,6 +58,7 @@ impl MatchingPattern {
         &self,
         repository: &Repository,
         name: Environment,
+        audit_retention: AuditRetention,
         now: Timestamp,
     ) -> Result<Write, TableError> {
         let place = EnvironmentPlace::new(repository, name);
@@ -69,6 +70,7 @@ impl MatchingPattern {
             removed_after_days: Some(removed_after_days),
             pattern: Some(self.name),
             due_at: Some(due_at),
+            audit_retention,
         };
         let mut item = self.row.clone();
         item.remove("updated_at");

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{EnvironmentPlace, days};
 use crate::clock::Timestamp;
 use crate::model::due::{DUE, due_sort_attribute};
-use crate::model::{Action, AuditEvent, Deployment, DeploymentCounts, DueEntry, Filter, key};
+use crate::model::{Action, AuditEvent, AuditRetention, Deployment, DeploymentCounts, DueEntry, Filter, key};
 use crate::sort::Position;
 use crate::table::{Change, Consistency, IndexKey, Order, Partition, Query, Table, TableError, Values};
 
@@ -24,6 +24,8 @@ struct Member {
     created_at: Timestamp,
     removed_after_days: u16,
     due_at: Option<Timestamp>,
+    #[serde(default)]
+    audit_retention: AuditRetention,
 }
 
 impl EnvironmentPlace {
@@ -64,9 +66,15 @@ impl DueEnvironment {
             self.put_off(table, due_at).await?;
             return Ok(false);
         }
-        let event = AuditEvent::by_system(&place.account_id, Action::EnvironmentDeleted, place.target(), now)
-            .in_repository(&place.repository_id)
-            .about("removed_after_days", member.removed_after_days);
+        let event = AuditEvent::by_system(
+            &place.account_id,
+            member.audit_retention,
+            Action::EnvironmentDeleted,
+            place.target(),
+            now,
+        )
+        .in_repository(&place.repository_id)
+        .about("removed_after_days", member.removed_after_days);
         let deletion = place.deletion(&counts, Some(*at)).recording(&event)?;
         Ok(deletion.commit(table).await?.is_ok())
     }
