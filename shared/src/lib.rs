@@ -12,6 +12,7 @@ pub mod capability;
 pub mod clock;
 pub mod dispatch;
 pub mod endpoint;
+pub mod envelope;
 pub mod error;
 pub mod extract;
 pub mod hex;
