@@ -253,7 +253,11 @@ async fn each_sample_event_is_one_that_its_function_takes() {
         world.clock.advance(Duration::from_secs(5));
         // The token is well-formed, so the event is refused only because no account has the token.
         let answer = functions[&key].invoke(event.clone()).await.unwrap();
-        let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        let body = match answer["isBase64Encoded"] == true {
+            // A long answer is compressed, and no refusal is long.
+            true => Value::Null,
+            false => serde_json::from_str(answer["body"].as_str().unwrap()).unwrap(),
+        };
         let expected = match access {
             Access::Public if key.contains("{invitation_id}") => (404, json!("Invitation not found")),
             Access::Public if key.contains("{hook_id}") => (404, json!(receive_hook::REFUSED)),

@@ -1,6 +1,7 @@
 //! Requests, including some that no client library sends, and their responses.
 
 mod body;
+mod headers;
 mod log;
 
 use std::io::{Read, Write};

@@ -1,6 +1,7 @@
 //! The common crate of all functions: the request pipeline, authentication, rate limits, the error envelope,
 //! pagination, and the models with their DynamoDB access.
 
+pub mod accept;
 pub mod access;
 pub mod app;
 pub mod attempts;

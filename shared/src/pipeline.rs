@@ -1,6 +1,7 @@
 //! The pipeline of every endpoint: request id and log, panic guard, authentication, rate limit, permission, idempotency key, handler; on
 //! the way back the ETag, the envelope and the headers.
 
+mod compress;
 mod limit;
 mod redirect;
 mod repeat;
@@ -13,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, LINK, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -48,6 +49,7 @@ pub type Service = BoxCloneSyncService<lambda_http::Request, Response, Infallibl
 pub fn service(app: App, endpoint: Endpoint) -> Service {
     let context = Arc::new(Context { app, route: endpoint.route, early: endpoint.early });
     let layers = ServiceBuilder::new()
+        .layer(from_fn(compress::compress))
         .layer(from_fn_with_state(context.clone(), observe))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(context.clone(), authenticate))

@@ -8,6 +8,7 @@ use http::header::{
     REFERRER_POLICY, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use shared::accept::accepts;
 use shared::{Error, Result};
 
 use crate::file::{self, File};
@@ -68,12 +69,7 @@ fn content(file: &File, request: &HeaderMap) -> Result<Response> {
 
 /// Returns whether `Accept-Encoding` has a coding, unless with the weight 0.
 fn takes(request: &HeaderMap, wanted: &str) -> bool {
-    let values = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|coding| {
-        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
-        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
-        (name.trim() == wanted || name.trim() == "*") && weight.is_some_and(|weight| weight > 0.0)
-    })
+    [wanted, "*"].into_iter().any(|coding| accepts(request, ACCEPT_ENCODING, coding))
 }
 
 fn protected(mut response: Response) -> Response {

@@ -3,16 +3,13 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE, LINK};
 use http::{HeaderMap, HeaderValue};
+use shared::accept::accepts;
 
 use crate::{LogLineBody, LogMeta};
 
 /// Returns whether the client takes plain text and does not ask for JSON.
 pub(crate) fn is_asked_for(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let accepted = accepted.flat_map(|value| value.split(','));
-    let kinds: Vec<_> = accepted.map(|kind| kind.split(';').next().unwrap_or_default().trim()).collect();
-    let takes = |wanted: &str| kinds.iter().any(|kind| kind.eq_ignore_ascii_case(wanted));
-    takes("text/plain") && !takes("application/json")
+    accepts(headers, ACCEPT, "text/plain") && !accepts(headers, ACCEPT, "application/json")
 }
 
 /// Returns the texts of the lines. `Link` says where to go on, unless the log is complete.

@@ -1,0 +1,59 @@
+//! Headers with which a client chooses the form of its answer, and those with which browsers ask for another origin.
+
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{GitRepository, World};
+
+#[tokio::test]
+async fn an_answer_of_a_kilobyte_is_compressed_for_a_client_that_accepts_gzip() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    for name in ["app", "api", "web", "docs", "site"] {
+        owner.repository(name, &source).await;
+    }
+    let get = async |path: &str, coding: Option<&str>| {
+        let mut request = owner.request(Method::GET, path);
+        if let Some(coding) = coding {
+            request = request.header("accept-encoding", coding);
+        }
+        let response = request.send().await.unwrap();
+        let headers = response.headers().clone();
+        (headers, response.bytes().await.unwrap())
+    };
+    let text =
+        |headers: &reqwest::header::HeaderMap, name| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    let (headers, plain) = get("/v1/repositories", None).await;
+    assert_eq!(["content-encoding", "vary"].map(|name| text(&headers, name)), [None, Some("Accept-Encoding".into())]);
+    for coding in ["gzip", "br;q=1, gzip;q=0.2, *;q=0"] {
+        let (headers, compressed) = get("/v1/repositories", Some(coding)).await;
+        let told = ["content-encoding", "vary"].map(|name| text(&headers, name));
+        assert_eq!(told, [Some("gzip".to_owned()), Some("Accept-Encoding".to_owned())]);
+        assert!(compressed.len() < plain.len() / 2, "{} of {}", compressed.len(), plain.len());
+        let mut content = Vec::new();
+        GzDecoder::new(&compressed[..]).read_to_end(&mut content).unwrap();
+        assert_eq!(content, plain);
+        assert!(headers["etag"].to_str().unwrap().starts_with("W/"));
+        let known = owner.request(Method::GET, "/v1/repositories").header("if-none-match", &headers["etag"]);
+        assert_eq!(known.header("accept-encoding", coding).send().await.unwrap().status(), 304);
+    }
+    // Nothing is refused for its coding. A small answer is sent as it is, and one with a strong ETag always.
+    for (path, coding) in [
+        ("/v1/repositories", "identity;q=0"),
+        ("/v1/repositories", "gzip;q=0"),
+        ("/v1/repositories/app", "gzip"),
+        ("/v1/account", "gzip"),
+    ] {
+        let (headers, body) = get(path, Some(coding)).await;
+        assert_eq!(text(&headers, "content-encoding"), None, "{path} {coding}");
+        serde_json::from_slice::<Value>(&body).unwrap();
+    }
+    let log = owner.deploy("app", json!({"ref": "main"})).await;
+    let path = format!("/v1/deployments/{log}/log");
+    owner.ended(&log).await;
+    let (headers, _) = get(&path, Some("gzip")).await;
+    assert_eq!(text(&headers, "vary").unwrap().matches("Accept").count(), 2, "one header names both: {headers:?}");
+}
