@@ -179,7 +179,10 @@ fn the_document_is_whole() {
         assert!(!object.contains_key("example"), "3.1 deprecates it: {object:?}");
     });
     let mut with_two_successes = Vec::new();
-    let envelope = json!({"application/json": {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}}});
+    let envelope = json!({
+        "application/json": {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}},
+        "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}},
+    });
     for (key, operation) in operations(&document) {
         assert!(!operation["summary"].as_str().unwrap().is_empty(), "{key}");
         assert!(matches!(&operation["tags"].as_array().unwrap()[..], [tag] if tags.contains(&tag)), "{key}");

@@ -1,8 +1,11 @@
-//! The envelope of errors, which clients read.
+//! The two forms of errors that clients read: the envelope, and the problem details of RFC 9457.
 
 use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use serde::Serialize;
 
+use crate::accept::accepts;
 use crate::error::{Detail, Error};
 use crate::id::RequestId;
 
@@ -31,24 +34,76 @@ pub struct ErrorBody<'a> {
     pub(crate) details: &'a [Detail],
 }
 
-/// Writes the envelope into a response that carries an [`Error`]. A failure without one becomes `internal_error`.
-pub(crate) fn into_envelope(mut response: Response, request_id: &RequestId) -> (Response, Option<Error>) {
+/// The body of every response whose status is not 2xx, for clients that accept `application/problem+json` (RFC 9457).
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Problem<'a> {
+    /// The page that explains the code, as a path on the host that answered.
+    #[schema(examples("/docs/errors/invalid_ref"))]
+    pub(crate) r#type: String,
+    /// The meaning of the code, which is the same for every error with the code.
+    #[schema(examples("The ref does not exist in the repository"))]
+    pub(crate) title: &'a str,
+    /// The status of the response.
+    #[schema(examples(400))]
+    pub(crate) status: u16,
+    /// A human-readable explanation. Its wording may change.
+    #[schema(examples("Branch 'feature-x' not found"))]
+    pub(crate) detail: &'a str,
+    /// A stable name for programs to compare.
+    #[schema(examples("invalid_ref"))]
+    pub(crate) code: &'a str,
+    /// The value of `X-Request-Id`.
+    pub(crate) request_id: &'a RequestId,
+    /// The invalid parameters and fields, if any.
+    #[serde(skip_serializing_if = "<[Detail]>::is_empty")]
+    pub(crate) details: &'a [Detail],
+}
+
+/// The form in which a client gets errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ErrorFormat {
+    Envelope,
+    Problem,
+}
+
+impl ErrorFormat {
+    const PROBLEM: &str = "application/problem+json";
+
+    /// Returns the form that the client accepts. Accepting JSON too asks for JSON on success, and for problem details otherwise.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        if accepts(headers, ACCEPT, Self::PROBLEM) { Self::Problem } else { Self::Envelope }
+    }
+
+    fn body(self, error: &Error, request_id: &RequestId) -> Response {
+        let (code, message, details) = (error.code().as_str(), error.message(), error.details());
+        // The documentation has the origin of the API, so that functions need no setting for a path on it.
+        let doc_url = format!("/docs/errors/{code}");
+        match self {
+            Self::Envelope => {
+                axum::Json(ErrorEnvelope { error: ErrorBody { code, message, request_id, doc_url, details } })
+                    .into_response()
+            }
+            Self::Problem => {
+                let (title, status) = (error.code().meaning(), error.code().status().as_u16());
+                let problem = Problem { r#type: doc_url, title, status, detail: message, code, request_id, details };
+                ([(CONTENT_TYPE, Self::PROBLEM)], axum::Json(problem)).into_response()
+            }
+        }
+    }
+}
+
+/// Writes the error into a response that carries an [`Error`]. A failure without one becomes `internal_error`.
+pub(crate) fn into_envelope(
+    mut response: Response,
+    format: ErrorFormat,
+    request_id: &RequestId,
+) -> (Response, Option<Error>) {
     let error = match response.extensions_mut().remove::<Error>() {
         Some(error) => error,
         None if response.status().is_success() || response.status().is_redirection() => return (response, None),
         None => Error::internal(format!("a {} without an error", response.status())),
     };
-    let envelope = ErrorEnvelope {
-        error: ErrorBody {
-            code: error.code().as_str(),
-            message: error.message(),
-            request_id,
-            // The documentation has the origin of the API, so that functions need no setting for a path on it.
-            doc_url: format!("/docs/errors/{}", error.code().as_str()),
-            details: error.details(),
-        },
-    };
-    let mut response = (error.code().status(), axum::Json(envelope)).into_response();
+    let mut response = (error.code().status(), format.body(&error, request_id)).into_response();
     response.headers_mut().extend(error.headers().iter().cloned());
     (response, Some(error))
 }
@@ -63,7 +118,7 @@ mod tests {
     fn the_cause_stays_inside() {
         let secret = std::io::Error::other("password=hunter2");
         let response = Error::internal(secret).into_response();
-        let (response, error) = into_envelope(response, &RequestId::random());
+        let (response, error) = into_envelope(response, ErrorFormat::Envelope, &RequestId::random());
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(error.unwrap().cause_chain().unwrap(), "password=hunter2");
         let body =

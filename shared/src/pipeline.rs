@@ -32,7 +32,7 @@ use crate::access::{Access, Caller, SignedIn, TOKEN_EXPIRES_AT};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::endpoint::{Early, Endpoint};
-use crate::envelope::into_envelope;
+use crate::envelope::{ErrorFormat, into_envelope};
 use crate::error::{Error, ErrorCode, Result};
 use crate::extract::refuse_parameters;
 use crate::id::RequestId;
@@ -114,13 +114,14 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
     request.extensions_mut().insert(context.route);
     let origin = RequestOrigin { source_address, request_id: request_id.clone() };
     request.extensions_mut().insert(origin);
+    let format = ErrorFormat::of(request.headers());
     let is_head = request.method() == Method::HEAD;
 
     let (response, usage) = Usage::of(next.run(request)).await;
 
     let (mut response, error) = match is_page(&context.route, &response) {
         true => (response, None),
-        false => into_envelope(response, &request_id),
+        false => into_envelope(response, format, &request_id),
     };
     let caller = record.caller.get();
     let account = caller.map(Caller::account);

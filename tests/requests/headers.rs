@@ -8,6 +8,45 @@ use serde_json::{Value, json};
 use tests::{GitRepository, World};
 
 #[tokio::test]
+async fn a_client_that_accepts_problem_details_gets_them_for_every_error_and_json_otherwise() {
+    let world = World::start().await;
+    let (owner, anonymous) = (world.owner("acme").await, world.anonymous());
+    let source = GitRepository::new(&[]);
+    owner.repository("app", &source).await;
+    let accept = "application/json, application/problem+json; q=0.5";
+    let create = |actor: &tests::Actor| actor.request(Method::POST, "/v1/repositories/app/deployments");
+    for (request, status, code, fields) in [
+        (create(&owner).json(&json!({"ref": "feature-x"})), 400, "invalid_ref", vec![]),
+        (create(&owner).json(&json!({"ref": "main", "more": 1})), 400, "invalid_request", vec!["more"]),
+        (create(&owner).body("{"), 415, "unsupported_media_type", vec![]),
+        (create(&anonymous).json(&json!({"ref": "main"})), 401, "invalid_token", vec![]),
+        (owner.request(Method::GET, "/v1/nothing"), 404, "not_found", vec![]),
+        (owner.request(Method::DELETE, "/v1/repositories"), 405, "method_not_allowed", vec![]),
+    ] {
+        let answer = owner.send(request.header("accept", accept)).await;
+        assert_eq!((answer.status, answer.header("content-type")), (status, "application/problem+json"), "{answer:?}");
+        let mut problem = answer.body.as_object().unwrap().clone();
+        let details = problem.remove("details").unwrap_or(json!([]));
+        let named: Vec<&str> = details.as_array().unwrap().iter().map(|one| one["field"].as_str().unwrap()).collect();
+        assert_eq!(named, fields, "{details}");
+        let texts = ["title", "detail"].map(|name| problem.remove(name).unwrap());
+        assert!(texts.iter().all(|text| text.as_str().is_some_and(|text| text.len() > 10)), "{texts:?}");
+        let expected = json!({
+            "type": format!("/docs/errors/{code}"), "status": status, "code": code,
+            "request_id": answer.header("x-request-id"),
+        });
+        assert_eq!(Value::Object(problem), expected);
+        assert!(answer.headers.contains_key("x-ratelimit-limit"));
+    }
+    let list = owner.send(owner.request(Method::GET, "/v1/repositories").header("accept", accept)).await;
+    assert_eq!((list.status, list.header("content-type")), (200, "application/json"));
+    for accept in ["application/json", "*/*", "application/problem+json;q=0"] {
+        let request = owner.request(Method::GET, "/v1/nothing").header("accept", accept);
+        owner.send(request).await.refused(404, "not_found");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_of_a_kilobyte_is_compressed_for_a_client_that_accepts_gzip() {
     let world = World::start().await;
     let owner = world.owner("acme").await;

@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use shared::Route;
 use shared::access::{Access, Permission};
-use shared::envelope::ErrorEnvelope;
+use shared::envelope::{ErrorEnvelope, Problem};
 use shared::error::{ErrorCode, Origin};
 use shared::model::Role;
 use shared::route::{Etag, IdempotencyKeys, SignInAge};
@@ -18,7 +18,7 @@ use crate::path_parameter;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    components(schemas(ErrorEnvelope)),
+    components(schemas(ErrorEnvelope, Problem)),
     tags(
         (name = "Repositories", description = "The git repositories of an account"),
         (name = "Connections", description = "Credentials for git hosts, with which private repositories are read"),
@@ -78,9 +78,11 @@ pub fn document() -> Value {
         },
     });
     document["components"]["headers"] = headers();
-    let code = &mut document["components"]["schemas"]["ErrorBody"]["properties"]["code"];
-    code["enum"] = ErrorCode::ALL.map(ErrorCode::as_str).to_vec().into();
-    code["description"] = meanings().into();
+    for form in ["ErrorBody", "Problem"] {
+        let code = &mut document["components"]["schemas"][form]["properties"]["code"];
+        code["enum"] = ErrorCode::ALL.map(ErrorCode::as_str).to_vec().into();
+        code["description"] = meanings().into();
+    }
     refer_to_components(&mut document);
     for route in &documented {
         let method = route.method.as_str().to_lowercase();
@@ -196,7 +198,10 @@ fn error_response(codes: &[ErrorCode]) -> Value {
     let reason = codes[0].status().canonical_reason().unwrap_or_default();
     json!({
         "description": format!("{reason}: `{}`", names.join("`, `")),
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}}},
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}},
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}},
+        },
     })
 }
 
