@@ -2,6 +2,7 @@
 //! the way back the ETag, the envelope and the headers.
 
 mod compress;
+mod cross_origin;
 mod limit;
 mod redirect;
 mod repeat;
@@ -51,6 +52,7 @@ pub fn service(app: App, endpoint: Endpoint) -> Service {
     let layers = ServiceBuilder::new()
         .layer(from_fn(compress::compress))
         .layer(from_fn_with_state(context.clone(), observe))
+        .layer(from_fn(cross_origin::answer_preflight))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(context.clone(), authenticate))
         .layer(from_fn_with_state(context.clone(), limit))
@@ -135,6 +137,9 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
     });
     set_security_headers(response.headers_mut(), by_https);
     set_rate_limit_headers(response.headers_mut(), &verdict);
+    if context.route.content == Content::Data {
+        cross_origin::share(response.headers_mut());
+    }
     if let Some(caller) = caller {
         set_expiry_headers(response.headers_mut(), caller, context.app.clock().now());
     }

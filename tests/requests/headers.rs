@@ -96,3 +96,41 @@ async fn an_answer_of_a_kilobyte_is_compressed_for_a_client_that_accepts_gzip() 
     let (headers, _) = get(&path, Some("gzip")).await;
     assert_eq!(text(&headers, "vary").unwrap().matches("Accept").count(), 2, "one header names both: {headers:?}");
 }
+
+#[tokio::test]
+async fn a_script_of_another_origin_may_ask_with_a_token_and_read_every_header() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let anonymous = world.anonymous();
+    for path in ["/v1/repositories", "/v1/repositories/acme%2Fapp/deployments", "/v1/nothing"] {
+        let asked = anonymous
+            .request(Method::OPTIONS, path)
+            .header("origin", "https://dashboard.example")
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization,idempotency-key")
+            .send()
+            .await
+            .unwrap();
+        let header = |name: &str| asked.headers()[name].to_str().unwrap();
+        assert_eq!(asked.status(), 204);
+        assert_eq!(header("access-control-allow-origin"), "*");
+        assert_eq!(header("access-control-allow-methods"), "GET, HEAD, POST, PUT, PATCH, DELETE");
+        assert_eq!(header("access-control-allow-headers"), "authorization,idempotency-key");
+        assert!(!asked.headers().contains_key("access-control-allow-credentials"));
+        assert_eq!(header("x-ratelimit-remaining"), "60", "it counts against no limit");
+        let cost = tests::cost_of(&world.log().pop().unwrap());
+        assert_eq!(cost.0, 0, "it makes no call");
+    }
+    for (answer, status) in [
+        (owner.get("/v1/repositories").await, 200),
+        (owner.get("/v1/nothing").await, 404),
+        (anonymous.get("/v1/repositories").await, 401),
+    ] {
+        assert_eq!(answer.status, status);
+        let headers = ["access-control-allow-origin", "access-control-expose-headers"].map(|name| answer.header(name));
+        assert_eq!(headers, ["*", "*"]);
+    }
+    // Nothing allows another origin to read the dashboard.
+    let page = anonymous.request(Method::GET, "/").send().await.unwrap();
+    assert!(!page.headers().contains_key("access-control-allow-origin"));
+}
