@@ -140,6 +140,9 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
     if context.route.content == Content::Data {
         cross_origin::share(response.headers_mut());
     }
+    if let Some(trace) = &trace {
+        response.headers_mut().insert("traceresponse", trace.response());
+    }
     if let Some(caller) = caller {
         set_expiry_headers(response.headers_mut(), caller, context.app.clock().now());
     }

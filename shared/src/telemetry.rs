@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
@@ -256,11 +256,12 @@ impl Directive {
     ];
 }
 
-/// The caller's span in its trace, from W3C Trace Context's `traceparent`.
+/// The caller's span in its trace, from W3C Trace Context's `traceparent`, and the span of this request below it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct TraceContext {
     trace_id: String,
     parent_id: String,
+    span_id: String,
 }
 
 impl TraceContext {
@@ -276,7 +277,18 @@ impl TraceContext {
         let (version, trace_id, parent_id, _flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
         let zero = |text: &str| text.bytes().all(|byte| byte == b'0');
         let valid = version != "ff" && !zero(&trace_id) && !zero(&parent_id);
-        valid.then_some(Self { trace_id, parent_id })
+        valid.then(|| {
+            let mut span = [0u8; 8];
+            getrandom::fill(&mut span).expect("the operating system gives random bytes");
+            Self { trace_id, parent_id, span_id: crate::hex::hex(&span) }
+        })
+    }
+
+    /// Returns the value of `traceresponse`, which tells the caller the span of this request
+    /// (<https://w3c.github.io/trace-context/#traceresponse-header>). The log has each request, so the span is sampled.
+    pub(crate) fn response(&self) -> HeaderValue {
+        let value = format!("00-{}-{}-01", self.trace_id, self.span_id);
+        HeaderValue::try_from(value).expect("hexadecimal digits are ASCII")
     }
 }
 

@@ -134,3 +134,22 @@ async fn a_script_of_another_origin_may_ask_with_a_token_and_read_every_header()
     let page = anonymous.request(Method::GET, "/").send().await.unwrap();
     assert!(!page.headers().contains_key("access-control-allow-origin"));
 }
+
+#[tokio::test]
+async fn a_caller_with_a_trace_is_told_the_span_of_its_request() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let mut spans = Vec::new();
+    for path in ["/v1/repositories", "/v1/nothing"] {
+        let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");
+        let answer = owner.send(owner.request(Method::GET, path).header("traceparent", &traceparent)).await;
+        let span = world.line_of(&answer)["span_id"].as_str().unwrap().to_owned();
+        assert_eq!(answer.header("traceresponse"), format!("00-{trace}-{span}-01"));
+        assert!(span.len() == 16 && span.bytes().all(|byte| byte.is_ascii_hexdigit()), "{span}");
+        spans.push(span);
+    }
+    assert_ne!(spans[0], spans[1]);
+    let without = owner.get("/v1/repositories").await;
+    assert!(!without.headers.contains_key("traceresponse"));
+}
