@@ -19,6 +19,8 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, LINK, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use lambda_http::RequestExt;
 use lambda_http::request::RequestContext;
 use tower::util::BoxCloneSyncService;
@@ -39,7 +41,7 @@ use crate::extract::refuse_parameters;
 use crate::id::RequestId;
 use crate::model::{Quota, RequestOrigin, Subject};
 use crate::rate_limit::Verdict;
-use crate::route::{Content, Route, WithoutLimiter};
+use crate::route::{Content, Deprecation, Route, WithoutLimiter};
 use crate::telemetry::{Level, RequestLine, TraceContext};
 use crate::usage::Usage;
 
@@ -139,6 +141,9 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
     set_rate_limit_headers(response.headers_mut(), &verdict);
     if context.route.content == Content::Data {
         cross_origin::share(response.headers_mut());
+    }
+    if let Some(deprecation) = &context.route.deprecation {
+        set_deprecation_headers(response.headers_mut(), deprecation);
     }
     if let Some(trace) = &trace {
         response.headers_mut().insert("traceresponse", trace.response());
@@ -258,21 +263,34 @@ fn set_security_headers(headers: &mut HeaderMap, by_https: bool) {
     }
 }
 
-/// Sets the header with the token's expiry, and a link to the rotation if the token expires soon. There is only one
-/// `Link` header, because API Gateway's format allows a name only once.
+/// Sets the header with the token's expiry, and a link to the rotation if the token expires soon.
 fn set_expiry_headers(headers: &mut HeaderMap, caller: &Caller, now: Timestamp) {
     let Some(expires_at) = caller.expires_at() else { return };
-    let text = |text: String| HeaderValue::try_from(text).expect("times and URLs are ASCII");
-    headers.insert(TOKEN_EXPIRES_AT, text(expires_at.to_string()));
+    let expires_at = HeaderValue::try_from(expires_at.to_string()).expect("times are ASCII");
+    headers.insert(TOKEN_EXPIRES_AT, expires_at);
     if let Some(id) = caller.token_to_rotate(now) {
         // The URL is relative to the request, so that functions need no setting for it.
-        let rotate = format!("</v1/tokens/{id}/rotate>; rel=\"rotate\"");
-        let links = match headers.get(LINK).and_then(|links| links.to_str().ok()) {
-            Some(links) => format!("{links}, {rotate}"),
-            None => rotate,
-        };
-        headers.insert(LINK, text(links));
+        add_link(headers, &format!("</v1/tokens/{id}/rotate>; rel=\"rotate\""));
     }
+}
+
+/// Adds to the only `Link` header: API Gateway's format allows a name only once.
+fn add_link(headers: &mut HeaderMap, link: &str) {
+    let links = match headers.get(LINK).and_then(|links| links.to_str().ok()) {
+        Some(links) => format!("{links}, {link}"),
+        None => link.to_owned(),
+    };
+    headers.insert(LINK, HeaderValue::try_from(links).expect("URLs are ASCII"));
+}
+
+/// Tells since when the endpoint should not be used, when it ends, and where to read what to do.
+fn set_deprecation_headers(headers: &mut HeaderMap, deprecation: &Deprecation) {
+    let midnight = |day: Date| day.to_zoned(TimeZone::UTC).expect("a day of our time is in range");
+    let text = |text: String| HeaderValue::try_from(text).expect("dates are ASCII");
+    headers.insert("deprecation", text(format!("@{}", midnight(deprecation.since).timestamp().as_second())));
+    let sunset = midnight(deprecation.sunset).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    headers.insert("sunset", text(sunset));
+    add_link(headers, &format!("<{}>; rel=\"deprecation\"", deprecation.page));
 }
 
 /// Sets the contract's three headers, and those of the IETF draft (draft-ietf-httpapi-ratelimit-headers-10).

@@ -1,6 +1,7 @@
 //! The contract of an endpoint: its paths, the authorization that it needs, its answers and its error codes.
 
 use http::Method;
+use jiff::civil::Date;
 
 use crate::error::ErrorCode;
 use crate::permission::{Permission, Role};
@@ -48,6 +49,8 @@ pub struct Route {
     pub location: bool,
     /// Whether a success sets or removes the cookie of a session.
     pub cookie: bool,
+    /// The end of the endpoint, if it is decided.
+    pub deprecation: Option<Deprecation>,
     /// The error codes that the handler itself returns. Those of the pipeline and the extractors follow from the other fields.
     pub refusals: &'static [ErrorCode],
 }
@@ -104,6 +107,17 @@ pub enum Linking {
     KnownOnly,
     /// Gives the handler the person who signed in.
     Newcomers,
+}
+
+/// The announced end of an endpoint, which every answer of the endpoint and the OpenAPI document tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deprecation {
+    /// The day since which clients should not use the endpoint (RFC 9745).
+    pub since: Date,
+    /// The first day on which the endpoint may be gone (RFC 8594), at least a year later.
+    pub sunset: Date,
+    /// The page of the documentation that tells what to use, such as `/docs/guides/versions`.
+    pub page: &'static str,
 }
 
 /// The age that the sign-in of a session may have. Requests with a token need none.
@@ -197,6 +211,7 @@ impl Route {
             idempotency: IdempotencyKeys::Ignored,
             location: false,
             cookie: false,
+            deprecation: None,
             refusals: &[],
         }
     }
@@ -315,6 +330,12 @@ impl Route {
     /// Sets or removes the cookie of a session.
     pub const fn sets_cookie(mut self) -> Self {
         self.cookie = true;
+        self
+    }
+
+    /// Announces the end of the endpoint.
+    pub const fn ends(mut self, deprecation: Deprecation) -> Self {
+        self.deprecation = Some(deprecation);
         self
     }
 

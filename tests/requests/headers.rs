@@ -1,10 +1,18 @@
 //! Headers with which a client chooses the form of its answer, and those with which browsers ask for another origin.
 
 use std::io::Read;
+use std::time::Duration;
 
+use axum::Json;
 use flate2::read::GzDecoder;
+use jiff::civil::date;
+use local::function::Function;
+use local::gateway::Gateway;
+use local::route::Routes;
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::route::Deprecation;
+use shared::{Endpoint, Route, pipeline};
 use tests::{GitRepository, World};
 
 #[tokio::test]
@@ -152,4 +160,31 @@ async fn a_caller_with_a_trace_is_told_the_span_of_its_request() {
     assert_ne!(spans[0], spans[1]);
     let without = owner.get("/v1/repositories").await;
     assert!(!without.headers.contains_key("traceresponse"));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_ends_says_so_in_every_answer() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let deprecation = Deprecation { since: date(2026, 1, 31), sunset: date(2027, 2, 1), page: "/docs/guides/versions" };
+    let route = Route::get("old-things", "/v1/old").ends(deprecation);
+    let endpoint = Endpoint::new(route, async || Json(json!({})), ());
+    let service = pipeline::service(world.stack.app().clone(), endpoint);
+    let function = Function::http(route.function, service, Duration::from_secs(29), world.clock.clone());
+    let routes = Routes::new([(route.key(), function)]).unwrap();
+    let gateway = Gateway::start(([127, 0, 0, 1], 0).into(), routes, world.clock.clone()).await.unwrap();
+    let url = format!("{}/v1/old", gateway.endpoint());
+    for (answer, status) in [
+        (owner.send(owner.request(Method::GET, &url)).await, 200),
+        (owner.send(owner.request(Method::GET, &format!("{url}?x=1"))).await, 400),
+        (world.anonymous().send(world.anonymous().request(Method::GET, &url)).await, 401),
+    ] {
+        assert_eq!(answer.status, status);
+        // 2026-01-31T00:00:00Z
+        let told = ["deprecation", "sunset", "link"].map(|name| answer.header(name));
+        let link = "</docs/guides/versions>; rel=\"deprecation\"";
+        assert_eq!(told, ["@1769817600", "Mon, 01 Feb 2027 00:00:00 GMT", link]);
+    }
+    let other = owner.get("/v1/repositories").await;
+    assert!(!other.headers.contains_key("deprecation") && !other.headers.contains_key("sunset"));
 }

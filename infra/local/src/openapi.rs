@@ -103,6 +103,9 @@ pub fn text() -> String {
 /// Adds to an operation the parts that follow from its route.
 fn complete(operation: &mut Value, route: Route) {
     operation["operationId"] = route.function.into();
+    if route.deprecation.is_some() {
+        operation["deprecated"] = true.into();
+    }
     operation["security"] = match route.access {
         Access::Public => json!([]),
         Access::Authenticated => json!([{"bearer": []}]),
