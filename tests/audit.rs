@@ -105,6 +105,7 @@ async fn each_endpoint_that_changes_something_writes_an_event_with_its_author() 
                 | Action::MemberLinked
                 | Action::ApplicationUpdated
                 | Action::TrustUpdated
+                | Action::DeploymentRequeued
                 | Action::DeploymentStarted
                 | Action::DeploymentSucceeded
                 | Action::DeploymentFailed

@@ -6,6 +6,8 @@
 
 mod artifacts;
 mod capabilities;
+mod capacity;
+mod clock;
 mod log;
 mod moto;
 mod outputs;
@@ -142,6 +144,24 @@ fn event(deployment: &Deployment, build: &BuildId, status: &str) -> Value {
     event
 }
 
+/// Returns the event that a phase of a build has ended. It has no status of the build.
+fn phase_change(deployment: &Deployment, phase: &str) -> Value {
+    let mut event = event(deployment, deployment.build.as_ref().unwrap(), "");
+    event["detail-type"] = json!("CodeBuild Build Phase Change");
+    let detail = event["detail"].as_object_mut().unwrap();
+    detail.remove("build-status");
+    detail.extend([
+        ("completed-phase".to_owned(), json!(phase)),
+        ("completed-phase-status".to_owned(), json!("SUCCEEDED")),
+    ]);
+    let phases = [("SUBMITTED", Some("SUCCEEDED")), (phase, Some("SUCCEEDED"))];
+    detail["additional-information"]["phases"] = phases
+        .map(|(phase, status)| json!({"phase-type": phase, "phase-status": status, "phase-context": []}))
+        .into_iter()
+        .collect();
+    event
+}
+
 /// Returns the event of a build in which one phase did not succeed.
 fn failed(deployment: &Deployment, status: &str, phase: &str, phase_status: &str, context: &str) -> Value {
     let mut event = event(deployment, deployment.build.as_ref().unwrap(), status);
@@ -235,7 +255,7 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
     assert!(zip.by_name("run").unwrap().is_symlink());
 
     let build = stored.build.clone().unwrap();
-    assert_eq!(here.told(&event(&stored, &build, "IN_PROGRESS")).await.unwrap(), "running");
+    assert_eq!(here.told(&event(&stored, &build, "IN_PROGRESS")).await.unwrap(), "started");
     here.world.clock.advance(Duration::from_secs(90));
     assert_eq!(here.told(&event(&stored, &build, "SUCCEEDED")).await.unwrap(), "succeeded");
     let ended = here.status(&created).await;
@@ -299,14 +319,19 @@ async fn a_build_that_was_stopped_because_somebody_asked_for_it_is_a_cancellatio
     assert_eq!(here.moto.calls("CodeBuild_20161006.StopBuild"), [json!({"id": build})]);
     assert_eq!(here.status(&created).await["status"], "in_progress", "its commands may still run");
 
-    assert_eq!(here.told(&event(&stored, &build, "IN_PROGRESS")).await.unwrap(), "running");
+    assert_eq!(here.told(&event(&stored, &build, "IN_PROGRESS")).await.unwrap(), "started");
     assert_eq!(here.told(&failed(&stored, "STOPPED", "BUILD", "STOPPED", "")).await.unwrap(), "canceled");
     let ended = here.status(&created).await;
     assert_eq!((&ended["status"], &ended["failure"]), (&json!("canceled"), &Value::Null));
     let started = format!("3 in_progress runner: build {build} was started");
     assert_eq!(
         here.owner.events(&created).await[2..],
-        [started.as_str(), "4 in_progress user: asked to stop", "5 canceled runner: stopped"]
+        [
+            started.as_str(),
+            "4 in_progress user: asked to stop",
+            "5 in_progress runner: the build has a machine",
+            "6 canceled runner: stopped"
+        ]
     );
     assert_eq!(here.told(&event(&stored, &build, "STOPPED")).await.unwrap(), "already_ended");
     here.owner.act(&created, "cancel", json!({})).await.refused(409, "already_finished");
@@ -350,7 +375,7 @@ async fn an_event_of_anything_else_changes_nothing() {
         ("an older attempt's build", event(&older, &other, "SUCCEEDED"), "not_its_build"),
         ("a deployment that is gone", event(&gone, &build, "FAILED"), "gone"),
         ("another account's", event(&anothers, &build, "FAILED"), "gone"),
-        ("a phase", changed(|event| event["detail-type"] = json!("CodeBuild Build Phase Change")), "ignored"),
+        ("a batch", changed(|event| event["detail-type"] = json!("CodeBuild Build Batch State Change")), "ignored"),
         ("another project", changed(|event| event["detail"]["project-name"] = json!("other")), "ignored"),
         (
             "a build that somebody started by hand",
@@ -429,7 +454,7 @@ async fn the_sweep_asks_for_builds_whose_events_never_came() {
     assert_eq!(here.moto.calls("CodeBuild_20161006.BatchGetBuilds").len(), 0);
 
     here.world.clock.advance(Duration::from_millis(1));
-    here.moto.say_that_builds_run(true);
+    here.moto.say_that_builds_are_in(json!([{"phaseType": "QUEUED"}]));
     assert_eq!(here.world.sweep().await.unwrap(), swept(0, 2));
     assert_eq!(here.world.sweep().await.unwrap(), swept(0, 0), "they are asked for again later");
     assert_eq!(here.world.stored(&here.owner, &created).await.events, stored.events);
@@ -490,9 +515,10 @@ async fn the_rule_lets_state_changes_of_the_project_through_and_nothing_else() {
     let own = event(&stored, stored.build.as_ref().unwrap(), "SUCCEEDED");
     let mut others = [own.clone(), own.clone(), own.clone()];
     others[0]["detail"]["project-name"] = json!("other");
-    others[1]["detail-type"] = json!("CodeBuild Build Phase Change");
+    others[1] = phase_change(&stored, "PROVISIONING");
     others[2]["source"] = json!("somebody");
-    for event in others.iter().chain([&own]) {
+    let left_queue = phase_change(&stored, "QUEUED");
+    for event in others.iter().chain([&left_queue, &own]) {
         let entry = json!({
             "Source": event["source"], "DetailType": event["detail-type"], "Detail": event["detail"].to_string(),
         });
@@ -500,9 +526,12 @@ async fn the_rule_lets_state_changes_of_the_project_through_and_nothing_else() {
     }
     let passed =
         here.moto.call("logs", "Logs_20140328.FilterLogEvents", json!({"logGroupName": "/aws/events/all"})).await;
-    let [passed] = &passed["events"].as_array().unwrap()[..] else { panic!("one event passes: {passed}") };
-    let passed: Value = serde_json::from_str(passed["message"].as_str().unwrap()).unwrap();
-    assert_eq!(passed["detail"], own["detail"]);
-    assert_eq!(here.told(&passed).await.unwrap(), "succeeded");
+    let passed = passed["events"].as_array().unwrap().iter();
+    let passed: Vec<Value> =
+        passed.map(|event| serde_json::from_str(event["message"].as_str().unwrap()).unwrap()).collect();
+    let [left, ended] = &passed[..] else { panic!("two events pass: {passed:?}") };
+    assert_eq!((&left["detail"], &ended["detail"]), (&left_queue["detail"], &own["detail"]));
+    assert_eq!(here.told(left).await.unwrap(), "started");
+    assert_eq!(here.told(ended).await.unwrap(), "succeeded");
     assert_eq!(here.status(&created).await["status"], "succeeded");
 }

@@ -96,6 +96,10 @@ enum Action {
     GiveBack {
         consumer: usize,
     },
+    /// CodeBuild has no capacity for the build. Nobody sends a message.
+    AwaitCapacity {
+        consumer: usize,
+    },
     Die {
         consumer: usize,
     },
@@ -150,6 +154,7 @@ impl State {
             number: one as u64 + 1,
             ready: true,
             wait_until: None,
+            retry_at: None,
             is_override: false,
         };
         let lock = Lock { holder: self.holder.map(id), fence: self.lock_fence.into(), ..Lock::default() };
@@ -241,6 +246,7 @@ impl Model for Environment {
                     }
                     if state.deaths > 0 {
                         actions.push(Action::GiveBack { consumer });
+                        actions.push(Action::AwaitCapacity { consumer });
                         if state.deployments[*deployment].leased {
                             actions.push(Action::CutOff { consumer });
                         }
@@ -377,6 +383,18 @@ impl Model for Environment {
                 }
                 state.send(message);
                 state.consumers[consumer] = Consumer::Idle;
+            }
+            Action::AwaitCapacity { consumer } => {
+                let Consumer::Running { deployment, fence, .. } = state.consumers[consumer] else {
+                    return None;
+                };
+                state.deaths -= 1;
+                state.consumers[consumer] = Consumer::Idle;
+                let asked = state.deployments[deployment].cancel_requested;
+                if state.end(deployment, fence, if asked { Status::Canceled } else { Status::Queued }) && !asked {
+                    let row = &mut state.deployments[deployment];
+                    (row.attempt, row.leased) = (0, false);
+                }
             }
             Action::Die { consumer } => {
                 state.deaths -= 1;

@@ -67,7 +67,7 @@ fn end_of_lost(deployment: &Deployment, now: Timestamp) -> Option<Transition> {
     if deployment.cancel_requested_by.is_some() {
         return Some(Transition::Cancel);
     }
-    if deployment.attempt >= MAX_ATTEMPTS {
+    if deployment.tries() >= MAX_ATTEMPTS {
         let message = format!("{MAX_ATTEMPTS} runners were lost before one reported a result");
         return Some(Transition::Fail(Failure::new("runner_lost", message)));
     }

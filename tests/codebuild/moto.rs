@@ -3,15 +3,16 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Method, Response, Uri};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+const START: &str = "CodeBuild_20161006.StartBuild";
 const PACKAGE: &str = "moto[server]==5.2.5";
 
 /// The number of objects that one answer of a bucket lists. S3's own bound is 1,000.
@@ -60,6 +61,12 @@ struct Recorder {
     moto: String,
     calls: Mutex<Vec<(String, Value)>>,
     builds_run: AtomicBool,
+    /// The phases of running builds. `None` for those that moto tells.
+    phases: Mutex<Option<Value>>,
+    /// The code with which StartBuild is refused.
+    refusal: Mutex<Option<&'static str>>,
+    /// The number of builds that were refused.
+    refused: AtomicUsize,
 }
 
 impl Moto {
@@ -82,6 +89,9 @@ impl Moto {
             moto: address.trim().trim_end_matches('/').to_owned(),
             calls: Mutex::default(),
             builds_run: AtomicBool::new(false),
+            phases: Mutex::default(),
+            refusal: Mutex::default(),
+            refused: AtomicUsize::new(0),
         });
         let pass = async |State(recorder): State<Arc<Recorder>>, method, uri, headers, body| {
             recorder.pass(method, uri, headers, body).await
@@ -107,6 +117,22 @@ impl Moto {
     /// Sets whether BatchGetBuilds reports that builds are still running.
     pub(super) fn say_that_builds_run(&self, run: bool) {
         self.recorder.builds_run.store(run, Ordering::Relaxed);
+    }
+
+    /// Sets the phases of all builds, which are still running.
+    pub(super) fn say_that_builds_are_in(&self, phases: Value) {
+        *self.recorder.phases.lock().unwrap() = Some(phases);
+        self.say_that_builds_run(true);
+    }
+
+    /// Refuses every build with this code, or starts builds again.
+    pub(super) fn refuse_builds(&self, code: Option<&'static str>) {
+        *self.recorder.refusal.lock().unwrap() = code;
+    }
+
+    /// Returns the number of builds that were refused.
+    pub(super) fn refused(&self) -> usize {
+        self.recorder.refused.load(Ordering::Relaxed)
     }
 
     /// Sends an operator's call, which is not recorded and must succeed.
@@ -161,6 +187,12 @@ impl Recorder {
         if let Some(target) = &target {
             self.calls.lock().unwrap().push((target.clone(), serde_json::from_slice(&body).unwrap()));
         }
+        let refusal = self.refusal.lock().unwrap().filter(|_| target.as_deref() == Some(START));
+        if let Some(code) = refusal {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            let body = json!({"__type": code, "message": "Cannot have more than 1 builds in queue for the account"});
+            return Response::builder().status(400).body(body.to_string().into()).unwrap();
+        }
         let is_list = uri.query().is_some_and(|query| query.contains("list-type=2"));
         let fewer = if is_list { format!("&max-keys={MOST_LISTED}") } else { String::new() };
         let mut request = self.client.request(method, format!("{}{uri}{fewer}", self.moto)).body(body);
@@ -179,6 +211,9 @@ impl Recorder {
             let mut answer: Value = serde_json::from_slice(&text).unwrap();
             for build in answer["builds"].as_array_mut().unwrap() {
                 build["buildStatus"] = "IN_PROGRESS".into();
+                if let Some(phases) = &*self.phases.lock().unwrap() {
+                    build["phases"] = phases.clone();
+                }
             }
             text = answer.to_string().into();
         }

@@ -169,6 +169,10 @@ impl Scene {
             Dispatched::Held => return None,
             _ => return Some(()),
         };
+        // CodeBuild has no capacity for the build. A consumer that can't write this down is a lost runner.
+        if self.random(|random| random.below(8)) == 0 {
+            return claimed.await_capacity(table, clock.now()).await.ok().map(drop);
+        }
         let run = Run {
             lane: format!("{:?}", claimed.lane()),
             deployment: claimed.id.clone(),

@@ -193,6 +193,7 @@ impl State {
         let mut waiting: Vec<_> = self
             .with_status(Status::Queued)
             .map(|at| Waiting {
+                retry_at: None,
                 deployment_id: id(at),
                 number: self.row(at).number,
                 ready: self.row(at).ready,

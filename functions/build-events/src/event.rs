@@ -5,10 +5,13 @@ use builds::{ACCOUNT_VARIABLE, ATTEMPT_VARIABLE, BuildStatus, DEPLOYMENT_VARIABL
 use serde::Deserialize;
 use serde_json::Value;
 use shared::InitError;
+use shared::clock::Time;
 use shared::id::{AccountId, DeploymentId};
 use shared::model::BuildId;
 
 const STATE_CHANGE: &str = "CodeBuild Build State Change";
+/// The event of a phase that has ended. The rule passes only that of the phase in which a build waits for a machine.
+const PHASE_CHANGE: &str = "CodeBuild Build Phase Change";
 
 /// An EventBridge event.
 #[derive(Debug, Deserialize)]
@@ -17,6 +20,7 @@ pub struct Event {
     pub(crate) id: Option<String>,
     #[serde(rename = "detail-type")]
     kind: String,
+    time: Time,
     detail: Value,
 }
 
@@ -30,7 +34,9 @@ pub(crate) struct BuildUpdate {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct StateChange {
-    build_status: String,
+    /// Absent in the event of a phase, after which another one begins or the build's end is told by an event of its own.
+    #[serde(default)]
+    build_status: Option<String>,
     project_name: String,
     /// An ARN that ends with the build's id.
     build_id: String,
@@ -73,7 +79,7 @@ struct Phase {
 impl Event {
     /// Returns the update that the event has about a deployment's build in `project`, or `None` for any other event.
     pub(crate) fn update(self, project: &str) -> Result<Option<BuildUpdate>, InitError> {
-        if self.kind != STATE_CHANGE {
+        if self.kind != STATE_CHANGE && self.kind != PHASE_CHANGE {
             return Ok(None);
         }
         let change: StateChange = serde_json::from_value(self.detail)?;
@@ -86,17 +92,24 @@ impl Event {
         // A build without a deployment was started by hand.
         let Some(deployment) = value(DEPLOYMENT_VARIABLE) else { return Ok(None) };
         let exported = &change.additional_information.exported_environment_variables;
+        let exported = exported.iter().map(|one| (one.name.clone(), one.value.clone())).collect();
+        let status = match (&change.build_status, &*self.kind) {
+            (Some(status), _) => BuildStatus::parse(status)?,
+            (None, PHASE_CHANGE) => BuildStatus::InProgress,
+            (None, _) => return Err("the build has no status".into()),
+        };
         let (_, build) = change.build_id.rsplit_once('/').ok_or("the build's ARN has no build id")?;
         Ok(Some(BuildUpdate {
             account: value(ACCOUNT_VARIABLE).ok_or("the build names no account")?.parse()?,
             deployment: deployment.parse()?,
-            report: Report {
-                build: build.parse::<BuildId>()?,
-                attempt: value(ATTEMPT_VARIABLE).ok_or("the build names no attempt")?.parse()?,
-                status: BuildStatus::parse(&change.build_status)?,
-                phases: change.additional_information.phases.iter().map(Phase::report).collect(),
-                exported: exported.iter().map(|one| (one.name.clone(), one.value.clone())).collect(),
-            },
+            report: Report::of_event(
+                build.parse::<BuildId>()?,
+                value(ATTEMPT_VARIABLE).ok_or("the build names no attempt")?.parse()?,
+                status,
+                change.additional_information.phases.iter().map(Phase::report).collect(),
+                exported,
+                self.time.get(),
+            ),
         }))
     }
 }

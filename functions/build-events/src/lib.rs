@@ -84,6 +84,7 @@ impl BuildEvents {
         Ok(match self.builds.settle(deployment, &report).await? {
             Settled::Ended(status) => status.as_str(),
             Settled::HandedOver => "handed_over",
+            Settled::Started => "started",
             Settled::Running => "running",
             Settled::AlreadyEnded => "already_ended",
             Settled::NotItsBuild if report.is_running() => {

@@ -33,6 +33,8 @@ pub(crate) struct BuildInput {
 pub(crate) enum Started {
     /// The deployment has the build, unless its row is gone.
     HandedOver,
+    /// CodeBuild has no capacity for the build.
+    Refused,
     /// The build can never start.
     Fails(Failure),
 }
@@ -64,6 +66,12 @@ impl CodeBuild {
         let build = match self.builds.start(start).await {
             Ok(build) => build,
             Err(StartFailed::Call(error)) => return Err(not_started(error)),
+            Err(StartFailed::NoCapacity(error)) => {
+                self.builds.app().log().warn("CodeBuild refused a build for lack of capacity", &error);
+                // Nobody deletes the secret of a deployment that ends while it waits.
+                self.delete_secret(claimed).await.map_err(not_started)?;
+                return Ok(Started::Refused);
+            }
             Err(too_large @ StartFailed::VariablesTooLarge) => {
                 let failure = Failure::new("variables_too_large", too_large.to_string());
                 return Ok(Started::Fails(failure));

@@ -45,6 +45,8 @@ pub struct Consumer {
 enum Outcome {
     Ended(Status),
     InCodeBuild,
+    /// CodeBuild has no capacity, and the deployment waits for it in its lane.
+    NoCapacity,
     /// Another deployment in the lane comes first. Its end sends the next message.
     Waits,
     AlreadyEnded,
@@ -148,6 +150,15 @@ impl Consumer {
             }
             Completed::Preparation(codebuild, input) => match codebuild.start(&claimed, &input).await? {
                 Started::Fails(failure) => self.end(&claimed, Transition::Fail(failure)).await,
+                Started::Refused => {
+                    let waits = claimed.await_capacity(self.app.table(), self.app.clock().now()).await?;
+                    if waits.status.is_final() {
+                        self.queue.send_next(&self.app, &waits).await;
+                        return Ok(Outcome::Ended(waits.status));
+                    }
+                    self.queue.announce_status(&self.app, &waits).await;
+                    Ok(Outcome::NoCapacity)
+                }
                 Started::HandedOver => {
                     // A request to cancel may have come before there was a build.
                     match Deployment::load(self.app.table(), &claimed.account_id, &claimed.id).await? {
@@ -191,6 +202,7 @@ impl Consumer {
         let (level, outcome) = match result {
             Ok(Outcome::Ended(status)) => (Level::Info, status.as_str()),
             Ok(Outcome::InCodeBuild) => (Level::Info, "handed_over"),
+            Ok(Outcome::NoCapacity) => (Level::Warn, "no_capacity"),
             Ok(Outcome::Waits) => (Level::Info, "waits"),
             Ok(Outcome::AlreadyEnded) => (Level::Info, "already_ended"),
             Ok(Outcome::Gone) => (Level::Warn, "gone"),

@@ -141,10 +141,12 @@ impl Pipeline {
         log: &RunLog,
         stop: &CancellationToken,
     ) -> Result<Completed<'_>, Retry> {
-        let Deployment { number, environment, sha, git_ref, attempt, .. } = deployment;
+        let Deployment { number, environment, sha, git_ref, .. } = deployment;
         log.say(format!("Deployment {number} of {git_ref} ({sha}) to {}", environment.as_str())).await;
-        if *attempt > 1 {
-            log.say(format!("Attempt {attempt}: the previous runner was lost")).await;
+        match deployment.tries() {
+            _ if deployment.was_refused() => log.say("Trying again: AWS CodeBuild had no capacity").await,
+            1 => {}
+            attempt => log.say(format!("Attempt {attempt}: the previous runner was lost")).await,
         }
         let workspace = Workspace::new()?;
         if let Some(end) = self.get_source(deployment, &workspace, log, stop).await? {

@@ -85,7 +85,7 @@ export function deployment(screen) {
           typed(one.commit_status_error)))),
       one.reachable === false && h("div", { class: "callout wait", role: "note" }, icon("warn"), h("p", null,
         "No branch or tag had this commit. It may be one of a fork.")),
-      one.status === "queued" && waiting(one),
+      (one.status === "queued" || one.queue) && waiting(one),
       (one.approvals.required > 0 || Boolean(one.variables?.length)) && approvals(one, refused, reload),
       one.override && h("div", { class: "callout wait", role: "note" }, icon("warn"), h("p", null,
         h("strong", null, "Overrides the rules of the environment"), ": ", typed(one.override.reason))),
@@ -110,7 +110,7 @@ function eventLine(event, actors) {
         time(event.at))));
 }
 
-/** Shows what a queued deployment waits for. @param {Deployment} one */
+/** Shows what a deployment waits for. @param {Deployment} one */
 function waiting(one) {
   const { queue } = one;
   return h("div", { class: "callout wait", role: "note" }, icon("clock"),

@@ -20,17 +20,18 @@ export const active = (value) => value === "queued" || value === "in_progress";
 export const lacking = ({ approvals: { required, given_by: given } }) => Math.max(0, required - given.length);
 
 /**
- * Says why a queued deployment waits, or returns null. A list does not tell the place in the queue.
+ * Says why a deployment waits, or returns null. A list does not tell the place in the queue.
  * @param {Deployment} deployment
  */
 export function waits(deployment) {
   const { queue, status: value } = deployment;
-  if (value !== "queued") return null;
+  if (value !== "queued" && !queue) return null;
   const missing = lacking(deployment);
   if (missing) return `Waits for ${missing === 1 ? "one approval" : `${missing} approvals`}`;
   const by = queue?.blocked_by;
   if (by?.deployment_id) return ["Waits for ", h("a", { href: `/deployments/${by.deployment_id}` },
       "the deployment ahead")];
+  if (by?.kind === "capacity") return "Waits for a machine";
   if (by) return [by.kind === "freeze" ? "Waits because the environment is frozen" : "Waits for the wait timer",
     by.until && [", which ends ", time(by.until)], by.reason && [": ", typed(by.reason)]];
   return queue ? "About to start" : "Waits in the queue";

@@ -20,7 +20,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Get a deployment
 ///
-/// Returns the deployment with its status, its variables and, while it is queued, its place in the queue. To follow the deployment, ask again
+/// Returns the deployment with its status, its variables and, while it waits, its place in the queue. To follow the deployment, ask again
 /// after `X-Poll-Interval` seconds with the last `ETag` in `If-None-Match`, until `X-Poll-Interval` is absent: the deployment
 /// has ended.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", responses((status = 200, body = DeploymentBody)))]
@@ -32,7 +32,8 @@ pub async fn get_deployment(
     let read =
         |place: DeploymentPlace| async move { Ok(try_join(Waits::load(table, &place), place.variables(table)).await?) };
     let (deployment, (waits, variables)) = deployment.authorize_and_read(read).await?;
-    let queue = waits.map(|waits| QueueBody::new(&deployment, &waits, app.clock().now()));
+    let in_lane = waits.map(|waits| QueueBody::new(&deployment, &waits, app.clock().now()));
+    let queue = in_lane.or_else(|| QueueBody::of_build(&deployment));
     let interval = queue.as_ref().map(QueueBody::poll_interval).or(PollInterval::of(&deployment));
     let results = Results::load(table, &deployment).await?;
     let body = DeploymentBody::with_variables(&app, deployment.into_inner(), variables)

@@ -31,7 +31,7 @@ pub(crate) fn next_look(deployment: &Deployment, now: Timestamp) -> Timestamp {
         return deployment.waits_until(now).filter(|_| deployment.is_approved()).unwrap_or(deadline).min(deadline);
     }
     let silent_since = match deployment.status {
-        Status::Queued => deployment.wait_until.unwrap_or(deployment.created_at),
+        Status::Queued => deployment.waiting_since(),
         _ => deployment.lease_until.unwrap_or(deployment.updated_at),
     };
     let wait = now.since(silent_since).clamp(SEND_AGAIN_AFTER, SEND_AGAIN_WITHIN);

@@ -8,6 +8,7 @@
 //! | is queued, and no runner took it, or its wait or a freeze window is over | sends its message again |
 //! | is in progress, and its runner's lease has expired | sends its message again; the consumer claims or ends it |
 //! | is in progress in CodeBuild, without news | asks CodeBuild, and ends it if the build has ended |
+//! | is in progress in CodeBuild, and its time limit or that of the queue is over | asks CodeBuild, and stops the build |
 //! | is past its deadline, and no runner holds it | ends it and sends the next message in the lane; stops a build |
 //!
 //! A conditional write moves a deployment's due time before its message is sent. So of two concurrent sweeps only one
@@ -39,8 +40,8 @@ use lambda_runtime::LambdaEvent;
 use serde::de::IgnoredAny;
 use shared::clock::Timestamp;
 use shared::model::{
-    Actor, BUILD_REPORTS_WITHIN, BuildId, Deployment, Due, EnvironmentSettings, Finding, Recount, RepositoryDeletion,
-    Status, TransitionFailed,
+    Actor, BuildId, Deployment, Due, EnvironmentSettings, Finding, Recount, RepositoryDeletion, Status,
+    TransitionFailed,
 };
 use shared::queue::{HookQueue, Queue, StatusQueue};
 use shared::table::Key;
@@ -228,7 +229,7 @@ impl Sweep {
         let report = reports.get(&build).cloned().unwrap_or_else(missing);
         let settled = self.builds.settle(deployment.clone(), &report).await?;
         if settled == Settled::Running {
-            deployment.put_off(self.app.table(), now.plus(BUILD_REPORTS_WITHIN)).await?;
+            deployment.put_off(self.app.table(), deployment.next_question(now)).await?;
             // The event of the stopped build ends the deployment.
             if deployment.cancel_requested_by.is_some() || deployment.is_overdue(now) {
                 self.builds.stop(&build).await?;

@@ -42,6 +42,11 @@ impl Builds {
         Ok(Self { app: app.clone(), queue: Queue::with_statuses(app)?, codebuild, secrets })
     }
 
+    /// Returns the app.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
     /// Asks CodeBuild about the builds of at most [`ASK_AT_ONCE`] deployments. Unknown builds are missing in the answer.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_codebuild::types::Build;
+use shared::clock::Timestamp;
 use shared::model::{BuildId, Deployment, Failure, Outputs, Results, Transition};
 
 use crate::error::Error;
@@ -21,6 +22,8 @@ pub struct Report {
     pub status: BuildStatus,
     /// The phases so far, in their order.
     pub phases: Vec<PhaseReport>,
+    /// A time at which the build had left CodeBuild's queue, at best that at which it did. `None` if it waits there.
+    pub left_queue_at: Option<Timestamp>,
     /// The values of the buildspec's exported variables, once the build has ended.
     pub exported: BTreeMap<String, String>,
 }
@@ -51,6 +54,8 @@ pub struct PhaseReport {
     pub phase: String,
     /// Whether the phase ended without success.
     pub failed: bool,
+    /// Whether the phase ended with success.
+    pub succeeded: bool,
     /// CodeBuild's codes and messages about the phase.
     pub context: String,
 }
@@ -79,15 +84,33 @@ impl PhaseReport {
         Self {
             phase: phase.to_owned(),
             failed: status.is_some_and(|status| status != "SUCCEEDED"),
+            succeeded: status == Some("SUCCEEDED"),
             context: contexts.collect::<Vec<_>>().join("; "),
         }
+    }
+
+    /// Returns whether the build waits for a machine in this phase.
+    fn is_before_start(&self) -> bool {
+        matches!(self.phase.as_str(), "SUBMITTED" | "QUEUED")
+    }
+
+    /// Returns whether the build has left the queue in this phase, or at its end.
+    fn is_after_queue(&self) -> bool {
+        !self.is_before_start() || (self.phase == "QUEUED" && self.succeeded)
     }
 }
 
 impl Report {
     /// Returns the report of a build that was just started.
     pub fn started(build: BuildId, attempt: u32) -> Self {
-        Self { build, attempt, status: BuildStatus::InProgress, phases: Vec::new(), exported: BTreeMap::new() }
+        Self {
+            build,
+            attempt,
+            status: BuildStatus::InProgress,
+            phases: Vec::new(),
+            left_queue_at: None,
+            exported: BTreeMap::new(),
+        }
     }
 
     /// Returns the report of a build that CodeBuild does not know.
@@ -109,7 +132,30 @@ impl Report {
         });
         let exported = build.exported_environment_variables().iter();
         let exported = exported.filter_map(|one| Some((one.name()?.to_owned(), one.value()?.to_owned()))).collect();
-        Ok(Self { build: id, attempt, status: BuildStatus::parse(status)?, phases: phases.collect(), exported })
+        let phases: Vec<_> = phases.collect();
+        let first = phases.iter().position(|phase| !phase.is_before_start());
+        let left_queue_at = first.and_then(|first| build.phases()[first].start_time()?.to_millis().ok());
+        Ok(Self {
+            build: id,
+            attempt,
+            status: BuildStatus::parse(status)?,
+            phases,
+            left_queue_at: left_queue_at.map(Timestamp::from_millis),
+            exported,
+        })
+    }
+
+    /// Returns the report of a build by an event of this time.
+    pub fn of_event(
+        build: BuildId,
+        attempt: u32,
+        status: BuildStatus,
+        phases: Vec<PhaseReport>,
+        exported: BTreeMap<String, String>,
+        at: Timestamp,
+    ) -> Self {
+        let has_started = phases.iter().any(PhaseReport::is_after_queue);
+        Self { build, attempt, status, phases, left_queue_at: has_started.then_some(at), exported }
     }
 
     /// Returns whether the build has not ended yet.
@@ -130,10 +176,14 @@ impl Report {
         Results { outputs: Outputs::of(exported).kept, tests: None }
     }
 
+    /// Returns the first phase that failed. It is the cause, because POST_BUILD runs even after a failed BUILD.
+    pub(crate) fn failed_phase(&self) -> Option<&PhaseReport> {
+        self.phases.iter().find(|phase| phase.failed)
+    }
+
     /// Returns the transition by which the build ends its deployment, or `None` while the build runs.
     pub(crate) fn end(&self) -> Option<Transition> {
-        // The first failed phase is the cause, because POST_BUILD runs even after a failed BUILD.
-        let phase = self.phases.iter().find(|phase| phase.failed);
+        let phase = self.failed_phase();
         let explained = |text: &str| match phase {
             Some(PhaseReport { phase, context, .. }) if context.is_empty() => format!("{text} in phase {phase}"),
             Some(PhaseReport { phase, context, .. }) => format!("{text} in phase {phase}: {context}"),
@@ -142,6 +192,7 @@ impl Report {
         Some(Transition::Fail(match self.status {
             BuildStatus::InProgress => return None,
             BuildStatus::Succeeded => return Some(Transition::Succeed),
+            BuildStatus::TimedOut if phase.is_some_and(PhaseReport::is_before_start) => Failure::no_machine(),
             BuildStatus::TimedOut => Failure::new("timed_out", explained("The time limit was reached")),
             BuildStatus::Stopped => Failure::new("build_stopped", explained("The build was stopped")),
             BuildStatus::Fault => Failure::new("build_fault", explained("CodeBuild failed")),
@@ -180,7 +231,7 @@ mod tests {
     fn report(status: BuildStatus, phases: &[(&str, Option<&str>, &str)]) -> Report {
         let phases = phases.iter().map(|(phase, status, context)| PhaseReport::new(phase, *status, [*context]));
         let build = "builds:2d5b9a1c-0a4e-4a50-8f7e-6a6f3f0f5b11".parse().unwrap();
-        Report { build, attempt: 1, status, phases: phases.collect(), exported: BTreeMap::new() }
+        Report::of_event(build, 1, status, phases.collect(), BTreeMap::new(), Timestamp::from_millis(1))
     }
 
     #[track_caller]
@@ -194,6 +245,18 @@ mod tests {
         let phases = [("SUBMITTED", Some("SUCCEEDED"), ": "), ("QUEUED", None, "")];
         assert!(report(BuildStatus::InProgress, &phases).end().is_none());
         assert!(matches!(report(BuildStatus::Succeeded, &phases).end(), Some(Transition::Succeed)));
+    }
+
+    #[test]
+    fn a_build_has_left_the_queue_in_the_phase_after_it_or_when_it_has_ended() {
+        let at = |phases: &[_]| report(BuildStatus::InProgress, phases).left_queue_at;
+        let submitted = ("SUBMITTED", Some("SUCCEEDED"), "");
+        for queued in [&[submitted][..], &[submitted, ("QUEUED", None, "")], &[("QUEUED", Some("TIMED_OUT"), "")]] {
+            assert_eq!(at(queued), None, "{queued:?}");
+        }
+        for left in [&[submitted, ("QUEUED", Some("SUCCEEDED"), "")][..], &[submitted, ("PROVISIONING", None, "")]] {
+            assert_eq!(at(left), Some(Timestamp::from_millis(1)), "{left:?}");
+        }
     }
 
     #[test]
@@ -237,6 +300,9 @@ mod tests {
     fn every_other_end_has_its_code() {
         let phases = [("BUILD", Some("TIMED_OUT"), "")];
         ends(&report(BuildStatus::TimedOut, &phases), "timed_out", "The time limit was reached in phase BUILD");
+        let phases = [("QUEUED", Some("TIMED_OUT"), "BUILD_TIMED_OUT: Build has timed out.")];
+        let message = "AWS CodeBuild had no machine for the build within 60 minutes";
+        ends(&report(BuildStatus::TimedOut, &phases), "queue_deadline", message);
         let phases = [("BUILD", Some("STOPPED"), "")];
         ends(&report(BuildStatus::Stopped, &phases), "build_stopped", "The build was stopped in phase BUILD");
         ends(&report(BuildStatus::Fault, &[]), "build_fault", "CodeBuild failed");

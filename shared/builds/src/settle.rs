@@ -1,5 +1,6 @@
 //! Deployments settled with the reports of their builds.
 
+use shared::clock::Timestamp;
 use shared::model::{Actor, Deployment, Status, Transition, TransitionFailed};
 
 use crate::client::Builds;
@@ -13,7 +14,9 @@ pub enum Settled {
     Ended(Status),
     /// The build runs, and the report recorded it in the deployment.
     HandedOver,
-    /// The build runs, and the deployment already had it.
+    /// The build has left CodeBuild's queue, and the report started its clock.
+    Started,
+    /// The build runs or waits for a machine, and the deployment already had it.
     Running,
     /// The deployment had ended before the report.
     AlreadyEnded,
@@ -28,8 +31,8 @@ impl Builds {
     /// # Errors
     /// Fails if DynamoDB or Secrets Manager fails. The report can then be settled again.
     pub async fn settle(&self, mut deployment: Deployment, report: &Report) -> Result<Settled, Error> {
-        let table = self.app.table();
-        let mut attempts = table.attempts();
+        let (table, now) = (self.app.table(), self.app.clock().now());
+        let (mut attempts, mut settled) = (table.attempts(), Settled::Running);
         while attempts.begin().await {
             let known = deployment.build.as_ref() == Some(&report.build);
             let expected = deployment.build.is_none() && deployment.attempt == report.attempt;
@@ -38,14 +41,14 @@ impl Builds {
                     self.delete_secret(report.build.project(), &deployment).await?;
                     return Ok(Settled::AlreadyEnded);
                 }
-                (Status::InProgress, None) if known => return Ok(Settled::Running),
+                (Status::InProgress, None) if known => match report.left_queue_at {
+                    Some(at) if deployment.build_started_at.is_none() => Transition::LeaveQueue(at),
+                    _ => return Ok(settled),
+                },
                 // The runner died before it recorded the build.
                 (Status::InProgress, _) if expected => Transition::HandOver { build: report.build.clone() },
-                // The build was stopped by a request to cancel.
-                (Status::InProgress, Some(Transition::Fail(_)))
-                    if known && report.status == BuildStatus::Stopped && deployment.cancel_requested_by.is_some() =>
-                {
-                    Transition::Cancel
+                (Status::InProgress, Some(_)) if known && report.status == BuildStatus::Stopped => {
+                    stopped(&deployment, report, now)
                 }
                 (Status::InProgress, Some(end)) if known => end,
                 _ => return Ok(Settled::NotItsBuild),
@@ -54,14 +57,17 @@ impl Builds {
                 let results = report.results(&deployment);
                 deployment = deployment.with_results(table, &results).await?;
             }
-            match deployment.transition(table, next, Actor::Runner, self.app.clock().now()).await {
+            let reached = match &next {
+                Transition::LeaveQueue(_) if settled == Settled::Running => Settled::Started,
+                _ => Settled::HandedOver,
+            };
+            match deployment.transition(table, next, Actor::Runner, now).await {
                 Ok(ended) if ended.status.is_final() => {
                     self.queue.send_next(&self.app, &ended).await;
                     self.delete_secret(report.build.project(), &ended).await?;
                     return Ok(Settled::Ended(ended.status));
                 }
-                Ok(_) if report.end().is_none() => return Ok(Settled::HandedOver),
-                Ok(handed_over) => deployment = handed_over,
+                Ok(changed) => (deployment, settled) = (changed, reached),
                 Err(TransitionFailed::Table(error)) => return Err(error.into()),
                 Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {
                     let found = Deployment::load(table, &deployment.account_id, &deployment.id).await?;
@@ -70,5 +76,17 @@ impl Builds {
             }
         }
         Err(Error::Contended)
+    }
+}
+
+/// Returns the end of a deployment whose build was stopped: by a request to cancel, at its deadline, or by an operator.
+fn stopped(deployment: &Deployment, report: &Report, now: Timestamp) -> Transition {
+    match report.end() {
+        _ if deployment.cancel_requested_by.is_some() => Transition::Cancel,
+        _ if deployment.is_overdue(now) => {
+            let phase = report.failed_phase().map(|phase| phase.phase.as_str());
+            Transition::Fail(deployment.build_deadline_failure(phase))
+        }
+        end => end.expect("a build that was stopped has ended"),
     }
 }

@@ -7,17 +7,24 @@ use aws_sdk_codebuild::types::{
     ArtifactNamespace, ArtifactPackaging, ArtifactsType, CloudWatchLogsConfig, EnvironmentVariable,
     EnvironmentVariableType, LogsConfig, LogsConfigStatusType, ProjectArtifacts, SourceType,
 };
-use shared::model::{BuildId, Deployment};
+use shared::model::{BUILD_QUEUE_LIMIT, BuildId, Deployment};
 
 use crate::client::{ACCOUNT_VARIABLE, ATTEMPT_VARIABLE, Builds, DEPLOYMENT_VARIABLE};
 use crate::error::Error;
 
 /// The maximum size of a secret, in bytes (<https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>).
 const MAX_SECRET_BYTES: usize = 64 * 1024;
-/// The time limits that CodeBuild allows, in minutes.
-const TIME_LIMITS: std::ops::RangeInclusive<u64> = 5..=2160;
-/// The maximum time that a build waits for a machine. CodeBuild's default is eight hours.
-const QUEUED_MINUTES: i32 = 60;
+/// The time limits that CodeBuild allows, in seconds. The sweep stops a build that has a shorter one.
+const TIME_LIMITS: std::ops::RangeInclusive<u64> = 5 * 60..=2160 * 60;
+/// The codes with which AWS refuses a call that is worth a later try, because it has too much to do.
+const NO_CAPACITY: [&str; 6] = [
+    "AccountLimitExceededException",
+    "RequestLimitExceeded",
+    "ServiceUnavailableException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+];
 
 /// The input of a build.
 #[derive(Debug)]
@@ -48,8 +55,19 @@ pub struct Start<'a> {
 pub enum StartFailed {
     #[error("The secret variables exceed {MAX_SECRET_BYTES} bytes as JSON, the limit for builds in AWS CodeBuild")]
     VariablesTooLarge,
+    #[error("AWS has no capacity for another build")]
+    NoCapacity(#[source] Error),
     #[error(transparent)]
-    Call(#[from] Error),
+    Call(Error),
+}
+
+impl From<Error> for StartFailed {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Call(_, code, _) if NO_CAPACITY.contains(&code.as_str()) => Self::NoCapacity(error),
+            _ => Self::Call(error),
+        }
+    }
 }
 
 impl Builds {
@@ -64,7 +82,6 @@ impl Builds {
         if !secrets.is_empty() {
             self.put_secret(&secret, secrets).await?;
         }
-        let minutes = time_limit.as_secs().div_ceil(60).clamp(*TIME_LIMITS.start(), *TIME_LIMITS.end());
         let artifacts = match artifacts {
             None => artifacts_of(ArtifactsType::NoArtifacts),
             Some(prefix) => ProjectArtifacts::builder()
@@ -109,8 +126,10 @@ impl Builds {
             .set_environment_variables_override(Some(
                 plain.chain(referred).collect::<Result<_, _>>().map_err(incomplete)?,
             ))
-            .timeout_in_minutes_override(i32::try_from(minutes).expect("at most 2160"))
-            .queued_timeout_in_minutes_override(QUEUED_MINUTES)
+            .timeout_in_minutes_override(minutes_of(
+                time_limit.as_secs().clamp(*TIME_LIMITS.start(), *TIME_LIMITS.end()),
+            ))
+            .queued_timeout_in_minutes_override(minutes_of(BUILD_QUEUE_LIMIT.as_secs()))
             .send()
             .await
             .map_err(|error| Error::call("CodeBuild", error))?;
@@ -126,6 +145,11 @@ impl Builds {
         let created = self.secrets.create_secret().name(secret).secret_string(json).send().await;
         created.map(drop).map_err(|error| Error::call("Secrets Manager", error).into())
     }
+}
+
+/// Returns a time limit in minutes, rounded up.
+fn minutes_of(seconds: u64) -> i32 {
+    i32::try_from(seconds.div_ceil(60)).expect("at most 2160")
 }
 
 fn artifacts_of(kind: ArtifactsType) -> Result<ProjectArtifacts, aws_sdk_codebuild::error::BuildError> {

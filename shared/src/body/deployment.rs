@@ -107,7 +107,8 @@ pub struct DeploymentBody {
     /// The earlier deployment that this one repeats. Null if it repeats none.
     #[schema(required)]
     pub(crate) origin: Option<Origin>,
-    /// The deployment's place in the queue. Null unless the deployment is queued. Always null in a list.
+    /// The deployment's place in the queue. Null unless the deployment is queued, or its build waits for a machine of AWS CodeBuild.
+    /// Always null in a list.
     #[schema(required)]
     pub(crate) queue: Option<QueueBody>,
     /// The names of the users and programs in `created_by` and `approvals`, and of everybody else who has acted on the
@@ -206,7 +207,7 @@ pub struct ApprovalsBody {
     pub(crate) given_by: Vec<UserId>,
 }
 
-/// The place of a queued deployment.
+/// The place of a deployment that waits. A deployment that is in progress is the next one as long as its build has no machine.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Queue)]
 pub struct QueueBody {
@@ -223,15 +224,16 @@ pub struct QueueBody {
     pub(crate) deadline: Option<Rfc3339>,
 }
 
-/// The reason why a queued deployment waits.
+/// The reason why a deployment waits.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Blocker {
     pub(crate) kind: BlockerKind,
     /// The deployment that has to end first.
     #[schema(required)]
     pub deployment_id: Option<DeploymentId>,
-    /// The time at which the reason ends by itself. Null if somebody or another deployment has to end it. A missing approval does
-    /// not end by itself: `deadline` has the time until which it has to be given.
+    /// The time at which the reason ends by itself, or at which the build is tried again for lack of capacity. Null if somebody or another
+    /// deployment has to end it, or a machine has to become free. A missing approval does not end by itself: `deadline` has the time
+    /// until which it has to be given.
     #[schema(required)]
     pub(crate) until: Option<Rfc3339>,
     /// The reason of the freeze window that is open. Null if it has none, and for any other kind.
@@ -240,7 +242,7 @@ pub struct Blocker {
 }
 
 /// The kind of reason: `approval` if an approval is missing, `freeze` if the environment is frozen, `wait` if its wait timer has not
-/// ended, `deployment` if another deployment has to end first.
+/// ended, `deployment` if another deployment has to end first, `capacity` if AWS CodeBuild has no free machine for the build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BlockerKind {
@@ -252,14 +254,23 @@ pub enum BlockerKind {
     Wait,
     /// Another deployment is in progress or earlier in the queue.
     Deployment,
+    /// CodeBuild has no free machine.
+    Capacity,
+}
+
+impl Blocker {
+    fn of_kind(kind: BlockerKind) -> Self {
+        Self { kind, deployment_id: None, until: None, reason: None }
+    }
 }
 
 impl QueueBody {
     /// Returns the place of a deployment in its lane.
     pub fn new(row: &Deployment, Waits { settings, lane }: &Waits, now: Timestamp) -> Self {
         let before = || lane.waiting.iter().filter(|one| one.number < row.number);
-        let of_kind = |kind| Blocker { kind, deployment_id: None, until: None, reason: None };
+        let of_kind = Blocker::of_kind;
         let other = |id: &DeploymentId| Blocker { deployment_id: Some(id.clone()), ..of_kind(BlockerKind::Deployment) };
+        let capacity = |until: Timestamp| Blocker { until: Some(until.into()), ..of_kind(BlockerKind::Capacity) };
         let freeze = settings.freeze(now).filter(|_| !row.is_override());
         let wait = row.waits_until(now);
         // Of a freeze and a wait, the one that ends last is told.
@@ -272,7 +283,8 @@ impl QueueBody {
             (_, Some(until)) => Some(Blocker { until: Some(until.into()), ..of_kind(BlockerKind::Wait) }),
             _ => {
                 let first = || before().find(|one| one.may_start(now)).map(|one| &one.deployment_id);
-                lane.lock.holder.as_ref().or_else(first).map(other)
+                let ahead = lane.lock.holder.as_ref().or_else(first).map(other);
+                ahead.or_else(|| row.retry_at(now).map(capacity))
             }
         };
         Self {
@@ -283,11 +295,21 @@ impl QueueBody {
         }
     }
 
+    /// Returns the place of a deployment whose build waits in CodeBuild's queue, or `None` for any other.
+    pub fn of_build(row: &Deployment) -> Option<Self> {
+        row.waits_for_machine().then(|| Self {
+            position: 1,
+            blocked_by: Some(Blocker::of_kind(BlockerKind::Capacity)),
+            since: row.created_at.into(),
+            deadline: row.deadline.map(Into::into),
+        })
+    }
+
     /// Returns the time until asking for the place again makes sense.
     pub fn poll_interval(&self) -> PollInterval {
         match self.blocked_by.as_ref().map(|blocker| blocker.kind) {
             Some(BlockerKind::Approval | BlockerKind::Freeze | BlockerKind::Wait) => PollInterval::WAITING_FOR_PEOPLE,
-            Some(BlockerKind::Deployment) => PollInterval::WAITING,
+            Some(BlockerKind::Deployment | BlockerKind::Capacity) => PollInterval::WAITING,
             None => PollInterval::RUNNING,
         }
     }
@@ -357,7 +379,7 @@ impl DeploymentBody {
         Self { outputs, tests: results.tests, ..self }
     }
 
-    /// Returns the body with the deployment's place in the queue. It is `None` unless the deployment is queued.
+    /// Returns the body with the deployment's place in the queue. It is `None` unless the deployment waits.
     pub fn with_queue(self, queue: Option<QueueBody>) -> Self {
         Self { queue, ..self }
     }

@@ -3,6 +3,8 @@
 
 mod actors;
 mod approval;
+mod build_clock;
+mod capacity;
 mod commit;
 mod commit_status;
 mod counts;
@@ -28,6 +30,8 @@ mod variables;
 mod waiting;
 
 pub use actors::*;
+pub use build_clock::BUILD_QUEUE_LIMIT;
+pub use capacity::NoCapacity;
 pub use commit::*;
 pub use commit_status::*;
 pub use counts::{DeploymentCounts, Filter};
@@ -118,8 +122,14 @@ pub struct Deployment {
     /// The number of events so far. Every transition adds one, so it is also the version that each conditional write
     /// checks.
     pub events: u64,
-    /// The number of times that a runner has claimed the deployment.
+    /// The number of times that a runner has claimed the deployment. Names of what an attempt uses are made of it.
     pub attempt: u32,
+    /// The last time that CodeBuild had no capacity for the deployment's build. `None` if it always had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) no_capacity: Option<NoCapacity>,
+    /// The time limit of the commands, since the first claim: that of the environment or of the runner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run_limit_seconds: Option<u32>,
     /// The time until which the runner that claimed the deployment counts as alive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_until: Option<Timestamp>,
@@ -127,6 +137,9 @@ pub struct Deployment {
     /// lease, because CodeBuild reports its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildId>,
+    /// The time at which the build left CodeBuild's queue. `None` if it waits there, or there is no build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_started_at: Option<Timestamp>,
     /// The time at which the sweep looks at the deployment, unless its state changes before. Absent once the deployment
     /// has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -256,6 +269,7 @@ impl Deployment {
             number: self.number,
             ready: self.is_approved(),
             wait_until: self.wait_until,
+            retry_at: self.no_capacity.map(|refused| refused.until),
             is_override: self.is_override(),
         }
     }
@@ -339,7 +353,7 @@ impl Position for Deployment {
          fence, time_limit_seconds, wait_until, override_reason, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
-         on_ref, on_no_ref, audit_retention, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results",
+         on_ref, on_no_ref, audit_retention, no_capacity, run_limit_seconds, build_started_at, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results",
     );
 
     fn position(&self, _: Sort) -> String {
@@ -387,6 +401,9 @@ mod tests {
             failure: Some(Failure::run_deadline()),
             events: 1,
             attempt: 1,
+            no_capacity: Some(NoCapacity { since: now, until: now, attempt: 1 }),
+            run_limit_seconds: Some(1),
+            build_started_at: Some(now),
             lease_until: Some(now),
             build: "git-api:5f0c1c7e-6a5e-4d26-8f7a-1d2e3c4b5a69".parse().ok(),
             due_at: Some(now),

@@ -577,7 +577,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
             variable(builds::ACCOUNT_VARIABLE, built.account_id.as_str()),
             variable(builds::ATTEMPT_VARIABLE, &attempt.to_string()),
         ];
-        let event = json!({"detail-type": "CodeBuild Build State Change", "detail": {
+        let event = json!({"detail-type": "CodeBuild Build State Change", "time": "2026-01-01T12:00:00Z", "detail": {
             "build-status": status,
             "project-name": PROJECT,
             "build-id": format!("arn:aws:codebuild:us-east-1:000000000000:build/{PROJECT}:{build}"),

@@ -41,6 +41,7 @@ names!(
         DeploymentCreated = "deployment.created",
         DeploymentFailed = "deployment.failed",
         DeploymentRejected = "deployment.rejected",
+        DeploymentRequeued = "deployment.requeued",
         DeploymentStarted = "deployment.started",
         DeploymentSucceeded = "deployment.succeeded",
         DeploymentSuperseded = "deployment.superseded",

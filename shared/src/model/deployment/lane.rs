@@ -70,6 +70,9 @@ pub struct Waiting {
     /// The end of the wait by the environment's timer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_until: Option<Timestamp>,
+    /// The time before which the deployment is not tried again, because CodeBuild had no capacity for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
     /// Whether an admin has let the deployment through a freeze.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_override: bool,
@@ -119,13 +122,14 @@ impl Lane {
     }
 
     /// Returns the deployment that may be claimed next, in the order of the environment's concurrency. In a frozen environment,
-    /// only one that an admin has let through may be.
+    /// only one that an admin has let through may be. One that waits for capacity is not overtaken.
     pub fn next(&self, concurrency: Concurrency, now: Timestamp, is_frozen: bool) -> Option<&Waiting> {
         let may_start = |one: &&Waiting| one.may_start(now) && (one.is_override || !is_frozen);
-        match concurrency {
+        let next = match concurrency {
             Concurrency::Queue => self.waiting.iter().find(may_start),
             Concurrency::Supersede => self.waiting.last().filter(may_start),
-        }
+        };
+        next.filter(|next| next.retry_at.is_none_or(|at| at <= now))
     }
 
     /// Returns the deployment that will be live once everything ahead in the lane has succeeded, and whether it is live
@@ -208,7 +212,14 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1000);
 
     fn waiting(number: u64, ready: bool) -> Waiting {
-        Waiting { deployment_id: DeploymentId::random(), number, ready, wait_until: None, is_override: false }
+        Waiting {
+            deployment_id: DeploymentId::random(),
+            number,
+            ready,
+            wait_until: None,
+            retry_at: None,
+            is_override: false,
+        }
     }
 
     fn next(lane: &Lane, concurrency: Concurrency, is_frozen: bool) -> Option<u64> {
@@ -236,6 +247,16 @@ mod tests {
         }
         lane.waiting.push(timed(8, 1001));
         assert_eq!(next(&lane, Concurrency::Supersede, false), None, "the newest waits, and no older one runs");
+    }
+
+    #[test]
+    fn one_that_waits_for_capacity_is_not_overtaken() {
+        let refused = |until| Waiting { retry_at: Some(Timestamp::from_millis(until)), ..waiting(3, true) };
+        for (until, expected) in [(1001, None), (1000, Some(3))] {
+            let lane = Lane { waiting: vec![refused(until), waiting(5, true)], ..Lane::default() };
+            assert_eq!(next(&lane, Concurrency::Queue, false), expected);
+            assert_eq!(next(&lane, Concurrency::Supersede, false), Some(5), "a newer one takes its place");
+        }
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::BUILD_QUEUE_LIMIT;
+
 /// The status of a deployment. `succeeded`, `failed`, `canceled` and `superseded` are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// The deployment waits for approvals, for a timer, for the end of a freeze, or for its turn in the lane.
+    /// The deployment waits for approvals, for a timer, for the end of a freeze, for its turn in the lane, or for capacity.
     Queued,
     /// A runner has claimed the deployment, and holds its lane.
     InProgress,
@@ -39,11 +41,11 @@ impl Status {
 
     /// Returns the states that may follow this one. A queued deployment stays queued when it is approved. A deployment
     /// in progress stays in progress when a build takes over, when another runner replaces a lost one, and when a user
-    /// asks it to stop.
+    /// asks it to stop. It is queued again if CodeBuild has no capacity for its build, of which nothing has run then.
     pub const fn successors(self) -> &'static [Status] {
         match self {
             Self::Queued => &[Self::Queued, Self::InProgress, Self::Failed, Self::Canceled, Self::Superseded],
-            Self::InProgress => &[Self::InProgress, Self::Succeeded, Self::Failed, Self::Canceled],
+            Self::InProgress => &[Self::Queued, Self::InProgress, Self::Succeeded, Self::Failed, Self::Canceled],
             Self::Succeeded | Self::Failed | Self::Canceled | Self::Superseded => &[],
         }
     }
@@ -88,6 +90,12 @@ impl Failure {
         Self::new("queue_deadline", "The deployment did not start within 24 hours of being ready to start")
     }
 
+    /// Returns the failure of a deployment whose build waited too long for a machine.
+    pub fn no_machine() -> Self {
+        let minutes = BUILD_QUEUE_LIMIT.as_secs() / 60;
+        Self::new("queue_deadline", format!("AWS CodeBuild had no machine for the build within {minutes} minutes"))
+    }
+
     /// Returns the failure of a deployment that did not get its approvals in time.
     pub fn approval_expired() -> Self {
         Self::new("approval_expired", "The deployment did not get its approvals in the time that its environment gives")
@@ -115,6 +123,6 @@ mod tests {
     fn final_states_are_left_by_nothing() {
         let finals: Vec<_> = Status::ALL.into_iter().filter(|status| status.is_final()).collect();
         assert_eq!(finals, [Status::Succeeded, Status::Failed, Status::Canceled, Status::Superseded]);
-        assert!(!Status::InProgress.successors().contains(&Status::Queued));
+        assert!(!Status::InProgress.successors().contains(&Status::Superseded));
     }
 }

@@ -1,5 +1,7 @@
 //! The deployment state machine: its transitions, and how one is written.
 
+use std::time::Duration;
+
 use super::counts::count_name;
 use crate::capability::conceal;
 use crate::clock::Timestamp;
@@ -7,8 +9,8 @@ use crate::error::Error;
 use crate::id::{DeploymentId, UserId};
 use crate::model::due::{DueEntry, due_sort_attribute};
 use crate::model::{
-    Action, Actor, AuditEvent, Author, BUILD_REPORTS_WITHIN, BuildId, Deployment, DeploymentEvent, Failure,
-    LEASE_GRACE, Live, RepositoryPartition, Status, Target, TargetKind,
+    Action, Actor, AuditEvent, Author, BuildId, Deployment, DeploymentEvent, Failure, LEASE_GRACE, Live, NoCapacity,
+    RepositoryPartition, Status, Target, TargetKind,
 };
 use crate::table::{Change, Table, TableError, Transaction, Values, Write, read_item};
 
@@ -24,6 +26,10 @@ pub enum Transition {
         /// The build, which CodeBuild has accepted.
         build: BuildId,
     },
+    /// The build has left CodeBuild's queue, and its time limit counts from this time.
+    LeaveQueue(Timestamp),
+    /// CodeBuild has no capacity for the build. The deployment waits in its lane, and is tried again.
+    AwaitCapacity(NoCapacity),
     /// The runner stops before the run has ended. Another runner may claim the deployment at once.
     GiveBack,
     /// A user asks the runner to stop.
@@ -52,14 +58,18 @@ pub struct Claim {
     pub deadline: Timestamp,
     /// The fencing number: one more than the lane's last.
     pub fence: u64,
+    /// The time limit of the commands.
+    pub time_limit: Duration,
 }
 
 impl Transition {
     /// Returns the status after the transition.
     pub const fn status(&self) -> Status {
         match self {
-            Self::Approve(_) => Status::Queued,
-            Self::Claim(_) | Self::HandOver { .. } | Self::GiveBack | Self::RequestCancel(_) => Status::InProgress,
+            Self::Approve(_) | Self::AwaitCapacity(_) => Status::Queued,
+            Self::Claim(_) | Self::HandOver { .. } | Self::LeaveQueue(_) | Self::GiveBack | Self::RequestCancel(_) => {
+                Status::InProgress
+            }
             Self::Succeed => Status::Succeeded,
             Self::Fail(_) => Status::Failed,
             Self::Cancel => Status::Canceled,
@@ -72,11 +82,16 @@ impl Transition {
     const fn action(&self) -> Option<Action> {
         match self {
             Self::Claim(_) => Some(Action::DeploymentStarted),
+            Self::AwaitCapacity(_) => Some(Action::DeploymentRequeued),
             Self::Succeed => Some(Action::DeploymentSucceeded),
             Self::Fail(_) => Some(Action::DeploymentFailed),
             Self::Cancel => Some(Action::DeploymentCanceled),
             Self::Supersede(_) | Self::FenceOff { .. } => Some(Action::DeploymentSuperseded),
-            Self::Approve(_) | Self::HandOver { .. } | Self::GiveBack | Self::RequestCancel(_) => None,
+            Self::Approve(_)
+            | Self::HandOver { .. }
+            | Self::LeaveQueue(_)
+            | Self::GiveBack
+            | Self::RequestCancel(_) => None,
         }
     }
 
@@ -103,17 +118,24 @@ impl Transition {
                 deployment.started_at = Some(deployment.started_at.unwrap_or(now));
                 deployment.lease_until = Some(claim.lease_until);
                 deployment.due_at = Some(claim.lease_until.plus(LEASE_GRACE));
-                deployment.build = None;
+                (deployment.build, deployment.build_started_at) = (None, None);
                 deployment.deadline = Some(claim.deadline);
                 deployment.fence = claim.fence;
-                format!("claimed, attempt {}", deployment.attempt)
+                deployment.run_limit_seconds = u32::try_from(claim.time_limit.as_secs()).ok();
+                format!("claimed, attempt {}", deployment.tries())
             }
             Self::HandOver { build } => {
-                deployment.lease_until = None;
-                deployment.due_at = Some(now.plus(BUILD_REPORTS_WITHIN));
                 let reason = format!("build {build} was started");
-                deployment.build = Some(build);
+                deployment.enter_build_queue(build, now);
                 reason
+            }
+            Self::LeaveQueue(at) => {
+                deployment.leave_build_queue(at, now);
+                "the build has a machine".to_owned()
+            }
+            Self::AwaitCapacity(refused) => {
+                deployment.refuse(refused);
+                "AWS CodeBuild has no capacity; the build is tried again".to_owned()
             }
             Self::GiveBack => {
                 // The attempt does not count, because the runner was not lost.
@@ -192,7 +214,7 @@ impl Deployment {
             let event = AuditEvent::by_system(&self.account_id, self.audit_retention, action, self.target(), now);
             let event = self.described(event).changing("status", self.status, next.status());
             match &next {
-                Transition::Claim(_) => event.about("attempt", self.attempt + 1),
+                Transition::Claim(_) => event.about("attempt", self.tries() + 1),
                 Transition::Fail(failure) => event.setting("failure", &failure.code),
                 _ => event,
             }
@@ -362,7 +384,7 @@ impl Deployment {
     }
 
     /// Returns the writes of a transition in the lane: a deployment that leaves the queue loses its waiting row, a
-    /// deployment in progress holds the lock, and one that ends frees it.
+    /// deployment in progress holds the lock, one that ends frees it, and one that has to wait again does so at its old place.
     fn move_in_lane(&self, before: &Self) -> Result<Vec<Write>, TableError> {
         let lane = self.lane();
         let ready = before.required_approvals.saturating_sub(before.approvals()) > 0 && self.is_approved();
@@ -373,6 +395,7 @@ impl Deployment {
                 vec![lane.take(self), lane.leave(self.number)]
             }
             (Status::Queued, _) => vec![lane.leave(self.number)],
+            (_, Status::Queued) => vec![lane.release(&self.id, self.fence, None)?, lane.join(&self.waiting())?],
             (_, Status::InProgress) if self.fence != before.fence => vec![lane.take_over(self)],
             (_, Status::InProgress) => vec![],
             (_, status) => {

@@ -31,6 +31,7 @@ impl Terms {
             lease_until: now.plus(self.lease),
             deadline: now.plus(time_limit + RUN_MARGIN),
             fence,
+            time_limit,
         })
     }
 }
