@@ -238,6 +238,9 @@ async fn each_binary_answers_its_sample_event() {
     let handled = start("build-events").await.invoke(sample_event("build-events")).await;
     assert_eq!(handled, Ok(json!({"outcome": "gone"})));
 
+    let copied = start("build-log").await.invoke(sample_event("build-log")).await;
+    assert_eq!(copied, Ok(json!({"outcome": "gone"})));
+
     let ids = [&repository["id"], &deployment["id"]];
     let ask = async |function: &str| start(function).await.request(sample_request(function, token, &ids)).await;
     let (status, _, found) = ask("get-repository").await;

@@ -60,12 +60,10 @@ impl Here {
             options.overrides.extend([
                 (deployment_consumer::RUNNER, "codebuild".to_owned()),
                 (builds::CODEBUILD_PROJECT, PROJECT.to_owned()),
-                (get_deployment_log::BUILD_LOG_GROUP, LOG_GROUP.to_owned()),
                 (shared::settings::ARCHIVE_URL, format!("s3://{BUCKET}")),
                 ("AWS_ENDPOINT_URL_S3", url.clone()),
                 ("AWS_ENDPOINT_URL_CODEBUILD", url.clone()),
-                ("AWS_ENDPOINT_URL_SECRETS_MANAGER", url.clone()),
-                ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", url),
+                ("AWS_ENDPOINT_URL_SECRETS_MANAGER", url),
             ]);
             change(options);
         })

@@ -317,6 +317,8 @@ async fn each_sample_event_is_one_that_its_function_takes() {
     environment.settings.set(builds::CODEBUILD_PROJECT, project);
     let handled = environment.build_events().unwrap().invoke(sample_event("build-events")).await.unwrap();
     assert_eq!(handled, json!({"outcome": "gone"}), "an event of a deployment that is gone is harmless");
+    let copied = world.stack.environment().build_log().unwrap().invoke(sample_event("build-log")).await.unwrap();
+    assert_eq!(copied, json!({"outcome": "gone"}), "lines of a deployment that is gone are harmless");
     let redrive = world.stack.environment().redrive_dead_letters().unwrap();
     let redriven = redrive.invoke(sample_event("redrive-dead-letters")).await.unwrap();
     assert_eq!((&redriven["dry_run"], &redriven["messages"]), (&json!(true), &json!([])));

@@ -246,7 +246,9 @@ fn the_api_has_the_routes_of_the_code_and_no_others() {
 
     // The gateway may call each function that has a route, and no other. The routes are compared above.
     let permissions = template.of_type("AWS::Lambda::Permission").into_iter();
-    let permissions = permissions.filter(|(_, permission)| permission["Principal"] != "events.amazonaws.com");
+    let permissions = permissions.filter(|(_, permission)| {
+        permission["Principal"] != "events.amazonaws.com" && permission["Principal"] != "logs.amazonaws.com"
+    });
     let permissions = permissions.map(|(_, permission)| {
         let gateway = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/*";
         assert_eq!(
@@ -287,8 +289,21 @@ fn events_reach_the_functions_that_they_are_for() {
     assert_eq!(project["Name"], template.function(CONSUMER).environment()["CODEBUILD_PROJECT"].clone());
     let group = &project["LogsConfig"]["CloudWatchLogs"];
     assert_eq!((&group["Status"], &group["GroupName"]), (&json!("ENABLED"), &json!("BuildLogGroup")), "and no prefix");
-    let read = template.function("get-deployment-log");
-    assert_eq!(template.properties("BuildLogGroup")["LogGroupName"], *read.environment()["BUILD_LOG_GROUP"]);
+    assert_eq!(
+        template.properties("BuildLogGroup")["LogGroupName"],
+        "/aws/codebuild/${AWS::StackName}",
+        "as builds are told"
+    );
+    let [(id, lines)] = template.of_type("AWS::Logs::SubscriptionFilter")[..] else { panic!("one subscription") };
+    assert_eq!((&lines["LogGroupName"], &lines["FilterPattern"]), (&json!("BuildLogGroup"), &json!("")), "every line");
+    assert_eq!(template.called(&lines["DestinationArn"]), "build-log");
+    let permission = template.properties("BuildLogPermission");
+    assert_eq!(template.called(&permission["FunctionName"]), "build-log");
+    assert_eq!(
+        (&permission["Principal"], &permission["SourceArn"]),
+        (&json!("logs.amazonaws.com"), &json!("BuildLogGroup.Arn"))
+    );
+    assert_eq!(template.resource(id)["DependsOn"], "BuildLogPermission", "CloudWatch tries to reach the function");
     assert_eq!(project["Environment"]["PrivilegedMode"], false);
 }
 
@@ -388,7 +403,6 @@ fn each_function_is_told_what_it_reads_and_nothing_else() {
         ("RUN_TIME_LIMIT_SECONDS", "600"),
         ("RUNNER", "codebuild"),
         ("CODEBUILD_PROJECT", "git-api"),
-        ("BUILD_LOG_GROUP", "/aws/codebuild/git-api"),
         ("OIDC_ISSUER", "https://issuer.example"),
         ("OIDC_AUDIENCE", ""),
         ("OIDC_CLIENT_IDS", "client"),
@@ -441,7 +455,6 @@ fn settings_name_the_resources_of_the_stack() {
         "RUN_TIME_LIMIT_SECONDS": 600,
         "RUNNER": "Runner",
         "CODEBUILD_PROJECT": "AWS::StackName",
-        "BUILD_LOG_GROUP": "/aws/codebuild/${AWS::StackName}",
         "OIDC_ISSUER": ["OwnUsers", "SignIn.Outputs.Issuer", "OidcIssuer"],
         "OIDC_AUDIENCE": "OidcAudience",
         "OIDC_CLIENT_IDS": ["OwnUsers", "SignIn.Outputs.PeopleClientId", ""],

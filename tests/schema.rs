@@ -10,7 +10,7 @@ use shared::id::{
     AccountId, AuditEventId, ConnectionId, DeliveryId, DeploymentId, HookId, InvitationId, RepositoryId, SessionId,
     TeamId, TokenId, TrustId, UserId,
 };
-use shared::model::{Due, Environment, ItemKind, Presence, Results, SCHEMA, Status};
+use shared::model::{BuildLogPlace, Due, Environment, ItemKind, LogBatch, Presence, Results, SCHEMA, Status};
 use shared::table::{Index, Item, Source};
 use tests::estate::Estate;
 use tests::git_server::{GitServer, Reply};
@@ -90,7 +90,10 @@ async fn filled(source: &GitRepository) -> World {
     // A deployment in progress, one that has ended, and one that is queued and has variables and an idempotency key.
     let running = world.lose_a_runner(&owner, &json!({"id": parameters["deployment_id"]})).await;
     let results = Results { outputs: [("VERSION".to_owned(), "1".to_owned())].into(), tests: None };
-    running.with_results(world.stack.app().table(), &results).await.unwrap();
+    let running = running.with_results(world.stack.app().table(), &results).await.unwrap();
+    let batch = LogBatch { first: "1".to_owned(), last: "2".to_owned(), after: 0, head_bytes: 0 };
+    let log = BuildLogPlace::after(0).with(batch, 2, 20, Vec::new());
+    assert!(log.store(world.stack.app().table(), &running).await.unwrap());
     let canceled = owner.deploy(repository, json!({"ref": "main", "environment": "staging"})).await;
     assert_eq!(owner.act(&canceled, "cancel", json!({})).await.status, 200);
     let succeeded = owner.deploy(repository, json!({"ref": "main", "environment": "staging"})).await;

@@ -309,7 +309,7 @@ def invoke_every_function(environment, client):
             assert answer["token"].startswith("dgp_"), answer
         elif name in ("deployment-consumer", "hook-consumer", "report-status"):
             assert answer == {"batchItemFailures": []}, answer
-        elif name in ("build-events", "redrive-dead-letters", "sweep"):
+        elif name in ("build-events", "build-log", "redrive-dead-letters", "sweep"):
             assert "errorType" not in (answer or {}), answer
         elif name == "get-dashboard":
             assert (answer["statusCode"], answer["headers"]["content-encoding"]) == (200, "gzip"), answer
@@ -322,7 +322,8 @@ def invoke_every_function(environment, client):
                 "get-openapi": (200, None),
                 "get-sign-in": (200, None),
             }
-            status, body = answer["statusCode"], json.loads(answer["body"])
+            # A long answer is compressed, and no refusal is long.
+            status, body = answer["statusCode"], {} if answer["isBase64Encoded"] else json.loads(answer["body"])
             expected = public.get(name, (401, "invalid_token"))
             assert (status, body.get("error", {}).get("code")) == expected, (name, answer)
     print(f"{len(answers)} functions answered the emulator after {time.monotonic() - START:.0f} s")

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use shared::clock::Clock;
 use tests::eventually;
 
-use super::{Here, LOG_GROUP, failed};
+use super::{BUCKET, Here, failed};
 
 /// Returns the parts of the names that a build was started with: its source, its artifacts, its log stream and its secret.
 fn capabilities(start: &Value) -> Vec<String> {
@@ -25,7 +25,6 @@ fn capabilities(start: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn the_names_that_a_build_is_given_are_new_for_each_attempt_and_shown_nowhere() {
-    // moto accepts only log lines of the last days.
     let Some(here) = Here::start_with(|options| options.clock = Clock::system()).await else { return };
     here.source.commit(&[("buildspec.yml", &(tests::buildspec(&["make"]) + "artifacts:\n  files: dist/**\n"))]);
     let body = json!({"ref": "main", "variables": {"A": {"value": "hunter22", "secret": true}}});
@@ -57,13 +56,7 @@ async fn the_names_that_a_build_is_given_are_new_for_each_attempt_and_shown_nowh
 
     // A build prints its environment, and CodeBuild says which names it could not use.
     let all = names.join(" and ");
-    let build = second.build.clone().unwrap();
-    let stream = json!({"logGroupName": LOG_GROUP, "logStreamName": second.log_stream(&build)});
-    here.moto.call("logs", "Logs_20140328.CreateLogGroup", json!({"logGroupName": LOG_GROUP})).await;
-    here.moto.call("logs", "Logs_20140328.CreateLogStream", stream.clone()).await;
-    let mut put = stream;
-    put["logEvents"] = json!([{"timestamp": second.updated_at.as_millis(), "message": format!("SOURCE={all}\n")}]);
-    here.moto.call("logs", "Logs_20140328.PutLogEvents", put).await;
+    assert_eq!(here.writes(&second, &[(1, format!("SOURCE={all}"))]).await, "stored");
     let context = format!("CLIENT_ERROR: AccessDenied for {all}");
     assert_eq!(
         here.told(&failed(&second, "FAILED", "DOWNLOAD_SOURCE", "CLIENT_ERROR", &context)).await.unwrap(),
@@ -85,6 +78,9 @@ async fn the_names_that_a_build_is_given_are_new_for_each_attempt_and_shown_nowh
     }
     assert!(shown[1].contains("AccessDenied for cap_***"), "{}", shown[1]);
     assert!(shown[3].contains("SOURCE=cap_*** and cap_***"), "{}", shown[3]);
+    for key in here.moto.list_objects(BUCKET, &format!("{}/log/", second.log_prefix())).await {
+        shown.push(String::from_utf8(here.moto.object(BUCKET, &key).await).unwrap());
+    }
     let row = format!("\"sk\": S(\"{sk}\")");
     shown.extend(here.world.items().await.into_iter().filter(|item| !item.contains(&row)));
     let root = json!(second.capability).as_str().unwrap().to_owned();

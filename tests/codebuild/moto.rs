@@ -159,6 +159,21 @@ impl Moto {
         assert!(stored.status().is_success(), "{stored:?}");
     }
 
+    pub(super) async fn delete_object(&self, bucket: &str, key: &str) {
+        let url = format!("{}/{bucket}/{key}", self.recorder.moto);
+        let deleted = self.recorder.client.delete(url).header("authorization", credential("s3")).send().await.unwrap();
+        assert!(deleted.status().is_success(), "{deleted:?}");
+    }
+
+    /// Returns the keys of the objects below a prefix.
+    pub(super) async fn list_objects(&self, bucket: &str, prefix: &str) -> Vec<String> {
+        let url = format!("{}/{bucket}?list-type=2&prefix={prefix}", self.recorder.moto);
+        let found = self.recorder.client.get(url).header("authorization", credential("s3")).send().await.unwrap();
+        let text = found.text().await.unwrap();
+        let keys = text.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap().to_owned());
+        keys.collect()
+    }
+
     pub(super) async fn object(&self, bucket: &str, key: &str) -> Vec<u8> {
         let url = format!("{}/{bucket}/{key}", self.recorder.moto);
         let found = self.recorder.client.get(url).header("authorization", credential("s3")).send().await.unwrap();

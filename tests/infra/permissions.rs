@@ -6,6 +6,7 @@
 //! cause. It evaluates policies by IAM's documentation: it allows a transaction only if each kind of write is allowed
 //! with the keys of all writes, which is the stricter reading.
 
+mod build_log;
 mod environments;
 mod gate;
 mod hooks;

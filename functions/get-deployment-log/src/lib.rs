@@ -1,15 +1,13 @@
 //! `GET /v1/deployments/{deployment_id}/log`: returns the log lines after a position, also while the deployment runs.
 //!
-//! The archive has the lines of a run by the consumer. If the consumer hands the deployment to CodeBuild, the archive
-//! has the lines up to that point, and the build's own lines come from CloudWatch Logs.
+//! The archive has the lines of a run by the consumer, and those of a build by CodeBuild, which `build-log` copies.
 
-mod build_log;
 mod position;
 mod text;
 
 use std::time::Duration;
 
-use archive::{Archive, LogLine, LogPage};
+use archive::{Archive, Gaps, LogLine, LogPage};
 use axum::Json;
 use axum::extract::{FromRef, State};
 use axum::response::{IntoResponse, Response};
@@ -20,17 +18,14 @@ use shared::access::{AuthorizedDeployment, Scope};
 use shared::capability::conceal;
 use shared::clock::{Rfc3339, Timestamp};
 use shared::extract::Query;
-use shared::model::Deployment;
 use shared::poll::{NothingNew, PollInterval};
 use shared::{App, Endpoint, InitError, Result, Route};
 
-pub use build_log::BUILD_LOG_GROUP;
-use build_log::{BuildLog, NUMBERS_PER_MS};
 pub use position::LogPosition;
 use position::Start;
 
-/// The time after a deployment's end within which the last lines of its build appear in CloudWatch Logs. CodeBuild
-/// sends them before it reports the end, and they become readable some seconds later. AWS promises no limit.
+/// The time after a deployment's end within which the last lines of its build come. CodeBuild sends them before it reports the end, and
+/// CloudWatch Logs delivers them some seconds later. AWS promises no limit.
 const LINES_SETTLE: Duration = Duration::from_secs(15);
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -39,21 +34,19 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{de
     .follows()
     .takes(&["after", "limit", "tail"]);
 
-/// Returns the endpoint with its clients.
+/// Returns the endpoint with the archive.
 ///
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let (archive, builds) = (Archive::new(app)?, BuildLog::new(app)?);
-    Ok(Endpoint::new(ROUTE, get_deployment_log, Logs { app: app.clone(), archive, builds }))
+    Ok(Endpoint::new(ROUTE, get_deployment_log, Logs { app: app.clone(), archive: Archive::new(app)? }))
 }
 
-/// The app, the archive with the consumer's lines, and CloudWatch Logs with the builds' lines.
+/// The app, and the archive with the lines.
 #[derive(Clone)]
 pub struct Logs {
     app: App,
     archive: Archive,
-    builds: BuildLog,
 }
 
 impl FromRef<Logs> for App {
@@ -75,8 +68,7 @@ pub struct LogBody {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = LogLine)]
 pub struct LogLineBody {
-    /// The line's number, which increases from line to line: 1, 2, 3, … The numbers of a build by AWS CodeBuild have
-    /// gaps. Every number is below 2^53.
+    /// The line's number: 1, 2, 3, … A line that stands for lines that are left out has the number of the last of them.
     #[schema(examples(12))]
     number: u64,
     /// The time at which the line was written.
@@ -113,9 +105,9 @@ pub struct LogMeta {
 /// more lines follow or can still come, `Link` has the relation `next`.
 ///
 /// Keeps up to 10 MiB of text, in which a line end counts as one byte. Of a longer log, keeps the first 8 MiB and the
-/// last 2 MiB. A line of the stream `system` then says how many lines and bytes are left out between them. The last
-/// 2 MiB become readable when the run ends. A line has at most 16 KiB; longer output is split into several lines. The log
-/// of a build by AWS CodeBuild is in CloudWatch Logs and has no such bounds.
+/// last 2 MiB. A line of the stream `system` then says how many lines are left out between them. The last
+/// 2 MiB become readable when the run ends. A line has at most 16 KiB; longer output is split into several lines. The lines of a build by AWS
+/// CodeBuild are in the order in which they were delivered, which may differ from that of their times.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(LogPosition), responses((status = 200, content((LogBody = "application/json"), (String = "text/plain")))))]
 pub async fn get_deployment_log(
     State(logs): State<Logs>,
@@ -128,11 +120,12 @@ pub async fn get_deployment_log(
     let settled = |ended: Timestamp| deployment.build.is_none() || logs.app.clock().now().since(ended) >= LINES_SETTLE;
     let has_ended = deployment.finished_at.is_some_and(settled);
     // The log is complete before the deployment ends, and the state was read before the log.
-    let page = match start {
-        Start::After(after, limit) => logs.read_after(&deployment, after, limit, has_ended).await?,
-        Start::Tail(count) => logs.read_tail(&deployment, count).await?,
+    let gaps = if has_ended { Gaps::Mark } else { Gaps::Wait };
+    let (archive, prefix) = (&logs.archive, deployment.log_prefix());
+    let LogPage { lines, at_end } = match start {
+        Start::After(after, limit) => archive.read_log(&prefix, after, limit, gaps).await?,
+        Start::Tail(count) => archive.read_log_tail(&prefix, count, gaps).await?,
     };
-    let LogPage { lines, at_end } = page;
     let next_after = lines.last().map_or(start.after(), |line| line.number);
     let meta = LogMeta { next_after, complete: has_ended && at_end };
     let interval = match at_end {
@@ -147,41 +140,6 @@ pub async fn get_deployment_log(
         false => Json(LogBody { data: lines, meta }).into_response(),
     };
     Ok((interval, nothing_new, [(VARY, "Accept")], body).into_response())
-}
-
-impl Logs {
-    /// Reads at most `limit` lines after a number.
-    async fn read_after(&self, deployment: &Deployment, after: u64, limit: usize, has_ended: bool) -> Result<LogPage> {
-        let mut page = match after < NUMBERS_PER_MS || deployment.build.is_none() {
-            true => self.archive.read_log(&deployment.log_prefix(), after, limit).await?,
-            false => LogPage { lines: Vec::new(), at_end: true },
-        };
-        // The archive's part is complete before a build exists.
-        if let Some(build) = &deployment.build
-            && page.at_end
-        {
-            let limit = limit - page.lines.len();
-            let of_build = self.builds.read(deployment, build, after, limit, has_ended).await?;
-            page.lines.extend(of_build.lines);
-            page.at_end = of_build.at_end;
-        }
-        Ok(page)
-    }
-
-    /// Reads the last lines, at most `count`.
-    async fn read_tail(&self, deployment: &Deployment, count: usize) -> Result<LogPage> {
-        let of_build = match &deployment.build {
-            Some(build) => self.builds.read_tail(deployment, build, count).await?,
-            None => Vec::new(),
-        };
-        let mut page = LogPage { lines: Vec::new(), at_end: true };
-        if of_build.len() < count {
-            let rest = count - of_build.len();
-            page = self.archive.read_log_tail(&deployment.log_prefix(), rest).await?;
-        }
-        page.lines.extend(of_build);
-        Ok(page)
-    }
 }
 
 impl From<LogLine> for LogLineBody {

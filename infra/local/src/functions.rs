@@ -23,6 +23,9 @@ const HOOK_TIME_LIMIT: Duration = Duration::from_secs(300);
 /// The time between two sweeps, so that no two run concurrently.
 const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(60);
 
+/// The time limit of the function that copies the lines of builds, as in its function.yaml.
+const BUILD_LOG_TIME_LIMIT: Duration = Duration::from_secs(60);
+
 /// The time limit of the function that tells git hosts the statuses of commits.
 const REPORT_TIME_LIMIT: Duration = Duration::from_secs(60);
 
@@ -264,6 +267,7 @@ pub const FUNCTIONS: &[Registration] = &[
     event!(Deployments, "deployment-consumer", Environment::consumer),
     event!(Deployments, "report-status", Environment::report_status),
     event!(Builds, "build-events", Environment::build_events),
+    event!(Builds, "build-log", Environment::build_log),
     event!(Builds, "sweep", Environment::sweep),
     event!(Deployments, "redrive-dead-letters", Environment::redrive_dead_letters),
     event!(Identity, "bootstrap", Environment::bootstrap),
@@ -394,6 +398,19 @@ impl Environment {
             async move { events.invoke(event).await }
         };
         Ok(Function::events("build-events", service_fn(handle), HTTP_TIME_LIMIT, self.clock.clone()))
+    }
+
+    /// Starts the function that copies the lines of builds.
+    ///
+    /// # Errors
+    /// Fails if the function can't start.
+    pub fn build_log(&self) -> Result<Function, InitError> {
+        let log = build_log::BuildLog::new(&self.app()?)?;
+        let handle = move |event: LambdaEvent<_>| {
+            let log = log.clone();
+            async move { log.invoke(event).await }
+        };
+        Ok(Function::events("build-log", service_fn(handle), BUILD_LOG_TIME_LIMIT, self.clock.clone()))
     }
 
     /// Starts the function with which operators inspect and redrive dead letters.

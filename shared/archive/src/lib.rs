@@ -16,5 +16,5 @@ mod store;
 
 pub use artifact::Artifact;
 pub use download::Download;
-pub use log::{HEAD_BYTES, LogLine, LogPage, LogWriter, MAX_LINE_BYTES, MAX_READ_BYTES, Stream, TAIL_BYTES};
+pub use log::{Gaps, HEAD_BYTES, LogLine, LogPage, LogWriter, MAX_LINE_BYTES, MAX_READ_BYTES, Stream, TAIL_BYTES};
 pub use store::{Archive, Error, Result};

@@ -1,12 +1,13 @@
 //! The log of a deployment, in chunks of JSON lines.
 
+mod chunk;
 mod line;
 mod reader;
 mod tail;
 mod writer;
 
 pub use line::{LogLine, Stream};
-pub use reader::{LogPage, MAX_READ_BYTES};
+pub use reader::{Gaps, LogPage, MAX_READ_BYTES};
 pub use writer::{HEAD_BYTES, LogWriter, MAX_LINE_BYTES, TAIL_BYTES};
 
 #[cfg(test)]
@@ -31,7 +32,7 @@ mod tests {
     }
 
     async fn read(archive: &Archive, after: u64, limit: usize) -> Vec<LogLine> {
-        archive.read_log(PREFIX, after, limit).await.unwrap().lines
+        archive.read_log(PREFIX, after, limit, Gaps::Wait).await.unwrap().lines
     }
 
     fn numbers(lines: &[LogLine]) -> Vec<u64> {
@@ -147,15 +148,55 @@ mod tests {
             (5, 1, true),
             (u64::MAX, 1, true),
         ] {
-            let page = archive.read_log(PREFIX, after, limit).await.unwrap();
+            let page = archive.read_log(PREFIX, after, limit, Gaps::Wait).await.unwrap();
             assert_eq!(page.at_end, at_end, "{limit} lines after {after}");
         }
     }
 
     #[tokio::test]
+    async fn a_gap_is_waited_for_or_marked() {
+        let archive = Archive::in_memory();
+        let line = |number| LogLine { number, at_ms: 5, stream: Stream::Stdout, text: format!("line {number}") };
+        let store = async |numbers: std::ops::RangeInclusive<u64>| {
+            archive.store_chunk(PREFIX, &numbers.map(line).collect::<Vec<_>>()).await.unwrap();
+        };
+        assert_eq!(archive.last_log_number(PREFIX).await.unwrap(), 0);
+        store(7..=8).await;
+        store(1..=3).await;
+        store(9..=9).await;
+        assert_eq!(archive.last_log_number(PREFIX).await.unwrap(), 9);
+        let page = archive.read_log(PREFIX, 0, 100, Gaps::Wait).await.unwrap();
+        assert_eq!((numbers(&page.lines), page.at_end), (vec![1, 2, 3], true));
+        let text = "Lines left out here: 3. A log keeps its first 8 MiB and its last 2 MiB.".to_owned();
+        let cut = LogLine { number: 6, at_ms: 5, stream: Stream::System, text };
+        for (after, limit, expected, at_end) in [
+            (0, 100, vec![1, 2, 3, 6, 7, 8, 9], true),
+            (0, 3, vec![1, 2, 3], false),
+            (3, 1, vec![6], false),
+            (6, 1, vec![7], false),
+            (5, 100, vec![6, 7, 8, 9], true),
+        ] {
+            let page = archive.read_log(PREFIX, after, limit, Gaps::Mark).await.unwrap();
+            assert_eq!((numbers(&page.lines), page.at_end), (expected, at_end), "{limit} lines after {after}");
+        }
+        assert_eq!(archive.read_log(PREFIX, 3, 1, Gaps::Mark).await.unwrap().lines, std::slice::from_ref(&cut));
+        for (limit, expected) in [(3, vec![7, 8, 9]), (4, vec![6, 7, 8, 9]), (5, vec![3, 6, 7, 8, 9])] {
+            let page = archive.read_log_tail(PREFIX, limit, Gaps::Mark).await.unwrap();
+            assert_eq!(numbers(&page.lines), expected);
+        }
+        assert_eq!(archive.read_log_tail(PREFIX, 4, Gaps::Mark).await.unwrap().lines[0], cut);
+
+        store(4..=6).await;
+        assert_eq!(numbers(&read(&archive, 0, 100).await), (1..=9).collect::<Vec<_>>());
+        archive.remove_chunks(PREFIX, 3, 8).await.unwrap();
+        assert_eq!(chunk_names(&archive).await, ["000000000003", "000000000009"]);
+        archive.remove_chunks(PREFIX, 3, 8).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn the_last_lines_are_read_whatever_the_chunks() {
         let archive = Archive::in_memory();
-        assert_eq!(archive.read_log_tail(PREFIX, 10).await.unwrap().lines, []);
+        assert_eq!(archive.read_log_tail(PREFIX, 10, Gaps::Wait).await.unwrap().lines, []);
         let mut writer = LogWriter::resume(&archive, PREFIX).await.unwrap();
         for end in [3, 4, 9] {
             let start = writer.last_number() + 1;
@@ -163,7 +204,7 @@ mod tests {
             writer.flush().await.unwrap();
         }
         for (limit, first) in [(1, 9), (5, 5), (6, 4), (7, 3), (9, 1), (100, 1)] {
-            let page = archive.read_log_tail(PREFIX, limit).await.unwrap();
+            let page = archive.read_log_tail(PREFIX, limit, Gaps::Wait).await.unwrap();
             assert_eq!(numbers(&page.lines), (first..=9).collect::<Vec<_>>(), "{limit}");
         }
         let long = "x".repeat(MAX_LINE_BYTES);
@@ -171,7 +212,7 @@ mod tests {
             writer.push(0, Stream::Stdout, &long).await.unwrap();
         }
         writer.finish().await.unwrap();
-        let page = archive.read_log_tail(PREFIX, 1000).await.unwrap();
+        let page = archive.read_log_tail(PREFIX, 1000, Gaps::Wait).await.unwrap();
         assert_eq!(numbers(&page.lines), (209 - 63..=209).collect::<Vec<_>>(), "1 MiB of the end");
     }
 
@@ -179,7 +220,7 @@ mod tests {
     async fn whole(archive: &Archive) -> (Vec<LogLine>, usize) {
         let mut lines = Vec::new();
         loop {
-            let page = archive.read_log(PREFIX, lines.len() as u64, usize::MAX).await.unwrap();
+            let page = archive.read_log(PREFIX, lines.len() as u64, usize::MAX, Gaps::Wait).await.unwrap();
             lines.extend(page.lines);
             if page.at_end {
                 let bytes = lines.iter().map(|line| line.text.len() + 1).sum();

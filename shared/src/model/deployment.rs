@@ -4,6 +4,7 @@
 mod actors;
 mod approval;
 mod build_clock;
+mod build_log;
 mod capacity;
 mod commit;
 mod commit_status;
@@ -31,6 +32,7 @@ mod waiting;
 
 pub use actors::*;
 pub use build_clock::BUILD_QUEUE_LIMIT;
+pub use build_log::{BuildLogPlace, LogBatch, TailPart};
 pub use capacity::NoCapacity;
 pub use commit::*;
 pub use commit_status::*;

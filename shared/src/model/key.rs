@@ -335,6 +335,10 @@ pub(super) fn deployment_variables(account: &AccountId, deployment: &DeploymentI
     Key::new(deployment_partition(account, deployment), "VARS")
 }
 
+pub(super) fn build_log(account: &AccountId, deployment: &DeploymentId, attempt: u32) -> Key {
+    Key::new(deployment_partition(account, deployment), format!("LOG#{attempt}"))
+}
+
 pub(super) fn deployment_results(account: &AccountId, deployment: &DeploymentId, attempt: u32) -> Key {
     Key::new(deployment_partition(account, deployment), format!("RESULTS#{attempt}"))
 }

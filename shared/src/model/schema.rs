@@ -145,6 +145,7 @@ pub const SCHEMA: &[ItemKind] = &[
     ]),
     item("event of a deployment", "ACCT#{account}#DEPLOY#{deployment}", "EVENT#{number}"),
     item("variables of a deployment", "ACCT#{account}#DEPLOY#{deployment}", "VARS"),
+    item("place in the log of an attempt's build", "ACCT#{account}#DEPLOY#{deployment}", "LOG#{attempt}"),
     item("results of an attempt of a deployment", "ACCT#{account}#DEPLOY#{deployment}", "RESULTS#{attempt}"),
     item("lock of a lane", "ACCT#{account}#REPO#{repository}#LANE#{lane}", "LANE"),
     item("queued deployment", "ACCT#{account}#REPO#{repository}#LANE#{lane}", "WAIT#{number}"),

@@ -72,8 +72,8 @@ impl Gate {
                 let action = format!("kms:{operation}");
                 vec![Call { action, resource: "Key.Arn".to_owned(), keys: BTreeSet::new() }]
             }
-            ("s3", None) => vec![s3_call(&method, &uri)],
-            ("codebuild" | "secretsmanager" | "logs", Some(operation)) => named_calls(&service, operation, &json()),
+            ("s3", None) => s3_calls(&method, &uri, &body),
+            ("codebuild" | "secretsmanager", Some(operation)) => named_calls(&service, operation, &json()),
             other => panic!("{function} calls {other:?}"),
         };
         for call in calls {
@@ -87,7 +87,7 @@ impl Gate {
             "dynamodb" => self.forward(&self.dynamodb, headers, body).await,
             "sqs" => self.forward(&self.sqs, headers, body).await,
             "kms" => kms(target.unwrap(), &json()),
-            "codebuild" | "secretsmanager" | "logs" => self.tell(target.unwrap(), &json()),
+            "codebuild" | "secretsmanager" => self.tell(target.unwrap(), &json()),
             _ => {
                 // The service does not check access keys, and the calls behind the gate are not signed.
                 let mut request = Request::builder().method(method).uri(uri);
@@ -106,12 +106,11 @@ impl Gate {
         true
     }
 
-    /// Stands in for CodeBuild, which forgets each build, Secrets Manager and CloudWatch Logs.
+    /// Stands in for CodeBuild, which forgets each build, and Secrets Manager.
     fn tell(&self, operation: &str, request: &Value) -> Response<Body> {
         let answer = match operation {
             "StartBuild" => json!({"build": {"id": format!("{PROJECT}:{}", text(&request["idempotencyToken"]))}}),
             "BatchGetBuilds" => json!({"builds": []}),
-            "GetLogEvents" => json!({"events": []}),
             _ => json!({}),
         };
         response(200, answer.to_string())
@@ -192,10 +191,6 @@ fn named_calls(service: &str, operation: &str, body: &Value) -> Vec<Call> {
         "BatchGetBuilds" => body["ids"].as_array().unwrap().iter().map(project).collect(),
         "CreateSecret" => vec![secret(&body["Name"])],
         "DeleteSecret" => vec![secret(&body["SecretId"])],
-        "GetLogEvents" => {
-            let group = text(&body["logGroupName"]).replace(PROJECT, "${AWS::StackName}");
-            vec![arn("logs", &format!("log-group:{group}:log-stream:{}", text(&body["logStreamName"])))]
-        }
         other => panic!("an operation that the gate does not know: {other}"),
     };
     let call = |resource| Call { action: format!("{service}:{operation}"), resource, keys: BTreeSet::new() };
@@ -203,14 +198,19 @@ fn named_calls(service: &str, operation: &str, body: &Value) -> Vec<Call> {
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>
-fn s3_call(method: &Method, uri: &Uri) -> Call {
+fn s3_calls(method: &Method, uri: &Uri, body: &[u8]) -> Vec<Call> {
     let query: BTreeMap<String, String> =
         reqwest::Url::parse(&format!("http://s3{uri}")).unwrap().query_pairs().into_owned().collect();
     let object = uri.path().trim_start_matches('/').split_once('/').map(|(_, object)| object).filter(|o| !o.is_empty());
     let Some(object) = object else {
+        if method == Method::POST && query.contains_key("delete") {
+            let body = String::from_utf8_lossy(body);
+            let keys = body.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap());
+            return keys.map(|key| object_call("s3:DeleteObject", key)).collect();
+        }
         assert!(method == Method::GET && query.contains_key("list-type"), "{method} {uri}");
         let keys = query.get("prefix").cloned().into_iter().collect();
-        return Call { action: "s3:ListBucket".to_owned(), resource: "Archive.Arn".to_owned(), keys };
+        return vec![Call { action: "s3:ListBucket".to_owned(), resource: "Archive.Arn".to_owned(), keys }];
     };
     let action = match *method {
         Method::GET | Method::HEAD => "s3:GetObject",
@@ -218,6 +218,10 @@ fn s3_call(method: &Method, uri: &Uri) -> Call {
         Method::DELETE if query.contains_key("uploadId") => "s3:AbortMultipartUpload",
         _ => "s3:DeleteObject",
     };
+    vec![object_call(action, object)]
+}
+
+fn object_call(action: &str, object: &str) -> Call {
     Call { action: action.to_owned(), resource: format!("${{Archive.Arn}}/{object}"), keys: BTreeSet::new() }
 }
 

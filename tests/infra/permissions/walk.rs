@@ -34,7 +34,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use super::super::{BOOTSTRAP, BUILD_EVENTS, CONSUMER, HOOK_CONSUMER, REDRIVE, SWEEP, Template, text};
 use super::gate::{Gate, HOOKS, STATUSES};
 use super::statement::statements;
-use super::{PROJECT, environments, hooks};
+use super::{PROJECT, build_log, environments, hooks};
 use crate::contract::{document, operations, success};
 
 /// A separate API whose functions each have their own role, in the world of another stack.
@@ -147,7 +147,6 @@ fn environment(world: &World, gate: &str, queue: &str, function: &str) -> Enviro
         (settings::VARIABLES_KEY, "kms:arn:aws:kms:us-east-1:000000000000:key/variables"),
         (settings::API_BASE_URL, &format!("https://{function}.example")),
         (builds::CODEBUILD_PROJECT, PROJECT),
-        (get_deployment_log::BUILD_LOG_GROUP, &format!("/aws/codebuild/{PROJECT}")),
     ] {
         environment.settings.set(setting, value.to_owned());
     }
@@ -563,10 +562,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
     for build in [&built, &silent] {
         assert!(build.build.is_some(), "{build:?}");
     }
-    for after in [0, 100] {
-        let log = owner.get(&format!("/v1/deployments/{}/log?after={after}", built.id)).await;
-        assert_eq!(log.status, 200, "{log:?}");
-    }
+    build_log::copy_a_long_log(walk, &built).await;
 
     let events = walk.environment(BUILD_EVENTS).build_events().unwrap();
     for (attempt, status, outcome) in [(0, "IN_PROGRESS", "stopped"), (1, "SUCCEEDED", "succeeded")] {

@@ -7,6 +7,7 @@
 //! - `Statement`: the role's own permissions, each with `Effect: Allow`;
 //! - `Rule`: the properties of an `AWS::Events::Rule` that invokes the function;
 //! - `EventSourceMapping`: the properties of an `AWS::Lambda::EventSourceMapping` that feeds it;
+//! - `SubscriptionFilter`: the properties of an `AWS::Logs::SubscriptionFilter` that invokes it, with a `LogGroupName` by `!Ref`;
 //! - `ConnectsToHosts: true`: the function connects to hosts that users name, so that it is in the VPC of private hosts if the stack
 //!   has one;
 //! - `AlarmDescription`: the reasons for an error of the function, if it returns errors by itself.
@@ -25,8 +26,15 @@ use super::read;
 const PROPERTIES: [&str; 6] =
     ["Timeout", "MemorySize", "EphemeralStorage", "ReservedConcurrentExecutions", "RecursiveLoop", "Environment"];
 /// The other sections.
-const SECTIONS: [&str; 6] =
-    ["ManagedPolicyArns", "Statement", "Rule", "EventSourceMapping", "ConnectsToHosts", "AlarmDescription"];
+const SECTIONS: [&str; 7] = [
+    "ManagedPolicyArns",
+    "Statement",
+    "Rule",
+    "EventSourceMapping",
+    "SubscriptionFilter",
+    "ConnectsToHosts",
+    "AlarmDescription",
+];
 /// The elements of a statement.
 const STATEMENT: [&str; 3] = ["Action", "Resource", "Condition"];
 

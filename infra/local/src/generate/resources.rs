@@ -79,6 +79,13 @@ const SOURCE: &str = r"  <id>Source:
       FunctionName: !Ref <id>.Alias
 ";
 
+const SUBSCRIPTION: &str = r"  <id>Subscription:
+    Type: AWS::Logs::SubscriptionFilter
+    DependsOn: <id>Permission
+    Properties:
+      DestinationArn: !Ref <id>.Alias
+";
+
 const PERMISSION: &str = r"  <id>Permission:
     Type: AWS::Lambda::Permission
     Properties:
@@ -138,8 +145,8 @@ pub(super) fn of(function: &Function) -> String {
         resources += NETWORK;
     }
     // What only operators invoke is not invoked during a rollout.
-    let has_traffic =
-        route.is_some() || definition.below("Rule").is_some() || definition.below("EventSourceMapping").is_some();
+    let has_traffic = route.is_some()
+        || ["Rule", "EventSourceMapping", "SubscriptionFilter"].iter().any(|source| definition.below(source).is_some());
     let alarms = if has_traffic { "!Ref <id>Errors, !Ref <id>VersionErrors" } else { "!Ref <id>Errors" };
     resources += &ROLLOUT.replace("<alarms>", alarms);
     resources += &role(function);
@@ -159,6 +166,11 @@ pub(super) fn of(function: &Function) -> String {
     if let Some(properties) = definition.below("EventSourceMapping") {
         resources += SOURCE;
         resources += &indented(&properties, 6);
+    }
+    if let Some(properties) = definition.below("SubscriptionFilter") {
+        resources += SUBSCRIPTION;
+        resources += &indented(&properties, 6);
+        resources += &permission("logs", "!GetAtt BuildLogGroup.Arn");
     }
     resources += &ALARM.replace("<errors>", definition.alarm_description().unwrap_or(ERRORS));
     if has_traffic {

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use futures_util::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 
-use super::line::LogLine;
+use super::line::{LogLine, Stream};
+use super::writer::{HEAD_BYTES, TAIL_BYTES};
 use crate::store::{Archive, Result, key};
 
 /// The approximate maximum size of the text that one read returns, in bytes. The response must fit into a Lambda
@@ -21,16 +22,26 @@ pub struct LogPage {
     pub at_end: bool,
 }
 
+/// The treatment of numbers without a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gaps {
+    /// A page ends at a gap, because the lines are on their way: a folder's listing may show a chunk before an earlier one, and a build's
+    /// lines are stored in any order.
+    Wait,
+    /// A line says how many are left out: nothing is on its way any more.
+    Mark,
+}
+
 impl Archive {
     /// Reads at most `limit` lines after line `after`, in order. May return fewer lines before the end of the log: a read
     /// also ends after about [`MAX_READ_BYTES`].
     ///
     /// Costs one listing of the chunks after `after`, and one read for each chunk of the lines.
-    pub async fn read_log(&self, prefix: &str, after: u64, limit: usize) -> Result<LogPage> {
+    pub async fn read_log(&self, prefix: &str, after: u64, limit: usize, gaps: Gaps) -> Result<LogPage> {
         let mut page = LogPage { lines: Vec::new(), at_end: false };
         let mut bytes = 0;
+        let is_full = |lines: &[LogLine], bytes| lines.len() >= limit || bytes >= MAX_READ_BYTES;
         for chunk in self.chunks(&key(prefix, "log")?, after).await? {
-            let is_full = |lines: &[LogLine], bytes| lines.len() >= limit || bytes >= MAX_READ_BYTES;
             // A chunk has at least one line that those before it have not.
             if is_full(&page.lines, bytes) {
                 return Ok(page);
@@ -41,9 +52,11 @@ impl Archive {
                 if line.number < expected {
                     continue;
                 }
-                // A folder's listing may show a chunk before an earlier one while the log grows.
-                if line.number > expected {
+                if line.number > expected && gaps == Gaps::Wait {
                     return Ok(LogPage { at_end: true, ..page });
+                }
+                if line.number > expected && !is_full(&page.lines, bytes) {
+                    page.lines.push(cut(expected, &line));
                 }
                 if is_full(&page.lines, bytes) {
                     return Ok(page);
@@ -56,7 +69,7 @@ impl Archive {
     }
 
     /// Reads the last lines, in order: at most `limit`, and about [`MAX_READ_BYTES`].
-    pub async fn read_log_tail(&self, prefix: &str, limit: usize) -> Result<LogPage> {
+    pub async fn read_log_tail(&self, prefix: &str, limit: usize, gaps: Gaps) -> Result<LogPage> {
         let mut lines: VecDeque<LogLine> = VecDeque::new();
         let mut bytes = 0;
         for chunk in self.chunks(&key(prefix, "log")?, 0).await?.into_iter().rev() {
@@ -64,6 +77,14 @@ impl Archive {
                 // A later chunk may repeat lines of this one.
                 if lines.front().is_some_and(|first| first.number <= line.number) {
                     continue;
+                }
+                if let Some(next) = lines.front()
+                    && next.number > line.number + 1
+                    && gaps == Gaps::Mark
+                    && lines.len() < limit
+                {
+                    let cut = cut(line.number + 1, next);
+                    lines.push_front(cut);
                 }
                 if lines.len() >= limit || bytes >= MAX_READ_BYTES {
                     return Ok(LogPage { lines: lines.into(), at_end: true });
@@ -89,6 +110,14 @@ impl Archive {
         let lines = serde_json::Deserializer::from_slice(&bytes).into_iter().collect::<Result<_, _>>()?;
         Ok(lines)
     }
+}
+
+/// Returns the line that stands for those from `from` to the one before `next`.
+fn cut(from: u64, next: &LogLine) -> LogLine {
+    let (head, tail) = (HEAD_BYTES >> 20, TAIL_BYTES >> 20);
+    let lines = next.number - from;
+    let text = format!("Lines left out here: {lines}. A log keeps its first {head} MiB and its last {tail} MiB.");
+    LogLine { number: next.number - 1, at_ms: next.at_ms, stream: Stream::System, text }
 }
 
 /// Returns the name of the chunk whose last line has this number, padded so that chunks sort like their lines.

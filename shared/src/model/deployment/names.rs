@@ -32,9 +32,9 @@ impl Deployment {
         (1..=self.attempt).map(|attempt| self.capability.name(attempt, Named::Secret))
     }
 
-    /// Returns the prefix of the log stream of this attempt's build.
+    /// Returns the prefix of the log stream of this attempt's build. It names the deployment, to which the stream's lines belong.
     pub fn log_stream_prefix(&self) -> String {
-        self.name(Named::LogStream)
+        format!("{}/{}/{}", self.name(Named::LogStream), self.account_id, self.id)
     }
 
     /// Returns the log stream that this attempt's build writes to: CodeBuild appends the build's UUID to the prefix.
