@@ -1,90 +1,30 @@
 //! The demo: accounts with tokens, a registered repository, and one deployment that is followed to its end.
 
 mod hook;
+mod run;
+mod secret_file;
+mod tokens;
 
 pub use hook::DemoHook;
+pub use tokens::Tokens;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use console::{StyledObject, style};
-use fs_err as fs;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::InitError;
 
 use crate::git_host::GitHost;
-use crate::issuer::{Client as OAuth2Client, DEMO_DOMAIN, Issuer, OWNER};
-use crate::progress::Progress;
-use crate::stack::Stack;
+use crate::issuer::{Client as OAuth2Client, Issuer};
 
 /// The name of the repository that is read with a connection.
 pub const PRIVATE_REPOSITORY: &str = "private-demo";
-const POLL_EVERY: Duration = Duration::from_millis(300);
 /// The time in which a stack that runs answers a request that needs no other service.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
-
-/// The demo's tokens. Only the demo's file has them: the table has their hashes.
-#[derive(Debug, Deserialize, Serialize)]
-pub struct Tokens {
-    /// The token of the account `demo-starter`, whose plan is Starter.
-    pub starter: String,
-    /// The token of the account `demo`, whose plan is Pro.
-    pub pro: String,
-}
-
-impl Tokens {
-    /// Creates the demo's accounts, unless the data folder has their tokens already.
-    ///
-    /// # Errors
-    /// Fails if the accounts can't be created or the tokens can't be stored.
-    pub async fn ensure(stack: &Stack, data: &Path) -> Result<Self, InitError> {
-        if let Some(tokens) = Self::load(data)? {
-            return Ok(tokens);
-        }
-        let starter = Self::create(stack, "demo-starter", "starter", &[]).await?;
-        let tokens = Self { starter, pro: Self::create(stack, "demo", "pro", &[DEMO_DOMAIN]).await? };
-        tokens.save(data)?;
-        Ok(tokens)
-    }
-
-    /// Returns the tokens of a stack that was started before.
-    ///
-    /// # Errors
-    /// Fails if the file can't be read.
-    pub fn load(data: &Path) -> Result<Option<Self>, InitError> {
-        let file = Self::file(data);
-        match fs::read(&file) {
-            Ok(json) => {
-                let invalid = |error| format!("{} is damaged ({error}); start with --fresh", file.display());
-                Ok(Some(serde_json::from_slice(&json).map_err(invalid)?))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn create(stack: &Stack, account: &str, plan: &str, domains: &[&str]) -> Result<String, InitError> {
-        let event = json!({"account": account, "plan": plan, "owner_email": OWNER.email, "email_domains": domains});
-        let created = stack.bootstrap(event).await?;
-        Ok(created["token"].as_str().ok_or("bootstrap gave no token")?.to_owned())
-    }
-
-    fn save(&self, data: &Path) -> Result<(), InitError> {
-        use fs_err::os::unix::fs::OpenOptionsExt;
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(Self::file(data))?;
-        Ok(file.write_all(&serde_json::to_vec_pretty(self)?)?)
-    }
-
-    fn file(data: &Path) -> PathBuf {
-        data.join("demo-tokens.json")
-    }
-}
 
 /// A repository that the demo has registered.
 #[derive(Debug, Deserialize)]
@@ -227,76 +167,6 @@ impl Api {
         match answer.status() {
             StatusCode::CREATED | StatusCode::CONFLICT => Ok(()),
             _ => Err(format!("the demo's application can't be registered: {}", failure(answer.json().await?)).into()),
-        }
-    }
-
-    /// Lists the repositories, deploys one and follows the deployment to its end. Writes each step. Returns whether the
-    /// deployment succeeded.
-    ///
-    /// # Errors
-    /// Fails if the API refuses or the output can't be written.
-    pub async fn run(&self, repository: &str, git_ref: &str, progress: &Progress) -> Result<bool, InitError> {
-        let started = Instant::now();
-        let page = self.get("/v1/repositories?sort=name").await?;
-        let total = &page["meta"]["total"];
-        progress.line(format_args!("{total} {}:", if total == 1 { "repository" } else { "repositories" }))?;
-        for row in page["data"].as_array().into_iter().flatten() {
-            let [id, name, visibility] = ["id", "full_name", "visibility"].map(|field| text(&row[field]));
-            progress.line(format_args!("  {id}  {name}  {visibility}"))?;
-        }
-        progress.status(format_args!("Creating a deployment of {git_ref}"));
-        let path = format!("/v1/repositories/{repository}/deployments");
-        let body = json!({"ref": git_ref});
-        let answer = self.authorized(self.client.post(self.url(&path))).json(&body).send().await?;
-        let created = answer.status() == StatusCode::CREATED;
-        let deployment: Value = answer.json().await?;
-        if !created {
-            return Err(failure(deployment));
-        }
-        let id = text(&deployment["id"]);
-        progress.line(format_args!("Created {id} of {git_ref} ({})", text(&deployment["sha"])))?;
-        let ended = self.follow(id, started, progress).await?;
-        let status = text(&ended["status"]);
-        if let Some(message) = ended["failure"]["message"].as_str() {
-            progress.line(format_args!("{}: {message}", text(&ended["failure"]["code"])))?;
-        }
-        let end = format!("The deployment {status} after {:.1} s", started.elapsed().as_secs_f64());
-        let succeeded = status == "succeeded";
-        progress.line(if succeeded { style(end).green() } else { style(end).red() }.bold())?;
-        Ok(succeeded)
-    }
-
-    /// Writes the lines of the deployment's log as they come. Returns the deployment when it has ended.
-    async fn follow(&self, id: &str, started: Instant, progress: &Progress) -> Result<Value, InitError> {
-        let write = |label: StyledObject<&str>, text: &str| {
-            let time = style(format!("[{:6.1} s]", started.elapsed().as_secs_f64())).dim();
-            progress.line(format_args!("{time} {label:>6} | {text}"))
-        };
-        let mut shown = String::new();
-        let mut after = 0;
-        loop {
-            let deployment = self.get(&format!("/v1/deployments/{id}")).await?;
-            let status = text(&deployment["status"]);
-            if status != shown {
-                write(style("api").bold(), status)?;
-                progress.status(status.replace('_', " "));
-                status.clone_into(&mut shown);
-            }
-            let log = self.get(&format!("/v1/deployments/{id}/log?after={after}")).await?;
-            for line in log["data"].as_array().into_iter().flatten() {
-                let stream = style(text(&line["stream"]));
-                let stream = match text(&line["stream"]) {
-                    "stderr" => stream.yellow(),
-                    "system" => stream.cyan(),
-                    _ => stream,
-                };
-                write(stream, text(&line["text"]))?;
-            }
-            after = log["meta"]["next_after"].as_u64().unwrap_or(after);
-            if log["meta"]["complete"] == true {
-                return Ok(deployment);
-            }
-            tokio::time::sleep(POLL_EVERY).await;
         }
     }
 

@@ -1,16 +1,17 @@
 //! The hook of the demo's repository, to which signed pushes can be sent.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use fs_err as fs;
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::InitError;
 
+use super::secret_file::SecretFile;
 use super::{Api, failure, text};
+
+const FILE: SecretFile = SecretFile("demo-hooks.json");
 
 /// A hook that takes pushes in GitHub's form. Only the demo's file has the secret: the table has it encrypted.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -30,38 +31,15 @@ impl DemoHook {
     /// # Errors
     /// Fails if the API refuses, or the file can't be read or written.
     pub async fn ensure(api: &Api, repository: &str, data: &Path) -> Result<Self, InitError> {
-        let mut hooks = Self::load(data)?;
+        let mut hooks: Hooks = FILE.load(data)?.unwrap_or_default();
         if let Some(hook) = hooks.get(repository) {
             return Ok(hook.clone());
         }
         let created = api.create_hook(repository).await?;
         let hook = Self { id: text(&created["id"]).to_owned(), secret: text(&created["secret"]).to_owned() };
         hooks.insert(repository.to_owned(), hook.clone());
-        Self::save(&hooks, data)?;
+        FILE.save(data, &hooks)?;
         Ok(hook)
-    }
-
-    fn load(data: &Path) -> Result<Hooks, InitError> {
-        let file = Self::file(data);
-        match fs::read(&file) {
-            Ok(json) => {
-                let invalid = |error| format!("{} is damaged ({error}); start with --fresh", file.display());
-                Ok(serde_json::from_slice(&json).map_err(invalid)?)
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Hooks::new()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn save(hooks: &Hooks, data: &Path) -> Result<(), InitError> {
-        use fs_err::os::unix::fs::OpenOptionsExt;
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(Self::file(data))?;
-        Ok(file.write_all(&serde_json::to_vec_pretty(hooks)?)?)
-    }
-
-    fn file(data: &Path) -> PathBuf {
-        data.join("demo-hooks.json")
     }
 }
 
