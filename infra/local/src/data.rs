@@ -80,9 +80,10 @@ impl DataFolder {
             let entry = entry?;
             match entry.file_name().to_str() {
                 Some("archive") => fs::remove_dir_all(entry.path())?,
-                Some("demo-tokens.json" | "git-host-password" | "issuer.json" | LOG | "variables.key") => {
-                    fs::remove_file(entry.path())?;
-                }
+                Some(
+                    "demo-hooks.json" | "demo-reviewer.json" | "demo-tokens.json" | "git-host-password" | "issuer.json"
+                    | LOG | "variables.key",
+                ) => fs::remove_file(entry.path())?,
                 Some(name) if name.starts_with("dynamodb.sqlite") => fs::remove_file(entry.path())?,
                 _ => {}
             }

@@ -1,11 +1,14 @@
-//! The demo: accounts with tokens, a registered repository, and one deployment that is followed to its end.
+//! The demo: accounts with tokens, a registered repository, and a deployment that is approved and followed to its end.
 
 mod hook;
+mod reviewer;
 mod run;
 mod secret_file;
 mod tokens;
 
 pub use hook::DemoHook;
+pub use reviewer::Reviewer;
+pub use run::{Ended, Run};
 pub use tokens::Tokens;
 
 use std::path::Path;
@@ -13,7 +16,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, RequestBuilder, StatusCode, Url};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::InitError;
@@ -141,11 +144,20 @@ impl Api {
         Ok(true)
     }
 
+    /// Returns a client that calls as somebody else.
+    fn with_token(&self, token: &str) -> Self {
+        Self { client: self.client.clone(), base: self.base.clone(), token: token.to_owned() }
+    }
+
     async fn create(&self, path: &str, body: Value) -> Result<Value, InitError> {
-        let answer = self.authorized(self.client.post(self.url(path))).json(&body).send().await?;
-        match answer.status() {
-            StatusCode::CREATED => Ok(answer.json().await?),
-            _ => Err(failure(answer.json().await?)),
+        self.change(Method::POST, path, body).await
+    }
+
+    async fn change(&self, method: Method, path: &str, body: Value) -> Result<Value, InitError> {
+        let answer = self.authorized(self.client.request(method, self.url(path))).json(&body).send().await?;
+        match answer.status().is_success() {
+            true => Ok(answer.json().await?),
+            false => Err(failure(answer.json().await?)),
         }
     }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
-use local::demo::Api;
+use local::demo::{Api, Ended, Reviewer, Run};
 use local::functions::Area;
 use local::generate;
 use local::interrupt::Interrupt;
@@ -45,7 +45,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Lists repositories, creates a deployment and follows it to its end; fails unless it succeeded
+    /// Lists repositories, and deploys to a production that a second person protects; fails unless the deployment succeeded
     Demo {
         #[command(flatten)]
         stack: StackArgs,
@@ -172,20 +172,35 @@ async fn demo(args: StackArgs, git_ref: Option<String>) -> Result<ExitCode, Init
         status = interrupt.received() => return Ok(status.into()),
     };
     let ended = tokio::select! {
-        succeeded = deploy(&api, &args.repo, git_ref, &progress) => {
-            succeeded.map(|succeeded| if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        ended = deploy(&api, &args, git_ref, &progress) => ended,
+        status = interrupt.received() => {
+            stop(started, &progress).await;
+            return Ok(status.into());
         }
-        status = interrupt.received() => Ok(status.into()),
     };
+    let advice = match (&ended, &started) {
+        (Ok(Ended { has_artifacts: true, .. }), Some(running)) => {
+            let command = running.command("cargo local", &args);
+            progress.line(format_args!("This stack stops now. The URLs work while it runs: {command}"))
+        }
+        _ => Ok(()),
+    };
+    stop(started, &progress).await;
+    let ended = ended?;
+    advice?;
+    Ok(if ended.succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn stop(started: Option<Running>, progress: &Progress) {
     progress.status("Stopping");
     if let Some(running) = started {
         running.stop().await;
     }
-    ended
 }
 
-async fn deploy(api: &Api, repo: &str, git_ref: Option<String>, progress: &Progress) -> Result<bool, InitError> {
+async fn deploy(api: &Api, args: &StackArgs, git_ref: Option<String>, progress: &Progress) -> Result<Ended, InitError> {
     progress.status("Registering the repository");
-    let (repository, default_ref) = register(api, repo).await?;
-    api.run(&repository.name, &git_ref.unwrap_or(default_ref), progress).await
+    let (repository, default_ref) = register(api, &args.repo).await?;
+    let reviewer = Reviewer::ensure(api, &args.data).await?;
+    Run::start(api, &reviewer, progress).deploy(&repository.name, &git_ref.unwrap_or(default_ref)).await
 }

@@ -76,6 +76,26 @@ impl Running {
         DemoHook::ensure(&self.api(), repository, self.folder.path()).await
     }
 
+    /// Returns a command with the options that name this stack.
+    pub(crate) fn command(&self, command: &str, args: &StackArgs) -> String {
+        let mut command = command.to_owned();
+        let port = self.stack.url().rsplit_once(':').map_or_else(String::new, |(_, port)| port.to_owned());
+        let text = |path: &Path| path.display().to_string();
+        let given = [
+            ("--port", port, "3000".to_owned()),
+            ("--data", text(self.folder.path()), text(&checkout().join(".local"))),
+            ("--repo", args.repo.clone(), text(checkout())),
+        ];
+        for (option, value, default) in given {
+            let is_plain = value.chars().all(|char| char.is_ascii_alphanumeric() || "/._-:@".contains(char));
+            if value != default {
+                let quote = if is_plain { "" } else { "'" };
+                let _ = write!(command, " {option} {quote}{value}{quote}");
+            }
+        }
+        command
+    }
+
     pub(crate) async fn stop(self) {
         self.stack.shutdown().await;
         if let Some(host) = self.git_host {
@@ -132,7 +152,8 @@ pub(crate) struct Welcome<'a> {
 
 impl Welcome<'_> {
     pub(crate) fn write(&self, output: &mut impl Write, took: Duration) -> io::Result<()> {
-        let Self { running: Running { stack, tokens, folder, .. }, repository, git_ref, head, hook, .. } = self;
+        let Self { args, running, repository, git_ref, head, hook, .. } = self;
+        let Running { stack, tokens, folder, .. } = running;
         let Registered { name: repository, default_branch, .. } = repository;
         let url = stack.url();
         let title = |text: &str| style(text.to_owned()).bold();
@@ -170,7 +191,7 @@ impl Welcome<'_> {
             title("Another token"),
             tokens.starter,
             title("In another terminal, deploy this repository and follow the deployment to its end:"),
-            self.demo(),
+            running.command("cargo local demo", args),
             title("Or call the API:"),
             tokens.pro,
             title("Or push as a git host does, to the repository's hook:"),
@@ -206,26 +227,5 @@ impl Welcome<'_> {
         }
         writeln!(output, "{}", title("Press Ctrl-C to stop."))?;
         output.flush()
-    }
-
-    /// Returns the command that runs the demo on this stack.
-    fn demo(&self) -> String {
-        let Self { args, running, .. } = self;
-        let mut command = "cargo local demo".to_owned();
-        let port = running.stack.url().rsplit_once(':').map_or_else(String::new, |(_, port)| port.to_owned());
-        let text = |path: &Path| path.display().to_string();
-        let given = [
-            ("--port", port, "3000".to_owned()),
-            ("--data", text(running.folder.path()), text(&checkout().join(".local"))),
-            ("--repo", args.repo.clone(), text(checkout())),
-        ];
-        for (option, value, default) in given {
-            let is_plain = value.chars().all(|char| char.is_ascii_alphanumeric() || "/._-:@".contains(char));
-            if value != default {
-                let quote = if is_plain { "" } else { "'" };
-                let _ = write!(command, " {option} {quote}{value}{quote}");
-            }
-        }
-        command
     }
 }

@@ -40,11 +40,16 @@ struct Place {
 
 impl Place {
     fn with(commands: &[&str]) -> Self {
+        Self::with_more(commands, "")
+    }
+
+    /// Returns a place whose buildspec has further sections.
+    fn with_more(commands: &[&str], sections: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("app");
         std::fs::create_dir(&source).unwrap();
         let commands = json!(commands);
-        let buildspec = format!("version: 0.2\nphases:\n  build:\n    commands: {commands}\n");
+        let buildspec = format!("version: 0.2\nphases:\n  build:\n    commands: {commands}\n{sections}");
         std::fs::write(source.join("buildspec.yml"), buildspec).unwrap();
         let identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"];
         for arguments in
@@ -344,9 +349,21 @@ async fn the_demo_writes_plain_lines_into_a_pipe() {
     let ended = place.output(&["demo"]).await;
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     let lines = text(&ended.stdout);
-    for part in ["1 repository:\n", "stdout | hello\n", "stderr | oops\n", "The deployment succeeded after "] {
-        assert!(lines.contains(part), "no {part:?} in {lines}");
+    let parts = [
+        "1 repository:\n",
+        "A deployment to production needs an approval by the team reviewers\n",
+        "api | queued\n",
+        "api | waits for an approval, until ",
+        "api | approved by grace@example.com\n",
+        "stdout | hello\n",
+        "stderr | oops\n",
+        "The deployment succeeded after ",
+    ];
+    let mut rest = lines;
+    for part in parts {
+        rest = rest.split_once(part).unwrap_or_else(|| panic!("no {part:?} at its place in {lines}")).1;
     }
+    assert!(!lines.contains("\nArtifacts: "), "{lines}");
     assert!(!lines.contains('\u{1b}') && !lines.contains('\r'), "{lines:?}");
     assert_eq!(text(&ended.stderr), "");
 
@@ -354,6 +371,59 @@ async fn the_demo_writes_plain_lines_into_a_pipe() {
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     let failure = "command_failed: Command 'exit 3' in phase build exited with status 3\n";
     assert!(text(&ended.stdout).contains(failure), "no {failure:?} in {}", text(&ended.stdout));
+}
+
+/// Returns the URLs of the artifacts and the token that a demo has written.
+fn downloads(written: &str) -> (Vec<String>, String) {
+    let (_, shown) = written.split_once("\nArtifacts: 2\n").unwrap_or_else(|| panic!("{written}"));
+    let urls = shown.lines().take(2).map(|line| line.split_whitespace().next().unwrap().to_owned()).collect();
+    let (_, token) = shown.split_once("'Authorization: Bearer ").unwrap();
+    (urls, token.split_once('\'').unwrap().0.to_owned())
+}
+
+#[tokio::test]
+async fn the_demo_writes_urls_of_artifacts_that_work_with_its_token() {
+    let sections = "\
+        env:\n  exported-variables: [ANSWER]\n\
+        reports:\n  unit:\n    files: report.xml\n\
+        artifacts:\n  files: [a file.txt, report.xml]\n";
+    let report =
+        "echo '<testsuite><testcase name=\"a\"/><testcase name=\"b\"><failure/></testcase></testsuite>' > report.xml";
+    let place = Place::with_more(&["echo made > 'a file.txt'", report, "export ANSWER=42"], sections);
+    let own = place.output(&["demo"]).await;
+    let own = text(&own.stdout);
+    assert!(own.contains("Tests: 1 of 2 passed\nOutput: ANSWER=42\n"), "{own}");
+    let command = own.split_once("This stack stops now. The URLs work while it runs: ").unwrap().1;
+    let data = place.folder.path().canonicalize().unwrap().join("data");
+    assert!(command.starts_with("cargo local --port ") && command.contains(path(&data)), "{command}");
+
+    // The stack is another one, with the data of the first one and with the same person as the reviewer.
+    let mut running = place.start().await;
+    let (data, source) = (place.folder.path().join("data"), place.folder.path().join("app"));
+    let port = running.url.rsplit_once(':').unwrap().1;
+    let ended = output(&["demo", "--port", port, "--data", path(&data), "--repo", path(&source)]).await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let ended = text(&ended.stdout);
+    assert!(!ended.contains("This stack stops"), "{ended}");
+    for written in [own, ended] {
+        let (urls, token) = downloads(written);
+        for (url, expected) in urls.iter().zip(["made\n", "<testsuite>"]) {
+            let (_, asked) = url.split_once("/v1/").unwrap();
+            let asked = Client::new().get(format!("{}/v1/{asked}", running.url)).bearer_auth(&token);
+            let answer = asked.send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{url}");
+            assert!(answer.text().await.unwrap().starts_with(expected), "{url}");
+        }
+    }
+    assert!(downloads(ended).0[0].starts_with(&running.url), "{ended}");
+
+    let deployments = running.get("/v1/repositories/app/deployments?environment=production").await;
+    for deployment in deployments["data"].as_array().unwrap() {
+        let [approver] = &deployment["approvals"]["given_by"].as_array().unwrap()[..] else { panic!("{deployment}") };
+        assert_eq!(deployments["actors"][approver.as_str().unwrap()]["email"], "grace@example.com", "{deployments}");
+    }
+    assert_eq!(deployments["meta"]["total"], 2);
+    assert_eq!(running.end(Signal::TERM).await, Some(0));
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ fn only_the_files_of_a_stack_are_erased() {
         "variables.key",
         "issuer.json",
         "git-host-password",
+        "demo-hooks.json",
+        "demo-reviewer.json",
         "demo-tokens.json",
         "dynamodb.sqlite",
         "dynamodb.sqlite-wal",
