@@ -21,6 +21,7 @@ pub struct Artifact {
     pub stored_at: Timestamp,
     /// The store's tag of the content, without quotes.
     pub tag: Option<String>,
+    pub(crate) key: Path,
 }
 
 impl Artifact {
@@ -35,6 +36,7 @@ impl Artifact {
             size: object.size,
             stored_at: Timestamp::from_millis(object.last_modified.timestamp_millis()),
             tag: object.e_tag.map(|tag| tag.trim_matches('"').to_owned()),
+            key: object.location,
         }
     }
 }

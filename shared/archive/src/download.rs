@@ -43,39 +43,35 @@ impl Archive {
     }
 
     /// Reads a part of an artifact.
-    pub async fn read_artifact(&self, prefix: &str, artifact: &Artifact, range: Range<u64>) -> Result<Bytes> {
-        let key = key(prefix, &format!("{FOLDER}/{}", artifact.path))?;
+    pub async fn read(&self, artifact: &Artifact, range: Range<u64>) -> Result<Bytes> {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        Ok(self.store.get_range(&key, range).await?)
+        Ok(self.store.get_range(&artifact.key, range).await?)
     }
 
     /// Returns the file of an artifact, unless the archive is a bucket.
-    pub fn artifact_file(&self, prefix: &str, artifact: &Artifact) -> Result<Option<PathBuf>> {
-        let key = key(prefix, &format!("{FOLDER}/{}", artifact.path))?;
+    pub fn file(&self, artifact: &Artifact) -> Result<Option<PathBuf>> {
         match &self.place {
-            Place::Folder(folder) => Ok(Some(folder.path_to_filesystem(&key)?)),
+            Place::Folder(folder) => Ok(Some(folder.path_to_filesystem(&artifact.key)?)),
             _ => Ok(None),
         }
     }
 
     /// Returns a URL at which the bucket sends an artifact for a while. Returns `None` if the archive is a folder.
-    pub async fn sign_artifact(
+    pub async fn sign(
         &self,
-        prefix: &str,
         artifact: &Artifact,
         method: Method,
         download: Download<'_>,
         expires_in: Duration,
     ) -> Result<Option<Url>> {
         let Place::Bucket { signer, .. } = &self.place else { return Ok(None) };
-        let key = key(prefix, &format!("{FOLDER}/{}", artifact.path))?;
         let options = SignedUrlOptions::new().with_query([
             ("response-content-type", download.content_type),
             ("response-content-disposition", download.disposition),
         ]);
-        Ok(Some(signer.signed_url_opts(method, &key, expires_in, &options).await?))
+        Ok(Some(signer.signed_url_opts(method, &artifact.key, expires_in, &options).await?))
     }
 }
 
@@ -109,9 +105,9 @@ mod tests {
             let found = archive.artifact("d1", "dist/a 100% ü.txt").await.unwrap().unwrap();
             assert_eq!((found.path.as_str(), found.size), ("dist/a 100% ü.txt", 10));
             assert!(found.tag.is_some());
-            assert_eq!(archive.read_artifact("d1", &found, 2..5).await.unwrap(), "234");
+            assert_eq!(archive.read(&found, 2..5).await.unwrap(), "234");
             let empty = archive.artifact("d1", "empty").await.unwrap().unwrap();
-            assert_eq!(archive.read_artifact("d1", &empty, 0..0).await.unwrap(), "");
+            assert_eq!(archive.read(&empty, 0..0).await.unwrap(), "");
             let long = "a/".repeat(600) + "x";
             for path in [
                 "dist",

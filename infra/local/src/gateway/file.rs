@@ -7,7 +7,7 @@ use std::io::SeekFrom;
 use axum::body::Body;
 use axum::http::Response;
 use axum::http::header::CONTENT_LENGTH;
-use get_deployment_artifact::{FILE, FILE_PART};
+use downloads::{FILE, FILE_PART};
 use percent_encoding::percent_decode;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
