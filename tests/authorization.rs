@@ -66,6 +66,7 @@ pub(crate) const CASES: &[(&str, Access, Role, Needs)] = &[
     ("GET /v1/deployments/{deployment_id}/log",                    With(DeploymentsRead),   Member, On(Read)),
     ("GET /v1/deployments/{deployment_id}/events",                 With(DeploymentsRead),   Member, On(Read)),
     ("GET /v1/deployments/{deployment_id}/artifacts",              With(DeploymentsRead),   Member, On(Read)),
+    ("GET /v1/deployments/{deployment_id}/artifacts.zip",          With(DeploymentsRead),   Member, On(Read)),
     ("GET /v1/deployments/{deployment_id}/artifacts/{artifact_path}", With(DeploymentsRead), Member, On(Read)),
     ("POST /v1/deployments/{deployment_id}/cancel",                With(DeploymentsWrite),  Member, On(Deploy)),
     ("POST /v1/deployments/{deployment_id}/retry",                 With(DeploymentsWrite),  Member, On(Deploy)),

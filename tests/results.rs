@@ -5,6 +5,7 @@ mod download;
 mod log;
 mod outputs;
 mod test_reports;
+mod zip;
 
 use serde_json::{Value, json};
 use tests::{Actor, GitRepository, World};

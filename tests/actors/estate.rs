@@ -169,6 +169,15 @@ impl Estate {
                 let deployment = json!({"id": parameters["deployment_id"]});
                 world.put_artifact(&self.owner, &deployment, ARTIFACT, b"{}").await;
             }
+            // A zip is made of the artifacts of a deployment that has ended.
+            "get-deployment-artifacts-zip" => {
+                let name = &self.parameters["repo_name"];
+                self.owner.set(name, "staging", json!({"required_approvals": 1})).await;
+                let waiting = self.owner.deploy(name, json!({"ref": "main", "environment": "staging"})).await;
+                world.put_artifact(&self.owner, &waiting, ARTIFACT, b"{}").await;
+                assert_eq!(self.owner.act(&waiting, "cancel", json!({})).await.status, 200);
+                parameters.insert("deployment_id", text(&waiting["id"]));
+            }
             "exchange-token" => {
                 parameters.insert("subject_token", subject_token(world, &self.parameters["full_repository"]));
             }

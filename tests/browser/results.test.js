@@ -25,6 +25,9 @@ test("a deployment shows its URL, its tests, its outputs and its artifacts, whic
   const [download] = await Promise.all([owner.page.waitForEvent("download"), files.getByRole("link", { name: "a page.html" }).click()]);
   assert.equal(download.suggestedFilename(), "a page.html");
   assert.equal(readFileSync(await download.path(), "utf8"), "<b>bold</b>\n");
+  const [zip] = await Promise.all([owner.page.waitForEvent("download"), owner.link("Download all").click()]);
+  assert.equal(zip.suggestedFilename(), `${id}-artifacts.zip`);
+  assert.equal(readFileSync(await zip.path()).subarray(0, 2).toString(), "PK");
   assert.ok(owner.page.url().endsWith(id), "a download leaves the screen as it is");
   await owner.close();
 });
@@ -36,5 +39,6 @@ test("a build without results shows none", async () => {
   await owner.says("The build has made no artifacts.");
   for (const name of ["Tests", "Outputs"]) assert.equal(await owner.page.getByRole("heading", { name }).count(), 0);
   assert.equal(await owner.link("Open").count(), 0);
+  assert.equal(await owner.link("Download all").isVisible(), false);
   await owner.close();
 });

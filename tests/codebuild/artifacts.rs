@@ -55,6 +55,35 @@ async fn artifacts_in_a_bucket_are_downloaded_from_signed_urls() {
 }
 
 #[tokio::test]
+async fn a_zip_in_a_bucket_is_made_by_the_first_request_and_downloaded_from_a_signed_url() {
+    let Some(here) = Here::start_with(|options| options.clock = Clock::system()).await else { return };
+    let (created, stored) = here.building(json!({})).await;
+    here.put(&stored, "dist/app.js", "app").await;
+    here.put(&stored, "report.xml", "<testsuite/>").await;
+    let zip = format!("/v1/deployments/{}/artifacts.zip", created["id"].as_str().unwrap());
+    here.owner.get(&zip).await.refused(409, "not_finished");
+    here.told(&event(&stored, stored.build.as_ref().unwrap(), "FAILED")).await.unwrap();
+    let client = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
+    let mut found = Vec::new();
+    for method in [Method::GET, Method::GET, Method::HEAD] {
+        let answer = client.execute(here.owner.request(method, &zip).build().unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 302);
+        found.push(reqwest::Url::parse(answer.headers()[LOCATION].to_str().unwrap()).unwrap());
+    }
+    assert_eq!(found[0].path(), found[1].path(), "the second request finds the zip of the first");
+    assert!(found[0].path().contains(&format!("{}/zips/", stored.artifacts_prefix())), "{}", found[0]);
+    let parameter = |name: &str| found[0].query_pairs().find(|(found, _)| found == name).unwrap().1.into_owned();
+    assert_eq!(
+        (parameter("X-Amz-Expires"), parameter("response-content-type")),
+        ("300".into(), "application/zip".into())
+    );
+    let bytes = client.get(found[0].clone()).send().await.unwrap().bytes().await.unwrap();
+    let zip = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+    let names: Vec<_> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
+    assert_eq!(names, ["dist/app.js", "report.xml"]);
+}
+
+#[tokio::test]
 async fn a_list_goes_on_beyond_the_objects_of_one_answer_of_the_bucket() {
     let Some(here) = Here::start().await else { return };
     let (created, stored) = here.building(json!({})).await;

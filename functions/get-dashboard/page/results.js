@@ -30,9 +30,15 @@ export const results = ({ tests, outputs }) => [
  * @param {View} screen
  * @param {string} id
  */
-export const artifacts = (screen, id) => h("div", { "data-key": "artifacts", "data-kept": true }, list(screen, {
-  label: "Artifacts", path: () => `/v1/deployments/${id}/artifacts?per_page=25`,
-  row: (/** @type {Artifact} */ one) => row(one.path,
-    h("a", { href: new URL(one.url).pathname, download: true }, typed(one.path)), fileSize(one.size)),
-  none: () => h("p", { class: "none" }, "The build has made no artifacts."),
-}));
+export function artifacts(screen, id) {
+  const path = `/v1/deployments/${id}/artifacts`;
+  const all = h("a", { class: "button", href: `${path}.zip`, download: true, hidden: true }, "Download all");
+  return h("div", { "data-key": "artifacts", "data-kept": true }, list(screen, {
+    label: "Artifacts", path: () => `${path}?per_page=25`,
+    row: (/** @type {Artifact} */ one) => {
+      all.hidden = false;
+      return row(one.path, h("a", { href: new URL(one.url).pathname, download: true }, typed(one.path)), fileSize(one.size));
+    },
+    none: () => h("p", { class: "none" }, "The build has made no artifacts."),
+  }), all);
+}

@@ -12,7 +12,7 @@ use super::*;
 /// The maximum number of lines of the dashboard's files.
 const LINES: usize = 4500;
 /// The maximum size of the dashboard's files, compressed.
-const BYTES: usize = 40 * 1024;
+const BYTES: usize = 40 * 1024 + 256;
 
 fn get(path: &str, headers: &[(&str, &str)]) -> Result<Response<Body>> {
     let request = headers.iter().fold(Request::get(path), |request, (name, value)| request.header(*name, *value));

@@ -201,6 +201,7 @@ pub const FUNCTIONS: &[Registration] = &[
     endpoint!(Deployments, list_deployment_events),
     endpoint!(Deployments, list_deployment_artifacts),
     endpoint!(Deployments, get_deployment_artifact),
+    endpoint!(Deployments, get_deployment_artifacts_zip),
     endpoint!(Deployments, cancel_deployment),
     endpoint!(Deployments, retry_deployment),
     endpoint!(Deployments, approve_deployment),

@@ -9,8 +9,10 @@ use crate::store::{Archive, Error, Result, key};
 
 pub(crate) const FOLDER: &str = "artifacts";
 const SOURCE: &str = "source.zip";
+/// The folder of zips. Builds can't write into it.
+pub(crate) const ZIPS: &str = "zips";
 
-/// A file that a build has produced.
+/// A file that a build has produced, or a zip of such files.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Artifact {
     /// The relative path, separated by slashes.
@@ -53,6 +55,14 @@ impl Archive {
         R: AsyncRead + Unpin + ?Sized,
     {
         self.put(key(prefix, &format!("{FOLDER}/{path}"))?, content).await
+    }
+
+    /// Stores a zip of artifacts of `prefix`. Stores nothing if reading `content` fails.
+    pub async fn put_zip<R>(&self, prefix: &str, name: &str, content: &mut R) -> Result<u64>
+    where
+        R: AsyncRead + Unpin + ?Sized,
+    {
+        self.put(key(prefix, &format!("{ZIPS}/{name}"))?, content).await
     }
 
     /// Stores the zip of the source under [`source_key`](Self::source_key), and returns its size in bytes. Stores nothing if

@@ -12,7 +12,7 @@ use object_store::ObjectStoreExt;
 use object_store::signer::SignedUrlOptions;
 use url::Url;
 
-use crate::artifact::{Artifact, FOLDER};
+use crate::artifact::{Artifact, FOLDER, ZIPS};
 use crate::store::{Archive, Error, Place, Result, key};
 
 /// The maximum size of a key in a bucket, in bytes.
@@ -30,13 +30,22 @@ pub struct Download<'a> {
 impl Archive {
     /// Returns the artifact `path` of `prefix`, or `None` if there is none, or if nothing can have such a path.
     pub async fn artifact(&self, prefix: &str, path: &str) -> Result<Option<Artifact>> {
-        let folder = key(prefix, FOLDER)?;
-        let Ok(key) = key(prefix, &format!("{FOLDER}/{path}")) else { return Ok(None) };
-        if key.as_ref().len() > MAX_KEY_BYTES {
+        self.find(prefix, FOLDER, path).await
+    }
+
+    /// Returns the zip `name` of artifacts of `prefix`, or `None` if there is none.
+    pub async fn zip(&self, prefix: &str, name: &str) -> Result<Option<Artifact>> {
+        self.find(prefix, ZIPS, name).await
+    }
+
+    async fn find(&self, prefix: &str, folder: &str, path: &str) -> Result<Option<Artifact>> {
+        let parent = key(prefix, folder)?;
+        let Ok(place) = key(prefix, &format!("{folder}/{path}")) else { return Ok(None) };
+        if place.as_ref().len() > MAX_KEY_BYTES {
             return Ok(None);
         }
-        match self.store.head(&key).await {
-            Ok(object) => Ok(Some(Artifact::new(&folder, object))),
+        match self.store.head(&place).await {
+            Ok(object) => Ok(Some(Artifact::new(&parent, object))),
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }

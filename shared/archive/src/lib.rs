@@ -3,6 +3,7 @@
 //! ```text
 //! {prefix}/log/{number of its last line, 12 digits}   a chunk of the log, JSON lines
 //! {prefix}/artifacts/{path}                           one artifact
+//! {prefix}/zips/{digest of a set of artifacts}.zip    all of the set
 //! {prefix}/source.zip                                 the deployed source
 //! ```
 //!
