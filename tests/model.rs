@@ -155,10 +155,11 @@ impl State {
             ready: true,
             wait_until: None,
             retry_at: None,
+            awaits: false,
             is_override: false,
         };
         let lock = Lock { holder: self.holder.map(id), fence: self.lock_fence.into(), ..Lock::default() };
-        Lane { lock, waiting: queued.map(waiting).collect() }
+        Lane { lock, waiting: queued.map(waiting).collect(), followers: Vec::new() }
     }
 
     /// Frees the lane and ends the deployment in one transaction that checks both.

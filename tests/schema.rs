@@ -107,11 +107,14 @@ async fn filled(source: &GitRepository) -> World {
 
     // A pattern, a member of it, and an environment that was deleted after a deployment to it.
     let environments = format!("/v1/repositories/{repository}/environments");
-    for name in ["review-*", "qa"] {
+    for name in ["review-*", "qa", "gated"] {
         assert_eq!(owner.post(&environments, json!({"name": name})).await.status, 201);
     }
     let review = owner.deploy(repository, json!({"ref": "main", "environment": "review-*"})).await;
     assert_eq!(review["environment"], "review-main");
+    // A deployment that waits for it.
+    owner.set(repository, "gated", json!({"requires": ["review-main"]})).await;
+    owner.deploy(repository, json!({"ref": "main", "environment": "gated"})).await;
     let canceled = owner.deploy(repository, json!({"ref": "main", "environment": "qa"})).await;
     assert_eq!(owner.act(&canceled, "cancel", json!({})).await.status, 200);
     assert_eq!(owner.delete(&format!("{environments}/qa")).await.status, 200);

@@ -20,7 +20,7 @@ pub enum Dispatched {
     Held,
     /// The deployment is in a build, which continues without a runner.
     InBuild(Deployment),
-    /// The runner was lost, and the deployment was ended.
+    /// The deployment was ended: its runner was lost, or a required environment did not take its commit.
     Ended(Deployment),
     /// The deployment had already ended.
     AlreadyEnded,
@@ -36,6 +36,13 @@ pub async fn dispatch(
     let (table, now) = (app.table(), app.clock().now());
     match deployment.status {
         Status::Queued => {
+            let deployment = match deployment.after_awaited(table, now).await? {
+                None => deployment,
+                Some(end) if end.status().is_final() => {
+                    return Ok(Dispatched::Ended(finish(app, queue, &deployment, end).await?));
+                }
+                Some(met) => deployment.transition(table, met, Actor::Runner, now).await?,
+            };
             let claimed = deployment.claim_next_in_lane(table, terms, now).await?;
             Ok(claimed.map_or(Dispatched::Waits, Dispatched::Claimed))
         }
@@ -49,7 +56,7 @@ pub async fn dispatch(
     }
 }
 
-/// Ends a deployment that is in progress and starts the next one in its lane.
+/// Ends a deployment and starts the next one in its lane, and those that wait for it.
 pub async fn finish(
     app: &App,
     queue: &Queue,

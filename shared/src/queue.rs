@@ -121,12 +121,13 @@ impl Queue {
         }
     }
 
-    /// Sends the message of a deployment that has its approvals, to be delivered when its wait is over. If that is later than SQS
-    /// can deliver it, the sweep sends it.
+    /// Sends the message of a deployment that has its approvals and waits for no required environment, to be delivered when its wait is
+    /// over. If that is later than SQS can deliver it, the sweep sends it.
     pub async fn send_when_ready(&self, app: &App, deployment: &Deployment) -> Result<(), QueueError> {
         let now = app.clock().now();
         let wait = deployment.waits_until(now).map_or(Duration::ZERO, |until| until.since(now));
-        if !deployment.is_approved() || wait.as_secs() >= MAX_DELAY_SECONDS as u64 {
+        let is_held_back = !deployment.is_approved() || !deployment.awaits.is_empty();
+        if is_held_back || wait.as_secs() >= MAX_DELAY_SECONDS as u64 {
             return Ok(());
         }
         self.send_after(wait, deployment).await
@@ -137,8 +138,8 @@ impl Queue {
         self.send_after(Duration::ZERO, deployment).await
     }
 
-    /// Sends the message of the deployment that may start now that this one no longer blocks the lane, and announces the end of
-    /// this one. After a failure, the sweep does both.
+    /// Sends the messages of the deployment that may start now that this one no longer blocks the lane, and of those that waited for
+    /// this one because their environments require its own. Announces the end of this one. After a failure, the sweep does both.
     pub async fn send_next(&self, app: &App, deployment: &Deployment) {
         let (sent, ()) = join(self.try_send_next(app, deployment), self.announce_status(app, deployment)).await;
         if let Err(error) = sent {
@@ -149,9 +150,9 @@ impl Queue {
     async fn try_send_next(&self, app: &App, deployment: &Deployment) -> Result<(), Box<dyn Error + Send + Sync>> {
         let lane = Lane::load(app.table(), &deployment.lane()).await?;
         let now = app.clock().now();
-        if let Some(next) = lane.waiting.into_iter().find(|one| one.may_start(now)) {
-            let account_id = deployment.account_id.clone();
-            let message = DeploymentMessage { account_id, deployment_id: next.deployment_id };
+        let next = lane.waiting.iter().find(|one| one.may_start(now)).map(|next| &next.deployment_id);
+        for id in next.into_iter().chain(lane.followers_of(&deployment.id)) {
+            let message = DeploymentMessage { account_id: deployment.account_id.clone(), deployment_id: id.clone() };
             self.send_message(Duration::ZERO, &message).await?;
         }
         Ok(())

@@ -25,6 +25,10 @@ pub(super) struct Tally {
     pub(super) given_back: u64,
     /// The deployments that started although a rule held them back after their creation.
     pub(super) starts_after_a_rule: u64,
+    /// The deployments that started after a wait for the success of their commit in a required environment.
+    pub(super) met: u64,
+    /// The deployments that ended because such a success did not come.
+    pub(super) unmet: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -36,6 +40,8 @@ impl std::ops::AddAssign for Tally {
         self.claims += other.claims;
         self.given_back += other.given_back;
         self.starts_after_a_rule += other.starts_after_a_rule;
+        self.met += other.met;
+        self.unmet += other.unmet;
     }
 }
 

@@ -72,12 +72,15 @@ impl Scene {
             return Err(format!("{} numbers for {} deployments", stored.last_number(), rows.len()));
         }
         if self.protected {
-            tally.starts_after_a_rule = self.check_rules(&rows).await?;
+            self.check_rules(&rows, &mut tally).await?;
         }
         for rows in lanes.values() {
-            let Lane { lock, waiting } = Lane::load(table, &rows[0].lane()).await.unwrap();
-            if lock.holder.is_some() || !waiting.is_empty() {
-                return Err(format!("every deployment has ended, and the lane has {:?} and {waiting:?}", lock.holder));
+            let Lane { lock, waiting, followers } = Lane::load(table, &rows[0].lane()).await.unwrap();
+            if lock.holder.is_some() || !waiting.is_empty() || !followers.is_empty() {
+                let holder = &lock.holder;
+                return Err(format!(
+                    "every deployment has ended, and the lane has {holder:?}, {waiting:?} and {followers:?}"
+                ));
             }
             let last = rows.iter().filter(|row| row.status == Status::Succeeded).max_by_key(|row| row.fence);
             let live = lock.live.as_ref().map(|live| &live.deployment_id);

@@ -3,6 +3,7 @@
 use serde_json::json;
 use shared::model::{Deployment, Environment, EnvironmentChange, EnvironmentSettings, Status};
 
+use super::build::Tally;
 use super::run;
 use super::scene::Scene;
 
@@ -37,24 +38,36 @@ impl Scene {
         digit.repeat(40)
     }
 
-    /// Checks the rules on the events. Returns the number of deployments that started although a rule held them back first.
-    pub(super) async fn check_rules(&self, rows: &[Deployment]) -> Result<u64, String> {
+    /// Checks the rules on the events. Counts the deployments that started although a rule held them back first, and those that ended
+    /// because their commit did not succeed in a required environment.
+    pub(super) async fn check_rules(&self, rows: &[Deployment], tally: &mut Tally) -> Result<(), String> {
         let table = self.app.table();
-        let mut held_back = 0;
         for row in rows {
             let (account, repository) = (&row.account_id, &row.repository_id);
             let settings = EnvironmentSettings::load(table, account, repository, row.environment).await.unwrap();
             let wrong = |what: &str| Err(format!("deployment {} in {:?} {what}", row.number, row.environment));
-            let has_succeeded = |environment| {
-                rows.iter().any(|other| {
-                    (other.environment, &other.sha, other.status) == (environment, &row.sha, Status::Succeeded)
-                })
+            let of_commit = |environment| {
+                rows.iter().filter(move |other| (other.environment, &other.sha) == (environment, &row.sha))
             };
-            if !settings.requires.iter().all(has_succeeded) {
-                return wrong("was created before its commit has succeeded in staging");
+            let has_succeeded = |environment| of_commit(environment).any(|other| other.status == Status::Succeeded);
+            let was_on_its_way = |environment| {
+                let is_ahead =
+                    |other: &Deployment| other.number < row.number && other.finished_at >= Some(row.created_at);
+                of_commit(environment).any(is_ahead)
+            };
+            if !settings.requires.iter().all(|required| has_succeeded(required) || was_on_its_way(required)) {
+                return wrong("was created, and its commit neither has succeeded in staging nor was on its way there");
             }
             let events = row.events(table, 0, 100).await.unwrap();
+            let is_unmet = row.failure.as_ref().is_some_and(|failure| failure.code == "requirement_not_met");
+            if is_unmet && events.iter().any(|event| event.status == Status::InProgress) {
+                return wrong("started, and failed because its commit has not succeeded in staging");
+            }
+            tally.unmet += u64::from(is_unmet);
             let Some(start) = events.iter().find(|event| event.status == Status::InProgress) else { continue };
+            if !settings.requires.iter().all(has_succeeded) {
+                return wrong("started, and its commit has not succeeded in staging");
+            }
             if settings.freeze(start.at).is_some() {
                 return wrong(&format!("started at {}, in a freeze window", start.at));
             }
@@ -66,9 +79,10 @@ impl Scene {
             if given < usize::from(row.required_approvals) {
                 return wrong(&format!("started with {given} approvals"));
             }
+            tally.met += u64::from(events.iter().any(|event| event.reason.starts_with("the commit has succeeded in")));
             let has_waited = row.wait_until.is_some() || row.required_approvals > 0;
-            held_back += u64::from(has_waited || settings.freeze(row.created_at).is_some());
+            tally.starts_after_a_rule += u64::from(has_waited || settings.freeze(row.created_at).is_some());
         }
-        Ok(held_back)
+        Ok(())
     }
 }

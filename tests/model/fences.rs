@@ -198,6 +198,7 @@ impl State {
                 number: self.row(at).number,
                 ready: self.row(at).ready,
                 wait_until: None,
+                awaits: false,
                 is_override: false,
             })
             .collect();
@@ -217,7 +218,7 @@ impl State {
             sequence: self.sequence.map(|(sequence, _)| sequence),
             sequence_by: self.sequence.map(|(_, by)| id(by)),
         };
-        Lane { lock, waiting }
+        Lane { lock, waiting, followers: Vec::new() }
     }
 
     fn fences(&self, request: usize) -> Fences {

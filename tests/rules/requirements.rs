@@ -66,3 +66,93 @@ async fn a_success_counts_for_a_year() {
     let rollback = owner.post("/v1/repositories/app/rollback", json!({"environment": "production"})).await;
     assert_eq!(rollback.status, 201, "{rollback:?}");
 }
+
+/// Starts a world in which staging needs an approval and production a success in staging. Returns it with its owner, somebody who
+/// approves, and the source.
+async fn staged() -> (World, Actor, Actor, tests::GitRepository) {
+    let world = World::start().await;
+    let (owner, source) = world.app().await;
+    let ann = world.member(&owner, Role::Admin).await;
+    owner.set("app", "staging", json!({"required_approvals": 1})).await;
+    owner.set("app", "production", json!({"requires": ["staging"]})).await;
+    (world, owner, ann, source)
+}
+
+async fn deploy_to(owner: &Actor, environment: &str) -> Value {
+    owner.deploy("app", json!({"ref": "main", "environment": environment})).await
+}
+
+#[tokio::test]
+async fn a_deployment_waits_for_one_of_its_commit_that_is_on_its_way_and_starts_when_it_succeeds() {
+    let (_world, owner, ann, source) = staged().await;
+    refused(&owner, "staging").await;
+    let ahead = deploy_to(&owner, "staging").await;
+    let (gate, outcome) = gate(&owner, to_production("main"), "requires").await;
+    let told = format!("{} has to succeed in staging first", ahead["id"].as_str().unwrap());
+    assert_eq!((&gate["passes"], &gate["message"], outcome), (&json!(false), &json!(told), json!("waits")));
+    let created = deploy_to_production(&owner).await;
+    let expected = json!({"kind": "requirement", "deployment_id": ahead["id"], "until": null, "reason": null});
+    assert_eq!(blocked_by(&owner, &created).await, expected);
+    assert_eq!(owner.deployment(&created).await["queue"]["deadline"], "2026-01-02T12:00:00Z");
+
+    // Another commit is not on its way.
+    source.commit(&[("README.md", "new")]);
+    owner.post(DEPLOYMENTS, to_production("main")).await.refused(409, "requirement_not_met");
+
+    ann.act(&ahead, "approve", tests::approval(&ahead)).await;
+    assert_eq!(owner.ended(&created).await["status"], "succeeded", "the end of the other one sends its message");
+    let events = owner.events(&created).await;
+    assert!(events[1].ends_with(": the commit has succeeded in staging"), "{events:?}");
+}
+
+#[tokio::test]
+async fn a_deployment_ends_when_the_one_that_it_waits_for_ends_without_success() {
+    let (world, owner, ann, source) = staged().await;
+    source.commit(&[("buildspec.yml", &tests::buildspec(&["false"]))]);
+    let code = async |created: &Value| owner.ended(created).await["failure"]["code"].clone();
+    let ahead = deploy_to(&owner, "staging").await;
+    let created = deploy_to_production(&owner).await;
+    ann.act(&ahead, "approve", tests::approval(&ahead)).await;
+    assert_eq!(code(&created).await, "requirement_not_met");
+    owner.act(&created, "retry", json!({})).await.refused(409, "requirement_not_met");
+
+    // Nobody sends a message when a queued deployment is canceled. The sweep does.
+    let ahead = deploy_to(&owner, "staging").await;
+    let created = deploy_to_production(&owner).await;
+    assert_eq!(owner.act(&ahead, "cancel", json!({})).await.status, 200);
+    assert_eq!(swept(&world).await, (0, 0));
+    world.clock.advance(Duration::from_secs(300));
+    assert_eq!(swept(&world).await, (1, 0));
+    assert_eq!(code(&created).await, "requirement_not_met");
+
+    // The wait has the bound of the queue.
+    deploy_to(&owner, "staging").await;
+    let created = deploy_to_production(&owner).await;
+    world.clock.advance(24 * HOUR - MOMENT);
+    assert_eq!(swept(&world).await, (1, 0));
+    world.clock.advance(MOMENT);
+    assert_eq!(swept(&world).await, (0, 1));
+    assert_eq!(code(&created).await, "queue_deadline");
+}
+
+#[tokio::test]
+async fn a_deployment_waits_for_each_required_environment_and_for_its_approvals() {
+    let (_world, owner, ann, _source) = staged().await;
+    let rules = json!({"requires": ["staging", "preview"], "required_approvals": 1});
+    owner.set("app", "preview", json!({"required_approvals": 1})).await;
+    owner.set("app", "production", rules).await;
+    let (first, second) = (deploy_to(&owner, "staging").await, deploy_to(&owner, "preview").await);
+    let created = deploy_to_production(&owner).await;
+    assert_eq!(blocked_by(&owner, &created).await["kind"], "approval");
+    ann.act(&created, "approve", tests::approval(&created)).await;
+    for ahead in [first, second] {
+        assert_eq!(blocked_by(&owner, &created).await["deployment_id"], ahead["id"]);
+        ann.act(&ahead, "approve", tests::approval(&ahead)).await;
+        owner.ended(&ahead).await;
+        let is_blocked = async || blocked_by(&owner, &created).await["deployment_id"] == ahead["id"];
+        while is_blocked().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    assert_eq!(owner.ended(&created).await["status"], "succeeded");
+}

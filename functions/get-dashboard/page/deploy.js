@@ -170,7 +170,7 @@ function showGates(place, { gates, outcome, sha, on_ref: ref }) {
   place.replaceChildren(
     h("p", { class: `outcome ${kind}` }, icon(/** @type {"check"} */ (name)), h("strong", null, text)),
     h("ul", { class: "checks" }, gates.map(({ gate, passes, message }) => {
-      const waits = !passes && WAITED.includes(gate);
+      const waits = !passes && (outcome === "waits" || WAITED.includes(gate));
       return h("li", null, h("span", { class: passes ? "good" : waits ? "wait" : "bad" },
           icon(passes ? "check" : waits ? "clock" : "cross"),
           h("span", { class: "unseen" }, passes ? "Met: " : waits ? "Waits: " : "Not met: ")),

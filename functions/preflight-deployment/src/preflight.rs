@@ -61,11 +61,15 @@ pub struct GateBody {
     /// to help.
     #[schema(required)]
     pub(crate) until: Option<Rfc3339>,
+    /// Whether a deployment that fails this gate is created and waits.
+    #[serde(skip)]
+    waits: bool,
 }
 
 /// The name of a condition. `permission`, `quota`, `ref`, `refs` (the branches and tags that the environment takes), `requires` (a success
 /// in other environments), `freeze`, `fences` (`expected_current` and `sequence`) and `queue` (the number of deployments that wait)
-/// refuse a deployment. `approvals`, `wait` (the wait timer) and `lock` (the lane's other deployments) make it wait.
+/// refuse a deployment. `approvals`, `wait` (the wait timer) and `lock` (the lane's other deployments) make it wait, and so does
+/// `requires` while a deployment of the commit is queued or in progress where it has to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = GateName)]
@@ -95,9 +99,9 @@ pub enum Gate {
 }
 
 impl Gate {
-    /// Returns whether failing this gate refuses the deployment. If not, the deployment is created and waits.
-    const fn refuses(self) -> bool {
-        !matches!(self, Self::Approvals | Self::Wait | Self::Lock)
+    /// Returns whether a deployment that fails this gate is created and waits. If not, it is refused.
+    const fn makes_wait(self) -> bool {
+        matches!(self, Self::Approvals | Self::Wait | Self::Lock)
     }
 }
 
@@ -106,6 +110,8 @@ impl Gate {
 struct Unmet {
     refs: Option<String>,
     requires: Option<String>,
+    /// Whether deployments of the commit are on their way wherever it has not succeeded.
+    is_on_its_way: bool,
     freeze: Option<(String, Option<Timestamp>)>,
     wait: Option<(String, Option<Timestamp>)>,
 }
@@ -119,7 +125,7 @@ impl GateBody {
     fn until(gate: Gate, fails: Option<(String, Option<Timestamp>)>, passes: &str) -> Self {
         let is_passed = fails.is_none();
         let (message, until) = fails.unwrap_or_else(|| (passes.to_owned(), None));
-        Self { gate, passes: is_passed, message, until: until.map(Into::into) }
+        Self { gate, passes: is_passed, message, until: until.map(Into::into), waits: gate.makes_wait() }
     }
 }
 
@@ -149,7 +155,9 @@ pub(crate) async fn preflight(
     let is_override = request.r#override.is_some();
     let unmet = match is_override {
         true => Unmet::default(),
-        false => unmet(app, connections, repository, environment, &settings, resolved.as_mut(), now).await?,
+        false => {
+            unmet(app, connections, repository, environment, &settings, &request.r#ref, resolved.as_mut(), now).await?
+        }
     };
     let rule = |otherwise| if is_override { "The deployment overrides this rule" } else { otherwise };
 
@@ -175,7 +183,10 @@ pub(crate) async fn preflight(
         GateBody::new(Gate::Quota, None, "The rate limit allows this request"),
         GateBody::new(Gate::Ref, missing, exists),
         GateBody::new(Gate::Refs, unmet.refs, rule("The environment takes the ref")),
-        GateBody::new(Gate::Requires, unmet.requires, rule("The commit has succeeded wherever it has to")),
+        GateBody {
+            waits: unmet.is_on_its_way,
+            ..GateBody::new(Gate::Requires, unmet.requires, rule("The commit has succeeded wherever it has to"))
+        },
         GateBody::until(Gate::Freeze, unmet.freeze, rule("The environment is not frozen")),
         GateBody::new(Gate::Fences, request.fences().stale(&lane), "No newer request has been accepted"),
         GateBody::new(Gate::Queue, lane.full(settings.concurrency), "The queue has room for the deployment"),
@@ -183,10 +194,11 @@ pub(crate) async fn preflight(
         GateBody::until(Gate::Wait, unmet.wait, rule("The environment has no wait timer")),
         GateBody::new(Gate::Lock, blocked, "No other deployment is in progress or queued"),
     ];
-    let outcome = match gates.iter().find(|gate| !gate.passes).map(|gate| gate.gate) {
-        None => PreflightOutcome::Starts,
-        Some(first) if first.refuses() => PreflightOutcome::Refused,
-        Some(_) => PreflightOutcome::Waits,
+    let failing = || gates.iter().filter(|gate| !gate.passes);
+    let outcome = match failing().all(|gate| gate.waits) {
+        false => PreflightOutcome::Refused,
+        true if failing().next().is_some() => PreflightOutcome::Waits,
+        true => PreflightOutcome::Starts,
     };
     let on_ref = resolved.as_ref().and_then(ResolvedRef::on_ref).cloned();
     let reachable = resolved.as_ref().and_then(ResolvedRef::is_reachable);
@@ -200,6 +212,7 @@ async fn unmet(
     repository: &AuthorizedRepository,
     environment: Environment,
     settings: &EnvironmentSettings,
+    git_ref: &String,
     resolved: Option<&mut ResolvedRef>,
     now: Timestamp,
 ) -> Result<Unmet> {
@@ -212,8 +225,15 @@ async fn unmet(
             Err(error) if error.code() == ErrorCode::RefNotAllowed => Some(message(error)),
             Err(error) => return Err(error),
         };
-        let missing = settings.requires.unmet(app.table(), &repository.partition(), &resolved.sha, now).await?;
-        unmet.requires = missing.map(not_succeeded_in).map(message);
+        let ref_name = resolved.name.as_ref().unwrap_or(git_ref);
+        let missing = settings.requires.standing(app.table(), repository, ref_name, &resolved.sha, now).await?;
+        let refused = missing.iter().find(|(_, on_its_way)| on_its_way.is_none());
+        unmet.is_on_its_way = refused.is_none();
+        unmet.requires = match (refused, missing.first()) {
+            (Some((environment, _)), _) => Some(message(not_succeeded_in(*environment))),
+            (None, Some((environment, Some(id)))) => Some(format!("{id} has to succeed in {environment} first")),
+            (None, _) => None,
+        };
     }
     let frozen = settings.admit(environment, now).err().map(message);
     unmet.freeze = frozen.zip(settings.freeze(now).map(|Freeze { until, .. }| until));

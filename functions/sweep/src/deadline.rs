@@ -23,12 +23,15 @@ pub(crate) fn overdue(deployment: &Deployment, now: Timestamp) -> Option<Transit
 }
 
 /// Returns the time at which a deployment without news is due again: when its wait ends, after an exponential back-off, or at its
-/// deadline. Without its approvals, it is due at its deadline only.
+/// deadline. Without its approvals, it is due at its deadline only, unless it waits for a required environment.
 pub(crate) fn next_look(deployment: &Deployment, now: Timestamp) -> Timestamp {
-    if let (Status::Queued, Some(deadline)) = (deployment.status, deployment.deadline)
-        && !deployment.may_start(now)
-    {
-        return deployment.waits_until(now).filter(|_| deployment.is_approved()).unwrap_or(deadline).min(deadline);
+    if let (Status::Queued, Some(deadline)) = (deployment.status, deployment.deadline) {
+        match deployment.waits_until(now) {
+            _ if !deployment.awaits.is_empty() => {}
+            _ if !deployment.is_approved() => return deadline,
+            Some(until) => return until.min(deadline),
+            None => {}
+        }
     }
     let silent_since = match deployment.status {
         Status::Queued => deployment.waiting_since(),

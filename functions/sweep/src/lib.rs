@@ -175,8 +175,9 @@ impl Sweep {
                 Err(_) => Ok(DueOutcome::Unchanged),
             };
         }
-        // A deployment that waits for approvals or for a timer can't start, so its message would be useless.
-        let waits = deployment.status == Status::Queued && !deployment.may_start(now);
+        // A deployment that waits for approvals or for a timer can't start, so its message would be useless. One that waits for a
+        // required environment is decided by its message.
+        let waits = deployment.status == Status::Queued && !deployment.may_start(now) && deployment.awaits.is_empty();
         if !deployment.put_off(table, next_look(&deployment, now)).await? || waits {
             return Ok(DueOutcome::Unchanged);
         }

@@ -228,7 +228,7 @@ pub struct QueueBody {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Blocker {
     pub(crate) kind: BlockerKind,
-    /// The deployment that has to end first.
+    /// The deployment that has to end first. For the kind `requirement`, it has to succeed.
     #[schema(required)]
     pub deployment_id: Option<DeploymentId>,
     /// The time at which the reason ends by itself, or at which the build is tried again for lack of capacity. Null if somebody or another
@@ -241,13 +241,16 @@ pub struct Blocker {
     pub(crate) reason: Option<Reason>,
 }
 
-/// The kind of reason: `approval` if an approval is missing, `freeze` if the environment is frozen, `wait` if its wait timer has not
-/// ended, `deployment` if another deployment has to end first, `capacity` if AWS CodeBuild has no free machine for the build.
+/// The kind of reason: `approval` if an approval is missing, `requirement` if another deployment of the commit has to succeed in a
+/// required environment first, `freeze` if the environment is frozen, `wait` if its wait timer has not ended, `deployment` if another
+/// deployment has to end first, `capacity` if AWS CodeBuild has no free machine for the build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BlockerKind {
     /// The deployment lacks an approval.
     Approval,
+    /// The commit has not succeeded in a required environment yet.
+    Requirement,
     /// The environment is frozen.
     Freeze,
     /// The wait timer has not ended.
@@ -273,9 +276,13 @@ impl QueueBody {
         let capacity = |until: Timestamp| Blocker { until: Some(until.into()), ..of_kind(BlockerKind::Capacity) };
         let freeze = settings.freeze(now).filter(|_| !row.is_override());
         let wait = row.waits_until(now);
+        let required = row.awaits.first().map(|awaited| &awaited.deployment_id);
         // Of a freeze and a wait, the one that ends last is told.
         let blocked_by = match (freeze, wait) {
             _ if !row.is_approved() => Some(of_kind(BlockerKind::Approval)),
+            _ if required.is_some() => {
+                Some(Blocker { deployment_id: required.cloned(), ..of_kind(BlockerKind::Requirement) })
+            }
             (Some(freeze), wait) if freeze.until.is_none_or(|until| Some(until) > wait) => {
                 let until = freeze.until.map(Into::into);
                 Some(Blocker { until, reason: freeze.reason, ..of_kind(BlockerKind::Freeze) })
@@ -309,7 +316,7 @@ impl QueueBody {
     pub fn poll_interval(&self) -> PollInterval {
         match self.blocked_by.as_ref().map(|blocker| blocker.kind) {
             Some(BlockerKind::Approval | BlockerKind::Freeze | BlockerKind::Wait) => PollInterval::WAITING_FOR_PEOPLE,
-            Some(BlockerKind::Deployment | BlockerKind::Capacity) => PollInterval::WAITING,
+            Some(BlockerKind::Deployment | BlockerKind::Requirement | BlockerKind::Capacity) => PollInterval::WAITING,
             None => PollInterval::RUNNING,
         }
     }

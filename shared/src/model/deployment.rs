@@ -3,6 +3,7 @@
 
 mod actors;
 mod approval;
+mod awaited;
 mod build_clock;
 mod build_log;
 mod capacity;
@@ -31,6 +32,7 @@ mod variables;
 mod waiting;
 
 pub use actors::*;
+pub use awaited::*;
 pub use build_clock::BUILD_QUEUE_LIMIT;
 pub use build_log::{BuildLogPlace, LogBatch, TailPart};
 pub use capacity::NoCapacity;
@@ -170,6 +172,9 @@ pub struct Deployment {
     /// The end of the wait by the environment's timer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_until: Option<Timestamp>,
+    /// The deployments to required environments whose success the deployment waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaits: Vec<Awaited>,
     /// The reason for which an admin let the deployment through the environment's rules. `None` if they hold for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub override_reason: Option<Reason>,
@@ -271,6 +276,7 @@ impl Deployment {
             number: self.number,
             ready: self.is_approved(),
             wait_until: self.wait_until,
+            awaits: !self.awaits.is_empty(),
             retry_at: self.no_capacity.map(|refused| refused.until),
             is_override: self.is_override(),
         }
@@ -352,7 +358,7 @@ impl Position for Deployment {
     const ATTRIBUTES: Option<&'static str> = Some(
         "id, account_id, repository_id, #number, #status, environment, git_ref, sha, clone_url, connection_id, created_by, \
          created_at, updated_at, started_at, finished_at, failure, events, attempt, lease_until, build, due_at, ref_name, deadline, \
-         fence, time_limit_seconds, wait_until, override_reason, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
+         fence, time_limit_seconds, wait_until, awaits, override_reason, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
          on_ref, on_no_ref, audit_retention, no_capacity, run_limit_seconds, build_started_at, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results",

@@ -373,6 +373,9 @@ pub struct LaneKey(String);
 
 impl LaneKey {
     pub(super) const LOCK: &str = "LANE";
+    /// The beginning of the sort keys of deployments of other lanes that wait for one of this lane's. They are between the lock and the
+    /// queued deployments.
+    pub(super) const FOLLOWERS: &str = "REQUIRED#";
     /// The end of the range of queued deployments. `~` sorts after the digits.
     pub(super) const LAST_WAITING: &str = "WAIT#~";
 
@@ -395,7 +398,11 @@ impl LaneKey {
         Key::new(&self.0, Self::waiting_sort_key(number))
     }
 
-    pub(super) fn waiting_sort_key(number: u64) -> String {
+    pub(super) fn follower(&self, deployment: &DeploymentId) -> Key {
+        Key::new(&self.0, format!("{}{deployment}", Self::FOLLOWERS))
+    }
+
+    fn waiting_sort_key(number: u64) -> String {
         format!("WAIT#{number:012}")
     }
 }

@@ -148,6 +148,7 @@ pub const SCHEMA: &[ItemKind] = &[
     item("place in the log of an attempt's build", "ACCT#{account}#DEPLOY#{deployment}", "LOG#{attempt}"),
     item("results of an attempt of a deployment", "ACCT#{account}#DEPLOY#{deployment}", "RESULTS#{attempt}"),
     item("lock of a lane", "ACCT#{account}#REPO#{repository}#LANE#{lane}", "LANE"),
+    item("deployment that waits for one in another lane", "ACCT#{account}#REPO#{repository}#LANE#{lane}", "REQUIRED#{deployment}"),
     item("queued deployment", "ACCT#{account}#REPO#{repository}#LANE#{lane}", "WAIT#{number}"),
     item("status of a commit in an environment", "ACCT#{account}#REPO#{repository}", "STATUS#{environment}#{sha}").indexed(&[
         entry(ByDueTime, "REPORTS#{shard}", "{due}#{account}#{repository}#{environment}#{sha}")

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorCode};
 use crate::id::DeploymentId;
 use crate::model::environment::TOO_MANY;
 use crate::model::{
-    Action, Actor, Actors, Author, CommitTexts, Concurrency, Deployment, DeploymentCounts, DeploymentEvent,
+    Action, Actor, Actors, Author, Awaited, CommitTexts, Concurrency, Deployment, DeploymentCounts, DeploymentEvent,
     DeploymentVariables, Destination, Environment, EnvironmentSettings, Fences, Filter, IdempotencyClaim, Lane, Lock,
     MAX_ENVIRONMENTS, MAX_WAITING, MatchingPattern, Origin, OriginKind, PushClaim, Repository, RepositoryPartition,
     SourceSettings, Status, key, not_succeeded_in,
@@ -108,7 +108,7 @@ pub enum CreateFailed {
     Full(String),
     /// The repository does not have the environment any more. The error names those that it has.
     EnvironmentGone(Error),
-    /// The commit has not succeeded in an environment that the deployment's environment requires.
+    /// The commit has not succeeded in an environment that the deployment's environment requires, and is not on its way there.
     Unmet(Environment),
     /// Another request has completed the claim, or has claimed the idempotency key because this one took too long.
     ClaimLost,
@@ -122,7 +122,9 @@ pub enum CreateFailed {
 enum CreateRefused {
     ClaimLost,
     RepositoryGone,
-    Unmet(Environment),
+    Unmet,
+    /// A deployment that this one would wait for has ended.
+    AwaitedEnded,
     OutOfSequence(Option<Item>),
     /// A concurrent creation has taken the number, or the environment was created or deleted.
     CounterChanged(Option<Item>),
@@ -195,6 +197,7 @@ impl Deployment {
             deadline: None,
             fence: 0,
             wait_until: new.settings.wait_until(now).filter(|_| new.override_reason.is_none()),
+            awaits: Vec::new(),
             override_reason: new.override_reason,
             time_limit_seconds: new.settings.time_limit_seconds,
             required_approvals: new.settings.required_approvals,
@@ -275,7 +278,13 @@ impl Deployment {
             if has_requirements {
                 for (environment, check) in new.settings.requires.checks(&repository.partition(), &deployment.sha, now)
                 {
-                    transaction = transaction.write(check).or(move |_| CreateRefused::Unmet(environment));
+                    transaction = match deployment.awaits.iter().find(|awaited| awaited.environment == environment) {
+                        None => transaction.write(check).or(|_| CreateRefused::Unmet),
+                        Some(awaited) => {
+                            let [check, follower] = deployment.follow(awaited)?;
+                            transaction.write(check).or(|_| CreateRefused::AwaitedEnded).write(follower)
+                        }
+                    };
                 }
             }
             transaction = transaction
@@ -296,7 +305,16 @@ impl Deployment {
             match transaction.commit(table).await? {
                 Ok(()) => return Ok(deployment),
                 Err(CreateRefused::ClaimLost) => return Err(CreateFailed::ClaimLost),
-                Err(CreateRefused::Unmet(environment)) => return Err(CreateFailed::Unmet(environment)),
+                Err(CreateRefused::Unmet) => {
+                    let ref_name = deployment.ref_name.as_ref().unwrap_or(&deployment.git_ref);
+                    let standing = new.settings.requires.standing(table, repository, ref_name, &deployment.sha, now);
+                    let awaited = standing.await?.into_iter().map(|(environment, on_its_way)| {
+                        let id = on_its_way.ok_or(CreateFailed::Unmet(environment))?;
+                        Ok::<_, CreateFailed>(Awaited::new(environment, id, ref_name))
+                    });
+                    deployment.awaits = awaited.collect::<Result<_, _>>()?;
+                }
+                Err(CreateRefused::AwaitedEnded) => deployment.awaits.clear(),
                 Err(CreateRefused::RepositoryGone) => return Err(CreateFailed::RepositoryGone),
                 Err(CreateRefused::OutOfSequence(lock)) => {
                     let lock: Option<Lock> = lock.map(read_item).transpose()?;

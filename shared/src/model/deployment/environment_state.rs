@@ -58,7 +58,7 @@ impl EnvironmentState {
             false if name.is_pattern() => (None, Vec::new(), Vec::new()),
             false => {
                 let lane = LaneKey::new(&repository.account_id, &repository.id, name, "");
-                let Lane { lock, waiting } = Lane::load(table, &lane).await?;
+                let Lane { lock, waiting, .. } = Lane::load(table, &lane).await?;
                 let queued = waiting.into_iter().map(|one| one.deployment_id).take(SHOWN as usize).collect();
                 (lock.live, lock.holder.into_iter().collect(), queued)
             }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::id::DeploymentId;
-use crate::model::{Concurrency, Deployment, LaneKey};
+use crate::model::{Concurrency, Deployment, Follower, LaneKey};
 use crate::table::{Change, Table, TableError, Value, Values, Write, read_item};
 
 /// The maximum number of deployments that wait in a lane whose environment queues them. So the whole lane is a page of one
@@ -73,6 +73,9 @@ pub struct Waiting {
     /// The time before which the deployment is not tried again, because CodeBuild had no capacity for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
+    /// Whether the deployment waits for the success of another one in a required environment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits: bool,
     /// Whether an admin has let the deployment through a freeze.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_override: bool,
@@ -85,12 +88,14 @@ pub struct Lane {
     pub lock: Lock,
     /// The waiting deployments by number.
     pub waiting: Vec<Waiting>,
+    /// The deployments of other lanes that wait for one of this lane's.
+    pub followers: Vec<Follower>,
 }
 
 impl Waiting {
-    /// Returns whether the deployment has its approvals, and its wait is over.
+    /// Returns whether the deployment has its approvals and waits neither for the timer nor for a required environment.
     pub fn may_start(&self, now: Timestamp) -> bool {
-        self.ready && self.wait_until.is_none_or(|until| until <= now)
+        self.ready && !self.awaits && self.wait_until.is_none_or(|until| until <= now)
     }
 }
 
@@ -102,15 +107,18 @@ impl Lane {
         loop {
             let (items, more) = table.range(key.partition(), (&from, LaneKey::LAST_WAITING), None).await?;
             for item in items {
-                match item.get("sk") {
-                    Some(AttributeValue::S(sk)) if sk == LaneKey::LOCK => lane.lock = read_item(item)?,
+                let Some(AttributeValue::S(sk)) = item.get("sk") else { continue };
+                // No sort key begins with another one.
+                from = format!("{sk}~");
+                match sk {
+                    sk if sk == LaneKey::LOCK => lane.lock = read_item(item)?,
+                    sk if sk.starts_with(LaneKey::FOLLOWERS) => lane.followers.push(read_item(item)?),
                     _ => lane.waiting.push(read_item(item)?),
                 }
             }
             if !more {
                 return Ok(lane);
             }
-            from = LaneKey::waiting_sort_key(lane.waiting.last().map_or(0, |last| last.number + 1));
         }
     }
 
@@ -171,6 +179,16 @@ impl LaneKey {
         Write::Update { key: self.waiting(number), change }
     }
 
+    pub(super) fn make_met(&self, number: u64) -> Write {
+        let change = Change {
+            expression: "REMOVE awaits".to_owned(),
+            condition: Some("attribute_exists(pk)"),
+            names: None,
+            values: Values::new(),
+        };
+        Write::Update { key: self.waiting(number), change }
+    }
+
     /// Takes the free lock under the next fencing number.
     pub(super) fn take(&self, by: &Deployment) -> Write {
         self.claim(by, "attribute_not_exists(holder) AND (fence = :last OR attribute_not_exists(fence))")
@@ -218,6 +236,7 @@ mod tests {
             ready,
             wait_until: None,
             retry_at: None,
+            awaits: false,
             is_override: false,
         }
     }
@@ -257,6 +276,15 @@ mod tests {
             assert_eq!(next(&lane, Concurrency::Queue, false), expected);
             assert_eq!(next(&lane, Concurrency::Supersede, false), Some(5), "a newer one takes its place");
         }
+    }
+
+    #[test]
+    fn one_that_waits_for_a_required_environment_is_overtaken_and_not_replaced_by_an_older_one() {
+        let awaiting = |number| Waiting { awaits: true, ..waiting(number, true) };
+        let mut lane = Lane { waiting: vec![awaiting(3), waiting(5, true)], ..Lane::default() };
+        assert_eq!(next(&lane, Concurrency::Queue, false), Some(5));
+        lane.waiting.push(awaiting(6));
+        assert_eq!(next(&lane, Concurrency::Supersede, false), None);
     }
 
     #[test]

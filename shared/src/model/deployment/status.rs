@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::BUILD_QUEUE_LIMIT;
+use crate::model::Environment;
 
 /// The status of a deployment. `succeeded`, `failed`, `canceled` and `superseded` are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// The deployment waits for approvals, for a timer, for the end of a freeze, for its turn in the lane, or for capacity.
+    /// The deployment waits for approvals, for a required environment, for a timer, for the end of a freeze, for its turn in the lane, or
+    /// for capacity.
     Queued,
     /// A runner has claimed the deployment, and holds its lane.
     InProgress,
@@ -99,6 +101,13 @@ impl Failure {
     /// Returns the failure of a deployment that did not get its approvals in time.
     pub fn approval_expired() -> Self {
         Self::new("approval_expired", "The deployment did not get its approvals in the time that its environment gives")
+    }
+
+    /// Returns the failure of a deployment that waited for another one, which ended without success.
+    pub(super) fn requirement_not_met(environment: Environment) -> Self {
+        let message =
+            format!("The deployment of the commit to {environment} ended without success; deploy it there first");
+        Self::new("requirement_not_met", message)
     }
 
     /// Returns the failure of a deployment whose build would get something else than what was approved.

@@ -33,21 +33,34 @@ impl Deployment {
     }
 }
 
+impl RepositoryPartition {
+    /// Returns whether a commit has succeeded in an environment within the time for which a success counts. Strongly consistent.
+    pub(super) async fn has_succeeded(
+        &self,
+        table: &Table,
+        environment: Environment,
+        sha: &str,
+        now: Timestamp,
+    ) -> Result<bool, TableError> {
+        let found: Option<Success> = table.get(self.succeeded(environment, sha), Consistency::Strong).await?;
+        Ok(found.is_some_and(|success| success.expires_at > now.as_seconds()))
+    }
+}
+
 impl Requirements {
-    /// Returns the first environment in which the commit has not succeeded. Strongly consistent.
-    pub async fn unmet(
+    /// Returns the environments in which the commit has not succeeded. Strongly consistent.
+    pub(super) async fn unmet(
         &self,
         table: &Table,
         repository: &RepositoryPartition,
         sha: &str,
         now: Timestamp,
-    ) -> Result<Option<Environment>, TableError> {
+    ) -> Result<Vec<Environment>, TableError> {
         let find = |environment| async move {
-            let found: Option<Success> = table.get(repository.succeeded(environment, sha), Consistency::Strong).await?;
-            let is_met = found.is_some_and(|success| success.expires_at > now.as_seconds());
+            let is_met = repository.has_succeeded(table, environment, sha, now).await?;
             Ok::<_, TableError>((!is_met).then_some(environment))
         };
-        Ok(try_join_all(self.iter().map(find)).await?.into_iter().flatten().next())
+        Ok(try_join_all(self.iter().map(find)).await?.into_iter().flatten().collect())
     }
 
     /// Returns the checks that the commit has succeeded in each environment, for the transaction of a creation.

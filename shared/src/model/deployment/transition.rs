@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::id::{DeploymentId, UserId};
 use crate::model::due::{DueEntry, due_sort_attribute};
 use crate::model::{
-    Action, Actor, AuditEvent, Author, BuildId, Deployment, DeploymentEvent, Failure, LEASE_GRACE, Live, NoCapacity,
-    RepositoryPartition, Status, Target, TargetKind,
+    Action, Actor, AuditEvent, Author, Awaited, BuildId, Deployment, DeploymentEvent, Failure, LEASE_GRACE, Live,
+    NoCapacity, RepositoryPartition, Status, Target, TargetKind,
 };
 use crate::table::{Change, Table, TableError, Transaction, Values, Write, read_item};
 
@@ -19,6 +19,11 @@ use crate::table::{Change, Table, TableError, Transaction, Values, Write, read_i
 pub enum Transition {
     /// A user other than the creator approves the deployment.
     Approve(UserId),
+    /// The commit has succeeded in required environments.
+    MeetRequirements {
+        /// The deployments that the deployment still waits for.
+        left: Vec<Awaited>,
+    },
     /// A runner claims the deployment.
     Claim(Claim),
     /// The runner has started a build that continues without it.
@@ -66,7 +71,7 @@ impl Transition {
     /// Returns the status after the transition.
     pub const fn status(&self) -> Status {
         match self {
-            Self::Approve(_) | Self::AwaitCapacity(_) => Status::Queued,
+            Self::Approve(_) | Self::AwaitCapacity(_) | Self::MeetRequirements { .. } => Status::Queued,
             Self::Claim(_) | Self::HandOver { .. } | Self::LeaveQueue(_) | Self::GiveBack | Self::RequestCancel(_) => {
                 Status::InProgress
             }
@@ -88,6 +93,7 @@ impl Transition {
             Self::Cancel => Some(Action::DeploymentCanceled),
             Self::Supersede(_) | Self::FenceOff { .. } => Some(Action::DeploymentSuperseded),
             Self::Approve(_)
+            | Self::MeetRequirements { .. }
             | Self::HandOver { .. }
             | Self::LeaveQueue(_)
             | Self::GiveBack
@@ -112,6 +118,15 @@ impl Transition {
                 }
                 let (given, required) = (deployment.approvals(), deployment.required_approvals);
                 format!("approved {} ({given} of {required} approvals)", deployment.sha)
+            }
+            Self::MeetRequirements { left } => {
+                let before = std::mem::replace(&mut deployment.awaits, left);
+                if deployment.awaits.is_empty() && deployment.is_approved() {
+                    deployment.wait_for_turn(now);
+                }
+                let met = before.iter().filter(|awaited| !deployment.awaits.contains(awaited));
+                let met: Vec<_> = met.map(|awaited| awaited.environment.as_str()).collect();
+                format!("the commit has succeeded in {}", met.join(", "))
             }
             Self::Claim(claim) => {
                 deployment.attempt += 1;
@@ -388,13 +403,16 @@ impl Deployment {
     fn move_in_lane(&self, before: &Self) -> Result<Vec<Write>, TableError> {
         let lane = self.lane();
         let ready = before.required_approvals.saturating_sub(before.approvals()) > 0 && self.is_approved();
+        let met = !before.awaits.is_empty() && self.awaits.is_empty();
         Ok(match (before.status, self.status) {
             (Status::Queued, Status::Queued) if ready => vec![lane.make_ready(self.number)],
-            (Status::Queued, Status::Queued) => vec![],
+            (Status::Queued, Status::Queued) => {
+                met.then(|| lane.make_met(self.number)).into_iter().chain(self.unfollow(before)).collect()
+            }
             (Status::Queued, Status::InProgress) => {
                 vec![lane.take(self), lane.leave(self.number)]
             }
-            (Status::Queued, _) => vec![lane.leave(self.number)],
+            (Status::Queued, _) => [lane.leave(self.number)].into_iter().chain(self.unfollow(before)).collect(),
             (_, Status::Queued) => vec![lane.release(&self.id, self.fence, None)?, lane.join(&self.waiting())?],
             (_, Status::InProgress) if self.fence != before.fence => vec![lane.take_over(self)],
             (_, Status::InProgress) => vec![],

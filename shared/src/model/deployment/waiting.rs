@@ -1,4 +1,4 @@
-//! How long a queued deployment waits: for approvals, for the wait timer, for the end of a freeze.
+//! How long a queued deployment waits: for approvals, for the wait timer, for a required environment, for the end of a freeze.
 //!
 //! A deployment that waits for a known time is due at that time, and not before. So it costs nothing while it waits, and the sweep
 //! sends its message when it may start.
@@ -27,7 +27,7 @@ impl Deployment {
 
     /// Returns whether nothing but a freeze and other deployments keeps the queued deployment from starting.
     pub fn may_start(&self, now: Timestamp) -> bool {
-        self.is_approved() && self.waits_until(now).is_none()
+        self.is_approved() && self.awaits.is_empty() && self.waits_until(now).is_none()
     }
 
     /// Returns whether an admin has let the deployment through the environment's rules.
