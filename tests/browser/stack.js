@@ -56,6 +56,7 @@ function repository() {
   branch("paced", "for i in $(seq 1 20); do echo step $i; sleep 0.3; done");
   branch("hostile", `printf '%s \\033[31mred\\033[0m\\n' '${HOSTILE.replaceAll("'", "")}'`, HOSTILE);
   branch("results", RESULTS, undefined, REPORTED);
+  branch("commands", "echo '::error::told by the log'");
   branch("main", "echo built");
   git("checkout", "--quiet", "--detach");
   git("commit", "--quiet", "--allow-empty", "--message", "Come from a fork");

@@ -8,7 +8,8 @@
 //!
 //! From these sources come the functions in the area's template, the parameters that template.yaml passes to the area, the
 //! dashboard, the router of `cargo lambda watch`, the dependencies of this crate, the table of endpoints and the OpenAPI
-//! document. The table of items follows from `SCHEMA` in `shared/src/model/schema.rs`.
+//! document. The table of items follows from `SCHEMA` in `shared/src/model/schema.rs`, and the script in GitLab's template from
+//! that of the GitHub Action.
 //!
 //! A generated part stands between `generated: <name>` and `end of <name>`. The rest of its file is written by hand, for
 //! example the resources of an area that are no function's.
@@ -23,6 +24,7 @@ mod definition;
 mod dependencies;
 mod endpoint_table;
 mod item_table;
+mod job_script;
 mod parameter;
 mod region;
 mod resources;
@@ -96,6 +98,7 @@ pub fn stale(checkout: &Path) -> Result<BTreeMap<PathBuf, String>, InitError> {
         ("infra/local/Cargo.toml", "functions", dependencies::list(checkout)?),
         ("infra/docs/api.md", "endpoints", endpoint_table::table()),
         ("infra/docs/table.md", "items", item_table::table()),
+        ("infra/gitlab/deploy.gitlab-ci.yml", "deploy.mjs", job_script::command(checkout)?),
     ] {
         files.region(path, region, &text)?;
     }
