@@ -37,6 +37,11 @@ impl FromRef<Downloads> for App {
     }
 }
 
+/// The bytes of an artifact.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct File(());
+
 /// Download an artifact
 ///
 /// Redirects to a URL from which the file can be downloaded for five minutes. The URL contains its own authorization: follow the
@@ -45,7 +50,7 @@ impl FromRef<Downloads> for App {
 #[utoipa::path(
     get, path = ROUTE.path, tag = "Deployments",
     responses(
-        (status = 200, description = "The file, from a local stack. With `Range` the status is 206", content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 200, description = "The file, from a local stack. With `Range` the status is 206", content_type = "application/octet-stream", body = inline(File)),
         (status = 302, description = "Found: `Location` is the URL of the file, valid for five minutes"),
     )
 )]

@@ -84,7 +84,7 @@ pub async fn list_account_deployments(
     let found = page.search(app.table(), search, |items| load(&app, &tenant, &wanted, items));
     let (found, total) = try_join(found, covered.total(&app, &tenant, &wanted)).await?;
     let body = |rows: Vec<Row>, meta| {
-        let mut actors = Actors::new();
+        let mut actors = Actors::default();
         let item =
             |(row, repository): Row| DeploymentBody::new(&app, row).listed(&mut actors).in_repository(&repository);
         AccountDeployments { data: rows.into_iter().map(item).collect(), actors, meta }

@@ -68,7 +68,7 @@ pub async fn list_deployments(
     let (repository, (rows, total)) = repository.authorize_and_read(read).await?;
     let url = app.url(&format!("/v1/repositories/{}/deployments{}", repository.id, query(filter)));
     let body = |rows: Vec<Deployment>, meta| {
-        let mut actors = Actors::new();
+        let mut actors = Actors::default();
         let data = rows.into_iter().map(|row| DeploymentBody::new(&app, row).listed(&mut actors)).collect();
         Deployments { data, actors, meta }
     };

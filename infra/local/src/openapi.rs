@@ -233,7 +233,10 @@ fn conditions(route: Route) -> impl Iterator<Item = Value> {
     let condition = |name: &str, description: &str| {
         json!({
             "name": name, "in": "header", "required": false, "description": description,
-            "schema": {"type": "string", "minLength": 1, "pattern": "^(\\*|(W/)?\"[!#-~]*\"(, ?(W/)?\"[!#-~]*\")*)$"},
+            "schema": {
+                "type": "string", "minLength": 1, "pattern": "^(\\*|(W/)?\"[!#-~]*\"(, ?(W/)?\"[!#-~]*\")*)$",
+                "examples": ["W/\"q1Yx3oZsK9l2m0RbVd7Tgw\""],
+            },
         })
     };
     let if_match = "The ETag that the resource must have, a list of ETags, or `*`";
@@ -251,7 +254,9 @@ fn idempotency_key(route: Route) -> Option<Value> {
     (route.idempotency != IdempotencyKeys::Ignored).then(|| {
         json!({
             "name": "Idempotency-Key", "in": "header", "required": false, "description": description,
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+            "schema": {
+                "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$", "examples": ["release-42"],
+            },
         })
     })
 }

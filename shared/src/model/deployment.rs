@@ -401,7 +401,7 @@ mod tests {
             source: SourceSettings::default(),
             created_by: user.clone(),
             registered_by: Some(user.clone()),
-            actors: Actors::from([(user.clone(), ActorName { kind: None, name: String::new(), email: None })]),
+            actors: Actors::from_iter([(user.clone(), ActorName { kind: None, name: String::new(), email: None })]),
             created_at: now,
             updated_at: now,
             started_at: Some(now),

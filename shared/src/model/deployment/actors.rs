@@ -4,6 +4,7 @@
 //! when a member leaves.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,45 @@ use super::Deployment;
 use crate::id::UserId;
 use crate::model::{ActorKind, Author};
 
-/// The actors of deployments, by the ids that stand for them.
-pub type Actors = BTreeMap<UserId, ActorName>;
+/// The names of users and programs, by the IDs that stand for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Actors(BTreeMap<UserId, ActorName>);
+
+impl Actors {
+    /// Returns whether nobody has acted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(UserId, ActorName)> for Actors {
+    fn from_iter<I: IntoIterator<Item = (UserId, ActorName)>>(actors: I) -> Self {
+        Self(actors.into_iter().collect())
+    }
+}
+
+impl IntoIterator for Actors {
+    type Item = (UserId, ActorName);
+    type IntoIter = std::collections::btree_map::IntoIter<UserId, ActorName>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl Deref for Actors {
+    type Target = BTreeMap<UserId, ActorName>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Actors {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
 
 /// The name of a user or a program at the time of its last action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

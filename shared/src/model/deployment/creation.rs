@@ -176,7 +176,7 @@ impl Deployment {
             source: new.source,
             created_by: author.user_id().clone(),
             registered_by: author.registered_by().cloned(),
-            actors: Actors::from([(author.user_id().clone(), author.name())]),
+            actors: Actors::from_iter([(author.user_id().clone(), author.name())]),
             created_at: now,
             updated_at: now,
             started_at: None,
