@@ -105,6 +105,8 @@ async fn artifacts_that_exceed_the_plan_are_not_kept_and_fail_the_deployment() {
         let source = GitRepository::new(&[("buildspec.yml", &spec(end))]);
         starter.repository(name, &source).await;
         let created = starter.deploy(name, json!({"ref": "main"})).await;
+        // The plan allows few requests, so nobody asks while the build runs.
+        world.queue_is_empty().await;
         let ended = starter.ended(&created).await;
         let log = starter.log(&ended).await;
         assert_eq!(ended["failure"]["code"], code, "{log:?}");
@@ -117,6 +119,8 @@ async fn artifacts_that_exceed_the_plan_are_not_kept_and_fail_the_deployment() {
     let pro = world.owner_on("pro", "large").await;
     let source = GitRepository::new(&[("buildspec.yml", &spec("true"))]);
     pro.repository("app", &source).await;
-    let ended = pro.ended(&pro.deploy("app", json!({"ref": "main"})).await).await;
+    let created = pro.deploy("app", json!({"ref": "main"})).await;
+    world.queue_is_empty().await;
+    let ended = pro.ended(&created).await;
     assert_eq!(ended["status"], "succeeded", "{ended}");
 }
