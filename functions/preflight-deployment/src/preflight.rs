@@ -155,9 +155,7 @@ pub(crate) async fn preflight(
     let is_override = request.r#override.is_some();
     let unmet = match is_override {
         true => Unmet::default(),
-        false => {
-            unmet(app, connections, repository, environment, &settings, &request.r#ref, resolved.as_mut(), now).await?
-        }
+        false => unmet(app, connections, repository, request, &settings, resolved.as_mut(), now).await?,
     };
     let rule = |otherwise| if is_override { "The deployment overrides this rule" } else { otherwise };
 
@@ -210,22 +208,21 @@ async fn unmet(
     app: &App,
     connections: &Connections,
     repository: &AuthorizedRepository,
-    environment: Environment,
+    request: &DeploymentRequest,
     settings: &EnvironmentSettings,
-    git_ref: &String,
     resolved: Option<&mut ResolvedRef>,
     now: Timestamp,
 ) -> Result<Unmet> {
     let message = |error: Error| error.message().to_owned();
     let mut unmet = Unmet::default();
     if let Some(resolved) = resolved {
-        let admitted = resolved.admit(connections, repository, settings, environment).await;
+        let admitted = resolved.admit(connections, repository, settings, request.environment).await;
         unmet.refs = match admitted {
             Ok(()) => None,
             Err(error) if error.code() == ErrorCode::RefNotAllowed => Some(message(error)),
             Err(error) => return Err(error),
         };
-        let ref_name = resolved.name.as_ref().unwrap_or(git_ref);
+        let ref_name = resolved.name.as_ref().unwrap_or(&request.r#ref);
         let missing = settings.requires.standing(app.table(), repository, ref_name, &resolved.sha, now).await?;
         let refused = missing.iter().find(|(_, on_its_way)| on_its_way.is_none());
         unmet.is_on_its_way = refused.is_none();
@@ -235,7 +232,7 @@ async fn unmet(
             (None, _) => None,
         };
     }
-    let frozen = settings.admit(environment, now).err().map(message);
+    let frozen = settings.admit(request.environment, now).err().map(message);
     unmet.freeze = frozen.zip(settings.freeze(now).map(|Freeze { until, .. }| until));
     unmet.wait = settings
         .wait_until(now)
