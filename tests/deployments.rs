@@ -102,7 +102,6 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
         "only where one is asked for it has its place in the queue and its variables"
     );
     let listed = owner.get(DEPLOYMENTS).await;
-    let mut expected = expected;
     let actors = expected.as_object_mut().unwrap().remove("actors").unwrap();
     assert_eq!(
         listed.body,
