@@ -4,9 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::fs;
+use std::io::{self, Read};
 
+use crate::beneath;
 use crate::buildspec::{Shell, Version};
+
+/// The names of files that this process reads. Commands can write into their folder, and put something else in their place.
+const VALUES: &str = "values";
+const NEXT_DIRECTORY: &str = "next-directory";
+/// The maximum size of these files, in bytes.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// The working directory and the variables, passed from shell to shell in files.
 pub(super) struct ShellState {
@@ -61,10 +69,7 @@ impl ShellState {
 
     /// Returns the values that the script has written.
     pub(super) fn take_values(&self) -> io::Result<BTreeMap<String, String>> {
-        let written = match fs::read(self.values()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            written => written?,
-        };
+        let written = self.read(VALUES)?.unwrap_or_default();
         let values = written.split(|byte| *byte == 0).filter_map(|pair| {
             let (name, value) = str::from_utf8(pair).ok()?.split_once('=')?;
             Some((name.to_owned(), value.to_owned()))
@@ -75,17 +80,25 @@ impl ShellState {
     /// Takes over the state that the last command saved. A command that was killed saves nothing and leaves the state
     /// unchanged.
     pub(super) fn take_over(&mut self) -> io::Result<()> {
-        let mut directory = match fs::read(self.next_directory()) {
-            Ok(directory) => directory,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        let Some(mut directory) = self.read(NEXT_DIRECTORY)? else { return Ok(()) };
         fs::remove_file(self.next_directory())?;
-        fs::rename(self.next_variables(), self.variables())?;
+        match fs::rename(self.next_variables(), self.variables()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            renamed => renamed?,
+        }
         directory.pop_if(|last| *last == b'\n');
         self.directory = OsString::from_vec(directory).into();
         self.environment.clear();
         Ok(())
+    }
+
+    /// Reads a file of the folder. Returns `None` if there is none, and for what a command has put in its place: a link, a pipe, a
+    /// folder or a file that is too large.
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let Ok(file) = beneath::open(Path::new(&self.folder), Path::new(name)) else { return Ok(None) };
+        let mut content = Vec::new();
+        file.take(MAX_BYTES + 1).read_to_end(&mut content)?;
+        Ok((content.len() as u64 <= MAX_BYTES).then_some(content))
     }
 
     /// Returns the start of a script, which restores the variables unless the environment has them.
@@ -97,7 +110,7 @@ impl ShellState {
     }
 
     fn values(&self) -> String {
-        format!("{}/values", self.folder)
+        format!("{}/{VALUES}", self.folder)
     }
 
     fn variables(&self) -> String {
@@ -109,7 +122,7 @@ impl ShellState {
     }
 
     fn next_directory(&self) -> String {
-        format!("{}/next-directory", self.folder)
+        format!("{}/{NEXT_DIRECTORY}", self.folder)
     }
 }
 

@@ -123,3 +123,17 @@ async fn what_this_runner_does_otherwise_is_said_before_the_first_command() {
     let end = if installed { "what is installed: v" } else { "what is installed: there is no node." };
     assert!(node.contains(end), "{node}");
 }
+
+/// The folder of the shell's state is no secret: it is beside the home folder.
+#[tokio::test]
+async fn a_command_that_puts_something_else_in_the_place_of_the_shells_state_stalls_nothing() {
+    for trick in ["mkfifo", "ln -s /dev/zero", "mkdir", "head -c 5000000 /dev/zero >"] {
+        let state = "\"$HOME/../state/next-directory\"";
+        let build = Build::with(&["ONE=1", &format!("trap '' EXIT; {trick} {state}; cd /; ONE=2")]);
+        let ran = build.run().await;
+        assert_eq!((ran.succeeded(), build.time_limit.as_secs()), (&[][..], 30), "{trick}");
+    }
+    let gone = Build::with(&["trap 'pwd > \"$HOME/../state/next-directory\"' EXIT", "echo $PWD"]);
+    let ran = gone.run().await;
+    assert_eq!(ran.of(Stdout), [gone.source().display().to_string()]);
+}
