@@ -39,6 +39,7 @@ pub(crate) const CASES: &[(&str, Access, Role, Needs)] = &[
     ("GET /v1/repositories/{repo_id}",                             With(RepositoriesRead),  Member, On(Read)),
     ("PATCH /v1/repositories/{repo_id}",                           With(RepositoriesWrite), Member, On(Permission::Admin)),
     ("DELETE /v1/repositories/{repo_id}",                          With(RepositoriesWrite), Member, On(Permission::Admin)),
+    ("DELETE /v1/repositories/{repo_id}/cache",                    With(DeploymentsWrite),  Member, On(Deploy)),
     ("GET /v1/repositories/{repo_id}/refs",                        With(RepositoriesRead),  Member, On(Read)),
     ("GET /v1/repositories/{repo_id}/deployments",                 With(DeploymentsRead),   Member, On(Read)),
     ("POST /v1/repositories/{repo_id}/deployments",                With(DeploymentsWrite),  Member, On(Deploy)),

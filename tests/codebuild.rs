@@ -296,6 +296,9 @@ async fn a_build_that_did_not_succeed_says_why() {
         assert_eq!(here.told(&event).await.unwrap(), "failed");
         let ended = here.status(&created).await;
         assert_eq!(ended["failure"], json!({"code": code, "message": message}), "{status}");
+        let phases: Vec<_> = ended["phases"].as_array().unwrap().iter().map(|phase| &phase["name"]).collect();
+        let is_of_buildspec = ["INSTALL", "PRE_BUILD", "BUILD", "POST_BUILD"].contains(&phase);
+        assert_eq!(phases, [&json!(phase.to_lowercase())][..usize::from(is_of_buildspec)]);
         assert_eq!(here.secrets().await, [""; 0]);
     }
     let total = here.owner.get("/v1/repositories/app/deployments?status=failed").await.body["meta"]["total"].clone();

@@ -1,6 +1,7 @@
 //! Deployments from the queue to their end.
 
 mod build;
+mod cache;
 mod delivery;
 mod folder;
 mod lease;

@@ -4,6 +4,7 @@ mod artifacts;
 mod download;
 mod log;
 mod outputs;
+mod phases;
 mod test_reports;
 mod zip;
 

@@ -10,7 +10,10 @@ use shared::id::{
     AccountId, AuditEventId, ConnectionId, DeliveryId, DeploymentId, HookId, InvitationId, RepositoryId, SessionId,
     TeamId, TokenId, TrustId, UserId,
 };
-use shared::model::{BuildLogPlace, Due, Environment, ItemKind, LogBatch, Presence, Results, SCHEMA, Status};
+use shared::model::{
+    BuildCache, BuildCaches, BuildLogPlace, CacheKeys, CacheScope, Due, Environment, ItemKind, LogBatch, Presence,
+    Results, SCHEMA, Status,
+};
 use shared::table::{Index, Item, Source};
 use tests::estate::Estate;
 use tests::git_server::{GitServer, Reply};
@@ -89,7 +92,7 @@ async fn filled(source: &GitRepository) -> World {
 
     // A deployment in progress, one that has ended, and one that is queued and has variables and an idempotency key.
     let running = world.lose_a_runner(&owner, &json!({"id": parameters["deployment_id"]})).await;
-    let results = Results { outputs: [("VERSION".to_owned(), "1".to_owned())].into(), tests: None };
+    let results = Results { outputs: [("VERSION".to_owned(), "1".to_owned())].into(), ..Results::default() };
     let running = running.with_results(world.stack.app().table(), &results).await.unwrap();
     let batch = LogBatch { first: "1".to_owned(), last: "2".to_owned(), after: 0, head_bytes: 0 };
     let log = BuildLogPlace::after(0).with(batch, 2, 20, Vec::new());
@@ -99,6 +102,10 @@ async fn filled(source: &GitRepository) -> World {
     let succeeded = owner.deploy(repository, json!({"ref": "main", "environment": "staging"})).await;
     world.deliver(&owner, &succeeded).await;
     assert_eq!(owner.ended(&succeeded).await["status"], "succeeded");
+    let scope = CacheScope::of(&world.stored(&owner, &succeeded).await).unwrap();
+    let keys = CacheKeys { paths: "", key: "npm", fallbacks: &[] };
+    let cache = BuildCache::new(keys, 1, world.clock.now());
+    BuildCaches::save(None, world.stack.app().table(), &scope, cache).await.unwrap().unwrap();
     let body = json!({"ref": "main", "environment": "production", "variables": {"A": "1"}});
     let request = owner.request(Method::POST, &format!("/v1/repositories/{repository}/deployments"));
     let created = owner.send(request.header("idempotency-key", "k1").json(&body)).await;

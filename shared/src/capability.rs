@@ -68,6 +68,11 @@ impl fmt::Debug for Capability {
     }
 }
 
+/// Returns the name of something that no other name tells anything about.
+pub fn random_name() -> String {
+    format!("{PREFIX}{}", Capability::random().0)
+}
+
 /// Returns the text with `***` in place of the random part of each name.
 pub fn conceal(text: &str) -> Cow<'_, str> {
     let mut parts = text.split(PREFIX);

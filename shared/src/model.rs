@@ -5,6 +5,7 @@ mod account;
 mod application;
 mod audit;
 mod build;
+mod build_cache;
 mod connection;
 mod counter;
 mod deploy_rule;
@@ -39,6 +40,7 @@ pub use audit::{
     FieldChange, RequestOrigin, Target, TargetKind,
 };
 pub use build::*;
+pub use build_cache::*;
 pub use connection::*;
 pub use deploy_rule::*;
 pub use deployment::*;

@@ -212,6 +212,7 @@ test("who may only read a repository sees its settings and why they stay as they
   for (const name of ["Save", `Delete ${repository.name}`]) {
     assert.match(`${await member.button(name).getAttribute("aria-description")}`, /^You need the permission “admin”/);
   }
+  assert.match(`${await member.button("Clear the cache").getAttribute("aria-description")}`, /^You need the permission “deploy”/);
   await member.open(`/repositories/${repository.name}/hooks`);
   await member.says("You can’t see this");
   await member.open("/settings/connections");
@@ -296,5 +297,19 @@ test("a deploy hook is a URL that deploys one ref to one environment", async () 
   assert.equal((await fetch(url, { method: "POST" })).status, 202);
   await owner.page.locator("summary", { hasText: "Deliveries" }).click();
   await owner.page.getByRole("list", { name: "Deliveries" }).getByText("Deployed", { exact: true }).waitFor({ timeout: 40_000 });
+  await owner.close();
+});
+
+test("a repository’s cache is cleared", async () => {
+  const repository = await another();
+  const owner = await signedIn();
+  await owner.open(`/repositories/${repository.name}/settings`);
+  const [request] = await Promise.all([
+    owner.page.waitForRequest((sent) => sent.method() === "DELETE"), owner.button("Clear the cache").click()]);
+  assert.ok(request.url().endsWith(`/v1/repositories/${repository.id}/cache`));
+  await owner.says("Cleared the cache.");
+  await owner.open("/audit");
+  // The filter has the text too, and stands above the events.
+  await owner.page.getByText("cleared cache from repository").last().waitFor();
   await owner.close();
 });

@@ -7,6 +7,7 @@
 //! with the keys of all writes, which is the stricter reading.
 
 mod build_log;
+mod caches;
 mod environments;
 mod gate;
 mod hooks;

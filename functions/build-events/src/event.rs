@@ -5,7 +5,7 @@ use builds::{ACCOUNT_VARIABLE, ATTEMPT_VARIABLE, BuildStatus, DEPLOYMENT_VARIABL
 use serde::Deserialize;
 use serde_json::Value;
 use shared::InitError;
-use shared::clock::Time;
+use shared::clock::{Time, Timestamp};
 use shared::id::{AccountId, DeploymentId};
 use shared::model::BuildId;
 
@@ -74,6 +74,10 @@ struct Phase {
     phase_status: Option<String>,
     #[serde(default)]
     phase_context: Vec<String>,
+    #[serde(default)]
+    start_time: Option<String>,
+    #[serde(default)]
+    duration_in_seconds: Option<u64>,
 }
 
 impl Event {
@@ -117,6 +121,29 @@ impl Event {
 impl Phase {
     fn report(&self) -> PhaseReport {
         let contexts = self.phase_context.iter().map(String::as_str);
+        let started_at = self.start_time.as_deref().and_then(time);
         PhaseReport::new(&self.phase_type, self.phase_status.as_deref(), contexts)
+            .taking(started_at, self.duration_in_seconds)
+    }
+}
+
+/// Reads a time such as `Nov 24, 2025 10:16:10 AM`, which is in UTC.
+fn time(text: &str) -> Option<Timestamp> {
+    let time = jiff::civil::DateTime::strptime("%b %d, %Y %I:%M:%S %p", text).ok()?;
+    let time = time.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(Timestamp::from_millis(time.timestamp().as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_as_codebuild_writes_it() {
+        let read = |text| time(text).map(|time| time.to_string());
+        assert_eq!(read("Nov 24, 2025 10:16:10 AM").as_deref(), Some("2025-11-24T10:16:10Z"));
+        assert_eq!(read("Sep 1, 2017 4:12:29 PM").as_deref(), Some("2017-09-01T16:12:29Z"));
+        assert_eq!(read("Jan 1, 2026 12:00:00 AM").as_deref(), Some("2026-01-01T00:00:00Z"));
+        assert_eq!(read("2025-11-24T10:16:10Z"), None);
     }
 }

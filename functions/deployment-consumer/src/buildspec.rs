@@ -5,10 +5,12 @@
 //! place, and one that would make another build of it is rejected. All problems of a file are told at once.
 
 mod artifacts;
+mod cache;
 mod canonical;
 mod env;
 mod finding;
 mod node;
+mod on_failure;
 mod parse;
 mod pattern;
 mod phases;
@@ -20,9 +22,12 @@ mod stored;
 mod syntax;
 
 pub use artifacts::Artifacts;
+pub use cache::{Cache, CacheAction, CachedFiles};
 pub use finding::{BuildspecError, Finding, Position};
+pub use on_failure::{OnFailure, Retry};
 pub use parse::MAX_BYTES;
+pub(crate) use pattern::compile as compile_patterns;
 pub use reports::Report;
 pub use selection::Selection;
-pub use spec::{Buildspec, OnFailure, Phase, PhaseName, Shell, Version};
+pub use spec::{Buildspec, Phase, PhaseName, Shell, Version};
 pub use stored::{Store, Stored};

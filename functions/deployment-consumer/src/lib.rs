@@ -18,6 +18,7 @@
 
 mod beneath;
 pub mod buildspec;
+mod cache;
 mod checkout;
 mod codebuild;
 mod consumer;
@@ -26,6 +27,7 @@ mod opened;
 mod pipeline;
 pub mod process;
 pub mod redaction;
+mod results;
 mod retry;
 mod run_log;
 mod runner;

@@ -12,25 +12,23 @@ use connections::{Connections, OpenFailed};
 use git::{FetchLimits, Fetched, RemoteError, Resolved};
 use shared::App;
 use shared::clock::Timestamp;
-use shared::model::{
-    ArtifactQuota, Deployment, Failure, MAX_OUTPUT_BYTES, MAX_OUTPUTS, Outputs, Plan, Results, TestSummary, Transition,
-    URL_OUTPUT,
-};
+use shared::model::{Deployment, Failure, Plan, Results, Transition, URL_OUTPUT};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vault::Vault;
 
 use crate::buildspec::{Buildspec, BuildspecError};
+use crate::cache::{Caching, Surroundings};
 use crate::codebuild::{BuildInput, CodeBuild};
 use crate::opened::BuildVariables;
-use crate::process::{Artifact, Exit, Outcome, Run};
+use crate::process::{Exit, Outcome, Run};
 use crate::redaction::Redaction;
 use crate::retry::Retry;
 use crate::run_log::{self, RunLog};
 use crate::runner::Runner;
 use crate::variables::{self, Variables};
-use crate::{beneath, checkout, lease, source, test_reports};
+use crate::{checkout, lease, results, source};
 
 /// The time between SIGTERM and SIGKILL for a build that must stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -50,6 +48,9 @@ pub const FETCH_LIMITS: FetchLimits = FetchLimits {
 /// The line about a buildspec's reports under CodeBuild, where no function reads the files of a build.
 const NO_REPORTS: &str =
     "`reports` is ignored in AWS CodeBuild: name the reports in `artifacts` to download them from the deployment.";
+
+/// The line about a buildspec's cache under CodeBuild, whose project has none.
+const NO_CACHE: &str = "`cache` is ignored in AWS CodeBuild: each build starts from a clean folder.";
 
 /// Runs claimed deployments.
 #[derive(Clone, Debug)]
@@ -87,7 +88,7 @@ struct Workspace {
     source: PathBuf,
     scratch: PathBuf,
     zip: PathBuf,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Pipeline {
@@ -167,6 +168,9 @@ impl Pipeline {
             if !buildspec.reports.is_empty() {
                 log.say(NO_REPORTS).await;
             }
+            if buildspec.cache.is_some() {
+                log.say(NO_CACHE).await;
+            }
             log.say("Starting a build in AWS CodeBuild").await;
             let has_artifacts = buildspec.artifacts.is_some();
             // CodeBuild takes a text of several lines for a buildspec, and one line for the path of a file.
@@ -179,41 +183,69 @@ impl Pipeline {
         let of_process = variables::of_process(deployment, &self.app).into_iter();
         reserved.extend(of_process.filter(|(name, _)| !variables.values.contains_key(name)));
         let redaction = Redaction::new(variables.secrets());
-        let run = Run {
+        let left = || deadline.since(self.app.clock().now()).saturating_sub(REPORT_TIME);
+        let mut run = Run {
             buildspec: &buildspec,
             source: &workspace.source,
             scratch: &workspace.scratch,
             variables: &variables.values,
             reserved: &reserved,
             redaction: redaction.clone(),
-            time_limit: time_limit.min(deadline.since(self.app.clock().now()).saturating_sub(REPORT_TIME)),
+            clock: self.app.clock().clone(),
+            time_limit: time_limit.min(left()),
             grace: GRACE,
         };
         // The plan is read before the run, so that what the run has made can be kept without the table.
-        let quota = match &buildspec.artifacts {
-            Some(_) => Some(Plan::of_account(self.app.table(), &deployment.account_id).await?.artifact_quota()),
+        let plan = match buildspec.artifacts.is_some() || buildspec.cache.is_some() {
+            true => Some(Plan::of_account(self.app.table(), &deployment.account_id).await?),
+            false => None,
+        };
+        let quota = plan.map(Plan::artifact_quota);
+        let caching = match buildspec.cache.as_ref().zip(plan) {
+            Some((cache, plan)) => {
+                let surroundings = Surroundings {
+                    app: &self.app,
+                    archive: &self.archive,
+                    log,
+                    stop,
+                    quota: plan.cache_bytes(),
+                    folder: workspace.folder.path(),
+                    zip: &workspace.zip,
+                    deadline,
+                };
+                Box::pin(Caching::restore(surroundings, cache, deployment, &run)).await
+            }
             None => None,
         };
-        let outcome = run.run(log.0.clone(), stop).await;
-        let outcome = outcome.map_err(|error| Retry::Infrastructure("the build could not be run", error.into()))?;
-        let tests = read_tests(&buildspec, &run, log).await?;
-        let mut results = Results { tests, ..Results::default() };
+        run.time_limit = time_limit.min(left());
+        let ran = run.run(log.0.clone(), stop).await;
+        let (outcome, phases) =
+            ran.map_err(|error| Retry::Infrastructure("the build could not be run", error.into()))?;
+        let tests = results::read_tests(&buildspec, &run, log).await?;
+        let mut results = Results { tests, phases, ..Results::default() };
         match &outcome {
             Outcome::Succeeded { artifacts, exported } => {
-                if let Some(failure) = self.store(deployment, &workspace.source, artifacts, quota).await? {
+                if let Some(failure) =
+                    results::store(&self.archive, deployment, &workspace.source, artifacts, quota).await?
+                {
                     return Ok(Completed::Run(Transition::Fail(failure), results));
                 }
-                results.outputs = outputs(exported, &redaction, log).await;
+                results.outputs = results::outputs(exported, &redaction, log).await;
                 if results.outputs.contains_key(URL_OUTPUT) && results.environment_url().is_none() {
                     log.say(format!(
                         "{URL_OUTPUT} is no URL of the environment: it must be an http or https URL without secrets"
                     ))
                     .await;
                 }
+                if let Some(caching) = caching {
+                    Box::pin(caching.save(&run)).await;
+                }
                 log.say(format!("Succeeded. Artifacts: {}", artifacts.len())).await;
             }
             Outcome::Failed { artifacts, .. } => {
-                if let Some(failure) = self.store(deployment, &workspace.source, artifacts, quota).await? {
+                if let Some(failure) =
+                    results::store(&self.archive, deployment, &workspace.source, artifacts, quota).await?
+                {
                     log.say(failure.message).await;
                 }
             }
@@ -287,32 +319,6 @@ impl Pipeline {
             None => Ok(opened),
         }))
     }
-
-    /// Stores the artifacts. Returns a failure and stores nothing if they are more than the account's plan allows.
-    async fn store(
-        &self,
-        deployment: &Deployment,
-        source: &Path,
-        artifacts: &[Artifact],
-        quota: Option<ArtifactQuota>,
-    ) -> Result<Option<Failure>, Retry> {
-        let Some(quota) = quota.filter(|_| !artifacts.is_empty()) else { return Ok(None) };
-        let failed = |error: std::io::Error| Retry::Infrastructure("an artifact can't be read", error.into());
-        let open = |artifact: &Artifact| beneath::open(source, &artifact.path).map_err(failed);
-        let mut bytes = 0;
-        for artifact in artifacts {
-            bytes += open(artifact)?.metadata().map_err(failed)?.len();
-        }
-        if quota.is_exceeded(artifacts.len(), bytes) {
-            return Ok(Some(too_large(quota, artifacts.len(), bytes)));
-        }
-        let prefix = deployment.artifacts_prefix();
-        for artifact in artifacts {
-            let mut file = tokio::fs::File::from_std(open(artifact)?);
-            self.archive.put_artifact(&prefix, &artifact.name, &mut file).await?;
-        }
-        Ok(None)
-    }
 }
 
 impl Completed<'_> {
@@ -328,7 +334,7 @@ impl Workspace {
         let inside = |name: &str| folder.path().join(name);
         let (source, scratch, zip) = (inside("source"), inside("scratch"), inside("source.zip"));
         std::fs::create_dir(&scratch).map_err(failed)?;
-        Ok(Self { source, scratch, zip, _folder: folder })
+        Ok(Self { source, scratch, zip, folder })
     }
 }
 
@@ -357,54 +363,6 @@ fn missing_variables(buildspec: &Buildspec, variables: &Variables) -> Option<Fai
     let missing = buildspec.missing_variables(variables);
     let sentences: Vec<_> = missing.iter().map(ToString::to_string).collect();
     (!missing.is_empty()).then(|| Failure::new(Buildspec::VARIABLES_MISSING, sentences.join("; ")))
-}
-
-/// Reads the test reports of a run, and logs what they say.
-async fn read_tests(buildspec: &Buildspec, run: &Run<'_>, log: &RunLog) -> Result<Option<TestSummary>, Retry> {
-    if buildspec.reports.is_empty() {
-        return Ok(None);
-    }
-    let mut variables = buildspec.env.clone();
-    variables.extend(run.variables.clone());
-    variables.extend(run.reserved.clone());
-    variables.insert("CODEBUILD_SRC_DIR".to_owned(), run.source.to_string_lossy().into_owned());
-    let (source, reports, redaction) = (run.source.to_owned(), buildspec.reports.clone(), run.redaction.clone());
-    let read = move || test_reports::read(&source, &reports, &variables, &redaction);
-    let failed = |error: tokio::task::JoinError| Retry::Infrastructure("the test reports can't be read", error.into());
-    let (summary, notes) = tokio::task::spawn_blocking(read).await.map_err(failed)?;
-    for note in notes {
-        log.say(note).await;
-    }
-    if let Some(TestSummary { total, failed, skipped, .. }) = &summary {
-        log.say(format!("Tests: {total}, failed: {failed}, skipped: {skipped}")).await;
-    }
-    Ok(summary)
-}
-
-/// Returns the outputs of a run, in which secret values are masked as they are in its log. Logs what is kept and what is not.
-async fn outputs(exported: &Variables, redaction: &Redaction, log: &RunLog) -> Variables {
-    let masked = exported.iter().map(|(name, value)| (name.clone(), redaction.redact(value).into_owned()));
-    let Outputs { kept, left_out } = Outputs::of(masked);
-    if !kept.is_empty() {
-        let names: Vec<_> = kept.keys().map(String::as_str).collect();
-        log.say(format!("Exported variables: {}", names.join(", "))).await;
-    }
-    for name in left_out {
-        log.say(format!(
-            "The variable {name} is not exported: a deployment has at most {MAX_OUTPUTS} outputs of {MAX_OUTPUT_BYTES} bytes together."
-        ))
-        .await;
-    }
-    kept
-}
-
-fn too_large(quota: ArtifactQuota, files: usize, bytes: u64) -> Failure {
-    let ArtifactQuota { files: most_files, mebibytes } = quota;
-    let message = format!(
-        "The artifacts are not kept: they are {files} file(s) of {bytes} bytes, and the account's plan allows {most_files} files of \
-         {mebibytes} MiB together; name fewer files in the buildspec's artifacts"
-    );
-    Failure::new("artifacts_too_large", message)
 }
 
 fn end_of(outcome: Outcome) -> Transition {

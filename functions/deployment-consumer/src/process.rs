@@ -9,9 +9,11 @@
 //! from reading this process's environment in `/proc`.
 
 mod artifacts;
+mod evaluation;
 mod group;
 mod outcome;
 mod output;
+mod recent;
 mod run;
 mod session;
 mod shell_state;

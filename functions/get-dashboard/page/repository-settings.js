@@ -28,6 +28,12 @@ export function repositorySettings(screen) {
       return [repositoryForm(one, listed, environments, reason, signal),
         variableList(screen, `/v1/repositories/${one.id}/variables`, reason,
           "They override those of the account."),
+        section("Cache",
+          h("p", { class: "muted" }, "Builds start with the files that earlier ones of their branch have cached."),
+          button("Clear", async () => {
+            await change("DELETE", `/v1/repositories/${one.id}/cache`);
+            say("Cleared the cache.");
+          }, { reason: lacks(one, "deploy", "deployments:write"), label: "Clear the cache" })),
         section("Delete the repository",
           h("p", { class: "muted" }, "Its deployments and settings are deleted, too. Nothing happens at the git host."),
           button("Delete", () => remove(one), { kind: "danger", reason, label: `Delete ${one.name}` }))];

@@ -176,6 +176,7 @@ pub const FUNCTIONS: &[Registration] = &[
     endpoint!(Repositories, get_repository),
     endpoint!(Repositories, update_repository),
     endpoint!(Repositories, delete_repository),
+    endpoint!(Repositories, delete_repository_cache),
     endpoint!(Repositories, list_refs),
     endpoint!(Repositories, list_connections),
     endpoint!(Repositories, create_connection),

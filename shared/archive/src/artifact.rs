@@ -96,7 +96,7 @@ impl Archive {
         format!("{prefix}/{SOURCE}")
     }
 
-    async fn put<R>(&self, key: Path, content: &mut R) -> Result<u64>
+    pub(crate) async fn put<R>(&self, key: Path, content: &mut R) -> Result<u64>
     where
         R: AsyncRead + Unpin + ?Sized,
     {

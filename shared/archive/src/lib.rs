@@ -5,11 +5,13 @@
 //! {prefix}/artifacts/{path}                           one artifact
 //! {prefix}/zips/{digest of a set of artifacts}.zip    all of the set
 //! {prefix}/source.zip                                 the deployed source
+//! {prefix}/cache.zip                                  a cache of builds
 //! ```
 //!
-//! The caller chooses the prefixes: one for each log, one for each source, and one for each set of artifacts.
+//! The caller chooses the prefixes: one for each log, one for each source, one for each set of artifacts, and one for each cache.
 
 mod artifact;
+mod cache;
 mod download;
 mod log;
 mod s3;

@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 
 use aws_sdk_codebuild::types::Build;
 use shared::clock::Timestamp;
-use shared::model::{BuildId, Deployment, Failure, Outputs, Results, Transition};
+use shared::model::{
+    BuildId, BuildPhase, BuildPhaseName, BuildPhaseStatus, Deployment, FailedCommand, Failure, Outputs, Results,
+    Transition,
+};
 
 use crate::error::Error;
 
+/// The beginning of CodeBuild's message about a command that failed.
+const COMMAND: &str = "Error while executing command: ";
 /// The value of an output that is a variable of the deployment.
 const MASKED: &str = "***";
 
@@ -58,6 +63,11 @@ pub struct PhaseReport {
     pub succeeded: bool,
     /// CodeBuild's codes and messages about the phase.
     pub context: String,
+    /// The status, once the phase has ended.
+    status: Option<BuildPhaseStatus>,
+    /// The time at which the phase began, and the seconds that it took, as far as CodeBuild tells.
+    started_at: Option<Timestamp>,
+    seconds: u64,
 }
 
 impl BuildStatus {
@@ -86,6 +96,9 @@ impl PhaseReport {
             failed: status.is_some_and(|status| status != "SUCCEEDED"),
             succeeded: status == Some("SUCCEEDED"),
             context: contexts.collect::<Vec<_>>().join("; "),
+            status: status.and_then(phase_status),
+            started_at: None,
+            seconds: 0,
         }
     }
 
@@ -97,6 +110,31 @@ impl PhaseReport {
     /// Returns whether the build has left the queue in this phase, or at its end.
     fn is_after_queue(&self) -> bool {
         !self.is_before_start() || (self.phase == "QUEUED" && self.succeeded)
+    }
+
+    /// Returns the report with the time at which the phase began, and the seconds that it took.
+    #[must_use]
+    pub fn taking(self, started_at: Option<Timestamp>, seconds: Option<u64>) -> Self {
+        Self { started_at, seconds: seconds.unwrap_or_default(), ..self }
+    }
+
+    /// Returns the phase of the buildspec, once it has ended. Other phases are CodeBuild's own.
+    fn of_buildspec(&self) -> Option<BuildPhase> {
+        Some(BuildPhase {
+            name: BuildPhaseName::of_codebuild(&self.phase)?,
+            status: self.status?,
+            started_at: self.started_at?,
+            duration_ms: self.seconds.saturating_mul(1000),
+            attempts: 1,
+            failed_command: self.failed_command(),
+        })
+    }
+
+    fn failed_command(&self) -> Option<FailedCommand> {
+        let (_, command) = self.context.split_once(COMMAND)?;
+        let (command, reason) = command.rsplit_once(". Reason: ")?;
+        let exit_code = reason.strip_prefix("exit status ").and_then(|code| code.parse().ok());
+        Some(FailedCommand::new(command, exit_code, None, None))
     }
 }
 
@@ -128,7 +166,9 @@ impl Report {
                 .collect();
             let name = phase.phase_type().map_or("", |phase| phase.as_str());
             let status = phase.phase_status().map(|status| status.as_str());
-            PhaseReport::new(name, status, contexts.iter().map(String::as_str))
+            let started_at = phase.start_time().and_then(|time| time.to_millis().ok()).map(Timestamp::from_millis);
+            let seconds = phase.duration_in_seconds().and_then(|seconds| seconds.try_into().ok());
+            PhaseReport::new(name, status, contexts.iter().map(String::as_str)).taking(started_at, seconds)
         });
         let exported = build.exported_environment_variables().iter();
         let exported = exported.filter_map(|one| Some((one.name()?.to_owned(), one.value()?.to_owned()))).collect();
@@ -166,14 +206,15 @@ impl Report {
     /// Returns the results of a build that has succeeded. CodeBuild masks no value, so the deployment's own variables are masked by
     /// their names.
     pub(crate) fn results(&self, deployment: &Deployment) -> Results {
+        let phases = self.phases.iter().filter_map(PhaseReport::of_buildspec).collect();
         if self.status != BuildStatus::Succeeded {
-            return Results::default();
+            return Results { phases, ..Results::default() };
         }
         let exported = self.exported.iter().map(|(name, value)| match deployment.variable_names.contains(name) {
             true => (name.clone(), MASKED.to_owned()),
             false => (name.clone(), value.clone()),
         });
-        Results { outputs: Outputs::of(exported).kept, tests: None }
+        Results { outputs: Outputs::of(exported).kept, tests: None, phases }
     }
 
     /// Returns the first phase that failed. It is the cause, because POST_BUILD runs even after a failed BUILD.
@@ -224,9 +265,39 @@ fn failed(PhaseReport { phase, context, .. }: &PhaseReport, explained: impl Fn(&
     }
 }
 
+/// Returns the status of a phase that has ended.
+fn phase_status(text: &str) -> Option<BuildPhaseStatus> {
+    Some(match text {
+        "SUCCEEDED" => BuildPhaseStatus::Succeeded,
+        "FAILED" | "FAULT" | "CLIENT_ERROR" => BuildPhaseStatus::Failed,
+        "TIMED_OUT" => BuildPhaseStatus::TimedOut,
+        "STOPPED" => BuildPhaseStatus::Stopped,
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_phases_of_the_buildspec_have_their_outcome_and_the_command_that_failed() {
+        let phase = |name, status, context| {
+            PhaseReport::new(name, status, [context]).taking(Some(Timestamp::from_millis(1000)), Some(7))
+        };
+        let failed = "COMMAND_EXECUTION_ERROR: Error while executing command: make. Reason: it. Reason: exit status 2";
+        let of = |name, status, context| phase(name, status, context).of_buildspec();
+        let found = of("BUILD", Some("FAILED"), failed).unwrap();
+        assert_eq!((found.name, found.status), (BuildPhaseName::Build, BuildPhaseStatus::Failed));
+        assert_eq!((found.started_at.as_millis(), found.duration_ms, found.attempts), (1000, 7000, 1));
+        assert_eq!(found.failed_command, Some(FailedCommand::new("make. Reason: it", Some(2), None, None)));
+        assert_eq!(of("INSTALL", Some("SUCCEEDED"), ": ").unwrap().failed_command, None);
+        assert_eq!(of("POST_BUILD", Some("STOPPED"), "").unwrap().status, BuildPhaseStatus::Stopped);
+        assert_eq!(of("PRE_BUILD", Some("TIMED_OUT"), "").unwrap().status, BuildPhaseStatus::TimedOut);
+        assert_eq!(of("DOWNLOAD_SOURCE", Some("SUCCEEDED"), ""), None);
+        assert_eq!(of("BUILD", None, ""), None, "it has not ended");
+        assert_eq!(PhaseReport::new("BUILD", Some("SUCCEEDED"), []).of_buildspec(), None, "CodeBuild tells no time");
+    }
 
     fn report(status: BuildStatus, phases: &[(&str, Option<&str>, &str)]) -> Report {
         let phases = phases.iter().map(|(phase, status, context)| PhaseReport::new(phase, *status, [*context]));

@@ -8,8 +8,9 @@ use crate::app::App;
 use crate::clock::{Rfc3339, Timestamp};
 use crate::id::{DeploymentId, RepositoryId, UserId};
 use crate::model::{
-    Actors, CommitTexts, Deployment, DeploymentVariable, DeploymentVariables, Environment, Failure, Origin, Repository,
-    Results, Status, TestSummary, VariableLevel, Waits,
+    Actors, BuildPhase, BuildPhaseName, BuildPhaseStatus, CommitTexts, Deployment, DeploymentVariable,
+    DeploymentVariables, Environment, FailedCommand, Failure, Origin, Repository, Results, Status, TestSummary,
+    VariableLevel, Waits,
 };
 use crate::name::{BuildspecPath, Reason, RepositoryName, RootFolder};
 use crate::poll::PollInterval;
@@ -84,6 +85,8 @@ pub struct DeploymentBody {
     /// a list.
     #[schema(required)]
     pub(crate) tests: Option<TestSummary>,
+    /// The phases of the build, in the order in which they ran. Empty until the deployment has ended, and if no phase has begun.
+    pub(crate) phases: Vec<PhaseBody>,
     pub(crate) approvals: ApprovalsBody,
     /// The time before which the deployment does not start, by the environment's wait timer. Null if it need not wait.
     #[schema(required)]
@@ -121,6 +124,33 @@ pub struct DeploymentBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) repository: Option<RepositoryReference>,
+}
+
+/// A phase of a deployment's build.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = BuildPhase)]
+pub struct PhaseBody {
+    name: BuildPhaseName,
+    /// The outcome of the phase, or of its last attempt.
+    status: BuildPhaseStatus,
+    /// The time at which the phase began.
+    started_at: Rfc3339,
+    /// The time that the phase took, with all attempts, in milliseconds. AWS CodeBuild tells whole seconds.
+    #[schema(examples(5321))]
+    duration_ms: u64,
+    /// The number of attempts. It is more than 1 if the phase failed and its `on-failure` is `RETRY`. With AWS CodeBuild it is always 1.
+    #[schema(examples(1))]
+    attempts: u32,
+    /// The command that failed. Null if none did.
+    #[schema(required)]
+    failed_command: Option<FailedCommand>,
+}
+
+impl From<BuildPhase> for PhaseBody {
+    fn from(phase: BuildPhase) -> Self {
+        let BuildPhase { name, status, started_at, duration_ms, attempts, failed_command } = phase;
+        Self { name, status, started_at: started_at.into(), duration_ms, attempts, failed_command }
+    }
 }
 
 /// The repository of a deployment.
@@ -358,6 +388,7 @@ impl DeploymentBody {
             environment_url: row.environment_url,
             outputs: None,
             tests: None,
+            phases: row.phases.into_iter().map(Into::into).collect(),
             approvals: ApprovalsBody { required: row.required_approvals, given_by: row.approved_by },
             wait_until: row.wait_until.map(Into::into),
             r#override: row.override_reason.map(|reason| OverrideBody { reason }),

@@ -43,6 +43,16 @@ impl Plan {
         ArtifactQuota { files: 10_000, mebibytes }
     }
 
+    /// Returns the maximum size of the files in a cache together, in bytes.
+    pub const fn cache_bytes(self) -> u64 {
+        let mebibytes = match self {
+            Self::Starter => 100,
+            Self::Pro => 512,
+            Self::Enterprise => 1024,
+        };
+        mebibytes << 20
+    }
+
     /// Returns the plan of an account. An account that is gone has the smallest one.
     pub async fn of_account(table: &Table, id: &AccountId) -> Result<Self, TableError> {
         Ok(Account::load(table, id).await?.map_or(Self::Starter, |account| account.plan))

@@ -19,6 +19,7 @@ mod fence;
 mod lane;
 mod listing;
 mod names;
+mod phases;
 mod place;
 mod pushed;
 mod results;
@@ -48,6 +49,7 @@ pub use event::*;
 pub use fence::*;
 pub use lane::*;
 pub use listing::*;
+pub use phases::*;
 pub use place::*;
 pub use pushed::*;
 pub use results::*;
@@ -208,6 +210,9 @@ pub struct Deployment {
     /// Whether the deployment has [`Results`], which are beside its row.
     #[serde(default, skip_serializing_if = "is_false")]
     pub has_results: bool,
+    /// The phases of the build of the last attempt, in their order, once the deployment has ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<BuildPhase>,
     /// The digest of [`DeploymentVariables`]. `None` if the deployment has no variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables_digest: Option<String>,
@@ -361,7 +366,8 @@ impl Position for Deployment {
          fence, time_limit_seconds, wait_until, awaits, override_reason, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
-         on_ref, on_no_ref, audit_retention, no_capacity, run_limit_seconds, build_started_at, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results",
+         on_ref, on_no_ref, audit_retention, no_capacity, run_limit_seconds, build_started_at, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results, \
+         phases",
     );
 
     fn position(&self, _: Sort) -> String {
@@ -436,6 +442,14 @@ mod tests {
             commit_status_error: Some(String::new()),
             environment_url: Some(String::new()),
             has_results: true,
+            phases: vec![BuildPhase {
+                name: BuildPhaseName::Build,
+                status: BuildPhaseStatus::Failed,
+                started_at: now,
+                duration_ms: 1,
+                attempts: 1,
+                failed_command: Some(FailedCommand::new("make", Some(2), None, None)),
+            }],
         };
         let written: Item = serde_dynamo::to_item(full).unwrap();
         assert_eq!(crate::sort::attributes_read::<Deployment>(), written.into_keys().collect());

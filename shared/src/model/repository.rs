@@ -202,7 +202,7 @@ impl Repository {
         key::repository(&self.account_id, &self.id)
     }
 
-    fn target(&self) -> Target {
+    pub(super) fn target(&self) -> Target {
         Target::new(TargetKind::Repository, &self.id, Some(&self.name))
     }
 

@@ -121,6 +121,7 @@ pub const SCHEMA: &[ItemKind] = &[
         entry(ByDueTime, "DUE#DELIVERIES", "{due}#{hook}#{delivery}").only_if("the delivery has not been handled"),
     ]).expiring(Always),
     item("commit of a ref that a push deployed last", "ACCT#{account}#REPO#{repository}", "PUSHED#{sha256}#{environment}"),
+    item("caches of a branch in an environment", "ACCT#{account}#REPO#{repository}", "CACHE#{sha256}#{environment}").expiring(Always),
     item("last success of a commit in an environment", "ACCT#{account}#REPO#{repository}", "SUCCEEDED#{environment}#{sha}")
         .expiring(Always),
     item("settings of an environment", "ACCT#{account}#REPO#{repository}", "ENV#{environment}").indexed(&[

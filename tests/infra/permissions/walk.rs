@@ -34,7 +34,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use super::super::{BOOTSTRAP, BUILD_EVENTS, CONSUMER, HOOK_CONSUMER, REDRIVE, SWEEP, Template, text};
 use super::gate::{Gate, HOOKS, STATUSES};
 use super::statement::statements;
-use super::{PROJECT, build_log, environments, hooks};
+use super::{PROJECT, build_log, caches, environments, hooks};
 use crate::contract::{document, operations, success};
 
 /// A separate API whose functions each have their own role, in the world of another stack.
@@ -181,6 +181,7 @@ pub(super) async fn call_everything(walk: &Walk) -> Actor {
     life_of_a_deployment(walk, &estate).await;
     connections(walk, owner, &source).await;
     hooks::push_everything(walk, &estate).await;
+    caches::keep_and_clear(walk, owner, Broken).await;
     let limit = walk.world.anonymous().at(walk.api.endpoint()).get("/v1/rate_limit").await;
     walk.take("get-rate-limit", limit, 401);
     in_trouble(&walk.app(CONSUMER), owner.account_id.as_ref().unwrap(), &deployment.parse().unwrap()).await;
@@ -331,12 +332,12 @@ async fn programs(walk: &Walk, estate: &Estate) {
     let now = walk.world.clock.now();
     let new = json!({
         "name": "Builder", "client_id": client, "access_token": walk.world.issuer.client_token(client, now),
-        "scopes": ["repositories:read", "repositories:write"],
+        "scopes": ["repositories:read", "repositories:write", "deployments:write"],
     });
     walk.take("create-application", owner.post("/v1/applications", new).await, 201);
     let mut claims = walk.world.issuer.claims(client, now);
     claims["client_id"] = json!(client);
-    claims["scope"] = json!("repositories:read repositories:write");
+    claims["scope"] = json!("repositories:read repositories:write deployments:write");
     let builder = walk.holding(&walk.world.issuer.token(&claims));
     let new = json!({"name": client, "clone_url": estate.parameters["clone_url"]});
     walk.take("create-repository", builder.post("/v1/repositories", new).await, 201);
@@ -345,6 +346,8 @@ async fn programs(walk: &Walk, estate: &Estate) {
     let environments = format!("/v1/repositories/{client}/environments");
     walk.take("create-environment", builder.post(&environments, json!({"name": "qa"})).await, 201);
     walk.take("delete-environment", builder.delete(&format!("{environments}/qa")).await, 200);
+    let cache = format!("/v1/repositories/{client}/cache");
+    walk.take("delete-repository-cache", builder.delete(&cache).await, 200);
     for (from, to) in [(client, "built"), ("built", client)] {
         let renamed = builder.patch(&format!("/v1/repositories/{from}"), json!({"name": to})).await;
         walk.take("update-repository", renamed, 200);

@@ -3,6 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::artifacts::Artifacts;
+use super::cache::Cache;
+use super::on_failure::OnFailure;
 use super::spec::{Buildspec, Phase, Shell};
 
 impl Buildspec {
@@ -23,6 +25,9 @@ impl Buildspec {
         if let Some(artifacts) = &self.artifacts {
             document.insert("artifacts".to_owned(), artifacts.canonical());
         }
+        if let Some(cache) = &self.cache {
+            document.insert("cache".to_owned(), cache.canonical());
+        }
         Value::Object(document)
     }
 }
@@ -31,7 +36,7 @@ impl Phase {
     fn canonical(&self) -> Value {
         let mut phase = Map::new();
         insert(&mut phase, "run-as", json!(self.run_as));
-        insert(&mut phase, "on-failure", json!(self.on_failure.map(super::spec::OnFailure::as_str)));
+        insert(&mut phase, "on-failure", json!(self.on_failure.as_ref().map(OnFailure::canonical)));
         insert(&mut phase, "runtime-versions", json!(self.runtime_versions));
         insert(&mut phase, "commands", json!(self.commands));
         insert(&mut phase, "finally", json!(self.finally));
@@ -49,6 +54,17 @@ impl Artifacts {
         insert(&mut artifacts, "discard-paths", yes(self.discard_paths));
         insert(&mut artifacts, "enable-symlinks", yes(self.enable_symlinks));
         Value::Object(artifacts)
+    }
+}
+
+impl Cache {
+    fn canonical(&self) -> Value {
+        let mut cache = Map::new();
+        insert(&mut cache, "key", json!(self.key));
+        insert(&mut cache, "fallback-keys", json!(self.fallback_keys));
+        insert(&mut cache, "action", json!(self.action.as_str()));
+        insert(&mut cache, "paths", json!(self.paths));
+        Value::Object(cache)
     }
 }
 

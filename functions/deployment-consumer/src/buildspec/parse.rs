@@ -1,6 +1,7 @@
 //! Converts the YAML document into a buildspec that can run.
 
 use super::artifacts::Artifacts;
+use super::cache::Cache;
 use super::env::Env;
 use super::finding::{BuildspecError, Finding, Position};
 use super::node::{Content, Node};
@@ -83,12 +84,10 @@ impl Buildspec {
         let reports =
             top.take("reports").map(|(_, key, node)| Report::read_all(&key, node, reading)).unwrap_or_default();
         let artifacts = top.take("artifacts").and_then(|(at, key, node)| Artifacts::read(at, &key, node, reading));
-        if let Some((at, ..)) = top.take("cache") {
-            reading.note(at, "`cache` is ignored: every deployment starts from a clean folder");
-        }
+        let cache = top.take("cache").and_then(|(at, key, node)| Cache::read(at, &key, node, reading));
         top.finish(reading);
         let Env { shell, variables, stored, exported } = env;
-        Self { version, shell, env: variables, stored, exported, phases, artifacts, reports, notes: Vec::new() }
+        Self { version, shell, env: variables, stored, exported, phases, artifacts, reports, cache, notes: Vec::new() }
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn is_source_folder(text: &str) -> bool {
 }
 
 /// Compiles patterns. `*` and `?` do not match a slash.
-pub(super) fn compile<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<GlobSet, String> {
+pub(crate) fn compile<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<GlobSet, String> {
     let mut set = GlobSetBuilder::new();
     for text in patterns {
         if text.len() > MAX_BYTES {

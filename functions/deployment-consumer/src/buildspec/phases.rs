@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::finding::Position;
 use super::node::Node;
 use super::reading::{Reading, Text};
-use super::spec::{OnFailure, Phase, PhaseName};
+use super::spec::{Phase, PhaseName};
 
 impl Phase {
     /// Reads the phases, in the order in which they run. `run_as` is the user of those that name none.
@@ -72,26 +72,6 @@ impl Reading {
     fn commands(&mut self, key: &str, node: &Node) -> Vec<String> {
         let commands = self.texts(key, node).into_iter().map(|Text { value, .. }| value);
         commands.filter(|command| !command.trim().is_empty()).collect()
-    }
-
-    fn on_failure(&mut self, key: &str, node: &Node) -> Option<OnFailure> {
-        let action = self.text(key, node)?;
-        match action.value.to_ascii_uppercase().as_str() {
-            "ABORT" => Some(OnFailure::Abort),
-            "CONTINUE" => Some(OnFailure::Continue),
-            retry if retry == "RETRY" || retry.starts_with("RETRY-") => {
-                self.note(
-                    action.at,
-                    format!("`{key}` is read as ABORT: a deployment is not built again by itself; retry it"),
-                );
-                Some(OnFailure::Abort)
-            }
-            "" => None,
-            _ => {
-                self.refuse(action.at, format!("`{key}` must be ABORT, CONTINUE or RETRY"));
-                None
-            }
-        }
     }
 
     fn runtime_versions(&mut self, path: &str, node: &Node) -> BTreeMap<String, String> {

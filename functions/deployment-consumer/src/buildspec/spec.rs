@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use shared::model::BuildPhaseName;
+
 use super::artifacts::Artifacts;
+use super::cache::Cache;
 use super::finding::Finding;
+use super::on_failure::{OnFailure, Retry};
 use super::reports::Report;
 use super::stored::Stored;
 
@@ -27,6 +31,8 @@ pub struct Buildspec {
     pub artifacts: Option<Artifacts>,
     /// The report groups with test reports that are read.
     pub reports: Vec<Report>,
+    /// The files that are kept for later builds. `None` if the file has no cache.
+    pub cache: Option<Cache>,
     /// Sentences about what is not done as the file says, in either runner.
     pub notes: Vec<Finding>,
 }
@@ -80,15 +86,6 @@ pub enum PhaseName {
     PostBuild,
 }
 
-/// The effect of a failed phase on later phases. The build has failed either way.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum OnFailure {
-    /// No later phase runs.
-    Abort,
-    /// Later phases run.
-    Continue,
-}
-
 impl Version {
     /// Returns the version as the file has it.
     pub fn as_str(self) -> &'static str {
@@ -103,10 +100,18 @@ impl Phase {
     /// Returns the effect of a failure. Without `on-failure`, the next phase runs only after a failed build phase
     /// (<https://docs.aws.amazon.com/codebuild/latest/userguide/view-build-details-phases.html>).
     pub fn on_failure(&self) -> OnFailure {
-        self.on_failure.unwrap_or(match self.name {
+        self.on_failure.clone().unwrap_or(match self.name {
             PhaseName::Build => OnFailure::Continue,
             PhaseName::Install | PhaseName::PreBuild | PhaseName::PostBuild => OnFailure::Abort,
         })
+    }
+
+    /// Returns the repetition that `on-failure` asks for.
+    pub fn retry(&self) -> Option<&Retry> {
+        match &self.on_failure {
+            Some(OnFailure::Retry(retry)) => Some(retry),
+            _ => None,
+        }
     }
 }
 
@@ -125,12 +130,13 @@ impl PhaseName {
     }
 }
 
-impl OnFailure {
-    /// Returns the value of `on-failure`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Abort => "ABORT",
-            Self::Continue => "CONTINUE",
+impl From<PhaseName> for BuildPhaseName {
+    fn from(name: PhaseName) -> Self {
+        match name {
+            PhaseName::Install => Self::Install,
+            PhaseName::PreBuild => Self::PreBuild,
+            PhaseName::Build => Self::Build,
+            PhaseName::PostBuild => Self::PostBuild,
         }
     }
 }

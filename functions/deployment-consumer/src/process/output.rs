@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::recent::Recent;
 use crate::redaction::Redaction;
 
 /// The length in bytes beyond which a line of output is split.
@@ -22,6 +23,8 @@ const SILENCE: Duration = Duration::from_millis(100);
 pub(super) struct Lines {
     pub sender: mpsc::Sender<(Stream, String)>,
     pub redaction: Redaction,
+    /// What the running command has printed.
+    pub recent: Recent,
 }
 
 /// One pipe, whose bytes become lines.
@@ -40,7 +43,11 @@ impl Lines {
     }
 
     async fn send(&self, stream: Stream, line: &str) {
-        let _ = self.sender.send((stream, self.redaction.redact(line).into_owned())).await;
+        let line = self.redaction.redact(line).into_owned();
+        if stream != Stream::System {
+            self.recent.push(&line);
+        }
+        let _ = self.sender.send((stream, line)).await;
     }
 }
 

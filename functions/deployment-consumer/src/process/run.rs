@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use archive::Stream;
+use shared::clock::{Clock, Timestamp};
+use shared::model::{BuildPhase, BuildPhaseStatus, FailedCommand};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -13,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::artifacts::{Artifact, collect};
 use super::outcome::{Exit, Outcome, RunError};
 use super::output::Lines;
+use super::recent::Recent;
 use super::session::{Session, search_path};
 use super::versions;
-use crate::buildspec::{Artifacts, Buildspec, OnFailure, Phase, PhaseName};
+use crate::buildspec::{Artifacts, Buildspec, OnFailure, Phase, PhaseName, Retry};
 use crate::redaction::Redaction;
 
 /// One run of a buildspec. It sends its lines, redacted and without line ends, into a channel as they come.
@@ -33,6 +36,8 @@ pub struct Run<'a> {
     pub reserved: &'a BTreeMap<String, String>,
     /// The values that the log must not show.
     pub redaction: Redaction,
+    /// The clock that phases and commands are measured by.
+    pub clock: Clock,
     /// The time limit of all phases together.
     pub time_limit: Duration,
     /// The time between SIGTERM and SIGKILL when the time limit is reached or the run is canceled.
@@ -43,6 +48,10 @@ pub struct Run<'a> {
 struct Progress {
     phase: PhaseName,
     succeeding: bool,
+    /// The phases that have begun. The last one may still run.
+    phases: Vec<BuildPhase>,
+    /// Whether the last one still runs.
+    is_running: bool,
 }
 
 /// The first command that failed.
@@ -50,6 +59,9 @@ struct Failed {
     phase: PhaseName,
     command: String,
     exit: Exit,
+    duration: Duration,
+    /// Whether the `on-failure` of its phase runs the phase again after such a failure.
+    is_retried: bool,
 }
 
 /// The end of the phases.
@@ -67,9 +79,57 @@ enum Ended {
     Canceled,
 }
 
+impl Progress {
+    /// Begins an attempt of the phase.
+    fn begin(&mut self, attempt: u32, now: Timestamp) {
+        self.is_running = true;
+        match self.phases.last_mut().filter(|_| attempt > 1) {
+            Some(phase) => phase.attempts = attempt,
+            None => self.phases.push(BuildPhase {
+                name: self.phase.into(),
+                status: BuildPhaseStatus::Succeeded,
+                started_at: now,
+                duration_ms: 0,
+                attempts: attempt,
+                failed_command: None,
+            }),
+        }
+    }
+
+    fn end(&mut self, failed: Option<&Failed>, now: Timestamp) {
+        let status = if failed.is_some() { BuildPhaseStatus::Failed } else { BuildPhaseStatus::Succeeded };
+        self.stop(status, now);
+        if let Some(phase) = self.phases.last_mut() {
+            phase.failed_command = failed.map(Failed::command);
+        }
+    }
+
+    /// Ends the phase that runs, if one does.
+    fn stop(&mut self, status: BuildPhaseStatus, now: Timestamp) {
+        if let Some(phase) = self.phases.last_mut().filter(|_| self.is_running) {
+            phase.status = status;
+            phase.duration_ms = milliseconds(now.since(phase.started_at));
+            phase.failed_command = None;
+        }
+        self.is_running = false;
+    }
+}
+
+impl Failed {
+    fn command(&self) -> FailedCommand {
+        let (exit_code, signal) = match self.exit {
+            Exit::Code(code) => (Some(code), None),
+            Exit::Signal(signal) => (None, Some(signal)),
+        };
+        FailedCommand::new(&self.command, exit_code, signal, Some(milliseconds(self.duration)))
+    }
+}
+
 impl Run<'_> {
     /// Runs the phases and ends every process that they started, also in the background. Dropping the future kills the
     /// processes.
+    ///
+    /// Returns the outcome, and the phases that have begun.
     ///
     /// A slow receiver of `lines` slows the commands down; a receiver that is gone does not. `finally` commands do not
     /// run after a time-out or a cancelation.
@@ -81,12 +141,13 @@ impl Run<'_> {
         &self,
         lines: mpsc::Sender<(Stream, String)>,
         cancel: &CancellationToken,
-    ) -> Result<Outcome, RunError> {
-        let lines = Lines { sender: lines, redaction: self.redaction.clone() };
+    ) -> Result<(Outcome, Vec<BuildPhase>), RunError> {
+        let lines = Lines { sender: lines, redaction: self.redaction.clone(), recent: Recent::default() };
         let environment = self.environment();
         let mut session = Session::start(self.buildspec, self.source, self.scratch, environment, lines.clone())?;
         self.say_differences(&lines).await;
-        let mut progress = Progress { phase: PhaseName::Install, succeeding: true };
+        let mut progress =
+            Progress { phase: PhaseName::Install, succeeding: true, phases: Vec::new(), is_running: false };
         let ended = tokio::select! {
             biased;
             () = cancel.cancelled() => Ended::Canceled,
@@ -97,20 +158,40 @@ impl Run<'_> {
             session.terminate(self.grace).await;
         }
         session.kill().await?;
-        match ended {
-            Ended::Finished(end) => self.finish(end?, &lines).await,
+        let outcome = match ended {
+            Ended::Finished(end) => self.finish(end?, &lines).await?,
             Ended::TimedOut => {
+                progress.stop(BuildPhaseStatus::TimedOut, self.clock.now());
                 lines.say(&format!("The build was stopped after {} s.", self.time_limit.as_secs_f64())).await;
-                Ok(Outcome::TimedOut { phase: progress.phase, after: self.time_limit })
+                Outcome::TimedOut { phase: progress.phase, after: self.time_limit }
             }
-            Ended::Canceled => Ok(Outcome::Canceled),
-        }
+            Ended::Canceled => {
+                progress.stop(BuildPhaseStatus::Stopped, self.clock.now());
+                Outcome::Canceled
+            }
+        };
+        Ok((outcome, progress.phases))
     }
 
-    fn environment(&self) -> BTreeMap<OsString, OsString> {
+    /// Returns the home folder of the commands.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.scratch.join("home")
+    }
+
+    /// Returns the variables that the first command finds, for the patterns of files.
+    pub(crate) fn variables_at_start(&self) -> BTreeMap<String, String> {
+        let mut variables = self.buildspec.env.clone();
+        variables.extend(self.variables.clone());
+        variables.extend(self.reserved.clone());
+        variables.insert("CODEBUILD_SRC_DIR".to_owned(), self.source.to_string_lossy().into_owned());
+        variables.entry("HOME".to_owned()).or_insert_with(|| self.home().to_string_lossy().into_owned());
+        variables
+    }
+
+    pub(super) fn environment(&self) -> BTreeMap<OsString, OsString> {
         let mut environment = BTreeMap::from([
             ("PATH".into(), search_path()),
-            ("HOME".into(), self.scratch.join("home").into()),
+            ("HOME".into(), self.home().into()),
             ("TMPDIR".into(), self.scratch.join("tmp").into()),
             ("LANG".into(), "C.UTF-8".into()),
             ("CI".into(), "true".into()),
@@ -150,11 +231,8 @@ impl Run<'_> {
         let (mut failed, mut aborted) = (None, false);
         for phase in &self.buildspec.phases {
             progress.phase = phase.name;
-            session.lines.say(&format!("Entering phase {}", phase.name)).await;
-            let failure = self.phase(phase, session, progress).await?;
-            let state = if failure.is_none() { "SUCCEEDED" } else { "FAILED" };
-            session.lines.say(&format!("Phase complete: {} State: {state}", phase.name)).await;
-            let abort = failure.is_some() && phase.on_failure() == OnFailure::Abort;
+            let failure = self.attempts(phase, session, progress).await?;
+            let abort = failure.is_some() && phase.on_failure() != OnFailure::Continue;
             failed = failed.or(failure);
             if abort {
                 aborted = phase.name != PhaseName::PostBuild;
@@ -167,6 +245,37 @@ impl Run<'_> {
         Ok(PhasesEnd { failed, aborted, values: session.values(&names).await? })
     }
 
+    /// Runs a phase, and again after each failure that its `on-failure` names. Each attempt starts in the directory and with the
+    /// variables of the first one.
+    async fn attempts(
+        &self,
+        phase: &Phase,
+        session: &mut Session,
+        progress: &mut Progress,
+    ) -> Result<Option<Failed>, RunError> {
+        let times = phase.retry().map_or(0, |retry| retry.times);
+        let (succeeding, start) = (progress.succeeding, session.keep()?);
+        for attempt in 1.. {
+            session.lines.say(&format!("Entering phase {}", phase.name)).await;
+            progress.begin(attempt, self.clock.now());
+            let failure = self.phase(phase, session, progress).await?;
+            progress.end(failure.as_ref(), self.clock.now());
+            let state = if failure.is_none() { "SUCCEEDED" } else { "FAILED" };
+            session.lines.say(&format!("Phase complete: {} State: {state}", phase.name)).await;
+            let Some(failed) = failure else { break };
+            if attempt > times || !failed.is_retried {
+                if let Some(sentence) = phase.retry().and_then(|retry| why_not_again(retry, &failed)) {
+                    session.lines.say(&sentence).await;
+                }
+                return Ok(Some(failed));
+            }
+            session.lines.say(&format!("Running the phase again: attempt {} of {}", attempt + 1, times + 1)).await;
+            progress.succeeding = succeeding;
+            session.go_back(&start)?;
+        }
+        Ok(None)
+    }
+
     async fn phase(
         &self,
         phase: &Phase,
@@ -177,15 +286,24 @@ impl Run<'_> {
         for commands in [&phase.commands, &phase.finally] {
             for command in commands {
                 session.lines.say(&format!("Running command {command}")).await;
+                session.lines.recent.take();
+                let began = self.clock.now();
                 let status = session.run(command, progress.succeeding).await?;
+                let duration = self.clock.now().since(began);
                 if status.success() {
                     continue;
                 }
                 let exit = Exit::of(status);
                 session.lines.say(&format!("Command did not exit successfully: {exit}")).await;
                 progress.succeeding = false;
-                let command = self.redaction.redact(command).into_owned();
-                failed = failed.or(Some(Failed { phase: phase.name, command, exit }));
+                if failed.is_none() {
+                    let printed = session.lines.recent.take();
+                    let command = self.redaction.redact(command).into_owned();
+                    let message = format!("Error while executing command: {command}. Reason: {exit}");
+                    let lines = || printed.iter().map(String::as_str).chain([message.as_str()]);
+                    let is_retried = phase.retry().is_some_and(|retry| retry.matches(lines()));
+                    failed = Some(Failed { phase: phase.name, command, exit, duration, is_retried });
+                }
                 break;
             }
         }
@@ -200,7 +318,7 @@ impl Run<'_> {
             Some(artifacts) if !aborted => Some(self.collect_artifacts(artifacts, &values, lines).await?),
             _ => None,
         };
-        if let Some(Failed { phase, command, exit }) = failed {
+        if let Some(Failed { phase, command, exit, .. }) = failed {
             return Ok(Outcome::Failed { phase, command, exit, artifacts: artifacts.unwrap_or_default() });
         }
         if artifacts.as_ref().is_some_and(Vec::is_empty) {
@@ -233,4 +351,14 @@ impl Run<'_> {
         lines.say(&format!("Found {} artifact file(s)", artifacts.len())).await;
         Ok(artifacts)
     }
+}
+
+/// Returns a sentence about a failed phase that is not run again although its `on-failure` can run it again.
+fn why_not_again(retry: &Retry, failed: &Failed) -> Option<String> {
+    let pattern = retry.pattern().filter(|_| !failed.is_retried)?;
+    Some(format!("The phase is not run again: no line of the failed command matches {pattern}"))
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

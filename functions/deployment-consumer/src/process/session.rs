@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::group::Group;
 use super::outcome::RunError;
 use super::output::{Lines, Output};
-use super::shell_state::ShellState;
+use super::shell_state::{Kept, ShellState};
 use crate::buildspec::{Buildspec, Shell};
 
 /// The time to wait for output from pipes that are still open after every process of the group was killed. Only a
@@ -102,6 +102,16 @@ impl Session {
         self.outputs.retain(|output| !output.is_finished());
         self.state.take_over().map_err(RunError::Scratch)?;
         Ok(status)
+    }
+
+    /// Keeps the working directory and the variables, for [`Self::go_back`].
+    pub(super) fn keep(&self) -> Result<Kept, RunError> {
+        self.state.keep().map_err(RunError::Scratch)
+    }
+
+    /// Lets the next command start in the directory and with the variables that were kept last.
+    pub(super) fn go_back(&mut self, kept: &Kept) -> Result<(), RunError> {
+        self.state.go_back(kept).map_err(RunError::Scratch)
     }
 
     /// Returns the values of those variables that are set after the last command.

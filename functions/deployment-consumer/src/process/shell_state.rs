@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
 use crate::beneath;
 use crate::buildspec::{Shell, Version};
@@ -24,6 +24,12 @@ pub(super) struct ShellState {
     folder: String,
     shell: Shell,
     version: Version,
+}
+
+/// The state between two commands. The variables, if a command has saved them, are in a file.
+pub(super) struct Kept {
+    directory: PathBuf,
+    environment: BTreeMap<OsString, OsString>,
 }
 
 impl ShellState {
@@ -101,6 +107,24 @@ impl ShellState {
         Ok((content.len() as u64 <= MAX_BYTES).then_some(content))
     }
 
+    /// Keeps the state. A later call keeps another one in its place.
+    pub(super) fn keep(&self) -> io::Result<Kept> {
+        if self.environment.is_empty() {
+            link(&self.variables(), &self.kept_variables())?;
+        }
+        Ok(Kept { directory: self.directory.clone(), environment: self.environment.clone() })
+    }
+
+    /// Takes over the state that was kept last.
+    pub(super) fn go_back(&mut self, kept: &Kept) -> io::Result<()> {
+        if kept.environment.is_empty() {
+            link(&self.kept_variables(), &self.variables())?;
+        }
+        self.directory.clone_from(&kept.directory);
+        self.environment.clone_from(&kept.environment);
+        Ok(())
+    }
+
     /// Returns the start of a script, which restores the variables unless the environment has them.
     fn restore(&self) -> String {
         match self.environment.is_empty() {
@@ -117,12 +141,29 @@ impl ShellState {
         format!("{}/variables", self.folder)
     }
 
+    fn kept_variables(&self) -> String {
+        format!("{}/kept-variables", self.folder)
+    }
+
     fn next_variables(&self) -> String {
         format!("{}/next-variables", self.folder)
     }
 
     fn next_directory(&self) -> String {
         format!("{}/{NEXT_DIRECTORY}", self.folder)
+    }
+}
+
+/// Gives a file a second name, in place of another file. Opens neither.
+fn link(file: &str, name: &str) -> io::Result<()> {
+    match fs::remove_file(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    match fs::hard_link(file, name) {
+        // A command has deleted it, and the next one fails.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        linked => linked,
     }
 }
 

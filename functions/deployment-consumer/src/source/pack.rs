@@ -1,11 +1,11 @@
-//! Packs a folder into a zip.
+//! Packs files into a zip.
 //!
 //! One format serves both readers: CodeBuild takes nothing but a zip from S3. The names are the file system's bytes. A name that
 //! is UTF-8 says so. Any other has no encoding, so whoever unpacks it gets its bytes. Times are in the format's own field, in UTC,
 //! and with the precision of a second in an extended timestamp.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -15,6 +15,7 @@ use walkdir::WalkDir;
 use zip::write::{FullFileOptions, SimpleFileOptions};
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
+use super::bounds::Bounds;
 use crate::beneath;
 
 /// The fastest level. The zip is stored once and read once or twice.
@@ -22,41 +23,101 @@ const COMPRESSION_LEVEL: i64 = 1;
 /// Git's objects are compressed already.
 const OBJECTS: &str = ".git/objects";
 
+/// A zip that is being written.
+pub(crate) struct Packer {
+    zip: ZipWriter<BufWriter<File>>,
+    bounds: Bounds,
+}
+
+/// The kind, the mode and the time of an entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attributes {
+    /// With the bits of the kind.
+    pub mode: u32,
+    /// In seconds since 1970.
+    pub modified: i64,
+}
+
 pub(super) fn pack(folder: &Path, into: &Path) -> io::Result<()> {
-    let mut zip = ZipWriter::new(BufWriter::new(File::create(into)?));
+    let mut packer = Packer::create(into, Bounds::none())?;
     for entry in WalkDir::new(folder).min_depth(1).sort_by_file_name() {
         let entry = entry?;
         let relative = entry.path().strip_prefix(folder).expect("a walk stays in its folder");
-        let mut name = relative.as_os_str().as_bytes().to_vec();
+        let name = relative.as_os_str().as_bytes();
         if entry.file_type().is_dir() {
-            name.push(b'/');
-            zip.start_file_with_options(options(&entry.metadata()?)?.name(&name))?;
+            packer.folder(name, Attributes::of(&entry.metadata()?))?;
         } else if entry.file_type().is_symlink() {
-            zip.start_file_with_options(options(&entry.metadata()?)?.name(&name))?;
-            zip.write_all(fs::read_link(entry.path())?.as_os_str().as_bytes())?;
+            let target = fs::read_link(entry.path())?;
+            packer.link(name, Attributes::of(&entry.metadata()?), target.as_os_str().as_bytes())?;
         } else if entry.file_type().is_file() {
             let mut content = beneath::open(folder, relative)?;
-            let mut options = options(&content.metadata()?)?;
-            if !relative.starts_with(OBJECTS) {
-                options =
-                    options.compression_method(CompressionMethod::Deflated).compression_level(Some(COMPRESSION_LEVEL));
-            }
-            zip.start_file_with_options(options.name(&name))?;
-            io::copy(&mut content, &mut zip)?;
+            let attributes = Attributes::of(&content.metadata()?);
+            let method = match relative.starts_with(OBJECTS) {
+                true => CompressionMethod::Stored,
+                false => CompressionMethod::Deflated,
+            };
+            packer.file_by(method, name, attributes, &mut content)?;
         }
     }
-    zip.finish()?.flush()
+    packer.finish()
 }
 
-/// Returns the options of an entry with its kind, its mode and its time.
-fn options(metadata: &Metadata) -> io::Result<FullFileOptions<'static, 'static>> {
-    let seconds = u32::try_from(metadata.mtime().max(0)).unwrap_or(u32::MAX);
-    let options = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .external_attributes(metadata.mode() << 16)
-        .last_modified_time(date_time(seconds))
-        .with_extended_timestamp(Some(seconds), None, None);
-    Ok(options?)
+impl Packer {
+    pub(crate) fn create(file: &Path, bounds: Bounds) -> io::Result<Self> {
+        Ok(Self { zip: ZipWriter::new(BufWriter::new(File::create(file)?)), bounds })
+    }
+
+    pub(crate) fn folder(&mut self, name: &[u8], attributes: Attributes) -> io::Result<()> {
+        let name = [name, b"/"].concat();
+        self.start(&name, attributes, CompressionMethod::Stored)
+    }
+
+    pub(crate) fn link(&mut self, name: &[u8], attributes: Attributes, target: &[u8]) -> io::Result<()> {
+        self.start(name, attributes, CompressionMethod::Stored)?;
+        self.bounds.copy(&mut &*target, &mut self.zip)
+    }
+
+    pub(crate) fn file(&mut self, name: &[u8], attributes: Attributes, content: &mut impl Read) -> io::Result<()> {
+        self.file_by(CompressionMethod::Deflated, name, attributes, content)
+    }
+
+    pub(crate) fn finish(self) -> io::Result<()> {
+        self.zip.finish()?.flush()
+    }
+
+    fn file_by(
+        &mut self,
+        method: CompressionMethod,
+        name: &[u8],
+        attributes: Attributes,
+        content: &mut impl Read,
+    ) -> io::Result<()> {
+        self.start(name, attributes, method)?;
+        self.bounds.copy(content, &mut self.zip)
+    }
+
+    fn start(&mut self, name: &[u8], attributes: Attributes, method: CompressionMethod) -> io::Result<()> {
+        self.bounds.count()?;
+        Ok(self.zip.start_file_with_options(attributes.options(method)?.name(name))?)
+    }
+}
+
+impl Attributes {
+    fn of(metadata: &Metadata) -> Self {
+        Self { mode: metadata.mode(), modified: metadata.mtime() }
+    }
+
+    fn options(self, method: CompressionMethod) -> io::Result<FullFileOptions<'static, 'static>> {
+        let seconds = u32::try_from(self.modified.max(0)).unwrap_or(u32::MAX);
+        let level = (method == CompressionMethod::Deflated).then_some(COMPRESSION_LEVEL);
+        let options = SimpleFileOptions::default()
+            .compression_method(method)
+            .compression_level(level)
+            .external_attributes(self.mode << 16)
+            .last_modified_time(date_time(seconds))
+            .with_extended_timestamp(Some(seconds), None, None);
+        Ok(options?)
+    }
 }
 
 /// Returns the time in the format's own field, which begins in 1980 and ends in 2107.

@@ -1,8 +1,8 @@
-//! Unpacks a zip that [`pack`](super::pack) made.
+//! Unpacks a zip that a [`Packer`](super::Packer) made.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, FileTimes, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
@@ -12,12 +12,15 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 use zip::ZipArchive;
 use zip::extra_fields::ExtraField;
 
-/// Unpacks a zip into `folder`, which is created. Links come last, so nothing is written through one.
-pub(super) fn unpack(file: &Path, folder: &Path) -> io::Result<()> {
+use super::bounds::Bounds;
+
+/// Unpacks a zip into `folder`, which is created. Links come last, so nothing is written through one. Fails beyond the bounds.
+pub(crate) fn unpack(file: &Path, folder: &Path, mut bounds: Bounds) -> io::Result<()> {
     let mut zip = ZipArchive::new(File::open(file)?)?;
     fs::create_dir_all(folder)?;
     let mut links: Vec<(PathBuf, Vec<u8>, Option<u32>)> = Vec::new();
     for index in 0..zip.len() {
+        bounds.count()?;
         let mut entry = zip.by_index(index)?;
         let path = inside(folder, entry.name_raw())?;
         // Sources that earlier versions stored have no times, and keep the present one.
@@ -30,11 +33,11 @@ pub(super) fn unpack(file: &Path, folder: &Path) -> io::Result<()> {
             fs::create_dir(&path)?;
         } else if entry.is_symlink() {
             let mut target = Vec::new();
-            entry.read_to_end(&mut target)?;
+            bounds.copy(&mut entry, &mut target)?;
             links.push((path, target, seconds));
         } else {
             let mut to = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
-            io::copy(&mut entry, &mut to)?;
+            bounds.copy(&mut entry, &mut to)?;
             if let Some(seconds) = seconds {
                 let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into());
                 to.set_times(FileTimes::new().set_modified(time))?;

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 use archive::Stream::{Stdout, System};
 use deployment_consumer::buildspec::PhaseName;
 use deployment_consumer::process::{Exit, Outcome};
+use shared::model::BuildPhase;
+use shared::model::BuildPhaseName::{self, Install, PostBuild, PreBuild};
+use shared::model::BuildPhaseStatus::{Failed, Succeeded, TimedOut};
 
 use crate::run::{Build, Ran, failed};
 
@@ -136,4 +140,106 @@ async fn a_command_that_puts_something_else_in_the_place_of_the_shells_state_sta
     let gone = Build::with(&["trap 'pwd > \"$HOME/../state/next-directory\"' EXIT", "echo $PWD"]);
     let ran = gone.run().await;
     assert_eq!(ran.of(Stdout), [gone.source().display().to_string()]);
+}
+
+#[tokio::test]
+async fn a_phase_that_fails_is_run_again_as_often_as_its_buildspec_says() {
+    let phases = |on_failure: &str, command: &str| {
+        let ran = "echo x >> $CODEBUILD_SRC_DIR/attempts";
+        Build::of(&format!(
+            "phases:\n  build:\n    on-failure: {on_failure}\n    commands:\n      - {ran}\n      - {command:?}\n  post_build: {{commands: echo after}}\n"
+        ))
+    };
+    let attempts = |build: &Build| fs::read_to_string(build.source().join("attempts")).unwrap().len() / 2;
+    for (on_failure, expected) in [
+        ("RETRY", 4),
+        ("RETRY-1", 2),
+        ("RETRY-0", 1),
+        ("RETRY-2-exit status 9", 3),
+        ("RETRY-2-nothing", 1),
+        ("ABORT", 1),
+    ] {
+        let build = phases(on_failure, "exit 9");
+        let ran = build.run().await;
+        assert_eq!(ran.outcome, failed(PhaseName::Build, "exit 9", Exit::Code(9)), "{on_failure}");
+        assert_eq!((attempts(&build), ran.of(Stdout)), (expected, vec![]), "{on_failure}");
+    }
+
+    let build =
+        phases("'RETRY-3-timed out|refused$'", "[ $(wc -l <attempts) = 3 ] || { echo connection refused; exit 1; }");
+    let ran = build.run().await;
+    assert_eq!(ran.succeeded(), []);
+    assert_eq!((attempts(&build), ran.of(Stdout)), (3, vec!["connection refused", "connection refused", "after"]));
+    let said: Vec<_> =
+        ran.of(System).into_iter().filter(|line| line.contains("again") || line.contains("Phase")).collect();
+    assert_eq!(
+        said[..5],
+        [
+            "Phase complete: BUILD State: FAILED",
+            "Running the phase again: attempt 2 of 4",
+            "Phase complete: BUILD State: FAILED",
+            "Running the phase again: attempt 3 of 4",
+            "Phase complete: BUILD State: SUCCEEDED",
+        ]
+    );
+    let refused = phases("RETRY-3-timed out", "echo refused >&2; exit 1").run().await;
+    let sentence = "The phase is not run again: no line of the failed command matches timed out";
+    assert!(refused.of(System).contains(&sentence), "{:?}", refused.lines);
+}
+
+#[tokio::test]
+async fn an_attempt_starts_where_the_first_one_did_and_a_repeated_success_is_one() {
+    let build = Build::of(
+        "phases:\n  install: {commands: [mkdir a, cd a, ONE=1]}\n  build:\n    on-failure: RETRY-1\n    commands:\n      - echo $PWD $ONE $TWO $CODEBUILD_BUILD_SUCCEEDING\n      - mkdir -p b; cd b; TWO=2; ONE=\n      - '[ -e ../again ] || { touch ../again; exit 1; }'\n    finally: echo finally $CODEBUILD_BUILD_SUCCEEDING\n  post_build: {commands: echo $CODEBUILD_BUILD_SUCCEEDING}\n",
+    );
+    let ran = build.run().await;
+    assert_eq!(ran.succeeded(), []);
+    let start = format!("{}/a 1 1", build.source().display());
+    assert_eq!(ran.of(Stdout), [&start, "finally 0", &start, "finally 1", "1"]);
+}
+
+#[tokio::test]
+async fn an_expression_sees_neither_secrets_nor_what_an_earlier_command_printed() {
+    let mut build = Build::of(
+        "phases:\n  build:\n    on-failure: RETRY-1-hunter2|earlier\n    commands: [echo earlier, echo $PASSWORD, 'echo $PASSWORD; exit 1']\n",
+    );
+    build.variables.insert("PASSWORD".to_owned(), "hunter2".to_owned());
+    let ran = build.run().await;
+    assert_eq!(ran.of(Stdout), ["earlier", "***", "***"]);
+}
+
+#[tokio::test]
+async fn each_phase_that_began_has_its_outcome_its_time_and_the_command_that_failed() {
+    let facts = |ran: &Ran| -> Vec<_> {
+        let fact = |phase: &BuildPhase| {
+            let failed =
+                phase.failed_command.as_ref().map(|failed| (failed.command.clone(), failed.exit_code, failed.signal));
+            (phase.name, phase.status, phase.attempts, failed)
+        };
+        ran.phases.iter().map(fact).collect()
+    };
+    let mut build = Build::of(
+        "phases:\n  install: {commands: sleep 0.1}\n  build:\n    on-failure: RETRY-1\n    commands: ['true', echo $TOKEN hunter2; exit 3]\n    finally: exit 4\n  post_build: {commands: 'true'}\n",
+    );
+    build.variables.insert("TOKEN".to_owned(), "hunter2".to_owned());
+    let ran = build.run().await;
+    let failed = ("echo $TOKEN ***; exit 3".to_owned(), Some(3), None);
+    assert_eq!(facts(&ran), [(Install, Succeeded, 1, None), (BuildPhaseName::Build, Failed, 2, Some(failed))]);
+    assert!(ran.phases[0].duration_ms >= 100, "{:?}", ran.phases);
+    assert!(ran.phases[0].started_at <= ran.phases[1].started_at);
+    assert!(ran.phases[1].failed_command.as_ref().unwrap().duration_ms.unwrap() <= ran.phases[1].duration_ms);
+
+    let ran =
+        Build::of("phases: {pre_build: {commands: kill -9 $$, on-failure: CONTINUE}, post_build: {commands: 'true'}}")
+            .run()
+            .await;
+    let killed = ("kill -9 $$".to_owned(), None, Some(9));
+    assert_eq!(facts(&ran), [(PreBuild, Failed, 1, Some(killed)), (PostBuild, Succeeded, 1, None)]);
+
+    let mut late = Build::with(&["sleep 100"]);
+    (late.time_limit, late.grace) = (Duration::from_millis(100), Duration::ZERO);
+    assert_eq!(facts(&late.run().await), [(BuildPhaseName::Build, TimedOut, 1, None)]);
+    let canceled = Build::with(&["sleep 100"]);
+    canceled.cancel.cancel();
+    assert_eq!(facts(&canceled.run().await), []);
 }

@@ -349,6 +349,7 @@ async fn output_arrives_while_the_command_runs() {
         variables: &none,
         reserved: &none,
         redaction: Redaction::new([]),
+        clock: shared::clock::Clock::system(),
         time_limit: Duration::from_secs(30),
         grace: Duration::ZERO,
     };
@@ -363,8 +364,8 @@ async fn output_arrives_while_the_command_runs() {
         }
         seen
     };
-    let (outcome, seen) = tokio::join!(run.run(sender, &build.cancel), watch);
-    assert_eq!(outcome.unwrap(), Outcome::Succeeded { artifacts: vec![], exported: BTreeMap::new() });
+    let (ran, seen) = tokio::join!(run.run(sender, &build.cancel), watch);
+    assert_eq!(ran.unwrap().0, Outcome::Succeeded { artifacts: vec![], exported: BTreeMap::new() });
     for line in [(Stdout, "first"), (Stderr, "second"), (Stdout, "third")] {
         assert!(seen.contains(&(line.0, line.1.to_owned())), "{seen:?}");
     }
@@ -481,11 +482,12 @@ async fn a_receiver_that_is_gone_does_not_stop_the_build() {
         variables: &none,
         reserved: &none,
         redaction: Redaction::new([]),
+        clock: shared::clock::Clock::system(),
         time_limit: Duration::from_secs(30),
         grace: Duration::ZERO,
     };
     let nothing = Outcome::Succeeded { artifacts: vec![], exported: BTreeMap::new() };
-    assert_eq!(run.run(sender, &build.cancel).await.unwrap(), nothing);
+    assert_eq!(run.run(sender, &build.cancel).await.unwrap().0, nothing);
     assert!(build.source().join("made").exists());
 }
 

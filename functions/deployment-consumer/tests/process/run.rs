@@ -9,6 +9,8 @@ use archive::Stream;
 use deployment_consumer::buildspec::{Buildspec, PhaseName};
 use deployment_consumer::process::{Artifact, Exit, Outcome, Run, RunError};
 use deployment_consumer::redaction::Redaction;
+use shared::clock::Clock;
+use shared::model::BuildPhase;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +28,7 @@ pub(crate) struct Build {
 
 pub(crate) struct Ran {
     pub(crate) outcome: Outcome,
+    pub(crate) phases: Vec<BuildPhase>,
     pub(crate) lines: Vec<(Stream, String)>,
 }
 
@@ -69,6 +72,7 @@ impl Build {
             variables: &self.variables,
             reserved: &self.reserved,
             redaction: Redaction::new(self.variables.values().map(String::as_str)),
+            clock: Clock::system(),
             time_limit: self.time_limit,
             grace: self.grace,
         };
@@ -79,8 +83,9 @@ impl Build {
             }
             lines
         };
-        let (outcome, lines) = tokio::join!(run.run(sender, &self.cancel), collect);
-        Ok(Ran { outcome: outcome?, lines })
+        let (ran, lines) = tokio::join!(run.run(sender, &self.cancel), collect);
+        let (outcome, phases) = ran?;
+        Ok(Ran { outcome, phases, lines })
     }
 
     pub(crate) async fn run(&self) -> Ran {

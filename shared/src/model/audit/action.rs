@@ -57,6 +57,7 @@ names!(
         MemberLinked = "member.linked",
         MemberRemoved = "member.removed",
         MemberUpdated = "member.updated",
+        RepositoryCacheCleared = "repository.cache_cleared",
         RepositoryCreated = "repository.created",
         RepositoryDeleted = "repository.deleted",
         RepositoryUpdated = "repository.updated",

@@ -212,6 +212,7 @@ impl Deployment {
             commit_status_error: None,
             environment_url: None,
             has_results: false,
+            phases: Vec::new(),
         };
         match deployment.is_approved() {
             true => deployment.wait_for_turn(now),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Deployment, TestSummary};
+use super::{BuildPhase, Deployment, TestSummary};
 use crate::capability::conceal;
 use crate::clock::Timestamp;
 use crate::model::key;
@@ -35,6 +35,9 @@ pub struct Results {
     /// The summary of the test reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests: Option<TestSummary>,
+    /// The phases. They are part of the deployment's row.
+    #[serde(skip)]
+    pub phases: Vec<BuildPhase>,
 }
 
 /// The outputs of a build, within their bounds.
@@ -65,9 +68,9 @@ impl Outputs {
 }
 
 impl Results {
-    /// Returns whether the build has reported nothing.
+    /// Returns whether there is nothing for a row beside the deployment.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.outputs.is_empty() && self.tests.is_none()
     }
 
     /// Returns the URL of the environment among the outputs, if it is one that a browser can open, without a
@@ -92,18 +95,20 @@ impl Deployment {
     /// Stores the results of this attempt, and returns the deployment with them. The transition that ends the deployment makes
     /// them readable.
     pub async fn with_results(self, table: &Table, results: &Results) -> Result<Self, TableError> {
+        let with_phases = Self { phases: results.phases.clone(), ..self };
         if results.is_empty() {
-            return Ok(self);
+            return Ok(with_phases);
         }
         // Each attempt has a row of its own, so that a runner that was lost changes nothing of the next attempt's.
-        let row = Write::put(self.results_key(), results)?;
+        let row = Write::put(with_phases.results_key(), results)?;
         Transaction::<TableError>::new().write(row).commit(table).await??;
-        Ok(Self { has_results: true, environment_url: results.environment_url(), ..self })
+        Ok(Self { has_results: true, environment_url: results.environment_url(), ..with_phases })
     }
 
     /// Returns a deployment as it was read again, with the results that this one has got since.
     pub(super) fn keeping_results(&self, read: Self) -> Self {
-        Self { has_results: self.has_results, environment_url: self.environment_url.clone(), ..read }
+        let (environment_url, phases) = (self.environment_url.clone(), self.phases.clone());
+        Self { has_results: self.has_results, environment_url, phases, ..read }
     }
 
     fn results_key(&self) -> Key {
@@ -154,7 +159,7 @@ mod tests {
             (long.as_str(), None),
         ] {
             let outputs = BTreeMap::from([(URL_OUTPUT.to_owned(), text.to_owned())]);
-            assert_eq!(Results { outputs, tests: None }.environment_url().as_deref(), expected, "{text}");
+            assert_eq!(Results { outputs, ..Results::default() }.environment_url().as_deref(), expected, "{text}");
         }
     }
 }

@@ -12,6 +12,9 @@ pub(in crate::model) const PATTERNS: (&str, &str) = ("PATTERN#", "PATTERN#~");
 /// The range of the sort keys of the numbers of deployments to environments that were deleted.
 pub(in crate::model) const DELETED_COUNTS: (&str, &str) = ("DELETED#", "DELETED#~");
 
+/// The range of the sort keys of the rows that list a repository's caches.
+pub(in crate::model) const BUILD_CACHES: (&str, &str) = ("CACHE#", "CACHE#~");
+
 impl RepositoryPartition {
     /// The settings of an environment or of a pattern. One that is not built in has them as long as it exists.
     pub(in crate::model) fn environment_settings(&self, environment: Environment) -> Key {
@@ -27,6 +30,11 @@ impl RepositoryPartition {
     /// The commit of a ref that a push deployed last to an environment.
     pub(in crate::model) fn pushed(&self, ref_name: &str, environment: Environment) -> Key {
         Key::new(self.items(), format!("{}{environment}", pushed_prefix(ref_name)))
+    }
+
+    /// The caches of the builds of a branch or tag in an environment.
+    pub(in crate::model) fn build_caches(&self, ref_name: &str, environment: Environment) -> Key {
+        Key::new(self.items(), format!("CACHE#{}#{environment}", hex(&Sha256::digest(ref_name))))
     }
 
     /// The range of the sort keys of a ref's commits that pushes deployed last.

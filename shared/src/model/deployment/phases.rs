@@ -1,0 +1,115 @@
+//! The phases of a deployment's build, as its runner has reported them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::capability::conceal;
+use crate::clock::Timestamp;
+
+/// The maximum size of a command, in bytes. Each of the five copies of the deployment's row contains it.
+const MAX_COMMAND_BYTES: usize = 200;
+
+/// A phase of a build. It is part of the deployment's row, so that the write that ends the deployment keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildPhase {
+    /// The phase.
+    pub name: BuildPhaseName,
+    /// The outcome of the last attempt.
+    pub status: BuildPhaseStatus,
+    /// The time at which the first attempt began.
+    pub started_at: Timestamp,
+    /// The time of all attempts together.
+    pub duration_ms: u64,
+    /// The number of attempts. With AWS CodeBuild it is always 1.
+    pub attempts: u32,
+    /// The command that failed in the last attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_command: Option<FailedCommand>,
+}
+
+/// The name of a phase in a buildspec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildPhaseName {
+    /// Installs what the build needs.
+    Install,
+    /// Prepares the build.
+    PreBuild,
+    /// Builds.
+    Build,
+    /// Runs after `build`, also after one that failed.
+    PostBuild,
+}
+
+/// The outcome of a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildPhaseStatus {
+    /// Every command succeeded.
+    Succeeded,
+    /// A command failed.
+    Failed,
+    /// The time limit ended the phase.
+    TimedOut,
+    /// The phase was stopped.
+    Stopped,
+}
+
+/// A command that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FailedCommand {
+    /// The command in the buildspec, cut to 200 bytes. Secret values are replaced by `***`.
+    #[schema(examples("make test"))]
+    pub command: String,
+    /// The exit status. Null if a signal ended the command.
+    #[schema(required, examples(2))]
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// The number of the signal that ended the command. Null if none did.
+    #[schema(required)]
+    #[serde(default)]
+    pub signal: Option<i32>,
+    /// The time that the command took, in milliseconds. Null with AWS CodeBuild, which does not tell.
+    #[schema(required, examples(5321))]
+    #[serde(default)]
+    pub duration_ms: Option<u64>,
+}
+
+impl BuildPhaseName {
+    /// Returns the phase that AWS CodeBuild calls by this name, if the buildspec has commands for it.
+    pub fn of_codebuild(name: &str) -> Option<Self> {
+        Some(match name {
+            "INSTALL" => Self::Install,
+            "PRE_BUILD" => Self::PreBuild,
+            "BUILD" => Self::Build,
+            "POST_BUILD" => Self::PostBuild,
+            _ => return None,
+        })
+    }
+}
+
+impl FailedCommand {
+    /// Returns the failure of a command, whose text must show no secret.
+    pub fn new(command: &str, exit_code: Option<i32>, signal: Option<i32>, duration_ms: Option<u64>) -> Self {
+        let mut command = conceal(command).into_owned();
+        if command.len() > MAX_COMMAND_BYTES {
+            const ELLIPSIS: char = '…';
+            command.truncate(command.floor_char_boundary(MAX_COMMAND_BYTES - ELLIPSIS.len_utf8()));
+            command.push(ELLIPSIS);
+        }
+        Self { command, exit_code, signal, duration_ms }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_command_is_cut_between_characters_and_shows_no_name_that_gives_access() {
+        let of = |command: &str| FailedCommand::new(command, Some(1), None, None).command;
+        assert_eq!(of(&"x".repeat(200)), "x".repeat(200));
+        assert_eq!(of(&"x".repeat(201)), format!("{}…", "x".repeat(197)));
+        assert_eq!(of(&"é".repeat(150)), format!("{}…", "é".repeat(98)));
+        assert_eq!(of(&format!("aws s3 cp s3://b/cap_{}/x .", "0".repeat(32))), "aws s3 cp s3://b/cap_***/x .");
+    }
+}
