@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use shared::access::{Scope, Tenant};
-use shared::body::ActorBody;
+use shared::body::{ActorBody, FieldChangeBody, TargetBody};
 use shared::clock::{Rfc3339, Time};
 use shared::extract::Filtered;
 use shared::id::{AuditEventId, RepositoryId, RequestId, SessionId, TokenId, UserId};
-use shared::model::{Action, AuditEvent, AuditFilter, ClientId, Credential, FieldChange, Role, Target, TargetKind};
+use shared::model::{Action, AuditEvent, AuditFilter, ClientId, Credential, Role};
 use shared::timeline::{Timeline, TimelineQuery};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
 
@@ -95,32 +94,6 @@ pub struct AuditEventBody {
     changes: Vec<FieldChangeBody>,
 }
 
-/// The resource that was changed.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = AuditTarget)]
-pub struct TargetBody {
-    r#type: TargetKind,
-    #[schema(examples("team_k3vyq2w7x5m4n6pa"))]
-    id: String,
-    /// The resource's name at the time of the change. Null if it has none.
-    #[schema(required, examples("platform"))]
-    name: Option<String>,
-}
-
-/// A field with its values before and after a change.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = FieldChange)]
-pub struct FieldChangeBody {
-    #[schema(examples("role"))]
-    field: String,
-    /// The value before the change. Null for a new resource.
-    #[schema(required, examples("member"))]
-    from: Value,
-    /// The value after the change. Null for a deleted resource.
-    #[schema(required, examples("admin"))]
-    to: Value,
-}
-
 /// List audit events
 ///
 /// Returns the changes that were made in the account, newest first. An event is kept for 400 days. A change is in the
@@ -149,9 +122,6 @@ impl From<AuditEvent> for AuditEventBody {
             Credential::Session(id) => (None, None, Some(id)),
             Credential::Other => (None, None, None),
         };
-        let Target { kind, id, name } = event.target;
-        let target = TargetBody { r#type: kind, id, name };
-        let change = |FieldChange { field, from, to }| FieldChangeBody { field, from, to };
         Self {
             id: event.id,
             created_at: event.created_at.into(),
@@ -162,9 +132,9 @@ impl From<AuditEvent> for AuditEventBody {
             session_id,
             source_address: event.source_address,
             request_id: event.request_id,
-            target,
+            target: event.target.into(),
             repository_id: event.repository_id,
-            changes: event.changes.into_iter().map(change).collect(),
+            changes: event.changes.into_iter().map(FieldChangeBody::from).collect(),
         }
     }
 }
