@@ -110,6 +110,7 @@ async fn each_endpoint_that_changes_something_writes_an_event_with_its_author() 
                 | Action::DeploymentSucceeded
                 | Action::DeploymentFailed
                 | Action::DeploymentSuperseded
+                | Action::WebhookDisabled
         );
         let by_an_endpoint = !otherwise;
         assert_eq!(found.iter().any(|found| found == action.as_str()), by_an_endpoint, "{}", action.as_str());

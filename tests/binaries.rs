@@ -11,6 +11,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use flate2::read::GzDecoder;
 use local::functions::{FUNCTIONS, all_routes, routes};
 use local::stack::OwnIssuer;
 use serde_json::{Value, json};
@@ -104,8 +107,13 @@ impl Running {
     /// Returns the response as an HTTP API would send it: status, headers and body.
     async fn request(&mut self, event: Value) -> (u64, Value, Value) {
         let mut answer = self.invoke(event).await.unwrap();
-        assert_eq!(answer["isBase64Encoded"], false, "{answer}");
-        let body = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        let body = answer["body"].as_str().unwrap();
+        let body = match answer["isBase64Encoded"] == true {
+            // A long answer is compressed.
+            true => serde_json::from_reader(GzDecoder::new(&BASE64_STANDARD.decode(body).unwrap()[..])),
+            false => serde_json::from_str(body),
+        };
+        let body = body.unwrap();
         (answer["statusCode"].as_u64().unwrap(), answer["headers"].take(), body)
     }
 
@@ -223,6 +231,9 @@ async fn each_binary_answers_its_sample_event() {
 
     let told = start("report-status").await.invoke(sample_event("report-status")).await;
     assert_eq!(told, Ok(json!({"batchItemFailures": []})));
+
+    let sent = start("send-webhooks").await.invoke(sample_event("send-webhooks")).await;
+    assert_eq!(sent, Ok(json!({"batchItemFailures": []})));
 
     let swept = start("sweep").await.invoke(sample_event("sweep")).await;
     assert_eq!(
@@ -393,6 +404,25 @@ async fn each_binary_answers_its_sample_event() {
     assert!(status == 200 && rotated["secret"].is_string() && rotated["secret"] != hook["secret"], "{rotated}");
     let (status, _, deleted) = ask_for_it("delete-hook").await;
     assert_eq!((status, &deleted), (200, &json!({"id": hook["id"], "deleted": true})));
+
+    let (status, _, refused) = ask("get-deployment-artifacts-zip").await;
+    assert_eq!((status, &refused["error"]["code"]), (404, &json!("not_found")), "it has no artifacts: {refused}");
+
+    let (status, _, webhook) = ask("create-webhook").await;
+    assert_eq!(status, 201, "{webhook}");
+    let (status, _, page) = ask("list-webhooks").await;
+    assert_eq!((status, &page["data"][0]["id"]), (200, &webhook["id"]));
+    let of_it =
+        async |function| start(function).await.request(sample_request(function, token, &[&webhook["id"]])).await;
+    let (status, _, delivery) = of_it("test-webhook").await;
+    assert_eq!(status, 202, "{delivery}");
+    let again = sample_request("redeliver-webhook", token, &[&webhook["id"], &delivery["id"]]);
+    let (status, _, again) = start("redeliver-webhook").await.request(again).await;
+    assert_eq!(status, 202, "{again}");
+    for function in ["get-webhook", "update-webhook", "rotate-webhook", "list-webhook-deliveries", "delete-webhook"] {
+        let (status, _, body) = of_it(function).await;
+        assert_eq!(status, 200, "{function}: {body}");
+    }
 
     let (status, _, account) = ask("get-account").await;
     assert_eq!((status, &account["slug"], &account["base_permission"]), (200, &json!("acme"), &json!("read")));

@@ -44,7 +44,7 @@ async fn each_read_has_an_etag_a_304_and_a_head() {
     let mut reads = 0;
     for route in in_order().into_iter().filter(Route::is_read) {
         let key = route.key();
-        let (actor, path) = (estate.caller(&key), estate.path(&key));
+        let (actor, path) = (estate.caller(&key), estate.path_when_ready(&world, &route).await);
         let (status, mut headers, body) = ask(actor, Method::GET, &path, None).await;
         assert_eq!(status, 200, "{key}: {body}");
         assert!(!body.is_empty(), "{key}");

@@ -82,6 +82,7 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
     });
     // The macro takes no more fields at once.
     expected["reachable"] = json!(true);
+    expected["phases"] = json!([]);
     assert_eq!(created.body, expected);
     let lost = world
         .log()
@@ -121,6 +122,10 @@ async fn creation_answers_with_the_queued_deployment_and_where_to_follow_it() {
     ] {
         expected[field] = value.into();
     }
+    expected["phases"] = json!([{
+        "name": "build", "status": "succeeded", "started_at": "2026-01-01T12:01:30Z", "duration_ms": 0, "attempts": 1,
+        "failed_command": null,
+    }]);
     assert_eq!(ended, expected);
 }
 

@@ -9,7 +9,7 @@
 //!
 //! A failure names its seed. To repeat it: `FAULT_SEED=4711 cargo test -p tests -- faults::`.
 
-mod aws;
+pub(crate) mod aws;
 mod build;
 mod check;
 mod rules;
@@ -27,7 +27,7 @@ use self::build::Tally;
 use self::scene::Scene;
 
 /// Yields to the scheduler once.
-async fn step() {
+pub(crate) async fn step() {
     let mut waited = false;
     std::future::poll_fn(|context| {
         if std::mem::replace(&mut waited, true) {
@@ -41,14 +41,14 @@ async fn step() {
 }
 
 /// Polls a future until it ends or yields.
-fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+pub(crate) fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     // Tokio's cooperative budget would end the polling.
     let mut future = pin!(tokio::task::unconstrained(future));
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Runs a future to its end, without the scheduler.
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     for _ in 0..1_000_000 {
         if let Poll::Ready(output) = poll(future.as_mut()) {
@@ -58,7 +58,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     panic!("the future waits for something that is not a call")
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
@@ -72,7 +72,7 @@ fn try_seed(seed: u64, broken: Broken, protected: bool) -> Result<Tally, String>
     })
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 

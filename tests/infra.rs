@@ -35,6 +35,7 @@ const HOOK_CONSUMER: &str = "hook-consumer";
 const SWEEP: &str = "sweep";
 const REDRIVE: &str = "redrive-dead-letters";
 const REPORTER: &str = "report-status";
+const SENDER: &str = "send-webhooks";
 
 /// The conditions under which the templates are read: the table is the stack's own, traces are on, and no function is in a VPC.
 const CONDITIONS: [(&str, bool); 4] =
@@ -395,6 +396,7 @@ fn each_function_is_told_what_it_reads_and_nothing_else() {
         ("QUEUE_URL", "http://127.0.0.1:1/queue"),
         ("STATUS_QUEUE_URL", "http://127.0.0.1:1/statuses"),
         ("HOOK_QUEUE_URL", "http://127.0.0.1:1/hooks"),
+        ("WEBHOOK_QUEUE_URL", "http://127.0.0.1:1/webhooks"),
         ("DEAD_LETTER_QUEUE_URL", "http://127.0.0.1:1/dead"),
         ("API_BASE_URL", "https://api.example.com"),
         ("ARCHIVE_URL", "s3://archive"),
@@ -447,6 +449,7 @@ fn settings_name_the_resources_of_the_stack() {
         "QUEUE_URL": "Deployments",
         "STATUS_QUEUE_URL": "Statuses",
         "HOOK_QUEUE_URL": "HookDeliveries",
+        "WEBHOOK_QUEUE_URL": "Webhooks",
         "DEAD_LETTER_QUEUE_URL": "DeadLetters",
         "API_BASE_URL": ["OnlyDomain", "https://${DomainName}", "Api.ApiEndpoint"],
         "ARCHIVE_URL": "s3://${Archive}",
@@ -531,6 +534,24 @@ fn a_batch_of_reports_ends_before_its_messages_are_delivered_again() {
     assert_eq!(source["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
     let lease = shared::model::REPORT_LEASE.as_secs();
     assert!(lease < reporter.timeout(), "a report that has its lease must not be cut off");
+}
+
+#[test]
+fn a_message_about_webhooks_serves_one_webhook_and_ends_before_it_is_delivered_again() {
+    let template = Template::read();
+    let (sender, queue) = (template.function(SENDER), template.properties("Webhooks"));
+    assert!(queue["VisibilityTimeout"].as_u64().unwrap() >= 6 * sender.timeout());
+    // The table has what is owed, so nothing is kept of a message that can't be handled.
+    assert!(queue.get("RedrivePolicy").is_none());
+    let source = template.properties("SendWebhooksSource");
+    assert_eq!(
+        (template.called(&source["FunctionName"]).as_str(), &source["EventSourceArn"], &source["BatchSize"]),
+        (SENDER, &json!("Webhooks.Arn"), &json!(1))
+    );
+    // A receiver holds one invocation, and an account's receivers hold less than half of them.
+    let invocations = source["ScalingConfig"]["MaximumConcurrency"].as_u64().unwrap();
+    assert!(invocations > 2 * shared::model::MAX_WEBHOOKS, "{invocations}");
+    assert!(sender.timeout() <= shared::model::SENDING_LEASE.as_secs(), "nobody else sends while one is sending");
 }
 
 #[tokio::test]

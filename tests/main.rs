@@ -55,3 +55,4 @@ mod tenants;
 mod tokens;
 mod trusts;
 mod variables;
+mod webhooks;

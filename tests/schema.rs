@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::json;
 use shared::id::{
     AccountId, AuditEventId, ConnectionId, DeliveryId, DeploymentId, HookId, InvitationId, RepositoryId, SessionId,
-    TeamId, TokenId, TrustId, UserId,
+    TeamId, TokenId, TrustId, UserId, WebhookId,
 };
 use shared::model::{
     BuildCache, BuildCaches, BuildLogPlace, CacheKeys, CacheScope, Due, Environment, ItemKind, LogBatch, Presence,
@@ -21,6 +21,7 @@ use tests::{GitRepository, World, eventually};
 
 use crate::statuses::git_host::GitHost;
 use crate::statuses::{by_hand, connect, message};
+use crate::webhooks::receiver::Receiver;
 
 /// The attribute that DynamoDB's TTL reads.
 const EXPIRY: &str = "expires_at";
@@ -102,10 +103,10 @@ async fn filled(source: &GitRepository) -> World {
     let succeeded = owner.deploy(repository, json!({"ref": "main", "environment": "staging"})).await;
     world.deliver(&owner, &succeeded).await;
     assert_eq!(owner.ended(&succeeded).await["status"], "succeeded");
-    let scope = CacheScope::of(&world.stored(&owner, &succeeded).await).unwrap();
+    let scope = CacheScope::of(&running).unwrap();
     let keys = CacheKeys { paths: "", key: "npm", fallbacks: &[] };
     let cache = BuildCache::new(keys, 1, world.clock.now());
-    BuildCaches::save(None, world.stack.app().table(), &scope, cache).await.unwrap().unwrap();
+    BuildCaches::save(None, world.stack.app().table(), &running, &scope, cache).await.unwrap().unwrap();
     let body = json!({"ref": "main", "environment": "production", "variables": {"A": "1"}});
     let request = owner.request(Method::POST, &format!("/v1/repositories/{repository}/deployments"));
     let created = owner.send(request.header("idempotency-key", "k1").json(&body)).await;
@@ -189,6 +190,25 @@ async fn filled(source: &GitRepository) -> World {
     let reporter = world.stack.environment().report_status().unwrap();
     reporter.invoke(json!({"Records": [message(&owner, &told)]})).await.unwrap();
     assert_eq!(host.states(), ["pending"]);
+
+    // A delivery to a webhook that is pending, one that was sent, and the lease of the function that sent it.
+    let sender = world.stack.environment().send_webhooks().unwrap();
+    let receiver = Receiver::start().await;
+    let new = json!({"name": "Board", "url": receiver.url("/"), "events": ["webhook.tested"]});
+    let webhook = owner.post("/v1/webhooks", new).await.body;
+    let (account_id, webhook_id) = (&owner.account_id, &webhook["id"]);
+    let tested = owner.post(&format!("/v1/webhooks/{}/test", webhook_id.as_str().unwrap()), json!({})).await;
+    assert_eq!(tested.status, 202, "{tested:?}");
+    let message =
+        json!({"send": {"account_id": account_id, "webhook_id": webhook_id, "deliveries": [tested.body["id"]]}});
+    sender.invoke(json!({"Records": [{"messageId": "m", "body": message.to_string()}]})).await.unwrap();
+    eventually("the message", async || (!receiver.received().is_empty()).then_some(())).await;
+    let delivered = format!("/v1/webhooks/{}/deliveries?status=succeeded", webhook_id.as_str().unwrap());
+    let is_there = async || {
+        let found = owner.get(&delivered).await.body;
+        (!found["data"].as_array().unwrap().is_empty()).then_some(())
+    };
+    eventually("the delivery", is_there).await;
     world
 }
 
@@ -276,6 +296,7 @@ fn is(placeholder: &str, text: &str) -> bool {
         "holder" => text.parse::<UserId>().is_ok() || is("sha256", text),
         "team" => text.parse::<TeamId>().is_ok(),
         "hook" => text.parse::<HookId>().is_ok(),
+        "webhook" => text.parse::<WebhookId>().is_ok(),
         "delivery" => text.parse::<DeliveryId>().is_ok(),
         "repository" => text.parse::<RepositoryId>().is_ok(),
         "deployment" => text.parse::<DeploymentId>().is_ok(),

@@ -126,13 +126,16 @@ def callers_use_the_alias(file, template):
             function = resources[name]["Properties"]["FunctionName"]["Fn::Sub"].removeprefix("${Stack}-")
             assert watched == {"stack": {"Ref": "Stack"}, "function": function, "version": version}, name
             shifted.add(name)
-    targets = [f"{name}{kind}" for name in functions for kind in ("Integration", "Rule", "Source")]
-    with_traffic = {re.sub("(Integration|Rule|Source)$", "", target) for target in targets if target in resources}
+    kinds = ("Integration", "Rule", "Source", "Subscription")
+    targets = [f"{name}{kind}" for name in functions for kind in kinds]
+    kind = f"({'|'.join(kinds)})$"
+    with_traffic = {re.sub(kind, "", target) for target in targets if target in resources}
     assert shifted == with_traffic, f"no alarm watches the new version: {shifted ^ with_traffic}"
     for name, resource in resources.items():
         called = {
             "AWS::ApiGatewayV2::Integration": "IntegrationUri",
             "AWS::Lambda::EventSourceMapping": "FunctionName",
+            "AWS::Logs::SubscriptionFilter": "DestinationArn",
             "AWS::Lambda::Permission": "FunctionName",
         }.get(resource["Type"])
         assert called is None or resource["Properties"][called] in aliases, name

@@ -17,6 +17,8 @@ mod team;
 mod token;
 mod trust;
 mod variable;
+mod webhook;
+mod webhook_event;
 
 use serde::Serialize;
 
@@ -37,6 +39,8 @@ pub use team::*;
 pub use token::*;
 pub use trust::*;
 pub use variable::*;
+pub use webhook::*;
+pub use webhook_event::*;
 
 /// The confirmation that a resource was deleted.
 #[derive(Debug, Serialize, utoipa::ToSchema)]

@@ -154,6 +154,10 @@ error_codes! {
         "A deployment to the environment is queued or in progress";
     BuiltInEnvironment = CONFLICT "built_in_environment" by Handler:
         "Each repository has the environment, which can't be deleted";
+    WebhookDisabled = CONFLICT "webhook_disabled" by Handler:
+        "The webhook is disabled, so nothing is sent to it; enable it first";
+    WebhookUnsigned = CONFLICT "webhook_unsigned" by Handler:
+        "Messages in the webhook's format are not signed, so the webhook has no secret";
     StaleRequest = CONFLICT "stale_request" by Handler:
         "`expected_current` is not live, or `sequence` is not higher than the last one; `message` names what came first";
     IdempotencyKeyInUse = CONFLICT "idempotency_key_in_use" by IdempotencyKey:

@@ -14,7 +14,7 @@ use utoipa::PartialSchema;
 pub use crate::number::{LARGEST, Number, Whole, given};
 
 use crate::error::{Detail, Error, ErrorCode, Result};
-use crate::id::{HookId, InvitationId};
+use crate::id::{DeliveryId, HookId, InvitationId};
 use crate::input::Input;
 use crate::model::Environment;
 use crate::name::VariableName;
@@ -59,6 +59,19 @@ impl<S: Sync> FromRequestParts<S> for NamedInvitation {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
         let id = path_parameter(parts, "invitation_id")?.parse();
         id.map(Self).map_err(|_| Error::not_found("Invitation"))
+    }
+}
+
+/// The ID of the delivery in the path. There may be no such delivery.
+#[derive(Clone, Debug)]
+pub struct PathDelivery(pub DeliveryId);
+
+impl<S: Sync> FromRequestParts<S> for PathDelivery {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let id = path_parameter(parts, "delivery_id")?.parse();
+        id.map(Self).map_err(|_| Error::not_found("Delivery"))
     }
 }
 

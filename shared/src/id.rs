@@ -155,11 +155,18 @@ id!(
     "hook_k3vyq2w7x5m4n6pa"
 );
 id!(
-    /// The ID of a delivery to a hook.
+    /// The ID of a delivery to a hook, or of an event to a webhook.
     DeliveryId,
     "dlv_",
     "^dlv_[a-z2-7]{16}$",
     "dlv_k3vyq2w7x5m4n6pa"
+);
+id!(
+    /// The ID of a webhook, to which the account's events are sent.
+    WebhookId,
+    "webhook_",
+    "^webhook_[a-z2-7]{16}$",
+    "webhook_k3vyq2w7x5m4n6pa"
 );
 id!(
     /// The ID of a repository.
@@ -194,6 +201,13 @@ impl DeliveryId {
     /// Returns the ID of the delivery that the sender of a hook calls `sent_as`. A delivery that comes twice has one ID.
     pub(crate) fn of(hook: &HookId, sent_as: &str) -> Self {
         let digest = Sha256::new().chain_update(hook.as_str()).chain_update([0]).chain_update(sent_as).finalize();
+        Self(of_digest(Self::PREFIX, &digest.into()))
+    }
+
+    /// Returns the ID of the delivery of an event to a webhook. An event has one delivery to a webhook, however often it is found.
+    pub(crate) fn of_event(webhook: &WebhookId, event: &AuditEventId) -> Self {
+        let digest =
+            Sha256::new().chain_update(webhook.as_str()).chain_update([0]).chain_update(event.as_str()).finalize();
         Self(of_digest(Self::PREFIX, &digest.into()))
     }
 }

@@ -31,6 +31,7 @@ mod team;
 mod token;
 mod trust;
 mod variable;
+mod webhook;
 mod withdrawal;
 
 pub use account::*;
@@ -66,6 +67,7 @@ pub use team::*;
 pub use token::*;
 pub use trust::*;
 pub use variable::*;
+pub use webhook::*;
 pub use withdrawal::*;
 
 pub use crate::name::*;

@@ -80,6 +80,7 @@ mod team_name;
 mod time_zone;
 mod variable_name;
 mod visible;
+mod webhook_url;
 
 pub use account_slug::*;
 pub use audience::*;
@@ -101,3 +102,4 @@ pub use team_name::*;
 pub use time_zone::*;
 pub use variable_name::*;
 pub use visible::*;
+pub use webhook_url::*;

@@ -1,5 +1,5 @@
-//! The SQS queues: of deployments that wait for a runner, of commit statuses that a git host has not been told, and of deliveries to
-//! hooks.
+//! The SQS queues: of deployments that wait for a runner, of commit statuses that a git host has not been told, of deliveries to
+//! hooks, and of deliveries to webhooks.
 
 use std::error::Error;
 use std::time::Duration;
@@ -11,8 +11,9 @@ use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::id::{AccountId, DeliveryId, DeploymentId, HookId};
-use crate::model::{CommitStatus, Deployment, EnvironmentSettings, Lane};
+use crate::clock::Timestamp;
+use crate::id::{AccountId, DeliveryId, DeploymentId, HookId, WebhookId};
+use crate::model::{CommitStatus, Deployment, EnvironmentSettings, Lane, WebhookDelivery};
 use crate::settings::{self, MissingSetting};
 
 /// The maximum delay that SQS accepts.
@@ -68,6 +69,69 @@ impl HookQueue {
     /// Sends the message of a delivery.
     pub async fn send(&self, message: &DeliveryMessage) -> Result<(), QueueError> {
         send(&self.client, &self.url, Duration::ZERO, message).await
+    }
+}
+
+/// The queue of accounts whose events become deliveries, and of deliveries to webhooks. A message is a hint: the rows decide.
+#[derive(Clone, Debug)]
+pub struct WebhookQueue {
+    client: Client,
+    url: String,
+}
+
+/// The content of a message about webhooks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookMessage {
+    /// An account may have events that are no deliveries yet.
+    Dispatch {
+        /// The account.
+        account_id: AccountId,
+        /// The time of the planned look that the message is for. `None` if the look was not planned.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        planned: Option<Timestamp>,
+    },
+    /// Deliveries of a webhook may be due.
+    Send {
+        /// The account of the webhook.
+        account_id: AccountId,
+        /// The webhook.
+        webhook_id: WebhookId,
+        /// The deliveries.
+        deliveries: Vec<DeliveryId>,
+    },
+}
+
+impl WebhookMessage {
+    /// Returns the message that names a delivery.
+    pub fn of(delivery: &WebhookDelivery) -> Self {
+        let WebhookDelivery { account_id, webhook_id, id, .. } = delivery.clone();
+        Self::Send { account_id, webhook_id, deliveries: vec![id] }
+    }
+}
+
+impl WebhookQueue {
+    /// # Errors
+    /// Fails if `WEBHOOK_QUEUE_URL` is not set.
+    pub fn new(app: &App) -> Result<Self, MissingSetting> {
+        Ok(Self { client: app.aws().sqs(), url: app.settings().require(settings::WEBHOOK_QUEUE_URL)?.to_owned() })
+    }
+
+    /// Sends a message, to be delivered at once.
+    pub async fn send(&self, message: &WebhookMessage) -> Result<(), QueueError> {
+        self.send_after(Duration::ZERO, message).await
+    }
+
+    /// Announces deliveries. After a failure, the sweep does.
+    pub async fn announce(&self, app: &App, message: WebhookMessage) {
+        if let Err(error) = self.send(&message).await {
+            app.log().warn("a delivery to a webhook could not be announced; the sweep will announce it", &error);
+        }
+    }
+
+    /// Sends a message that is delivered after a delay of whole seconds, at most 15 minutes.
+    pub async fn send_after(&self, delay: Duration, message: &WebhookMessage) -> Result<(), QueueError> {
+        send(&self.client, &self.url, delay, message).await
     }
 }
 

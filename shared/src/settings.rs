@@ -17,6 +17,8 @@ pub const QUEUE_URL: &str = "QUEUE_URL";
 pub const STATUS_QUEUE_URL: &str = "STATUS_QUEUE_URL";
 /// The URL of the SQS queue of deliveries to hooks.
 pub const HOOK_QUEUE_URL: &str = "HOOK_QUEUE_URL";
+/// The URL of the SQS queue of events and deliveries for webhooks.
+pub const WEBHOOK_QUEUE_URL: &str = "WEBHOOK_QUEUE_URL";
 /// The URL at which clients reach the API, without `/v1`. Links in responses start with it.
 pub const API_BASE_URL: &str = "API_BASE_URL";
 /// The place of logs and artifacts: `s3://bucket`, `file:///folder`, or `file:` and a path, relative to the working

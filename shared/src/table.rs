@@ -3,6 +3,7 @@
 mod error;
 mod item;
 mod key;
+mod put;
 mod query;
 mod read;
 mod transaction;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use shared::Route;
 use shared::access::Scope;
 use shared::id::TokenId;
-use shared::model::{AccessToken, Role, Trust};
+use shared::model::{AccessToken, Author, Role, Trust, Webhook, WebhookDelivery};
 
 use crate::issuer::AUDIENCE;
 use crate::{Actor, Answer, GitRepository, World, sample_event};
@@ -91,6 +91,7 @@ impl Estate {
         let registered = world.register(&owner, &client).await;
         assert_eq!(registered.status, 201, "{registered:?}");
         let (hook_id, hook_key) = deploy_hook(&owner, &name).await;
+        let (webhook_id, delivery_id) = webhook(&owner, world).await;
         let (session, _) = world.session(&owner).await;
         let (_, other_session) = world.session(&owner).await;
         let trusted = trust(&owner, world, &format!("{account}/{name}"), &repository["id"]).await;
@@ -108,6 +109,8 @@ impl Estate {
             ("connection_id", text(&owner.connection("127.0.0.1:1", "deploy-bot", "hunter2").await["id"])),
             ("hook_id", hook_id),
             ("hook_key", hook_key),
+            ("webhook_id", webhook_id),
+            ("delivery_id", delivery_id),
             ("subject_token", subject_token(world, &format!("{account}/{name}"))),
             ("full_repository", format!("{account}/{name}")),
             ("environment", "preview".to_owned()),
@@ -150,6 +153,10 @@ impl Estate {
             "delete-invitation" => {
                 let invited = invite(&self.owner, "nobody@example.com", &json!(self.parameters["team_id"])).await;
                 parameters.insert("invitation_id", text(&invited["invitation"]["id"]));
+            }
+            // Later sessions may have pushed the estate's own out.
+            "delete-session" => {
+                parameters.insert("session_id", world.session(&self.owner).await.1);
             }
             // A rotation may have ended the secret of the estate's own hook.
             "receive-hook" => {
@@ -230,6 +237,11 @@ impl Estate {
     /// Returns the path of a route.
     pub fn path(&self, route: &str) -> String {
         filled(route.split_once(' ').unwrap().1, &self.parameters)
+    }
+
+    /// Returns the path of a request for which everything is [ready](Self::ready).
+    pub async fn path_when_ready(&self, world: &World, route: &Route) -> String {
+        filled(route.path, &self.ready(world, route.function).await)
     }
 
     /// Returns the ids and the names that no other account may learn.
@@ -326,6 +338,18 @@ async fn trust(owner: &Actor, world: &World, of: &str, repository: &Value) -> Va
     let created = owner.post("/v1/trusts", new).await;
     assert_eq!(created.status, 201, "{created:?}");
     created.body
+}
+
+/// Creates a webhook with a delivery that nobody has sent yet. Returns the IDs of both. Nobody is at the webhook's port.
+async fn webhook(owner: &Actor, world: &World) -> (String, String) {
+    let new = json!({"name": "Board", "url": "http://127.0.0.1:1/", "events": ["webhook.tested"]});
+    let created = owner.post("/v1/webhooks", new).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let (table, account) = (world.stack.app().table(), owner.account_id.as_ref().unwrap());
+    let webhook = Webhook::load(table, account, &text(&created.body["id"]).parse().unwrap()).await.unwrap().unwrap();
+    let author = Author::operator(account, owner.user_id.as_ref().unwrap());
+    let delivery = WebhookDelivery::test(&webhook, table, &author, world.clock.now()).await.unwrap();
+    (webhook.id.to_string(), delivery.id.to_string())
 }
 
 /// Makes a deploy hook. Returns its ID, and its secret as the parameter of its URL.

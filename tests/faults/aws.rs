@@ -11,14 +11,13 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
 use serde_json::{Value, json};
-use shared::queue::DeploymentMessage;
 use tests::Random;
 
 use super::step;
 
 /// A condition that is removed from the calls, to prove that the checks notice its absence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     Nothing,
     /// A lane's lock can be taken from its holder and released by anyone.
     Lock,
@@ -30,27 +29,31 @@ pub(super) enum Broken {
     Due,
     /// A counter is repaired without its optimistic lock.
     Counter,
+    /// A delivery to a webhook is missing from the index of what is due.
+    Pending,
+    /// The second mark of an outbox moves as the first one does.
+    Settled,
 }
 
 /// The HTTP client of the functions. Its calls reach [`Services`].
 #[derive(Clone, Debug)]
-pub(super) struct Wire(Arc<Mutex<Services>>);
+pub(crate) struct Wire(Arc<Mutex<Services>>);
 
 /// DynamoDB and SQS.
-pub(super) struct Services {
+pub(crate) struct Services {
     database: Database,
-    pub(super) random: Random,
+    pub(crate) random: Random,
     /// Whether calls fail.
-    pub(super) faults: bool,
+    pub(crate) faults: bool,
     broken: Broken,
     /// The messages that were not delivered yet.
-    pub(super) sent: Vec<DeploymentMessage>,
+    pub(crate) sent: Vec<Value>,
     /// Whether sweeps compare counters. It makes a sweep longer, so that less happens at once.
-    pub(super) recounts: bool,
+    pub(crate) recounts: bool,
     /// Whether a counter was falsified.
-    pub(super) drifted: bool,
+    pub(crate) drifted: bool,
     /// The number of repairs of a counter.
-    pub(super) repairs: u32,
+    pub(crate) repairs: u32,
 }
 
 impl std::fmt::Debug for Services {
@@ -84,7 +87,7 @@ impl HttpConnector for Wire {
 }
 
 impl Wire {
-    pub(super) fn new(seed: u64, broken: Broken) -> Self {
+    pub(crate) fn new(seed: u64, broken: Broken) -> Self {
         Self(Arc::new(Mutex::new(Services {
             database: Database::memory().unwrap(),
             random: Random::new(seed),
@@ -97,7 +100,7 @@ impl Wire {
         })))
     }
 
-    pub(super) fn services(&self) -> MutexGuard<'_, Services> {
+    pub(crate) fn services(&self) -> MutexGuard<'_, Services> {
         self.0.lock().unwrap()
     }
 }
@@ -129,7 +132,7 @@ impl Services {
     }
 
     /// Calls DynamoDB without a fault.
-    pub(super) fn ask(&self, operation: &str, body: &str) -> (u16, String) {
+    pub(crate) fn ask(&self, operation: &str, body: &str) -> (u16, String) {
         macro_rules! ask {
             ($method:ident) => {
                 self.database
@@ -146,6 +149,7 @@ impl Services {
             "Query" => ask!(query),
             "Scan" => ask!(scan),
             "DeleteItem" => ask!(delete_item),
+            "PutItem" => ask!(put_item),
             "TransactWriteItems" => ask!(transact_write_items),
             other => panic!("the operation {other} is missing here"),
         };
@@ -156,7 +160,8 @@ impl Services {
     fn without_a_condition(&self, operation: &str, body: &str) -> String {
         let breaks = match self.broken {
             Broken::Nothing => false,
-            Broken::Counter => operation == "UpdateItem",
+            Broken::Counter | Broken::Settled => operation == "UpdateItem",
+            Broken::Pending => operation == "PutItem",
             _ => operation == "TransactWriteItems",
         };
         if !breaks {
@@ -171,6 +176,21 @@ impl Services {
                     let used = request[used].as_object_mut().unwrap();
                     used.retain(|name, _| expression.split([' ', ',']).any(|word| word == name));
                 }
+            }
+            return request.to_string();
+        }
+        if self.broken == Broken::Settled {
+            if request["Key"]["pk"]["S"] == "OUTBOXES" && !request["ExpressionAttributeValues"][":read"].is_null() {
+                request["ExpressionAttributeValues"][":settled"] =
+                    request["ExpressionAttributeValues"][":read"].clone();
+            }
+            return request.to_string();
+        }
+        if self.broken == Broken::Pending {
+            let item = request["Item"].as_object_mut().unwrap();
+            if item["sk"]["S"].as_str().unwrap().starts_with("DELIVERY#") {
+                item.remove("gsi5pk");
+                item.remove("gsi5sk");
             }
             return request.to_string();
         }

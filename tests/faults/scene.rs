@@ -55,6 +55,7 @@ impl Scene {
             ("QUEUE_URL", "http://sqs/queue".to_owned()),
             ("STATUS_QUEUE_URL", "http://sqs/statuses".to_owned()),
             ("HOOK_QUEUE_URL", "http://sqs/hooks".to_owned()),
+            ("WEBHOOK_QUEUE_URL", "http://sqs/webhooks".to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "id".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
@@ -155,7 +156,7 @@ impl Scene {
     async fn consume(self, message: DeploymentMessage) {
         let done = Box::pin(self.clone().try_to_consume(&message)).await;
         if done.is_none() {
-            self.wire.services().sent.push(message);
+            self.wire.services().sent.push(json!(message));
         }
     }
 
@@ -265,7 +266,7 @@ impl Scene {
             return None;
         }
         let at = services.random.below(waiting);
-        Some(services.sent.swap_remove(at))
+        Some(serde_json::from_value(services.sent.swap_remove(at)).unwrap())
     }
 
     /// Runs functions under faults. The seed alone decides their order.
@@ -293,7 +294,7 @@ impl Scene {
                 }
                 // The message is delivered twice.
                 10..=11 => tasks.extend(self.take_message().map(|message| {
-                    self.wire.services().sent.push(message.clone());
+                    self.wire.services().sent.push(json!(message));
                     Box::pin(self.clone().consume(message)) as Task
                 })),
                 // The message is lost.

@@ -21,10 +21,19 @@ fn a_creation_takes_a_key() {
     let creations = functions(estate::in_order().into_iter().filter(|route| route.location).collect());
     let with_keys = functions(takes_keys());
     assert!(creations.is_subset(&with_keys), "{:?}", creations.difference(&with_keys));
-    // These return a secret beside the resource, or make a new secret.
+    // These return a secret beside the resource, make a new secret, or send an event.
     let further: Vec<_> = with_keys.difference(&creations).copied().collect();
-    let expected =
-        ["create-application", "create-hook", "create-invitation", "create-trust", "rotate-hook", "rotate-token"];
+    let expected = [
+        "create-application",
+        "create-hook",
+        "create-invitation",
+        "create-trust",
+        "redeliver-webhook",
+        "rotate-hook",
+        "rotate-token",
+        "rotate-webhook",
+        "test-webhook",
+    ];
     assert_eq!(further, expected);
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{CONDITIONS, Template};
 
 /// The functions that are told the allowed hosts, because they check names, and that connect to none.
-const ONLY_CHECK: [&str; 2] = ["create-connection", "create-trust"];
+const ONLY_CHECK: [&str; 4] = ["create-connection", "create-trust", "create-webhook", "update-webhook"];
 
 #[test]
 fn only_the_functions_that_connect_to_hosts_are_in_the_vpc_and_only_if_there_is_one() {

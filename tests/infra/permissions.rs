@@ -14,6 +14,7 @@ mod hooks;
 mod statement;
 mod statuses;
 mod walk;
+mod webhooks;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use shared::model::CONNECTION_PROBE;
 use self::statement::{Permission, Statement};
 use self::statuses::report_everything;
 use self::walk::{Walk, build_everything, call_everything};
+use self::webhooks::send_everything;
 use super::Template;
 
 /// The items in which the use of a token and of a session is recorded.
@@ -41,6 +43,7 @@ async fn each_role_allows_what_its_function_calls_and_nothing_else() {
     walk.consumer.take().unwrap().stop(Duration::from_secs(5)).await;
     build_everything(&walk, &owner).await;
     report_everything(&walk, &owner).await;
+    send_everything(&walk, &owner).await;
     // Init reads this item to open connections.
     for function in template.functions() {
         let app = walk.app(&function.name);

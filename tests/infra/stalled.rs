@@ -47,6 +47,7 @@ async fn each_endpoint_answers_in_the_envelope_while_dynamodb_stalls() {
         (settings::QUEUE_URL, "http://127.0.0.1:1/queue".to_owned()),
         (settings::STATUS_QUEUE_URL, "http://127.0.0.1:1/statuses".to_owned()),
         (settings::HOOK_QUEUE_URL, "http://127.0.0.1:1/hooks".to_owned()),
+        (settings::WEBHOOK_QUEUE_URL, "http://127.0.0.1:1/webhooks".to_owned()),
         (settings::ARCHIVE_URL, "s3://archive".to_owned()),
         (settings::VARIABLES_KEY, "kms:arn:aws:kms:us-east-1:000000000000:key/variables".to_owned()),
         (builds::CODEBUILD_PROJECT, "git-api".to_owned()),
@@ -62,7 +63,11 @@ async fn each_endpoint_answers_in_the_envelope_while_dynamodb_stalls() {
             assert_eq!(answer["statusCode"], 200, "{name} needs no service");
             continue;
         }
-        let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        let body = match answer["isBase64Encoded"] == true {
+            // A long answer is compressed, and no refusal is long.
+            true => Value::Null,
+            false => serde_json::from_str(answer["body"].as_str().unwrap()).unwrap(),
+        };
         // These answers need no item of the table, and a public read does without the limiter.
         let needs_no_item = ["get-openapi", "get-sign-in"].contains(&name);
         let expected = if needs_no_item { (200, Value::Null) } else { (503, json!("service_unavailable")) };

@@ -221,15 +221,17 @@ async fn a_cache_that_is_larger_than_the_plan_allows_is_not_saved() {
 
 #[tokio::test]
 async fn of_two_builds_that_save_at_once_one_does_and_a_sixth_key_replaces_the_oldest() {
-    let world = World::start().await;
+    let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;
     let source = source("  paths: [modules]\n", &[ADD]);
     owner.repository("app", &source).await;
-    let scope = scope(&world, &owner, "main", "staging").await;
+    let created = owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
+    let running = world.lose_a_runner(&owner, &created).await;
+    let scope = CacheScope::of(&running).unwrap();
     let (table, now) = (world.stack.app().table(), world.clock.now());
     let saving = async |before: Option<&BuildCaches>, key: &str| {
         let keys = CacheKeys { paths: "p", key, fallbacks: &[] };
-        BuildCaches::save(before, table, &scope, BuildCache::new(keys, 1, now)).await.unwrap()
+        BuildCaches::save(before, table, &running, &scope, BuildCache::new(keys, 1, now)).await.unwrap()
     };
     let found = async || BuildCaches::load(table, &scope).await.unwrap();
     let (one, other) = tokio::join!(saving(None, "a"), saving(None, "b"));
@@ -292,8 +294,16 @@ async fn a_cache_is_cleared_with_its_repository_and_by_who_may_deploy() {
     for deployment in waiting {
         owner.act(&deployment, "cancel", json!({})).await;
     }
+    let ended = world.stored(&owner, &running).await;
     assert_eq!(owner.delete("/v1/repositories/app").await.status, 200);
+    for _ in 0..3 {
+        world.sweep().await.unwrap();
+    }
     assert!(BuildCaches::load(table, &scope).await.unwrap().is_none());
     let saved = BuildCache::new(CacheKeys { paths: "p", key: "", fallbacks: &[] }, 1, world.clock.now());
-    assert_eq!(BuildCaches::save(None, table, &scope, saved).await.unwrap(), Err(CacheChanged), "a late runner");
+    assert_eq!(
+        BuildCaches::save(None, table, &ended, &scope, saved).await.unwrap(),
+        Err(CacheChanged),
+        "a late runner"
+    );
 }

@@ -27,7 +27,7 @@ async fn a_client_that_accepts_problem_details_gets_them_for_every_error_and_jso
         (create(&owner).json(&json!({"ref": "feature-x"})), 400, "invalid_ref", vec![]),
         (create(&owner).json(&json!({"ref": "main", "more": 1})), 400, "invalid_request", vec!["more"]),
         (create(&owner).body("{"), 415, "unsupported_media_type", vec![]),
-        (create(&anonymous).json(&json!({"ref": "main"})), 401, "invalid_token", vec![]),
+        (create(&anonymous).json(&json!({"ref": "main"})), 401, "missing_token", vec![]),
         (owner.request(Method::GET, "/v1/nothing"), 404, "not_found", vec![]),
         (owner.request(Method::DELETE, "/v1/repositories"), 405, "method_not_allowed", vec![]),
     ] {
@@ -98,9 +98,9 @@ async fn an_answer_of_a_kilobyte_is_compressed_for_a_client_that_accepts_gzip() 
         assert_eq!(text(&headers, "content-encoding"), None, "{path} {coding}");
         serde_json::from_slice::<Value>(&body).unwrap();
     }
-    let log = owner.deploy("app", json!({"ref": "main"})).await;
-    let path = format!("/v1/deployments/{log}/log");
-    owner.ended(&log).await;
+    let created = owner.deploy("app", json!({"ref": "main"})).await;
+    owner.ended(&created).await;
+    let path = format!("/v1/deployments/{}/log", created["id"].as_str().unwrap());
     let (headers, _) = get(&path, Some("gzip")).await;
     assert_eq!(text(&headers, "vary").unwrap().matches("Accept").count(), 2, "one header names both: {headers:?}");
 }

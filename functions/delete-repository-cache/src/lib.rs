@@ -10,7 +10,7 @@ use shared::{App, Endpoint, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/cache")
-    .requires(Scope::DeploymentsWrite)
+    .requires(Scope::RepositoriesWrite)
     .needs(Permission::Deploy);
 
 /// Returns the endpoint with its archive.

@@ -59,6 +59,7 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) struct Caching<'a> {
     surroundings: Surroundings<'a>,
     cache: &'a Cache,
+    deployment: &'a Deployment,
     scope: CacheScope,
     keys: Keys,
     /// The row of the scope as it was before the first phase.
@@ -96,7 +97,7 @@ impl<'a> Caching<'a> {
     pub(crate) async fn restore(
         surroundings: Surroundings<'a>,
         cache: &'a Cache,
-        deployment: &Deployment,
+        deployment: &'a Deployment,
         run: &Run<'_>,
     ) -> Option<Self> {
         match Self::begin(surroundings, cache, deployment, run).await {
@@ -118,7 +119,7 @@ impl<'a> Caching<'a> {
     async fn begin(
         surroundings: Surroundings<'a>,
         cache: &'a Cache,
-        deployment: &Deployment,
+        deployment: &'a Deployment,
         run: &Run<'_>,
     ) -> Result<Self, Failed> {
         let scope = CacheScope::of(deployment).ok_or_else(|| {
@@ -129,7 +130,7 @@ impl<'a> Caching<'a> {
         let home = run.home();
         fs::create_dir_all(&home)?;
         let (source, home) = (folder::folder(run.source)?, folder::folder(&home)?);
-        Ok(Self { surroundings, cache, scope, keys, before, source, home })
+        Ok(Self { surroundings, cache, deployment, scope, keys, before, source, home })
     }
 
     /// Finds the cache and puts its files in their places.
@@ -215,7 +216,7 @@ impl<'a> Caching<'a> {
         let stored = timeout(limit, stored).await;
         fs::remove_file(zip)?;
         stored??;
-        let row = BuildCaches::save(self.before.as_ref(), app.table(), &self.scope, saved).await?;
+        let row = BuildCaches::save(self.before.as_ref(), app.table(), self.deployment, &self.scope, saved).await?;
         let (said, unused) = match row {
             Ok(dropped) => {
                 let unused = dropped.iter().map(|cache| self.scope.prefix(cache)).collect();

@@ -148,7 +148,7 @@ impl Consumer {
                 let claimed = claimed.with_results(self.app.table(), &results).await?;
                 self.end(&claimed, end).await
             }
-            Completed::Preparation(codebuild, input) => match codebuild.start(&claimed, &input).await? {
+            Completed::Preparation(codebuild, input) => match Box::pin(codebuild.start(&claimed, &input)).await? {
                 Started::Fails(failure) => self.end(&claimed, Transition::Fail(failure)).await,
                 Started::Refused => {
                     let waits = claimed.await_capacity(self.app.table(), self.app.clock().now()).await?;

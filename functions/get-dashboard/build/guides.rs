@@ -35,6 +35,7 @@ const SECTIONS: [(&str, &[&str]); 2] = [
             "protection-rules.md",
             "buildspec.md",
             "hooks.md",
+            "webhooks.md",
             "commit-statuses.md",
             "trusts.md",
             "audit-log.md",

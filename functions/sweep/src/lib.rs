@@ -1,7 +1,7 @@
 //! Sweeps every minute over deployments without recent news, so that each ends even if its runner or its messages are
 //! lost. An index holds the deployments that have not ended, by the time at which they are due, the commit statuses that a git
-//! host has not been told, the deliveries to hooks that wait, and the environments of patterns. An idle sweep costs eleven
-//! queries.
+//! host has not been told, the deliveries to hooks and to webhooks that wait, and the environments of patterns. An idle sweep
+//! costs sixteen queries.
 //!
 //! | the deployment | the sweep |
 //! |---|---|
@@ -15,7 +15,8 @@
 //! sends it, and a sweep that dies in between delays the deployment but does not lose it. CodeBuild's answers are
 //! handled like its events.
 //!
-//! A commit status that is due has its message sent, and so has a delivery to a hook. Their functions do the work.
+//! A commit status that is due has its message sent, and so have a delivery to a hook, a delivery to a webhook, and an account with
+//! webhooks whose events nobody has looked at. Their functions do the work.
 //!
 //! An environment of a pattern is removed if nothing was deployed to it for the time that the pattern says.
 //!
@@ -29,12 +30,13 @@ mod environments;
 mod pages;
 mod reports;
 mod tally;
+mod webhooks;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use builds::{ASK_AT_ONCE, Builds, Report, Settled};
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 use futures_util::{StreamExt, stream};
 use lambda_runtime::LambdaEvent;
 use serde::de::IgnoredAny;
@@ -43,7 +45,7 @@ use shared::model::{
     Actor, BuildId, Deployment, Due, EnvironmentSettings, Finding, Recount, RepositoryDeletion, Status,
     TransitionFailed,
 };
-use shared::queue::{HookQueue, Queue, StatusQueue};
+use shared::queue::{HookQueue, Queue, StatusQueue, WebhookQueue};
 use shared::table::Key;
 use shared::telemetry::Level;
 use shared::usage::Usage;
@@ -70,6 +72,7 @@ pub struct Sweep {
     queue: Queue,
     statuses: StatusQueue,
     hooks: HookQueue,
+    webhooks: WebhookQueue,
     builds: Builds,
 }
 
@@ -93,6 +96,7 @@ impl Sweep {
             queue: Queue::with_statuses(app)?,
             statuses: StatusQueue::new(app)?,
             hooks: HookQueue::new(app)?,
+            webhooks: WebhookQueue::new(app)?,
             builds: Builds::new(app)?,
             app: app.clone(),
         })
@@ -111,10 +115,12 @@ impl Sweep {
             let mut tally = Tally { complete: true, ..Tally::default() };
             let deployments = join_all((0..Due::SHARDS).map(|shard| self.sweep(shard, now, time)));
             let reports = join_all((0..Due::SHARDS).map(|shard| self.announce_reports(shard, now, time)));
-            let (deployments, reports) = join(deployments, reports).await;
-            for shard in deployments.into_iter().chain(reports) {
+            let deliveries = join_all((0..Due::SHARDS).map(|shard| self.announce_deliveries(shard, now, time)));
+            let (deployments, reports, deliveries) = join3(deployments, reports, deliveries).await;
+            for shard in deployments.into_iter().chain(reports).chain(deliveries) {
                 tally.add(shard);
             }
+            tally.add(self.dispatch_events(now, time).await);
             tally.add(self.send_deliveries(now, time).await);
             tally.add(self.remove_environments(now, time).await);
             self.delete_repositories(&mut tally, now, time).await;

@@ -8,7 +8,7 @@ use shared::telemetry::{Level, Metrics};
 /// The numbers of one sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// Messages sent: again for deployments and deliveries, and for commit statuses.
+    /// Messages sent: again for deployments and deliveries, and for commit statuses and webhooks.
     pub sent: u32,
     /// Deployments and deliveries ended, because their deadline had passed or CodeBuild reported the end of their build.
     pub ended: u32,

@@ -55,6 +55,12 @@ DEPENDS_ON_STATE = {
     ("exchange-token", "invalid_request", "audience"): "a trust must exist",
     ("exchange-token", "invalid_request", "scope"): "the trust must have the scope",
     ("exchange-token", "invalid_request", "subject_token"): "it must be a current token of the trust's issuer",
+    ("create-webhook", "invalid_request", "events"): "a type of events must exist",
+    ("create-webhook", "invalid_request", "repositories"): "a repository must exist",
+    ("create-webhook", "invalid_request", "url"): "a host must be one, and on the public internet",
+    ("update-webhook", "invalid_request", "events"): "a type of events must exist",
+    ("update-webhook", "invalid_request", "repositories"): "a repository must exist",
+    ("update-webhook", "invalid_request", "url"): "a host must be one, and on the public internet",
     (None, "invalid_request", "environment"): "an environment must exist in the repository",
     ("create-trust", "invalid_request", "environments"): "an environment must exist in the repository",
     ("create-environment", "invalid_request", "removed_after_days"): "only a pattern has one",
@@ -81,6 +87,7 @@ READ_BY_PEOPLE = {
     "create-team": ["description"],
     "create-token": ["name"],
     "create-trust": ["name"],
+    "create-webhook": ["name"],
     "preflight-deployment": ["override"],
     "reject-deployment": ["reason"],
     "update-connection": ["name"],
@@ -88,6 +95,7 @@ READ_BY_PEOPLE = {
     "update-repository": ["root_folder", "buildspec_path", "deploy_rules"],
     "update-team": ["description"],
     "update-token": ["name"],
+    "update-webhook": ["name"],
 }
 DEPENDS_ON_STATE |= {
     (operation, "invalid_request", field): "people must see each character"

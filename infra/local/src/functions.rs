@@ -27,6 +27,7 @@ const SWEEP_TIME_LIMIT: Duration = Duration::from_secs(60);
 const BUILD_LOG_TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// The time limit of the function that tells git hosts the statuses of commits.
+const WEBHOOK_TIME_LIMIT: Duration = Duration::from_secs(60);
 const REPORT_TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Constructs the endpoint of a function.
@@ -45,7 +46,7 @@ pub enum Area {
     Identity,
     /// The functions that run deployments and follow builds.
     Builds,
-    /// The API itself: its document, its fallback and its pages.
+    /// The API itself: its document, its fallback, its pages, and the webhooks that send its events.
     Service,
 }
 
@@ -260,6 +261,15 @@ pub const FUNCTIONS: &[Registration] = &[
     endpoint!(Identity, get_user),
     endpoint!(Identity, list_user_invitations),
     endpoint!(Identity, join_account),
+    endpoint!(Service, list_webhooks),
+    endpoint!(Service, create_webhook),
+    endpoint!(Service, get_webhook),
+    endpoint!(Service, update_webhook),
+    endpoint!(Service, delete_webhook),
+    endpoint!(Service, test_webhook),
+    endpoint!(Service, rotate_webhook),
+    endpoint!(Service, list_webhook_deliveries),
+    endpoint!(Service, redeliver_webhook),
     endpoint!(Identity, get_rate_limit),
     endpoint!(Identity, list_audit_events),
     endpoint!(Service, get_openapi),
@@ -268,6 +278,7 @@ pub const FUNCTIONS: &[Registration] = &[
     event!(Repositories, "hook-consumer", Environment::hook_consumer),
     event!(Deployments, "deployment-consumer", Environment::consumer),
     event!(Deployments, "report-status", Environment::report_status),
+    event!(Service, "send-webhooks", Environment::send_webhooks),
     event!(Builds, "build-events", Environment::build_events),
     event!(Builds, "build-log", Environment::build_log),
     event!(Builds, "sweep", Environment::sweep),
@@ -361,6 +372,19 @@ impl Environment {
             async move { reporter.invoke(event).await }
         };
         Ok(Function::events("report-status", service_fn(report), REPORT_TIME_LIMIT, self.clock.clone()))
+    }
+
+    /// Starts the function that sends events to webhooks.
+    ///
+    /// # Errors
+    /// Fails if the function can't start.
+    pub fn send_webhooks(&self) -> Result<Function, InitError> {
+        let sender = send_webhooks::Sender::new(&self.app()?)?;
+        let send = move |event: LambdaEvent<_>| {
+            let sender = sender.clone();
+            async move { sender.invoke(event).await }
+        };
+        Ok(Function::events("send-webhooks", service_fn(send), WEBHOOK_TIME_LIMIT, self.clock.clone()))
     }
 
     /// Starts the function that handles the deliveries to hooks.

@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use shared::Route;
 use shared::access::{Access, Permission};
+use shared::body::WebhookEventBody;
 use shared::envelope::{ErrorEnvelope, Problem};
 use shared::error::{ErrorCode, Origin};
 use shared::model::Role;
@@ -18,7 +19,7 @@ use crate::path_parameter;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    components(schemas(ErrorEnvelope, Problem)),
+    components(schemas(ErrorEnvelope, Problem, WebhookEventBody)),
     tags(
         (name = "Repositories", description = "The git repositories of an account"),
         (name = "Connections", description = "Credentials for git hosts, with which private repositories are read"),
@@ -31,6 +32,7 @@ use crate::path_parameter;
         (name = "Applications", description = "OAuth2 clients that act for the account with client credentials"),
         (name = "Variables", description = "Variables of accounts, repositories and environments, which builds get"),
         (name = "Hooks", description = "Hooks of repositories, to which git hosts send pushes and programs their wishes to deploy"),
+        (name = "Webhooks", description = "URLs to which the account's events are sent"),
         (name = "Trusts", description = "Trust in the tokens of issuers, such as those of continuous integration, which are exchanged for tokens of this API"),
         (name = "Environments", description = "The targets of deployments, each with its live deployment, its queue and its settings"),
         (name = "API", description = "The API itself"),
@@ -89,6 +91,7 @@ pub fn document() -> Value {
         let operation = document["paths"][route.path].get_mut(method);
         complete(operation.unwrap_or_else(|| panic!("{} does not document its route", route.function)), *route);
     }
+    document["webhooks"] = webhooks();
     links::add(&mut document, &documented);
     examples::add(&mut document, &documented);
     document
@@ -204,6 +207,41 @@ fn error_response(codes: &[ErrorCode]) -> Value {
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}},
             "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}},
+        },
+    })
+}
+
+/// Returns the message that a webhook in the format `standard` is sent.
+fn webhooks() -> Value {
+    let header = |name: &str, description: &str| {
+        json!({
+            "name": name, "in": "header", "required": true, "description": description,
+            "schema": {"type": "string"},
+        })
+    };
+    json!({
+        "event": {
+            "post": {
+                "operationId": "event",
+                "summary": "An event of the account",
+                "description": "Each webhook in the format `standard` is sent the events that it is for, as Standard Webhooks say. \
+                    An event may come more than once, and later than a newer one.",
+                "tags": ["Webhooks"],
+                "security": [],
+                "parameters": [
+                    header("webhook-id", "The ID of the event, the same in each message about it"),
+                    header("webhook-timestamp", "The time of the attempt, in seconds since the Unix epoch"),
+                    header("webhook-signature", "The signatures of the message, separated by spaces: `v1,` and an HMAC-SHA256 in base64"),
+                ],
+                "requestBody": {
+                    "required": true,
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/WebhookEvent"}}},
+                },
+                "responses": {
+                    "2XX": {"description": "The event is accepted, and not sent again"},
+                    "410": {"description": "The webhook is disabled"},
+                },
+            },
         },
     })
 }

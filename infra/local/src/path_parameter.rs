@@ -32,6 +32,20 @@ pub const PARAMETERS: &[PathParameter] = &[
         found_in: &[("Hook", "/id")],
     },
     PathParameter {
+        name: "webhook_id",
+        description: "Webhook ID: `webhook_…`",
+        example: "webhook_k3vyq2w7x5m4n6pa",
+        extractor: "access::AuthorizedWebhook",
+        found_in: &[("Webhook", "/id")],
+    },
+    PathParameter {
+        name: "delivery_id",
+        description: "Delivery ID: `dlv_…`",
+        example: "dlv_k3vyq2w7x5m4n6pa",
+        extractor: "extract::PathDelivery",
+        found_in: &[("WebhookDelivery", "/id")],
+    },
+    PathParameter {
         name: "deployment_id",
         description: "Deployment ID: `deploy_…`",
         example: "deploy_t6mwz4hq2c7rfx3e",

@@ -34,6 +34,7 @@ const TABLE: &str = "git-api";
 const QUEUE: &str = "deployments";
 const STATUS_QUEUE: &str = "statuses";
 const HOOK_QUEUE: &str = "hooks";
+const WEBHOOK_QUEUE: &str = "webhooks";
 const TTL_SWEEP: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -126,6 +127,7 @@ pub struct Stack {
     event_source: EventSource,
     statuses: EventSource,
     hooks: EventSource,
+    webhooks: EventSource,
     /// Canceled when the stack stops.
     stopping: CancellationToken,
     sweeps: Option<Schedule>,
@@ -184,6 +186,7 @@ impl Stack {
         settings.set(settings::QUEUE_URL, queues.main.clone());
         settings.set(settings::STATUS_QUEUE_URL, queues.statuses.clone());
         settings.set(settings::HOOK_QUEUE_URL, queues.hooks.clone());
+        settings.set(settings::WEBHOOK_QUEUE_URL, queues.webhooks.clone());
         settings.set(redrive_dead_letters::DEAD_LETTER_QUEUE_URL, queues.dead_letters.clone());
         for (name, value) in options.overrides {
             settings.set(name, value);
@@ -207,6 +210,9 @@ impl Stack {
         let statuses = EventSource::start(operator.sqs(), statuses, environment.report_status()?).await?;
         let hooks =
             EventSource::start(operator.sqs(), Mapping::new(&queues.hooks), environment.hook_consumer()?).await?;
+        // A slow receiver takes ten seconds of one invocation.
+        let webhooks = Mapping { maximum_concurrency: 8, ..Mapping::new(&queues.webhooks) };
+        let webhooks = EventSource::start(operator.sqs(), webhooks, environment.send_webhooks()?).await?;
         let bootstrap = environment.bootstrap()?;
         let sweep = environment.sweep()?;
         let sweeps = options.sweep_every.map(|every| Schedule::start(sweep, every, environment.clock.clone()));
@@ -219,6 +225,7 @@ impl Stack {
             event_source,
             statuses,
             hooks,
+            webhooks,
             stopping,
             sweeps,
             embedded,
@@ -266,6 +273,11 @@ impl Stack {
         &self.queues.hooks
     }
 
+    /// Returns the URL of the queue of webhooks.
+    pub fn webhook_queue(&self) -> &str {
+        &self.queues.webhooks
+    }
+
     /// Returns the URL of the queue of messages that were received too often.
     pub fn dead_letter_queue(&self) -> &str {
         &self.queues.dead_letters
@@ -284,7 +296,7 @@ impl Stack {
     pub async fn shutdown(self) {
         drop(self.sweeps);
         self.stopping.cancel();
-        let sources = [self.event_source, self.statuses, self.hooks];
+        let sources = [self.event_source, self.statuses, self.hooks, self.webhooks];
         let stopped = join_all(sources.map(|source| source.stop(STOP_LIMIT)));
         tokio::join!(stopped, self.gateway.shutdown());
         if let Some(issuer) = self.issuer {
@@ -335,6 +347,7 @@ struct Queues {
     main: String,
     statuses: String,
     hooks: String,
+    webhooks: String,
     dead_letters: String,
 }
 
@@ -344,7 +357,9 @@ impl Queues {
         let (hooks, _) = with_dead_letters(client, &format!("{HOOK_QUEUE}{suffix}"), options).await?;
         let created = client.create_queue().queue_name(format!("{STATUS_QUEUE}{suffix}")).send().await?;
         let statuses = created.queue_url.ok_or("SQS gave no URL for the queue")?;
-        Ok(Self { main, statuses, hooks, dead_letters })
+        let created = client.create_queue().queue_name(format!("{WEBHOOK_QUEUE}{suffix}")).send().await?;
+        let webhooks = created.queue_url.ok_or("SQS gave no URL for the queue")?;
+        Ok(Self { main, statuses, hooks, webhooks, dead_letters })
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use super::resource::Resource;
 use super::tenant::Tenant;
 use crate::error::{Error, Result};
-use crate::model::{Connection, Deployment, Hook, Invitation, Repository, Team, TokenRecord, Trust, User};
+use crate::model::{Connection, Deployment, Hook, Invitation, Repository, Team, TokenRecord, Trust, User, Webhook};
 use crate::permitted::Permitted;
 use crate::table::Table;
 
@@ -39,6 +39,9 @@ pub type AuthorizedConnection = Authorized<Connection>;
 
 /// A hook of a repository on which the caller has the permission that the route needs.
 pub type AuthorizedHook = Authorized<Hook>;
+
+/// A webhook of the caller's account.
+pub type AuthorizedWebhook = Authorized<Webhook>;
 
 /// A token that the caller may see and revoke: their own, or for owners and admins any of the account.
 pub type AuthorizedToken = Authorized<TokenRecord>;

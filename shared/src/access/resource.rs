@@ -6,9 +6,9 @@ use super::tenant::{Tenant, oversees_tokens};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::extract::{path_parameter, repository_parameter};
-use crate::id::{ConnectionId, DeploymentId, HookId, InvitationId, TeamId, TokenId, TrustId, UserId};
+use crate::id::{ConnectionId, DeploymentId, HookId, InvitationId, TeamId, TokenId, TrustId, UserId, WebhookId};
 use crate::model::{
-    Connection, Deployment, Hook, Invitation, Repository, RepositorySlug, Team, TokenRecord, Trust, User,
+    Connection, Deployment, Hook, Invitation, Repository, RepositorySlug, Team, TokenRecord, Trust, User, Webhook,
 };
 use crate::permission::{Permission, check_permission};
 use crate::route::Route;
@@ -171,6 +171,19 @@ impl Resource for Connection {
 
     async fn authorize(app: &App, tenant: &Tenant, id: ConnectionId, _: Permission) -> Result<Option<Self>> {
         Ok(Connection::find(app.table(), tenant, &id).await?)
+    }
+}
+
+impl Resource for Webhook {
+    const KIND: &'static str = "Webhook";
+    type Name = WebhookId;
+
+    fn name(parts: &Parts) -> Result<Option<WebhookId>> {
+        Ok(path_parameter(parts, "webhook_id")?.parse().ok())
+    }
+
+    async fn authorize(app: &App, tenant: &Tenant, id: WebhookId, _: Permission) -> Result<Option<Self>> {
+        Ok(Webhook::find(app.table(), tenant, &id).await?)
     }
 }
 

@@ -21,10 +21,10 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, AuditEventId, RepositoryId, RequestId, SessionId, TokenId, UserId};
-use crate::model::key;
+use crate::model::{Environment, key};
 use crate::name::ClientId;
 use crate::sort::{Position, Sort};
-use crate::table::{Index, IndexKey, Key, TableError, Write};
+use crate::table::{Consistency, Index, IndexKey, Key, Table, TableError, Write};
 
 /// A change that somebody made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +53,9 @@ pub struct AuditEvent {
     /// The repository that the target belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository_id: Option<RepositoryId>,
+    /// The number of the change among those of its target, if the target counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
     /// The changed fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<FieldChange>,
@@ -152,6 +155,7 @@ impl AuditEvent {
             request_id: None,
             target,
             repository_id: None,
+            sequence: None,
             changes: Vec::new(),
             expires_at: retention.end(at).as_seconds(),
         }
@@ -184,6 +188,35 @@ impl AuditEvent {
         Self { repository_id: Some(repository.clone()), ..self }
     }
 
+    /// Records the number of the change among those of its target.
+    pub(crate) fn numbered(self, sequence: u64) -> Self {
+        Self { sequence: Some(sequence), ..self }
+    }
+
+    /// Returns the environment that the change is about: the target, or the one that the changed fields name.
+    pub fn environment(&self) -> Option<Environment> {
+        let field = self.changes.iter().find(|change| change.field == "environment");
+        let named = field.and_then(|change| change.to.as_str().or(change.from.as_str()));
+        let own = self.target.name.as_deref().filter(|_| self.target.kind == TargetKind::Environment);
+        own.or(named)?.parse().ok()
+    }
+
+    /// Returns the number of the change: a later change of the target has a higher one. A target that does not count its changes has
+    /// the time in their place.
+    pub fn sequence(&self) -> u64 {
+        self.sequence.unwrap_or_else(|| u64::try_from(self.created_at.as_millis()).unwrap_or_default())
+    }
+
+    /// Returns the event of an account with this time and ID.
+    pub async fn load(
+        table: &Table,
+        account: &AccountId,
+        at: Timestamp,
+        id: &AuditEventId,
+    ) -> Result<Option<Self>, TableError> {
+        table.get(Key::new(key::audit_events(account), position(at, id)), Consistency::Strong).await
+    }
+
     fn row(&self) -> Result<Write, TableError> {
         let account = &self.account_id;
         let index_key = |(index, partition)| IndexKey { index, partition, sort: self.position(Sort::Created) };
@@ -198,6 +231,10 @@ impl AuditEvent {
 
 impl Position for AuditEvent {
     fn position(&self, _: Sort) -> String {
-        format!("{:015}#{}", self.created_at.as_millis(), self.id)
+        position(self.created_at, &self.id)
     }
+}
+
+fn position(at: Timestamp, id: &AuditEventId) -> String {
+    format!("{:015}#{id}", at.as_millis())
 }

@@ -17,6 +17,7 @@
 //! beginning of such a place. CodeBuild's files need a folder of their own below it, with a random name in a row of the scope,
 //! because all builds share a role that may use whatever it knows the name of.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -170,13 +171,15 @@ impl BuildCaches {
     }
 
     /// Adds a saved cache to the row of its scope, in place of an earlier one with its key and paths. `before` is the row as the build
-    /// found it. Returns the caches that the row does not list any more.
+    /// found it, and `by` the deployment that runs the build. Returns the caches that the row does not list any more.
     ///
     /// # Errors
-    /// Fails with [`CacheChanged`] if the row has changed since: a build must not bring back what somebody has deleted.
+    /// Fails with [`CacheChanged`] if the row has changed since: a build must not bring back what somebody has deleted. Fails with it too
+    /// if the deployment is not in progress any more: the deletion of a repository waits for its deployments, and then deletes the caches.
     pub async fn save(
         before: Option<&Self>,
         table: &Table,
+        by: &Deployment,
         scope: &CacheScope,
         saved: BuildCache,
     ) -> Result<Result<Vec<BuildCache>, CacheChanged>, TableError> {
@@ -204,12 +207,10 @@ impl BuildCaches {
                 Values::new().set(":was", before.revision.as_str()),
             )?,
         };
-        let repository = key::repository(&scope.account_id, &scope.repository_id);
-        let exists = Write::Check { key: repository, condition: "attribute_exists(pk)", names: None, values: None };
         let committed = Transaction::new()
             .write(write)
             .or(|_| CacheChanged)
-            .write(exists)
+            .write(by.lane().is_held(by))
             .or(|_| CacheChanged)
             .commit(table)
             .await?;
@@ -226,23 +227,23 @@ impl Repository {
         let event = author.event(Action::RepositoryCacheCleared, self.target(), now).in_repository(&self.id);
         let partition = self.partition();
         let folder = format!("caches/{}/{}", self.account_id, self.id);
-        let mut transaction =
-            Transaction::new().by(author, &event)?.write(self.exists()).or(|_| Error::not_found("Repository"));
+        let noted = Transaction::new().by(author, &event)?.write(self.exists()).or(|_| Error::not_found("Repository"));
+        noted.commit(table).await??;
         let mut prefixes = Vec::new();
         loop {
             let (items, _) = table.range(partition.items(), key::BUILD_CACHES, Some(AT_ONCE as i32)).await?;
-            let is_last = items.len() < AT_ONCE;
+            if items.is_empty() {
+                return Ok(prefixes);
+            }
             for item in &items {
                 let row: BuildCaches = read_item(item.clone())?;
                 prefixes.extend(row.caches.iter().map(|cache| format!("{folder}/{}", cache.name)));
             }
             let rows: Vec<Key> = read_items(items)?;
-            transaction = transaction.writes(rows.into_iter().map(|key| Write::Delete { key }));
-            transaction.commit(table).await??;
-            if is_last {
-                return Ok(prefixes);
+            let deletions = rows.into_iter().map(|key| Write::Delete { key });
+            match Transaction::<Infallible>::new().writes(deletions).commit(table).await? {
+                Ok(()) => {}
             }
-            transaction = Transaction::new().allowed_to(author);
         }
     }
 }

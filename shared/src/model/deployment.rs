@@ -42,6 +42,7 @@ pub use commit_status::*;
 pub use counts::{DeploymentCounts, Filter};
 pub(super) use counts::{ENVIRONMENTS, LAST_NUMBER, count_name, deleted_count_name, mark};
 pub use creation::*;
+pub(super) use due::shard_of;
 pub use due::*;
 pub use environment::*;
 pub use environment_state::*;
@@ -392,6 +393,8 @@ mod tests {
     #[test]
     fn a_list_reads_all_attributes() {
         let (now, user) = (Timestamp::from_millis(0), UserId::random());
+        let awaited =
+            serde_json::json!({"environment": "preview", "deployment_id": DeploymentId::random(), "ref_name": ""});
         let full = Deployment {
             id: DeploymentId::random(),
             account_id: AccountId::random(),
@@ -429,6 +432,7 @@ mod tests {
             fence: 1,
             time_limit_seconds: Some(1),
             wait_until: Some(now),
+            awaits: vec![serde_json::from_value(awaited).unwrap()],
             override_reason: "x".parse().ok(),
             required_approvals: 1,
             approved_by: vec![user.clone()],

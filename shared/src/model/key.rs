@@ -3,6 +3,7 @@
 mod environment;
 mod hook;
 mod variable;
+mod webhook;
 
 use crate::hex::hex;
 use crate::id::{AccountId, ConnectionId, DeploymentId, InvitationId, RepositoryId, TeamId, TokenId, TrustId, UserId};
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 pub(super) use environment::*;
 pub(super) use hook::*;
 pub(super) use variable::*;
+pub(super) use webhook::*;
 
 /// The sort keys of the counters that a recount compares.
 pub(super) const MEMBER_COUNTS: &str = "MEMBERS";

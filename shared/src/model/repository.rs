@@ -118,6 +118,12 @@ impl Repository {
         table.get(key::repository(tenant, id), Consistency::Strong).await
     }
 
+    /// Returns the full name of a repository, if it exists. An event of the account vouches for the ID.
+    pub async fn name_of(table: &Table, account: &AccountId, id: &RepositoryId) -> Result<Option<String>, TableError> {
+        let found: Option<Self> = table.get(key::repository(account, id), Consistency::Eventual).await?;
+        Ok(found.map(|repository| repository.full_name()))
+    }
+
     /// Returns those of the repositories that exist, in no order.
     pub async fn by_ids(
         table: &Table,

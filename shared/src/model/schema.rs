@@ -159,6 +159,15 @@ pub const SCHEMA: &[ItemKind] = &[
         entry(ByActor, "ACCT#{account}#AUDIT#ACTOR#{actor}", "{created}#{event}").only_if("the API did not make the change by itself"),
         entry(ByTarget, "ACCT#{account}#AUDIT#TARGET#{target}", "{created}#{event}"),
     ]).expiring(Always),
+    item("webhook", "ACCT#{account}#WEBHOOKS", "WEBHOOK#{webhook}").indexed(&[
+        entry(ByCreation, "ACCT#{account}#WEBHOOKS", "{created}#{webhook}"),
+    ]),
+    item("delivery to a webhook", "ACCT#{account}#WEBHOOK#{webhook}", "DELIVERY#{delivery}").indexed(&[
+        entry(ByCreation, "ACCT#{account}#WEBHOOK#{webhook}#DELIVERIES", "{created}#{delivery}"),
+        entry(ByDueTime, "WEBHOOKS#{shard}", "{due}#{account}#{webhook}#{delivery}").only_if("the delivery is pending"),
+    ]).expiring(Always),
+    item("lease on the deliveries to a webhook", "ACCT#{account}#WEBHOOK#{webhook}", "SENDING").expiring(Always),
+    item("events of an account that became deliveries", "OUTBOXES", "{account}"),
     item("idempotency key", "ACCT#{account}#IDEM#{sha256}", "IDEM").expiring(Always),
     item("rate limit of an account", "RATE#{account}", "RATE").expiring(Always),
     item("allowance of an account for following", "RATE#{account}", "FOLLOWING").expiring(Always),

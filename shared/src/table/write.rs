@@ -227,7 +227,7 @@ pub(crate) struct IndexKey {
     pub(crate) sort: String,
 }
 
-fn item(key: Key, row: &impl Serialize, index_keys: Vec<IndexKey>) -> Result<Item, TableError> {
+pub(super) fn item(key: Key, row: &impl Serialize, index_keys: Vec<IndexKey>) -> Result<Item, TableError> {
     Ok(with_keys(serde_dynamo::to_item(row)?, key, index_keys))
 }
 

@@ -13,7 +13,7 @@ pub(super) async fn keep_and_clear(walk: &Walk, owner: &Actor, broken: impl Asyn
     let buildspec =
         tests::buildspec(&["mkdir -p modules; echo x >> modules/x; wc -l modules/x"]) + "cache: {paths: modules}\n";
     let source = GitRepository::new(&[("buildspec.yml", &buildspec)]);
-    owner.repository("cached", &source).await;
+    let repository = owner.repository("cached", &source).await;
     for lines in 1..=2 {
         let new = json!({"ref": "main", "environment": "staging"});
         let created = owner.post("/v1/repositories/cached/deployments", new).await;
@@ -23,8 +23,9 @@ pub(super) async fn keep_and_clear(walk: &Walk, owner: &Actor, broken: impl Asyn
         assert!(log.contains(&format!("stdout: {lines} modules/x")), "{log:?}");
     }
     let (session, _) = walk.world.session(owner).await;
-    for caller in [owner, &session] {
-        walk.take("delete-repository-cache", caller.delete("/v1/repositories/cached/cache").await, 200);
+    for (caller, name) in [(owner, "cached"), (&session, repository["id"].as_str().unwrap())] {
+        let cleared = caller.delete(&format!("/v1/repositories/{name}/cache")).await;
+        walk.take("delete-repository-cache", cleared, 200);
     }
     let archive = Archive::new(&walk.app(CONSUMER)).unwrap();
     let mut torn = tokio::io::repeat(0).take(11 << 20).chain(broken);

@@ -21,6 +21,8 @@ pub(super) const STATUSES: &str = "-statuses";
 
 /// The ending of the name of the queue of deliveries to hooks.
 pub(super) const HOOKS: &str = "-hooks";
+/// The ending of the name of the queue of webhooks.
+pub(super) const WEBHOOKS: &str = "-webhooks";
 
 /// The gate between the functions and the services.
 pub(super) struct Gate {
@@ -64,6 +66,7 @@ impl Gate {
                     url if url.ends_with(DEAD) => "DeadLetters.Arn",
                     url if url.ends_with(STATUSES) => "Statuses.Arn",
                     url if url.ends_with(HOOKS) => "HookDeliveries.Arn",
+                    url if url.ends_with(WEBHOOKS) => "Webhooks.Arn",
                     _ => "Deployments.Arn",
                 };
                 vec![Call { action, resource: resource.to_owned(), keys: BTreeSet::new() }]

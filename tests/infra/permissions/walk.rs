@@ -32,7 +32,7 @@ use tests::{Actor, Answer, GitRepository, World, session_secret};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::super::{BOOTSTRAP, BUILD_EVENTS, CONSUMER, HOOK_CONSUMER, REDRIVE, SWEEP, Template, text};
-use super::gate::{Gate, HOOKS, STATUSES};
+use super::gate::{Gate, HOOKS, STATUSES, WEBHOOKS};
 use super::statement::statements;
 use super::{PROJECT, build_log, caches, environments, hooks};
 use crate::contract::{document, operations, success};
@@ -57,7 +57,7 @@ impl Walk {
         let create =
             async |name: &str| operator.create_queue().queue_name(name).send().await.unwrap().queue_url.unwrap();
         let queue = create("walk").await;
-        for ending in [STATUSES, HOOKS] {
+        for ending in [STATUSES, HOOKS, WEBHOOKS] {
             assert_eq!(create(&format!("walk{ending}")).await, format!("{queue}{ending}"));
         }
         let folder = tempfile::tempdir().unwrap();
@@ -143,6 +143,7 @@ fn environment(world: &World, gate: &str, queue: &str, function: &str) -> Enviro
         (settings::QUEUE_URL, queue),
         (settings::STATUS_QUEUE_URL, &format!("{queue}{STATUSES}")),
         (settings::HOOK_QUEUE_URL, &format!("{queue}{HOOKS}")),
+        (settings::WEBHOOK_QUEUE_URL, &format!("{queue}{WEBHOOKS}")),
         (settings::ARCHIVE_URL, "s3://archive"),
         (settings::VARIABLES_KEY, "kms:arn:aws:kms:us-east-1:000000000000:key/variables"),
         (settings::API_BASE_URL, &format!("https://{function}.example")),
@@ -595,10 +596,10 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
 
     walk.world.clock.advance(BUILD_REPORTS_WITHIN);
     let swept = walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
-    // Two deployments, and two statuses of the private repository's commit.
+    // Two deployments, two statuses of the private repository's commit, and two messages about webhooks.
     assert_eq!(
         swept,
-        json!({"sent": 4, "ended": 1, "unchanged": 0, "failed": 0, "removed": 0, "deleted": 0, "repaired": 0, "complete": true})
+        json!({"sent": 6, "ended": 1, "unchanged": 0, "failed": 0, "removed": 0, "deleted": 0, "repaired": 0, "complete": true})
     );
 
     hooks::wait_for_the_sweep(walk, owner).await;

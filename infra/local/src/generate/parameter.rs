@@ -45,6 +45,8 @@ const PARAMETERS: &[Parameter] = &[
     text("StatusQueueArn", "!GetAtt Statuses.Arn"),
     text("HookQueueUrl", "!Ref HookDeliveries"),
     text("HookQueueArn", "!GetAtt HookDeliveries.Arn"),
+    text("WebhookQueueUrl", "!Ref Webhooks"),
+    text("WebhookQueueArn", "!GetAtt Webhooks.Arn"),
     text("DeadLettersUrl", "!Ref DeadLetters"),
     text("DeadLettersArn", "!GetAtt DeadLetters.Arn"),
     text("KeyArn", "!GetAtt Key.Arn"),

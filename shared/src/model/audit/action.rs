@@ -81,6 +81,13 @@ names!(
         VariableCreated = "variable.created",
         VariableDeleted = "variable.deleted",
         VariableUpdated = "variable.updated",
+        WebhookCreated = "webhook.created",
+        WebhookDeleted = "webhook.deleted",
+        WebhookDisabled = "webhook.disabled",
+        WebhookRedelivered = "webhook.redelivered",
+        WebhookRotated = "webhook.rotated",
+        WebhookTested = "webhook.tested",
+        WebhookUpdated = "webhook.updated",
     }
 );
 
@@ -101,5 +108,6 @@ names!(
         Token = "token",
         Trust = "trust",
         Variable = "variable",
+        Webhook = "webhook",
     }
 );

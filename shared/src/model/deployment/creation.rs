@@ -231,6 +231,7 @@ impl Deployment {
         };
         let audit_event = deployment
             .audit_event(author, Action::DeploymentCreated, now)
+            .numbered(deployment.events)
             .setting("ref", &deployment.git_ref)
             .setting("sha", &deployment.sha)
             .setting("override", &deployment.override_reason);

@@ -63,7 +63,7 @@ impl DueEntry for Due {
 }
 
 /// Returns the shard of the index that has the entry of this text.
-pub(super) fn shard_of(entry: &str) -> u8 {
+pub(in crate::model) fn shard_of(entry: &str) -> u8 {
     u8::try_from(crc32fast::hash(entry.as_bytes()) % u32::from(Due::SHARDS)).expect("the remainder of a u8")
 }
 

@@ -210,6 +210,16 @@ impl LaneKey {
         Write::Update { key: self.lock(), change }
     }
 
+    /// Checks that the deployment holds the lock under its fencing number.
+    pub(in crate::model) fn is_held(&self, by: &Deployment) -> Write {
+        Write::Check {
+            key: self.lock(),
+            condition: "holder = :id AND fence = :fence",
+            names: None,
+            values: Some(Values::new().set(":id", by.id.as_str()).set(":fence", by.fence)),
+        }
+    }
+
     /// Frees the lock if it is still held under this fencing number. Records the live deployment if it is new.
     pub(super) fn release(&self, by: &DeploymentId, fence: u64, live: Option<&Live>) -> Result<Write, TableError> {
         let mut values = Values::new().set(":id", by.as_str()).set(":fence", fence);

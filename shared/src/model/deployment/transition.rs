@@ -227,7 +227,7 @@ impl Deployment {
     ) -> Result<Self, TransitionFailed> {
         let event = next.action().map(|action| {
             let event = AuditEvent::by_system(&self.account_id, self.audit_retention, action, self.target(), now);
-            let event = self.described(event).changing("status", self.status, next.status());
+            let event = self.described(event).numbered(self.events + 1).changing("status", self.status, next.status());
             match &next {
                 Transition::Claim(_) => event.about("attempt", self.tries() + 1),
                 Transition::Fail(failure) => event.setting("failure", &failure.code),
@@ -260,9 +260,9 @@ impl Deployment {
         self.naming(author).change_state(table, next, actor, now, |transaction| transaction.by(author, &event)).await
     }
 
-    /// Returns the audit event of a change of the deployment.
+    /// Returns the audit event of the next change of the deployment.
     pub(super) fn audit_event(&self, author: &Author, action: Action, now: Timestamp) -> AuditEvent {
-        self.described(author.event(action, self.target(), now))
+        self.described(author.event(action, self.target(), now)).numbered(self.events + 1)
     }
 
     fn target(&self) -> Target {
