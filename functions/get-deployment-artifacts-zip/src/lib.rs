@@ -41,6 +41,11 @@ impl FromRef<Downloads> for App {
     }
 }
 
+/// The bytes of a zip.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct File(());
+
 /// Download all artifacts
 ///
 /// Redirects to a URL from which a zip of all artifacts can be downloaded for five minutes, also those of a failed deployment. The
@@ -50,7 +55,7 @@ impl FromRef<Downloads> for App {
 #[utoipa::path(
     get, path = ROUTE.path, tag = "Deployments",
     responses(
-        (status = 200, description = "The zip, from a local stack. With `Range` the status is 206", content_type = "application/zip", body = Vec<u8>),
+        (status = 200, description = "The zip, from a local stack. With `Range` the status is 206", content_type = "application/zip", body = File),
         (status = 302, description = "Found: `Location` is the URL of the zip, valid for five minutes"),
     )
 )]
