@@ -48,6 +48,8 @@ declare global {
   type SignIn = Schemas["SignIn"];
   type Trust = Schemas["Trust"];
   type Variable = Schemas["Variable"];
+  type Webhook = Schemas["Webhook"];
+  type WebhookDelivery = Schemas["WebhookDelivery"];
   /** What a screen gets: the parts of its path, the query, and a signal that aborts when the screen is left. */
   type View = { params: Record<string, string>; query: URLSearchParams; signal: AbortSignal };
 }

@@ -28,6 +28,7 @@ import { newToken, tokens } from "./tokens.js";
 import { trusts } from "./trusts.js";
 import { empty, failure, heading, loading, say } from "./ui.js";
 import { accountVariables } from "./variables.js";
+import { webhooks } from "./webhooks.js";
 
 /** @typedef {(view: View) => Children} Show */
 
@@ -48,6 +49,7 @@ const ROUTES = [
   ["/settings/members", "Members", members],
   ["/settings/connections", "Connections", connections],
   ["/settings/variables", "Variables", accountVariables],
+  ["/settings/webhooks", "Webhooks", webhooks],
   ["/settings/teams", "Teams", teams],
   ["/settings/teams/:id", "Team", team],
   ["/settings/sessions", "Sessions", sessions],
@@ -69,7 +71,7 @@ const SETTINGS = [
       ["/settings/api/trusts", "Trusts", "shield"]]],
   ["Account", [["/settings/account", "Account", "settings"], ["/settings/members", "Members", "person"],
       ["/settings/connections", "Connections", "link"], ["/settings/variables", "Variables", "key"],
-      ["/settings/teams", "Teams", "team"]]],
+      ["/settings/webhooks", "Webhooks", "run"], ["/settings/teams", "Teams", "team"]]],
   ["You", [["/settings/sessions", "Sessions", "lock"]]],
 ];
 

@@ -58,25 +58,28 @@ function hookRow(screen, repository, one, actors, reload, reason) {
   return row(id, copyable(one.url, "the URL"), [
     dots(environment ? ["Deploys ", typed(one.ref ?? "the default branch"), ` to ${environment}`] : "Follows the deploy rules",
       last ? ["Last delivery ", time(last)] : "Nothing delivered yet", overlap && ["The old secret ends ", time(overlap)],
-      ["Created ", time(one.created_at), " by ", typed(nameOf(one.created_by, actors))]), deliveries(screen, path),
+      ["Created ", time(one.created_at), " by ", typed(nameOf(one.created_by, actors))]), deliveries(screen, path,
+      "Nothing has been delivered. Push a commit, send a test from the host, or call the URL.", deliveryRow),
   ], [button("Rotate", () => rotateHook(path).then(reload), { reason, label: `Rotate ${id}` }),
     remover("Delete", id, "Deliveries to its URL are refused from now on.", path, reload, reason)],
   badge("idle", environment ? "rocket" : "branch", SENDERS[provider]));
 }
 
 /**
- * Shows what a hook has received, and follows it while it is open.
+ * Shows what a hook has received or a webhook was sent, and follows it while it is open.
  * @param {View} screen
  * @param {string} path
+ * @param {string} none
+ * @param {(delivery: any, again: () => void) => Node} item
  */
-function deliveries(screen, path) {
+export function deliveries(screen, path, none, item) {
   let open = new AbortController();
   let most = 10;
   const read = () => live({ ...screen, signal: AbortSignal.any([screen.signal, open.signal]) },
     () => `${path}/deliveries?per_page=${most}`,
-    (/** @type {{data: Delivery[], meta: {next_cursor: string | null}}} */ { data, meta }, again) => [
-    data.length ? h("ul", { "aria-label": "Deliveries" }, data.map(deliveryRow))
-      : h("p", { class: "none" }, "Nothing has been delivered. Push a commit, send a test from the host, or call the URL."),
+    (/** @type {{data: unknown[], meta: {next_cursor: string | null}}} */ { data, meta }, again) => [
+    data.length ? h("ul", { "aria-label": "Deliveries" }, data.map((one) => item(one, again)))
+      : h("p", { class: "none" }, none),
     meta.next_cursor && most < 100 && button("Show more", () => ((most = 100), again()), { kind: "plain" }),
   ], () => 5, 1);
   const place = h("div", { "data-kept": true });
@@ -112,12 +115,15 @@ async function addHook(path, signal) {
 
 /** @param {string} path */
 async function rotateHook(path) {
-  const rotated = await ask("Rotate the secret", [
-    h("p", null, "During the overlap the old secret works, too, so that you can enter the new one without a refused delivery."),
-    field("Overlap", select("overlap", OVERLAPS, "24")),
-  ], "Rotate", (values) => change("POST", `${path}/rotate`, { overlap_seconds: Number(values.get("overlap")) * 3600 }));
+  const rotated = await overlap(path,
+    "During the overlap the old secret works, too, so that you can enter the new one without a refused delivery.");
   if (rotated) await showHook(rotated);
 }
+
+/** Replaces a secret. @param {string} path @param {string} text what the overlap is for */
+export const overlap = (path, text) => ask("Rotate the secret", [
+  h("p", null, text), field("Overlap", select("overlap", OVERLAPS, "24")),
+], "Rotate", (values) => change("POST", `${path}/rotate`, { overlap_seconds: Number(values.get("overlap")) * 3600 }));
 
 /** Shows the secret of a hook, and where to enter it. @param {Hook} one */
 const showHook = ({ provider, url, secret = "" }) =>

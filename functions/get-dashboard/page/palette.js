@@ -21,6 +21,7 @@ const SCREENS = [["Overview", "home", "/"], ["Repositories", "repo", "/repositor
   ["Applications", "app", "/settings/api/applications"], ["Trusts", "shield", "/settings/api/trusts"],
   ["Account and limits", "settings", "/settings/account"], ["Members and invitations", "person", "/settings/members"],
   ["Connections", "link", "/settings/connections"], ["Variables", "key", "/settings/variables"],
+  ["Webhooks", "run", "/settings/webhooks"],
   ["Teams", "team", "/settings/teams"], ["Sessions", "lock", "/settings/sessions"]];
 
 /** The repositories, read when the palette is opened for the first time. @type {Promise<Repository[]> | undefined} */
