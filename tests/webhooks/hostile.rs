@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use super::receiver::{Receiver, Reply};
 use super::{Scene, create, deliveries};
 
-/// What a socket does once a request came.
+/// The behavior of a socket after it has received a request.
 #[derive(Clone, Copy, Debug)]
 enum Trick {
     /// Accepts the connection, and says nothing.

@@ -68,7 +68,7 @@ pub(crate) struct Caching<'a> {
     home: OwnedFd,
 }
 
-/// What the cache of a build is found by.
+/// The values by which the cache of a build is found.
 struct Keys {
     paths: String,
     key: String,

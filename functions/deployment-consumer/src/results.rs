@@ -1,4 +1,4 @@
-//! What a run leaves behind: artifacts, test reports and outputs.
+//! The results of a run: artifacts, test reports and outputs.
 
 use std::path::Path;
 

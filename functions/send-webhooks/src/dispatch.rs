@@ -9,7 +9,7 @@ use shared::{App, InitError};
 /// The number of looks of one message. Each makes the deliveries of up to 100 new events, and of as many that have settled.
 const MAX_LOOKS: usize = 10;
 
-/// What a dispatch needs.
+/// The clients of a dispatch.
 #[derive(Clone, Copy, Debug)]
 pub struct Dispatching<'a> {
     /// The app.

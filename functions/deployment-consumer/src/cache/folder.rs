@@ -24,7 +24,7 @@ const MAX_DEPTH: usize = 200;
 pub(super) struct LeftOut {
     /// Neither files nor folders nor links.
     pub special: usize,
-    /// Those that can't be read, or are nested too deeply.
+    /// The files that can't be read, or are nested too deeply.
     pub unreadable: usize,
 }
 

@@ -23,7 +23,7 @@ const SILENCE: Duration = Duration::from_millis(100);
 pub(super) struct Lines {
     pub sender: mpsc::Sender<(Stream, String)>,
     pub redaction: Redaction,
-    /// What the running command has printed.
+    /// The output of the running command so far.
     pub recent: Recent,
 }
 

@@ -41,7 +41,7 @@ pub enum SendingClaim {
     Resting(Timestamp),
 }
 
-/// What is known about the receiver.
+/// The knowledge about the receiver.
 #[derive(Clone, Debug, Default, Deserialize)]
 struct State {
     rests_until: Option<Timestamp>,
