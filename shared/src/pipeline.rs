@@ -270,17 +270,17 @@ fn set_expiry_headers(headers: &mut HeaderMap, caller: &Caller, now: Timestamp) 
     headers.insert(TOKEN_EXPIRES_AT, expires_at);
     if let Some(id) = caller.token_to_rotate(now) {
         // The URL is relative to the request, so that functions need no setting for it.
-        add_link(headers, &format!("</v1/tokens/{id}/rotate>; rel=\"rotate\""));
+        add_to_list(headers, LINK, &format!("</v1/tokens/{id}/rotate>; rel=\"rotate\""));
     }
 }
 
-/// Adds to the only `Link` header: API Gateway's format allows a name only once.
-fn add_link(headers: &mut HeaderMap, link: &str) {
-    let links = match headers.get(LINK).and_then(|links| links.to_str().ok()) {
-        Some(links) => format!("{links}, {link}"),
-        None => link.to_owned(),
+/// Adds to the list in a header. There is only one header with the name, because API Gateway's format allows a name only once.
+fn add_to_list(headers: &mut HeaderMap, name: HeaderName, element: &str) {
+    let list = match headers.get(&name).and_then(|list| list.to_str().ok()) {
+        Some(list) => format!("{list}, {element}"),
+        None => element.to_owned(),
     };
-    headers.insert(LINK, HeaderValue::try_from(links).expect("URLs are ASCII"));
+    headers.insert(name, HeaderValue::try_from(list).expect("lists in headers are ASCII"));
 }
 
 /// Tells since when the endpoint should not be used, when it ends, and where to read what to do.
@@ -290,7 +290,7 @@ fn set_deprecation_headers(headers: &mut HeaderMap, deprecation: &Deprecation) {
     headers.insert("deprecation", text(format!("@{}", midnight(deprecation.since).timestamp().as_second())));
     let sunset = midnight(deprecation.sunset).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     headers.insert("sunset", text(sunset));
-    add_link(headers, &format!("<{}>; rel=\"deprecation\"", deprecation.page));
+    add_to_list(headers, LINK, &format!("<{}>; rel=\"deprecation\"", deprecation.page));
 }
 
 /// Sets the contract's three headers, and those of the IETF draft (draft-ietf-httpapi-ratelimit-headers-10).

@@ -13,6 +13,7 @@ use flate2::write::GzEncoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, VARY};
 use http::{HeaderMap, HeaderValue};
 
+use super::add_to_list;
 use crate::accept::accepts;
 
 /// The size in bytes from which an answer is compressed. A smaller one fits into a packet anyway.
@@ -26,7 +27,9 @@ pub(super) async fn compress(request: Request, next: Next) -> Response {
         return response;
     }
     // HEAD and 304 have the headers of the GET.
-    vary(response.headers_mut());
+    if !names_encoding(response.headers()) {
+        add_to_list(response.headers_mut(), VARY, "Accept-Encoding");
+    }
     let is_worthwhile = response.body().size_hint().exact().is_some_and(|size| size >= WORTHWHILE);
     if !accepted || !is_worthwhile {
         return response;
@@ -41,14 +44,8 @@ pub(super) async fn compress(request: Request, next: Next) -> Response {
     Response::from_parts(parts, Body::from(compressed))
 }
 
-/// Names `Accept-Encoding` in `Vary`. There is only one such header, because API Gateway's format allows a name only once.
-fn vary(headers: &mut HeaderMap) {
-    let value = match headers.get(VARY).and_then(|vary| vary.to_str().ok()) {
-        Some(vary) if vary.contains("Accept-Encoding") => return,
-        Some(vary) => format!("{vary}, Accept-Encoding"),
-        None => "Accept-Encoding".to_owned(),
-    };
-    headers.insert(VARY, HeaderValue::try_from(value).expect("names of headers are ASCII"));
+fn names_encoding(headers: &HeaderMap) -> bool {
+    headers.get(VARY).and_then(|vary| vary.to_str().ok()).is_some_and(|vary| vary.contains("Accept-Encoding"))
 }
 
 /// Returns whether an encoding changes nothing but the bytes that are sent. A strong ETag and a range are about these bytes (RFC 9110,
