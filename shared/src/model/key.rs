@@ -1,5 +1,6 @@
 //! The keys of every item, and of the partitions that hold lists of them. No other module makes one.
 
+mod audit;
 mod environment;
 mod hook;
 mod variable;
@@ -13,6 +14,7 @@ use crate::table::Key;
 use crate::token::TokenHash;
 use sha2::{Digest, Sha256};
 
+pub(super) use audit::*;
 pub(super) use environment::*;
 pub(super) use hook::*;
 pub(super) use variable::*;
@@ -407,21 +409,6 @@ impl LaneKey {
     fn waiting_sort_key(number: u64) -> String {
         format!("WAIT#{number:012}")
     }
-}
-
-/// The partition of an account's audit events.
-pub(super) fn audit_events(account: &AccountId) -> String {
-    format!("{}#AUDIT", account_partition(account))
-}
-
-/// The index partition of the audit events of an actor, by the actor's id.
-pub(super) fn audit_events_by(account: &AccountId, actor: &str) -> String {
-    format!("{}#ACTOR#{actor}", audit_events(account))
-}
-
-/// The index partition of the audit events of a target, by the target's id.
-pub(super) fn audit_events_on(account: &AccountId, target: &str) -> String {
-    format!("{}#TARGET#{target}", audit_events(account))
 }
 
 /// A request with an idempotency key, by the hash of the key and of the requests among which it is unique.
