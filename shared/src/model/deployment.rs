@@ -275,19 +275,6 @@ impl Deployment {
         }
     }
 
-    /// Returns the deployment's row in the queue of its lane.
-    fn waiting(&self) -> Waiting {
-        Waiting {
-            deployment_id: self.id.clone(),
-            number: self.number,
-            ready: self.is_approved(),
-            wait_until: self.wait_until,
-            awaits: !self.awaits.is_empty(),
-            retry_at: self.no_capacity.map(|refused| refused.until),
-            is_override: self.is_override(),
-        }
-    }
-
     /// Returns the variables that were fixed at creation.
     pub async fn variables(&self, table: &Table) -> Result<DeploymentVariables, TableError> {
         Ok(DeploymentVariables::load(table, &self.account_id, &self.id).await?.unwrap_or_default())

@@ -233,6 +233,21 @@ impl LaneKey {
     }
 }
 
+impl Deployment {
+    /// Returns the deployment's row in the queue of its lane.
+    pub(super) fn waiting(&self) -> Waiting {
+        Waiting {
+            deployment_id: self.id.clone(),
+            number: self.number,
+            ready: self.is_approved(),
+            wait_until: self.wait_until,
+            awaits: !self.awaits.is_empty(),
+            retry_at: self.no_capacity.map(|refused| refused.until),
+            is_override: self.is_override(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
