@@ -11,16 +11,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use flate2::read::GzDecoder;
 use local::functions::{FUNCTIONS, all_routes, routes};
 use local::stack::OwnIssuer;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::settings::{API_BASE_URL, OIDC_ISSUER, QUEUE_URL, Settings, TABLE_NAME};
 use tests::issuer::AUDIENCE;
-use tests::{GitRepository, World, checkout, read_file, sample_event};
+use tests::{GitRepository, World, body_of, checkout, read_file, sample_event};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -107,13 +104,7 @@ impl Running {
     /// Returns the response as an HTTP API would send it: status, headers and body.
     async fn request(&mut self, event: Value) -> (u64, Value, Value) {
         let mut answer = self.invoke(event).await.unwrap();
-        let body = answer["body"].as_str().unwrap();
-        let body = match answer["isBase64Encoded"] == true {
-            // A long answer is compressed.
-            true => serde_json::from_reader(GzDecoder::new(&BASE64_STANDARD.decode(body).unwrap()[..])),
-            false => serde_json::from_str(body),
-        };
-        let body = body.unwrap();
+        let body = body_of(&answer);
         (answer["statusCode"].as_u64().unwrap(), answer["headers"].take(), body)
     }
 

@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::access::Access;
 use shared::model::Role;
-use tests::{Actor, Answer, GitRepository, World, checkout, read_file, sample_event};
+use tests::{Actor, Answer, GitRepository, World, body_of, checkout, read_file, sample_event};
 
 use self::schema::conforms;
 use crate::authorization::CASES;
@@ -256,11 +256,7 @@ async fn each_sample_event_is_one_that_its_function_takes() {
         world.clock.advance(Duration::from_secs(5));
         // The token is well-formed, so the event is refused only because no account has the token.
         let answer = functions[&key].invoke(event.clone()).await.unwrap();
-        let body = match answer["isBase64Encoded"] == true {
-            // A long answer is compressed, and no refusal is long.
-            true => Value::Null,
-            false => serde_json::from_str(answer["body"].as_str().unwrap()).unwrap(),
-        };
+        let body = body_of(&answer);
         let expected = match access {
             Access::Public if key.contains("{invitation_id}") => (404, json!("Invitation not found")),
             Access::Public if key.contains("{hook_id}") => (404, json!(receive_hook::REFUSED)),

@@ -1,5 +1,8 @@
 //! An answer of the API.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use flate2::read::GzDecoder;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
@@ -12,6 +15,17 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The JSON body.
     pub body: Value,
+}
+
+/// Returns the JSON body of a function's response, as a gateway gets the response. A long body is compressed if the event accepts
+/// gzip.
+pub fn body_of(response: &Value) -> Value {
+    let body = response["body"].as_str().unwrap();
+    let body = match response["isBase64Encoded"] == true {
+        true => serde_json::from_reader(GzDecoder::new(&BASE64_STANDARD.decode(body).unwrap()[..])),
+        false => serde_json::from_str(body),
+    };
+    body.unwrap_or_else(|error| panic!("{error}: {response}"))
 }
 
 /// The rate limit in the headers of an answer.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 pub use actor::Actor;
-pub use answer::{Answer, RateLimit};
+pub use answer::{Answer, RateLimit, body_of};
 pub use checkout::{checkout, read_file, sample_event};
 pub use extracted::{create_team, extracted, repository_of_a_new_account};
 pub use git_repository::{GitRepository, buildspec};

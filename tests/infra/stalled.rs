@@ -9,7 +9,7 @@ use shared::clock::Clock;
 use shared::route::Content;
 use shared::settings::{self, Settings};
 use shared::telemetry::Log;
-use tests::{NOON, World, sample_event};
+use tests::{NOON, World, body_of, sample_event};
 use tokio::net::TcpListener;
 
 use super::Template;
@@ -63,11 +63,7 @@ async fn each_endpoint_answers_in_the_envelope_while_dynamodb_stalls() {
             assert_eq!(answer["statusCode"], 200, "{name} needs no service");
             continue;
         }
-        let body = match answer["isBase64Encoded"] == true {
-            // A long answer is compressed, and no refusal is long.
-            true => Value::Null,
-            false => serde_json::from_str(answer["body"].as_str().unwrap()).unwrap(),
-        };
+        let body = body_of(&answer);
         // These answers need no item of the table, and a public read does without the limiter.
         let needs_no_item = ["get-openapi", "get-sign-in"].contains(&name);
         let expected = if needs_no_item { (200, Value::Null) } else { (503, json!("service_unavailable")) };
