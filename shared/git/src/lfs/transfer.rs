@@ -81,35 +81,43 @@ impl Transfer<'_> {
         serde_json::from_slice(&answer).map_err(|_| server_failed("gave an answer that is not of the batch API"))
     }
 
-    /// Writes each object to its file, and compares it with its pointer.
+    /// Writes each object to its file, and compares it with its pointer. Of several objects that can't be downloaded, the error
+    /// names the first.
     pub(super) fn download(
         &self,
         objects: &[(&LfsFile, Download)],
         root: &Path,
         time: FileTime,
     ) -> Result<(), RemoteError> {
-        let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
         let worker = || {
-            while let Some((file, download)) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if failed.load(Ordering::Relaxed) {
-                    break;
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some((file, download)) = objects.get(at) else { return Ok(()) };
+                if at > failed.load(Ordering::Relaxed) {
+                    return Ok(());
                 }
-                let mut content = create_file(root, file.path.as_bstr(), file.is_executable)?;
-                let received = retry(self.deadline, self.interrupt, || self.receive(file, download, &mut content));
-                received.map_err(|failure| {
-                    failed.store(true, Ordering::Relaxed);
-                    failure.into_error(|why| about(file, why))
+                self.write(file, download, root, time).map_err(|error| {
+                    failed.fetch_min(at, Ordering::Relaxed);
+                    (at, error)
                 })?;
-                content.set_times(FileTimes::new().set_modified(time.into()))?;
             }
-            Ok(())
         };
-        thread::scope(|scope| {
+        let failures = thread::scope(|scope| {
             let workers: Vec<_> = (0..THREADS.min(objects.len())).map(|_| scope.spawn(worker)).collect();
-            workers.into_iter().try_for_each(|worker| {
-                worker.join().unwrap_or_else(|_| Err(RemoteError::Lfs("a download broke off".to_owned())))
-            })
-        })
+            let broken = |_| Err((0, RemoteError::Lfs("a download broke off".to_owned())));
+            let results = workers.into_iter().map(|worker| worker.join().unwrap_or_else(broken));
+            results.filter_map(Result::err).collect::<Vec<_>>()
+        });
+        failures.into_iter().min_by_key(|(at, _)| *at).map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Writes an object to its file.
+    fn write(&self, file: &LfsFile, download: &Download, root: &Path, time: FileTime) -> Result<(), RemoteError> {
+        let mut content = create_file(root, file.path.as_bstr(), file.is_executable)?;
+        let received = retry(self.deadline, self.interrupt, || self.receive(file, download, &mut content));
+        received.map_err(|failure| failure.into_error(|why| about(file, why)))?;
+        Ok(content.set_times(FileTimes::new().set_modified(time.into()))?)
     }
 
     fn receive(&self, file: &LfsFile, download: &Download, to: &mut File) -> Result<(), Failure> {
