@@ -1,13 +1,18 @@
-//! Removes the values of a deployment's variables from its log.
+//! Removes the values of a deployment's secret variables from its log.
+
+mod reading;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
+use aho_corasick::AhoCorasick;
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
 };
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use shared::hex::hex;
+
+use self::reading::{MOST_BYTES_FOR_ONE, Reading};
 
 const REDACTED: &str = "***";
 
@@ -21,21 +26,29 @@ pub const SHORTEST_INSIDE: usize = 8;
 /// The line lengths into which PEM (RFC 7468) and MIME (RFC 2045) break base64.
 const BASE64_LINES: [usize; 2] = [64, 76];
 
-/// The characters that need percent-encoding: all but those of RFC 3986, section 2.3.
-const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The line length into which `xxd -p` breaks hexadecimal digits.
+const HEX_LINE: usize = 60;
 
 /// Replaces secret values in a text, line by line.
 ///
 /// Redacts these forms of a value: the value itself; each line of a value of several lines; its base64 form in both
 /// alphabets, with and without padding; the base64 form of the value and a line end, as from `echo "$VALUE" | base64`;
-/// the lines of 64 and 76 characters into which long base64 is broken; and the percent-encoded forms of URLs and of
-/// forms. If a value is encoded together with its surroundings, as in `Authorization: Basic`, redacts the characters
-/// that depend on the value alone, provided that there are at least [`SHORTEST_INSIDE`] of them. Redaction guards
-/// against accidents. It can't stop a build that intends to print its variables, because values can be encoded in
-/// countless ways.
+/// the lines of 64 and 76 characters into which long base64 is broken; and its hexadecimal digits. If a value is encoded
+/// together with its surroundings, as in `Authorization: Basic`, redacts the characters that depend on the value alone,
+/// provided that there are at least [`SHORTEST_INSIDE`] of them.
+///
+/// Each form is found in the text as it is, and as whoever undoes the escapes of a common format would read it: backslashes
+/// (JSON, programming languages, `printf %q`, `$'…'`), the quotes of shells, doubled quotes (CSV, YAML, SQL), percent-encoding (URLs and
+/// forms), and the entities of HTML. Escapes can be nested once, such as JSON in JSON.
+///
+/// Redaction guards against accidents. It can't stop a build that intends to print its variables, because values can be
+/// encoded in countless ways.
 #[derive(Clone)]
 pub struct Redaction {
     forms: AhoCorasick,
+    /// Whether a format can have an escape in a form. None escapes ASCII letters and digits.
+    can_be_escaped: bool,
+    longest: usize,
 }
 
 impl Redaction {
@@ -45,66 +58,99 @@ impl Redaction {
             secrets.into_iter().flat_map(forms).filter(|form| form.len() >= SHORTEST).collect();
         forms.sort();
         forms.dedup();
-        let forms = AhoCorasickBuilder::new()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(forms)
+        let is_escaped_by_some =
+            |form: &String| !form.trim_end_matches('=').bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let can_be_escaped = forms.iter().any(is_escaped_by_some);
+        let longest = forms.iter().map(String::len).max().unwrap_or_default();
+        let longest = if can_be_escaped { longest * MOST_BYTES_FOR_ONE } else { longest };
+        let forms = AhoCorasick::new(forms)
             .expect("the variables of a deployment are far smaller than the 2 GiB that an automaton can take");
-        Self { forms }
+        Self { forms, can_be_escaped, longest }
     }
 
-    /// Returns the text with each secret in it replaced by `***`. Of several secrets that begin at one place, replaces
-    /// the longest.
+    /// Returns the text with each secret in it replaced by `***`. Secrets that overlap are replaced together.
     pub(crate) fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        if !self.forms.is_match(text) {
+        let secrets = self.secrets_in(text.as_bytes());
+        if secrets.is_empty() {
             return Cow::Borrowed(text);
         }
-        let mut redacted = String::with_capacity(text.len());
-        self.forms.replace_all_with(text, &mut redacted, |_, _, into| {
-            into.push_str(REDACTED);
-            true
-        });
+        let (mut redacted, mut done) = (String::with_capacity(text.len()), 0);
+        for Range { start, end } in secrets {
+            let (start, end) = (text.floor_char_boundary(start).max(done), text.ceil_char_boundary(end));
+            redacted.push_str(&text[done..start]);
+            redacted.push_str(REDACTED);
+            done = end;
+        }
+        redacted.push_str(&text[done..]);
         Cow::Owned(redacted)
     }
 
-    /// Returns the length in bytes of the longest redacted form.
+    /// Returns the length in bytes of the longest text that is redacted as one secret.
     pub fn longest(&self) -> usize {
-        self.forms.max_pattern_len()
+        self.longest
     }
 
     /// Returns the bounds of the secret that spans the offset `at`, if there is one. The text must reach
     /// [`longest`](Self::longest) bytes past `at`, unless it ends before.
-    pub(crate) fn across(&self, text: &[u8], at: usize) -> Option<std::ops::Range<usize>> {
-        self.forms
-            .find_iter(text)
-            .map(|found| found.range())
-            .take_while(|found| found.start < at)
-            .find(|found| found.end > at)
+    pub(crate) fn across(&self, text: &[u8], at: usize) -> Option<Range<usize>> {
+        self.secrets_in(text).into_iter().find(|found| found.start < at && found.end > at)
+    }
+
+    /// Returns the bounds of the secrets in a text, in order and apart from each other.
+    fn secrets_in(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let mut found: Vec<_> = match self.forms.is_match(text) {
+            true => self.forms.find_overlapping_iter(text).map(|found| found.range()).collect(),
+            false => Vec::new(),
+        };
+        if self.can_be_escaped {
+            for reading in Reading::all(text) {
+                let forms = self.forms.find_overlapping_iter(reading.bytes());
+                found.extend(forms.map(|found| reading.place(found.range())).filter(|found| !found.is_empty()));
+            }
+        }
+        found.sort_unstable_by_key(|found| (found.start, found.end));
+        found.dedup_by(|next, kept| {
+            let overlaps = next.start < kept.end;
+            if overlaps {
+                kept.end = kept.end.max(next.end);
+            }
+            overlaps
+        });
+        found
     }
 }
 
 fn forms(secret: &str) -> Vec<String> {
     let mut forms: Vec<String> = secret.lines().map(|line| line.trim().to_owned()).collect();
-    if secret.len() < SHORTEST {
+    // `$(…)` takes line ends away, and `echo` adds one.
+    let trimmed = secret.trim_end_matches(['\r', '\n']);
+    if trimmed.len() < SHORTEST {
         return forms;
     }
+    forms.extend([secret, trimmed].map(str::to_owned));
     let with_line_end = format!("{secret}\n");
-    for plain in [secret, &with_line_end] {
+    for plain in [secret, trimmed, &with_line_end] {
         for base64 in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
             let encoded = base64.encode(plain);
-            for length in BASE64_LINES.into_iter().filter(|length| encoded.len() > *length) {
-                // Base64 is ASCII, so every cut is between characters.
-                let lines = encoded.as_bytes().chunks(length).map(|line| String::from_utf8_lossy(line).into_owned());
-                forms.extend(lines.filter(|line| line.len() >= SHORTEST_INSIDE));
+            for length in BASE64_LINES {
+                forms.extend(lines_of(&encoded, length));
             }
             forms.push(encoded);
         }
+        let digits = hex(plain.as_bytes());
+        for digits in [digits.to_ascii_uppercase(), digits] {
+            forms.extend(lines_of(&digits, HEX_LINE));
+            forms.push(digits);
+        }
     }
-    forms.extend([STANDARD_NO_PAD, URL_SAFE_NO_PAD].iter().flat_map(|base64| insides(secret, base64)));
-    let percent_encoded = utf8_percent_encode(secret, &RESERVED).to_string();
-    forms.push(percent_encoded.replace("%20", "+"));
-    forms.push(with_lower_case_escapes(&percent_encoded));
-    forms.push(percent_encoded);
+    forms.extend([STANDARD_NO_PAD, URL_SAFE_NO_PAD].iter().flat_map(|base64| insides(trimmed, base64)));
     forms
+}
+
+/// Returns the lines into which a program breaks a long text of ASCII characters.
+fn lines_of(encoded: &str, length: usize) -> impl Iterator<Item = String> {
+    let lines = encoded.as_bytes().chunks(length).filter(move |_| encoded.len() > length);
+    lines.filter(|line| line.len() >= SHORTEST_INSIDE).map(|line| String::from_utf8_lossy(line).into_owned())
 }
 
 /// Returns the characters that every base64 form of a text with the secret contains, for each number of bytes that may
@@ -117,18 +163,6 @@ fn insides<'a>(secret: &'a str, base64: &'a impl Engine) -> impl Iterator<Item =
         encoded[start..end].to_owned()
     };
     (0..3).map(inside).filter(|inside| inside.len() >= SHORTEST_INSIDE)
-}
-
-fn with_lower_case_escapes(percent_encoded: &str) -> String {
-    let mut escapes = percent_encoded.split('%');
-    let mut text = escapes.next().unwrap_or_default().to_owned();
-    for escape in escapes {
-        let (digits, rest) = escape.split_at(2);
-        text.push('%');
-        text.push_str(&digits.to_ascii_lowercase());
-        text.push_str(rest);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -196,7 +230,8 @@ mod tests {
     fn the_longest_secret_is_replaced() {
         let redaction = Redaction::new(["secret", "secret-longer", "longer-still"]);
         assert_eq!(redaction.redact("secret-longer secret-long"), "*** ***-long");
-        assert_eq!(redaction.redact("secret-longer-still"), "***-still");
+        assert_eq!(redaction.redact("secret-longer-still"), "***", "no tail of an overlapping one is left");
+        assert_eq!(redaction.redact("x-secret-longer-stillsecret-y"), "x-******-y");
     }
 
     #[test]
@@ -219,9 +254,55 @@ mod tests {
     fn a_secret_across_an_offset_is_found() {
         let redaction = Redaction::new(["secret"]);
         let text = b"0123secret0123";
-        assert_eq!(redaction.longest(), 12, "c2VjcmV0Cg== is the longest form");
+        assert_eq!(redaction.longest(), 14, "7365637265740a is the longest form");
         for (at, found) in [(3, None), (4, None), (5, Some(4..10)), (9, Some(4..10)), (10, None), (13, None)] {
             assert_eq!(redaction.across(text, at), found, "at {at}");
         }
+    }
+
+    /// What the tools themselves print is in tests/process/masking.rs.
+    #[test]
+    fn a_secret_is_known_under_the_escapes_of_each_format() {
+        let redaction = Redaction::new(["it's \"50%\" & <é>\n\\\t1"]);
+        for text in [
+            r#"{"x":"it's \"50%\" & <é>\n\\\t1"}"#,
+            r#"{"x":"it\u0027s \"50%\" \u0026 \u003c\u00e9\u003e\n\\\t1"}"#,
+            r#""{\"x\":\"it's \\\"50%\\\" & <é>\\n\\\\\\t1\"}""#,
+            r#"'it\'s "50%" & <é>\n\\\t1'"#,
+            r"$'it\'s \x2250%\042 & <\303\251>\n\\\t1'",
+            "it%27s%20%2250%25%22%20%26%20%3C%C3%A9%3E%0A%5C%091",
+            "it's+%2250%25%22+%26+%3c%c3%a9%3e%0a%5c%091",
+            "it%2527s%2520%252250%2525%2522%2520%2526%2520%253C%25C3%25A9%253E%250A%255C%25091",
+            "it&#39;s &quot;50%&quot; &amp; &lt;&#xe9;&gt;&#10;\\&#9;1",
+            r#"'it'\''s "50%" & <é>'$'\n''\'$'\t''1'"#,
+        ] {
+            let redacted = redaction.redact(text);
+            assert!(redacted.contains("***") && redacted.len() < 20, "{text}: {redacted}");
+        }
+        for text in [
+            "it's \"50%\" & <e>",
+            r"\",
+            "%",
+            "&",
+            "'",
+            "%2",
+            r"\u",
+            r"\u{",
+            r"\ud83d",
+            r"\x",
+            "&#;",
+            "'$'",
+            "&#x110000;",
+        ] {
+            assert_eq!(redaction.redact(text), text);
+        }
+    }
+
+    #[test]
+    fn a_secret_in_a_surrogate_pair_or_among_other_escapes_is_replaced_and_nothing_else() {
+        let redaction = Redaction::new(["🔑/key"]);
+        assert_eq!(redaction.redact(r#"{"a":"\ud83d\udd11\/key","b":"\u00e9"}"#), r#"{"a":"***","b":"\u00e9"}"#);
+        assert_eq!(redaction.redact(r#"é\u{1f511}/key é"#), "é*** é");
+        assert_eq!(redaction.redact("x=%F0%9F%94%91%2Fkey&y=%20"), "x=***&y=%20");
     }
 }

@@ -1,6 +1,7 @@
 //! Runs of buildspecs in real shells.
 
 mod format;
+mod masking;
 mod run;
 
 use std::collections::BTreeMap;
