@@ -9,7 +9,7 @@ mod capabilities;
 mod capacity;
 mod clock;
 mod log;
-mod moto;
+pub(crate) mod moto;
 mod outputs;
 
 use std::io::{Cursor, Read};

@@ -13,6 +13,7 @@ mod cancel;
 mod codebuild;
 mod conditional;
 mod connections;
+mod content;
 mod contract;
 mod dead_letters;
 mod deployments;

@@ -50,7 +50,7 @@ fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
-pub(super) struct Moto {
+pub(crate) struct Moto {
     process: Child,
     recorder: Arc<Recorder>,
     url: String,
@@ -71,7 +71,7 @@ struct Recorder {
 
 impl Moto {
     /// Starts the server. Returns `None` if it can't be installed.
-    pub(super) async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         let program = tokio::task::spawn_blocking(|| PROGRAM.clone()).await.unwrap()?;
         let mut process = Command::new(program)
             .args(["--host", "127.0.0.1", "--port", "0"])
@@ -104,7 +104,7 @@ impl Moto {
     }
 
     /// Returns the endpoint of every service.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.url.clone()
     }
 
@@ -145,7 +145,7 @@ impl Moto {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    pub(super) async fn create_bucket(&self, bucket: &str) {
+    pub(crate) async fn create_bucket(&self, bucket: &str) {
         let url = format!("{}/{bucket}", self.recorder.moto);
         let created = self.recorder.client.put(url).header("authorization", credential("s3")).send().await.unwrap();
         assert!(created.status().is_success(), "{created:?}");

@@ -7,10 +7,10 @@
 mod folder;
 mod key;
 
-use std::fs;
-use std::io;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::{self, Seek};
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Duration;
 
 use archive::Archive;
@@ -20,12 +20,12 @@ use shared::clock::Timestamp;
 use shared::hex::hex;
 use shared::model::{BuildCache, BuildCaches, CacheChanged, CacheKeys, CacheScope, Deployment, MAX_CACHE_KEY_BYTES};
 use shared::table::TableError;
-use tokio::fs::File;
 use tokio::task::spawn_blocking;
 use tokio::time::{error::Elapsed, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::folder::{LeftOut, Packing, merge};
+use crate::beneath::Folder;
 use crate::buildspec::{Cache, CachedFiles};
 use crate::process::{Run, RunError};
 use crate::run_log::RunLog;
@@ -48,9 +48,8 @@ pub(crate) struct Surroundings<'a> {
     pub stop: &'a CancellationToken,
     /// The maximum size of the files together, in bytes.
     pub quota: u64,
-    /// The folder of the run, and the path of a zip in it.
+    /// The folder of the run.
     pub folder: &'a Path,
-    pub zip: &'a Path,
     /// The end of the invocation.
     pub deadline: Timestamp,
 }
@@ -64,8 +63,8 @@ pub(crate) struct Caching<'a> {
     keys: Keys,
     /// The row of the scope as it was before the first phase.
     before: Option<BuildCaches>,
-    source: OwnedFd,
-    home: OwnedFd,
+    source: Folder,
+    home: Folder,
 }
 
 /// The values by which the cache of a build is found.
@@ -129,13 +128,13 @@ impl<'a> Caching<'a> {
         let before = BuildCaches::load(surroundings.app.table(), &scope).await?;
         let home = run.home();
         fs::create_dir_all(&home)?;
-        let (source, home) = (folder::folder(run.source)?, folder::folder(&home)?);
+        let (source, home) = (run.source.try_clone()?, Folder::open(&home)?);
         Ok(Self { surroundings, cache, deployment, scope, keys, before, source, home })
     }
 
     /// Finds the cache and puts its files in their places.
     async fn get(&self) -> Result<(), Failed> {
-        let Surroundings { app, archive, log, zip, .. } = self.surroundings;
+        let Surroundings { app, archive, log, .. } = self.surroundings;
         let now = app.clock().now();
         let mut found = self.before.as_ref().and_then(|row| row.find(self.keys.all(), now).cloned());
         if found.is_none()
@@ -148,14 +147,12 @@ impl<'a> Caching<'a> {
             log.say("There is no cache yet").await;
             return Ok(());
         };
-        let mut content = File::create(zip).await?;
+        let zip = unnamed_file().await?;
+        let mut content = tokio::fs::File::from_std(zip.try_clone()?);
         if !timeout(LIMIT, archive.get_cache(&self.scope.prefix(&found), found.bytes, &mut content)).await?? {
             return Err(Failed::Said("its file is gone".to_owned()));
         }
-        drop(content);
-        let put = self.put_in_place().await;
-        fs::remove_file(zip)?;
-        let left = put?;
+        let left = self.put_in_place(zip).await?;
         let key = if found.key.is_empty() { String::new() } else { format!(" {}", found.key) };
         log.say(format!("Restored the cache{key} of {} ({} bytes)", found.saved_at, found.bytes)).await;
         if left > 0 {
@@ -165,17 +162,17 @@ impl<'a> Caching<'a> {
     }
 
     /// Unpacks the whole zip before it moves a file, so that a damaged one changes nothing.
-    async fn put_in_place(&self) -> io::Result<usize> {
-        let Surroundings { folder, zip, quota, stop, .. } = self.surroundings;
-        let (zip, unpacked) = (zip.to_owned(), folder.join("cache"));
+    async fn put_in_place(&self, zip: File) -> io::Result<usize> {
+        let Surroundings { folder, quota, stop, .. } = self.surroundings;
+        let unpacked = folder.join("cache");
         let places = [("source", self.source.try_clone()?), ("home", self.home.try_clone()?)];
         in_time(LIMIT, stop, move |stop| {
-            let moved = unpack(&zip, &unpacked, Bounds::new(quota, MAX_FILES, stop)).and_then(|()| {
+            let moved = unpack(zip, &unpacked, Bounds::new(quota, MAX_FILES, stop)).and_then(|()| {
                 let mut left = 0;
                 for (name, place) in &places {
                     let from = unpacked.join(name);
                     if from.is_dir() {
-                        left += merge(&folder::folder(&from)?, place)?;
+                        left += merge(Folder::open(&from)?.as_fd(), place.as_fd())?;
                     }
                 }
                 Ok(left)
@@ -196,7 +193,7 @@ impl<'a> Caching<'a> {
     }
 
     async fn put(&self, run: &Run<'_>) -> Result<(), Failed> {
-        let Surroundings { app, archive, log, zip, deadline, .. } = self.surroundings;
+        let Surroundings { app, archive, log, deadline, .. } = self.surroundings;
         let now = app.clock().now();
         let exact = CacheKeys { fallbacks: &[], ..self.keys.all() };
         let current = self.before.as_ref().and_then(|row| row.find(exact, now));
@@ -206,16 +203,11 @@ impl<'a> Caching<'a> {
             return Ok(());
         }
         let limit = LIMIT.min(deadline.since(now).saturating_sub(RESERVE));
-        let (left_out, bytes) = self.pack(run, limit).await?;
+        let (left_out, zip) = self.pack(run, limit).await?;
+        let bytes = zip.metadata()?.len();
         let saved = BuildCache::new(self.keys.all(), bytes, now);
         let prefix = self.scope.prefix(&saved);
-        let stored = async {
-            let mut content = File::open(zip).await?;
-            Ok::<_, Failed>(archive.put_cache(&prefix, &mut content).await?)
-        };
-        let stored = timeout(limit, stored).await;
-        fs::remove_file(zip)?;
-        stored??;
+        timeout(limit, archive.put_cache(&prefix, &mut tokio::fs::File::from_std(zip))).await??;
         let row = BuildCaches::save(self.before.as_ref(), app.table(), self.deployment, &self.scope, saved).await?;
         let (said, unused) = match row {
             Ok(dropped) => {
@@ -233,25 +225,26 @@ impl<'a> Caching<'a> {
         Ok(())
     }
 
-    /// Packs the files that the buildspec names. Returns the number of those that are left out, and the size of the zip.
-    async fn pack(&self, run: &Run<'_>, limit: Duration) -> Result<(LeftOut, u64), Failed> {
-        let Surroundings { log, zip, quota, stop, .. } = self.surroundings;
-        let (files, unusable) = self.cache.select(run.source, &run.home(), &run.variables_at_start());
+    /// Packs the files that the buildspec names. Returns the number of those that are left out, and the zip.
+    async fn pack(&self, run: &Run<'_>, limit: Duration) -> Result<(LeftOut, File), Failed> {
+        let Surroundings { log, quota, stop, .. } = self.surroundings;
+        let (files, unusable) = self.cache.select(run.source.path(), &run.home(), &run.variables_at_start());
         for why in unusable {
             log.say(format!("Left out of the cache: {}", run.redaction.redact(&why))).await;
         }
-        let (source, home, file) = (self.source.try_clone()?, self.home.try_clone()?, zip.to_owned());
+        let (source, home, mut zip) = (self.source.try_clone()?, self.home.try_clone()?, unnamed_file().await?);
         let packed = in_time(limit, stop, move |stop| {
             let CachedFiles { source: in_source, home: in_home } = files;
-            let mut packer = Packer::create(&file, Bounds::new(quota, MAX_FILES, stop))?;
+            let mut packer = Packer::new(zip.try_clone()?, Bounds::new(quota, MAX_FILES, stop));
             let is_of_git = |path: &Path| path.components().any(|name| name.as_os_str() == ".git");
             let selects_source =
                 |path: &Path| in_source.place(path).is_some() && (in_source.names_git() || !is_of_git(path));
             let selects_home = |path: &Path| in_home.place(path).is_some();
-            let left_out = Packing::of(&mut packer, &selects_source, &source, "source")?;
-            let left_out = left_out + Packing::of(&mut packer, &selects_home, &home, "home")?;
+            let left_out = Packing::of(&mut packer, &selects_source, source.as_fd(), "source")?;
+            let left_out = left_out + Packing::of(&mut packer, &selects_home, home.as_fd(), "home")?;
             packer.finish()?;
-            Ok((left_out, fs::metadata(&file)?.len()))
+            zip.rewind()?;
+            Ok((left_out, zip))
         });
         packed.await.map_err(|error| match error.kind() {
             io::ErrorKind::QuotaExceeded => Failed::Said(format!(
@@ -320,7 +313,7 @@ impl Keys {
 /// Returns a key with the values of its expressions. Keys are in the log, so they have no secrets.
 async fn evaluated(key: &str, run: &Run<'_>) -> Result<String, Failed> {
     let refuse = |why: String| Err(Failed::Said(why));
-    let (text, source): (String, PathBuf) = (key.to_owned(), run.source.to_owned());
+    let (text, source) = (key.to_owned(), run.source.path().to_owned());
     let with_digests = spawn_blocking(move || key::with_digests(&text, &source)).await.map_err(io::Error::other)?;
     let Ok(with_digests) = with_digests else {
         return refuse(format!("its key {key} has a pattern that is none, or a file can't be read"));
@@ -333,6 +326,11 @@ async fn evaluated(key: &str, run: &Run<'_>) -> Result<String, Failed> {
         Some(value) if run.redaction.redact(&value) != value => refuse(format!("its key {key} contains a secret")),
         Some(value) => Ok(value),
     }
+}
+
+/// Creates a file that no build can find, because it has no name.
+async fn unnamed_file() -> io::Result<File> {
+    spawn_blocking(tempfile::tempfile).await.map_err(io::Error::other)?
 }
 
 /// Deletes caches that no row lists. What fails is deleted by the archive's rule.

@@ -34,6 +34,7 @@ mod runner;
 mod source;
 mod test_reports;
 mod variables;
+mod workspace;
 
 pub use consumer::{Consumer, RUN_TIME_LIMIT_SECONDS};
 pub use pipeline::{FETCH_LIMITS, REPORT_TIME};

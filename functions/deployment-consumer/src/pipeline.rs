@@ -3,7 +3,7 @@
 //! Each step is logged as it happens, and the lease is renewed meanwhile. If CodeBuild runs the deployment, the
 //! pipeline ends before the run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,21 +13,22 @@ use git::{FetchLimits, Fetched, RemoteError, Resolved};
 use shared::App;
 use shared::clock::Timestamp;
 use shared::model::{Deployment, Failure, Plan, Results, Transition, URL_OUTPUT};
-use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vault::Vault;
 
+use crate::beneath::Folder;
 use crate::buildspec::{Buildspec, BuildspecError};
 use crate::cache::{Caching, Surroundings};
 use crate::codebuild::{BuildInput, CodeBuild};
 use crate::opened::BuildVariables;
-use crate::process::{Exit, Outcome, Run};
+use crate::process::{Exit, Outcome, Run, RunError};
 use crate::redaction::Redaction;
 use crate::retry::Retry;
 use crate::run_log::{self, RunLog};
 use crate::runner::Runner;
 use crate::variables::{self, Variables};
+use crate::workspace::Workspace;
 use crate::{checkout, lease, results, source};
 
 /// The time between SIGTERM and SIGKILL for a build that must stop.
@@ -81,14 +82,6 @@ enum FetchFailed {
     Open(#[from] OpenFailed),
     #[error(transparent)]
     Remote(#[from] RemoteError),
-}
-
-/// The working folder of one run. It is deleted when dropped.
-struct Workspace {
-    source: PathBuf,
-    scratch: PathBuf,
-    zip: PathBuf,
-    folder: TempDir,
 }
 
 impl Pipeline {
@@ -150,7 +143,20 @@ impl Pipeline {
             attempt => log.say(format!("Attempt {attempt}: the previous runner was lost")).await,
         }
         let workspace = Workspace::new()?;
-        if let Some(end) = self.get_source(deployment, &workspace, log, stop).await? {
+        let completed = Box::pin(self.build_in(&workspace, deployment, deadline, log, stop)).await;
+        workspace.delete(&self.app).await;
+        completed
+    }
+
+    async fn build_in(
+        &self,
+        workspace: &Workspace,
+        deployment: &Deployment,
+        deadline: Timestamp,
+        log: &RunLog,
+        stop: &CancellationToken,
+    ) -> Result<Completed<'_>, Retry> {
+        if let Some(end) = self.get_source(deployment, workspace, log, stop).await? {
             return Ok(Completed::without_run(end));
         }
         let buildspec = match read_buildspec(deployment, &workspace.source, log).await {
@@ -183,10 +189,12 @@ impl Pipeline {
         let of_process = variables::of_process(deployment, &self.app).into_iter();
         reserved.extend(of_process.filter(|(name, _)| !variables.values.contains_key(name)));
         let redaction = Redaction::new(variables.secrets());
+        let source = Folder::open(&workspace.source)
+            .map_err(|error| Retry::Infrastructure("the source can't be opened", error.into()))?;
         let left = || deadline.since(self.app.clock().now()).saturating_sub(REPORT_TIME);
         let mut run = Run {
             buildspec: &buildspec,
-            source: &workspace.source,
+            source: &source,
             scratch: &workspace.scratch,
             variables: &variables.values,
             reserved: &reserved,
@@ -209,8 +217,7 @@ impl Pipeline {
                     log,
                     stop,
                     quota: plan.cache_bytes(),
-                    folder: workspace.folder.path(),
-                    zip: &workspace.zip,
+                    folder: workspace.path(),
                     deadline,
                 };
                 Box::pin(Caching::restore(surroundings, cache, deployment, &run)).await
@@ -219,15 +226,19 @@ impl Pipeline {
         };
         run.time_limit = time_limit.min(left());
         let ran = run.run(log.0.clone(), stop).await;
-        let (outcome, phases) =
-            ran.map_err(|error| Retry::Infrastructure("the build could not be run", error.into()))?;
+        let (outcome, phases) = match ran {
+            Ok(ran) => ran,
+            Err(RunError::NoShell(shell @ "bash")) => {
+                let message = format!("The buildspec requires the shell {shell}, which the runner does not have");
+                return Ok(Completed::without_run(fail("shell_missing", message)));
+            }
+            Err(error) => return Err(Retry::Infrastructure("the build could not be run", error.into())),
+        };
         let tests = results::read_tests(&buildspec, &run, log).await?;
         let mut results = Results { tests, phases, ..Results::default() };
         match &outcome {
             Outcome::Succeeded { artifacts, exported } => {
-                if let Some(failure) =
-                    results::store(&self.archive, deployment, &workspace.source, artifacts, quota).await?
-                {
+                if let Some(failure) = results::store(&self.archive, deployment, &source, artifacts, quota).await? {
                     return Ok(Completed::Run(Transition::Fail(failure), results));
                 }
                 results.outputs = results::outputs(exported, &redaction, log).await;
@@ -243,9 +254,7 @@ impl Pipeline {
                 log.say(format!("Succeeded. Artifacts: {}", artifacts.len())).await;
             }
             Outcome::Failed { artifacts, .. } => {
-                if let Some(failure) =
-                    results::store(&self.archive, deployment, &workspace.source, artifacts, quota).await?
-                {
+                if let Some(failure) = results::store(&self.archive, deployment, &source, artifacts, quota).await? {
                     log.say(failure.message).await;
                 }
             }
@@ -324,17 +333,6 @@ impl Pipeline {
 impl Completed<'_> {
     fn without_run(end: Transition) -> Self {
         Self::Run(end, Results::default())
-    }
-}
-
-impl Workspace {
-    fn new() -> Result<Self, Retry> {
-        let failed = |error: std::io::Error| Retry::Infrastructure("the workspace can't be created", error.into());
-        let folder = tempfile::tempdir().map_err(failed)?;
-        let inside = |name: &str| folder.path().join(name);
-        let (source, scratch, zip) = (inside("source"), inside("scratch"), inside("source.zip"));
-        std::fs::create_dir(&scratch).map_err(failed)?;
-        Ok(Self { source, scratch, zip, folder })
     }
 }
 

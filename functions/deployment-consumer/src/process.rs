@@ -6,11 +6,15 @@
 //! options, traps and redirections by `exec` do not carry over. In version 0.1 nothing does.
 //!
 //! A child has a clean environment, but it runs as the same user: it is not a sandbox. [`hide_environment`] keeps it
-//! from reading this process's environment in `/proc`.
+//! from reading this process's environment in `/proc`. On Linux, no process that a run started is left when the run has ended.
 
 mod artifacts;
+#[cfg(target_os = "linux")]
+mod descendants;
 mod evaluation;
 mod group;
+#[cfg(not(target_os = "linux"))]
+mod only_group;
 mod outcome;
 mod output;
 mod recent;
@@ -20,9 +24,15 @@ mod shell_state;
 mod versions;
 
 pub use artifacts::Artifact;
+#[cfg(target_os = "linux")]
+pub use descendants::own_all_descendants;
+#[cfg(not(target_os = "linux"))]
+pub use only_group::own_all_descendants;
 pub use outcome::{Exit, Outcome, RunError};
 pub use output::MAX_LINE_BYTES;
 pub use run::Run;
+
+pub use crate::beneath::Folder;
 
 /// Hides the environment and the memory of this process from other processes of its user, such as the commands that it
 /// runs. The effect lasts until this process ends.

@@ -1,42 +1,62 @@
 //! The results of a run: artifacts, test reports and outputs.
 
-use std::path::Path;
+use std::io;
 
 use archive::Archive;
+use shared::InitError;
 use shared::model::{ArtifactQuota, Deployment, Failure, MAX_OUTPUT_BYTES, MAX_OUTPUTS, Outputs, TestSummary};
+use tokio::fs::File;
+use tokio::task::{JoinError, spawn_blocking};
 
+use crate::beneath::Folder;
 use crate::buildspec::Buildspec;
 use crate::process::{Artifact, Run};
 use crate::redaction::Redaction;
 use crate::retry::Retry;
 use crate::run_log::RunLog;
+use crate::test_reports;
 use crate::variables::Variables;
-use crate::{beneath, test_reports};
 
-/// Stores the artifacts. Returns a failure and stores nothing if they are more than the account's plan allows.
+/// Stores the artifacts. Returns a failure and stores nothing if the build is at fault: they are more than the account's plan allows, or
+/// one of them can't be read or stored.
 pub(crate) async fn store(
     archive: &Archive,
     deployment: &Deployment,
-    source: &Path,
+    source: &Folder,
     artifacts: &[Artifact],
     quota: Option<ArtifactQuota>,
 ) -> Result<Option<Failure>, Retry> {
     let Some(quota) = quota.filter(|_| !artifacts.is_empty()) else { return Ok(None) };
-    let failed = |error: std::io::Error| Retry::Infrastructure("an artifact can't be read", error.into());
-    let open = |artifact: &Artifact| beneath::open(source, &artifact.path).map_err(failed);
-    let mut bytes = 0;
-    for artifact in artifacts {
-        bytes += open(artifact)?.metadata().map_err(failed)?.len();
+    let prefix = deployment.artifacts_prefix();
+    for Artifact { name, .. } in artifacts {
+        if let Some(why) = archive.refuses_artifact(&prefix, name) {
+            return Ok(Some(invalid(name, why)));
+        }
     }
+    let of_thread = |error: JoinError| Retry::Infrastructure("an artifact can't be read", error.into());
+    let failed = |error: io::Error| Retry::Infrastructure("an artifact can't be read", error.into());
+    let (folder, paths) = (source.try_clone().map_err(failed)?, artifacts.to_vec());
+    let bytes = match spawn_blocking(move || size(&folder, &paths)).await.map_err(of_thread)? {
+        Ok(bytes) => bytes,
+        Err((name, error)) => return Ok(Some(invalid(&name, &format!("it can't be read ({error})")))),
+    };
     if quota.is_exceeded(artifacts.len(), bytes) {
         return Ok(Some(too_large(quota, artifacts.len(), bytes)));
     }
-    let prefix = deployment.artifacts_prefix();
     for artifact in artifacts {
-        let mut file = tokio::fs::File::from_std(open(artifact)?);
-        archive.put_artifact(&prefix, &artifact.name, &mut file).await?;
+        let (folder, path) = (source.try_clone().map_err(failed)?, artifact.path.clone());
+        let file = spawn_blocking(move || folder.file(&path)).await.map_err(of_thread)?.map_err(failed)?;
+        archive.put_artifact(&prefix, &artifact.name, &mut File::from_std(file)).await?;
     }
     Ok(None)
+}
+
+/// Returns the size of all files in bytes, or the name of the first one that can't be opened.
+fn size(source: &Folder, artifacts: &[Artifact]) -> Result<u64, (String, io::Error)> {
+    artifacts.iter().try_fold(0_u64, |bytes, artifact| {
+        let length = source.file(&artifact.path).and_then(|file| Ok(file.metadata()?.len()));
+        Ok(bytes.saturating_add(length.map_err(|error| (artifact.name.clone(), error))?))
+    })
 }
 
 /// Reads the test reports of a run, and logs what they say.
@@ -49,10 +69,11 @@ pub(crate) async fn read_tests(
         return Ok(None);
     }
     let variables = run.variables_at_start();
-    let (source, reports, redaction) = (run.source.to_owned(), buildspec.reports.clone(), run.redaction.clone());
+    let failed = |error: InitError| Retry::Infrastructure("the test reports can't be read", error);
+    let source = run.source.try_clone().map_err(|error| failed(error.into()))?;
+    let (reports, redaction) = (buildspec.reports.clone(), run.redaction.clone());
     let read = move || test_reports::read(&source, &reports, &variables, &redaction);
-    let failed = |error: tokio::task::JoinError| Retry::Infrastructure("the test reports can't be read", error.into());
-    let (summary, notes) = tokio::task::spawn_blocking(read).await.map_err(failed)?;
+    let (summary, notes) = spawn_blocking(read).await.map_err(|error| failed(error.into()))?;
     for note in notes {
         log.say(note).await;
     }
@@ -86,4 +107,8 @@ fn too_large(quota: ArtifactQuota, files: usize, bytes: u64) -> Failure {
          {mebibytes} MiB together; name fewer files in the buildspec's artifacts"
     );
     Failure::new("artifacts_too_large", message)
+}
+
+fn invalid(name: &str, why: &str) -> Failure {
+    Failure::new("artifact_invalid", format!("The artifacts are not kept: {name}: {why}"))
 }

@@ -37,7 +37,7 @@ pub(crate) async fn restore(archive: &Archive, prefix: &str, folder: &Path, file
         return Ok(false);
     }
     let (from, to): (PathBuf, PathBuf) = (file.to_owned(), folder.to_owned());
-    let unpacked = spawn_blocking(move || unpack(&from, &to, Bounds::none())).await;
+    let unpacked = spawn_blocking(move || unpack(fs::File::open(from)?, &to, Bounds::none())).await;
     unpacked.map_err(|panicked| failed(io::Error::other(panicked)))?.map_err(failed)?;
     fs::remove_file(file).map_err(failed)?;
     Ok(true)
@@ -122,7 +122,7 @@ mod tests {
         let (source, folder) = (source(), tempfile::tempdir().unwrap());
         let (file, unpacked) = (folder.path().join("source.zip"), folder.path().join("source"));
         pack::pack(source.path(), &file).unwrap();
-        unpack(&file, &unpacked, Bounds::none()).unwrap();
+        unpack(File::open(&file).unwrap(), &unpacked, Bounds::none()).unwrap();
         let found = contents(&unpacked);
         assert_eq!(found, contents(source.path()));
         assert!(found.iter().filter_map(|entry| entry.time).all(|time| time == COMMITTED as i64));
@@ -199,7 +199,7 @@ mod tests {
         remote.fetch_commit(&commit, &fetched, crate::FETCH_LIMITS).await.unwrap();
         let file = folder.path().join("source.zip");
         pack::pack(&fetched, &file).unwrap();
-        unpack(&file, &unpacked, Bounds::none()).unwrap();
+        unpack(File::open(&file).unwrap(), &unpacked, Bounds::none()).unwrap();
         assert_eq!(contents(&unpacked), contents(&fetched));
         fs::remove_dir_all(&fetched).unwrap();
         drop(origin);

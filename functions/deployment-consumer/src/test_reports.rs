@@ -10,9 +10,8 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use shared::model::{FailedTest, TestSummary};
-use walkdir::WalkDir;
 
-use crate::beneath;
+use crate::beneath::{Folder, Found};
 use crate::buildspec::Report;
 use crate::redaction::Redaction;
 
@@ -25,7 +24,7 @@ const MAX_TOTAL_BYTES: u64 = 100 << 20;
 
 /// Reads the files of all reports in a source folder. Returns the summary, and a sentence about each file that is not part of it.
 pub(crate) fn read(
-    source: &Path,
+    source: &Folder,
     reports: &[Report],
     variables: &BTreeMap<String, String>,
     redaction: &Redaction,
@@ -58,25 +57,26 @@ pub(crate) fn read(
     (has_read.then_some(summary), notes)
 }
 
-fn find(source: &Path, reports: &[Report], variables: &BTreeMap<String, String>) -> (Vec<PathBuf>, Vec<String>) {
+fn find(source: &Folder, reports: &[Report], variables: &BTreeMap<String, String>) -> (Vec<PathBuf>, Vec<String>) {
     let mut notes = Vec::new();
     let mut selections = Vec::new();
     for report in reports {
-        let (selection, unusable) = report.select(source, variables);
+        let (selection, unusable) = report.select(source.path(), variables);
         notes.extend(unusable.into_iter().map(|why| format!("Left out of the test reports: {why}")));
         selections.push(selection);
     }
-    let entries = WalkDir::new(source).min_depth(1).sort_by_file_name().into_iter().filter_map(Result::ok);
-    let files = entries.filter(|entry| entry.file_type().is_file()).filter_map(|entry| {
-        let relative = entry.path().strip_prefix(source).ok()?;
-        selections.iter().any(|selection| selection.place(relative).is_some()).then(|| relative.to_owned())
+    let mut files = Vec::new();
+    source.walk(&mut |relative, found| {
+        if matches!(found, Found::File) && selections.iter().any(|selection| selection.place(relative).is_some()) {
+            files.push(relative.to_owned());
+        }
     });
-    (files.collect(), notes)
+    (files, notes)
 }
 
 /// Adds the tests of a file to the summary. Returns the size of the file.
-fn read_file(source: &Path, path: &Path, summary: &mut TestSummary) -> Result<u64, String> {
-    let file = beneath::open(source, path).map_err(|error| error.to_string())?;
+fn read_file(source: &Folder, path: &Path, summary: &mut TestSummary) -> Result<u64, String> {
+    let file = source.file(path).map_err(|error| error.to_string())?;
     let size = file.metadata().map_err(|error| error.to_string())?.len();
     if size > MAX_BYTES {
         return Err(format!("it is larger than {} MiB", MAX_BYTES >> 20));

@@ -21,6 +21,8 @@ const HINTS = {
   variables_missing: "Deploy again with the variables that the buildspec takes from AWS.",
   command_failed: "The log shows the command and what it wrote.",
   artifacts_missing: "Check the buildspec’s artifacts: no file matches them.",
+  artifact_invalid: "Leave the file out of the buildspec’s artifacts, or give it another name.",
+  shell_missing: "Use the shell sh in the buildspec, or another runner.",
   artifacts_too_large: "Name fewer files in the buildspec’s artifacts.",
   timed_out: "Raise the environment’s time limit, or make the build faster.",
   approval_mismatch: "Retry the deployment and have it approved again.",

@@ -1,14 +1,22 @@
 //! Artifacts and sources in the archive.
 
+use std::ffi::OsStr;
+
 use futures_util::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, buffered::BufWriter, path::Path};
 use shared::clock::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use crate::store::{Archive, Error, Result, key};
+use crate::download::MAX_KEY_BYTES;
+use crate::store::{Archive, Error, Place, Result, key};
 
 pub(crate) const FOLDER: &str = "artifacts";
 const SOURCE: &str = "source.zip";
+/// The bytes that the store of a folder adds to the name of a file while it writes the file.
+const STAGED: usize = "#1".len();
+/// The maximum sizes of a name and of a path in Linux, in bytes.
+const MAX_NAME_BYTES: usize = 255;
+const MAX_PATH_BYTES: usize = 4095;
 /// The folder of zips. Builds can't write into it.
 pub(crate) const ZIPS: &str = "zips";
 
@@ -55,6 +63,28 @@ impl Archive {
         R: AsyncRead + Unpin + ?Sized,
     {
         self.put(key(prefix, &format!("{FOLDER}/{path}"))?, content).await
+    }
+
+    /// Returns the reason why the archive can't keep an artifact at this path, whatever is in it.
+    pub fn refuses_artifact(&self, prefix: &str, path: &str) -> Option<&'static str> {
+        let Ok(key) = key(prefix, &format!("{FOLDER}/{path}")) else {
+            return Some("its path has a name that the archive can't have");
+        };
+        match &self.place {
+            Place::Folder(folder) => {
+                let Ok(file) = folder.path_to_filesystem(&key) else {
+                    return Some("its name ends with # and a number, which the archive of a local stack can't have");
+                };
+                let name = file.file_name().map_or(0, OsStr::len);
+                let is_too_long = name + STAGED > MAX_NAME_BYTES || file.as_os_str().len() + STAGED > MAX_PATH_BYTES;
+                is_too_long.then_some("its name is too long for the archive of a local stack")
+            }
+            Place::Bucket { .. } => {
+                (key.as_ref().len() > MAX_KEY_BYTES).then_some("its path is too long for the archive")
+            }
+            #[cfg(test)]
+            Place::Memory => None,
+        }
     }
 
     /// Stores a zip of artifacts of `prefix`. Stores nothing if reading `content` fails.
@@ -166,6 +196,35 @@ mod tests {
         }
         assert!(!folder.path().join("evil").exists());
         assert_eq!(archive.list_artifacts("d1").await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn what_a_folder_refuses_could_not_be_stored_and_nothing_else_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = Archive::folder(Url::from_file_path(folder.path()).unwrap().as_str()).unwrap();
+        for (path, is_refused) in [
+            ("x#1", true),
+            ("#12", true),
+            ("dist/x#1", true),
+            ("dist/../x", true),
+            (&"n".repeat(255), true),
+            (&"n".repeat(254), true),
+            (&"n".repeat(253), false),
+            (&format!("{}n", "n/".repeat(2100)), true),
+            ("x#1/y", false),
+            ("x#", false),
+            ("#x1", false),
+            ("C#2.0", false),
+            ("a b%20~`{}[]^|<>\\\"'?*", false),
+        ] {
+            assert_eq!(archive.refuses_artifact("d1", path).is_some(), is_refused, "{path}");
+            let stored = archive.put_artifact("d1", path, &mut &b"x"[..]).await;
+            assert_eq!(stored.is_err(), is_refused, "{path}: {stored:?}");
+            if !is_refused {
+                assert!(archive.artifact("d1", path).await.unwrap().is_some(), "{path}");
+            }
+        }
+        assert_eq!(archive.list_artifacts("d1").await.unwrap().len(), 6);
     }
 
     struct Broken;

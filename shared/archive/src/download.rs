@@ -16,7 +16,7 @@ use crate::artifact::{Artifact, FOLDER, ZIPS};
 use crate::store::{Archive, Error, Place, Result, key};
 
 /// The maximum size of a key in a bucket, in bytes.
-const MAX_KEY_BYTES: usize = 1024;
+pub(crate) const MAX_KEY_BYTES: usize = 1024;
 
 /// The headers of a response with an artifact.
 #[derive(Clone, Copy, Debug)]

@@ -5,19 +5,14 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::ops::Add;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat, readlinkat, renameat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, openat, readlinkat, renameat, statat};
 
+use crate::beneath::{FILE, MAX_DEPTH, names, open_folder};
 use crate::source::{Attributes, Packer};
-
-const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// A pipe without a writer must not stall.
-const FILE: OFlags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// The number of folders in one another, each of which takes a descriptor.
-const MAX_DEPTH: usize = 200;
 
 /// The number of files that are not in a cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,26 +32,19 @@ pub(super) struct Packing<'a> {
     open: Vec<(Vec<u8>, Attributes, bool)>,
 }
 
-/// Opens a folder at a path that no build has changed yet.
-pub(super) fn folder(path: &Path) -> io::Result<OwnedFd> {
-    Ok(open(path, FOLDER, Mode::empty())?)
-}
-
 /// Moves what is in a folder into another one. What is there already stays. Returns the number of files, links and folders that were
 /// not moved.
-pub(super) fn merge(from: &OwnedFd, into: &OwnedFd) -> io::Result<usize> {
+pub(super) fn merge(from: BorrowedFd<'_>, into: BorrowedFd<'_>) -> io::Result<usize> {
     let mut left = 0;
-    for name in names(from)? {
-        let name = OsStr::from_bytes(&name);
+    for name in &names(from)? {
         match statat(into, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(rustix::io::Errno::NOENT) => renameat(from, name, into, name)?,
             Err(error) => return Err(error.into()),
             Ok(there) => {
                 let here = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
                 if [here, there].map(|stat| kind(&stat)) == [FileType::Directory; 2] {
-                    let (here, there) =
-                        (openat(from, name, FOLDER, Mode::empty())?, openat(into, name, FOLDER, Mode::empty())?);
-                    left += merge(&here, &there)?;
+                    let (here, there) = (open_folder(from, name)?, open_folder(into, name)?);
+                    left += merge(here.as_fd(), there.as_fd())?;
                 } else {
                     left += 1;
                 }
@@ -79,7 +67,7 @@ impl<'a> Packing<'a> {
     pub(super) fn of(
         packer: &'a mut Packer,
         selects: &'a dyn Fn(&Path) -> bool,
-        root: &OwnedFd,
+        root: BorrowedFd<'_>,
         name: &str,
     ) -> io::Result<LeftOut> {
         let open = vec![(name.as_bytes().to_vec(), attributes(&fstat(root)?), false)];
@@ -88,9 +76,9 @@ impl<'a> Packing<'a> {
         Ok(packing.left_out)
     }
 
-    fn walk(&mut self, folder: &OwnedFd, path: &mut PathBuf) -> io::Result<()> {
+    fn walk(&mut self, folder: BorrowedFd<'_>, path: &mut PathBuf) -> io::Result<()> {
         for name in names(folder)? {
-            path.push(OsStr::from_bytes(&name));
+            path.push(&name);
             // A file that is gone or can't be read is left out, and an error of the zip ends the walk.
             let Ok(stat) = statat(folder, &*name, AtFlags::SYMLINK_NOFOLLOW) else {
                 self.left_out.unreadable += usize::from((self.selects)(path));
@@ -115,20 +103,20 @@ impl<'a> Packing<'a> {
         Ok(())
     }
 
-    fn enter(&mut self, parent: &OwnedFd, name: &[u8], stat: &Stat, path: &mut PathBuf) -> io::Result<()> {
+    fn enter(&mut self, parent: BorrowedFd<'_>, name: &OsStr, stat: &Stat, path: &mut PathBuf) -> io::Result<()> {
         self.open.push((self.full(name), attributes(stat), false));
         if (self.selects)(path) {
             self.begin_folders()?;
         }
-        match openat(parent, name, FOLDER, Mode::empty()) {
-            Ok(folder) if self.open.len() <= MAX_DEPTH => self.walk(&folder, path)?,
+        match open_folder(parent, name) {
+            Ok(folder) if self.open.len() <= MAX_DEPTH => self.walk(folder.as_fd(), path)?,
             _ => self.left_out.unreadable += 1,
         }
         self.open.pop();
         Ok(())
     }
 
-    fn file(&mut self, folder: &OwnedFd, name: &[u8]) -> io::Result<()> {
+    fn file(&mut self, folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
         let opened = openat(folder, name, FILE, Mode::empty()).and_then(|file| Ok((fstat(&file)?, file)));
         match opened {
             Ok((stat, file)) if kind(&stat) == FileType::RegularFile => {
@@ -143,7 +131,7 @@ impl<'a> Packing<'a> {
     }
 
     /// Puts the open folders into the zip, and returns the name of an entry in the innermost one.
-    fn begin(&mut self, name: &[u8]) -> io::Result<Vec<u8>> {
+    fn begin(&mut self, name: &OsStr) -> io::Result<Vec<u8>> {
         self.begin_folders()?;
         Ok(self.full(name))
     }
@@ -157,24 +145,10 @@ impl<'a> Packing<'a> {
         Ok(())
     }
 
-    fn full(&self, name: &[u8]) -> Vec<u8> {
+    fn full(&self, name: &OsStr) -> Vec<u8> {
         let (folder, ..) = self.open.last().expect("a walk begins in a folder");
-        [folder, &b"/"[..], name].concat()
+        [folder, &b"/"[..], name.as_bytes()].concat()
     }
-}
-
-/// Returns the names in a folder, sorted.
-fn names(folder: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(name.to_vec());
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 fn kind(stat: &Stat) -> FileType {
@@ -197,6 +171,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::beneath::Folder;
     use crate::source::{Bounds, unpack};
 
     struct Caches {
@@ -217,15 +192,14 @@ mod tests {
         }
 
         fn pack_within(&self, bytes: u64, files: usize) -> io::Result<LeftOut> {
-            let root = folder(&self.at("from"))?;
-            self.pack_folder(&root, bytes, files)
+            self.pack_folder(&Folder::open(&self.at("from"))?, bytes, files)
         }
 
-        fn pack_folder(&self, root: &OwnedFd, bytes: u64, files: usize) -> io::Result<LeftOut> {
+        fn pack_folder(&self, root: &Folder, bytes: u64, files: usize) -> io::Result<LeftOut> {
             let bounds = Bounds::new(bytes, files, CancellationToken::new());
-            let mut packer = Packer::create(&self.at("zip"), bounds)?;
+            let mut packer = Packer::new(File::create(self.at("zip"))?, bounds);
             let selects = |path: &Path| !path.starts_with("not");
-            let left_out = Packing::of(&mut packer, &selects, root, "source")?;
+            let left_out = Packing::of(&mut packer, &selects, root.as_fd(), "source")?;
             packer.finish()?;
             Ok(left_out)
         }
@@ -235,8 +209,10 @@ mod tests {
         }
 
         fn unpack_within(&self, bytes: u64, files: usize) -> io::Result<usize> {
-            unpack(&self.at("zip"), &self.at("cache"), Bounds::new(bytes, files, CancellationToken::new()))?;
-            merge(&folder(&self.at("cache/source"))?, &folder(&self.at("to"))?)
+            let zip = File::open(self.at("zip"))?;
+            unpack(zip, &self.at("cache"), Bounds::new(bytes, files, CancellationToken::new()))?;
+            let (from, into) = (Folder::open(&self.at("cache/source"))?, Folder::open(&self.at("to"))?);
+            merge(from.as_fd(), into.as_fd())
         }
     }
 
@@ -277,11 +253,11 @@ mod tests {
         fs::write(caches.at("from/file"), "x").unwrap();
         rustix::fs::mkfifoat(CWD, caches.at("from/pipe"), Mode::RWXU).unwrap();
         let _socket = UnixListener::bind(caches.at("from/socket")).unwrap();
-        let mut deep = folder(&caches.at("from")).unwrap();
+        let mut deep = caches.at("from");
         for _ in 0..MAX_DEPTH + 50 {
-            rustix::fs::mkdirat(&deep, "deep", Mode::RWXU).unwrap();
-            deep = openat(&deep, "deep", FOLDER, Mode::empty()).unwrap();
+            deep.push("deep");
         }
+        fs::create_dir_all(&deep).unwrap();
         assert_eq!(caches.pack(), LeftOut { special: 2, unreadable: 1 });
         assert_eq!(caches.unpack_within(1 << 20, 1000).unwrap(), 0);
         assert_eq!(fs::read(caches.at("to/file")).unwrap(), b"x");
@@ -315,10 +291,10 @@ mod tests {
         fs::write(caches.at("secrets/key"), "hunter2").unwrap();
         fs::write(caches.at("from/file"), "x").unwrap();
         symlink(caches.at("secrets"), caches.at("from/link")).unwrap();
-        let held = folder(&caches.at("from")).unwrap();
+        let held = Folder::open(&caches.at("from")).unwrap();
         fs::rename(caches.at("from"), caches.at("moved")).unwrap();
         symlink(caches.at("secrets"), caches.at("from")).unwrap();
-        assert!(folder(&caches.at("from")).is_err());
+        assert!(Folder::open(&caches.at("from")).is_err());
         caches.pack_folder(&held, 1 << 20, 100).unwrap();
         caches.unpack_within(1 << 20, 100).unwrap();
         assert!(!caches.at("to/key").exists());

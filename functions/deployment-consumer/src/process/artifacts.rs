@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
-
+use crate::beneath::{Folder, Found};
 use crate::buildspec::Selection;
 
 /// A file that a run has produced.
@@ -18,44 +17,37 @@ pub struct Artifact {
 
 /// Returns the regular files in `source` that are artifacts, sorted by name, and a sentence about each exclusion.
 /// Symbolic links are not followed, so no file outside of `source` is taken.
-pub(super) fn collect(source: &Path, artifacts: &Selection) -> (Vec<Artifact>, Vec<String>) {
+pub(super) fn collect(source: &Folder, artifacts: &Selection) -> (Vec<Artifact>, Vec<String>) {
     let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
-    let mut left_out = Vec::new();
-    let mut links = 0;
-    for entry in WalkDir::new(source).min_depth(1).sort_by_file_name() {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => {
-                left_out.push(format!("Left out of the artifacts: {error}"));
-                continue;
+    let (mut left_out, mut links) = (Vec::new(), 0);
+    source.walk(&mut |relative, entry| {
+        if let Found::Unreadable(error) = entry {
+            return left_out.push(format!("Left out of the artifacts: {}: {error}", relative.display()));
+        }
+        if is_of_git(relative) && !artifacts.names_git() {
+            return;
+        }
+        let Some(name) = artifacts.place(relative) else { return };
+        if let Found::Special = entry {
+            links += 1;
+            return;
+        }
+        let shown = relative.display();
+        let why = match name.to_str() {
+            None => format!("{shown}, because its name is not UTF-8"),
+            Some(name) if name.contains(|c: char| c.is_ascii_control()) => {
+                format!("{name:?}, because its name has a control character")
+            }
+            Some(name) if found.contains_key(name) => {
+                format!("{shown}, because another file has the name {name}")
+            }
+            Some(name) => {
+                found.insert(name.to_owned(), relative.to_owned());
+                return;
             }
         };
-        let relative = entry.path().strip_prefix(source).expect("a walk stays in its folder");
-        if entry.file_type().is_dir() || (is_of_git(relative) && !artifacts.names_git()) {
-            continue;
-        }
-        let Some(name) = artifacts.place(relative) else { continue };
-        if !entry.file_type().is_file() {
-            links += 1;
-            continue;
-        }
-        let Some(name) = name.to_str() else {
-            left_out.push(format!("Left out of the artifacts: {}, because its name is not UTF-8", relative.display()));
-            continue;
-        };
-        if name.contains(|c: char| c.is_ascii_control()) {
-            left_out.push(format!("Left out of the artifacts: {name:?}, because its name has a control character"));
-            continue;
-        }
-        if found.contains_key(name) {
-            left_out.push(format!(
-                "Left out of the artifacts: {}, because another file has the name {name}",
-                relative.display()
-            ));
-            continue;
-        }
-        found.insert(name.to_owned(), relative.to_owned());
-    }
+        left_out.push(format!("Left out of the artifacts: {why}"));
+    });
     if links > 0 {
         left_out.push(format!("Left out of the artifacts: {links} symbolic link(s) or special file(s)"));
     }

@@ -24,28 +24,22 @@ impl Run<'_> {
     /// shell fails, is too slow or prints something that is not UTF-8. Every process that a command starts is ended.
     pub(crate) async fn evaluate(&self, text: &str) -> Result<Option<String>, RunError> {
         let shell = installed("sh").ok_or(RunError::NoShell("sh"))?;
-        let group = Group::start(&shell).map_err(RunError::Process)?;
-        let mut child = Command::new(shell)
-            .arg("-c")
-            .arg(format!("cat <<{END}\n{text}\n{END}\n"))
-            .current_dir(self.source)
-            .env_clear()
-            .envs(self.environment())
-            .env("PATH", search_path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(group.id())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(RunError::Process)?;
+        let mut group = Group::start(&shell, self.source.path()).map_err(RunError::Process)?;
+        let mut child = Command::new(shell);
+        child.arg("-c").arg(format!("cat <<{END}\n{text}\n{END}\n")).current_dir(self.source.path());
+        child.env_clear().envs(self.environment()).env("PATH", search_path());
+        child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        // The commands of an earlier text may have removed the folder.
+        let Ok(mut child) = group.spawn(&mut child) else { return Ok(None) };
         let mut printed = Vec::new();
         let mut pipe = child.stdout.take().expect("it is piped").take(MAX_BYTES);
         let ended = async {
             pipe.read_to_end(&mut printed).await?;
             child.wait().await
         };
-        match timeout(LIMIT, ended).await {
+        let ended = timeout(LIMIT, ended).await;
+        group.end().await.map_err(RunError::Process)?;
+        match ended {
             Ok(Ok(status)) if status.success() => {}
             Ok(Err(error)) => return Err(RunError::Process(error)),
             Ok(Ok(_)) | Err(_) => return Ok(None),

@@ -18,6 +18,7 @@ use super::output::Lines;
 use super::recent::Recent;
 use super::session::{Session, search_path};
 use super::versions;
+use crate::beneath::Folder;
 use crate::buildspec::{Artifacts, Buildspec, OnFailure, Phase, PhaseName, Retry};
 use crate::redaction::Redaction;
 
@@ -25,8 +26,8 @@ use crate::redaction::Redaction;
 pub struct Run<'a> {
     /// The commands to run.
     pub buildspec: &'a Buildspec,
-    /// The absolute path of the source folder, in which the commands start.
-    pub source: &'a Path,
+    /// The source folder, in which the commands start. Its path is absolute.
+    pub source: &'a Folder,
     /// The absolute path of an empty folder outside of the source. It holds the commands' home and temporary files, and
     /// the state that one shell passes to the next.
     pub scratch: &'a Path,
@@ -144,7 +145,7 @@ impl Run<'_> {
     ) -> Result<(Outcome, Vec<BuildPhase>), RunError> {
         let lines = Lines { sender: lines, redaction: self.redaction.clone(), recent: Recent::default() };
         let environment = self.environment();
-        let mut session = Session::start(self.buildspec, self.source, self.scratch, environment, lines.clone())?;
+        let mut session = Session::start(self.buildspec, self.source.path(), self.scratch, environment, lines.clone())?;
         self.say_differences(&lines).await;
         let mut progress =
             Progress { phase: PhaseName::Install, succeeding: true, phases: Vec::new(), is_running: false };
@@ -183,7 +184,7 @@ impl Run<'_> {
         let mut variables = self.buildspec.env.clone();
         variables.extend(self.variables.clone());
         variables.extend(self.reserved.clone());
-        variables.insert("CODEBUILD_SRC_DIR".to_owned(), self.source.to_string_lossy().into_owned());
+        variables.insert("CODEBUILD_SRC_DIR".to_owned(), self.source.path().to_string_lossy().into_owned());
         variables.entry("HOME".to_owned()).or_insert_with(|| self.home().to_string_lossy().into_owned());
         variables
     }
@@ -199,7 +200,7 @@ impl Run<'_> {
         for variables in [&self.buildspec.env, self.variables, self.reserved] {
             environment.extend(variables.iter().map(|(name, value)| (name.into(), value.into())));
         }
-        environment.insert("CODEBUILD_SRC_DIR".into(), self.source.into());
+        environment.insert("CODEBUILD_SRC_DIR".into(), self.source.path().into());
         environment
     }
 
@@ -254,7 +255,7 @@ impl Run<'_> {
         progress: &mut Progress,
     ) -> Result<Option<Failed>, RunError> {
         let times = phase.retry().map_or(0, |retry| retry.times);
-        let (succeeding, start) = (progress.succeeding, session.keep()?);
+        let (succeeding, start) = (progress.succeeding, session.keep().await);
         for attempt in 1.. {
             session.lines.say(&format!("Entering phase {}", phase.name)).await;
             progress.begin(attempt, self.clock.now());
@@ -271,7 +272,9 @@ impl Run<'_> {
             }
             session.lines.say(&format!("Running the phase again: attempt {} of {}", attempt + 1, times + 1)).await;
             progress.succeeding = succeeding;
-            session.go_back(&start)?;
+            if let Some(start) = &start {
+                session.go_back(start).await;
+            }
         }
         Ok(None)
     }
@@ -337,11 +340,11 @@ impl Run<'_> {
         values: &BTreeMap<String, String>,
         lines: &Lines,
     ) -> Result<Vec<Artifact>, RunError> {
-        let (selection, unusable) = artifacts.select(self.source, values);
+        let (selection, unusable) = artifacts.select(self.source.path(), values);
         for why in unusable {
             lines.say(&format!("Left out of the artifacts: {why}")).await;
         }
-        let source = self.source.to_owned();
+        let source = self.source.try_clone().map_err(RunError::Process)?;
         let (artifacts, left_out) = tokio::task::spawn_blocking(move || collect(&source, &selection))
             .await
             .map_err(|error| RunError::Process(error.into()))?;

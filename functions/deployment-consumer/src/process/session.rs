@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use std::{env, fs};
+use std::{env, fs, io};
 
 use archive::Stream;
 use rustix::process::Signal;
@@ -22,11 +23,13 @@ use super::output::{Lines, Output};
 use super::shell_state::{Kept, ShellState};
 use crate::buildspec::{Buildspec, Shell};
 
-/// The time to wait for output from pipes that are still open after every process of the group was killed. Only a
-/// process that left the group (`setsid`) can hold them open.
+/// The time to wait for output from pipes that are still open after every process was killed. Where a process can leave its run, it
+/// can hold them open.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
 /// The time that a shell has to tell the values of variables. Files that it reads were written by commands.
 const VALUES_LIMIT: Duration = Duration::from_secs(10);
+/// The exit status of a command that can't be started, as shells have it.
+const NOT_STARTED: i32 = 126;
 
 pub(super) struct Session {
     pub lines: Lines,
@@ -38,6 +41,7 @@ pub(super) struct Session {
     command: Option<Child>,
     /// The readers of output that is still open.
     outputs: Vec<JoinHandle<()>>,
+    has_run_one: bool,
 }
 
 impl Session {
@@ -60,12 +64,13 @@ impl Session {
         }
         Ok(Self {
             lines,
-            group: Group::start(&program).map_err(RunError::Process)?,
+            group: Group::start(&program, source).map_err(RunError::Process)?,
             shell: program,
             source: source.to_owned(),
             state: ShellState::new(state, source, environment, scratch).map_err(RunError::Scratch)?,
             command: None,
             outputs: Vec::new(),
+            has_run_one: false,
         })
     }
 
@@ -75,18 +80,19 @@ impl Session {
             self.lines.say("The working directory is gone; the command starts in the source folder.").await;
             self.state.directory = self.source.clone();
         }
-        let mut child = Command::new(&self.shell)
-            .arg("-c")
-            .arg(self.state.script(command, succeeding))
-            .current_dir(&self.state.directory)
-            .env_clear()
-            .envs(&self.state.environment)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(self.group.id())
-            .spawn()
-            .map_err(RunError::Process)?;
+        let mut child = Command::new(&self.shell);
+        child.arg("-c").arg(self.state.script(command, succeeding)).current_dir(&self.state.directory);
+        child.env_clear().envs(&self.state.environment);
+        child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = match self.group.spawn(&mut child) {
+            Ok(child) => child,
+            Err(error) if self.is_of_build(&error) => {
+                self.lines.say(&format!("The command can't be started: {error}")).await;
+                return Ok(ExitStatus::from_raw(NOT_STARTED << 8));
+            }
+            Err(error) => return Err(RunError::Process(error)),
+        };
+        self.has_run_one = true;
 
         let exited = CancellationToken::new();
         let stdout = child.stdout.take().expect("it is piped");
@@ -100,18 +106,28 @@ impl Session {
             let _ = silent.await;
         }
         self.outputs.retain(|output| !output.is_finished());
-        self.state.take_over().map_err(RunError::Scratch)?;
+        if let Err(error) = self.state.take_over() {
+            self.say_unusable(&error).await;
+        }
         Ok(status)
     }
 
     /// Keeps the working directory and the variables, for [`Self::go_back`].
-    pub(super) fn keep(&self) -> Result<Kept, RunError> {
-        self.state.keep().map_err(RunError::Scratch)
+    pub(super) async fn keep(&self) -> Option<Kept> {
+        match self.state.keep() {
+            Ok(kept) => Some(kept),
+            Err(error) => {
+                self.say_unusable(&error).await;
+                None
+            }
+        }
     }
 
     /// Lets the next command start in the directory and with the variables that were kept last.
-    pub(super) fn go_back(&mut self, kept: &Kept) -> Result<(), RunError> {
-        self.state.go_back(kept).map_err(RunError::Scratch)
+    pub(super) async fn go_back(&mut self, kept: &Kept) {
+        if let Err(error) = self.state.go_back(kept) {
+            self.say_unusable(&error).await;
+        }
     }
 
     /// Returns the values of those variables that are set after the last command.
@@ -119,24 +135,48 @@ impl Session {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let mut child = Command::new(&self.shell)
-            .arg("-c")
-            .arg(self.state.values_script(names))
-            .current_dir(&self.source)
-            .env_clear()
-            .envs(&self.state.environment)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(self.group.id())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(RunError::Process)?;
+        let mut shell = Command::new(&self.shell);
+        // The source folder may be gone.
+        shell.arg("-c").arg(self.state.values_script(names)).current_dir("/");
+        shell.env_clear().envs(&self.state.environment);
+        shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut shell = match self.group.spawn(&mut shell) {
+            Ok(shell) => shell,
+            Err(error) if self.is_of_build(&error) => {
+                self.lines.say(&format!("The values of variables can't be read: {error}")).await;
+                return Ok(BTreeMap::new());
+            }
+            Err(error) => return Err(RunError::Process(error)),
+        };
         // A shell that does not end in time leaves the values that it has written.
-        if let Ok(ended) = timeout(VALUES_LIMIT, child.wait()).await {
+        if let Ok(ended) = timeout(VALUES_LIMIT, shell.wait()).await {
             ended.map_err(RunError::Process)?;
         }
-        self.state.take_values().map_err(RunError::Scratch)
+        match self.state.take_values() {
+            Ok(values) => Ok(values),
+            Err(error) => {
+                self.say_unusable(&error).await;
+                Ok(BTreeMap::new())
+            }
+        }
+    }
+
+    /// Decides whether commands are the reason why a process can't be started: its folder is gone or closed, its variables have grown too
+    /// large, or the processes of earlier commands are as many as the system allows.
+    fn is_of_build(&self, error: &io::Error) -> bool {
+        use io::ErrorKind::{
+            ArgumentListTooLong, InvalidFilename, NotADirectory, NotFound, OutOfMemory, PermissionDenied, WouldBlock,
+        };
+        match error.kind() {
+            NotFound | NotADirectory | PermissionDenied | InvalidFilename | ArgumentListTooLong => true,
+            WouldBlock | OutOfMemory => self.has_run_one,
+            _ => false,
+        }
+    }
+
+    /// Says that commands have made the files unusable that pass the variables on.
+    async fn say_unusable(&self, error: &io::Error) {
+        self.lines.say(&format!("The variables of the shell can't be passed on: {error}")).await;
     }
 
     /// Sends the lines of `pipe` from a task of their own. The receiver resolves at the end of the pipe, or at its first
@@ -171,7 +211,7 @@ impl Session {
 
     /// Kills all processes and waits for their last output.
     pub(super) async fn kill(&mut self) -> Result<(), RunError> {
-        self.group.signal(Signal::KILL);
+        self.group.end().await.map_err(RunError::Process)?;
         if let Some(mut command) = self.command.take() {
             command.wait().await.map_err(RunError::Process)?;
         }

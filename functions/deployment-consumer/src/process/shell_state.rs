@@ -7,11 +7,17 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use crate::beneath;
+use rustix::fs::{AtFlags, linkat, renameat, unlinkat};
+use rustix::io::Errno;
+
+use crate::beneath::Folder;
 use crate::buildspec::{Shell, Version};
 
-/// The names of files that this process reads. Commands can write into their folder, and put something else in their place.
+/// The names of files in the folder of the state. Commands can write into it, and put something else in their place.
 const VALUES: &str = "values";
+const VARIABLES: &str = "variables";
+const KEPT_VARIABLES: &str = "kept-variables";
+const NEXT_VARIABLES: &str = "next-variables";
 const NEXT_DIRECTORY: &str = "next-directory";
 /// The maximum size of these files, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
@@ -21,7 +27,9 @@ pub(super) struct ShellState {
     pub directory: PathBuf,
     /// Empty once the variables are read from a file, so that an unset variable stays unset.
     pub environment: BTreeMap<OsString, OsString>,
-    folder: String,
+    folder: Folder,
+    /// The path at which shells find the folder.
+    path: String,
     shell: Shell,
     version: Version,
 }
@@ -42,8 +50,9 @@ impl ShellState {
     ) -> io::Result<Self> {
         let folder = scratch.join("state");
         fs::create_dir_all(&folder)?;
-        let folder = folder.into_os_string().into_string().map_err(|_| io::Error::other("its path is not UTF-8"))?;
-        Ok(Self { directory: directory.to_owned(), environment, folder, shell, version })
+        let path = folder.to_str().ok_or_else(|| io::Error::other("its path is not UTF-8"))?.to_owned();
+        let folder = Folder::open(&folder)?;
+        Ok(Self { directory: directory.to_owned(), environment, folder, path, shell, version })
     }
 
     /// Returns a script that restores the state, runs the command, and saves the state. The command follows a line end,
@@ -54,13 +63,13 @@ impl ShellState {
             return format!("export CODEBUILD_BUILD_SUCCEEDING={succeeding}\n{command}\n");
         }
         let restore = self.restore();
-        let next_variables = quoted(&self.next_variables());
+        let next_variables = quoted(&self.path_of(NEXT_VARIABLES));
         let functions = match self.shell {
             Shell::Sh => String::new(),
             Shell::Bash => format!(" && export -f -p >>{next_variables}"),
         };
         // The directory comes last: its file proves that the variables are complete.
-        let next_directory = quoted(&self.next_directory());
+        let next_directory = quoted(&self.path_of(NEXT_DIRECTORY));
         let write = quoted(&format!("export -p >|{next_variables}{functions} && pwd >|{next_directory}"));
         // `set -a` carries over variables that are not exported, as a single shell would.
         format!("{restore}export CODEBUILD_BUILD_SUCCEEDING={succeeding}; trap {write} EXIT; set -a\n{command}\n")
@@ -70,7 +79,7 @@ impl ShellState {
     pub(super) fn values_script(&self, names: &BTreeSet<&str>) -> String {
         let write = |name: &&str| format!("if [ \"${{{name}+x}}\" ]; then printf '%s\\0' \"{name}=${name}\"; fi\n");
         let writes: String = names.iter().map(write).collect();
-        format!("{}exec >|{}\n{writes}", self.restore(), quoted(&self.values()))
+        format!("{}exec >|{}\n{writes}", self.restore(), quoted(&self.path_of(VALUES)))
     }
 
     /// Returns the values that the script has written.
@@ -87,9 +96,9 @@ impl ShellState {
     /// unchanged.
     pub(super) fn take_over(&mut self) -> io::Result<()> {
         let Some(mut directory) = self.read(NEXT_DIRECTORY)? else { return Ok(()) };
-        fs::remove_file(self.next_directory())?;
-        match fs::rename(self.next_variables(), self.variables()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        unlinkat(&self.folder, NEXT_DIRECTORY, AtFlags::empty())?;
+        match renameat(&self.folder, NEXT_VARIABLES, &self.folder, VARIABLES) {
+            Err(Errno::NOENT) => return Ok(()),
             renamed => renamed?,
         }
         directory.pop_if(|last| *last == b'\n');
@@ -101,7 +110,7 @@ impl ShellState {
     /// Reads a file of the folder. Returns `None` if there is none, and for what a command has put in its place: a link, a pipe, a
     /// folder or a file that is too large.
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        let Ok(file) = beneath::open(Path::new(&self.folder), Path::new(name)) else { return Ok(None) };
+        let Ok(file) = self.folder.file(Path::new(name)) else { return Ok(None) };
         let mut content = Vec::new();
         file.take(MAX_BYTES + 1).read_to_end(&mut content)?;
         Ok((content.len() as u64 <= MAX_BYTES).then_some(content))
@@ -110,7 +119,7 @@ impl ShellState {
     /// Keeps the state. A later call keeps another one in its place.
     pub(super) fn keep(&self) -> io::Result<Kept> {
         if self.environment.is_empty() {
-            link(&self.variables(), &self.kept_variables())?;
+            self.link(VARIABLES, KEPT_VARIABLES)?;
         }
         Ok(Kept { directory: self.directory.clone(), environment: self.environment.clone() })
     }
@@ -118,7 +127,7 @@ impl ShellState {
     /// Takes over the state that was kept last.
     pub(super) fn go_back(&mut self, kept: &Kept) -> io::Result<()> {
         if kept.environment.is_empty() {
-            link(&self.kept_variables(), &self.variables())?;
+            self.link(KEPT_VARIABLES, VARIABLES)?;
         }
         self.directory.clone_from(&kept.directory);
         self.environment.clone_from(&kept.environment);
@@ -128,42 +137,26 @@ impl ShellState {
     /// Returns the start of a script, which restores the variables unless the environment has them.
     fn restore(&self) -> String {
         match self.environment.is_empty() {
-            true => format!(". {}; ", quoted(&self.variables())),
+            true => format!(". {}; ", quoted(&self.path_of(VARIABLES))),
             false => String::new(),
         }
     }
 
-    fn values(&self) -> String {
-        format!("{}/{VALUES}", self.folder)
+    /// Gives a file a second name, in place of another file. Opens neither.
+    fn link(&self, file: &str, name: &str) -> io::Result<()> {
+        match unlinkat(&self.folder, name, AtFlags::empty()) {
+            Err(error) if error != Errno::NOENT => return Err(error.into()),
+            _ => {}
+        }
+        match linkat(&self.folder, file, &self.folder, name, AtFlags::empty()) {
+            // A command has deleted it, and the next one fails.
+            Err(Errno::NOENT) => Ok(()),
+            linked => Ok(linked?),
+        }
     }
 
-    fn variables(&self) -> String {
-        format!("{}/variables", self.folder)
-    }
-
-    fn kept_variables(&self) -> String {
-        format!("{}/kept-variables", self.folder)
-    }
-
-    fn next_variables(&self) -> String {
-        format!("{}/next-variables", self.folder)
-    }
-
-    fn next_directory(&self) -> String {
-        format!("{}/{NEXT_DIRECTORY}", self.folder)
-    }
-}
-
-/// Gives a file a second name, in place of another file. Opens neither.
-fn link(file: &str, name: &str) -> io::Result<()> {
-    match fs::remove_file(name) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    match fs::hard_link(file, name) {
-        // A command has deleted it, and the next one fails.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        linked => linked,
+    fn path_of(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
     }
 }
 

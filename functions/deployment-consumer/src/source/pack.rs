@@ -39,7 +39,7 @@ pub(crate) struct Attributes {
 }
 
 pub(super) fn pack(folder: &Path, into: &Path) -> io::Result<()> {
-    let mut packer = Packer::create(into, Bounds::none())?;
+    let mut packer = Packer::new(File::create(into)?, Bounds::none());
     for entry in WalkDir::new(folder).min_depth(1).sort_by_file_name() {
         let entry = entry?;
         let relative = entry.path().strip_prefix(folder).expect("a walk stays in its folder");
@@ -63,8 +63,8 @@ pub(super) fn pack(folder: &Path, into: &Path) -> io::Result<()> {
 }
 
 impl Packer {
-    pub(crate) fn create(file: &Path, bounds: Bounds) -> io::Result<Self> {
-        Ok(Self { zip: ZipWriter::new(BufWriter::new(File::create(file)?)), bounds })
+    pub(crate) fn new(file: File, bounds: Bounds) -> Self {
+        Self { zip: ZipWriter::new(BufWriter::new(file)), bounds }
     }
 
     pub(crate) fn folder(&mut self, name: &[u8], attributes: Attributes) -> io::Result<()> {

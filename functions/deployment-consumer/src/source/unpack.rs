@@ -15,8 +15,8 @@ use zip::extra_fields::ExtraField;
 use super::bounds::Bounds;
 
 /// Unpacks a zip into `folder`, which is created. Links come last, so nothing is written through one. Fails beyond the bounds.
-pub(crate) fn unpack(file: &Path, folder: &Path, mut bounds: Bounds) -> io::Result<()> {
-    let mut zip = ZipArchive::new(File::open(file)?)?;
+pub(crate) fn unpack(file: File, folder: &Path, mut bounds: Bounds) -> io::Result<()> {
+    let mut zip = ZipArchive::new(file)?;
     fs::create_dir_all(folder)?;
     let mut links: Vec<(PathBuf, Vec<u8>, Option<u32>)> = Vec::new();
     for index in 0..zip.len() {

@@ -1,6 +1,8 @@
 //! Runs of buildspecs in real shells.
 
 mod format;
+#[cfg(target_os = "linux")]
+mod hostile;
 mod masking;
 mod run;
 
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use archive::Stream::{Stderr, Stdout, System};
 use deployment_consumer::buildspec::PhaseName;
-use deployment_consumer::process::{Artifact, Exit, MAX_LINE_BYTES, Outcome, Run, RunError};
+use deployment_consumer::process::{Artifact, Exit, Folder, MAX_LINE_BYTES, Outcome, Run, RunError};
 use deployment_consumer::redaction::Redaction;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -345,7 +347,7 @@ async fn output_arrives_while_the_command_runs() {
     let source = build.source();
     let run = Run {
         buildspec: &build.buildspec,
-        source: &source,
+        source: &Folder::open(&source).unwrap(),
         scratch: &build.folder.path().join("scratch"),
         variables: &none,
         reserved: &none,
@@ -478,7 +480,7 @@ async fn a_receiver_that_is_gone_does_not_stop_the_build() {
     let none = BTreeMap::new();
     let run = Run {
         buildspec: &build.buildspec,
-        source: &build.source(),
+        source: &Folder::open(&build.source()).unwrap(),
         scratch: &build.folder.path().join("scratch"),
         variables: &none,
         reserved: &none,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use archive::Stream;
 use deployment_consumer::buildspec::{Buildspec, PhaseName};
-use deployment_consumer::process::{Artifact, Exit, Outcome, Run, RunError};
+use deployment_consumer::process::{Artifact, Exit, Folder, Outcome, Run, RunError};
 use deployment_consumer::redaction::Redaction;
 use shared::clock::Clock;
 use shared::model::BuildPhase;
@@ -67,7 +67,7 @@ impl Build {
         let (sender, mut receiver) = mpsc::channel(4);
         let run = Run {
             buildspec: &self.buildspec,
-            source: &self.source(),
+            source: &Folder::open(&self.source()).unwrap(),
             scratch: &self.folder.path().join("scratch"),
             variables: &self.variables,
             reserved: &self.reserved,

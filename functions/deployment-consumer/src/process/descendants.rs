@@ -1,0 +1,263 @@
+//! Ends the processes that descend from a run, wherever they have gone.
+//!
+//! A process leaves its group and its session by `setsid`, and its parent by letting it end. On Linux this process is the reaper
+//! of its descendants (`PR_SET_CHILD_SUBREAPER`): an orphan becomes a child of this process, so that `/proc` shows every descendant.
+//! The end of a run stops all of its processes before it kills them, because a stopped process can't start another one, and looks
+//! again until nothing is left.
+//!
+//! In a Lambda function, every descendant of this process is of the run: see [`own_all_descendants`]. Elsewhere, such as in the local
+//! stack, the process has other children too, and several runs at once. There, a descendant is of the run whose group it or one of its
+//! ancestors is in. An orphan in no run's group is of the run that ends, unless it is older than this run, is in the group of this
+//! process, or has the source folder of another run in its environment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpgrp, getpid, kill_process, pidfd_open, pidfd_send_signal,
+    set_child_subreaper, waitpid,
+};
+
+/// The time after which processes that do not end are a fault of the machine.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The number of looks after which processes are killed that appear faster than they are stopped.
+const STOPS: usize = 100;
+/// The number of looks in a row that must find nothing.
+const CLEAN_LOOKS: usize = 2;
+
+static OWNS_ALL: AtomicBool = AtomicBool::new(false);
+/// The runs that have not ended. The lock is held while a run starts its first process, and while another run's processes are
+/// signaled, so that a process is never taken for an orphan before its run is known.
+static RUNS: Mutex<Vec<Arc<Members>>> = Mutex::new(Vec::new());
+
+/// Declares that this process has no descendants but those of its runs, which it has one after another.
+pub fn own_all_descendants() {
+    OWNS_ALL.store(true, Ordering::Relaxed);
+}
+
+/// The processes of a run.
+pub(super) struct Members {
+    /// The ID of the run's process group, and of the process that started it.
+    group: i32,
+    /// The time at which that process started, in the kernel's unit.
+    started: u64,
+    /// A variable in the environment of the run's processes, unless they have removed it.
+    variable: Vec<u8>,
+    /// The children that somebody else waits for.
+    awaited: Mutex<BTreeSet<i32>>,
+}
+
+#[derive(Clone, Copy)]
+struct Process {
+    id: i32,
+    /// The time at which it started, which tells it from another one with the same ID.
+    started: u64,
+    parent: i32,
+    group: i32,
+    has_ended: bool,
+}
+
+/// All processes of the machine, as far as this process sees them.
+struct Table {
+    processes: BTreeMap<i32, Process>,
+}
+
+impl Members {
+    /// Starts the first process of a run by `spawn`, which returns its ID. `variable` is in the environment of all others.
+    pub(super) fn start<T>(
+        variable: Vec<u8>,
+        spawn: impl FnOnce() -> io::Result<(i32, T)>,
+    ) -> io::Result<(Arc<Self>, T)> {
+        set_child_subreaper(Some(getpid()))?;
+        let mut runs = lock(&RUNS);
+        let (group, first) = spawn()?;
+        let started = Process::read(group).ok_or(io::ErrorKind::NotFound)?.started;
+        let members = Arc::new(Self { group, started, variable, awaited: Mutex::default() });
+        runs.push(members.clone());
+        Ok((members, first))
+    }
+
+    /// Starts a child that the caller waits for.
+    pub(super) fn spawn<T>(&self, spawn: impl FnOnce() -> io::Result<(Option<u32>, T)>) -> io::Result<T> {
+        let mut awaited = lock(&self.awaited);
+        let (id, child) = spawn()?;
+        awaited.extend(id.and_then(|id| i32::try_from(id).ok()));
+        Ok(child)
+    }
+
+    /// Waits for orphans that have ended. Until somebody waits for them, they count against the system's limit of processes. Children in
+    /// the group of this process are its own, as long as the run goes on.
+    pub(super) fn reap(&self) -> io::Result<()> {
+        let (runs, awaited) = (lock(&RUNS), lock(&self.awaited));
+        let table = Table::read()?;
+        let members = table.members(self, &runs).filter(|process| process.has_ended && process.group != own_group());
+        for process in members {
+            self.reap_one(process, &awaited);
+        }
+        Ok(())
+    }
+
+    /// Kills all processes of the run, and returns when none is left. Fails if some do not end. Those that have become another user's are
+    /// out of reach.
+    pub(super) fn end(&self) -> io::Result<()> {
+        let (began, mut stopped, mut clean_looks) = (Instant::now(), BTreeSet::new(), 0);
+        let mut of_others = BTreeSet::new();
+        for look in 0.. {
+            let (runs, awaited) = (lock(&RUNS), lock(&self.awaited));
+            let table = Table::read()?;
+            let (mut alive, mut fresh, mut has_reaped) = (Vec::new(), Vec::new(), false);
+            for process in table.members(self, &runs) {
+                if process.has_ended {
+                    has_reaped |= self.reap_one(process, &awaited);
+                    continue;
+                }
+                if of_others.contains(&process.key()) {
+                    continue;
+                }
+                alive.push(process);
+                if stopped.insert(process.key()) {
+                    fresh.push(process);
+                }
+            }
+            if alive.is_empty() {
+                // A process that has ended may have left another one, which started after the look.
+                clean_looks = if has_reaped { 0 } else { clean_looks + 1 };
+                if clean_looks == CLEAN_LOOKS {
+                    break;
+                }
+                continue;
+            }
+            clean_looks = 0;
+            if began.elapsed() > LIMIT {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let (signal, signaled) =
+                if fresh.is_empty() || look > STOPS { (Signal::KILL, alive) } else { (Signal::STOP, fresh) };
+            let refused = signaled.into_iter().filter(|process| process.signal(signal) == Err(Errno::PERM));
+            of_others.extend(refused.map(Process::key));
+            drop((runs, awaited));
+            if signal == Signal::KILL {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the run, whose processes have ended.
+    pub(super) fn forget(&self) {
+        lock(&RUNS).retain(|run| run.group != self.group);
+    }
+
+    /// Waits for a process that has ended, if it is an orphan, and returns whether it was. The first one of the group is left to its
+    /// owner, so that its ID is not used again.
+    fn reap_one(&self, process: Process, awaited: &BTreeSet<i32>) -> bool {
+        let is_orphan = process.parent == own_id() && process.id != self.group && !awaited.contains(&process.id);
+        // An error means that somebody else has waited for it.
+        let reap = |id| waitpid(Some(id), WaitOptions::NOHANG).is_ok_and(|reaped| reaped.is_some());
+        is_orphan && Pid::from_raw(process.id).is_some_and(reap)
+    }
+
+    /// Decides about a descendant by its line: itself, its parent, and so on until a child of this process.
+    fn has(&self, line: &[Process], others: &[Arc<Self>]) -> bool {
+        let is_in = |run: &Self| line.iter().any(|process| process.group == run.group);
+        let mut others = others.iter().filter(|run| run.group != self.group);
+        if is_in(self) {
+            return true;
+        }
+        if others.clone().any(|run| is_in(run)) {
+            return false;
+        }
+        if OWNS_ALL.load(Ordering::Relaxed) {
+            return true;
+        }
+        let (Some(process), Some(child)) = (line.first(), line.last()) else { return false };
+        child.group != own_group()
+            && child.started >= self.started
+            && !others.any(|run| process.has_variable(&run.variable))
+    }
+}
+
+impl Table {
+    fn read() -> io::Result<Self> {
+        let mut processes = BTreeMap::new();
+        for entry in fs::read_dir("/proc")? {
+            let id = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+            if let Some(process) = id.and_then(Process::read) {
+                processes.insert(process.id, process);
+            }
+        }
+        Ok(Self { processes })
+    }
+
+    /// Returns the processes of a run, some of which may have ended.
+    fn members<'a>(&'a self, run: &'a Members, runs: &'a [Arc<Members>]) -> impl Iterator<Item = Process> + 'a {
+        let lines = self.processes.values().filter_map(|process| self.line(*process));
+        lines.filter(|line| run.has(line, runs)).filter_map(|line| line.first().copied())
+    }
+
+    /// Returns the process, its parent, and so on until a child of this process. `None` if it is no descendant.
+    fn line(&self, process: Process) -> Option<Vec<Process>> {
+        let mut line = vec![process];
+        let mut last = process;
+        while last.parent != own_id() {
+            last = *self.processes.get(&last.parent)?;
+            line.push(last);
+            // An ID that was used again can close a circle.
+            if line.len() > self.processes.len() {
+                return None;
+            }
+        }
+        Some(line)
+    }
+}
+
+impl Process {
+    /// Reads `/proc/{id}/stat`. Returns `None` if there is no such process any more.
+    fn read(id: i32) -> Option<Self> {
+        let stat = fs::read(format!("/proc/{id}/stat")).ok()?;
+        // The name of the program is in parentheses, and can have any characters itself.
+        let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
+        let fields: Vec<_> = str::from_utf8(&stat[after_name..]).ok()?.split_ascii_whitespace().collect();
+        let number = |at: usize| fields.get(at)?.parse().ok();
+        let has_ended = matches!(*fields.first()?, "Z" | "X");
+        Some(Self { id, started: fields.get(19)?.parse().ok()?, parent: number(1)?, group: number(2)?, has_ended })
+    }
+
+    fn key(self) -> (i32, u64) {
+        (self.id, self.started)
+    }
+
+    /// Sends a signal, unless the ID belongs to another process by now. Fails if the process has ended meanwhile, or is another user's.
+    fn signal(self, signal: Signal) -> rustix::io::Result<()> {
+        let id = Pid::from_raw(self.id).ok_or(Errno::SRCH)?;
+        let opened = pidfd_open(id, PidfdFlags::empty());
+        if Self::read(self.id).is_none_or(|now| now.key() != self.key()) {
+            return Err(Errno::SRCH);
+        }
+        match opened {
+            Err(Errno::NOSYS) => kill_process(id, signal),
+            opened => pidfd_send_signal(opened?, signal),
+        }
+    }
+
+    fn has_variable(self, variable: &[u8]) -> bool {
+        let environment = fs::read(format!("/proc/{}/environ", self.id)).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|set| set == variable)
+    }
+}
+
+fn own_id() -> i32 {
+    getpid().as_raw_nonzero().get()
+}
+
+fn own_group() -> i32 {
+    getpgrp().as_raw_nonzero().get()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
