@@ -1,6 +1,8 @@
 //! The functions as Lambda starts them: each binary is a process that asks the Runtime API for its events
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 
+mod apart;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -64,6 +66,8 @@ fn cargo(arguments: &[&str]) -> std::process::Command {
 /// An execution environment: a binary and the Runtime API that it talks to.
 struct Running {
     process: Child,
+    /// The host and port of the Runtime API.
+    address: String,
     events: mpsc::Sender<Value>,
     answers: mpsc::Receiver<Result<Value, Value>>,
 }
@@ -88,7 +92,7 @@ impl Running {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        Self { process, events, answers }
+        Self { process, address: address.to_string(), events, answers }
     }
 
     /// Returns the function's response, or the error that it reports instead.
@@ -111,6 +115,11 @@ impl Running {
     /// Ends the process and returns its log lines.
     async fn end(mut self) -> Vec<Value> {
         self.process.start_kill().unwrap();
+        self.end_of_log().await
+    }
+
+    /// Returns the log lines of a process that ends.
+    async fn end_of_log(&mut self) -> Vec<Value> {
         let (mut log, mut errors) = (String::new(), String::new());
         self.process.stdout.take().unwrap().read_to_string(&mut log).await.unwrap();
         self.process.stderr.take().unwrap().read_to_string(&mut errors).await.unwrap();

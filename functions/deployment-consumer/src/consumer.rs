@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use vault::Vault;
 
 use crate::codebuild::Started;
+use crate::environment::Tenant;
 use crate::lease::LEASE;
 use crate::pipeline::{Completed, Pipeline};
 use crate::process;
@@ -38,6 +39,8 @@ pub struct Consumer {
     app: App,
     queue: Queue,
     pipeline: Pipeline,
+    /// `None` where builds of several accounts run beside each other.
+    tenant: Option<Tenant>,
 }
 
 /// The outcome of a message that needs no further delivery.
@@ -47,6 +50,8 @@ enum Outcome {
     InCodeBuild,
     /// CodeBuild has no capacity, and the deployment waits for it in its lane.
     NoCapacity,
+    /// This environment has built for another account, and another one gets the message.
+    HandedOn,
     /// Another deployment in the lane comes first. Its end sends the next message.
     Waits,
     AlreadyEnded,
@@ -70,7 +75,7 @@ impl Consumer {
             time_limit: seconds.map_or(DEFAULT_RUN_TIME_LIMIT, Duration::from_secs),
             stopping: CancellationToken::new(),
         };
-        Ok(Self { app: app.clone(), queue: Queue::with_statuses(app)?, pipeline })
+        Ok(Self { app: app.clone(), queue: Queue::with_statuses(app)?, pipeline, tenant: None })
     }
 
     /// Returns a consumer that stops when the token is canceled: it ends its builds, gives their deployments back, and
@@ -79,6 +84,12 @@ impl Consumer {
     pub fn stopping_with(mut self, stopping: CancellationToken) -> Self {
         self.pipeline.stopping = stopping;
         self
+    }
+
+    /// Returns a consumer that builds for one account only.
+    #[must_use]
+    pub(crate) fn in_environment_of(self, tenant: Tenant) -> Self {
+        Self { tenant: Some(tenant), ..self }
     }
 
     /// Handles a batch before the invocation's deadline. SQS redelivers the messages that the response names, and
@@ -119,6 +130,13 @@ impl Consumer {
         if self.pipeline.stopping.is_cancelled() {
             return Err(Retry::Stopping);
         }
+        if let Some(tenant) = self.tenant.as_ref().filter(|tenant| tenant.is_other_than(&deployment.account_id)) {
+            tenant.end();
+            self.queue.send(&deployment).await.map_err(|error| {
+                Retry::Infrastructure("the message of another account could not be handed on", error.into())
+            })?;
+            return Ok(Outcome::HandedOn);
+        }
         let terms = Terms { lease: LEASE, time_limit: self.pipeline.time_limit };
         match dispatch(&self.app, &self.queue, deployment, terms).await? {
             Dispatched::Claimed(claimed) => {
@@ -137,6 +155,9 @@ impl Consumer {
     }
 
     async fn run(&self, claimed: Deployment, deadline: Timestamp) -> Result<Outcome, Retry> {
+        if let (Some(tenant), Runner::Process) = (&self.tenant, &self.pipeline.runner) {
+            tenant.take(&claimed.account_id);
+        }
         // A run is large, and most messages end before one begins.
         let completed = Box::pin(self.pipeline.run(&claimed, deadline)).await;
         if let Err(Retry::Stopping) = completed {
@@ -202,6 +223,7 @@ impl Consumer {
         let (level, outcome) = match result {
             Ok(Outcome::Ended(status)) => (Level::Info, status.as_str()),
             Ok(Outcome::InCodeBuild) => (Level::Info, "handed_over"),
+            Ok(Outcome::HandedOn) => (Level::Info, "handed_on"),
             Ok(Outcome::NoCapacity) => (Level::Warn, "no_capacity"),
             Ok(Outcome::Waits) => (Level::Info, "waits"),
             Ok(Outcome::AlreadyEnded) => (Level::Info, "already_ended"),

@@ -7,6 +7,7 @@
 //!
 //! | the row | the message |
 //! |---|---|
+//! | is of another account than this environment has built for | is sent again, and this environment ends |
 //! | is gone or has ended | is deleted |
 //! | is queued | starts the next deployment in the lane; is deleted if none may start |
 //! | is in progress in CodeBuild | is deleted: the build's events and the sweep end the deployment |
@@ -22,6 +23,7 @@ mod cache;
 mod checkout;
 mod codebuild;
 mod consumer;
+mod environment;
 mod lease;
 mod opened;
 mod pipeline;
@@ -37,5 +39,6 @@ mod variables;
 mod workspace;
 
 pub use consumer::{Consumer, RUN_TIME_LIMIT_SECONDS};
+pub use environment::serve;
 pub use pipeline::{FETCH_LIMITS, REPORT_TIME};
 pub use runner::RUNNER;

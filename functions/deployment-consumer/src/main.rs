@@ -2,11 +2,6 @@
 
 use std::process::ExitCode;
 
-use lambda_runtime::service_fn;
-
 fn main() -> ExitCode {
-    shared::serve::run(async |app| {
-        let consumer = deployment_consumer::Consumer::new(&app)?;
-        lambda_runtime::run(service_fn(|event| consumer.invoke(event))).await
-    })
+    shared::serve::run(async |app| deployment_consumer::serve(&app).await)
 }
