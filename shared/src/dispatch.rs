@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::model::{Actor, Deployment, Failure, Status, Terms, Transition, TransitionFailed};
+use crate::model::{Actor, Deployment, Failure, FailureCode, Status, Terms, Transition, TransitionFailed};
 use crate::queue::Queue;
 
 /// The number of lost runners after which a deployment fails.
@@ -76,7 +76,7 @@ fn end_of_lost(deployment: &Deployment, now: Timestamp) -> Option<Transition> {
     }
     if deployment.tries() >= MAX_ATTEMPTS {
         let message = format!("{MAX_ATTEMPTS} runners were lost before one reported a result");
-        return Some(Transition::Fail(Failure::new("runner_lost", message)));
+        return Some(Transition::Fail(Failure::new(FailureCode::RunnerLost, message)));
     }
     deployment.is_overdue(now).then(|| Transition::Fail(Failure::run_deadline()))
 }

@@ -1,7 +1,7 @@
 //! Environments with rules, and the check that nothing broke one.
 
 use serde_json::json;
-use shared::model::{Deployment, Environment, EnvironmentChange, EnvironmentSettings, Status};
+use shared::model::{Deployment, Environment, EnvironmentChange, EnvironmentSettings, FailureCode, Status};
 
 use super::build::Tally;
 use super::run;
@@ -59,7 +59,7 @@ impl Scene {
                 return wrong("was created, and its commit neither has succeeded in staging nor was on its way there");
             }
             let events = row.events(table, 0, 100).await.unwrap();
-            let is_unmet = row.failure.as_ref().is_some_and(|failure| failure.code == "requirement_not_met");
+            let is_unmet = row.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::RequirementNotMet);
             if is_unmet && events.iter().any(|event| event.status == Status::InProgress) {
                 return wrong("started, and failed because its commit has not succeeded in staging");
             }

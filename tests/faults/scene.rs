@@ -16,7 +16,7 @@ use shared::dispatch::{Dispatched, dispatch, finish};
 use shared::id::{DeploymentId, UserId};
 use shared::model::{
     Action, Actor, Author, CreateFailed, Deployment, DeploymentCounts, DeploymentVariables, Due, DueEntry, Environment,
-    EnvironmentSettings, Failure, Fences, NewDeployment, Status, Terms, Transition,
+    EnvironmentSettings, Failure, FailureCode, Fences, NewDeployment, Status, Terms, Transition,
 };
 use shared::queue::{DeploymentMessage, Queue};
 use shared::settings::Settings;
@@ -205,7 +205,7 @@ impl Scene {
         }
         let end = match self.random(|random| random.below(3)) {
             _ if canceled => Transition::Cancel,
-            0 => Transition::Fail(Failure { code: "command_failed".to_owned(), message: "it failed".to_owned() }),
+            0 => Transition::Fail(Failure::new(FailureCode::CommandFailed, "it failed")),
             _ => Transition::Succeed,
         };
         // The processes of a build end before the deployment does.

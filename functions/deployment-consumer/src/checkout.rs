@@ -6,11 +6,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use shared::model::{BuildspecPath, Failure, SourceSettings};
+use shared::model::{BuildspecPath, Failure, FailureCode, SourceSettings};
 use walkdir::WalkDir;
 
 use crate::beneath;
-use crate::buildspec::{self, BuildspecError};
+use crate::buildspec;
 
 /// The folder that has git's own data.
 const GIT: &str = ".git";
@@ -64,7 +64,7 @@ pub(crate) fn enter(checkout: &Path, settings: &SourceSettings) -> io::Result<Re
 
 /// Reads the text of a source's buildspec.
 pub(crate) fn read_buildspec(source: &Path, path: &BuildspecPath) -> Result<Vec<u8>, Failure> {
-    let invalid = |message: String| Failure::new(BuildspecError::CODE, message);
+    let invalid = |message: String| Failure::new(FailureCode::BuildspecInvalid, message);
     let unreadable = |error: io::Error| missing(format!("{path} can't be read: {error}"));
     let file = match find(source, path.as_str()) {
         Found::At(file) => file,
@@ -137,11 +137,11 @@ fn looks_like_buildspec(file: &Path) -> bool {
 }
 
 fn no_root_folder(message: String) -> Failure {
-    Failure::new("root_folder_missing", message)
+    Failure::new(FailureCode::RootFolderMissing, message)
 }
 
 fn missing(message: String) -> Failure {
-    Failure::new("buildspec_missing", message)
+    Failure::new(FailureCode::BuildspecMissing, message)
 }
 
 #[cfg(test)]
@@ -169,7 +169,7 @@ mod tests {
     fn entered(checkout: &Path, root: &str) -> Result<(), String> {
         let root_folder: RootFolder = root.parse().unwrap();
         let settings = SourceSettings { root_folder, ..SourceSettings::default() };
-        enter(checkout, &settings).unwrap().map_err(|failure| format!("{}: {}", failure.code, failure.message))
+        enter(checkout, &settings).unwrap().map_err(|failure| format!("{}: {}", failure.code.as_str(), failure.message))
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use archive::Archive;
 use builds::{Builds, CODEBUILD_PROJECT, Report, Settled, Start, StartFailed};
-use shared::model::{Deployment, Failure};
+use shared::model::{Deployment, Failure, FailureCode};
 use shared::{App, InitError};
 
 use crate::retry::Retry;
@@ -73,7 +73,7 @@ impl CodeBuild {
                 return Ok(Started::Refused);
             }
             Err(too_large @ StartFailed::VariablesTooLarge) => {
-                let failure = Failure::new("variables_too_large", too_large.to_string());
+                let failure = Failure::new(FailureCode::VariablesTooLarge, too_large.to_string());
                 return Ok(Started::Fails(failure));
             }
         };

@@ -12,13 +12,13 @@ use connections::{Connections, OpenFailed};
 use git::{FetchLimits, Fetched, RemoteError, Resolved};
 use shared::App;
 use shared::clock::Timestamp;
-use shared::model::{Deployment, Failure, Plan, Results, Transition, URL_OUTPUT};
+use shared::model::{Deployment, Failure, FailureCode, Plan, Results, Transition, URL_OUTPUT};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vault::Vault;
 
 use crate::beneath::Folder;
-use crate::buildspec::{Buildspec, BuildspecError};
+use crate::buildspec::Buildspec;
 use crate::cache::{Caching, Surroundings};
 use crate::codebuild::{BuildInput, CodeBuild};
 use crate::opened::BuildVariables;
@@ -298,7 +298,7 @@ impl Pipeline {
             Err(FetchFailed::Open(error)) if error.is_temporary() => {
                 Err(Retry::Infrastructure("the connection could not be opened", error.into()))
             }
-            Err(error) => Ok(Some(fail("source_unavailable", error.to_string()))),
+            Err(error) => Ok(Some(fail(FailureCode::SourceUnavailable, error.to_string()))),
         }
     }
 
@@ -347,7 +347,7 @@ async fn read_buildspec(deployment: &Deployment, source: &Path, log: &RunLog) ->
         }
         // The failure's message, which is short, has the only problem.
         Err(error) => {
-            let failure = Failure::new(BuildspecError::CODE, format!("{path}: {error}"));
+            let failure = Failure::new(FailureCode::BuildspecInvalid, format!("{path}: {error}"));
             (Err(failure), if error.problems.len() > 1 { error.problems } else { Vec::new() })
         }
     };
@@ -360,7 +360,7 @@ async fn read_buildspec(deployment: &Deployment, source: &Path, log: &RunLog) ->
 fn missing_variables(buildspec: &Buildspec, variables: &Variables) -> Option<Failure> {
     let missing = buildspec.missing_variables(variables);
     let sentences: Vec<_> = missing.iter().map(ToString::to_string).collect();
-    (!missing.is_empty()).then(|| Failure::new(Buildspec::VARIABLES_MISSING, sentences.join("; ")))
+    (!missing.is_empty()).then(|| Failure::new(FailureCode::VariablesMissing, sentences.join("; ")))
 }
 
 fn end_of(outcome: Outcome) -> Transition {
@@ -371,17 +371,17 @@ fn end_of(outcome: Outcome) -> Transition {
                 Exit::Code(code) => format!("exited with status {code}"),
                 Exit::Signal(signal) => format!("was killed by signal {signal}"),
             };
-            fail("command_failed", format!("Command '{command}' in phase {} {exit}", phase.key()))
+            fail(FailureCode::CommandFailed, format!("Command '{command}' in phase {} {exit}", phase.key()))
         }
-        Outcome::NoArtifacts => fail("artifacts_missing", "No file matches the buildspec's artifacts"),
+        Outcome::NoArtifacts => fail(FailureCode::ArtifactsMissing, "No file matches the buildspec's artifacts"),
         Outcome::TimedOut { phase, after } => {
             let seconds = after.as_secs();
-            fail("timed_out", format!("The time limit of {seconds} s was reached in phase {}", phase.key()))
+            fail(FailureCode::TimedOut, format!("The time limit of {seconds} s was reached in phase {}", phase.key()))
         }
         Outcome::Canceled => Transition::Cancel,
     }
 }
 
-fn fail(code: &str, message: impl Into<String>) -> Transition {
+fn fail(code: FailureCode, message: impl Into<String>) -> Transition {
     Transition::Fail(Failure::new(code, message))
 }

@@ -4,7 +4,9 @@ use std::io;
 
 use archive::Archive;
 use shared::InitError;
-use shared::model::{ArtifactQuota, Deployment, Failure, MAX_OUTPUT_BYTES, MAX_OUTPUTS, Outputs, TestSummary};
+use shared::model::{
+    ArtifactQuota, Deployment, Failure, FailureCode, MAX_OUTPUT_BYTES, MAX_OUTPUTS, Outputs, TestSummary,
+};
 use tokio::fs::File;
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -106,9 +108,9 @@ fn too_large(quota: ArtifactQuota, files: usize, bytes: u64) -> Failure {
         "The artifacts are not kept: they are {files} file(s) of {bytes} bytes, and the account's plan allows {most_files} files of \
          {mebibytes} MiB together; name fewer files in the buildspec's artifacts"
     );
-    Failure::new("artifacts_too_large", message)
+    Failure::new(FailureCode::ArtifactsTooLarge, message)
 }
 
 fn invalid(name: &str, why: &str) -> Failure {
-    Failure::new("artifact_invalid", format!("The artifacts are not kept: {name}: {why}"))
+    Failure::new(FailureCode::ArtifactInvalid, format!("The artifacts are not kept: {name}: {why}"))
 }

@@ -7,7 +7,7 @@ mod text;
 
 use std::time::Duration;
 
-use archive::{Archive, Gaps, LogLine, LogPage};
+use archive::{Archive, Gaps, LogLine, LogPage, Stream};
 use axum::Json;
 use axum::extract::{FromRef, State};
 use axum::response::{IntoResponse, Response};
@@ -73,10 +73,8 @@ pub struct LogLineBody {
     number: u64,
     /// The time at which the line was written.
     at: Rfc3339,
-    /// `stdout` or `stderr` of a command, or `system` for the pipeline's own lines. AWS CodeBuild reports both streams
-    /// as `stdout`.
-    #[schema(examples("stdout"))]
-    stream: &'static str,
+    /// The source of the line. AWS CodeBuild reports both streams of a command as `stdout`.
+    stream: Stream,
     /// The text of the line, in which secret values are replaced by `***`.
     #[schema(examples("Compiling frontend-app"))]
     text: String,
@@ -145,11 +143,6 @@ pub async fn get_deployment_log(
 impl From<LogLine> for LogLineBody {
     fn from(line: LogLine) -> Self {
         let LogLine { number, at_ms, stream, text } = line;
-        Self {
-            number,
-            at: Timestamp::from_millis(at_ms).into(),
-            stream: stream.as_str(),
-            text: conceal(&text).into_owned(),
-        }
+        Self { number, at: Timestamp::from_millis(at_ms).into(), stream, text: conceal(&text).into_owned() }
     }
 }

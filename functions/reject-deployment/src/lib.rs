@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::body::DeploymentBody;
-use shared::model::{Action, Author, Deployment, Failure, Status, Transition, TransitionFailed};
+use shared::model::{Action, Author, Deployment, Failure, FailureCode, Status, Transition, TransitionFailed};
 use shared::name::{find_unseen_in_text, unseen};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
@@ -69,7 +69,7 @@ pub async fn reject_deployment(
             };
             return Err(Error::new(ErrorCode::NotAwaitingApproval, message));
         }
-        let reject = Transition::Fail(Failure::new("rejected", message.clone()));
+        let reject = Transition::Fail(Failure::new(FailureCode::Rejected, message.clone()));
         let action = Action::DeploymentRejected;
         match deployment.transition_by(&author, action, app.table(), reject, app.clock().now()).await {
             Ok(rejected) => return Ok(Json(DeploymentBody::new(&app, rejected))),

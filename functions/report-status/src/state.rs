@@ -8,7 +8,7 @@ use shared::model::{Deployment, Status};
 /// Everybody who sees the commit may read the sentence, so it has the code of a failure and not its message.
 pub(crate) fn of(deployment: &Deployment) -> (CommitState, String) {
     let number = deployment.number;
-    let code = deployment.failure.as_ref().map_or("unknown", |failure| &failure.code);
+    let code = deployment.failure.as_ref().map_or("unknown", |failure| failure.code.as_str());
     let (state, rest) = match deployment.status {
         Status::Queued if !deployment.is_approved() => (CommitState::Pending, "waits for approval".to_owned()),
         Status::Queued => (CommitState::Pending, "is queued".to_owned()),

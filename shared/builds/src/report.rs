@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use aws_sdk_codebuild::types::Build;
 use shared::clock::Timestamp;
 use shared::model::{
-    BuildId, BuildPhase, BuildPhaseName, BuildPhaseStatus, Deployment, FailedCommand, Failure, Outputs, Results,
-    Transition,
+    BuildId, BuildPhase, BuildPhaseName, BuildPhaseStatus, Deployment, FailedCommand, Failure, FailureCode, Outputs,
+    Results, Transition,
 };
 
 use crate::error::Error;
@@ -234,13 +234,13 @@ impl Report {
             BuildStatus::InProgress => return None,
             BuildStatus::Succeeded => return Some(Transition::Succeed),
             BuildStatus::TimedOut if phase.is_some_and(PhaseReport::is_before_start) => Failure::no_machine(),
-            BuildStatus::TimedOut => Failure::new("timed_out", explained("The time limit was reached")),
-            BuildStatus::Stopped => Failure::new("build_stopped", explained("The build was stopped")),
-            BuildStatus::Fault => Failure::new("build_fault", explained("CodeBuild failed")),
-            BuildStatus::Missing => Failure::new("build_fault", "CodeBuild has no record of the build"),
+            BuildStatus::TimedOut => Failure::new(FailureCode::TimedOut, explained("The time limit was reached")),
+            BuildStatus::Stopped => Failure::new(FailureCode::BuildStopped, explained("The build was stopped")),
+            BuildStatus::Fault => Failure::new(FailureCode::BuildFault, explained("CodeBuild failed")),
+            BuildStatus::Missing => Failure::new(FailureCode::BuildFault, "CodeBuild has no record of the build"),
             BuildStatus::Failed => match phase {
                 Some(phase) => failed(phase, explained),
-                None => Failure::new("build_fault", "CodeBuild gave no reason for the failure of the build"),
+                None => Failure::new(FailureCode::BuildFault, "CodeBuild gave no reason for the failure of the build"),
             },
         }))
     }
@@ -251,17 +251,19 @@ impl Report {
 fn failed(PhaseReport { phase, context, .. }: &PhaseReport, explained: impl Fn(&str) -> String) -> Failure {
     match phase.as_str() {
         "INSTALL" | "PRE_BUILD" | "BUILD" | "POST_BUILD" => {
-            Failure::new("command_failed", explained("A command failed"))
+            Failure::new(FailureCode::CommandFailed, explained("A command failed"))
         }
         // CodeBuild reads the buildspec in the phase that downloads the source.
         "DOWNLOAD_SOURCE" if context.contains("YAML_FILE_ERROR") => {
-            Failure::new("buildspec_invalid", explained("CodeBuild can't read buildspec.yml"))
+            Failure::new(FailureCode::BuildspecInvalid, explained("CodeBuild can't read buildspec.yml"))
         }
-        "DOWNLOAD_SOURCE" => Failure::new("source_unavailable", explained("CodeBuild could not download the source")),
+        "DOWNLOAD_SOURCE" => {
+            Failure::new(FailureCode::SourceUnavailable, explained("CodeBuild could not download the source"))
+        }
         "UPLOAD_ARTIFACTS" if context.contains("no matching") => {
-            Failure::new("artifacts_missing", "No file matches the buildspec's artifacts")
+            Failure::new(FailureCode::ArtifactsMissing, "No file matches the buildspec's artifacts")
         }
-        _ => Failure::new("build_fault", explained("CodeBuild failed")),
+        _ => Failure::new(FailureCode::BuildFault, explained("CodeBuild failed")),
     }
 }
 

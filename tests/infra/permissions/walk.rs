@@ -637,7 +637,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
 
     walk.world.clock.advance(Duration::from_secs(2));
     source.commit(&[("buildspec.yml", "none")]);
-    assert_eq!(consume(&deploy("preview").await).await.failure.unwrap().code, "buildspec_invalid");
+    assert_eq!(consume(&deploy("preview").await).await.failure.unwrap().code.as_str(), "buildspec_invalid");
 
     // Calls the same code directly: for a runner with a later attempt, and for one that lost to another runner.
     let builds = Builds::new(&walk.app(CONSUMER)).unwrap();

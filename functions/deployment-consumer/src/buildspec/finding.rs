@@ -47,11 +47,6 @@ impl Finding {
     }
 }
 
-impl BuildspecError {
-    /// The failure code of a deployment with such a buildspec.
-    pub const CODE: &str = "buildspec_invalid";
-}
-
 impl From<Finding> for BuildspecError {
     fn from(problem: Finding) -> Self {
         Self { problems: vec![problem] }

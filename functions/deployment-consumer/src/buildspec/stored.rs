@@ -36,9 +36,6 @@ impl Store {
 }
 
 impl Buildspec {
-    /// The failure code of a deployment that lacks variables of its buildspec.
-    pub const VARIABLES_MISSING: &str = "variables_missing";
-
     /// Returns a sentence about each variable of a store that is not among those that the build gets.
     pub fn missing_variables(&self, variables: &BTreeMap<String, String>) -> Vec<Finding> {
         let missing = self.stored.iter().filter(|(name, _)| !variables.contains_key(*name));

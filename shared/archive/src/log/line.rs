@@ -15,9 +15,10 @@ pub struct LogLine {
     pub text: String,
 }
 
-/// The source of a line: a command's output, or the pipeline itself.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+/// The source of a line: a command's output, or the pipeline itself. Sources may be added.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = LogStream)]
 pub enum Stream {
     /// The standard output of a command.
     Stdout,
@@ -25,15 +26,4 @@ pub enum Stream {
     Stderr,
     /// The pipeline itself.
     System,
-}
-
-impl Stream {
-    /// Returns the name in the log endpoint's responses.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-            Self::System => "system",
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::settings::TIME_LIMIT_SECONDS;
 use super::{BUILD_REPORTS_WITHIN, Deployment};
 use crate::clock::Timestamp;
-use crate::model::{BuildId, Failure, Status};
+use crate::model::{BuildId, Failure, FailureCode, Status};
 
 /// The maximum time that a build waits for a machine. CodeBuild's own maximum is eight hours.
 pub const BUILD_QUEUE_LIMIT: Duration = Duration::from_secs(60 * 60);
@@ -34,7 +34,10 @@ impl Deployment {
             return Failure::no_machine();
         }
         let at = phase.map(|phase| format!(" in phase {phase}")).unwrap_or_default();
-        Failure::new("timed_out", format!("The time limit of {} s was reached{at}", self.run_limit().as_secs()))
+        Failure::new(
+            FailureCode::TimedOut,
+            format!("The time limit of {} s was reached{at}", self.run_limit().as_secs()),
+        )
     }
 
     /// Hands the deployment over to a build, which waits in CodeBuild's queue.

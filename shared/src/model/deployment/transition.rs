@@ -230,7 +230,7 @@ impl Deployment {
             let event = self.described(event).numbered(self.events + 1).changing("status", self.status, next.status());
             match &next {
                 Transition::Claim(_) => event.about("attempt", self.tries() + 1),
-                Transition::Fail(failure) => event.setting("failure", &failure.code),
+                Transition::Fail(failure) => event.setting("failure", failure.code),
                 _ => event,
             }
         });

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{VariableLevel, VariableScope, VariableSet};
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, RepositoryId};
-use crate::model::{Deployment, Environment, Failure};
+use crate::model::{Deployment, Environment, Failure, FailureCode};
 use crate::table::{Table, TableError};
 
 /// The maximum number of variables of a build, its deployment's own ones among them.
@@ -103,6 +103,6 @@ impl FrozenSet {
             self.level.noun(),
             self.version
         );
-        Failure::new("variables_missing", message)
+        Failure::new(FailureCode::VariablesMissing, message)
     }
 }
