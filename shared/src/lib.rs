@@ -42,6 +42,7 @@ pub mod table;
 pub mod telemetry;
 pub mod timeline;
 pub mod token;
+pub mod trace;
 pub mod usage;
 
 pub use app::App;

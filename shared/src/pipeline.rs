@@ -42,7 +42,8 @@ use crate::id::RequestId;
 use crate::model::{Quota, RequestOrigin, Subject};
 use crate::rate_limit::Verdict;
 use crate::route::{Content, Deprecation, Route, WithoutLimiter};
-use crate::telemetry::{Level, RequestLine, TraceContext};
+use crate::telemetry::{Level, RequestLine};
+use crate::trace::TraceContext;
 use crate::usage::Usage;
 
 /// An endpoint with the whole pipeline.
@@ -121,7 +122,7 @@ async fn observe(State(context): State<Arc<Context>>, mut request: Request, next
     let format = ErrorFormat::of(request.headers());
     let is_head = request.method() == Method::HEAD;
 
-    let (response, usage) = Usage::of(next.run(request)).await;
+    let (response, usage) = TraceContext::within(trace.clone(), Usage::of(next.run(request))).await;
 
     let (mut response, error) = match is_page(&context.route, &response) {
         true => (response, None),

@@ -1,12 +1,14 @@
 //! The SQS queues: of deployments that wait for a runner, of commit statuses that a git host has not been told, of deliveries to
 //! hooks, and of deliveries to webhooks.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::operation::send_message::SendMessageError;
+use aws_sdk_sqs::types::MessageAttributeValue;
 use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::id::{AccountId, DeliveryId, DeploymentId, HookId, WebhookId};
 use crate::model::{CommitStatus, Deployment, EnvironmentSettings, Lane, WebhookDelivery};
 use crate::settings::{self, MissingSetting};
+use crate::trace::{TRACEPARENT, TraceContext};
 
 /// The maximum delay that SQS accepts.
 const MAX_DELAY_SECONDS: i32 = 900;
@@ -255,7 +258,11 @@ impl StatusQueue {
 async fn send(client: &Client, url: &str, delay: Duration, message: &impl Serialize) -> Result<(), QueueError> {
     let body = serde_json::to_string(message).expect("a message has ids and names only");
     let seconds = i32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(MAX_DELAY_SECONDS);
-    let message = client.send_message().queue_url(url).message_body(body);
+    let span = TraceContext::current().map(|span| {
+        let text = MessageAttributeValue::builder().data_type("String").string_value(span.traceparent());
+        HashMap::from([(TRACEPARENT.to_owned(), text.build().expect("the type is set"))])
+    });
+    let message = client.send_message().queue_url(url).message_body(body).set_message_attributes(span);
     let sent = message.delay_seconds(seconds.min(MAX_DELAY_SECONDS)).send().await;
     sent.map(drop).map_err(|error| QueueError(Box::new(error)))
 }

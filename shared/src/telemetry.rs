@@ -10,7 +10,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
@@ -20,6 +19,7 @@ use crate::error::chain;
 use crate::id::{AccountId, DeploymentId, RequestId, SessionId, TokenId, UserId};
 use crate::name::ClientId;
 use crate::settings::Settings;
+use crate::trace::TraceContext;
 use crate::usage::Usage;
 
 /// The target of log lines: stdout in Lambda, a file in the local stack, memory in tests.
@@ -29,12 +29,14 @@ pub struct Log {
     clock: Clock,
 }
 
-/// A line with the time at which it was written. Lambda takes a line without a `timestamp` in RFC 3339 for one of level INFO
+/// A line with the time at which it was written, and the span that it belongs to. Lambda takes a line without a `timestamp` in RFC 3339 for one of level INFO
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>).
 #[derive(Serialize)]
 struct Line<'a, L> {
     #[serde(serialize_with = "rfc_3339")]
     timestamp: Timestamp,
+    #[serde(flatten)]
+    span: Option<TraceContext>,
     #[serde(flatten)]
     line: &'a L,
 }
@@ -61,7 +63,7 @@ impl Log {
 
     /// Writes a line. Loses the line if it can't be written: no request fails for its log.
     pub fn write(&self, line: &impl Serialize) {
-        let line = Line { timestamp: self.clock.now(), line };
+        let line = Line { timestamp: self.clock.now(), span: TraceContext::current(), line };
         let Ok(text) = serde_json::to_string(&line) else { return };
         // An error of the archive or of AWS may name an object or a secret.
         let mut text = conceal(&text).into_owned();
@@ -256,42 +258,6 @@ impl Directive {
     ];
 }
 
-/// The caller's span in its trace, from W3C Trace Context's `traceparent`, and the span of this request below it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct TraceContext {
-    trace_id: String,
-    parent_id: String,
-    span_id: String,
-}
-
-impl TraceContext {
-    /// Parses the header. Returns `None` if it is absent or malformed
-    /// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
-    pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let mut fields = headers.get("traceparent")?.to_str().ok()?.split('-');
-        let mut hex = |length: usize| {
-            let field = fields.next()?;
-            let lower_hex = field.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-            (field.len() == length && lower_hex).then(|| field.to_owned())
-        };
-        let (version, trace_id, parent_id, _flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
-        let zero = |text: &str| text.bytes().all(|byte| byte == b'0');
-        let valid = version != "ff" && !zero(&trace_id) && !zero(&parent_id);
-        valid.then(|| {
-            let mut span = [0u8; 8];
-            getrandom::fill(&mut span).expect("the operating system gives random bytes");
-            Self { trace_id, parent_id, span_id: crate::hex::hex(&span) }
-        })
-    }
-
-    /// Returns the value of `traceresponse`, which tells the caller the span of this request
-    /// (<https://w3c.github.io/trace-context/#traceresponse-header>). The log has each request, so the span is sampled.
-    pub(crate) fn response(&self) -> HeaderValue {
-        let value = format!("00-{}-{}-01", self.trace_id, self.span_id);
-        HeaderValue::try_from(value).expect("hexadecimal digits are ASCII")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,24 +309,5 @@ mod tests {
             "timestamp": "2024-12-01T14:30:00.050Z", "level": "WARN", "message": "it was not stored", "cause": "disk full",
         });
         assert_eq!(line, expected);
-    }
-
-    #[test]
-    fn a_malformed_traceparent_is_no_trace() {
-        let parse = |value: &str| {
-            let headers = HeaderMap::from_iter([("traceparent".parse().unwrap(), value.parse().unwrap())]);
-            TraceContext::from_headers(&headers)
-        };
-        let good = parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
-        assert_eq!(good.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
-        for bad in [
-            "",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        ] {
-            assert_eq!(parse(bad), None, "{bad}");
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{GitRepository, World, cost_of};
+use tests::{GitRepository, World, cost_of, eventually};
 
 use super::post;
 
@@ -161,4 +161,29 @@ async fn the_log_has_no_token_no_variable_and_no_body() {
             assert!(!line.to_string().contains(secret), "{line}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_trace_of_a_request_goes_on_in_the_messages_that_it_sends() {
+    let world = World::start().await;
+    let (owner, _source) = world.app().await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let request = owner.request(Method::POST, "/v1/repositories/app/deployments").json(&json!({"ref": "main"}));
+    let created = owner.send(request.header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let untraced = owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
+    for deployment in [&created.body, &untraced] {
+        owner.ended(deployment).await;
+    }
+    let line_of_run = async |deployment: &Value| {
+        eventually("the line of the run", async || {
+            let is_of_run = |line: &Value| line["deployment_id"] == deployment["id"] && line["outcome"] == "succeeded";
+            world.log().into_iter().find(is_of_run)
+        })
+        .await
+    };
+    let (sender, run) = (world.line_of(&created), line_of_run(&created.body).await);
+    assert_eq!((&run["trace_id"], &run["parent_id"]), (&json!(trace), &sender["span_id"]), "{run}");
+    assert_ne!(run["span_id"], sender["span_id"]);
+    assert_eq!(line_of_run(&untraced).await["trace_id"], Value::Null);
 }
