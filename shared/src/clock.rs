@@ -34,6 +34,16 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// Returns the wait that a `Retry-After` header asks for at this moment: a number of seconds, or a date (RFC 9110, section
+    /// 10.2.3). `None` if the text is neither.
+    pub fn wait_of(self, retry_after: &str) -> Option<Duration> {
+        if let Ok(seconds) = retry_after.trim().parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(retry_after.trim()).ok()?;
+        Some(Self(date.as_millisecond()).since(self))
+    }
+
     /// Returns the time since `earlier`, or zero if `earlier` is later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
@@ -156,5 +166,21 @@ mod tests {
     #[test]
     fn timestamps_show_as_the_contract_does() {
         assert_eq!(Timestamp::from_millis(1_733_063_400_999).to_string(), "2024-12-01T14:30:00Z");
+    }
+
+    #[test]
+    fn a_wait_is_a_number_of_seconds_or_the_time_until_a_date() {
+        let now = Timestamp::from_millis(1_733_063_400_000);
+        for (text, seconds) in [
+            ("0", Some(0)),
+            (" 120 ", Some(120)),
+            ("Sun, 01 Dec 2024 14:31:30 GMT", Some(90)),
+            ("Sun, 01 Dec 2024 14:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(now.wait_of(text), seconds.map(Duration::from_secs), "{text}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::model::{AUDIT_RETENTION_DAYS, SETTLED_AFTER};
+use shared::model::{AUDIT_RETENTION_DAYS, READ_AFTER, SETTLED_AFTER};
 use tests::{GitRepository, World, eventually};
 
 use super::receiver::{Receiver, Reply};
@@ -185,9 +185,13 @@ async fn a_refused_event_is_sent_again_with_its_id_after_growing_pauses() {
     for (pause, attempts) in [(5, 2), (300, 3)] {
         let [delivery] = &scene.deliveries().await[..] else { panic!("one delivery") };
         assert_eq!((&delivery["status"], delivery["attempts"].as_u64()), (&json!("pending"), Some(attempts - 1)));
-        world.clock.advance(Duration::from_secs(pause) - Duration::from_millis(1));
+        let (pause, now) = (Duration::from_secs(pause), world.clock.now());
+        let next = |pause: Duration| now.plus(pause).to_string();
+        let planned = delivery["next_attempt_at"].as_str().unwrap().to_owned();
+        assert!((next(pause)..=next(pause + pause / 10)).contains(&planned), "{delivery}");
+        world.clock.advance(pause - Duration::from_millis(1));
         assert_eq!(scene.send().await, [""; 0], "it is too early");
-        world.clock.advance(Duration::from_millis(1));
+        world.clock.advance(pause / 10 + Duration::from_millis(1));
         scene.send().await;
         assert_eq!(receiver.received().len() as u64, attempts);
     }
@@ -195,6 +199,42 @@ async fn a_refused_event_is_sent_again_with_its_id_after_growing_pauses() {
     assert!(received.iter().all(|message| message.header("webhook-id") == received[0].header("webhook-id")));
     assert_ne!(received[0].header("webhook-timestamp"), received[2].header("webhook-timestamp"));
     assert_eq!(scene.deliveries().await[0]["status"], "succeeded");
+}
+
+#[tokio::test]
+async fn a_receiver_that_asks_to_wait_is_left_alone_so_long() {
+    let scene = Scene::start().await;
+    let Scene { world, owner, receiver, .. } = &scene;
+    let hour = Duration::from_secs(60 * 60);
+    let date = "Thu, 01 Jan 2026 23:59:59 GMT".to_owned();
+    for (status, retry_after, wait) in
+        [(429, "120".to_owned(), Duration::from_secs(120)), (503, "86400".to_owned(), hour), (503, date, hour)]
+    {
+        let before = receiver.received().len();
+        receiver.reply_once(Reply(status, "slow down", Some(retry_after)));
+        owner.team(&format!("first-{before}")).await;
+        owner.team(&format!("second-{before}")).await;
+        world.clock.advance(READ_AFTER + Duration::from_secs(1));
+        scene.dispatch().await;
+        assert_eq!(scene.send().await, ["told_to_wait"]);
+        assert_eq!(receiver.received().len(), before + 1, "the other event waits too");
+        world.clock.advance(wait - Duration::from_millis(1));
+        assert!(scene.send().await.iter().all(|outcome| outcome == "resting"));
+        world.clock.advance(Duration::from_millis(1));
+        assert_eq!(scene.send().await, ["sent"]);
+        assert_eq!(receiver.received().len(), before + 3);
+    }
+    // An answer without the header, or with another status, asks for nothing.
+    for reply in
+        [Reply::status(429), Reply(500, "no", Some("86400".to_owned())), Reply(429, "no", Some("soon".to_owned()))]
+    {
+        receiver.reply_once(reply);
+        owner.team(&format!("team-{}", receiver.received().len())).await;
+        scene.deliver().await;
+        world.clock.advance(Duration::from_secs(6));
+        assert_eq!(scene.send().await, ["sent"]);
+    }
+    assert_eq!(pending(world).await, 0);
 }
 
 #[tokio::test]

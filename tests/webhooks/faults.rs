@@ -138,12 +138,13 @@ impl Scene {
     async fn receive(&self, message: Message) -> Response {
         step().await;
         let fate = if self.wire.services().faults { self.random(|random| random.below(10)) } else { 9 };
-        let answer = |status| Response::Answer { status, body: String::new() };
+        let retry_after = (fate == 2).then(|| "30".to_owned());
+        let answer = |status| Response::Answer { status, body: String::new(), retry_after };
         if fate == 0 {
             return Response::Silence("no".to_owned());
         }
         if fate <= 2 {
-            return answer(500);
+            return answer(503);
         }
         let id = message.headers.iter().find(|(name, _)| *name == "webhook-id").unwrap().1.clone();
         let body: Value = serde_json::from_slice(&message.body).unwrap();

@@ -36,7 +36,7 @@ pub(crate) struct Received {
     pub(crate) body: Value,
 }
 
-/// An answer: the status, and the body or the target of a redirect.
+/// An answer: the status, the body, and the target of a redirect or the value of `Retry-After`.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply(pub(crate) u16, pub(crate) &'static str, pub(crate) Option<String>);
 
@@ -117,11 +117,12 @@ async fn receive(
     assert_eq!((method, headers["content-type"].to_str().unwrap()), (Method::POST, "application/json"));
     let body = serde_json::from_str(&text).unwrap();
     shelf.received.push(Received { path: uri.to_string(), headers, text, body });
-    let Reply(status, text, location) =
+    let Reply(status, text, header) =
         shelf.replies.pop_front().or(shelf.always.clone()).unwrap_or(Reply(200, "ok", None));
     let status = StatusCode::from_u16(status).unwrap();
-    match location {
-        Some(location) => (status, [("location", location)], text).into_response(),
+    let name = if status.is_redirection() { "location" } else { "retry-after" };
+    match header {
+        Some(value) => (status, [(name, value)], text).into_response(),
         None => (status, text).into_response(),
     }
 }

@@ -7,7 +7,7 @@ use shared::hosts::Hosts;
 use shared::model::{MAX_RESPONSE_BYTES, WebhookUrl};
 use ureq::Agent;
 use ureq::http::Request;
-use ureq::http::header::CONTENT_TYPE;
+use ureq::http::header::{CONTENT_TYPE, RETRY_AFTER};
 
 /// The time limit of a request, from the resolution of the host's name to the last byte of the response that is read.
 const TIME: Duration = Duration::from_secs(10);
@@ -37,6 +37,8 @@ pub enum Response {
         status: u16,
         /// The first bytes of the body.
         body: String,
+        /// The value of `Retry-After`, if the receiver sent one.
+        retry_after: Option<String>,
     },
     /// The receiver did not answer, for this reason.
     Silence(String),
@@ -63,7 +65,12 @@ impl Client {
                 // The status decides. A body that does not end, or is cut, is kept as far as it came.
                 let limit = MAX_RESPONSE_BYTES as u64;
                 let _ = response.body_mut().as_reader().take(limit).read_to_end(&mut body);
-                Response::Answer { status: response.status().as_u16(), body: text_of(body) }
+                let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+                Response::Answer {
+                    status: response.status().as_u16(),
+                    retry_after: retry_after.map(str::to_owned),
+                    body: text_of(body),
+                }
             }
             Err(error) => Response::Silence(reason(&error)),
         }

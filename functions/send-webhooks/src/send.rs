@@ -6,7 +6,7 @@ use shared::InitError;
 use shared::clock::Timestamp;
 use shared::id::{AccountId, DeliveryId, WebhookId};
 use shared::model::{
-    Attempt, AuditEvent, DeliveryStatus, Ending, HookSecret, RETRY_PAUSES, SendingClaim, Webhook, WebhookDelivery,
+    Attempt, AuditEvent, DeliveryStatus, Ending, HookSecret, LONGEST_WAIT, SendingClaim, Webhook, WebhookDelivery,
 };
 use shared::queue::WebhookMessage;
 
@@ -190,7 +190,7 @@ where
         let now = app.clock().now();
         let attempt = Attempt { at, took_ms, response_status: None, response_body: None, error: None };
         match response {
-            Response::Answer { status, body } => {
+            Response::Answer { status, body, retry_after } => {
                 let attempt = Attempt { response_status: Some(status), response_body: Some(body), ..attempt };
                 if (200..300).contains(&status) {
                     sending.note_success(now);
@@ -203,11 +203,21 @@ where
                     Webhook::disable(table, &webhook.account_id, &webhook.id, GONE, now).await?;
                     return Ok(Next::Stop("gone"));
                 }
-                self.postpone(webhook, delivery, attempt, sending, now).await
+                let wait = retry_after.filter(|_| [429, 503].contains(&status)).and_then(|text| now.wait_of(&text));
+                let wait = wait.map(|wait| wait.min(LONGEST_WAIT));
+                let next = self.postpone(webhook, delivery, attempt, wait, sending, now).await?;
+                match (next, wait) {
+                    (Next::GoOn, Some(wait)) => {
+                        sending.note_wait(now.plus(wait));
+                        Ok(Next::Stop("told_to_wait"))
+                    }
+                    (next, _) => Ok(next),
+                }
             }
             Response::Silence(reason) => {
                 sending.note_silence(now);
-                self.postpone(webhook, delivery, Attempt { error: Some(reason), ..attempt }, sending, now).await?;
+                self.postpone(webhook, delivery, Attempt { error: Some(reason), ..attempt }, None, sending, now)
+                    .await?;
                 Ok(Next::Stop("silent"))
             }
         }
@@ -219,14 +229,14 @@ where
         webhook: &Webhook,
         delivery: WebhookDelivery,
         attempt: Attempt,
+        wait: Option<Duration>,
         sending: &shared::model::Sending,
         now: Timestamp,
     ) -> Result<Next, InitError> {
-        let pause = RETRY_PAUSES.get(delivery.attempts as usize).copied();
-        let Some(after) = delivery.postpone(self.sender.app.table(), attempt, now).await? else {
+        let Some(after) = delivery.postpone(self.sender.app.table(), attempt, wait, now).await? else {
             return Ok(Next::GoOn);
         };
-        match (after.status, pause) {
+        match (after.status, after.due_at.map(|at| at.since(now))) {
             (DeliveryStatus::Failed, _) => {
                 self.exhausted(webhook, &after, sending, now).await?;
                 Ok(Next::Stop("given_up"))

@@ -21,7 +21,8 @@ use crate::timeline::{Selection, Timeline, TimelineQuery};
 
 /// The time for which a delivery is kept.
 pub const WEBHOOK_DELIVERY_RETENTION: Duration = Duration::from_secs(14 * 24 * 60 * 60);
-/// The pauses between the attempts of a delivery, which Standard Webhooks recommend. They make three days and four hours.
+/// The shortest pauses between the attempts of a delivery, which Standard Webhooks recommend. They make three days and four hours.
+/// Each is up to a tenth longer, so that deliveries that failed together are not sent again together.
 pub const RETRY_PAUSES: [Duration; 9] = [
     Duration::from_secs(5),
     Duration::from_secs(5 * 60),
@@ -33,8 +34,10 @@ pub const RETRY_PAUSES: [Duration; 9] = [
     Duration::from_secs(20 * 60 * 60),
     Duration::from_secs(24 * 60 * 60),
 ];
+/// The longest pause that a receiver can ask for.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 /// The time after which a delivery is not tried any more, however few attempts a silent receiver has left it.
-pub const TRIED_FOR: Duration = Duration::from_secs(77 * 60 * 60);
+pub const TRIED_FOR: Duration = Duration::from_secs(86 * 60 * 60);
 /// The maximum size of the part of a response that is kept, in bytes.
 pub const MAX_RESPONSE_BYTES: usize = 1024;
 
@@ -200,16 +203,29 @@ impl WebhookDelivery {
         after.replace(table).await
     }
 
-    /// Records an attempt that failed. The delivery is tried again after the pause that follows, unless that was the last one.
-    /// Returns `None` if the delivery has changed since it was read.
-    pub async fn postpone(self, table: &Table, attempt: Attempt, now: Timestamp) -> Result<Option<Self>, TableError> {
+    /// Records an attempt that failed. The delivery is tried again after the pause that follows, and not before the receiver wants
+    /// it, unless that was the last attempt. Returns `None` if the delivery has changed since it was read.
+    pub async fn postpone(
+        self,
+        table: &Table,
+        attempt: Attempt,
+        wait: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<Option<Self>, TableError> {
         let attempts = self.attempts + 1;
-        let pause = RETRY_PAUSES.get(self.attempts as usize).filter(|_| !self.is_overdue(now));
-        let (status, due_at) = match pause {
-            Some(pause) => (DeliveryStatus::Pending, Some(now.plus(*pause))),
+        let (status, due_at) = match self.pause().filter(|_| !self.is_overdue(now)) {
+            Some(pause) => (DeliveryStatus::Pending, Some(now.plus(pause.max(wait.unwrap_or_default())))),
             None => (DeliveryStatus::Failed, None),
         };
         Self { status, attempts, last_attempt: Some(attempt), due_at, ..self }.replace(table).await
+    }
+
+    /// Returns the pause after the attempt that follows, or `None` if it is the last one. The part that is random for each delivery
+    /// and attempt is a checksum of both.
+    fn pause(&self) -> Option<Duration> {
+        let shortest = RETRY_PAUSES.get(self.attempts as usize)?;
+        let checksum = crc32fast::hash(format!("{}/{}", self.id, self.attempts).as_bytes());
+        Some(shortest.mul_f64(1.0 + f64::from(checksum) / f64::from(u32::MAX) / 10.0))
     }
 
     /// Records that the event is not sent any more, with the attempt or the reason that ends it. Returns `None` if the delivery has
@@ -336,7 +352,7 @@ mod tests {
     #[test]
     fn a_delivery_is_tried_for_three_days_and_no_longer() {
         let all: Duration = RETRY_PAUSES.iter().sum();
-        assert!(all > Duration::from_secs(3 * 24 * 60 * 60) && all < TRIED_FOR, "{all:?}");
+        assert!(all > Duration::from_secs(3 * 24 * 60 * 60) && all.mul_f64(1.1) < TRIED_FOR, "{all:?}");
         assert!(TRIED_FOR < WEBHOOK_DELIVERY_RETENTION);
     }
 

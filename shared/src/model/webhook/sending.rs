@@ -1,7 +1,7 @@
 //! The lease on a webhook's deliveries.
 //!
 //! Only the holder of the lease sends. So a receiver gets one request at a time, a webhook occupies one function at most, and its
-//! deliveries are sent in order as long as they succeed. A receiver that can't be reached, or takes too long, rests.
+//! deliveries are sent in order as long as they succeed. A receiver that can't be reached, takes too long, or asks to wait, rests.
 
 use std::time::Duration;
 
@@ -92,6 +92,11 @@ impl Sending {
     /// Notes that the receiver accepted a delivery.
     pub fn note_success(&mut self, at: Timestamp) {
         self.state = State { rests_until: None, silences: 0, last_success_at: Some(at) };
+    }
+
+    /// Notes that the receiver asked to be left alone for a time.
+    pub fn note_wait(&mut self, until: Timestamp) {
+        self.state.rests_until = Some(until);
     }
 
     /// Notes that the receiver could not be reached or took too long. Returns the time until which it rests.
