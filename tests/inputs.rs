@@ -41,7 +41,7 @@ const NOT_FOR_CLIENTS: [&str; 27] = [
 ];
 
 /// Follows the schema's references, and takes the half of a `oneOf` that is not null.
-fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+pub(crate) fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     if let Some(reference) = schema["$ref"].as_str() {
         return resolved(document, document.pointer(reference.trim_start_matches('#')).unwrap());
     }
@@ -321,22 +321,11 @@ async fn a_patch_that_changes_nothing_writes_nothing() {
             assert_eq!(estate.items(&world).await, stored, "{route} {body}");
         }
         // The same request writes when it changes something.
-        let patched = actor.send(estate.request_with(&route, &changing(&estate, &route, &before.body))).await;
+        let patched = actor.send(estate.request_with(&route, &estate.changing(&route, &before.body))).await;
         assert_eq!(patched.status, 200, "{patched:?}");
         assert_ne!(estate.items(&world).await, stored, "{route}");
     }
     assert!(patches >= 4, "{patches} endpoints take a PATCH");
-}
-
-/// Returns a body that changes the resource: the valid one, with the other value of each boolean.
-fn changing(estate: &Estate, route: &str, resource: &Value) -> Value {
-    let mut body = estate.body(route);
-    for (name, value) in body.as_object_mut().unwrap() {
-        if let Some(now) = resource[name].as_bool() {
-            *value = json!(!now);
-        }
-    }
-    body
 }
 
 #[tokio::test]

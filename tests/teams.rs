@@ -118,7 +118,7 @@ async fn what_a_team_can_not_be_is_named() {
         let details = json!([{"field": "if-match", "message": "must be `*` or a list of ETags"}]);
         assert_eq!(refused.body["error"]["details"], details, "{etag}");
     }
-    let listed = patch_if(&owner, &team, "\"0\", W/\"1\",\"1\"", json!({"name": "Platform"})).await;
+    let listed = patch_if(&owner, &team, "\"0.a\", W/\"1.a\",\"1.a\"", json!({"name": "Platform"})).await;
     assert_eq!(listed.status, 200, "{listed:?}");
     let refused = owner.put(&format!("{}/repositories/app", path(&team)), json!({"permission": "write"})).await;
     refused.refused(404, "not_found");

@@ -178,7 +178,7 @@ error_codes! {
     InvitationExpired = GONE "invitation_expired" by Handler:
         "The invitation has expired; ask for a new one";
     PreconditionFailed = PRECONDITION_FAILED "precondition_failed" by Precondition:
-        "The resource has changed since the version in `If-Match`; read it again and repeat the change";
+        "The resource has changed since the version in `If-Match`, or has no ETag; read it again and repeat the change";
     BodyTooLarge = PAYLOAD_TOO_LARGE "body_too_large" by Body:
         "The body is larger than 256 KiB, or than 1 MiB if it is a delivery to a hook";
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" by Body:

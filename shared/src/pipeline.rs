@@ -40,6 +40,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::extract::refuse_parameters;
 use crate::id::RequestId;
 use crate::model::{Quota, RequestOrigin, Subject};
+use crate::precondition::refuse_unmatched;
 use crate::rate_limit::Verdict;
 use crate::route::{Content, Deprecation, Route, WithoutLimiter};
 use crate::telemetry::{Level, RequestLine};
@@ -244,12 +245,13 @@ fn record_use(app: &App, signed_in: &SignedIn) {
     });
 }
 
-/// Checks the permission that the route declares, and refuses parameters of an endpoint without any.
+/// Checks the permission that the route declares, and refuses parameters and conditions of an endpoint without any.
 async fn authorize(State(context): State<Arc<Context>>, request: Request, next: Next) -> Result<Response> {
     if let Some(caller) = request.extensions().get::<Caller>() {
         caller.check(&context.route, context.app.clock().now())?;
     }
     refuse_parameters(&context.route, request.uri().query())?;
+    refuse_unmatched(&context.route, request.headers())?;
     Ok(next.run(request).await)
 }
 

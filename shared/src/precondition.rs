@@ -1,63 +1,120 @@
 //! ETags, `If-Match` and `If-None-Match` (RFC 9110, sections 8.8.3, 13.1.1 and 13.1.2).
 //!
-//! A resource with a revision has a strong ETag, which `If-Match` compares. Every other answer to a read has a weak one, so
-//! that `If-Match` never accepts it, and that an encoding of the same answer may keep it.
+//! A resource that clients can change has a strong ETag: the version of what they can change, a dot, and the digest of the answer.
+//! `If-None-Match` compares all of it. `If-Match` compares the version, in the write that it is a condition of. So a
+//! deployment that starts refuses no change of its environment's settings, and another change of the settings does.
+//!
+//! Every other answer to a read has a weak ETag, so that `If-Match` never accepts it, and that an encoding of the same answer may
+//! keep it.
 
-use axum::Json;
+use std::fmt;
+
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use headers::{ETag, Header, HeaderMapExt};
-use http::header::ETAG;
+use http::header::{CONTENT_TYPE, ETAG, IF_MATCH};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorCode, Result};
+use crate::route::{Etag, Route};
 
-/// Returns the ETag of a resource at a revision.
-fn etag(revision: u64) -> String {
-    format!("\"{revision}\"")
-}
-
-/// A resource's body and revision, which is sent as its ETag.
+/// A resource's version and body. The version is one that no other resource at the same path has had.
 #[derive(Clone, Copy, Debug)]
-pub struct Revised<T>(pub u64, pub T);
+pub struct Versioned<V, T>(pub V, pub T);
 
-impl<T: Serialize> IntoResponse for Revised<T> {
+impl<V: fmt::Display, T: Serialize> IntoResponse for Versioned<V, T> {
     fn into_response(self) -> Response {
-        ([(ETAG, etag(self.0))], Json(self.1)).into_response()
+        let Self(version, body) = self;
+        match serde_json::to_vec(&body) {
+            Ok(body) => {
+                let etag = HeaderValue::try_from(format!("\"{version}.{}\"", digest(&body)));
+                let etag = etag.expect("versions are ASCII");
+                ([(CONTENT_TYPE, HeaderValue::from_static("application/json")), (ETAG, etag)], body).into_response()
+            }
+            Err(error) => Error::internal(error).into_response(),
+        }
     }
 }
 
-/// The revisions that the client accepts. Without the header it accepts any.
+/// The versions that a change accepts.
 #[derive(Clone, Debug)]
-pub struct IfMatch(Option<headers::IfMatch>);
+pub struct IfMatch(Accepted);
+
+#[derive(Clone, Debug)]
+enum Accepted {
+    /// All versions: the request has no condition, or `*`.
+    Any,
+    /// The versions of the strong ETags in the condition.
+    Only(Vec<String>),
+}
 
 impl IfMatch {
-    /// Compares the resource's revision with the client's.
+    /// # Errors
+    /// Fails with `invalid_request` if the header is neither `*` nor a list of ETags.
+    fn of(headers: &HeaderMap) -> Result<Self> {
+        let mut versions = Vec::new();
+        for value in headers.get_all(IF_MATCH) {
+            match Tags::parse(value.as_bytes()).ok_or_else(|| not_tags(&IF_MATCH))? {
+                Tags::Any => return Ok(Self(Accepted::Any)),
+                Tags::Listed(tags) => versions.extend(tags.into_iter().filter_map(version).map(str::to_owned)),
+            }
+        }
+        let accepted = if headers.contains_key(IF_MATCH) { Accepted::Only(versions) } else { Accepted::Any };
+        Ok(Self(accepted))
+    }
+
+    /// Compares the resource's version with those in the condition.
     ///
     /// # Errors
-    /// Fails with `precondition_failed` if the client does not accept the revision.
-    pub fn check(&self, revision: u64) -> Result<()> {
-        let now = etag(revision);
-        let now: ETag = now.parse().expect("a number in quotes is an ETag");
+    /// Fails with `precondition_failed` if it is none of them.
+    pub fn check(&self, version: impl fmt::Display) -> Result<()> {
+        let version = version.to_string();
         match &self.0 {
-            Some(expected) if !expected.precondition_passes(&now) => Err(Error::new(
-                ErrorCode::PreconditionFailed,
-                "The resource no longer has the ETag in If-Match; read it again and repeat the change",
-            )),
+            Accepted::Only(versions) if !versions.contains(&version) => {
+                Err(failed("The resource no longer has the ETag in If-Match; read it again and repeat the change"))
+            }
             _ => Ok(()),
         }
     }
 }
 
-/// Returns the weak ETag of a body: its digest, cut to 128 bits.
+/// Checks the condition of a change whose resource has no ETag. The handlers of the others check theirs.
+///
+/// # Errors
+/// Fails with `precondition_failed` unless the condition is absent or `*`.
+pub(crate) fn refuse_unmatched(route: &Route, headers: &HeaderMap) -> Result<()> {
+    if !route.takes_if_match() || route.etag == Etag::Compared {
+        return Ok(());
+    }
+    match IfMatch::of(headers)?.0 {
+        Accepted::Any => Ok(()),
+        Accepted::Only(_) => Err(failed("The resource has no ETag; send `*` in If-Match, or no If-Match")),
+    }
+}
+
+fn failed(message: &'static str) -> Error {
+    Error::new(ErrorCode::PreconditionFailed, message)
+}
+
+/// Returns the version in a strong ETag, if it is one of [`Versioned`].
+fn version(tag: &str) -> Option<&str> {
+    let opaque = tag.strip_prefix('"')?.strip_suffix('"')?;
+    opaque.rsplit_once('.').map(|(version, _)| version)
+}
+
+/// Returns the digest of a body, cut to 128 bits.
+fn digest(body: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(&Sha256::digest(body)[..16])
+}
+
+/// Returns the weak ETag of a body.
 pub(crate) fn etag_of(body: &[u8]) -> HeaderValue {
-    let digest = BASE64_URL_SAFE_NO_PAD.encode(&Sha256::digest(body)[..16]);
-    HeaderValue::try_from(format!("W/\"{digest}\"")).expect("base64 is ASCII")
+    HeaderValue::try_from(format!("W/\"{}\"", digest(body))).expect("base64 is ASCII")
 }
 
 /// The answers that the client has already. Without the header it has none.
@@ -83,32 +140,41 @@ impl IfNoneMatch {
 
 /// Returns the condition in a header, if the request has the header.
 fn condition<H: Header>(headers: &HeaderMap) -> Result<Option<H>> {
-    let invalid = || Error::invalid(H::name().as_str(), "must be `*` or a list of ETags");
-    if headers.get_all(H::name()).iter().any(|value| !is_list(value.as_bytes())) {
-        return Err(invalid());
+    if headers.get_all(H::name()).iter().any(|value| Tags::parse(value.as_bytes()).is_none()) {
+        return Err(not_tags(H::name()));
     }
-    headers.typed_try_get().map_err(|_| invalid())
+    headers.typed_try_get().map_err(|_| not_tags(H::name()))
 }
 
-/// Returns whether a value is `*` or a list of one ETag or more. The `headers` crate takes any text.
-fn is_list(value: &[u8]) -> bool {
-    let Ok(value) = std::str::from_utf8(value) else { return false };
-    let mut rest = value.trim();
-    if rest == "*" {
-        return true;
-    }
-    loop {
-        let Some((tag, after)) =
-            rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"').and_then(|tag| tag.split_once('"'))
-        else {
-            return false;
-        };
-        if !tag.bytes().all(|byte| byte == b'!' || byte > b'"' && byte != 0x7f) {
-            return false;
+fn not_tags(name: &HeaderName) -> Error {
+    Error::invalid(name.as_str(), "must be `*` or a list of ETags")
+}
+
+/// The content of a condition. The `headers` crate takes any text.
+enum Tags<'a> {
+    Any,
+    /// The tags with their quotes and marks of weakness, at least one.
+    Listed(Vec<&'a str>),
+}
+
+impl<'a> Tags<'a> {
+    /// Returns `None` if the value is neither `*` nor a list of ETags.
+    fn parse(value: &'a [u8]) -> Option<Self> {
+        let mut rest = std::str::from_utf8(value).ok()?.trim();
+        if rest == "*" {
+            return Some(Self::Any);
         }
-        match after.trim_start().strip_prefix(',') {
-            Some(next) => rest = next.trim_start(),
-            None => return after.is_empty(),
+        let mut tags = Vec::new();
+        loop {
+            let (opaque, after) = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"')?.split_once('"')?;
+            if !opaque.bytes().all(|byte| byte == b'!' || byte > b'"' && byte != 0x7f) {
+                return None;
+            }
+            tags.push(&rest[..rest.len() - after.len()]);
+            match after.trim_start().strip_prefix(',') {
+                Some(next) => rest = next.trim_start(),
+                None => return after.is_empty().then_some(Self::Listed(tags)),
+            }
         }
     }
 }
@@ -117,29 +183,46 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        condition(&parts.headers).map(Self)
+        Self::of(&parts.headers)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::header::{IF_MATCH, IF_NONE_MATCH};
+    use http::header::IF_NONE_MATCH;
 
     use super::*;
 
     fn check(value: Option<&'static str>) -> Result<()> {
         let headers = HeaderMap::from_iter(value.map(|value| (IF_MATCH, HeaderValue::from_static(value))));
-        IfMatch(condition(&headers)?).check(7)
+        IfMatch::of(&headers)?.check(7)
     }
 
     #[test]
-    fn only_the_same_strong_tag_passes() {
-        for passes in [None, Some("*"), Some("\"7\""), Some("\"6\", \"7\"")] {
+    fn only_the_version_of_a_strong_tag_passes() {
+        for passes in [None, Some("*"), Some("\"7.a\""), Some("\"7.b\""), Some("\"6.a\", \"7.a\"")] {
             assert!(check(passes).is_ok(), "{passes:?}");
         }
-        for fails in ["\"6\"", "W/\"7\"", "\"77\"", "\"\"", "\"6\", \"8\""] {
+        for fails in ["\"6.a\"", "W/\"7.a\"", "\"77.a\"", "\"\"", "\"7\"", "\"a.7\"", "\"6.a\", \"8.a\""] {
             assert_eq!(check(Some(fails)).unwrap_err().code(), ErrorCode::PreconditionFailed, "{fails}");
         }
+        for invalid in ["7.a", "", "\"7.a", "*, \"7.a\"", "w/\"7.a\"", "\"7.a\" \"8.a\""] {
+            assert_eq!(check(Some(invalid)).unwrap_err().code(), ErrorCode::InvalidRequest, "{invalid}");
+        }
+    }
+
+    #[test]
+    fn each_header_of_a_condition_counts() {
+        let headers: HeaderMap =
+            ["\"6.a\"", "\"7.a\""].map(|tag| (IF_MATCH, HeaderValue::from_static(tag))).into_iter().collect();
+        assert!(IfMatch::of(&headers).unwrap().check(7).is_ok());
+    }
+
+    #[test]
+    fn the_version_and_the_body_make_the_tag() {
+        let tag = |version: u64, body: &str| Versioned(version, body).into_response().headers()[ETAG].clone();
+        assert_eq!(tag(1, "a"), tag(1, "a"));
+        assert!(tag(1, "a") != tag(2, "a") && tag(1, "a") != tag(1, "b"));
     }
 
     #[test]

@@ -81,11 +81,11 @@ impl List {
 /// The use that an endpoint makes of its resource's ETag, besides the ETag of every read for `If-None-Match`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Etag {
-    /// Neither answers nor requests have it.
+    /// Answers don't carry it. A change or a deletion is refused with `If-Match`, unless it is `*`.
     Unused,
     /// Successful answers carry it.
     Sent,
-    /// Successful answers carry it, and requests are compared with it by `If-Match`.
+    /// The handler compares it with `If-Match`, and answers that show the resource carry it.
     Compared,
 }
 
@@ -303,7 +303,7 @@ impl Route {
         self
     }
 
-    /// Sends the resource's ETag, and takes `If-Match`.
+    /// Compares the resource's ETag with `If-Match` in the write.
     pub const fn compares_etag(mut self) -> Self {
         self.etag = Etag::Compared;
         self
@@ -371,11 +371,26 @@ impl Route {
         is_fallback.then(|| self.key()).into_iter().chain(keys).collect()
     }
 
+    /// Returns the path of a list with those parameters of a query string that are the list's own, for links.
+    pub fn path_with_filters(&self, query: Option<&str>) -> String {
+        let given = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        let kept = given.filter(|(name, _)| self.parameters.contains(&&**name));
+        match form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish() {
+            kept if kept.is_empty() => self.path.to_owned(),
+            kept => format!("{}?{kept}", self.path),
+        }
+    }
+
     /// Returns the query parameters of the endpoint, or `None` for the fallback and for pages, which have no contract.
     pub(crate) fn query_parameters(&self) -> Option<impl Iterator<Item = &'static str> + Clone> {
         let of_list = self.list.map_or(&[][..], |_| &List::PARAMETERS);
         let has_contract = self.content == Content::Data && !self.path.starts_with('$');
         has_contract.then(|| of_list.iter().chain(self.parameters).copied())
+    }
+
+    /// Returns whether the endpoint takes `If-Match`: each one that changes or deletes what exists.
+    pub fn takes_if_match(&self) -> bool {
+        [Method::PATCH, Method::DELETE].contains(self.method)
     }
 
     /// Returns whether the handler only reads, so that it may run while the limiter decides.

@@ -229,6 +229,17 @@ impl Estate {
         valid_body(route, &self.parameters).unwrap_or_else(|| panic!("{route} has no body"))
     }
 
+    /// Returns a body that changes a resource: the valid one, with the other value of each boolean.
+    pub fn changing(&self, route: &str, resource: &Value) -> Value {
+        let mut body = self.body(route);
+        for (name, value) in body.as_object_mut().unwrap() {
+            if let Some(now) = resource[name].as_bool() {
+                *value = json!(!now);
+            }
+        }
+        body
+    }
+
     /// Builds a request for a route with another body.
     pub fn request_with(&self, route: &str, body: &Value) -> RequestBuilder {
         without_body(self.caller(route), route, &self.parameters).json(body)

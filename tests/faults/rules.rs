@@ -27,7 +27,7 @@ impl Scene {
         };
         for (environment, change) in [(Environment::STAGING, staging), (Environment::PRODUCTION, production)] {
             let (table, tenant, now) = (self.app.table(), self.repository.tenant(), self.app.clock().now());
-            run(EnvironmentSettings::change(table, tenant, &self.repository, environment, &change, &self.by, now))
+            run(EnvironmentSettings::change(table, tenant, &self.repository, environment, &change, |_| Ok(()), &self.by, now))
                 .unwrap();
         }
     }

@@ -155,7 +155,7 @@ async fn the_sweep_completes_a_deletion_whose_request_died() {
     let app = world.stack.app();
     let (repository, author) = repository_of_a_new_account(app).await;
     let (id, tenant) = (repository.id.clone(), repository.tenant().clone());
-    repository.into_inner().delete(app.table(), &tenant, &author, world.clock.now()).await.unwrap();
+    repository.into_inner().delete(app.table(), &tenant, |_| Ok(()), &author, world.clock.now()).await.unwrap();
     assert_eq!(left(&world, id.as_str()).await.len(), 1, "the outbox");
     assert_eq!(sweep(&world).await, 1);
     assert_eq!(left(&world, id.as_str()).await, Vec::<String>::new());
@@ -180,7 +180,7 @@ async fn two_sweeps_of_one_deletion_do_not_hinder_each_other() {
     .await;
     let author = Author::operator(owner.account_id.as_ref().unwrap(), owner.user_id.as_ref().unwrap());
     let tenant = found.tenant().clone();
-    let deletion = found.into_inner().delete(table, &tenant, &author, now).await.unwrap();
+    let deletion = found.into_inner().delete(table, &tenant, |_| Ok(()), &author, now).await.unwrap();
     let [first, second] = [deletion.clone(), deletion].map(|deletion| deletion.advance(table, now, || true));
     let (first, second) = futures_util::future::join(first, second).await;
     first.unwrap();

@@ -8,7 +8,7 @@ use shared::access::{Scope, Tenant};
 use shared::body::TeamBody;
 use shared::id::TeamId;
 use shared::model::{Author, Description, Role, Team, TeamName};
-use shared::precondition::Revised;
+use shared::precondition::Versioned;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -58,6 +58,6 @@ pub async fn create_team(
     };
     team.create(app.table(), &author).await?;
     let location = app.url(&format!("/v1/teams/{}", team.id));
-    let body = Revised(team.revision, TeamBody::from(team));
+    let body = Versioned(team.revision, TeamBody::from(team));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], body))
 }

@@ -4,14 +4,16 @@ use axum::Json;
 use axum::extract::State;
 use shared::access::{AuthorizedConnection, Scope};
 use shared::body::Deleted;
-use shared::model::{Author, Role};
+use shared::model::{Author, Connection, Role};
+use shared::precondition::IfMatch;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/connections/{connection_id}")
     .requires(Scope::RepositoriesWrite)
     .by(Role::Admin)
-    .refuses_with(&[ErrorCode::ConnectionInUse]);
+    .refuses_with(&[ErrorCode::ConnectionInUse])
+    .compares_etag();
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
@@ -27,7 +29,10 @@ pub async fn delete_connection(
     State(app): State<App>,
     author: Author,
     connection: AuthorizedConnection,
+    expected: IfMatch,
 ) -> Result<Json<Deleted>> {
-    connection.delete(app.table(), connection.tenant(), &author, app.clock().now()).await?;
-    Ok(Json(Deleted::new(&connection.id)))
+    let (id, tenant, now) = (connection.id.clone(), connection.tenant().clone(), app.clock().now());
+    let expected = |connection: &Connection| expected.check(connection.revision);
+    connection.into_inner().delete(app.table(), &tenant, expected, &author, now).await?;
+    Ok(Json(Deleted::new(&id)))
 }

@@ -5,14 +5,16 @@ use axum::extract::State;
 use shared::access::{AuthorizedRepository, Permission, Scope};
 use shared::body::Deleted;
 use shared::extract::PathEnvironment;
-use shared::model::{Author, Repository};
+use shared::model::{Author, EnvironmentSettings, Repository};
+use shared::precondition::IfMatch;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments/{environment}")
     .requires(Scope::RepositoriesWrite)
     .needs(Permission::Admin)
-    .refuses_with(&[ErrorCode::BuiltInEnvironment, ErrorCode::EnvironmentInUse]);
+    .refuses_with(&[ErrorCode::BuiltInEnvironment, ErrorCode::EnvironmentInUse])
+    .compares_etag();
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
@@ -29,7 +31,9 @@ pub async fn delete_environment(
     author: Author,
     repository: AuthorizedRepository,
     PathEnvironment(name): PathEnvironment,
+    expected: IfMatch,
 ) -> Result<Json<Deleted>> {
-    name.delete(app.table(), &repository, &author, app.clock().now()).await?;
+    let expected = |settings: &EnvironmentSettings| expected.check(settings.version(&repository));
+    name.delete(app.table(), &repository, expected, &author, app.clock().now()).await?;
     Ok(Json(Deleted::new(name)))
 }

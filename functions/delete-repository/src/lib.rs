@@ -6,13 +6,15 @@ use axum::Json;
 use axum::extract::{FromRef, State};
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::Deleted;
-use shared::model::{Author, RepositoryDeletion};
+use shared::model::{Author, Repository, RepositoryDeletion};
+use shared::precondition::IfMatch;
 use shared::queue::Queue;
 use shared::{App, Endpoint, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
-pub const ROUTE: Route =
-    Route::delete(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}").requires(Scope::RepositoriesWrite);
+pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}")
+    .requires(Scope::RepositoriesWrite)
+    .compares_etag();
 
 /// The time for which a request deletes what belongs to the repository. The sweep deletes the rest.
 const TIME: Duration = Duration::from_secs(5);
@@ -48,9 +50,11 @@ pub async fn delete_repository(
     State(Deletion { app, queue }): State<Deletion>,
     author: Author,
     repository: AuthorizedRepository,
+    expected: IfMatch,
 ) -> Result<Json<Deleted>> {
-    let (id, tenant) = (repository.id.clone(), repository.tenant().clone());
-    let deletion = repository.into_inner().delete(app.table(), &tenant, &author, app.clock().now()).await?;
+    let (id, tenant, now) = (repository.id.clone(), repository.tenant().clone(), app.clock().now());
+    let expected = |repository: &Repository| expected.check(repository.version());
+    let deletion = repository.into_inner().delete(app.table(), &tenant, expected, &author, now).await?;
     // The repository is gone. What fails from here on is repeated by the sweep.
     begin(&app, &queue, deletion).await;
     Ok(Json(Deleted::new(&id)))

@@ -4,7 +4,7 @@ use axum::extract::State;
 use shared::access::{Scope, Tenant};
 use shared::body::AccountBody;
 use shared::model::Account;
-use shared::precondition::Revised;
+use shared::precondition::Versioned;
 use shared::{App, Endpoint, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -20,7 +20,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 /// Returns the account with its current settings. Every member may read them. A change can take up to 30 seconds to
 /// take effect.
 #[utoipa::path(get, path = ROUTE.path, tag = "Account", responses((status = 200, body = AccountBody)))]
-pub async fn get_account(State(app): State<App>, tenant: Tenant) -> Result<Revised<AccountBody>> {
+pub async fn get_account(State(app): State<App>, tenant: Tenant) -> Result<Versioned<u64, AccountBody>> {
     let account = Account::of_caller(app.table(), &tenant).await?;
-    Ok(Revised(account.revision, account.into()))
+    Ok(Versioned(account.revision, account.into()))
 }

@@ -1,16 +1,17 @@
 //! `GET /v1/connections/{connection_id}`: returns one connection with the repositories that use it.
 
-use axum::Json;
 use axum::extract::State;
 use shared::access::{AuthorizedConnection, Scope};
 use shared::body::ConnectionBody;
 use shared::model::Role;
+use shared::precondition::Versioned;
 use shared::{App, Endpoint, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/connections/{connection_id}")
     .requires(Scope::RepositoriesRead)
-    .by(Role::Admin);
+    .by(Role::Admin)
+    .sends_etag();
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
@@ -22,7 +23,11 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 /// Returns the connection with the repositories that use it, at most 100 of them. The password or private key is in no
 /// response.
 #[utoipa::path(get, path = ROUTE.path, tag = "Connections", responses((status = 200, body = ConnectionBody)))]
-pub async fn get_connection(State(app): State<App>, connection: AuthorizedConnection) -> Result<Json<ConnectionBody>> {
+pub async fn get_connection(
+    State(app): State<App>,
+    connection: AuthorizedConnection,
+) -> Result<Versioned<u64, ConnectionBody>> {
     let repositories = connection.repositories(app.table(), connection.tenant()).await?;
-    Ok(Json(ConnectionBody::with_repositories(connection.into_inner(), repositories)))
+    let connection = connection.into_inner();
+    Ok(Versioned(connection.revision, ConnectionBody::with_repositories(connection, repositories)))
 }

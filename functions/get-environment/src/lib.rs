@@ -1,16 +1,17 @@
 //! `GET /v1/repositories/{repo_id}/environments/{environment}`: returns one environment of a repository.
 
-use axum::Json;
 use axum::extract::State;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::EnvironmentBody;
 use shared::extract::PathEnvironment;
 use shared::model::EnvironmentState;
+use shared::precondition::Versioned;
 use shared::{App, Endpoint, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments/{environment}")
-    .requires(Scope::DeploymentsRead);
+    .requires(Scope::DeploymentsRead)
+    .sends_etag();
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
@@ -25,7 +26,7 @@ pub async fn get_environment(
     State(app): State<App>,
     repository: AuthorizedRepository,
     PathEnvironment(name): PathEnvironment,
-) -> Result<Json<EnvironmentBody>> {
+) -> Result<Versioned<String, EnvironmentBody>> {
     let state = EnvironmentState::load(app.table(), &repository, name).await?;
-    Ok(Json(state.into()))
+    Ok(Versioned(state.settings.version(&repository), state.into()))
 }

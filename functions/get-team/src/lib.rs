@@ -3,7 +3,7 @@
 use axum::extract::State;
 use shared::access::{AuthorizedTeam, Scope};
 use shared::body::TeamBody;
-use shared::precondition::Revised;
+use shared::precondition::Versioned;
 use shared::{App, Endpoint, InitError, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -19,6 +19,6 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 ///
 /// Returns the team with an `ETag`. Send the `ETag` in `If-Match` to update the team only if it has not changed since.
 #[utoipa::path(get, path = ROUTE.path, tag = "Teams", responses((status = 200, body = TeamBody)))]
-pub async fn get_team(State(_): State<App>, team: AuthorizedTeam) -> Revised<TeamBody> {
-    Revised(team.revision, team.into_inner().into())
+pub async fn get_team(State(_): State<App>, team: AuthorizedTeam) -> Versioned<u64, TeamBody> {
+    Versioned(team.revision, team.into_inner().into())
 }

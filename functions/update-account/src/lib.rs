@@ -5,7 +5,7 @@ use serde::Deserialize;
 use shared::access::{Scope, Tenant};
 use shared::body::AccountBody;
 use shared::model::{Account, AccountChange, Author, BasePermission, Role};
-use shared::precondition::{IfMatch, Revised};
+use shared::precondition::{IfMatch, Versioned};
 use shared::{App, Endpoint, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -45,11 +45,11 @@ pub async fn update_account(
     tenant: Tenant,
     expected: IfMatch,
     extract::Json(AccountPatch { base_permission, permanent_tokens }): extract::Json<AccountPatch>,
-) -> Result<Revised<AccountBody>> {
+) -> Result<Versioned<u64, AccountBody>> {
     // It is current, because the pipeline has read the caller's rows for this change.
     let account = tenant.account().clone();
     let change = AccountChange { base_permission, permanent_tokens };
     let expected = |account: &Account| expected.check(account.revision);
     let changed = account.change(app.table(), change, expected, &author, app.clock().now()).await?;
-    Ok(Revised(changed.revision, changed.into()))
+    Ok(Versioned(changed.revision, changed.into()))
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{FromRef, State};
 use providers::AppKey;
 use serde::Deserialize;
@@ -12,13 +11,15 @@ use shared::extract::{self, LARGEST, Whole};
 use shared::model::{
     Author, Connection, ConnectionChange, DisplayName, GitPassword, GitUsername, Login, Provider, Role,
 };
+use shared::precondition::{IfMatch, Versioned};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 use vault::Vault;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/connections/{connection_id}")
     .requires(Scope::RepositoriesWrite)
-    .by(Role::Admin);
+    .by(Role::Admin)
+    .compares_etag();
 
 /// Returns the endpoint with its dependencies.
 ///
@@ -82,8 +83,9 @@ pub async fn update_connection(
     State(Update { app, vault }): State<Update>,
     author: Author,
     connection: AuthorizedConnection,
+    expected: IfMatch,
     extract::Json(patch): extract::Json<ConnectionPatch>,
-) -> Result<Json<ConnectionBody>> {
+) -> Result<Versioned<u64, ConnectionBody>> {
     patch.check(&connection)?;
     let secret = patch.password.as_ref().map(GitPassword::reveal).or(patch.private_key.as_ref().map(AppKey::reveal));
     let sealed = match secret {
@@ -103,9 +105,10 @@ pub async fn update_connection(
         sealed,
     };
     let (tenant, now) = (connection.tenant().clone(), app.clock().now());
-    let changed = connection.into_inner().change(app.table(), &tenant, change, &author, now).await?;
+    let expected = |connection: &Connection| expected.check(connection.revision);
+    let changed = connection.into_inner().change(app.table(), &tenant, change, expected, &author, now).await?;
     let repositories = changed.repositories(app.table(), &tenant).await?;
-    Ok(Json(ConnectionBody::with_repositories(changed, repositories)))
+    Ok(Versioned(changed.revision, ConnectionBody::with_repositories(changed, repositories)))
 }
 
 impl ConnectionPatch {

@@ -1,6 +1,5 @@
 //! `PATCH /v1/repositories/{repo_id}/environments/{environment}`: changes an environment's settings.
 
-use axum::Json;
 use axum::extract::{FromRef, State};
 use serde::Deserialize;
 use shared::access::{AuthorizedRepository, Scope};
@@ -11,12 +10,14 @@ use shared::model::{
     EnvironmentState, Filter, FreezeWindow, FreezeWindows, Globs, MAX_APPROVALS, MAX_WAIT_SECONDS, RefGlob,
     Requirements, Reviewers, Status, TIME_LIMIT_SECONDS,
 };
+use shared::precondition::{IfMatch, Versioned};
 use shared::queue::Queue;
 use shared::{App, Endpoint, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments/{environment}")
-    .requires(Scope::RepositoriesWrite);
+    .requires(Scope::RepositoriesWrite)
+    .compares_etag();
 
 /// The maximum number of deployments whose messages are sent again when a freeze ends. The sweep sends the others.
 const SENT: i32 = 100;
@@ -110,8 +111,9 @@ pub async fn update_environment(
     author: Author,
     repository: AuthorizedRepository,
     PathEnvironment(name): PathEnvironment,
+    expected: IfMatch,
     extract::Json(update): extract::Json<Update>,
-) -> Result<Json<EnvironmentBody>> {
+) -> Result<Versioned<String, EnvironmentBody>> {
     let change = EnvironmentChange {
         concurrency: update.concurrency,
         required_approvals: update.required_approvals.map(|number| number.map(Whole::get)),
@@ -126,7 +128,9 @@ pub async fn update_environment(
     };
     let now = app.clock().now();
     let (table, tenant) = (app.table(), repository.tenant());
-    let settings = EnvironmentSettings::change(table, tenant, &repository, name, &change, &author, now).await?;
+    let expected = |settings: &EnvironmentSettings| expected.check(settings.version(&repository));
+    let settings =
+        EnvironmentSettings::change(table, tenant, &repository, name, &change, expected, &author, now).await?;
     if change.may_thaw() {
         let filter = Filter { environment: Some(name), status: Some(Status::Queued) };
         for deployment in Deployment::newest(app.table(), &repository, filter, None, SENT).await? {
@@ -136,5 +140,5 @@ pub async fn update_environment(
         }
     }
     let state = EnvironmentState::with_settings(app.table(), &repository, name, settings).await?;
-    Ok(Json(state.into()))
+    Ok(Versioned(state.settings.version(&repository), state.into()))
 }

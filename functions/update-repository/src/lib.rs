@@ -1,6 +1,5 @@
 //! `PATCH /v1/repositories/{repo_id}`: changes a repository's settings.
 
-use axum::Json;
 use axum::extract::State;
 use connections::{Connections, OpenFailed, Source};
 use serde::Deserialize;
@@ -11,13 +10,19 @@ use shared::model::{
     Author, BuildspecPath, DeployRule, DeployRules, FetchDepth, Repository, RepositoryChange, RepositoryName,
     RootFolder, SourceSettings, Visibility,
 };
+use shared::precondition::{IfMatch, Versioned};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
-pub const ROUTE: Route =
-    Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}").requires(Scope::RepositoriesWrite).refuses_with(
-        &[ErrorCode::InvalidCloneUrl, ErrorCode::InvalidRef, ErrorCode::NameTaken, ErrorCode::RemoteUnavailable],
-    );
+pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}")
+    .requires(Scope::RepositoriesWrite)
+    .refuses_with(&[
+        ErrorCode::InvalidCloneUrl,
+        ErrorCode::InvalidRef,
+        ErrorCode::NameTaken,
+        ErrorCode::RemoteUnavailable,
+    ])
+    .compares_etag();
 
 /// Returns the endpoint with its clients.
 ///
@@ -84,8 +89,9 @@ pub async fn update_repository(
     State(connections): State<Connections>,
     author: Author,
     repository: AuthorizedRepository,
+    expected: IfMatch,
     extract::Json(update): extract::Json<Update>,
-) -> Result<Json<RepositoryBody>> {
+) -> Result<Versioned<String, RepositoryBody>> {
     if let Some(Some(rules)) = &update.deploy_rules {
         repository.check_environments(app.table(), rules.environments()).await?;
     }
@@ -104,8 +110,10 @@ pub async fn update_repository(
         deploy_rules: update.deploy_rules.map(Option::unwrap_or_default),
     };
     let tenant = repository.tenant().clone();
-    let changed = repository.into_inner().change(app.table(), &tenant, change, &author, app.clock().now()).await?;
-    RepositoryBody::new(&changed, &tenant).map(Json)
+    let expected = |repository: &Repository| expected.check(repository.version());
+    let now = app.clock().now();
+    let changed = repository.into_inner().change(app.table(), &tenant, change, expected, &author, now).await?;
+    Ok(Versioned(changed.version(), RepositoryBody::new(&changed, &tenant)?))
 }
 
 /// The new place of a repository, with the connection that opens it. Absent parts stay as they are.

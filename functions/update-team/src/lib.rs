@@ -5,7 +5,7 @@ use serde::Deserialize;
 use shared::access::{AuthorizedTeam, Scope};
 use shared::body::TeamBody;
 use shared::model::{Author, Description, Role, TeamChange, TeamName};
-use shared::precondition::{IfMatch, Revised};
+use shared::precondition::{IfMatch, Versioned};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -46,10 +46,10 @@ pub async fn update_team(
     team: AuthorizedTeam,
     expected: IfMatch,
     extract::Json(TeamPatch { name, description }): extract::Json<TeamPatch>,
-) -> Result<Revised<TeamBody>> {
+) -> Result<Versioned<u64, TeamBody>> {
     let tenant = team.tenant().clone();
     let (change, now) = (TeamChange { name, description }, app.clock().now());
     let expected = |team: &shared::model::Team| expected.check(team.revision);
     let changed = team.into_inner().change(app.table(), &tenant, change, expected, &author, now).await?;
-    Ok(Revised(changed.revision, changed.into()))
+    Ok(Versioned(changed.revision, changed.into()))
 }

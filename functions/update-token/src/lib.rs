@@ -1,18 +1,19 @@
 //! `PATCH /v1/tokens/{token_id}`: changes the name or the scopes of a personal access token.
 
-use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{Caller, OwnToken, Scope, distinct};
 use shared::body::TokenBody;
-use shared::model::{Author, DisplayName, TokenChange};
+use shared::model::{Author, DisplayName, TokenChange, TokenRecord};
+use shared::precondition::{IfMatch, Versioned};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/tokens/{token_id}")
     .requires(Scope::TokensWrite)
     .needs_recent_sign_in()
-    .refuses_with(&[ErrorCode::InsufficientPermission]);
+    .refuses_with(&[ErrorCode::InsufficientPermission])
+    .compares_etag();
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
@@ -43,12 +44,14 @@ pub async fn update_token(
     caller: Caller,
     author: Author,
     token: OwnToken,
+    expected: IfMatch,
     extract::Json(change): extract::Json<Change>,
-) -> Result<Json<TokenBody>> {
+) -> Result<Versioned<u64, TokenBody>> {
     let none = || Error::invalid("scopes", "must contain at least one scope");
     let scopes = change.scopes.map(|scopes| distinct(&scopes).ok_or_else(none)).transpose()?;
     caller.check_grant(scopes.as_deref().unwrap_or_default())?;
     let change = TokenChange { name: change.name, scopes };
-    let changed = token.into_inner().change(app.table(), change, &author, app.clock().now()).await?;
-    changed.map(|token| Json(token.into())).ok_or_else(|| Error::not_found("Token"))
+    let expected = |token: &TokenRecord| expected.check(token.version());
+    let changed = token.into_inner().change(app.table(), change, expected, &author, app.clock().now()).await?;
+    changed.map(|token| Versioned(token.version(), token.into())).ok_or_else(|| Error::not_found("Token"))
 }

@@ -1,6 +1,5 @@
 //! `PATCH /v1/webhooks/{webhook_id}`: changes a webhook, or enables or disables it.
 
-use axum::Json;
 use axum::extract::{FromRef, State};
 use serde::Deserialize;
 use shared::access::{AuthorizedWebhook, Scope};
@@ -8,12 +7,17 @@ use shared::body::WebhookBody;
 use shared::extract;
 use shared::hosts::Hosts;
 use shared::id::RepositoryId;
-use shared::model::{Author, DisplayName, Environment, EventPattern, Role, WebhookChange, WebhookFilter, WebhookUrl};
+use shared::model::{
+    Author, DisplayName, Environment, EventPattern, Role, Webhook, WebhookChange, WebhookFilter, WebhookUrl,
+};
+use shared::precondition::{IfMatch, Versioned};
 use shared::{App, Endpoint, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
-pub const ROUTE: Route =
-    Route::patch(env!("CARGO_PKG_NAME"), "/v1/webhooks/{webhook_id}").requires(Scope::AccountWrite).by(Role::Admin);
+pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/webhooks/{webhook_id}")
+    .requires(Scope::AccountWrite)
+    .by(Role::Admin)
+    .compares_etag();
 
 /// Returns the endpoint with its dependencies.
 ///
@@ -75,8 +79,9 @@ pub async fn update_webhook(
     State(Update { app, hosts }): State<Update>,
     author: Author,
     webhook: AuthorizedWebhook,
+    expected: IfMatch,
     extract::Json(patch): extract::Json<WebhookPatch>,
-) -> Result<Json<WebhookBody>> {
+) -> Result<Versioned<u64, WebhookBody>> {
     if let Some(url) = &patch.url {
         url.check(hosts)?;
     }
@@ -86,8 +91,9 @@ pub async fn update_webhook(
     }
     let change = WebhookChange { name: patch.name, url: patch.url, filter, enabled: patch.enabled };
     let now = app.clock().now();
-    let changed = webhook.into_inner().change(app.table(), change, &author, now).await?;
-    Ok(Json(WebhookBody::new(changed, now)))
+    let expected = |webhook: &Webhook| expected.check(webhook.revision);
+    let changed = webhook.into_inner().change(app.table(), change, expected, &author, now).await?;
+    Ok(Versioned(changed.revision, WebhookBody::new(changed, now)))
 }
 
 impl WebhookPatch {

@@ -102,7 +102,7 @@ pub struct Account {
     pub email_domains: Vec<EmailDomain>,
     /// The time at which the account was created.
     pub created_at: Timestamp,
-    /// The version that each conditional write checks, and the ETag. Each change adds one. Rows from before versions
+    /// The version that each conditional write checks, and that of the ETag. Each change adds one. Rows from before versions
     /// were kept have none.
     #[serde(default)]
     pub revision: u64,

@@ -60,7 +60,7 @@ pub struct Connection {
     pub updated_at: Timestamp,
     /// The time at which the secret was last set.
     pub secret_updated_at: Timestamp,
-    /// The version that each conditional write checks. Each change adds one.
+    /// The version that each conditional write checks, and that of the ETag. Each change adds one.
     pub revision: u64,
     /// The number of repositories that use the connection.
     #[serde(default, rename = "repositories")]
@@ -107,12 +107,6 @@ struct NewRow<'a> {
     #[serde(flatten)]
     connection: &'a Connection,
     sealed: ByteBuf,
-}
-
-/// The reasons to refuse a deletion.
-enum DeletionRefused {
-    Gone,
-    InUse(u64),
 }
 
 impl Connection {
@@ -180,30 +174,42 @@ impl Connection {
             .await?
     }
 
-    /// Deletes the connection with its secret.
+    /// Deletes the connection with its secret if it meets the precondition `expected`. Retries after concurrent changes.
     ///
     /// # Errors
-    /// Fails with `connection_in_use` and names the repositories if any use the connection, and with `not_found` if it was
-    /// deleted meanwhile.
-    pub async fn delete(&self, table: &Table, tenant: &TenantId, author: &Author, now: Timestamp) -> Result<()> {
-        let event = author.event(Action::ConnectionDeleted, self.target(), now);
-        let row = Write::DeleteIf {
-            key: self.key(),
-            condition: "attribute_exists(pk) AND repositories = :none",
-            names: None,
-            values: Some(Values::new().set(":none", 0)),
-        };
-        let refused = |row: Option<_>| match row.map(read_item::<Self>) {
-            Some(Ok(current)) => DeletionRefused::InUse(current.repository_count),
-            _ => DeletionRefused::Gone,
-        };
-        let transaction =
-            Transaction::new().by(author, &event)?.write(row).or(refused).write(count(&self.account_id, -1));
-        match transaction.commit(table).await? {
-            Ok(()) => Ok(()),
-            Err(DeletionRefused::Gone) => Err(Error::not_found("Connection")),
-            Err(DeletionRefused::InUse(total)) => Err(in_use(total, &self.repositories(table, tenant).await?)),
+    /// Fails with the error of `expected`, with `connection_in_use` and names the repositories if any use the connection, and with
+    /// `not_found` if it was deleted meanwhile.
+    pub async fn delete(
+        self,
+        table: &Table,
+        tenant: &TenantId,
+        expected: impl Fn(&Self) -> Result<()>,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut current = self;
+        let mut attempts = table.attempts();
+        while attempts.begin().await {
+            expected(&current)?;
+            let event = author.event(Action::ConnectionDeleted, current.target(), now);
+            let row = Write::DeleteIf {
+                key: current.key(),
+                condition: "revision = :was AND repositories = :none",
+                names: None,
+                values: Some(Values::new().set(":was", current.revision).set(":none", 0)),
+            };
+            let refused = |row: Option<_>| row.map(read_item::<Self>).transpose();
+            let transaction =
+                Transaction::new().by(author, &event)?.write(row).or(refused).write(count(&current.account_id, -1));
+            match transaction.commit(table).await? {
+                Ok(()) => return Ok(()),
+                Err(row) => current = row?.ok_or_else(|| Error::not_found("Connection"))?,
+            }
+            if current.repository_count > 0 {
+                return Err(in_use(current.repository_count, &current.repositories(table, tenant).await?));
+            }
         }
+        Err(TableError::Contended.into())
     }
 
     /// Returns the index partition that lists an account's connections.

@@ -108,6 +108,11 @@ impl Repository {
         RepositoryPartition::new(&self.account_id, &self.id)
     }
 
+    /// Returns the version of the settings and the grants. Another repository of the same name has another one.
+    pub fn version(&self) -> String {
+        format!("{}-{}", self.id, self.revision)
+    }
+
     /// Returns the account's slug and the repository's name, separated by a slash.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.account_slug, self.name)

@@ -34,7 +34,7 @@ pub struct Team {
     pub name: TeamName,
     /// The description, which may be empty.
     pub description: Description,
-    /// The version that each conditional write checks, and the ETag. Each change adds one.
+    /// The version that each conditional write checks, and that of the ETag. Each change adds one.
     pub revision: u64,
     /// The time at which the team was created.
     pub created_at: Timestamp,

@@ -63,7 +63,7 @@ pub struct Webhook {
     pub created_at: Timestamp,
     /// The time of the last change.
     pub updated_at: Timestamp,
-    /// The version that each conditional write checks. Each change adds one.
+    /// The version that each conditional write checks, and that of the ETag. Each change adds one.
     pub revision: u64,
     /// The account's time for audit events at creation.
     #[serde(default, skip_serializing_if = "AuditRetention::is_default")]
@@ -155,20 +155,35 @@ impl Webhook {
             .await?
     }
 
-    /// Deletes the webhook with its secrets. Nothing is sent to it any more.
+    /// Deletes the webhook with its secrets if it meets the precondition `expected`. Nothing is sent to it any more. Retries after
+    /// concurrent changes.
     ///
     /// # Errors
-    /// Fails with `not_found` if the webhook was deleted meanwhile.
-    pub async fn delete(&self, table: &Table, author: &Author, now: Timestamp) -> Result<()> {
-        let event = author.event(Action::WebhookDeleted, self.target(), now);
-        let row = Write::DeleteIf { key: self.key(), condition: "attribute_exists(pk)", names: None, values: None };
-        Transaction::new()
-            .by(author, &event)?
-            .write(row)
-            .or(|_| Error::not_found("Webhook"))
-            .write(Outbox::counting_one_less(&self.account_id))
-            .commit(table)
-            .await?
+    /// Fails with the error of `expected`, or with `not_found` if the webhook was deleted meanwhile.
+    pub async fn delete(
+        self,
+        table: &Table,
+        expected: impl Fn(&Self) -> Result<()>,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut current = self;
+        let mut attempts = table.attempts();
+        while attempts.begin().await {
+            expected(&current)?;
+            let event = author.event(Action::WebhookDeleted, current.target(), now);
+            let row = Write::delete(current.key(), "revision = :version", current.revision);
+            let transaction = Transaction::new()
+                .by(author, &event)?
+                .write(row)
+                .or(|_| ())
+                .write(Outbox::counting_one_less(&current.account_id));
+            match transaction.commit(table).await? {
+                Ok(()) => return Ok(()),
+                Err(()) => current = Self::current(table, &current).await?,
+            }
+        }
+        Err(TableError::Contended.into())
     }
 
     /// Returns the index partition that lists an account's webhooks.

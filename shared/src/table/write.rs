@@ -102,6 +102,11 @@ impl Write {
         Ok(Self::Put { item: item(key, row, index_keys)?, condition: Some(condition), values: Some(values) })
     }
 
+    /// Deletes an item that has the given version, which the condition calls `:version`.
+    pub(crate) fn delete(key: Key, condition: &'static str, version: u64) -> Self {
+        Self::DeleteIf { key, condition, names: None, values: Some(Values::new().set(":version", version)) }
+    }
+
     /// Returns whether the write is one of the item with this key.
     pub(super) fn is_of(&self, key: &Key) -> bool {
         match self {

@@ -26,21 +26,24 @@ pub struct ConnectionChange {
 }
 
 impl Connection {
-    /// Changes the connection. Retries after concurrent changes. A change that changes nothing writes nothing.
+    /// Changes the connection if it meets the precondition `expected`. Retries after concurrent changes. A change that changes
+    /// nothing writes nothing.
     ///
     /// # Errors
-    /// Fails with `not_found` if the connection is gone.
+    /// Fails with the error of `expected`, or with `not_found` if the connection is gone.
     pub async fn change(
         self,
         table: &Table,
         tenant: &TenantId,
         change: ConnectionChange,
+        expected: impl Fn(&Self) -> Result<()>,
         author: &Author,
         now: Timestamp,
     ) -> Result<Self> {
         let mut before = self;
         let mut attempts = table.attempts();
         while attempts.begin().await {
+            expected(&before)?;
             let after = before.changed(&change, now);
             if after.revision == before.revision {
                 return Ok(before);

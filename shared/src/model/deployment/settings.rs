@@ -65,8 +65,8 @@ pub struct EnvironmentSettings {
     pub(crate) pattern: Option<Environment>,
     /// The time of the creation. `None` if the environment is built in.
     pub(crate) created_at: Option<Timestamp>,
-    /// The number of changes since revisions are kept.
-    revision: Option<u64>,
+    /// The number of changes since revisions are kept, and one for the creation.
+    pub(in crate::model) revision: Option<u64>,
 }
 
 /// The settings that are not the defaults.
@@ -132,12 +132,18 @@ impl EnvironmentSettings {
 
     /// Returns the settings of a new environment or pattern.
     pub(in crate::model) fn of_new(name: Environment, removed_after_days: Option<u16>, now: Timestamp) -> Self {
-        Self::new(name, Row { removed_after_days, created_at: Some(now), ..Row::default() })
+        Self::new(name, Row { removed_after_days, created_at: Some(now), revision: Some(1), ..Row::default() })
     }
 
     /// Returns the settings that a member gets from its pattern.
     pub(in crate::model) fn of_member(self, pattern: Environment) -> Self {
         Self { pattern: Some(pattern), updated_at: None, ..self }
+    }
+
+    /// Returns the version of the settings of a repository's environment. An environment that is created again has another one.
+    pub fn version(&self, repository: &Repository) -> String {
+        let created_at = self.created_at.map_or(0, Timestamp::as_millis);
+        format!("{}-{created_at}-{}", repository.id, self.revision.unwrap_or(0))
     }
 
     /// Returns the time in which a deployment has to get its approvals.

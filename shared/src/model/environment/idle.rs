@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use super::deletion::RowState;
 use super::{EnvironmentPlace, days};
 use crate::clock::Timestamp;
 use crate::model::due::{DUE, due_sort_attribute};
@@ -75,7 +76,7 @@ impl DueEnvironment {
         )
         .in_repository(&place.repository_id)
         .about("removed_after_days", member.removed_after_days);
-        let deletion = place.deletion(&counts, Some(*at)).recording(&event)?;
+        let deletion = place.deletion(&counts, RowState::Due(*at)).recording(&event)?;
         Ok(deletion.commit(table).await?.is_ok())
     }
 

@@ -64,22 +64,25 @@ enum ChangeRefused {
 }
 
 impl Repository {
-    /// Changes the repository. Retries after concurrent changes. Writes nothing if all fields have these values.
+    /// Changes the repository if it meets the precondition `expected`. Retries after concurrent changes. Writes nothing if all
+    /// fields have these values.
     ///
     /// # Errors
-    /// Fails with `name_taken` if another repository of the account has the new name, with `invalid_request` on `connection_id`
+    /// Fails with the error of `expected`, with `name_taken` if another repository of the account has the new name, with `invalid_request` on `connection_id`
     /// if the new connection was deleted meanwhile, or with `not_found` if the repository is gone.
     pub async fn change(
         self,
         table: &Table,
         tenant: &TenantId,
         change: RepositoryChange,
+        expected: impl Fn(&Self) -> Result<()>,
         author: &Author,
         now: Timestamp,
     ) -> Result<Self> {
         let mut before = self;
         let mut attempts = table.attempts();
         while attempts.begin().await {
+            expected(&before)?;
             let changed = change.clone().applied_to(before.clone());
             let after = Self { revision: before.revision + 1, updated_at: now, ..changed };
             let event = author

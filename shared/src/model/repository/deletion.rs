@@ -73,20 +73,22 @@ pub struct Deleting {
 struct Changed;
 
 impl Repository {
-    /// Deletes the repository, and returns the deletion of what belongs to it.
+    /// Deletes the repository if it meets the precondition `expected`, and returns the deletion of what belongs to it.
     ///
     /// # Errors
-    /// Fails with `not_found` if the repository is gone.
+    /// Fails with the error of `expected`, or with `not_found` if the repository is gone.
     pub async fn delete(
         self,
         table: &Table,
         tenant: &TenantId,
+        expected: impl Fn(&Self) -> Result<()>,
         author: &Author,
         now: Timestamp,
     ) -> Result<RepositoryDeletion> {
         let mut current = self;
         let mut attempts = table.attempts();
         while attempts.begin().await {
+            expected(&current)?;
             let (account, id) = (&current.account_id, &current.id);
             let deletion = RepositoryDeletion {
                 account_id: account.clone(),

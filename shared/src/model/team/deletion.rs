@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::model::counter::add;
 use crate::model::{Action, Author, Team, TeamGrant, TeamMember, key};
-use crate::table::{Change, Consistency, Key, Table, TableError, Transaction, Value, Values, Write, read_items};
+use crate::table::{Change, Key, Table, TableError, Transaction, Value, Values, Write, read_item, read_items};
 
 /// The maximum number of concurrent transactions of a deletion.
 const AT_ONCE: usize = 16;
@@ -19,24 +19,19 @@ const AT_ONCE: usize = 16;
 struct HolderGone;
 
 impl Team {
-    /// Closes the team, removes its members and repositories, and then deletes it. If it fails halfway, the team still
-    /// exists, and a repetition completes the deletion.
-    pub async fn delete(&self, table: &Table, author: &Author, now: Timestamp) -> Result<()> {
-        let close = Change {
-            expression: "SET deleting = :yes ADD revision :one".to_owned(),
-            condition: Some("attribute_exists(pk)"),
-            values: Values::new().set(":yes", true).set(":one", 1),
-            ..Change::default()
-        };
-        let not_found = || Error::not_found("Team");
-        Transaction::new()
-            .write(Write::Update { key: self.key(), change: close })
-            .or(|_| not_found())
-            .allowed_to(author)
-            .commit(table)
-            .await??;
-        // The name can't change any more.
-        let closed: Self = table.get(self.key(), Consistency::Strong).await?.ok_or_else(not_found)?;
+    /// Closes the team if it meets the precondition `expected`, removes its members and repositories, and then deletes it. If it
+    /// fails halfway, the team still exists, and a repetition completes the deletion.
+    ///
+    /// # Errors
+    /// Fails with the error of `expected`, or with `not_found` if the team is gone.
+    pub async fn delete(
+        &self,
+        table: &Table,
+        expected: impl Fn(&Self) -> Result<()>,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<()> {
+        let closed = self.clone().close(table, expected, author).await?;
 
         // A closed team takes no new members and repositories.
         loop {
@@ -63,12 +58,39 @@ impl Team {
         Transaction::new()
             .by(author, &event)?
             .write(Write::DeleteIf { key: self.key(), condition: "attribute_exists(pk)", names: None, values: None })
-            .or(|_| not_found())
+            .or(|_| Error::not_found("Team"))
             .write(Write::Delete { key: key::team_name(&closed.account_id, &closed.name) })
             .write(Write::Delete { key: key::team_sizes(&self.account_id, &self.id) })
             .write(add(key::team_count(&self.account_id), "teams", -1))
             .commit(table)
             .await?
+    }
+
+    /// Marks the team as closed, and returns it. Its name can't change any more. Retries after concurrent changes.
+    async fn close(self, table: &Table, expected: impl Fn(&Self) -> Result<()>, author: &Author) -> Result<Self> {
+        let mut before = self;
+        let mut attempts = table.attempts();
+        while attempts.begin().await {
+            // The deletion that closed the team has met its precondition.
+            if !before.deleting {
+                expected(&before)?;
+            }
+            let change = Change {
+                expression: "SET deleting = :yes ADD revision :one".to_owned(),
+                condition: Some("revision = :was"),
+                values: Values::new().set(":yes", true).set(":one", 1).set(":was", before.revision),
+                ..Change::default()
+            };
+            let transaction = Transaction::new()
+                .write(Write::Update { key: before.key(), change })
+                .or(|row: Option<_>| row.map(read_item::<Self>).transpose())
+                .allowed_to(author);
+            match transaction.commit(table).await? {
+                Ok(()) => return Ok(Self { deleting: true, revision: before.revision + 1, ..before }),
+                Err(row) => before = row?.ok_or_else(|| Error::not_found("Team"))?,
+            }
+        }
+        Err(TableError::Contended.into())
     }
 
     /// Returns the write that removes the team's id from the row of a user.

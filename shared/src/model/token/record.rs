@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Rfc3339, Timestamp};
+use crate::error::Result;
 use crate::id::{AccountId, TokenId, UserId};
 use crate::model::{AccessToken, Action, Author, Lifetime, key};
 use crate::name::DisplayName;
@@ -93,6 +94,11 @@ impl TokenRecord {
         &self.token
     }
 
+    /// Returns the version, which each change and each rotation adds one to.
+    pub fn version(&self) -> u64 {
+        self.token.version
+    }
+
     /// Returns the lifetime that the creation or the last rotation gave the newest secret.
     pub fn lifetime(&self) -> Lifetime {
         self.lifetime
@@ -120,22 +126,27 @@ impl TokenRecord {
         Ok(count.map_or(0, |count| count.tokens))
     }
 
-    /// Changes the token and returns it. Writes nothing if the token already is as requested. Returns `None` if the
-    /// token was deleted meanwhile.
+    /// Changes the token if it meets the precondition `expected`, and returns it. Writes nothing if the token already is as
+    /// requested. Returns `None` if the token was deleted meanwhile.
+    ///
+    /// # Errors
+    /// Fails with the error of `expected`.
     pub async fn change(
         self,
         table: &Table,
         change: TokenChange,
+        expected: impl Fn(&Self) -> Result<()>,
         author: &Author,
         now: Timestamp,
-    ) -> Result<Option<Self>, TableError> {
+    ) -> Result<Option<Self>> {
         self.alter(table, Action::TokenUpdated, author, now, |token| {
+            expected(token)?;
             let AccessToken { name, scopes, .. } = &mut token.token;
             let new_name = change.name.as_ref().unwrap_or(name).clone();
             let new_scopes = change.scopes.as_ref().unwrap_or(scopes).clone();
             let changes = (&new_name, &new_scopes) != (&*name, &*scopes);
             (*name, *scopes) = (new_name, new_scopes);
-            changes
+            Ok(changes)
         })
         .await
     }
@@ -147,7 +158,7 @@ impl TokenRecord {
         rotation: Rotation<'_>,
         author: &Author,
         now: Timestamp,
-    ) -> Result<Option<Self>, TableError> {
+    ) -> Result<Option<Self>> {
         self.alter(table, Action::TokenRotated, author, now, |token| {
             token.old_secrets.push(OldSecret {
                 hash: token.hash,
@@ -162,23 +173,32 @@ impl TokenRecord {
             token.lifetime = rotation.lifetime;
             token.token.last_four = rotation.secret.last_four().to_owned();
             token.token.expires_at = rotation.lifetime.end(now);
-            true
+            Ok(true)
         })
         .await
     }
 
-    /// Deletes the token. Leaves tombstones of its secrets, so that a later use is refused as revoked. Returns `false`
-    /// if the token was already deleted.
-    pub async fn revoke(mut self, table: &Table, author: &Author, now: Timestamp) -> Result<bool, TableError> {
+    /// Deletes the token if it meets the precondition `expected`. Leaves tombstones of its secrets, so that a later use is refused
+    /// as revoked. Returns `false` if the token was already deleted.
+    ///
+    /// # Errors
+    /// Fails with the error of `expected`.
+    pub async fn revoke(
+        mut self,
+        table: &Table,
+        expected: impl Fn(&Self) -> Result<()>,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<bool> {
         let event = author.event(Action::TokenDeleted, self.token.target(), now);
         let mut attempts = table.attempts();
         while attempts.begin().await {
+            expected(&self)?;
             self.token.revoked_at = Some(now);
             self.forget_dead_secrets(now);
             let AccessToken { account_id, user_id, .. } = &self.token;
-            let (key, values) = (self.key(), Some(self.version_value()));
             let deleted = Transaction::new()
-                .write(Write::DeleteIf { key, condition: "version = :version", names: None, values })
+                .write(Write::delete(self.key(), "version = :version", self.token.version))
                 .or(|_| Changed)
                 .write(count(account_id, None, -1))
                 .write(count(account_id, Some(user_id), -1))
@@ -194,7 +214,7 @@ impl TokenRecord {
                 },
             }
         }
-        Err(TableError::Contended)
+        Err(TableError::Contended.into())
     }
 
     /// Alters the token if `alter` returns that it has changed anything.
@@ -204,13 +224,13 @@ impl TokenRecord {
         action: Action,
         author: &Author,
         now: Timestamp,
-        alter: impl Fn(&mut Self) -> bool,
-    ) -> Result<Option<Self>, TableError> {
+        alter: impl Fn(&mut Self) -> Result<bool>,
+    ) -> Result<Option<Self>> {
         let mut attempts = table.attempts();
         while attempts.begin().await {
             let mut changed = self.clone();
             changed.forget_dead_secrets(now);
-            if !alter(&mut changed) {
+            if !alter(&mut changed)? {
                 return Ok(Some(self));
             }
             changed.updated_at = now;
@@ -237,7 +257,7 @@ impl TokenRecord {
                 },
             }
         }
-        Err(TableError::Contended)
+        Err(TableError::Contended.into())
     }
 
     async fn reload(&self, table: &Table) -> Result<Option<Self>, TableError> {
@@ -293,10 +313,6 @@ impl TokenRecord {
             sort: self.position(Sort::Created),
         };
         [(Index::ByCreation, None), (Index::ByUser, Some(user_id))].map(key).into()
-    }
-
-    fn version_value(&self) -> Values {
-        Values::new().set(":version", self.token.version)
     }
 }
 

@@ -24,14 +24,23 @@ pub struct WebhookChange {
 }
 
 impl Webhook {
-    /// Changes the webhook. Retries after concurrent changes. A change that changes nothing writes nothing.
+    /// Changes the webhook if it meets the precondition `expected`. Retries after concurrent changes. A change that changes
+    /// nothing writes nothing.
     ///
     /// # Errors
-    /// Fails with `not_found` if the webhook is gone.
-    pub async fn change(self, table: &Table, change: WebhookChange, author: &Author, now: Timestamp) -> Result<Self> {
+    /// Fails with the error of `expected`, or with `not_found` if the webhook is gone.
+    pub async fn change(
+        self,
+        table: &Table,
+        change: WebhookChange,
+        expected: impl Fn(&Self) -> Result<()>,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Self> {
         let mut before = self;
         let mut attempts = table.attempts();
         while attempts.begin().await {
+            expected(&before)?;
             let after = before.changed(&change, author, now);
             if after == before {
                 return Ok(before);
@@ -113,7 +122,7 @@ impl Webhook {
         Err(TableError::Contended)
     }
 
-    async fn current(table: &Table, before: &Self) -> Result<Self> {
+    pub(super) async fn current(table: &Table, before: &Self) -> Result<Self> {
         let found = Self::load(table, &before.account_id, &before.id).await?;
         found.ok_or_else(|| Error::not_found("Webhook"))
     }

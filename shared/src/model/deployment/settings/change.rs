@@ -92,10 +92,11 @@ impl EnvironmentChange {
 }
 
 impl EnvironmentSettings {
-    /// Changes the given settings, and returns all settings after the change. Writes nothing if they have these values.
+    /// Changes the given settings if they meet the precondition `expected`, and returns all settings after the change. Writes
+    /// nothing if they have these values.
     ///
     /// # Errors
-    /// Fails with `not_found` if the repository is gone or does not have the environment, and with `invalid_request` if a reviewer does not exist, or the settings
+    /// Fails with the error of `expected`, with `not_found` if the repository is gone or does not have the environment, and with `invalid_request` if a reviewer does not exist, or the settings
     /// don't fit each other.
     pub async fn change(
         table: &Table,
@@ -103,6 +104,7 @@ impl EnvironmentSettings {
         repository: &Permitted<Repository>,
         environment: Environment,
         change: &EnvironmentChange,
+        expected: impl Fn(&Self) -> Result<()>,
         author: &Author,
         now: Timestamp,
     ) -> Result<Self> {
@@ -121,6 +123,7 @@ impl EnvironmentSettings {
             let (stored, revision) = (row.stored.clone(), row.revision);
             let changed = change.applied_to(&stored);
             let before = Self::new(environment, row);
+            expected(&before)?;
             let revised = Some(revision.unwrap_or(0) + 1);
             let row = Row {
                 stored: changed.clone(),
