@@ -20,6 +20,7 @@ mod deployments;
 mod docs;
 mod environments;
 mod faults;
+mod filters;
 mod following;
 mod fuzz;
 mod hooks;

@@ -26,7 +26,7 @@ use crate::sort::Position;
 use crate::table::{Order, Partition, Query, Table, TableError};
 
 pub use self::place::place;
-pub use self::search::{Found, Search, SearchMeta};
+pub use self::search::{Found, Search, SearchMeta, SearchPage};
 use self::skip::skip;
 pub use crate::sort::Sort;
 

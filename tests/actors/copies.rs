@@ -68,6 +68,22 @@ pub async fn multiply_deployment(world: &World, model: &Value, total: u32) {
     import(world, [counter]);
 }
 
+/// Copies a user until the account has `total` of them with other addresses, `person-000001@example.com` and so on. The copies are
+/// newer than every other user of the account.
+pub async fn multiply_member(world: &World, id: &str, total: u32) {
+    let own_row = format!("USER#{id}");
+    let model = written(world).await.into_iter().find(|item| text(&item["sk"]) == own_row).unwrap();
+    let copies = (1..=total).map(|n| {
+        let address = format!("person-{n:06}@example.com");
+        changed(&model, |attribute, value| match (attribute, value) {
+            ("email", _) => AttributeValue::S(address.clone()),
+            (_, AttributeValue::S(text)) => AttributeValue::S(text.replace(id, &numbered(id, n))),
+            (_, other) => other.clone(),
+        })
+    });
+    import(world, copies);
+}
+
 /// Returns the strings and the numbers of every item in the table.
 async fn written(world: &World) -> Vec<Item> {
     let table = world.stack.app().table();

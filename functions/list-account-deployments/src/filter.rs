@@ -121,14 +121,6 @@ impl DeploymentsFilter {
     pub(crate) const PARAMETERS: [&str; 7] =
         ["repository", "environment", "status", "ref", "sha", "created_by", "awaiting"];
 
-    /// Returns the filters of a query string, as the query string of a link.
-    pub(crate) fn kept(query: &str) -> String {
-        let given = form_urlencoded::parse(query.as_bytes());
-        let kept = given.filter(|(name, _)| Self::PARAMETERS.contains(&&**name));
-        let kept = form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish();
-        if kept.is_empty() { kept } else { format!("?{kept}") }
-    }
-
     /// Returns the repository that the client asks for, and the other properties as they are for the caller.
     pub(crate) fn of(self, tenant: &Tenant) -> (Option<RepositorySlug>, Wanted) {
         let me = || tenant.user_id().clone();

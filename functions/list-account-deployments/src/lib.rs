@@ -70,16 +70,17 @@ pub async fn list_account_deployments(
     RawQuery(query): RawQuery,
     Filtered(page, filter): Filtered<PageQuery, DeploymentsFilter>,
 ) -> Result<Response> {
-    let url = app.url(&format!("{}{}", ROUTE.path, DeploymentsFilter::kept(query.as_deref().unwrap_or_default())));
+    let url = app.url(&ROUTE.path_with_filters(query.as_deref()));
     let (repository, wanted) = filter.of(&tenant);
     let page = page.of(if repository.is_some() { LIST_OF_REPOSITORY } else { LIST })?;
     let covered = Covered::by(&app, &tenant, repository).await?;
     let matches = |item: &ListedDeployment| covered.has(&item.repository_id) && wanted.matches(item);
     let search = Search {
         lists: covered.lists(&tenant, &wanted),
-        attributes: ListedDeployment::ATTRIBUTES,
+        attributes: Some(ListedDeployment::ATTRIBUTES),
         matches: (!covered.is_answered_by_index(&wanted)).then_some(matches),
         rows_decide: wanted.awaits.is_some(),
+        is_visible: false,
     };
     let found = page.search(app.table(), search, |items| load(&app, &tenant, &wanted, items));
     let (found, total) = try_join(found, covered.total(&app, &tenant, &wanted)).await?;

@@ -1,23 +1,26 @@
 //! `GET /v1/tokens`: lists the caller's personal access tokens, newest first, or those of the whole account.
 
-use axum::extract::State;
+mod filter;
+
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use futures_util::future::try_join;
-use serde::Deserialize;
-use shared::access::{Caller, Scope, oversees_tokens};
+use shared::access::{Caller, Scope};
 use shared::body::TokenBody;
 use shared::extract::Filtered;
 use shared::model::TokenRecord;
-use shared::page::{Page, PageQuery, Sort};
+use shared::page::{PageQuery, SearchPage, Sort};
 use shared::route::List;
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
+
+pub use crate::filter::TokenFilter;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/tokens")
     .requires(Scope::TokensRead)
     .refuses_with(&[ErrorCode::InsufficientPermission])
     .lists(LIST)
-    .takes(&["user"]);
+    .takes(&["user", "name", "scope", "expires_before"]);
 
 const LIST: List = List { name: "tokens", sorts: &[Sort::Created] };
 
@@ -26,52 +29,32 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     Ok(Endpoint::new(ROUTE, list_tokens, app.clone()))
 }
 
-/// The users whose tokens a list has.
-#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[schema(default = "me")]
-pub enum Whose {
-    /// The calling user.
-    #[default]
-    Me,
-    /// Every user of the account. Only owners and admins may ask for it.
-    All,
-}
-
-/// The filter of the list.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct TokenFilter {
-    /// The users whose tokens to list: `me` for the caller, or `all` for every user of the account. Only owners and
-    /// admins may choose `all`.
-    #[serde(default)]
-    #[param(inline)]
-    user: Whose,
-}
-
 /// List tokens
 ///
 /// Returns a paginated list of personal access tokens. The only sort is `created`. Expired tokens are listed until they are
 /// deleted.
+///
+/// With another filter than `user`, a page is the result of a search through up to 1,000 tokens: it can be short, or even empty,
+/// although more follow. Follow `next` in `Link` until it is absent. `meta.total` is then null, unless the first page has all of
+/// the tokens.
 #[utoipa::path(
     get, path = ROUTE.path, tag = "Tokens", params(PageQuery, TokenFilter),
-    responses((status = 200, body = Page<TokenBody>))
+    responses((status = 200, body = SearchPage<TokenBody>))
 )]
 pub async fn list_tokens(
     State(app): State<App>,
     caller: Caller,
+    RawQuery(query): RawQuery,
     Filtered(page, filter): Filtered<PageQuery, TokenFilter>,
 ) -> Result<Response> {
     let page = page.of(LIST)?;
-    let (user, query) = match filter.user {
-        Whose::Me => (Some(caller.user_id()), ""),
-        Whose::All if oversees_tokens(&caller) => (None, "?user=all"),
-        Whose::All => {
-            return Err(Error::not_permitted("Only owners and admins may list the tokens of all users"));
-        }
-    };
-    let account = &caller.account().id;
-    let rows = page.read::<TokenRecord>(app.table(), TokenRecord::listed(account, user));
+    let user = filter.user(&caller)?;
+    let (account, url) = (&caller.account().id, app.url(&ROUTE.path_with_filters(query.as_deref())));
+    let list = TokenRecord::listed(account, user);
+    if filter.selects() {
+        return page.matching(app.table(), list, |token| filter.matches(token), &url, TokenBody::from).await;
+    }
+    let rows = page.read::<TokenRecord>(app.table(), list);
     let (rows, total) = try_join(rows, TokenRecord::total(app.table(), account, user)).await?;
-    Ok(page.respond(rows, total, &app.url(&format!("{}{query}", ROUTE.path)), TokenBody::from))
+    Ok(page.respond(rows, total, &url, TokenBody::from))
 }

@@ -13,3 +13,19 @@ name! {
          control and zero-width characters",
     |text| text.trim() == text && find_unseen(text).is_none()
 }
+
+name! {
+    /// The start of display names, regardless of case.
+    DisplayNamePrefix: 1 to 100 characters,
+    example "ci",
+    else InvalidDisplayNamePrefix
+        "must be 1 to 100 characters",
+    |_| true
+}
+
+impl DisplayNamePrefix {
+    /// Returns whether the name starts with the prefix.
+    pub fn starts(&self, name: &DisplayName) -> bool {
+        name.0.to_lowercase().starts_with(&self.0.to_lowercase())
+    }
+}

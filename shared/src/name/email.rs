@@ -20,6 +20,23 @@ name! {
     }
 }
 
+name! {
+    /// The start of email addresses, regardless of case.
+    EmailPrefix: 1 to 254 characters,
+    pattern "^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~@-]+$",
+    example "ada@",
+    else InvalidEmailPrefix
+        "must be 1 to 254 characters that an email address can have",
+    |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~@-".contains(&byte))
+}
+
+impl EmailPrefix {
+    /// Returns whether the address starts with the prefix.
+    pub fn starts(&self, email: &Email) -> bool {
+        email.folded().starts_with(&self.0.to_ascii_lowercase())
+    }
+}
+
 impl Email {
     /// Returns the form that is unique in an account.
     pub(crate) fn folded(&self) -> String {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{PageRequest, Start};
 use crate::error::{Error, Result};
+use crate::sort::Position;
 use crate::table::{Order, Partition, Query, Table, TableError};
 
 /// The maximum number of reads of each partition for one page.
@@ -25,12 +26,14 @@ const SKIPPED: usize = 1000;
 pub struct Search<M> {
     /// The partitions, which have one kind of sort key.
     pub lists: Vec<Partition>,
-    /// The attributes of a listed item, as a projection expression.
-    pub attributes: &'static str,
+    /// The attributes of a listed item, as a projection expression. `None` for all.
+    pub attributes: Option<&'static str>,
     /// The condition on a listed item. `None` if all match.
     pub matches: Option<M>,
     /// Whether the row of an item may not match although the item does.
     pub rows_decide: bool,
+    /// Whether the caller may see all items, so that a cursor may name one that is on no page.
+    pub is_visible: bool,
 }
 
 /// The rows that a search found, each with its sort key.
@@ -45,6 +48,14 @@ pub struct Found<T> {
     seen_all: Option<u64>,
     /// Whether the search has stopped before it came to the page.
     out_of_reach: bool,
+}
+
+/// A page of a list that may be filtered.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SearchPage<T> {
+    /// The items of the page.
+    pub data: Vec<T>,
+    pub(crate) meta: SearchMeta,
 }
 
 /// The position of a page in a list whose length may be unknown.
@@ -86,7 +97,7 @@ impl PageRequest {
     pub async fn search<E, T, F>(
         &self,
         table: &Table,
-        Search { lists, attributes, matches, rows_decide }: Search<impl Fn(&E) -> bool>,
+        Search { lists, attributes, matches, rows_decide, is_visible }: Search<impl Fn(&E) -> bool>,
         load: impl Fn(Vec<E>) -> F,
     ) -> Result<Found<T>>
     where
@@ -134,7 +145,8 @@ impl PageRequest {
         let seen_all = (ended && !more && self.start == Start::Skipping(skips as u64))
             .then(|| (skips - to_skip + rows.len()) as u64);
         rows.truncate(size);
-        let stopped = after.filter(|_| !ended && !more).map(|key| resumption(order, key, &rows));
+        let stopped = after.filter(|_| !ended && !more);
+        let stopped = stopped.map(|key| if is_visible { key } else { resumption(order, key, &rows) });
         let beyond = more || stopped.is_some();
         let out_of_reach = to_skip > 0 && stopped.is_some();
         if backward {
@@ -142,6 +154,32 @@ impl PageRequest {
             return Ok(Found { rows, more_before: beyond, more_after: starts_inside, stopped, seen_all, out_of_reach });
         }
         Ok(Found { rows, more_before: starts_inside, more_after: beyond, stopped, seen_all, out_of_reach })
+    }
+
+    /// Returns the response to a request for those rows of a list that match, with as many of them as a bounded search finds. The
+    /// caller may see all rows of the list.
+    pub async fn matching<T, B>(
+        &self,
+        table: &Table,
+        list: Partition,
+        matches: impl Fn(&T) -> bool,
+        url: &str,
+        body: impl Fn(T) -> B,
+    ) -> Result<Response>
+    where
+        T: Position + DeserializeOwned,
+        B: Serialize,
+    {
+        let search = Search {
+            lists: vec![list],
+            attributes: T::ATTRIBUTES,
+            matches: Some(matches),
+            rows_decide: false,
+            is_visible: true,
+        };
+        let found = self.search(table, search, |rows| async { Ok(rows.into_iter().map(Some).collect()) }).await?;
+        let page = |rows: Vec<T>, meta| SearchPage { data: rows.into_iter().map(body).collect(), meta };
+        Ok(self.respond_to_search(found, None, url, page))
     }
 
     /// Returns the response to a search, or refuses a page that the search did not reach. `total` is the exact number of
@@ -198,7 +236,7 @@ impl PageRequest {
 async fn examine<E: DeserializeOwned>(
     table: &Table,
     lists: &[Partition],
-    attributes: &str,
+    attributes: Option<&str>,
     order: Order,
     after: Option<&str>,
     limit: usize,

@@ -259,10 +259,11 @@ impl Table {
     pub(crate) async fn query_with_keys<T: DeserializeOwned>(
         &self,
         query: Query<'_>,
-        only: &str,
+        only: Option<&str>,
     ) -> Result<(Vec<(String, T)>, bool), TableError> {
         let (_, sort_key) = query.source.key_attributes();
-        let (items, more) = self.query_items(query, Some(&format!("{only}, {sort_key}"))).await?;
+        let only = only.map(|only| format!("{only}, {sort_key}"));
+        let (items, more) = self.query_items(query, only.as_deref()).await?;
         let with_key = |mut item: Item| match item.remove(sort_key) {
             Some(AttributeValue::S(key)) => Ok((key, read_item(item)?)),
             _ => unreachable!("DynamoDB only indexes rows that have the index's keys"),
