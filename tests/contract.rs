@@ -16,6 +16,7 @@ use tests::{Actor, Answer, GitRepository, World, body_of, checkout, read_file, s
 
 use self::schema::conforms;
 use crate::authorization::CASES;
+use crate::inputs::resolved;
 
 /// The functions without an operation. The fallback is not an operation of the API.
 const WITHOUT_OPERATION: [&str; 1] = ["not-found"];
@@ -195,6 +196,7 @@ fn the_document_is_whole() {
             assert!(!parameter["description"].as_str().unwrap().is_empty() && parameter["schema"].is_object());
         }
         for (status, response) in operation["responses"].as_object().unwrap() {
+            let response = resolved(&document, response);
             assert!(!response["description"].as_str().unwrap().is_empty(), "{key} {status}");
             let has_envelope = response["content"] == envelope;
             assert_eq!(

@@ -1,5 +1,7 @@
 //! The examples of the OpenAPI document.
 
+use tests::read_file;
+
 use super::schema::conforms;
 use super::{document, operations};
 
@@ -18,5 +20,20 @@ fn each_example_of_an_operation_is_one_that_its_schema_allows() {
                 conforms(&document, &media_type["schema"], example, &key).unwrap();
             }
         }
+    }
+}
+
+#[test]
+fn the_properties_of_a_schema_are_in_the_order_of_their_declarations() {
+    let text = read_file("functions/get-openapi/openapi.json");
+    for (schema, expected) in [
+        ("NewDeployment", ["ref", "environment", "variables"]),
+        ("Deployment", ["id", "status", "url"]),
+        ("LogLine", ["number", "at", "stream"]),
+    ] {
+        let (_, rest) = text.split_once(&format!("\n      \"{schema}\": {{")).unwrap();
+        let (_, rest) = rest.split_once("\n        \"properties\": {").unwrap();
+        let names = rest.lines().filter_map(|line| line.strip_prefix("          \"")?.strip_suffix("\": {"));
+        assert_eq!(names.take(3).collect::<Vec<_>>(), expected, "{schema}");
     }
 }

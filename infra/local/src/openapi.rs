@@ -2,8 +2,9 @@
 
 mod examples;
 mod links;
+mod order;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use shared::Route;
 use shared::access::{Access, Permission};
@@ -14,8 +15,22 @@ use shared::model::Role;
 use shared::route::{Etag, IdempotencyKeys, SignInAge};
 use utoipa::OpenApi as _;
 
+use self::order::Order;
 use crate::functions::{FUNCTIONS, Trigger};
 use crate::path_parameter;
+
+/// The headers of every response.
+const COMMON_HEADERS: [&str; 6] = [
+    "X-Request-Id",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "RateLimit-Policy",
+    "RateLimit",
+];
+
+/// The name of the response that every path has for other methods than those of its operations.
+const METHOD_NOT_ALLOWED: &str = "MethodNotAllowed";
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -42,13 +57,16 @@ use crate::path_parameter;
         description = "Repositories, deployments and team resources. Send a token as `Authorization: Bearer <token>`.\n\n\
             `HEAD` works wherever `GET` does, and returns the status and the headers of `GET` without a body. Every successful \
             `GET` returns an `ETag`. Send it in `If-None-Match`: while the answer is the same, the API returns 304 without a \
-            body, and the request does not count against the rate limit of the plan.\n\n\
+            body, and the request does not count against the rate limit of the plan. Each `PATCH` and `DELETE` takes the `ETag` of \
+            the resource in `If-Match`, and is refused with 412 `precondition_failed` if somebody else has changed the resource.\n\n\
             A path that does not exist returns 404 `not_found`. A method that the path does not support returns 405 \
             `method_not_allowed`. Both have the error envelope and the headers of every response.",
         version = "1",
+        contact(name = "Documentation and support", url = "https://api.git.dev/docs"),
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "https://api.git.dev")),
+    external_docs(url = "https://api.git.dev/docs", description = "Guides, the reference and every error code"),
 )]
 struct Api;
 
@@ -57,6 +75,11 @@ struct Api;
 /// # Panics
 /// Panics if an endpoint's documentation does not have the operation of its route, or a path parameter is not declared.
 pub fn document() -> Value {
+    assemble().0
+}
+
+/// Returns the document and the order of its properties.
+fn assemble() -> (Value, Order) {
     let mut document = Api::openapi();
     let mut documented = Vec::new();
     for function in FUNCTIONS {
@@ -65,6 +88,7 @@ pub fn document() -> Value {
             documented.push(route);
         }
     }
+    let order = Order::of(&document);
     let mut document = serde_json::to_value(document).expect("a document is plain data");
     document["components"]["securitySchemes"] = json!({
         // Two schemes would make generated clients send the header twice.
@@ -80,6 +104,7 @@ pub fn document() -> Value {
         },
     });
     document["components"]["headers"] = headers();
+    document["components"]["responses"] = json!({METHOD_NOT_ALLOWED: method_not_allowed()});
     for form in ["ErrorBody", "Problem"] {
         let code = &mut document["components"]["schemas"][form]["properties"]["code"];
         code["enum"] = ErrorCode::ALL.map(ErrorCode::as_str).to_vec().into();
@@ -94,12 +119,13 @@ pub fn document() -> Value {
     document["webhooks"] = webhooks();
     links::add(&mut document, &documented);
     examples::add(&mut document, &documented);
-    document
+    (document, order)
 }
 
 /// Returns the document as it is checked in.
 pub fn text() -> String {
-    let text = serde_json::to_string_pretty(&document()).expect("a document is plain data");
+    let (document, order) = assemble();
+    let text = serde_json::to_string_pretty(&order.apply(&document)).expect("a document is plain data");
     format!("{text}\n")
 }
 
@@ -144,6 +170,17 @@ fn complete(operation: &mut Value, route: Route) {
         let reference = |name: &str| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")}));
         response["headers"] = header_names(status, route).into_iter().map(reference).collect::<Map<_, _>>().into();
     }
+    let shared = json!({"$ref": format!("#/components/responses/{METHOD_NOT_ALLOWED}")});
+    operation["responses"][StatusCode::METHOD_NOT_ALLOWED.as_str()] = shared;
+}
+
+/// Returns the response to a request with a method that its path does not take.
+fn method_not_allowed() -> Value {
+    let mut response = error_response(&[ErrorCode::MethodNotAllowed]);
+    let names = COMMON_HEADERS.into_iter().chain(["Allow"]);
+    let references = names.map(|name| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")})));
+    response["headers"] = references.collect::<Map<_, _>>().into();
+    response
 }
 
 /// Returns whether an operation can answer with a code.
@@ -163,7 +200,7 @@ fn answers_with(code: ErrorCode, route: Route, operation: &Value) -> bool {
         Origin::Input => true,
         Origin::Body => has_body,
         Origin::Cursor => route.list.is_some(),
-        Origin::Precondition => route.etag == Etag::Compared,
+        Origin::Precondition => route.takes_if_match(),
         Origin::IdempotencyKey => route.idempotency != IdempotencyKeys::Ignored,
         Origin::Dependency => route.access != Access::Public || !route.is_safe(),
         Origin::Handler | Origin::Fallback => false,
@@ -173,21 +210,12 @@ fn answers_with(code: ErrorCode, route: Route, operation: &Value) -> bool {
 
 /// Returns the names of the headers that a response has.
 fn header_names(status: StatusCode, route: Route) -> Vec<&'static str> {
-    let mut names = vec![
-        "X-Request-Id",
-        "X-RateLimit-Limit",
-        "X-RateLimit-Remaining",
-        "X-RateLimit-Reset",
-        "RateLimit-Policy",
-        "RateLimit",
-    ];
+    let mut names = COMMON_HEADERS.to_vec();
     let mut add = |name, has: bool| names.extend(has.then_some(name));
     add("X-Token-Expires-At", route.access != Access::Public);
     add("Link", status == StatusCode::OK && route.list.is_some());
-    add(
-        "ETag",
-        status == StatusCode::NOT_MODIFIED || status.is_success() && (route.is_read() || route.etag != Etag::Unused),
-    );
+    let shows_resource = route.etag != Etag::Unused && *route.method != Method::DELETE;
+    add("ETag", status == StatusCode::NOT_MODIFIED || status.is_success() && (route.is_read() || shows_resource));
     add("X-Poll-Interval", route.following && [StatusCode::OK, StatusCode::NOT_MODIFIED].contains(&status));
     let is_redirect = [StatusCode::MOVED_PERMANENTLY, StatusCode::FOUND].contains(&status);
     add("Location", is_redirect || status == StatusCode::CREATED && route.location);
@@ -250,7 +278,7 @@ fn webhooks() -> Value {
 fn refer_to_components(document: &mut Value) {
     let schemas = document["components"]["schemas"].as_object_mut().expect("a document has schemas");
     for (name, schema) in schemas {
-        if let Some(row) = name.strip_prefix("Page_") {
+        if let Some(row) = ["Page_", "SearchPage_", "Timeline_"].iter().find_map(|prefix| name.strip_prefix(prefix)) {
             schema["properties"]["data"]["items"] = json!({"$ref": format!("#/components/schemas/{row}")});
         }
     }
@@ -268,20 +296,29 @@ fn path_parameters(route: Route) -> impl Iterator<Item = Value> {
 
 /// Returns the headers with the conditions of a request.
 fn conditions(route: Route) -> impl Iterator<Item = Value> {
-    let condition = |name: &str, description: &str| {
+    let condition = |name: &str, description: &str, example: &str| {
         json!({
             "name": name, "in": "header", "required": false, "description": description,
             "schema": {
                 "type": "string", "minLength": 1, "pattern": "^(\\*|(W/)?\"[!#-~]*\"(, ?(W/)?\"[!#-~]*\")*)$",
-                "examples": ["W/\"q1Yx3oZsK9l2m0RbVd7Tgw\""],
+                "examples": [example],
             },
         })
     };
-    let if_match = "The ETag that the resource must have, a list of ETags, or `*`";
+    let if_match = match route.etag {
+        Etag::Compared => {
+            "The `ETag` of the resource, a list of ETags, or `*`. If what can be changed of the resource has changed \
+            since, the response is 412 and nothing is changed"
+        }
+        Etag::Sent | Etag::Unused => {
+            "`*`, or nothing: the resource has no ETag, so that any other condition is refused with 412"
+        }
+    };
     let if_none_match = "The ETag of the answer that the client has, a list of ETags, or `*`. If the answer is still the \
         same, the response is 304 and does not count against the plan";
-    let if_match = (route.etag == Etag::Compared).then(|| condition("If-Match", if_match));
-    if_match.into_iter().chain(route.is_read().then(|| condition("If-None-Match", if_none_match)))
+    let if_match = route.takes_if_match().then(|| condition("If-Match", if_match, "\"3.q1Yx3oZsK9l2m0RbVd7Tgw\""));
+    let example = "W/\"q1Yx3oZsK9l2m0RbVd7Tgw\"";
+    if_match.into_iter().chain(route.is_read().then(|| condition("If-None-Match", if_none_match, example)))
 }
 
 /// Returns the header that makes a request safe to send again.
@@ -308,6 +345,7 @@ fn headers() -> Value {
         "X-RateLimit-Reset": header("integer", "The time at which this minute ends, in seconds since the Unix epoch"),
         "RateLimit-Policy": header("string", "Both limits, in the form of draft-ietf-httpapi-ratelimit-headers"),
         "RateLimit": header("string", "The requests left of both limits, in the form of draft-ietf-httpapi-ratelimit-headers"),
+        "Allow": header("string", "The methods that the path takes, separated by commas"),
         "Retry-After": header("integer", "The number of seconds until a retry can succeed"),
         "Location": header("string", "The URL of the new resource, of a repository that has another name now, or of a file"),
         "Link": header("string", "Links to the first, previous, next and last page (RFC 8288), and `rotate`; see `X-Token-Expires-At`"),
@@ -317,7 +355,7 @@ fn headers() -> Value {
         ),
         "Idempotent-Replayed": header("boolean", "True if the response is that of an earlier request with the same `Idempotency-Key`"),
         "Set-Cookie": header("string", "The cookie `__Host-session` of the new session, or the removal of that of the ended one"),
-        "ETag": header("string", "The version of the answer, for `If-None-Match`, and for `If-Match` where the endpoint takes it"),
+        "ETag": header("string", "The version of the answer, for `If-None-Match`. One without `W/` is for `If-Match` too, in a change or a deletion of the resource"),
         "X-Poll-Interval": header(
             "integer",
             "The number of seconds until asking again makes sense: 0 if there is more to read already. Absent once the deployment has ended and nothing follows",
