@@ -299,5 +299,14 @@ async fn a_scope_and_a_build_have_bounds() {
     refused.refused(409, "limit_reached");
     let message = refused.body["error"]["message"].as_str().unwrap();
     assert!(message.starts_with("The build would get 101 variables with 66"), "{message}");
+    let preflight = async |variables: Value| {
+        let body = json!({"ref": "main", "environment": "production", "variables": variables});
+        let preflight = owner.post("/v1/repositories/app/deployments/preflight", body).await.body;
+        let gate = preflight["gates"].as_array().unwrap().iter().find(|gate| gate["gate"] == "variables").unwrap();
+        (preflight["outcome"] == "refused", gate["passes"].clone(), gate["message"].clone())
+    };
+    assert_eq!(preflight(json!({"OWN": own})).await, (true, json!(false), json!(message)), "a preflight foresees it");
+    let (is_refused, passes, _) = preflight(json!({"OWN": own, "V2": ""})).await;
+    assert_eq!((is_refused, passes), (false, json!(true)));
     assert_eq!(deploy(json!({"OWN": own, "V2": ""})).await.status, 201, "the deployment overrides it");
 }

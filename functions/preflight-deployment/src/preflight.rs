@@ -2,14 +2,14 @@
 
 use connections::Connections;
 use deploy::{DeploymentRequest, ResolvedRef};
-use futures_util::future::try_join;
+use futures_util::future::try_join3;
 use git::{Reach, Revision};
 use serde::Serialize;
 use shared::access::AuthorizedRepository;
 use shared::clock::{Rfc3339, Timestamp};
 use shared::model::{
-    Concurrency, DeploymentCounts, Destination, Environment, EnvironmentSettings, Freeze, Lane, LaneKey, Reviewers,
-    not_succeeded_in,
+    Concurrency, CurrentVariables, DeploymentCounts, Destination, Environment, EnvironmentSettings, Freeze, Lane,
+    LaneKey, Reviewers, not_succeeded_in,
 };
 use shared::{App, Error, ErrorCode, Result};
 
@@ -67,7 +67,7 @@ pub struct GateBody {
 }
 
 /// The name of a condition. `permission`, `quota`, `ref`, `refs` (the branches and tags that the environment takes), `requires` (a success
-/// in other environments), `freeze`, `fences` (`expected_current` and `sequence`) and `queue` (the number of deployments that wait)
+/// in other environments), `freeze`, `variables` (their number and size, with the stored ones), `fences` (`expected_current` and `sequence`) and `queue` (the number of deployments that wait)
 /// refuse a deployment. `approvals`, `wait` (the wait timer) and `lock` (the lane's other deployments) make it wait, and so does
 /// `requires` while a deployment of the commit is queued or in progress where it has to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -86,6 +86,8 @@ pub enum Gate {
     Requires,
     /// The environment is not frozen.
     Freeze,
+    /// The variables that the build gets are not too many and not too large.
+    Variables,
     /// `expected_current` and `sequence`.
     Fences,
     /// Fewer deployments wait in the lane than may.
@@ -144,8 +146,14 @@ pub(crate) async fn preflight(
     };
     let ref_name = resolved.as_ref().and_then(|resolved| resolved.name.as_ref()).unwrap_or(&request.r#ref);
     let lane = LaneKey::new(&repository.account_id, &repository.id, environment, ref_name);
-    let (destination, lane) =
-        try_join(Destination::load(table, repository, environment), Lane::load(table, &lane)).await?;
+    let (destination, lane, stored) = try_join3(
+        Destination::load(table, repository, environment),
+        Lane::load(table, &lane),
+        CurrentVariables::load(table, &repository.account_id, &repository.id, environment),
+    )
+    .await?;
+    let too_large = stored.freeze(request.variables.sizes()).err();
+    let too_large = too_large.map(|error| error.message().to_owned());
     let Some(Destination { settings, .. }) = destination else {
         let counts = DeploymentCounts::load(table, &repository.partition()).await?;
         return Err(counts.invalid_environment("environment", environment));
@@ -186,6 +194,7 @@ pub(crate) async fn preflight(
             ..GateBody::new(Gate::Requires, unmet.requires, rule("The commit has succeeded wherever it has to"))
         },
         GateBody::until(Gate::Freeze, unmet.freeze, rule("The environment is not frozen")),
+        GateBody::new(Gate::Variables, too_large, "The build can get all of its variables"),
         GateBody::new(Gate::Fences, request.fences().stale(&lane), "No newer request has been accepted"),
         GateBody::new(Gate::Queue, lane.full(settings.concurrency), "The queue has room for the deployment"),
         GateBody::new(Gate::Approvals, unapproved(&settings), "No approval is needed"),

@@ -129,13 +129,17 @@ impl Variables {
         self.0.keys().cloned().collect()
     }
 
+    /// Returns the names, each with the size of its value in bytes.
+    pub fn sizes(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.text.expose_secret().len()))
+    }
+
     /// Returns the variables with the versions of the stored ones, as the deployment keeps them. Secrets are sealed to a context.
     ///
     /// # Errors
     /// Fails if the build would get too many or too large variables, or if the vault fails.
     pub async fn fix(self, stored: &CurrentVariables, vault: &Vault, context: &str) -> Result<DeploymentVariables> {
-        let sizes = self.0.iter().map(|(name, value)| (name.as_str(), value.text.expose_secret().len()));
-        let sets = stored.freeze(sizes)?;
+        let sets = stored.freeze(self.sizes())?;
         let (mut plain, mut secrets) = (BTreeMap::new(), BTreeMap::new());
         for (name, value) in &self.0 {
             let kept = if value.is_secret { &mut secrets } else { &mut plain };
