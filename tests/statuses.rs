@@ -248,3 +248,26 @@ async fn a_status_costs_its_deployment_no_call_and_few_units() {
     let line = world.log().into_iter().rfind(|line| line["outcome"] == "told").unwrap();
     assert_eq!(tests::cost_of(&line), (4, 5.0));
 }
+
+#[tokio::test]
+async fn the_status_of_a_success_leads_to_what_was_deployed() {
+    let scene = Scene::by_hand("github").await;
+    let Scene { owner, host, source, .. } = &scene;
+    let spec = "version: 0.2\nenv:\n  exported-variables: [DEPLOYMENT_URL]\nphases:\n  build:\n    commands:\n      - export DEPLOYMENT_URL=https://pr-7.example.com/\n      - $OUTCOME\n";
+    source.commit(&[("buildspec.yml", spec)]);
+    let target = |deployment: &Value| {
+        let context = format!("dotgit/{}", deployment["environment"].as_str().unwrap());
+        host.accepted().into_iter().rfind(|report| report.context == context).unwrap().target_url
+    };
+    for (environment, outcome, leads_to_environment) in [("staging", "true", true), ("production", "false", false)] {
+        let body = json!({"ref": "main", "environment": environment, "variables": {"OUTCOME": outcome}});
+        let deployment = owner.deploy("app", body).await;
+        assert_eq!(scene.tell(&deployment).await, "told");
+        let page = format!("/deployments/{}", deployment["id"].as_str().unwrap());
+        assert!(target(&deployment).ends_with(&page), "it has not run");
+        scene.run(&deployment).await;
+        assert_eq!(scene.tell(&deployment).await, "told");
+        assert_eq!(target(&deployment) == "https://pr-7.example.com/", leads_to_environment, "{}", target(&deployment));
+        assert_eq!(target(&deployment).ends_with(&page), !leads_to_environment);
+    }
+}

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use providers::{Api, CommitReport};
 use shared::InitError;
-use shared::model::{CommitStatus, Connection, Deployment, OwedReport, SealedConnection};
+use shared::model::{CommitStatus, Connection, Deployment, OwedReport, SealedConnection, Status};
 
 use crate::failure::{Failure, TRIED_FOR, pause};
 use crate::{Handled, Outcome, Reporter, state};
@@ -80,7 +80,10 @@ impl Reporter {
         }
         let (state, description) = state::of(deployment);
         let context = format!("dotgit/{}", deployment.environment.as_str());
-        let target_url = self.app.url(&format!("/deployments/{}", deployment.id));
+        let page = || self.app.url(&format!("/deployments/{}", deployment.id));
+        // Hosts have one link for a status. That of a success leads to what was deployed, if the build says where that is.
+        let environment_url = deployment.environment_url.clone().filter(|_| deployment.status == Status::Succeeded);
+        let target_url = environment_url.unwrap_or_else(page);
         let (clone_url, sha) = (deployment.clone_url.clone(), deployment.sha.clone());
         let reported = tokio::task::spawn_blocking(move || {
             let report = CommitReport {
