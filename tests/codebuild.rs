@@ -9,6 +9,7 @@ mod capabilities;
 mod capacity;
 mod clock;
 mod log;
+mod machine;
 pub(crate) mod moto;
 mod outputs;
 

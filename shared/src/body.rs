@@ -3,6 +3,7 @@
 mod account;
 mod actor;
 mod application;
+mod build_machine;
 mod caller;
 mod change;
 mod connection;
@@ -25,6 +26,7 @@ use serde::Serialize;
 pub use account::*;
 pub use actor::*;
 pub use application::*;
+pub use build_machine::*;
 pub use caller::*;
 pub use change::*;
 pub use connection::*;

@@ -6,6 +6,7 @@ mod application;
 mod audit;
 mod build;
 mod build_cache;
+mod build_machine;
 mod connection;
 mod counter;
 mod deploy_rule;
@@ -42,6 +43,7 @@ pub use audit::{
 };
 pub use build::*;
 pub use build_cache::*;
+pub use build_machine::*;
 pub use connection::*;
 pub use deploy_rule::*;
 pub use deployment::*;

@@ -62,6 +62,7 @@ macro_rules! name {
 
 mod account_slug;
 mod audience;
+mod build_image;
 mod client_id;
 mod cron;
 mod description;
@@ -84,6 +85,7 @@ mod webhook_url;
 
 pub use account_slug::*;
 pub use audience::*;
+pub use build_image::*;
 pub use client_id::*;
 pub use cron::*;
 pub use description::*;

@@ -30,6 +30,13 @@ pub const VARIABLES_KEY: &str = "VARIABLES_KEY";
 /// paths, or a list of names and networks, which adds private hosts.
 pub const CLONE_HOSTS: &str = "CLONE_HOSTS";
 
+/// The images that builds by AWS CodeBuild may use, separated by commas. One that ends with `*` stands for all that begin so.
+pub const BUILD_IMAGES: &str = "BUILD_IMAGES";
+/// The largest machine that builds by AWS CodeBuild may use, by CodeBuild's name.
+pub const LARGEST_COMPUTE_TYPE: &str = "LARGEST_COMPUTE_TYPE";
+/// Whether builds by AWS CodeBuild may be privileged: `allowed`, or `forbidden` by default.
+pub const PRIVILEGED_BUILDS: &str = "PRIVILEGED_BUILDS";
+
 /// The issuer of OAuth2 tokens, as in its metadata and its tokens. Without it no JWT is accepted.
 pub const OIDC_ISSUER: &str = "OIDC_ISSUER";
 /// The `aud` of the issuer's tokens for this API. Absent for Amazon Cognito, whose tokens have no `aud`.

@@ -65,6 +65,18 @@ async fn a_deployment_creates_the_member_with_the_settings_of_its_pattern() {
         }
     }
 
+    // A change of the time applies to members from then on.
+    let days = async |name: &str| owner.get(&format!("{ENVIRONMENTS}/{name}")).await.body["removed_after_days"].clone();
+    assert_eq!(owner.set("app", "review-*", json!({"removed_after_days": 7})).await["removed_after_days"], 7);
+    deploy(&owner, "main", "review-41").await;
+    assert_eq!((days("review-41").await, days("review-42").await), (json!(7), json!(3)));
+    assert_eq!(owner.set("app", "review-*", json!({"removed_after_days": null})).await["removed_after_days"], 30);
+    for name in ["review-41", "production"] {
+        let refused = owner.patch(&format!("{ENVIRONMENTS}/{name}"), json!({"removed_after_days": 7})).await;
+        let details = &refused.refused(400, "invalid_request").body["error"]["details"];
+        assert_eq!(details[0]["field"], "removed_after_days", "{name}");
+    }
+
     // The pattern and the member have settings of their own from then on.
     owner.set("app", "review-42", json!({"required_approvals": 1})).await;
     owner.set("app", "review-*", json!({"required_approvals": 2})).await;

@@ -26,8 +26,8 @@ impl Scene {
             ..staging.clone()
         };
         for (environment, change) in [(Environment::STAGING, staging), (Environment::PRODUCTION, production)] {
-            let (table, tenant, now) = (self.app.table(), self.repository.tenant(), self.app.clock().now());
-            run(EnvironmentSettings::change(table, tenant, &self.repository, environment, &change, |_| Ok(()), &self.by, now))
+            let (table, now) = (self.app.table(), self.app.clock().now());
+            run(EnvironmentSettings::change(table, &self.repository, environment, &change, |_| Ok(()), &self.by, now))
                 .unwrap();
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use archive::Archive;
 use builds::{Builds, CODEBUILD_PROJECT, Report, Settled, Start, StartFailed};
-use shared::model::{Deployment, Failure, FailureCode};
+use shared::model::{BuildLimits, Deployment, Failure, FailureCode};
 use shared::{App, InitError};
 
 use crate::retry::Retry;
@@ -16,6 +16,7 @@ pub(crate) struct CodeBuild {
     builds: Builds,
     project: String,
     bucket: String,
+    limits: BuildLimits,
 }
 
 /// The input of a build besides its source.
@@ -44,6 +45,7 @@ impl CodeBuild {
         Ok(Self {
             builds: Builds::new(app)?,
             project: app.settings().require(CODEBUILD_PROJECT)?.to_owned(),
+            limits: BuildLimits::of(app.settings())?,
             bucket: archive.bucket().ok_or("RUNNER=codebuild needs an ARCHIVE_URL of the form s3://bucket")?.to_owned(),
         })
     }
@@ -51,6 +53,11 @@ impl CodeBuild {
     /// Starts the build and records it in the deployment. If the function dies in between, the build's first event
     /// records it.
     pub(crate) async fn start(&self, claimed: &Deployment, input: &BuildInput) -> Result<Started, Retry> {
+        // The operator may have narrowed the limits since the deployment was created.
+        if let Some((field, message)) = self.limits.refusal(&claimed.machine) {
+            let message = format!("The environment's setting '{field}' {message}");
+            return Ok(Started::Fails(Failure::new(FailureCode::MachineNotAllowed, message)));
+        }
         let (source, artifacts) = (Archive::source_key(&claimed.source_prefix()), claimed.artifacts_prefix());
         let start = Start {
             project: &self.project,

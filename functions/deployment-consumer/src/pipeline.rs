@@ -50,6 +50,10 @@ pub const FETCH_LIMITS: FetchLimits = FetchLimits {
 const NO_REPORTS: &str =
     "`reports` is ignored in AWS CodeBuild: name the reports in `artifacts` to download them from the deployment.";
 
+/// The note in the log of a build outside of CodeBuild whose environment chooses a machine.
+const NO_MACHINE: &str =
+    "`image`, `compute_type` and `privileged` of the environment are ignored: the build does not run in AWS CodeBuild.";
+
 /// The line about a buildspec's cache under CodeBuild, whose project has none.
 const NO_CACHE: &str = "`cache` is ignored in AWS CodeBuild: each build starts from a clean folder.";
 
@@ -185,6 +189,9 @@ impl Pipeline {
             plain.extend(reserved);
             let input = BuildInput { buildspec, has_artifacts, secrets, plain, time_limit };
             return Ok(Completed::Preparation(codebuild, input));
+        }
+        if !deployment.machine.is_default() {
+            log.say(NO_MACHINE).await;
         }
         let of_process = variables::of_process(deployment, &self.app).into_iter();
         reserved.extend(of_process.filter(|(name, _)| !variables.values.contains_key(name)));

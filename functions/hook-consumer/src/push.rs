@@ -84,7 +84,7 @@ impl Following<'_> {
             }
             let partition = repository.partition();
             let claim = PushClaim::new(&partition, environment, &push.ref_name, before.as_ref(), &sha, &delivery.id);
-            match self.create(resolved, environment, claim).await {
+            match Box::pin(self.create(resolved, environment, claim)).await {
                 Ok(deployment) => return Ok(Part::deployed(&deployment, reason)),
                 // Another delivery has deployed the ref meanwhile.
                 Err(error) if error.code() == ErrorCode::IdempotencyKeyInUse => {}

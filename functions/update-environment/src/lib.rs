@@ -6,9 +6,9 @@ use shared::access::{AuthorizedRepository, Scope};
 use shared::body::EnvironmentBody;
 use shared::extract::{self, PathEnvironment, Whole};
 use shared::model::{
-    APPROVAL_TIMEOUT_SECONDS, Author, Concurrency, Deployment, Environment, EnvironmentChange, EnvironmentSettings,
-    EnvironmentState, Filter, FreezeWindow, FreezeWindows, Globs, MAX_APPROVALS, MAX_WAIT_SECONDS, RefGlob,
-    Requirements, Reviewers, Status, TIME_LIMIT_SECONDS,
+    APPROVAL_TIMEOUT_SECONDS, Author, BuildImage, BuildLimits, ComputeType, Concurrency, Deployment, Environment,
+    EnvironmentChange, EnvironmentSettings, EnvironmentState, Filter, FreezeWindow, FreezeWindows, Globs,
+    MAX_APPROVALS, MAX_WAIT_SECONDS, REMOVED_AFTER_DAYS, RefGlob, Requirements, Reviewers, Status, TIME_LIMIT_SECONDS,
 };
 use shared::precondition::{IfMatch, Versioned};
 use shared::queue::Queue;
@@ -27,15 +27,17 @@ const SENT: i32 = 100;
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, update_environment, Environments { app: app.clone(), queue: Queue::new(app)? })
-        .calls_at_once(3))
+    let environments =
+        Environments { app: app.clone(), queue: Queue::new(app)?, limits: BuildLimits::of(app.settings())? };
+    Ok(Endpoint::new(ROUTE, update_environment, environments).calls_at_once(3))
 }
 
-/// The app, and the queue that gets the deployments that a thaw or another order releases.
+/// The app, the queue that gets the deployments that a thaw or another order releases, and the machines that builds may use.
 #[derive(Clone)]
 pub struct Environments {
     app: App,
     queue: Queue,
+    limits: BuildLimits,
 }
 
 impl FromRef<Environments> for App {
@@ -46,6 +48,7 @@ impl FromRef<Environments> for App {
 
 type ApprovalTimeout =
     Whole<u32, { *APPROVAL_TIMEOUT_SECONDS.start() as u64 }, { *APPROVAL_TIMEOUT_SECONDS.end() as u64 }>;
+type Days = Whole<u16, { *REMOVED_AFTER_DAYS.start() as u64 }, { *REMOVED_AFTER_DAYS.end() as u64 }>;
 type TimeLimit = Whole<u32, { *TIME_LIMIT_SECONDS.start() as u64 }, { *TIME_LIMIT_SECONDS.end() as u64 }>;
 
 /// The settings to change. An absent field keeps its value, and null resets it to its default. A list replaces the whole list.
@@ -97,17 +100,36 @@ pub struct Update {
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<u32>, minimum = 60, maximum = 28800, examples(600))]
     time_limit_seconds: Option<Option<TimeLimit>>,
+    /// The image of a build in AWS CodeBuild, for the architecture of the operator's machines, within what the operator allows.
+    /// Other runners ignore it.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<BuildImage>)]
+    image: Option<Option<BuildImage>>,
+    /// The size of the machine of a build in AWS CodeBuild, within what the operator allows. Other runners ignore it.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<ComputeType>)]
+    compute_type: Option<Option<ComputeType>>,
+    /// Whether a build in AWS CodeBuild may run Docker, and so do anything on its machine, if the operator allows it. Other runners
+    /// ignore it.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<bool>)]
+    privileged: Option<Option<bool>>,
+    /// The time without a deployment after which a member of the pattern is removed, in days. Applies to members created afterwards.
+    /// Only for a pattern. Default: 30.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 365, examples(14))]
+    removed_after_days: Option<Option<Days>>,
 }
 
 /// Update an environment
 ///
-/// Changes the given settings. The number of approvals, the time for them, the wait timer and the time limit apply to deployments
-/// created afterwards. Reviewers and freezes apply to queued deployments too.
+/// Changes the given settings. The number of approvals, the time for them, the wait timer, the time limit and the build machine apply to
+/// deployments created afterwards. Reviewers and freezes apply to queued deployments too.
 #[utoipa::path(
     patch, path = ROUTE.path, tag = "Environments", request_body = Update, responses((status = 200, body = EnvironmentBody))
 )]
 pub async fn update_environment(
-    State(Environments { app, queue }): State<Environments>,
+    State(Environments { app, queue, limits }): State<Environments>,
     author: Author,
     repository: AuthorizedRepository,
     PathEnvironment(name): PathEnvironment,
@@ -125,12 +147,16 @@ pub async fn update_environment(
         freeze_windows: update.freeze_windows,
         frozen: update.frozen,
         time_limit_seconds: update.time_limit_seconds.map(|limit| limit.map(Whole::get)),
+        image: update.image,
+        compute_type: update.compute_type,
+        privileged: update.privileged,
+        removed_after_days: update.removed_after_days.map(|days| days.map(Whole::get)),
     };
+    limits.check(&change.machine())?;
     let now = app.clock().now();
-    let (table, tenant) = (app.table(), repository.tenant());
+    change.check_reviewers(app.table(), repository.tenant()).await?;
     let expected = |settings: &EnvironmentSettings| expected.check(settings.version(&repository));
-    let settings =
-        EnvironmentSettings::change(table, tenant, &repository, name, &change, expected, &author, now).await?;
+    let settings = EnvironmentSettings::change(app.table(), &repository, name, &change, expected, &author, now).await?;
     if change.may_thaw() {
         let filter = Filter { environment: Some(name), status: Some(Status::Queued) };
         for deployment in Deployment::newest(app.table(), &repository, filter, None, SENT).await? {

@@ -130,6 +130,9 @@ impl Builds {
                 time_limit.as_secs().clamp(*TIME_LIMITS.start(), *TIME_LIMITS.end()),
             ))
             .queued_timeout_in_minutes_override(minutes_of(BUILD_QUEUE_LIMIT.as_secs()))
+            .set_image_override(deployment.machine.image.as_ref().map(ToString::to_string))
+            .set_compute_type_override(deployment.machine.compute_type.map(|kind| kind.as_str().into()))
+            .set_privileged_mode_override(deployment.machine.privileged.then_some(true))
             .send()
             .await
             .map_err(|error| Error::call("CodeBuild", error))?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::BuildMachineBody;
 use crate::app::App;
 use crate::clock::{Rfc3339, Timestamp};
 use crate::id::{DeploymentId, RepositoryId, UserId};
@@ -39,6 +40,10 @@ pub struct DeploymentBody {
     #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     pub(crate) sha: String,
     pub(crate) commit: CommitBody,
+    /// The machine of a build in AWS CodeBuild, as the environment's settings were when the deployment was created. Null for the
+    /// operator's machine.
+    #[schema(required)]
+    pub(crate) machine: Option<BuildMachineBody>,
     /// The folder that is built, as a path from the repository's top. Empty for the top itself.
     pub(crate) root_folder: RootFolder,
     /// The path of the buildspec, from the root folder.
@@ -375,6 +380,7 @@ impl DeploymentBody {
             environment: row.environment,
             r#ref: row.git_ref,
             commit: CommitBody::new(row.sha.clone(), row.commit),
+            machine: BuildMachineBody::of(row.machine),
             root_folder: row.source.root_folder,
             buildspec_path: row.source.buildspec_path,
             sha: row.sha,

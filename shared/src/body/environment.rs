@@ -5,10 +5,10 @@ use serde::Serialize;
 use crate::clock::Rfc3339;
 use crate::id::DeploymentId;
 use crate::model::{
-    Concurrency, Environment, EnvironmentSettings, EnvironmentState, FreezeWindow, FreezeWindows, Globs, Live,
-    Requirements, Reviewers,
+    ComputeType, Concurrency, Environment, EnvironmentSettings, EnvironmentState, FreezeWindow, FreezeWindows, Globs,
+    Live, Requirements, Reviewers,
 };
-use crate::name::RefGlob;
+use crate::name::{BuildImage, RefGlob};
 
 /// An environment of a repository: its live deployment, its queue and its settings.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -61,6 +61,14 @@ pub struct EnvironmentBody {
     /// The time limit for all commands of a deployment together, in seconds. Null if the default applies.
     #[schema(required, examples(600))]
     pub(crate) time_limit_seconds: Option<u32>,
+    /// The image of a build in AWS CodeBuild. Null for the operator's.
+    #[schema(required)]
+    pub(crate) image: Option<BuildImage>,
+    /// The size of the machine of a build in AWS CodeBuild. Null for the operator's.
+    #[schema(required)]
+    pub(crate) compute_type: Option<ComputeType>,
+    /// Whether a build in AWS CodeBuild may run Docker.
+    pub(crate) privileged: bool,
     /// The time at which a setting was last changed. Null if none has been changed.
     #[schema(required)]
     pub(crate) updated_at: Option<Rfc3339>,
@@ -114,6 +122,9 @@ impl From<EnvironmentState> for EnvironmentBody {
             freeze_windows: settings.freeze_windows,
             frozen,
             time_limit_seconds,
+            image: settings.machine.image,
+            compute_type: settings.machine.compute_type,
+            privileged: settings.machine.privileged,
             updated_at: settings.updated_at.map(Into::into),
         }
     }

@@ -20,6 +20,7 @@ mod fence;
 mod lane;
 mod listing;
 mod names;
+mod origin;
 mod phases;
 mod place;
 mod pushed;
@@ -52,6 +53,7 @@ pub use failure::*;
 pub use fence::*;
 pub use lane::*;
 pub use listing::*;
+pub use origin::*;
 pub use phases::*;
 pub use place::*;
 pub use pushed::*;
@@ -71,7 +73,9 @@ use serde::{Deserialize, Serialize};
 use crate::capability::Capability;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ConnectionId, DeploymentId, RepositoryId, UserId};
-use crate::model::{AuditRetention, BuildId, LaneKey, Repository, RepositoryPartition, SourceSettings, key};
+use crate::model::{
+    AuditRetention, BuildId, BuildMachine, LaneKey, Repository, RepositoryPartition, SourceSettings, key,
+};
 use crate::name::Reason;
 use crate::permitted::TenantId;
 use crate::sort::{Position, Sort};
@@ -174,6 +178,9 @@ pub struct Deployment {
     /// The environment's time limit at creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit_seconds: Option<u32>,
+    /// The environment's build machine at creation.
+    #[serde(flatten)]
+    pub machine: BuildMachine,
     /// The end of the wait by the environment's timer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_until: Option<Timestamp>,
@@ -222,28 +229,6 @@ pub struct Deployment {
     /// The origin of the names that the deployment's builds use. Nothing but the row has it.
     #[serde(default = "Capability::random")]
     pub capability: Capability,
-}
-
-/// The earlier deployment that a retry or a rollback repeats.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Origin {
-    /// The reason for the repetition.
-    pub kind: OriginKind,
-    /// The earlier deployment, which is in the same repository.
-    pub deployment_id: DeploymentId,
-    /// The deployment's number in the repository.
-    #[schema(examples(6))]
-    pub number: u64,
-}
-
-/// The kind of repetition: `retry` repeats a deployment that has ended, `rollback` returns to one that succeeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OriginKind {
-    /// Repeats a deployment that has ended, with the same commit.
-    Retry,
-    /// Returns to an earlier deployment that succeeded.
-    Rollback,
 }
 
 impl Deployment {
@@ -357,7 +342,7 @@ impl Position for Deployment {
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
          on_ref, on_no_ref, audit_retention, no_capacity, run_limit_seconds, build_started_at, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results, \
-         phases",
+         phases, image, compute_type, privileged",
     );
 
     fn position(&self, _: Sort) -> String {
@@ -377,6 +362,7 @@ pub(super) fn sort_key(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ComputeType;
     use crate::table::Item;
 
     #[test]
@@ -420,6 +406,11 @@ mod tests {
             deadline: Some(now),
             fence: 1,
             time_limit_seconds: Some(1),
+            machine: BuildMachine {
+                image: "aws/codebuild/standard:7.0".parse().ok(),
+                compute_type: Some(ComputeType::Small),
+                privileged: true,
+            },
             wait_until: Some(now),
             awaits: vec![serde_json::from_value(awaited).unwrap()],
             override_reason: "x".parse().ok(),

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::{Deployment, DeploymentVariables};
 use crate::hex::hex;
 use crate::id::{ConnectionId, DeploymentId, RepositoryId, UserId};
-use crate::model::{Environment, Failure, OriginKind};
+use crate::model::{BuildMachine, Environment, Failure, OriginKind};
 
 /// All that a build gets, and the conditions under which it starts.
 ///
@@ -30,6 +30,9 @@ struct Covered<'a> {
     variable_names: &'a [String],
     variables: Option<&'a str>,
     time_limit_seconds: Option<u32>,
+    /// Absent for the operator's machine, so that the digests of deployments from before there were others stay the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: Option<&'a BuildMachine>,
     required_approvals: u8,
 }
 
@@ -84,6 +87,7 @@ impl Deployment {
             variable_names: &self.variable_names,
             variables: variables_digest,
             time_limit_seconds: self.time_limit_seconds,
+            machine: Some(&self.machine).filter(|machine| !machine.is_default()),
             required_approvals: self.required_approvals,
         };
         digest(&serde_json::to_vec(&covered).expect("a deployment's fields are plain data"))

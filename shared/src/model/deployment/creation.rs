@@ -200,6 +200,7 @@ impl Deployment {
             awaits: Vec::new(),
             override_reason: new.override_reason,
             time_limit_seconds: new.settings.time_limit_seconds,
+            machine: new.settings.machine.clone(),
             required_approvals: new.settings.required_approvals,
             approved_by: Vec::new(),
             approved_digest: None,

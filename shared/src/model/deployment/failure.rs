@@ -33,6 +33,8 @@ pub enum FailureCode {
     BuildStopped,
     /// CodeBuild failed for a reason outside the build.
     BuildFault,
+    /// The operator does not allow the build machine of the environment's settings any more.
+    MachineNotAllowed,
     /// The secret variables exceed the maximum size of a secret in Secrets Manager.
     VariablesTooLarge,
     /// The deployment did not start in time.
@@ -53,7 +55,7 @@ pub enum FailureCode {
 
 impl FailureCode {
     /// Every code.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::SourceUnavailable,
         Self::BuildspecMissing,
         Self::BuildspecInvalid,
@@ -66,6 +68,7 @@ impl FailureCode {
         Self::TimedOut,
         Self::BuildStopped,
         Self::BuildFault,
+        Self::MachineNotAllowed,
         Self::VariablesTooLarge,
         Self::QueueDeadline,
         Self::ApprovalExpired,
@@ -91,6 +94,7 @@ impl FailureCode {
             Self::TimedOut => "timed_out",
             Self::BuildStopped => "build_stopped",
             Self::BuildFault => "build_fault",
+            Self::MachineNotAllowed => "machine_not_allowed",
             Self::VariablesTooLarge => "variables_too_large",
             Self::QueueDeadline => "queue_deadline",
             Self::ApprovalExpired => "approval_expired",

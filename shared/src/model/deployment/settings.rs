@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::{AccountId, RepositoryId};
-use crate::model::{Concurrency, Environment, Globs, Repository, RepositoryPartition};
+use crate::model::{BuildMachine, Concurrency, Environment, Globs, Repository, RepositoryPartition};
 use crate::name::RefGlob;
 use crate::table::{Consistency, Table, TableError};
 
@@ -57,6 +57,8 @@ pub struct EnvironmentSettings {
     pub(crate) frozen: bool,
     /// The time limit of all phases of a build together. `None` for the runner's own limit.
     pub(crate) time_limit_seconds: Option<u32>,
+    /// The machine of a build in CodeBuild.
+    pub machine: BuildMachine,
     /// The time at which a setting was last changed. `None` if all have their defaults.
     pub updated_at: Option<Timestamp>,
     /// The time without a deployment after which a member of the pattern is removed, in days. Patterns and members have it.
@@ -92,6 +94,10 @@ struct Stored {
     frozen: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     time_limit_seconds: Option<u32>,
+    #[serde(flatten)]
+    machine: BuildMachine,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed_after_days: Option<u16>,
 }
 
 #[derive(Default, Deserialize)]
@@ -100,7 +106,6 @@ pub(in crate::model) struct Row {
     stored: Stored,
     updated_at: Option<Timestamp>,
     revision: Option<u64>,
-    removed_after_days: Option<u16>,
     pattern: Option<Environment>,
     created_at: Option<Timestamp>,
 }
@@ -132,7 +137,8 @@ impl EnvironmentSettings {
 
     /// Returns the settings of a new environment or pattern.
     pub(in crate::model) fn of_new(name: Environment, removed_after_days: Option<u16>, now: Timestamp) -> Self {
-        Self::new(name, Row { removed_after_days, created_at: Some(now), revision: Some(1), ..Row::default() })
+        let stored = Stored { removed_after_days, ..Stored::default() };
+        Self::new(name, Row { stored, created_at: Some(now), revision: Some(1), ..Row::default() })
     }
 
     /// Returns the settings that a member gets from its pattern.
@@ -171,7 +177,7 @@ impl EnvironmentSettings {
     }
 
     pub(in crate::model) fn new(environment: Environment, row: Row) -> Self {
-        let Row { stored, updated_at, revision, removed_after_days, pattern, created_at } = row;
+        let Row { stored, updated_at, revision, pattern, created_at } = row;
         Self {
             concurrency: stored.concurrency.unwrap_or_else(|| environment.default_concurrency()),
             required_approvals: stored.required_approvals.unwrap_or(0),
@@ -183,8 +189,9 @@ impl EnvironmentSettings {
             freeze_windows: stored.freeze_windows.unwrap_or_default(),
             frozen: stored.frozen.unwrap_or(false),
             time_limit_seconds: stored.time_limit_seconds,
+            machine: stored.machine,
             updated_at,
-            removed_after_days,
+            removed_after_days: stored.removed_after_days,
             pattern,
             created_at,
             revision,

@@ -5,9 +5,12 @@ use std::collections::HashMap;
 use super::{EnvironmentSettings, FreezeWindows, Requirements, Reviewers, Row, Stored};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::model::environment::missing;
-use crate::model::{Action, AuditEvent, Author, Concurrency, Environment, Globs, Repository, Target, TargetKind};
-use crate::name::RefGlob;
+use crate::model::environment::{DEFAULT_REMOVED_AFTER_DAYS, missing};
+use crate::model::{
+    Action, AuditEvent, Author, BuildMachine, ComputeType, Concurrency, Environment, Globs, Repository, Target,
+    TargetKind,
+};
+use crate::name::{BuildImage, RefGlob};
 use crate::permitted::{Permitted, TenantId};
 use crate::table::{Change, Consistency, Item, Table, TableError, Transaction, Values, Write};
 
@@ -34,6 +37,14 @@ pub struct EnvironmentChange {
     pub frozen: Option<Option<bool>>,
     /// The time limit of a deployment's commands, in [`TIME_LIMIT_SECONDS`](super::TIME_LIMIT_SECONDS).
     pub time_limit_seconds: Option<Option<u32>>,
+    /// The image of a build in CodeBuild.
+    pub image: Option<Option<BuildImage>>,
+    /// The size of the machine of a build in CodeBuild.
+    pub compute_type: Option<Option<ComputeType>>,
+    /// Whether a build in CodeBuild may run Docker.
+    pub privileged: Option<Option<bool>>,
+    /// The time after which members of a pattern are removed, in days.
+    pub removed_after_days: Option<Option<u16>>,
 }
 
 /// The reasons to refuse a change of settings.
@@ -44,6 +55,26 @@ enum ChangeRefused {
 }
 
 impl EnvironmentChange {
+    /// Checks that the reviewers exist.
+    ///
+    /// # Errors
+    /// Fails with `invalid_request` on the first one that does not.
+    pub async fn check_reviewers(&self, table: &Table, tenant: &TenantId) -> Result<()> {
+        match &self.reviewers {
+            Some(Some(reviewers)) => reviewers.check(table, tenant).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the parts of the machine that the change sets.
+    pub fn machine(&self) -> BuildMachine {
+        BuildMachine {
+            image: self.image.clone().flatten(),
+            compute_type: self.compute_type.flatten(),
+            privileged: self.privileged.flatten().unwrap_or_default(),
+        }
+    }
+
     /// Returns whether the change may let deployments start that a freeze held back.
     pub fn may_thaw(&self) -> bool {
         self.frozen.is_some_and(|frozen| frozen != Some(true)) || self.freeze_windows.is_some()
@@ -66,11 +97,25 @@ impl EnvironmentChange {
             freeze_windows: windows.unwrap_or_else(|| before.freeze_windows.clone()),
             frozen: change.frozen.unwrap_or(before.frozen),
             time_limit_seconds: change.time_limit_seconds.unwrap_or(before.time_limit_seconds),
+            machine: BuildMachine {
+                image: change.image.unwrap_or_else(|| before.machine.image.clone()),
+                compute_type: change.compute_type.unwrap_or(before.machine.compute_type),
+                privileged: change.privileged.map_or(before.machine.privileged, Option::unwrap_or_default),
+            },
+            removed_after_days: match change.removed_after_days {
+                Some(days) => Some(days.unwrap_or(DEFAULT_REMOVED_AFTER_DAYS)),
+                None => before.removed_after_days,
+            },
         }
     }
 
     /// Checks that the settings fit each other after the change.
     fn check(&self, environment: Environment, after: &EnvironmentSettings) -> Result<()> {
+        if self.removed_after_days.is_some() && !environment.is_pattern() {
+            let message =
+                "must be absent unless the environment is a pattern, whose members have it from their creation on";
+            return Err(Error::invalid("removed_after_days", message));
+        }
         if let Some(at) = after.requires.position(environment) {
             return Err(Error::invalid(format!("requires[{at}]"), "must be another environment"));
         }
@@ -96,11 +141,10 @@ impl EnvironmentSettings {
     /// nothing if they have these values.
     ///
     /// # Errors
-    /// Fails with the error of `expected`, with `not_found` if the repository is gone or does not have the environment, and with `invalid_request` if a reviewer does not exist, or the settings
-    /// don't fit each other.
+    /// Fails with the error of `expected`, with `not_found` if the repository is gone or does not have the environment, and with
+    /// `invalid_request` if the settings don't fit each other.
     pub async fn change(
         table: &Table,
-        tenant: &TenantId,
         repository: &Permitted<Repository>,
         environment: Environment,
         change: &EnvironmentChange,
@@ -108,9 +152,6 @@ impl EnvironmentSettings {
         author: &Author,
         now: Timestamp,
     ) -> Result<Self> {
-        if let Some(Some(reviewers)) = &change.reviewers {
-            reviewers.check(table, tenant).await?;
-        }
         let key = || repository.partition().environment_settings(environment);
         let target = Target::new(TargetKind::Environment, format!("{}/{}", repository.id, environment.as_str()), None);
         let mut attempts = table.attempts();
@@ -129,7 +170,6 @@ impl EnvironmentSettings {
                 stored: changed.clone(),
                 updated_at: Some(now),
                 revision: revised,
-                removed_after_days: before.removed_after_days,
                 pattern: before.pattern,
                 created_at: before.created_at,
             };
@@ -169,6 +209,10 @@ fn changing(event: AuditEvent, before: &EnvironmentSettings, after: &Environment
         .changing("freeze_windows", &before.freeze_windows, &after.freeze_windows)
         .changing("frozen", before.frozen, after.frozen)
         .changing("time_limit_seconds", before.time_limit_seconds, after.time_limit_seconds)
+        .changing("image", &before.machine.image, &after.machine.image)
+        .changing("compute_type", before.machine.compute_type, after.machine.compute_type)
+        .changing("privileged", before.machine.privileged, after.machine.privileged)
+        .changing("removed_after_days", before.removed_after_days, after.removed_after_days)
 }
 
 /// Returns the update of a row from one state to another, if nobody has changed it since.

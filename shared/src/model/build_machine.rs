@@ -1,0 +1,181 @@
+//! The machines of builds by AWS CodeBuild, and the bounds that an operator sets for them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::name::BuildImage;
+use crate::settings::{BUILD_IMAGES, LARGEST_COMPUTE_TYPE, PRIVILEGED_BUILDS, Settings};
+
+/// The images that builds may use unless the operator says otherwise.
+const DEFAULT_IMAGES: &str = "aws/codebuild/*";
+
+/// The machine of a build. Absent parts are those of the CodeBuild project.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildMachine {
+    /// The image. `None` for the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<BuildImage>,
+    /// The size. `None` for the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_type: Option<ComputeType>,
+    /// Whether the build may run Docker, and so do anything on its machine.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub privileged: bool,
+}
+
+/// The size of a build machine, by AWS CodeBuild's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+pub enum ComputeType {
+    /// 2 vCPUs.
+    #[serde(rename = "BUILD_GENERAL1_SMALL")]
+    Small,
+    /// 4 vCPUs.
+    #[serde(rename = "BUILD_GENERAL1_MEDIUM")]
+    Medium,
+    /// 8 vCPUs.
+    #[serde(rename = "BUILD_GENERAL1_LARGE")]
+    Large,
+    /// 36 vCPUs.
+    #[serde(rename = "BUILD_GENERAL1_XLARGE")]
+    XLarge,
+    /// 48 vCPUs on arm64, and 72 on x86.
+    #[serde(rename = "BUILD_GENERAL1_2XLARGE")]
+    XxLarge,
+}
+
+/// The machines that an operator allows.
+#[derive(Clone, Debug)]
+pub struct BuildLimits {
+    images: Vec<String>,
+    largest: ComputeType,
+    privileged: bool,
+}
+
+/// The error for a setting that is none of the values that it can have.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} can't be {1:?}")]
+pub struct InvalidLimit(&'static str, String);
+
+impl BuildMachine {
+    /// Returns whether the machine is that of the CodeBuild project.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl ComputeType {
+    const ALL: [Self; 5] = [Self::Small, Self::Medium, Self::Large, Self::XLarge, Self::XxLarge];
+
+    /// Returns CodeBuild's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Small => "BUILD_GENERAL1_SMALL",
+            Self::Medium => "BUILD_GENERAL1_MEDIUM",
+            Self::Large => "BUILD_GENERAL1_LARGE",
+            Self::XLarge => "BUILD_GENERAL1_XLARGE",
+            Self::XxLarge => "BUILD_GENERAL1_2XLARGE",
+        }
+    }
+}
+
+impl BuildLimits {
+    /// Reads the limits. By default, builds use CodeBuild's own images, its smallest machines, and no privileged mode.
+    ///
+    /// # Errors
+    /// Fails if a setting is malformed.
+    pub fn of(settings: &Settings) -> std::result::Result<Self, InvalidLimit> {
+        let images = settings.get(BUILD_IMAGES).unwrap_or(DEFAULT_IMAGES);
+        let largest = match settings.get(LARGEST_COMPUTE_TYPE) {
+            None => ComputeType::Small,
+            Some(name) => ComputeType::ALL
+                .into_iter()
+                .find(|kind| kind.as_str() == name)
+                .ok_or_else(|| InvalidLimit(LARGEST_COMPUTE_TYPE, name.to_owned()))?,
+        };
+        let privileged = match settings.get(PRIVILEGED_BUILDS) {
+            None | Some("forbidden") => false,
+            Some("allowed") => true,
+            Some(other) => return Err(InvalidLimit(PRIVILEGED_BUILDS, other.to_owned())),
+        };
+        let images: Vec<_> = images.split(',').map(|image| image.trim().to_owned()).collect();
+        match images.iter().find(|image| !is_pattern(image)) {
+            Some(other) => Err(InvalidLimit(BUILD_IMAGES, other.clone())),
+            None => Ok(Self { images, largest, privileged }),
+        }
+    }
+
+    /// Checks that the operator allows a machine.
+    ///
+    /// # Errors
+    /// Fails with `invalid_request` on the first field that the operator does not allow.
+    pub fn check(&self, machine: &BuildMachine) -> Result<()> {
+        match self.refusal(machine) {
+            None => Ok(()),
+            Some((field, message)) => Err(Error::invalid(field, message)),
+        }
+    }
+
+    /// Returns the field that the operator does not allow, with the reason.
+    pub fn refusal(&self, machine: &BuildMachine) -> Option<(&'static str, String)> {
+        let Self { images, largest, privileged } = self;
+        if machine.image.as_ref().is_some_and(|image| !images.iter().any(|pattern| image.is_of(pattern))) {
+            return Some(("image", format!("must be one that the operator allows: {}", images.join(", "))));
+        }
+        if machine.compute_type.is_some_and(|kind| kind > *largest) {
+            return Some(("compute_type", format!("must be at most {}, the operator's limit", largest.as_str())));
+        }
+        if machine.privileged && !privileged {
+            return Some(("privileged", "must be false: the operator does not allow privileged builds".to_owned()));
+        }
+        None
+    }
+}
+
+/// Returns whether a text can be an image, or the start of images and `*`.
+fn is_pattern(text: &str) -> bool {
+    let start = text.strip_suffix('*').unwrap_or(text);
+    !text.is_empty() && start.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:/@-".contains(&byte))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(images: &str, largest: &str, privileged: &str) -> std::result::Result<BuildLimits, InvalidLimit> {
+        BuildLimits::of(&Settings::from([
+            (BUILD_IMAGES, images.to_owned()),
+            (LARGEST_COMPUTE_TYPE, largest.to_owned()),
+            (PRIVILEGED_BUILDS, privileged.to_owned()),
+        ]))
+    }
+
+    #[test]
+    fn an_operator_bounds_images_sizes_and_privileged_mode() {
+        let machine = BuildMachine {
+            image: Some("public.ecr.aws/acme/build:1".parse().unwrap()),
+            compute_type: Some(ComputeType::Large),
+            privileged: true,
+        };
+        for (images, largest, privileged, refused) in [
+            ("", "", "", Some("image")),
+            ("aws/codebuild/*, public.ecr.aws/acme/*", "", "", Some("compute_type")),
+            ("*", "BUILD_GENERAL1_MEDIUM", "allowed", Some("compute_type")),
+            ("*", "BUILD_GENERAL1_LARGE", "forbidden", Some("privileged")),
+            ("*", "BUILD_GENERAL1_2XLARGE", "allowed", None),
+        ] {
+            let limits = limits(images, largest, privileged).unwrap();
+            assert_eq!(limits.refusal(&machine).map(|(field, _)| field), refused, "{images} {largest} {privileged}");
+            assert_eq!(limits.refusal(&BuildMachine::default()), None);
+        }
+        for (images, largest, privileged) in
+            [("?", "", ""), ("a**", "", ""), ("a,,b", "", ""), ("", "HUGE", ""), ("", "", "true")]
+        {
+            assert!(limits(images, largest, privileged).is_err(), "{images} {largest} {privileged}");
+        }
+    }
+}

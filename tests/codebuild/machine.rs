@@ -1,0 +1,103 @@
+//! The machines of builds.
+
+use serde_json::{Value, json};
+use shared::settings::{BUILD_IMAGES, LARGEST_COMPUTE_TYPE, PRIVILEGED_BUILDS};
+use tests::{World, without_queue};
+
+use super::Here;
+
+const PRODUCTION: &str = "/v1/repositories/app/environments/production";
+
+fn limits(images: &str, largest: &str, privileged: &str) -> [(&'static str, String); 3] {
+    [
+        (BUILD_IMAGES, images.to_owned()),
+        (LARGEST_COMPUTE_TYPE, largest.to_owned()),
+        (PRIVILEGED_BUILDS, privileged.to_owned()),
+    ]
+}
+
+#[tokio::test]
+async fn a_build_gets_the_machine_that_its_environment_had() {
+    let limits = limits("aws/codebuild/*,public.ecr.aws/acme/*", "BUILD_GENERAL1_LARGE", "allowed");
+    let Some(here) = Here::start_with(|options| options.overrides.extend(limits)).await else { return };
+    let starts = || here.moto.calls("CodeBuild_20161006.StartBuild");
+    let overrides = |start: &Value| {
+        ["imageOverride", "computeTypeOverride", "privilegedModeOverride"].map(|name| start[name].clone())
+    };
+    let (created, _) = here.building(json!({})).await;
+    assert_eq!((&created["machine"], overrides(&starts()[0])), (&Value::Null, [const { Value::Null }; 3]));
+
+    let machine = json!({
+        "image": "public.ecr.aws/acme/build:22", "compute_type": "BUILD_GENERAL1_MEDIUM", "privileged": true,
+    });
+    let set = here.owner.set("app", "production", machine.clone()).await;
+    for field in ["image", "compute_type", "privileged"] {
+        assert_eq!(set[field], machine[field], "{set}");
+    }
+    let (created, stored) = here.building_in("production", json!({})).await;
+    assert_eq!(created["machine"], machine);
+    let expected = [json!("public.ecr.aws/acme/build:22"), json!("BUILD_GENERAL1_MEDIUM"), json!(true)];
+    assert_eq!(overrides(starts().last().unwrap()), expected);
+    // An approval covers the machine.
+    let mut other = stored.clone();
+    other.machine.privileged = false;
+    assert_ne!(other.approval_digest(), stored.approval_digest());
+
+    let reset = json!({"image": null, "compute_type": null, "privileged": null});
+    let reset = here.owner.set("app", "production", reset).await;
+    assert_eq!(
+        [&reset["image"], &reset["compute_type"], &reset["privileged"]],
+        [&Value::Null, &Value::Null, &json!(false)]
+    );
+}
+
+#[tokio::test]
+async fn a_machine_that_the_operator_allows_no_more_fails_the_deployment() {
+    let limits = limits("", "", "allowed");
+    let change = |options: &mut local::stack::Options| {
+        without_queue(options);
+        options.overrides.extend(limits);
+    };
+    let Some(here) = Here::start_with(change).await else { return };
+    here.owner.set("app", "staging", json!({"privileged": true})).await;
+    let created = here.owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
+    let mut narrower = here.world.stack.environment().clone();
+    narrower.settings.set(PRIVILEGED_BUILDS, "forbidden".to_owned());
+    let message = json!({"account_id": here.owner.account_id, "deployment_id": created["id"]}).to_string();
+    let event = json!({"Records": [{"messageId": "m", "body": message}]});
+    let handled = narrower.consumer().unwrap().invoke(event).await.unwrap();
+    assert_eq!(handled, json!({"batchItemFailures": []}));
+    let ended = here.status(&created).await;
+    let message = "The environment's setting 'privileged' must be false: the operator does not allow privileged builds";
+    assert_eq!(ended["failure"], json!({"code": "machine_not_allowed", "message": message}), "{ended}");
+    assert_eq!(here.moto.calls("CodeBuild_20161006.StartBuild").len(), 0);
+}
+
+#[tokio::test]
+async fn the_operator_bounds_machines_and_another_runner_ignores_them() {
+    let world = World::start().await;
+    let (owner, _source) = world.app().await;
+    let image = "must be one that the operator allows: aws/codebuild/*";
+    for (body, field, message) in [
+        (json!({"image": "public.ecr.aws/acme/build:22"}), "image", image),
+        (json!({"image": "node:22"}), "image", "must be an image of AWS CodeBuild"),
+        (json!({"compute_type": "BUILD_GENERAL1_MEDIUM"}), "compute_type", "must be at most BUILD_GENERAL1_SMALL"),
+        (json!({"compute_type": "small"}), "compute_type", "must be "),
+        (json!({"privileged": true}), "privileged", "must be false: the operator does not allow"),
+    ] {
+        let refused = owner.patch(PRODUCTION, body).await;
+        let detail = &refused.refused(400, "invalid_request").body["error"]["details"][0];
+        assert_eq!(detail["field"], field, "{detail}");
+        assert!(detail["message"].as_str().unwrap().starts_with(message), "{detail}");
+    }
+    let image = "aws/codebuild/amazonlinux-aarch64-standard:3.0";
+    owner.set("app", "production", json!({"image": image})).await;
+    let changed = owner.get("/v1/audit_events?action=environment.updated").await.body["data"][0]["changes"].clone();
+    assert_eq!(changed, json!([{"field": "image", "from": null, "to": image}]));
+    let created = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
+    assert_eq!(created["machine"], json!({"image": image, "compute_type": null, "privileged": false}));
+    assert_eq!(owner.ended(&created).await["status"], "succeeded");
+    let note = "system: `image`, `compute_type` and `privileged` of the environment are ignored: the build does not run in AWS \
+                CodeBuild.";
+    assert!(owner.log(&created).await.iter().any(|line| line == note));
+}
