@@ -98,6 +98,15 @@ test("admins see everybody’s tokens and revoke them, members see their own", a
   await owner.open("/settings/api/tokens");
   await owner.field("Whose tokens").selectOption("Everybody’s tokens");
   await owner.page.getByText(name, { exact: true }).waitFor();
+  await owner.field("Name begins with").fill(name.slice(0, -1).toUpperCase());
+  await owner.field("Name begins with").press("Enter");
+  await owner.field("Scope").selectOption("repositories:read");
+  await owner.settled();
+  assert.equal(await owner.page.getByRole("list", { name: "Tokens" }).getByRole("listitem").count(), 1);
+  assert.match(owner.page.url(), /user=all/);
+  await owner.field("Scope").selectOption("teams:write");
+  await owner.says("No token is found");
+  await owner.field("Scope").selectOption("Any scope");
   for (const verb of ["Edit", "Rotate"]) {
     assert.equal(await owner.button(`${verb} ${name}`).getAttribute("aria-disabled"), "true");
   }
@@ -107,8 +116,12 @@ test("admins see everybody’s tokens and revoke them, members see their own", a
   const member = await signedIn(token);
   await member.open("/settings/api/tokens");
   assert.ok(await member.field("Whose tokens").isDisabled());
-  await owner.open("/settings/members");
-  await owner.page.getByText(email).waitFor();
+  await owner.open(`/settings/members?email=${email.slice(0, -4)}`);
+  const members = owner.page.getByRole("list", { name: "Members" }).getByRole("listitem");
+  await members.filter({ hasText: email }).waitFor();
+  assert.equal(await members.count(), 1);
+  await owner.field("Role", { exact: true }).selectOption("Owner");
+  await owner.says("Nobody is found");
   await owner.close();
   await member.close();
 });
@@ -212,8 +225,17 @@ test("a trust is created and removed", async () => {
   await owner.field("Issuer").fill("https://token.actions.githubusercontent.com");
   await owner.field("Audience").fill("https://api.git.dev");
   await owner.field("Claims").fill("repository = acme/web\nref = refs/heads/main");
+  const environments = owner.dialog().getByRole("group", { name: "Environments" });
+  assert.equal(await environments.getByRole("checkbox").count(), 3);
+  const other = unique("qa");
+  await stack.call(stack.owner, "POST", `/v1/repositories/${stack.repository}/environments`, { name: other });
+  await owner.field("Repository").selectOption(stack.repository);
+  await environments.getByRole("checkbox", { name: other }).check();
+  await owner.field("Other environments").fill("staging");
   await owner.button("Create trust").click();
   await owner.says("repository = acme/web");
+  const trusted = owner.page.getByRole("list", { name: "Trusts" }).getByRole("listitem").filter({ hasText: name });
+  for (const environment of [other, "staging"]) await trusted.getByText(environment).waitFor();
   await owner.button(`Remove ${name}`).click();
   await owner.dialog().getByRole("button", { name: "Remove" }).click();
   await owner.says(`Removed ${name}.`);

@@ -72,7 +72,10 @@ test("what fails says why, and is retried", async () => {
   await owner.says("command failed");
   await owner.says(/exited with status 3/);
   await owner.button("Retry").click();
-  await owner.dialog().getByRole("button", { name: "Retry" }).click();
+  await owner.dialog().getByRole("checkbox", { name: "With the current stored variables" }).check();
+  const [sent] = await Promise.all([owner.page.waitForRequest((request) => request.url().includes("/retry")),
+    owner.dialog().getByRole("button", { name: "Retry" }).click()]);
+  assert.match(sent.url(), /stored_variables=current$/);
   await owner.says("Retries");
   await owner.becomes("Failed");
   assert.notEqual(new URL(owner.page.url()).pathname, `/deployments/${id}`);
@@ -137,8 +140,10 @@ test("production is approved by a second person and rolled back", async () => {
   await owner.page.getByRole("list", { name: "Environments" }).getByRole("button",
     { name: "Roll back" }).last().click();
   await owner.dialog().getByText("repeats").waitFor();
+  await owner.field("Reason to override the rules").fill("The site is down");
   await owner.dialog().getByRole("button", { name: "Roll back" }).click();
   await owner.says("Rolls back to");
+  await owner.says("The site is down");
   await owner.becomes("Succeeded");
   await owner.close();
   await second.close();

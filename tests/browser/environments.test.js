@@ -30,6 +30,11 @@ test("an environment is added, protected by rules, and only what has changed is 
   await owner.page.waitForURL(`**${repository}/environments/${name}`);
 
   const rule = owner.page.getByRole("group", { name: "Window 1" });
+  await owner.field("Image").fill("node:22");
+  await owner.button("Save").click();
+  await owner.page.locator("[name=image][aria-invalid=true]").waitFor();
+  await owner.field("Image").fill("aws/codebuild/standard:7.0");
+  await owner.field("Size").selectOption("SMALL");
   await owner.field("Required approvals").fill("1");
   await box("Reviewers", email).check();
   await owner.field("Time for approvals in hours").fill("24");
@@ -46,6 +51,7 @@ test("an environment is added, protected by rules, and only what has changed is 
   await rule.getByLabel("Begins").fill("0 18 * * FRI");
   assert.deepEqual(await sends(), {
     required_approvals: 1, approval_timeout_seconds: 86_400, wait_seconds: 600, reviewers: { users: [id], teams: [] },
+    image: "aws/codebuild/standard:7.0", compute_type: "BUILD_GENERAL1_SMALL",
     refs: ["main", "tags/v*"], requires: ["staging"],
     freeze_windows: [{ cron: "0 18 * * FRI", duration_seconds: 216_000, time_zone: "Europe/Berlin", reason: "Weekend" }],
   });
@@ -90,8 +96,11 @@ test("a pattern has members, and no variables", async () => {
   await owner.settled();
   assert.equal(await owner.button("Add variable").getAttribute("aria-description"),
     "Each member of a pattern has variables of its own.");
+  await owner.field("Days without a deployment").fill("21");
+  await owner.button("Save").click();
+  await owner.says("Saved the settings.");
   await owner.open(repository);
-  await owner.page.getByRole("listitem").filter({ hasText: name }).getByText("Removed 14 days after the last deployment.").waitFor();
+  await owner.page.getByRole("listitem").filter({ hasText: name }).getByText("Removed 21 days after the last deployment.").waitFor();
   await owner.button(`Delete ${name}`).click();
   await owner.dialog().getByRole("button", { name: "Delete" }).click();
   await owner.says(`Deleted ${name}.`);

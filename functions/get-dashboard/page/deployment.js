@@ -3,7 +3,7 @@
 import { change, get } from "./api.js";
 import { active, waits } from "./deployments.js";
 import { h, icon, kept, morph, typed } from "./dom.js";
-import { ask, field } from "./form.js";
+import { ask, field, repeated, repetition, versions } from "./form.js";
 import { live } from "./list.js";
 import { log } from "./log.js";
 import { artifacts, results } from "./results.js";
@@ -20,6 +20,7 @@ const HINTS = {
   buildspec_invalid: "Correct the buildspec.yml and deploy the new commit.",
   variables_missing: "Deploy again with the variables that the buildspec takes from AWS.",
   command_failed: "The log shows the command and what it wrote.",
+  machine_not_allowed: "Choose another build machine in the environment’s settings.",
   artifacts_missing: "Check the buildspec’s artifacts: no file matches them.",
   artifact_invalid: "Leave the file out of the buildspec’s artifacts, or give it another name.",
   shell_missing: "Use the shell sh in the buildspec, or another runner.",
@@ -69,8 +70,9 @@ export function deployment(screen) {
     document.title = `#${one.number} ${one.ref} → ${one.environment} · .git`;
     const { commit } = one;
     const refused = repository ? lacks(repository, "deploy", "deployments:write") : refusal("deployments:write");
+    const admin = repository ? lacks(repository, "admin", "repositories:write") : "";
     return [
-      heading([repository && typed(repository.name), ` #${one.number}`], [opened(one), offered(one, refused, reload)], dots(
+      heading([repository && typed(repository.name), ` #${one.number}`], [opened(one), offered(one, refused, admin, reload)], dots(
         status(one), commit?.subject && h("span", { class: "strong" }, typed(commit.subject)),
           repository && h("a", { href: `/repositories/${repository.name}` }, "Repository"),
           [typed(one.ref), " → ", one.environment], [short(one.sha), commit?.author && [" by ", typed(commit.author)]],
@@ -122,8 +124,13 @@ function waiting(one) {
       dots(["In the queue since ", time(queue.since)], queue.deadline && ["Ends by itself ", time(queue.deadline)]))));
 }
 
-/** @param {Deployment} one @param {string | null} refused why the caller may not deploy @param {() => void} reload */
-function offered(one, refused, reload) {
+/**
+ * @param {Deployment} one
+ * @param {string | null} refused why the caller may not deploy
+ * @param {string | null} admin why the caller may not override the rules
+ * @param {() => void} reload
+ */
+function offered(one, refused, admin, reload) {
   const path = `/v1/deployments/${one.id}`;
   const open = async (/** @type {Promise<Deployment>} */ created) => go(`/deployments/${(await created).id}`);
   const repository = `/v1/repositories/${one.repository_id}`;
@@ -141,12 +148,15 @@ function offered(one, refused, reload) {
     one.status === "succeeded"
       && button("Roll back to this",
       () => ask(`Roll back to ${name}?`,
-        `This creates a deployment to ${one.environment} that repeats ${name}: its commit and its variables.`,
-        "Roll back", () => open(change("POST", `${repository}/rollback`,
-            { environment: one.environment, deployment_id: one.id }))), { icon: "back", reason: refused }),
+        [h("p", null, `This creates a deployment to ${one.environment} that repeats ${name}: its commit and its variables.`),
+          repetition(admin)],
+        "Roll back", (values) => open(change("POST", `${repository}/rollback`,
+            { environment: one.environment, deployment_id: one.id, ...repeated(values) }))),
+      { icon: "back", reason: refused }),
     button("Retry", () => ask(`Retry ${name}?`,
-        `This creates a deployment that repeats ${name}: its commit, its environment and its variables.`, "Retry",
-        () => open(change("POST", `${path}/retry`))),
+        [h("p", null, `This creates a deployment that repeats ${name}: its commit, its environment and its variables.`),
+          repetition()], "Retry",
+        (values) => open(change("POST", `${path}/retry?stored_variables=${versions(values)}`))),
       { reason: refused, kind: one.status === "failed" ? "primary" : undefined }),
   ];
 }

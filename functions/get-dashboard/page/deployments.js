@@ -1,7 +1,7 @@
 // Deployments as rows, and the list of all of them.
 
 import { h, typed } from "./dom.js";
-import { select } from "./form.js";
+import { filter, search } from "./form.js";
 import { list } from "./list.js";
 import { setQuery } from "./route.js";
 import { nameOf } from "./session.js";
@@ -60,18 +60,11 @@ export function deploymentRow(deployment, actors) {
  * @param {() => void} changed
  */
 export function filters(query, changed) {
-  /** @type {(name: string, label: string, options: [string, string][]) => HTMLElement} */
-  const filter = (name, label, options) =>
-    select(name, options, query.get(name) ?? "", { "aria-label": label, onchange: (/** @type {Event} */ event) => {
-    const { value } = /** @type {HTMLSelectElement} */ (event.target);
-    value ? query.set(name, value) : query.delete(name);
-    setQuery({ [name]: value });
-    changed();
-  } });
   return h("div", { class: "filters" },
-    filter("environment", "Environment",
-      [...new Set(["", ...ENVIRONMENTS, query.get("environment") ?? ""])].map((name) => [name, name || "Any environment"])),
-    filter("status", "Status", STATUS_FILTER));
+    filter(query, "environment", "Environment",
+      [...new Set(["", ...ENVIRONMENTS, query.get("environment") ?? ""])].map((name) => [name, name || "Any environment"]),
+      changed),
+    filter(query, "status", "Status", STATUS_FILTER, changed));
 }
 
 /**
@@ -105,6 +98,11 @@ export function deployments(screen) {
     place.restart();
   } }), text);
   const bar = filters(query, place.restart);
+  // No list has the environments of all repositories, so that one of them is typed.
+  const named = search(query, "environment", "Environment", place.restart);
+  named.setAttribute("list", "environments");
+  bar.firstElementChild?.replaceWith(named,
+    h("datalist", { id: "environments" }, ENVIRONMENTS.map((name) => h("option", { value: name }))));
   bar.append(only("created_by", "Mine"), only("awaiting", "Waiting for me"));
   return [heading("Deployments"), bar, place];
 }

@@ -2,7 +2,7 @@
 
 import { all, get } from "./api.js";
 import { h, typed } from "./dom.js";
-import { changes, choice, choices, field, form, input } from "./form.js";
+import { changes, choice, choices, field, form, input, select } from "./form.js";
 import { globs, itemEditor } from "./item-editor.js";
 import { loaded } from "./list.js";
 import { lacks, refusal } from "./session.js";
@@ -36,6 +36,8 @@ export function environment(screen) {
 /** The seconds of the unit in which a number is entered. */
 const AMOUNTS = { required_approvals: 1, approval_timeout_seconds: 3600, wait_seconds: 60, time_limit_seconds: 60 };
 /** @typedef {keyof typeof AMOUNTS} Amount */
+/** The sizes of CodeBuild's machines. */
+const SIZES = ["SMALL", "MEDIUM", "LARGE", "XLARGE", "2XLARGE"];
 
 /** @param {EnvironmentState} settings @param {Amount} name */
 const inUnits = (settings, name) => (settings[name] === null ? "" : settings[name] / AMOUNTS[name]);
@@ -78,6 +80,17 @@ function settingsForm(path, settings, others, people, reason) {
     ], [settings.concurrency]),
     amount("Time limit in minutes", "time_limit_seconds", 480,
       "1 to 480, for all commands together. Leave it empty for the runner’s default of ten minutes."),
+    part("Build machine",
+      h("p", { class: "hint" }, "In AWS CodeBuild, within what the operator allows. Leave a field empty for the operator’s choice."),
+      field("Image", input("image", { value: settings.image ?? "", maxlength: 255, placeholder: "aws/codebuild/standard:7.0" })),
+      field("Size", select("compute_type",
+        [["", "The operator’s"], ...SIZES.map((size) => /** @type {[string, string]} */ ([`BUILD_GENERAL1_${size}`, size]))],
+        settings.compute_type ?? "")),
+      choice(h("input", { type: "checkbox", name: "privileged", checked: settings.privileged }), "Privileged",
+        "The build can run Docker, and do anything on its machine."),
+      settings.name.endsWith("*") && field("Days without a deployment", input("removed_after_days",
+        { type: "number", min: 1, max: 365, value: settings.removed_after_days, class: "short" }),
+        "After them, a member of the pattern that is created from now on is removed.")),
     part("Approvals",
       amount("Required approvals", "required_approvals", 6,
         "0 to 6. A deployment’s creator can’t approve it. Applies to deployments created from now on."),
@@ -99,6 +112,9 @@ function settingsForm(path, settings, others, people, reason) {
     const saved = await changes(path, before, {
       ...Object.fromEntries(Object.keys(AMOUNTS).map((name) => [name, number(/** @type {Amount} */ (name))])),
       concurrency: values.get("concurrency"), frozen: values.has("frozen"),
+      image: values.get("image") || null, compute_type: values.get("compute_type") || null,
+      privileged: values.has("privileged"),
+      ...(values.has("removed_after_days") ? { removed_after_days: Number(values.get("removed_after_days")) || null } : {}),
       reviewers: values.has("reviewers")
         ? { users: chosen("reviewers", "user_"), teams: chosen("reviewers", "team_") } : null,
       refs: globs(refs, before.refs), requires: chosen("requires"), freeze_windows: windows.read(),

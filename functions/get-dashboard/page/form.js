@@ -2,6 +2,7 @@
 
 import { ApiError, change, page } from "./api.js";
 import { h, typed } from "./dom.js";
+import { setQuery } from "./route.js";
 import { button, copyable, request, say } from "./ui.js";
 
 let fields = 0;
@@ -225,6 +226,54 @@ export const ask = (title, content, submit, send, danger) =>
   dialog(title, (close) =>
     form(h("div", { class: "fields" }, content), submit, async (values) => close((await send(values)) ?? true),
       { kind: danger ? "danger" : "primary", cancel: () => close() }));
+
+/**
+ * Creates the fields of a retry or a rollback.
+ * @param {string | null} [admin] why the caller may not override the rules
+ */
+export const repetition = (admin) => [
+  choice(h("input", { type: "checkbox", name: "current" }), "With the current stored variables",
+    "Those of the account, the repository and the environment. Otherwise it gets the versions of the earlier deployment."),
+  admin === null && field("Reason to override the rules", input("override.reason", { maxlength: 200 }),
+    "Leave it empty to keep to the environment’s rules. Approvals are needed all the same."),
+];
+
+/** Returns the versions of the stored variables that the fields choose. @param {FormData} values */
+export const versions = (values) => (values.has("current") ? "current" : "frozen");
+
+/** Returns the fields of a rollback. @param {FormData} values */
+export const repeated = (values) => ({ stored_variables: versions(values),
+  ...(values.get("override.reason") ? { override: { reason: values.get("override.reason") } } : {}) });
+
+/**
+ * Creates a search over a list, which stays in the address.
+ * @param {URLSearchParams} query
+ * @param {string} name the parameter of the list
+ * @param {string} label
+ * @param {() => void} changed
+ */
+export const search = (query, name, label, changed) =>
+  h("input", { type: "search", placeholder: label, "aria-label": label, value: query.get(name) ?? "", autocomplete: "off",
+    onchange: narrow(query, name, changed) });
+
+/**
+ * Creates a choice of a list's parameter, which stays in the address.
+ * @param {URLSearchParams} query
+ * @param {string} name the parameter of the list
+ * @param {string} label
+ * @param {[string, string][]} options values and texts
+ * @param {() => void} changed
+ */
+export const filter = (query, name, label, options, changed) =>
+  select(name, options, query.get(name) ?? "", { "aria-label": label, onchange: narrow(query, name, changed) });
+
+/** @param {URLSearchParams} query @param {string} name @param {() => void} changed */
+const narrow = (query, name, changed) => (/** @type {Event} */ event) => {
+  const { value } = /** @type {HTMLInputElement} */ (event.target);
+  value ? query.set(name, value) : query.delete(name);
+  setQuery({ [name]: value });
+  changed();
+};
 
 /**
  * Creates a button that asks whether to delete something, deletes it, and says that it is gone.

@@ -1,8 +1,9 @@
 // The members of the account, and the invitations to it.
 
 import { all, change } from "./api.js";
+import { picked } from "./deployments.js";
 import { h, typed } from "./dom.js";
-import { ask, choices, field, input, once, remover, select } from "./form.js";
+import { ask, choices, field, filter, input, once, remover, search, select } from "./form.js";
 import { list } from "./list.js";
 import { me, nameOf, refusal } from "./session.js";
 import { badge, button, copyable, dots, empty, heading, row, say, section, time } from "./ui.js";
@@ -22,9 +23,13 @@ const giving = (role) => refusal("account:write", role === "owner" ? "owner" : "
  * @param {View} screen
  */
 export function members(screen) {
+  const { query } = screen;
   const people = list(screen,
-    { label: "Members", path: () => "/v1/members?per_page=25", row: memberRow,
-      none: () => empty("person", "No members", "Invite somebody.") });
+    { label: "Members", path: () => `/v1/members?per_page=25${picked(query, ["role", "email"])}`, row: memberRow,
+      none: () => empty("person", "Nobody is found", "No member has such an address and role.") });
+  const bar = h("div", { class: "filters" }, search(query, "email", "Address begins with", people.restart),
+    filter(query, "role", "Role", [["", "Any role"], ...ROLES.map(({ value, text }) =>
+      /** @type {[string, string]} */ ([value, text]))], people.restart));
   const invitations = list(screen, {
     label: "Invitations",
     path: () => "/v1/invitations?per_page=25",
@@ -39,7 +44,7 @@ export function members(screen) {
   return [
     heading("Members", button("Invite", () => invite().then(invitations.reload),
         { kind: "primary", icon: "plus", reason: giving("member") })),
-    people, section("Invitations", invitations),
+    bar, people, section("Invitations", invitations),
   ];
 }
 

@@ -3,7 +3,7 @@
 import { change, get } from "./api.js";
 import { deploymentRow, filters, picked, waits } from "./deployments.js";
 import { h, typed } from "./dom.js";
-import { ask, field, input, remover } from "./form.js";
+import { ask, field, input, remover, repeated, repetition } from "./form.js";
 import { list, live, loaded } from "./list.js";
 import { go } from "./route.js";
 import { lacks } from "./session.js";
@@ -113,7 +113,7 @@ function environmentCard(one, show, base, path, deploy, admin, reload) {
     h("footer", null,
       linkButton("Deploy", `${base}/deploy?environment=${name}`,
         { reason: deploy ?? (frozen && admin ? "The environment is frozen." : null) }),
-      button("Roll back", () => rollBack(path, one),
+      button("Roll back", () => rollBack(path, one, admin),
         { reason: deploy ?? (now ? null : "Nothing is live that could be rolled back.") }),
       linkButton("Settings", `${base}/environments/${name}`,
         { kind: "plain", reason: admin && deploy ? admin : null }),
@@ -138,16 +138,17 @@ async function addEnvironment(path, base) {
  * Asks whether to roll an environment back to the deployment before the live one, and does it.
  * @param {string} path the repository's
  * @param {EnvironmentState} environment
+ * @param {string | null} admin why the caller may not override the rules
  */
-async function rollBack(path, { name, live: now }) {
+async function rollBack(path, { name, live: now }, admin) {
   /** @type {{data: Deployment[]}} */
   const { data } = await get(`${path}/deployments?environment=${name}&status=succeeded&per_page=100`);
   const before = data.find((one) => one.number < (now?.number ?? 0) && one.sha !== now?.sha)
     ?? data.find((one) => one.number < (now?.number ?? 0));
   const created = await ask(`Roll back ${name}`,
-    before ? h("p", null, "This creates a deployment that repeats ", h("strong", null, `#${before.number}`), " (",
-      typed(before.ref), " at ", short(before.sha), ") with its variables.")
-    : "This creates a deployment that repeats the successful one before the live one.", "Roll back",
-    () => change("POST", `${path}/rollback`, { environment: name, deployment_id: before?.id }));
+    [h("p", null, before ? ["This creates a deployment that repeats ", h("strong", null, `#${before.number}`), " (",
+      typed(before.ref), " at ", short(before.sha), ") with its variables."]
+    : "This creates a deployment that repeats the successful one before the live one."), repetition(admin)], "Roll back",
+    (values) => change("POST", `${path}/rollback`, { environment: name, deployment_id: before?.id, ...repeated(values) }));
   if (created) go(`/deployments/${created.id}`);
 }

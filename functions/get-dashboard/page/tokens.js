@@ -1,8 +1,9 @@
 // Settings → API → Tokens.
 
 import { change } from "./api.js";
+import { picked } from "./deployments.js";
 import { h, typed } from "./dom.js";
-import { ask, choices, field, form, input, once, remover, select } from "./form.js";
+import { ask, choices, field, filter, form, input, once, remover, search, select } from "./form.js";
 import { list } from "./list.js";
 import { go, setQuery } from "./route.js";
 import { me, refusal } from "./session.js";
@@ -69,8 +70,9 @@ export function tokens(screen) {
     { kind: "primary", icon: "plus", reason: none ?? (me().user ? null : "Only people create tokens.") });
   const shown = list(screen, {
     label: "Tokens",
-    path: () => `/v1/tokens?per_page=25${everybody() ? "&user=all" : ""}`,
-    none: () => empty("key", "No tokens yet",
+    path: () => `/v1/tokens?per_page=25${picked(query, ["user", "name", "scope"])}`,
+    none: () => query.get("name") || query.get("scope") ? empty("key", "No token is found", "No token has such a name and scope.")
+      : empty("key", "No tokens yet",
       "Programs call the API with a token. Create one with the few scopes that the program needs.", create()),
     row: (/** @type {Token} */ token, actors, reload) => tokenRow(token, everybody() ? actors : null, reload),
   });
@@ -84,7 +86,9 @@ export function tokens(screen) {
   return [heading("Tokens", create()),
     h("p", { class: "intro" }, "A token is a password for a program. It acts as you, within its scopes. ",
       h("a", { href: "/docs/guides/authentication" }, "How to use one"), "."),
-    h("div", { class: "filters" }, whose,
+    h("div", { class: "filters" }, whose, search(query, "name", "Name begins with", shown.restart),
+      filter(query, "scope", "Scope",
+        [["", "Any scope"], ...SCOPES.map(([scope]) => /** @type {[string, string]} */ ([scope, scope]))], shown.restart),
       admins && h("span", { class: "muted" }, refusal("tokens:read") ?? "Owners and admins also see everybody’s.")), shown];
 }
 

@@ -34,6 +34,17 @@ export function trusts(screen) {
 async function newTrust() {
   /** @type {Repository[]} */
   const repositories = refusal("repositories:read") ? [] : await all("/v1/repositories").catch(() => []);
+  const environments = h("div");
+  const offer = (/** @type {string[]} */ names) => environments.replaceChildren(choices("Environments", "checkbox",
+    "environments", names.map((name) => ({ value: name, text: name })), [], "Leave all empty to allow every environment."));
+  offer(ENVIRONMENTS);
+  const repository = select("repository_id",
+    [["", "All repositories"], ...repositories.map(({ id, name }) => /** @type {[string, string]} */ ([id, name]))], "",
+    { onchange: async () => {
+      const { value } = repository;
+      const own = value ? await all(`/v1/repositories/${value}/environments`).catch(() => []) : [];
+      if (value === repository.value) offer(own.length ? own.map(({ name }) => name) : ENVIRONMENTS);
+    } });
   await ask("New trust", [
     field("Name", input("name", { required: true, maxlength: 100, placeholder: "GitHub Actions of acme/web" })),
     field("Issuer", input("issuer",
@@ -43,20 +54,17 @@ async function newTrust() {
         { name: "claims", rows: 3, placeholder: "repository = acme/web\nref = refs/heads/main", spellcheck: "false" }),
       "One condition a line, as name = value. All have to hold. A * stands for one part between / or :."),
     scopeChoices(["deployments:read", "deployments:write"], (scope) => /^(repositories:read|deployments:)/.test(scope)),
-    field("Repository", select("repository_id",
-        [["", "All repositories"],
-          ...repositories.map(({ id, name }) => /** @type {[string, string]} */ ([id, name]))])),
-    choices("Environments", "checkbox", "environments", ENVIRONMENTS.map((name) => ({ value: name, text: name })), [],
-      "Leave all empty to allow every environment."),
+    field("Repository", repository), environments,
+    field("Other environments", input("others", { placeholder: "qa review-*" }), "Spaces separate them."),
   ], "Create trust", (values) => {
     const lines = `${values.get("claims")}`.split("\n").filter((line) => line.trim());
     const claims = Object.fromEntries(lines.map((line) =>
         [line.split("=")[0].trim(), line.split("=").slice(1).join("=").trim()]));
-    const environments = values.getAll("environments");
+    const chosen = [...values.getAll("environments"), ...`${values.get("others")}`.split(/\s+/).filter(Boolean)];
     return change("POST", "/v1/trusts", {
       name: values.get("name"), issuer: values.get("issuer"), audience: values.get("audience"), claims,
         scopes: values.getAll("scopes"),
-      repository_id: values.get("repository_id") || null, environments: environments.length ? environments : null,
+      repository_id: values.get("repository_id") || null, environments: chosen.length ? chosen : null,
     });
   });
 }
