@@ -237,7 +237,7 @@ impl Pipeline {
             Ok(ran) => ran,
             Err(RunError::NoShell(shell @ "bash")) => {
                 let message = format!("The buildspec requires the shell {shell}, which the runner does not have");
-                return Ok(Completed::without_run(fail("shell_missing", message)));
+                return Ok(Completed::without_run(fail(FailureCode::ShellMissing, message)));
             }
             Err(error) => return Err(Retry::Infrastructure("the build could not be run", error.into())),
         };

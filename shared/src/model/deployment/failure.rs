@@ -19,6 +19,8 @@ pub enum FailureCode {
     VariablesMissing,
     /// The commit does not have the repository's root folder.
     RootFolderMissing,
+    /// The machine of the build lacks the shell that the buildspec names.
+    ShellMissing,
     /// A command exited with a status other than 0.
     CommandFailed,
     /// No file matches the buildspec's artifacts.
@@ -55,12 +57,13 @@ pub enum FailureCode {
 
 impl FailureCode {
     /// Every code.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::SourceUnavailable,
         Self::BuildspecMissing,
         Self::BuildspecInvalid,
         Self::VariablesMissing,
         Self::RootFolderMissing,
+        Self::ShellMissing,
         Self::CommandFailed,
         Self::ArtifactsMissing,
         Self::ArtifactsTooLarge,
@@ -87,6 +90,7 @@ impl FailureCode {
             Self::BuildspecInvalid => "buildspec_invalid",
             Self::VariablesMissing => "variables_missing",
             Self::RootFolderMissing => "root_folder_missing",
+            Self::ShellMissing => "shell_missing",
             Self::CommandFailed => "command_failed",
             Self::ArtifactsMissing => "artifacts_missing",
             Self::ArtifactsTooLarge => "artifacts_too_large",
