@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
-use git::{CloneUrl, Credential, Remote};
+use git::{Breakers, CloneUrl, Credential, Remote};
 use providers::{Api, GithubApp, InstallationToken};
 use secrecy::{ExposeSecret, SecretString};
 use shared::cache::Cache;
@@ -42,6 +42,7 @@ pub struct Connections {
     hosts: Hosts,
     vault: Arc<Vault>,
     tokens: Arc<Cache<TokenKey, InstallationToken>>,
+    breakers: Breakers,
 }
 
 /// The use that a token was made for. A changed connection has another revision.
@@ -68,6 +69,7 @@ impl Connections {
             hosts: Hosts::of(app.settings())?,
             vault: Arc::new(Vault::new(app)?),
             tokens: Arc::new(Cache::new(MAX_TOKENS)),
+            breakers: Breakers::default(),
             app: app.clone(),
         })
     }
@@ -89,7 +91,7 @@ impl Connections {
     pub async fn remote(&self, source: impl Into<Source<'_>>) -> Result<Remote, OpenFailed> {
         let Source { account, clone_url, connection } = source.into();
         let url = CloneUrl::parse(clone_url, self.hosts)?;
-        let Some(id) = connection else { return Ok(Remote::new(url, None)) };
+        let Some(id) = connection else { return Ok(self.at(url, None)) };
         let sealed = Connection::load_sealed(self.app.table(), account, id).await?;
         self.remote_with(&sealed.ok_or_else(|| OpenFailed::Gone(id.clone()))?, url).await
     }
@@ -118,7 +120,11 @@ impl Connections {
         if !credential.may_be_sent_to(&url) {
             return Err(OpenFailed::Insecure);
         }
-        Ok(Remote::new(url, Some(credential)))
+        Ok(self.at(url, Some(credential)))
+    }
+
+    fn at(&self, url: CloneUrl, credential: Option<Credential>) -> Remote {
+        Remote::new(url, credential).with_breakers(self.breakers.clone())
     }
 
     /// Opens the secret of a connection.

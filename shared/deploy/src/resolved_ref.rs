@@ -23,7 +23,7 @@ pub struct ResolvedRef {
 }
 
 /// The time limit of a search for a branch or tag that no rule asks for. A deployment is created without its result.
-const NOTICE_TIME: Duration = Duration::from_secs(5);
+const NOTICE_TIME: Duration = Duration::from_secs(3);
 
 impl ResolvedRef {
     /// # Errors

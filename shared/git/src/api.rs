@@ -104,9 +104,11 @@ fn refused(error: RemoteError, message: String) -> Error {
 
 fn code(error: &RemoteError) -> ErrorCode {
     match error {
-        RemoteError::Unreachable(_) | RemoteError::Failed(..) | RemoteError::Cut(_) | RemoteError::TimedOut => {
-            ErrorCode::RemoteUnavailable
-        }
+        RemoteError::Unreachable(_)
+        | RemoteError::Failed(..)
+        | RemoteError::Cut(_)
+        | RemoteError::TimedOut
+        | RemoteError::Resting(_) => ErrorCode::RemoteUnavailable,
         RemoteError::Local(_) => ErrorCode::InternalError,
         RemoteError::NoSuchCommit | RemoteError::NoCommits | RemoteError::NotACommit(_) => ErrorCode::InvalidRef,
         RemoteError::NoSuchHost

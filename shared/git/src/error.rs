@@ -56,6 +56,9 @@ pub enum RemoteError {
     /// The operation exceeded its time limit.
     #[error("the repository's server took too long to answer")]
     TimedOut,
+    /// The host has not answered several look-ups in a row, and is left alone for this time.
+    #[error("the repository's server has not answered lately, and is asked again in {} seconds", .0.as_secs() + 1)]
+    Resting(Duration),
     /// Git refuses to check out a path of the tree, or two paths are one for the file system.
     #[error("the commit has a path that git does not check out: {0}")]
     UnsafePath(String),

@@ -7,6 +7,7 @@
 
 mod allowance;
 mod api;
+mod breaker;
 mod checkout;
 mod clone_url;
 mod commit;
@@ -31,6 +32,7 @@ mod submodules;
 mod upload_pack;
 
 pub use api::{capitalized, default_branch, invalid_field, not_found, unreadable_field};
+pub use breaker::Breakers;
 pub use clone_url::{CloneUrl, InvalidCloneUrl};
 pub use credential::Credential;
 pub use error::RemoteError;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// The time limit of each look-up of a [`Remote`](crate::Remote), with all of its attempts.
-pub const LOOKUP_TIME: Duration = Duration::from_secs(10);
+/// The time limit of each look-up of a [`Remote`](crate::Remote), with all of its attempts. A request waits for it, and holds an execution
+/// meanwhile.
+pub const LOOKUP_TIME: Duration = Duration::from_secs(5);
 
 /// The maximum number of branches and tags that [`list_refs`](crate::Remote::list_refs) lists.
 pub const MAX_REFS: u64 = 50_000;

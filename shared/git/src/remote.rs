@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Uri};
 use shared::model::CommitTexts;
 
+use crate::breaker::{Breakers, host_of};
 use crate::clone_url::{CloneUrl, Location};
 use crate::credential::Credential;
 use crate::error::RemoteError;
@@ -27,12 +28,21 @@ use crate::upload_pack::UploadPack;
 pub struct Remote {
     url: CloneUrl,
     credential: Option<Credential>,
+    breakers: Option<Breakers>,
+    /// Whether the server has begun to answer the current look-up.
+    answered: Arc<AtomicBool>,
 }
 
 impl Remote {
     /// Describes a repository, without connecting to it.
     pub fn new(url: CloneUrl, credential: Option<Credential>) -> Self {
-        Self { url, credential }
+        Self { url, credential, breakers: None, answered: Arc::default() }
+    }
+
+    /// Leaves the host alone when these breakers say so.
+    #[must_use]
+    pub fn with_breakers(self, breakers: Breakers) -> Self {
+        Self { breakers: Some(breakers), ..self }
     }
 
     /// Returns the repository's URL.
@@ -146,20 +156,33 @@ impl Remote {
         time: Duration,
         find: impl Fn(&mut Session) -> Result<T, RemoteError> + Send + 'static,
     ) -> Result<T, RemoteError> {
-        let remote = self.clone();
-        run(time, move |deadline, interrupt| match remote.url.location() {
+        let remote = Self { answered: Arc::default(), ..self.clone() };
+        let host = match remote.url.location() {
+            Location::Http(uri) => host_of(uri),
+            Location::Path(_) => None,
+        };
+        let (breakers, answered) = (host.zip(remote.breakers.clone()), Arc::clone(&remote.answered));
+        if let Some((host, breakers)) = &breakers {
+            breakers.admit(host, Instant::now())?;
+        }
+        let found = run(time, move |deadline, interrupt| match remote.url.location() {
             Location::Http(uri) => {
                 let budget = Budget { deadline, bytes: MAX_LOOKUP_BYTES, of: "bytes of refs" };
                 retry(deadline, interrupt, || find(&mut Session::Server(Box::new(remote.connect(uri, budget)?))))
             }
             Location::Path(path) => find(&mut Session::Folder(Box::new(local::open(path)?), deadline)),
         })
-        .await
+        .await;
+        if let Some((host, breakers)) = breakers {
+            let is_silent = matches!(found, Err(RemoteError::TimedOut | RemoteError::Unreachable(_)));
+            breakers.record(&host, answered.load(Ordering::Relaxed) || !is_silent, Instant::now());
+        }
+        found
     }
 
     /// Returns another repository, with the same credential. The credential stays for its own host.
     pub(crate) fn elsewhere(&self, url: CloneUrl) -> Self {
-        Self { url, credential: self.credential.clone() }
+        Self { url, ..self.clone() }
     }
 
     /// Returns the credential's header for a request, if it is to the credential's host.
@@ -168,7 +191,7 @@ impl Remote {
     }
 
     pub(crate) fn connect(&self, uri: &Uri, budget: Budget) -> Result<UploadPack, RemoteError> {
-        UploadPack::connect(uri, self.url.hosts(), self.credential.clone(), budget)
+        UploadPack::connect(uri, self.url.hosts(), self.credential.clone(), Arc::clone(&self.answered), budget)
     }
 }
 

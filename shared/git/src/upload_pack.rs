@@ -7,6 +7,7 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use gix::ObjectId;
@@ -57,9 +58,10 @@ impl UploadPack {
         uri: &Uri,
         hosts: Hosts,
         credential: Option<Credential>,
+        answered: Arc<AtomicBool>,
         budget: Budget,
     ) -> Result<Self, RemoteError> {
-        let client = Rc::new(Client::new(hosts, credential, budget));
+        let client = Rc::new(Client::new(hosts, credential, answered, budget));
         let url = gix::Url::try_from(uri.to_string()).map_err(|error| RemoteError::Protocol(error.into()))?;
         let mut transport = Transport::new_http(Connection::new(Rc::clone(&client)), url, Protocol::V2, false);
         let SetServiceResponse { capabilities, refs, .. } =

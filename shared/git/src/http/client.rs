@@ -2,6 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fetch::Forbidden;
@@ -27,6 +29,7 @@ pub(crate) struct Client {
     agent: Agent,
     hosts: Hosts,
     credential: Option<Credential>,
+    answered: Arc<AtomicBool>,
     /// Whether a request went to another origin than the credential's. No later one gets the credential.
     strayed: Cell<bool>,
     budget: Budget,
@@ -46,11 +49,13 @@ pub(crate) struct Budget {
 }
 
 impl Client {
-    pub(crate) fn new(hosts: Hosts, credential: Option<Credential>, budget: Budget) -> Self {
+    /// Returns a client that raises the flag when a server begins to answer.
+    pub(crate) fn new(hosts: Hosts, credential: Option<Credential>, answered: Arc<AtomicBool>, budget: Budget) -> Self {
         Client {
             agent: fetch::agent(hosts, USER_AGENT),
             hosts,
             credential,
+            answered,
             strayed: Cell::new(false),
             budget,
             bytes_left: Cell::new(budget.bytes),
@@ -115,6 +120,7 @@ impl Client {
         }
         let request = self.agent.configure_request(request).timeout_global(Some(time_left)).build();
         let response = self.agent.run(request).map_err(from_ureq)?;
+        self.answered.store(true, Ordering::Relaxed);
         match (sent, response.status()) {
             (Some(sent), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 Err(RemoteError::CredentialRefused(sent.source().to_owned()))
@@ -265,7 +271,7 @@ mod tests {
 
     fn connect_within(time: Duration, url: &str, hosts: Hosts) -> RemoteError {
         let deadline = Instant::now() + time;
-        let client = Client::new(hosts, None, Budget { deadline, bytes: 1024, of: "bytes" });
+        let client = Client::new(hosts, None, Arc::default(), Budget { deadline, bytes: 1024, of: "bytes" });
         client.run(Request::get(url).body(()).unwrap()).unwrap_err()
     }
 
@@ -353,7 +359,7 @@ mod tests {
     fn a_redirect_stays_with_the_repository_and_with_what_is_allowed() {
         let deadline = Instant::now();
         let redirected = |hosts, base: &str, location: &str| {
-            let client = Client::new(hosts, None, Budget { deadline, bytes: 0, of: "bytes" });
+            let client = Client::new(hosts, None, Arc::default(), Budget { deadline, bytes: 0, of: "bytes" });
             client.redirected(
                 base,
                 "/info/refs?service=git-upload-pack",
@@ -385,7 +391,7 @@ mod tests {
                 assert!(matches!(error, RemoteError::Redirect(_)), "{location}: {error:?}");
             }
         }
-        let client = Client::new(Hosts::PublicHttps, None, Budget { deadline, bytes: 0, of: "bytes" });
+        let client = Client::new(Hosts::PublicHttps, None, Arc::default(), Budget { deadline, bytes: 0, of: "bytes" });
         let error = client.redirected(from, "/info/refs", "https://git.example.com/login").unwrap_err();
         assert!(matches!(error, RemoteError::Redirect(AWAY)), "{error:?}");
     }
