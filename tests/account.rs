@@ -21,6 +21,8 @@ async fn every_member_sees_the_account_and_an_owner_changes_it() {
     let mut account = json!({
         "id": owner.account_id, "slug": "acme", "plan": "enterprise",
         "rate_limit": {"per_minute": 90, "burst": 30}, "audit_retention_days": 400,
+        "concurrent_builds": {"running": 0, "limit": 1_000_000},
+        "build_minutes": {"used": 0, "limit": null, "resets_at": "2026-02-01T00:00:00Z"},
         "base_permission": "read", "permanent_tokens": true, "created_at": "2026-01-01T12:00:00Z",
     });
     let seen = member.get("/v1/account").await;

@@ -86,7 +86,10 @@ async fn a_deployment_waits_for_as_many_approvals_of_others_as_its_environment_a
     assert_eq!(created["approvals"], json!({"required": 2, "given_by": []}));
     let approval = tests::approval(&created);
     let queue = owner.deployment(&created).await["queue"].clone();
-    assert_eq!(queue["blocked_by"], json!({"kind": "approval", "deployment_id": null, "until": null, "reason": null}));
+    assert_eq!(
+        queue["blocked_by"],
+        json!({"kind": "approval", "deployment_id": null, "position": null, "until": null, "reason": null})
+    );
     world.deliver(&owner, &created).await;
     world.queue_is_empty().await;
     assert_eq!(owner.deployment(&created).await["status"], "queued", "no message starts it");

@@ -122,9 +122,15 @@ fn run_seeds(number_of_seeds: u64, protected: bool) {
 #[test]
 fn the_absence_of_a_condition_is_noticed() {
     // One seed in about a thousand shows the absence of the lock, so the search begins close to one.
-    for (broken, first) in
-        [(Broken::Lock, 1240), (Broken::Sequence, 0), (Broken::Version, 0), (Broken::Due, 0), (Broken::Counter, 0)]
-    {
+    for (broken, first) in [
+        (Broken::Lock, 1240),
+        (Broken::Sequence, 0),
+        (Broken::Version, 0),
+        (Broken::Due, 0),
+        (Broken::Counter, 0),
+        (Broken::Permit, 0),
+        (Broken::GivenBack, 0),
+    ] {
         // With FAULT_SEEDS, the search begins at 0 and finds a seed to begin at.
         let seeds = number("FAULT_SEEDS").map_or(first..first + 200, |seeds| 0..seeds);
         let found = { seeds }.find_map(|seed| Some((seed, try_seed(seed, broken, false).err()?)));

@@ -51,7 +51,7 @@ async fn a_queued_deployment_tells_its_place_and_what_is_in_its_way() {
             "position": position, "blocked_by": blocker, "since": "2026-01-01T12:00:00Z", "deadline": "2026-01-02T12:00:00Z",
         })
     };
-    let by = |deployment: &Value| json!({"kind": "deployment", "deployment_id": deployment["id"], "until": null, "reason": null});
+    let by = |deployment: &Value| json!({"kind": "deployment", "deployment_id": deployment["id"], "position": null, "until": null, "reason": null});
     assert_eq!(queue(&first).await, place(1, Value::Null));
     assert_eq!(queue(&third).await, place(3, by(&first)));
     world.lose_a_runner(&owner, &first).await;
@@ -64,7 +64,7 @@ async fn a_queued_deployment_tells_its_place_and_what_is_in_its_way() {
         (&json!([first["id"]]), &json!([second["id"], third["id"]]))
     );
     owner.set("app", "staging", json!({"frozen": true})).await;
-    let freeze = json!({"kind": "freeze", "deployment_id": null, "until": null, "reason": null});
+    let freeze = json!({"kind": "freeze", "deployment_id": null, "position": null, "until": null, "reason": null});
     assert_eq!(queue(&second).await, place(1, freeze));
 }
 
@@ -260,5 +260,5 @@ async fn a_deployment_costs_what_the_model_says() {
     world.queue_is_empty().await;
     let consumed = world.log().into_iter().rfind(|line| line["outcome"] == "succeeded").unwrap();
     // The cost includes the limiter's call and the repository's.
-    assert_eq!((world.cost(&created), cost_of(&consumed)), ((9, 35.5), (7, 66.0)));
+    assert_eq!((world.cost(&created), cost_of(&consumed)), ((9, 35.5), (9, 78.5)));
 }

@@ -20,7 +20,7 @@ const CLIENTS: usize = 16;
 const QUEUES: [&str; 2] = ["production", "staging"];
 /// The calls of a deployment that starts at once and has no rival, as in `infra/docs/table.md`. Creations that conflict at a
 /// repository's counter try again, and a message for a deployment that has to wait costs calls that change nothing.
-const CALLS_ALONE: f64 = 13.0;
+const CALLS_ALONE: f64 = 15.0;
 
 fn number() -> usize {
     std::env::var("LOAD").map_or(30, |number| number.parse().unwrap())

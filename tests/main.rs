@@ -36,6 +36,7 @@ mod new_endpoint;
 mod oauth;
 mod pagination;
 mod permissions;
+mod permits;
 mod pipeline;
 mod rate_limit;
 mod recount;

@@ -3,6 +3,7 @@
 //! The code's own table of transitions and order of a lane decide here too.
 
 mod fences;
+mod permits;
 
 use shared::id::DeploymentId;
 use shared::model::{Concurrency, Lane, Lock, Status, Waiting};

@@ -12,7 +12,7 @@ use shared::id::{
 };
 use shared::model::{
     BuildCache, BuildCaches, BuildLogPlace, CacheKeys, CacheScope, Due, Environment, ItemKind, LogBatch, Presence,
-    Results, SCHEMA, Status,
+    Results, SCHEMA, Status, Terms,
 };
 use shared::table::{Index, Item, Source};
 use tests::estate::Estate;
@@ -182,6 +182,13 @@ async fn filled(source: &GitRepository) -> World {
     assert_eq!(owner.get_unless("/v1/account", "*").await.status, 304);
     world.sweep().await.unwrap();
 
+    // A deployment that waits for a permit.
+    owner.repository("full", source).await;
+    let waiting = owner.deploy("full", json!({"ref": "main"})).await;
+    let (stored, terms) = (world.stored(&owner, &waiting).await, Terms { builds: 0, ..world.terms() });
+    let turn = stored.claim_next_in_lane(world.stack.app().table(), terms, world.clock.now()).await.unwrap();
+    assert!(turn.into_claimed().is_none());
+
     // The status of a commit that its git host was told, and one that it was not.
     let host = GitHost::start("github", source).await;
     connect(&owner, &host, "hosted").await;
@@ -312,6 +319,7 @@ fn is(placeholder: &str, text: &str) -> bool {
         "number" => digits(&[6, 12]),
         "attempt" => text.parse::<u32>().is_ok(),
         "created" | "updated" | "added" | "received" | "due" => digits(&[15]),
+        "month" => text.split_once('-').is_some_and(|(year, month)| year.len() == 4 && month.len() == 2),
         "shard" => text.parse().is_ok_and(|shard: u8| shard < Due::SHARDS),
         "slug" | "domain" | "email" | "client" | "name" | "ref" => !text.is_empty(),
         other => panic!("infra/docs/table.md explains no placeholder {other}"),

@@ -57,10 +57,12 @@ def prepare():
             shutil.copy(area, work)
             continue
         drop_metric_math(template)
-        if area == "deployments.yaml":
-            consumer = template["Resources"]["DeploymentConsumer"]["Properties"]
-            source = template["Resources"]["DeploymentConsumerSource"]["Properties"]
-            consumer["ReservedConcurrentExecutions"] = source["ScalingConfig"]["MaximumConcurrency"] = 2
+        for resource in template["Resources"].values():
+            properties = resource.get("Properties", {})
+            if "ReservedConcurrentExecutions" in properties:
+                properties["ReservedConcurrentExecutions"] = 2
+            if "ScalingConfig" in properties:
+                properties["ScalingConfig"]["MaximumConcurrency"] = 2
         settings = template["Globals"]["Function"]
         settings["Architectures"] = ["x86_64" if os.uname().machine == "x86_64" else "arm64"]
         del settings["DeploymentPreference"]

@@ -166,8 +166,7 @@ def parameters_publish_versions(root, areas):
                 missing = parameters(root, given[parameter]) - described
                 assert not missing, f"{name}: {parameter} changes with {missing} and publishes no version"
     texts = [root["Parameters"][name] for name in names(text)]
-    assert all("MaxLength" in text or "AllowedValues" in text for text in texts)
-    longest = sum(text.get("MaxLength") or max(map(len, text["AllowedValues"])) for text in texts)
+    longest = sum(map(longest_value, texts))
     assert longest + len(texts) - 1 <= DESCRIPTION, f"a description can have {longest} characters"
 
     # A policy with a name of its own can't be replaced.
@@ -178,6 +177,13 @@ def parameters_publish_versions(root, areas):
         for name, role in of_type(resources, "AWS::IAM::Role").items():
             policies = names(role["Properties"].get("ManagedPolicyArns", []))
             assert not policies & {"SettingsDigest", "Settings"}, f"{name} has the policy that allows nothing"
+
+
+def longest_value(parameter):
+    """The length of the longest value that a parameter may have."""
+    if "MaxValue" in parameter:
+        return len(str(parameter["MaxValue"]))
+    return parameter.get("MaxLength") or max(map(len, parameter["AllowedValues"]))
 
 
 def names(value):

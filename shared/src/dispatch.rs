@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::model::{Actor, Deployment, Failure, FailureCode, Status, Terms, Transition, TransitionFailed};
+use crate::model::{Actor, Deployment, Failure, FailureCode, Status, Terms, Transition, TransitionFailed, Turn};
 use crate::queue::Queue;
 
 /// The number of lost runners after which a deployment fails.
@@ -14,7 +14,7 @@ pub const MAX_ATTEMPTS: u32 = 3;
 pub enum Dispatched {
     /// A deployment was claimed and must run. It need not be the one that the message names.
     Claimed(Deployment),
-    /// No deployment may start. The one that blocks the lane sends the next one's message.
+    /// No deployment may start. The one that blocks the lane, or that gives a permit back, sends the next one's message.
     Waits,
     /// Another runner holds an unexpired lease.
     Held,
@@ -43,8 +43,17 @@ pub async fn dispatch(
                 }
                 Some(met) => deployment.transition(table, met, Actor::Runner, now).await?,
             };
-            let claimed = deployment.claim_next_in_lane(table, terms, now).await?;
-            Ok(claimed.map_or(Dispatched::Waits, Dispatched::Claimed))
+            let turn = deployment.claim_next_in_lane(table, terms, now).await?;
+            if let Turn::NoPermit { first: Some(first) } = &turn {
+                queue.send_earlier(app, &deployment.account_id, first.clone()).await;
+            }
+            if deployment.has_waited_for_permit() {
+                if let Turn::Blocked = turn {
+                    deployment.leave_permit_queue(table, now).await?;
+                }
+                queue.send_waiting(app, terms.builds).await;
+            }
+            Ok(turn.into_claimed().map_or(Dispatched::Waits, Dispatched::Claimed))
         }
         Status::InProgress if deployment.build.is_some() => Ok(Dispatched::InBuild(deployment)),
         Status::InProgress if deployment.lease_until.is_some_and(|until| until > now) => Ok(Dispatched::Held),
@@ -52,7 +61,13 @@ pub async fn dispatch(
             Some(end) => Ok(Dispatched::Ended(finish(app, queue, &deployment, end).await?)),
             None => Ok(Dispatched::Claimed(deployment.claim_again(table, terms, now).await?)),
         },
-        _ => Ok(Dispatched::AlreadyEnded),
+        _ => {
+            // The turn that its message was sent for is the next one's.
+            if deployment.permit().is_none() && deployment.has_waited_for_permit() {
+                queue.send_waiting(app, terms.builds).await;
+            }
+            Ok(Dispatched::AlreadyEnded)
+        }
     }
 }
 

@@ -138,6 +138,8 @@ error_codes! {
         "An account must keep at least one owner; make another member an owner first";
     LimitReached = CONFLICT "limit_reached" by Handler:
         "The limit for this resource has been reached; see `message`";
+    BuildMinutesExhausted = CONFLICT "build_minutes_exhausted" by Handler:
+        "The account has used the build minutes that its plan has for this month; `Retry-After` has the seconds until the next one";
     ConnectionInUse = CONFLICT "connection_in_use" by Handler:
         "Repositories use the connection; `message` names them";
     AlreadyFinished = CONFLICT "already_finished" by Handler:

@@ -1,6 +1,8 @@
 //! The SQS queues: of deployments that wait for a runner, of commit statuses that a git host has not been told, of deliveries to
 //! hooks, and of deliveries to webhooks.
 
+mod permits;
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::operation::send_message::SendMessageError;
 use aws_sdk_sqs::types::MessageAttributeValue;
-use futures_util::future::join;
+use futures_util::future::{join, join3};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -206,9 +208,12 @@ impl Queue {
     }
 
     /// Sends the messages of the deployment that may start now that this one no longer blocks the lane, and of those that waited for
-    /// this one because their environments require its own. Announces the end of this one. After a failure, the sweep does both.
+    /// this one because their environments require its own, and of those that may take its permit. Announces the end of this one. After
+    /// a failure, the sweep does all of it.
     pub async fn send_next(&self, app: &App, deployment: &Deployment) {
-        let (sent, ()) = join(self.try_send_next(app, deployment), self.announce_status(app, deployment)).await;
+        let next = self.try_send_next(app, deployment);
+        let (sent, (), ()) =
+            join3(next, self.announce_status(app, deployment), self.send_successors(app, deployment)).await;
         if let Err(error) = sent {
             app.log().warn("the next deployment of a lane could not be queued", &*error);
         }

@@ -1,6 +1,7 @@
 //! Settings, which a function reads from environment variables.
 
 use std::collections::BTreeMap;
+use std::num::{NonZeroUsize, ParseIntError};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -36,6 +37,10 @@ pub const BUILD_IMAGES: &str = "BUILD_IMAGES";
 pub const LARGEST_COMPUTE_TYPE: &str = "LARGEST_COMPUTE_TYPE";
 /// Whether builds by AWS CodeBuild may be privileged: `allowed`, or `forbidden` by default.
 pub const PRIVILEGED_BUILDS: &str = "PRIVILEGED_BUILDS";
+/// The maximum number of deployments of all accounts that are in progress at once.
+pub const CONCURRENT_BUILDS: &str = "CONCURRENT_BUILDS";
+/// Its value without the setting.
+const DEFAULT_CONCURRENT_BUILDS: usize = 10;
 
 /// The issuer of OAuth2 tokens, as in its metadata and its tokens. Without it no JWT is accepted.
 pub const OIDC_ISSUER: &str = "OIDC_ISSUER";
@@ -72,6 +77,15 @@ impl Settings {
     /// Returns all settings, credentials included.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.expose_secret()))
+    }
+
+    /// Returns the maximum number of deployments of all accounts that are in progress at once.
+    ///
+    /// # Errors
+    /// Fails if [`CONCURRENT_BUILDS`] is no number above 0.
+    pub fn concurrent_builds(&self) -> Result<usize, ParseIntError> {
+        let number = self.get(CONCURRENT_BUILDS).map(str::parse).transpose()?;
+        Ok(number.map_or(DEFAULT_CONCURRENT_BUILDS, NonZeroUsize::get))
     }
 
     /// Returns a setting that the function can't work without.

@@ -13,18 +13,18 @@ use shared::token::SESSION_PREFIX;
 use shared::{App, Endpoint, Error, Result, Route, pipeline};
 use tower::ServiceExt;
 
-/// Creates an account with a repository. Returns the repository as an endpoint gets it, and an author of changes in it.
-pub async fn repository_of_a_new_account(app: &App) -> (AuthorizedRepository, Author) {
+/// Creates an account with a repository, which runs so many deployments at once. Returns the repository as an endpoint gets it, and an author of changes in it.
+pub async fn repository_of_a_new_account(app: &App, slug: &str, builds: u32) -> (AuthorizedRepository, Author) {
     let request = json!({
-        "account": "acme", "plan": "enterprise", "rate_limit": {"per_minute": 1_000_000, "burst": 1_000_000},
-        "owner_email": "owner@example.com",
+        "account": slug, "plan": "enterprise", "rate_limit": {"per_minute": 1_000_000, "burst": 1_000_000},
+        "owner_email": "owner@example.com", "concurrent_builds": builds,
     });
     let created = bootstrap::bootstrap(app, serde_json::from_value(request).unwrap()).await.unwrap();
     let now = app.clock().now();
     let repository = Repository {
         id: RepositoryId::random(),
         account_id: created.account_id.clone(),
-        account_slug: "acme".parse().unwrap(),
+        account_slug: slug.parse().unwrap(),
         name: "app".parse().unwrap(),
         visibility: Visibility::Private,
         clone_url: "https://git.example.com/acme/app.git".to_owned(),

@@ -22,7 +22,7 @@ use shared::model::{
     self, AccessToken, AuditRetention, Author, Deployment, INVITATION_LIFE, Invitation, InvitationSecret,
     RequestOrigin, Role, Status, Terms,
 };
-use shared::settings::{DASHBOARD_CLIENT_ID, OIDC_AUDIENCE, OIDC_ISSUER, QUEUE_URL, Settings};
+use shared::settings::{CONCURRENT_BUILDS, DASHBOARD_CLIENT_ID, OIDC_AUDIENCE, OIDC_ISSUER, QUEUE_URL, Settings};
 use shared::telemetry::Log;
 use shared::token::TokenSecret;
 use tempfile::TempDir;
@@ -94,6 +94,7 @@ impl World {
         options.clock = clock.clone();
         options.sweep_every = None;
         options.visibility_timeout = VISIBILITY_TIMEOUT;
+        options.overrides.push((CONCURRENT_BUILDS, "1000".to_owned()));
         if let Ok(url) = std::env::var("TEST_SERVICES_URL") {
             options.services = Services::At { url, suffix: format!("-{}", AccountId::random()) };
         }
@@ -166,6 +167,7 @@ impl World {
         let quota = json!({"per_minute": per_minute, "burst": burst});
         self.bootstrapped(json!({
             "account": account, "plan": "enterprise", "rate_limit": quota, "owner_email": "owner@example.com",
+            "concurrent_builds": 1_000_000,
         }))
         .await
     }
@@ -289,11 +291,19 @@ impl World {
     /// Claims a deployment for a runner that never reports again.
     pub async fn lose_a_runner(&self, owner: &Actor, deployment: &Value) -> Deployment {
         let (stored, now, table) = (self.stored(owner, deployment).await, self.clock.now(), self.stack.app().table());
-        let terms = Terms { lease: Duration::from_secs(60), time_limit: Duration::from_secs(600) };
         match stored.status {
-            Status::Queued => stored.claim_next_in_lane(table, terms, now).await.unwrap().expect("its lane is free"),
-            _ => stored.claim_again(table, terms, now).await.unwrap(),
+            Status::Queued => {
+                let turn = stored.claim_next_in_lane(table, self.terms(), now).await.unwrap();
+                turn.into_claimed().expect("its lane and a permit are free")
+            }
+            _ => stored.claim_again(table, self.terms(), now).await.unwrap(),
         }
+    }
+
+    /// Returns the terms on which the stack's consumers claim deployments.
+    pub fn terms(&self) -> Terms {
+        let builds = self.stack.environment().settings.concurrent_builds().unwrap();
+        Terms { lease: Duration::from_secs(60), time_limit: Duration::from_secs(600), builds }
     }
 
     /// Returns the items of repositories, deployments and idempotency keys, sorted.

@@ -33,7 +33,7 @@ async fn a_build_that_codebuild_refuses_for_lack_of_capacity_waits_in_its_lane_a
     let created = here.owner.deploy("app", body).await;
     here.refused(1).await;
     let waits = here.status(&created).await;
-    let capacity = |until: &str| json!({"kind": "capacity", "deployment_id": null, "until": until, "reason": null});
+    let capacity = |until: &str| json!({"kind": "capacity", "deployment_id": null, "position": null, "until": until, "reason": null});
     assert_eq!((&waits["status"], &waits["started_at"]), (&json!("queued"), &Value::Null));
     let queue = json!({
         "position": 1, "blocked_by": capacity("2026-01-01T12:01:00Z"), "since": "2026-01-01T12:00:00Z",

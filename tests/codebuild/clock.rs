@@ -48,7 +48,7 @@ async fn the_time_limit_counts_from_the_end_of_the_wait_for_a_machine() {
     let path = format!("/v1/deployments/{}", stored.id);
     let waits = here.owner.get(&path).await;
     assert_eq!(waits.header("x-poll-interval"), "5");
-    let capacity = json!({"kind": "capacity", "deployment_id": null, "until": null, "reason": null});
+    let capacity = json!({"kind": "capacity", "deployment_id": null, "position": null, "until": null, "reason": null});
     let queue = json!({
         "position": 1, "blocked_by": capacity, "since": "2026-01-01T12:00:00Z", "deadline": "2026-01-01T13:00:00Z",
     });

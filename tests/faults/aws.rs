@@ -29,6 +29,10 @@ pub(crate) enum Broken {
     Due,
     /// A counter is repaired without its optimistic lock.
     Counter,
+    /// A permit is taken although none is free, or it is another's turn.
+    Permit,
+    /// The end of a run does not give its permit back.
+    GivenBack,
     /// A delivery to a webhook is missing from the index of what is due.
     Pending,
     /// The second mark of an outbox moves as the first one does.
@@ -54,6 +58,8 @@ pub(crate) struct Services {
     pub(crate) drifted: bool,
     /// The number of repairs of a counter.
     pub(crate) repairs: u32,
+    /// The number of permits that the sweep has given back.
+    pub(crate) lost_permits: u32,
 }
 
 impl std::fmt::Debug for Services {
@@ -97,6 +103,7 @@ impl Wire {
             recounts: seed % 2 == 1,
             drifted: false,
             repairs: 0,
+            lost_permits: 0,
         })))
     }
 
@@ -121,6 +128,10 @@ impl Services {
         let is_repair = || serde_json::from_str::<Value>(body).unwrap()["Key"]["sk"]["S"] == "DEPLOYS";
         if operation == "UpdateItem" && answer.0 == 200 && is_repair() {
             self.repairs += 1;
+        }
+        let is_of_a_lost_permit = || serde_json::from_str::<Value>(body).unwrap()["Key"]["pk"]["S"] == "CAPACITY";
+        if operation == "UpdateItem" && answer.0 == 200 && body.contains("DELETE running") && is_of_a_lost_permit() {
+            self.lost_permits += 1;
         }
         if fate < 8 { refused } else { answer }
     }
@@ -219,6 +230,19 @@ impl Services {
                 (Broken::Version, event) if event.starts_with("EVENT#") => {
                     write.as_object_mut().unwrap().remove("ConditionExpression");
                 }
+                (Broken::Permit, "PERMITS") if takes_a_permit(write) => {
+                    let write = write.as_object_mut().unwrap();
+                    write.remove("ConditionExpression");
+                    let expression = write["UpdateExpression"].as_str().unwrap().to_owned();
+                    let values = write["ExpressionAttributeValues"].as_object_mut().unwrap();
+                    values.retain(|name, _| expression.contains(name.as_str()));
+                }
+                (Broken::GivenBack, "PERMITS") if !takes_a_permit(write) => {
+                    let permit = &mut write["ExpressionAttributeValues"][":permit"]["SS"][0];
+                    if !permit.is_null() {
+                        *permit = json!("another");
+                    }
+                }
                 (Broken::Due, "DEPLOY") => {
                     let item = write["Item"].as_object_mut().unwrap();
                     item.remove("gsi5pk");
@@ -229,6 +253,11 @@ impl Services {
         }
         request.to_string()
     }
+}
+
+/// Returns whether an update of permits takes one.
+fn takes_a_permit(update: &Value) -> bool {
+    update["UpdateExpression"].as_str().is_some_and(|expression| expression.contains("ADD running"))
 }
 
 /// Returns whether an update of a lane keeps a sequence.

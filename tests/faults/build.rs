@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use shared::clock::{Clock, Timestamp};
-use shared::id::DeploymentId;
+use shared::id::{AccountId, DeploymentId};
+use shared::model::PermitLimits;
 
 /// A build, as its runner knows it.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
     pub(super) lane: String,
+    pub(super) account: AccountId,
     pub(super) deployment: DeploymentId,
     pub(super) lease_until: Timestamp,
 }
@@ -74,13 +76,19 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts a build. Records a violation if its lane has another one, or if the claim was run before.
-    pub(super) fn start(known: &Arc<Mutex<Known>>, run: Run, fence: u64, clock: &Clock) -> Self {
+    /// Starts a build. Records a violation if its lane has another one, if the claim was run before, or if more builds run than may.
+    pub(super) fn start(known: &Arc<Mutex<Known>>, run: Run, fence: u64, clock: &Clock, limits: PermitLimits) -> Self {
         let mut all = known.lock().unwrap();
         let now = clock.now();
         let other = all.runs.values().find(|other| other.lane == run.lane && other.lease_until > now).cloned();
         if let Some(other) = other {
             all.wrong(format!("{} and {} run in one lane", run.deployment, other.deployment));
+        }
+        let running: Vec<_> = all.runs.values().filter(|other| other.lease_until > now).collect();
+        let of_account = running.iter().filter(|other| other.account == run.account).count();
+        if running.len() >= limits.stack || of_account >= limits.account {
+            let number = running.len();
+            all.wrong(format!("{} runs beside {number} builds, {of_account} of its account", run.deployment));
         }
         if !all.claims.insert((run.deployment.clone(), fence)) {
             all.wrong(format!("claim {fence} of {} is run twice", run.deployment));

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::id::DeploymentId;
-use shared::model::{Deployment, DeploymentCounts, DeploymentEvent, Environment, Filter, Lane, Lock, Status};
+use shared::model::{
+    CapacityUsage, Deployment, DeploymentCounts, DeploymentEvent, Environment, Filter, Lane, Lock, StackPermits, Status,
+};
 
 use super::build::Tally;
 use super::scene::Scene;
@@ -26,6 +28,7 @@ impl Scene {
             return Err(format!("{repairs} repairs of a counter that was exact"));
         }
         let table = self.app.table();
+        self.check_permits().await?;
         let rows = Deployment::newest(table, &self.repository, Filter::default(), None, 100).await.unwrap();
         let ids: BTreeSet<_> = rows.iter().map(|row| row.id.clone()).collect();
         if let Some(lost) = self.known.lock().unwrap().created.iter().find(|id| !ids.contains(id)) {
@@ -91,6 +94,37 @@ impl Scene {
             check_sequences(rows, &sequences, &lock)?;
         }
         Ok(tally)
+    }
+}
+
+impl Scene {
+    /// Checks that the deployments of the other account have ended as well, none because it waited too long, and that all permits were
+    /// given back, none by the sweep.
+    async fn check_permits(&self) -> Result<(), String> {
+        let table = self.app.table();
+        let lost = self.wire.services().lost_permits;
+        if lost > 0 {
+            return Err(format!("{lost} permits were not given back by the end of their runs"));
+        }
+        let of_rival = Deployment::newest(table, self.rival(), Filter::default(), None, 100).await.unwrap();
+        let own = Deployment::newest(table, &self.repository, Filter::default(), None, 100).await.unwrap();
+        for row in of_rival.iter().chain(own.iter().filter(|_| !self.protected)) {
+            let waited_too_long = row.failure.as_ref().is_some_and(|failure| failure.code == "queue_deadline");
+            if !row.status.is_final() || waited_too_long {
+                return Err(format!("deployment {} of {} never runs: {:?}", row.number, row.account_id, row.status));
+            }
+        }
+        let stack = StackPermits::load(table).await.unwrap();
+        if !stack.running.is_empty() || !stack.ring.is_empty() {
+            return Err(format!("every deployment has ended, and the permits are {stack:?}"));
+        }
+        for repository in [&*self.repository, self.rival()] {
+            let usage = CapacityUsage::load(table, &repository.account_id, self.app.clock().now()).await.unwrap();
+            if !usage.permits.running.is_empty() {
+                return Err(format!("every deployment has ended, and its account has {:?}", usage.permits));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use shared::dispatch::{Dispatched, dispatch, finish};
 use shared::id::{DeploymentId, UserId};
 use shared::model::{
     Action, Actor, Author, CreateFailed, Deployment, DeploymentCounts, DeploymentVariables, Due, DueEntry, Environment,
-    EnvironmentSettings, Failure, FailureCode, Fences, NewDeployment, Status, Terms, Transition,
+    EnvironmentSettings, Failure, FailureCode, Fences, NewDeployment, PermitLimits, Status, Terms, Transition,
 };
 use shared::queue::{DeploymentMessage, Queue};
 use shared::settings::Settings;
@@ -28,7 +28,7 @@ use super::aws::{Broken, Wire};
 use super::build::{Known, Run, Running};
 use super::{poll, run, step};
 
-const TERMS: Terms = Terms { lease: Duration::from_secs(60), time_limit: Duration::from_secs(600) };
+const LEASE: Duration = Duration::from_secs(60);
 
 /// A repository with its functions. Each task is one invocation of a function.
 #[derive(Clone)]
@@ -38,6 +38,10 @@ pub(super) struct Scene {
     pub(super) wire: Wire,
     pub(super) repository: AuthorizedRepository,
     pub(super) by: Author,
+    /// Another account, whose deployments compete for the permits of the stack.
+    rival: (AuthorizedRepository, Author),
+    /// The numbers of deployments that the first account, and all accounts together, run at once.
+    pub(super) limits: PermitLimits,
     environments: &'static [Environment],
     /// Whether the environments have rules.
     pub(super) protected: bool,
@@ -56,6 +60,7 @@ impl Scene {
             ("STATUS_QUEUE_URL", "http://sqs/statuses".to_owned()),
             ("HOOK_QUEUE_URL", "http://sqs/hooks".to_owned()),
             ("WEBHOOK_QUEUE_URL", "http://sqs/webhooks".to_owned()),
+            ("CONCURRENT_BUILDS", if seed % 3 == 1 { "1" } else { "2" }.to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "id".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
@@ -67,7 +72,13 @@ impl Scene {
         let table = Table::new(aws.dynamodb(), "table").with_pauses(Pauses::Never);
         let app = App::with_table(settings, aws, table, Clock::manual(NOON), Log::to(std::io::sink()));
         run(table::ensure(app.table().client(), "table")).unwrap();
-        let (repository, by) = run(tests::repository_of_a_new_account(&app));
+        let limits = match seed % 3 {
+            0 => PermitLimits { account: 1, stack: 2 },
+            1 => PermitLimits { account: 2, stack: 1 },
+            _ => PermitLimits { account: 2, stack: 2 },
+        };
+        let (repository, by) = run(tests::repository_of_a_new_account(&app, "acme", limits.account as u32));
+        let rival = run(tests::repository_of_a_new_account(&app, "rival", 2));
         // Deployments that share a lane compete more.
         let environments: &[_] = match seed % 4 {
             _ if protected => &[Environment::STAGING, Environment::PRODUCTION],
@@ -78,7 +89,7 @@ impl Scene {
         let queue = Queue::new(&app).unwrap();
         let reviewers = [(); 2].map(|()| Author::operator(&repository.account_id, &UserId::random()));
         let known = Arc::default();
-        let scene = Self { queue, app, wire, repository, by, environments, protected, reviewers, known };
+        let scene = Self { queue, app, wire, repository, by, rival, limits, environments, protected, reviewers, known };
         if protected {
             scene.protect();
         }
@@ -89,26 +100,42 @@ impl Scene {
         draw(&mut self.wire.services().random)
     }
 
-    /// Creates a deployment as its endpoint does.
-    async fn create(self) {
-        let environment = self.random(|random| self.environments[random.below(self.environments.len())]);
+    /// Returns the terms of the consumers.
+    fn terms(&self) -> Terms {
+        Terms { lease: LEASE, time_limit: Duration::from_secs(600), builds: self.limits.stack }
+    }
+
+    /// Creates a deployment of the other account.
+    async fn create_elsewhere(self) {
+        let (repository, by) = &self.rival;
+        let at = self.random(|random| random.below(Environment::BUILT_IN.len()));
+        let id = self.random_id();
+        let (table, environment) = (self.app.table(), Environment::BUILT_IN[at]);
+        let Ok(counts) = DeploymentCounts::load(table, &repository.partition()).await else { return };
+        let settings = EnvironmentSettings::load(table, &repository.account_id, &repository.id, environment).await;
+        let Ok(settings) = settings else { return };
+        let new = self.new_deployment(id, environment, settings.clone(), Fences::default());
+        let now = self.app.clock().now();
+        if let Ok(created) = Deployment::create(table, repository, &counts, new, by, now).await {
+            self.queue.announce(&self.app, &created, &settings).await;
+        }
+    }
+
+    fn random_id(&self) -> DeploymentId {
         let id: String = self.random(|random| {
             (0..16).map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[random.below(32)])).collect()
         });
-        // A third of the creations expects one of the earlier deployments to be the newest, and a third has a sequence.
-        let earlier = self.known.lock().unwrap().created.clone();
-        let expected_current = self.random(|random| match random.below(3) {
-            0 if !earlier.is_empty() => Some(earlier[earlier.len() - 1 - random.below(earlier.len().min(2))].clone()),
-            _ => None,
-        });
-        let sequence = self.random(|random| (random.below(3) == 0).then(|| random.below(6) as u64));
-        let table = self.app.table();
-        let (account, repository) = (&self.repository.account_id, &self.repository.id);
-        let Ok(settings) = EnvironmentSettings::load(table, account, repository, environment).await else { return };
-        let Ok(counts) = DeploymentCounts::load(table, &self.repository.partition()).await else { return };
-        let id: DeploymentId = format!("deploy_{id}").parse().unwrap();
-        self.known.lock().unwrap().sequences.extend(sequence.map(|sequence| (id.clone(), sequence)));
-        let new = NewDeployment {
+        format!("deploy_{id}").parse().unwrap()
+    }
+
+    fn new_deployment(
+        &self,
+        id: DeploymentId,
+        environment: Environment,
+        settings: EnvironmentSettings,
+        fences: Fences,
+    ) -> NewDeployment {
+        NewDeployment {
             source: shared::model::SourceSettings::default(),
             id,
             environment,
@@ -120,13 +147,32 @@ impl Scene {
             commit: None,
             variables: DeploymentVariables::default(),
             variable_names: Vec::new(),
-            settings: settings.clone(),
+            settings,
             pattern: None,
             override_reason: None,
             origin: None,
-            fences: Fences { expected_current, sequence },
+            fences,
             once: None,
-        };
+        }
+    }
+
+    /// Creates a deployment as its endpoint does.
+    async fn create(self) {
+        let environment = self.random(|random| self.environments[random.below(self.environments.len())]);
+        let id = self.random_id();
+        // A third of the creations expects one of the earlier deployments to be the newest, and a third has a sequence.
+        let earlier = self.known.lock().unwrap().created.clone();
+        let expected_current = self.random(|random| match random.below(3) {
+            0 if !earlier.is_empty() => Some(earlier[earlier.len() - 1 - random.below(earlier.len().min(2))].clone()),
+            _ => None,
+        });
+        let sequence = self.random(|random| (random.below(3) == 0).then(|| random.below(6) as u64));
+        let table = self.app.table();
+        let (account, repository) = (&self.repository.account_id, &self.repository.id);
+        let Ok(settings) = EnvironmentSettings::load(table, account, repository, environment).await else { return };
+        let Ok(counts) = DeploymentCounts::load(table, &self.repository.partition()).await else { return };
+        self.known.lock().unwrap().sequences.extend(sequence.map(|sequence| (id.clone(), sequence)));
+        let new = self.new_deployment(id, environment, settings.clone(), Fences { expected_current, sequence });
         let now = self.app.clock().now();
         let created = Deployment::create(table, &self.repository, &counts, new, &self.by, now).await;
         let Ok(created) = created else {
@@ -165,7 +211,7 @@ impl Scene {
         let Some(found) = Deployment::load(table, &message.account_id, &message.deployment_id).await.ok()? else {
             return Some(());
         };
-        let claimed = match dispatch(&self.app, &self.queue, found, TERMS).await.ok()? {
+        let claimed = match dispatch(&self.app, &self.queue, found, self.terms()).await.ok()? {
             Dispatched::Claimed(claimed) => claimed,
             Dispatched::Held => return None,
             _ => return Some(()),
@@ -176,10 +222,11 @@ impl Scene {
         }
         let run = Run {
             lane: format!("{:?}", claimed.lane()),
+            account: claimed.account_id.clone(),
             deployment: claimed.id.clone(),
             lease_until: claimed.lease_until.unwrap(),
         };
-        let running = Running::start(&self.known, run, claimed.fence, clock);
+        let running = Running::start(&self.known, run, claimed.fence, clock, self.limits_of(&claimed));
         let mut canceled = false;
         for _ in 0..self.random(|random| random.below(4)) {
             step().await;
@@ -189,7 +236,7 @@ impl Scene {
                 let _ = claimed.report(table, Transition::GiveBack, Actor::Runner, clock.now()).await;
                 return None;
             }
-            let until = clock.now().plus(TERMS.lease);
+            let until = clock.now().plus(LEASE);
             match claimed.renew_lease(table, clock.now(), until).await {
                 Ok(Some(renewed)) => {
                     running.renew(until);
@@ -211,6 +258,15 @@ impl Scene {
         // The processes of a build end before the deployment does.
         drop(running);
         finish(&self.app, &self.queue, &claimed, end).await.ok().map(drop)
+    }
+
+    pub(super) fn rival(&self) -> &shared::model::Repository {
+        &self.rival.0
+    }
+
+    fn limits_of(&self, claimed: &Deployment) -> PermitLimits {
+        let account = if claimed.account_id == self.repository.account_id { self.limits.account } else { 2 };
+        PermitLimits { account, ..self.limits }
     }
 
     /// Cancels a deployment as its endpoint does.
@@ -278,6 +334,9 @@ impl Scene {
         for _ in 0..3 {
             tasks.push(Box::pin(self.clone().create()));
         }
+        for _ in 0..2 {
+            tasks.push(Box::pin(self.clone().create_elsewhere()));
+        }
         for _ in 0..150 + self.random(|random| random.below(150)) {
             if self.protected && self.random(|random| random.below(10)) == 0 {
                 let created = self.known.lock().unwrap().created.clone();
@@ -289,6 +348,7 @@ impl Scene {
             }
             match self.random(|random| random.below(100)) {
                 0..=2 if self.known.lock().unwrap().created.len() < 5 => tasks.push(Box::pin(self.clone().create())),
+                0..=1 => tasks.push(Box::pin(self.clone().create_elsewhere())),
                 3..=9 => {
                     tasks.extend(self.take_message().map(|message| Box::pin(self.clone().consume(message)) as Task))
                 }
@@ -347,8 +407,10 @@ impl Scene {
                 break;
             }
         }
-        if self.wire.services().drifted {
-            self.forget_the_last_recount();
+        // The last sweeps see the permits that the last ends gave back.
+        self.forget_the_last_recount();
+        for _ in 0..2 {
+            self.app.clock().advance(Duration::from_secs(60));
             run(self.clone().sweep());
         }
     }

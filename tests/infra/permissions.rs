@@ -11,6 +11,7 @@ mod caches;
 mod environments;
 mod gate;
 mod hooks;
+mod permits;
 mod statement;
 mod statuses;
 mod walk;

@@ -153,7 +153,7 @@ async fn a_build_of_a_deleted_repository_stops() {
 async fn the_sweep_completes_a_deletion_whose_request_died() {
     let world = World::start_without_queue().await;
     let app = world.stack.app();
-    let (repository, author) = repository_of_a_new_account(app).await;
+    let (repository, author) = repository_of_a_new_account(app, "acme", 10).await;
     let (id, tenant) = (repository.id.clone(), repository.tenant().clone());
     repository.into_inner().delete(app.table(), &tenant, |_| Ok(()), &author, world.clock.now()).await.unwrap();
     assert_eq!(left(&world, id.as_str()).await.len(), 1, "the outbox");

@@ -44,7 +44,7 @@ async fn what_waits_in_a_window_starts_by_itself_after_its_end() {
     let (owner, _source) = world.app().await;
     let waiting = held_back(&world, &owner, daily(2)).await;
     let until = json!("2026-01-01T14:00:00Z");
-    let frozen = json!({"kind": "freeze", "deployment_id": null, "until": until, "reason": "Lunch"});
+    let frozen = json!({"kind": "freeze", "deployment_id": null, "position": null, "until": until, "reason": "Lunch"});
     assert_eq!(blocked_by(&owner, &waiting).await, frozen);
     world.clock.advance(2 * HOUR - MOMENT);
     assert_eq!(swept(&world).await, (0, 0), "it is not due before the end");

@@ -91,7 +91,8 @@ async fn a_deployment_waits_for_one_of_its_commit_that_is_on_its_way_and_starts_
     let told = format!("{} has to succeed in staging first", ahead["id"].as_str().unwrap());
     assert_eq!((&gate["passes"], &gate["message"], outcome), (&json!(false), &json!(told), json!("waits")));
     let created = deploy_to_production(&owner).await;
-    let expected = json!({"kind": "requirement", "deployment_id": ahead["id"], "until": null, "reason": null});
+    let expected =
+        json!({"kind": "requirement", "deployment_id": ahead["id"], "position": null, "until": null, "reason": null});
     assert_eq!(blocked_by(&owner, &created).await, expected);
     assert_eq!(owner.deployment(&created).await["queue"]["deadline"], "2026-01-02T12:00:00Z");
 

@@ -12,7 +12,7 @@ async fn a_deployment_starts_when_its_wait_ends_and_costs_nothing_before() {
     assert_eq!((&gate["passes"], &gate["until"], outcome), (&json!(false), &until, json!("waits")));
     let created = deploy_to_production(&owner).await;
     assert_eq!(created["wait_until"], until);
-    let wait = json!({"kind": "wait", "deployment_id": null, "until": until, "reason": null});
+    let wait = json!({"kind": "wait", "deployment_id": null, "position": null, "until": until, "reason": null});
     assert_eq!(blocked_by(&owner, &created).await, wait);
     assert_eq!(owner.deployment(&created).await["queue"]["deadline"], "2026-01-02T14:00:00Z");
 

@@ -83,7 +83,7 @@ impl Scene {
         let table = Table::new(aws.dynamodb(), "table").with_pauses(Pauses::Never);
         let app = App::with_table(settings, aws, table, Clock::manual(NOON), Log::to(std::io::sink()));
         run(table::ensure(app.table().client(), "table")).unwrap();
-        let (_, author) = run(tests::repository_of_a_new_account(&app));
+        let (_, author) = run(tests::repository_of_a_new_account(&app, "acme", 10));
         for _ in 0..WEBHOOKS {
             run(webhook(&author, app.clock().now()).create(app.table(), &author)).unwrap();
         }

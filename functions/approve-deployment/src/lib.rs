@@ -113,7 +113,7 @@ pub async fn approve_deployment(
                 }
                 return Ok(Json(DeploymentBody::new(&app, approved)));
             }
-            Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {
+            Err(TransitionFailed::Stale | TransitionFailed::Blocked | TransitionFailed::NoPermit) => {
                 let found = Deployment::load(app.table(), &deployment.account_id, &deployment.id).await?;
                 deployment = found.ok_or_else(|| Error::not_found("Deployment"))?;
             }

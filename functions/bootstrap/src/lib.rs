@@ -3,6 +3,7 @@
 //! The response is the only place where the token appears.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 use shared::App;
@@ -28,6 +29,10 @@ pub struct Bootstrap {
     pub rate_limit: Option<Quota>,
     /// The time for which the account's audit events are kept, in days. Only for Enterprise. Default: 400.
     pub audit_retention_days: Option<AuditRetention>,
+    /// The number of deployments that may be in progress at once. Replaces the plan's.
+    pub concurrent_builds: Option<NonZeroU32>,
+    /// The number of build minutes in a calendar month after which no deployment is created. Replaces the plan's.
+    pub build_minutes: Option<NonZeroU32>,
     owner_email: Email,
     /// The permission of every member on every repository of the account. Default: `read`.
     #[serde(default)]
@@ -82,6 +87,8 @@ pub async fn bootstrap(app: &App, request: Bootstrap) -> Result<Bootstrapped, In
         plan: request.plan,
         custom_quota: request.rate_limit,
         custom_audit_retention: request.audit_retention_days,
+        custom_concurrent_builds: request.concurrent_builds.map(NonZeroU32::get),
+        custom_build_minutes: request.build_minutes.map(NonZeroU32::get),
         permanent_tokens: request.permanent_tokens.unwrap_or(request.email_domains.is_empty()),
         base_permission: request.base_permission,
         email_domains: request.email_domains,

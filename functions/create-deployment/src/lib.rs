@@ -24,6 +24,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
         ErrorCode::RefNotAllowed,
         ErrorCode::RequirementNotMet,
         ErrorCode::LimitReached,
+        ErrorCode::BuildMinutesExhausted,
         ErrorCode::StaleRequest,
         ErrorCode::RemoteUnavailable,
     ])
@@ -68,7 +69,7 @@ pub async fn create_deployment(
     repository.tenant().check_environment(request.environment)?;
     request.check_override(&repository)?;
     let revision = request.revision()?;
-    let snapshot = Snapshot::load(app, &repository, request.environment);
+    let snapshot = Snapshot::load(app, repository.tenant().account(), &repository, request.environment);
     let Some(key) = key else {
         let deployment = creation.create(&repository, request, &revision, snapshot.await?, None, &author).await?;
         return Ok(created(app, deployment));

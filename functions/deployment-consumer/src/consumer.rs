@@ -40,6 +40,7 @@ pub struct Consumer {
     app: App,
     queue: Queue,
     pipeline: Pipeline,
+    terms: Terms,
     /// `None` where builds of several accounts run beside each other.
     tenant: Option<Tenant>,
 }
@@ -76,7 +77,9 @@ impl Consumer {
             time_limit: seconds.map_or(DEFAULT_RUN_TIME_LIMIT, Duration::from_secs),
             stopping: CancellationToken::new(),
         };
-        Ok(Self { app: app.clone(), queue: Queue::with_statuses(app)?, pipeline, tenant: None })
+        let builds = app.settings().concurrent_builds()?;
+        let terms = Terms { lease: LEASE, time_limit: pipeline.time_limit, builds };
+        Ok(Self { app: app.clone(), queue: Queue::with_statuses(app)?, pipeline, terms, tenant: None })
     }
 
     /// Returns a consumer that stops when the token is canceled: it ends its builds, gives their deployments back, and
@@ -140,8 +143,7 @@ impl Consumer {
             })?;
             return Ok(Outcome::HandedOn);
         }
-        let terms = Terms { lease: LEASE, time_limit: self.pipeline.time_limit };
-        match dispatch(&self.app, &self.queue, deployment, terms).await? {
+        match dispatch(&self.app, &self.queue, deployment, self.terms).await? {
             Dispatched::Claimed(claimed) => {
                 self.queue.announce_status(&self.app, &claimed).await;
                 Box::pin(self.run(claimed, deadline)).await

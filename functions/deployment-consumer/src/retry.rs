@@ -26,7 +26,7 @@ pub(crate) enum Retry {
 impl From<TransitionFailed> for Retry {
     fn from(failed: TransitionFailed) -> Self {
         match failed {
-            TransitionFailed::Stale | TransitionFailed::Blocked => Self::Stale,
+            TransitionFailed::Stale | TransitionFailed::Blocked | TransitionFailed::NoPermit => Self::Stale,
             TransitionFailed::Table(error) => Self::Table(error),
         }
     }

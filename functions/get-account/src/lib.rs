@@ -1,9 +1,10 @@
 //! `GET /v1/account`: returns the caller's account with its ETag.
 
 use axum::extract::State;
+use futures_util::future::try_join;
 use shared::access::{Scope, Tenant};
 use shared::body::AccountBody;
-use shared::model::Account;
+use shared::model::{Account, CapacityUsage};
 use shared::precondition::Versioned;
 use shared::{App, Endpoint, InitError, Result, Route};
 
@@ -12,15 +13,17 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/account").requi
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, get_account, app.clone()))
+    Ok(Endpoint::new(ROUTE, get_account, app.clone()).calls_at_once(2))
 }
 
 /// Get the account
 ///
-/// Returns the account with its current settings. Every member may read them. A change can take up to 30 seconds to
-/// take effect.
+/// Returns the account with its current settings, the number of deployments in progress and the build minutes of this month. Every
+/// member may read them. A change can take up to 30 seconds to take effect.
 #[utoipa::path(get, path = ROUTE.path, tag = "Account", responses((status = 200, body = AccountBody)))]
 pub async fn get_account(State(app): State<App>, tenant: Tenant) -> Result<Versioned<u64, AccountBody>> {
-    let account = Account::of_caller(app.table(), &tenant).await?;
-    Ok(Versioned(account.revision, account.into()))
+    let (table, now) = (app.table(), app.clock().now());
+    let usage = async { Ok(CapacityUsage::load(table, &tenant, now).await?) };
+    let (account, usage) = try_join(Account::of_caller(table, &tenant), usage).await?;
+    Ok(Versioned(account.revision, AccountBody::new(account, usage, now)))
 }

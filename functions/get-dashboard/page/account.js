@@ -21,8 +21,19 @@ export function account(screen) {
     facts([["Name", typed(one.slug)], ["Plan", PLANS[one.plan] ?? one.plan], ["ID", h("code", null, one.id)],
         ["Created", time(one.created_at)],
         ["You", [typed(me().user?.email ?? me().application?.name ?? ""), me().user && ` (${me().user?.role})`]]]),
+    section("Builds", builds(one)),
     settings(one, tag),
   ]), section("Limits", limits(screen)));
+}
+
+/** @param {Account} one */
+function builds({ concurrent_builds: { running, limit }, build_minutes: minutes }) {
+  return h("div", { class: "meters" },
+    meter("Deployments in progress", running, limit, "Further ones wait in the queue."),
+    minutes.limit
+      ? meter("Build minutes in this month", minutes.used, minutes.limit,
+        ["Then no deployment is created until ", time(minutes.resets_at), "."])
+      : h("p", { class: "hint" }, `${minutes.used} build minutes in this month, which have no limit.`));
 }
 
 /** @param {Account} one @param {string | null} tag */

@@ -31,6 +31,7 @@ export function waits(deployment) {
   const by = queue?.blocked_by;
   if (by?.deployment_id) return ["Waits for ", h("a", { href: `/deployments/${by.deployment_id}` },
       by.kind === "requirement" ? "a required deployment" : "the deployment ahead")];
+  if (by?.position) return `Waits for capacity, as number ${by.position} of the account`;
   if (by?.kind === "capacity") return "Waits for a machine";
   if (by) return [by.kind === "freeze" ? "Waits because the environment is frozen" : "Waits for the wait timer",
     by.until && [", which ends ", time(by.until)], by.reason && [": ", typed(by.reason)]];

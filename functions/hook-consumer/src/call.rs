@@ -56,7 +56,7 @@ pub(crate) async fn deploy(
         Idempotency::InFlight(_) => return Err(infrastructure("another consumer handles the delivery")),
         Idempotency::Reused => return Err(infrastructure("the claim of a delivery has another content")),
     };
-    let snapshot = Snapshot::load(app, repository, request.environment).await;
+    let snapshot = Snapshot::load_by_id(app, repository, request.environment).await;
     match creation.create_claimed(repository, request, &revision, snapshot, claim, author).await {
         Ok(deployment) => Ok(Part::deployed(&deployment, reason)),
         Err(error) => Part::of_error(error),

@@ -109,7 +109,7 @@ impl Following<'_> {
             sequence: None,
             r#override: None,
         };
-        let snapshot = Snapshot::load(&creation.app, repository, environment).await?;
+        let snapshot = Snapshot::load_by_id(&creation.app, repository, environment).await?;
         creation.create_resolved(repository, request, resolved, snapshot, Some(Once::Push(claim)), author).await
     }
 

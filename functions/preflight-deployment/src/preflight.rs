@@ -2,14 +2,14 @@
 
 use connections::Connections;
 use deploy::{DeploymentRequest, ResolvedRef};
-use futures_util::future::try_join3;
+use futures_util::future::try_join4;
 use git::{Reach, Revision};
 use serde::Serialize;
 use shared::access::AuthorizedRepository;
 use shared::clock::{Rfc3339, Timestamp};
 use shared::model::{
-    Concurrency, CurrentVariables, DeploymentCounts, Destination, Environment, EnvironmentSettings, Freeze, Lane,
-    LaneKey, Reviewers, not_succeeded_in,
+    Account, CapacityUsage, Concurrency, CurrentVariables, DeploymentCounts, Destination, Environment,
+    EnvironmentSettings, Freeze, Lane, LaneKey, Month, Reviewers, not_succeeded_in,
 };
 use shared::{App, Error, ErrorCode, Result};
 
@@ -67,9 +67,10 @@ pub struct GateBody {
 }
 
 /// The name of a condition. `permission`, `quota`, `ref`, `refs` (the branches and tags that the environment takes), `requires` (a success
-/// in other environments), `freeze`, `variables` (their number and size, with the stored ones), `fences` (`expected_current` and `sequence`) and `queue` (the number of deployments that wait)
-/// refuse a deployment. `approvals`, `wait` (the wait timer) and `lock` (the lane's other deployments) make it wait, and so does
-/// `requires` while a deployment of the commit is queued or in progress where it has to succeed.
+/// in other environments), `freeze`, `variables` (their number and size, with the stored ones), `minutes` (the build minutes of the account),
+/// `fences` (`expected_current` and `sequence`) and `queue` (the number of deployments that wait) refuse a deployment. `approvals`, `wait` (the
+/// wait timer), `lock` (the lane's other deployments) and `capacity` (the number of the account's deployments in progress) make it wait, and so
+/// does `requires` while a deployment of the commit is queued or in progress where it has to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = GateName)]
@@ -88,6 +89,8 @@ pub enum Gate {
     Freeze,
     /// The variables that the build gets are not too many and not too large.
     Variables,
+    /// The account has build minutes left in this month.
+    Minutes,
     /// `expected_current` and `sequence`.
     Fences,
     /// Fewer deployments wait in the lane than may.
@@ -98,12 +101,14 @@ pub enum Gate {
     Wait,
     /// No other deployment is in progress or ahead in the queue.
     Lock,
+    /// The account runs fewer deployments than it may at once.
+    Capacity,
 }
 
 impl Gate {
     /// Returns whether a deployment that fails this gate is created and waits. If not, it is refused.
     const fn makes_wait(self) -> bool {
-        matches!(self, Self::Approvals | Self::Wait | Self::Lock)
+        matches!(self, Self::Approvals | Self::Wait | Self::Lock | Self::Capacity)
     }
 }
 
@@ -146,10 +151,12 @@ pub(crate) async fn preflight(
     };
     let ref_name = resolved.as_ref().and_then(|resolved| resolved.name.as_ref()).unwrap_or(&request.r#ref);
     let lane = LaneKey::new(&repository.account_id, &repository.id, environment, ref_name);
-    let (destination, lane, stored) = try_join3(
+    let (account, now) = (repository.tenant().account(), app.clock().now());
+    let (destination, lane, stored, usage) = try_join4(
         Destination::load(table, repository, environment),
         Lane::load(table, &lane),
         CurrentVariables::load(table, &repository.account_id, &repository.id, environment),
+        CapacityUsage::load(table, &account.id, now),
     )
     .await?;
     let too_large = stored.freeze(request.variables.sizes()).err();
@@ -159,7 +166,6 @@ pub(crate) async fn preflight(
         return Err(counts.invalid_environment("environment", environment));
     };
 
-    let now = app.clock().now();
     let is_override = request.r#override.is_some();
     let unmet = match is_override {
         true => Unmet::default(),
@@ -195,11 +201,13 @@ pub(crate) async fn preflight(
         },
         GateBody::until(Gate::Freeze, unmet.freeze, rule("The environment is not frozen")),
         GateBody::new(Gate::Variables, too_large, "The build can get all of its variables"),
+        GateBody::until(Gate::Minutes, exhausted(account, &usage, now), "The account has build minutes left"),
         GateBody::new(Gate::Fences, request.fences().stale(&lane), "No newer request has been accepted"),
         GateBody::new(Gate::Queue, lane.full(settings.concurrency), "The queue has room for the deployment"),
         GateBody::new(Gate::Approvals, unapproved(&settings), "No approval is needed"),
         GateBody::until(Gate::Wait, unmet.wait, rule("The environment has no wait timer")),
         GateBody::new(Gate::Lock, blocked, "No other deployment is in progress or queued"),
+        GateBody::new(Gate::Capacity, at_capacity(account, &usage), "The account may run another deployment at once"),
     ];
     let failing = || gates.iter().filter(|gate| !gate.passes);
     let outcome = match failing().all(|gate| gate.waits) {
@@ -247,6 +255,19 @@ async fn unmet(
         .wait_until(now)
         .map(|until| (format!("The wait timer is {} seconds", settings.wait_seconds), Some(until)));
     Ok(unmet)
+}
+
+/// Returns the refusal if the account has used its build minutes, with the time at which the next month begins.
+fn exhausted(account: &Account, usage: &CapacityUsage, now: Timestamp) -> Option<(String, Option<Timestamp>)> {
+    let refusal = usage.minutes.exhausted(account, now)?;
+    Some((refusal.message().to_owned(), Some(Month::of(now).end())))
+}
+
+/// Returns the reason if the account runs as many deployments as it may.
+fn at_capacity(account: &Account, usage: &CapacityUsage) -> Option<String> {
+    let (running, limit) = (usage.permits.running.len(), account.concurrent_builds());
+    let waits = usage.permits.waiting || running >= usize::try_from(limit).unwrap_or(usize::MAX);
+    waits.then(|| format!("{running} of {limit} deployments that the account may run at once are in progress"))
 }
 
 /// Returns how many approvals a deployment needs, and by whom.

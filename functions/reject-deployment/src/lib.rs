@@ -73,7 +73,7 @@ pub async fn reject_deployment(
         let action = Action::DeploymentRejected;
         match deployment.transition_by(&author, action, app.table(), reject, app.clock().now()).await {
             Ok(rejected) => return Ok(Json(DeploymentBody::new(&app, rejected))),
-            Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {
+            Err(TransitionFailed::Stale | TransitionFailed::Blocked | TransitionFailed::NoPermit) => {
                 let found = Deployment::load(app.table(), &deployment.account_id, &deployment.id).await?;
                 deployment = found.ok_or_else(|| Error::not_found("Deployment"))?;
             }

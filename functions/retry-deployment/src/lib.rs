@@ -21,6 +21,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{d
         ErrorCode::RefNotAllowed,
         ErrorCode::RequirementNotMet,
         ErrorCode::LimitReached,
+        ErrorCode::BuildMinutesExhausted,
     ])
     .takes_idempotency_key()
     .sends_location();

@@ -1,7 +1,7 @@
 //! Sweeps every minute over deployments without recent news, so that each ends even if its runner or its messages are
 //! lost. An index holds the deployments that have not ended, by the time at which they are due, the commit statuses that a git
 //! host has not been told, the deliveries to hooks and to webhooks that wait, and the environments of patterns. An idle sweep
-//! costs sixteen queries.
+//! costs sixteen queries and one read of the permits.
 //!
 //! | the deployment | the sweep |
 //! |---|---|
@@ -20,6 +20,9 @@
 //!
 //! An environment of a pattern is removed if nothing was deployed to it for the time that the pattern says.
 //!
+//! A permit whose deployment is not in progress is given back, and an account whose turn has come gets the message of its first
+//! deployment that waits for one.
+//!
 //! Then the sweep goes on with deletions of repositories that are not complete (`RepositoryDeletion`).
 //!
 //! In the remaining time, the sweep compares some counters with the rows that they count (`Recount`).
@@ -28,6 +31,7 @@ mod deadline;
 mod deliveries;
 mod environments;
 mod pages;
+mod permits;
 mod reports;
 mod tally;
 mod webhooks;
@@ -74,6 +78,8 @@ pub struct Sweep {
     hooks: HookQueue,
     webhooks: WebhookQueue,
     builds: Builds,
+    /// The number of deployments of all accounts that may be in progress at once.
+    builds_at_once: usize,
 }
 
 /// The outcome of looking at a due deployment.
@@ -98,6 +104,7 @@ impl Sweep {
             hooks: HookQueue::new(app)?,
             webhooks: WebhookQueue::new(app)?,
             builds: Builds::new(app)?,
+            builds_at_once: app.settings().concurrent_builds()?,
             app: app.clone(),
         })
     }
@@ -120,6 +127,7 @@ impl Sweep {
             for shard in deployments.into_iter().chain(reports).chain(deliveries) {
                 tally.add(shard);
             }
+            self.check_permits(&mut tally, now).await;
             tally.add(self.dispatch_events(now, time).await);
             tally.add(self.send_deliveries(now, time).await);
             tally.add(self.remove_environments(now, time).await);

@@ -1,7 +1,7 @@
 //! The numbers of one sweep, and its log lines.
 
 use serde::Serialize;
-use shared::model::Finding;
+use shared::model::{Finding, Permit};
 use shared::table::{Key, Numbers};
 use shared::telemetry::{Level, Metrics};
 
@@ -21,7 +21,7 @@ pub struct Tally {
     pub removed: u32,
     /// Deleted repositories of which nothing is left.
     pub deleted: u32,
-    /// Wrong counters that were corrected.
+    /// Wrong counters that were corrected, and permits that nobody held.
     pub repaired: u32,
     /// Whether everything due was handled. The next sweep starts with the rest.
     pub complete: bool,
@@ -47,6 +47,20 @@ pub(crate) struct CounterLine {
     was: Option<Numbers>,
     #[serde(skip_serializing_if = "Option::is_none")]
     is: Option<Numbers>,
+}
+
+/// The log line of a permit that nobody held.
+#[derive(Serialize)]
+pub(crate) struct PermitLine {
+    level: Level,
+    message: &'static str,
+    permit: String,
+}
+
+impl PermitLine {
+    pub(crate) fn new(permit: &Permit, level: Level) -> Self {
+        Self { level, message: "a permit without a run was given back", permit: permit.to_string() }
+    }
 }
 
 impl Tally {

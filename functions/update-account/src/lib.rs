@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{Scope, Tenant};
 use shared::body::AccountBody;
-use shared::model::{Account, AccountChange, Author, BasePermission, Role};
+use shared::model::{Account, AccountChange, Author, BasePermission, CapacityUsage, Role};
 use shared::precondition::{IfMatch, Versioned};
 use shared::{App, Endpoint, InitError, Result, Route, extract};
 
@@ -50,6 +50,8 @@ pub async fn update_account(
     let account = tenant.account().clone();
     let change = AccountChange { base_permission, permanent_tokens };
     let expected = |account: &Account| expected.check(account.revision);
-    let changed = account.change(app.table(), change, expected, &author, app.clock().now()).await?;
-    Ok(Versioned(changed.revision, changed.into()))
+    let (table, now) = (app.table(), app.clock().now());
+    let changed = account.change(table, change, expected, &author, now).await?;
+    let usage = CapacityUsage::load(table, &changed.id, now).await?;
+    Ok(Versioned(changed.revision, AccountBody::new(changed, usage, now)))
 }

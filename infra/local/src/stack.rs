@@ -37,6 +37,10 @@ const HOOK_QUEUE: &str = "hooks";
 const WEBHOOK_QUEUE: &str = "webhooks";
 const TTL_SWEEP: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// The number of deployments that run at once, each in a consumer of its own.
+const CONCURRENT_BUILDS: usize = 4;
+/// The number of further consumers. So a message waits for no build, and it is the permits that decide whose turn comes.
+const SPARE_CONSUMERS: usize = 2;
 
 /// The differences between a stack and the one that the template describes.
 #[derive(Clone, Debug)]
@@ -163,6 +167,7 @@ impl Stack {
             (settings::ARCHIVE_URL, format!("file:{}", data.join("archive").display())),
             (settings::VARIABLES_KEY, format!("file:{}", key.display())),
             (settings::CLONE_HOSTS, "local".to_owned()),
+            (settings::CONCURRENT_BUILDS, CONCURRENT_BUILDS.to_string()),
             ("AWS_REGION", REGION.to_owned()),
             ("AWS_ACCESS_KEY_ID", "local".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
@@ -205,7 +210,8 @@ impl Stack {
         let gateway = Gateway::start_on(listener, routes, environment.clock.clone())?;
         let stopping = CancellationToken::new();
         let consumer = environment.consumer_until(stopping.clone())?;
-        let event_source = EventSource::start(operator.sqs(), Mapping::new(&queues.main), consumer).await?;
+        let main = Mapping { maximum_concurrency: CONCURRENT_BUILDS + SPARE_CONSUMERS, ..Mapping::new(&queues.main) };
+        let event_source = EventSource::start(operator.sqs(), main, consumer).await?;
         let statuses = Mapping { batch_size: 10, maximum_concurrency: 2, ..Mapping::new(&queues.statuses) };
         let statuses = EventSource::start(operator.sqs(), statuses, environment.report_status()?).await?;
         let hooks =

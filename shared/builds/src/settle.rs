@@ -69,7 +69,7 @@ impl Builds {
                 }
                 Ok(changed) => (deployment, settled) = (changed, reached),
                 Err(TransitionFailed::Table(error)) => return Err(error.into()),
-                Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {
+                Err(TransitionFailed::Stale | TransitionFailed::Blocked | TransitionFailed::NoPermit) => {
                     let found = Deployment::load(table, &deployment.account_id, &deployment.id).await?;
                     deployment = found.ok_or(Error::Contended)?;
                 }

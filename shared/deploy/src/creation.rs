@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use connections::Connections;
-use futures_util::future::try_join3;
+use futures_util::future::{join, try_join3};
 use git::{Reach, Revision};
 use shared::id::DeploymentId;
 use shared::model::{
-    Author, CurrentVariables, Deployment, DeploymentCounts, Destination, Environment, IdempotencyClaim, NewDeployment,
-    Once, Repository,
+    Account, Author, BuildMinutes, CurrentVariables, Deployment, DeploymentCounts, Destination, Environment,
+    IdempotencyClaim, NewDeployment, Once, Repository,
 };
 use shared::permitted::Permitted;
 use shared::queue::Queue;
 use shared::table::TableError;
-use shared::{App, InitError, Result};
+use shared::{App, Error, InitError, Result};
 use vault::Vault;
 
 use crate::request::DeploymentRequest;
@@ -37,6 +37,8 @@ pub struct Snapshot {
     destination: Option<Destination>,
     counts: DeploymentCounts,
     variables: CurrentVariables,
+    /// The refusal if the account has used its build minutes.
+    exhausted: Option<Error>,
 }
 
 impl FromRef<Creation> for App {
@@ -46,16 +48,29 @@ impl FromRef<Creation> for App {
 }
 
 impl Snapshot {
-    /// Reads the environment, the repository's counts and the stored variables. Strongly consistent.
-    pub async fn load(app: &App, repository: &Repository, environment: Environment) -> Result<Self, TableError> {
-        let (table, partition, account) = (app.table(), repository.partition(), &repository.account_id);
-        let (destination, counts, variables) = try_join3(
+    /// Reads the environment, the repository's counts and the stored variables, strongly consistent, and the account's build minutes if
+    /// the account has a bound of them.
+    pub async fn load(
+        app: &App,
+        account: &Account,
+        repository: &Repository,
+        environment: Environment,
+    ) -> Result<Self, TableError> {
+        let (table, partition) = (app.table(), repository.partition());
+        let rows = try_join3(
             Destination::load(table, repository, environment),
             DeploymentCounts::load(table, &partition),
-            CurrentVariables::load(table, account, &repository.id, environment),
-        )
-        .await?;
-        Ok(Self { destination, counts, variables })
+            CurrentVariables::load(table, &repository.account_id, &repository.id, environment),
+        );
+        let (rows, minutes) = join(rows, BuildMinutes::check(table, account, app.clock().now())).await;
+        let (destination, counts, variables) = rows?;
+        Ok(Self { destination, counts, variables, exhausted: minutes.err() })
+    }
+
+    /// Reads what [`Snapshot::load`] reads, and the account before it.
+    pub async fn load_by_id(app: &App, repository: &Repository, environment: Environment) -> Result<Self, TableError> {
+        let account = Account::load(app.table(), &repository.account_id).await?.ok_or(TableError::Contended)?;
+        Self::load(app, &account, repository, environment).await
     }
 
     /// Returns the environment that the deployment goes to.
@@ -94,10 +109,11 @@ impl Creation {
         repository: &Permitted<Repository>,
         request: DeploymentRequest,
         revision: &Revision,
-        snapshot: Snapshot,
+        mut snapshot: Snapshot,
         once: Option<Once>,
         author: &Author,
     ) -> Result<Deployment> {
+        snapshot.exhausted.take().map_or(Ok(()), Err)?;
         let destination = snapshot.destination(request.environment)?;
         if request.r#override.is_none() {
             destination.settings.admit(request.environment, self.app.clock().now())?;
@@ -115,11 +131,12 @@ impl Creation {
         repository: &Permitted<Repository>,
         request: DeploymentRequest,
         mut resolved: ResolvedRef,
-        snapshot: Snapshot,
+        mut snapshot: Snapshot,
         once: Option<Once>,
         author: &Author,
     ) -> Result<Deployment> {
         let Self { app, queue, vault, .. } = self;
+        snapshot.exhausted.take().map_or(Ok(()), Err)?;
         let Destination { settings, pattern } = snapshot.destination(request.environment)?.clone();
         if request.r#override.is_none() {
             settings.admit(request.environment, app.clock().now())?;

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{try_join, try_join3};
+use futures_util::future::{join, try_join, try_join3};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 use shared::access::AuthorizedRepository;
 use shared::body::OverrideBody;
 use shared::model::{
-    Author, CurrentVariables, Deployment, DeploymentCounts, Destination, EnvironmentSettings, NewDeployment, OriginKind,
+    Author, BuildMinutes, CurrentVariables, Deployment, DeploymentCounts, Destination, EnvironmentSettings,
+    NewDeployment, OriginKind,
 };
 use shared::queue::Queue;
 use shared::{App, Error, ErrorCode, InitError, Result};
@@ -68,12 +69,15 @@ impl Redeployer {
                 }
             }
         };
-        let (destination, counts, (mut variables, current)) = try_join3(
+        let (partition, now) = (repository.partition(), app.clock().now());
+        let rows = try_join3(
             Destination::load(table, repository, environment),
-            DeploymentCounts::load(table, &repository.partition()),
+            DeploymentCounts::load(table, &partition),
             try_join(earlier.variables(table), current),
-        )
-        .await?;
+        );
+        let (rows, minutes) = join(rows, BuildMinutes::check(table, repository.tenant().account(), now)).await;
+        let (destination, counts, (mut variables, current)) = rows?;
+        minutes?;
         let destination = destination.ok_or_else(|| counts.missing_environment(environment))?;
         let settings = destination.settings.clone();
         if r#override.is_none() {

@@ -266,6 +266,10 @@ pub struct Blocker {
     /// The deployment that has to end first. For the kind `requirement`, it has to succeed.
     #[schema(required)]
     pub deployment_id: Option<DeploymentId>,
+    /// The position among the account's deployments that wait for capacity. 1 is next. Null for any other kind, and if the build waits for
+    /// a machine of AWS CodeBuild.
+    #[schema(required, minimum = 1, examples(3))]
+    pub(crate) position: Option<usize>,
     /// The time at which the reason ends by itself, or at which the build is tried again for lack of capacity. Null if somebody or another
     /// deployment has to end it, or a machine has to become free. A missing approval does not end by itself: `deadline` has the time
     /// until which it has to be given.
@@ -278,7 +282,8 @@ pub struct Blocker {
 
 /// The kind of reason: `approval` if an approval is missing, `requirement` if another deployment of the commit has to succeed in a
 /// required environment first, `freeze` if the environment is frozen, `wait` if its wait timer has not ended, `deployment` if another
-/// deployment has to end first, `capacity` if AWS CodeBuild has no free machine for the build.
+/// deployment has to end first, `capacity` if the account or all accounts together run as many deployments as they may, or AWS CodeBuild
+/// has no free machine for the build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BlockerKind {
@@ -292,19 +297,19 @@ pub enum BlockerKind {
     Wait,
     /// Another deployment is in progress or earlier in the queue.
     Deployment,
-    /// CodeBuild has no free machine.
+    /// The account or all accounts together run as many deployments as they may, or CodeBuild has no free machine.
     Capacity,
 }
 
 impl Blocker {
     fn of_kind(kind: BlockerKind) -> Self {
-        Self { kind, deployment_id: None, until: None, reason: None }
+        Self { kind, deployment_id: None, position: None, until: None, reason: None }
     }
 }
 
 impl QueueBody {
     /// Returns the place of a deployment in its lane.
-    pub fn new(row: &Deployment, Waits { settings, lane }: &Waits, now: Timestamp) -> Self {
+    pub fn new(row: &Deployment, Waits { settings, lane, permit_position }: &Waits, now: Timestamp) -> Self {
         let before = || lane.waiting.iter().filter(|one| one.number < row.number);
         let of_kind = Blocker::of_kind;
         let other = |id: &DeploymentId| Blocker { deployment_id: Some(id.clone()), ..of_kind(BlockerKind::Deployment) };
@@ -326,7 +331,8 @@ impl QueueBody {
             _ => {
                 let first = || before().find(|one| one.may_start(now)).map(|one| &one.deployment_id);
                 let ahead = lane.lock.holder.as_ref().or_else(first).map(other);
-                ahead.or_else(|| row.retry_at(now).map(capacity))
+                let permit = permit_position.map(|at| Blocker { position: Some(at), ..of_kind(BlockerKind::Capacity) });
+                ahead.or_else(|| row.retry_at(now).map(capacity)).or(permit)
             }
         };
         Self {

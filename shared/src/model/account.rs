@@ -11,15 +11,16 @@ use crate::permission::BasePermission;
 use crate::permitted::TenantId;
 use crate::table::{Change, Consistency, Guard, Table, TableError, Transaction, Values, Write, read_item};
 
-/// The plan of an account, which sets its rate limits and the size of what its builds may keep.
+/// The plan of an account, which sets its rate limits, the number and the time of its builds, and the size of what they may keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Plan {
-    /// 60 requests a minute, 20 at once.
+    /// 60 requests a minute, 20 at once. One deployment runs at once, for 2,000 minutes a month in all.
     Starter,
-    /// 600 requests a minute, 100 at once.
+    /// 600 requests a minute, 100 at once. Ten deployments run at once.
     Pro,
-    /// Rate limits agreed for the account, or those of Pro until they are set. Audit events are kept as long as is agreed.
+    /// Rate limits and numbers of builds agreed for the account, or those of Pro until they are set. Audit events are kept as long as is
+    /// agreed.
     Enterprise,
 }
 
@@ -30,6 +31,22 @@ impl Plan {
         match self {
             Self::Starter => Quota { per_minute: 60, burst: 20 },
             Self::Pro | Self::Enterprise => Quota { per_minute: 600, burst: 100 },
+        }
+    }
+
+    /// Returns the number of deployments that may be in progress at once.
+    pub const fn concurrent_builds(self) -> u32 {
+        match self {
+            Self::Starter => 1,
+            Self::Pro | Self::Enterprise => 10,
+        }
+    }
+
+    /// Returns the number of build minutes in a calendar month after which no deployment is created, or `None` if there is no bound.
+    pub const fn build_minutes(self) -> Option<u32> {
+        match self {
+            Self::Starter => Some(2_000),
+            Self::Pro | Self::Enterprise => None,
         }
     }
 
@@ -90,6 +107,12 @@ pub struct Account {
     /// The time for which the account's audit events are kept, instead of that of all plans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom_audit_retention: Option<AuditRetention>,
+    /// The number of deployments that may be in progress at once, instead of the plan's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom_concurrent_builds: Option<u32>,
+    /// The number of build minutes in a month, instead of the plan's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom_build_minutes: Option<u32>,
     /// Whether the account's users may create tokens that never expire.
     #[serde(default = "allowed")]
     pub permanent_tokens: bool,
@@ -133,7 +156,18 @@ impl Account {
         self.custom_audit_retention.unwrap_or_default()
     }
 
-    pub(crate) async fn load(table: &Table, id: &AccountId) -> Result<Option<Self>, TableError> {
+    /// Returns the number of deployments that may be in progress at once.
+    pub fn concurrent_builds(&self) -> u32 {
+        self.custom_concurrent_builds.unwrap_or(self.plan.concurrent_builds())
+    }
+
+    /// Returns the number of build minutes in a calendar month after which no deployment is created, if there is one.
+    pub fn build_minutes(&self) -> Option<u32> {
+        self.custom_build_minutes.or(self.plan.build_minutes())
+    }
+
+    /// Reads the account as it was a moment ago.
+    pub async fn load(table: &Table, id: &AccountId) -> Result<Option<Self>, TableError> {
         table.get(key::account(id), Consistency::Eventual).await
     }
 

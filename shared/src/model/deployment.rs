@@ -21,6 +21,7 @@ mod lane;
 mod listing;
 mod names;
 mod origin;
+mod permit;
 mod phases;
 mod place;
 mod pushed;
@@ -63,7 +64,7 @@ pub use status::*;
 pub use success::not_succeeded_in;
 pub use test_summary::*;
 pub use transition::*;
-pub use turn::Terms;
+pub use turn::{Terms, Turn};
 pub use variables::*;
 
 use std::time::Duration;
@@ -140,6 +141,13 @@ pub struct Deployment {
     /// The last time that CodeBuild had no capacity for the deployment's build. `None` if it always had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) no_capacity: Option<NoCapacity>,
+    /// The number of the permit that the deployment holds, or held last. `None` if it has not been claimed, or has given its permit
+    /// back to wait for a machine of CodeBuild.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) permit: Option<u64>,
+    /// The place of the queued deployment in its account's queue for a permit. One that ends there keeps its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) waits_for_permit: Option<u64>,
     /// The time limit of the commands, since the first claim: that of the environment or of the runner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run_limit_seconds: Option<u32>,
@@ -341,7 +349,7 @@ impl Position for Deployment {
          fence, time_limit_seconds, wait_until, awaits, override_reason, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
-         on_ref, on_no_ref, audit_retention, no_capacity, run_limit_seconds, build_started_at, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results, \
+         on_ref, on_no_ref, audit_retention, no_capacity, permit, waits_for_permit, run_limit_seconds, build_started_at, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results, \
          phases, image, compute_type, privileged",
     );
 
@@ -394,6 +402,8 @@ mod tests {
             events: 1,
             attempt: 1,
             no_capacity: Some(NoCapacity { since: now, until: now, attempt: 1 }),
+            permit: Some(1),
+            waits_for_permit: Some(1),
             run_limit_seconds: Some(1),
             build_started_at: Some(now),
             lease_until: Some(now),

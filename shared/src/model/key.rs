@@ -1,6 +1,7 @@
 //! The keys of every item, and of the partitions that hold lists of them. No other module makes one.
 
 mod audit;
+mod capacity;
 mod environment;
 mod hook;
 mod variable;
@@ -15,6 +16,7 @@ use crate::token::TokenHash;
 use sha2::{Digest, Sha256};
 
 pub(super) use audit::*;
+pub(super) use capacity::*;
 pub(super) use environment::*;
 pub(super) use hook::*;
 pub(super) use variable::*;

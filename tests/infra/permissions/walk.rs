@@ -34,7 +34,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use super::super::{BOOTSTRAP, BUILD_EVENTS, CONSUMER, HOOK_CONSUMER, REDRIVE, SWEEP, Template, text};
 use super::gate::{Gate, HOOKS, STATUSES, WEBHOOKS};
 use super::statement::statements;
-use super::{PROJECT, build_log, caches, environments, hooks};
+use super::{PROJECT, build_log, caches, environments, hooks, permits};
 use crate::contract::{document, operations, success};
 
 /// A separate API whose functions each have their own role, in the world of another stack.
@@ -512,6 +512,7 @@ async fn life_of_a_deployment(walk: &Walk, estate: &Estate) {
     for environment in ["production", "preview"] {
         set(environment, json!({"required_approvals": 0})).await;
     }
+    permits::wait_and_cancel(walk, owner).await;
 }
 
 /// Reads a private repository with a connection in every function that does, and keeps the connection while it is in use.
@@ -575,6 +576,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
         assert!(build.build.is_some(), "{build:?}");
     }
     build_log::copy_a_long_log(walk, &built).await;
+    permits::wait(walk, owner, async |waiting| drop(consume(waiting).await)).await;
 
     let events = walk.environment(BUILD_EVENTS).build_events().unwrap();
     for (attempt, status, outcome) in [(0, "IN_PROGRESS", "stopped"), (1, "SUCCEEDED", "succeeded")] {
@@ -596,10 +598,10 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
 
     walk.world.clock.advance(BUILD_REPORTS_WITHIN);
     let swept = walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
-    // Two deployments, two statuses of the private repository's commit, and two messages about webhooks.
+    // Three deployments, two statuses of the private repository's commit, and two messages about webhooks.
     assert_eq!(
         swept,
-        json!({"sent": 6, "ended": 1, "unchanged": 0, "failed": 0, "removed": 0, "deleted": 0, "repaired": 0, "complete": true})
+        json!({"sent": 7, "ended": 1, "unchanged": 0, "failed": 0, "removed": 0, "deleted": 0, "repaired": 0, "complete": true})
     );
 
     hooks::wait_for_the_sweep(walk, owner).await;

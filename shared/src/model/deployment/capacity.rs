@@ -76,7 +76,7 @@ impl Deployment {
     /// Applies the refusal. The time in the queue counts from the first one.
     pub(super) fn refuse(&mut self, refused: NoCapacity) {
         let deadline = refused.since.plus(QUEUE_LIMIT);
-        self.started_at = None;
+        (self.started_at, self.permit) = (None, None);
         self.lease_until = None;
         self.no_capacity = Some(refused);
         (self.deadline, self.due_at) = (Some(deadline), Some(refused.until.min(deadline)));

@@ -185,6 +185,8 @@ impl Deployment {
             events: 1,
             attempt: 0,
             no_capacity: None,
+            permit: None,
+            waits_for_permit: None,
             run_limit_seconds: None,
             lease_until: None,
             build: None,

@@ -1,10 +1,14 @@
 //! The place of a deployment in its repository and its lane.
 
+use futures_util::future::try_join3;
+
 use crate::id::{AccountId, DeploymentId, RepositoryId};
-use crate::model::{Deployment, DeploymentVariables, Environment, EnvironmentSettings, Lane, LaneKey, Status};
+use crate::model::{
+    Deployment, DeploymentVariables, Environment, EnvironmentSettings, Lane, LaneKey, PermitPlace, Status,
+};
 use crate::table::{Table, TableError};
 
-/// The keys of the items that a deployment depends on. Only `queued` ever changes.
+/// The keys of the items that a deployment depends on. Only `queued` and the place in the account's queue ever change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeploymentPlace {
     id: DeploymentId,
@@ -13,6 +17,7 @@ pub struct DeploymentPlace {
     environment: Environment,
     lane: LaneKey,
     queued: bool,
+    permit: Option<PermitPlace>,
     has_variables: bool,
 }
 
@@ -23,18 +28,26 @@ pub struct Waits {
     pub settings: EnvironmentSettings,
     /// The lane that the deployment waits in.
     pub lane: Lane,
+    /// The position among the account's deployments that wait for a permit. `None` if the deployment does not wait for one.
+    pub permit_position: Option<usize>,
 }
 
 impl Waits {
     /// Reads the lane and the settings. Returns `None` if the deployment is not queued.
     pub async fn load(table: &Table, place: &DeploymentPlace) -> Result<Option<Self>, TableError> {
-        let DeploymentPlace { account_id, repository_id, environment, lane, queued, .. } = place;
+        let DeploymentPlace { account_id, repository_id, environment, lane, queued, permit, .. } = place;
         if !queued {
             return Ok(None);
         }
+        let position = async {
+            match permit {
+                Some(place) => place.position(table).await.map(Some),
+                None => Ok(None),
+            }
+        };
         let settings = EnvironmentSettings::load(table, account_id, repository_id, *environment);
-        let (settings, lane) = futures_util::future::try_join(settings, Lane::load(table, lane)).await?;
-        Ok(Some(Self { settings, lane }))
+        let (settings, lane, permit_position) = try_join3(settings, Lane::load(table, lane), position).await?;
+        Ok(Some(Self { settings, lane, permit_position }))
     }
 }
 
@@ -59,6 +72,7 @@ impl Deployment {
             environment: self.environment,
             lane: self.lane(),
             queued: self.status == Status::Queued,
+            permit: self.permit_place(),
             has_variables: self.variables_digest.is_some(),
         }
     }

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::id::{DeploymentId, UserId};
 use crate::model::due::{DueEntry, due_sort_attribute};
 use crate::model::{
-    Action, Actor, AuditEvent, Author, Awaited, BuildId, Deployment, DeploymentEvent, Failure, LEASE_GRACE, Live,
-    NoCapacity, RepositoryPartition, Status, Target, TargetKind,
+    Action, Actor, AuditEvent, Author, Awaited, Bound, BuildId, Deployment, DeploymentEvent, Failure, LEASE_GRACE,
+    Live, NoCapacity, RepositoryPartition, Status, Target, TargetKind,
 };
 use crate::table::{Change, Table, TableError, Transaction, Values, Write, read_item};
 
@@ -35,6 +35,15 @@ pub enum Transition {
     LeaveQueue(Timestamp),
     /// CodeBuild has no capacity for the build. The deployment waits in its lane, and is tried again.
     AwaitCapacity(NoCapacity),
+    /// The deployment could start, and waits for a permit.
+    AwaitPermit {
+        /// The place in the account's queue.
+        place: u64,
+        /// The bound that it waits for.
+        bound: Bound,
+    },
+    /// Another deployment or a rule keeps the deployment from starting, and it gives up its place among those that wait for a permit.
+    StopAwaitingPermit,
     /// The runner stops before the run has ended. Another runner may claim the deployment at once.
     GiveBack,
     /// A user asks the runner to stop.
@@ -71,7 +80,11 @@ impl Transition {
     /// Returns the status after the transition.
     pub const fn status(&self) -> Status {
         match self {
-            Self::Approve(_) | Self::AwaitCapacity(_) | Self::MeetRequirements { .. } => Status::Queued,
+            Self::Approve(_)
+            | Self::AwaitCapacity(_)
+            | Self::MeetRequirements { .. }
+            | Self::AwaitPermit { .. }
+            | Self::StopAwaitingPermit => Status::Queued,
             Self::Claim(_) | Self::HandOver { .. } | Self::LeaveQueue(_) | Self::GiveBack | Self::RequestCancel(_) => {
                 Status::InProgress
             }
@@ -94,6 +107,8 @@ impl Transition {
             Self::Supersede(_) | Self::FenceOff { .. } => Some(Action::DeploymentSuperseded),
             Self::Approve(_)
             | Self::MeetRequirements { .. }
+            | Self::AwaitPermit { .. }
+            | Self::StopAwaitingPermit
             | Self::HandOver { .. }
             | Self::LeaveQueue(_)
             | Self::GiveBack
@@ -130,6 +145,9 @@ impl Transition {
             }
             Self::Claim(claim) => {
                 deployment.attempt += 1;
+                if deployment.started_at.is_none() {
+                    (deployment.permit, deployment.waits_for_permit) = (Some(claim.fence), None);
+                }
                 deployment.started_at = Some(deployment.started_at.unwrap_or(now));
                 deployment.lease_until = Some(claim.lease_until);
                 deployment.due_at = Some(claim.lease_until.plus(LEASE_GRACE));
@@ -151,6 +169,18 @@ impl Transition {
             Self::AwaitCapacity(refused) => {
                 deployment.refuse(refused);
                 "AWS CodeBuild has no capacity; the build is tried again".to_owned()
+            }
+            Self::AwaitPermit { place, bound } => {
+                deployment.waits_for_permit = Some(place);
+                match bound {
+                    Bound::Account => "waits for capacity: the account runs as many deployments as its plan allows",
+                    Bound::Stack => "waits for capacity: all accounts together run as many deployments as they can",
+                }
+                .to_owned()
+            }
+            Self::StopAwaitingPermit => {
+                deployment.waits_for_permit = None;
+                "waits for something else than capacity".to_owned()
             }
             Self::GiveBack => {
                 // The attempt does not count, because the runner was not lost.
@@ -198,6 +228,9 @@ pub enum TransitionFailed {
     /// Another deployment holds the lane.
     #[error("another deployment holds the lane")]
     Blocked,
+    /// There is no permit for the deployment, or somebody has taken or given back one since it was looked for.
+    #[error("no permit is free")]
+    NoPermit,
     /// The table refused the write for another reason, or did not answer.
     #[error("DynamoDB failed")]
     Table(#[from] TableError),
@@ -206,7 +239,9 @@ pub enum TransitionFailed {
 impl From<TransitionFailed> for Error {
     fn from(failed: TransitionFailed) -> Self {
         match failed {
-            TransitionFailed::Stale | TransitionFailed::Blocked => TableError::Contended.into(),
+            TransitionFailed::Stale | TransitionFailed::Blocked | TransitionFailed::NoPermit => {
+                TableError::Contended.into()
+            }
             TransitionFailed::Table(error) => error.into(),
         }
     }
@@ -225,20 +260,23 @@ impl Deployment {
         actor: Actor,
         now: Timestamp,
     ) -> Result<Self, TransitionFailed> {
-        let event = next.action().map(|action| {
-            let event = AuditEvent::by_system(&self.account_id, self.audit_retention, action, self.target(), now);
-            let event = self.described(event).numbered(self.events + 1).changing("status", self.status, next.status());
-            match &next {
-                Transition::Claim(_) => event.about("attempt", self.tries() + 1),
-                Transition::Fail(failure) => event.setting("failure", failure.code),
-                _ => event,
-            }
-        });
-        self.change_state(table, next, actor, now, |transaction| match &event {
-            Some(event) => transaction.recording(event),
-            None => Ok(transaction),
+        let event = self.system_event(&next, now);
+        self.change_state(table, next, actor, now, |transaction| {
+            event.iter().try_fold(transaction, Transaction::recording)
         })
         .await
+    }
+
+    /// Returns the audit event of a transition that the API makes by itself, if the audit log has it.
+    pub(super) fn system_event(&self, next: &Transition, now: Timestamp) -> Option<AuditEvent> {
+        let action = next.action()?;
+        let event = AuditEvent::by_system(&self.account_id, self.audit_retention, action, self.target(), now);
+        let event = self.described(event).numbered(self.events + 1).changing("status", self.status, next.status());
+        Some(match next {
+            Transition::Claim(_) => event.about("attempt", self.tries() + 1),
+            Transition::Fail(failure) => event.setting("failure", failure.code),
+            _ => event,
+        })
     }
 
     /// Writes an approval or a rejection if the author still may make it, with its audit event. The event names what the author
@@ -314,6 +352,7 @@ impl Deployment {
                 _ => TransitionFailed::Stale,
             });
         }
+        transaction = transaction.writes(changed.move_permit(self, now)?);
         record(transaction)?.commit(table).await??;
         Ok(changed)
     }

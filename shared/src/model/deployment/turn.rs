@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join3;
+
 use crate::clock::Timestamp;
+use crate::id::DeploymentId;
 use crate::model::{
-    Action, Actor, Author, Claim, Concurrency, Deployment, EnvironmentSettings, Lane, Status, Transition,
-    TransitionFailed, Waiting,
+    Account, Action, Actor, Author, Claim, Concurrency, Deployment, EnvironmentSettings, Lane, PermitLimits, Plan,
+    Status, Transition, TransitionFailed, Waiting,
 };
 use crate::table::{Table, TableError};
 
@@ -22,17 +25,48 @@ pub struct Terms {
     pub lease: Duration,
     /// The time limit of the commands if the environment sets none.
     pub time_limit: Duration,
+    /// The number of deployments of all accounts that may be in progress at once.
+    pub builds: usize,
+}
+
+/// The outcome of a turn in a lane.
+#[derive(Debug)]
+pub enum Turn {
+    /// The next deployment in the lane was claimed.
+    Claimed(Box<Deployment>),
+    /// The next deployment could start but for a permit, and waits for one.
+    NoPermit {
+        /// The deployment of the account that comes first and may take a permit now.
+        first: Option<DeploymentId>,
+    },
+    /// No deployment of the lane may start now. The one that blocks the lane starts the next one when it ends.
+    Blocked,
+}
+
+impl Turn {
+    pub(super) fn claimed(deployment: Deployment) -> Self {
+        Self::Claimed(Box::new(deployment))
+    }
+
+    /// Returns the deployment that was claimed, if one was.
+    pub fn into_claimed(self) -> Option<Deployment> {
+        match self {
+            Self::Claimed(deployment) => Some(*deployment),
+            Self::NoPermit { .. } | Self::Blocked => None,
+        }
+    }
 }
 
 impl Terms {
-    fn claim(self, deployment: &Deployment, fence: u64, now: Timestamp) -> Transition {
+    fn claim(self, deployment: &Deployment, fence: u64, now: Timestamp) -> Claim {
         let time_limit = deployment.time_limit(self.time_limit);
-        Transition::Claim(Claim {
-            lease_until: now.plus(self.lease),
-            deadline: now.plus(time_limit + RUN_MARGIN),
-            fence,
-            time_limit,
-        })
+        Claim { lease_until: now.plus(self.lease), deadline: now.plus(time_limit + RUN_MARGIN), fence, time_limit }
+    }
+
+    /// Returns the bounds of an account. One that is gone has those of the smallest plan.
+    fn limits(self, account: Option<&Account>) -> PermitLimits {
+        let account = account.map_or(Plan::Starter.concurrent_builds(), Account::concurrent_builds);
+        PermitLimits { account: usize::try_from(account).unwrap_or(usize::MAX), stack: self.builds }
     }
 }
 
@@ -45,8 +79,7 @@ enum Canceled {
 }
 
 impl Deployment {
-    /// Claims the next deployment in the lane of this queued one. Returns `None` if none may start now. The deployment
-    /// that blocks the lane starts the next one when it ends.
+    /// Claims the next deployment in the lane of this queued one, if one may start now.
     ///
     /// # Errors
     /// Fails with [`TransitionFailed::Stale`] if the lane keeps changing.
@@ -55,14 +88,18 @@ impl Deployment {
         table: &Table,
         terms: Terms,
         now: Timestamp,
-    ) -> Result<Option<Self>, TransitionFailed> {
+    ) -> Result<Turn, TransitionFailed> {
         // This deployment was read before the lane, so it is the newest only at the first attempt.
         let mut newest = Some(self);
         let mut attempts = table.attempts();
         while attempts.begin().await {
-            let settings = EnvironmentSettings::load(table, &self.account_id, &self.repository_id, self.environment);
-            let settings = settings.await.map_err(TransitionFailed::Table)?;
-            let lane = Lane::load(table, &self.lane()).await.map_err(TransitionFailed::Table)?;
+            let lane = self.lane();
+            let (settings, account, lane) = try_join3(
+                EnvironmentSettings::load(table, &self.account_id, &self.repository_id, self.environment),
+                Account::load(table, &self.account_id),
+                Lane::load(table, &lane),
+            )
+            .await?;
             if let Some((older, newest)) = lane.superseded(settings.concurrency) {
                 self.supersede(table, older, newest.number, now).await?;
             }
@@ -71,10 +108,10 @@ impl Deployment {
                 if let Some(freeze) = freeze {
                     self.wait_out(table, &freeze, now).await.map_err(TransitionFailed::Table)?;
                 }
-                return Ok(None);
+                return Ok(Turn::Blocked);
             };
             if lane.lock.holder.is_some() {
-                return Ok(None);
+                return Ok(Turn::Blocked);
             }
             let next = match newest.take().filter(|newest| newest.id == next.deployment_id) {
                 Some(newest) => newest.clone(),
@@ -85,20 +122,26 @@ impl Deployment {
                 continue;
             }
             let live = lane.lock.live.as_ref();
-            let transition = match live {
-                _ if next.is_overdue(now) => Transition::Fail(next.queue_failure()),
-                Some(live) if live.number > next.number => Transition::Supersede(live.number),
+            let end = match live {
+                _ if next.is_overdue(now) => Some(Transition::Fail(next.queue_failure())),
+                Some(live) if live.number > next.number => Some(Transition::Supersede(live.number)),
                 _ if !next.finds_what_it_expects(table, live).await.map_err(TransitionFailed::Table)? => {
-                    Transition::FenceOff { live: live.map(|live| live.deployment_id.clone()) }
+                    Some(Transition::FenceOff { live: live.map(|live| live.deployment_id.clone()) })
                 }
-                _ => terms.claim(&next, lane.lock.fence + 1, now),
+                _ => None,
             };
-            let claims = matches!(transition, Transition::Claim(_));
-            match next.transition(table, transition, Actor::Runner, now).await {
-                Ok(claimed) if claims => return Ok(Some(claimed)),
+            let turn = match end {
+                Some(end) => next.transition(table, end, Actor::Runner, now).await.map(|_| None),
+                None => {
+                    let claim = terms.claim(&next, lane.lock.fence + 1, now);
+                    next.start(table, claim, terms.limits(account.as_ref()), now).await.map(Some)
+                }
+            };
+            match turn {
+                Ok(Some(turn)) => return Ok(turn),
                 // Another deployment took the lane meanwhile, and will start the next one.
-                Err(TransitionFailed::Blocked) => return Ok(None),
-                Ok(_) | Err(TransitionFailed::Stale) => {}
+                Err(TransitionFailed::Blocked) => return Ok(Turn::Blocked),
+                Ok(None) | Err(TransitionFailed::Stale) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -107,7 +150,7 @@ impl Deployment {
 
     /// Claims a deployment again after its runner was lost.
     pub async fn claim_again(&self, table: &Table, terms: Terms, now: Timestamp) -> Result<Self, TransitionFailed> {
-        let claim = terms.claim(self, self.fence + 1, now);
+        let claim = Transition::Claim(terms.claim(self, self.fence + 1, now));
         self.transition(table, claim, Actor::Runner, now).await
     }
 

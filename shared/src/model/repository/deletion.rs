@@ -256,7 +256,7 @@ impl RepositoryDeletion {
                     Ok(canceled) if canceled.status.is_final() => ended += 1,
                     Ok(asked) if asked.build.is_some() => stopping.push(asked),
                     // Its runner polls for the request. A deployment that changed meanwhile is met again.
-                    Ok(_) | Err(TransitionFailed::Stale | TransitionFailed::Blocked) => {}
+                    Ok(_) | Err(TransitionFailed::Stale | TransitionFailed::Blocked | TransitionFailed::NoPermit) => {}
                     Err(TransitionFailed::Table(error)) => return Err(error),
                 }
             }

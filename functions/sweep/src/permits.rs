@@ -1,0 +1,48 @@
+//! Permits: those that nobody holds are given back, and accounts whose turn has come get it.
+
+use shared::InitError;
+use shared::clock::Timestamp;
+use shared::model::{Deployment, Permit, StackPermits};
+use shared::telemetry::Level;
+
+use crate::Sweep;
+use crate::tally::{PermitLine, Tally};
+
+/// The number of permits that one sweep compares with their deployments. The next sweep compares the next ones.
+const AT_ONCE: usize = 10;
+
+impl Sweep {
+    /// Gives back permits of deployments that are not in progress with them, which only a fault in the code or a change by hand leaves
+    /// behind. Then sends the messages of those whose turn has come, in case the ones that were sent are lost.
+    pub(crate) async fn check_permits(&self, tally: &mut Tally, now: Timestamp) {
+        if let Err(error) = self.try_check_permits(tally, now).await {
+            self.failed(tally, &*error);
+        }
+    }
+
+    async fn try_check_permits(&self, tally: &mut Tally, now: Timestamp) -> Result<(), InitError> {
+        let table = self.app.table();
+        let mut stack = StackPermits::load(table).await?;
+        let minutes = usize::try_from(now.as_seconds() / 60).unwrap_or_default();
+        let first = minutes.wrapping_mul(AT_ONCE) % stack.running.len().max(1);
+        let some: Vec<_> =
+            stack.running.iter().cycle().skip(first).take(AT_ONCE.min(stack.running.len())).cloned().collect();
+        for name in some {
+            let Ok(permit) = name.parse::<Permit>() else { continue };
+            // The deployment is read after the permit, and never takes the permit of this number again.
+            let found = Deployment::load(table, &permit.account_id, &permit.deployment_id).await?;
+            if found.is_some_and(|found| found.holds(&permit)) {
+                continue;
+            }
+            if permit.give_back_lost(table).await? {
+                tally.repaired += 1;
+                self.app.log().write(&PermitLine::new(&permit, Level::Warn));
+                tally.sent += u32::from(self.queue.send_first(&self.app, &permit.account_id).await?);
+            }
+            stack.running.remove(&name);
+        }
+        let sent = self.queue.send_turns(&self.app, stack, |stack| stack.next(self.builds_at_once)).await?;
+        tally.sent += u32::try_from(sent).unwrap_or(u32::MAX);
+        Ok(())
+    }
+}

@@ -1,0 +1,420 @@
+//! Explores every order in which deployments of two accounts take permits, wait for them and give them back, with two consumers whose
+//! reads and writes interleave, messages that are lost, and deployments that are canceled while they wait. The code's own rules decide
+//! who may start and how the ring changes; the conditions of its writes are repeated here.
+
+use std::collections::BTreeSet;
+
+use shared::id::{AccountId, DeploymentId};
+use shared::model::{AccountPermits, Bound, Capacity, PermitLimits, StackPermits};
+use stateright::{Checker, Model, Property};
+
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+enum Status {
+    /// Queued, and in no queue for a permit.
+    New,
+    Waiting,
+    Running,
+    Ended,
+}
+
+/// The progress of an invocation.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+enum Task {
+    /// A consumer has found no permit without a look at who waits.
+    Refused {
+        deployment: usize,
+    },
+    /// It has read the permits, and not yet the queue.
+    HasPermits {
+        deployment: usize,
+        capacity: Capacity,
+    },
+    /// It has read the queue, and decides.
+    HasQueue {
+        deployment: usize,
+        capacity: Capacity,
+    },
+    /// The end of a run has to send the messages of those that may take its permit.
+    Ends {
+        account: usize,
+    },
+    EndsWith {
+        account: usize,
+        capacity: Capacity,
+    },
+    /// A consumer of a message for a turn has to send the messages of further turns.
+    Passes,
+    PassesWith {
+        stack: StackPermits,
+    },
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+struct State {
+    deployments: Vec<Status>,
+    accounts: Vec<AccountPermits>,
+    stack: StackPermits,
+    /// The queue of each account.
+    queues: Vec<Vec<usize>>,
+    messages: Vec<u8>,
+    tasks: Vec<Task>,
+    losses: u8,
+    cancels: u8,
+    /// For each account in the ring, the turns of each other account since it joined.
+    passed: Vec<Vec<u8>>,
+    unfair: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Action {
+    Deliver(usize),
+    Lose(usize),
+    Go(usize),
+    /// The invocation dies. What it had to do is left to the sweep.
+    Die(usize),
+    End(usize),
+    Cancel(usize),
+    Sweep,
+}
+
+struct Permits {
+    /// The account of each deployment.
+    account_of: Vec<usize>,
+    /// The number of permits of each account.
+    limits: Vec<usize>,
+    stack: usize,
+    losses: u8,
+    cancels: u8,
+}
+
+fn account_id(account: usize) -> AccountId {
+    format!("acct_{}", "abcd"[account..=account].repeat(16)).parse().unwrap()
+}
+
+fn deployment_id(deployment: usize) -> DeploymentId {
+    format!("deploy_{}", "abcdef"[deployment..=deployment].repeat(16)).parse().unwrap()
+}
+
+fn account_at(id: &AccountId) -> usize {
+    "abcd".find(|letter| id.as_str().ends_with(letter)).unwrap()
+}
+
+/// Returns whether nothing was given back since the permits were read, and the version is the same.
+fn unchanged(then: (&BTreeSet<String>, u64), now: (&BTreeSet<String>, u64)) -> bool {
+    then.1 == now.1 && now.0.len() >= then.0.len()
+}
+
+impl Permits {
+    fn limits_of(&self, deployment: usize) -> PermitLimits {
+        PermitLimits { account: self.limits[self.account_of[deployment]], stack: self.stack }
+    }
+
+    fn of(&self, state: &State, account: usize) -> Capacity {
+        Capacity { account: state.accounts[account].clone(), stack: state.stack.clone(), queue: Vec::new() }
+    }
+
+    /// Takes the permits of a deployment.
+    fn start(&self, state: &mut State, deployment: usize) {
+        let account = self.account_of[deployment];
+        state.accounts[account].running.insert(deployment.to_string());
+        state.stack.running.insert(deployment.to_string());
+        state.deployments[deployment] = Status::Running;
+        state.queues[account].retain(|one| *one != deployment);
+        state.passed[account].fill(0);
+        // A permit that is still free is that of the account that waits.
+        let free = self.stack - state.stack.running.len();
+        for other in state.stack.ring.iter().skip(free).map(account_at).filter(|other| *other != account) {
+            state.passed[other][account] += 1;
+            state.unfair |= state.passed[other][account] > 1;
+        }
+    }
+
+    fn set_ring(&self, state: &mut State, ring: Vec<AccountId>) {
+        for account in 0..self.limits.len() {
+            if !ring.contains(&account_id(account)) {
+                state.passed[account].fill(0);
+            }
+        }
+        state.stack.ring = ring;
+        state.stack.version += 1;
+    }
+
+    /// Claims the deployment, or lets it wait. Returns `false` if somebody came between.
+    fn decide(&self, state: &mut State, deployment: usize, capacity: &Capacity) -> bool {
+        let (account, id) = (self.account_of[deployment], deployment_id(deployment));
+        let (own, limits) = (account_id(account), self.limits_of(deployment));
+        let waits = state.deployments[deployment] == Status::Waiting;
+        let versions = |state: &State| (state.accounts[account].version, state.stack.version);
+        let bound = match capacity.admit(&own, &id, limits) {
+            Ok(()) => {
+                let place = capacity.place(&own);
+                let is_free = state.accounts[account].running.len() < limits.account
+                    && state.stack.running.len() < limits.stack - place;
+                if !is_free || versions(state) != (capacity.account.version, capacity.stack.version) {
+                    return false;
+                }
+                state.accounts[account].version += 1;
+                state.accounts[account].waiting &= capacity.others_wait(&id);
+                self.start(state, deployment);
+                self.set_ring(state, capacity.ring_after(&own, &id, limits));
+                return true;
+            }
+            Err(bound) => bound,
+        };
+        if let Some(first) = capacity.first_to_start(&own, limits).filter(|first| **first != id) {
+            let first = (0..self.account_of.len()).find(|one| deployment_id(*one) == *first).unwrap();
+            state.messages[first] = 1;
+        }
+        let stack_is_unchanged =
+            unchanged((&capacity.stack.running, capacity.stack.version), (&state.stack.running, state.stack.version));
+        if waits {
+            let in_ring = capacity.stack.ring.contains(&own);
+            let ring = match (bound, in_ring) {
+                (Bound::Stack, false) => capacity.stack.ring_with(&own),
+                (Bound::Account, true) if capacity.queue.first() == Some(&id) => capacity.stack.ring_without(&own),
+                _ => return true,
+            };
+            if stack_is_unchanged {
+                self.set_ring(state, ring);
+            }
+            return stack_is_unchanged;
+        }
+        let now = &state.accounts[account];
+        let account_is_unchanged =
+            unchanged((&capacity.account.running, capacity.account.version), (&now.running, now.version));
+        if !account_is_unchanged || (bound == Bound::Stack && !stack_is_unchanged) {
+            return false;
+        }
+        state.deployments[deployment] = Status::Waiting;
+        state.queues[account].push(deployment);
+        state.accounts[account].waiting = true;
+        state.accounts[account].version += 1;
+        if bound == Bound::Stack {
+            self.set_ring(state, capacity.stack.ring_with(&own));
+        }
+        true
+    }
+
+    /// Sends the messages of the first accounts in the ring, and takes out those of which none waits.
+    fn send_turns(&self, state: &mut State, stack: &StackPermits, turns: usize) {
+        let mut ring = stack.ring.clone();
+        let mut version = stack.version;
+        let mut at = 0;
+        while at < turns.min(ring.len()) {
+            let account = account_at(&ring[at]);
+            if let Some(first) = state.queues[account].first() {
+                state.messages[*first] = 1;
+                at += 1;
+            } else if unchanged((&stack.running, version), (&state.stack.running, state.stack.version)) {
+                ring.remove(at);
+                self.set_ring(state, ring.clone());
+                version += 1;
+            } else {
+                (ring, version) = (state.stack.ring.clone(), state.stack.version);
+                at = 0;
+            }
+        }
+    }
+
+    fn go(&self, state: &mut State, at: usize) {
+        match state.tasks.remove(at) {
+            Task::Refused { deployment } => {
+                let capacity = self.of(state, self.account_of[deployment]);
+                state.tasks.push(Task::HasPermits { deployment, capacity });
+            }
+            Task::HasPermits { deployment, mut capacity } => {
+                let queue = &state.queues[self.account_of[deployment]];
+                capacity.queue = queue.iter().map(|one| deployment_id(*one)).collect();
+                state.tasks.push(Task::HasQueue { deployment, capacity });
+            }
+            Task::HasQueue { deployment, capacity } => {
+                let (is_over, had_waited) = match state.deployments[deployment] {
+                    Status::New => (false, false),
+                    Status::Waiting => (false, true),
+                    Status::Running | Status::Ended => (true, true),
+                };
+                if !is_over && !self.decide(state, deployment, &capacity) {
+                    state.tasks.push(Task::Refused { deployment });
+                } else if had_waited {
+                    state.tasks.push(Task::Passes);
+                }
+            }
+            Task::Ends { account } => {
+                let capacity = self.of(state, account);
+                state.tasks.push(Task::EndsWith { account, capacity });
+            }
+            Task::EndsWith { account, capacity } => {
+                let in_ring = capacity.stack.ring.contains(&account_id(account));
+                if let Some(first) = state.queues[account].first().filter(|_| capacity.account.waiting && !in_ring) {
+                    state.messages[*first] = 1;
+                }
+                self.send_turns(state, &capacity.stack, 1);
+            }
+            Task::Passes => state.tasks.push(Task::PassesWith { stack: state.stack.clone() }),
+            Task::PassesWith { stack } => {
+                let turns = stack.next(self.stack).len();
+                self.send_turns(state, &stack, turns);
+            }
+        }
+    }
+}
+
+impl Model for Permits {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let accounts = self.limits.len();
+        vec![State {
+            deployments: vec![Status::New; self.account_of.len()],
+            accounts: vec![AccountPermits::default(); accounts],
+            stack: StackPermits::default(),
+            queues: vec![Vec::new(); accounts],
+            messages: vec![1; self.account_of.len()],
+            tasks: Vec::new(),
+            losses: self.losses,
+            cancels: self.cancels,
+            passed: vec![vec![0; accounts]; accounts],
+            unfair: false,
+        }]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        for (deployment, status) in state.deployments.iter().enumerate() {
+            if state.messages[deployment] > 0 {
+                if state.tasks.len() < 2 {
+                    actions.push(Action::Deliver(deployment));
+                }
+                if state.losses > 0 {
+                    actions.push(Action::Lose(deployment));
+                }
+            }
+            match status {
+                Status::Running if state.tasks.len() < 2 => actions.push(Action::End(deployment)),
+                Status::Waiting if state.cancels > 0 => actions.push(Action::Cancel(deployment)),
+                _ => {}
+            }
+        }
+        for task in 0..state.tasks.len() {
+            actions.push(Action::Go(task));
+            if state.losses > 0 {
+                actions.push(Action::Die(task));
+            }
+        }
+        // Without a loss, nothing may depend on the sweep.
+        if state.losses < self.losses && state.tasks.is_empty() && state.messages.iter().all(|messages| *messages == 0)
+        {
+            actions.push(Action::Sweep);
+        }
+    }
+
+    fn next_state(&self, before: &State, action: Action) -> Option<State> {
+        let mut state = before.clone();
+        match action {
+            Action::Deliver(deployment) => {
+                state.messages[deployment] = 0;
+                let account = self.account_of[deployment];
+                let limits = self.limits_of(deployment);
+                match state.deployments[deployment] {
+                    Status::New | Status::Waiting => {
+                        let own = &state.accounts[account];
+                        let nobody_waits = !own.waiting && state.stack.ring.is_empty();
+                        let is_free = own.running.len() < limits.account && state.stack.running.len() < limits.stack;
+                        match nobody_waits && is_free {
+                            true => self.start(&mut state, deployment),
+                            false => state.tasks.push(Task::Refused { deployment }),
+                        }
+                    }
+                    Status::Ended => state.tasks.push(Task::Passes),
+                    Status::Running => {}
+                }
+            }
+            Action::Lose(deployment) => {
+                state.losses -= 1;
+                state.messages[deployment] = 0;
+            }
+            Action::Go(task) => self.go(&mut state, task),
+            Action::Die(task) => {
+                state.losses -= 1;
+                state.tasks.remove(task);
+            }
+            Action::End(deployment) => {
+                let account = self.account_of[deployment];
+                state.accounts[account].running.remove(&deployment.to_string());
+                state.stack.running.remove(&deployment.to_string());
+                state.deployments[deployment] = Status::Ended;
+                state.tasks.push(Task::Ends { account });
+            }
+            Action::Cancel(deployment) => {
+                state.cancels -= 1;
+                state.deployments[deployment] = Status::Ended;
+                state.queues[self.account_of[deployment]].retain(|one| *one != deployment);
+            }
+            Action::Sweep => {
+                let stack = state.stack.clone();
+                let turns = stack.next(self.stack).len();
+                self.send_turns(&mut state, &stack, turns);
+                for (deployment, status) in before.deployments.iter().enumerate() {
+                    if matches!(status, Status::New | Status::Waiting) {
+                        state.messages[deployment] = 1;
+                    }
+                }
+            }
+        }
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("no more run than permitted", |model: &Self, state: &State| {
+                let running = |account: usize| {
+                    let of_account = |(at, status): &(usize, &Status)| {
+                        model.account_of[*at] == account && **status == Status::Running
+                    };
+                    state.deployments.iter().enumerate().filter(of_account).count()
+                };
+                let each: Vec<_> = (0..model.limits.len()).map(running).collect();
+                each.iter().zip(&model.limits).all(|(running, limit)| running <= limit)
+                    && each.iter().sum::<usize>() <= model.stack
+            }),
+            Property::always("each permit is held by one that runs", |_, state: &State| {
+                let running = (0..state.deployments.len()).filter(|one| state.deployments[*one] == Status::Running);
+                running.map(|one| one.to_string()).collect::<BTreeSet<_>>() == state.stack.running
+            }),
+            Property::always("no account waits while another gets two turns in a row", |_, state: &State| {
+                !state.unfair
+            }),
+            Property::always("nothing waits for what can't come", |model: &Self, state: &State| {
+                let mut actions = Vec::new();
+                model.actions(state, &mut actions);
+                !actions.is_empty() || state.deployments.iter().all(|status| *status == Status::Ended)
+            }),
+            Property::sometimes("all run, and some wait before", |_, state: &State| {
+                state.deployments.iter().all(|status| *status == Status::Ended) && state.stack.version > 1
+            }),
+        ]
+    }
+}
+
+fn check(permits: Permits) {
+    let checker = permits.checker().threads(2).spawn_bfs().join();
+    checker.assert_properties();
+    println!("{} states", checker.unique_state_count());
+    assert!(checker.unique_state_count() > 100, "it looked at all of them: {}", checker.unique_state_count());
+}
+
+#[test]
+fn accounts_take_turns_and_no_order_of_steps_leaves_one_waiting() {
+    // A greedy account, and one with a single deployment.
+    check(Permits { account_of: vec![0, 0, 0, 1], limits: vec![3, 1], stack: 1, losses: 0, cancels: 0 });
+}
+
+#[test]
+fn bounds_of_accounts_and_of_the_stack_hold_together() {
+    check(Permits { account_of: vec![0, 0, 1], limits: vec![1, 1], stack: 2, losses: 0, cancels: 1 });
+}
+
+#[test]
+fn what_is_lost_is_found_by_the_sweep() {
+    check(Permits { account_of: vec![0, 1], limits: vec![1, 1], stack: 1, losses: 1, cancels: 1 });
+}
