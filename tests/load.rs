@@ -12,6 +12,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 use shared::clock::{Clock, Timestamp};
 use shared::model::{Deployment, Due, DueEntry, Environment, Status};
+use shared::settings::CONCURRENT_BUILDS;
 use shared::table::{Index, read_item};
 use tests::{Actor, GitRepository, World, redelivering};
 
@@ -36,6 +37,60 @@ async fn deployments_to_one_repository() {
 async fn deployments_to_many_repositories() {
     let figures = load(number(), (number() / 5).max(1)).await;
     assert!(figures.calls <= 2.0 * CALLS_ALONE, "{figures:?}");
+}
+
+/// One account deploys far more than the others. `LOAD` makes it 20 accounts.
+#[tokio::test]
+async fn a_greedy_account_delays_each_other_one_by_a_turn_at_most() {
+    const BUILDS: usize = 2;
+    let others = if std::env::var("LOAD").is_ok() { 19 } else { 4 };
+    let world = World::start_with(|options| {
+        options.clock = Clock::system();
+        options.overrides.push((CONCURRENT_BUILDS, BUILDS.to_string()));
+        redelivering(1000)(options);
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let order = folder.path().join("order");
+    let source = GitRepository::with_commands(&[&format!("echo $DEPLOYMENT_ID >> {} && sleep 0.1", order.display())]);
+    let lines = || std::fs::read_to_string(&order).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
+    let account = async |name: String| {
+        let owner = world.owner(&name).await;
+        owner.repository("app", &source).await;
+        owner
+    };
+    let greedy = account("greedy".to_owned()).await;
+    let rest = join_all((0..others).map(|at| account(format!("other-{at}")))).await;
+    let many = 5 * (others + 1);
+    for at in 0..many {
+        source.git(&["branch", &format!("b{at}")]);
+    }
+    let mut of_greedy = Vec::new();
+    for at in 0..many {
+        of_greedy.push(greedy.deploy("app", json!({"ref": format!("b{at}")})).await);
+    }
+    let mut of_others = Vec::new();
+    for owner in &rest {
+        of_others.push((owner, owner.deploy("app", json!({"ref": "main"})).await, Instant::now()));
+    }
+    let before = lines().len();
+    let waits = join_all(of_others.iter().map(async |(owner, deployment, created)| {
+        owner.ended(deployment).await;
+        created.elapsed()
+    }))
+    .await;
+    for deployment in &of_greedy {
+        assert_eq!(greedy.ended(deployment).await["status"], "succeeded");
+    }
+    let started = lines();
+    let is_of_others = |id: &String| of_others.iter().any(|(_, deployment, _)| deployment["id"] == *id);
+    let last = started.iter().rposition(is_of_others).unwrap();
+    let of_greedy_between = started.iter().take(last).skip(before).filter(|id| !is_of_others(id)).count();
+    println!(
+        "{many} deployments of one account, of which {of_greedy_between} ran before the last of {others} others: {waits:?}"
+    );
+    // The others take turns with it. Those that had a permit when the others came run anyway.
+    assert!(of_greedy_between <= others + 2 * BUILDS, "{of_greedy_between} before {others}");
 }
 
 /// The figures of one deployment over its whole life.

@@ -118,8 +118,15 @@ async fn plans_differ_and_an_account_may_have_its_own_number() {
         let account = owner.get("/v1/account").await.body;
         assert_eq!(account["concurrent_builds"], json!({"running": 0, "limit": limit}), "{plan}");
     }
-    let owner = account(&world, "acme", 25, &branches(0)).await;
+    let source = branches(0);
+    let owner = account(&world, "acme", 25, &source).await;
     assert_eq!(owner.get("/v1/account").await.body["concurrent_builds"]["limit"], 25);
+    // An operator stops an account by hand, although nothing of it has run yet.
+    let account = format!("ACCT#{}", owner.account_id.as_ref().unwrap());
+    let none = AttributeValue::N("0".to_owned());
+    world.set_attribute((&account, "ACCOUNT"), "custom_concurrent_builds", none).await;
+    let created = owner.deploy("app", json!({"ref": "main"})).await;
+    assert!(claim(&world, &owner, &created).await.is_none());
     let nothing = json!({"account": "none", "plan": "pro", "owner_email": "owner@example.com", "concurrent_builds": 0});
     world.stack.bootstrap(nothing).await.unwrap_err();
 }

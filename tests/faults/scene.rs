@@ -54,13 +54,22 @@ type Task = Pin<Box<dyn Future<Output = ()>>>;
 impl Scene {
     pub(super) fn start(seed: u64, broken: Broken, protected: bool) -> Self {
         let wire = Wire::new(seed, broken);
+        let limits = match seed % 3 {
+            // Other conditions are tried with permits for all. Without them, two deployments of a lane seldom meet.
+            _ if !matches!(broken, Broken::Nothing | Broken::Permit | Broken::GivenBack) => {
+                PermitLimits { account: 100, stack: 100 }
+            }
+            0 => PermitLimits { account: 1, stack: 2 },
+            1 => PermitLimits { account: 2, stack: 1 },
+            _ => PermitLimits { account: 2, stack: 2 },
+        };
         let settings = Settings::from([
             ("TABLE_NAME", "table".to_owned()),
             ("QUEUE_URL", "http://sqs/queue".to_owned()),
             ("STATUS_QUEUE_URL", "http://sqs/statuses".to_owned()),
             ("HOOK_QUEUE_URL", "http://sqs/hooks".to_owned()),
             ("WEBHOOK_QUEUE_URL", "http://sqs/webhooks".to_owned()),
-            ("CONCURRENT_BUILDS", if seed % 3 == 1 { "1" } else { "2" }.to_owned()),
+            ("CONCURRENT_BUILDS", limits.stack.to_string()),
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "id".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
@@ -72,13 +81,8 @@ impl Scene {
         let table = Table::new(aws.dynamodb(), "table").with_pauses(Pauses::Never);
         let app = App::with_table(settings, aws, table, Clock::manual(NOON), Log::to(std::io::sink()));
         run(table::ensure(app.table().client(), "table")).unwrap();
-        let limits = match seed % 3 {
-            0 => PermitLimits { account: 1, stack: 2 },
-            1 => PermitLimits { account: 2, stack: 1 },
-            _ => PermitLimits { account: 2, stack: 2 },
-        };
         let (repository, by) = run(tests::repository_of_a_new_account(&app, "acme", limits.account as u32));
-        let rival = run(tests::repository_of_a_new_account(&app, "rival", 2));
+        let rival = run(tests::repository_of_a_new_account(&app, "rival", limits.account.max(2) as u32));
         // Deployments that share a lane compete more.
         let environments: &[_] = match seed % 4 {
             _ if protected => &[Environment::STAGING, Environment::PRODUCTION],
@@ -265,7 +269,8 @@ impl Scene {
     }
 
     fn limits_of(&self, claimed: &Deployment) -> PermitLimits {
-        let account = if claimed.account_id == self.repository.account_id { self.limits.account } else { 2 };
+        let is_rival = claimed.account_id != self.repository.account_id;
+        let account = if is_rival { self.limits.account.max(2) } else { self.limits.account };
         PermitLimits { account, ..self.limits }
     }
 

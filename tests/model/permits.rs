@@ -390,7 +390,8 @@ impl Model for Permits {
                 !actions.is_empty() || state.deployments.iter().all(|status| *status == Status::Ended)
             }),
             Property::sometimes("all run, and some wait before", |_, state: &State| {
-                state.deployments.iter().all(|status| *status == Status::Ended) && state.stack.version > 1
+                let waited = state.accounts.iter().any(|account| account.version > 1);
+                waited && state.deployments.iter().all(|status| *status == Status::Ended)
             }),
         ]
     }

@@ -13,7 +13,7 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/account").requi
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, get_account, app.clone()).calls_at_once(2))
+    Ok(Endpoint::new(ROUTE, get_account, app.clone()).calls_at_once(3))
 }
 
 /// Get the account

@@ -18,10 +18,12 @@ impl Deployment {
         now: Timestamp,
     ) -> Result<Turn, TransitionFailed> {
         let permit = self.permit_of(claim.fence);
-        // Nearly always nobody waits.
-        match self.claim(table, claim, permit.take(limits), now).await {
-            Err(TransitionFailed::NoPermit) => {}
-            claimed => return claimed.map(Turn::claimed),
+        // Nearly always nobody waits. A bound of zero, with which an operator stops an account, is decided below.
+        if limits.account > 0 && limits.stack > 0 {
+            match self.claim(table, claim, permit.take(limits), now).await {
+                Err(TransitionFailed::NoPermit) => {}
+                claimed => return claimed.map(Turn::claimed),
+            }
         }
         let mut attempts = table.attempts();
         while attempts.begin().await {
