@@ -397,10 +397,10 @@ impl Scene {
 
     /// Runs the sweep and delivers messages without faults until nothing is left to do.
     pub(super) fn calm(&self) {
-        for _ in 0..500 {
+        for _ in 0..350 {
             self.app.clock().advance(Duration::from_secs(301));
             run(self.clone().sweep());
-            for _ in 0..50 {
+            for _ in 0..20 {
                 let Some(message) = self.take_message() else { break };
                 run(self.clone().consume(message));
             }

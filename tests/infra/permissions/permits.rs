@@ -45,8 +45,10 @@ pub(super) async fn wait_and_cancel(walk: &Walk, owner: &Actor) {
 
 /// Lets a deployment wait for a permit, so that whoever ends another one sends its message.
 pub(super) async fn wait(walk: &Walk, owner: &Actor, consume: impl AsyncFn(&Value)) {
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("waits", &source).await;
     allow(walk, owner, 0).await;
-    let waiting = owner.deploy("full", json!({"ref": "main"})).await;
+    let waiting = owner.deploy("waits", json!({"ref": "main"})).await;
     consume(&waiting).await;
     assert!(walk.world.stored(owner, &waiting).await.has_waited_for_permit());
     allow(walk, owner, 10).await;

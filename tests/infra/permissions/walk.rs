@@ -627,7 +627,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
     // asked to stop.
     walk.world.clock.advance(Duration::from_secs(24 * 60 * 60));
     let swept = walk.environment(SWEEP).sweep().unwrap().invoke(json!({})).await.unwrap();
-    assert_eq!(swept["ended"], 3, "two deployments and the delivery: {swept}");
+    assert_eq!(swept["ended"], 4, "three deployments and the delivery: {swept}");
     assert_eq!(swept["removed"], 1, "the idle environment: {swept}");
     let stopped = consume(&deploy("staging").await).await;
     let cancel = owner.act(&json!({"id": stopped.id}), "cancel", json!({})).await;
