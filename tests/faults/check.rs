@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::id::DeploymentId;
 use shared::model::{
-    CapacityUsage, Deployment, DeploymentCounts, DeploymentEvent, Environment, Filter, Lane, Lock, StackPermits, Status,
+    CapacityUsage, Deployment, DeploymentCounts, DeploymentEvent, Environment, FailureCode, Filter, Lane, Lock,
+    StackPermits, Status,
 };
 
 use super::build::Tally;
@@ -109,7 +110,8 @@ impl Scene {
         let of_rival = Deployment::newest(table, self.rival(), Filter::default(), None, 100).await.unwrap();
         let own = Deployment::newest(table, &self.repository, Filter::default(), None, 100).await.unwrap();
         for row in of_rival.iter().chain(own.iter().filter(|_| !self.protected)) {
-            let waited_too_long = row.failure.as_ref().is_some_and(|failure| failure.code == "queue_deadline");
+            let waited_too_long =
+                row.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::QueueDeadline);
             if !row.status.is_final() || waited_too_long {
                 return Err(format!("deployment {} of {} never runs: {:?}", row.number, row.account_id, row.status));
             }
