@@ -164,7 +164,8 @@ def deploy(url, environment, client):
     command = [
         *(tools / "sam/bin/sam", "deploy", "--template", work / "template.yaml", "--stack-name", STACK),
         *("--s3-bucket", "code", "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"),
-        *("--no-confirm-changeset", "--parameter-overrides", "Environment=staging", "Rollout=AllAtOnce", "Runner=process"),
+        *("--no-confirm-changeset", "--parameter-overrides"),
+        *("Environment=staging", "Rollout=AllAtOnce", "Runner=process"),
     ]
     log = tools / "deploy.log"
     with log.open("w") as output:
