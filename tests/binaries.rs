@@ -534,6 +534,7 @@ async fn cargo_lambda_watch_gives_the_functions_what_the_local_stack_gives_them(
     let mut data = PathBuf::new();
     let world = World::start_with(|options| {
         options.issuer = OwnIssuer::Started;
+        options.overrides.clear();
         data.clone_from(&options.data);
     })
     .await;
