@@ -22,7 +22,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, preflight_deployment, Connections::new(app)?).finds_early::<Repository>().calls_at_once(5))
+    Ok(Endpoint::new(ROUTE, preflight_deployment, Connections::new(app)?).finds_early::<Repository>().calls_at_once(6))
 }
 
 /// Preflight a deployment
