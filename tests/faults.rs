@@ -121,34 +121,22 @@ fn run_seeds(number_of_seeds: u64, protected: bool) {
 
 #[test]
 fn the_absence_of_a_condition_is_noticed() {
-    for broken in [Broken::Sequence, Broken::Version, Broken::Due, Broken::Counter, Broken::Permit, Broken::GivenBack] {
-        notice(broken);
+    // Each search begins at a seed that shows the absence, since many seeds show none.
+    for (broken, first) in [
+        (Broken::Lock, 6),
+        (Broken::Sequence, 1),
+        (Broken::Version, 2),
+        (Broken::Due, 0),
+        (Broken::Counter, 25),
+        (Broken::Permit, 64),
+        (Broken::GivenBack, 0),
+    ] {
+        // With FAULT_SEEDS, the search begins at 0 and finds a seed to begin at.
+        let seeds = number("FAULT_SEEDS").map_or(first..first + 200, |seeds| 0..seeds);
+        let found = { seeds }.find_map(|seed| Some((seed, try_seed(seed, broken, false).err()?)));
+        let (seed, wrong) = found.unwrap_or_else(|| panic!("no seed notices the absence of {broken:?}"));
+        println!("{broken:?}, seed {seed}: {wrong}");
     }
-}
-
-/// Searches for a seed that shows the absence of a condition.
-fn notice(broken: Broken) {
-    let seeds = number("FAULT_SEEDS").unwrap_or(200);
-    let next = std::sync::atomic::AtomicU64::new(0);
-    let found = std::sync::Mutex::new(None);
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| {
-                while found.lock().unwrap().is_none() {
-                    let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    if seed >= seeds {
-                        break;
-                    }
-                    if let Err(wrong) = try_seed(seed, broken, false) {
-                        found.lock().unwrap().get_or_insert((seed, wrong));
-                    }
-                }
-            });
-        }
-    });
-    let found = found.into_inner().unwrap();
-    let (seed, wrong) = found.unwrap_or_else(|| panic!("no seed notices the absence of {broken:?}"));
-    println!("{broken:?}, seed {seed}: {wrong}");
 }
 
 #[test]

@@ -280,11 +280,13 @@ async fn a_preflight_tells_each_gate_and_changes_nothing() {
             "requires",
             "freeze",
             "variables",
+            "minutes",
             "fences",
             "queue",
             "approvals",
             "wait",
             "lock",
+            "capacity",
         ];
         assert_eq!(names, all);
         let failing = gates.iter().filter(|gate| gate["passes"] == false);

@@ -238,8 +238,7 @@ impl Services {
                     values.retain(|name, _| expression.contains(name.as_str()));
                 }
                 (Broken::GivenBack, "PERMITS") if !takes_a_permit(write) => {
-                    let permit = &mut write["ExpressionAttributeValues"][":permit"]["SS"][0];
-                    if !permit.is_null() {
+                    if let Some(permit) = write.pointer_mut("/ExpressionAttributeValues/:permit/SS/0") {
                         *permit = json!("another");
                     }
                 }
