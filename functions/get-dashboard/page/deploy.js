@@ -9,9 +9,10 @@ import { lacks } from "./session.js";
 import { button, dots, heading, section, short } from "./ui.js";
 
 const GATES = { permission: "Permission", quota: "Rate limit", ref: "Ref", refs: "Allowed refs", requires: "Required",
-  freeze: "Freeze", variables: "Variables", fences: "Guards", queue: "Queue", approvals: "Approvals", wait: "Wait timer", lock: "Turn" };
+  freeze: "Freeze", variables: "Variables", minutes: "Build minutes", fences: "Guards", queue: "Queue", approvals: "Approvals",
+  wait: "Wait timer", lock: "Turn", capacity: "Capacity" };
 /** The conditions that a deployment waits for. The others refuse it. */
-const WAITED = ["approvals", "wait", "lock"];
+const WAITED = ["approvals", "wait", "lock", "capacity"];
 const OUTCOMES = {
   starts: ["check", "good", "The deployment starts at once."],
   waits: ["clock", "wait", "The deployment is created and waits."],

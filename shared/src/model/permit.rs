@@ -116,7 +116,7 @@ impl FromStr for Permit {
 }
 
 impl StackPermits {
-    /// Reads the row, by the same action as [`Capacity::of`]. A stack in which nothing has run yet has none.
+    /// Reads the row, by the action that also reads it beside an account's. A stack in which nothing has run yet has none.
     pub async fn load(table: &Table) -> Result<Self, TableError> {
         let [row] = table.get_each([Some(key::stack_permits())], Consistency::Strong).await?;
         Ok(row.map(read_item).transpose()?.unwrap_or_default())
