@@ -67,7 +67,7 @@ func main() {
 	deployment, _ := must(owner.DeploymentsAPI.CreateDeployment(background, repository).DeploymentInput(*body).Execute())
 	queued, _ := must(owner.DeploymentsAPI.GetDeployment(background, deployment.Id).Execute())
 	blocker := queued.Queue.Get().BlockedBy.Get().Kind
-	approval := api.NewApprovalInput(deployment.ApprovalDigest, deployment.Sha)
+	approval := api.NewApprovalInput(deployment.Sha, deployment.ApprovalDigest)
 	must(approver.DeploymentsAPI.ApproveDeployment(background, deployment.Id).ApprovalInput(*approval).Execute())
 
 	lines := []string{}
