@@ -1,5 +1,5 @@
-//! What customers commit, and what their builds make. Whatever is wrong with it ends the deployment at once, with the path, and is no
-//! alarm of the operators'.
+//! Content errors: faults of the files that customers commit and that their builds make. Each ends the deployment at once, with the
+//! path, and rings no alarm of the operators.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

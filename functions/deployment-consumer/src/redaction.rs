@@ -260,7 +260,7 @@ mod tests {
         }
     }
 
-    /// What the tools themselves print is in tests/process/masking.rs.
+    /// The output of the tools themselves is in tests/process/masking.rs.
     #[test]
     fn a_secret_is_known_under_the_escapes_of_each_format() {
         let redaction = Redaction::new(["it's \"50%\" & <é>\n\\\t1"]);

@@ -18,6 +18,7 @@ mod event;
 mod failure;
 mod fence;
 mod lane;
+mod lease;
 mod listing;
 mod names;
 mod origin;
@@ -332,13 +333,6 @@ impl Deployment {
 
     pub(super) fn key(&self) -> Key {
         key::deployment(&self.account_id, &self.id)
-    }
-}
-
-impl Due {
-    /// Returns the deployment, if it still exists.
-    pub async fn load(&self, table: &Table) -> Result<Option<Deployment>, TableError> {
-        Deployment::load(table, &self.account_id, &self.deployment_id).await
     }
 }
 

@@ -41,9 +41,9 @@ pub struct Permit {
 /// The maximum numbers of deployments in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PermitLimits {
-    /// That of the account, by its plan.
+    /// The maximum for the account, by its plan.
     pub account: usize,
-    /// That of all accounts together.
+    /// The maximum for all accounts together.
     pub stack: usize,
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Reading<'a> {
 enum Format {
     /// JSON, programming languages, `printf %q`, `$'…'`. `\xe9` is a byte.
     Backslashes,
-    /// The same, but `\xe9` is a character, as Python and JavaScript print text.
+    /// Backslashes as Python and JavaScript print text: `\xe9` is a character.
     BackslashesOfText,
     /// `'it'\''s'` and `'it'"'"'s'`, and the `'a'$'\n''b'` of GNU's tools.
     ShellQuotes,

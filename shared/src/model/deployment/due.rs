@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, DeploymentId};
-use crate::model::due::{DUE, DueEntry};
-use crate::model::key;
-use crate::table::IndexKey;
+use crate::model::due::{DUE, DueEntry, due_sort_attribute};
+use crate::model::{Deployment, key};
+use crate::table::{Change, IndexKey, Table, TableError, Values};
 
 /// The time that a queued deployment may wait before the sweep sends its message again. A free runner claims a
 /// deployment within a second. A deployment that waits behind others gains nothing from a second message.
@@ -37,6 +37,30 @@ impl Due {
     pub(super) fn index_key(&self) -> IndexKey {
         let shard = shard_of(self.deployment_id.as_str());
         IndexKey { index: DUE, partition: key::due(shard), sort: self.position() }
+    }
+
+    /// Returns the deployment, if it still exists.
+    pub async fn load(&self, table: &Table) -> Result<Option<Deployment>, TableError> {
+        Deployment::load(table, &self.account_id, &self.deployment_id).await
+    }
+}
+
+impl Deployment {
+    /// Postpones the sweep's next look at the deployment. Returns `false` if the deployment has changed since `self`
+    /// was read, or another sweep has postponed it already.
+    pub async fn put_off(&self, table: &Table, until: Timestamp) -> Result<bool, TableError> {
+        let Some(due_at) = self.due_at else { return Ok(false) };
+        let change = Change {
+            expression: format!("SET due_at = :until, {} = :position", due_sort_attribute()),
+            condition: Some("events = :version AND due_at = :due"),
+            names: None,
+            values: Values::new()
+                .set(":until", until)
+                .set(":due", due_at)
+                .set(":position", self.due(until).position())
+                .set(":version", self.events),
+        };
+        Ok(table.update(self.key(), change).await?.is_ok())
     }
 }
 

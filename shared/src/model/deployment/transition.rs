@@ -7,12 +7,11 @@ use crate::capability::conceal;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{DeploymentId, UserId};
-use crate::model::due::{DueEntry, due_sort_attribute};
 use crate::model::{
     Action, Actor, AuditEvent, Author, Awaited, Bound, BuildId, Deployment, DeploymentEvent, Failure, LEASE_GRACE,
     Live, NoCapacity, RepositoryPartition, Status, Target, TargetKind,
 };
-use crate::table::{Change, Table, TableError, Transaction, Values, Write, read_item};
+use crate::table::{Change, Table, TableError, Transaction, Values, Write};
 
 /// The transitions that the code makes, each with its data.
 #[derive(Clone, Debug)]
@@ -392,49 +391,6 @@ impl Deployment {
             current = self.keeping_results(found);
         }
         Err(TransitionFailed::Stale)
-    }
-
-    /// Renews the lease of this attempt's runner, and returns the current deployment. Returns `None` if the runner has
-    /// lost the deployment, because its lease or its time limit has ended.
-    pub async fn renew_lease(
-        &self,
-        table: &Table,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Option<Self>, TableError> {
-        let due_at = until.plus(LEASE_GRACE);
-        let change = Change {
-            expression: format!("SET lease_until = :until, due_at = :due, {} = :position", due_sort_attribute()),
-            // The condition does not check the version, because a request to stop must not end the lease.
-            condition: Some("fence = :fence AND #status = :in_progress AND lease_until > :now AND deadline >= :until"),
-            names: Some([("#status".to_owned(), "status".to_owned())].into()),
-            values: Values::new()
-                .set(":now", now)
-                .set(":until", until)
-                .set(":due", due_at)
-                .set(":position", self.due(due_at).position())
-                .set(":fence", self.fence)
-                .set(":in_progress", Status::InProgress.as_str()),
-        };
-        let renewed = table.update(self.key(), change).await?;
-        renewed.ok().map(read_item).transpose()
-    }
-
-    /// Postpones the sweep's next look at the deployment. Returns `false` if the deployment has changed since `self`
-    /// was read, or another sweep has postponed it already.
-    pub async fn put_off(&self, table: &Table, until: Timestamp) -> Result<bool, TableError> {
-        let Some(due_at) = self.due_at else { return Ok(false) };
-        let change = Change {
-            expression: format!("SET due_at = :until, {} = :position", due_sort_attribute()),
-            condition: Some("events = :version AND due_at = :due"),
-            names: None,
-            values: Values::new()
-                .set(":until", until)
-                .set(":due", due_at)
-                .set(":position", self.due(until).position())
-                .set(":version", self.events),
-        };
-        Ok(table.update(self.key(), change).await?.is_ok())
     }
 
     /// Returns the writes of a transition in the lane: a deployment that leaves the queue loses its waiting row, a
