@@ -1,11 +1,12 @@
 //! Traces in the form of W3C Trace Context (<https://www.w3.org/TR/trace-context/>): from a request to the messages that it
 //! sends, and on to those that their consumers send.
 
+use aws_lambda_events::sqs::SqsMessage;
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 
 /// The name of the header, and of the attribute of a message.
-pub const TRACEPARENT: &str = "traceparent";
+pub(crate) const TRACEPARENT: &str = "traceparent";
 
 tokio::task_local! {
     static CURRENT: Option<TraceContext>;
@@ -25,8 +26,13 @@ impl TraceContext {
         Self::below(headers.get(TRACEPARENT)?.to_str().ok()?)
     }
 
+    /// Returns a new span below the one that sent a message.
+    pub fn from_message(message: &SqsMessage) -> Option<Self> {
+        Self::below(message.message_attributes.get(TRACEPARENT)?.string_value.as_deref()?)
+    }
+
     /// Returns a new span below the one in a `traceparent`. Returns `None` if that is malformed.
-    pub fn below(traceparent: &str) -> Option<Self> {
+    fn below(traceparent: &str) -> Option<Self> {
         let mut fields = traceparent.split('-');
         let mut hex = |length: usize| {
             let field = fields.next()?;

@@ -14,7 +14,7 @@ use shared::id::DeploymentId;
 use shared::model::{Actor, Deployment, Status, Terms, Transition};
 use shared::queue::{DeploymentMessage, Queue};
 use shared::telemetry::{Level, MessageLine};
-use shared::trace::{TRACEPARENT, TraceContext};
+use shared::trace::TraceContext;
 use shared::usage::Usage;
 use shared::{App, InitError};
 use tokio_util::sync::CancellationToken;
@@ -105,9 +105,7 @@ impl Consumer {
         let deadline = Timestamp::from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
         let mut response = SqsBatchResponse::default();
         for message in event.payload.records {
-            let span = message.message_attributes.get(TRACEPARENT);
-            let span = span.and_then(|text| TraceContext::below(text.string_value.as_deref()?));
-            if !TraceContext::within(span, self.handle(&message, deadline)).await {
+            if !TraceContext::within(TraceContext::from_message(&message), self.handle(&message, deadline)).await {
                 response.add_failure(message.message_id.unwrap_or_default());
             }
         }

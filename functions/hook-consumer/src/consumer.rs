@@ -14,7 +14,7 @@ use shared::model::{Delivery, Hook, HookProvider, Outcome};
 use shared::queue::DeliveryMessage;
 use shared::table::TableError;
 use shared::telemetry::{Level, Metrics};
-use shared::trace::{TRACEPARENT, TraceContext};
+use shared::trace::TraceContext;
 use shared::usage::Usage;
 use shared::{App, InitError};
 
@@ -71,9 +71,7 @@ impl HookConsumer {
     pub async fn invoke(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Infallible> {
         let mut response = SqsBatchResponse::default();
         for message in event.payload.records {
-            let span = message.message_attributes.get(TRACEPARENT);
-            let span = span.and_then(|text| TraceContext::below(text.string_value.as_deref()?));
-            if !TraceContext::within(span, self.handle(&message)).await {
+            if !TraceContext::within(TraceContext::from_message(&message), self.handle(&message)).await {
                 response.add_failure(message.message_id.unwrap_or_default());
             }
         }

@@ -28,7 +28,7 @@ use shared::id::{ConnectionId, DeploymentId};
 use shared::model::{CommitStatus, ReportClaim};
 use shared::queue::StatusQueue;
 use shared::telemetry::{Level, MessageLine};
-use shared::trace::{TRACEPARENT, TraceContext};
+use shared::trace::TraceContext;
 use shared::usage::Usage;
 use shared::{App, InitError};
 use vault::Vault;
@@ -109,12 +109,8 @@ impl Reporter {
     /// # Errors
     /// Never: a failure concerns one message.
     pub async fn invoke(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Infallible> {
-        let handled = join_all(event.payload.records.iter().map(|message| {
-            let span = message.message_attributes.get(TRACEPARENT);
-            let span = span.and_then(|text| TraceContext::below(text.string_value.as_deref()?));
-            TraceContext::within(span, self.handle(message))
-        }))
-        .await;
+        let handle = |message| TraceContext::within(TraceContext::from_message(message), self.handle(message));
+        let handled = join_all(event.payload.records.iter().map(handle)).await;
         let mut response = SqsBatchResponse::default();
         for (message, handled) in event.payload.records.into_iter().zip(handled) {
             if !handled {

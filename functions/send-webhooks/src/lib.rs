@@ -31,7 +31,7 @@ use shared::id::{AccountId, WebhookId};
 use shared::model::HookSecret;
 use shared::queue::{WebhookMessage, WebhookQueue};
 use shared::telemetry::{Level, Metrics};
-use shared::trace::{TRACEPARENT, TraceContext};
+use shared::trace::TraceContext;
 use shared::usage::Usage;
 use shared::{App, InitError};
 use vault::Vault;
@@ -91,9 +91,7 @@ impl Sender {
     pub async fn invoke(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Infallible> {
         let mut response = SqsBatchResponse::default();
         for message in event.payload.records {
-            let span = message.message_attributes.get(TRACEPARENT);
-            let span = span.and_then(|text| TraceContext::below(text.string_value.as_deref()?));
-            if !TraceContext::within(span, self.handle(&message)).await {
+            if !TraceContext::within(TraceContext::from_message(&message), self.handle(&message)).await {
                 response.add_failure(message.message_id.unwrap_or_default());
             }
         }
