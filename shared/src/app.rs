@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::FromRef;
 use http::HeaderMap;
 
 use crate::authentication::{Authenticator, NewSession, Proof};
@@ -25,6 +26,16 @@ pub const SIGN_IN_PATH: &str = "/sign-in";
 /// The settings, clients and caches of a function, made once in init. Clones share them.
 #[derive(Clone, Debug)]
 pub struct App(Arc<Parts>);
+
+/// The state of a handler that needs more than the app, such as a queue or the archive. Extractors take the app from it.
+#[derive(Clone, Debug)]
+pub struct With<T>(pub App, pub T);
+
+impl<T> FromRef<With<T>> for App {
+    fn from_ref(With(app, _): &With<T>) -> App {
+        app.clone()
+    }
+}
 
 #[derive(Debug)]
 struct Parts {

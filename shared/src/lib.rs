@@ -45,7 +45,7 @@ pub mod token;
 pub mod trace;
 pub mod usage;
 
-pub use app::App;
+pub use app::{App, With};
 pub use endpoint::Endpoint;
 pub use error::{Error, ErrorCode, Result};
 pub use route::Route;

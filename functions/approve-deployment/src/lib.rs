@@ -1,13 +1,13 @@
 //! `POST /v1/deployments/{deployment_id}/approve`: records one approval of a deployment.
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::body::DeploymentBody;
 use shared::model::{Action, Author, Deployment, EnvironmentSettings, Status, Transition, TransitionFailed};
 use shared::queue::Queue;
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/approve")
@@ -24,20 +24,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{d
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, approve_deployment, Approvals { app: app.clone(), queue: Queue::new(app)? }))
-}
-
-/// The app, and the queue that gets a deployment with its last approval.
-#[derive(Clone)]
-pub struct Approvals {
-    app: App,
-    queue: Queue,
-}
-
-impl FromRef<Approvals> for App {
-    fn from_ref(approvals: &Approvals) -> App {
-        approvals.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, approve_deployment, With(app.clone(), Queue::new(app)?)))
 }
 
 /// The approval of a deployment.
@@ -64,7 +51,7 @@ pub struct Approval {
     post, path = ROUTE.path, tag = "Deployments", request_body = Approval, responses((status = 200, body = DeploymentBody))
 )]
 pub async fn approve_deployment(
-    State(Approvals { app, queue }): State<Approvals>,
+    State(With(app, queue)): State<With<Queue>>,
     author: Author,
     deployment: AuthorizedDeployment,
     extract::Json(approval): extract::Json<Approval>,

@@ -2,13 +2,13 @@
 //! progress.
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::body::DeploymentBody;
 use shared::model::Author;
 use shared::queue::Queue;
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/cancel")
@@ -20,21 +20,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{d
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let cancellation = Cancellation { app: app.clone(), queue: Queue::new(app)? };
-    Ok(Endpoint::new(ROUTE, cancel_deployment, cancellation))
-}
-
-/// The app, and the queue that gets the next deployment of the lane.
-#[derive(Clone)]
-pub struct Cancellation {
-    app: App,
-    queue: Queue,
-}
-
-impl FromRef<Cancellation> for App {
-    fn from_ref(cancellation: &Cancellation) -> App {
-        cancellation.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, cancel_deployment, With(app.clone(), Queue::new(app)?)))
 }
 
 /// Cancel a deployment
@@ -46,7 +32,7 @@ impl FromRef<Cancellation> for App {
     responses((status = 200, body = DeploymentBody), (status = 202, body = DeploymentBody))
 )]
 pub async fn cancel_deployment(
-    State(Cancellation { app, queue }): State<Cancellation>,
+    State(With(app, queue)): State<With<Queue>>,
     author: Author,
     deployment: AuthorizedDeployment,
 ) -> Result<(StatusCode, Json<DeploymentBody>)> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use providers::AppKey;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use shared::extract::{self, LARGEST, Whole};
 use shared::hosts::Hosts;
 use shared::id::ConnectionId;
 use shared::model::{Author, Connection, DisplayName, GitHost, GitPassword, GitUsername, Login, Provider, Role};
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With};
 use vault::Vault;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -29,22 +29,8 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/connections")
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let creation = Creation { app: app.clone(), hosts: Hosts::of(app.settings())?, vault: Arc::new(Vault::new(app)?) };
+    let creation = With(app.clone(), (Hosts::of(app.settings())?, Arc::new(Vault::new(app)?)));
     Ok(Endpoint::new(ROUTE, create_connection, creation))
-}
-
-/// The app, the hosts that connections may be to, and the vault that seals their secrets.
-#[derive(Clone)]
-pub struct Creation {
-    app: App,
-    hosts: Hosts,
-    vault: Arc<Vault>,
-}
-
-impl FromRef<Creation> for App {
-    fn from_ref(creation: &Creation) -> App {
-        creation.app.clone()
-    }
 }
 
 /// The connection to create. A `basic` one has `username` and `password`, and a `github_app` has `app_id` and `private_key`.
@@ -81,7 +67,7 @@ pub struct NewConnection {
     responses((status = 201, body = ConnectionBody))
 )]
 pub async fn create_connection(
-    State(Creation { app, hosts, vault }): State<Creation>,
+    State(With(app, (hosts, vault))): State<With<(Hosts, Arc<Vault>)>>,
     author: Author,
     tenant: Tenant,
     extract::Json(new): extract::Json<NewConnection>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
@@ -11,7 +11,7 @@ use shared::access::{AuthorizedRepository, Permission, Scope};
 use shared::body::HookBody;
 use shared::id::{HookId, UserId};
 use shared::model::{Author, Environment, Hook, HookProvider, HookSecret, Repository};
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With, extract};
 use vault::Vault;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -29,21 +29,7 @@ const MAX_REF: usize = 255;
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let creation = Creation { app: app.clone(), vault: Arc::new(Vault::new(app)?) };
-    Ok(Endpoint::new(ROUTE, create_hook, creation).finds_early::<Repository>())
-}
-
-/// The app, and the vault that seals secrets.
-#[derive(Clone)]
-pub struct Creation {
-    app: App,
-    vault: Arc<Vault>,
-}
-
-impl FromRef<Creation> for App {
-    fn from_ref(creation: &Creation) -> App {
-        creation.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, create_hook, With(app.clone(), Arc::new(Vault::new(app)?))).finds_early::<Repository>())
 }
 
 /// The hook to create.
@@ -70,7 +56,7 @@ pub struct NewHook {
     post, path = ROUTE.path, tag = "Hooks", request_body = NewHook, responses((status = 201, body = HookBody))
 )]
 pub async fn create_hook(
-    State(Creation { app, vault }): State<Creation>,
+    State(With(app, vault)): State<With<Arc<Vault>>>,
     author: Author,
     repository: AuthorizedRepository,
     extract::Json(new): extract::Json<NewHook>,

@@ -1,7 +1,7 @@
 //! `POST /v1/repositories/{repo_id}/rollback`: deploys again a commit that succeeded before.
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use redeploy::{Redeployer, StoredVersions};
 use serde::Deserialize;
@@ -30,17 +30,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, create_rollback, Rollback(Redeployer::new(app)?)).calls_at_once(3))
-}
-
-/// The redeployer, which repeats the deployment to return to.
-#[derive(Clone)]
-pub struct Rollback(Redeployer);
-
-impl FromRef<Rollback> for App {
-    fn from_ref(rollback: &Rollback) -> App {
-        rollback.0.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, create_rollback, Redeployer::new(app)?).calls_at_once(3))
 }
 
 /// The environment to roll back, and the deployment to return to.
@@ -73,7 +63,7 @@ pub struct RollbackRequest {
     responses((status = 201, body = DeploymentBody))
 )]
 pub async fn create_rollback(
-    State(Rollback(redeployer)): State<Rollback>,
+    State(redeployer): State<Redeployer>,
     author: Author,
     repository: AuthorizedRepository,
     extract::Json(request): extract::Json<RollbackRequest>,

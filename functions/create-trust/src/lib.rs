@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use shared::access::{Caller, Scope, Tenant, distinct};
@@ -13,7 +13,7 @@ use shared::id::{RepositoryId, TrustId, UserId};
 use shared::model::{
     Audience, Author, Conditions, DisplayName, Environment, IssuerUrl, Repository, Role, Trust, TrustTerms,
 };
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With, extract};
 use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -29,21 +29,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/trusts")
 /// # Errors
 /// Fails if a setting is malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let creation = Creation { app: app.clone(), hosts: Hosts::of(app.settings())? };
-    Ok(Endpoint::new(ROUTE, create_trust, creation))
-}
-
-/// The app, and the hosts that issuers may be at.
-#[derive(Clone)]
-pub struct Creation {
-    app: App,
-    hosts: Hosts,
-}
-
-impl FromRef<Creation> for App {
-    fn from_ref(creation: &Creation) -> App {
-        creation.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, create_trust, With(app.clone(), Hosts::of(app.settings())?)))
 }
 
 /// The trust to create.
@@ -80,7 +66,7 @@ fn scopes_of_trusts() -> Array {
     post, path = ROUTE.path, tag = "Trusts", request_body = NewTrust, responses((status = 201, body = TrustBody))
 )]
 pub async fn create_trust(
-    State(Creation { app, hosts }): State<Creation>,
+    State(With(app, hosts)): State<With<Hosts>>,
     author: Author,
     caller: Caller,
     tenant: Tenant,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
@@ -15,7 +15,7 @@ use shared::id::{RepositoryId, WebhookId};
 use shared::model::{
     Author, DisplayName, Environment, EventPattern, HookSecret, Role, Webhook, WebhookFilter, WebhookFormat, WebhookUrl,
 };
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With};
 use vault::Vault;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -31,22 +31,8 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/webhooks")
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let creation = Creation { app: app.clone(), hosts: Hosts::of(app.settings())?, vault: Arc::new(Vault::new(app)?) };
+    let creation = With(app.clone(), (Hosts::of(app.settings())?, Arc::new(Vault::new(app)?)));
     Ok(Endpoint::new(ROUTE, create_webhook, creation))
-}
-
-/// The app, the hosts that webhooks may be at, and the vault that seals their secrets.
-#[derive(Clone)]
-pub struct Creation {
-    app: App,
-    hosts: Hosts,
-    vault: Arc<Vault>,
-}
-
-impl FromRef<Creation> for App {
-    fn from_ref(creation: &Creation) -> App {
-        creation.app.clone()
-    }
 }
 
 /// The webhook to create.
@@ -76,7 +62,7 @@ pub struct NewWebhook {
     post, path = ROUTE.path, tag = "Webhooks", request_body = NewWebhook, responses((status = 201, body = WebhookBody))
 )]
 pub async fn create_webhook(
-    State(Creation { app, hosts, vault }): State<Creation>,
+    State(With(app, (hosts, vault))): State<With<(Hosts, Arc<Vault>)>>,
     author: Author,
     tenant: Tenant,
     extract::Json(new): extract::Json<NewWebhook>,

@@ -2,11 +2,11 @@
 
 use archive::Archive;
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use shared::access::{AuthorizedRepository, Permission, Scope};
 use shared::body::Deleted;
 use shared::model::{Author, Repository};
-use shared::{App, Endpoint, InitError, Result, Route};
+use shared::{App, Endpoint, InitError, Result, Route, With};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/cache")
@@ -18,21 +18,7 @@ pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/repositories
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let caches = Caches { app: app.clone(), archive: Archive::new(app)? };
-    Ok(Endpoint::new(ROUTE, delete_repository_cache, caches).finds_early::<Repository>())
-}
-
-/// The app, and the archive with the caches.
-#[derive(Clone)]
-pub struct Caches {
-    app: App,
-    archive: Archive,
-}
-
-impl FromRef<Caches> for App {
-    fn from_ref(caches: &Caches) -> App {
-        caches.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, delete_repository_cache, With(app.clone(), Archive::new(app)?)).finds_early::<Repository>())
 }
 
 /// Clear a repository's cache
@@ -41,7 +27,7 @@ impl FromRef<Caches> for App {
 /// one. A build that is in progress saves nothing of what it has restored.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Repositories", responses((status = 200, body = Deleted)))]
 pub async fn delete_repository_cache(
-    State(Caches { app, archive }): State<Caches>,
+    State(With(app, archive)): State<With<Archive>>,
     author: Author,
     repository: AuthorizedRepository,
 ) -> Result<Json<Deleted>> {

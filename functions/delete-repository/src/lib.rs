@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::Deleted;
 use shared::model::{Author, Repository, RepositoryDeletion};
 use shared::precondition::IfMatch;
 use shared::queue::Queue;
-use shared::{App, Endpoint, InitError, Result, Route};
+use shared::{App, Endpoint, InitError, Result, Route, With};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}")
@@ -24,20 +24,7 @@ const TIME: Duration = Duration::from_secs(5);
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, delete_repository, Deletion { app: app.clone(), queue: Queue::new(app)? }))
-}
-
-/// The app, and the queue whose consumer stops builds.
-#[derive(Clone)]
-pub struct Deletion {
-    app: App,
-    queue: Queue,
-}
-
-impl FromRef<Deletion> for App {
-    fn from_ref(deletion: &Deletion) -> App {
-        deletion.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, delete_repository, With(app.clone(), Queue::new(app)?)))
 }
 
 /// Delete a repository
@@ -47,7 +34,7 @@ impl FromRef<Deletion> for App {
 /// minutes once the last build has stopped. The audit log keeps its events. Nothing happens to the repository at the git host.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Repositories", responses((status = 200, body = Deleted)))]
 pub async fn delete_repository(
-    State(Deletion { app, queue }): State<Deletion>,
+    State(With(app, queue)): State<With<Queue>>,
     author: Author,
     repository: AuthorizedRepository,
     expected: IfMatch,

@@ -1,12 +1,12 @@
 //! `GET /v1/deployments/{deployment_id}/artifacts/{artifact_path}`: downloads a file that a deployment has produced.
 
 use archive::Archive;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, Method};
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::extract::PathArtifact;
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route =
@@ -20,21 +20,7 @@ pub const ROUTE: Route =
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let downloads = Downloads { app: app.clone(), archive: Archive::new(app)? };
-    Ok(Endpoint::new(ROUTE, get_deployment_artifact, downloads))
-}
-
-/// The app, and the archive with the artifacts.
-#[derive(Clone)]
-pub struct Downloads {
-    app: App,
-    archive: Archive,
-}
-
-impl FromRef<Downloads> for App {
-    fn from_ref(downloads: &Downloads) -> App {
-        downloads.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, get_deployment_artifact, With(app.clone(), Archive::new(app)?)))
 }
 
 /// The bytes of an artifact.
@@ -55,7 +41,7 @@ pub struct File(());
     )
 )]
 pub async fn get_deployment_artifact(
-    State(Downloads { archive, .. }): State<Downloads>,
+    State(With(_, archive)): State<With<Archive>>,
     method: Method,
     headers: HeaderMap,
     PathArtifact(path): PathArtifact,

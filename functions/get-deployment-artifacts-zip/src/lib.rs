@@ -6,11 +6,11 @@
 mod set;
 
 use archive::Archive;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, Method};
 use shared::access::{AuthorizedDeployment, Scope};
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With};
 
 use self::set::ArtifactSet;
 
@@ -24,21 +24,7 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{de
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let downloads = Downloads { app: app.clone(), archive: Archive::new(app)? };
-    Ok(Endpoint::new(ROUTE, get_deployment_artifacts_zip, downloads))
-}
-
-/// The app, and the archive with the artifacts.
-#[derive(Clone)]
-pub struct Downloads {
-    app: App,
-    archive: Archive,
-}
-
-impl FromRef<Downloads> for App {
-    fn from_ref(downloads: &Downloads) -> App {
-        downloads.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, get_deployment_artifacts_zip, With(app.clone(), Archive::new(app)?)))
 }
 
 /// The bytes of a zip.
@@ -60,7 +46,7 @@ pub struct File(());
     )
 )]
 pub async fn get_deployment_artifacts_zip(
-    State(Downloads { archive, .. }): State<Downloads>,
+    State(With(_, archive)): State<With<Archive>>,
     method: Method,
     headers: HeaderMap,
     deployment: AuthorizedDeployment,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use archive::{Archive, Gaps, LogLine, LogPage, Stream};
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::VARY;
@@ -19,7 +19,7 @@ use shared::capability::conceal;
 use shared::clock::{Rfc3339, Timestamp};
 use shared::extract::Query;
 use shared::poll::{NothingNew, PollInterval};
-use shared::{App, Endpoint, InitError, Result, Route};
+use shared::{App, Endpoint, InitError, Result, Route, With};
 
 pub use position::LogPosition;
 use position::Start;
@@ -39,20 +39,7 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{de
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, get_deployment_log, Logs { app: app.clone(), archive: Archive::new(app)? }))
-}
-
-/// The app, and the archive with the lines.
-#[derive(Clone)]
-pub struct Logs {
-    app: App,
-    archive: Archive,
-}
-
-impl FromRef<Logs> for App {
-    fn from_ref(logs: &Logs) -> App {
-        logs.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, get_deployment_log, With(app.clone(), Archive::new(app)?)))
 }
 
 /// The lines of a log after a position.
@@ -108,18 +95,18 @@ pub struct LogMeta {
 /// CodeBuild are in the order in which they were delivered, which may differ from that of their times.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(LogPosition), responses((status = 200, content((LogBody = "application/json"), (String = "text/plain")))))]
 pub async fn get_deployment_log(
-    State(logs): State<Logs>,
+    State(With(app, archive)): State<With<Archive>>,
     Query(position): Query<LogPosition>,
     headers: HeaderMap,
     deployment: AuthorizedDeployment,
 ) -> Result<Response> {
     let as_text = text::is_asked_for(&headers);
     let start = position.start(as_text)?;
-    let settled = |ended: Timestamp| deployment.build.is_none() || logs.app.clock().now().since(ended) >= LINES_SETTLE;
+    let settled = |ended: Timestamp| deployment.build.is_none() || app.clock().now().since(ended) >= LINES_SETTLE;
     let has_ended = deployment.finished_at.is_some_and(settled);
     // The log is complete before the deployment ends, and the state was read before the log.
     let gaps = if has_ended { Gaps::Mark } else { Gaps::Wait };
-    let (archive, prefix) = (&logs.archive, deployment.log_prefix());
+    let (archive, prefix) = (&archive, deployment.log_prefix());
     let LogPage { lines, at_end } = match start {
         Start::After(after, limit) => archive.read_log(&prefix, after, limit, gaps).await?,
         Start::Tail(count) => archive.read_log_tail(&prefix, count, gaps).await?,
@@ -134,7 +121,7 @@ pub async fn get_deployment_log(
     let nothing_new = lines.is_empty().then_some(NothingNew);
     let lines = lines.into_iter().map(LogLineBody::from).collect();
     let body = match as_text {
-        true => text::body(lines, &meta, &logs.app.url(&format!("/v1/deployments/{}/log", deployment.id))),
+        true => text::body(lines, &meta, &app.url(&format!("/v1/deployments/{}/log", deployment.id))),
         false => Json(LogBody { data: lines, meta }).into_response(),
     };
     Ok((interval, nothing_new, [(VARY, "Accept")], body).into_response())

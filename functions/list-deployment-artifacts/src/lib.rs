@@ -1,7 +1,7 @@
 //! `GET /v1/deployments/{deployment_id}/artifacts`: lists the files that a deployment has produced.
 
 use archive::{Archive, Artifact};
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::response::Response;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use shared::extract::Query;
 use shared::page::{Page, PageQuery, Sort, place};
 use shared::route::List;
 use shared::sort::Position;
-use shared::{App, Endpoint, InitError, Result, Route};
+use shared::{App, Endpoint, InitError, Result, Route, With};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/artifacts")
@@ -27,21 +27,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let artifacts = Artifacts { app: app.clone(), archive: Archive::new(app)? };
-    Ok(Endpoint::new(ROUTE, list_deployment_artifacts, artifacts).calls_at_once(2))
-}
-
-/// The app, and the archive with the artifacts.
-#[derive(Clone)]
-pub struct Artifacts {
-    app: App,
-    archive: Archive,
-}
-
-impl FromRef<Artifacts> for App {
-    fn from_ref(artifacts: &Artifacts) -> App {
-        artifacts.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, list_deployment_artifacts, With(app.clone(), Archive::new(app)?)).calls_at_once(2))
 }
 
 /// A file that a deployment has produced.
@@ -76,7 +62,7 @@ impl Position for ArtifactBody {
     get, path = ROUTE.path, tag = "Deployments", params(PageQuery), responses((status = 200, body = Page<ArtifactBody>))
 )]
 pub async fn list_deployment_artifacts(
-    State(Artifacts { app, archive }): State<Artifacts>,
+    State(With(app, archive)): State<With<Archive>>,
     Query(page): Query<PageQuery>,
     deployment: AuthorizedDeployment,
 ) -> Result<Response> {

@@ -9,7 +9,7 @@ mod secrets;
 mod signature;
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -17,11 +17,10 @@ use shared::body::DeliveryBody;
 use shared::extract::{NamedHook, Query, Signed};
 use shared::model::{Delivery, Outcome, RequestOrigin};
 use shared::queue::{DeliveryMessage, HookQueue};
-use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, With};
 
-pub use crate::secrets::REFUSED;
+pub use crate::secrets::{REFUSED, Secrets};
 
-use crate::secrets::Secrets;
 use crate::signature::Request;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -39,22 +38,8 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/hooks/{hook_id
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let receiver = Receiver { app: app.clone(), queue: HookQueue::new(app)?, secrets: Secrets::new(app)? };
+    let receiver = With(app.clone(), (HookQueue::new(app)?, Secrets::new(app)?));
     Ok(Endpoint::new(ROUTE, receive_hook, receiver))
-}
-
-/// The app, the queue of deliveries, and the secrets of hooks.
-#[derive(Clone)]
-pub struct Receiver {
-    app: App,
-    queue: HookQueue,
-    secrets: Secrets,
-}
-
-impl FromRef<Receiver> for App {
-    fn from_ref(receiver: &Receiver) -> App {
-        receiver.app.clone()
-    }
 }
 
 /// The secret of a deploy hook in the URL.
@@ -86,7 +71,7 @@ struct Secret(SecretString);
     post, path = ROUTE.path, tag = "Hooks", params(Key), responses((status = 202, body = DeliveryBody))
 )]
 pub async fn receive_hook(
-    State(Receiver { app, queue, secrets }): State<Receiver>,
+    State(With(app, (queue, secrets))): State<With<(HookQueue, Secrets)>>,
     origin: RequestOrigin,
     NamedHook(id): NamedHook,
     Query(Key { key }): Query<Key>,

@@ -25,7 +25,7 @@ pub const REFUSED: &str =
 
 /// Opens the secrets of hooks. Clones share everything.
 #[derive(Clone, Debug)]
-pub(crate) struct Secrets {
+pub struct Secrets {
     vault: Arc<Vault>,
     opened: Arc<Cache<HookId, Opened>>,
 }

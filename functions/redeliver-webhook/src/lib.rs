@@ -1,14 +1,14 @@
 //! `POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver`: sends an event to a webhook again.
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use shared::access::{AuthorizedWebhook, Scope};
 use shared::body::WebhookDeliveryBody;
 use shared::extract::PathDelivery;
 use shared::model::{Author, Role, WebhookDelivery};
 use shared::queue::{WebhookMessage, WebhookQueue};
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route =
@@ -23,21 +23,7 @@ pub const ROUTE: Route =
 /// # Errors
 /// Fails if a setting is missing.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let redelivery = Redelivery { app: app.clone(), queue: WebhookQueue::new(app)? };
-    Ok(Endpoint::new(ROUTE, redeliver_webhook, redelivery))
-}
-
-/// The app, and the queue of deliveries.
-#[derive(Clone)]
-pub struct Redelivery {
-    app: App,
-    queue: WebhookQueue,
-}
-
-impl FromRef<Redelivery> for App {
-    fn from_ref(redelivery: &Redelivery) -> App {
-        redelivery.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, redeliver_webhook, With(app.clone(), WebhookQueue::new(app)?)))
 }
 
 /// Redeliver an event to a webhook
@@ -46,7 +32,7 @@ impl FromRef<Redelivery> for App {
 /// it had before, so a receiver that has handled it ignores it.
 #[utoipa::path(post, path = ROUTE.path, tag = "Webhooks", responses((status = 202, body = WebhookDeliveryBody)))]
 pub async fn redeliver_webhook(
-    State(Redelivery { app, queue }): State<Redelivery>,
+    State(With(app, queue)): State<With<WebhookQueue>>,
     author: Author,
     webhook: AuthorizedWebhook,
     PathDelivery(id): PathDelivery,

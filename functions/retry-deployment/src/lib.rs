@@ -1,7 +1,7 @@
 //! `POST /v1/deployments/{deployment_id}/retry`: repeats a deployment that has ended.
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use redeploy::{Redeployer, StoredVersions};
 use serde::Deserialize;
@@ -31,17 +31,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{d
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, retry_deployment, Retry(Redeployer::new(app)?)).calls_at_once(3))
-}
-
-/// The redeployer, which repeats the deployment in the path.
-#[derive(Clone)]
-pub struct Retry(Redeployer);
-
-impl FromRef<Retry> for App {
-    fn from_ref(retry: &Retry) -> App {
-        retry.0.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, retry_deployment, Redeployer::new(app)?).calls_at_once(3))
 }
 
 /// The choice of variables.
@@ -63,7 +53,7 @@ pub struct RetryOptions {
     post, path = ROUTE.path, tag = "Deployments", params(RetryOptions), responses((status = 201, body = DeploymentBody))
 )]
 pub async fn retry_deployment(
-    State(Retry(redeployer)): State<Retry>,
+    State(redeployer): State<Redeployer>,
     author: Author,
     Query(RetryOptions { stored_variables }): Query<RetryOptions>,
     deployment: AuthorizedDeployment,

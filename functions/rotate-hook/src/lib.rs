@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{AuthorizedHook, Permission, Scope};
 use shared::body::HookBody;
 use shared::extract::{self, Whole};
 use shared::model::{Author, Hook, HookSecret};
-use shared::{App, Endpoint, Error, InitError, Result, Route};
+use shared::{App, Endpoint, Error, InitError, Result, Route, With};
 use vault::Vault;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -26,21 +26,9 @@ const DEFAULT_OVERLAP_SECONDS: u64 = 24 * 60 * 60;
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let rotation = Rotation { app: app.clone(), vault: Arc::new(Vault::new(app)?) };
-    Ok(Endpoint::new(ROUTE, rotate_hook, rotation).finds_early::<Hook>().calls_at_once(4))
-}
-
-/// The app, and the vault that seals secrets.
-#[derive(Clone)]
-pub struct Rotation {
-    app: App,
-    vault: Arc<Vault>,
-}
-
-impl FromRef<Rotation> for App {
-    fn from_ref(rotation: &Rotation) -> App {
-        rotation.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, rotate_hook, With(app.clone(), Arc::new(Vault::new(app)?)))
+        .finds_early::<Hook>()
+        .calls_at_once(4))
 }
 
 /// The lifetime of the old secret.
@@ -59,7 +47,7 @@ pub struct Asked {
 /// enter the new one at the git host. A secret that an earlier rotation replaced ends at once.
 #[utoipa::path(post, path = ROUTE.path, tag = "Hooks", request_body = Asked, responses((status = 200, body = HookBody)))]
 pub async fn rotate_hook(
-    State(Rotation { app, vault }): State<Rotation>,
+    State(With(app, vault)): State<With<Arc<Vault>>>,
     author: Author,
     hook: AuthorizedHook,
     extract::Json(asked): extract::Json<Asked>,

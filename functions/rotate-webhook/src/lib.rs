@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{AuthorizedWebhook, Scope};
 use shared::body::WebhookBody;
 use shared::extract::{self, Whole};
 use shared::model::{Author, HookSecret, Role, Webhook};
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With};
 use vault::Vault;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -27,20 +27,7 @@ const DEFAULT_OVERLAP_SECONDS: u64 = 24 * 60 * 60;
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, rotate_webhook, Rotation { app: app.clone(), vault: Arc::new(Vault::new(app)?) }))
-}
-
-/// The app, and the vault that seals secrets.
-#[derive(Clone)]
-pub struct Rotation {
-    app: App,
-    vault: Arc<Vault>,
-}
-
-impl FromRef<Rotation> for App {
-    fn from_ref(rotation: &Rotation) -> App {
-        rotation.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, rotate_webhook, With(app.clone(), Arc::new(Vault::new(app)?))))
 }
 
 /// The overlap of both secrets.
@@ -61,7 +48,7 @@ pub struct Asked {
     post, path = ROUTE.path, tag = "Webhooks", request_body = Asked, responses((status = 200, body = WebhookBody))
 )]
 pub async fn rotate_webhook(
-    State(Rotation { app, vault }): State<Rotation>,
+    State(With(app, vault)): State<With<Arc<Vault>>>,
     author: Author,
     webhook: AuthorizedWebhook,
     extract::Json(asked): extract::Json<Asked>,

@@ -1,13 +1,13 @@
 //! `POST /v1/webhooks/{webhook_id}/test`: sends a test event to a webhook.
 
 use axum::Json;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use shared::access::{AuthorizedWebhook, Scope};
 use shared::body::WebhookDeliveryBody;
 use shared::model::{Author, Role, WebhookDelivery};
 use shared::queue::{WebhookMessage, WebhookQueue};
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/webhooks/{webhook_id}/test")
@@ -21,20 +21,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/webhooks/{webh
 /// # Errors
 /// Fails if a setting is missing.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, test_webhook, Tests { app: app.clone(), queue: WebhookQueue::new(app)? }))
-}
-
-/// The app, and the queue of deliveries.
-#[derive(Clone)]
-pub struct Tests {
-    app: App,
-    queue: WebhookQueue,
-}
-
-impl FromRef<Tests> for App {
-    fn from_ref(tests: &Tests) -> App {
-        tests.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, test_webhook, With(app.clone(), WebhookQueue::new(app)?)))
 }
 
 /// Test a webhook
@@ -43,7 +30,7 @@ impl FromRef<Tests> for App {
 /// the list of deliveries tells how it went.
 #[utoipa::path(post, path = ROUTE.path, tag = "Webhooks", responses((status = 202, body = WebhookDeliveryBody)))]
 pub async fn test_webhook(
-    State(Tests { app, queue }): State<Tests>,
+    State(With(app, queue)): State<With<WebhookQueue>>,
     author: Author,
     webhook: AuthorizedWebhook,
 ) -> Result<(StatusCode, Json<WebhookDeliveryBody>)> {

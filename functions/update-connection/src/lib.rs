@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use providers::AppKey;
 use serde::Deserialize;
 use shared::access::{AuthorizedConnection, Scope};
@@ -12,7 +12,7 @@ use shared::model::{
     Author, Connection, ConnectionChange, DisplayName, GitPassword, GitUsername, Login, Provider, Role,
 };
 use shared::precondition::{IfMatch, Versioned};
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With};
 use vault::Vault;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
@@ -26,20 +26,7 @@ pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/connections/{
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, update_connection, Update { app: app.clone(), vault: Arc::new(Vault::new(app)?) }))
-}
-
-/// The app, and the vault that seals secrets.
-#[derive(Clone)]
-pub struct Update {
-    app: App,
-    vault: Arc<Vault>,
-}
-
-impl FromRef<Update> for App {
-    fn from_ref(update: &Update) -> App {
-        update.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, update_connection, With(app.clone(), Arc::new(Vault::new(app)?))))
 }
 
 /// The fields to change. An absent field keeps its value. The host and the kind can't be changed, because a credential is for its
@@ -80,7 +67,7 @@ pub struct ConnectionPatch {
     responses((status = 200, body = ConnectionBody))
 )]
 pub async fn update_connection(
-    State(Update { app, vault }): State<Update>,
+    State(With(app, vault)): State<With<Arc<Vault>>>,
     author: Author,
     connection: AuthorizedConnection,
     expected: IfMatch,

@@ -1,6 +1,6 @@
 //! `PATCH /v1/repositories/{repo_id}/environments/{environment}`: changes an environment's settings.
 
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::body::EnvironmentBody;
@@ -12,7 +12,7 @@ use shared::model::{
 };
 use shared::precondition::{IfMatch, Versioned};
 use shared::queue::Queue;
-use shared::{App, Endpoint, InitError, Result, Route};
+use shared::{App, Endpoint, InitError, Result, Route, With};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments/{environment}")
@@ -27,23 +27,8 @@ const SENT: i32 = 100;
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let environments =
-        Environments { app: app.clone(), queue: Queue::new(app)?, limits: BuildLimits::of(app.settings())? };
+    let environments = With(app.clone(), (Queue::new(app)?, BuildLimits::of(app.settings())?));
     Ok(Endpoint::new(ROUTE, update_environment, environments).calls_at_once(3))
-}
-
-/// The app, the queue that gets the deployments that a thaw or another order releases, and the machines that builds may use.
-#[derive(Clone)]
-pub struct Environments {
-    app: App,
-    queue: Queue,
-    limits: BuildLimits,
-}
-
-impl FromRef<Environments> for App {
-    fn from_ref(environments: &Environments) -> App {
-        environments.app.clone()
-    }
 }
 
 type ApprovalTimeout =
@@ -129,7 +114,7 @@ pub struct Update {
     patch, path = ROUTE.path, tag = "Environments", request_body = Update, responses((status = 200, body = EnvironmentBody))
 )]
 pub async fn update_environment(
-    State(Environments { app, queue, limits }): State<Environments>,
+    State(With(app, (queue, limits))): State<With<(Queue, BuildLimits)>>,
     author: Author,
     repository: AuthorizedRepository,
     PathEnvironment(name): PathEnvironment,

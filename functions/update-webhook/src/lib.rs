@@ -1,6 +1,6 @@
 //! `PATCH /v1/webhooks/{webhook_id}`: changes a webhook, or enables or disables it.
 
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use serde::Deserialize;
 use shared::access::{AuthorizedWebhook, Scope};
 use shared::body::WebhookBody;
@@ -11,7 +11,7 @@ use shared::model::{
     Author, DisplayName, Environment, EventPattern, Role, Webhook, WebhookChange, WebhookFilter, WebhookUrl,
 };
 use shared::precondition::{IfMatch, Versioned};
-use shared::{App, Endpoint, InitError, Result, Route};
+use shared::{App, Endpoint, InitError, Result, Route, With};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/webhooks/{webhook_id}")
@@ -24,20 +24,7 @@ pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/webhooks/{web
 /// # Errors
 /// Fails if a setting is malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, update_webhook, Update { app: app.clone(), hosts: Hosts::of(app.settings())? }))
-}
-
-/// The app, and the hosts that webhooks may be at.
-#[derive(Clone)]
-pub struct Update {
-    app: App,
-    hosts: Hosts,
-}
-
-impl FromRef<Update> for App {
-    fn from_ref(update: &Update) -> App {
-        update.app.clone()
-    }
+    Ok(Endpoint::new(ROUTE, update_webhook, With(app.clone(), Hosts::of(app.settings())?)))
 }
 
 /// The fields to change. An absent field keeps its value. The format can't be changed.
@@ -76,7 +63,7 @@ pub struct WebhookPatch {
     responses((status = 200, body = WebhookBody))
 )]
 pub async fn update_webhook(
-    State(Update { app, hosts }): State<Update>,
+    State(With(app, hosts)): State<With<Hosts>>,
     author: Author,
     webhook: AuthorizedWebhook,
     expected: IfMatch,

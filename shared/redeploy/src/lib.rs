@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::FromRef;
 use futures_util::future::{join, try_join, try_join3};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
@@ -22,6 +23,12 @@ pub struct Redeployer {
     pub app: App,
     queue: Queue,
     vault: Arc<Vault>,
+}
+
+impl FromRef<Redeployer> for App {
+    fn from_ref(redeployer: &Redeployer) -> App {
+        redeployer.app.clone()
+    }
 }
 
 /// The versions of the variables of the account, the repository and the environment that a repeated deployment gets.
