@@ -9,7 +9,7 @@
 //! - `EventSourceMapping`: the properties of an `AWS::Lambda::EventSourceMapping` that feeds it;
 //! - `SubscriptionFilter`: the properties of an `AWS::Logs::SubscriptionFilter` that invokes it, with a `LogGroupName` by `!Ref`;
 //! - `ConnectsToHosts: true`: the function connects to hosts that users name, so that it is in the VPC of private hosts if the stack
-//!   has one;
+//!   has one. If it answers requests, it also has the bound `HostConcurrency`;
 //! - `AlarmDescription`: the reasons for an error of the function, if it returns errors by itself.
 //!
 //! A comment with a blank line below it is about the whole function.

@@ -60,7 +60,6 @@ const PARAMETERS: &[Parameter] = &[
     number("ConcurrentBuilds", "!Ref ConcurrentBuilds"),
     number("HostConcurrency", "!Ref HostConcurrency"),
     text("ReservedConcurrency", "!Ref ReservedConcurrency"),
-    text("Environment", "!Ref Environment"),
     number("LogRetentionDays", "!Ref LogRetentionDays"),
     text("Runner", "!Ref Runner"),
 ];

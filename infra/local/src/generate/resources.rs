@@ -17,6 +17,10 @@ const FUNCTION: &str = r"  <id>:
       VersionDescription: !Ref Settings
 ";
 
+/// The bound of a function that answers requests and asks git hosts, so that slow hosts don't take the concurrency of other functions.
+const HOST_BOUND: &str = r"      ReservedConcurrentExecutions: !If [Reserves, !Ref HostConcurrency, !Ref 'AWS::NoValue']
+";
+
 const NETWORK: &str = r"      VpcConfig: !If [InVpc, {SubnetIds: !Split [',', !Ref SubnetIds], SecurityGroupIds: !Split [',', !Ref SecurityGroupIds]}, !Ref 'AWS::NoValue']
 ";
 
@@ -142,6 +146,9 @@ pub(super) fn of(function: &Function) -> String {
     resources += FUNCTION;
     resources += &indented(&definition.properties(), 6);
     if definition.connects_to_hosts() {
+        if route.is_some() {
+            resources += HOST_BOUND;
+        }
         resources += NETWORK;
     }
     // What only operators invoke is not invoked during a rollout.
