@@ -14,7 +14,7 @@ use shared::model::{
 use shared::permitted::Permitted;
 use shared::queue::Queue;
 use shared::table::TableError;
-use shared::{App, Error, InitError, Result};
+use shared::{App, InitError, Result};
 use vault::Vault;
 
 use crate::request::DeploymentRequest;
@@ -37,8 +37,6 @@ pub struct Snapshot {
     destination: Option<Destination>,
     counts: DeploymentCounts,
     variables: CurrentVariables,
-    /// The refusal if the account has used its build minutes.
-    exhausted: Option<Error>,
 }
 
 impl FromRef<Creation> for App {
@@ -50,12 +48,10 @@ impl FromRef<Creation> for App {
 impl Snapshot {
     /// Reads the environment, the repository's counts and the stored variables, strongly consistent, and the account's build minutes if
     /// the account has a bound of them.
-    pub async fn load(
-        app: &App,
-        account: &Account,
-        repository: &Repository,
-        environment: Environment,
-    ) -> Result<Self, TableError> {
+    ///
+    /// # Errors
+    /// Fails with `build_minutes_exhausted` if the account has used its minutes.
+    pub async fn load(app: &App, account: &Account, repository: &Repository, environment: Environment) -> Result<Self> {
         let (table, partition) = (app.table(), repository.partition());
         let rows = try_join3(
             Destination::load(table, repository, environment),
@@ -64,11 +60,15 @@ impl Snapshot {
         );
         let (rows, minutes) = join(rows, BuildMinutes::check(table, account, app.clock().now())).await;
         let (destination, counts, variables) = rows?;
-        Ok(Self { destination, counts, variables, exhausted: minutes.err() })
+        minutes?;
+        Ok(Self { destination, counts, variables })
     }
 
     /// Reads what [`Snapshot::load`] reads, and the account before it.
-    pub async fn load_by_id(app: &App, repository: &Repository, environment: Environment) -> Result<Self, TableError> {
+    ///
+    /// # Errors
+    /// Fails as [`Snapshot::load`] does.
+    pub async fn load_by_id(app: &App, repository: &Repository, environment: Environment) -> Result<Self> {
         let account = Account::load(app.table(), &repository.account_id).await?.ok_or(TableError::Contended)?;
         Self::load(app, &account, repository, environment).await
     }
@@ -109,11 +109,10 @@ impl Creation {
         repository: &Permitted<Repository>,
         request: DeploymentRequest,
         revision: &Revision,
-        mut snapshot: Snapshot,
+        snapshot: Snapshot,
         once: Option<Once>,
         author: &Author,
     ) -> Result<Deployment> {
-        snapshot.exhausted.take().map_or(Ok(()), Err)?;
         let destination = snapshot.destination(request.environment)?;
         if request.r#override.is_none() {
             destination.settings.admit(request.environment, self.app.clock().now())?;
@@ -131,12 +130,11 @@ impl Creation {
         repository: &Permitted<Repository>,
         request: DeploymentRequest,
         mut resolved: ResolvedRef,
-        mut snapshot: Snapshot,
+        snapshot: Snapshot,
         once: Option<Once>,
         author: &Author,
     ) -> Result<Deployment> {
         let Self { app, queue, vault, .. } = self;
-        snapshot.exhausted.take().map_or(Ok(()), Err)?;
         let Destination { settings, pattern } = snapshot.destination(request.environment)?.clone();
         if request.r#override.is_none() {
             settings.admit(request.environment, app.clock().now())?;
@@ -178,7 +176,7 @@ impl Creation {
         repository: &Permitted<Repository>,
         request: DeploymentRequest,
         revision: &Revision,
-        snapshot: Result<Snapshot, TableError>,
+        snapshot: Result<Snapshot>,
         claim: IdempotencyClaim,
         author: &Author,
     ) -> Result<Deployment> {
@@ -187,7 +185,7 @@ impl Creation {
                 let once = Some(Once::Idempotency(claim.clone()));
                 self.create(repository, request, revision, snapshot, once, author).await
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         };
         if result.is_err()
             && let Err(error) = claim.release(self.app.table()).await
