@@ -1,9 +1,9 @@
 // A deployment: its state, what it waits for, its approvals, its timeline and its log.
 
 import { change, get } from "./api.js";
-import { active, waits } from "./deployments.js";
+import { active, repeated, repetition, versions, waits } from "./deployments.js";
 import { h, icon, kept, morph, typed } from "./dom.js";
-import { ask, field, repeated, repetition, versions } from "./form.js";
+import { ask, field } from "./form.js";
 import { live } from "./list.js";
 import { log } from "./log.js";
 import { artifacts, results } from "./results.js";

@@ -1,8 +1,8 @@
 // Deployments as rows, and the list of all of them.
 
 import { h, typed } from "./dom.js";
-import { filter, search } from "./form.js";
-import { list } from "./list.js";
+import { choice, field, filter, input, search } from "./form.js";
+import { list, picked } from "./list.js";
 import { setQuery } from "./route.js";
 import { nameOf } from "./session.js";
 import { dots, elapsed, empty, heading, row, short, spoken, status, time } from "./ui.js";
@@ -69,15 +69,6 @@ export function filters(query, changed) {
 }
 
 /**
- * Returns a query with the parameters that a list takes.
- * @param {URLSearchParams} query
- * @param {string[]} names
- */
-export const picked = (query, names) =>
-  [...query].filter(([name, value]) => names.includes(name) && value).map(([name, value]) =>
-  `&${name}=${encodeURIComponent(value)}`).join("");
-
-/**
  * Shows the deployments of all repositories.
  * @param {View} screen
  */
@@ -98,12 +89,29 @@ export function deployments(screen) {
     setQuery({ [name]: on ? "me" : null });
     place.restart();
   } }), text);
-  const bar = filters(query, place.restart);
   // No list has the environments of all repositories, so that one of them is typed.
   const named = search(query, "environment", "Environment", place.restart);
   named.setAttribute("list", "environments");
-  bar.firstElementChild?.replaceWith(named,
-    h("datalist", { id: "environments" }, ENVIRONMENTS.map((name) => h("option", { value: name }))));
-  bar.append(only("created_by", "Mine"), only("awaiting", "Waiting for me"));
-  return [heading("Deployments"), bar, place];
+  return [heading("Deployments"), h("div", { class: "filters" }, named,
+    h("datalist", { id: "environments" }, ENVIRONMENTS.map((name) => h("option", { value: name }))),
+    filter(query, "status", "Status", STATUS_FILTER, place.restart),
+    only("created_by", "Mine"), only("awaiting", "Waiting for me")), place];
 }
+
+/**
+ * Creates the fields of a retry or a rollback.
+ * @param {string | null} [admin] why the caller may not override the rules
+ */
+export const repetition = (admin) => [
+  choice(h("input", { type: "checkbox", name: "current" }), "With the current stored variables",
+    "Those of the account, the repository and the environment. Otherwise it gets the versions of the earlier deployment."),
+  admin === null && field("Reason to override the rules", input("override.reason", { maxlength: 200 }),
+    "Leave it empty to keep to the environment’s rules. Approvals are needed all the same."),
+];
+
+/** Returns the versions of the stored variables that the fields choose. @param {FormData} values */
+export const versions = (values) => (values.has("current") ? "current" : "frozen");
+
+/** Returns the fields of a rollback. @param {FormData} values */
+export const repeated = (values) => ({ stored_variables: versions(values),
+  ...(values.get("override.reason") ? { override: { reason: values.get("override.reason") } } : {}) });

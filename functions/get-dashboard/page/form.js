@@ -228,24 +228,6 @@ export const ask = (title, content, submit, send, danger) =>
       { kind: danger ? "danger" : "primary", cancel: () => close() }));
 
 /**
- * Creates the fields of a retry or a rollback.
- * @param {string | null} [admin] why the caller may not override the rules
- */
-export const repetition = (admin) => [
-  choice(h("input", { type: "checkbox", name: "current" }), "With the current stored variables",
-    "Those of the account, the repository and the environment. Otherwise it gets the versions of the earlier deployment."),
-  admin === null && field("Reason to override the rules", input("override.reason", { maxlength: 200 }),
-    "Leave it empty to keep to the environment’s rules. Approvals are needed all the same."),
-];
-
-/** Returns the versions of the stored variables that the fields choose. @param {FormData} values */
-export const versions = (values) => (values.has("current") ? "current" : "frozen");
-
-/** Returns the fields of a rollback. @param {FormData} values */
-export const repeated = (values) => ({ stored_variables: versions(values),
-  ...(values.get("override.reason") ? { override: { reason: values.get("override.reason") } } : {}) });
-
-/**
  * Creates a search over a list, which stays in the address.
  * @param {URLSearchParams} query
  * @param {string} name the parameter of the list

@@ -115,3 +115,12 @@ export function settingsList(screen, { title, under, intro, path, none, add: [te
   const shown = list(screen, { label: title, path: () => path, none: () => empty(...none, create()), row });
   return [heading(title, create(), under), h("p", { class: "intro" }, intro), shown];
 }
+
+/**
+ * Returns a query with the parameters that a list takes.
+ * @param {URLSearchParams} query
+ * @param {string[]} names
+ */
+export const picked = (query, names) =>
+  [...query].filter(([name, value]) => names.includes(name) && value).map(([name, value]) =>
+  `&${name}=${encodeURIComponent(value)}`).join("");

@@ -1,10 +1,9 @@
 // The members of the account, and the invitations to it.
 
 import { all, change } from "./api.js";
-import { picked } from "./deployments.js";
 import { h, typed } from "./dom.js";
 import { ask, choices, field, filter, input, once, remover, search, select } from "./form.js";
-import { list } from "./list.js";
+import { list, picked } from "./list.js";
 import { me, nameOf, refusal } from "./session.js";
 import { badge, button, copyable, dots, empty, heading, row, say, section, time } from "./ui.js";
 

@@ -1,10 +1,10 @@
 // A repository: its environments, and the history of its deployments.
 
 import { change, get } from "./api.js";
-import { deploymentRow, filters, picked, waits } from "./deployments.js";
+import { deploymentRow, filters, repeated, repetition, waits } from "./deployments.js";
 import { h, typed } from "./dom.js";
-import { ask, field, input, remover, repeated, repetition } from "./form.js";
-import { list, live, loaded } from "./list.js";
+import { ask, field, input, remover } from "./form.js";
+import { list, live, loaded, picked } from "./list.js";
 import { go } from "./route.js";
 import { lacks } from "./session.js";
 import { badge, button, copyable, dots, empty, heading, linkButton, opened, section, short, status, time } from "./ui.js";

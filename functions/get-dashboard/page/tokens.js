@@ -1,10 +1,9 @@
 // Settings → API → Tokens.
 
 import { change } from "./api.js";
-import { picked } from "./deployments.js";
 import { h, typed } from "./dom.js";
 import { ask, choices, field, filter, form, input, once, remover, search, select } from "./form.js";
-import { list } from "./list.js";
+import { list, picked } from "./list.js";
 import { go, setQuery } from "./route.js";
 import { me, refusal } from "./session.js";
 import { badge, button, dots, empty, heading, linkButton, row, say, time } from "./ui.js";
