@@ -13,8 +13,8 @@ use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use headers::{ETag, Header, HeaderMapExt};
-use http::header::{CONTENT_TYPE, ETAG, IF_MATCH};
+use headers::{ETag, HeaderMapExt};
+use http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
@@ -125,7 +125,10 @@ impl IfNoneMatch {
     /// # Errors
     /// Fails with `invalid_request` if the header is neither `*` nor a list of ETags.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self> {
-        condition(headers).map(Self)
+        if headers.get_all(IF_NONE_MATCH).iter().any(|value| Tags::parse(value.as_bytes()).is_none()) {
+            return Err(not_tags(&IF_NONE_MATCH));
+        }
+        headers.typed_try_get().map(Self).map_err(|_| not_tags(&IF_NONE_MATCH))
     }
 
     /// Returns whether the client has the answer with this ETag, by weak comparison.
@@ -136,14 +139,6 @@ impl IfNoneMatch {
             _ => false,
         }
     }
-}
-
-/// Returns the condition in a header, if the request has the header.
-fn condition<H: Header>(headers: &HeaderMap) -> Result<Option<H>> {
-    if headers.get_all(H::name()).iter().any(|value| Tags::parse(value.as_bytes()).is_none()) {
-        return Err(not_tags(H::name()));
-    }
-    headers.typed_try_get().map_err(|_| not_tags(H::name()))
 }
 
 fn not_tags(name: &HeaderName) -> Error {

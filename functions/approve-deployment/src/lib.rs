@@ -36,7 +36,7 @@ pub struct Approval {
     #[schema(examples("3f786850e387550fdab836ed7e6dc881de23001b"))]
     sha: String,
     /// The deployment's `approval_digest`. It covers all that the build gets: the commit and the URL that it is fetched from,
-    /// the environment, the names and values of the variables, the time limit and the number of approvals.
+    /// the environment, the names and values of the variables, the time limit, the build machine and the number of approvals.
     #[schema(examples("8d969eef6ecad3c29a3a629280e686cf0c3f5d5a86aff3ca12020c923adc6c92"))]
     approval_digest: String,
 }

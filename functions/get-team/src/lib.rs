@@ -17,7 +17,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 
 /// Get a team
 ///
-/// Returns the team with an `ETag`. Send the `ETag` in `If-Match` to update the team only if it has not changed since.
+/// Returns the team.
 #[utoipa::path(get, path = ROUTE.path, tag = "Teams", responses((status = 200, body = TeamBody)))]
 pub async fn get_team(State(_): State<App>, team: AuthorizedTeam) -> Versioned<u64, TeamBody> {
     Versioned(team.revision, team.into_inner().into())

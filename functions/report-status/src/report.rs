@@ -81,7 +81,7 @@ impl Reporter {
         let (state, description) = state::of(deployment);
         let context = format!("dotgit/{}", deployment.environment.as_str());
         let page = || self.app.url(&format!("/deployments/{}", deployment.id));
-        // Hosts have one link for a status. That of a success leads to what was deployed, if the build says where that is.
+        // Hosts have one link for a status. The link of a success leads to what was deployed, if the build says where that is.
         let environment_url = deployment.environment_url.clone().filter(|_| deployment.status == Status::Succeeded);
         let target_url = environment_url.unwrap_or_else(page);
         let (clone_url, sha) = (deployment.clone_url.clone(), deployment.sha.clone());

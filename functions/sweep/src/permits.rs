@@ -1,4 +1,4 @@
-//! Permits: those that nobody holds are given back, and accounts whose turn has come get it.
+//! Gives back the permits that no deployment holds, and sends the messages of accounts whose turn has come.
 
 use shared::InitError;
 use shared::clock::Timestamp;

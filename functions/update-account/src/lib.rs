@@ -33,8 +33,7 @@ pub struct AccountPatch {
 
 /// Update the account
 ///
-/// Changes the given settings. Only an owner may change them. A change takes effect within 30 seconds. With `If-Match`,
-/// the change is refused if the account has changed since that ETag was returned.
+/// Changes the given settings. Only an owner may change them. A change takes effect within 30 seconds.
 #[utoipa::path(
     patch, path = ROUTE.path, tag = "Account", request_body = AccountPatch,
     responses((status = 200, body = AccountBody))

@@ -34,8 +34,7 @@ pub struct TeamPatch {
 
 /// Update a team
 ///
-/// Changes the given fields. With `If-Match`, the change is refused if the team has changed since that ETag was
-/// returned.
+/// Changes the given fields.
 #[utoipa::path(
     patch, path = ROUTE.path, tag = "Teams", request_body = TeamPatch,
     responses((status = 200, body = TeamBody))

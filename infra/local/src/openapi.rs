@@ -167,8 +167,7 @@ fn complete(operation: &mut Value, route: Route) {
         if response["description"].is_null() {
             response["description"] = status.canonical_reason().into();
         }
-        let reference = |name: &str| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")}));
-        response["headers"] = header_names(status, route).into_iter().map(reference).collect::<Map<_, _>>().into();
+        response["headers"] = header_references(header_names(status, route));
     }
     let shared = json!({"$ref": format!("#/components/responses/{METHOD_NOT_ALLOWED}")});
     operation["responses"][StatusCode::METHOD_NOT_ALLOWED.as_str()] = shared;
@@ -177,10 +176,14 @@ fn complete(operation: &mut Value, route: Route) {
 /// Returns the response to a request with a method that its path does not take.
 fn method_not_allowed() -> Value {
     let mut response = error_response(&[ErrorCode::MethodNotAllowed]);
-    let names = COMMON_HEADERS.into_iter().chain(["Allow"]);
-    let references = names.map(|name| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")})));
-    response["headers"] = references.collect::<Map<_, _>>().into();
+    response["headers"] = header_references(COMMON_HEADERS.into_iter().chain(["Allow"]));
     response
+}
+
+/// Returns the headers of a response, each as a reference to its description.
+fn header_references(names: impl IntoIterator<Item = &'static str>) -> Value {
+    let reference = |name: &str| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")}));
+    names.into_iter().map(reference).collect::<Map<_, _>>().into()
 }
 
 /// Returns whether an operation can answer with a code.
