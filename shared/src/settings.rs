@@ -39,7 +39,7 @@ pub const LARGEST_COMPUTE_TYPE: &str = "LARGEST_COMPUTE_TYPE";
 pub const PRIVILEGED_BUILDS: &str = "PRIVILEGED_BUILDS";
 /// The maximum number of deployments of all accounts that are in progress at once.
 pub const CONCURRENT_BUILDS: &str = "CONCURRENT_BUILDS";
-/// Its value without the setting.
+/// The value of [`CONCURRENT_BUILDS`] without the setting.
 const DEFAULT_CONCURRENT_BUILDS: usize = 10;
 
 /// The issuer of OAuth2 tokens, as in its metadata and its tokens. Without it no JWT is accepted.

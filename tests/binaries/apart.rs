@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use shared::clock::Clock;
-use shared::settings::QUEUE_URL;
+use shared::settings::{QUEUE_URL, Settings};
 use tests::{Actor, GitRepository, World, sample_event, without_queue};
 
 use super::{PATIENCE, Running};
@@ -27,16 +27,22 @@ fn runs(pid: &str) -> bool {
     stat.is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-#[tokio::test]
-async fn an_environment_that_has_built_for_an_account_ends_before_it_builds_for_another() {
+/// Starts a stack, and returns it with the settings of a consumer whose queue nothing else consumes, so that the messages stay for the
+/// test.
+async fn without_consumer() -> (World, Settings) {
     let world = World::start_with(|options| {
         options.clock = Clock::system();
         without_queue(options);
     })
     .await;
     let mut settings = world.stack.environment().settings.clone();
-    // Nothing consumes this queue, so that the messages stay for the test.
     settings.set(QUEUE_URL, world.stack.dead_letter_queue().to_owned());
+    (world, settings)
+}
+
+#[tokio::test]
+async fn an_environment_that_has_built_for_an_account_ends_before_it_builds_for_another() {
+    let (world, settings) = without_consumer().await;
     let source = GitRepository::with_commands(&["true"]);
     let (first, second) = (world.owner("acme").await, world.owner("globex").await);
     let mut deployments = Vec::new();
@@ -73,16 +79,11 @@ async fn an_environment_that_has_built_for_an_account_ends_before_it_builds_for_
     assert_eq!(status(&second, &deployments[2]).await, "succeeded");
 }
 
-/// In Lambda, a build can reach the Runtime API at an address that everybody knows. What asks it for events would get those of others.
+/// In Lambda, a build can reach the Runtime API at an address that everybody knows. A process that asks it for events would get
+/// those of other deployments.
 #[tokio::test]
 async fn a_build_is_told_nothing_of_the_runtime_and_nothing_of_it_waits_for_the_next_event() {
-    let world = World::start_with(|options| {
-        options.clock = Clock::system();
-        without_queue(options);
-    })
-    .await;
-    let mut settings = world.stack.environment().settings.clone();
-    settings.set(QUEUE_URL, world.stack.dead_letter_queue().to_owned());
+    let (world, settings) = without_consumer().await;
     let outside = tempfile::tempdir().unwrap();
     let at = |name: &str| outside.path().join(name).display().to_string();
     let mut consumer = Running::start("deployment-consumer", &settings).await;

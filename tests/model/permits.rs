@@ -24,12 +24,12 @@ enum Task {
     Refused {
         deployment: usize,
     },
-    /// It has read the permits, and not yet the queue.
+    /// The consumer has read the permits, and not yet the queue.
     HasPermits {
         deployment: usize,
         capacity: Capacity,
     },
-    /// It has read the queue, and decides.
+    /// The consumer has read the queue, and decides.
     HasQueue {
         deployment: usize,
         capacity: Capacity,

@@ -10,8 +10,8 @@
 //! more of its deployments wait. So accounts take turns, however many deployments each has. A free permit is for the first account in
 //! the ring, two are for the first two, and nobody else takes one as long as the ring is not empty.
 //!
-//! Whoever joins a queue or the ring repeats, as a condition, that nothing was given back since it looked. So whoever gives a permit
-//! back afterwards sees that somebody waits.
+//! A transaction that joins a queue or the ring repeats, as a condition, that no permit was given back since the look. So the end of a
+//! later run sees that a deployment waits.
 
 mod queue;
 

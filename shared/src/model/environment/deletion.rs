@@ -12,9 +12,9 @@ use crate::table::{Table, TableError, Transaction, Values, Write};
 /// The state that the row of an environment must be in.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RowState {
-    /// It has this revision.
+    /// The row has this revision.
     At(u64),
-    /// The sweep looks at it at this time.
+    /// The sweep looks at the row at this time.
     Due(Timestamp),
 }
 
