@@ -53,6 +53,7 @@ function repository() {
   git("init", "--quiet", ".");
   branch("broken", "echo refused >&2; exit 3");
   branch("slow", "for i in $(seq 1 600); do echo tick $i; sleep 0.2; done");
+  branch("held", 'for i in $(seq 1 20); do echo step $i; done; while [ ! -e "$RELEASED" ]; do sleep 0.1; done');
   branch("paced", "for i in $(seq 1 20); do echo step $i; sleep 0.3; done");
   branch("hostile", `printf '%s \\033[31mred\\033[0m\\n' '${HOSTILE.replaceAll("'", "")}'`, HOSTILE);
   branch("results", RESULTS, undefined, REPORTED);

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { exchanged, github, setUp } from "./job.js";
+import { exchanged, github, held, setUp, until } from "./job.js";
 
 const jobs = await setUp();
 after(() => jobs.stop());
@@ -34,18 +34,19 @@ test("a deployment that succeeds is followed to its end, and its log is shown on
 
 test("the API is not asked again before its interval is over", async () => {
   const { proxy, inputs } = await jobs.prepare();
-  const job = github(jobs, { ...inputs, ref: "paced" });
+  const build = held();
+  const job = github(jobs, { ...inputs, ...build.inputs });
   await job.prints("step 1\n");
   const [{ id }] = await jobs.deployments(inputs.trust);
   assert.equal((await jobs.deployment(id)).status, "in_progress", "the log comes as it is written");
+  await until(() => proxy.requests.some(({ path, status }) => FOLLOWED.test(path) && status === 304));
+  build.release();
   assert.equal(await job.ended, 0, job.output);
   const polls = proxy.requests.filter(({ path }) => FOLLOWED.test(path));
-  assert.ok(polls.length >= 3);
   for (const [at, poll] of polls.slice(1).entries()) {
     const interval = Number(polls[at].answer?.get("x-poll-interval"));
     assert.ok(interval >= 2 && poll.at - polls[at].at >= interval * 1000 - 50, `${poll.at - polls[at].at} ms`);
   }
-  assert.ok(polls.some(({ status }) => status === 304));
 });
 
 test("a build that fails fails the step, and the reason is an annotation", async () => {
@@ -94,7 +95,11 @@ test("a lost connection costs a repetition and no second deployment", async () =
     ["POST /v1/repositories 2", "before"], ["GET /v1/deployments 1", "before"], ["GET /v1/deployments 3", 503]]);
   const { proxy, inputs } = await jobs.prepare(({ method, path, number }) =>
     lost.get(`${method} ${path.split("/").slice(0, 3).join("/")} ${number}`));
-  const job = github(jobs, { ...inputs, ref: "paced" });
+  const build = held();
+  const job = github(jobs, { ...inputs, ...build.inputs });
+  const polls = () => proxy.requests.filter(({ path }) => FOLLOWED.test(path));
+  await until(() => polls().some(({ status }, at) => status === 503 && polls()[at + 1]));
+  build.release();
   assert.equal(await job.ended, 0, job.output);
   assert.equal((await jobs.deployments(inputs.trust)).length, 1);
   const creations = proxy.requests.filter(({ method, path }) => method === "POST" && path.startsWith("/v1/repositories"));
@@ -102,8 +107,7 @@ test("a lost connection costs a repetition and no second deployment", async () =
   assert.equal(creations.at(-1)?.answer?.get("idempotent-replayed"), "true");
   // The first exchange took place, so its ID token is used.
   assert.equal(new Set(exchanged(proxy)).size, 2);
-  const polls = proxy.requests.filter(({ path }) => FOLLOWED.test(path));
-  const [unavailable, next] = polls.slice(polls.findIndex(({ status }) => status === 503));
+  const [unavailable, next] = polls().slice(polls().findIndex(({ status }) => status === 503));
   assert.ok(next.at - unavailable.at >= 1950, "Retry-After is two seconds");
   const steps = job.shown().text.filter((line) => line.startsWith("step "));
   assert.deepEqual(steps, Array.from({ length: 20 }, (_, at) => `step ${at + 1}`));
@@ -113,10 +117,13 @@ test("a token that ends in the middle is exchanged anew", async () => {
   const { proxy, inputs } = await jobs.prepare((request) => {
     if (request.path.includes("/log") && request.number === 2) request.headers.authorization = "Bearer dgt_over";
   });
-  const job = github(jobs, { ...inputs, ref: "paced" });
+  const build = held();
+  const job = github(jobs, { ...inputs, ...build.inputs });
+  const statuses = () => proxy.requests.filter(({ path }) => path.includes("/log")).map(({ status }) => status);
+  await until(() => statuses().length > 3);
+  build.release();
   assert.equal(await job.ended, 0, job.output);
-  const statuses = proxy.requests.filter(({ path }) => path.includes("/log")).map(({ status }) => status);
-  assert.deepEqual(statuses.slice(0, 4), [200, 401, 200, 200]);
+  assert.deepEqual(statuses().slice(0, 4), [200, 401, 200, 200]);
   assert.equal(job.shown().commands.length, 2, "both tokens are hidden");
 });
 

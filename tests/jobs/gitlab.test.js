@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { exchanged, gitlab, setUp } from "./job.js";
+import { exchanged, gitlab, held, setUp, until } from "./job.js";
 
 const jobs = await setUp();
 after(() => jobs.stop());
@@ -41,7 +41,10 @@ test("a job whose token ends, or whose ID token was used, goes on with its next 
     if (request.path === "/v1/token" && request.number === 1) return "after";
     if (request.path.includes("/log") && request.number === 2) request.headers.authorization = "Bearer dgt_over";
   });
-  const job = gitlab(jobs, { ...inputs, ref: "paced" });
+  const build = held();
+  const job = gitlab(jobs, { ...inputs, ...build.inputs });
+  await until(() => proxy.requests.filter(({ path }) => path.includes("/log")).length > 2);
+  build.release();
   assert.equal(await job.ended, 0, job.output);
   const used = exchanged(proxy);
   assert.deepEqual(used, job.subjects.slice(0, 3));

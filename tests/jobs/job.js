@@ -53,6 +53,18 @@ export const exchanged = (/** @type {Awaited<ReturnType<typeof startProxy>>} */ 
   proxy.requests.filter(({ path }) => path === "/v1/token")
     .map(({ body }) => new URLSearchParams(body).get("subject_token"));
 
+/** Returns the inputs of a build that goes on until a test releases it, and the function that does. */
+export function held() {
+  const file = join(mkdtempSync(join(tmpdir(), "held-")), "released");
+  const inputs = { ref: "held", variables: JSON.stringify({ RELEASED: file }) };
+  return { inputs, release: () => writeFileSync(file, "") };
+}
+
+/** Waits until a condition holds. */
+export async function until(/** @type {() => unknown} */ condition) {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
 /**
  * Runs a program with nothing but the given variables.
  * @param {string} program
