@@ -51,7 +51,7 @@ pub async fn dispatch(
                 if let Turn::Blocked = turn {
                     deployment.leave_permit_queue(table, now).await?;
                 }
-                queue.send_waiting(app, terms.builds).await;
+                queue.send_waiting(app, &deployment.account_id, terms).await;
             }
             Ok(turn.into_claimed().map_or(Dispatched::Waits, Dispatched::Claimed))
         }
@@ -63,8 +63,8 @@ pub async fn dispatch(
         },
         _ => {
             // The turn that its message was sent for is the next one's.
-            if deployment.permit().is_none() && deployment.has_waited_for_permit() {
-                queue.send_waiting(app, terms.builds).await;
+            if deployment.has_waited_for_permit() {
+                queue.send_waiting(app, &deployment.account_id, terms).await;
             }
             Ok(Dispatched::AlreadyEnded)
         }

@@ -224,8 +224,7 @@ impl Queue {
         let now = app.clock().now();
         let next = lane.waiting.iter().find(|one| one.may_start(now)).map(|next| &next.deployment_id);
         for id in next.into_iter().chain(lane.followers_of(&deployment.id)) {
-            let message = DeploymentMessage { account_id: deployment.account_id.clone(), deployment_id: id.clone() };
-            self.send_message(Duration::ZERO, &message).await?;
+            self.send_named(&deployment.account_id, id.clone()).await?;
         }
         Ok(())
     }

@@ -42,10 +42,13 @@ enum Task {
         account: usize,
         capacity: Capacity,
     },
-    /// A consumer of a message for a turn has to send the messages of further turns.
-    Passes,
+    /// A consumer of a message for a turn has to send the messages of further turns, those of the account's own queue among them.
+    Passes {
+        account: usize,
+    },
     PassesWith {
-        stack: StackPermits,
+        account: usize,
+        capacity: Capacity,
     },
 }
 
@@ -109,6 +112,10 @@ impl Permits {
         PermitLimits { account: self.limits[self.account_of[deployment]], stack: self.stack }
     }
 
+    fn deployment_of(&self, id: &DeploymentId) -> usize {
+        (0..self.account_of.len()).find(|one| deployment_id(*one) == *id).unwrap()
+    }
+
     fn of(&self, state: &State, account: usize) -> Capacity {
         Capacity { account: state.accounts[account].clone(), stack: state.stack.clone(), queue: Vec::new() }
     }
@@ -162,8 +169,7 @@ impl Permits {
             Err(bound) => bound,
         };
         if let Some(first) = capacity.first_to_start(&own, limits).filter(|first| **first != id) {
-            let first = (0..self.account_of.len()).find(|one| deployment_id(*one) == *first).unwrap();
-            state.messages[first] = 1;
+            state.messages[self.deployment_of(first)] = 1;
         }
         let stack_is_unchanged =
             unchanged((&capacity.stack.running, capacity.stack.version), (&state.stack.running, state.stack.version));
@@ -236,7 +242,7 @@ impl Permits {
                 if !is_over && !self.decide(state, deployment, &capacity) {
                     state.tasks.push(Task::Refused { deployment });
                 } else if had_waited {
-                    state.tasks.push(Task::Passes);
+                    state.tasks.push(Task::Passes { account: self.account_of[deployment] });
                 }
             }
             Task::Ends { account } => {
@@ -250,10 +256,18 @@ impl Permits {
                 }
                 self.send_turns(state, &capacity.stack, 1);
             }
-            Task::Passes => state.tasks.push(Task::PassesWith { stack: state.stack.clone() }),
-            Task::PassesWith { stack } => {
-                let turns = stack.next(self.stack).len();
-                self.send_turns(state, &stack, turns);
+            Task::Passes { account } => {
+                let capacity = self.of(state, account);
+                state.tasks.push(Task::PassesWith { account, capacity });
+            }
+            Task::PassesWith { account, mut capacity } => {
+                capacity.queue = state.queues[account].iter().map(|one| deployment_id(*one)).collect();
+                let limits = PermitLimits { account: self.limits[account], stack: self.stack };
+                if let Some(first) = capacity.first_to_start(&account_id(account), limits) {
+                    state.messages[self.deployment_of(first)] = 1;
+                }
+                let turns = capacity.stack.next(self.stack).len();
+                self.send_turns(state, &capacity.stack, turns);
             }
         }
     }
@@ -325,7 +339,7 @@ impl Model for Permits {
                             false => state.tasks.push(Task::Refused { deployment }),
                         }
                     }
-                    Status::Ended => state.tasks.push(Task::Passes),
+                    Status::Ended => state.tasks.push(Task::Passes { account }),
                     Status::Running => {}
                 }
             }
@@ -413,6 +427,12 @@ fn accounts_take_turns_and_no_order_of_steps_leaves_one_waiting() {
 #[test]
 fn bounds_of_accounts_and_of_the_stack_hold_together() {
     check(Permits { account_of: vec![0, 0, 1], limits: vec![1, 1], stack: 2, losses: 0, cancels: 1 });
+}
+
+#[test]
+fn a_turn_in_an_accounts_own_queue_passes_on_when_its_deployment_is_canceled() {
+    check(Permits { account_of: vec![0, 0, 0], limits: vec![1], stack: 2, losses: 0, cancels: 1 });
+    check(Permits { account_of: vec![0, 0, 0, 0], limits: vec![2], stack: 3, losses: 0, cancels: 0 });
 }
 
 #[test]

@@ -54,7 +54,7 @@ enum Outcome {
     NoCapacity,
     /// This environment has built for another account, and another one gets the message.
     HandedOn,
-    /// Another deployment in the lane comes first. Its end sends the next message.
+    /// Another deployment in the lane comes first, or no permit is free. The end of another deployment sends the next message.
     Waits,
     AlreadyEnded,
     /// The deployment has no row.
@@ -181,6 +181,8 @@ impl Consumer {
                         return Ok(Outcome::Ended(waits.status));
                     }
                     self.queue.announce_status(&self.app, &waits).await;
+                    // The permit is given back until the build is tried again.
+                    self.queue.send_waiting(&self.app, &waits.account_id, self.terms).await;
                     Ok(Outcome::NoCapacity)
                 }
                 Started::HandedOver => {

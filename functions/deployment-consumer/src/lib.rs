@@ -8,8 +8,9 @@
 //! | the row | the message |
 //! |---|---|
 //! | is of another account than this environment has built for | is sent again, and this environment ends |
-//! | is gone or has ended | is deleted |
-//! | is queued | starts the next deployment in the lane; is deleted if none may start |
+//! | is gone | is deleted |
+//! | has ended | is deleted; if the deployment has waited for a permit, the next ones get their turn |
+//! | is queued | starts the next deployment in the lane, if a permit is free; is deleted if none may start |
 //! | is in progress in CodeBuild | is deleted: the build's events and the sweep end the deployment |
 //! | is in progress, with a current lease | is delivered again later |
 //! | is in progress, with an expired lease | starts another attempt, or fails the deployment after [`MAX_ATTEMPTS`](shared::dispatch::MAX_ATTEMPTS) |

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{DeploymentMessage, Queue, QueueError};
 use crate::app::App;
 use crate::id::{AccountId, DeploymentId};
-use crate::model::{AccountPermits, Capacity, Deployment, StackPermits};
+use crate::model::{Account, AccountPermits, Capacity, Deployment, StackPermits, Terms};
 use crate::table::TableError;
 
 type Failed = Box<dyn Error + Send + Sync>;
@@ -31,17 +31,22 @@ impl Queue {
         self.send_turns(app, stack, |stack| &stack.ring[..stack.ring.len().min(1)]).await.map(drop)
     }
 
-    /// Sends the messages of the deployments whose accounts' turn has come, as far as permits of the stack are free. After a failure,
-    /// the sweep sends them.
-    pub async fn send_waiting(&self, app: &App, builds: usize) {
-        if let Err(error) = self.try_send_waiting(app, builds).await {
+    /// Sends the message of the first deployment in the account's queue if the account has a permit for it, and those of the deployments
+    /// whose accounts' turn has come, as far as permits of the stack are free. After a failure, the sweep sends them.
+    pub async fn send_waiting(&self, app: &App, account: &AccountId, terms: Terms) {
+        if let Err(error) = self.try_send_waiting(app, account, terms).await {
             app.log().warn("a deployment that waits for capacity could not be queued", &*error);
         }
     }
 
-    async fn try_send_waiting(&self, app: &App, builds: usize) -> Result<usize, Failed> {
-        let stack = StackPermits::load(app.table()).await?;
-        self.send_turns(app, stack, |stack| stack.next(builds)).await
+    async fn try_send_waiting(&self, app: &App, account: &AccountId, terms: Terms) -> Result<(), Failed> {
+        let row = Account::load(app.table(), account).await?;
+        let limits = terms.limits(row.as_ref());
+        let capacity = Capacity::load(app.table(), account, limits).await?;
+        if let Some(first) = capacity.first_to_start(account, limits) {
+            self.send_named(account, first.clone()).await?;
+        }
+        self.send_turns(app, capacity.stack, |stack| stack.next(terms.builds)).await.map(drop)
     }
 
     /// Sends the message of the first waiting deployment of each account whose turn has come, and returns their number. An account of
@@ -89,7 +94,7 @@ impl Queue {
         }
     }
 
-    async fn send_named(&self, account: &AccountId, deployment_id: DeploymentId) -> Result<(), QueueError> {
+    pub(super) async fn send_named(&self, account: &AccountId, deployment_id: DeploymentId) -> Result<(), QueueError> {
         let message = DeploymentMessage { account_id: account.clone(), deployment_id };
         self.send_message(Duration::ZERO, &message).await
     }

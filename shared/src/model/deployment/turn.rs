@@ -64,7 +64,7 @@ impl Terms {
     }
 
     /// Returns the bounds of an account. One that is gone has those of the smallest plan.
-    fn limits(self, account: Option<&Account>) -> PermitLimits {
+    pub(crate) fn limits(self, account: Option<&Account>) -> PermitLimits {
         let account = account.map_or(Plan::Starter.concurrent_builds(), Account::concurrent_builds);
         PermitLimits { account: usize::try_from(account).unwrap_or(usize::MAX), stack: self.builds }
     }
