@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use tests::{Actor, World};
 
@@ -119,5 +120,9 @@ async fn a_preflight_tells_that_a_deployment_would_wait_for_capacity() {
     let full = "1 of 1 deployments that the account may run at once are in progress";
     assert_eq!(preflight().await, (json!("waits"), json!(false), json!(full)));
     end(&world, &running).await;
+    assert_eq!(preflight().await, (json!("starts"), json!(true), json!(free)));
+    // The mark that deployments may wait stays until the next claim removes it.
+    let partition = format!("ACCT#{}#CAPACITY", owner.account_id.as_ref().unwrap());
+    world.set_attribute((&partition, "PERMITS"), "waiting", AttributeValue::Bool(true)).await;
     assert_eq!(preflight().await, (json!("starts"), json!(true), json!(free)));
 }

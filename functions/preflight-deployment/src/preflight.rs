@@ -266,8 +266,8 @@ fn exhausted(account: &Account, usage: &CapacityUsage, now: Timestamp) -> Option
 /// Returns the reason if the account runs as many deployments as it may.
 fn at_capacity(account: &Account, usage: &CapacityUsage) -> Option<String> {
     let (running, limit) = (usage.permits.running.len(), account.concurrent_builds());
-    let waits = usage.permits.waiting || running >= usize::try_from(limit).unwrap_or(usize::MAX);
-    waits.then(|| format!("{running} of {limit} deployments that the account may run at once are in progress"))
+    let is_full = running >= usize::try_from(limit).unwrap_or(usize::MAX);
+    is_full.then(|| format!("{running} of {limit} deployments that the account may run at once are in progress"))
 }
 
 /// Returns how many approvals a deployment needs, and by whom.
