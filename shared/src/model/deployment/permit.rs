@@ -149,10 +149,11 @@ impl Deployment {
         self.waits_for_permit.is_some()
     }
 
-    /// Returns the time for which the deployment in progress has had a machine: that of CodeBuild, or the runner's own.
+    /// Returns the time for which the deployment in progress has had a machine: that of CodeBuild, or the runner's own. If the event is
+    /// lost that tells when the build left CodeBuild's queue, its first phase does.
     fn run_time(&self, now: Timestamp) -> Duration {
         let began = match self.build {
-            Some(_) => self.build_started_at,
+            Some(_) => self.build_started_at.or_else(|| self.phases.first().map(|phase| phase.started_at)),
             None => self.started_at,
         };
         began.map_or(Duration::ZERO, |began| now.since(began))
