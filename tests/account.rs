@@ -8,9 +8,15 @@ async fn change(by: &Actor, if_match: Option<&str>, body: Value) -> Answer {
     by.send(if_match.into_iter().fold(request, |request, tag| request.header("if-match", tag))).await
 }
 
-/// Returns the version in the ETag.
+/// Returns the version in the ETag after the account's ID.
 fn version(answer: &Answer) -> &str {
-    answer.header("etag").trim_start_matches('"').split_once('.').unwrap().0
+    let version = answer.header("etag").trim_start_matches('"').split_once('.').unwrap().0;
+    version.strip_prefix(answer.body["id"].as_str().unwrap()).unwrap().trim_start_matches('-')
+}
+
+/// Returns an ETag of a version of the actor's account.
+fn tag(by: &Actor, version: u32) -> Option<String> {
+    Some(format!("\"{}-{version}.seen\"", by.account_id.as_ref().unwrap()))
 }
 
 #[tokio::test]
@@ -100,7 +106,7 @@ async fn of_changes_by_the_same_etag_one_is_made() {
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..6 {
         let owner = owner.clone();
-        calls.spawn(async move { change(&owner, Some("\"1.seen\""), json!({"permanent_tokens": false})).await });
+        calls.spawn(async move { change(&owner, tag(&owner, 1).as_deref(), json!({"permanent_tokens": false})).await });
     }
     let (made, refused): (Vec<_>, Vec<_>) = calls.join_all().await.into_iter().partition(|answer| answer.status == 200);
     assert_eq!((made.len(), refused.len()), (1, 5));
@@ -135,10 +141,14 @@ async fn an_account_from_before_revisions_were_kept_can_be_changed() {
 
     let seen = owner.get("/v1/account").await;
     assert_eq!((&seen.body["permanent_tokens"], version(&seen)), (&json!(true), "0"));
-    change(&owner, Some("\"1.seen\""), json!({"permanent_tokens": false})).await.refused(412, "precondition_failed");
-    let changed = change(&owner, Some("\"0.seen\""), json!({"permanent_tokens": false})).await;
+    change(&owner, tag(&owner, 1).as_deref(), json!({"permanent_tokens": false}))
+        .await
+        .refused(412, "precondition_failed");
+    let changed = change(&owner, tag(&owner, 0).as_deref(), json!({"permanent_tokens": false})).await;
     assert_eq!((changed.status, version(&changed)), (200, "1"), "{changed:?}");
-    change(&owner, Some("\"0.seen\""), json!({"permanent_tokens": true})).await.refused(412, "precondition_failed");
+    change(&owner, tag(&owner, 0).as_deref(), json!({"permanent_tokens": true}))
+        .await
+        .refused(412, "precondition_failed");
 }
 
 #[tokio::test]

@@ -431,7 +431,7 @@ async fn each_binary_answers_its_sample_event() {
         (status, &account["base_permission"], &account["permanent_tokens"]),
         (200, &json!("none"), &json!(false))
     );
-    assert!(headers["etag"].as_str().is_some_and(|etag| etag.starts_with("\"2.")), "{headers}");
+    assert!(headers["etag"].as_str().is_some_and(|etag| etag.contains("-2.")), "{headers}");
     let (status, _, me) = ask("get-user").await;
     assert_eq!((status, &me["user"]["role"], &me["account"]["slug"]), (200, &json!("owner"), &json!("acme")), "{me}");
     let (status, _, openings) = ask("list-user-invitations").await;

@@ -21,9 +21,9 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 /// Returns the account with its current settings, the number of deployments in progress and the build minutes of this month. Every
 /// member may read them. A change can take up to 30 seconds to take effect.
 #[utoipa::path(get, path = ROUTE.path, tag = "Account", responses((status = 200, body = AccountBody)))]
-pub async fn get_account(State(app): State<App>, tenant: Tenant) -> Result<Versioned<u64, AccountBody>> {
+pub async fn get_account(State(app): State<App>, tenant: Tenant) -> Result<Versioned<String, AccountBody>> {
     let (table, now) = (app.table(), app.clock().now());
     let usage = async { Ok(CapacityUsage::load(table, &tenant, now).await?) };
     let (account, usage) = try_join(Account::of_caller(table, &tenant), usage).await?;
-    Ok(Versioned(account.revision, AccountBody::new(account, usage, now)))
+    Ok(Versioned(account.version(), AccountBody::new(account, usage, now)))
 }

@@ -44,13 +44,13 @@ pub async fn update_account(
     tenant: Tenant,
     expected: IfMatch,
     extract::Json(AccountPatch { base_permission, permanent_tokens }): extract::Json<AccountPatch>,
-) -> Result<Versioned<u64, AccountBody>> {
+) -> Result<Versioned<String, AccountBody>> {
     // It is current, because the pipeline has read the caller's rows for this change.
     let account = tenant.account().clone();
     let change = AccountChange { base_permission, permanent_tokens };
-    let expected = |account: &Account| expected.check(account.revision);
+    let expected = |account: &Account| expected.check(account.version());
     let (table, now) = (app.table(), app.clock().now());
     let changed = account.change(table, change, expected, &author, now).await?;
     let usage = CapacityUsage::load(table, &changed.id, now).await?;
-    Ok(Versioned(changed.revision, AccountBody::new(changed, usage, now)))
+    Ok(Versioned(changed.version(), AccountBody::new(changed, usage, now)))
 }

@@ -146,6 +146,11 @@ fn allowed() -> bool {
 }
 
 impl Account {
+    /// Returns the version of the settings. Another account has another one.
+    pub fn version(&self) -> String {
+        format!("{}-{}", self.id, self.revision)
+    }
+
     /// Returns the rate limits that apply to the account.
     pub fn quota(&self) -> Quota {
         self.custom_quota.unwrap_or(self.plan.quota())
