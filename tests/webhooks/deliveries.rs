@@ -224,10 +224,9 @@ async fn a_receiver_that_asks_to_wait_is_left_alone_so_long() {
         assert_eq!(scene.send().await, ["sent"]);
         assert_eq!(receiver.received().len(), before + 3);
     }
-    // An answer without the header, or with another status, asks for nothing.
-    for reply in
-        [Reply::status(429), Reply(500, "no", Some("86400".to_owned())), Reply(429, "no", Some("soon".to_owned()))]
-    {
+    // An answer without a time to wait, or with another status, asks for nothing.
+    let asking = |status, text: &str| Reply(status, "no", Some(text.to_owned()));
+    for reply in [Reply::status(429), asking(500, "86400"), asking(429, "soon"), asking(429, "0")] {
         receiver.reply_once(reply);
         owner.team(&format!("team-{}", receiver.received().len())).await;
         scene.deliver().await;

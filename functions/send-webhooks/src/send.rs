@@ -204,7 +204,7 @@ where
                     return Ok(Next::Stop("gone"));
                 }
                 let wait = retry_after.filter(|_| [429, 503].contains(&status)).and_then(|text| now.wait_of(&text));
-                let wait = wait.map(|wait| wait.min(LONGEST_WAIT));
+                let wait = wait.map(|wait| wait.min(LONGEST_WAIT)).filter(|wait| !wait.is_zero());
                 let next = self.postpone(webhook, delivery, attempt, wait, sending, now).await?;
                 match (next, wait) {
                     (Next::GoOn, Some(wait)) => {
