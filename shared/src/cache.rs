@@ -41,6 +41,14 @@ impl<K: Eq + Hash, V> Cache<K, V> {
         self.lock().pop(key);
     }
 
+    /// Uses the value of a key, if there is one.
+    pub fn change<Q: Eq + Hash + ?Sized, R>(&self, key: &Q, then: impl FnOnce(&mut V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+    {
+        self.lock().get_mut(key).map(then)
+    }
+
     /// Uses the value of a key, which is the default at first.
     pub fn with<R>(&self, key: &K, then: impl FnOnce(&mut V) -> R) -> R
     where

@@ -7,7 +7,6 @@
 //! cost each request a call, and save a silent host's second environment three look-ups. Only silence counts, and not an answer
 //! that takes long to end or says no, because that can be the fault of one repository.
 
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 const MAX_HOSTS: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
 /// A breaker for each host that was silent lately, by its name and port. Clones share them.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Breakers(Arc<Cache<String, Breaker>>);
 
 #[derive(Clone, Copy, Default)]
@@ -43,28 +42,20 @@ impl Default for Breakers {
     }
 }
 
-impl fmt::Debug for Breakers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Breakers").finish_non_exhaustive()
-    }
-}
-
 impl Breakers {
     /// Lets a look-up ask the host. If the host was left alone until now, this look-up is the one that tries it again.
     ///
     /// # Errors
     /// Fails with the time for which the host is still left alone.
     pub(crate) fn admit(&self, host: &str, now: Instant) -> Result<(), RemoteError> {
-        let Some(mut breaker) = self.0.get(host) else { return Ok(()) };
-        match breaker.open_until {
+        let admit = |breaker: &mut Breaker| match breaker.open_until {
             Some(until) if until > now => Err(RemoteError::Resting(until - now)),
-            Some(_) => {
-                breaker.open_until = Some(now + breaker.pause());
-                self.0.insert(host.to_owned(), breaker);
+            until => {
+                breaker.open_until = until.map(|_| now + breaker.pause());
                 Ok(())
             }
-            None => Ok(()),
-        }
+        };
+        self.0.change(host, admit).unwrap_or(Ok(()))
     }
 
     /// Records whether the host has answered a look-up.
