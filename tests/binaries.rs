@@ -18,6 +18,7 @@ use local::stack::OwnIssuer;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::settings::{API_BASE_URL, OIDC_ISSUER, QUEUE_URL, Settings, TABLE_NAME};
+use tempfile::TempDir;
 use tests::issuer::AUDIENCE;
 use tests::{GitRepository, World, body_of, checkout, read_file, sample_event};
 use tokio::io::AsyncReadExt;
@@ -66,6 +67,7 @@ fn cargo(arguments: &[&str]) -> std::process::Command {
 /// An execution environment: a binary and the Runtime API that it talks to.
 struct Running {
     process: Child,
+    _temporary: Arc<TempDir>,
     /// The host and port of the Runtime API.
     address: String,
     events: mpsc::Sender<Value>,
@@ -74,6 +76,11 @@ struct Running {
 
 impl Running {
     async fn start(function: &str, settings: &Settings) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), function, settings).await
+    }
+
+    /// Starts a function whose temporary files are in a folder.
+    async fn start_in(temporary: Arc<TempDir>, function: &str, settings: &Settings) -> Self {
         let (events, queued) = mpsc::channel(1);
         let (answered, answers) = mpsc::channel(1);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -87,12 +94,14 @@ impl Running {
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+            .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+            .env("TMPDIR", temporary.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        Self { process, address: address.to_string(), events, answers }
+        Self { process, _temporary: temporary, address: address.to_string(), events, answers }
     }
 
     /// Returns the function's response, or the error that it reports instead.

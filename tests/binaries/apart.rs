@@ -1,6 +1,7 @@
 //! The consumer's execution environment, which builds for one account only.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use shared::clock::Clock;
@@ -54,7 +55,8 @@ async fn an_environment_that_has_built_for_an_account_ends_before_it_builds_for_
     }
 
     let done = Ok(json!({"batchItemFailures": []}));
-    let mut consumer = Running::start("deployment-consumer", &settings).await;
+    let temporary = Arc::new(tempfile::tempdir().unwrap());
+    let mut consumer = Running::start_in(temporary.clone(), "deployment-consumer", &settings).await;
     for deployment in &deployments[..2] {
         assert_eq!(consumer.invoke(event(&first, deployment)).await, done);
         assert_eq!(status(&first, deployment).await, "succeeded");
@@ -74,8 +76,11 @@ async fn an_environment_that_has_built_for_an_account_ends_before_it_builds_for_
     let mut again = sample_event("deployment-consumer");
     again["Records"][0]["body"] = json!(message.body());
     assert_eq!(again, event(&second, &deployments[2]));
-    let mut another = Running::start("deployment-consumer", &settings).await;
+    // Lambda may start that one with the files of the first.
+    std::fs::create_dir_all(temporary.path().join("left/by/a/build")).unwrap();
+    let mut another = Running::start_in(temporary.clone(), "deployment-consumer", &settings).await;
     assert_eq!(another.invoke(again).await, done);
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
     assert_eq!(status(&second, &deployments[2]).await, "succeeded");
 }
 

@@ -8,10 +8,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, chmodat, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, chmodat, fchmod, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
-pub(crate) const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// A pipe without a writer must not stall.
 pub(crate) const FILE: OFlags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// The number of folders in one another, each of which takes a descriptor of a walk.
@@ -64,6 +64,8 @@ impl Folder {
     /// Removes everything in the folder, however deep it is and whatever modes its folders have. No build may run any more.
     pub(crate) fn clear(&self) -> io::Result<()> {
         let (root, mut moved) = (self.as_fd(), 0_u64);
+        // A build may have closed the folder for its owner. If it is another owner's, what follows fails if it must.
+        let _ = fchmod(root, Mode::RWXU);
         // Each round moves what is in the folders up by one, so that no depth takes more than two descriptors.
         loop {
             let names = names(root)?;
@@ -97,13 +99,6 @@ impl AsFd for Folder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
-}
-
-/// Opens a regular file in the folder for reading. Fails if the path leads through a link, now or at any time before.
-pub(crate) fn open(folder: &Path, relative: &Path) -> io::Result<File> {
-    let flags = (OFlags::DIRECTORY | OFlags::CLOEXEC).bits().cast_signed();
-    let at: OwnedFd = OpenOptions::new().read(true).custom_flags(flags).open(folder)?.into();
-    file(at.as_fd(), relative)
 }
 
 fn file(folder: BorrowedFd<'_>, relative: &Path) -> io::Result<File> {
@@ -215,14 +210,14 @@ mod tests {
         for name in ["moved-1", "moved-2/moved-3", "closed/inner/deep"] {
             fs::create_dir_all(folder.path().join(name)).unwrap();
         }
-        for name in ["closed/inner", "closed"] {
-            fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(0o000)).unwrap();
-        }
         // Deeper than a path can say, and than a process has descriptors.
         let mut deep = held.descriptor.try_clone().unwrap();
         for _ in 0..3000 {
             rustix::fs::mkdirat(&deep, "deep", Mode::RWXU).unwrap();
             deep = open_folder(deep.as_fd(), OsStr::new("deep")).unwrap();
+        }
+        for name in ["closed/inner", "closed", "."] {
+            fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(0o000)).unwrap();
         }
         held.clear().unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -313,7 +313,7 @@ impl Keys {
 /// Returns a key with the values of its expressions. Keys are in the log, so they have no secrets.
 async fn evaluated(key: &str, run: &Run<'_>) -> Result<String, Failed> {
     let refuse = |why: String| Err(Failed::Said(why));
-    let (text, source) = (key.to_owned(), run.source.path().to_owned());
+    let (text, source) = (key.to_owned(), run.source.try_clone()?);
     let with_digests = spawn_blocking(move || key::with_digests(&text, &source)).await.map_err(io::Error::other)?;
     let Ok(with_digests) = with_digests else {
         return refuse(format!("its key {key} has a pattern that is none, or a file can't be read"));

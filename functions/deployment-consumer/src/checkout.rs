@@ -9,7 +9,7 @@ use std::{fs, io};
 use shared::model::{BuildspecPath, Failure, FailureCode, SourceSettings};
 use walkdir::WalkDir;
 
-use crate::beneath;
+use crate::beneath::Folder;
 use crate::buildspec;
 
 /// The folder that has git's own data.
@@ -73,9 +73,9 @@ pub(crate) fn read_buildspec(source: &Path, path: &BuildspecPath) -> Result<Vec<
         }
         Found::Outside => return Err(invalid(format!("{path} is a link that leads out of the repository"))),
     };
-    let root = fs::canonicalize(source).map_err(unreadable)?;
-    let relative = file.strip_prefix(&root).expect("it was found in the source");
-    let mut file = beneath::open(&root, relative).map_err(unreadable)?.take(buildspec::MAX_BYTES as u64 + 1);
+    let root = fs::canonicalize(source).and_then(|root| Folder::open(&root)).map_err(unreadable)?;
+    let relative = file.strip_prefix(root.path()).expect("it was found in the source");
+    let mut file = root.file(relative).map_err(unreadable)?.take(buildspec::MAX_BYTES as u64 + 1);
     let mut text = Vec::new();
     file.read_to_end(&mut text).map_err(unreadable)?;
     if text.len() > buildspec::MAX_BYTES {

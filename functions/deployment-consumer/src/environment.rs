@@ -1,7 +1,8 @@
 //! The consumer in an execution environment of Lambda, which builds for one account only.
 //!
 //! A build runs as the user of the environment, so it can leave files where the next one finds them. The first build decides the
-//! account. A message of another account is sent again, for another environment, and then this one ends.
+//! account. A message of another account is sent again, for another environment, and then this one ends. Lambda may start the function
+//! again in what is left of an environment, with its files, so the function begins by removing them.
 
 use std::future::pending;
 use std::sync::{Arc, OnceLock};
@@ -12,8 +13,12 @@ use shared::id::AccountId;
 use tokio_util::sync::CancellationToken;
 use tower::util::AndThenLayer;
 
+use crate::beneath::Folder;
 use crate::consumer::Consumer;
 use crate::process;
+
+/// The variable that Lambda sets. A program that plays Lambda on a developer's machine does not.
+const IN_LAMBDA: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
 
 /// The account of an environment. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -44,9 +49,12 @@ impl Tenant {
 /// Consumes the queue until Lambda ends the execution environment, or until a message of another account ends it.
 ///
 /// # Errors
-/// Fails if a setting is missing or invalid, or if the Runtime API fails.
+/// Fails if files of an earlier build can't be removed, a setting is missing or invalid, or the Runtime API fails.
 pub async fn serve(app: &App) -> Result<(), Error> {
     process::own_all_descendants();
+    if app.settings().get(IN_LAMBDA).is_some() {
+        Folder::open(&std::env::temp_dir())?.clear()?;
+    }
     let tenant = Tenant::default();
     let consumer = Consumer::new(app)?.in_environment_of(tenant.clone());
     let (ends, answered) = (tenant.ends.clone(), CancellationToken::new());

@@ -56,6 +56,7 @@ mod tests {
     use walkdir::WalkDir;
 
     use super::*;
+    use crate::beneath::Folder;
 
     const COMMITTED: u64 = 1_700_000_001;
 
@@ -153,14 +154,15 @@ mod tests {
     fn a_zip_follows_no_link_that_takes_the_place_of_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let mut content = String::new();
+        let held = Folder::open(folder.path()).unwrap();
         symlink("/etc/hostname", folder.path().join("link")).unwrap();
-        assert!(crate::beneath::open(folder.path(), Path::new("link")).is_err());
+        assert!(held.file(Path::new("link")).is_err());
         symlink("/etc", folder.path().join("etc")).unwrap();
-        assert!(crate::beneath::open(folder.path(), Path::new("etc/hostname")).is_err());
-        assert!(crate::beneath::open(folder.path(), Path::new("../x")).is_err());
+        assert!(held.file(Path::new("etc/hostname")).is_err());
+        assert!(held.file(Path::new("../x")).is_err());
         fs::create_dir(folder.path().join("a")).unwrap();
         fs::write(folder.path().join("a/b"), "b").unwrap();
-        crate::beneath::open(folder.path(), Path::new("a/b")).unwrap().read_to_string(&mut content).unwrap();
+        held.file(Path::new("a/b")).unwrap().read_to_string(&mut content).unwrap();
         assert_eq!(content, "b");
     }
 

@@ -1,19 +1,18 @@
 //! Keys of caches: `codebuild-hash-files`, which CodeBuild's images have as a program.
 
 use std::io::{self, Read};
-use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use shared::hex::hex;
 use walkdir::WalkDir;
 
-use crate::beneath;
+use crate::beneath::Folder;
 use crate::buildspec::compile_patterns;
 
 const START: &str = "$(codebuild-hash-files ";
 
 /// Puts the digests of files in the place of `$(codebuild-hash-files pattern …)`. The rest of the key is for a shell.
-pub(super) fn with_digests(key: &str, source: &Path) -> io::Result<String> {
+pub(super) fn with_digests(key: &str, source: &Folder) -> io::Result<String> {
     let (mut done, mut rest) = (String::new(), key);
     while let Some((before, after)) = rest.split_once(START)
         && let Some((patterns, end)) = after.split_once(')')
@@ -27,16 +26,16 @@ pub(super) fn with_digests(key: &str, source: &Path) -> io::Result<String> {
 
 /// Returns the digest of the files that match one of the patterns, with their paths, in the order of these. It is empty if no file
 /// matches.
-fn digest(patterns: &[&str], source: &Path) -> io::Result<String> {
+fn digest(patterns: &[&str], source: &Folder) -> io::Result<String> {
     let patterns = compile_patterns(patterns.iter().copied()).map_err(io::Error::other)?;
     let (mut digest, mut is_empty) = (Sha256::new(), true);
-    let walk = WalkDir::new(source).min_depth(1).sort_by_file_name().into_iter();
+    let walk = WalkDir::new(source.path()).min_depth(1).sort_by_file_name().into_iter();
     for entry in walk.filter_entry(|entry| entry.file_name() != ".git") {
         let entry = entry?;
-        let relative = entry.path().strip_prefix(source).expect("a walk stays in its folder");
+        let relative = entry.path().strip_prefix(source.path()).expect("a walk stays in its folder");
         if entry.file_type().is_file() && patterns.is_match(relative) {
             digest.update(Sha256::digest(relative.as_os_str().as_encoded_bytes()));
-            digest.update(of_content(beneath::open(source, relative)?)?);
+            digest.update(of_content(source.file(relative)?)?);
             is_empty = false;
         }
     }
@@ -70,7 +69,8 @@ mod tests {
         write("package-lock.json", "{}");
         write("sub/package-lock.json", "{}");
         write(".git/package-lock.json", "{}");
-        let key = |text: &str| with_digests(text, folder.path()).unwrap();
+        let held = Folder::open(folder.path()).unwrap();
+        let key = |text: &str| with_digests(text, &held).unwrap();
         let of = |patterns: &str| key(&format!("$(codebuild-hash-files {patterns})"));
         let (one, both) = (of("package-lock.json"), of("'**/package-lock.json'"));
         assert_eq!((one.len(), both.len()), (64, 64));
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(of("missing"), "");
         assert_eq!(key("npm-$(codebuild-hash-files package-lock.json)-$X $(uname)"), format!("npm-{one}-$X $(uname)"));
         assert_eq!(key("npm-$(codebuild-hash-files"), "npm-$(codebuild-hash-files");
-        assert!(with_digests("$(codebuild-hash-files [)", folder.path()).is_err());
+        assert!(with_digests("$(codebuild-hash-files [)", &held).is_err());
         write("package-lock.json", "{ }");
         assert_ne!(of("package-lock.json"), one);
     }

@@ -123,6 +123,9 @@ impl Members {
                     fresh.push(process);
                 }
             }
+            if began.elapsed() > LIMIT {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             if alive.is_empty() {
                 // A process that has ended may have left another one, which started after the look.
                 clean_looks = if has_reaped { 0 } else { clean_looks + 1 };
@@ -132,9 +135,6 @@ impl Members {
                 continue;
             }
             clean_looks = 0;
-            if began.elapsed() > LIMIT {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
             let (signal, signaled) =
                 if fresh.is_empty() || look > STOPS { (Signal::KILL, alive) } else { (Signal::STOP, fresh) };
             let refused = signaled.into_iter().filter(|process| process.signal(signal) == Err(Errno::PERM));

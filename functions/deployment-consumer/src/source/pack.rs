@@ -16,7 +16,7 @@ use zip::write::{FullFileOptions, SimpleFileOptions};
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::bounds::Bounds;
-use crate::beneath;
+use crate::beneath::Folder;
 
 /// The fastest level. The zip is stored once and read once or twice.
 const COMPRESSION_LEVEL: i64 = 1;
@@ -40,6 +40,7 @@ pub(crate) struct Attributes {
 
 pub(super) fn pack(folder: &Path, into: &Path) -> io::Result<()> {
     let mut packer = Packer::new(File::create(into)?, Bounds::none());
+    let held = Folder::open(folder)?;
     for entry in WalkDir::new(folder).min_depth(1).sort_by_file_name() {
         let entry = entry?;
         let relative = entry.path().strip_prefix(folder).expect("a walk stays in its folder");
@@ -50,7 +51,7 @@ pub(super) fn pack(folder: &Path, into: &Path) -> io::Result<()> {
             let target = fs::read_link(entry.path())?;
             packer.link(name, Attributes::of(&entry.metadata()?), target.as_os_str().as_bytes())?;
         } else if entry.file_type().is_file() {
-            let mut content = beneath::open(folder, relative)?;
+            let mut content = held.file(relative)?;
             let attributes = Attributes::of(&content.metadata()?);
             let method = match relative.starts_with(OBJECTS) {
                 true => CompressionMethod::Stored,
