@@ -61,8 +61,9 @@ impl Redaction {
         let is_escaped_by_some =
             |form: &String| !form.trim_end_matches('=').bytes().all(|byte| byte.is_ascii_alphanumeric());
         let can_be_escaped = forms.iter().any(is_escaped_by_some);
-        let longest = forms.iter().map(String::len).max().unwrap_or_default();
-        let longest = if can_be_escaped { longest * MOST_BYTES_FOR_ONE } else { longest };
+        let escaped = |byte: u8| if byte.is_ascii_alphanumeric() { 1 } else { MOST_BYTES_FOR_ONE };
+        let length = |form: &String| if can_be_escaped { form.bytes().map(escaped).sum() } else { form.len() };
+        let longest = forms.iter().map(length).max().unwrap_or_default();
         let forms = AhoCorasick::new(forms)
             .expect("the variables of a deployment are far smaller than the 2 GiB that an automaton can take");
         Self { forms, can_be_escaped, longest }
@@ -103,10 +104,10 @@ impl Redaction {
             false => Vec::new(),
         };
         if self.can_be_escaped {
-            for reading in Reading::all(text) {
+            Reading::each(text, |reading| {
                 let forms = self.forms.find_overlapping_iter(reading.bytes());
                 found.extend(forms.map(|found| reading.place(found.range())).filter(|found| !found.is_empty()));
-            }
+            });
         }
         found.sort_unstable_by_key(|found| (found.start, found.end));
         found.dedup_by(|next, kept| {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 /// The maximum number of bytes that stand for one, with two escapes in one another.
-pub(super) const MOST_BYTES_FOR_ONE: usize = 10;
+pub(super) const MOST_BYTES_FOR_ONE: usize = 20;
 
 /// A text as whoever undoes the escapes of a format reads it. It knows the place of each byte.
 #[derive(Clone, Debug)]
@@ -75,12 +75,12 @@ impl Format {
 }
 
 impl<'a> Reading<'a> {
-    /// Returns the readings of a text other than the text itself.
-    pub(super) fn all(text: &'a [u8]) -> Vec<Self> {
-        let plain = Self { bytes: text.into(), places: Vec::new() };
-        let once: Vec<_> = plain.others().collect();
-        let twice: Vec<_> = once.iter().flat_map(Self::others).collect();
-        [once, twice].concat()
+    /// Visits the readings of a text other than the text itself.
+    pub(super) fn each(text: &'a [u8], mut visit: impl FnMut(&Self)) {
+        for once in (Self { bytes: text.into(), places: Vec::new() }).others() {
+            visit(&once);
+            once.others().for_each(|twice| visit(&twice));
+        }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
