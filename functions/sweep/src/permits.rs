@@ -3,7 +3,6 @@
 use shared::InitError;
 use shared::clock::Timestamp;
 use shared::model::{Deployment, Permit, StackPermits};
-use shared::telemetry::Level;
 
 use crate::Sweep;
 use crate::tally::{PermitLine, Tally};
@@ -36,7 +35,7 @@ impl Sweep {
             }
             if permit.give_back_lost(table).await? {
                 tally.repaired += 1;
-                self.app.log().write(&PermitLine::new(&permit, Level::Warn));
+                self.app.log().write(&PermitLine::new(&permit));
                 tally.sent += u32::from(self.queue.send_first(&self.app, &permit.account_id).await?);
             }
             stack.running.remove(&name);

@@ -58,8 +58,8 @@ pub(crate) struct PermitLine {
 }
 
 impl PermitLine {
-    pub(crate) fn new(permit: &Permit, level: Level) -> Self {
-        Self { level, message: "a permit without a run was given back", permit: permit.to_string() }
+    pub(crate) fn new(permit: &Permit) -> Self {
+        Self { level: Level::Warn, message: "a permit without a run was given back", permit: permit.to_string() }
     }
 }
 

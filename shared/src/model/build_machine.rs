@@ -19,7 +19,7 @@ pub struct BuildMachine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute_type: Option<ComputeType>,
     /// Whether the build may run Docker, and so do anything on its machine.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub privileged: bool,
 }
 
@@ -135,11 +135,6 @@ impl BuildLimits {
 fn is_pattern(text: &str) -> bool {
     let start = text.strip_suffix('*').unwrap_or(text);
     !text.is_empty() && start.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:/@-".contains(&byte))
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 #[cfg(test)]

@@ -173,7 +173,7 @@ pub struct Deployment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_ref: Option<String>,
     /// Whether no branch or tag had the commit in its history at creation.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) on_no_ref: bool,
     /// The account's time for audit events at creation.
     #[serde(default, skip_serializing_if = "AuditRetention::is_default")]
@@ -227,7 +227,7 @@ pub struct Deployment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment_url: Option<String>,
     /// Whether the deployment has [`Results`], which are beside its row.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_results: bool,
     /// The phases of the build of the last attempt, in their order, once the deployment has ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -350,11 +350,6 @@ impl Position for Deployment {
     fn position(&self, _: Sort) -> String {
         self.sort_key()
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 pub(super) fn sort_key(number: u64) -> String {

@@ -199,7 +199,7 @@ async fn a_daemon_of_another_build_goes_on() {
     assert!(has_ended(fs::read_to_string(source.join("pid")).unwrap().trim()));
 }
 
-/// Nobody but this process can wait for them, and each counts against the limit of processes.
+/// Orphans that have ended count against the limit of processes until this process waits for them.
 #[tokio::test]
 async fn orphans_that_have_ended_are_no_zombies_while_the_build_goes_on() {
     let children = format!("^[0-9]+ [(].*[)] Z {} ", std::process::id());

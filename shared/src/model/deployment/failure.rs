@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::BUILD_QUEUE_LIMIT;
 use crate::model::Environment;
+
 /// The kind of a failure. Codes may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
