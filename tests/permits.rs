@@ -241,6 +241,8 @@ async fn the_end_of_a_run_starts_the_next_one_without_the_sweep() {
         assert_eq!(owner.ended(&deployment).await["status"], "succeeded");
     }
     world.queue_is_empty().await;
+    let failed: Vec<_> = world.log().into_iter().filter(|line| line["level"] == "ERROR").collect();
+    assert_eq!(failed, [Value::Null; 0], "no message comes a second time");
     for owner in &accounts {
         assert_eq!(held(&world, owner).await, (0, 0));
     }
