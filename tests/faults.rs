@@ -5,7 +5,9 @@
 //!
 //! A few seeds run with the other tests. To run 10,000 of them, in a release build without link-time optimization:
 //!
-//!     FAULT_SEEDS=10000 cargo test --profile ci -p tests -- faults:: --nocapture
+//!     FAULT_SEEDS=10000 cargo test --profile ci -p tests -- faults:: --nocapture --include-ignored
+//!
+//! The same run searches for seeds that notice the absence of two conditions, which few of them do.
 //!
 //! A failure names its seed. To repeat it: `FAULT_SEED=4711 cargo test -p tests -- faults::`.
 
@@ -78,14 +80,14 @@ pub(crate) fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn no_fault_loses_a_deployment_or_runs_two_in_a_lane() {
-    run_seeds(60, false);
+    run_seeds(40, false);
 }
 
 /// Nothing starts without its approvals, before the end of its wait, in a freeze window or before its commit has succeeded where it has
 /// to, and all the same nothing waits forever.
 #[test]
 fn no_fault_breaks_a_rule_of_an_environment() {
-    run_seeds(30, true);
+    run_seeds(15, true);
 }
 
 fn run_seeds(number_of_seeds: u64, protected: bool) {
@@ -114,29 +116,31 @@ fn run_seeds(number_of_seeds: u64, protected: bool) {
     println!("{seeds} seeds: {tally:?}");
     let happened = [tally.starts_after_a_rule, tally.met, tally.unmet];
     assert!(
-        !protected || seeds < 30 || happened.iter().all(|count| *count > 0),
+        !protected || seeds < 15 || happened.iter().all(|count| *count > 0),
         "a rule holds nothing back: {tally:?}"
     );
 }
 
 #[test]
 fn the_absence_of_a_condition_is_noticed() {
-    // Each search begins at a seed that shows the absence, since many seeds show none.
-    for (broken, first) in [
-        (Broken::Lock, 6),
-        (Broken::Sequence, 1),
-        (Broken::Version, 2),
-        (Broken::Due, 0),
-        (Broken::Counter, 25),
-        (Broken::Permit, 64),
-        (Broken::GivenBack, 0),
-    ] {
-        // With FAULT_SEEDS, the search begins at 0 and finds a seed to begin at.
-        let seeds = number("FAULT_SEEDS").map_or(first..first + 200, |seeds| 0..seeds);
-        let found = { seeds }.find_map(|seed| Some((seed, try_seed(seed, broken, false).err()?)));
-        let (seed, wrong) = found.unwrap_or_else(|| panic!("no seed notices the absence of {broken:?}"));
-        println!("{broken:?}, seed {seed}: {wrong}");
+    for broken in [Broken::Lock, Broken::Sequence, Broken::Version, Broken::Due, Broken::GivenBack] {
+        notice(broken, 200);
     }
+}
+
+#[test]
+#[ignore = "a few seeds in a thousand notice it"]
+fn the_absence_of_a_condition_that_seldom_decides_is_noticed() {
+    for broken in [Broken::Counter, Broken::Permit] {
+        notice(broken, number("FAULT_SEEDS").unwrap_or(1000));
+    }
+}
+
+/// Runs seeds without a condition until one of them shows its absence.
+fn notice(broken: Broken, seeds: u64) {
+    let found = (0..seeds).find_map(|seed| Some((seed, try_seed(seed, broken, false).err()?)));
+    let (seed, wrong) = found.unwrap_or_else(|| panic!("no seed notices the absence of {broken:?}"));
+    println!("{broken:?}, seed {seed}: {wrong}");
 }
 
 #[test]
