@@ -88,6 +88,8 @@ async fn filled(source: &GitRepository) -> World {
     let connected =
         json!({"name": "connected", "clone_url": server.url("/app.git"), "connection_id": connection["id"]});
     assert_eq!(owner.post("/v1/repositories", connected).await.status, 201);
+    let account = owner.account_id.as_ref().unwrap();
+    assert_eq!(world.stack.app().limiter().count_slow_look_up(account).await, None);
     let token = json!({"name": "ci", "scopes": ["deployments:read"], "expires_in_days": 7});
     assert_eq!(owner.post("/v1/tokens", token).await.status, 201);
 

@@ -325,7 +325,7 @@ impl Error {
     }
 
     /// Adds `Retry-After`, the seconds to wait before a retry.
-    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+    pub fn retry_after(self, seconds: u64) -> Self {
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 

@@ -52,7 +52,7 @@ pub use self::verdict::Verdict;
 use crate::cache::Cache;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorCode};
-use crate::id::HookId;
+use crate::id::{AccountId, HookId};
 use crate::model::{Quota, State, Subject, key};
 use crate::table::{ConditionFailed, Consistency, Table, TableError, read_item};
 
@@ -125,6 +125,13 @@ impl Limiter {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Counts a look-up on a slow git host against an account. Returns the seconds after which another one can be admitted if this one
+    /// is not. A limiter that fails refuses none.
+    pub async fn count_slow_look_up(&self, account: &AccountId) -> Option<u64> {
+        let verdict = self.admit(&Subject::SlowLookUps(account.clone()), Quota::SLOW_LOOK_UPS).await;
+        verdict.ok().and_then(|verdict| verdict.refused_for)
     }
 
     /// Returns the state of the subject without counting a request. It needs no call if it was read less than a second ago,

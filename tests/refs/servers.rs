@@ -1,9 +1,11 @@
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::body::Bytes;
 use axum::http::{Method, Response};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::git_server::{GitServer, Reply, Seen};
 use tests::{Actor, Answer, GitRepository, World, buildspec};
@@ -92,6 +94,35 @@ async fn a_server_that_keeps_failing_is_unavailable() {
     refused.refused(503, "remote_unavailable");
     let message = "The repository's server answered 503 Service Unavailable";
     assert_eq!(refused.body["error"]["message"], message);
+}
+
+#[tokio::test]
+async fn an_account_waits_for_few_slow_hosts_however_many_it_names() {
+    let world = World::start_without_queue().await;
+    let (owner, other) = (world.owner("acme").await, world.owner("globex").await);
+    // Connections to them wait until somebody accepts them.
+    let silent: Vec<_> = (0..15).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let register = |by: &Actor, host: &TcpListener| {
+        let (by, address) = (by.clone(), host.local_addr().unwrap());
+        let body = json!({"name": format!("app-{}", address.port()), "clone_url": format!("http://{address}/app.git")});
+        async move { by.post("/v1/repositories", body).await }
+    };
+    let (of_owner, of_other) =
+        tokio::join!(join_all(silent[1..].iter().map(|host| register(&owner, host))), register(&other, &silent[0]),);
+    let message = |answer: &Answer| {
+        answer.refused(503, "remote_unavailable");
+        answer.body["error"]["message"].as_str().unwrap().to_owned()
+    };
+    let waited_for = "The repository's server took too long to answer";
+    assert_eq!(message(&of_other), waited_for);
+    let (waited, refused): (Vec<_>, Vec<_>) = of_owner.iter().partition(|answer| message(answer) == waited_for);
+    assert_eq!((waited.len(), refused.len()), (10, 4));
+    for answer in refused {
+        assert!(message(answer).starts_with("The repository's server is slow, and so are too many"), "{answer:?}");
+        assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
+    }
+    // A quick one is not held back.
+    owner.repository("quick", &GitRepository::new(&[])).await;
 }
 
 #[tokio::test]

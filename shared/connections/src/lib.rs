@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
-use git::{Breakers, CloneUrl, Credential, Remote};
+use git::{Breakers, CloneUrl, Credential, Patience, Remote};
 use providers::{Api, GithubApp, InstallationToken};
 use secrecy::{ExposeSecret, SecretString};
 use shared::cache::Cache;
 use shared::clock::Timestamp;
 use shared::hosts::Hosts;
-use shared::id::ConnectionId;
+use shared::id::{AccountId, ConnectionId};
 use shared::model::{Connection, Login, SealedConnection};
 use shared::{App, InitError};
 use vault::Vault;
@@ -91,7 +91,7 @@ impl Connections {
     pub async fn remote(&self, source: impl Into<Source<'_>>) -> Result<Remote, OpenFailed> {
         let Source { account, clone_url, connection } = source.into();
         let url = CloneUrl::parse(clone_url, self.hosts)?;
-        let Some(id) = connection else { return Ok(self.at(url, None)) };
+        let Some(id) = connection else { return Ok(self.at(url, None, account)) };
         let sealed = Connection::load_sealed(self.app.table(), account, id).await?;
         self.remote_with(&sealed.ok_or_else(|| OpenFailed::Gone(id.clone()))?, url).await
     }
@@ -120,11 +120,12 @@ impl Connections {
         if !credential.may_be_sent_to(&url) {
             return Err(OpenFailed::Insecure);
         }
-        Ok(self.at(url, Some(credential)))
+        Ok(self.at(url, Some(credential), &connection.account_id))
     }
 
-    fn at(&self, url: CloneUrl, credential: Option<Credential>) -> Remote {
-        Remote::new(url, credential).with_breakers(self.breakers.clone())
+    fn at(&self, url: CloneUrl, credential: Option<Credential>, account: &AccountId) -> Remote {
+        let patience = Patience::of(&self.app, account);
+        Remote::new(url, credential).with_breakers(self.breakers.clone()).with_patience(patience)
     }
 
     /// Opens the secret of a connection.

@@ -98,6 +98,9 @@ pub fn capitalized(mut text: String) -> String {
 fn refused(error: RemoteError, message: String) -> Error {
     match error {
         RemoteError::Local(_) => Error::internal(error),
+        RemoteError::Resting(wait) | RemoteError::TooManySlow(wait) => {
+            Error::new(code(&error), message).retry_after(wait.as_secs() + 1).because(error)
+        }
         _ => Error::new(code(&error), message).because(error),
     }
 }
@@ -108,7 +111,8 @@ fn code(error: &RemoteError) -> ErrorCode {
         | RemoteError::Failed(..)
         | RemoteError::Cut(_)
         | RemoteError::TimedOut
-        | RemoteError::Resting(_) => ErrorCode::RemoteUnavailable,
+        | RemoteError::Resting(_)
+        | RemoteError::TooManySlow(_) => ErrorCode::RemoteUnavailable,
         RemoteError::Local(_) => ErrorCode::InternalError,
         RemoteError::NoSuchCommit | RemoteError::NoCommits | RemoteError::NotACommit(_) => ErrorCode::InvalidRef,
         RemoteError::NoSuchHost

@@ -59,6 +59,9 @@ pub enum RemoteError {
     /// The host has not answered several look-ups in a row, and is left alone for this time.
     #[error("the repository's server has not answered lately, and is asked again in {} seconds", .0.as_secs() + 1)]
     Resting(Duration),
+    /// Too many look-ups of the account are slow. Another slow one is waited for after this time.
+    #[error("the repository's server is slow, and so are too many that the account has asked lately; ask again in {} seconds", .0.as_secs())]
+    TooManySlow(Duration),
     /// Git refuses to check out a path of the tree, or two paths are one for the file system.
     #[error("the commit has a path that git does not check out: {0}")]
     UnsafePath(String),

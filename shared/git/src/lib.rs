@@ -20,6 +20,7 @@ mod lfs;
 mod limits;
 mod local;
 mod objects;
+mod patience;
 mod reach;
 mod refs;
 mod remote;
@@ -40,6 +41,7 @@ pub use limits::{
     FetchLimits, LOOKUP_TIME, MAX_LFS_OBJECTS, MAX_LOOKUP_BYTES, MAX_REFS, MAX_SUBMODULE_DEPTH, MAX_SUBMODULES,
     MAX_TIPS,
 };
+pub use patience::Patience;
 pub use reach::Reach;
 pub use refs::{DefaultBranch, RemoteRef, RemoteRefs, Resolved};
 pub use remote::Remote;

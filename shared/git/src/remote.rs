@@ -15,6 +15,7 @@ use crate::error::RemoteError;
 use crate::http::Budget;
 use crate::limits::{FetchLimits, LOOKUP_TIME, MAX_LOOKUP_BYTES, MAX_REFS};
 use crate::local;
+use crate::patience::Patience;
 use crate::reach::Reach;
 use crate::refs::{BRANCHES, DefaultBranch, RemoteRefs, Resolved, TAGS};
 use crate::retry::retry;
@@ -29,6 +30,7 @@ pub struct Remote {
     url: CloneUrl,
     credential: Option<Credential>,
     breakers: Option<Breakers>,
+    patience: Option<Patience>,
     /// Whether the server has begun to answer the current look-up.
     answered: Arc<AtomicBool>,
 }
@@ -36,13 +38,19 @@ pub struct Remote {
 impl Remote {
     /// Describes a repository, without connecting to it.
     pub fn new(url: CloneUrl, credential: Option<Credential>) -> Self {
-        Self { url, credential, breakers: None, answered: Arc::default() }
+        Self { url, credential, breakers: None, patience: None, answered: Arc::default() }
     }
 
     /// Leaves the host alone when these breakers say so.
     #[must_use]
     pub fn with_breakers(self, breakers: Breakers) -> Self {
         Self { breakers: Some(breakers), ..self }
+    }
+
+    /// Ends slow look-ups when this patience is over.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience: Some(patience), ..self }
     }
 
     /// Returns the repository's URL.
@@ -144,7 +152,7 @@ impl Remote {
         limits: FetchLimits,
     ) -> Result<Fetched, RemoteError> {
         let (remote, commit, into) = (self.clone(), commit.clone(), into.to_owned());
-        run(limits.time, move |deadline, interrupt| {
+        run(limits.time, None, move |deadline, interrupt| {
             Source::new(&into, limits, deadline, interrupt).fetch(&remote, &commit)
         })
         .await
@@ -165,7 +173,7 @@ impl Remote {
         if let Some((host, breakers)) = &breakers {
             breakers.admit(host, Instant::now())?;
         }
-        let found = run(time, move |deadline, interrupt| match remote.url.location() {
+        let found = run(time, self.patience.as_ref(), move |deadline, interrupt| match remote.url.location() {
             Location::Http(uri) => {
                 let budget = Budget { deadline, bytes: MAX_LOOKUP_BYTES, of: "bytes of refs" };
                 retry(deadline, interrupt, || find(&mut Session::Server(Box::new(remote.connect(uri, budget)?))))
@@ -173,7 +181,9 @@ impl Remote {
             Location::Path(path) => find(&mut Session::Folder(Box::new(local::open(path)?), deadline)),
         })
         .await;
-        if let Some((host, breakers)) = breakers {
+        if let Some((host, breakers)) = breakers
+            && !matches!(found, Err(RemoteError::TooManySlow(_)))
+        {
             let is_silent = matches!(found, Err(RemoteError::TimedOut | RemoteError::Unreachable(_)));
             breakers.record(&host, answered.load(Ordering::Relaxed) || !is_silent, Instant::now());
         }
@@ -203,9 +213,11 @@ fn bounded(refs: RemoteRefs, max: u64) -> Result<RemoteRefs, RemoteError> {
 }
 
 /// Runs blocking work until its deadline. Raises the work's flag at the deadline and when the caller goes away,
-/// and the work ends soon after that. Returns once the work has ended, so that its files can be removed.
+/// and the work ends soon after that. Returns once the work has ended, so that its files can be removed. Work that patience ends has
+/// none, and may go on until the deadline.
 async fn run<T: Send + 'static>(
     time: Duration,
+    patience: Option<&Patience>,
     work: impl FnOnce(Instant, &AtomicBool) -> Result<T, RemoteError> + Send + 'static,
 ) -> Result<T, RemoteError> {
     struct RaiseOnDrop(Arc<AtomicBool>);
@@ -219,9 +231,15 @@ async fn run<T: Send + 'static>(
     let raise_on_drop = RaiseOnDrop(Arc::clone(&interrupt));
     let deadline = Instant::now() + time;
     let mut task = tokio::task::spawn_blocking(move || work(deadline, &interrupt));
-    match tokio::time::timeout(time, &mut task).await {
+    let ended = async {
+        match patience {
+            Some(patience) => patience.wait(&mut task).await,
+            None => Ok((&mut task).await),
+        }
+    };
+    match tokio::time::timeout_at(deadline.into(), ended).await {
         // A server's data may make gix panic. The caller must not.
-        Ok(ended) => ended.unwrap_or_else(|panic| Err(RemoteError::Protocol(panic.into()))),
+        Ok(ended) => ended?.unwrap_or_else(|panic| Err(RemoteError::Protocol(panic.into()))),
         Err(_) => {
             drop(raise_on_drop);
             // The result is ignored, because an interrupted checkout reports success.

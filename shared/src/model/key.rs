@@ -422,6 +422,7 @@ pub(crate) fn rate_limit(subject: &Subject) -> Key {
     match subject {
         Subject::Account(id) => Key::new(format!("RATE#{id}"), "RATE"),
         Subject::Following(id) => Key::new(format!("RATE#{id}"), "FOLLOWING"),
+        Subject::SlowLookUps(id) => Key::new(format!("RATE#{id}"), "LOOKUPS"),
         Subject::Hook(id) => Key::new(format!("RATE#{id}"), "RATE"),
         Subject::Source(address) => Key::new(format!("RATE#{address}"), "RATE"),
         Subject::Uncounted(address) => Key::new(format!("RATE#{address}"), "UNCOUNTED"),

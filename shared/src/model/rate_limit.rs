@@ -28,6 +28,10 @@ impl Quota {
     /// has used up its plan, so they count apart.
     pub const HOOK: Quota = Quota { per_minute: 300, burst: 100 };
 
+    /// The bound of an account's look-ups on slow git hosts. Each holds an execution for four seconds more, so an account holds two of
+    /// them for long, and twelve at most.
+    pub(crate) const SLOW_LOOK_UPS: Quota = Quota { per_minute: 30, burst: 10 };
+
     /// The smallest allowance for following: five clients that ask every two seconds about a deployment and its log.
     const LEAST_FOLLOWING: Quota = Quota { per_minute: 300, burst: 100 };
 
@@ -69,7 +73,7 @@ impl Quota {
     }
 }
 
-/// The account or source address that a request counts against. An account has two allowances, so that following never uses
+/// The account or source address that a request counts against. An account has an allowance of its own for following, so that it never uses
 /// up the plan. An address has two, so that requests with a valid token never use up that of requests without one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
@@ -77,6 +81,8 @@ pub enum Subject {
     Account(AccountId),
     /// An account, for requests that may bring nothing new.
     Following(AccountId),
+    /// An account, for look-ups on slow git hosts.
+    SlowLookUps(AccountId),
     /// A hook, for deliveries that have its secret.
     Hook(HookId),
     /// A source address, for requests without one. See [`Subject::source`].
