@@ -288,6 +288,11 @@ fn events_reach_the_functions_that_they_are_for() {
     let project = template.properties("BuildProject");
     assert_eq!(project["Name"], template.function(BUILD_EVENTS).environment()["CODEBUILD_PROJECT"].clone());
     assert_eq!(project["Name"], template.function(CONSUMER).environment()["CODEBUILD_PROJECT"].clone());
+    assert_eq!(
+        project["ConcurrentBuildLimit"],
+        template.function(CONSUMER).environment()["CONCURRENT_BUILDS"].clone(),
+        "CodeBuild refuses what permits should have held back"
+    );
     let group = &project["LogsConfig"]["CloudWatchLogs"];
     assert_eq!((&group["Status"], &group["GroupName"]), (&json!("ENABLED"), &json!("BuildLogGroup")), "and no prefix");
     assert_eq!(
@@ -336,6 +341,21 @@ fn a_build_reads_what_it_knows_the_name_of_and_lists_nothing() {
         ("secretsmanager:GetSecretValue", secret),
     ];
     assert_eq!(allowed, expected.map(|(action, resource)| (action.to_owned(), resource.to_owned())).into());
+}
+
+#[test]
+fn a_build_in_a_vpc_changes_interfaces_of_that_vpc_only() {
+    let template = Template::read();
+    let policy = template.properties("BuildNetworkPolicy");
+    assert_eq!(policy["Roles"], json!(["BuildRole"]));
+    let vpc = "arn:${AWS::Partition}:ec2:${AWS::Region}:${AWS::AccountId}:vpc/${BuildVpcId}";
+    for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
+        let reads =
+            statement["Action"].as_array().is_some_and(|all| all.iter().all(|one| text(one).contains(":Describe")));
+        // An interface has no VPC before it is created. The subnet decides.
+        let creates = statement["Action"] == "ec2:CreateNetworkInterface" && statement["Resource"].is_string();
+        assert!(reads || creates || statement["Condition"]["ArnEquals"]["ec2:Vpc"] == vpc, "{statement}");
+    }
 }
 
 /// Returns the names of the settings that code may read: the constants that hold their own name.
