@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { signedIn, stack } from "./scene.js";
+import { unique } from "./stack.js";
 
 test("an owner deploys a branch and watches its log to the end", async () => {
   const owner = await signedIn();
@@ -163,6 +164,34 @@ test("a deployment is rejected with a reason", async () => {
   await owner.becomes("Failed");
   await owner.says(/Not before the launch/);
   await owner.close();
+});
+
+test("a plan's bounds show on the account, and on the deployment that waits for them", async () => {
+  const { name } = await stack.call(stack.starter, "POST", "/v1/repositories", { name: unique("app"), clone_url: stack.folder });
+  const deploy = (/** @type {object} */ body) =>
+    stack.call(stack.starter, "POST", `/v1/repositories/${name}/deployments`, body);
+  const person = await signedIn(stack.starter);
+  await person.open("/settings/account");
+  const shown = async (/** @type {string} */ label) => {
+    const meter = person.page.getByRole("meter", { name: label });
+    await meter.waitFor();
+    return [await meter.getAttribute("value"), await meter.getAttribute("max")];
+  };
+  assert.deepEqual(await shown("Deployments in progress"), ["0", "1"]);
+  assert.deepEqual(await shown("Build minutes in this month"), ["0", "2000"]);
+
+  const running = await deploy({ ref: "slow", environment: "preview" });
+  await person.open(`/deployments/${running.id}`);
+  await person.becomes("In progress");
+  const waiting = await deploy({ ref: "main", environment: "staging" });
+  await person.open(`/deployments/${waiting.id}`);
+  await person.page.getByText("Waits for capacity, as number 1 of the account").waitFor();
+  await person.open("/settings/account");
+  assert.deepEqual(await shown("Deployments in progress"), ["1", "1"]);
+  await stack.call(stack.starter, "POST", `/v1/deployments/${running.id}/cancel`);
+  await person.open(`/deployments/${waiting.id}`);
+  await person.becomes("Succeeded");
+  await person.close();
 });
 
 test("the overview tells apart what runs, what waits and why", async () => {

@@ -76,7 +76,7 @@ export async function start() {
   const child = given ? undefined
     : spawn(/** @type {string} */ (process.env.LOCAL), ["--port", "0", "--data", data, "--repo", repo.folder],
     { cwd: repo.folder, stdio: ["ignore", "pipe", "inherit"] });
-  let [url, owner] = [given ?? "", process.env.TOKEN ?? ""];
+  let [url, owner, starter] = [given ?? "", process.env.TOKEN ?? "", process.env.STARTER_TOKEN ?? ""];
   if (child) {
     let printed = "";
     for await (const chunk of child.stdout) {
@@ -84,6 +84,7 @@ export async function start() {
       const link = printed.match(/(http:\/\/[^\s/]+)\/sign-in#token=(dgp_\w+)/);
       if (link && /Ctrl-C/.test(printed)) {
         [, url, owner] = link;
+        starter = printed.match(/(dgp_\w+).*Starter plan/)?.[1] ?? "";
         break;
       }
     }
@@ -117,7 +118,7 @@ export async function start() {
   await call(owner, "POST", "/v1/repositories", { name, clone_url: repo.folder, default_branch: "main" });
 
   return {
-    url, owner, call, repository: name, commit: repo.commit, privateHost: child && privateHost,
+    url, owner, starter, call, repository: name, folder: repo.folder, commit: repo.commit, privateHost: child && privateHost,
     /** Adds a member, and returns a token of theirs. */
     async member(role = "member", email = `${unique("grace")}@example.com`) {
       const { invitation, secret } = await call(owner, "POST", "/v1/invitations", { email, role });
