@@ -8,6 +8,7 @@ mod hooks;
 mod network;
 mod permissions;
 mod stalled;
+mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -25,7 +26,9 @@ use shared::aws::Limits;
 use shared::clock::Clock;
 use shared::settings::Settings;
 use shared::telemetry::Log;
-use tests::{NOON, World, checkout, embedded, read_file};
+use tests::{NOON, World, checkout, embedded, sources};
+
+use self::template::{Function, Template, in_pascal_case, text};
 
 const STACK: &str = "AWS::CloudFormation::Stack";
 const CONSUMER: &str = "deployment-consumer";
@@ -36,166 +39,6 @@ const SWEEP: &str = "sweep";
 const REDRIVE: &str = "redrive-dead-letters";
 const REPORTER: &str = "report-status";
 const SENDER: &str = "send-webhooks";
-
-/// The conditions under which the templates are read: the table is the stack's own, traces are on, and no function is in a VPC.
-const CONDITIONS: [(&str, bool); 4] =
-    [("Restored", false), ("Traces", true), ("InVpc", false), ("HasPrivateHosts", false)];
-
-struct Template(Value);
-
-/// A function in the template.
-struct Function {
-    /// The name, such as `list-repositories`.
-    name: String,
-    /// The logical id, such as `ListRepositories`.
-    id: String,
-    properties: Value,
-}
-
-impl Template {
-    fn read() -> Self {
-        Self::read_if(&CONDITIONS)
-    }
-
-    fn read_if(conditions: &[(&str, bool)]) -> Self {
-        let file = |name: &str| {
-            let mut template = serde_saphyr::from_str::<Value>(&read_file(&format!("infra/{name}"))).unwrap();
-            decide(&mut template, conditions);
-            template
-        };
-        let mut whole = file("template.yaml");
-        let stacks: Vec<_> = Self(whole.clone()).of_type(STACK).into_iter().map(|(_, stack)| stack.clone()).collect();
-        for stack in stacks {
-            let mut nested = file(text(&stack["TemplateURL"]));
-            let parameters: Vec<_> = nested["Parameters"].as_object().unwrap().keys().cloned().collect();
-            let given = stack["Parameters"].as_object().unwrap();
-            assert_eq!(parameters, given.keys().cloned().collect::<Vec<_>>(), "{}", stack["TemplateURL"]);
-            fill_in(&mut nested["Resources"], given);
-            if let Some(globals) = nested.get_mut("Globals") {
-                fill_in(globals, given);
-            }
-            for (id, resource) in nested["Resources"].as_object().unwrap() {
-                let before = whole["Resources"].as_object_mut().unwrap().insert(id.clone(), resource.clone());
-                assert_eq!(before, None, "two resources are named {id}");
-            }
-            let (globals, nested) = (&mut whole["Globals"], nested["Globals"].take());
-            assert!(globals.is_null() || nested.is_null() || *globals == nested, "the areas have different Globals");
-            if globals.is_null() {
-                *globals = nested;
-            }
-        }
-        Self(whole)
-    }
-
-    fn resource(&self, id: &str) -> &Value {
-        let resource = &self.0["Resources"][id];
-        assert!(resource.is_object(), "the template has no resource {id}");
-        resource
-    }
-
-    fn properties(&self, id: &str) -> &Value {
-        &self.resource(id)["Properties"]
-    }
-
-    /// Returns the ids and properties of the resources of a type.
-    fn of_type(&self, kind: &str) -> Vec<(&str, &Value)> {
-        let resources = self.0["Resources"].as_object().unwrap().iter();
-        resources.filter(|(_, r)| r["Type"] == kind).map(|(id, r)| (id.as_str(), &r["Properties"])).collect()
-    }
-
-    /// Returns the functions, merged with the globals.
-    fn functions(&self) -> Vec<Function> {
-        let globals = &self.0["Globals"]["Function"];
-        let function = |(id, own): (&str, &Value)| {
-            let mut properties = globals.clone();
-            merge(&mut properties, own);
-            let name = text(&properties["FunctionName"]).trim_start_matches("${AWS::StackName}-").to_owned();
-            Function { name, id: id.to_owned(), properties }
-        };
-        self.of_type("AWS::Serverless::Function").into_iter().map(function).collect()
-    }
-
-    fn function(&self, name: &str) -> Function {
-        let found = self.functions().into_iter().find(|function| function.name == name);
-        found.unwrap_or_else(|| panic!("the template has no function {name}"))
-    }
-
-    /// Returns the name of the function that `X.Alias` stands for.
-    fn called(&self, alias: &Value) -> String {
-        let id = text(alias).strip_suffix(".Alias").unwrap_or_else(|| panic!("{alias} is no function's alias"));
-        self.functions().into_iter().find(|function| function.id == id).unwrap().name
-    }
-}
-
-impl Function {
-    fn environment(&self) -> BTreeMap<&str, &Value> {
-        let variables = self.properties["Environment"]["Variables"].as_object().unwrap();
-        variables.iter().map(|(name, value)| (name.as_str(), value)).collect()
-    }
-
-    fn timeout(&self) -> u64 {
-        self.properties["Timeout"].as_u64().unwrap()
-    }
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
-}
-
-/// Merges a function's properties into the globals, like SAM.
-fn merge(into: &mut Value, own: &Value) {
-    match (into, own) {
-        (Value::Object(into), Value::Object(own)) => {
-            for (key, value) in own {
-                merge(into.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (into, own) => *into = own.clone(),
-    }
-}
-
-/// Replaces each `!If` on one of these conditions with the chosen value.
-fn decide(value: &mut Value, conditions: &[(&str, bool)]) {
-    if let Value::Array(elements) = value
-        && elements.len() == 3
-        && let Some((_, holds)) = conditions.iter().find(|(name, _)| elements[0] == *name)
-    {
-        let chosen = elements.swap_remove(if *holds { 1 } else { 2 });
-        *value = chosen;
-    }
-    match value {
-        Value::Object(members) => members.values_mut().for_each(|member| decide(member, conditions)),
-        Value::Array(elements) => elements.iter_mut().for_each(|element| decide(element, conditions)),
-        _ => (),
-    }
-}
-
-/// Replaces the parameters of a nested template with their values.
-fn fill_in(value: &mut Value, given: &serde_json::Map<String, Value>) {
-    match value {
-        Value::Object(members) => members.values_mut().for_each(|member| fill_in(member, given)),
-        Value::Array(elements) => elements.iter_mut().for_each(|element| fill_in(element, given)),
-        Value::String(name) if given.contains_key(name) => *value = given[name].clone(),
-        Value::String(pattern) => {
-            for (name, value) in given {
-                let place = format!("${{{name}}}");
-                if pattern.contains(&place) {
-                    *pattern = pattern.replace(&place, &in_a_pattern(text(value)));
-                }
-            }
-        }
-        _ => (),
-    }
-}
-
-/// Returns a `!Ref` or `!GetAtt` in the form that `!Sub` uses.
-fn in_a_pattern(value: &str) -> String {
-    if value.contains("${") { value.to_owned() } else { format!("${{{value}}}") }
-}
-
-fn in_pascal_case(name: &str) -> String {
-    name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
-}
 
 #[test]
 fn one_name_finds_a_function_everywhere() {
@@ -375,25 +218,6 @@ fn known_settings() -> BTreeSet<String> {
         }
     }
     known
-}
-
-/// Returns the Rust files in the `src` folders below these folders.
-fn sources(folders: &[&str]) -> Vec<PathBuf> {
-    let mut folders: Vec<_> = folders.iter().map(|folder| checkout().join(folder)).collect();
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs")
-                && path.components().any(|part| part.as_os_str() == "src")
-            {
-                files.push(path);
-            }
-        }
-    }
-    files
 }
 
 /// Starts a function as its `main` does before the first event.

@@ -1,6 +1,6 @@
 //! The files of the repository.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -24,4 +24,26 @@ pub fn read_file(path: &str) -> String {
 pub fn sample_event(function: &str) -> Value {
     let path = format!("events/{function}.json");
     serde_json::from_str(&read_file(&path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Returns the Rust files in the `src` folders below these folders.
+///
+/// # Panics
+/// Panics if there is no such folder.
+pub fn sources(folders: &[&str]) -> Vec<PathBuf> {
+    let mut folders: Vec<_> = folders.iter().map(|folder| checkout().join(folder)).collect();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && path.components().any(|part| part.as_os_str() == "src")
+            {
+                files.push(path);
+            }
+        }
+    }
+    files
 }

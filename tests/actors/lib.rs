@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 pub use actor::Actor;
 pub use answer::{Answer, RateLimit, body_of};
-pub use checkout::{checkout, read_file, sample_event};
+pub use checkout::{checkout, read_file, sample_event, sources};
 pub use extracted::{create_team, extracted, repository_of_a_new_account};
 pub use git_repository::{GitRepository, buildspec};
 pub use log::cost_of;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tests::{GitRepository, World, read_file};
 
-use super::{Function, Template, text};
+use super::template::{Function, Template, text};
 
 #[test]
 fn every_alarm_pages_and_has_its_place_in_the_runbook() {

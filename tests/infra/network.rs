@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{CONDITIONS, Template};
+use super::template::{CONDITIONS, Function, Template};
 
 /// The functions that are told the allowed hosts, because they check names, and that connect to none.
 const ONLY_CHECK: [&str; 4] = ["create-connection", "create-trust", "create-webhook", "update-webhook"];
@@ -34,7 +34,7 @@ fn only_the_functions_that_connect_to_hosts_are_in_the_vpc_and_only_if_there_is_
         let policies = &outside.properties(&format!("{}Role", function.id))["ManagedPolicyArns"];
         assert!(!policies.as_array().unwrap().contains(&policy), "{}", function.name);
     }
-    let told = |function: &super::Function| function.environment().contains_key("CLONE_HOSTS");
+    let told = |function: &Function| function.environment().contains_key("CLONE_HOSTS");
     let told: BTreeSet<_> = inside.functions().into_iter().filter(told).map(|function| function.name).collect();
     let expected: BTreeSet<_> = told.into_iter().filter(|name| !ONLY_CHECK.contains(&name.as_str())).collect();
     assert_eq!(connected, expected);
