@@ -32,6 +32,7 @@ mod lanes;
 mod load;
 mod members;
 mod model;
+mod modules;
 mod new_endpoint;
 mod oauth;
 mod pagination;

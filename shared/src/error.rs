@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -322,6 +323,15 @@ impl Error {
     pub fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    /// Refuses a request whose `Idempotency-Key` is held by another request, for at most the rest of its lease.
+    pub fn in_flight(lease: Duration) -> Self {
+        Self::new(
+            ErrorCode::IdempotencyKeyInUse,
+            "Another request with this Idempotency-Key is in progress; retry it later",
+        )
+        .retry_after(lease.as_millis().div_ceil(1000).max(1) as u64)
     }
 
     /// Adds `Retry-After`, the seconds to wait before a retry.

@@ -21,12 +21,12 @@ use tokio_util::sync::CancellationToken;
 use vault::Vault;
 
 use crate::codebuild::Started;
-use crate::environment::Tenant;
 use crate::lease::LEASE;
 use crate::pipeline::{Completed, Pipeline};
 use crate::process;
 use crate::retry::Retry;
 use crate::runner::Runner;
+use crate::tenant::Tenant;
 
 /// The setting that limits the run time of all phases together, in seconds.
 pub const RUN_TIME_LIMIT_SECONDS: &str = "RUN_TIME_LIMIT_SECONDS";

@@ -35,6 +35,7 @@ mod retry;
 mod run_log;
 mod runner;
 mod source;
+mod tenant;
 mod test_reports;
 mod variables;
 mod workspace;

@@ -17,14 +17,11 @@ use crate::error::{Error, ErrorCode};
 use crate::hex::hex;
 use crate::id::{AccountId, DeploymentId, UserId};
 use crate::model::key;
-use crate::table::{Change, Key, Table, TableError, Value, Values, Write, read_item};
+use crate::table::{CLAIM_LEASE, Change, Key, Table, TableError, Value, Values, Write, read_item};
 
 /// The time that a key stands for its change. Each use of the key checks the time, so it does not matter when
 /// DynamoDB deletes the item.
 pub(crate) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// The lease of a claim, as long as a request can take: its function runs for at most 29 seconds, and the clocks of two
-/// functions may be a second apart. An older claim belongs to a request that died.
-pub(crate) const IN_FLIGHT: Duration = Duration::from_secs(30);
 
 /// An idempotency key: 1 to 255 printable ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,15 +60,6 @@ impl IdempotencyKey {
 }
 
 impl Error {
-    /// Refuses a request whose `Idempotency-Key` is held by another request, for at most the rest of its lease.
-    pub fn in_flight(lease: Duration) -> Self {
-        Self::new(
-            ErrorCode::IdempotencyKeyInUse,
-            "Another request with this Idempotency-Key is in progress; retry it later",
-        )
-        .retry_after(lease.as_millis().div_ceil(1000).max(1) as u64)
-    }
-
     /// Refuses a request whose `Idempotency-Key` was used with a different one.
     pub fn key_reused() -> Self {
         let message = "A different request used this Idempotency-Key in the last 24 hours; use a new key";
@@ -179,16 +167,16 @@ impl IdempotencyClaim {
                 .set(":nonce", claim.nonce.clone())
                 .set(":expires", now.plus(2 * KEPT).as_seconds())
                 .set(":old", before(KEPT))
-                .set(":dead", before(IN_FLIGHT)),
+                .set(":dead", before(CLAIM_LEASE)),
         };
         let Err(failed) = table.update(claim.key.clone(), change).await? else { return Ok(Idempotency::New(claim)) };
         let Some(row) = failed.current.map(read_item::<Row>).transpose()? else {
-            return Ok(Idempotency::InFlight(IN_FLIGHT));
+            return Ok(Idempotency::InFlight(CLAIM_LEASE));
         };
         if row.fingerprint != fingerprint {
             return Ok(Idempotency::Reused);
         }
-        let lease = IN_FLIGHT.saturating_sub(now.since(row.started_at));
+        let lease = CLAIM_LEASE.saturating_sub(now.since(row.started_at));
         Ok(row.completed(lease).map_or(Idempotency::InFlight(lease), Idempotency::Done))
     }
 

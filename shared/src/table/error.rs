@@ -1,10 +1,15 @@
 //! Failures of DynamoDB calls.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use crate::aws;
 use crate::error::{Error, ErrorCode};
-use crate::model::IN_FLIGHT;
+
+/// The lease of a claim on an idempotency key, as long as a request can take: its function runs for at most 29 seconds, and the clocks of
+/// two functions may be a second apart. An older claim belongs to a request that died.
+pub(crate) const CLAIM_LEASE: Duration = Duration::from_secs(30);
 
 /// The reasons why a DynamoDB call fails.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +72,7 @@ impl From<TableError> for Error {
                 let message = "The caller's rights changed while the request ran. Nothing was changed";
                 Error::new(ErrorCode::InsufficientPermission, message)
             }
-            TableError::Claim => Error::in_flight(IN_FLIGHT),
+            TableError::Claim => Error::in_flight(CLAIM_LEASE),
             _ => Error::internal(error),
         }
     }
