@@ -7,6 +7,7 @@
 //! with the keys of all writes, which is the stricter reading.
 
 mod build_log;
+mod builds;
 mod caches;
 mod environments;
 mod gate;
@@ -24,9 +25,10 @@ use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::model::CONNECTION_PROBE;
 
+use self::builds::build_everything;
 use self::statement::{Permission, Statement};
 use self::statuses::report_everything;
-use self::walk::{Walk, build_everything, call_everything};
+use self::walk::{Walk, call_everything};
 use self::webhooks::send_everything;
 use super::Template;
 
