@@ -10,7 +10,7 @@ use local::stack::Options;
 use serde_json::{Value, json};
 use shared::model::{Actor as By, Deployment, Status, Transition, Turn};
 use shared::settings::CONCURRENT_BUILDS;
-use tests::{Actor, GitRepository, World, without_queue};
+use tests::{Actor, GitRepository, World, redelivering, without_queue};
 
 /// A stack that runs so many deployments at once.
 pub(crate) fn running(builds: usize) -> impl FnOnce(&mut Options) {
@@ -228,7 +228,12 @@ async fn the_sweep_gives_back_a_permit_that_nobody_holds_and_lets_the_next_one_s
 /// Runs the builds themselves, and no sweep.
 #[tokio::test]
 async fn the_end_of_a_run_starts_the_next_one_without_the_sweep() {
-    let world = World::start_with(|options| options.overrides.push((CONCURRENT_BUILDS, "2".to_owned()))).await;
+    let world = World::start_with(|options| {
+        options.overrides.push((CONCURRENT_BUILDS, "2".to_owned()));
+        // A second message for a deployment that runs comes again.
+        redelivering(1000)(options);
+    })
+    .await;
     let source = branches(6);
     let accounts = [account(&world, "acme", 1, &source).await, account(&world, "globex", 3, &source).await];
     let mut created = Vec::new();
