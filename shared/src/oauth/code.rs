@@ -1,5 +1,8 @@
 //! Sign-in of people by authorization code with PKCE (RFC 6749, section 4.1, and RFC 7636). The page asks the issuer for a code,
 //! and the API exchanges it. The issuer's token never leaves the API.
+//!
+//! The exchange is one form and one answer. The kept crates for it, `oauth2` and `openidconnect`, would link `chrono` and second
+//! implementations of the signatures that `jsonwebtoken` checks, into the functions of sign-in.
 
 use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
