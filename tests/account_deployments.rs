@@ -256,3 +256,26 @@ async fn everybody_who_acts_on_a_deployment_comes_with_a_name() {
     let canceled = owner.act(&created, "cancel", json!({})).await;
     assert_eq!((canceled.status, &canceled.body["actors"]), (200, &both));
 }
+
+#[tokio::test]
+async fn a_total_that_no_counter_has_is_null_unless_the_first_page_has_all() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    repositories(&owner, &source, &["app"]).await;
+    for _ in 0..3 {
+        deploy(&world, &owner, "app", "preview").await;
+    }
+    let counted = get(&owner, "repository=app&per_page=2").await;
+    assert_eq!((&counted.body["meta"]["total"], counted.link("last").is_some()), (&json!(3), true));
+    let author = counted.body["data"][0]["created_by"].as_str().unwrap().to_owned();
+    let sha = counted.body["data"][0]["sha"].as_str().unwrap().to_owned();
+    for filter in ["ref=main".to_owned(), format!("sha={sha}"), format!("created_by={author}")] {
+        let first = get(&owner, &format!("{filter}&per_page=2")).await;
+        assert_eq!((&first.body["meta"]["total"], first.link("last")), (&Value::Null, None), "{filter}");
+        let rest = owner.get(&first.link("next").unwrap()).await;
+        assert_eq!((rest.column("id").len(), &rest.body["meta"]["total"]), (1, &Value::Null), "{filter}");
+        let whole = get(&owner, &filter).await;
+        assert_eq!((&whole.body["meta"]["total"], whole.link("next")), (&json!(3), None), "{filter}");
+    }
+}
