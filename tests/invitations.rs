@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use shared::model::{INVITATION_LIFE, Invitation, Role};
 use tests::{Actor, Answer, World};
@@ -250,4 +251,22 @@ async fn a_verified_address_finds_its_open_invitations_in_every_account() {
     assert_eq!(found().await, [second["id"].as_str().unwrap()]);
     assert_eq!(stranger.delete(&path(&second)).await.status, 200);
     assert!(found().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_invitation_is_worth_what_its_inviter_may_give_when_it_is_accepted() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let admin = world.member(&owner, Role::Admin).await;
+    let invite_as =
+        async |role: &str| invite(&admin, json!({"email": format!("{role}@example.com"), "role": role})).await;
+    let (invitation, secret) = invite_as("member").await;
+    // The inviter's role changes in the moment before the acceptance, when the end of the invitations is not written yet.
+    let (account, user) = (admin.account_id.as_ref().unwrap(), admin.user_id.as_ref().unwrap());
+    let key = (&*format!("ACCT#{account}"), &*format!("USER#{user}"));
+    let set = async |role: &str| world.set_attribute(key, "role", AttributeValue::S(role.to_owned())).await;
+    set("member").await;
+    accept(&world.anonymous(), &invitation, &secret).await.refused(404, "not_found");
+    set("admin").await;
+    assert_eq!(accept(&world.anonymous(), &invitation, &secret).await.status, 200);
 }
