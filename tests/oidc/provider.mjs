@@ -39,7 +39,7 @@ const provider = new Provider(issuer, {
   cookies: { keys: ['tests'] },
   scopes: ['openid', 'email', ...scopes],
   // The ID token of a job tells more than whose it is.
-  claims: { openid: ['sub', 'repository', 'ref'], email: ['email', 'email_verified'] },
+  claims: { openid: ['sub', 'repository', 'ref', 'project_path', 'ref_type', 'ref_protected'], email: ['email', 'email_verified'] },
   findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, ...accounts[id] }) }),
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   features: {
