@@ -98,13 +98,14 @@ async fn each_endpoint_that_changes_something_writes_an_event_with_its_author() 
         }
     }
     for action in Action::ALL {
-        // An application and a trust are handed over when their owner is removed or demoted.
+        // Applications, trusts and hooks are handed over when their owner is removed or demoted.
         let otherwise = matches!(
             action,
             Action::AccountCreated
                 | Action::MemberLinked
                 | Action::ApplicationUpdated
                 | Action::TrustUpdated
+                | Action::HookUpdated
                 | Action::DeploymentRequeued
                 | Action::DeploymentStarted
                 | Action::DeploymentSucceeded

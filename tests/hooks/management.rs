@@ -151,3 +151,34 @@ async fn hooks_are_for_those_who_administer_the_repository() {
         assert_eq!(created.status, if status == 200 { 201 } else { status }, "{permission}");
     }
 }
+
+#[tokio::test]
+async fn a_hook_is_handed_over_when_its_owner_goes() {
+    let acme = Acme::start().await;
+    let Acme { world, owner, .. } = &acme;
+    for (role, remaining) in [(Role::Admin, None), (Role::Owner, None), (Role::Admin, Some("member"))] {
+        let leaving = world.member(owner, role).await;
+        let (hook, _) = new_hook(&leaving, json!({"provider": "gitea"})).await;
+        assert_eq!((&hook["created_by"], &hook["owned_by"]), (&json!(leaving.user_id), &json!(leaving.user_id)));
+        world.clock.advance(Duration::from_secs(1));
+        let path = format!("/v1/members/{}", leaving.user_id.as_ref().unwrap());
+        let left = match remaining {
+            None => owner.delete(&path).await,
+            Some(role) => owner.put(&path, json!({"role": role})).await,
+        };
+        assert_eq!(left.status, 200, "{left:?}");
+        let mut expected = hook.clone();
+        expected.as_object_mut().unwrap().remove("secret");
+        expected["owned_by"] = json!(owner.user_id);
+        assert_eq!(left.body["handed_over_hooks"], json!([expected]));
+        let listed = owner.get("/v1/repositories/app/hooks").await;
+        assert!(listed.body["data"].as_array().unwrap().contains(&expected), "{listed:?}");
+        let events = owner.get(&format!("/v1/audit_events?target={}", hook["id"].as_str().unwrap())).await;
+        assert_eq!(events.column("action"), ["hook.updated", "hook.created"]);
+    }
+    let staying = world.member(owner, Role::Owner).await;
+    new_hook(&staying, json!({"provider": "gitea"})).await;
+    let path = format!("/v1/members/{}", staying.user_id.as_ref().unwrap());
+    let demoted = owner.put(&path, json!({"role": "admin"})).await;
+    assert_eq!(demoted.body["handed_over_hooks"], json!([]), "an admin may have hooks");
+}

@@ -82,6 +82,7 @@ pub async fn create_hook(
         revision: 0,
         created_by: author.user_id().clone(),
         created_at: now,
+        owned_by: None,
         last_delivery_at: None,
     };
     hook.create(app.table(), &repository, &author).await?;

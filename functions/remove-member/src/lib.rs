@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use shared::access::{AuthorizedMember, Scope};
-use shared::body::{ApplicationBody, InvitationBody, TrustBody};
+use shared::body::{ApplicationBody, HookBody, InvitationBody, TrustBody};
 use shared::id::UserId;
 use shared::model::{Author, Role};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
@@ -17,7 +17,7 @@ pub const ROUTE: Route = Route::delete(env!("CARGO_PKG_NAME"), "/v1/members/{use
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, remove_member, app.clone()).calls_at_once(3))
+    Ok(Endpoint::new(ROUTE, remove_member, app.clone()).calls_at_once(4))
 }
 
 /// The removed member, with the grants that ended with them.
@@ -34,12 +34,14 @@ pub struct RemovedMemberBody {
     handed_over_applications: Vec<ApplicationBody>,
     /// The member's trusts, which now belong to the owner in `owned_by`.
     handed_over_trusts: Vec<TrustBody>,
+    /// The hooks that the member answered for, which now belong to the owner in `owned_by`.
+    handed_over_hooks: Vec<HookBody>,
 }
 
 /// Remove a member
 ///
 /// Removes the user from the account and from every team, and revokes their tokens. Ends the user's open invitations. Hands
-/// the user's applications and trusts over to the calling owner, or else to the account's longest-standing owner; delete those that
+/// the user's applications, trusts and hooks over to the calling owner, or else to the account's longest-standing owner; delete those that
 /// must end. If the request fails halfway, the same request completes it. Only an owner may remove an owner. The last owner
 /// can't be removed.
 #[utoipa::path(delete, path = ROUTE.path, tag = "Members", responses((status = 200, body = RemovedMemberBody)))]
@@ -49,12 +51,14 @@ pub async fn remove_member(
     member: AuthorizedMember,
 ) -> Result<Json<RemovedMemberBody>> {
     member.tenant().may_assign(member.role)?;
-    let withdrawal = member.remove(app.table(), &author, app.clock().now()).await?;
+    let now = app.clock().now();
+    let withdrawal = member.remove(app.table(), &author, now).await?;
     Ok(Json(RemovedMemberBody {
         id: member.id.clone(),
         deleted: true,
         ended_invitations: withdrawal.invitations.into_iter().map(Into::into).collect(),
         handed_over_applications: withdrawal.applications.into_iter().map(Into::into).collect(),
         handed_over_trusts: withdrawal.trusts.into_iter().map(Into::into).collect(),
+        handed_over_hooks: withdrawal.hooks.into_iter().map(|hook| HookBody::new(&app, hook, now)).collect(),
     }))
 }

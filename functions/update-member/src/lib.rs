@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use shared::access::{AuthorizedMember, Scope};
-use shared::body::{ApplicationBody, InvitationBody, TrustBody};
+use shared::body::{ApplicationBody, HookBody, InvitationBody, TrustBody};
 use shared::clock::Rfc3339;
 use shared::id::UserId;
 use shared::model::{Author, Email, Role};
@@ -19,7 +19,7 @@ pub const ROUTE: Route = Route::put(env!("CARGO_PKG_NAME"), "/v1/members/{user_i
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, update_member, app.clone()).calls_at_once(3))
+    Ok(Endpoint::new(ROUTE, update_member, app.clone()).calls_at_once(4))
 }
 
 /// The member's new role.
@@ -44,12 +44,14 @@ pub struct UpdatedMemberBody {
     handed_over_applications: Vec<ApplicationBody>,
     /// The trusts of a member who is neither an owner nor an admin any more. They now belong to the owner in `owned_by`.
     handed_over_trusts: Vec<TrustBody>,
+    /// The hooks of such a member. They now belong to the owner in `owned_by`.
+    handed_over_hooks: Vec<HookBody>,
 }
 
 /// Update a member
 ///
 /// Sets the member's role in the account. Ends the member's open invitations to roles that the member may not give any more.
-/// Hands the applications of a member who is no owner any more, and the trusts of one who is neither an owner nor an admin any
+/// Hands the applications of a member who is no owner any more, and the trusts and hooks of one who is neither an owner nor an admin any
 /// more, over to the calling owner, or else to the account's longest-standing other owner. If the request fails halfway, the same request completes it. Only an owner may grant the
 /// role `owner` or change an owner's role. The last owner's role can't be changed.
 #[utoipa::path(
@@ -63,7 +65,8 @@ pub async fn update_member(
 ) -> Result<Json<UpdatedMemberBody>> {
     member.tenant().may_assign(role)?;
     member.tenant().may_assign(member.role)?;
-    let (changed, withdrawal) = member.set_role(app.table(), role, &author, app.clock().now()).await?;
+    let now = app.clock().now();
+    let (changed, withdrawal) = member.set_role(app.table(), role, &author, now).await?;
     Ok(Json(UpdatedMemberBody {
         id: changed.id,
         email: changed.email,
@@ -72,5 +75,6 @@ pub async fn update_member(
         ended_invitations: withdrawal.invitations.into_iter().map(Into::into).collect(),
         handed_over_applications: withdrawal.applications.into_iter().map(Into::into).collect(),
         handed_over_trusts: withdrawal.trusts.into_iter().map(Into::into).collect(),
+        handed_over_hooks: withdrawal.hooks.into_iter().map(|hook| HookBody::new(&app, hook, now)).collect(),
     }))
 }

@@ -27,6 +27,8 @@ pub struct HookBody {
     /// The ID that stands for the hook in fields that name a user, such as a deployment's `created_by`.
     pub(crate) user_id: UserId,
     pub(crate) created_by: UserId,
+    /// The member who answers for the hook: whoever created it, or the owner to whom it was handed over.
+    pub(crate) owned_by: UserId,
     /// The time of the creation.
     pub(crate) created_at: Rfc3339,
     /// The time of the last delivery, precise to the minute. Null before the first.
@@ -51,6 +53,7 @@ impl HookBody {
             environment: row.environment,
             r#ref: row.git_ref,
             user_id: row.user_id,
+            owned_by: row.owned_by.unwrap_or_else(|| row.created_by.clone()),
             created_by: row.created_by,
             created_at: row.created_at.into(),
             last_delivery_at: row.last_delivery_at.map(Into::into),

@@ -10,6 +10,7 @@ use serde_bytes::ByteBuf;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, HookId, RepositoryId, UserId};
+use crate::model::ownership::Owned;
 use crate::model::{
     Action, AuditRetention, Author, Environment, Repository, RepositoryPartition, RequestOrigin, Target, TargetKind,
     key,
@@ -53,6 +54,9 @@ pub struct Hook {
     pub revision: u64,
     /// The person or program that created the hook.
     pub created_by: UserId,
+    /// The owner who answers for the hook since it was handed over. `None` while whoever created it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned_by: Option<UserId>,
     /// The time at which the hook was created.
     pub created_at: Timestamp,
     /// The time of the last delivery, precise to [`LAST_DELIVERY_PRECISION`]. `None` before the first.
@@ -142,11 +146,14 @@ impl Hook {
             .setting("environment", self.environment)
             .setting("ref", &self.git_ref);
         let partition = repository.partition();
-        let index_key =
-            IndexKey { index: Index::ByCreation, partition: partition.hooks(), sort: self.position(Sort::Created) };
+        let listed_in = |index, partition| IndexKey { index, partition, sort: self.position(Sort::Created) };
+        let index_keys = vec![
+            listed_in(Index::ByCreation, partition.hooks()),
+            listed_in(Index::ByAccount, key::hooks(&self.account_id)),
+        ];
         Transaction::new()
             .by(author, &event)?
-            .write(Write::create(key::hook(&self.id), self, vec![index_key])?)
+            .write(Write::create(key::hook(&self.id), self, index_keys)?)
             .write(repository.exists())
             .or(|_| Error::not_found("Repository"))
             .write(Self::counted(&partition, 1))
@@ -223,6 +230,30 @@ impl Hook {
         Ok(rotated)
     }
 
+    /// Returns the user who answers for the hook.
+    pub fn owned_by(&self) -> &UserId {
+        self.owned_by.as_ref().unwrap_or(&self.created_by)
+    }
+
+    /// Makes an owner of the account answer for the hook. Returns `None` if the hook is gone or has another owner already.
+    pub(super) async fn hand_over(
+        self,
+        heir: &UserId,
+        table: &Table,
+        author: &Author,
+        now: Timestamp,
+    ) -> Result<Option<Self>> {
+        let owned = Owned {
+            key: key::hook(&self.id),
+            account: &self.account_id,
+            user_id: &self.user_id,
+            owner: self.owned_by(),
+        };
+        let event = author.event(Action::HookUpdated, self.target(), now).in_repository(&self.repository_id);
+        let is_handed_over = owned.hand_over(heir, table, author, event).await?;
+        Ok(is_handed_over.then(|| Self { owned_by: Some(heir.clone()), ..self }))
+    }
+
     fn target(&self) -> Target {
         Target::new(TargetKind::Hook, &self.id, Some(&self.name()))
     }
@@ -230,6 +261,11 @@ impl Hook {
     /// Returns the index partition that lists a repository's hooks.
     pub fn listed(repository: &Permitted<Repository>) -> Partition {
         Partition::of_index(Index::ByCreation, repository.partition().hooks())
+    }
+
+    /// Returns the index partition that lists the hooks of all repositories of an account.
+    pub(super) fn of_account(account: &AccountId) -> Partition {
+        Partition::of_index(Index::ByAccount, key::hooks(account))
     }
 
     /// Returns the number of a repository's hooks, from a counter that the transaction of each creation and deletion updates.

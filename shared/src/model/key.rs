@@ -185,6 +185,11 @@ pub(super) fn trust_count(account: &AccountId) -> Key {
     Key::new(trusts(account), "TOTAL")
 }
 
+/// The index partition of the hooks of all repositories of an account.
+pub(super) fn hooks(account: &AccountId) -> String {
+    format!("{}#HOOKS", account_partition(account))
+}
+
 /// The index partition of an account's trusts.
 pub(super) fn trusts(account: &AccountId) -> String {
     format!("{}#TRUSTS", account_partition(account))

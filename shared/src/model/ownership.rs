@@ -1,4 +1,4 @@
-//! Owners of programs: the person who answers for an application or a trust.
+//! Owners of programs: the person who answers for an application, a trust or a hook.
 
 use crate::error::Result;
 use crate::id::{AccountId, UserId};

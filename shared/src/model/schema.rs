@@ -114,6 +114,7 @@ pub const SCHEMA: &[ItemKind] = &[
     item("number of repositories", "ACCT#{account}", "REPOS"),
     item("hook", "HOOK#{hook}", "HOOK").indexed(&[
         entry(ByCreation, "ACCT#{account}#REPO#{repository}#HOOKS", "{created}#{hook}"),
+        entry(ByAccount, "ACCT#{account}#HOOKS", "{created}#{hook}"),
     ]),
     item("number of hooks", "ACCT#{account}#REPO#{repository}#HOOKS", "TOTAL"),
     item("delivery to a hook", "HOOK#{hook}", "DELIVERY#{delivery}").indexed(&[

@@ -57,6 +57,8 @@ pub enum Index {
     ByCreation,
     /// The tokens of one user.
     ByUser,
+    /// The hooks of one account.
+    ByAccount,
     /// The invitations to one email address.
     ByEmail,
     /// The audit events of one actor.
@@ -98,7 +100,9 @@ impl Index {
     pub const fn name(self) -> &'static str {
         match self {
             Self::ByCreation => "gsi1",
-            Self::ByUser | Self::ByEmail | Self::ByActor | Self::ByUpdate | Self::ByEnvironment => "gsi2",
+            Self::ByUser | Self::ByAccount | Self::ByEmail | Self::ByActor | Self::ByUpdate | Self::ByEnvironment => {
+                "gsi2"
+            }
             Self::ByName | Self::ByStatus | Self::ByTarget => "gsi3",
             Self::Public | Self::ByEnvironmentAndStatus => "gsi4",
             Self::ByDueTime => "gsi5",
@@ -110,7 +114,9 @@ impl Index {
     pub const fn key_attributes(self) -> (&'static str, &'static str) {
         match self {
             Self::ByCreation => ("gsi1pk", "gsi1sk"),
-            Self::ByUser | Self::ByEmail | Self::ByActor | Self::ByUpdate | Self::ByEnvironment => ("gsi2pk", "gsi2sk"),
+            Self::ByUser | Self::ByAccount | Self::ByEmail | Self::ByActor | Self::ByUpdate | Self::ByEnvironment => {
+                ("gsi2pk", "gsi2sk")
+            }
             Self::ByName | Self::ByStatus | Self::ByTarget => ("gsi3pk", "gsi3sk"),
             Self::Public | Self::ByEnvironmentAndStatus => ("gsi4pk", "gsi4sk"),
             Self::ByDueTime => ("gsi5pk", "gsi5sk"),

@@ -384,6 +384,8 @@ async fn departures(walk: &Walk, estate: &Estate) {
         walk.take("create-application", walk.world.register(&leaving, function).await, 201);
         let trust = estate.body("POST /v1/trusts");
         walk.take("create-trust", leaving.post("/v1/trusts", trust).await, 201);
+        let hooks = format!("/v1/repositories/{}/hooks", estate.parameters["repo_name"]);
+        walk.take("create-hook", leaving.post(&hooks, json!({"provider": "gitea"})).await, 201);
         let path = format!("/v1/members/{}", leaving.user_id.as_ref().unwrap());
         let left = match function {
             "remove-member" => owner.delete(&path).await,
@@ -393,6 +395,7 @@ async fn departures(walk: &Walk, estate: &Estate) {
         assert_eq!(left["ended_invitations"].as_array().unwrap().len(), 1, "{left}");
         assert_eq!(left["handed_over_applications"].as_array().unwrap().len(), 1, "{left}");
         assert_eq!(left["handed_over_trusts"].as_array().unwrap().len(), 1, "{left}");
+        assert_eq!(left["handed_over_hooks"].as_array().unwrap().len(), 1, "{left}");
     }
     let ada = walk.holding(&walk.world.issuer.token(&walk.world.issuer.claims("ada", walk.world.clock.now())));
     let ada = walk.take("get-user", ada.get("/v1/user").await, 200);

@@ -51,6 +51,7 @@ names!(
         HookCreated = "hook.created",
         HookDeleted = "hook.deleted",
         HookRotated = "hook.rotated",
+        HookUpdated = "hook.updated",
         InvitationAccepted = "invitation.accepted",
         InvitationCreated = "invitation.created",
         InvitationDeleted = "invitation.deleted",
