@@ -134,3 +134,24 @@ fn unused_admissions_go_back_to_the_minute() {
     let last = alone(&mut known, &mut table, quota, Timestamp::from_millis(start + 55_000)).0;
     assert_eq!(last.remaining, 6_000 - 101, "{table:?}");
 }
+
+/// The same plan at twice its limit. While the bucket is full, an environment takes many admissions with one write, and once the bucket
+/// is empty each admission is a write.
+#[test]
+fn near_a_bound_each_admission_is_a_write() {
+    let quota = Quota { per_minute: 6_000, burst: 500 };
+    let (mut known, mut table) = (Knowledge::default(), None);
+    let mut seconds = [(0, 0); 10];
+    for request in 0..2_000 {
+        let time = Timestamp::from_millis(1_800_000_000_000 + request * 5);
+        let (verdict, written) = alone(&mut known, &mut table, quota, time);
+        let (admitted, writes) = &mut seconds[request as usize / 200];
+        *admitted += u32::from(verdict.refused_for.is_none());
+        *writes += written;
+    }
+    let (admitted, writes) = seconds[1];
+    assert!(admitted == 200 && writes * 5 < admitted, "{seconds:?}");
+    for (admitted, writes) in &seconds[7..] {
+        assert!((99..=101).contains(admitted) && writes >= admitted, "{seconds:?}");
+    }
+}
