@@ -21,7 +21,7 @@ export function connections(screen) {
   return settingsList(screen, {
     title: "Connections", path: "/v1/connections?per_page=25", add: ["Add connection", addConnection, reason],
     intro: ["A connection reads the private repositories of a git host, and shows the state of deployments beside commits. ",
-      h("a", { href: "/docs/guides/connections#which-token-to-make" }, "Which token to make"), "."],
+      h("a", { href: "/docs/connections#which-token-to-make" }, "Which token to make"), "."],
     none: ["link", "No connections yet",
       "Private repositories are cloned through a connection, which holds a user and token or a GitHub App."],
     row: (/** @type {Connection} */ one, _, reload) => row(one.id, typed(one.name), dots(h("code", null, typed(one.host)),

@@ -15,7 +15,7 @@ export const deployRules = (first, environments) => itemEditor("deploy_rules", "
   () => /** @type {Rule} */ ({ refs: [], environment: "preview", paths: [] }),
   ["The first rule whose branches and tags match decides. Without a rule a push deploys nothing. Spaces separate globs, such as ",
     h("code", null, "release/*"), ", ", h("code", null, "tags/v*"), " and ", h("code", null, "!**/*.md"), ". ",
-    h("a", { href: "/docs/guides/repositories#deploy-rules" }, "How globs match"), "."],
+    h("a", { href: "/docs/repositories#deploy-rules" }, "How globs match"), "."],
   (rule, name) => {
     const { refs: wasRefs, paths: wasPaths = [] } = rule;
     const refs = input(name("refs"), { value: wasRefs.join(" "), placeholder: "main release/*" });

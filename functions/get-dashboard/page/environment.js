@@ -100,7 +100,7 @@ function settingsForm(path, settings, others, people, reason) {
         "Leave it empty for seven days.")),
     part("What may be deployed, and when",
       field("Branches and tags", refs, ["Spaces separate globs, such as ", h("code", null, "main tags/v*"), ". ",
-          h("a", { href: "/docs/guides/protection-rules#refs" }, "How they match"), "."]),
+          h("a", { href: "/docs/protection-rules#refs" }, "How they match"), "."]),
       boxes("Required environments", "requires", settings.requires, others, "A commit has to succeed in them first."),
       amount("Wait in minutes", "wait_seconds", 43_200, "From a deployment’s creation to its start, at least.")),
     section("Freeze windows", windows.element),
@@ -137,7 +137,7 @@ function settingsForm(path, settings, others, people, reason) {
 const freezeWindows = (first) =>
   itemEditor("freeze_windows", "window", first, () => ({ cron: "", duration_seconds: 3600, time_zone: "UTC" }),
     ["Nothing starts in a window, which begins by a cron expression. ",
-      h("a", { href: "/docs/guides/protection-rules#freezes" }, "About freezes"), "."],
+      h("a", { href: "/docs/protection-rules#freezes" }, "About freezes"), "."],
     (one, name) => {
       const cron = input(name("cron"), { value: one.cron, placeholder: "0 18 * * FRI" });
       const hours = input(name("duration_seconds"),

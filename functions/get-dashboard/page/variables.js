@@ -25,7 +25,7 @@ export const accountVariables = (screen) => variableList(screen, "/v1/account/va
  */
 export const variableList = (screen, path, reason, intro, frame = (shown, add) => section("Variables", shown, add)) =>
   live(screen, () => path, (/** @type {{data: Variable[]}} */ { data }, reload) => frame([
-    h("p", { class: "intro" }, intro, " ", h("a", { href: "/docs/guides/variables" }, "About variables"), "."),
+    h("p", { class: "intro" }, intro, " ", h("a", { href: "/docs/variables" }, "About variables"), "."),
     data.length ? h("ul", { class: "rows", "aria-label": "Variables" }, data.map((one) =>
         row(one.name, h("code", null, one.name), dots(!one.secret && h("code", { class: "clip" }, typed(one.value || "Empty")),
           `Version ${one.version}`, ["Set ", time(one.updated_at), " by ",

@@ -21,7 +21,7 @@ export function webhooks(screen) {
   return settingsList(screen, {
     title: "Webhooks", path: "/v1/webhooks?per_page=25", add: ["Add webhook", addWebhook, reason],
     intro: ["A webhook sends the account’s events to a URL, or to a channel of Slack or Microsoft Teams. ",
-      h("a", { href: "/docs/guides/webhooks" }, "What a message looks like"), "."],
+      h("a", { href: "/docs/webhooks" }, "What a message looks like"), "."],
     none: ["link", "No webhooks yet", "Add one to be told of deployments that fail, or of any other change."],
     row: (/** @type {Webhook} */ one, _, reload) => webhookRow(screen, one, reload, reason),
   });

@@ -202,6 +202,21 @@ fn each_path_that_the_dashboard_calls_is_one_of_the_api() {
     assert!(called > 0, "the dashboard calls the API");
 }
 
+#[test]
+fn each_link_to_the_documentation_leads_to_its_page_and_heading() {
+    let mut linked = 0;
+    for path in sources() {
+        let text = fs::read_to_string(&path).unwrap();
+        for literal in text.split(['\'', '"', '`']).filter(|literal| literal.starts_with("/docs")) {
+            let (page, anchor) = literal.split_once('#').unwrap_or((literal, "content"));
+            let has_anchor = content(page).contains(&format!(" id=\"{anchor}\""));
+            assert!(has_anchor, "{}: {literal} leads to no heading", path.display());
+            linked += 1;
+        }
+    }
+    assert!(linked > 0, "the dashboard links to the documentation");
+}
+
 /// Returns a path with `*` in the place of its parameters, which are `{name}` in the document and `${expression}` in a module.
 fn shape(path: &str) -> String {
     let segments = path.split('/').map(|segment| if segment.contains('{') { "*" } else { segment });
