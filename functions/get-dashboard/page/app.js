@@ -10,7 +10,7 @@ import { deployment } from "./deployment.js";
 import { deployments } from "./deployments.js";
 import { h, icon, typed } from "./dom.js";
 import { environment } from "./environment.js";
-import { dialog } from "./form.js";
+import { dialog, select } from "./form.js";
 import { repositoryHooks } from "./hooks.js";
 import { join } from "./join.js";
 import { members } from "./members.js";
@@ -93,10 +93,8 @@ function navigation() {
   const link = (/** @type {Link} */ [path, name, symbol]) =>
     h("a", { href: path, "aria-current": here(path) ? "page" : null }, icon(symbol), name);
   const settings = location.pathname.startsWith("/settings");
-  const dark = document.documentElement.dataset.theme;
-  const theme = h("select", { "aria-label": "Colors", onchange: () => setTheme(theme.value) },
-    [["", "System colors"], ["light", "Light"],
-      ["dark", "Dark"]].map(([value, text]) => h("option", { value, selected: value === (dark ?? "") }, text)));
+  const theme = select("theme", [["", "System colors"], ["light", "Light"], ["dark", "Dark"]],
+    document.documentElement.dataset.theme ?? "", { "aria-label": "Colors", onchange: () => setTheme(theme.value) });
   side.replaceChildren(
     h("button", { type: "button", class: "button search", onclick: palette }, icon("search"), "Go to…",
       h("kbd", null, /Mac|iP/.test(navigator.platform) ? "⌘ K" : "Ctrl K")),

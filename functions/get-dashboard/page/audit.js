@@ -2,8 +2,7 @@
 
 import { all, get } from "./api.js";
 import { h, icon, typed } from "./dom.js";
-import { input, select } from "./form.js";
-import { setQuery } from "./route.js";
+import { filter, input, narrow } from "./form.js";
 import { me, refusal } from "./session.js";
 import { button, copyable, dots, empty, facts, failure, heading, loading, spoken, time } from "./ui.js";
 
@@ -57,16 +56,9 @@ export function audit({ query, signal }) {
   };
   const start = () => (place.replaceChildren(loading(8)), void read(null));
 
-  const set = (/** @type {Event} */ event) => {
-    const { name, value } = /** @type {HTMLInputElement} */ (event.target);
-    value ? query.set(name, value) : query.delete(name);
-    setQuery({ [name]: value });
-    start();
-  };
-  const actor = select("actor", [["", "Anybody"]], "", { "aria-label": "Actor", onchange: set });
-  const action = select("action",
-    [["", "Any action"], ...ACTIONS.map((name) => /** @type {[string, string]} */ ([name, words(name)]))],
-    query.get("action") ?? "", { "aria-label": "Action", onchange: set });
+  const actor = filter(query, "actor", "Actor", [["", "Anybody"]], start);
+  const action = filter(query, "action", "Action",
+    [["", "Any action"], ...ACTIONS.map((name) => /** @type {[string, string]} */ ([name, words(name)]))], start);
   if (!refusal("account:read")) all("/v1/members", signal).then((members) => {
     actor.append(...members.map(({ id, email }) => h("option", { value: id }, email)));
     actor.value = query.get("actor") ?? "";
@@ -76,11 +68,11 @@ export function audit({ query, signal }) {
     h("p", { class: "intro" }, "Every change in the account, newest first. Events are kept for 400 days."),
     h("div", { class: "filters" }, actor, action,
       input("target", { "aria-label": "ID of the changed resource", placeholder: "ID of the resource",
-          value: query.get("target"), onchange: set }),
+          value: query.get("target"), onchange: narrow(query, "target", start) }),
       h("label", { class: "check" }, "From ",
-        input("since", { type: "date", value: query.get("since"), onchange: set })),
+        input("since", { type: "date", value: query.get("since"), onchange: narrow(query, "since", start) })),
       h("label", { class: "check" }, "to ",
-        input("until", { type: "date", value: query.get("until"), onchange: set }))), place];
+        input("until", { type: "date", value: query.get("until"), onchange: narrow(query, "until", start) }))), place];
 }
 
 /** @param {unknown} value */

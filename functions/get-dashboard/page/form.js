@@ -249,8 +249,8 @@ export const search = (query, name, label, changed) =>
 export const filter = (query, name, label, options, changed) =>
   select(name, options, query.get(name) ?? "", { "aria-label": label, onchange: narrow(query, name, changed) });
 
-/** @param {URLSearchParams} query @param {string} name @param {() => void} changed */
-const narrow = (query, name, changed) => (/** @type {Event} */ event) => {
+/** Keeps a parameter of a list in the address. @param {URLSearchParams} query @param {string} name @param {() => void} changed */
+export const narrow = (query, name, changed) => (/** @type {Event} */ event) => {
   const { value } = /** @type {HTMLInputElement} */ (event.target);
   value ? query.set(name, value) : query.delete(name);
   setQuery({ [name]: value });

@@ -2,7 +2,6 @@
 
 import { h, icon, typed } from "./dom.js";
 
-
 const EXACT = new Intl.DateTimeFormat("en", { dateStyle: "long", timeStyle: "long" });
 const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
