@@ -97,7 +97,7 @@ test("admins see everybody’s tokens and revoke them, members see their own", a
   const owner = await signedIn();
   await owner.open("/settings/api/tokens");
   await owner.field("Whose tokens").selectOption("Everybody’s tokens");
-  await owner.page.getByText(name, { exact: true }).waitFor();
+  await owner.page.getByRole("listitem").filter({ hasText: name }).getByText(`of ${email}`).waitFor();
   await owner.field("Name begins with").fill(name.slice(0, -1).toUpperCase());
   await owner.field("Name begins with").press("Enter");
   await owner.field("Scope").selectOption("repositories:read");

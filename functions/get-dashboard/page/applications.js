@@ -4,7 +4,7 @@ import { change } from "./api.js";
 import { h, typed } from "./dom.js";
 import { ask, field, input, remover } from "./form.js";
 import { settingsList } from "./list.js";
-import { nameOf, refusal } from "./session.js";
+import { nameOf, names, refusal } from "./session.js";
 import { scopeChoices, scopeList } from "./tokens.js";
 import { dots, row, time } from "./ui.js";
 
@@ -15,7 +15,7 @@ import { dots, row, time } from "./ui.js";
 export function applications(screen) {
   const reason = refusal("account:write", "owner");
   return settingsList(screen, {
-    title: "Applications", path: "/v1/applications?per_page=25", add: ["Register application", register, reason],
+    title: "Applications", path: "/v1/applications?per_page=25", names, add: ["Register application", register, reason],
     intro: "An application is a program that gets its tokens from your identity provider by client credentials.",
     none: ["app", "No applications",
       "Register an OAuth2 client of your identity provider, such as your CI, so that it can call the API for the account."],

@@ -5,7 +5,7 @@ import { HOSTS } from "./connections.js";
 import { h, icon, typed } from "./dom.js";
 import { ask, field, input, offerRefs, once, remover, select } from "./form.js";
 import { live, loaded, settingsList } from "./list.js";
-import { lacks, nameOf } from "./session.js";
+import { lacks, nameOf, names } from "./session.js";
 import { OVERLAPS } from "./tokens.js";
 import { badge, button, copyable, dots, row, short, spoken, time } from "./ui.js";
 
@@ -33,7 +33,7 @@ export function repositoryHooks(screen) {
     const reason = lacks(found, "admin", "repositories:write");
     const settings = (/** @type {Children} */ text) => h("a", { href: `/repositories/${found.name}/settings` }, text);
     return settingsList(screen, {
-      title: "Hooks", path: `${path}/hooks?per_page=25`, add: ["Add hook", () => addHook(path, signal), reason],
+      title: "Hooks", path: `${path}/hooks?per_page=25`, names, add: ["Add hook", () => addHook(path, signal), reason],
       under: settings(["Back to the settings of ", typed(found.name)]),
       intro: found.deploy_rules.length
         ? ["A git host sends its pushes to a hook, and the ", settings("deploy rules"), " say what they deploy."]

@@ -66,8 +66,9 @@ export function live(screen, path, render, seconds, rows) {
  * @param {(item: T, actors: Actors, reload: () => void) => Node} options.row
  * @param {() => Node} options.none what stands there if the list is empty
  * @param {string} options.label
+ * @param {() => Promise<Actors>} [options.names] reads the names of a list that has ids alone
  */
-export function list(screen, { path, row, none, label }) {
+export function list(screen, { path, row, none, label, names }) {
   let at = path();
   const place = h("div", { class: "place" });
   /** @param {Page<T>} value @param {(to: string) => void} go */
@@ -78,9 +79,9 @@ export function list(screen, { path, row, none, label }) {
       button("Next", () => next && go(next), { reason: next ? null : "This is the last page." }));
   const load = async () => {
     try {
-      const value = await page(at, screen.signal);
+      const [value, actors] = await Promise.all([page(at, screen.signal), names?.()]);
       const shown = value.items.length
-        ? h("ul", { class: "rows", "aria-label": label }, value.items.map((item) => row(item, value.actors, load)))
+        ? h("ul", { class: "rows", "aria-label": label }, value.items.map((item) => row(item, actors ?? value.actors, load)))
         : none();
       morph(place, h("div", { class: "place" }, shown, pages(value, (to) => ((at = to), load()))));
     } catch (error) {
@@ -108,11 +109,12 @@ export function list(screen, { path, row, none, label }) {
  * @param {[IconName, string, Children]} options.none the icon, the title and the text if the list is empty
  * @param {[string, () => Promise<unknown>, string | null]} options.add the text of the button, what it does, and why it may not
  * @param {(item: T, actors: Actors, reload: () => void) => Node} options.row
+ * @param {() => Promise<Actors>} [options.names] reads the names of a list that has ids alone
  */
-export function settingsList(screen, { title, under, intro, path, none, add: [text, run, reason], row }) {
+export function settingsList(screen, { title, under, intro, path, none, add: [text, run, reason], row, names }) {
   /** @returns {HTMLElement} */
   const create = () => button(text, () => run().then(shown.reload), { kind: "primary", icon: "plus", reason });
-  const shown = list(screen, { label: title, path: () => path, none: () => empty(...none, create()), row });
+  const shown = list(screen, { label: title, path: () => path, none: () => empty(...none, create()), row, names });
   return [heading(title, create(), under), h("p", { class: "intro" }, intro), shown];
 }
 

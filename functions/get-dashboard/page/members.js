@@ -4,7 +4,7 @@ import { all, change } from "./api.js";
 import { h, typed } from "./dom.js";
 import { ask, choices, field, filter, input, once, remover, search, select } from "./form.js";
 import { list, picked } from "./list.js";
-import { me, nameOf, refusal } from "./session.js";
+import { me, nameOf, names, refusal } from "./session.js";
 import { badge, button, copyable, dots, empty, heading, row, say, section, time } from "./ui.js";
 
 /** @type {{value: Role, text: string, hint: string}[]} */
@@ -30,7 +30,7 @@ export function members(screen) {
     filter(query, "role", "Role", [["", "Any role"], ...ROLES.map(({ value, text }) =>
       /** @type {[string, string]} */ ([value, text]))], people.restart));
   const invitations = list(screen, {
-    label: "Invitations",
+    label: "Invitations", names,
     path: () => "/v1/invitations?per_page=25",
     none: () => h("p", { class: "none" }, "No open invitation."),
     row: (/** @type {Invitation} */ one, actors, reload) => row(one.id, typed(one.email),

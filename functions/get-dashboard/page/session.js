@@ -1,9 +1,11 @@
 // Who is signed in, and what they may do. The API decides; this only tells beforehand what it will refuse, and why.
 
-import { call, get } from "./api.js";
+import { call, get, page } from "./api.js";
 
 /** @type {Caller | null} */
 let current = null;
+/** The names of the account's members. @type {Promise<Actors> | undefined} */
+let people;
 
 /** The caller. Screens exist only while somebody is signed in. */
 export const me = () => /** @type {Caller} */ (current);
@@ -12,6 +14,7 @@ export const me = () => /** @type {Caller} */ (current);
  * @param {AbortSignal} [signal] */
 export async function load(signal) {
   current = await get("/v1/user", signal);
+  people = undefined;
 }
 
 /** Ends the session. */
@@ -34,6 +37,10 @@ export function refusal(scope, role = "member") {
     : "Only owners and admins can do this.";
   return null;
 }
+
+/** Returns the names of the account's members, for lists that have ids alone. They are read once. Without them ids are shown. */
+export const names = () => (people ??= refusal("account:read") ? Promise.resolve({})
+  : page("/v1/members?per_page=100").then(({ items }) => Object.fromEntries(items.map((one) => [one.id, one])), () => ({})));
 
 /**
  * Returns the name of whoever an id stands for.

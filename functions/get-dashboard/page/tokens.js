@@ -5,7 +5,7 @@ import { h, typed } from "./dom.js";
 import { ask, choices, field, filter, form, input, once, remover, search, select } from "./form.js";
 import { list, picked } from "./list.js";
 import { go, setQuery } from "./route.js";
-import { me, refusal } from "./session.js";
+import { me, nameOf, names, refusal } from "./session.js";
 import { badge, button, dots, empty, heading, linkButton, row, say, time } from "./ui.js";
 
 /** Every scope with what it allows, the least first. @type {[Scope, string][]} */
@@ -68,7 +68,7 @@ export function tokens(screen) {
   const create = () => linkButton("New token", "/settings/api/tokens/new",
     { kind: "primary", icon: "plus", reason: none ?? (me().user ? null : "Only people create tokens.") });
   const shown = list(screen, {
-    label: "Tokens",
+    label: "Tokens", names: () => everybody() ? names() : Promise.resolve({}),
     path: () => `/v1/tokens?per_page=25${picked(query, ["user", "name", "scope"])}`,
     none: () => query.get("name") || query.get("scope") ? empty("key", "No token is found", "No token has such a name and scope.")
       : empty("key", "No tokens yet",
@@ -97,12 +97,11 @@ function tokenRow(token, actors, reload) {
   const days = expires ? (Date.parse(expires) - Date.now()) / 86_400_000 : Infinity;
   const mine = token.user_id === me().user?.id;
   const reason = refusal("tokens:write") ?? (mine ? null : "Only its owner can change a token.");
-  const owner = actors?.[token.user_id];
   return row(id, [typed(name), " ", h("code", null, `${token.prefix}…${token.last_four}`),
       id === me().token.id && h("span", { class: "muted" }, " in use by this session")],
     [dots(expires ? [days < 0 ? "Expired " : "Expires ", time(expires)] : "Never expires",
         used ? ["Last used ", time(used)] : "Never used", ["Created ", time(token.created_at)],
-        actors && ["of ", mine ? "you" : typed(owner?.email ?? owner?.name ?? token.user_id)]), scopeList(scopes)],
+        actors && ["of ", typed(nameOf(token.user_id, actors))]), scopeList(scopes)],
     [button("Edit", () => editToken(token, reload), { reason, label: `Edit ${name}` }),
       button("Rotate", () => rotate(token, reload), { reason, label: `Rotate ${name}` }),
       remover("Revoke", name, "Programs that use the token are refused within 30 seconds. This can’t be undone.",

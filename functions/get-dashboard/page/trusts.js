@@ -5,7 +5,7 @@ import { ENVIRONMENTS } from "./deployments.js";
 import { h, typed } from "./dom.js";
 import { ask, choices, field, input, remover, select } from "./form.js";
 import { settingsList } from "./list.js";
-import { nameOf, refusal } from "./session.js";
+import { nameOf, names, refusal } from "./session.js";
 import { scopeChoices, scopeList } from "./tokens.js";
 import { dots, row, time } from "./ui.js";
 
@@ -16,7 +16,7 @@ import { dots, row, time } from "./ui.js";
 export function trusts(screen) {
   const reason = refusal("account:write", "admin");
   return settingsList(screen, {
-    title: "Trusts", path: "/v1/trusts?per_page=25", add: ["New trust", newTrust, reason],
+    title: "Trusts", path: "/v1/trusts?per_page=25", names, add: ["New trust", newTrust, reason],
     intro: "A trust says which tokens of another issuer are exchanged for a token of this API that is valid for at most an hour.",
     none: ["shield", "No trusts yet",
       "Trust your CI’s OIDC issuer, such as GitHub Actions or GitLab CI. Its jobs then deploy without a stored token."],
