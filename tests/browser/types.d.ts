@@ -11,6 +11,8 @@ declare global {
 
   /** The names of users and applications whose ids an answer has. */
   type Actors = Record<string, { name?: string | null; email?: string | null }>;
+  /** Takes no type but `never`. */
+  type Never<T extends never> = T;
   type Page<T = any> = { items: T[]; total: number | null; actors: Actors; next: string | null; previous: string | null };
 
   type Account = Schemas["Account"];

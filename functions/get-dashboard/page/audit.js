@@ -14,7 +14,9 @@ const ACTIONS = /** @type {const} */ (["account.created", "account.updated", "ap
     "member.linked", "member.removed", "member.updated", "repository.cache_cleared", "repository.created", "repository.deleted",
     "repository.updated", "session.created", "session.ended", "team.created", "team.deleted", "team.member_added", "team.member_removed", "team.repository_added", "team.repository_removed", "team.updated",
     "token.created", "token.deleted", "token.rotated", "token.updated", "trust.created", "trust.deleted",
-    "trust.exchanged", "trust.updated", "variable.created", "variable.deleted", "variable.updated"]);
+    "trust.exchanged", "trust.updated", "variable.created", "variable.deleted", "variable.updated",
+    "webhook.created", "webhook.deleted", "webhook.disabled", "webhook.redelivered", "webhook.rotated", "webhook.tested", "webhook.updated"]);
+/** An action that is missing fails the check of types. @typedef {Never<Exclude<AuditEvent["action"], (typeof ACTIONS)[number]>>} Missing */
 
 /** Reads `team.member_added` as "added member to team". @param {string} action */
 function words(action) {
@@ -95,6 +97,7 @@ function eventRow(event) {
           target.type === "deployment" ? h("a", { href: `/deployments/${target.id}` }, target.id)
           : h("code", null, target.id)]],
       event.token_id && ["Token", h("code", null, event.token_id)],
+      event.session_id && ["Session", h("code", null, event.session_id)],
       event.client_id && ["Client", h("code", null, event.client_id)],
       event.source_address && ["Address", h("code", null, event.source_address)],
       event.request_id && ["Request", copyable(event.request_id, "the request ID")],
