@@ -1,7 +1,15 @@
 // A person with a browser.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
+
+const document = JSON.parse(readFileSync(new URL("../../functions/get-openapi/openapi.json", import.meta.url), "utf8"));
+/** The methods of each path of the API, with a pattern of the path. @type {[RegExp, string[]][]} */
+const OPERATIONS = Object.entries(document.paths).map(([path, methods]) =>
+  [new RegExp(`^${path.replaceAll(".", "\\.").replace(/\{\w+\}/g, "[^/]+")}$`), Object.keys(methods)]);
+const exists = (/** @type {string} */ method, /** @type {string} */ path) =>
+  OPERATIONS.some(([pattern, methods]) => pattern.test(path) && methods.includes(method.toLowerCase()));
 
 /** Starts the browser. */
 export const launch = () =>
@@ -25,6 +33,12 @@ export async function person(browser, url, options = {}) {
   page.on("dialog", (dialog) => (faults.push(`A script opened: ${dialog.message()}`), dialog.dismiss()));
   page.on("console", (message) => {
     if (/Content Security Policy|TrustedHTML|Trusted Type/.test(message.text())) faults.push(message.text());
+  });
+  context.on("request", (request) => {
+    const { origin, pathname } = new URL(request.url());
+    if (origin === new URL(url).origin && pathname.startsWith("/v1/") && !exists(request.method(), pathname)) {
+      faults.push(`${request.method()} ${pathname} is no operation of the API`);
+    }
   });
   const button = (/** @type {string | RegExp} */ name) =>
     page.getByRole("button", { name, exact: typeof name === "string" });
