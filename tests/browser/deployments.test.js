@@ -228,6 +228,18 @@ test("the overview tells apart what runs, what waits and why", async () => {
   await second.close();
 });
 
+test("the overview says that it looks at the newest deployments", async () => {
+  await stack.deploy({ ref: "main" });
+  const owner = await signedIn();
+  assert.equal(await owner.page.getByText("the newest 100 deployments").count(), 0);
+  const body = await stack.call(stack.owner, "GET", "/v1/deployments?per_page=1");
+  const data = Array.from({ length: 100 }, (_, at) => ({ ...body.data[0], id: `deploy_${at}` }));
+  await owner.page.route("**/v1/deployments?per_page=100", (route) => route.fulfill({ json: { ...body, data } }));
+  await owner.open("/");
+  await owner.says("the newest 100 deployments");
+  await owner.close();
+});
+
 test("a frozen environment refuses, and a member without the permission is told so", async () => {
   await stack.call(stack.owner, "PATCH", `/v1/repositories/${stack.repository}/environments/staging`, { frozen: true });
   const owner = await signedIn();

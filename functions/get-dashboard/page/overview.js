@@ -91,5 +91,7 @@ function sections(all, actors, mine, queues) {
       "?status=in_progress"),
     part("Failing", failed, "The last deployment of every environment succeeded.", "?status=failed"),
     part("Recent", ended.slice(0, 8), "No other deployment.", ""),
+    all.length === 100 && h("p", { class: "hint" },
+      "Waiting, Running, Failing and Recent look at the newest 100 deployments. “See all” also finds older ones."),
   ];
 }
