@@ -28,7 +28,8 @@ export function members(screen) {
       none: () => empty("person", "Nobody is found", "No member has such an address and role.") });
   const bar = h("div", { class: "filters" }, search(query, "email", "Address begins with", people.restart),
     filter(query, "role", "Role", [["", "Any role"], ...ROLES.map(({ value, text }) =>
-      /** @type {[string, string]} */ ([value, text]))], people.restart));
+      /** @type {[string, string]} */ ([value, text]))], people.restart),
+    giving("member") && h("span", { class: "muted" }, giving("member")));
   const invitations = list(screen, {
     label: "Invitations", names,
     path: () => "/v1/invitations?per_page=25",
@@ -52,7 +53,7 @@ function memberRow(one, _, reload) {
   const mine = one.id === me().user?.id;
   const reason = giving(one.role);
   const role = select("role", ROLES.map(({ value, text }) => [value, text]), one.role,
-    { "aria-label": `Role of ${one.email}`, disabled: Boolean(reason), title: reason, onchange: async () => {
+    { "aria-label": `Role of ${one.email}`, disabled: Boolean(reason), "aria-description": reason, onchange: async () => {
     const wanted = role.value;
     await ask(`Make ${one.email} ${wanted === "member" ? "a member" : `an ${wanted}`}?`,
       h("p", null, ROLES.find(({ value }) => value === wanted)?.hint, " ",
@@ -63,7 +64,7 @@ function memberRow(one, _, reload) {
     reload();
   } });
   return row(one.id, [typed(one.email), mine && h("span", { class: "muted" }, " you")],
-    dots(["Joined ", time(one.created_at)]),
+    dots(["Joined ", time(one.created_at)], reason !== giving("member") && reason),
     [role, remover("Remove", one.email,
         "The person leaves the account and every team. Their tokens are revoked, their open invitations end, and their applications are handed over to an owner. Also disable them at your identity provider.",
         `/v1/members/${one.id}`, reload, reason, told)]);

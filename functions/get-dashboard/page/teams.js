@@ -80,7 +80,7 @@ export function team(screen) {
       section("Members", people,
         button("Add member", () => addMember(path).then(people.reload),
           { icon: "plus", reason: reason ?? refusal("account:read") })),
-      section("Repositories", repositories,
+      section("Repositories", [reason && h("p", { class: "hint" }, reason), repositories],
         button("Add repository", () => grantRepository(path).then(repositories.reload),
           { icon: "plus", reason: reason ?? refusal("repositories:read") })),
     ];
@@ -91,7 +91,7 @@ export function team(screen) {
 function grant(path, name, permission) {
   const reason = changing();
   const control = select("permission", PERMISSIONS, permission,
-    { "aria-label": `Permission on ${name}`, disabled: Boolean(reason), title: reason, onchange: async () => {
+    { "aria-label": `Permission on ${name}`, disabled: Boolean(reason), "aria-description": reason, onchange: async () => {
     try {
       await change("PUT", path, { permission: control.value });
       say(`The team now has ${control.value} on ${name}.`);
