@@ -12,7 +12,7 @@ import { lacks, me, nameOf, refusal } from "./session.js";
 import { button, copyable, dots, elapsed, empty, facts, heading, opened, section, short, spoken, status,
   time } from "./ui.js";
 
-/** What to do about each way to fail. */
+/** What to do about each way to fail. @type {Record<NonNullable<Deployment["failure"]>["code"], string>} */
 const HINTS = {
   source_unavailable: "Check that the commit still exists and that the git host can be reached, then retry.",
   buildspec_missing: "Add a buildspec.yml to the root of the repository and deploy the new commit, or choose another path in the repository's settings.",
@@ -20,12 +20,19 @@ const HINTS = {
   buildspec_invalid: "Correct the buildspec.yml and deploy the new commit.",
   variables_missing: "Deploy again with the variables that the buildspec takes from AWS.",
   command_failed: "The log shows the command and what it wrote.",
+  build_stopped: "Somebody stopped the build in CodeBuild. Retry the deployment.",
+  build_fault: "Retry. If CodeBuild fails again, tell the operator.",
   machine_not_allowed: "Choose another build machine in the environment’s settings.",
+  variables_too_large: "Remove secret variables or shorten their values, then deploy again.",
   artifacts_missing: "Check the buildspec’s artifacts: no file matches them.",
   artifact_invalid: "Leave the file out of the buildspec’s artifacts, or give it another name.",
   shell_missing: "Use the shell sh in the buildspec, or another runner.",
   artifacts_too_large: "Name fewer files in the buildspec’s artifacts.",
   timed_out: "Raise the environment’s time limit, or make the build faster.",
+  run_deadline: "Retry. If it happens again, raise the environment’s time limit.",
+  runner_lost: "Retry. If it happens again, tell the operator.",
+  requirement_not_met: "Deploy the commit to the required environment with success, then retry.",
+  rejected: "Settle the reason with the person who rejected it, then deploy again.",
   approval_mismatch: "Retry the deployment and have it approved again.",
   approval_expired: "Deploy again.",
   queue_deadline: "It waited too long. Deploy again.",
@@ -83,7 +90,7 @@ export function deployment(screen) {
       one.failure && h("div", { class: "callout bad", role: "note" }, icon("cross"),
         h("div", null, h("p", null, h("strong", null, spoken(one.failure.code)), ": ",
             typed(one.failure.message)),
-        h("p", { class: "muted" }, HINTS[/** @type {keyof HINTS} */ (one.failure.code)] ?? ""))),
+        h("p", { class: "muted" }, HINTS[one.failure.code] ?? ""))),
       one.commit_status_error && h("div", { class: "callout wait", role: "note" }, icon("clock"),
         h("div", null, h("p", null, h("strong", null, "The git host does not show this status"), ": ",
           typed(one.commit_status_error)))),
