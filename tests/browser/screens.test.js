@@ -1,15 +1,10 @@
 // Every screen: without violations of WCAG in light and dark, at 320 px without scrolling sideways, and with hostile texts.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { before, test } from "node:test";
+import { excess, violations } from "./axe.js";
 import { signedIn, stack, visitor } from "./scene.js";
 import { HOSTILE, unique } from "./stack.js";
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-/** The least that an axe-core of this test checks. */
-const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
 /** The paths of the screens, once there is something to see on them. @type {string[]} */
 let paths;
@@ -25,7 +20,9 @@ before(async () => {
   await call(owner, "POST", "/v1/tokens", { name: HOSTILE, scopes: ["repositories:read"] });
   const team = await call(owner, "POST", "/v1/teams", { name: unique("Team"), description: HOSTILE });
   await call(owner, "PUT", `/v1/teams/${team.id}/repositories/${repository}`, { permission: "read" });
-  await call(owner, "POST", "/v1/invitations", { email: "o'brien+&{}@example.com" });
+  for (const email of ["o'brien+&{}@example.com", "ada@example.com"]) await call(owner, "POST", "/v1/invitations", { email });
+  const webhook = await call(owner, "POST", "/v1/webhooks", { name: "Board", url: "http://127.0.0.1:9/in", events: ["team.*"] });
+  await call(owner, "POST", `/v1/webhooks/${webhook.id}/test`);
   await call(owner, "POST", "/v1/trusts",
     { name: HOSTILE, issuer: "https://token.actions.githubusercontent.com", audience: "https://api.git.dev", claims: { repository: "acme/web" },
       scopes: ["repositories:read"] });
@@ -41,25 +38,33 @@ before(async () => {
   await fetch(hook.url, { method: "POST" });
   const rejected = await stack.deploy({ ref: "main", environment: "production" }, ["queued"], token);
   await call(owner, "POST", `/v1/deployments/${rejected.id}/reject`, { reason: HOSTILE });
+  const running = await stack.deploy({ ref: "held", environment: "staging" }, ["in_progress"]);
   paths = [
     "/", "/repositories", `/repositories/${repository}`, `/repositories/${repository}/deploy`,
       `/repositories/${repository}/environments/production`, `/repositories/${repository}/settings`,
-      `/repositories/${repository}/hooks`, "/settings/connections",
+      `/repositories/${repository}/hooks`, "/settings/connections", "/settings/webhooks",
     "/deployments", `/deployments/${done.id}`, `/deployments/${built.id}`, `/deployments/${failed.id}`, `/deployments/${waiting.id}`,
-      `/deployments/${rejected.id}`, "/audit",
+      `/deployments/${rejected.id}`, `/deployments/${running.id}`, "/audit",
     "/settings/account", "/settings/members", "/settings/variables", "/settings/teams", `/settings/teams/${team.id}`, "/settings/sessions",
     "/settings/api/tokens", "/settings/api/tokens/new", "/settings/api/applications", "/settings/api/trusts",
       "/settings/nowhere",
   ];
 });
 
-/** Returns what axe-core finds on the screen. @param {import("playwright-core").Page} page */
-async function violations(page) {
-  await page.evaluate(AXE);
-  const found = await page.evaluate(async (tags) =>
-    (await /** @type {any} */ (globalThis).axe.run(document, { runOnly: tags })).violations, TAGS);
-  return found.map((/** @type {any} */ one) =>
-    `${one.id}: ${one.nodes.map((/** @type {any} */ node) => `${node.target} ${node.failureSummary}`).join("; ")}`);
+/** The link of an invitation, whose form asks the API for nothing. */
+const INVITED = "/join#invitation=inv_x&secret=x";
+
+/**
+ * Opens a window of a person who has signed in at the identity provider and belongs to no account.
+ * @param {import("playwright-core").BrowserContextOptions} options
+ */
+async function newcomer(options) {
+  const ada = await visitor(options);
+  await ada.open("/sign-in");
+  await ada.button("Sign in with your identity provider").click();
+  await ada.button(/ada@example.com/).click();
+  await ada.page.getByRole("list", { name: "Invitations" }).waitFor();
+  return ada;
 }
 
 for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
@@ -71,12 +76,14 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
       const here = await violations(owner.page);
       if (here.length) found[name] = here;
     };
-    await owner.open("/sign-in");
-    await look("/sign-in");
+    for (const path of ["/sign-in", INVITED]) {
+      await owner.open(path);
+      await look(path);
+    }
     await owner.signIn(stack.owner);
     for (const path of paths) {
       await owner.open(path);
-      if (path.endsWith("/hooks")) await owner.page.locator("summary").first().click();
+      if (path.endsWith("hooks")) await owner.page.locator("summary").first().click();
       await owner.page.waitForTimeout(300);
       await look(path);
     }
@@ -108,24 +115,35 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
     await owner.dialog().getByRole("button", { name: "Invite" }).click();
     await owner.dialog().locator("[aria-invalid=true]").waitFor();
     await look("a dialog with errors");
-    assert.deepEqual(found, {});
+    const ada = await newcomer({ colorScheme });
+    found["/join"] = await violations(ada.page);
+    assert.deepEqual(found, { "/join": [] });
     await owner.close();
+    await ada.close();
   });
 }
 
 test("no screen scrolls sideways at 320 px, and no control is smaller than 24 px", async () => {
-  const owner = await visitor({ viewport: { width: 320, height: 640 } });
-  await owner.page.goto(`/sign-in#token=${stack.owner}`);
-  await owner.page.getByRole("heading", { name: "Overview" }).waitFor();
-  for (const path of paths) {
-    await owner.open(path);
-    await owner.page.waitForTimeout(200);
-    const wide = await owner.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  const viewport = { width: 320, height: 640 };
+  const [owner, ada] = [await visitor({ viewport }), await newcomer({ viewport })];
+  const fits = async (/** @type {import("playwright-core").Page} */ page, /** @type {string} */ path) => {
+    await page.waitForTimeout(200);
+    const wide = await excess(page);
     assert.ok(wide <= 0, `${path} is ${wide} px too wide`);
-    const small = await owner.page.locator("button:visible, select:visible, input:visible:not([type=checkbox], [type=radio])").evaluateAll((all) =>
+    const small = await page.locator("button:visible, select:visible, input:visible:not([type=checkbox], [type=radio])").evaluateAll((all) =>
       all.filter((one) => one.getBoundingClientRect().height < 24
         || one.getBoundingClientRect().width < 24).map((one) => one.outerHTML));
     assert.deepEqual(small, [], path);
+  };
+  await fits(ada.page, "/join");
+  for (const path of ["/sign-in", INVITED]) {
+    await owner.open(path);
+    await fits(owner.page, path);
+  }
+  await owner.signIn(stack.owner);
+  for (const path of paths) {
+    await owner.open(path);
+    await fits(owner.page, path);
   }
   await owner.open("/settings/sessions");
   await owner.page.locator(".reasoned button").first().focus();
@@ -136,6 +154,7 @@ test("no screen scrolls sideways at 320 px, and no control is smaller than 24 px
   await owner.page.getByRole("heading", { name: "Repositories" }).waitFor();
   await owner.link("Overview").waitFor({ state: "hidden" });
   await owner.close();
+  await ada.close();
 });
 
 test("hostile texts stay texts on every screen", async () => {
