@@ -8,6 +8,8 @@ import { join } from "node:path";
 
 /** A text that would run as a script if it were taken for markup anywhere. */
 export const HOSTILE = `<img src=x onerror="window.hacked=1">"'&{{7*7}}`;
+/** The name of a branch that would do the same. */
+export const HOSTILE_REF = `<img/src=x/onerror="window.hacked=1">`;
 /** A text that no other test uses. */
 export const unique = (/** @type {string} */ name) => `${name}-${randomBytes(3).toString("hex")}`;
 
@@ -38,24 +40,37 @@ artifacts:
   files: ['*.html', report.xml]
 `;
 
+/** A build that writes the hostile text wherever a build can: to the log, the reports, the outputs and the artifacts. */
+function hostile() {
+  const quoted = `'${HOSTILE.replaceAll("'", "'\\''")}'`;
+  const escaped = HOSTILE.replace(/[&<>"']/g, (one) => `&#${one.charCodeAt(0)};`);
+  return `|
+        printf '%s \\033[31mred\\033[0m\\n' ${quoted}
+        echo '<testsuite name="${escaped}"><testcase name="${escaped}"><failure message="${escaped}"/></testcase></testsuite>' > report.xml
+        echo text > ${quoted}.html
+        export DEPLOYMENT_URL='javascript:window.hacked=1'`;
+}
+
 /** Creates a repository whose branches succeed, fail, run until they are canceled, or write what nobody should. */
 function repository() {
   const folder = mkdtempSync(join(tmpdir(), "dashboard-"));
   const git = (/** @type {string[]} */ ...args) =>
     execFileSync("git", ["-c", "user.name=Ada Lovelace", "-c", "user.email=ada@example.com", "-c",
       "commit.gpgsign=false", ...args], { cwd: folder });
-  const branch = (/** @type {string} */ name, /** @type {string} */ build, subject = `Build ${name}`, more = "") => {
+  const branch = (/** @type {string} */ name, /** @type {string} */ build, subject = `Build ${name}`, more = "",
+    author = "Ada Lovelace") => {
     git("checkout", "--quiet", "--orphan", name);
     writeFileSync(join(folder, "buildspec.yml"), phases(build) + more);
     git("add", "--all");
-    git("commit", "--quiet", "--message", subject);
+    git("-c", `author.name=${author}`, "commit", "--quiet", "--message", subject);
   };
   git("init", "--quiet", ".");
   branch("broken", "echo refused >&2; exit 3");
   branch("slow", "for i in $(seq 1 600); do echo tick $i; sleep 0.2; done");
   branch("held", 'for i in $(seq 1 20); do echo step $i; done; while [ ! -e "$RELEASED" ]; do sleep 0.1; done');
   branch("paced", "for i in $(seq 1 20); do echo step $i; sleep 0.3; done");
-  branch("hostile", `printf '%s \\033[31mred\\033[0m\\n' '${HOSTILE.replaceAll("'", "")}'`, HOSTILE);
+  branch("hostile", hostile(), HOSTILE, REPORTED, HOSTILE);
+  git("branch", HOSTILE_REF);
   branch("results", RESULTS, undefined, REPORTED);
   branch("commands", "echo '::error::told by the log'");
   branch("main", "echo built");
@@ -76,9 +91,9 @@ export async function start() {
   const child = given ? undefined
     : spawn(/** @type {string} */ (process.env.LOCAL), ["--port", "0", "--data", data, "--repo", repo.folder],
     { cwd: repo.folder, stdio: ["ignore", "pipe", "inherit"] });
+  let printed = "";
   let [url, owner, starter] = [given ?? "", process.env.TOKEN ?? "", process.env.STARTER_TOKEN ?? ""];
   if (child) {
-    let printed = "";
     for await (const chunk of child.stdout) {
       printed += chunk;
       const link = printed.match(/(http:\/\/[^\s/]+)\/sign-in#token=(dgp_\w+)/);
@@ -114,11 +129,19 @@ export async function start() {
     return { cloneUrl, host: new URL(cloneUrl).host, username: "demo",
       password: readFileSync(join(data, "git-host-password"), "utf8") };
   };
+  /** The client of machines at the local stack's issuer, with a new access token. */
+  const machine = async () => {
+    const [, id, secret, issuer] = printed.match(/-u (\S+):(\S+) -d grant_type=client_credentials[\s\\]+(\S+)\/oauth2\/token/) ?? [];
+    const response = await fetch(`${issuer}/oauth2/token`, { method: "POST",
+      headers: { Authorization: `Basic ${btoa(`${id}:${secret}`)}` }, body: new URLSearchParams({ grant_type: "client_credentials" }) });
+    const { access_token: token } = await response.json();
+    return { id, token };
+  };
   const name = unique("web");
   await call(owner, "POST", "/v1/repositories", { name, clone_url: repo.folder, default_branch: "main" });
 
   return {
-    url, owner, starter, call, repository: name, folder: repo.folder, commit: repo.commit, privateHost: child && privateHost,
+    url, owner, starter, call, repository: name, folder: repo.folder, commit: repo.commit, privateHost: child && privateHost, machine,
     /** Adds a member, and returns a token of theirs. */
     async member(role = "member", email = `${unique("grace")}@example.com`) {
       const { invitation, secret } = await call(owner, "POST", "/v1/invitations", { email, role });
