@@ -32,7 +32,8 @@ pub(crate) fn render(path: &str, markdown: &str, links: &BTreeMap<String, String
     }
     let mut html = String::new();
     html::push_html(&mut html, renderer.events.into_iter());
-    Rendered { html, headings: renderer.headings }
+    // A header without a text names nothing.
+    Rendered { html: html.replace("<th></th>", "<td></td>"), headings: renderer.headings }
 }
 
 /// A page while it is rendered.

@@ -15,10 +15,11 @@ export function connectSearch(form) {
 
   const choose = (next) => {
     chosen = next;
-    [...list.children].forEach((item, at) => item.setAttribute('aria-selected', String(at === chosen)));
-    const item = list.children[chosen];
-    item?.scrollIntoView({ block: 'nearest' });
-    if (item) field.setAttribute('aria-activedescendant', item.id);
+    const links = [...list.querySelectorAll('a')];
+    links.forEach((link, at) => link.setAttribute('aria-selected', String(at === chosen)));
+    const link = links[chosen];
+    link?.scrollIntoView({ block: 'nearest' });
+    if (link) field.setAttribute('aria-activedescendant', link.id);
     else field.removeAttribute('aria-activedescendant');
   };
 
@@ -72,8 +73,9 @@ function ranked(index, words) {
 
 function option([title, path, section], at) {
   const [item, link, place] = ['li', 'a', 'span'].map((name) => document.createElement(name));
-  item.id = `found-${at}`;
-  item.setAttribute('role', 'option');
+  item.setAttribute('role', 'none');
+  link.id = `found-${at}`;
+  link.setAttribute('role', 'option');
   link.href = path;
   link.tabIndex = -1;
   link.textContent = title;
