@@ -116,6 +116,9 @@ test("admins see everybody’s tokens and revoke them, members see their own", a
   const member = await signedIn(token);
   await member.open("/settings/api/tokens");
   assert.ok(await member.field("Whose tokens").isDisabled());
+  await member.open("/settings/members");
+  assert.ok(await member.field(`Role of ${email}`).isDisabled());
+  await member.page.locator(".filters").getByText("Only owners and admins can do this.").waitFor();
   await owner.open(`/settings/members?email=${email.slice(0, -4)}`);
   const members = owner.page.getByRole("list", { name: "Members" }).getByRole("listitem");
   await members.filter({ hasText: email }).waitFor();
@@ -163,6 +166,7 @@ test("somebody is invited by a link, becomes a member, an admin, and is removed"
   await owner.open("/audit");
   await owner.page.locator("summary", { hasText: "removed member" }).first().click();
   await owner.says("Request");
+  await owner.page.locator("details[open] dt", { hasText: "Session" }).waitFor();
   await guest.close();
   await owner.close();
 });
@@ -243,6 +247,65 @@ test("a trust is created and removed", async () => {
   await owner.button("Register application").first().click();
   await owner.button("Register").click();
   await owner.dialog().locator("[aria-invalid=true]").first().waitFor();
+  await owner.close();
+});
+
+test("an application is removed and registered", async () => {
+  const { id, token } = await stack.machine();
+  const owner = await signedIn();
+  const name = unique("CI");
+  await owner.open("/settings/api/applications");
+  await owner.button("Remove Demo").click();
+  await owner.dialog().getByRole("button", { name: "Remove" }).click();
+  await owner.says("Removed Demo.");
+  await owner.button("Register application").first().click();
+  await owner.field("Client ID").fill(id);
+  await owner.field("Name").fill(name);
+  await owner.page.getByRole("checkbox", { name: "deployments:read" }).check();
+  await owner.field("Access token of the client").fill(` ${token}\n`);
+  await owner.button("Register").click();
+  const row = owner.page.getByRole("list", { name: "Applications" }).getByRole("listitem").filter({ hasText: name });
+  await row.getByText("by you").waitFor();
+  assert.deepEqual((await stack.call(token, "GET", "/v1/user")).scopes, ["repositories:read", "deployments:read"]);
+  await owner.close();
+});
+
+test("a long list has pages, and the audit log is filtered and goes on with older events", async () => {
+  const owner = await signedIn();
+  const prefix = unique("many");
+  /** @type {{id: string}[]} */
+  const made = [];
+  for (let at = 0; at < 26; at++) {
+    made.push(await stack.call(stack.owner, "POST", "/v1/tokens", { name: `${prefix}-${at}`, scopes: ["repositories:read"] }));
+  }
+  await owner.open(`/settings/api/tokens?name=${prefix}`);
+  const disabled = (/** @type {string} */ name) => owner.button(name).and(owner.page.locator("[aria-disabled=true]"));
+  const tokens = owner.page.getByRole("list", { name: "Tokens" }).getByRole("listitem");
+  await disabled("Previous").waitFor();
+  assert.equal(await tokens.count(), 25);
+  await owner.button("Next").click();
+  await disabled("Next").waitFor();
+  assert.equal(await tokens.count(), 1);
+  await owner.button("Previous").click();
+  await disabled("Previous").waitFor();
+  assert.equal(await tokens.count(), 25);
+
+  for (const { id } of made) await stack.call(stack.owner, "DELETE", `/v1/tokens/${id}`);
+  await owner.open("/audit");
+  const events = owner.page.getByRole("list", { name: "Events" }).getByRole("listitem");
+  assert.equal(await events.count(), 50);
+  await owner.button("Show older events").click();
+  await events.nth(50).waitFor();
+  await owner.field("Action").selectOption("created token");
+  await events.filter({ hasText: `${prefix}-25` }).waitFor();
+  assert.equal(await events.filter({ hasNotText: "created token" }).count(), 0);
+  await owner.field("ID of the changed resource").fill(made[0].id);
+  await owner.field("ID of the changed resource").press("Enter");
+  await events.filter({ hasText: `${prefix}-0` }).waitFor();
+  assert.equal(await events.count(), 1);
+  await owner.page.locator("[name=until]").fill("2020-01-01");
+  await owner.says("No events");
+  assert.match(owner.page.url(), /action=token\.created&target=tok_\w+&until=2020-01-01$/);
   await owner.close();
 });
 

@@ -277,6 +277,31 @@ test("a frozen environment refuses, and a member without the permission is told 
   await member.close();
 });
 
+test("the list of deployments is narrowed by status, by environment and to one’s own", async () => {
+  const [built, broken] = [await stack.deploy({ ref: "main" }), await stack.deploy({ ref: "broken" })];
+  const second = await signedIn((await stack.member("admin")).token);
+  await second.open("/deployments");
+  const row = (/** @type {{number: number}} */ { number }) =>
+    second.page.getByRole("listitem").filter({ has: second.page.getByRole("link", { name: `${stack.repository} #${number}`, exact: true }) });
+  await row(built).waitFor();
+  await second.field("Status").selectOption("Failed");
+  await row(built).waitFor({ state: "detached" });
+  await row(broken).waitFor();
+  await second.field("Environment").fill("production");
+  await second.field("Environment").press("Enter");
+  await row(broken).waitFor({ state: "detached" });
+  await second.open("/deployments?environment=preview");
+  await row(built).waitFor();
+  await second.field("Mine").check();
+  await second.says("No deployment matches.");
+  await second.field("Mine").uncheck();
+  await row(built).waitFor();
+  await second.field("Waiting for me").check();
+  await second.says("No deployment matches.");
+  assert.match(second.page.url(), /\?environment=preview&awaiting=me$/);
+  await second.close();
+});
+
 test("a commit of a fork is told apart before and after it is deployed", async () => {
   const owner = await signedIn();
   await owner.open(`/repositories/${stack.repository}/deploy?ref=refs/pull/7/head`);
