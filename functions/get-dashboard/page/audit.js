@@ -10,7 +10,7 @@ import { button, copyable, dots, empty, facts, failure, heading, loading, spoken
 const ACTIONS = /** @type {const} */ (["account.created", "account.updated", "application.created",
     "application.deleted", "application.updated", "connection.created", "connection.deleted", "connection.updated", "deployment.approved", "deployment.canceled", "deployment.created",
     "deployment.failed", "deployment.rejected", "deployment.requeued", "deployment.started", "deployment.succeeded", "deployment.superseded",
-    "environment.created", "environment.deleted", "environment.updated", "hook.created", "hook.deleted", "hook.rotated", "invitation.accepted", "invitation.created", "invitation.deleted",
+    "environment.created", "environment.deleted", "environment.updated", "hook.created", "hook.deleted", "hook.rotated", "hook.updated", "invitation.accepted", "invitation.created", "invitation.deleted",
     "member.linked", "member.removed", "member.updated", "repository.cache_cleared", "repository.created", "repository.deleted",
     "repository.updated", "session.created", "session.ended", "team.created", "team.deleted", "team.member_added", "team.member_removed", "team.repository_added", "team.repository_removed", "team.updated",
     "token.created", "token.deleted", "token.rotated", "token.updated", "trust.created", "trust.deleted",

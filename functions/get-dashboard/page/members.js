@@ -66,14 +66,18 @@ function memberRow(one, _, reload) {
   return row(one.id, [typed(one.email), mine && h("span", { class: "muted" }, " you")],
     dots(["Joined ", time(one.created_at)], reason !== giving("member") && reason),
     [role, remover("Remove", one.email,
-        "The person leaves the account and every team. Their tokens are revoked, their open invitations end, and their applications are handed over to an owner. Also disable them at your identity provider.",
+        "The person leaves the account and every team. Their tokens are revoked, their open invitations end, and their applications, trusts and hooks are handed over to an owner. Also disable them at your identity provider.",
         `/v1/members/${one.id}`, reload, reason, told)]);
 }
 
-/** Says what ended and what was handed over with a change. @param {{ended_invitations: unknown[], handed_over_applications: unknown[]}} result */
-function told({ ended_invitations: ended, handed_over_applications: applications }) {
-  if (ended.length) say(`${ended.length} open ${ended.length === 1 ? "invitation" : "invitations"} ended.`);
-  if (applications.length) say(`${applications.length} ${applications.length === 1 ? "application was" : "applications were"} handed over.`);
+/** Says what ended and what was handed over with a change. @param {Record<string, any>} result */
+function told(result) {
+  for (const [list, one, happened] of [["ended_invitations", "open invitation", "ended"],
+    ["handed_over_applications", "application", "handed over"], ["handed_over_trusts", "trust", "handed over"],
+    ["handed_over_hooks", "hook", "handed over"]]) {
+    const count = result[list].length;
+    if (count) say(`${count} ${one}${count === 1 ? "" : "s"} ${happened}.`);
+  }
 }
 
 /** Asks whom to invite, and shows the link once. */
