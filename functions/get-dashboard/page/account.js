@@ -33,7 +33,7 @@ function builds({ concurrent_builds: { running, limit }, build_minutes: minutes 
     minutes.limit
       ? meter("Build minutes in this month", minutes.used, minutes.limit,
         ["Then no deployment is created until ", time(minutes.resets_at), "."])
-      : h("p", { class: "hint" }, `${minutes.used} build minutes in this month, which have no limit.`));
+      : h("p", { class: "hint" }, `${minutes.used} build ${minutes.used === 1 ? "minute" : "minutes"} in this month, without a limit.`));
 }
 
 /** @param {Account} one @param {string | null} tag */

@@ -67,7 +67,7 @@ export function audit({ query, signal }) {
   }, () => {});
   start();
   return [heading("Audit log"),
-    h("p", { class: "intro" }, "Every change in the account, newest first. Events are kept for 400 days."),
+    h("p", { class: "intro" }, "Every change in the account, newest first. Events are kept for 400 days, unless the account has a time of its own."),
     h("div", { class: "filters" }, actor, action,
       input("target", { "aria-label": "ID of the changed resource", placeholder: "ID of the resource",
           value: query.get("target"), onchange: narrow(query, "target", start) }),
