@@ -7,7 +7,7 @@
 //!
 //!     FAULT_SEEDS=10000 cargo test --profile ci -p tests -- faults:: --nocapture --include-ignored
 //!
-//! The same run searches for seeds that notice the absence of two conditions, which few of them do.
+//! Seeds that notice the absence of two conditions are few, so that run searches for them too.
 //!
 //! A failure names its seed. To repeat it: `FAULT_SEED=4711 cargo test -p tests -- faults::`.
 

@@ -135,8 +135,8 @@ fn unused_admissions_go_back_to_the_minute() {
     assert_eq!(last.remaining, 6_000 - 101, "{table:?}");
 }
 
-/// The same plan at twice its limit. While the bucket is full, an environment takes many admissions with one write, and once the bucket
-/// is empty each admission is a write.
+/// A large plan at twice its limit. An environment takes many admissions with one write while the bucket is full. Each admission is a
+/// write once the bucket is empty.
 #[test]
 fn near_a_bound_each_admission_is_a_write() {
     let quota = Quota { per_minute: 6_000, burst: 500 };
