@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, UserId};
-use crate::model::ownership::Owned;
+use crate::model::ownership::{Owned, Program};
 use crate::model::{Action, Author, Target, TargetKind, User, key};
 use crate::name::{ClientId, DisplayName};
 use crate::permission::Role;
@@ -114,26 +114,6 @@ impl Application {
         Ok(deleted.is_ok())
     }
 
-    /// Makes another user of the account answer for the application, who must be an owner. Returns `None` if the
-    /// application is gone or has another owner already.
-    pub(super) async fn hand_over(
-        self,
-        heir: &UserId,
-        table: &Table,
-        author: &Author,
-        now: Timestamp,
-    ) -> Result<Option<Self>> {
-        let owned = Owned {
-            key: key::application(&self.id),
-            account: &self.account_id,
-            user_id: &self.user_id,
-            owner: self.owned_by(),
-        };
-        let event = author.event(Action::ApplicationUpdated, Self::target(&self.id, Some(&self.name)), now);
-        let is_handed_over = owned.hand_over(heir, table, author, event).await?;
-        Ok(is_handed_over.then(|| Self { owned_by: Some(heir.clone()), ..self }))
-    }
-
     fn target(id: &ClientId, name: Option<&DisplayName>) -> Target {
         Target::new(TargetKind::Application, id, name.map(|name| name as &dyn ToString))
     }
@@ -153,6 +133,22 @@ impl Application {
 
 /// The refusal to delete an application that the account does not have.
 struct NotRegistered;
+
+impl Program for Application {
+    fn owned(&self, author: &Author, now: Timestamp) -> Owned<'_> {
+        Owned {
+            key: key::application(&self.id),
+            account: &self.account_id,
+            user_id: &self.user_id,
+            owner: self.owned_by(),
+            event: author.event(Action::ApplicationUpdated, Self::target(&self.id, Some(&self.name)), now),
+        }
+    }
+
+    fn set_owner(&mut self, owner: UserId) {
+        self.owned_by = Some(owner);
+    }
+}
 
 impl Position for Application {
     fn position(&self, _: Sort) -> String {

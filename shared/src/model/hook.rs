@@ -10,7 +10,7 @@ use serde_bytes::ByteBuf;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::{AccountId, HookId, RepositoryId, UserId};
-use crate::model::ownership::Owned;
+use crate::model::ownership::{Owned, Program};
 use crate::model::{
     Action, AuditRetention, Author, Environment, Repository, RepositoryPartition, RequestOrigin, Target, TargetKind,
     key,
@@ -235,25 +235,6 @@ impl Hook {
         self.owned_by.as_ref().unwrap_or(&self.created_by)
     }
 
-    /// Makes an owner of the account answer for the hook. Returns `None` if the hook is gone or has another owner already.
-    pub(super) async fn hand_over(
-        self,
-        heir: &UserId,
-        table: &Table,
-        author: &Author,
-        now: Timestamp,
-    ) -> Result<Option<Self>> {
-        let owned = Owned {
-            key: key::hook(&self.id),
-            account: &self.account_id,
-            user_id: &self.user_id,
-            owner: self.owned_by(),
-        };
-        let event = author.event(Action::HookUpdated, self.target(), now).in_repository(&self.repository_id);
-        let is_handed_over = owned.hand_over(heir, table, author, event).await?;
-        Ok(is_handed_over.then(|| Self { owned_by: Some(heir.clone()), ..self }))
-    }
-
     fn target(&self) -> Target {
         Target::new(TargetKind::Hook, &self.id, Some(&self.name()))
     }
@@ -288,6 +269,22 @@ impl Hook {
             ..Change::default()
         };
         Write::Update { key: repository.hook_count(), change }
+    }
+}
+
+impl Program for Hook {
+    fn owned(&self, author: &Author, now: Timestamp) -> Owned<'_> {
+        Owned {
+            key: key::hook(&self.id),
+            account: &self.account_id,
+            user_id: &self.user_id,
+            owner: self.owned_by(),
+            event: author.event(Action::HookUpdated, self.target(), now).in_repository(&self.repository_id),
+        }
+    }
+
+    fn set_owner(&mut self, owner: UserId) {
+        self.owned_by = Some(owner);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::hex::hex;
 use crate::id::{AccountId, RepositoryId, TrustId, UserId};
-use crate::model::ownership::Owned;
+use crate::model::ownership::{Owned, Program};
 use crate::model::{Action, AuditRetention, Author, Environment, Target, TargetKind, User, key};
 use crate::name::{Audience, DisplayName, IssuerUrl};
 use crate::permission::{Permission, Role};
@@ -181,25 +181,6 @@ impl Trust {
             .await?
     }
 
-    /// Makes an owner of the account answer for the trust. Returns `None` if the trust is gone or has another owner already.
-    pub(super) async fn hand_over(
-        self,
-        heir: &UserId,
-        table: &Table,
-        author: &Author,
-        now: Timestamp,
-    ) -> Result<Option<Self>> {
-        let owned = Owned {
-            key: key::trust(&self.id),
-            account: &self.account_id,
-            user_id: &self.user_id,
-            owner: self.owned_by(),
-        };
-        let event = author.event(Action::TrustUpdated, self.target(), now);
-        let is_handed_over = owned.hand_over(heir, table, author, event).await?;
-        Ok(is_handed_over.then(|| Self { owned_by: Some(heir.clone()), ..self }))
-    }
-
     fn target(&self) -> Target {
         Target::new(TargetKind::Trust, &self.id, Some(&self.name))
     }
@@ -213,6 +194,22 @@ impl Trust {
     pub async fn total(table: &Table, account: &AccountId) -> Result<u64, TableError> {
         let count: Option<TrustCount> = table.get(key::trust_count(account), Consistency::Strong).await?;
         Ok(count.map_or(0, |count| count.trusts))
+    }
+}
+
+impl Program for Trust {
+    fn owned(&self, author: &Author, now: Timestamp) -> Owned<'_> {
+        Owned {
+            key: key::trust(&self.id),
+            account: &self.account_id,
+            user_id: &self.user_id,
+            owner: self.owned_by(),
+            event: author.event(Action::TrustUpdated, self.target(), now),
+        }
+    }
+
+    fn set_owner(&mut self, owner: UserId) {
+        self.owned_by = Some(owner);
     }
 }
 

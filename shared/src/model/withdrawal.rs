@@ -5,6 +5,7 @@ use futures_util::future::try_join4;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, Result};
 use crate::id::UserId;
+use crate::model::ownership::hand_over;
 use crate::model::{Application, Author, Hook, Invitation, Trust, User, key};
 use crate::permission::Role;
 use crate::table::{Consistency, Index, Partition, Table, TableError};
@@ -65,15 +66,9 @@ impl Withdrawal {
         }
         if !(applications.is_empty() && trusts.is_empty() && hooks.is_empty()) {
             let heir = heir(user, table, author).await?;
-            for application in applications {
-                withdrawal.applications.extend(application.hand_over(&heir, table, author, now).await?);
-            }
-            for trust in trusts {
-                withdrawal.trusts.extend(trust.hand_over(&heir, table, author, now).await?);
-            }
-            for hook in hooks {
-                withdrawal.hooks.extend(hook.hand_over(&heir, table, author, now).await?);
-            }
+            withdrawal.applications = hand_over(applications, &heir, table, author, now).await?;
+            withdrawal.trusts = hand_over(trusts, &heir, table, author, now).await?;
+            withdrawal.hooks = hand_over(hooks, &heir, table, author, now).await?;
         }
         Ok(withdrawal)
     }
