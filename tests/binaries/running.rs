@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 
-use super::{BINARIES, INVOCATION, PATIENCE};
+use super::{INVOCATION, PATIENCE, binary};
 
 /// An execution environment: a binary and the Runtime API that it talks to.
 pub(super) struct Running {
@@ -40,7 +40,7 @@ impl Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async { axum::serve(listener, runtime_api(queued, answered)).await });
-        let process = Command::new(&BINARIES[function])
+        let process = Command::new(binary(function))
             .env_clear()
             .envs(settings.iter())
             .env("PATH", std::env::var_os("PATH").unwrap())

@@ -145,7 +145,7 @@ impl NewEndpoint {
              4. tests/authorization.rs, CASES: (\"{method} {path}\", {access}, its role, what else it needs)\n\
              5. cargo fmt, and cargo local generate\n\
              6. tests: the behavior, in the file of the resource\n\
-             7. cargo test -p tests -- contract:: inputs:: infra:: authentication:: authorization:: tenants:: binaries:: calls_at_once::\n"
+             7. cargo test -p tests -- contract:: inputs:: infra:: authentication:: authorization:: tenants:: binaries:: calls_at_once:: --include-ignored\n"
         )
     }
 
