@@ -34,12 +34,12 @@ fn path(path: &Path) -> &str {
 }
 
 /// A data folder, and a repository whose build runs these commands.
-struct Place {
-    folder: TempDir,
+pub(super) struct Place {
+    pub(super) folder: TempDir,
 }
 
 impl Place {
-    fn with(commands: &[&str]) -> Self {
+    pub(super) fn with(commands: &[&str]) -> Self {
         Self::with_more(commands, "")
     }
 
@@ -61,7 +61,7 @@ impl Place {
         Self { folder }
     }
 
-    fn arguments<'a>(&self, data: &'a Path, source: &'a Path) -> [&'a str; 6] {
+    pub(super) fn arguments<'a>(&self, data: &'a Path, source: &'a Path) -> [&'a str; 6] {
         ["--port", "0", "--data", path(data), "--repo", path(source)]
     }
 

@@ -7,6 +7,7 @@ mod event_source;
 mod function;
 mod gateway;
 mod sqs;
+mod terminal;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
