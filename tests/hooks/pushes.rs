@@ -119,10 +119,20 @@ async fn a_commit_can_ask_not_to_be_deployed() {
         let handled = acme.push_of(id, &body).await;
         assert_eq!((&handled["outcome"], &handled["reason"]), (&json!("skipped"), &json!(reason)));
     }
-    // A late delivery of an earlier push does not deploy a newer commit that asks not to be.
-    acme.source.git(&["commit", "--quiet", "--allow-empty", "--message=Try it [skip deploy]"]);
-    let handled = acme.push("3", "refs/heads/main", &sha).await;
-    assert_eq!((&handled["outcome"], &handled["reason"]), (&json!("skipped"), &json!(reason)));
+    // A late delivery of an earlier push does not deploy a newer commit that asks not to be, and neither does a push that lists no
+    // commits.
+    let long = "x".repeat(200);
+    let newer = ["Try it [skip deploy]", "Try it\n\nNot now.\n\n[deploy skip]", &format!("{long} [skip deploy]")];
+    for (n, message) in newer.into_iter().enumerate() {
+        acme.source.git(&["commit", "--quiet", "--allow-empty", &format!("--message={message}")]);
+        let mut without_commits = push("refs/heads/main", &acme.head().await, json!([]));
+        without_commits["head_commit"] = json!(null);
+        let late = push("refs/heads/main", &sha, json!([commit(&sha, "change", &["a"])]));
+        for (kind, body) in [("late", late), ("without commits", without_commits)] {
+            let handled = acme.push_of(&format!("{kind} {n}"), &body).await;
+            assert_eq!((&handled["outcome"], &handled["reason"]), (&json!("skipped"), &json!(reason)), "{message}");
+        }
+    }
     assert_eq!(acme.deployments().await.len(), 0);
 }
 

@@ -4,7 +4,7 @@ use deploy::{Creation, DeploymentRequest, ResolvedRef, Snapshot, Variables};
 use git::Revision;
 use shared::model::{
     Author, ChangedPaths, Delivery, Deployment, Environment, Filter, Once, Outcome, Push, PushClaim, PushedCommit,
-    Repository, Status, asks_to_skip,
+    Repository, Status,
 };
 use shared::permitted::Permitted;
 use shared::{Error, ErrorCode};
@@ -79,7 +79,7 @@ impl Following<'_> {
                 let reason = format!("The newest commit of '{name}' was deployed before, by {}", before.deployment_id);
                 return Ok(Part::new(Outcome::AlreadyDeployed, reason).of_commit(&sha));
             }
-            if resolved.commit.as_ref().is_some_and(|texts| asks_to_skip(&texts.subject)) {
+            if resolved.commit.as_ref().is_some_and(|texts| texts.asks_to_skip) {
                 return Ok(skipped_by_commit(name).of_commit(&sha));
             }
             let partition = repository.partition();

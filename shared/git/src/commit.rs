@@ -8,7 +8,7 @@ use gix::hash::Kind::Sha1;
 use gix::objs::{CommitRef, Kind, TagRefIter};
 use gix::odb::pack::data::entry::Header;
 use gix::odb::pack::data::input::Entry;
-use shared::model::CommitTexts;
+use shared::model::{CommitTexts, asks_to_skip};
 
 use crate::revision::CommitSha;
 
@@ -19,7 +19,8 @@ const MAX_BYTES: u64 = 1024 * 1024;
 pub(crate) fn texts(object: &[u8]) -> CommitTexts {
     let Ok(commit) = CommitRef::from_bytes(object, Sha1) else { return CommitTexts::new("", "") };
     let author = commit.author().map(|author| author.name.to_str_lossy().into_owned()).unwrap_or_default();
-    CommitTexts::new(&commit.message_summary().to_str_lossy(), &author)
+    let texts = CommitTexts::new(&commit.message_summary().to_str_lossy(), &author);
+    CommitTexts { asks_to_skip: asks_to_skip(&commit.message.to_str_lossy()), ..texts }
 }
 
 /// The search for the commit that a SHA names, by itself or through annotated tags, among the objects of a pack.

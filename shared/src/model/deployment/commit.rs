@@ -17,11 +17,18 @@ pub struct CommitTexts {
     pub subject: String,
     /// The author's name, without the address.
     pub author: String,
+    /// Whether the message asks not to be deployed. Counts when a push is followed, and is not stored.
+    #[serde(skip)]
+    pub asks_to_skip: bool,
 }
 
 impl CommitTexts {
     /// Returns the texts as people may see them.
     pub fn new(subject: &str, author: &str) -> Self {
-        Self { subject: shown(subject.trim(), MAX_SUBJECT), author: shown(author.trim(), MAX_AUTHOR) }
+        Self {
+            subject: shown(subject.trim(), MAX_SUBJECT),
+            author: shown(author.trim(), MAX_AUTHOR),
+            asks_to_skip: false,
+        }
     }
 }
