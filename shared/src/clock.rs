@@ -40,8 +40,13 @@ impl Timestamp {
         if let Ok(seconds) = retry_after.trim().parse() {
             return Some(Duration::from_secs(seconds));
         }
-        let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(retry_after.trim()).ok()?;
-        Some(Self(date.as_millisecond()).since(self))
+        Some(Self::of_http_date(retry_after)?.since(self))
+    }
+
+    /// Returns the moment of a date in a header of HTTP (RFC 9110, section 5.6.7). `None` if the text is none.
+    pub fn of_http_date(text: &str) -> Option<Self> {
+        let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.trim()).ok()?;
+        Some(Self(date.as_millisecond()))
     }
 
     /// Returns the time since `earlier`, or zero if `earlier` is later.

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use shared::clock::Clock;
 use tests::git_server::{GitServer, Reply, authorization};
 use tests::{Actor, Answer, GitRepository, World};
+use tokio::time::sleep;
 
 use super::{ANOTHER_APP_KEY, APP_KEY, path, register};
 
@@ -34,19 +35,33 @@ struct Parts {
     asked: Mutex<Vec<String>>,
     /// Whether the repository is found by its owner alone, because it was renamed.
     renamed: bool,
+    /// The time before each answer.
+    late: Duration,
+    /// The failures of the next calls for a token, the last one first, and `None` for a call that makes one.
+    failures: Mutex<Vec<Option<StatusCode>>>,
 }
 
 type Outcome = Result<(StatusCode, Json<Value>), StatusCode>;
 
+/// The time before each answer of a late host. Three of them take longer than a look-up may.
+const LATE: Duration = Duration::from_secs(2);
+
 impl Github {
     /// Starts a host with an app, and a repository that the app's installation may read.
     pub(super) async fn start(world: &World, source: &GitRepository, renamed: bool) -> (Self, GitServer) {
+        Self::start_late(world, source, renamed, Duration::ZERO).await
+    }
+
+    /// Starts a host that answers each call after this time.
+    async fn start_late(world: &World, source: &GitRepository, renamed: bool, late: Duration) -> (Self, GitServer) {
         let github = Self(Arc::new(Parts {
             clock: world.clock.clone(),
             public_key: key_pair(APP_KEY).public().as_ref().to_vec(),
             tokens: Mutex::default(),
             asked: Mutex::default(),
             renamed,
+            late,
+            failures: Mutex::default(),
         }));
         let api = Router::new()
             .route("/api/v3/app", get(Self::app))
@@ -80,8 +95,9 @@ impl Github {
     }
 
     /// Checks that the app authenticates itself as GitHub's documentation says.
-    fn check_app(&self, headers: &HeaderMap, what: &str) -> Result<(), StatusCode> {
+    async fn check_app(&self, headers: &HeaderMap, what: &str) -> Result<(), StatusCode> {
         self.0.asked.lock().unwrap().push(what.to_owned());
+        sleep(self.0.late).await;
         let refused = StatusCode::UNAUTHORIZED;
         let bearer = authorization(headers).and_then(|value| Some(value.strip_prefix("Bearer ")?.to_owned()));
         let bearer = bearer.ok_or(refused)?;
@@ -102,7 +118,7 @@ impl Github {
     }
 
     async fn app(State(github): State<Self>, headers: HeaderMap) -> Outcome {
-        github.check_app(&headers, "app")?;
+        github.check_app(&headers, "app").await?;
         Ok((StatusCode::OK, Json(json!({"id": APP_ID, "slug": "acme-deploys"}))))
     }
 
@@ -111,7 +127,7 @@ impl Github {
         Path((owner, name)): Path<(String, String)>,
         headers: HeaderMap,
     ) -> Outcome {
-        github.check_app(&headers, "repository")?;
+        github.check_app(&headers, "repository").await?;
         match (owner.as_str(), name.as_str()) {
             ("acme", "app") if !github.0.renamed => Ok((StatusCode::OK, Json(json!({"id": INSTALLATION})))),
             ("acme", "app") => Err(StatusCode::MOVED_PERMANENTLY),
@@ -124,7 +140,7 @@ impl Github {
         Path(owner): Path<String>,
         headers: HeaderMap,
     ) -> Outcome {
-        github.check_app(&headers, "owner")?;
+        github.check_app(&headers, "owner").await?;
         if owner == "acme" {
             Ok((StatusCode::OK, Json(json!({"id": INSTALLATION}))))
         } else {
@@ -138,7 +154,10 @@ impl Github {
         headers: HeaderMap,
         Json(wanted): Json<Value>,
     ) -> Outcome {
-        github.check_app(&headers, "token")?;
+        github.check_app(&headers, "token").await?;
+        if let Some(status) = github.0.failures.lock().unwrap().pop().flatten() {
+            return Err(status);
+        }
         if id != INSTALLATION {
             return Err(StatusCode::NOT_FOUND);
         }
@@ -151,6 +170,7 @@ impl Github {
     }
 
     async fn repositories(State(github): State<Self>, headers: HeaderMap) -> Outcome {
+        sleep(github.0.late).await;
         let token = authorization(&headers).and_then(|value| Some(value.strip_prefix("Bearer ")?.to_owned()));
         if !token.is_some_and(|token| github.knows(&token)) {
             return Err(StatusCode::UNAUTHORIZED);
@@ -255,6 +275,51 @@ async fn an_app_that_can_not_be_used_says_why() {
     let connection = connect(&owner, "127.0.0.1:1", APP_KEY, None).await;
     let refused = register(&owner, "app", "http://127.0.0.1:1/acme/app.git", &connection).await;
     refused.refused(503, "remote_unavailable");
+    for message in ["could not be reached", "could not be reached", "has not answered lately, and is asked again in"] {
+        let refused = register(&owner, "app", "http://127.0.0.1:1/acme/app.git", &connection).await;
+        refused.refused(503, "remote_unavailable");
+        let told = refused.body["error"]["message"].as_str().unwrap();
+        assert!(told.contains(message), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_fails_for_a_moment_is_asked_again_for_a_token() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    let (github, server) = Github::start(&world, &source, false).await;
+    // The registration, the creation and the runner each have a memory of their own.
+    let (bad, busy, failed) = (StatusCode::BAD_GATEWAY, StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE);
+    let answers = [Some(bad), None, Some(busy), None, Some(failed), Some(bad), None];
+    github.0.failures.lock().unwrap().extend(answers.into_iter().rev());
+    let connection = connect(&owner, &server.host(), APP_KEY, Some(INSTALLATION)).await;
+    let registered = register(&owner, "app", &server.url("/acme/app.git"), &connection).await;
+    assert_eq!(registered.status, 201, "{registered:?}");
+    let deployment = owner.deploy("app", json!({"ref": "main"})).await;
+    let ended = owner.ended(&deployment).await;
+    assert_eq!(ended["status"], "succeeded", "{ended}");
+    assert!(github.0.failures.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn all_calls_for_a_token_have_the_time_of_one_look_up() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    let (github, server) = Github::start_late(&world, &source, false, LATE).await;
+    let connection = connect(&owner, &server.host(), APP_KEY, None).await;
+    let refused = register(&owner, "app", &server.url("/globex/app.git"), &connection).await;
+    refused.refused(503, "remote_unavailable");
+    let told = refused.body["error"]["message"].as_str().unwrap();
+    assert!(told.contains("took too long to answer"), "{told}");
+    assert_eq!(github.made(), 0);
+
+    let connection = connect(&owner, &server.host(), APP_KEY, Some(INSTALLATION)).await;
+    let checked = owner.post(&format!("{}/check", path(&connection)), json!({})).await;
+    assert_eq!((checked.status, &checked.body["ok"]), (200, &json!(false)), "{checked:?}");
+    let told = checked.body["message"].as_str().unwrap();
+    assert!(told.ends_with("took too long to answer"), "{told}");
 }
 
 #[tokio::test]

@@ -1,21 +1,12 @@
 //! The questions to a git host.
 
-use std::time::Duration;
-
-use connections::{Connections, OpenFailed, Secret};
+use connections::{AskFailed, Connections, OpenFailed, Secret, TimeLimit};
 use git::CloneUrl;
-use providers::{Api, ApiError, Authorization, GithubApp, Identity, VisibleRepositories};
+use providers::{Api, Authorization, GithubApp, Identity, VisibleRepositories};
 use shared::model::{Connection, Login, Provider, SealedConnection};
 use shared::{Error, Result};
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 use crate::{CheckBody, CloneUrlCheckBody, VisibleRepositoriesBody};
-
-/// The time limit of all questions to the host's API.
-const API_TIME: Duration = Duration::from_secs(12);
-/// The time limit of reading the repository, with the token that it may take.
-const READ_TIME: Duration = Duration::from_secs(14);
 
 /// The host's knowledge of a credential.
 struct Known {
@@ -32,15 +23,10 @@ pub(crate) async fn check(
     url: Option<CloneUrl>,
 ) -> Result<CheckBody> {
     let connection = &sealed.connection;
-    let asked = timeout(API_TIME, ask(connections, sealed, url.as_ref())).await;
-    let known =
-        asked.unwrap_or_else(|_| Ok(Err(Untold(format!("the API of {} took too long to answer", connection.host)))))?;
+    let known = ask(connections, sealed, url.as_ref()).await?;
     let clone_url = match url {
         None => None,
-        Some(url) => Some(timeout(READ_TIME, read(connections, sealed, url)).await.unwrap_or_else(|_| {
-            let message = format!("{} took too long to answer", connection.host);
-            Ok(CloneUrlCheckBody { ok: false, message })
-        })?),
+        Some(url) => Some(read(connections, sealed, url).await?),
     };
     let ok = clone_url.as_ref().map_or(known.is_ok(), |clone_url| clone_url.ok);
     let told = match &known {
@@ -63,21 +49,21 @@ pub(crate) async fn check(
     })
 }
 
-/// Reads the refs of a repository.
+/// Reads the default branch of a repository.
 async fn read(connections: &Connections, sealed: &SealedConnection, url: CloneUrl) -> Result<CloneUrlCheckBody> {
     let failed = |message: String| CloneUrlCheckBody { ok: false, message: sentence(message) };
-    let remote = match connections.remote_with(sealed, url).await {
+    let remote = match connections.remote_with(sealed, url, TimeLimit::of_request()).await {
         Ok(remote) => remote,
         Err(failure) if failure.is_temporary() => return Err(failure.in_body()),
         Err(failure) => return Ok(failed(failure.to_string())),
     };
-    Ok(match remote.list_refs().await {
+    Ok(match remote.default_branch(None).await {
         Ok(_) => CloneUrlCheckBody { ok: true, message: "The repository can be read".to_owned() },
         Err(error) => failed(error.to_string()),
     })
 }
 
-/// Asks the host's API whose the credential is.
+/// Asks the host's API whose the credential is. All questions together have the time of one look-up.
 async fn ask(
     connections: &Connections,
     sealed: &SealedConnection,
@@ -89,7 +75,11 @@ async fn ask(
         return Ok(Err(Untold(why)));
     };
     let secret = connections.open(sealed).await.map_err(OpenFailed::in_body)?;
-    let untold = |error: ApiError| Untold(format!("the API of {} {error}", connection.host));
+    let limit = TimeLimit::of_request();
+    let untold = |error: AskFailed| match error {
+        AskFailed::Api(error) => Untold(format!("the API of {} {error}", connection.host)),
+        error => Untold(error.to_string()),
+    };
     match (&connection.login, secret) {
         (Login::Basic { username }, Secret::Password(password)) => {
             let authorization = match connection.provider {
@@ -98,28 +88,30 @@ async fn ask(
                 _ => Authorization::Bearer(password),
             };
             let provider = connection.provider;
-            let identity = spawn_blocking(move || Identity::of(&api, provider, &authorization)).await;
-            let identity = identity.map_err(Error::internal)?.map_err(untold);
-            Ok(identity.map(|found| Known { login: Some(found.login), repositories: found.repositories }))
+            let identity = move |api: &Api| Identity::of(api, provider, &authorization);
+            let identity = connections.ask(connection, &api, limit, identity).await;
+            Ok(identity
+                .map_err(untold)
+                .map(|found| Known { login: Some(found.login), repositories: found.repositories }))
         }
         (Login::GithubApp { app_id, installation_id }, Secret::AppKey(key)) => {
-            let (app_id, now, asked) = (*app_id, connections.now(), api.clone());
-            let slug = spawn_blocking(move || GithubApp { api: &asked, app_id, key: &key, now }.slug()).await;
-            let login = match slug.map_err(Error::internal)? {
+            let (app_id, now) = (*app_id, connections.now());
+            let slug = move |api: &Api| GithubApp { api, app_id, key: &key, now }.slug();
+            let login = match connections.ask(connection, &api, limit, slug).await {
                 Ok(slug) => format!("{slug}[bot]"),
-                Err(error) => return Ok(Err(Untold(error.to_string()))),
+                Err(error) => return Ok(Err(untold(error))),
             };
             if installation_id.is_none() && url.is_none() {
                 return Ok(Ok(Known { login: Some(login), repositories: None }));
             }
-            let token = match connections.installation_token(sealed, url).await {
+            let token = match connections.installation_token(sealed, url, limit).await {
                 Ok(token) => Authorization::Bearer(token),
                 Err(failure) if failure.is_temporary() => return Err(failure.in_body()),
                 Err(failure) => return Ok(Err(Untold(failure.to_string()))),
             };
-            let found = spawn_blocking(move || VisibleRepositories::of_installation(&api, &token)).await;
-            let repositories = found.map_err(Error::internal)?.map_err(untold);
-            Ok(repositories.map(|found| Known { login: Some(login), repositories: Some(found) }))
+            let repositories = move |api: &Api| VisibleRepositories::of_installation(api, &token);
+            let repositories = connections.ask(connection, &api, limit, repositories).await;
+            Ok(repositories.map_err(untold).map(|found| Known { login: Some(login), repositories: Some(found) }))
         }
         _ => Err(Error::internal("the secret of a connection is of another kind than the connection")),
     }

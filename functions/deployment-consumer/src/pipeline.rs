@@ -5,10 +5,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use archive::{Archive, LogWriter};
-use connections::{Connections, OpenFailed};
+use connections::{Connections, OpenFailed, TimeLimit};
 use git::{FetchLimits, Fetched, RemoteError, Resolved};
 use shared::App;
 use shared::clock::Timestamp;
@@ -312,10 +312,12 @@ impl Pipeline {
     /// Fetches the commit from where the repository was at the deployment's creation, with the credential that its connection has
     /// now.
     async fn fetch(&self, deployment: &Deployment, into: &Path) -> Result<Fetched, FetchFailed> {
-        let remote = self.connections.remote(deployment).await?;
+        let deadline = Instant::now() + FETCH_LIMITS.time;
+        let remote = self.connections.remote_within(TimeLimit::of_fetch(deadline), deployment).await?;
         let sha = deployment.sha.parse().map_err(|_| RemoteError::NoSuchCommit)?;
         let commit = Resolved { name: deployment.ref_name.clone(), sha };
-        let limits = FetchLimits { depth: deployment.source.fetch_depth.into(), ..FETCH_LIMITS };
+        let time = deadline.saturating_duration_since(Instant::now());
+        let limits = FetchLimits { depth: deployment.source.fetch_depth.into(), time, ..FETCH_LIMITS };
         Ok(remote.fetch_commit(&commit, into, limits).await?)
     }
 

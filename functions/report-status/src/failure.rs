@@ -68,7 +68,7 @@ pub(crate) fn pause(failures: u32, asked: Option<Duration>) -> Duration {
 
 fn may_pass(error: &ApiError) -> bool {
     match error {
-        ApiError::Unreachable(_) | ApiError::TimedOut => true,
+        ApiError::Unreachable(_) | ApiError::TimedOut | ApiError::Busy(..) => true,
         ApiError::Status(status) => status.is_server_error() || status.as_u16() == 429,
         ApiError::Refused(_) | ApiError::Malformed(_) => false,
     }

@@ -2,13 +2,13 @@
 
 use git::{InvalidCloneUrl, capitalized};
 use http::uri::InvalidUri;
-use providers::AppError;
 use shared::id::ConnectionId;
 use shared::model::{Connection, DisplayName, GitHost};
 use shared::table::TableError;
 use shared::{Error, ErrorCode};
-use tokio::task::JoinError;
 use vault::VaultError;
+
+use crate::question::AskFailed;
 
 /// The reason why a repository could not be opened. The message is meant for API clients.
 #[derive(Debug, thiserror::Error)]
@@ -33,22 +33,19 @@ pub enum OpenFailed {
     NotOfGithub,
     /// The connection of this name is a GitHub App that can't be used.
     #[error("the connection '{0}' can't be used: {1}")]
-    App(DisplayName, #[source] AppError),
+    Asked(DisplayName, #[source] AskFailed),
     /// The vault could not open the secret.
     #[error("the connection's credential can't be decrypted at the moment")]
     Vault(#[from] VaultError),
     /// The row could not be read.
     #[error("the connection can't be read at the moment")]
     Table(#[from] TableError),
-    /// The code that asks for a token panicked.
-    #[error("the connection can't be used")]
-    Panicked(#[source] JoinError),
 }
 
 impl OpenFailed {
     /// Returns whether the failure is one of the infrastructure, which another attempt may not meet.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Vault(_) | Self::Table(_) | Self::Panicked(_))
+        matches!(self, Self::Vault(_) | Self::Table(_))
     }
 
     /// Returns the error for a body with `clone_url` and `connection_id`.
@@ -84,9 +81,9 @@ impl OpenFailed {
                 Error::new(ErrorCode::ServiceUnavailable, unavailable).because(error)
             }
             Self::Table(error) => error.into(),
-            Self::Panicked(error) => Error::internal(error),
             Self::Host(error) => Error::internal(error),
-            Self::App(_, AppError::Api(_)) => {
+            Self::Asked(_, AskFailed::Host(error)) => git::refused(error, capitalized(message)),
+            Self::Asked(_, ref error) if error.is_of_host() => {
                 Error::new(ErrorCode::RemoteUnavailable, capitalized(message)).because(self)
             }
             other => {

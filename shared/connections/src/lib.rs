@@ -5,6 +5,7 @@
 //! kept in memory.
 
 mod error;
+mod question;
 mod secret;
 mod source;
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
-use git::{Breakers, CloneUrl, Credential, Patience, Remote};
+use git::{Breakers, CloneUrl, Credential, LookUps, Patience, Remote};
 use providers::{Api, GithubApp, InstallationToken};
 use secrecy::{ExposeSecret, SecretString};
 use shared::cache::Cache;
@@ -25,6 +26,7 @@ use shared::{App, InitError};
 use vault::Vault;
 
 pub use error::OpenFailed;
+pub use question::{AskFailed, TimeLimit};
 pub use secret::Secret;
 pub use source::Source;
 
@@ -84,23 +86,36 @@ impl Connections {
         self.app.clock().now()
     }
 
-    /// Returns a repository's remote, with the credential of its connection if it has one.
+    /// Returns a repository's remote, with the credential of its connection if it has one, for a request.
     ///
     /// # Errors
     /// Fails if the URL is not allowed, or if the connection is gone, is for another host, or can't be used.
     pub async fn remote(&self, source: impl Into<Source<'_>>) -> Result<Remote, OpenFailed> {
+        self.remote_within(TimeLimit::of_request(), source).await
+    }
+
+    /// Returns a repository's remote like [`remote`](Self::remote), within another time limit.
+    ///
+    /// # Errors
+    /// Fails if the URL is not allowed, or if the connection is gone, is for another host, or can't be used.
+    pub async fn remote_within(&self, limit: TimeLimit, source: impl Into<Source<'_>>) -> Result<Remote, OpenFailed> {
         let Source { account, clone_url, connection } = source.into();
         let url = CloneUrl::parse(clone_url, self.hosts)?;
         let Some(id) = connection else { return Ok(self.at(url, None, account)) };
         let sealed = Connection::load_sealed(self.app.table(), account, id).await?;
-        self.remote_with(&sealed.ok_or_else(|| OpenFailed::Gone(id.clone()))?, url).await
+        self.remote_with(&sealed.ok_or_else(|| OpenFailed::Gone(id.clone()))?, url, limit).await
     }
 
     /// Returns the remote of a URL with the credential of a connection.
     ///
     /// # Errors
     /// Fails if the connection is for another host, or can't be used.
-    pub async fn remote_with(&self, sealed: &SealedConnection, url: CloneUrl) -> Result<Remote, OpenFailed> {
+    pub async fn remote_with(
+        &self,
+        sealed: &SealedConnection,
+        url: CloneUrl,
+        limit: TimeLimit,
+    ) -> Result<Remote, OpenFailed> {
         let connection = &sealed.connection;
         if !url.is_at(&connection.host) {
             return Err(OpenFailed::OtherHost(connection.host.clone()));
@@ -113,7 +128,7 @@ impl Connections {
                 Secret::AppKey(_) => unreachable!("the kind of a connection never changes"),
             },
             Login::GithubApp { .. } => {
-                let token = self.installation_token(sealed, Some(&url)).await?;
+                let token = self.installation_token(sealed, Some(&url), limit).await?;
                 Credential::new(host, TOKEN_USER, token.expose_secret(), noun)
             }
         };
@@ -124,8 +139,29 @@ impl Connections {
     }
 
     fn at(&self, url: CloneUrl, credential: Option<Credential>, account: &AccountId) -> Remote {
-        let patience = Patience::of(&self.app, account);
-        Remote::new(url, credential).with_breakers(self.breakers.clone()).with_patience(patience)
+        Remote::new(url, credential).with_look_ups(self.look_ups(account))
+    }
+
+    fn look_ups(&self, account: &AccountId) -> LookUps {
+        LookUps::default().with_breakers(self.breakers.clone()).with_patience(Patience::of(&self.app, account))
+    }
+
+    /// Asks the API of a connection's host, within the bounds of look-ups.
+    ///
+    /// # Errors
+    /// Fails like the question, or if the host is not waited for any longer.
+    pub async fn ask<T, E>(
+        &self,
+        connection: &Connection,
+        api: &Api,
+        limit: TimeLimit,
+        ask: impl Fn(&Api) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, AskFailed>
+    where
+        T: Send + 'static,
+        AskFailed: From<E>,
+    {
+        question::ask(self.look_ups(&connection.account_id), api.clone(), limit, ask).await
     }
 
     /// Opens the secret of a connection.
@@ -146,6 +182,7 @@ impl Connections {
         &self,
         sealed: &SealedConnection,
         repository: Option<&CloneUrl>,
+        limit: TimeLimit,
     ) -> Result<SecretString, OpenFailed> {
         let connection = &sealed.connection;
         let installation = match (connection.login.installation_id(), repository) {
@@ -166,16 +203,16 @@ impl Connections {
         };
         let api = Api::of(connection.provider, &connection.host, self.hosts).ok_or(OpenFailed::NotOfGithub)?;
         let installation = key.installation.clone();
-        let made = tokio::task::spawn_blocking(move || {
-            let app = GithubApp { api: &api, app_id, key: &app_key, now };
-            let id = match installation {
-                Installation::Id(id) => id,
-                Installation::Of(owner, name) => app.installation(&owner, &name)?,
+        let mint = move |api: &Api| {
+            let app = GithubApp { api, app_id, key: &app_key, now };
+            let id = match &installation {
+                Installation::Id(id) => *id,
+                Installation::Of(owner, name) => app.installation(owner, name)?,
             };
             app.token(id)
-        });
-        let made = made.await.map_err(OpenFailed::Panicked)?;
-        let made = made.map_err(|error| OpenFailed::App(connection.name.clone(), error))?;
+        };
+        let made = self.ask(connection, &api, limit, mint).await;
+        let made = made.map_err(|error| OpenFailed::Asked(connection.name.clone(), error))?;
         self.tokens.insert(key, made.clone());
         Ok(made.token)
     }

@@ -95,7 +95,8 @@ pub fn capitalized(mut text: String) -> String {
     text
 }
 
-fn refused(error: RemoteError, message: String) -> Error {
+/// Returns the error for a host that can't be read, with this message.
+pub fn refused(error: RemoteError, message: String) -> Error {
     match error {
         RemoteError::Local(_) => Error::internal(error),
         RemoteError::Resting(wait) | RemoteError::TooManySlow(wait) => {

@@ -109,6 +109,10 @@ impl Passing for RemoteError {
         }
     }
 
+    fn is_silence(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::Unreachable(_))
+    }
+
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Failed(_, retry_after) => *retry_after,

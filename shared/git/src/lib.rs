@@ -19,6 +19,7 @@ mod http;
 mod lfs;
 mod limits;
 mod local;
+mod look_ups;
 mod objects;
 mod patience;
 mod reach;
@@ -32,7 +33,7 @@ mod source;
 mod submodules;
 mod upload_pack;
 
-pub use api::{capitalized, default_branch, invalid_field, not_found, unreadable_field};
+pub use api::{capitalized, default_branch, invalid_field, not_found, refused, unreadable_field};
 pub use breaker::Breakers;
 pub use clone_url::{CloneUrl, InvalidCloneUrl};
 pub use credential::Credential;
@@ -41,9 +42,11 @@ pub use limits::{
     FetchLimits, LOOKUP_TIME, MAX_LFS_OBJECTS, MAX_LOOKUP_BYTES, MAX_REFS, MAX_SUBMODULE_DEPTH, MAX_SUBMODULES,
     MAX_TIPS,
 };
+pub use look_ups::{LookUps, Question};
 pub use patience::Patience;
 pub use reach::Reach;
 pub use refs::{DefaultBranch, RemoteRef, RemoteRefs, Resolved};
 pub use remote::Remote;
+pub use retry::{Passing, Retries};
 pub use revision::{CommitSha, InvalidCommitSha, InvalidRevision, Revision};
 pub use source::Fetched;

@@ -13,7 +13,7 @@ use crate::http::Budget;
 use crate::limits::FetchLimits;
 use crate::refs::{RemoteRef, TAGS};
 use crate::remote::Remote;
-use crate::retry::retry;
+use crate::retry::{Retries, retry};
 
 /// The objects that a fetch brought.
 pub(crate) struct Objects {
@@ -44,7 +44,7 @@ pub(crate) fn download(
     let Location::Http(uri) = remote.url().location() else { return Err(RemoteError::NotARepository) };
     let FetchLimits { depth, tree_bytes, .. } = allowance.limits;
     let budget = Budget { deadline, bytes: allowance.pack_bytes, of: COMPRESSED };
-    retry(deadline, interrupt, || {
+    retry(Retries::All, deadline, interrupt, || {
         let mut server = remote.connect(uri, budget)?;
         let prefix = match (tag, depth) {
             (_, 0 | 2..) => Some(TAGS),

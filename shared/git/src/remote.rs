@@ -2,23 +2,23 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Uri};
 use shared::model::CommitTexts;
 
-use crate::breaker::{Breakers, host_of};
+use crate::breaker::host_of;
 use crate::clone_url::{CloneUrl, Location};
 use crate::credential::Credential;
 use crate::error::RemoteError;
 use crate::http::Budget;
 use crate::limits::{FetchLimits, LOOKUP_TIME, MAX_LOOKUP_BYTES, MAX_REFS};
 use crate::local;
-use crate::patience::Patience;
+use crate::look_ups::{LookUps, Question, run};
 use crate::reach::Reach;
 use crate::refs::{BRANCHES, DefaultBranch, RemoteRefs, Resolved, TAGS};
-use crate::retry::retry;
+use crate::retry::Retries;
 use crate::revision::{CommitSha, Revision};
 use crate::session::Session;
 use crate::source::{Fetched, Source};
@@ -29,8 +29,7 @@ use crate::upload_pack::UploadPack;
 pub struct Remote {
     url: CloneUrl,
     credential: Option<Credential>,
-    breakers: Option<Breakers>,
-    patience: Option<Patience>,
+    look_ups: LookUps,
     /// Whether the server has begun to answer the current look-up.
     answered: Arc<AtomicBool>,
 }
@@ -38,19 +37,13 @@ pub struct Remote {
 impl Remote {
     /// Describes a repository, without connecting to it.
     pub fn new(url: CloneUrl, credential: Option<Credential>) -> Self {
-        Self { url, credential, breakers: None, patience: None, answered: Arc::default() }
+        Self { url, credential, look_ups: LookUps::default(), answered: Arc::default() }
     }
 
-    /// Leaves the host alone when these breakers say so.
+    /// Keeps look-ups within these bounds.
     #[must_use]
-    pub fn with_breakers(self, breakers: Breakers) -> Self {
-        Self { breakers: Some(breakers), ..self }
-    }
-
-    /// Ends slow look-ups when this patience is over.
-    #[must_use]
-    pub fn with_patience(self, patience: Patience) -> Self {
-        Self { patience: Some(patience), ..self }
+    pub fn with_look_ups(self, look_ups: LookUps) -> Self {
+        Self { look_ups, ..self }
     }
 
     /// Returns the repository's URL.
@@ -152,10 +145,9 @@ impl Remote {
         limits: FetchLimits,
     ) -> Result<Fetched, RemoteError> {
         let (remote, commit, into) = (self.clone(), commit.clone(), into.to_owned());
-        run(limits.time, None, move |deadline, interrupt| {
-            Source::new(&into, limits, deadline, interrupt).fetch(&remote, &commit)
-        })
-        .await
+        let deadline = Instant::now() + limits.time;
+        run(deadline, None, move |interrupt| Source::new(&into, limits, deadline, interrupt).fetch(&remote, &commit))
+            .await?
     }
 
     /// Runs a look-up, again if it fails in a way that may pass.
@@ -165,29 +157,20 @@ impl Remote {
         find: impl Fn(&mut Session) -> Result<T, RemoteError> + Send + 'static,
     ) -> Result<T, RemoteError> {
         let remote = Self { answered: Arc::default(), ..self.clone() };
+        let deadline = Instant::now() + time;
         let host = match remote.url.location() {
             Location::Http(uri) => host_of(uri),
             Location::Path(_) => None,
         };
-        let (breakers, answered) = (host.zip(remote.breakers.clone()), Arc::clone(&remote.answered));
-        if let Some((host, breakers)) = &breakers {
-            breakers.admit(host, Instant::now())?;
-        }
-        let found = run(time, self.patience.as_ref(), move |deadline, interrupt| match remote.url.location() {
+        let question = Question { host, deadline, retries: Retries::Answers, answered: Arc::clone(&remote.answered) };
+        let ask = move || match remote.url.location() {
             Location::Http(uri) => {
                 let budget = Budget { deadline, bytes: MAX_LOOKUP_BYTES, of: "bytes of refs" };
-                retry(deadline, interrupt, || find(&mut Session::Server(Box::new(remote.connect(uri, budget)?))))
+                find(&mut Session::Server(Box::new(remote.connect(uri, budget)?)))
             }
             Location::Path(path) => find(&mut Session::Folder(Box::new(local::open(path)?), deadline)),
-        })
-        .await;
-        if let Some((host, breakers)) = breakers
-            && !matches!(found, Err(RemoteError::TooManySlow(_)))
-        {
-            let is_silent = matches!(found, Err(RemoteError::TimedOut | RemoteError::Unreachable(_)));
-            breakers.record(&host, answered.load(Ordering::Relaxed) || !is_silent, Instant::now());
-        }
-        found
+        };
+        self.look_ups.ask(question, ask).await
     }
 
     /// Returns another repository, with the same credential. The credential stays for its own host.
@@ -209,42 +192,5 @@ fn bounded(refs: RemoteRefs, max: u64) -> Result<RemoteRefs, RemoteError> {
     match refs.refs.len() as u64 > max {
         true => Err(RemoteError::TooLarge("branches and tags", max)),
         false => Ok(refs),
-    }
-}
-
-/// Runs blocking work until its deadline. Raises the work's flag at the deadline and when the caller goes away,
-/// and the work ends soon after that. Returns once the work has ended, so that its files can be removed. Work that patience ends has
-/// none, and may go on until the deadline.
-async fn run<T: Send + 'static>(
-    time: Duration,
-    patience: Option<&Patience>,
-    work: impl FnOnce(Instant, &AtomicBool) -> Result<T, RemoteError> + Send + 'static,
-) -> Result<T, RemoteError> {
-    struct RaiseOnDrop(Arc<AtomicBool>);
-    impl Drop for RaiseOnDrop {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-
-    let interrupt = Arc::new(AtomicBool::new(false));
-    let raise_on_drop = RaiseOnDrop(Arc::clone(&interrupt));
-    let deadline = Instant::now() + time;
-    let mut task = tokio::task::spawn_blocking(move || work(deadline, &interrupt));
-    let ended = async {
-        match patience {
-            Some(patience) => patience.wait(&mut task).await,
-            None => Ok((&mut task).await),
-        }
-    };
-    match tokio::time::timeout_at(deadline.into(), ended).await {
-        // A server's data may make gix panic. The caller must not.
-        Ok(ended) => ended?.unwrap_or_else(|panic| Err(RemoteError::Protocol(panic.into()))),
-        Err(_) => {
-            drop(raise_on_drop);
-            // The result is ignored, because an interrupted checkout reports success.
-            let _late = task.await;
-            Err(RemoteError::TimedOut)
-        }
     }
 }

@@ -1,6 +1,8 @@
 //! Requests to the API of a git host.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
@@ -11,8 +13,8 @@ use shared::hosts::Hosts;
 use shared::model::Provider;
 use shared::name::GitHost;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, LINK};
-use ureq::http::{HeaderMap, Request, Response, StatusCode};
-use ureq::{Agent, Body};
+use ureq::http::{HeaderMap, Request, Response, StatusCode, Uri};
+use ureq::{Agent, AsSendBody, Body};
 
 /// The time limit of one request.
 const TIME: Duration = Duration::from_secs(4);
@@ -25,6 +27,8 @@ const USER_AGENT: &str = concat!("git-api/", env!("CARGO_PKG_VERSION"));
 pub struct Api {
     agent: Agent,
     root: String,
+    deadline: Option<Instant>,
+    answered: Arc<AtomicBool>,
 }
 
 /// The proof of who asks.
@@ -48,6 +52,9 @@ pub enum ApiError {
     Refused(StatusCode),
     #[error("answered with the HTTP status {}", .0.as_u16())]
     Status(StatusCode),
+    /// A 429 or 5xx, with the time that the host asks to wait.
+    #[error("answered with the HTTP status {}", .0.as_u16())]
+    Busy(StatusCode, Option<Duration>),
     #[error("gave an answer that is not one of its API")]
     Malformed(#[source] serde_json::Error),
 }
@@ -83,7 +90,23 @@ impl Api {
             (Provider::Gitea, _) => format!("{root}/api/v1"),
             (Provider::Bitbucket | Provider::Other, _) => return None,
         };
-        Some(Self { agent: fetch::agent(hosts, USER_AGENT), root })
+        Some(Self::at(root, hosts))
+    }
+
+    fn at(root: String, hosts: Hosts) -> Self {
+        Self { agent: fetch::agent(hosts, USER_AGENT), root, deadline: None, answered: Arc::default() }
+    }
+
+    /// Lets all requests end at this time, and raises the flag when the host begins to answer one.
+    #[must_use]
+    pub fn until(self, deadline: Instant, answered: Arc<AtomicBool>) -> Self {
+        Self { deadline: Some(deadline), answered, ..self }
+    }
+
+    /// Returns the name and the port of the API's host.
+    pub fn host(&self) -> Option<String> {
+        let root: Uri = self.root.parse().ok()?;
+        Some(root.authority()?.as_str().to_ascii_lowercase())
     }
 
     /// Returns the API of a host for [`report`](Self::report), or `None` if the provider has none that takes commit statuses.
@@ -91,10 +114,7 @@ impl Api {
     /// Bitbucket has it in its cloud, at another name that belongs to Bitbucket too.
     pub fn of_statuses(provider: Provider, host: &GitHost, hosts: Hosts) -> Option<Self> {
         match (provider, host.as_str()) {
-            (Provider::Bitbucket, "bitbucket.org") => {
-                let root = "https://api.bitbucket.org/2.0".to_owned();
-                Some(Self { agent: fetch::agent(hosts, USER_AGENT), root })
-            }
+            (Provider::Bitbucket, "bitbucket.org") => Some(Self::at("https://api.bitbucket.org/2.0".to_owned(), hosts)),
             _ => Self::of(provider, host, hosts),
         }
     }
@@ -111,8 +131,7 @@ impl Api {
         let request = Request::get(format!("{}{path}", self.root));
         let request = request.header(AUTHORIZATION, authorization.header()).header(ACCEPT, "application/json");
         let request = request.body(()).map_err(|error| ApiError::Unreachable(error.into()))?;
-        let request = self.agent.configure_request(request).timeout_global(Some(TIME)).build();
-        answer(self.agent.run(request).map_err(unreachable)?)
+        answer(self.run(request)?)
     }
 
     /// Posts JSON.
@@ -144,7 +163,19 @@ impl Api {
             .header(ACCEPT, "application/json")
             .header("content-type", "application/json");
         let request = request.body(body.to_string()).map_err(|error| ApiError::Unreachable(error.into()))?;
-        self.agent.run(self.agent.configure_request(request).timeout_global(Some(TIME)).build()).map_err(unreachable)
+        self.run(request)
+    }
+
+    fn run(&self, request: Request<impl AsSendBody>) -> Result<Response<Body>, ApiError> {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let time = left.unwrap_or(TIME).min(TIME);
+        if time.is_zero() {
+            return Err(ApiError::TimedOut);
+        }
+        let request = self.agent.configure_request(request).timeout_global(Some(time)).build();
+        let response = self.agent.run(request).map_err(unreachable)?;
+        self.answered.store(true, Ordering::Relaxed);
+        Ok(response)
     }
 }
 
@@ -164,11 +195,34 @@ impl<T> Answer<T> {
     }
 }
 
+impl ApiError {
+    /// Returns whether another request may succeed, because of what the host answered.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Busy(..))
+    }
+
+    /// Returns whether the host was not reached, or did not answer.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::TimedOut)
+    }
+
+    /// Returns the time that the host asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy(_, wait) => *wait,
+            _ => None,
+        }
+    }
+}
+
 fn answer<T: DeserializeOwned>(response: Response<Body>) -> Result<Answer<T>, ApiError> {
     let (parts, body) = response.into_parts();
     match parts.status {
         StatusCode::OK | StatusCode::CREATED => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(ApiError::Refused(parts.status)),
+        status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
+            return Err(ApiError::Busy(status, fetch::retry_after(&parts.headers)));
+        }
         status => return Err(ApiError::Status(status)),
     }
     let bytes = body.into_with_config().limit(MAX_BYTES).read_to_vec().map_err(unreachable)?;

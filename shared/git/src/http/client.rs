@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fetch::Forbidden;
 use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
@@ -247,20 +247,16 @@ fn check_status(response: Response<Body>) -> Result<Response<Body>, RemoteError>
             Err(RemoteError::NotARepository)
         }
         _ if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
-            Err(RemoteError::Failed(status, retry_after(&response)))
+            Err(RemoteError::Failed(status, fetch::retry_after(response.headers())))
         }
         _ => Err(protocol(format!("the server answered {status}"))),
     }
 }
 
-/// Returns the seconds of `Retry-After`. A date, which it may have instead, counts for nothing.
-pub(crate) fn retry_after(response: &Response<Body>) -> Option<Duration> {
-    let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-    value.trim().parse().ok().map(Duration::from_secs)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use shared::settings::{CLONE_HOSTS, Settings};
 
     use super::*;

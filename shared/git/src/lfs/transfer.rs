@@ -21,8 +21,7 @@ use crate::checkout::{LfsFile, create_file};
 use crate::clone_url::CloneUrl;
 use crate::error::RemoteError;
 use crate::file_time::FileTime;
-use crate::http::retry_after;
-use crate::retry::{Passing, retry};
+use crate::retry::{Passing, Retries, retry};
 
 /// The number of objects that are downloaded at once.
 const THREADS: usize = 4;
@@ -57,7 +56,7 @@ impl Transfer<'_> {
         pointers: &[&Pointer],
     ) -> Result<batch::Response, RemoteError> {
         let body = serde_json::to_vec(&batch::Request::new(pointers.iter().copied())).map_err(io::Error::from)?;
-        let answer = retry(self.deadline, self.interrupt, || {
+        let answer = retry(Retries::All, self.deadline, self.interrupt, || {
             let mut request = Request::post(format!("{server}/objects/batch"))
                 .header(header::ACCEPT, batch::MEDIA_TYPE)
                 .header(header::CONTENT_TYPE, batch::MEDIA_TYPE)
@@ -115,7 +114,8 @@ impl Transfer<'_> {
     /// Writes an object to its file.
     fn write(&self, file: &LfsFile, download: &Download, root: &Path, time: FileTime) -> Result<(), RemoteError> {
         let mut content = create_file(root, file.path.as_bstr(), file.is_executable)?;
-        let received = retry(self.deadline, self.interrupt, || self.receive(file, download, &mut content));
+        let receive = || self.receive(file, download, &mut content);
+        let received = retry(Retries::All, self.deadline, self.interrupt, receive);
         received.map_err(|failure| failure.into_error(|why| about(file, why)))?;
         Ok(content.set_times(FileTimes::new().set_modified(time.into()))?)
     }
@@ -200,6 +200,10 @@ impl Passing for Failure {
         matches!(self, Self::Passing(..))
     }
 
+    fn is_silence(&self) -> bool {
+        matches!(self, Self::Other(error) if error.is_silence())
+    }
+
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Passing(_, retry_after) => *retry_after,
@@ -225,7 +229,7 @@ fn answered(answer: &http::Response<Body>, beginning: &str) -> Failure {
     let status = answer.status();
     let why = format!("{beginning}answered {status}");
     match status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-        true => Failure::Passing(why, retry_after(answer)),
+        true => Failure::Passing(why, fetch::retry_after(answer.headers())),
         false => Failure::Lasting(why),
     }
 }
