@@ -6,5 +6,5 @@ mod body;
 mod client;
 mod connection;
 
-pub(crate) use client::{Budget, Client, USER_AGENT, is_cut};
+pub(crate) use client::{Budget, Client, USER_AGENT, is_cut, origin};
 pub(crate) use connection::Connection;

@@ -203,7 +203,7 @@ fn absolute(from: &Uri, location: &str) -> String {
 }
 
 /// Returns the scheme, the host and the port that a request to this URL goes to.
-fn origin(uri: &Uri) -> Option<(String, String, u16)> {
+pub(crate) fn origin(uri: &Uri) -> Option<(String, String, u16)> {
     let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
     let usual_port = if scheme == "https" { 443 } else { 80 };
     let has_credentials = authority.as_str().contains('@');

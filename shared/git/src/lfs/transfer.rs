@@ -21,6 +21,7 @@ use crate::checkout::{LfsFile, create_file};
 use crate::clone_url::CloneUrl;
 use crate::error::RemoteError;
 use crate::file_time::FileTime;
+use crate::http::origin;
 use crate::retry::{Passing, Retries, retry};
 
 /// The number of objects that are downloaded at once.
@@ -57,20 +58,18 @@ impl Transfer<'_> {
     ) -> Result<batch::Response, RemoteError> {
         let body = serde_json::to_vec(&batch::Request::new(pointers.iter().copied())).map_err(io::Error::from)?;
         let answer = retry(Retries::All, self.deadline, self.interrupt, || {
-            let mut request = Request::post(format!("{server}/objects/batch"))
-                .header(header::ACCEPT, batch::MEDIA_TYPE)
-                .header(header::CONTENT_TYPE, batch::MEDIA_TYPE)
-                .body(body.as_slice())
-                .map_err(|error| Failure::Lasting(error.to_string()))?;
-            request.headers_mut().extend(authorization.clone().map(|value| (header::AUTHORIZATION, value)));
-            let answer = self.send(request)?;
+            let answer = self.post(format!("{server}/objects/batch"), authorization.as_ref(), &body)?;
             match answer.status() {
                 StatusCode::OK => {
                     let body = answer.into_body().into_with_config().limit(MAX_BATCH_BYTES).read_to_vec();
                     body.map_err(|_| Failure::Passing("broke off".to_owned(), None))
                 }
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
-                    Err(Failure::Lasting("does not exist or is not public".to_owned()))
+                    let why = match authorization {
+                        None => "does not exist or is not public",
+                        Some(_) => "does not exist, or the connection's credential may not read it",
+                    };
+                    Err(Failure::Lasting(why.to_owned()))
                 }
                 _ => Err(answered(&answer, "")),
             }
@@ -78,6 +77,32 @@ impl Transfer<'_> {
         let server_failed = |why: &str| RemoteError::Lfs(format!("the server {why}"));
         let answer = answer.map_err(|failure| failure.into_error(server_failed))?;
         serde_json::from_slice(&answer).map_err(|_| server_failed("gave an answer that is not of the batch API"))
+    }
+
+    /// Sends a POST, and sends it again to where a 307 or 308 redirects it on the same origin. No other origin gets the body or the
+    /// authorization.
+    fn post(
+        &self,
+        mut uri: String,
+        authorization: Option<&HeaderValue>,
+        body: &[u8],
+    ) -> Result<http::Response<Body>, Failure> {
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = Request::post(&uri)
+                .header(header::ACCEPT, batch::MEDIA_TYPE)
+                .header(header::CONTENT_TYPE, batch::MEDIA_TYPE)
+                .body(body)
+                .map_err(|error| Failure::Lasting(error.to_string()))?;
+            request.headers_mut().extend(authorization.cloned().map(|value| (header::AUTHORIZATION, value)));
+            let from = request.uri().clone();
+            let answer = self.send(request)?;
+            if !matches!(answer.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
+                return Ok(answer);
+            }
+            let target = redirected(&from, &answer, self.hosts).filter(|target| origin(target) == origin(&from));
+            uri = target.ok_or(Failure::Lasting("redirects away from its host".to_owned()))?.to_string();
+        }
+        Err(Failure::Lasting("redirects too often".to_owned()))
     }
 
     /// Writes each object to its file, and compares it with its pointer. Of several objects that can't be downloaded, the error

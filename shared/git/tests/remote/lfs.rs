@@ -212,6 +212,58 @@ async fn what_is_wrong_with_a_file_is_told_with_its_path() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_the_credential_is_not_called_missing() {
+    let origin = Origin::new();
+    let sha = commit_files(&origin);
+    for status in ["401 Unauthorized", "403 Forbidden", "404 Not Found"] {
+        let server = Server::answering(origin.root(), move |request| match request.path.contains("lfs") {
+            true => Answer::Status(status),
+            false => Answer::Git(request.path.clone()),
+        });
+        let credential = Credential::new(server.host().parse().unwrap(), "robot", "secret", "the credential");
+        let remote = Remote::new(server.url("/app"), Some(credential));
+        let folder = tempfile::tempdir().unwrap();
+        let error = remote.fetch_commit(&at(sha), folder.path(), LIMITS).await.unwrap_err();
+        let message = "Git LFS: the server does not exist, or the connection's credential may not read it";
+        assert_eq!(error.to_string(), message, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_may_move_on_its_own_origin_only() {
+    let origin = Origin::new();
+    let sha = commit_files(&origin);
+    let other = Server::new(origin.root());
+    let elsewhere = format!("http://{}/moved", other.host());
+    for (status, to, result) in [
+        ("307 Temporary Redirect", "/moved".to_owned(), Ok(())),
+        ("308 Permanent Redirect", "/moved".to_owned(), Ok(())),
+        ("307 Temporary Redirect", elsewhere, Err("Git LFS: the server redirects away from its host")),
+        ("307 Temporary Redirect", "/app.git/info/lfs".to_owned(), Err("Git LFS: the server redirects too often")),
+        ("302 Found", "/moved".to_owned(), Err("Git LFS: the server answered 302 Found")),
+    ] {
+        let server = Server::answering(origin.root(), move |request| {
+            if request.path == "/app.git/info/lfs/objects/batch" {
+                return Answer::Redirect(status, format!("{to}/objects/batch"));
+            }
+            let mut request = request.clone();
+            request.path = request.path.replace("/moved/", "/info/lfs/");
+            let host = request.headers["host"].clone();
+            answer(&request, |oid| json!({"actions": {"download": {"href": format!("http://{host}/objects/{oid}")}}}))
+        });
+        let credential = Credential::new(server.host().parse().unwrap(), "robot", "secret", "the credential");
+        let remote = Remote::new(server.url("/app"), Some(credential));
+        let folder = tempfile::tempdir().unwrap();
+        let fetched = remote.fetch_commit(&at(sha), folder.path(), LIMITS).await.map(drop);
+        assert_eq!(fetched.map_err(|error| error.to_string()), result.map_err(str::to_owned), "{status}");
+        let batches: Vec<_> = server.requests().into_iter().filter(|request| request.path.ends_with("batch")).collect();
+        assert!(batches.iter().all(|asked| asked.method == "POST" && asked.body == batches[0].body), "{batches:?}");
+        assert!(batches.iter().all(|asked| asked.headers["authorization"] == "Basic cm9ib3Q6c2VjcmV0"));
+    }
+    assert!(other.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_download_that_fails_once_is_tried_again() {
     let origin = Origin::new();
     let sha = commit_files(&origin);
