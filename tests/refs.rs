@@ -232,7 +232,21 @@ async fn many_tags_are_no_obstacle() {
             let created = owner.deploy(name, json!({"ref": git_ref})).await;
             assert_eq!(created["sha"], sha, "{name} {git_ref}");
         }
+        let refused = owner.get(&format!("/v1/repositories/{name}/refs")).await;
+        refused.refused(400, "invalid_request");
+        let message = "must narrow the list: more branches and tags match than the 50000 that can be listed";
+        assert_eq!(refused.body["error"]["details"], json!([{"field": "prefix", "message": message}]));
+        let narrow = owner.get(&format!("/v1/repositories/{name}/refs?prefix=05")).await;
+        assert_eq!(narrow.body["meta"]["total"], 1, "{narrow:?}");
     }
+    let new = json!({
+        "name": "Host", "kind": "basic", "host": server.host(), "username": "robot", "password": "a password of a robot",
+    });
+    let connection = owner.post("/v1/connections", new).await.body;
+    let check = format!("/v1/connections/{}/check", connection["id"].as_str().unwrap());
+    let checked = owner.post(&check, json!({"clone_url": server.url("/app.git")})).await;
+    let expected = json!({"ok": true, "message": "The repository can be read"});
+    assert_eq!(checked.body["clone_url"], expected, "{checked:?}");
 }
 
 #[tokio::test]

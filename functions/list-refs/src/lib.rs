@@ -3,14 +3,14 @@
 use axum::extract::State;
 use axum::response::Response;
 use connections::Connections;
-use git::{MAX_REFS, RemoteRef};
+use git::{MAX_REFS, RemoteError, RemoteRef};
 use serde::Serialize;
 use shared::access::{AuthorizedRepository, Scope};
 use shared::extract::Filtered;
 use shared::page::{Page, PageQuery, Sort, place};
 use shared::route::List;
 use shared::sort::Position;
-use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
 mod filter;
 
@@ -81,7 +81,14 @@ pub async fn list_refs(
     let remote = connections.remote(&**repository).await;
     let remote = remote.map_err(|failed| failed.of_repository(&repository.clone_url))?;
     let found = remote.list_refs_with(filter.prefixes(), MAX_REFS).await;
-    let found = found.map_err(|error| remote.url().unreadable(error))?;
+    let found = found.map_err(|error| match error {
+        RemoteError::TooLarge(..) => {
+            let message =
+                format!("must narrow the list: more branches and tags match than the {MAX_REFS} that can be listed");
+            Error::invalid("prefix", message).because(error)
+        }
+        error => remote.url().unreadable(error),
+    })?;
     let refs: Vec<_> = found.refs.into_iter().filter_map(RefBody::of).collect();
     let total = refs.len() as u64;
     let url = app.url(&format!("/v1/repositories/{}/refs{}", repository.id, filter.query()));
