@@ -57,7 +57,7 @@ pub enum DefaultBranch {
     Named(String),
     /// The repository has commits, but no branch of this name.
     Missing(String),
-    /// HEAD points to no branch, or the server does not tell which.
+    /// The repository has commits, and HEAD points to no branch, or the server does not tell which.
     Unnamed,
 }
 

@@ -13,6 +13,9 @@ use crate::retry::Passing;
 use crate::revision::{CommitSha, Revision};
 use crate::upload_pack::UploadPack;
 
+/// The branch that git hosts let a new repository start with.
+const USUAL_BRANCH: &str = "main";
+
 /// A repository that is open for look-ups.
 pub(crate) enum Session {
     /// The repository of a server.
@@ -79,12 +82,16 @@ impl Session {
         }
     }
 
-    /// Finds the default branch: this one, or else the one that HEAD points to.
+    /// Finds the default branch: this one, or else the one that HEAD points to. Old servers don't tell the HEAD of an empty repository,
+    /// whose default branch is then the usual one.
     pub(crate) fn default_branch(&mut self, wanted: Option<&str>) -> Result<DefaultBranch, RemoteError> {
         let prefixes: Vec<_> = wanted.into_iter().map(|branch| format!("{BRANCHES}{branch}")).collect();
         let refs = self.list_refs(&prefixes)?;
         let Some(name) = wanted.map(str::to_owned).or_else(|| refs.default_branch.clone()) else {
-            return Ok(DefaultBranch::Unnamed);
+            return Ok(match self.has_commits(&refs)? {
+                true => DefaultBranch::Unnamed,
+                false => DefaultBranch::Named(USUAL_BRANCH.to_owned()),
+            });
         };
         let is_head = refs.head.is_some() && refs.default_branch.as_ref() == Some(&name);
         let exists = is_head || refs.has_branch(&name) || !self.has_commits(&refs)?;

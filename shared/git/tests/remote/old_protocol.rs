@@ -87,10 +87,11 @@ async fn an_old_server_of_an_empty_repository() {
         let (_server, remote) = old(&origin, protocol);
         let error = remote.resolve(&Revision::parse("main").unwrap()).await.unwrap_err();
         assert!(matches!(error, RemoteError::NoCommits), "{protocol:?}: {error:?}");
-        // Version 0 does not tell where HEAD points to.
-        assert_eq!(remote.default_branch(None).await.unwrap(), DefaultBranch::Unnamed, "{protocol:?}");
-        let named = remote.default_branch(Some("main".to_owned())).await.unwrap();
-        assert_eq!(named, DefaultBranch::Named("main".to_owned()), "{protocol:?}");
+        // These versions do not tell where HEAD points to.
+        for (wanted, name) in [(None, "main"), (Some("main"), "main"), (Some("trunk"), "trunk")] {
+            let named = remote.default_branch(wanted.map(str::to_owned)).await.unwrap();
+            assert_eq!(named, DefaultBranch::Named(name.to_owned()), "{protocol:?} {wanted:?}");
+        }
     }
 }
 
