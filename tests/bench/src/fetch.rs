@@ -13,7 +13,7 @@ use crate::Result;
 use crate::report::{Report, Table, median, ratio};
 use repository::{Repository, SHAPES};
 
-/// The share of the time of `git clone --depth 1` that a fetch may take.
+/// The share of the time of `git clone --depth 1` that a fetch of each repository may take.
 const MOST: f64 = 0.7;
 /// The number of times that each repository is fetched and cloned, in turn.
 const ROUNDS: usize = 9;
@@ -24,7 +24,7 @@ pub(crate) async fn measure() -> Result<Report> {
     let mut report = Report::new("fetch", "Fetches");
     let folder = tempfile::tempdir()?;
     let mut table = Table::new(["repository", "transport", "fetch", "git clone --depth 1", "ratio"]);
-    let mut ratios = Vec::new();
+    let mut worst = (0.0, String::new());
     for shape in SHAPES {
         let repository = Repository::create(folder.path(), shape)?;
         let server = GitServer::of_folder(repository.path.clone()).await;
@@ -37,7 +37,9 @@ pub(crate) async fn measure() -> Result<Report> {
                 format!("{:.0} ms", gits * 1000.0),
                 ratio(ours, gits),
             ]);
-            ratios.push(ours / gits);
+            if ours / gits > worst.0 {
+                worst = (ours / gits, format!("{} by {transport}", shape.name));
+            }
         }
     }
     let note = format!(
@@ -45,8 +47,9 @@ pub(crate) async fn measure() -> Result<Report> {
          because git ignores the depth for a plain path."
     );
     report.section("Time", &note, &table);
-    let middle = median(ratios);
-    report.target("fetch of a commit", "≤ 0.7× `git clone --depth 1`", format!("{middle:.2}×"), middle <= MOST);
+    let (most, of) = worst;
+    let what = "fetch of a commit, of the repository that takes the most";
+    report.target(what, "≤ 0.7× `git clone --depth 1`", format!("{most:.2}× ({of})"), most <= MOST);
     Ok(report)
 }
 
