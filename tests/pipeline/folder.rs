@@ -42,6 +42,26 @@ async fn a_build_has_its_root_folder_and_the_buildspec_that_is_chosen() {
 }
 
 #[tokio::test]
+async fn git_finds_no_change_in_a_root_folder() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let look = [
+        "git rev-parse HEAD",
+        "git status --porcelain | wc -l",
+        "git describe --tags --dirty",
+        "git diff HEAD | wc -l",
+    ];
+    let source = GitRepository::new(&[("apps/web/buildspec.yml", &buildspec(&look)), ("buildspec.yml", "top")]);
+    source.git(&["tag", "--annotate", "--message=release", "v1.0"]);
+    owner.repository("app", &source).await;
+    assert_eq!(owner.patch("/v1/repositories/app", json!({"root_folder": "apps/web"})).await.status, 200);
+    let created = owner.deploy("app", json!({"ref": "v1.0"})).await;
+    assert_eq!(owner.ended(&created).await["status"], "succeeded");
+    let sha = source.git(&["rev-parse", "HEAD"]);
+    assert_eq!(outputs(&owner.log(&created).await), [sha.as_str(), "0", "v1.0", "0"]);
+}
+
+#[tokio::test]
 async fn a_deployment_keeps_the_settings_of_its_creation() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;

@@ -49,17 +49,7 @@ pub(crate) fn enter(checkout: &Path, settings: &SourceSettings) -> io::Result<Re
         let missing = format!("The folder {root} has no {} at this commit", settings.buildspec_path);
         return Ok(Err(missing_with_likely(missing, checkout)));
     }
-    let aside = checkout.with_file_name("root");
-    fs::rename(folder, &aside)?;
-    let git = checkout.join(GIT);
-    if git.exists() && !aside.join(GIT).exists() {
-        fs::rename(git, aside.join(GIT))?;
-    }
-    // The root folder may have been the checkout itself, by a link.
-    if checkout.exists() {
-        fs::remove_dir_all(checkout)?;
-    }
-    fs::rename(aside, checkout).map(Ok)
+    git::make_root(checkout, &folder).map(Ok)
 }
 
 /// Reads the text of a source's buildspec.

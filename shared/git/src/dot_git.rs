@@ -34,7 +34,7 @@ impl DotGit {
             "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tcheckStat = minimal\n\ttrustctime = false\n",
         );
         if let Some(worktree) = worktree {
-            append_value(&mut config, "worktree", worktree);
+            config.extend_from_slice(&worktree_line(worktree));
         }
         config.extend_from_slice(b"[remote \"origin\"]\n");
         append_value(&mut config, "url", origin.into());
@@ -101,6 +101,13 @@ impl DotGit {
 pub(crate) fn stat(entry: &mut gix::index::Entry, size: u64, time: FileTime) {
     entry.stat.mtime.secs = time.seconds();
     entry.stat.size = u32::try_from(size).unwrap_or(u32::MAX);
+}
+
+/// Returns the line of a configuration that says where the checkout is.
+pub(crate) fn worktree_line(path: &BStr) -> Vec<u8> {
+    let mut line = BString::default();
+    append_value(&mut line, "worktree", path);
+    line.into()
 }
 
 fn append_value(config: &mut BString, key: &str, value: &BStr) {

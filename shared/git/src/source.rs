@@ -267,7 +267,7 @@ impl Place {
 }
 
 /// Returns the relative path between two folders whose paths differ from their first names on.
-fn from(folder: &BStr, to: &BStr) -> BString {
+pub(crate) fn from(folder: &BStr, to: &BStr) -> BString {
     let mut path: BString = "../".repeat(folder.split_str("/").count()).into();
     path.extend_from_slice(to);
     path

@@ -179,3 +179,62 @@ async fn git_takes_fetched_submodules_for_its_own() {
         assert_eq!(git(&["status", "--porcelain"]), " M lib", "{url}");
     }
 }
+
+#[tokio::test]
+async fn submodules_of_a_folder_that_becomes_the_checkout_work_with_git() {
+    let origin = Origin::new();
+    let inner = origin.beside("inner");
+    inner.write("a", "inner");
+    let of_inner = inner.commit();
+    let lib = origin.beside("lib");
+    lib.git_with_input(&["update-index", "--add", "--cacheinfo", &format!("160000,{of_inner},deep/inner")], b"");
+    lib.write(".gitmodules", module("deep/inner", "../inner"));
+    lib.write("b", "lib");
+    lib.git(&["add", ".gitmodules", "b"]);
+    lib.git(&["commit", "--quiet", "--message=lib"]);
+    let of_lib = lib.sha("HEAD");
+    for path in ["apps/web/vendor/lib", "apps/other"] {
+        origin.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{of_lib},{path}")]);
+    }
+    let modules = module("apps/web/vendor/lib", "../lib") + &module("apps/other", "../lib");
+    origin.write(".gitmodules", modules);
+    origin.write("apps/web/page", "page");
+    origin.git(&["add", ".gitmodules", "apps/web/page"]);
+    origin.git(&["commit", "--quiet", "--message=app"]);
+    let sha = origin.sha("HEAD");
+    let server = Server::new(origin.root());
+    let said = |folder: &std::path::Path, arguments: &[&str]| {
+        let output = isolated_git().args(arguments).current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "{arguments:?} {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let inner_of = |folder: &std::path::Path| {
+        assert_eq!(said(folder, &["rev-parse", "HEAD"]), of_lib.to_string());
+        assert_eq!(said(folder, &["status", "--porcelain"]), "");
+        let deep = folder.join("deep/inner");
+        assert_eq!(said(&deep, &["rev-parse", "HEAD"]), of_inner.to_string());
+        assert_eq!(said(&deep, &["status", "--porcelain"]), "");
+        assert_eq!(said(&deep, &["rev-parse", "--show-toplevel"]), fs::canonicalize(&deep).unwrap().to_str().unwrap());
+    };
+    for (root, page) in [("apps/web", true), ("apps", true), ("apps/other", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let checkout = fs::canonicalize(folder.path()).unwrap().join("source");
+        remote(&server.url("/app")).fetch_commit(&at(sha), &checkout, LIMITS).await.unwrap();
+        git::make_root(&checkout, &checkout.join(root)).unwrap();
+        assert_eq!(said(&checkout, &["status", "--porcelain"]), "", "{root}");
+        assert_eq!(said(&checkout, &["rev-parse", "--show-toplevel"]), checkout.to_str().unwrap(), "{root}");
+        match page {
+            true => {
+                assert_eq!(said(&checkout, &["rev-parse", "HEAD"]), sha.to_string());
+                assert_eq!(
+                    said(&checkout, &["describe", "--always", "--dirty"]),
+                    said(&checkout, &["describe", "--always"])
+                );
+                let above = if root == "apps" { "web/vendor/lib" } else { "vendor/lib" };
+                inner_of(&checkout.join(above));
+            }
+            false => inner_of(&checkout),
+        }
+        assert!(!checkout.with_file_name("root").exists());
+    }
+}
