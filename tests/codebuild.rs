@@ -13,7 +13,9 @@ mod machine;
 pub(crate) mod moto;
 mod outputs;
 
+use std::ffi::OsStr;
 use std::io::{Cursor, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
@@ -188,6 +190,7 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
     std::fs::set_permissions(here.source.path().join("bin/run"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .unwrap();
     symlink("bin/run", here.source.path().join("run")).unwrap();
+    std::fs::write(here.source.path().join(OsStr::from_bytes(b"caf\xe9")), "latin-1\n").unwrap();
     let sha = here.commit(&spec);
 
     let (created, stored) = here.building(json!({"API_KEY": {"value": "hunter22", "secret": true}, "EMPTY": ""})).await;
@@ -243,10 +246,17 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
 
     let zip = here.moto.object(BUCKET, &format!("{}/source.zip", stored.source_prefix())).await;
     let mut zip = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
-    let names = zip.file_names().map(|name| name.unwrap().into_owned());
-    let (of_git, names): (Vec<_>, Vec<_>) = names.partition(|name| name.starts_with(".git/"));
-    assert_eq!(names, ["bin/", "bin/run", "buildspec.yml", "run"]);
-    assert!(of_git.contains(&".git/HEAD".to_owned()), "{of_git:?}");
+    let names = (0..zip.len()).map(|n| zip.by_index(n).unwrap().name_raw().to_vec()).collect::<Vec<_>>();
+    let (of_git, names): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.starts_with(b".git/"));
+    assert_eq!(names, [&b"bin/"[..], b"bin/run", b"buildspec.yml", b"caf\xe9", b"run"]);
+    assert!(of_git.contains(&b".git/HEAD".to_vec()), "{of_git:?}");
+    let committed: i64 = here.source.git(&["log", "-1", "--format=%ct"]).parse().unwrap();
+    // The time of a zip's entry is a date and a time of day, in steps of two seconds.
+    let committed = jiff::Timestamp::from_second(committed - committed % 2).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
+    for name in ["bin/run", "buildspec.yml"] {
+        let time = zip.by_name(name).unwrap().last_modified().unwrap();
+        assert_eq!(jiff::civil::DateTime::try_from(time).unwrap(), committed.datetime(), "{name}");
+    }
     let mut text = String::new();
     zip.by_name("buildspec.yml").unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, spec);
