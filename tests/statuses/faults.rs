@@ -1,5 +1,6 @@
 //! Hosts that fail, refuse, ask to wait, or never answer.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -70,6 +71,24 @@ async fn a_refusal_is_final_and_shown_until_the_host_takes_a_later_state() {
         assert_eq!(scene.run(&deployment).await["status"], "succeeded");
         assert_eq!(scene.tell(&deployment).await, "told");
         assert_eq!((host.states(), scene.error(&deployment).await), (vec!["success".to_owned()], Value::Null));
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_with_the_credential() {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let port = elsewhere.local_addr().unwrap().port();
+    for status in [301, 302, 303, 307, 308] {
+        let scene = Scene::by_hand("gitea").await;
+        let deployment = scene.deploy("production").await;
+        scene.host.fail_once(Fault::Redirect(status, port));
+        assert_eq!(scene.tell(&deployment).await, "given_up");
+        let meaning = "the repository has moved; change its clone URL";
+        let error = format!("{} answered with the HTTP status {status}: {meaning}", scene.host.address());
+        assert_eq!(scene.error(&deployment).await, json!(error));
+        assert_eq!(scene.host.requests(), 1);
+        assert!(elsewhere.accept().is_err(), "{status}: the other host was connected to");
     }
 }
 

@@ -67,6 +67,8 @@ pub(crate) enum Fault {
     Status(u16),
     /// 429, with this time to wait in seconds.
     Busy(u32),
+    /// A redirect with this status to the same path of another host, by its port.
+    Redirect(u16, u16),
     /// No answer, ever.
     Hang,
     /// The right answer, once the test releases it.
@@ -169,6 +171,10 @@ impl Api {
             Some(Fault::Status(status)) => return refuse(status, "the host's own words"),
             Some(Fault::Busy(seconds)) => {
                 return ([("retry-after", seconds.to_string())], refuse(429, "slow down")).into_response();
+            }
+            Some(Fault::Redirect(status, port)) => {
+                let to = format!("http://127.0.0.1:{port}{path}");
+                return ([("location", to)], refuse(status, "moved")).into_response();
             }
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Held) => self.released.notified().await,
