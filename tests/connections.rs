@@ -286,3 +286,32 @@ async fn an_account_has_a_bounded_number_of_connections() {
     let new = json!({"name": "a", "kind": "basic", "host": "git.example.com", "username": "a", "password": "b"});
     owner.post("/v1/connections", new).await.refused(409, "limit_reached");
 }
+
+#[tokio::test]
+async fn a_sealed_secret_does_not_open_in_the_row_of_another_connection() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    let server = GitServer::private(&source, USER, PASSWORD).await;
+    let other = owner.connection("git.example.com", USER, PASSWORD).await;
+    let connection = owner.connection(&server.host(), USER, PASSWORD).await;
+    let account = owner.account_id.as_ref().unwrap();
+    let key = |connection: &Value| format!("ACCT#{account}#CONNECTION#{}", connection["id"].as_str().unwrap());
+    let mut own = world.item(key(&connection), "CONNECTION").await;
+    let mut moved = world.item(key(&other), "CONNECTION").await;
+    let check = async || {
+        let url = json!({"clone_url": server.url("/acme/app.git")});
+        owner.post(&format!("{}/check", path(&connection)), url).await
+    };
+    for (sealed, opens) in [(moved.remove("sealed"), false), (own.remove("sealed"), true)] {
+        world.set_attribute((&key(&connection), "CONNECTION"), "sealed", sealed.unwrap()).await;
+        let checked = check().await;
+        match opens {
+            true => assert_eq!((checked.status, &checked.body["ok"]), (200, &json!(true)), "{checked:?}"),
+            false => {
+                checked.refused(503, "service_unavailable");
+                assert_eq!(server.seen(), [], "nothing is sent");
+            }
+        }
+    }
+}
