@@ -1,5 +1,6 @@
 //! The examples of the OpenAPI document.
 
+use serde_json::{Value, json};
 use tests::read_file;
 
 use super::schema::conforms;
@@ -20,6 +21,25 @@ fn each_example_of_an_operation_is_one_that_its_schema_allows() {
                 conforms(&document, &media_type["schema"], example, &key).unwrap();
             }
         }
+    }
+}
+
+#[test]
+fn a_delivery_to_a_hook_has_the_push_of_a_git_host_and_its_proofs() {
+    let document = document();
+    let operation = &document["paths"]["/v1/hooks/{hook_id}"]["post"];
+    let body = &operation["requestBody"];
+    let push: Value = serde_json::from_str(&read_file("tests/hooks/payloads/github-push.json")).unwrap();
+    let example = &body["content"]["application/json"]["examples"]["request"]["value"];
+    assert_eq!((&body["required"], &example["ref"]), (&json!(false), &push["ref"]));
+    let fields = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert!(fields(example).iter().all(|field| fields(&push).contains(field)), "{example}");
+    let parameters = operation["parameters"].as_array().unwrap();
+    let headers = parameters.iter().filter(|parameter| parameter["in"] == "header");
+    let headers: Vec<_> =
+        headers.map(|header| (&header["name"], &header["required"], &header["schema"]["type"])).collect();
+    for name in ["X-Hub-Signature-256", "X-Gitea-Signature", "X-Hub-Signature", "X-Gitlab-Token", "webhook-signature"] {
+        assert!(headers.contains(&(&json!(name), &json!(false), &json!("string"))), "{name}: {headers:?}");
     }
 }
 

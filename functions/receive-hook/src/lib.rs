@@ -51,10 +51,41 @@ pub struct Key {
     key: Option<Secret>,
 }
 
+/// The headers in which git hosts prove the secret. Deliveries have those of the hook's provider.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+pub struct Proofs {
+    /// The proof of GitHub, Gitea and Forgejo: `sha256=`, and the HMAC-SHA256 of the body in hexadecimal digits.
+    #[param(rename = "X-Hub-Signature-256", value_type = String, required = false)]
+    pub hub_signature_256: (),
+    /// The proof of Gitea and Forgejo: the HMAC-SHA256 of the body in hexadecimal digits.
+    #[param(rename = "X-Gitea-Signature", value_type = String, required = false)]
+    pub gitea_signature: (),
+    /// The proof of Bitbucket: `sha256=`, and the HMAC-SHA256 of the body in hexadecimal digits.
+    #[param(rename = "X-Hub-Signature", value_type = String, required = false)]
+    pub hub_signature: (),
+    /// The proof of GitLab without a signing secret: the secret itself.
+    #[param(rename = "X-Gitlab-Token", value_type = String, required = false)]
+    pub gitlab_token: (),
+    /// The ID of the message, which GitLab's signature covers.
+    #[param(rename = "webhook-id", value_type = String, required = false)]
+    pub webhook_id: (),
+    /// The time of the message in seconds since the Unix epoch, which GitLab's signature covers.
+    #[param(rename = "webhook-timestamp", value_type = String, required = false)]
+    pub webhook_timestamp: (),
+    /// The proof of GitLab with a signing secret: `v1,`, and the HMAC-SHA256 of ID, time and body in base64.
+    #[param(rename = "webhook-signature", value_type = String, required = false)]
+    pub webhook_signature: (),
+}
+
 /// A secret that the caller has, whether or not it is that of the hook.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[schema(value_type = String, format = Password, examples("whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA="))]
 struct Secret(SecretString);
+
+/// An event in the form of the hook's git host.
+#[derive(Debug, utoipa::ToSchema)]
+pub struct HookEvent {}
 
 /// Deliver to a hook
 ///
@@ -68,7 +99,10 @@ struct Secret(SecretString);
 /// `Authorization: Bearer` with the secret, or `key`. A deploy hook ignores the body, and takes the ID of the delivery from
 /// `Idempotency-Key`.
 #[utoipa::path(
-    post, path = ROUTE.path, tag = "Hooks", params(Key), responses((status = 202, body = DeliveryBody))
+    post, path = ROUTE.path, tag = "Hooks",
+    params(Key, Proofs),
+    request_body(content = Option<HookEvent>, description = "The event, in the form of the git host. A deploy hook needs none"),
+    responses((status = 202, body = DeliveryBody))
 )]
 pub async fn receive_hook(
     State(With(app, (queue, secrets))): State<With<(HookQueue, Secrets)>>,

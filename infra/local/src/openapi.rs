@@ -141,6 +141,9 @@ fn complete(operation: &mut Value, route: Route) {
         // OpenAPI 3.1 lets a bearer scheme list the required roles.
         Access::Scope(scope) => json!([{"bearer": [scope.as_str()]}]),
     };
+    if let Some(body) = operation.get_mut("requestBody") {
+        tell_optional(body);
+    }
     let codes: Vec<_> = ErrorCode::ALL.into_iter().filter(|code| answers_with(*code, route, operation)).collect();
     let declared = operation["parameters"].as_array().cloned().unwrap_or_default();
     let parameters: Vec<Value> =
@@ -180,6 +183,18 @@ fn method_not_allowed() -> Value {
     response
 }
 
+/// Says of an optional body that it may be left out, and not that it may be null.
+fn tell_optional(body: &mut Value) {
+    body["required"] = (body["required"] == true).into();
+    for media_type in body["content"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if let Some([schema, null]) = media_type["schema"]["oneOf"].as_array().map(Vec::as_slice)
+            && null["type"] == "null"
+        {
+            media_type["schema"] = schema.clone();
+        }
+    }
+}
+
 /// Returns the headers of a response, each as a reference to its description.
 fn header_references(names: impl IntoIterator<Item = &'static str>) -> Value {
     let reference = |name: &str| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")}));
@@ -188,7 +203,8 @@ fn header_references(names: impl IntoIterator<Item = &'static str>) -> Value {
 
 /// Returns whether an operation can answer with a code.
 fn answers_with(code: ErrorCode, route: Route, operation: &Value) -> bool {
-    let has_body = operation.get("requestBody").is_some();
+    // An optional body is taken as it is, and what can be wrong with it is the handler's.
+    let has_body = operation.pointer("/requestBody/required") == Some(&json!(true));
     let follows = match code.origin() {
         Origin::Pipeline => true,
         Origin::Authentication => route.access != Access::Public,
