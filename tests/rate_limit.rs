@@ -1,14 +1,11 @@
 //! The rate limit over HTTP.
 
+mod faults;
 mod limiter;
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use axum::extract::{Request, State as Shared};
-use axum::response::{IntoResponse, Response};
-use local::gateway::Gateway;
 use reqwest::Method;
 use serde_json::json;
 use shared::token::TokenSecret;
@@ -404,89 +401,4 @@ async fn a_post_that_is_refused_has_no_effect() {
     let deployments = owner.get("/v1/repositories/app/deployments").await;
     assert_eq!((&deployments.body["data"], &deployments.body["meta"]["total"]), (&json!([]), &json!(0)));
     assert_eq!(owner.post("/v1/repositories", new).await.status, 201);
-}
-
-/// Starts new execution environments of the functions with another DynamoDB endpoint.
-async fn gateway(world: &World, dynamodb: String) -> Gateway {
-    let mut settings = world.stack.environment().settings.clone();
-    settings.set("AWS_ENDPOINT_URL_DYNAMODB", dynamodb);
-    world.gateway(settings).await
-}
-
-/// Starts a proxy of DynamoDB that throttles UpdateItem, as a hot partition does. Only the limiter updates items in a
-/// request, so that all other calls pass.
-async fn throttling_updates(dynamodb: String) -> String {
-    async fn pass(Shared((client, url)): Shared<(reqwest::Client, String)>, request: Request) -> Response {
-        let (parts, body) = request.into_parts();
-        if parts.headers["x-amz-target"].as_bytes().ends_with(b".UpdateItem") {
-            let throttled = "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException";
-            return (http::StatusCode::BAD_REQUEST, axum::Json(json!({"__type": throttled}))).into_response();
-        }
-        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-        let answer = client.post(url).headers(parts.headers).body(body).send().await.unwrap();
-        (answer.status(), answer.headers().clone(), answer.bytes().await.unwrap()).into_response()
-    }
-    let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let app = axum::Router::new().fallback(pass).with_state((reqwest::Client::new(), dynamodb));
-    tokio::spawn(async { axum::serve(listener, app).await });
-    url
-}
-
-#[tokio::test]
-async fn without_the_limiter_reads_go_on_and_writes_are_refused() {
-    let world = World::start().await;
-    let owner = world.owner("acme").await;
-    let source = GitRepository::with_commands(&["true"]);
-    let app = owner.repository("app", &source).await;
-    let dynamodb = world.stack.environment().settings.get("AWS_ENDPOINT_URL_DYNAMODB").unwrap().to_owned();
-    let gateway = gateway(&world, throttling_updates(dynamodb).await).await;
-    let there = owner.at(gateway.endpoint());
-    let new = json!({"name": "other", "clone_url": source.url()});
-    let (listed, found, public, bad_token, created, deployed) = tokio::join!(
-        there.get("/v1/repositories"),
-        there.get("/v1/repositories/app"),
-        there.get("/v1/openapi.json"),
-        async { there.holding("nonsense").get("/v1/repositories").await },
-        there.post("/v1/repositories", new),
-        there.post("/v1/repositories/app/deployments", json!({"ref": "main"})),
-    );
-    assert_eq!((listed.status, &listed.body["data"]), (200, &json!([app])));
-    assert_eq!((found.status, &found.body), (200, &app));
-    assert_eq!(public.status, 200);
-    bad_token.refused(401, "invalid_token");
-    for refused in [&created, &deployed] {
-        assert_eq!(refused.refused(503, "service_unavailable").header("retry-after"), "1");
-    }
-    // Each function has read the account's state with the request that created the repository, but no state of a
-    // source.
-    for (answer, counted) in [(&listed, 1), (&found, 1), (&public, 0), (&bad_token, 0), (&created, 1), (&deployed, 1)] {
-        let told = answer.rate_limit();
-        assert_eq!(told.remaining, told.limit - counted);
-        let failure = world.line_of(answer)["limiter_failure"].clone();
-        assert!(failure.as_str().unwrap().contains("ProvisionedThroughputExceededException"), "{failure}");
-        assert!(!answer.body.to_string().contains("Throughput"), "the cause is internal");
-    }
-    assert_eq!(owner.get("/v1/repositories").await.column("name"), ["app"]);
-    assert_eq!(owner.get("/v1/repositories/app/deployments").await.body["meta"]["total"], 0);
-}
-
-#[tokio::test]
-async fn without_dynamodb_the_public_endpoint_answers_and_all_others_say_so() {
-    let world = World::start().await;
-    let owner = world.owner("acme").await;
-    let gateway = gateway(&world, "http://127.0.0.1:1".to_owned()).await;
-    let there = owner.at(gateway.endpoint());
-    let (public, nobody, read, written) = tokio::join!(
-        there.get("/v1/openapi.json"),
-        async { there.holding("nonsense").get("/v1/repositories").await },
-        there.get("/v1/rate_limit"),
-        there.post("/v1/repositories", json!({})),
-    );
-    assert_eq!((public.status, public.rate_limit().limit), (200, 60));
-    assert_eq!(nobody.refused(401, "invalid_token").rate_limit().limit, 60);
-    for answer in [read, written] {
-        assert_eq!(answer.refused(503, "service_unavailable").rate_limit().limit, 60, "the account is unknown");
-        assert!(world.line_of(&answer)["cause"].as_str().unwrap().contains("unreachable"));
-    }
 }

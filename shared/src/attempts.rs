@@ -57,7 +57,7 @@ fn pause(failed_before: u32, random: u8) -> Duration {
     Duration::from_micros(u64::from(random) * (20 << failed_before.min(DOUBLINGS)))
 }
 
-fn random_byte() -> u8 {
+pub(crate) fn random_byte() -> u8 {
     let mut byte = [0u8; 1];
     getrandom::fill(&mut byte).expect("the operating system gives random bytes");
     byte[0]

@@ -169,11 +169,17 @@ impl Aws {
     }
 }
 
+/// The code of a call that took longer than its time limit.
+pub(crate) const TIMEOUT: &str = "timeout";
+
+/// The codes of calls that a service refuses because there are too many.
+const THROTTLING: [&str; 3] = ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"];
+
 /// Returns the code of a failed call: the service's own, or `timeout`, `unreachable` or `unreadable`.
 pub fn code_of<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {
     match error {
         SdkError::ServiceError(service) => service.err().code().unwrap_or("unknown"),
-        SdkError::TimeoutError(_) => "timeout",
+        SdkError::TimeoutError(_) => TIMEOUT,
         SdkError::DispatchFailure(_) => "unreachable",
         _ => "unreadable",
     }
@@ -181,17 +187,14 @@ pub fn code_of<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {
 
 /// Returns whether a call that failed with this code can succeed later.
 pub fn is_passing(code: &str) -> bool {
-    const PASSING: [&str; 8] = [
-        "timeout",
-        "unreachable",
-        "ThrottlingException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ServiceUnavailableException",
-        "TransactionConflictException",
-        "InternalServerError",
-    ];
-    PASSING.contains(&code)
+    const PASSING: [&str; 5] =
+        [TIMEOUT, "unreachable", "ServiceUnavailableException", "TransactionConflictException", "InternalServerError"];
+    PASSING.contains(&code) || is_throttling(code)
+}
+
+/// Returns whether a service refused a call because there are too many. It has not applied the call.
+pub(crate) fn is_throttling(code: &str) -> bool {
+    THROTTLING.contains(&code)
 }
 
 fn trusting(roots: Vec<u8>) -> Result<TlsContext, AwsConfigError> {

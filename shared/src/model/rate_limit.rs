@@ -159,7 +159,9 @@ impl<'de> Visitor<'de> for Attributes {
             if name == State::TAT {
                 tat = Some(attributes.next_value()?);
             } else if let Some(Ok(minute)) = name.strip_prefix(State::USED).map(str::parse) {
-                minutes.push((minute, attributes.next_value()?));
+                // A number out of range does not make the account unusable.
+                let used = attributes.next_value::<i64>()?.clamp(0, u32::MAX.into());
+                minutes.push((minute, u32::try_from(used).expect("the number is clamped")));
             } else {
                 attributes.next_value::<IgnoredAny>()?;
             }
@@ -180,5 +182,13 @@ mod tests {
         assert_ne!(one, Subject::source("2001:db8:1:3::1".parse().unwrap()));
         let mapped = Subject::source("::ffff:192.0.2.1".parse().unwrap());
         assert_eq!(mapped, Subject::source("192.0.2.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_count_out_of_range_is_the_nearest_in_range() {
+        let item =
+            serde_json::json!({"tat": 7, "used_1": -3, "used_2": 5, "used_3": 5_000_000_000i64, "expires_at": 9});
+        let State { tat, minutes } = serde_json::from_value(item).unwrap();
+        assert_eq!((tat, minutes), (7, vec![(1, 0), (2, 5), (3, u32::MAX)]));
     }
 }

@@ -14,7 +14,7 @@ use crate::access::Caller;
 use crate::error::Result;
 use crate::model::{Account, Quota, Subject};
 use crate::poll::NothingNew;
-use crate::rate_limit::{Verdict, exhausted};
+use crate::rate_limit::Verdict;
 use crate::route::{Counting, Route, WithoutLimiter};
 use crate::table::TableError;
 
@@ -80,8 +80,7 @@ async fn follow(
     let (subject, quota) = (Subject::Following(account.id.clone()), account.quota().for_following());
     let allowed = async {
         match limiter.admit(&subject, quota).await {
-            Ok(Verdict { refused_for: Some(seconds), .. }) => Err(exhausted("allowance for following", quota, seconds)),
-            Ok(_) => Ok(()),
+            Ok(verdict) => verdict.check("allowance for following"),
             Err(error) => {
                 let _ = record.limiter_failure.set(error.to_string());
                 Ok(())
@@ -128,10 +127,7 @@ pub(super) fn admitted(record: &Record, verdict: Result<Verdict, TableError>, ot
     match verdict {
         Ok(verdict) => {
             let _ = record.verdict.set(verdict);
-            match verdict.refused_for {
-                None => Ok(()),
-                Some(seconds) => Err(exhausted("rate limit", verdict.quota, seconds)),
-            }
+            verdict.check("rate limit")
         }
         Err(error) => {
             let _ = record.limiter_failure.set(error.to_string());

@@ -1,5 +1,7 @@
 //! An execution environment's knowledge of one rate limit, and its decisions.
 
+use super::demand::{Demand, Others};
+use super::lease::Leases;
 use super::take::{Attempt, Bucket, Take};
 use super::verdict::{Instant, Verdict, refusal};
 use crate::clock::Timestamp;
@@ -7,7 +9,7 @@ use crate::model::{Quota, State};
 
 /// The share of the bucket's tokens that one lease may take: one in this many.
 const LEASE_SHARE: i64 = 16;
-/// The difference of two environments' clocks that a leased answer's `remaining` allows for, in microseconds.
+/// The difference of two environments' clocks that a lower bound of `remaining` allows for, in microseconds.
 const CLOCK_SKEW: i64 = 200_000;
 
 /// The next step of a decision.
@@ -15,9 +17,20 @@ const CLOCK_SKEW: i64 = 200_000;
 pub(super) enum Step {
     Decided(Verdict),
     Write(Take),
-    /// The table refused the second write without a reason for a refusal. Only an item that was deleted meanwhile, or a
-    /// clock that jumped, can cause it.
-    Undecided,
+}
+
+/// What became of a write.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The item after the write.
+    Written(State),
+    /// The condition failed. The item that refused the write, if there is one.
+    Refused(Option<State>),
+    /// DynamoDB takes no more writes of the item now. It did not apply the write. The environment sends none for so many
+    /// microseconds.
+    Throttled(i64),
+    /// No answer tells whether the write was applied.
+    Unanswered,
 }
 
 /// An execution environment's knowledge of one rate limit.
@@ -25,73 +38,11 @@ pub(super) enum Step {
 pub(super) struct Knowledge {
     /// The state after the last write of this environment, whether it was refused or not, or a later one that was read.
     state: Option<State>,
-    lease: Option<Lease>,
+    leases: Leases,
     demand: Demand,
     others: Others,
-}
-
-/// Admissions that were taken with one write and are not used yet.
-#[derive(Clone, Debug, Hash, PartialEq, Eq)]
-struct Lease {
-    left: u32,
-    /// The minute that counts them.
-    minute: i64,
-    /// The time from which they may not be used any more.
-    until: i64,
-    /// The state after the write.
-    state: State,
-}
-
-impl Lease {
-    /// Returns whether the lease admits another request.
-    fn is_valid(&self, now: Instant) -> bool {
-        self.left > 0 && self.minute == now.minute && now.micros < self.until
-    }
-}
-
-/// The number of requests here in this window, which is as long as a lease is valid, and in the last one that had any.
-#[derive(Clone, Copy, Debug, Default, Hash, PartialEq, Eq)]
-struct Demand {
-    window: i64,
-    this: u32,
-    last: u32,
-}
-
-impl Demand {
-    fn count(&mut self, quota: Quota, now: Instant) {
-        let window = now.micros / quota.lease_micros().max(1);
-        if window != self.window {
-            *self = Self { window, this: 0, last: self.this };
-        }
-        self.this = self.this.saturating_add(1);
-    }
-
-    /// Returns the number of requests that a lease is expected to serve.
-    fn expected(self) -> u32 {
-        self.this.max(self.last)
-    }
-}
-
-/// A two-bit counter, like a processor's branch predictor, of whether others use the account too: 0 and 1 for no, 2 and
-/// 3 for yes.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-struct Others(u8);
-
-impl Default for Others {
-    /// Expects others after the first that is noticed.
-    fn default() -> Self {
-        Self(1)
-    }
-}
-
-impl Others {
-    fn expected(self) -> bool {
-        self.0 >= 2
-    }
-
-    fn learn(&mut self, noticed: bool) {
-        self.0 = if noticed { (self.0 + 1).min(3) } else { self.0.saturating_sub(1) };
-    }
+    /// The time until which the environment sends no writes, because DynamoDB throttled one.
+    rests_until: i64,
 }
 
 /// Returns the most admissions that others can have taken since a state, as the bucket bounds them.
@@ -112,21 +63,35 @@ impl Knowledge {
         }
     }
 
-    /// Returns the refusal that is known without a call.
-    pub(super) fn refusal(&self, quota: Quota, now: Instant) -> Option<u64> {
-        if self.lease.as_ref().is_some_and(|lease| lease.is_valid(now)) {
-            return None;
-        }
-        refusal(self.state(), quota, now)
+    /// Returns whether a request would be refused without a call.
+    pub(super) fn refuses(&mut self, quota: Quota, now: Instant) -> bool {
+        self.leases.lapse(now);
+        !self.leases.admits(now) && self.refused_here(quota, now).is_some()
     }
 
-    /// Returns the refusal that the last seen state proves.
-    fn refused(&self, quota: Quota, now: Instant) -> Option<Verdict> {
-        let seconds = refusal(self.state(), quota, now)?;
-        Some(Verdict::new(quota, self.state(), now, Some(seconds)))
+    /// Returns the refusal that needs no call: the one that the last seen state proves, or that of an environment that
+    /// sends no writes now.
+    fn refused_here(&self, quota: Quota, now: Instant) -> Option<Verdict> {
+        let resting = || (now.micros < self.rests_until).then(|| self.contended(quota, now));
+        self.refused(self.state(), quota, now).or_else(resting)
     }
 
-    /// Begins the decision about a request: from a lease, from a refusal that the last seen state proves, or with a write.
+    /// Returns the refusal that a state proves. Admissions that can be given back to the minute don't fill it.
+    fn refused(&self, state: Option<&State>, quota: Quota, now: Instant) -> Option<Verdict> {
+        let seconds = refusal(state, quota, now, self.leases.unused(now.minute))?;
+        Some(Verdict::new(quota, state, now, Some(seconds)))
+    }
+
+    /// Returns the refusal of a request that too many others kept from a decision. It tells the fewest requests that can
+    /// be left.
+    fn contended(&self, quota: Quota, now: Instant) -> Verdict {
+        let known = Verdict::new(quota, self.state(), now, Some(1));
+        let by_others = self.state().map_or(u32::MAX, |state| most_by_others(state, quota, now.micros));
+        let remaining = known.remaining.saturating_sub(by_others);
+        Verdict { remaining, burst_remaining: 0, contended: true, ..known }
+    }
+
+    /// Begins the decision about a request: from a lease, from a refusal that needs no call, or with a write.
     pub(super) fn begin(&mut self, quota: Quota, time: Timestamp) -> Step {
         let now = Instant::from(time);
         self.demand.count(quota, now);
@@ -135,56 +100,72 @@ impl Knowledge {
 
     /// Begins a decision. A write takes as many admissions as the given function says.
     pub(super) fn begin_with(&mut self, quota: Quota, now: Instant, size: impl FnOnce(&Self) -> u32) -> Step {
-        if let Some(verdict) = self.spend_lease(quota, now) {
+        self.leases.lapse(now);
+        if let Some(verdict) = self.spend_lease(quota, now).or_else(|| self.refused_here(quota, now)) {
             return Step::Decided(verdict);
         }
-        if let Some(refused) = self.refused(quota, now) {
-            return Step::Decided(refused);
-        }
-        let lapsed = self.lease.take().filter(|lease| lease.minute == now.minute);
-        let mut take = Take {
-            quota,
-            now,
-            count: size(self),
-            returned: lapsed.map_or(0, |lease| lease.left),
-            bucket: Bucket::Full,
-            over: self.minutes_over(now),
-            attempt: Attempt::First,
-        };
+        let count = size(self);
+        self.write(quota, now, count, Attempt::First)
+    }
+
+    fn write(&mut self, quota: Quota, now: Instant, count: u32, attempt: Attempt) -> Step {
+        let returned = self.leases.take_unused(now.minute);
+        let mut take =
+            Take { quota, now, count, returned, bucket: Bucket::Full, over: self.minutes_over(now), attempt };
         take.bucket = self.bucket_at(take.arrival());
         Step::Write(take)
     }
 
-    /// Learns the item after a write, or the item that refused it, and decides.
-    pub(super) fn learn(&mut self, take: Take, outcome: Result<State, Option<State>>) -> Step {
+    /// Learns what became of a write, and decides.
+    pub(super) fn learn(&mut self, take: Take, outcome: Outcome) -> Step {
+        let (quota, now) = (take.quota, take.now);
+        self.learn_with(take, outcome, |known| known.lease_size(quota, now))
+    }
+
+    /// Learns what became of a write, and decides. A second write takes as many admissions as the given function says.
+    pub(super) fn learn_with(&mut self, take: Take, outcome: Outcome, size: impl FnOnce(&Self) -> u32) -> Step {
         let Take { quota, now, count, .. } = take;
-        let state = match outcome {
-            Ok(state) => {
-                if take.attempt == Attempt::First {
-                    self.others.learn(self.is_surprised(&take, &state));
-                }
+        if take.attempt == Attempt::First {
+            match &outcome {
+                Outcome::Written(state) => self.others.learn(self.is_surprised(&take, state)),
+                Outcome::Refused(_) => self.others.learn(true),
+                Outcome::Throttled(_) | Outcome::Unanswered => {}
+            }
+        }
+        // A write that may have been applied gives back nothing again.
+        if let Outcome::Refused(_) | Outcome::Throttled(_) = outcome {
+            self.leases.keep_unused(now.minute, take.returned);
+        }
+        match outcome {
+            Outcome::Written(state) => {
                 let verdict = Verdict::new(quota, Some(&state), now, None).with_unused(count - 1);
                 self.observe(state.clone());
-                self.lease(&take, state);
+                self.leases.add(&take, state);
                 return Step::Decided(verdict);
             }
-            Err(state) => state,
-        };
-        if take.attempt == Attempt::First {
-            self.others.learn(true);
+            Outcome::Refused(state) => {
+                let refused = self.refused(state.as_ref(), quota, now);
+                match state {
+                    Some(state) => self.observe(state),
+                    None => self.state = None,
+                }
+                if let Some(refused) = refused {
+                    return Step::Decided(refused);
+                }
+            }
+            Outcome::Throttled(rest) => {
+                self.rests_until = self.rests_until.max(now.micros + rest);
+                return Step::Decided(self.contended(quota, now));
+            }
+            Outcome::Unanswered => {}
         }
-        match state {
-            Some(state) => self.observe(state),
-            None => self.state = None,
+        match take.attempt {
+            Attempt::First => {
+                let count = size(self);
+                self.write(quota, now, count, Attempt::Second)
+            }
+            Attempt::Second => Step::Decided(self.contended(quota, now)),
         }
-        if let Some(refused) = self.refused(quota, now) {
-            return Step::Decided(refused);
-        }
-        if take.attempt == Attempt::Second {
-            return Step::Undecided;
-        }
-        let bucket = self.bucket_at(now.micros);
-        Step::Write(Take { count: 1, bucket, over: self.minutes_over(now), attempt: Attempt::Second, ..take })
     }
 
     /// Returns the bucket that a write for an arrival has to expect. `tat` only grows. Therefore a bucket that was in use
@@ -218,27 +199,10 @@ impl Knowledge {
     }
 
     fn spend_lease(&mut self, quota: Quota, now: Instant) -> Option<Verdict> {
-        let lease = self.lease.as_mut().filter(|lease| lease.is_valid(now))?;
-        lease.left -= 1;
-        let verdict = Verdict::new(quota, Some(&lease.state), now, None).with_unused(lease.left);
-        let by_others = most_by_others(&lease.state, quota, now.micros);
+        let (state, left) = self.leases.spend(now)?;
+        let verdict = Verdict::new(quota, Some(state), now, None).with_unused(left);
+        let by_others = most_by_others(state, quota, now.micros);
         Some(Verdict { remaining: verdict.remaining.saturating_sub(by_others), ..verdict })
-    }
-
-    /// Keeps the admissions that a write took beyond the one that its request uses.
-    fn lease(&mut self, take: &Take, state: State) {
-        if take.count == 1 {
-            return;
-        }
-        let lapse = take.now.micros + take.quota.lease_micros();
-        let mut lease =
-            Lease { left: take.count - 1, minute: take.now.minute, until: lapse.min(take.now.end_of_minute()), state };
-        // Another request of this environment may have taken one meanwhile.
-        if let Some(other) = self.lease.take().filter(|other| other.minute == lease.minute) {
-            lease.left += other.left;
-            lease.until = lease.until.min(other.until);
-        }
-        self.lease = Some(lease);
     }
 
     /// Returns whether a write found admissions that this environment did not know of.

@@ -1,14 +1,27 @@
 mod model;
+mod saturation;
 mod simulation;
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::knowledge::{Knowledge, Step};
+use super::knowledge::{Knowledge, Outcome, Step};
+use super::take::Take;
 use super::verdict::{Instant, Verdict, refusal};
 use crate::clock::Timestamp;
 use crate::model::{Quota, State};
+
+/// Writes to the table, which answers.
+fn write(table: &mut Option<State>, take: &Take) -> Outcome {
+    match take.apply(table.as_ref()) {
+        Some(after) => {
+            *table = Some(after.clone());
+            Outcome::Written(after)
+        }
+        None => Outcome::Refused(table.clone()),
+    }
+}
 
 /// Decides a request of one environment that is alone with the table. Returns the verdict and the number of writes.
 fn alone(known: &mut Knowledge, table: &mut Option<State>, quota: Quota, time: Timestamp) -> (Verdict, u32) {
@@ -17,12 +30,9 @@ fn alone(known: &mut Knowledge, table: &mut Option<State>, quota: Quota, time: T
     loop {
         match step {
             Step::Decided(verdict) => return (verdict, writes),
-            Step::Undecided => panic!("the second write decides"),
             Step::Write(take) => {
                 writes += 1;
-                let after = take.apply(table.as_ref());
-                let outcome = after.clone().ok_or_else(|| table.clone());
-                *table = after.or(table.take());
+                let outcome = write(table, &take);
                 step = known.learn(take, outcome);
             }
         }
@@ -61,7 +71,7 @@ proptest! {
                 // A retry at the told time is admitted; a second earlier it is refused.
                 let later = |s: u64| {
                     let time = Timestamp::from_millis(millis).plus(Duration::from_secs(s));
-                    refusal(table.as_ref(), quota, Instant::from(time))
+                    refusal(table.as_ref(), quota, Instant::from(time), 0)
                 };
                 prop_assert_eq!(later(seconds), None);
                 prop_assert!(later(seconds - 1).is_some());
@@ -133,6 +143,96 @@ fn unused_admissions_go_back_to_the_minute() {
     }
     let last = alone(&mut known, &mut table, quota, Timestamp::from_millis(start + 55_000)).0;
     assert_eq!(last.remaining, 6_000 - 101, "{table:?}");
+}
+
+/// An environment with an unused lease learns that others have filled the minute. It gives the lease back, of which others
+/// take what it does not need.
+#[test]
+fn unused_admissions_of_a_full_minute_are_given_back() {
+    let quota = Quota { per_minute: 6_000, burst: 500 };
+    let (mut known, mut table) = (Knowledge::default(), None);
+    let start = 1_800_000_000_000;
+    for request in 0..20 {
+        let verdict = alone(&mut known, &mut table, quota, Timestamp::from_millis(start + request)).0;
+        assert_eq!(verdict.refused_for, None);
+    }
+    // Others take the rest of the minute, one by one.
+    let (mut other, mut by_others, mut now) = (Knowledge::default(), 0, start + 1_000);
+    while table.as_ref().unwrap().used(start / 60_000) < quota.per_minute {
+        now += 5;
+        let Step::Write(take) = other.begin_with(quota, Timestamp::from_millis(now).into(), |_| 1) else { continue };
+        if let Outcome::Written(state) = write(&mut table, &take) {
+            other.observe(state);
+            by_others += 1;
+        }
+    }
+    let unused = quota.per_minute - 20 - by_others;
+    assert!(unused > 0 && now < start + 58_000, "{unused} are unused");
+    known.observe(table.clone().unwrap());
+    now += 1_000;
+    let mut newcomer = Knowledge::default();
+    let mut admitted = 0;
+    for environment in [&mut known, &mut newcomer] {
+        while alone(environment, &mut table, quota, Timestamp::from_millis(now)).0.refused_for.is_none() {
+            admitted += 1;
+            now += 10;
+            if admitted == unused / 2 {
+                break;
+            }
+        }
+    }
+    assert_eq!(admitted, unused);
+}
+
+/// A throttled environment refuses all requests for a while, and then goes on.
+#[test]
+fn an_environment_whose_write_is_throttled_rests() {
+    let quota = Quota { per_minute: 600, burst: 100 };
+    let (mut known, mut table) = (Knowledge::default(), None);
+    let at = |millis: i64| Timestamp::from_millis(1_800_000_000_000 + millis);
+    assert_eq!(alone(&mut known, &mut table, quota, at(0)).0.remaining, 599);
+    let Step::Write(take) = known.begin(quota, at(100)) else { panic!("the bucket is not empty") };
+    let Step::Decided(refused) = known.learn(take, Outcome::Throttled(300_000)) else {
+        panic!("a throttled write decides")
+    };
+    assert_eq!((refused.refused_for, refused.contended), (Some(1), true));
+    for (millis, remaining) in [(100, 497), (399, 495)] {
+        let (verdict, writes) = alone(&mut known, &mut table, quota, at(millis));
+        // The requests that are left if others have taken all that the bucket allows.
+        assert_eq!((verdict.refused_for, verdict.contended, verdict.remaining, writes), (Some(1), true, remaining, 0));
+        assert!(known.refuses(quota, at(millis).into()));
+    }
+    assert!(!known.refuses(quota, at(400).into()));
+    let (verdict, writes) = alone(&mut known, &mut table, quota, at(400));
+    assert_eq!((verdict.refused_for, verdict.remaining, writes), (None, 598, 1));
+}
+
+/// A write that gives a lease back may have been applied although its answer is lost. The second write gives nothing back
+/// again.
+#[test]
+fn a_lease_is_given_back_once() {
+    let quota = Quota { per_minute: 6_000, burst: 500 };
+    let minute = 1_800_000_000_000 / 60_000;
+    for (outcome, is_applied, gives_back_again) in
+        [(Outcome::Unanswered, true, false), (Outcome::Unanswered, false, false), (Outcome::Refused(None), false, true)]
+    {
+        let (mut known, mut table) = (Knowledge::default(), None);
+        for request in 0..20 {
+            let time = Timestamp::from_millis(1_800_000_000_000 + request);
+            assert_eq!(alone(&mut known, &mut table, quota, time).0.refused_for, None);
+        }
+        let Step::Write(take) = known.begin(quota, Timestamp::from_millis(1_800_000_010_000)) else {
+            panic!("the lease has lapsed")
+        };
+        assert!(take.returned > 0, "{take:?}");
+        if is_applied {
+            write(&mut table, &take);
+        }
+        let Step::Write(second) = known.learn(take.clone(), outcome) else { panic!("the bucket is not empty") };
+        assert_eq!(second.returned, if gives_back_again { take.returned } else { 0 });
+        write(&mut table, &second);
+        assert!(table.unwrap().used(minute) >= 21);
+    }
 }
 
 /// A large plan at twice its limit. An environment takes many admissions with one write while the bucket is full. Each admission is a

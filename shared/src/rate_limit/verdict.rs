@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::error::{Error, ErrorCode};
 use crate::model::{MICROS_PER_MINUTE, Quota, State};
+use crate::table::TableError;
 
 /// The limiter's decision about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct Verdict {
     pub reset_after: i64,
     /// The seconds until a retry can succeed, if the request is refused.
     pub refused_for: Option<u64>,
+    /// Whether the request is refused without a proof that a limit is reached.
+    pub contended: bool,
 }
 
 /// The instant for which a request is decided.
@@ -57,7 +61,25 @@ impl Verdict {
             reset,
             reset_after: reset - now.micros.div_euclid(1_000_000),
             refused_for,
+            contended: false,
         }
+    }
+
+    /// Returns nothing for an admitted request. `what` names the limit.
+    ///
+    /// # Errors
+    /// Fails with `rate_limited` if the request is refused.
+    pub(crate) fn check(&self, what: &str) -> Result<(), Error> {
+        let Some(seconds) = self.refused_for else { return Ok(()) };
+        let Quota { per_minute, burst } = self.quota;
+        let error = if self.contended {
+            let message = format!("Too many requests at once count against the {what}; try again");
+            Error::new(ErrorCode::RateLimited, message).because(TableError::Contended)
+        } else {
+            let message = format!("The {what} of {per_minute} requests a minute and {burst} at once is exhausted");
+            Error::new(ErrorCode::RateLimited, message)
+        };
+        Err(error.retry_after(seconds))
     }
 
     /// Adds admissions that are taken and not used yet.
@@ -71,10 +93,11 @@ fn div_ceil(value: i64, by: i64) -> i64 {
 }
 
 /// Returns the seconds until a retry can succeed, if the state proves that a request of this instant must be refused.
-/// The proof holds for all later states too.
-pub(crate) fn refusal(state: Option<&State>, quota: Quota, now: Instant) -> Option<u64> {
+/// `unused` admissions of the minute can be given back to it. The proof holds for all later states, except for what others
+/// give back to the minute.
+pub(crate) fn refusal(state: Option<&State>, quota: Quota, now: Instant, unused: u32) -> Option<u64> {
     let state = state?;
-    let minute_full = state.used(now.minute) >= quota.per_minute;
+    let minute_full = state.used(now.minute).saturating_sub(unused) >= quota.per_minute;
     let bucket_free_at = state.tat - quota.tolerance();
     let retry_at = match (minute_full, bucket_free_at > now.micros) {
         (false, false) => return None,

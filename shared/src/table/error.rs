@@ -50,6 +50,23 @@ pub enum TableError {
     Claim,
 }
 
+impl TableError {
+    /// Returns whether DynamoDB refused the call because there are too many.
+    pub(crate) fn is_throttling(&self) -> bool {
+        matches!(self, Self::Call { code, .. } if aws::is_throttling(code))
+    }
+
+    /// Returns whether the call can succeed later.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Call { passing: true, .. })
+    }
+
+    /// Returns whether the call took longer than its time limit.
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self, Self::Call { code, .. } if code == aws::TIMEOUT)
+    }
+}
+
 impl<E> From<SdkError<E>> for TableError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

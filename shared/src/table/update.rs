@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::config::Config;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
@@ -12,6 +14,13 @@ use super::values::Values;
 use super::write::{Change, ConditionFailed};
 use super::{Table, boxed};
 use crate::usage::Call;
+
+/// The number of times that the SDK may send a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sends {
+    Once,
+    Repeated,
+}
 
 impl Table {
     /// Sets numbers of an item if all its numbers still are as they were read. Returns `false` if they are not.
@@ -33,13 +42,24 @@ impl Table {
             }
         }
         let (expression, condition) = (format!("SET {}", sets.join(", ")), Some(conditions.join(" AND ")));
-        Ok(self.update_if(key, expression, condition, Some(names), values).await?.is_ok())
+        Ok(self.update_if(key, expression, condition, Some(names), values, Sends::Repeated).await?.is_ok())
     }
 
     /// Updates an item if its condition holds, and returns the item after the update.
     pub(crate) async fn update(&self, key: Key, change: Change) -> Result<Result<Item, ConditionFailed>, TableError> {
         let Change { expression, condition, names, values } = change;
-        self.update_if(key, expression, condition.map(str::to_owned), names, values).await
+        self.update_if(key, expression, condition.map(str::to_owned), names, values, Sends::Repeated).await
+    }
+
+    /// Updates an item like [`Table::update`], by one call that the SDK never sends again. A condition that fails therefore
+    /// proves that the update was not applied.
+    pub(crate) async fn update_once(
+        &self,
+        key: Key,
+        change: Change,
+    ) -> Result<Result<Item, ConditionFailed>, TableError> {
+        let Change { expression, condition, names, values } = change;
+        self.update_if(key, expression, condition.map(str::to_owned), names, values, Sends::Once).await
     }
 
     async fn update_if(
@@ -49,24 +69,26 @@ impl Table {
         condition: Option<String>,
         names: Option<HashMap<String, String>>,
         values: Values,
+        sends: Sends,
     ) -> Result<Result<Item, ConditionFailed>, TableError> {
         let call = Call::start();
-        let sent = boxed(
-            self.client
-                .update_item()
-                .table_name(&*self.name)
-                .set_key(Some(key.attributes()))
-                .update_expression(expression)
-                .set_condition_expression(condition)
-                .set_expression_attribute_names(names)
-                .set_expression_attribute_values(Some(values.into_item()).filter(|values| !values.is_empty()))
-                .return_values(ReturnValue::AllNew)
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send(),
-        )
-        .await;
-        match sent {
+        let mut update = self
+            .client
+            .update_item()
+            .table_name(&*self.name)
+            .set_key(Some(key.attributes()))
+            .update_expression(expression)
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(Some(values.into_item()).filter(|values| !values.is_empty()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .customize();
+        if sends == Sends::Once {
+            update = update.config_override(Config::builder().retry_config(RetryConfig::disabled()));
+        }
+        match boxed(update.send()).await {
             Ok(output) => {
                 call.end(output.consumed_capacity());
                 Ok(Ok(output.attributes.unwrap_or_default()))

@@ -1,46 +1,77 @@
-//! Many environments on one table, whose writes take time, with crashes and clocks that differ.
+//! Many environments on one table, each with several requests at once, whose writes take time. Environments crash, answers
+//! get lost, writes are throttled, and clocks differ.
+
+use std::collections::HashMap;
 
 use proptest::prelude::*;
 
+use super::write;
 use crate::clock::Timestamp;
 use crate::model::{Quota, State};
-use crate::rate_limit::knowledge::{Knowledge, Step};
+use crate::rate_limit::knowledge::{Knowledge, Outcome, Step};
 use crate::rate_limit::take::Take;
-use crate::rate_limit::verdict::{Instant, Verdict, refusal};
+use crate::rate_limit::verdict::{Instant, refusal};
 
 /// An admission by the clock of its environment, in microseconds.
 type Admission = i64;
 
-/// A write on its way, and the time of its request by the environment's clock.
-enum Flight {
-    ToTable(Take),
-    Back(Take, Result<State, Option<State>>),
+/// The requests that an environment decides at once.
+const AT_ONCE: usize = 4;
+
+/// A request that waits for the table.
+struct Flight {
+    take: Take,
+    /// The requests that the minute had left when the request arrived.
+    left: u32,
+    writes: u32,
+    /// Whether a write took several admissions, was throttled, or lost its answer. Only then a refusal needs no proof.
+    may_be_unproved: bool,
+    answer: Option<Answer>,
+}
+
+/// The answer of the table, on its way.
+struct Answer {
+    outcome: Outcome,
+    /// The requests left of the minute after the write.
+    left: u32,
+    /// Whether the item refuses the request.
+    refuses: bool,
 }
 
 struct Environment {
     known: Knowledge,
     /// How far the clock is ahead, in milliseconds.
     skew: i64,
-    flight: Option<Flight>,
-    writes: u32,
+    flights: Vec<Flight>,
+    throttled: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Event {
     /// Time passes, in milliseconds.
     Pass(u16),
-    /// An environment goes on with its request, or begins one.
-    Step(u8),
-    /// An environment and all that it knows are gone. Its write may arrive or not.
+    /// An environment goes on with one of its requests, or begins another.
+    Step(u8, u8),
+    /// An environment reads the item.
+    Read(u8),
+    /// The answer to a write gets lost. The write was applied or not.
+    Lose(u8, u8, bool),
+    /// DynamoDB throttles a write. The environment rests, in microseconds.
+    Throttle(u8, u8, i64),
+    /// An environment and all that it knows are gone. Its writes may arrive or not.
     Crash(u8),
 }
 
 fn events(environments: u8) -> impl Strategy<Value = Vec<Event>> {
+    let one = 0..environments;
     let event = prop_oneof![
-        3 => (0u16..30).prop_map(Event::Pass),
-        1 => (0u16..2_500).prop_map(Event::Pass),
-        60 => (0..environments).prop_map(Event::Step),
-        1 => (0..environments).prop_map(Event::Crash),
+        6 => (0u16..30).prop_map(Event::Pass),
+        2 => (0u16..2_500).prop_map(Event::Pass),
+        120 => (one.clone(), any::<u8>()).prop_map(|(at, flight)| Event::Step(at, flight)),
+        4 => one.clone().prop_map(Event::Read),
+        2 => (one.clone(), any::<u8>(), any::<bool>()).prop_map(|(at, flight, applied)| Event::Lose(at, flight, applied)),
+        1 => (one.clone(), any::<u8>(), 0i64..400_000).prop_map(|(at, flight, rest)| Event::Throttle(at, flight, rest)),
+        2 => one.prop_map(Event::Crash),
     ];
     prop::collection::vec(event, 100..3_000)
 }
@@ -51,81 +82,164 @@ struct World {
     table: Option<State>,
     environments: Vec<Environment>,
     admissions: Vec<Admission>,
-    leased: usize,
-    given_back: bool,
+    /// The most admissions of each minute that were taken and not used when the minute was full.
+    out: HashMap<i64, u32>,
+}
+
+/// Returns the number of requests that a minute has left.
+fn left(quota: Quota, admissions: &[Admission], minute: i64) -> u32 {
+    let admitted = admissions.iter().filter(|clock| clock.div_euclid(60_000_000) == minute).count();
+    quota.per_minute - admitted as u32
 }
 
 impl World {
-    fn admitted_in(&self, minute: i64) -> u32 {
-        self.admissions.iter().filter(|clock| clock.div_euclid(60_000_000) == minute).count() as u32
+    fn left(&self, minute: i64) -> u32 {
+        left(self.quota, &self.admissions, minute)
     }
 
-    fn admit(&mut self, clock: Admission, told: Option<&Verdict>) {
-        self.admissions.push(clock);
-        let Some(told) = told else { return };
-        let left = self.quota.per_minute - self.admitted_in(clock.div_euclid(60_000_000));
-        assert!(told.remaining <= left, "{} are left and {told:?}", left);
-    }
-
-    fn step(&mut self, at: usize) {
+    fn begin(&mut self, at: usize) {
         let environment = &mut self.environments[at];
         let time = Timestamp::from_millis(self.millis + environment.skew);
-        let clock = Instant::from(time).micros;
-        let step = match environment.flight.take() {
-            None => {
-                environment.writes = 0;
-                environment.known.begin(self.quota, time)
+        let now = Instant::from(time);
+        let left = left(self.quota, &self.admissions, now.minute);
+        match environment.known.begin(self.quota, time) {
+            Step::Write(take) => {
+                let may_be_unproved = take.count > 1;
+                environment.flights.push(Flight { take, left, writes: 0, may_be_unproved, answer: None });
             }
-            Some(Flight::ToTable(take)) => {
-                environment.writes += 1;
-                assert!(environment.writes <= 2, "two writes decide");
-                self.given_back |= take.returned > 0;
-                let after = take.apply(self.table.as_ref());
-                let outcome = after.clone().ok_or_else(|| self.table.clone());
-                environment.flight = Some(Flight::Back(take.clone(), outcome));
-                if let Some(after) = after {
-                    let used = after.used(take.now.minute);
-                    self.table = Some(after);
-                    self.admit(take.now.micros, None);
-                    assert!(used <= self.quota.per_minute);
-                }
-                return;
-            }
-            Some(Flight::Back(take, outcome)) => {
-                let admitted = outcome.is_ok();
-                let now = take.now;
-                let step = environment.known.learn(take, outcome);
-                if let Step::Decided(verdict) = step {
-                    assert_eq!(verdict.refused_for.is_none(), admitted);
-                    assert_eq!(verdict.reset, (now.minute + 1) * 60, "the answer tells its own minute");
-                    return;
-                }
-                step
-            }
-        };
-        match step {
             Step::Decided(verdict) if verdict.refused_for.is_none() => {
-                self.leased += 1;
-                self.admit(clock, Some(&verdict));
+                self.admissions.push(now.micros);
+                assert!(verdict.remaining < left, "{left} were left and {verdict:?}");
             }
-            Step::Decided(_) => {
-                let exact = refusal(self.table.as_ref(), self.quota, Instant::from(time)).is_some();
-                assert!(exact || self.given_back, "a refusal that is known without a call is still right");
+            Step::Decided(verdict) if verdict.contended => {
+                assert!(environment.throttled, "nothing was throttled here");
+                assert!(verdict.remaining <= left, "{left} are left and {verdict:?}");
             }
-            Step::Write(take) => self.environments[at].flight = Some(Flight::ToTable(take)),
-            Step::Undecided => panic!("two writes decide"),
+            Step::Decided(verdict) => {
+                // Each wrong refusal is one of the admissions that were out when the minute was full.
+                let is_exact = refusal(self.table.as_ref(), self.quota, now, 0).is_some();
+                let out = self.out.get(&now.minute);
+                assert!(is_exact || out.is_some_and(|out| left <= *out), "{left} are left, {out:?} are out");
+                // Whatever others have taken since the last seen state was decided for a later instant.
+                let later = self.admissions.iter().filter(|clock| **clock > now.micros).count() as u32;
+                assert!(verdict.remaining <= left + later, "{left} are left and {verdict:?}");
+            }
         }
     }
 
-    fn crash(&mut self, at: usize) {
+    /// Goes on with a request of an environment: its write reaches the table, or the answer comes back.
+    fn step(&mut self, at: usize, flight: usize) {
+        if self.environments[at].flights[flight].answer.is_none() {
+            return self.send(at, flight);
+        }
         let environment = &mut self.environments[at];
-        environment.known = Knowledge::default();
-        environment.flight = None;
+        let Flight { take, left: before, writes, may_be_unproved, answer } = environment.flights.swap_remove(flight);
+        let Answer { outcome, left, refuses } = answer.expect("it has come");
+        let (now, is_written) = (take.now, matches!(outcome, Outcome::Written(_)));
+        match environment.known.learn(take, outcome) {
+            Step::Write(take) => {
+                let may_be_unproved = may_be_unproved || take.count > 1;
+                environment.flights.push(Flight { take, left: before, writes, may_be_unproved, answer: None });
+            }
+            Step::Decided(verdict) => {
+                assert_eq!(verdict.reset, (now.minute + 1) * 60, "the answer tells its own minute");
+                assert_eq!(verdict.refused_for.is_none(), is_written);
+                if verdict.contended {
+                    assert!(may_be_unproved && verdict.remaining <= before, "{verdict:?}");
+                } else {
+                    assert!(is_written || refuses, "{verdict:?}");
+                    assert_eq!(verdict.remaining, left, "the answer tells the item after its write");
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, at: usize, flight: usize) {
+        let flight = &mut self.environments[at].flights[flight];
+        flight.writes += 1;
+        assert!(flight.writes <= 2, "two writes decide");
+        let Take { now, count, returned, .. } = flight.take;
+        let refuses = refusal(self.table.as_ref(), self.quota, now, returned).is_some();
+        let outcome = write(&mut self.table, &flight.take);
+        let mut left = self.quota.per_minute - self.table.as_ref().map_or(0, |state| state.used(now.minute));
+        if let Outcome::Written(_) = outcome {
+            left += count - 1;
+            self.admissions.push(now.micros);
+        }
+        flight.answer = Some(Answer { outcome, left, refuses });
+        self.note_full(now.minute);
+    }
+
+    /// Lets a write end without a decision. Does nothing if its answer is on its way.
+    fn end(&mut self, at: usize, flight: usize, outcome: Outcome, applied: bool) {
+        let environment = &mut self.environments[at];
+        let flight = &mut environment.flights[flight];
+        if flight.answer.is_some() {
+            return;
+        }
+        flight.writes += 1;
+        flight.may_be_unproved = true;
+        environment.throttled |= matches!(outcome, Outcome::Throttled(_));
+        let minute = flight.take.now.minute;
+        if applied {
+            write(&mut self.table, &flight.take);
+        }
+        flight.answer = Some(Answer { outcome, left: 0, refuses: false });
+        self.note_full(minute);
+    }
+
+    fn note_full(&mut self, minute: i64) {
+        let used = self.table.as_ref().map_or(0, |state| state.used(minute));
+        assert!(used <= self.quota.per_minute);
+        if used == self.quota.per_minute {
+            let out = self.left(minute);
+            let most = self.out.entry(minute).or_default();
+            *most = out.max(*most);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        let environments = self.environments.len();
+        let at = |at: u8| usize::from(at) % environments;
+        let flight = |world: &Self, at: usize, flight: u8| match world.environments[at].flights.len() {
+            0 => None,
+            flights => Some(usize::from(flight) % flights),
+        };
+        match event {
+            Event::Pass(millis) => self.millis += i64::from(millis),
+            Event::Step(environment, chosen) => {
+                let flights = self.environments[at(environment)].flights.len();
+                match usize::from(chosen) % (flights + 1) {
+                    new if new == flights && flights < AT_ONCE => self.begin(at(environment)),
+                    chosen => self.step(at(environment), chosen % flights),
+                }
+            }
+            Event::Read(environment) => {
+                if let Some(state) = self.table.clone() {
+                    self.environments[at(environment)].known.observe(state);
+                }
+            }
+            Event::Lose(environment, chosen, applied) => {
+                if let Some(chosen) = flight(self, at(environment), chosen) {
+                    self.end(at(environment), chosen, Outcome::Unanswered, applied);
+                }
+            }
+            Event::Throttle(environment, chosen, rest) => {
+                if let Some(chosen) = flight(self, at(environment), chosen) {
+                    self.end(at(environment), chosen, Outcome::Throttled(rest), false);
+                }
+            }
+            Event::Crash(environment) => {
+                let environment = &mut self.environments[at(environment)];
+                let skew = environment.skew;
+                *environment = Environment { known: Knowledge::default(), skew, flights: Vec::new(), throttled: false };
+            }
+        }
     }
 }
 
 /// Asserts both bounds for every two admissions.
-fn assert_bounds(quota: Quota, mut admissions: Vec<Admission>) {
+pub(super) fn assert_bounds(quota: Quota, mut admissions: Vec<Admission>) {
     admissions.sort_unstable();
     // The bucket as it is without leases, writes and skew.
     let mut tat = i64::MIN;
@@ -150,26 +264,18 @@ proptest! {
         events in events(12),
     ) {
         let quota = Quota { per_minute, burst };
-        let environments: Vec<_> = skews
-            .into_iter()
-            .map(|skew| Environment { known: Knowledge::default(), skew, flight: None, writes: 0 })
-            .collect();
-        let count = environments.len();
+        let environment =
+            |skew| Environment { known: Knowledge::default(), skew, flights: Vec::new(), throttled: false };
         let mut world = World {
             quota,
             millis: 1_800_000_000_000 + start,
             table: None,
-            environments,
+            environments: skews.into_iter().map(environment).collect(),
             admissions: Vec::new(),
-            leased: 0,
-            given_back: false,
+            out: HashMap::new(),
         };
         for event in events {
-            match event {
-                Event::Pass(millis) => world.millis += i64::from(millis),
-                Event::Step(at) => world.step(usize::from(at) % count),
-                Event::Crash(at) => world.crash(usize::from(at) % count),
-            }
+            world.happen(event);
         }
         assert_bounds(quota, world.admissions);
     }
