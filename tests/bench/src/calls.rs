@@ -16,9 +16,12 @@ use tokio::net::TcpListener;
 use crate::Result;
 use crate::environment::Environment;
 use crate::fixture::{DYNAMODB, SQS};
+use crate::partition::Partition;
 
 /// The time that a call is delayed, so that concurrent calls overlap.
 const DELAY: Duration = Duration::from_millis(20);
+/// The answer of DynamoDB to a call that the item's partition does not take.
+const THROTTLED: &[u8] = br#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}"#;
 /// The pause after which create-deployment no longer uses a cached ref.
 const PAUSE: Duration = Duration::from_millis(1100);
 
@@ -33,6 +36,8 @@ pub(crate) struct Call {
     /// The capacity units that DynamoDB reports. It reports none for a write whose condition failed, which costs 1 for
     /// an item of up to 1 KB.
     pub units: f64,
+    /// Whether the partition did not take the call.
+    pub throttled: bool,
     /// The `:arrival` of a write of the rate limiter, in microseconds since the Unix epoch.
     pub arrival: Option<i64>,
     pub began: Instant,
@@ -44,6 +49,8 @@ pub(crate) struct Call {
 pub(crate) struct Calls {
     log: Arc<Mutex<Vec<Call>>>,
     client: reqwest::Client,
+    /// The capacity that the calls share, if it is bounded.
+    partition: Option<Arc<Partition>>,
 }
 
 struct Proxy {
@@ -62,7 +69,12 @@ impl Call {
 impl Calls {
     /// Returns an empty log for other proxies.
     pub(crate) fn apart(&self) -> Self {
-        Self { log: Arc::default(), client: self.client.clone() }
+        Self { log: Arc::default(), ..self.clone() }
+    }
+
+    /// Returns the log with proxies that throttle the writes which a partition does not take.
+    pub(crate) fn within(self, partition: Option<Arc<Partition>>) -> Self {
+        Self { partition, ..self }
     }
 
     /// Starts a proxy in front of a service and returns its URL.
@@ -130,21 +142,30 @@ impl Proxy {
         for name in [header::HOST, header::CONTENT_LENGTH] {
             headers.remove(name);
         }
-        let mut arrival = None;
+        let (mut arrival, mut throttled) = (None, false);
         if is_dynamodb {
             let mut request: Value = serde_json::from_slice(&body)?;
+            if let Some(partition) = self.calls.partition.as_ref().filter(|_| operation == "UpdateItem") {
+                throttled = !partition.takes(&request["Key"].to_string(), Instant::now());
+            }
             let number = request["ExpressionAttributeValues"][":arrival"]["N"].as_str();
             arrival = number.and_then(|number| number.parse().ok());
             request["ReturnConsumedCapacity"] = "TOTAL".into();
             body = request.to_string().into();
         }
-        let mut answer = self.calls.client.post(&self.service).headers(headers).body(body).send().await?;
         let mut response = Response::new(Body::empty());
-        *response.status_mut() = answer.status();
-        *response.headers_mut() = std::mem::take(answer.headers_mut());
-        let body = answer.bytes().await?;
+        let body = if throttled {
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            Bytes::from_static(THROTTLED)
+        } else {
+            let mut answer = self.calls.client.post(&self.service).headers(headers).body(body).send().await?;
+            *response.status_mut() = answer.status();
+            *response.headers_mut() = std::mem::take(answer.headers_mut());
+            answer.bytes().await?
+        };
         let units = if is_dynamodb { units(&body) } else { 0.0 };
-        let call = Call { operation, is_dynamodb, counts_a_request, units, arrival, began, ended: Instant::now() };
+        let ended = Instant::now();
+        let call = Call { operation, is_dynamodb, counts_a_request, units, throttled, arrival, began, ended };
         self.calls.log.lock().unwrap_or_else(PoisonError::into_inner).push(call);
         *response.body_mut() = body.into();
         Ok(response)

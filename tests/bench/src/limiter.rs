@@ -1,11 +1,12 @@
 //! The rate limiter under load, on a table that answers slowly: the functions' binaries, the limiter alone where two cores
-//! can't carry them, and zae-limiter.
+//! can't carry them, on an item with as little write capacity as DynamoDB's, and zae-limiter.
 
 mod bounds;
 mod figures;
 mod load;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -22,6 +23,7 @@ use self::figures::{Figures, report};
 use self::load::{Kind, Load, Server};
 use crate::calls::Calls;
 use crate::fixture::{Account, DYNAMODB, Fixture};
+use crate::partition::Partition;
 use crate::report::Report;
 use crate::zae_limiter::ZaeLimiter;
 use crate::{Result, binaries};
@@ -30,6 +32,8 @@ const FUNCTION: &str = "list-repositories";
 const PRO: Quota = Quota { per_minute: 600, burst: 100 };
 const LARGE: Quota = Quota { per_minute: 6_000, burst: 500 };
 const LARGEST: Quota = Quota { per_minute: 120_000, burst: 10_000 };
+/// 20,000 requests a second, and five seconds of them at once.
+const HOT: Quota = Quota { per_minute: 1_200_000, burst: 100_000 };
 /// The time of each load. It begins in the sixth second of a minute, so that the minute is used up before the next one begins.
 const LASTS: Duration = Duration::from_secs(58);
 const BEGINS: i64 = 5_000;
@@ -54,16 +58,23 @@ struct Cell {
     servers: usize,
     quota: Quota,
     load: Load,
+    /// Whether the item's partition has a write capacity.
+    throttles: bool,
 }
 
 impl Cell {
     const fn new(by: By, delay: u64, servers: usize, quota: Quota, a_second: f64) -> Self {
-        Self { by, delay, servers, quota, load: Load { a_second, lasts: LASTS, even: false } }
+        Self { by, delay, servers, quota, load: Load { a_second, lasts: LASTS, even: false }, throttles: false }
     }
 
     /// Returns the load of a function on the plan Pro.
     const fn pro(delay: u64, servers: usize, times: f64) -> Self {
         Self::new(By::Function, delay, servers, PRO, times * 10.0)
+    }
+
+    /// Returns the load of a limiter on the largest account.
+    const fn hot(times: f64) -> Self {
+        Self { throttles: true, ..Self::new(By::Limiter, 5, 64, HOT, times * 20_000.0) }
     }
 
     /// Returns the offered requests as a multiple of those that the minute allows.
@@ -100,6 +111,9 @@ const OTHERS: [&[Cell]; 2] = [
     }],
 ];
 
+/// The loads on one account that wants more writes of its item than DynamoDB takes, one after the other.
+const HOT_LOADS: [&[Cell]; 2] = [&[Cell::hot(0.9)], &[Cell::hot(2.0)]];
+
 pub(crate) async fn measure() -> Result<Report> {
     // Each environment takes ten files.
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -108,14 +122,17 @@ pub(crate) async fn measure() -> Result<Report> {
     let binary = binaries::function(FUNCTION)?;
     let fixture = Fixture::start().await;
     let calls = Calls::default();
-    let (mut loads, mut others) = (Vec::new(), Vec::new());
+    let (mut loads, mut others, mut hot) = (Vec::new(), Vec::new(), Vec::new());
     for cells in LOADS {
         loads.extend(run(&fixture, &binary, &calls, cells).await?);
     }
     for cells in OTHERS {
         others.extend(run(&fixture, &binary, &calls, cells).await?);
     }
-    report(&loads, &others)
+    for cells in HOT_LOADS {
+        hot.extend(run(&fixture, &binary, &calls, cells).await?);
+    }
+    report(&loads, &others, &hot)
 }
 
 /// Runs loads at the same time.
@@ -144,8 +161,9 @@ async fn servers(fixture: &Fixture, binary: &Path, calls: &Calls, cell: &Cell) -
     let name = format!("account-{}", AccountId::random().as_str().split('_').next_back().unwrap_or_default());
     let account = Account::with_nothing(fixture.world.owner_with(per_minute, burst, &name).await);
     let event = account.event(FUNCTION)?;
+    let partition = cell.throttles.then(Arc::<Partition>::default);
     let starting = (0..cell.servers).map(|_| async {
-        let calls = calls.apart();
+        let calls = calls.apart().within(partition.clone());
         let settings = calls.in_front_of(&fixture.settings(), Duration::from_millis(cell.delay)).await?;
         let kind = match cell.by {
             By::Function => {

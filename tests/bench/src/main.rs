@@ -12,6 +12,7 @@ mod fetch;
 mod fixture;
 mod growth;
 mod limiter;
+mod partition;
 mod report;
 mod tls;
 mod warm;

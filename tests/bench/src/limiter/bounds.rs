@@ -35,15 +35,18 @@ pub(super) fn allowed(quota: Quota, mut times: Vec<i64>) -> usize {
 /// that bound. An admission counts in each time that contains its whole span.
 pub(super) fn beyond(quota: Quota, admissions: &[Span]) -> (usize, usize) {
     let mut by_end = admissions.to_vec();
-    by_end.sort_unstable_by_key(|(_, end)| *end);
+    by_end.sort_unstable_by_key(|(start, end)| (*end, *start));
+    // A leased admission takes no time, so that many of a busy account have the same span.
+    let spans: Vec<_> = by_end.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as i64)).collect();
     let mut starts: Vec<_> = admissions.iter().map(|(start, _)| *start).collect();
     starts.sort_unstable();
     starts.dedup();
     let mut of_bucket = 0;
     for from in starts {
         let mut count = 0;
-        for (_, to) in by_end.iter().filter(|(start, _)| *start >= from) {
-            count += 1;
+        let first = spans.partition_point(|((_, end), _)| *end < from);
+        for ((_, to), same) in spans[first..].iter().filter(|((start, _), _)| *start >= from) {
+            count += same;
             let refilled = (to - from) * 1000 / interval(quota);
             of_bucket = of_bucket.max(count - i64::from(quota.burst) - refilled);
         }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::bounds::{allowed, beyond};
 use super::load::{Decision, Outcome};
-use super::{By, Cell, LASTS, PRO};
+use super::{By, Cell, HOT, LASTS, PRO};
 use crate::Result;
+use crate::partition::WRITES_A_SECOND;
 use crate::report::{Report, Table, percentile};
 use crate::zae_limiter::ZaeLimiter;
 
@@ -22,6 +23,7 @@ pub(super) struct Figures {
     of_allowed: f64,
     calls_of_admitted: usize,
     calls_of_refused: usize,
+    throttled: usize,
     /// The median and the 99th percentile of the limiter's time, of the requests that call the table.
     in_calls: [f64; 2],
     /// The median and the 99th percentile of the time from a request's arrival to its decision.
@@ -48,6 +50,7 @@ impl Figures {
             of_allowed: admitted.len() as f64 / allowed(cell.quota, times) as f64,
             calls_of_admitted: calls(Outcome::Admitted),
             calls_of_refused: calls(Outcome::Refused),
+            throttled: decisions.iter().map(|decision| decision.throttled).sum(),
             in_calls: tail(with_calls.map(|decision| decision.in_calls).collect()),
             took: tail(decisions.iter().map(|decision| decision.took).collect()),
         }
@@ -70,13 +73,14 @@ impl Figures {
     }
 }
 
-pub(super) fn report(loads: &[Figures], others: &[Figures]) -> Result<Report> {
+pub(super) fn report(loads: &[Figures], others: &[Figures], hot: &[Figures]) -> Result<Report> {
     let mut report = Report::new("limiter", "The rate limiter under load");
     of_loads(&mut report, loads);
     of_writes(&mut report, others);
+    of_a_hot_item(&mut report, hot);
     beside(&mut report, others)?;
     before(&mut report, loads);
-    targets(&mut report, loads, others);
+    targets(&mut report, loads, others, hot);
     Ok(report)
 }
 
@@ -168,6 +172,46 @@ fn of_writes(report: &mut Report, others: &[Figures]) {
     report.section("Writes of busy environments", note, &table);
 }
 
+fn of_a_hot_item(report: &mut Report, hot: &[Figures]) {
+    let mut table = Table::new([
+        "offered",
+        "requests",
+        "admitted",
+        "beyond the bucket, the minute",
+        "of what is allowed",
+        "429",
+        "503",
+        "writes a second",
+        "throttled a second",
+        "p50, p99 ms from arrival to decision",
+    ]);
+    for load in hot {
+        let a_second = |calls: usize| format!("{:.0}", calls as f64 / load.cell.load.lasts.as_secs_f64());
+        let calls = load.calls_of_admitted + load.calls_of_refused;
+        table.row([
+            format!("{:.1}×", load.cell.offered()),
+            load.requests.to_string(),
+            load.admitted.to_string(),
+            format!("{}, {}", load.beyond.0, load.beyond.1),
+            percent(load.of_allowed),
+            load.refused.to_string(),
+            load.failed.to_string(),
+            a_second(calls - load.throttled),
+            a_second(load.throttled),
+            format!("{:.1}, {:.1}", load.took[0], load.took[1]),
+        ]);
+    }
+    let note = format!(
+        "64 environments share an account that is allowed {} requests a minute and {} at once. The table answers after 5 ms. The \
+         proxies throttle writes of an item beyond {WRITES_A_SECOND} a second, as DynamoDB does. Requests arrive at random \
+         times for {} seconds. Binaries at this rate take more than two cores, so the limiters are alone, in one process.",
+        HOT.per_minute,
+        HOT.burst,
+        LASTS.as_secs()
+    );
+    report.section("One account at 20,000 requests a second", &note, &table);
+}
+
 fn beside(report: &mut Report, others: &[Figures]) -> Result<()> {
     let mut table = Table::new([
         "limiter",
@@ -226,8 +270,8 @@ fn before(report: &mut Report, loads: &[Figures]) {
     report.section("Before and now", note, &table);
 }
 
-fn targets(report: &mut Report, loads: &[Figures], others: &[Figures]) {
-    let own = || loads.iter().chain(others).filter(|load| load.cell.by != By::ZaeLimiter);
+fn targets(report: &mut Report, loads: &[Figures], others: &[Figures], hot: &[Figures]) {
+    let own = || loads.iter().chain(others).chain(hot).filter(|load| load.cell.by != By::ZaeLimiter);
     let most = |figures: &mut dyn Iterator<Item = f64>| figures.fold(0.0, f64::max);
     let over: usize = own().map(|load| load.beyond.0 + load.beyond.1).sum();
     let what = "requests admitted above the limit, 1 to 256 environments, offered 0.5 to 20 times";

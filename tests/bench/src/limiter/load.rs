@@ -58,6 +58,8 @@ pub(super) struct Decision {
     pub(super) decided: Span,
     /// The number of the limiter's calls, and the time from the first one's start to the last one's end.
     pub(super) calls: usize,
+    /// The number of these calls that were throttled.
+    pub(super) throttled: usize,
     pub(super) in_calls: Duration,
 }
 
@@ -84,7 +86,8 @@ impl Server {
             Some(arrival) => (arrival, arrival),
             None => (sent, answered),
         };
-        Ok(Decision { outcome, took, decided, calls: calls.len(), in_calls: time_in(&calls) })
+        let throttled = calls.iter().filter(|call| call.throttled).count();
+        Ok(Decision { outcome, took, decided, calls: calls.len(), throttled, in_calls: time_in(&calls) })
     }
 }
 
