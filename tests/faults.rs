@@ -114,6 +114,12 @@ fn run_seeds(number_of_seeds: u64, protected: bool) {
     });
     let tally = tally.into_inner().unwrap();
     println!("{seeds} seeds: {tally:?}");
+    // A few seeds may have no such creation.
+    assert!(seeds < 40 || tally.refused_by_a_fence > 0, "no fence refuses a creation: {tally:?}");
+    assert!(
+        seeds < 1_000 || tally.fenced_off_at_their_turn > 0,
+        "no fence refuses a deployment at its turn: {tally:?}"
+    );
     let happened = [tally.starts_after_a_rule, tally.met, tally.unmet];
     assert!(
         !protected || seeds < 15 || happened.iter().all(|count| *count > 0),
