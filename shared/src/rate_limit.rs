@@ -32,7 +32,8 @@
 //!
 //! - DynamoDB throttles the write, because an item takes about 1,000 writes a second. Then the environment sends no
 //!   writes of the item for a random time, so that a saturated item gets hardly more writes than it takes.
-//! - The table refuses a lease as the second write, because others have meanwhile taken nearly all that was left.
+//! - The second write fails after or with a lease, because others have meanwhile taken nearly all that was left, or have
+//!   used a bucket that was full.
 //! - The answer to the first write is lost, and the table refuses the second one because of it.
 //!
 //! # Leases

@@ -161,7 +161,9 @@ impl Knowledge {
         }
         match take.attempt {
             Attempt::First => {
-                let count = size(self);
+                // The guess that the bucket is full at a lease's end could be wrong once more.
+                let is_certain = self.bucket_at(now.micros + quota.lease_micros()) == Bucket::InUse;
+                let count = if is_certain { size(self) } else { 1 };
                 self.write(quota, now, count, Attempt::Second)
             }
             Attempt::Second => Step::Decided(self.contended(quota, now)),

@@ -207,6 +207,27 @@ fn an_environment_whose_write_is_throttled_rests() {
     assert_eq!((verdict.refused_for, verdict.remaining, writes), (None, 598, 1));
 }
 
+/// A lease misses the bound of the minute, and another environment uses the full bucket first. Two writes don't decide, and the
+/// request is refused for a second.
+#[test]
+fn an_undecided_request_is_refused_for_a_second() {
+    let quota = Quota { per_minute: 6_000, burst: 500 };
+    let now = Instant::from(Timestamp::from_millis(1_800_000_000_000));
+    let mut table = Some(State { tat: now.micros - 1, minutes: vec![(now.minute, 5_998)] });
+    let [mut known, mut other] = [(); 2].map(|()| {
+        let mut known = Knowledge::default();
+        known.observe(table.clone().unwrap());
+        known
+    });
+    let Step::Write(first) = known.begin_with(quota, now, |_| 3) else { panic!("the minute is not full") };
+    let refused = write(&mut table, &first);
+    let Step::Write(second) = known.learn(first, refused) else { panic!("the minute has two requests left") };
+    assert_eq!(alone(&mut other, &mut table, quota, Timestamp::from_millis(1_800_000_000_000)).0.refused_for, None);
+    let refused = write(&mut table, &second);
+    let Step::Decided(verdict) = known.learn(second, refused) else { panic!("a third write") };
+    assert_eq!((verdict.refused_for, verdict.contended), (Some(1), true));
+}
+
 /// A write that gives a lease back may have been applied although its answer is lost. The second write gives nothing back
 /// again.
 #[test]

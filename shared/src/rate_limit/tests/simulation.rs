@@ -9,7 +9,7 @@ use super::write;
 use crate::clock::Timestamp;
 use crate::model::{Quota, State};
 use crate::rate_limit::knowledge::{Knowledge, Outcome, Step};
-use crate::rate_limit::take::Take;
+use crate::rate_limit::take::{Bucket, Take};
 use crate::rate_limit::verdict::{Instant, refusal};
 
 /// An admission by the clock of its environment, in microseconds.
@@ -138,6 +138,7 @@ impl World {
         let (now, is_written) = (take.now, matches!(outcome, Outcome::Written(_)));
         match environment.known.learn(take, outcome) {
             Step::Write(take) => {
+                assert!(take.count == 1 || take.bucket == Bucket::InUse, "a wrong guess can follow a wrong guess");
                 let may_be_unproved = may_be_unproved || take.count > 1;
                 environment.flights.push(Flight { take, left: before, writes, may_be_unproved, answer: None });
             }
