@@ -198,7 +198,15 @@ async fn one_that_leaves_the_queue_gives_up_its_place() {
 /// A permit that nobody holds comes from a fault in the code or a change of the table by hand.
 #[tokio::test]
 async fn the_sweep_gives_back_a_permit_that_nobody_holds_and_lets_the_next_one_start() {
-    let world = World::start_with(|options| options.overrides.push((CONCURRENT_BUILDS, "4".to_owned()))).await;
+    for (sets, builds) in [(&["account", "stack"][..], 4), (&["account"], 4), (&["stack"], 1)] {
+        give_back_what_is_in(sets, builds).await;
+    }
+}
+
+/// Leaves a permit in the set of the account, of the stack or of both.
+async fn give_back_what_is_in(sets: &[&str], builds: usize) {
+    let options = |options: &mut Options| options.overrides.push((CONCURRENT_BUILDS, builds.to_string()));
+    let world = World::start_with(options).await;
     let source = branches(2);
     let owner = account(&world, "acme", 1, &source).await;
     let lost = owner.deploy("app", json!({"ref": "b0"})).await;
@@ -207,14 +215,18 @@ async fn the_sweep_gives_back_a_permit_that_nobody_holds_and_lets_the_next_one_s
     let row = world.stored(&owner, &lost).await;
     let permit = AttributeValue::Ss(vec![row.permit().unwrap().to_string()]);
     let account = format!("ACCT#{}#CAPACITY", row.account_id);
-    for partition in [account.as_str(), "CAPACITY"] {
+    for set in sets {
+        let partition = if *set == "account" { account.as_str() } else { "CAPACITY" };
         world.set_attribute((partition, "PERMITS"), "running", permit.clone()).await;
     }
-    assert_eq!(held(&world, &owner).await, (1, 1));
+    let held_in = |set: &str| usize::from(sets.contains(&set));
+    assert_eq!(held(&world, &owner).await, (held_in("account") as u64, held_in("stack")));
     let waiting = owner.deploy("app", json!({"ref": "b1"})).await;
     world.queue_is_empty().await;
     assert_eq!(blocker(&owner, &waiting).await, capacity(1));
 
+    // The sweep looks at the account's set when the message of a waiting deployment is due.
+    world.clock.advance(Duration::from_secs(300));
     let swept = world.sweep().await.unwrap();
     assert_eq!((&swept["repaired"], &swept["failed"]), (&json!(1), &json!(0)), "{swept}");
     let told = world.log().iter().any(|line| line["message"] == "a permit without a run was given back");

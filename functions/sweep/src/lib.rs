@@ -20,7 +20,8 @@
 //!
 //! An environment of a pattern is removed if nothing was deployed to it for the time that the pattern says.
 //!
-//! A permit whose deployment is not in progress is given back, and an account whose turn has come gets the message of its first
+//! A permit whose deployment is not in progress is given back: some of the stack's set, and those of an account of which a deployment
+//! waits for one. And an account whose turn has come gets the message of its first
 //! deployment that waits for one.
 //!
 //! Then the sweep goes on with deletions of repositories that are not complete (`RepositoryDeletion`).
@@ -86,8 +87,8 @@ pub struct Sweep {
 enum DueOutcome {
     /// Another sweep or the runner came first.
     Unchanged,
-    /// The deployment's message was sent again.
-    Sent,
+    /// The deployment's message was sent again, after this many lost permits of its account were given back.
+    Sent(u32),
     /// The deployment was past its deadline and was ended.
     Ended,
     /// The deployment has a build, and CodeBuild must be asked.
@@ -154,7 +155,10 @@ impl Sweep {
             while let Some(looked) = looks.next().await {
                 match looked {
                     Ok(DueOutcome::Unchanged) => tally.unchanged += 1,
-                    Ok(DueOutcome::Sent) => tally.sent += 1,
+                    Ok(DueOutcome::Sent(repaired)) => {
+                        tally.sent += 1;
+                        tally.repaired += repaired;
+                    }
                     Ok(DueOutcome::InCodeBuild(deployment)) => in_codebuild.push(*deployment),
                     Ok(DueOutcome::Ended) => tally.ended += 1,
                     Err(error) => self.failed(&mut tally, &*error),
@@ -195,8 +199,12 @@ impl Sweep {
         if !deployment.put_off(table, next_look(&deployment, now)).await? || waits {
             return Ok(DueOutcome::Unchanged);
         }
+        let repaired = match deployment.awaits_permit() {
+            true => self.check_permits_of(&deployment).await?,
+            false => 0,
+        };
         self.queue.send(&deployment).await?;
-        Ok(DueOutcome::Sent)
+        Ok(DueOutcome::Sent(repaired))
     }
 
     /// Lets a queued deployment whose deadline has passed wait for the end of a freeze window, if one is open.

@@ -71,6 +71,7 @@ impl Tally {
         self.unchanged += shard.unchanged;
         self.removed += shard.removed;
         self.failed += shard.failed;
+        self.repaired += shard.repaired;
         self.complete &= shard.complete;
     }
 }

@@ -115,6 +115,14 @@ impl FromStr for Permit {
     }
 }
 
+impl AccountPermits {
+    /// Reads the row, by the action that also reads it beside the stack's. An account of which nothing has run yet has none.
+    pub async fn load(table: &Table, account: &AccountId) -> Result<Self, TableError> {
+        let [row] = table.get_each([Some(key::permits(account))], Consistency::Strong).await?;
+        Ok(row.map(read_item).transpose()?.unwrap_or_default())
+    }
+}
+
 impl StackPermits {
     /// Reads the row, by the action that also reads it beside an account's. A stack in which nothing has run yet has none.
     pub async fn load(table: &Table) -> Result<Self, TableError> {
@@ -289,12 +297,13 @@ impl Permit {
             .map(|key| Write::Update { key, change: self.deletion(None) })
     }
 
-    /// Gives back a permit that no deployment holds. Returns `false` if it was given back meanwhile.
+    /// Gives back a permit that no deployment holds, in each set that has it. Returns `false` if it was given back meanwhile.
     pub async fn give_back_lost(&self, table: &Table) -> Result<bool, TableError> {
-        let [of_account, of_stack] = [key::permits(&self.account_id), key::stack_permits()];
-        let _ = table.update(of_account, self.deletion(None)).await?;
-        let of_stack = table.update(of_stack, self.deletion(Some("contains(running, :name)"))).await?;
-        Ok(of_stack.is_ok())
+        let mut was_lost = false;
+        for key in [key::permits(&self.account_id), key::stack_permits()] {
+            was_lost |= table.update(key, self.deletion(Some("contains(running, :name)"))).await?.is_ok();
+        }
+        Ok(was_lost)
     }
 
     fn deletion(&self, condition: Option<&'static str>) -> Change {

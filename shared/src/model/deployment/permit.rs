@@ -138,6 +138,11 @@ impl Deployment {
         self.status == Status::InProgress && self.permit == Some(permit.number)
     }
 
+    /// Returns whether the queued deployment waits for a permit.
+    pub fn awaits_permit(&self) -> bool {
+        self.permit_place().is_some()
+    }
+
     /// Returns the deployment's place in its account's queue. `None` if it does not wait for a permit.
     pub(crate) fn permit_place(&self) -> Option<PermitPlace> {
         let place = self.waits_for_permit.filter(|_| self.status == Status::Queued)?;
