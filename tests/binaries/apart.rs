@@ -42,6 +42,25 @@ async fn without_consumer() -> (World, Settings) {
 }
 
 #[tokio::test]
+async fn a_build_leaves_no_temporary_files_to_the_next_one_in_its_environment() {
+    let (world, settings) = without_consumer().await;
+    let temporary = Arc::new(tempfile::tempdir().unwrap());
+    let left = temporary.path().join("left/by/a/build");
+    let make = format!("mkdir -p {0} && echo full > {0}/file && chmod 500 {0}", left.display());
+    let source = GitRepository::with_commands(&[&format!("test ! -e {}", left.display()), &make]);
+    let owner = world.owner("acme").await;
+    owner.repository("app", &source).await;
+    let mut consumer = Running::start_in(temporary.clone(), "deployment-consumer", &settings).await;
+    for environment in ["preview", "staging"] {
+        let deployment = owner.deploy("app", json!({"ref": "main", "environment": environment})).await;
+        let done = Ok(json!({"batchItemFailures": []}));
+        assert_eq!(consumer.invoke(event(&owner, &deployment)).await, done);
+        assert_eq!(status(&owner, &deployment).await, "succeeded", "{:?}", owner.log(&deployment).await);
+        assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test]
 async fn an_environment_that_has_built_for_an_account_ends_before_it_builds_for_another() {
     let (world, settings) = without_consumer().await;
     let source = GitRepository::with_commands(&["true"]);

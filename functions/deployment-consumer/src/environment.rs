@@ -2,12 +2,15 @@
 //!
 //! A build runs as the user of the environment, so it can leave files where the next one finds them. The first build decides the
 //! account. A message of another account is sent again, for another environment, and then this one ends. Lambda may start the function
-//! again in what is left of an environment, with its files, so the function begins by removing them.
+//! again in what is left of an environment, with its files, so the function begins by removing them. It also removes what each build
+//! leaves outside of its folder, which would take the disk space of later builds.
 
 use std::future::pending;
+use std::io;
 
 use lambda_runtime::{Error, Runtime, service_fn};
 use shared::App;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tower::util::AndThenLayer;
 
@@ -25,8 +28,9 @@ const IN_LAMBDA: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
 /// Fails if files of an earlier build can't be removed, a setting is missing or invalid, or the Runtime API fails.
 pub async fn serve(app: &App) -> Result<(), Error> {
     process::own_all_descendants();
-    if app.settings().get(IN_LAMBDA).is_some() {
-        Folder::open(&std::env::temp_dir())?.clear()?;
+    let in_lambda = app.settings().get(IN_LAMBDA).is_some();
+    if in_lambda {
+        clear_temporary_files()?;
     }
     let tenant = Tenant::default();
     let consumer = Consumer::new(app)?.in_environment_of(tenant.clone());
@@ -45,9 +49,24 @@ pub async fn serve(app: &App) -> Result<(), Error> {
             }
         })
     };
-    let runtime = Runtime::new(service_fn(|event| consumer.invoke(event))).layer(stop);
+    let service = service_fn(async |event| {
+        let response = consumer.invoke(event).await;
+        if in_lambda {
+            let cleared = spawn_blocking(clear_temporary_files).await;
+            if let Err(error) = cleared.map_err(io::Error::other).and_then(|cleared| cleared) {
+                app.log().warn("the files that a build has left could not be deleted", &error);
+            }
+        }
+        response
+    });
+    let runtime = Runtime::new(service).layer(stop);
     tokio::select! {
         ended = runtime.run() => ended,
         () = answered.cancelled() => Ok(()),
     }
+}
+
+/// Deletes all temporary files. No build runs meanwhile, because an environment has one invocation at a time.
+fn clear_temporary_files() -> io::Result<()> {
+    Folder::open(&std::env::temp_dir())?.clear()
 }
