@@ -76,7 +76,7 @@ impl Session {
 
     /// Runs one command to its end. `succeeding` says whether all commands before it succeeded.
     pub(super) async fn run(&mut self, command: &str, succeeding: bool) -> Result<ExitStatus, RunError> {
-        if !self.state.directory.is_dir() {
+        if !tokio::fs::metadata(&self.state.directory).await.is_ok_and(|found| found.is_dir()) {
             self.lines.say("The working directory is gone; the command starts in the source folder.").await;
             self.state.directory = self.source.clone();
         }
