@@ -3,6 +3,7 @@
 //! template are replaced, with the text in template.yaml, and the conditions in [`CONDITIONS`] are decided.
 
 mod alarms;
+mod capacity;
 mod generated;
 mod hooks;
 mod network;
