@@ -33,7 +33,7 @@ export function repositorySettings(screen) {
           button("Clear", async () => {
             await change("DELETE", `/v1/repositories/${one.id}/cache`);
             say("Cleared the cache.");
-          }, { reason: lacks(one, "deploy", "deployments:write"), label: "Clear the cache" })),
+          }, { reason: lacks(one, "deploy", "repositories:write"), label: "Clear the cache" })),
         section("Delete the repository",
           h("p", { class: "muted" }, "Its deployments and settings are deleted, too. Nothing happens at the git host."),
           button("Delete", () => remove(one), { kind: "danger", reason, label: `Delete ${one.name}` }))];
