@@ -1,19 +1,19 @@
 //! Reports of CodeBuild about a build, from an event or a query.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_codebuild::types::Build;
 use shared::clock::Timestamp;
 use shared::model::{
-    BuildId, BuildPhase, BuildPhaseName, BuildPhaseStatus, Deployment, FailedCommand, Failure, FailureCode, Outputs,
-    Results, Transition,
+    BuildId, BuildPhase, BuildPhaseName, BuildPhaseStatus, FailedCommand, Failure, FailureCode, Outputs, Results,
+    Transition,
 };
 
 use crate::error::Error;
 
 /// The beginning of CodeBuild's message about a command that failed.
 const COMMAND: &str = "Error while executing command: ";
-/// The value of an output that is a variable of the deployment.
+/// The value of an output that is a secret variable.
 const MASKED: &str = "***";
 
 /// The state of one build.
@@ -203,14 +203,13 @@ impl Report {
         self.status == BuildStatus::InProgress
     }
 
-    /// Returns the results of a build that has succeeded. CodeBuild masks no value, so the deployment's own variables are masked by
-    /// their names.
-    pub(crate) fn results(&self, deployment: &Deployment) -> Results {
+    /// Returns the results of the build. CodeBuild masks no value, so the variables that are secret are masked by their names.
+    pub(crate) fn results(&self, secret: &BTreeSet<String>) -> Results {
         let phases = self.phases.iter().filter_map(PhaseReport::of_buildspec).collect();
         if self.status != BuildStatus::Succeeded {
             return Results { phases, ..Results::default() };
         }
-        let exported = self.exported.iter().map(|(name, value)| match deployment.variable_names.contains(name) {
+        let exported = self.exported.iter().map(|(name, value)| match secret.contains(name) {
             true => (name.clone(), MASKED.to_owned()),
             false => (name.clone(), value.clone()),
         });

@@ -1,7 +1,9 @@
 //! Deployments settled with the reports of their builds.
 
+use std::collections::BTreeSet;
+
 use shared::clock::Timestamp;
-use shared::model::{Actor, Deployment, Status, Transition, TransitionFailed};
+use shared::model::{Actor, Deployment, DeploymentVariables, Status, Transition, TransitionFailed};
 
 use crate::client::Builds;
 use crate::error::Error;
@@ -54,7 +56,7 @@ impl Builds {
                 _ => return Ok(Settled::NotItsBuild),
             };
             if next.status().is_final() {
-                let results = report.results(&deployment);
+                let results = report.results(&self.secret_names(&deployment, report).await?);
                 deployment = deployment.with_results(table, &results).await?;
             }
             let reached = match &next {
@@ -76,6 +78,17 @@ impl Builds {
             }
         }
         Err(Error::Contended)
+    }
+
+    /// Returns the names of the secret variables that the build could have exported.
+    async fn secret_names(&self, deployment: &Deployment, report: &Report) -> Result<BTreeSet<String>, Error> {
+        if report.exported.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let Deployment { account_id, id, .. } = deployment;
+        let variables = DeploymentVariables::load(self.app.table(), account_id, id).await?.unwrap_or_default();
+        let secret = variables.merged(deployment).into_iter().filter(|variable| variable.secret);
+        Ok(secret.map(|variable| variable.name).collect())
     }
 }
 
