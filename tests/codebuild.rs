@@ -12,6 +12,7 @@ mod log;
 mod machine;
 pub(crate) mod moto;
 mod outputs;
+mod refusals;
 
 use std::ffi::OsStr;
 use std::io::{Cursor, Read};
@@ -48,6 +49,7 @@ impl Here {
     async fn start_with(change: impl FnOnce(&mut local::stack::Options)) -> Option<Self> {
         let moto = Moto::start().await?;
         moto.create_bucket(BUCKET).await;
+        moto.create_key().await;
         let project = json!({
             "name": PROJECT,
             "source": {"type": "S3", "location": format!("{BUCKET}/none.zip")},
@@ -66,6 +68,7 @@ impl Here {
                 (shared::settings::ARCHIVE_URL, format!("s3://{BUCKET}")),
                 ("AWS_ENDPOINT_URL_S3", url.clone()),
                 ("AWS_ENDPOINT_URL_CODEBUILD", url.clone()),
+                ("AWS_ENDPOINT_URL_KMS", url.clone()),
                 ("AWS_ENDPOINT_URL_SECRETS_MANAGER", url),
             ]);
             change(options);
@@ -110,6 +113,11 @@ impl Here {
 
     async fn status(&self, deployment: &Value) -> Value {
         self.owner.get(deployment["url"].as_str().unwrap()).await.body
+    }
+
+    /// Returns the build minutes that an account has used.
+    async fn minutes(&self, owner: &Actor) -> Value {
+        owner.get("/v1/account").await.body["build_minutes"]["used"].take()
     }
 
     async fn secrets(&self) -> Vec<String> {

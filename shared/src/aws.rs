@@ -173,7 +173,13 @@ impl Aws {
 pub(crate) const TIMEOUT: &str = "timeout";
 
 /// The codes of calls that a service refuses because there are too many.
-const THROTTLING: [&str; 3] = ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"];
+const THROTTLING: [&str; 5] = [
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+];
 
 /// Returns the code of a failed call: the service's own, or `timeout`, `unreachable` or `unreadable`.
 pub fn code_of<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {
@@ -187,8 +193,14 @@ pub fn code_of<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {
 
 /// Returns whether a call that failed with this code can succeed later.
 pub fn is_passing(code: &str) -> bool {
-    const PASSING: [&str; 5] =
-        [TIMEOUT, "unreachable", "ServiceUnavailableException", "TransactionConflictException", "InternalServerError"];
+    const PASSING: [&str; 6] = [
+        TIMEOUT,
+        "unreachable",
+        "AccountLimitExceededException",
+        "ServiceUnavailableException",
+        "TransactionConflictException",
+        "InternalServerError",
+    ];
     PASSING.contains(&code) || is_throttling(code)
 }
 

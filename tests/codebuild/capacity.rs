@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::eventually;
+use shared::clock::Rfc3339;
+use shared::settings::CONCURRENT_BUILDS;
+use tests::{Actor, eventually};
 
 use super::Here;
+use crate::permits::{account, branches, deploy};
 
 impl Here {
     /// Waits until CodeBuild has refused this many builds, and their deployments are in the queue again.
@@ -62,10 +65,10 @@ async fn a_build_that_codebuild_refuses_for_lack_of_capacity_waits_in_its_lane_a
     here.world.queue_is_empty().await;
     let events = here.owner.events(&created).await;
     let refused = "in_progress runner: claimed, attempt 1";
-    let again = "queued runner: AWS CodeBuild has no capacity; the build is tried again";
+    let again = "queued runner: AWS did not start the build, which is tried again";
     assert_eq!(events[1..=2], [format!("2 {refused}"), format!("3 {again}")]);
     assert_eq!(events[11], format!("12 {refused}"), "{events:?}");
-    assert!(here.owner.log(&created).await.contains(&"system: Trying again: AWS CodeBuild had no capacity".to_owned()));
+    assert!(here.owner.log(&created).await.contains(&"system: Trying again: AWS did not start the build".to_owned()));
     let audited = here.owner.get("/v1/audit_events?action=deployment.requeued&per_page=100").await;
     assert_eq!(audited.body["data"].as_array().unwrap().len(), 5, "{audited:?}");
 
@@ -74,11 +77,42 @@ async fn a_build_that_codebuild_refuses_for_lack_of_capacity_waits_in_its_lane_a
     let tokens: std::collections::BTreeSet<_> =
         starts.iter().map(|start| start["idempotencyToken"].to_string()).collect();
     assert_eq!((starts.len(), tokens.len(), here.secrets().await.len()), (6, 6, 1));
-    assert_eq!(
-        here.told(&super::event(&stored, stored.build.as_ref().unwrap(), "SUCCEEDED")).await.unwrap(),
-        "succeeded"
-    );
+    for (status, outcome) in [("IN_PROGRESS", "started"), ("SUCCEEDED", "succeeded")] {
+        let mut event = super::event(&stored, stored.build.as_ref().unwrap(), status);
+        event["time"] = json!(Rfc3339::from(here.world.clock.now()));
+        assert_eq!(here.told(&event).await.unwrap(), outcome);
+    }
     eventually("the next build", async || here.world.stored(&here.owner, &next).await.build).await;
+    assert_eq!(here.minutes(&here.owner).await, 0, "refusals and the wait for them use none");
+}
+
+#[tokio::test]
+async fn the_permit_of_a_refused_build_goes_to_the_next_account_without_the_sweep() {
+    let one = |options: &mut local::stack::Options| options.overrides.push((CONCURRENT_BUILDS, "1".to_owned()));
+    let Some(here) = Here::start_with(one).await else { return };
+    let source = branches(2);
+    let [first, second] =
+        [account(&here.world, "initech", 2, &source).await, account(&here.world, "globex", 2, &source).await];
+    let build = async |owner: &Actor, deployment: &Value| {
+        eventually("the build", async || {
+            let stored = here.world.stored(owner, deployment).await;
+            stored.build.is_some().then_some(stored)
+        })
+        .await
+    };
+    let running = deploy(&first, 0).await;
+    let running = build(&first, &running).await;
+    here.world.queue_is_empty().await;
+    let (refused, next) = (deploy(&first, 1).await, deploy(&second, 0).await);
+    here.world.queue_is_empty().await;
+
+    here.moto.refuse_a_build("AccountLimitExceededException");
+    let ended = super::event(&running, running.build.as_ref().unwrap(), "SUCCEEDED");
+    assert_eq!(here.told(&ended).await.unwrap(), "succeeded");
+    build(&second, &next).await;
+    assert_eq!(here.moto.refused(), 1);
+    let waits = first.deployment(&refused).await;
+    assert_eq!(waits["queue"]["blocked_by"]["until"], "2026-01-01T12:01:00Z");
 }
 
 #[tokio::test]

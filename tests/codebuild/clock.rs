@@ -85,6 +85,7 @@ async fn the_time_limit_counts_from_the_end_of_the_wait_for_a_machine() {
     let message = "The time limit of 600 s was reached in phase BUILD";
     assert_eq!(here.status(&created).await["failure"], json!({"code": "timed_out", "message": message}));
     assert_eq!(here.told(&leaves).await.unwrap(), "already_ended");
+    assert_eq!(here.minutes(&here.owner).await, 11, "660 seconds with a machine, and none of the 55 minutes without");
 }
 
 #[tokio::test]
@@ -135,6 +136,7 @@ async fn the_wait_for_a_machine_has_a_limit_of_its_own() {
         json!([{"phase-type": "QUEUED", "phase-status": "STOPPED"}]);
     assert_eq!(here.told(&stopped).await.unwrap(), "failed");
     assert_eq!(here.status(&created).await["failure"], failure);
+    assert_eq!(here.minutes(&here.owner).await, 0, "no build had a machine");
 }
 
 #[tokio::test]

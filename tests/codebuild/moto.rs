@@ -12,7 +12,11 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Method, Response, Uri};
 use serde_json::{Value, json};
 
-const START: &str = "CodeBuild_20161006.StartBuild";
+pub(super) const START: &str = "CodeBuild_20161006.StartBuild";
+/// The name of an upload to S3, whose requests do not name their operation.
+pub(super) const UPLOAD: &str = "PutObject";
+/// The alias of the key that encrypts variables.
+pub(super) const KEY: &str = "alias/variables";
 const PACKAGE: &str = "moto[server]==5.2.5";
 
 /// The number of objects that one answer of a bucket lists. S3's own bound is 1,000.
@@ -63,9 +67,11 @@ struct Recorder {
     builds_run: AtomicBool,
     /// The phases of running builds. `None` for those that moto tells.
     phases: Mutex<Option<Value>>,
-    /// The code with which StartBuild is refused.
-    refusal: Mutex<Option<&'static str>>,
-    /// The number of builds that were refused.
+    /// The operations that are refused, each with its code.
+    refusals: Mutex<Vec<(&'static str, &'static str)>>,
+    /// Whether each refusal happens once.
+    once: AtomicBool,
+    /// The number of calls that were refused.
     refused: AtomicUsize,
 }
 
@@ -90,7 +96,8 @@ impl Moto {
             calls: Mutex::default(),
             builds_run: AtomicBool::new(false),
             phases: Mutex::default(),
-            refusal: Mutex::default(),
+            refusals: Mutex::default(),
+            once: AtomicBool::new(false),
             refused: AtomicUsize::new(0),
         });
         let pass = async |State(recorder): State<Arc<Recorder>>, method, uri, headers, body| {
@@ -127,10 +134,30 @@ impl Moto {
 
     /// Refuses every build with this code, or starts builds again.
     pub(super) fn refuse_builds(&self, code: Option<&'static str>) {
-        *self.recorder.refusal.lock().unwrap() = code;
+        let refusals: Vec<_> = code.map(|code| (START, code)).into_iter().collect();
+        self.refuse(&refusals);
     }
 
-    /// Returns the number of builds that were refused.
+    /// Refuses the next build with this code.
+    pub(super) fn refuse_a_build(&self, code: &'static str) {
+        self.refuse_builds(Some(code));
+        self.recorder.once.store(true, Ordering::Relaxed);
+    }
+
+    /// Refuses these operations, each with its code. That of every upload to S3 is [`UPLOAD`].
+    pub(super) fn refuse(&self, refusals: &[(&'static str, &'static str)]) {
+        *self.recorder.refusals.lock().unwrap() = refusals.to_vec();
+        self.recorder.once.store(false, Ordering::Relaxed);
+    }
+
+    /// Creates the key that encrypts variables.
+    pub(super) async fn create_key(&self) {
+        let key = self.call("kms", "TrentService.CreateKey", json!({})).await;
+        let alias = json!({"AliasName": KEY, "TargetKeyId": key["KeyMetadata"]["KeyId"]});
+        self.call("kms", "TrentService.CreateAlias", alias).await;
+    }
+
+    /// Returns the number of calls that were refused.
     pub(super) fn refused(&self) -> usize {
         self.recorder.refused.load(Ordering::Relaxed)
     }
@@ -197,14 +224,28 @@ fn credential(service: &str) -> String {
 }
 
 impl Recorder {
+    /// Returns the code with which this call is refused.
+    fn refusal(&self, operation: Option<&str>) -> Option<&'static str> {
+        let mut refusals = self.refusals.lock().unwrap();
+        let at = refusals.iter().position(|(refused, _)| Some(*refused) == operation)?;
+        match self.once.load(Ordering::Relaxed) {
+            true => Some(refusals.remove(at).1),
+            false => Some(refusals[at].1),
+        }
+    }
+
     async fn pass(&self, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
         let target = headers.get("x-amz-target").map(|target| target.to_str().unwrap().to_owned());
         if let Some(target) = &target {
             self.calls.lock().unwrap().push((target.clone(), serde_json::from_slice(&body).unwrap()));
         }
-        let refusal = self.refusal.lock().unwrap().filter(|_| target.as_deref() == Some(START));
-        if let Some(code) = refusal {
+        let operation = target.as_deref().or_else(|| (method == Method::PUT).then_some(UPLOAD));
+        if let Some(code) = self.refusal(operation) {
             self.refused.fetch_add(1, Ordering::Relaxed);
+            if target.is_none() {
+                let body = format!("<Error><Code>{code}</Code><Message>Refused</Message></Error>");
+                return Response::builder().status(403).body(body.into()).unwrap();
+            }
             let body = json!({"__type": code, "message": "Cannot have more than 1 builds in queue for the account"});
             return Response::builder().status(400).body(body.to_string().into()).unwrap();
         }

@@ -7,6 +7,7 @@ use builds::{Builds, CODEBUILD_PROJECT, Report, Settled, Start, StartFailed};
 use shared::model::{BuildLimits, Deployment, Failure, FailureCode};
 use shared::{App, InitError};
 
+use crate::refusal::Refusal;
 use crate::retry::Retry;
 use crate::variables::Variables;
 
@@ -34,8 +35,8 @@ pub(crate) struct BuildInput {
 pub(crate) enum Started {
     /// The deployment has the build, unless its row is gone.
     HandedOver,
-    /// CodeBuild has no capacity for the build.
-    Refused,
+    /// AWS refused the build, of which nothing has run.
+    Refused(Refusal),
     /// The build can never start.
     Fails(Failure),
 }
@@ -72,12 +73,13 @@ impl CodeBuild {
         };
         let build = match self.builds.start(start).await {
             Ok(build) => build,
-            Err(StartFailed::Call(error)) => return Err(not_started(error)),
-            Err(StartFailed::NoCapacity(error)) => {
-                self.builds.app().log().warn("CodeBuild refused a build for lack of capacity", &error);
-                // Nobody deletes the secret of a deployment that ends while it waits.
-                self.delete_secret(claimed).await.map_err(not_started)?;
-                return Ok(Started::Refused);
+            Err(StartFailed::Unknown(error)) => return Err(not_started(error)),
+            Err(StartFailed::Refused(error)) => {
+                // Nobody deletes the secret of a deployment that ends while it waits. A later attempt deletes a secret that is left.
+                if let Err(error) = self.delete_secret(claimed).await {
+                    self.builds.app().log().warn("the secret of a refused build could not be deleted", &error);
+                }
+                return Ok(Started::Refused(Refusal::of_build(error)));
             }
             Err(too_large @ StartFailed::VariablesTooLarge) => {
                 let failure = Failure::new(FailureCode::VariablesTooLarge, too_large.to_string());

@@ -24,6 +24,7 @@ use crate::codebuild::Started;
 use crate::lease::LEASE;
 use crate::pipeline::{Completed, Pipeline};
 use crate::process;
+use crate::refusal::Refusal;
 use crate::retry::Retry;
 use crate::runner::Runner;
 use crate::tenant::Tenant;
@@ -46,12 +47,12 @@ pub struct Consumer {
 }
 
 /// The outcome of a message that needs no further delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Outcome {
     Ended(Status),
     InCodeBuild,
-    /// CodeBuild has no capacity, and the deployment waits for it in its lane.
-    NoCapacity,
+    /// AWS refused the build, and the deployment waits in its lane until the build is tried again.
+    Refused(Refusal),
     /// This environment has built for another account, and another one gets the message.
     HandedOn,
     /// Another deployment in the lane comes first, or no permit is free. The end of another deployment sends the next message.
@@ -167,24 +168,18 @@ impl Consumer {
             let now = self.app.clock().now();
             claimed.report(self.app.table(), Transition::GiveBack, Actor::Runner, now).await?;
         }
-        match completed? {
+        let completed = match (completed, &self.pipeline.runner) {
+            (Err(retry), Runner::CodeBuild(_)) => return self.await_capacity(&claimed, retry.refusal()?).await,
+            (completed, _) => completed?,
+        };
+        match completed {
             Completed::Run(end, results) => {
                 let claimed = claimed.with_results(self.app.table(), &results).await?;
                 self.end(&claimed, end).await
             }
             Completed::Preparation(codebuild, input) => match Box::pin(codebuild.start(&claimed, &input)).await? {
                 Started::Fails(failure) => self.end(&claimed, Transition::Fail(failure)).await,
-                Started::Refused => {
-                    let waits = claimed.await_capacity(self.app.table(), self.app.clock().now()).await?;
-                    if waits.status.is_final() {
-                        self.queue.send_next(&self.app, &waits).await;
-                        return Ok(Outcome::Ended(waits.status));
-                    }
-                    self.queue.announce_status(&self.app, &waits).await;
-                    // The permit is given back until the build is tried again.
-                    self.queue.send_waiting(&self.app, &waits.account_id, self.terms).await;
-                    Ok(Outcome::NoCapacity)
-                }
+                Started::Refused(refusal) => self.await_capacity(&claimed, refusal).await,
                 Started::HandedOver => {
                     // A request to cancel may have come before there was a build.
                     match Deployment::load(self.app.table(), &claimed.account_id, &claimed.id).await? {
@@ -194,6 +189,20 @@ impl Consumer {
                 }
             },
         }
+    }
+
+    /// Puts a deployment back into its lane whose build AWS refuses.
+    async fn await_capacity(&self, claimed: &Deployment, refusal: Refusal) -> Result<Outcome, Retry> {
+        let waits = claimed.await_capacity(self.app.table(), self.app.clock().now()).await?;
+        if waits.status.is_final() {
+            self.queue.send_next(&self.app, &waits).await;
+            self.delete_secret(&waits).await;
+            return Ok(Outcome::Ended(waits.status));
+        }
+        self.queue.announce_status(&self.app, &waits).await;
+        // The permit is given back until the build is tried again.
+        self.queue.send_waiting(&self.app, &waits.account_id, self.terms).await;
+        Ok(Outcome::Refused(refusal))
     }
 
     async fn leave_to_build(&self, deployment: &Deployment) -> Result<Outcome, Retry> {
@@ -229,7 +238,7 @@ impl Consumer {
             Ok(Outcome::Ended(status)) => (Level::Info, status.as_str()),
             Ok(Outcome::InCodeBuild) => (Level::Info, "handed_over"),
             Ok(Outcome::HandedOn) => (Level::Info, "handed_on"),
-            Ok(Outcome::NoCapacity) => (Level::Warn, "no_capacity"),
+            Ok(Outcome::Refused(refusal)) => (refusal.level(), "refused"),
             Ok(Outcome::Waits) => (Level::Info, "waits"),
             Ok(Outcome::AlreadyEnded) => (Level::Info, "already_ended"),
             Ok(Outcome::Gone) => (Level::Warn, "gone"),
@@ -244,7 +253,10 @@ impl Consumer {
             message_id: message.message_id.as_deref(),
             deployment_id,
             outcome,
-            cause: result.as_ref().err().map(|error| shared::error::chain(error)),
+            cause: match result {
+                Ok(Outcome::Refused(refusal)) => Some(shared::error::chain(refusal)),
+                result => result.as_ref().err().map(|error| shared::error::chain(error)),
+            },
         });
     }
 }

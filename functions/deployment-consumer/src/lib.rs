@@ -30,6 +30,7 @@ mod opened;
 mod pipeline;
 pub mod process;
 pub mod redaction;
+mod refusal;
 mod results;
 mod retry;
 mod run_log;

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use shared::App;
 use shared::model::{Deployment, DeploymentVariables, Failure, FrozenSet, StoredValue};
-use vault::Vault;
+use vault::{Vault, VaultError};
 
+use crate::refusal::Refusal;
 use crate::retry::Retry;
 use crate::variables::Variables;
 
@@ -54,7 +55,7 @@ impl BuildVariables {
             None => Variables::new(),
             Some(sealed) => {
                 let context = Deployment::sealing_context(&deployment.account_id, &deployment.id);
-                let json = vault.open(&context, &sealed).await.map_err(|error| closed(error.into()))?;
+                let json = vault.open(&context, &sealed).await.map_err(not_opened)?;
                 serde_json::from_slice(&json).map_err(|error| closed(error.into()))?
             }
         };
@@ -62,7 +63,7 @@ impl BuildVariables {
             to_open.remove(name);
         }
         let stored = stream::iter(to_open).map(async |(name, (context, sealed))| {
-            let value = vault.open(&context, &sealed).await.map_err(|error| closed(error.into()))?;
+            let value = vault.open(&context, &sealed).await.map_err(not_opened)?;
             Ok::<_, Retry>((name, String::from_utf8(value).map_err(|error| closed(error.into()))?))
         });
         let stored: Variables = stored.buffer_unordered(AT_ONCE).try_collect().await?;
@@ -83,6 +84,16 @@ impl BuildVariables {
     }
 }
 
+/// The beginning of the cause of a failure.
+const CLOSED: &str = "the variables can't be decrypted";
+
+fn not_opened(error: VaultError) -> Retry {
+    match error {
+        VaultError::Kms { .. } => Refusal::of_vault(CLOSED, error).into(),
+        _ => closed(error.into()),
+    }
+}
+
 fn closed(error: shared::InitError) -> Retry {
-    Retry::Infrastructure("the variables can't be decrypted", error)
+    Retry::Infrastructure(CLOSED, error)
 }

@@ -15,7 +15,7 @@ use shared::clock::Timestamp;
 use shared::model::{Deployment, Failure, FailureCode, Plan, Results, Transition, URL_OUTPUT};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use vault::Vault;
+use vault::{Vault, VaultError};
 
 use crate::beneath::Folder;
 use crate::buildspec::Buildspec;
@@ -24,6 +24,7 @@ use crate::codebuild::{BuildInput, CodeBuild};
 use crate::opened::BuildVariables;
 use crate::process::{Exit, Outcome, Run, RunError};
 use crate::redaction::Redaction;
+use crate::refusal::Refusal;
 use crate::retry::Retry;
 use crate::run_log::{self, RunLog};
 use crate::runner::Runner;
@@ -142,7 +143,7 @@ impl Pipeline {
         let Deployment { number, environment, sha, git_ref, .. } = deployment;
         log.say(format!("Deployment {number} of {git_ref} ({sha}) to {}", environment.as_str())).await;
         match deployment.tries() {
-            _ if deployment.was_refused() => log.say("Trying again: AWS CodeBuild had no capacity").await,
+            _ if deployment.was_refused() => log.say("Trying again: AWS did not start the build").await,
             1 => {}
             attempt => log.say(format!("Attempt {attempt}: the previous runner was lost")).await,
         }
@@ -302,6 +303,10 @@ impl Pipeline {
             Err(FetchFailed::Remote(error @ RemoteError::Local(_))) => {
                 Err(Retry::Infrastructure("the source could not be stored", error.into()))
             }
+            Err(FetchFailed::Open(OpenFailed::Vault(error @ VaultError::Kms { .. }))) => {
+                Err(Refusal::of_vault("the connection could not be opened", error).into())
+            }
+            Err(FetchFailed::Open(OpenFailed::Table(error))) => Err(error.into()),
             Err(FetchFailed::Open(error)) if error.is_temporary() => {
                 Err(Retry::Infrastructure("the connection could not be opened", error.into()))
             }

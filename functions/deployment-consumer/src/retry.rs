@@ -4,6 +4,8 @@ use shared::InitError;
 use shared::model::TransitionFailed;
 use shared::table::TableError;
 
+use crate::refusal::Refusal;
+
 /// A reason to have a message delivered again. The deployment is left as it is, or without a runner.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Retry {
@@ -21,6 +23,22 @@ pub(crate) enum Retry {
     Table(#[from] TableError),
     #[error("{0}")]
     Infrastructure(&'static str, #[source] InitError),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+impl Retry {
+    /// Returns the refusal by AWS, if there is one.
+    ///
+    /// # Errors
+    /// Fails with every other reason.
+    pub(crate) fn refusal(self) -> Result<Refusal, Self> {
+        match self {
+            Self::Refused(refusal) => Ok(refusal),
+            Self::Table(error @ TableError::Call { .. }) => Ok(Refusal::of_table(error)),
+            other => Err(other),
+        }
+    }
 }
 
 impl From<TransitionFailed> for Retry {
@@ -34,6 +52,27 @@ impl From<TransitionFailed> for Retry {
 
 impl From<archive::Error> for Retry {
     fn from(error: archive::Error) -> Self {
-        Self::Infrastructure("the archive failed", error.into())
+        match error {
+            archive::Error::Store(_) => Refusal::of_archive(error).into(),
+            _ => Self::Infrastructure("the archive failed", error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::Error as StoreError;
+    use shared::telemetry::Level;
+
+    use super::*;
+
+    #[test]
+    fn the_archive_refuses_what_its_store_fails_at_and_only_what_passes_is_no_error() {
+        let level = |error: archive::Error| Retry::from(error).refusal().ok().map(|refusal| refusal.level());
+        let slow_down = StoreError::Generic { store: "S3", source: "SlowDown".into() };
+        assert!(matches!(level(slow_down.into()), Some(Level::Warn)));
+        let denied = StoreError::PermissionDenied { path: "source.zip".to_owned(), source: "AccessDenied".into() };
+        assert!(matches!(level(denied.into()), Some(Level::Error)));
+        assert!(level(archive::Error::Path("../x".to_owned())).is_none());
     }
 }

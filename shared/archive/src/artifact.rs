@@ -133,12 +133,12 @@ impl Archive {
         let mut object = BufWriter::new(self.store.clone(), key);
         match tokio::io::copy(content, &mut object).await {
             Ok(size) => {
-                object.shutdown().await.map_err(Error::Artifact)?;
+                object.shutdown().await.map_err(Error::of_copy)?;
                 Ok(size)
             }
             Err(error) => {
                 object.abort().await?;
-                Err(Error::Artifact(error))
+                Err(Error::of_copy(error))
             }
         }
     }

@@ -54,6 +54,11 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// Returns the error of a copy into the store: that of the store, or that of the file.
+    pub(crate) fn of_copy(error: io::Error) -> Self {
+        error.downcast().map_or_else(Self::Artifact, Self::Store)
+    }
+
     /// Returns whether the operation can succeed later: the store was not reached, was busy or did not answer in time.
     #[must_use]
     pub fn is_passing(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Failures of the services behind a build.
 
 use aws_sdk_codebuild::error::{ProvideErrorMetadata, SdkError};
+use shared::aws;
 use shared::table::TableError;
 
 /// The reasons why a build can't be started, stopped or settled.
@@ -22,7 +23,11 @@ impl Error {
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or("no answer").to_owned();
-        Self::Call(service, code, error.into())
+        Self::Call(service, aws::code_of(&error).to_owned(), error.into())
+    }
+
+    /// Returns whether the call can succeed later without a change of the stack: see [`aws::is_passing`].
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Call(_, code, _) if aws::is_passing(code))
     }
 }

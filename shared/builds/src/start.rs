@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aws_sdk_codebuild::error::SdkError;
 use aws_sdk_codebuild::types::{
     ArtifactNamespace, ArtifactPackaging, ArtifactsType, CloudWatchLogsConfig, EnvironmentVariable,
     EnvironmentVariableType, LogsConfig, LogsConfigStatusType, ProjectArtifacts, SourceType,
@@ -16,15 +17,6 @@ use crate::error::Error;
 const MAX_SECRET_BYTES: usize = 64 * 1024;
 /// The time limits that CodeBuild allows, in seconds. The sweep stops a build that has a shorter one.
 const TIME_LIMITS: std::ops::RangeInclusive<u64> = 5 * 60..=2160 * 60;
-/// The codes with which AWS refuses a call that is worth a later try, because it has too much to do.
-const NO_CAPACITY: [&str; 6] = [
-    "AccountLimitExceededException",
-    "RequestLimitExceeded",
-    "ServiceUnavailableException",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-];
 
 /// The input of a build.
 #[derive(Debug)]
@@ -55,19 +47,11 @@ pub struct Start<'a> {
 pub enum StartFailed {
     #[error("The secret variables exceed {MAX_SECRET_BYTES} bytes as JSON, the limit for builds in AWS CodeBuild")]
     VariablesTooLarge,
-    #[error("AWS has no capacity for another build")]
-    NoCapacity(#[source] Error),
+    #[error("AWS refused the build")]
+    Refused(#[source] Error),
+    /// CodeBuild may have started the build.
     #[error(transparent)]
-    Call(Error),
-}
-
-impl From<Error> for StartFailed {
-    fn from(error: Error) -> Self {
-        match &error {
-            Error::Call(_, code, _) if NO_CAPACITY.contains(&code.as_str()) => Self::NoCapacity(error),
-            _ => Self::Call(error),
-        }
-    }
+    Unknown(#[from] Error),
 }
 
 impl Builds {
@@ -135,7 +119,10 @@ impl Builds {
             .set_privileged_mode_override(deployment.machine.privileged.then_some(true))
             .send()
             .await
-            .map_err(|error| Error::call("CodeBuild", error))?;
+            .map_err(|error| match error {
+                SdkError::ServiceError(_) => StartFailed::Refused(Error::call("CodeBuild", error)),
+                _ => StartFailed::Unknown(Error::call("CodeBuild", error)),
+            })?;
         let id = started.build_value().and_then(|build| build.id()).unwrap_or_default();
         Ok(id.parse().map_err(|_| Error::Unknown(format!("the build {id:?}")))?)
     }
@@ -146,7 +133,7 @@ impl Builds {
             return Err(StartFailed::VariablesTooLarge);
         }
         let created = self.secrets.create_secret().name(secret).secret_string(json).send().await;
-        created.map(drop).map_err(|error| Error::call("Secrets Manager", error).into())
+        created.map(drop).map_err(|error| StartFailed::Refused(Error::call("Secrets Manager", error)))
     }
 }
 

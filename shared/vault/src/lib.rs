@@ -11,12 +11,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use aws_sdk_kms::Client;
-use aws_sdk_kms::error::BoxError;
+use aws_sdk_kms::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use shared::App;
 use shared::settings::{MissingSetting, VARIABLES_KEY};
+use shared::{App, aws};
 
 const VERSION: u8 = 1;
 const KEY_BYTES: usize = 32;
@@ -41,10 +41,25 @@ pub enum VaultError {
     UnknownKind,
     #[error("the key file {} can't be read or does not contain 32 bytes", .0.display())]
     KeyFile(PathBuf, #[source] Option<std::io::Error>),
-    #[error("KMS failed")]
-    Kms(#[source] BoxError),
+    #[error("KMS failed ({code})")]
+    Kms { code: String, source: BoxError },
     #[error("the sealed text is damaged or belongs to another context")]
     Sealed,
+}
+
+impl VaultError {
+    fn of_kms<E>(error: SdkError<E>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        Self::Kms { code: aws::code_of(&error).to_owned(), source: error.into() }
+    }
+
+    /// Returns whether the operation can succeed later: KMS was not reached, was busy or did not answer in time.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Kms { code, .. } if aws::is_passing(code))
+    }
 }
 
 impl Vault {
@@ -123,7 +138,7 @@ impl MasterKey {
                     .set_encryption_context(Some(encryption_context(context)))
                     .send()
                     .await
-                    .map_err(|error| VaultError::Kms(error.into()))?;
+                    .map_err(VaultError::of_kms)?;
                 let plain = made.plaintext.ok_or(VaultError::Sealed)?;
                 let wrapped = made.ciphertext_blob.ok_or(VaultError::Sealed)?;
                 Ok((data_key(plain.as_ref())?, wrapped.into_inner()))
@@ -151,7 +166,7 @@ impl MasterKey {
                     .set_encryption_context(Some(encryption_context(context)))
                     .send()
                     .await
-                    .map_err(|error| VaultError::Kms(error.into()))?;
+                    .map_err(VaultError::of_kms)?;
                 data_key(opened.plaintext.ok_or(VaultError::Sealed)?.as_ref())
             }
             Self::Local(master) => {

@@ -1,4 +1,4 @@
-//! Deployments whose build CodeBuild had no capacity for: they wait in their lane, and are tried again.
+//! Deployments whose build AWS refused: they wait in their lane, and are tried again.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::table::Table;
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 const RETRY_WITHIN: Duration = Duration::from_secs(15 * 60);
 
-/// A refusal of CodeBuild for lack of capacity.
+/// A refusal by AWS to start a build, mostly for lack of capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoCapacity {
     /// The time of the first refusal.
@@ -32,18 +32,18 @@ impl NoCapacity {
 }
 
 impl Deployment {
-    /// Returns the number of claims since CodeBuild last refused the deployment's build. A refusal is no attempt, because nothing
+    /// Returns the number of claims since AWS last refused the deployment's build. A refusal is no attempt, because nothing
     /// of the deployment has run.
     pub fn tries(&self) -> u32 {
         self.attempt - self.no_capacity.map_or(0, |refused| refused.attempt)
     }
 
-    /// Returns whether CodeBuild has refused the deployment's build, and no runner was lost since then.
+    /// Returns whether AWS has refused the deployment's build, and no runner was lost since then.
     pub fn was_refused(&self) -> bool {
         self.no_capacity.is_some() && self.tries() <= 1
     }
 
-    /// Returns the time before which the queued deployment's build is not tried again for lack of capacity.
+    /// Returns the time before which the queued deployment's build is not tried again.
     pub fn retry_at(&self, now: Timestamp) -> Option<Timestamp> {
         self.no_capacity.map(|refused| refused.until).filter(|until| *until > now)
     }
@@ -54,7 +54,7 @@ impl Deployment {
         waits.into_iter().flatten().fold(self.created_at, Ord::max)
     }
 
-    /// Puts the claimed deployment back into its lane because CodeBuild has no capacity for its build. Ends it if a user has asked
+    /// Puts the claimed deployment back into its lane because AWS does not start its build. Ends it if a user has asked
     /// to cancel it.
     ///
     /// # Errors

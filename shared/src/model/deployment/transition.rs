@@ -32,7 +32,7 @@ pub enum Transition {
     },
     /// The build has left CodeBuild's queue, and its time limit counts from this time.
     LeaveQueue(Timestamp),
-    /// CodeBuild has no capacity for the build. The deployment waits in its lane, and is tried again.
+    /// AWS did not start the build. The deployment waits in its lane, and is tried again.
     AwaitCapacity(NoCapacity),
     /// The deployment could start, and waits for a permit.
     AwaitPermit {
@@ -167,7 +167,7 @@ impl Transition {
             }
             Self::AwaitCapacity(refused) => {
                 deployment.refuse(refused);
-                "AWS CodeBuild has no capacity; the build is tried again".to_owned()
+                "AWS did not start the build, which is tried again".to_owned()
             }
             Self::AwaitPermit { place, bound } => {
                 deployment.waits_for_permit = Some(place);
