@@ -1,6 +1,6 @@
 //! A git host on this machine: `git http-backend` behind a rule of who may read.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -65,12 +65,17 @@ impl GitServer {
 
     /// Starts a host of the repository whose `.git` is this folder.
     pub async fn of_folder(folder: PathBuf) -> Self {
-        Self::serve(folder, None, Router::new(), |_| Reply::Git).await
+        Self::serve(anywhere(), folder, None, Router::new(), |_| Reply::Git).await
+    }
+
+    /// Starts a host that answers where nobody has answered so far.
+    pub async fn at(listener: TcpListener, source: &GitRepository) -> Self {
+        Self::serve(listener, folder_of(source), None, Router::new(), |_| Reply::Git).await
     }
 
     /// Starts a host whose git is told this about the protocol, whatever the client says.
     pub async fn speaking(source: &GitRepository, protocol: &'static str) -> Self {
-        Self::serve(folder_of(source), Some(protocol), Router::new(), |_| Reply::Git).await
+        Self::serve(anywhere(), folder_of(source), Some(protocol), Router::new(), |_| Reply::Git).await
     }
 
     /// Starts a host that lets in whoever has this user name and password.
@@ -94,16 +99,18 @@ impl GitServer {
         api: Router,
         reply: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        Self::serve(folder_of(source), None, api, reply).await
+        Self::serve(anywhere(), folder_of(source), None, api, reply).await
     }
 
     async fn serve(
+        listener: TcpListener,
         folder: PathBuf,
         protocol: Option<&'static str>,
         api: Router,
         reply: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let (address, seen) = (listener.local_addr().unwrap(), Arc::<Mutex<_>>::default());
         let host = Host { folder, protocol, seen: Arc::clone(&seen), reply: Box::new(reply) };
         let router = api.merge(Router::new().fallback(respond).with_state(Arc::new(host)));
@@ -130,6 +137,10 @@ impl GitServer {
     pub fn credentials(&self) -> Vec<String> {
         self.seen().into_iter().filter_map(|seen| seen.authorization).collect()
     }
+}
+
+fn anywhere() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
 fn folder_of(source: &GitRepository) -> PathBuf {

@@ -126,6 +126,37 @@ async fn an_account_waits_for_few_slow_hosts_however_many_it_names() {
 }
 
 #[tokio::test]
+async fn a_silent_host_is_left_alone_for_a_while_and_asked_as_before_once_it_answers() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/app.git", listener.local_addr().unwrap());
+    let register = |name: &'static str| {
+        let (owner, body) = (owner.clone(), json!({"name": name, "clone_url": url}));
+        async move { owner.post("/v1/repositories", body).await }
+    };
+    let message = |answer: &Answer| {
+        answer.refused(503, "remote_unavailable");
+        answer.body["error"]["message"].as_str().unwrap().to_owned()
+    };
+    for waited in join_all(["a", "b", "c"].map(register)).await {
+        assert_eq!(message(&waited), "The repository's server took too long to answer");
+    }
+    let refused = join_all(["d", "e"].map(register)).await;
+    for refused in &refused {
+        assert!(message(refused).contains("has not answered lately"), "{refused:?}");
+    }
+    let _server = GitServer::at(listener, &source).await;
+    let seconds = refused[0].header("retry-after").parse().unwrap();
+    assert!(seconds >= 1, "{refused:?}");
+    tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+    for name in ["f", "g"] {
+        assert_eq!(register(name).await.status, 201, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_is_not_gits_is_told_for_what_it_is() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;
