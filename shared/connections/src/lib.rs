@@ -146,24 +146,6 @@ impl Connections {
         LookUps::default().with_breakers(self.breakers.clone()).with_patience(Patience::of(&self.app, account))
     }
 
-    /// Asks the API of a connection's host, within the bounds of look-ups.
-    ///
-    /// # Errors
-    /// Fails like the question, or if the host is not waited for any longer.
-    pub async fn ask<T, E>(
-        &self,
-        connection: &Connection,
-        api: &Api,
-        limit: TimeLimit,
-        ask: impl Fn(&Api) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, AskFailed>
-    where
-        T: Send + 'static,
-        AskFailed: From<E>,
-    {
-        question::ask(self.look_ups(&connection.account_id), api.clone(), limit, ask).await
-    }
-
     /// Opens the secret of a connection.
     ///
     /// # Errors

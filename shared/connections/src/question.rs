@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use git::{LOOKUP_TIME, LookUps, Passing, Question, RemoteError, Retries};
 use providers::{Api, ApiError, AppError};
+use shared::model::Connection;
+
+use crate::Connections;
 
 /// The time in which a host's API must answer.
 #[derive(Clone, Copy, Debug)]
@@ -67,23 +70,29 @@ impl Passing for AskFailed {
     }
 }
 
-/// Asks the API of a host. No fetch is refused because of what look-ups have met.
-pub(crate) async fn ask<T, E>(
-    look_ups: LookUps,
-    api: Api,
-    limit: TimeLimit,
-    ask: impl Fn(&Api) -> Result<T, E> + Send + 'static,
-) -> Result<T, AskFailed>
-where
-    T: Send + 'static,
-    AskFailed: From<E>,
-{
-    let (look_ups, retries) = match limit.is_of_fetch {
-        true => (LookUps::default(), Retries::All),
-        false => (look_ups, Retries::Answers),
-    };
-    let answered = Arc::default();
-    let api = api.until(limit.deadline, Arc::clone(&answered));
-    let question = Question { host: api.host(), deadline: limit.deadline, retries, answered };
-    look_ups.ask(question, move || ask(&api).map_err(AskFailed::from)).await
+impl Connections {
+    /// Asks the API of a connection's host, within the bounds of look-ups. No fetch is refused because of what look-ups have met.
+    ///
+    /// # Errors
+    /// Fails like the question, or if the host is not waited for any longer.
+    pub async fn ask<T, E>(
+        &self,
+        connection: &Connection,
+        api: &Api,
+        limit: TimeLimit,
+        ask: impl Fn(&Api) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, AskFailed>
+    where
+        T: Send + 'static,
+        AskFailed: From<E>,
+    {
+        let (look_ups, retries) = match limit.is_of_fetch {
+            true => (LookUps::default(), Retries::All),
+            false => (self.look_ups(&connection.account_id), Retries::Answers),
+        };
+        let answered = Arc::default();
+        let api = api.clone().until(limit.deadline, Arc::clone(&answered));
+        let question = Question { host: api.host(), deadline: limit.deadline, retries, answered };
+        look_ups.ask(question, move || ask(&api).map_err(AskFailed::from)).await
+    }
 }
