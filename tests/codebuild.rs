@@ -90,14 +90,19 @@ impl Here {
     async fn building_in(&self, environment: &str, variables: Value) -> (Value, Deployment) {
         let body = json!({"ref": "main", "environment": environment, "variables": variables});
         let created = self.owner.deploy("app", body).await;
-        let stored = eventually("the build", async || {
-            let stored = self.world.stored(&self.owner, &created).await;
+        let stored = self.started(&self.owner, &created).await;
+        self.world.queue_is_empty().await;
+        (created, stored)
+    }
+
+    /// Waits until a deployment is in a build by CodeBuild.
+    async fn started(&self, owner: &Actor, created: &Value) -> Deployment {
+        eventually("the build", async || {
+            let stored = self.world.stored(owner, created).await;
             assert!(stored.failure.is_none(), "{stored:?}");
             stored.build.is_some().then_some(stored)
         })
-        .await;
-        self.world.queue_is_empty().await;
-        (created, stored)
+        .await
     }
 
     async fn building(&self, variables: Value) -> (Value, Deployment) {

@@ -29,11 +29,7 @@ async fn the_names_that_a_build_is_given_are_new_for_each_attempt_and_shown_nowh
     here.source.commit(&[("buildspec.yml", &(tests::buildspec(&["make"]) + "artifacts:\n  files: dist/**\n"))]);
     let body = json!({"ref": "main", "variables": {"A": {"value": "hunter22", "secret": true}}});
     let created = here.owner.deploy("app", body).await;
-    let first = eventually("the build", async || {
-        let stored = here.world.stored(&here.owner, &created).await;
-        stored.build.is_some().then_some(stored)
-    })
-    .await;
+    let first = here.started(&here.owner, &created).await;
     here.world.queue_is_empty().await;
     // The second attempt is another build of the same deployment.
     let (pk, sk) = (format!("ACCT#{}#DEPLOY#{}", first.account_id, first.id), "DEPLOY");

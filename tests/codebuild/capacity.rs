@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shared::clock::Rfc3339;
 use shared::settings::CONCURRENT_BUILDS;
-use tests::{Actor, eventually};
+use tests::eventually;
 
 use super::Here;
 use crate::permits::{account, branches, deploy};
@@ -57,11 +57,7 @@ async fn a_build_that_codebuild_refuses_for_lack_of_capacity_waits_in_its_lane_a
     here.moto.refuse_builds(None);
     here.world.clock.advance(Duration::from_secs(480));
     here.world.sweep().await.unwrap();
-    let stored = eventually("the build", async || {
-        let stored = here.world.stored(&here.owner, &created).await;
-        stored.build.is_some().then_some(stored)
-    })
-    .await;
+    let stored = here.started(&here.owner, &created).await;
     here.world.queue_is_empty().await;
     let events = here.owner.events(&created).await;
     let refused = "in_progress runner: claimed, attempt 1";
@@ -93,15 +89,8 @@ async fn the_permit_of_a_refused_build_goes_to_the_next_account_without_the_swee
     let source = branches(2);
     let [first, second] =
         [account(&here.world, "initech", 2, &source).await, account(&here.world, "globex", 2, &source).await];
-    let build = async |owner: &Actor, deployment: &Value| {
-        eventually("the build", async || {
-            let stored = here.world.stored(owner, deployment).await;
-            stored.build.is_some().then_some(stored)
-        })
-        .await
-    };
     let running = deploy(&first, 0).await;
-    let running = build(&first, &running).await;
+    let running = here.started(&first, &running).await;
     here.world.queue_is_empty().await;
     let (refused, next) = (deploy(&first, 1).await, deploy(&second, 0).await);
     here.world.queue_is_empty().await;
@@ -109,7 +98,7 @@ async fn the_permit_of_a_refused_build_goes_to_the_next_account_without_the_swee
     here.moto.refuse_a_build("AccountLimitExceededException");
     let ended = super::event(&running, running.build.as_ref().unwrap(), "SUCCEEDED");
     assert_eq!(here.told(&ended).await.unwrap(), "succeeded");
-    build(&second, &next).await;
+    here.started(&second, &next).await;
     assert_eq!(here.moto.refused(), 1);
     let waits = first.deployment(&refused).await;
     assert_eq!(waits["queue"]["blocked_by"]["until"], "2026-01-01T12:01:00Z");

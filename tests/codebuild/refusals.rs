@@ -53,11 +53,7 @@ async fn no_refusal_by_aws_before_a_build_starts_is_an_attempt() {
             here.world.clock.advance(Duration::from_secs(1));
             here.world.sweep().await.unwrap();
         }
-        let stored = eventually("the build", async || {
-            let stored = here.world.stored(&here.owner, &created).await;
-            stored.build.is_some().then_some(stored)
-        })
-        .await;
+        let stored = here.started(&here.owner, &created).await;
         here.world.queue_is_empty().await;
         assert_eq!(stored.tries(), 1, "{refusals:?}");
         let ended = super::event(&stored, stored.build.as_ref().unwrap(), "SUCCEEDED");
