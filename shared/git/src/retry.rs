@@ -27,9 +27,9 @@ pub trait Passing {
 /// The failures after which an operation is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retries {
-    /// Those of a server that answers. A breaker counts the others, and a client waits meanwhile.
+    /// Failures of a server that answers. A breaker counts the others, and a client waits meanwhile.
     Answers,
-    /// All that may pass, also those of a server that is not reached. A fetch has the time for them.
+    /// All failures that may pass, also those of a server that is not reached. A fetch has the time for them.
     All,
 }
 

@@ -19,7 +19,7 @@ pub(super) enum Step {
     Write(Take),
 }
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The item after the write.
