@@ -29,7 +29,8 @@ pub(crate) async fn measure() -> Result<Report> {
         let repository = Repository::create(folder.path(), shape)?;
         let server = GitServer::of_folder(repository.path.clone()).await;
         for (transport, url) in [("HTTP", server.url("/app.git")), ("path", repository.url())] {
-            let (ours, gits) = in_turn(&repository, &url).await?;
+            let into = folder.path().join(format!("{}-by-{transport}", shape.name));
+            let (ours, gits) = in_turn(&repository, &url, &into).await?;
             table.row([
                 format!("{}: {}", shape.name, shape.description),
                 transport.to_owned(),
@@ -53,18 +54,20 @@ pub(crate) async fn measure() -> Result<Report> {
     Ok(report)
 }
 
-/// Returns the median seconds of a fetch and of a clone.
-async fn in_turn(repository: &Repository, url: &str) -> Result<(f64, f64)> {
+/// Returns the median seconds of a fetch and of a clone into new folders in `into`. The folders stay until the end of the measurement:
+/// ext4 gives no inode out again within five seconds, and looks long for another one after many files were deleted.
+async fn in_turn(repository: &Repository, url: &str, into: &Path) -> Result<(f64, f64)> {
     let remote = Remote::new(CloneUrl::parse(url, Hosts::AlsoLocal)?, None);
     let commit = Resolved { name: Some("refs/heads/main".to_owned()), sha: repository.sha.parse::<CommitSha>()? };
     let (mut ours, mut gits) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let folder = tempfile::tempdir()?;
+    for round in 0..ROUNDS {
+        let into = into.join(round.to_string());
+        std::fs::create_dir_all(&into)?;
         let started = Instant::now();
-        remote.fetch_commit(&commit, &folder.path().join("fetched"), LIMITS).await?;
+        remote.fetch_commit(&commit, &into.join("fetched"), LIMITS).await?;
         ours.push(started.elapsed().as_secs_f64());
         let started = Instant::now();
-        clone(url, &folder.path().join("cloned")).await?;
+        clone(url, &into.join("cloned")).await?;
         gits.push(started.elapsed().as_secs_f64());
     }
     Ok((median(ours), median(gits)))
