@@ -158,7 +158,7 @@ async fn event(world: &World, function: &str, route: &str, estate: &Estate) -> L
 async fn each_endpoint_makes_as_many_calls_at_once_as_it_declares() {
     let world = World::start_without_queue().await;
     let source = GitRepository::new(&[]);
-    let Environment { settings, clock, log, limits } = world.stack.environment().clone();
+    let Environment { settings, clock, log, limits, .. } = world.stack.environment().clone();
     let (mut declared, mut measured, mut whole) = (BTreeMap::new(), BTreeMap::new(), None);
     for (number, registration) in FUNCTIONS.iter().enumerate() {
         let Trigger::Http { route, constructor, documentation: Some(_) } = registration.trigger else { continue };

@@ -228,6 +228,7 @@ fn start(name: &str, settings: &Settings) -> Result<(), shared::InitError> {
         clock: Clock::manual(NOON),
         log: Log::to(std::io::sink()),
         limits: Limits::LAMBDA,
+        patience: 1,
     };
     let registration = FUNCTIONS.iter().find(|registration| registration.name == name);
     registration.unwrap_or_else(|| panic!("{name} is not registered")).start(&environment).map(drop)

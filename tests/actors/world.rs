@@ -68,6 +68,9 @@ pub fn without_queue(options: &mut Options) {
 /// deployment takes on a slow machine, so that no other message is delivered twice.
 const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The factor by which a function may exceed its time limit.
+const PATIENCE: u32 = 20;
+
 /// Delivers a message again a second after a consumer returned it, and this many times in all.
 pub fn redelivering(times: u32) -> impl FnOnce(&mut Options) {
     move |options| {
@@ -94,6 +97,7 @@ impl World {
         options.clock = clock.clone();
         options.sweep_every = None;
         options.visibility_timeout = VISIBILITY_TIMEOUT;
+        options.patience = PATIENCE;
         options.overrides.push((CONCURRENT_BUILDS, "1000".to_owned()));
         if let Ok(url) = std::env::var("TEST_SERVICES_URL") {
             options.services = Services::At { url, suffix: format!("-{}", AccountId::random()) };

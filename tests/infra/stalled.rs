@@ -53,7 +53,8 @@ async fn each_endpoint_answers_in_the_envelope_while_dynamodb_stalls() {
         (builds::CODEBUILD_PROJECT, "git-api".to_owned()),
     ]);
     let limits = Limits { attempt: Duration::from_millis(50), call: Duration::from_millis(100), ..Limits::LAMBDA };
-    let environment = Environment { settings, clock: Clock::manual(NOON), log: Log::to(std::io::sink()), limits };
+    let environment =
+        Environment { settings, clock: Clock::manual(NOON), log: Log::to(std::io::sink()), limits, patience: 1 };
     for registration in FUNCTIONS {
         let Some(route) = registration.route() else { continue };
         let name = registration.name;

@@ -28,6 +28,7 @@ type Handler = Arc<dyn Fn(LambdaEvent<Value>) -> BoxFuture<'static, Result<Value
 pub struct Function {
     name: Arc<str>,
     timeout: Duration,
+    patience: u32,
     clock: Clock,
     handler: Handler,
 }
@@ -95,7 +96,13 @@ impl Function {
                 serde_json::from_str(&response).map_err(FunctionError::Response)
             })
         });
-        Self { name: name.into(), timeout, clock, handler }
+        Self { name: name.into(), timeout, patience: 1, clock, handler }
+    }
+
+    /// Lets an invocation take this many times as long as the time limit that it is told.
+    #[must_use]
+    pub fn with_patience(self, patience: u32) -> Self {
+        Self { patience, ..self }
     }
 
     /// Returns the function's name, as in its ARN.
@@ -113,7 +120,7 @@ impl Function {
     pub async fn invoke(&self, event: Value) -> Result<Value, FunctionError> {
         let event = LambdaEvent::new(event, self.context());
         let handler = Arc::clone(&self.handler);
-        let timeout = self.timeout;
+        let timeout = self.timeout * self.patience;
         let invocation = tokio::spawn(async move {
             tokio::time::timeout(timeout, async { handler(event).await })
                 .await

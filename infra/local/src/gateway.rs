@@ -96,15 +96,16 @@ impl Gateway {
     ///
     /// Fails if the address can't be bound.
     pub async fn start(address: SocketAddr, routes: Routes, clock: Clock) -> io::Result<Self> {
-        Self::start_on(server::bind(address).await?, routes, clock)
+        Self::start_on(server::bind(address).await?, routes, clock, INTEGRATION_TIMEOUT)
     }
 
     /// Starts an API on a bound listener, for functions that need the API's URL before.
-    pub(crate) fn start_on(listener: TcpListener, routes: Routes, clock: Clock) -> io::Result<Self> {
-        Self::serve(listener, routes, clock, INTEGRATION_TIMEOUT)
-    }
-
-    fn serve(listener: TcpListener, routes: Routes, clock: Clock, integration_timeout: Duration) -> io::Result<Self> {
+    pub(crate) fn start_on(
+        listener: TcpListener,
+        routes: Routes,
+        clock: Clock,
+        integration_timeout: Duration,
+    ) -> io::Result<Self> {
         let port = listener.local_addr()?.port();
         let api = Arc::new(Api { routes, clock, port, integration_timeout });
         let app = Router::new().fallback(handle).with_state(api);
@@ -413,7 +414,7 @@ mod tests {
         let function = Function::events("slow", service, INTEGRATION_TIMEOUT, clock.clone());
         let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let routes = Routes::new([("$default", function)]).unwrap();
-        let gateway = Gateway::serve(listener, routes, clock, Duration::from_millis(50)).unwrap();
+        let gateway = Gateway::start_on(listener, routes, clock, Duration::from_millis(50)).unwrap();
 
         let mut connection = TcpStream::connect(gateway.address()).await.unwrap();
         connection.write_all(b"GET / HTTP/1.1\r\nhost: local\r\nconnection: close\r\n\r\n").await.unwrap();

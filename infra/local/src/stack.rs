@@ -23,7 +23,7 @@ use crate::dynamodb::{DynamoDb, Storage};
 use crate::event_source::{EventSource, Mapping};
 use crate::function::{Function, FunctionError};
 use crate::functions::Environment;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, INTEGRATION_TIMEOUT};
 use crate::issuer::{Client, Issuer};
 use crate::route::Routes;
 use crate::schedule::Schedule;
@@ -66,6 +66,9 @@ pub struct Options {
     pub max_receive_count: u32,
     /// The time between two sweeps; `None` leaves them to the caller.
     pub sweep_every: Option<Duration>,
+    /// The factor by which a function, and the gateway that waits for it, may exceed their time limits. Tests must not fail
+    /// because the machine is busy.
+    pub patience: u32,
     /// Settings of the functions that replace or extend the stack's own.
     pub overrides: Vec<(&'static str, String)>,
 }
@@ -116,6 +119,7 @@ impl Options {
             visibility_timeout: Duration::from_secs(1800),
             max_receive_count: 5,
             sweep_every: Some(Duration::from_secs(60)),
+            patience: 1,
             overrides: Vec::new(),
         }
     }
@@ -197,7 +201,9 @@ impl Stack {
             settings.set(name, value);
         }
 
-        let environment = Environment { settings, clock: options.clock, log: options.log, limits: Limits::PATIENT };
+        let patience = options.patience;
+        let environment =
+            Environment { settings, clock: options.clock, log: options.log, limits: Limits::PATIENT, patience };
         let app = environment.app()?;
         match options.services {
             Services::Embedded => table::ensure(app.table().client(), &table).await?,
@@ -207,7 +213,7 @@ impl Stack {
         }
         queue_again(&app).await?;
         let routes = Routes::new(environment.http()?)?;
-        let gateway = Gateway::start_on(listener, routes, environment.clock.clone())?;
+        let gateway = Gateway::start_on(listener, routes, environment.clock.clone(), INTEGRATION_TIMEOUT * patience)?;
         let stopping = CancellationToken::new();
         let consumer = environment.consumer_until(stopping.clone())?;
         let main = Mapping { maximum_concurrency: CONCURRENT_BUILDS + SPARE_CONSUMERS, ..Mapping::new(&queues.main) };

@@ -43,6 +43,8 @@ pub struct Environment {
     pub log: Log,
     /// The time limits of the functions' calls of AWS.
     pub limits: Limits,
+    /// The factor by which an invocation may exceed its time limit.
+    pub patience: u32,
 }
 
 impl Environment {
@@ -72,7 +74,7 @@ impl Environment {
     pub(super) fn endpoint(&self, route: Route, endpoint: Constructor) -> Result<Function, InitError> {
         let app = self.app()?;
         let service = pipeline::service(app.clone(), endpoint(&app)?);
-        Ok(Function::http(route.function, service, HTTP_TIME_LIMIT, self.clock.clone()))
+        Ok(Function::http(route.function, service, HTTP_TIME_LIMIT, self.clock.clone()).with_patience(self.patience))
     }
 
     /// Starts the function that consumes the queue.
@@ -93,7 +95,8 @@ impl Environment {
             let consumer = consumer.clone();
             async move { consumer.invoke(event).await }
         };
-        Ok(Function::events("deployment-consumer", service_fn(consume), CONSUMER_TIME_LIMIT, self.clock.clone()))
+        Ok(Function::events("deployment-consumer", service_fn(consume), CONSUMER_TIME_LIMIT, self.clock.clone())
+            .with_patience(self.patience))
     }
 
     /// Starts the function that tells git hosts the statuses of commits.
@@ -106,7 +109,8 @@ impl Environment {
             let reporter = reporter.clone();
             async move { reporter.invoke(event).await }
         };
-        Ok(Function::events("report-status", service_fn(report), REPORT_TIME_LIMIT, self.clock.clone()))
+        Ok(Function::events("report-status", service_fn(report), REPORT_TIME_LIMIT, self.clock.clone())
+            .with_patience(self.patience))
     }
 
     /// Starts the function that sends events to webhooks.
@@ -119,7 +123,8 @@ impl Environment {
             let sender = sender.clone();
             async move { sender.invoke(event).await }
         };
-        Ok(Function::events("send-webhooks", service_fn(send), WEBHOOK_TIME_LIMIT, self.clock.clone()))
+        Ok(Function::events("send-webhooks", service_fn(send), WEBHOOK_TIME_LIMIT, self.clock.clone())
+            .with_patience(self.patience))
     }
 
     /// Starts the function that handles the deliveries to hooks.
@@ -132,7 +137,8 @@ impl Environment {
             let consumer = consumer.clone();
             async move { consumer.invoke(event).await }
         };
-        Ok(Function::events("hook-consumer", service_fn(consume), HOOK_TIME_LIMIT, self.clock.clone()))
+        Ok(Function::events("hook-consumer", service_fn(consume), HOOK_TIME_LIMIT, self.clock.clone())
+            .with_patience(self.patience))
     }
 
     /// Starts the function that a schedule invokes.
@@ -145,7 +151,8 @@ impl Environment {
             let sweep = sweep.clone();
             async move { sweep.invoke(event).await }
         };
-        Ok(Function::events("sweep", service_fn(run), SWEEP_TIME_LIMIT, self.clock.clone()))
+        Ok(Function::events("sweep", service_fn(run), SWEEP_TIME_LIMIT, self.clock.clone())
+            .with_patience(self.patience))
     }
 
     /// Starts the function that handles CodeBuild's events.
@@ -158,7 +165,8 @@ impl Environment {
             let events = events.clone();
             async move { events.invoke(event).await }
         };
-        Ok(Function::events("build-events", service_fn(handle), HTTP_TIME_LIMIT, self.clock.clone()))
+        Ok(Function::events("build-events", service_fn(handle), HTTP_TIME_LIMIT, self.clock.clone())
+            .with_patience(self.patience))
     }
 
     /// Starts the function that copies the lines of builds.
@@ -171,7 +179,8 @@ impl Environment {
             let log = log.clone();
             async move { log.invoke(event).await }
         };
-        Ok(Function::events("build-log", service_fn(handle), BUILD_LOG_TIME_LIMIT, self.clock.clone()))
+        Ok(Function::events("build-log", service_fn(handle), BUILD_LOG_TIME_LIMIT, self.clock.clone())
+            .with_patience(self.patience))
     }
 
     /// Starts the function with which operators inspect and redrive dead letters.
@@ -184,7 +193,8 @@ impl Environment {
             let redrive = redrive.clone();
             async move { redrive.invoke(event).await }
         };
-        Ok(Function::events("redrive-dead-letters", service_fn(run), SWEEP_TIME_LIMIT, self.clock.clone()))
+        Ok(Function::events("redrive-dead-letters", service_fn(run), SWEEP_TIME_LIMIT, self.clock.clone())
+            .with_patience(self.patience))
     }
 
     /// Starts the function with which operators create accounts.
@@ -197,6 +207,7 @@ impl Environment {
             let app = app.clone();
             async move { bootstrap::bootstrap(&app, event.payload).await }
         };
-        Ok(Function::events("bootstrap", service_fn(bootstrap), HTTP_TIME_LIMIT, self.clock.clone()))
+        Ok(Function::events("bootstrap", service_fn(bootstrap), HTTP_TIME_LIMIT, self.clock.clone())
+            .with_patience(self.patience))
     }
 }
