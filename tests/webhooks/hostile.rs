@@ -42,12 +42,13 @@ async fn trickster(trick: Trick) -> (String, Arc<AtomicUsize>) {
             tokio::spawn(async move {
                 let mut request = [0; 65536];
                 let _ = socket.read(&mut request).await;
+                let lines = b"x-filler: aaaaaaaaaaaaaaaaaaaaaaaa\r\n".repeat(500);
                 let (start, unit, pause): (&[u8], &[u8], u64) = match trick {
                     Trick::Silence => (b"", b"", 1000),
                     Trick::SlowHeader => (b"HTTP/1.1 200 OK\r\nx: ", b"a", 1000),
                     Trick::SlowBody => (b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n", b"a", 1000),
                     Trick::EndlessBody => (b"HTTP/1.1 200 OK\r\n\r\n", &[b'a'; 16384], 0),
-                    Trick::EndlessHeader => (b"HTTP/1.1 200 OK\r\n", b"x-filler: aaaaaaaaaaaaaaaaaaaaaaaa\r\n", 0),
+                    Trick::EndlessHeader => (b"HTTP/1.1 200 OK\r\n", &lines, 0),
                     Trick::Noise => (b"220 smtp.example.com ready\r\n", b"", 0),
                 };
                 let mut part = start;
