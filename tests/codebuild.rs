@@ -5,6 +5,7 @@
 //! requests are recorded on their way to moto, and the events are those of AWS's documentation.
 
 mod artifacts;
+mod cache;
 mod capabilities;
 mod capacity;
 mod clock;

@@ -159,7 +159,7 @@ fn events_reach_the_functions_that_they_are_for() {
 
 /// A customer's commands may do everything that a build may do.
 #[test]
-fn a_build_reads_what_it_knows_the_name_of_and_lists_nothing() {
+fn a_build_reads_and_lists_only_what_it_knows_the_name_of() {
     let template = Template::read();
     let policies = template.properties("BuildRole")["Policies"].as_array().unwrap();
     let statements = policies.iter().flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap());
@@ -169,8 +169,14 @@ fn a_build_reads_what_it_knows_the_name_of_and_lists_nothing() {
             Value::Array(actions) => actions.iter().map(text).collect(),
             action => vec![text(action)],
         };
-        allowed.extend(actions.into_iter().map(|action| (action.to_owned(), text(&statement["Resource"]).to_owned())));
+        // A list is of one folder with a whole name: a prefix is no pattern.
+        let of = match &statement["Condition"]["StringLike"]["s3:prefix"] {
+            Value::Null => text(&statement["Resource"]).to_owned(),
+            prefix => format!("{} below {}", text(&statement["Resource"]), text(prefix)),
+        };
+        allowed.extend(actions.into_iter().map(|action| (action.to_owned(), of.clone())));
     }
+    let folder = format!("Archive.Arn below caches/*/*/cap_{}/files/*", "?".repeat(32));
     let stream =
         "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:${BuildLogGroup}:log-stream:cap_*/*";
     let secret = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${AWS::StackName}/cap_*";
@@ -179,8 +185,12 @@ fn a_build_reads_what_it_knows_the_name_of_and_lists_nothing() {
         ("logs:PutLogEvents", stream),
         ("s3:GetBucketAcl", "Archive.Arn"),
         ("s3:GetBucketLocation", "Archive.Arn"),
+        ("s3:GetObject", "${Archive.Arn}/caches/*/*/cap_*/files/*"),
         ("s3:GetObject", "${Archive.Arn}/deployments/*/*/cap_*/source.zip"),
+        ("s3:GetObjectVersion", "${Archive.Arn}/caches/*/*/cap_*/files/*"),
         ("s3:GetObjectVersion", "${Archive.Arn}/deployments/*/*/cap_*/source.zip"),
+        ("s3:ListBucket", &folder),
+        ("s3:PutObject", "${Archive.Arn}/caches/*/*/cap_*/files/*"),
         ("s3:PutObject", "${Archive.Arn}/deployments/*/*/cap_*/artifacts/*"),
         ("secretsmanager:GetSecretValue", secret),
     ];

@@ -34,7 +34,7 @@ pub async fn delete_repository_cache(
     let prefixes = repository.clear_caches(app.table(), &author, app.clock().now()).await?;
     // No build finds them any more. What is not deleted now expires.
     for prefix in prefixes {
-        if let Err(error) = archive.delete_cache(&prefix).await {
+        if let Err(error) = archive.delete_caches_below(&prefix).await {
             app.log().warn("a cache that was cleared could not be deleted", &error);
             break;
         }

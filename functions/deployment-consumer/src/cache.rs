@@ -4,8 +4,11 @@
 //! bounds, and what the commit has is never replaced. Nothing about a cache fails a deployment. What goes wrong is a line of the
 //! log.
 
+mod codebuild;
 mod folder;
 mod key;
+
+pub(crate) use codebuild::place as place_in_codebuild;
 
 use std::fs::{self, File};
 use std::io::{self, Seek};
@@ -37,6 +40,9 @@ const MAX_FILES: usize = 100_000;
 const LIMIT: Duration = Duration::from_secs(60);
 /// The part of the invocation's time that is left for the deployment's end.
 const RESERVE: Duration = Duration::from_secs(10);
+
+/// The reason why a build of a commit has no cache.
+const OF_A_COMMIT: &str = "a cache belongs to a branch or tag, and the deployment is of a commit";
 
 /// The surroundings of a build with a cache.
 #[derive(Clone, Copy)]
@@ -121,9 +127,7 @@ impl<'a> Caching<'a> {
         deployment: &'a Deployment,
         run: &Run<'_>,
     ) -> Result<Self, Failed> {
-        let scope = CacheScope::of(deployment).ok_or_else(|| {
-            Failed::Said("a cache belongs to a branch or tag, and the deployment is of a commit".to_owned())
-        })?;
+        let scope = CacheScope::of(deployment).ok_or_else(|| Failed::Said(OF_A_COMMIT.to_owned()))?;
         let keys = Keys::of(cache, deployment, run).await?;
         let before = BuildCaches::load(surroundings.app.table(), &scope).await?;
         let home = run.home();
@@ -287,13 +291,7 @@ impl Surroundings<'_> {
 impl Keys {
     /// Returns the keys with the values of their expressions.
     async fn of(cache: &Cache, deployment: &Deployment, run: &Run<'_>) -> Result<Self, Failed> {
-        let mut paths = Sha256::new().chain_update(deployment.source.root_folder.as_str());
-        for path in &cache.paths {
-            paths.update([0]);
-            paths.update(path);
-        }
-        let mut paths = hex(&paths.finalize());
-        paths.truncate(32);
+        let paths = digest_of_paths(cache, deployment);
         let key = match &cache.key {
             Some(key) => evaluated(key, run).await?,
             None => String::new(),
@@ -308,6 +306,18 @@ impl Keys {
     fn all(&self) -> CacheKeys<'_> {
         CacheKeys { paths: &self.paths, key: &self.key, fallbacks: &self.fallbacks }
     }
+}
+
+/// Returns a digest of the root folder and of the paths of a cache.
+fn digest_of_paths(cache: &Cache, deployment: &Deployment) -> String {
+    let mut digest = Sha256::new().chain_update(deployment.source.root_folder.as_str());
+    for path in &cache.paths {
+        digest.update([0]);
+        digest.update(path);
+    }
+    let mut digest = hex(&digest.finalize());
+    digest.truncate(32);
+    digest
 }
 
 /// Returns a key with the values of its expressions. Keys are in the log, so they have no secrets.

@@ -25,6 +25,8 @@ pub(crate) struct BuildInput {
     /// The buildspec as it was read, in CodeBuild's format.
     pub buildspec: String,
     pub(crate) has_artifacts: bool,
+    /// The archive's prefix for the files of the cache, if the build has one.
+    pub cache: Option<String>,
     pub secrets: Variables,
     /// The plain variables, and those that describe the deployment.
     pub plain: Variables,
@@ -67,6 +69,7 @@ impl CodeBuild {
             source: &source,
             buildspec: &input.buildspec,
             artifacts: input.has_artifacts.then_some(artifacts.as_str()),
+            cache: input.cache.as_deref(),
             secrets: &input.secrets,
             plain: &input.plain,
             time_limit: input.time_limit,

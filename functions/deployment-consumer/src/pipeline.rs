@@ -19,7 +19,7 @@ use vault::{Vault, VaultError};
 
 use crate::beneath::Folder;
 use crate::buildspec::Buildspec;
-use crate::cache::{Caching, Surroundings};
+use crate::cache::{self, Caching, Surroundings};
 use crate::codebuild::{BuildInput, CodeBuild};
 use crate::opened::BuildVariables;
 use crate::process::{Exit, Outcome, Run, RunError};
@@ -54,9 +54,6 @@ const NO_REPORTS: &str =
 /// The note in the log of a build outside of CodeBuild whose environment chooses a machine.
 const NO_MACHINE: &str =
     "`image`, `compute_type` and `privileged` of the environment are ignored: the build does not run in AWS CodeBuild.";
-
-/// The line about a buildspec's cache under CodeBuild, whose project has none.
-const NO_CACHE: &str = "`cache` is ignored in AWS CodeBuild: each build starts from a clean folder.";
 
 /// Runs claimed deployments.
 #[derive(Clone, Debug)]
@@ -179,16 +176,17 @@ impl Pipeline {
             if !buildspec.reports.is_empty() {
                 log.say(NO_REPORTS).await;
             }
-            if buildspec.cache.is_some() {
-                log.say(NO_CACHE).await;
-            }
+            let cache = match &buildspec.cache {
+                Some(cache) => cache::place_in_codebuild(&self.app, log, cache, deployment).await,
+                None => None,
+            };
             log.say("Starting a build in AWS CodeBuild").await;
             let has_artifacts = buildspec.artifacts.is_some();
             // CodeBuild takes a text of several lines for a buildspec, and one line for the path of a file.
             let buildspec = format!("{:#}", buildspec.canonical());
             let (secrets, mut plain) = variables.split();
             plain.extend(reserved);
-            let input = BuildInput { buildspec, has_artifacts, secrets, plain, time_limit };
+            let input = BuildInput { buildspec, has_artifacts, cache, secrets, plain, time_limit };
             return Ok(Completed::Preparation(codebuild, input));
         }
         if !deployment.machine.is_default() {

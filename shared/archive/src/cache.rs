@@ -1,6 +1,7 @@
 //! Caches of builds in the archive.
 
-use object_store::{ObjectStoreExt, path::Path};
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::store::{Archive, Error, Result, key};
@@ -38,6 +39,14 @@ impl Archive {
         Ok(true)
     }
 
+    /// Deletes all objects below the prefix of a cache, or of a folder of CodeBuild's caches.
+    pub async fn delete_caches_below(&self, prefix: &str) -> Result<()> {
+        let folder = Path::parse(prefix).map_err(|_| Error::Path(prefix.to_owned()))?;
+        let keys = self.store.list(Some(&folder)).map_ok(|object| object.location).boxed();
+        self.store.delete_stream(keys).try_for_each(async |_| Ok(())).await?;
+        Ok(())
+    }
+
     /// Deletes the zip of a cache, if there is one.
     pub async fn delete_cache(&self, prefix: &str) -> Result<()> {
         let key: Path = key(prefix, CACHE)?;
@@ -70,6 +79,16 @@ mod tests {
                 archive.delete_cache("a/b").await.unwrap();
             }
             assert!(!archive.get_cache("a/b", 10, &mut read).await.unwrap());
+
+            for prefix in ["a/b", "a/b/files/x", "a/bc"] {
+                archive.put_cache(prefix, &mut &b"1"[..]).await.unwrap();
+            }
+            for _ in 0..2 {
+                archive.delete_caches_below("a/b").await.unwrap();
+            }
+            for (prefix, is_kept) in [("a/b", false), ("a/b/files/x", false), ("a/bc", true)] {
+                assert_eq!(archive.get_cache(prefix, 1, &mut read).await.unwrap(), is_kept, "{prefix}");
+            }
         }
     }
 }

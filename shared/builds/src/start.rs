@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use aws_sdk_codebuild::error::SdkError;
 use aws_sdk_codebuild::types::{
-    ArtifactNamespace, ArtifactPackaging, ArtifactsType, CloudWatchLogsConfig, EnvironmentVariable,
-    EnvironmentVariableType, LogsConfig, LogsConfigStatusType, ProjectArtifacts, SourceType,
+    ArtifactNamespace, ArtifactPackaging, ArtifactsType, CacheType, CloudWatchLogsConfig, EnvironmentVariable,
+    EnvironmentVariableType, LogsConfig, LogsConfigStatusType, ProjectArtifacts, ProjectCache, SourceType,
 };
 use shared::model::{BUILD_QUEUE_LIMIT, BuildId, Deployment};
 
@@ -33,6 +33,8 @@ pub struct Start<'a> {
     pub buildspec: &'a str,
     /// The prefix in the bucket whose folder `artifacts` receives the artifacts, if the buildspec has artifacts.
     pub artifacts: Option<&'a str>,
+    /// The prefix in the bucket below which CodeBuild keeps the cache, if the build has one.
+    pub cache: Option<&'a str>,
     /// The secret variables. The build gets them by reference to a secret of Secrets Manager.
     pub secrets: &'a BTreeMap<String, String>,
     /// The variables that everybody may see.
@@ -60,7 +62,8 @@ impl Builds {
     /// # Errors
     /// Fails if the variables are too large, or if AWS refuses or does not answer.
     pub async fn start(&self, start: Start<'_>) -> Result<BuildId, StartFailed> {
-        let Start { project, deployment, bucket, source, buildspec, artifacts, secrets, plain, time_limit } = start;
+        let Start { project, deployment, bucket, source, buildspec, artifacts, cache, secrets, plain, time_limit } =
+            start;
         // The secret contains the variables as a JSON object.
         let secret = format!("{project}/{}", deployment.secret_name());
         if !secrets.is_empty() {
@@ -78,6 +81,7 @@ impl Builds {
                 .override_artifact_name(false)
                 .build(),
         };
+        let cache = cache.map(|prefix| cache_at(format!("{bucket}/{prefix}"))).transpose().map_err(incomplete)?;
         let stream = CloudWatchLogsConfig::builder()
             .status(LogsConfigStatusType::Enabled)
             .group_name(format!("/aws/codebuild/{project}"))
@@ -106,6 +110,7 @@ impl Builds {
             .source_location_override(format!("{bucket}/{source}"))
             .buildspec_override(buildspec)
             .artifacts_override(artifacts.map_err(incomplete)?)
+            .set_cache_override(cache)
             .logs_config_override(logs)
             .set_environment_variables_override(Some(
                 plain.chain(referred).collect::<Result<_, _>>().map_err(incomplete)?,
@@ -144,6 +149,10 @@ fn minutes_of(seconds: u64) -> i32 {
 
 fn artifacts_of(kind: ArtifactsType) -> Result<ProjectArtifacts, aws_sdk_codebuild::error::BuildError> {
     ProjectArtifacts::builder().r#type(kind).build()
+}
+
+fn cache_at(location: String) -> Result<ProjectCache, aws_sdk_codebuild::error::BuildError> {
+    ProjectCache::builder().r#type(CacheType::S3).location(location).build()
 }
 
 fn variable(

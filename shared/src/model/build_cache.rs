@@ -13,9 +13,9 @@
 //!
 //! # AWS CodeBuild
 //!
-//! CodeBuild reads and writes a cache in S3 by itself, at the place that a build is started with. [`CacheScope::folder`] is the
-//! beginning of such a place. CodeBuild's files need a folder of their own below it, with a random name in a row of the scope,
-//! because all builds share a role that may use whatever it knows the name of.
+//! CodeBuild reads and writes a cache in S3 by itself, at the place that a build is started with. The row of a scope has the random
+//! name of a folder for such files, because all builds share a role that may use whatever it knows the name of. Builds of the scope
+//! get the same name for [`CACHE_LIFETIME`], and then a new one.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -52,7 +52,11 @@ pub struct CacheScope {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BuildCaches {
     /// The caches, the newest first.
+    #[serde(default)]
     caches: Vec<BuildCache>,
+    /// The folder of CodeBuild's files, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    codebuild: Option<CodeBuildFolder>,
     /// A new random text with each change, which the next change checks.
     revision: String,
     /// The row's TTL for DynamoDB, in seconds since the Unix epoch.
@@ -72,6 +76,15 @@ pub struct BuildCache {
     pub saved_at: Timestamp,
     /// The random name of the object's folder.
     name: String,
+}
+
+/// The folder in which CodeBuild keeps the caches of a scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct CodeBuildFolder {
+    /// The random name.
+    name: String,
+    /// The time at which the first build got the name.
+    created_at: Timestamp,
 }
 
 /// The caches that a build asks for.
@@ -127,7 +140,11 @@ impl CacheScope {
 
     /// Returns the archive's prefix for the object of a cache.
     pub fn prefix(&self, cache: &BuildCache) -> String {
-        format!("{}/{}", self.folder(), cache.name)
+        self.named(&cache.name)
+    }
+
+    fn named(&self, name: &str) -> String {
+        format!("{}/{name}", self.folder())
     }
 
     fn key(&self) -> Key {
@@ -196,30 +213,75 @@ impl BuildCaches {
             };
             list.push(cache.clone());
         }
-        let row = Self { caches, revision: capability::random_name(), expires_at };
+        let codebuild = before.and_then(|row| row.codebuild.clone());
+        let row = Self { caches, codebuild, revision: capability::random_name(), expires_at };
+        Ok(row.replace(before, table, by, scope).await?.map(|()| dropped))
+    }
+
+    /// Returns the archive's prefix of the folder in which CodeBuild keeps the caches of a scope. After [`CACHE_LIFETIME`], and after
+    /// the caches were deleted, the folder is a new one, which is empty.
+    ///
+    /// # Errors
+    /// Fails with [`CacheChanged`] if other builds keep changing the row, or the deployment is not in progress any more.
+    pub async fn codebuild_folder(
+        table: &Table,
+        by: &Deployment,
+        scope: &CacheScope,
+        now: Timestamp,
+    ) -> Result<Result<String, CacheChanged>, TableError> {
+        let mut attempts = table.attempts();
+        while attempts.begin().await {
+            let before = Self::load(table, scope).await?;
+            let known = before.as_ref().and_then(|row| row.codebuild.as_ref());
+            if let Some(folder) = known.filter(|folder| now.since(folder.created_at) < CACHE_LIFETIME) {
+                return Ok(Ok(scope.named(&folder.name)));
+            }
+            let folder = CodeBuildFolder { name: capability::random_name(), created_at: now };
+            let prefix = scope.named(&folder.name);
+            let row = Self {
+                caches: before.as_ref().map(|row| row.caches.clone()).unwrap_or_default(),
+                codebuild: Some(folder),
+                revision: capability::random_name(),
+                expires_at: now.plus(CACHE_LIFETIME).as_seconds(),
+            };
+            if row.replace(before.as_ref(), table, by, scope).await?.is_ok() {
+                return Ok(Ok(prefix));
+            }
+        }
+        Ok(Err(CacheChanged))
+    }
+
+    /// Writes the row in place of the one that a build has read, while its deployment is in progress.
+    async fn replace(
+        &self,
+        before: Option<&Self>,
+        table: &Table,
+        by: &Deployment,
+        scope: &CacheScope,
+    ) -> Result<Result<(), CacheChanged>, TableError> {
         let write = match before {
-            None => Write::create(scope.key(), &row, Vec::new())?,
+            None => Write::create(scope.key(), self, Vec::new())?,
             Some(before) => Write::put_if(
                 scope.key(),
-                &row,
+                self,
                 Vec::new(),
                 "revision = :was",
                 Values::new().set(":was", before.revision.as_str()),
             )?,
         };
-        let committed = Transaction::new()
-            .write(write)
-            .or(|_| CacheChanged)
-            .write(by.lane().is_held(by))
-            .or(|_| CacheChanged)
-            .commit(table)
-            .await?;
-        Ok(committed.map(|()| dropped))
+        let transaction = Transaction::new().write(write).or(|_| CacheChanged);
+        transaction.write(by.lane().is_held(by)).or(|_| CacheChanged).commit(table).await
+    }
+
+    /// Returns the random names of the caches and of CodeBuild's folder.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let caches = self.caches.iter().map(|cache| cache.name.as_str());
+        caches.chain(self.codebuild.iter().map(|folder| folder.name.as_str()))
     }
 }
 
 impl Repository {
-    /// Deletes the caches of all environments, branches and tags, and returns the archive's prefixes of their objects.
+    /// Deletes the caches of all environments, branches and tags, and returns the archive's prefixes that have their objects.
     ///
     /// # Errors
     /// Fails with `not_found` if the repository is gone.
@@ -237,7 +299,7 @@ impl Repository {
             }
             for item in &items {
                 let row: BuildCaches = read_item(item.clone())?;
-                prefixes.extend(row.caches.iter().map(|cache| format!("{folder}/{}", cache.name)));
+                prefixes.extend(row.names().map(|name| format!("{folder}/{name}")));
             }
             let rows: Vec<Key> = read_items(items)?;
             let deletions = rows.into_iter().map(|key| Write::Delete { key });
@@ -261,7 +323,7 @@ mod tests {
     fn a_build_finds_the_cache_of_its_key_or_the_newest_that_will_do() {
         let caches =
             vec![cache("npm-3", "a", 30), cache("npm-2", "a", 20), cache("npm-9", "b", 15), cache("", "a", 10)];
-        let row = BuildCaches { caches, revision: String::new(), expires_at: 0 };
+        let row = BuildCaches { caches, codebuild: None, revision: String::new(), expires_at: 0 };
         let now = Timestamp::from_millis(40);
         let fallbacks = |starts: &[&str]| starts.iter().map(|start| (*start).to_owned()).collect::<Vec<_>>();
         for (paths, key, starts, expected) in [

@@ -119,6 +119,7 @@ pub(super) async fn build_everything(walk: &Walk, owner: &Actor) {
             source: "source.zip",
             buildspec: "version: 0.2\n",
             artifacts: None,
+            cache: None,
             secrets: &secrets,
             plain: &BTreeMap::new(),
             time_limit: Duration::from_secs(600),
