@@ -14,6 +14,7 @@ mod machine;
 pub(crate) mod moto;
 mod outputs;
 mod refusals;
+mod values_from_aws;
 
 use std::ffi::OsStr;
 use std::io::{Cursor, Read};

@@ -197,6 +197,14 @@ fn a_build_reads_and_lists_only_what_it_knows_the_name_of() {
     assert_eq!(allowed, expected.map(|(action, resource)| (action.to_owned(), resource.to_owned())).into());
 }
 
+/// The settings test says that builds take values from AWS with the policy only.
+#[test]
+fn a_build_has_another_policy_only_if_the_operator_names_one() {
+    let template = Template::read();
+    let attached = &template.properties("BuildRole")["ManagedPolicyArns"];
+    assert_eq!(*attached, json!([["HasBuildPolicy", "BuildPolicyArn", "AWS::NoValue"]]));
+}
+
 #[test]
 fn a_build_in_a_vpc_changes_interfaces_of_that_vpc_only() {
     let template = Template::read();
@@ -265,6 +273,7 @@ fn each_function_is_told_what_it_reads_and_nothing_else() {
         ("BUILD_IMAGES", "aws/codebuild/*"),
         ("LARGEST_COMPUTE_TYPE", "BUILD_GENERAL1_SMALL"),
         ("PRIVILEGED_BUILDS", "forbidden"),
+        ("VALUES_FROM_AWS", "forbidden"),
         ("OIDC_ISSUER", "https://issuer.example"),
         ("OIDC_AUDIENCE", ""),
         ("OIDC_CLIENT_IDS", "client"),
@@ -322,6 +331,7 @@ fn settings_name_the_resources_of_the_stack() {
         "BUILD_IMAGES": "BuildImages",
         "LARGEST_COMPUTE_TYPE": "LargestComputeType",
         "PRIVILEGED_BUILDS": "PrivilegedBuilds",
+        "VALUES_FROM_AWS": ["HasBuildPolicy", "allowed", "forbidden"],
         "OIDC_ISSUER": ["OwnUsers", "SignIn.Outputs.Issuer", "OidcIssuer"],
         "OIDC_AUDIENCE": "OidcAudience",
         "OIDC_CLIENT_IDS": ["OwnUsers", "SignIn.Outputs.PeopleClientId", ""],

@@ -5,6 +5,7 @@ use std::time::Duration;
 use archive::Archive;
 use builds::{Builds, CODEBUILD_PROJECT, Report, Settled, Start, StartFailed};
 use shared::model::{BuildLimits, Deployment, Failure, FailureCode};
+use shared::settings::VALUES_FROM_AWS;
 use shared::{App, InitError};
 
 use crate::refusal::Refusal;
@@ -18,6 +19,7 @@ pub(crate) struct CodeBuild {
     project: String,
     bucket: String,
     limits: BuildLimits,
+    takes_values_from_aws: bool,
 }
 
 /// The input of a build besides its source.
@@ -45,12 +47,23 @@ pub(crate) enum Started {
 
 impl CodeBuild {
     pub(crate) fn new(app: &App, archive: &Archive) -> Result<Self, InitError> {
+        let takes_values_from_aws = match app.settings().get(VALUES_FROM_AWS) {
+            None | Some("forbidden") => false,
+            Some("allowed") => true,
+            Some(other) => return Err(format!("{VALUES_FROM_AWS} must be allowed or forbidden, not {other:?}").into()),
+        };
         Ok(Self {
+            takes_values_from_aws,
             builds: Builds::new(app)?,
             project: app.settings().require(CODEBUILD_PROJECT)?.to_owned(),
             limits: BuildLimits::of(app.settings())?,
             bucket: archive.bucket().ok_or("RUNNER=codebuild needs an ARCHIVE_URL of the form s3://bucket")?.to_owned(),
         })
+    }
+
+    /// Returns whether the operator lets builds take values from Parameter Store and Secrets Manager.
+    pub(crate) fn takes_values_from_aws(&self) -> bool {
+        self.takes_values_from_aws
     }
 
     /// Starts the build and records it in the deployment. If the function dies in between, the build's first event

@@ -182,8 +182,14 @@ impl Pipeline {
             };
             log.say("Starting a build in AWS CodeBuild").await;
             let has_artifacts = buildspec.artifacts.is_some();
+            let from_aws = buildspec.stored_besides(&variables.values);
+            if !from_aws.is_empty() {
+                let names: Vec<_> = from_aws.keys().map(String::as_str).collect();
+                log.say(format!("AWS CodeBuild takes from AWS, without a variable of the name: {}", names.join(", ")))
+                    .await;
+            }
             // CodeBuild takes a text of several lines for a buildspec, and one line for the path of a file.
-            let buildspec = format!("{:#}", buildspec.canonical());
+            let buildspec = format!("{:#}", buildspec.canonical(&from_aws));
             let (secrets, mut plain) = variables.split();
             plain.extend(reserved);
             let input = BuildInput { buildspec, has_artifacts, cache, secrets, plain, time_limit };
@@ -335,9 +341,10 @@ impl Pipeline {
             return Ok(Err(failure));
         }
         let opened = BuildVariables::open(&self.app, &self.vault, deployment, fixed).await?;
+        let takes_from_aws = matches!(&self.runner, Runner::CodeBuild(codebuild) if codebuild.takes_values_from_aws());
         Ok(opened.and_then(|opened| match missing_variables(buildspec, &opened.values) {
-            Some(failure) => Err(failure),
-            None => Ok(opened),
+            Some(failure) if !takes_from_aws => Err(failure),
+            _ => Ok(opened),
         }))
     }
 }

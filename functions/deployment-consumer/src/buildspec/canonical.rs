@@ -1,21 +1,30 @@
 //! A buildspec in its canonical form: what was read of the file, in the format itself.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::artifacts::Artifacts;
 use super::cache::Cache;
 use super::on_failure::OnFailure;
 use super::spec::{Buildspec, Phase, Shell};
+use super::stored::{Store, Stored};
 
 impl Buildspec {
     /// Returns the buildspec in CodeBuild's format, as JSON, which is YAML. It has only what a deployment does, so that
-    /// CodeBuild does no more and no less. Stored variables are left out: the deployment has them.
-    pub fn canonical(&self) -> Value {
+    /// CodeBuild does no more and no less. `from_aws` are the stored variables whose values CodeBuild takes from AWS. The others are left
+    /// out: the deployment has them.
+    pub fn canonical(&self, from_aws: &BTreeMap<String, Stored>) -> Value {
         let mut env = Map::new();
         if self.shell == Shell::Bash {
             env.insert("shell".to_owned(), json!("bash"));
         }
         insert(&mut env, "variables", json!(self.env));
+        for store in [Store::Parameters, Store::Secrets] {
+            let of_store = from_aws.iter().filter(|(_, stored)| stored.store == store);
+            let references: BTreeMap<_, _> = of_store.map(|(name, stored)| (name, &stored.reference)).collect();
+            insert(&mut env, store.key(), json!(references));
+        }
         insert(&mut env, "exported-variables", json!(self.exported));
         let phases = self.phases.iter().map(|phase| (phase.name.key().to_owned(), phase.canonical()));
         let mut document = Map::new();

@@ -72,7 +72,7 @@ impl Env {
                 if reference.value.is_empty() {
                     reading.refuse(name.at, format!("`{key}` names no value; remove it or write the name"));
                 }
-                self.stored.insert(name.value, Stored { store, at: name.at });
+                self.stored.insert(name.value, Stored { store, reference: reference.value, at: name.at });
             }
         }
     }

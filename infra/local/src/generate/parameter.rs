@@ -59,6 +59,8 @@ const PARAMETERS: &[Parameter] = &[
     text("BuildImages", "!Ref BuildImages"),
     text("LargestComputeType", "!Ref LargestComputeType"),
     text("PrivilegedBuilds", "!Ref PrivilegedBuilds"),
+    text("BuildPolicyArn", "!Ref BuildPolicyArn"),
+    text("ValuesFromAws", "!If [HasBuildPolicy, allowed, forbidden]"),
     number("ConsumerConcurrency", "!Ref ConsumerConcurrency"),
     number("ConcurrentBuilds", "!Ref ConcurrentBuilds"),
     number("HostConcurrency", "!Ref HostConcurrency"),
