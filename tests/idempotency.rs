@@ -279,6 +279,7 @@ async fn a_preflight_tells_each_gate_and_changes_nothing() {
             "refs",
             "requires",
             "freeze",
+            "machine",
             "variables",
             "minutes",
             "fences",

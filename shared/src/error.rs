@@ -153,6 +153,8 @@ error_codes! {
         "The environment takes only some branches and tags, and the commit is known to be on none of them";
     RequirementNotMet = CONFLICT "requirement_not_met" by Handler:
         "The commit has not succeeded in an environment in which it has to succeed first; `message` names it";
+    MachineNotAllowed = CONFLICT "machine_not_allowed" by Handler:
+        "The operator does not allow the build machine of the environment any more; `message` names the setting to change";
     EnvironmentInUse = CONFLICT "environment_in_use" by Handler:
         "A deployment to the environment is queued or in progress";
     BuiltInEnvironment = CONFLICT "built_in_environment" by Handler:

@@ -74,6 +74,43 @@ async fn a_machine_that_the_operator_allows_no_more_fails_the_deployment() {
 }
 
 #[tokio::test]
+async fn a_machine_that_the_operator_allows_no_more_is_a_gate_that_refuses_new_deployments() {
+    let world = World::start_with(|options| options.overrides.extend(limits("", "", "allowed"))).await;
+    let (owner, _source) = world.app().await;
+    owner.set("app", "production", json!({"privileged": true})).await;
+    let body = json!({"ref": "main", "environment": "production"});
+    let first = owner.deploy("app", body.clone()).await;
+    assert_eq!(owner.ended(&first).await["status"], "succeeded");
+    let gate = |preflight: &Value| {
+        let gates = preflight["gates"].as_array().unwrap();
+        gates.iter().find(|gate| gate["gate"] == "machine").unwrap().clone()
+    };
+    let preflight = owner.post("/v1/repositories/app/deployments/preflight", body.clone()).await;
+    assert_eq!(gate(&preflight.body)["passes"], true, "{preflight:?}");
+
+    let mut narrower = world.stack.environment().clone();
+    narrower.settings.set(PRIVILEGED_BUILDS, "forbidden".to_owned());
+    let gateway = world.gateway_of(&narrower).await;
+    let narrower = owner.at(gateway.endpoint());
+    let message = "The environment's setting 'privileged' must be false: the operator does not allow privileged builds";
+    let preflight = narrower.post("/v1/repositories/app/deployments/preflight", body.clone()).await;
+    assert_eq!(preflight.body["outcome"], "refused", "{preflight:?}");
+    assert_eq!(gate(&preflight.body), json!({"gate": "machine", "passes": false, "message": message, "until": null}));
+    let retry = format!("/v1/deployments/{}/retry", first["id"].as_str().unwrap());
+    let rollback = json!({"environment": "production", "deployment_id": first["id"]});
+    for (path, body) in [
+        ("/v1/repositories/app/deployments", body.clone()),
+        (&retry, json!({})),
+        ("/v1/repositories/app/rollback", rollback),
+    ] {
+        let refused = narrower.post(path, body).await;
+        assert_eq!(refused.refused(409, "machine_not_allowed").body["error"]["message"], message, "{path}");
+    }
+    let elsewhere = narrower.post("/v1/repositories/app/deployments", json!({"ref": "main"})).await;
+    assert_eq!(elsewhere.status, 201, "{elsewhere:?}");
+}
+
+#[tokio::test]
 async fn the_operator_bounds_machines_and_another_runner_ignores_them() {
     let world = World::start().await;
     let (owner, _source) = world.app().await;

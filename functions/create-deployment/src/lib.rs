@@ -23,6 +23,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
         ErrorCode::EnvironmentFrozen,
         ErrorCode::RefNotAllowed,
         ErrorCode::RequirementNotMet,
+        ErrorCode::MachineNotAllowed,
         ErrorCode::LimitReached,
         ErrorCode::BuildMinutesExhausted,
         ErrorCode::StaleRequest,

@@ -19,6 +19,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
     .refuses_with(&[
         ErrorCode::NothingToRollBack,
         ErrorCode::EnvironmentFrozen,
+        ErrorCode::MachineNotAllowed,
         ErrorCode::LimitReached,
         ErrorCode::BuildMinutesExhausted,
     ])

@@ -70,8 +70,7 @@ impl CodeBuild {
     /// records it.
     pub(crate) async fn start(&self, claimed: &Deployment, input: &BuildInput) -> Result<Started, Retry> {
         // The operator may have narrowed the limits since the deployment was created.
-        if let Some((field, message)) = self.limits.refusal(&claimed.machine) {
-            let message = format!("The environment's setting '{field}' {message}");
+        if let Some(message) = self.limits.refusal_of_deployment(&claimed.machine) {
             return Ok(Started::Fails(Failure::new(FailureCode::MachineNotAllowed, message)));
         }
         let (source, artifacts) = (Archive::source_key(&claimed.source_prefix()), claimed.artifacts_prefix());

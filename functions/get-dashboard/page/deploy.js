@@ -9,7 +9,7 @@ import { lacks } from "./session.js";
 import { button, dots, heading, section, short } from "./ui.js";
 
 const GATES = { permission: "Permission", quota: "Rate limit", ref: "Ref", refs: "Allowed refs", requires: "Required",
-  freeze: "Freeze", variables: "Variables", minutes: "Build minutes", fences: "Guards", queue: "Queue", approvals: "Approvals",
+  freeze: "Freeze", machine: "Build machine", variables: "Variables", minutes: "Build minutes", fences: "Guards", queue: "Queue", approvals: "Approvals",
   wait: "Wait timer", lock: "Turn", capacity: "Capacity" };
 /** The conditions that a deployment waits for. The others refuse it. */
 const WAITED = ["approvals", "wait", "lock", "capacity"];

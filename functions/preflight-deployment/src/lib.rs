@@ -7,8 +7,8 @@ use axum::extract::State;
 use connections::Connections;
 use deploy::DeploymentRequest;
 use shared::access::{AuthorizedRepository, Scope};
-use shared::model::Repository;
-use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
+use shared::model::{BuildLimits, Repository};
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, With, extract};
 
 pub use preflight::{Gate, GateBody, PreflightBody, PreflightOutcome};
 
@@ -22,7 +22,8 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, preflight_deployment, Connections::new(app)?).finds_early::<Repository>().calls_at_once(6))
+    let clients = With(app.clone(), (Connections::new(app)?, BuildLimits::of(app.settings())?));
+    Ok(Endpoint::new(ROUTE, preflight_deployment, clients).finds_early::<Repository>().calls_at_once(6))
 }
 
 /// Preflight a deployment
@@ -34,8 +35,7 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
     responses((status = 200, body = PreflightBody))
 )]
 pub async fn preflight_deployment(
-    State(app): State<App>,
-    State(connections): State<Connections>,
+    State(With(app, (connections, limits))): State<With<(Connections, BuildLimits)>>,
     repository: AuthorizedRepository,
     body: Result<extract::Json<DeploymentRequest>>,
 ) -> Result<Json<PreflightBody>> {
@@ -44,5 +44,5 @@ pub async fn preflight_deployment(
     repository.tenant().check_environment(request.environment)?;
     request.check_override(&repository)?;
     let revision = request.revision()?;
-    preflight::preflight(&app, &connections, &repository, &request, &revision).await.map(Json)
+    preflight::preflight(&app, &connections, &limits, &repository, &request, &revision).await.map(Json)
 }

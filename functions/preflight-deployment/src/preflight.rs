@@ -8,7 +8,7 @@ use serde::Serialize;
 use shared::access::AuthorizedRepository;
 use shared::clock::{Rfc3339, Timestamp};
 use shared::model::{
-    Account, CapacityUsage, Concurrency, CurrentVariables, DeploymentCounts, Destination, Environment,
+    Account, BuildLimits, CapacityUsage, Concurrency, CurrentVariables, DeploymentCounts, Destination, Environment,
     EnvironmentSettings, Freeze, Lane, LaneKey, Month, Reviewers, not_succeeded_in,
 };
 use shared::{App, Error, ErrorCode, Result};
@@ -67,7 +67,7 @@ pub struct GateBody {
 }
 
 /// The name of a condition. `permission`, `quota`, `ref`, `refs` (the branches and tags that the environment takes), `requires` (a success
-/// in other environments), `freeze`, `variables` (their number and size, with the stored ones), `minutes` (the build minutes of the account),
+/// in other environments), `freeze`, `machine` (the environment's build machine, within what the operator allows), `variables` (their number and size, with the stored ones), `minutes` (the build minutes of the account),
 /// `fences` (`expected_current` and `sequence`) and `queue` (the number of deployments that wait) refuse a deployment. `approvals`, `wait` (the
 /// wait timer), `lock` (the lane's other deployments) and `capacity` (the number of the account's deployments in progress) make it wait, and so
 /// does `requires` while a deployment of the commit is queued or in progress where it has to succeed.
@@ -87,6 +87,8 @@ pub enum Gate {
     Requires,
     /// The environment is not frozen.
     Freeze,
+    /// The operator allows the environment's build machine.
+    Machine,
     /// The variables that the build gets are not too many and not too large.
     Variables,
     /// The account has build minutes left in this month.
@@ -139,6 +141,7 @@ impl GateBody {
 pub(crate) async fn preflight(
     app: &App,
     connections: &Connections,
+    limits: &BuildLimits,
     repository: &AuthorizedRepository,
     request: &DeploymentRequest,
     revision: &Revision,
@@ -200,6 +203,11 @@ pub(crate) async fn preflight(
             ..GateBody::new(Gate::Requires, unmet.requires, rule("The commit has succeeded wherever it has to"))
         },
         GateBody::until(Gate::Freeze, unmet.freeze, rule("The environment is not frozen")),
+        GateBody::new(
+            Gate::Machine,
+            limits.refusal_of_deployment(&settings.machine),
+            "The operator allows the environment's build machine",
+        ),
         GateBody::new(Gate::Variables, too_large, "The build can get all of its variables"),
         GateBody::until(Gate::Minutes, exhausted(account, &usage, now), "The account has build minutes left"),
         GateBody::new(Gate::Fences, request.fences().stale(&lane), "No newer request has been accepted"),

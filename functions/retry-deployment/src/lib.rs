@@ -20,6 +20,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{d
         ErrorCode::EnvironmentFrozen,
         ErrorCode::RefNotAllowed,
         ErrorCode::RequirementNotMet,
+        ErrorCode::MachineNotAllowed,
         ErrorCode::LimitReached,
         ErrorCode::BuildMinutesExhausted,
     ])

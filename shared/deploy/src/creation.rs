@@ -8,8 +8,8 @@ use futures_util::future::{join, try_join3};
 use git::{Reach, Revision};
 use shared::id::DeploymentId;
 use shared::model::{
-    Account, Author, BuildMinutes, CurrentVariables, Deployment, DeploymentCounts, Destination, Environment,
-    IdempotencyClaim, NewDeployment, Once, Repository,
+    Account, Author, BuildLimits, BuildMinutes, CurrentVariables, Deployment, DeploymentCounts, Destination,
+    Environment, IdempotencyClaim, NewDeployment, Once, Repository,
 };
 use shared::permitted::Permitted;
 use shared::queue::Queue;
@@ -28,6 +28,7 @@ pub struct Creation {
     connections: Connections,
     queue: Queue,
     vault: Arc<Vault>,
+    limits: BuildLimits,
 }
 
 /// The rows that a creation depends on.
@@ -88,6 +89,7 @@ impl Creation {
             connections: Connections::new(app)?,
             queue: Queue::with_statuses(app)?,
             vault: Arc::new(Vault::new(app)?),
+            limits: BuildLimits::of(app.settings())?,
             app: app.clone(),
         })
     }
@@ -140,6 +142,7 @@ impl Creation {
             settings.admit(request.environment, app.clock().now())?;
             resolved.admit(&self.connections, repository, &settings, request.environment).await?;
         }
+        self.limits.admit(&settings.machine)?;
         let id = DeploymentId::random();
         let context = Deployment::sealing_context(&repository.account_id, &id);
         let new = NewDeployment {

@@ -9,8 +9,8 @@ use serde_bytes::ByteBuf;
 use shared::access::AuthorizedRepository;
 use shared::body::OverrideBody;
 use shared::model::{
-    Author, BuildMinutes, CurrentVariables, Deployment, DeploymentCounts, Destination, EnvironmentSettings,
-    NewDeployment, OriginKind,
+    Author, BuildLimits, BuildMinutes, CurrentVariables, Deployment, DeploymentCounts, Destination,
+    EnvironmentSettings, NewDeployment, OriginKind,
 };
 use shared::queue::Queue;
 use shared::{App, Error, ErrorCode, InitError, Result};
@@ -23,6 +23,7 @@ pub struct Redeployer {
     pub app: App,
     queue: Queue,
     vault: Arc<Vault>,
+    limits: BuildLimits,
 }
 
 impl FromRef<Redeployer> for App {
@@ -47,7 +48,12 @@ impl Redeployer {
     /// # Errors
     /// Fails if a setting is missing or invalid.
     pub fn new(app: &App) -> Result<Self, InitError> {
-        Ok(Self { app: app.clone(), queue: Queue::new(app)?, vault: Arc::new(Vault::new(app)?) })
+        Ok(Self {
+            app: app.clone(),
+            queue: Queue::new(app)?,
+            vault: Arc::new(Vault::new(app)?),
+            limits: BuildLimits::of(app.settings())?,
+        })
     }
 
     /// Creates the deployment and queues it. The environment's current settings apply. The variables of the earlier deployment's own
@@ -65,7 +71,7 @@ impl Redeployer {
         r#override: Option<OverrideBody>,
         author: &Author,
     ) -> Result<Deployment> {
-        let Self { app, queue, vault } = self;
+        let Self { app, queue, vault, limits } = self;
         let table = app.table();
         let (account, environment) = (&repository.account_id, earlier.environment);
         let current = async {
@@ -95,6 +101,7 @@ impl Redeployer {
         if kind == OriginKind::Retry && !is_taken {
             return Err(EnvironmentSettings::ref_refused(environment, "the earlier deployment was of none of them"));
         }
+        limits.admit(&settings.machine)?;
         let mut new = NewDeployment::repeating(earlier, kind, destination, author);
         new.override_reason = r#override.map(|given| given.reason);
         if let Some(current) = current {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::name::BuildImage;
 use crate::settings::{BUILD_IMAGES, LARGEST_COMPUTE_TYPE, PRIVILEGED_BUILDS, Settings};
 
@@ -115,8 +115,24 @@ impl BuildLimits {
         }
     }
 
+    /// Admits a deployment to an environment with this machine. The operator may have narrowed the limits since it was set.
+    ///
+    /// # Errors
+    /// Fails with `machine_not_allowed` if the operator does not allow the machine.
+    pub fn admit(&self, machine: &BuildMachine) -> Result<()> {
+        match self.refusal_of_deployment(machine) {
+            None => Ok(()),
+            Some(message) => Err(Error::new(ErrorCode::MachineNotAllowed, message)),
+        }
+    }
+
+    /// Returns a sentence about the environment's setting that the operator does not allow.
+    pub fn refusal_of_deployment(&self, machine: &BuildMachine) -> Option<String> {
+        self.refusal(machine).map(|(field, message)| format!("The environment's setting '{field}' {message}"))
+    }
+
     /// Returns the field that the operator does not allow, with the reason.
-    pub fn refusal(&self, machine: &BuildMachine) -> Option<(&'static str, String)> {
+    fn refusal(&self, machine: &BuildMachine) -> Option<(&'static str, String)> {
         let Self { images, largest, privileged } = self;
         if machine.image.as_ref().is_some_and(|image| !images.iter().any(|pattern| image.is_of(pattern))) {
             return Some(("image", format!("must be one that the operator allows: {}", images.join(", "))));
