@@ -155,6 +155,7 @@ impl Scene {
             pattern: None,
             override_reason: None,
             origin: None,
+            push: None,
             fences,
             once: None,
         }

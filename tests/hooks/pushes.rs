@@ -1,9 +1,9 @@
 //! Pushes, and the rules that decide about them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::World;
 
-use super::{Acme, commit, push};
+use super::{Acme, ZEROS, commit, push};
 
 #[tokio::test]
 async fn a_push_deploys_as_the_first_rule_of_its_ref_says() {
@@ -37,6 +37,41 @@ async fn a_push_deploys_as_the_first_rule_of_its_ref_says() {
         assert_eq!((&deployment["ref"], &deployment["on_ref"]), (&json!(name), &json!(ref_name)));
     }
     assert_eq!(acme.deployments().await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_build_of_a_push_and_of_its_retry_is_told_of_the_push() {
+    let acme = Acme::in_world(World::start().await, json!([{"refs": ["main"], "environment": "production"}])).await;
+    let before = acme.head().await;
+    let show = tests::buildspec(&["env | sort | grep ^CODEBUILD_WEBHOOK_"]);
+    acme.source.commit(&[("buildspec.yml", &show)]);
+    let mut event = push("refs/heads/main", &acme.head().await, json!([]));
+    event["before"] = json!(before);
+    event["sender"] = json!({"login": "ada", "id": 7});
+    let handled = acme.push_of("1", &event).await;
+    let pushed = acme.owner.deployment(&json!({"id": handled["deployments"][0]})).await;
+    let told = async |deployment: &Value| -> Vec<String> {
+        assert_eq!(acme.owner.ended(deployment).await["status"], "succeeded");
+        let log = acme.owner.log(deployment).await;
+        log.iter().filter_map(|line| line.strip_prefix("stdout: CODEBUILD_WEBHOOK_")).map(str::to_owned).collect()
+    };
+    let of_ref = ["HEAD_REF=refs/heads/main", "TRIGGER=branch/main"];
+    let expected = ["ACTOR_ACCOUNT_ID=7", "EVENT=PUSH", of_ref[0], &format!("PREV_COMMIT={before}"), of_ref[1]];
+    assert_eq!(told(&pushed).await, expected);
+    assert_eq!(told(&acme.owner.act(&pushed, "retry", json!({})).await.body).await, expected);
+    let rollback = json!({"environment": "production", "deployment_id": pushed["id"]});
+    let rollback = acme.owner.post("/v1/repositories/app/rollback", rollback).await.body;
+    let asked_for = acme.owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
+    for deployment in [rollback, asked_for] {
+        assert_eq!(told(&deployment).await, of_ref, "no push");
+    }
+    // A new branch has no commit before.
+    acme.source.commit(&[("more", "more")]);
+    event["before"] = json!(ZEROS);
+    event["after"] = json!(acme.head().await);
+    let handled = acme.push_of("2", &event).await;
+    let pushed = acme.owner.deployment(&json!({"id": handled["deployments"][0]})).await;
+    assert_eq!(told(&pushed).await, [expected[0], expected[1], of_ref[0], of_ref[1]]);
 }
 
 #[tokio::test]

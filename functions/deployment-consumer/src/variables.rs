@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 
 use shared::App;
-use shared::model::Deployment;
+use shared::model::{Deployment, PushContext};
 
 /// The names and values of variables.
 pub(crate) type Variables = BTreeMap<String, String>;
 
 /// Returns the variables that both runners set. Nothing overrides them.
 pub(crate) fn of_deployment(deployment: &Deployment, app: &App) -> Variables {
-    let Deployment { id, environment, sha, git_ref, clone_url, number, created_by, ref_name, .. } = deployment;
+    let Deployment { id, environment, sha, git_ref, clone_url, number, created_by, ref_name, push, .. } = deployment;
     let mut variables = named([
         ("DEPLOYMENT_ENVIRONMENT", environment.as_str()),
         ("GIT_SHA", sha),
@@ -30,6 +30,11 @@ pub(crate) fn of_deployment(deployment: &Deployment, app: &App) -> Variables {
         if let Some(trigger) = trigger(name) {
             variables.extend(named([("CODEBUILD_WEBHOOK_TRIGGER", trigger.as_str())]));
         }
+    }
+    if let Some(PushContext { before, account }) = push {
+        variables.extend(named([("CODEBUILD_WEBHOOK_EVENT", "PUSH")]));
+        let told = [("CODEBUILD_WEBHOOK_PREV_COMMIT", before), ("CODEBUILD_WEBHOOK_ACTOR_ACCOUNT_ID", account)];
+        variables.extend(told.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))));
     }
     variables
 }

@@ -83,7 +83,15 @@ impl Following<'_> {
                 return Ok(skipped_by_commit(name).of_commit(&sha));
             }
             let partition = repository.partition();
-            let claim = PushClaim::new(&partition, environment, &push.ref_name, before.as_ref(), &sha, &delivery.id);
+            let claim = PushClaim::new(
+                &partition,
+                environment,
+                &push.ref_name,
+                before.as_ref(),
+                &sha,
+                &delivery.id,
+                &push.context,
+            );
             match Box::pin(self.create(resolved, environment, claim)).await {
                 Ok(deployment) => return Ok(Part::deployed(&deployment, reason)),
                 // Another delivery has deployed the ref meanwhile.

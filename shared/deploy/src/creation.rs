@@ -162,6 +162,7 @@ impl Creation {
             commit: resolved.commit,
             source: repository.source.clone(),
             origin: None,
+            push: once.as_ref().and_then(Once::push).cloned(),
             once,
         };
         let deployment =

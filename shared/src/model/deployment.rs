@@ -76,7 +76,7 @@ use crate::capability::Capability;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ConnectionId, DeploymentId, RepositoryId, UserId};
 use crate::model::{
-    AuditRetention, BuildId, BuildMachine, LaneKey, Repository, RepositoryPartition, SourceSettings, key,
+    AuditRetention, BuildId, BuildMachine, LaneKey, PushContext, Repository, RepositoryPartition, SourceSettings, key,
 };
 use crate::name::Reason;
 use crate::permitted::TenantId;
@@ -214,6 +214,9 @@ pub struct Deployment {
     /// The earlier deployment that this one repeats. `None` if a client asked for a ref.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// The circumstances of the push that the deployment is of. `None` if it is of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<PushContext>,
     /// The deployment that must be live when its turn comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_current: Option<DeploymentId>,
@@ -340,7 +343,7 @@ impl Position for Deployment {
     const ATTRIBUTES: Option<&'static str> = Some(
         "id, account_id, repository_id, #number, #status, environment, git_ref, sha, clone_url, connection_id, created_by, \
          created_at, updated_at, started_at, finished_at, failure, events, attempt, lease_until, build, due_at, ref_name, deadline, \
-         fence, time_limit_seconds, wait_until, awaits, override_reason, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, \
+         fence, time_limit_seconds, wait_until, awaits, override_reason, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, push, \
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
          on_ref, on_no_ref, audit_retention, no_capacity, permit, waits_for_permit, run_limit_seconds, build_started_at, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results, \
@@ -418,6 +421,7 @@ mod tests {
             approved_digest: Some(String::new()),
             cancel_requested_by: Some(user),
             origin: Some(Origin { kind: OriginKind::Retry, deployment_id: DeploymentId::random(), number: 1 }),
+            push: Some(PushContext::default()),
             expected_current: Some(DeploymentId::random()),
             capability: Capability::random(),
             variable_names: vec![String::new()],

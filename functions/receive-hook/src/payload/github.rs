@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 use shared::Result;
-use shared::model::{ChangedPaths, Push, asks_to_skip};
+use shared::model::{ChangedPaths, Push, PushContext, asks_to_skip};
 
 use super::{Commit, Content, Message, existing, not_a_push};
 
@@ -15,7 +15,11 @@ const MAX_COMMITS: usize = 2048;
 #[derive(Deserialize)]
 struct PushEvent {
     r#ref: String,
+    #[serde(default)]
+    before: String,
     after: String,
+    #[serde(default)]
+    sender: Option<Sender>,
     #[serde(default)]
     deleted: bool,
     #[serde(default)]
@@ -27,6 +31,13 @@ struct PushEvent {
     /// The number of all commits. Only Gitea tells it.
     #[serde(default)]
     total_commits: Option<usize>,
+}
+
+/// The account that pushed.
+#[derive(Deserialize)]
+struct Sender {
+    #[serde(default)]
+    id: Option<u64>,
 }
 
 /// A deletion of a branch or tag. Gitea tells of a deletion with this event only.
@@ -72,7 +83,9 @@ impl From<PushEvent> for Push {
         } else {
             ChangedPaths::unknown("The push does not list all of its commits")
         };
-        Self { ref_name: event.r#ref, sha, skips, paths }
+        let account = event.sender.and_then(|sender| sender.id).map(|id| id.to_string());
+        let context = PushContext::new(existing(event.before), account);
+        Self { ref_name: event.r#ref, sha, skips, paths, context }
     }
 }
 
@@ -83,6 +96,7 @@ impl From<DeleteEvent> for Push {
             RefType::Tag => "refs/tags/",
         };
         let ref_name = format!("{folder}{}", event.r#ref);
-        Self { ref_name, sha: None, skips: false, paths: ChangedPaths::unknown("The ref was deleted") }
+        let paths = ChangedPaths::unknown("The ref was deleted");
+        Self { ref_name, sha: None, skips: false, paths, context: PushContext::default() }
     }
 }

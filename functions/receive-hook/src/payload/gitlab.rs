@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use shared::Result;
-use shared::model::{ChangedPaths, Push, asks_to_skip};
+use shared::model::{ChangedPaths, Push, PushContext, asks_to_skip};
 
 use super::{Commit, Content, Message, existing, not_a_push};
 
@@ -10,7 +10,12 @@ use super::{Commit, Content, Message, existing, not_a_push};
 #[derive(Deserialize)]
 struct PushEvent {
     r#ref: String,
+    #[serde(default)]
+    before: String,
     after: String,
+    /// The ID of the account that pushed.
+    #[serde(default)]
+    user_id: Option<u64>,
     /// The commit of `after`, which may be an annotated tag. Null if the ref was deleted.
     #[serde(default)]
     checkout_sha: Option<String>,
@@ -56,6 +61,7 @@ impl From<PushEvent> for Push {
         } else {
             ChangedPaths::unknown("The push does not list all of its commits")
         };
-        Self { ref_name: event.r#ref, sha, skips, paths }
+        let context = PushContext::new(existing(event.before), event.user_id.map(|id| id.to_string()));
+        Self { ref_name: event.r#ref, sha, skips, paths, context }
     }
 }

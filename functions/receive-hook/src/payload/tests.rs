@@ -1,11 +1,14 @@
 use axum::http::{HeaderName, HeaderValue};
 use shared::model::ChangedPaths::{self, Known, Unknown};
 use shared::model::HookProvider::{self, Bitbucket, Deploy, Gitea, Github, Gitlab};
+use shared::model::PushContext;
 
 use super::*;
 
 /// The head of each sample that pushes something.
 const HEAD: &str = "0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c";
+/// The commit before each of them.
+const BEFORE: &str = "6113728f27ae82c7b1a177c8d03f9e96e0adf246";
 
 macro_rules! sample {
     ($name:literal) => {
@@ -19,11 +22,11 @@ fn headers(headers: &[(&'static str, &str)]) -> HeaderMap {
     headers.iter().map(header).collect()
 }
 
-/// Returns the changes that a delivery tells of.
+/// Returns the changes that a delivery tells of, without their contexts.
 fn pushes(provider: HookProvider, event: (&'static str, &str), body: &str) -> Vec<Push> {
     let received = read(provider, &headers(&[event]), body.as_bytes()).unwrap();
     assert_eq!(received.skipped, None);
-    received.pushes
+    received.pushes.into_iter().map(|push| Push { context: PushContext::default(), ..push }).collect()
 }
 
 fn push(provider: HookProvider, event: (&'static str, &str), body: &str) -> Push {
@@ -46,7 +49,13 @@ fn unknown(reason: &str) -> ChangedPaths {
 }
 
 fn of(ref_name: &str, sha: Option<&str>, paths: ChangedPaths) -> Push {
-    Push { ref_name: ref_name.to_owned(), sha: sha.map(str::to_owned), skips: false, paths }
+    Push {
+        ref_name: ref_name.to_owned(),
+        sha: sha.map(str::to_owned),
+        skips: false,
+        paths,
+        context: PushContext::default(),
+    }
 }
 
 const PUSHED: [&str; 3] = ["README.md", "apps/web/src/page.ts", "docs/old.md"];
@@ -104,6 +113,30 @@ fn bitbucket_tells_of_several_refs_at_once_and_of_no_paths() {
     assert_eq!(server, of("refs/heads/main", Some(HEAD), paths));
     assert!(skipped(Bitbucket, ("x-event-key", "diagnostics:ping"), r#"{"test": true}"#).contains("tested"));
     assert!(skipped(Bitbucket, ("x-event-key", "repo:push"), r#"{"push": {"changes": []}}"#).contains("no branch"));
+}
+
+#[test]
+fn each_host_tells_the_commit_before_and_the_account() {
+    for (provider, event, body, account) in [
+        (Github, ("x-github-event", "push"), sample!("github-push"), "21031067"),
+        (Gitlab, ("x-gitlab-event", "Push Hook"), sample!("gitlab-push"), "4"),
+        (Gitea, ("x-gitea-event", "push"), sample!("gitea-push"), "1"),
+        (
+            Bitbucket,
+            ("x-event-key", "repo:push"),
+            sample!("bitbucket-push"),
+            "557058:9f2c0a4e-6d3b-4f0e-9d0c-2a9d6f2f7a11",
+        ),
+        (Bitbucket, ("x-event-key", "repo:refs_changed"), sample!("bitbucket-server-push"), "1"),
+    ] {
+        let received = read(provider, &headers(&[event]), body.as_bytes()).unwrap();
+        let expected = PushContext { before: Some(BEFORE.to_owned()), account: Some(account.to_owned()) };
+        assert_eq!(received.pushes[0].context, expected, "{provider:?}");
+    }
+    let created = sample!("github-push").replace(BEFORE, &"0".repeat(40));
+    let received = read(Github, &headers(&[("x-github-event", "push")]), created.as_bytes()).unwrap();
+    assert_eq!(received.pushes[0].context.before, None, "a new branch");
+    assert_eq!(PushContext::new(Some("$(id)".to_owned()), Some("a b".to_owned())), PushContext::default());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::{Deployment, DeploymentVariables};
 use crate::hex::hex;
 use crate::id::{ConnectionId, DeploymentId, RepositoryId, UserId};
-use crate::model::{BuildMachine, Environment, Failure, OriginKind};
+use crate::model::{BuildMachine, Environment, Failure, OriginKind, PushContext};
 
 /// All that a build gets, and the conditions under which it starts.
 ///
@@ -27,6 +27,8 @@ struct Covered<'a> {
     ref_name: Option<&'a str>,
     sha: &'a str,
     repeats: Option<(OriginKind, &'a DeploymentId)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    push: Option<&'a PushContext>,
     variable_names: &'a [String],
     variables: Option<&'a str>,
     time_limit_seconds: Option<u32>,
@@ -84,6 +86,7 @@ impl Deployment {
             ref_name: self.ref_name.as_deref(),
             sha: &self.sha,
             repeats: self.origin.as_ref().map(|origin| (origin.kind, &origin.deployment_id)),
+            push: self.push.as_ref(),
             variable_names: &self.variable_names,
             variables: variables_digest,
             time_limit_seconds: self.time_limit_seconds,

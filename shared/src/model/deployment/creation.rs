@@ -11,8 +11,8 @@ use crate::model::environment::TOO_MANY;
 use crate::model::{
     Action, Actor, Actors, Author, Awaited, CommitTexts, Concurrency, Deployment, DeploymentCounts, DeploymentEvent,
     DeploymentVariables, Destination, Environment, EnvironmentSettings, Fences, Filter, IdempotencyClaim, Lane, Lock,
-    MAX_ENVIRONMENTS, MAX_WAITING, MatchingPattern, Origin, OriginKind, PushClaim, Repository, RepositoryPartition,
-    SourceSettings, Status, key, not_succeeded_in,
+    MAX_ENVIRONMENTS, MAX_WAITING, MatchingPattern, Origin, OriginKind, PushClaim, PushContext, Repository,
+    RepositoryPartition, SourceSettings, Status, key, not_succeeded_in,
 };
 use crate::name::Reason;
 use crate::permitted::Permitted;
@@ -50,6 +50,8 @@ pub struct NewDeployment {
     pub override_reason: Option<Reason>,
     /// The earlier deployment that this one repeats, if it repeats one.
     pub origin: Option<Origin>,
+    /// The circumstances of the push that the deployment is of, or that the deployment which it retries is of.
+    pub push: Option<PushContext>,
     /// The conditions on the state of the lane.
     pub fences: Fences,
     /// The claim that only one creation can complete, if the request has one.
@@ -66,6 +68,14 @@ pub enum Once {
 }
 
 impl Once {
+    /// Returns the circumstances of the push, if the deployment is of one.
+    pub fn push(&self) -> Option<&PushContext> {
+        match self {
+            Self::Idempotency(_) => None,
+            Self::Push(claim) => Some(claim.context()),
+        }
+    }
+
     fn complete(&self, deployment: &DeploymentId) -> Result<Write, TableError> {
         match self {
             Self::Idempotency(claim) => Ok(claim.complete(deployment.as_str())),
@@ -92,6 +102,7 @@ impl NewDeployment {
             settings: destination.settings,
             pattern: destination.pattern,
             override_reason: None,
+            push: earlier.push.clone().filter(|_| kind == OriginKind::Retry),
             origin: Some(Origin { kind, deployment_id: earlier.id.clone(), number: earlier.number }),
             fences: Fences::default(),
             once: author.claim().cloned().map(Once::Idempotency),
@@ -208,6 +219,7 @@ impl Deployment {
             approved_digest: None,
             cancel_requested_by: None,
             origin: new.origin,
+            push: new.push,
             expected_current: new.fences.expected_current.clone(),
             capability: Capability::random(),
             variable_names: new.variable_names,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Environment;
 use crate::id::{DeliveryId, DeploymentId};
-use crate::model::{Repository, RepositoryPartition};
+use crate::model::{PushContext, Repository, RepositoryPartition};
 use crate::table::{Consistency, Key, Table, TableError, Transaction, Write, read_item};
 
 /// The commit of a ref that a push deployed last to an environment.
@@ -31,6 +31,7 @@ pub struct PushClaim {
     before: u64,
     sha: String,
     delivery_id: DeliveryId,
+    context: PushContext,
 }
 
 impl PushedCommit {
@@ -65,13 +66,20 @@ impl PushClaim {
         before: Option<&PushedCommit>,
         sha: &str,
         delivery_id: &DeliveryId,
+        context: &PushContext,
     ) -> Self {
         Self {
             key: repository.pushed(ref_name, environment),
             before: before.map_or(0, |before| before.version),
             sha: sha.to_owned(),
             delivery_id: delivery_id.clone(),
+            context: context.clone(),
         }
+    }
+
+    /// Returns the circumstances of the push.
+    pub fn context(&self) -> &PushContext {
+        &self.context
     }
 
     pub(super) fn complete(&self, deployment: &DeploymentId) -> Result<Write, TableError> {

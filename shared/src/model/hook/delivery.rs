@@ -362,6 +362,7 @@ mod tests {
                 sha: None,
                 skips: false,
                 paths: crate::model::ChangedPaths::unknown(""),
+                context: crate::model::PushContext::default(),
             }],
             due_at: Some(Timestamp::from_millis(0)),
             expires_at: 0,

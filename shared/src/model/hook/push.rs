@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// The maximum size of the paths that a delivery keeps. With more, the paths count as unknown.
 const MAX_PATH_BYTES: usize = 64 * 1024;
+/// The maximum length of the ID of an account at a git host, in bytes.
+const MAX_ACCOUNT_BYTES: usize = 128;
 
 /// A change of a ref.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,20 @@ pub struct Push {
     pub skips: bool,
     /// The changed paths.
     pub paths: ChangedPaths,
+    /// What else the git host tells, for the build.
+    #[serde(default)]
+    pub context: PushContext,
+}
+
+/// The circumstances of a push, as the git host tells them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushContext {
+    /// The commit that the ref pointed to before. `None` if the ref is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// The ID of the account at the git host that pushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
 }
 
 /// The paths that a push changed.
@@ -27,6 +43,16 @@ pub enum ChangedPaths {
     Known(Vec<String>),
     /// The reason why they are not known, as a sentence.
     Unknown(String),
+}
+
+impl PushContext {
+    /// Returns what can be a commit and the ID of an account.
+    pub fn new(before: Option<String>, account: Option<String>) -> Self {
+        let is_commit = |sha: &String| sha.len() <= 64 && sha.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let is_id =
+            |id: &String| (1..=MAX_ACCOUNT_BYTES).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_graphic());
+        Self { before: before.filter(is_commit), account: account.filter(is_id) }
+    }
 }
 
 impl ChangedPaths {
