@@ -29,7 +29,8 @@ async fn a_repository_is_created_and_found_under_all_its_names() {
         "id": id, "name": "Frontend-App", "full_name": "acme/Frontend-App", "visibility": "private",
         "created_at": "2026-01-01T12:00:00Z", "updated_at": "2026-01-01T12:00:00Z", "default_branch": "main",
         "clone_url": source.url(), "connection_id": null, "permission": "admin",
-        "root_folder": "", "buildspec_path": "buildspec.yml", "fetch_depth": 1, "deploy_rules": [],
+        "root_folder": "", "buildspec_path": "buildspec.yml", "fetch_depth": 1, "cache": true,
+        "deploy_rules": [],
     });
     assert_eq!(created.body, expected);
     let location = created.header("location");

@@ -35,6 +35,8 @@ test("an environment is added, protected by rules, and only what has changed is 
   await owner.page.locator("[name=image][aria-invalid=true]").waitFor();
   await owner.field("Image").fill("aws/codebuild/standard:7.0");
   await owner.field("Size").selectOption("SMALL");
+  await owner.field("Root folder").fill("apps/web");
+  await owner.field("Cache").selectOption("Off");
   await owner.field("Required approvals").fill("1");
   await box("Reviewers", email).check();
   await owner.field("Time for approvals in hours").fill("24");
@@ -51,7 +53,7 @@ test("an environment is added, protected by rules, and only what has changed is 
   await rule.getByLabel("Begins").fill("0 18 * * FRI");
   assert.deepEqual(await sends(), {
     required_approvals: 1, approval_timeout_seconds: 86_400, wait_seconds: 600, reviewers: { users: [id], teams: [] },
-    image: "aws/codebuild/standard:7.0", compute_type: "BUILD_GENERAL1_SMALL",
+    image: "aws/codebuild/standard:7.0", compute_type: "BUILD_GENERAL1_SMALL", root_folder: "apps/web", cache: false,
     refs: ["main", "tags/v*"], requires: ["staging"],
     freeze_windows: [{ cron: "0 18 * * FRI", duration_seconds: 216_000, time_zone: "Europe/Berlin", reason: "Weekend" }],
   });
@@ -64,9 +66,12 @@ test("an environment is added, protected by rules, and only what has changed is 
   await owner.button("Save").click();
   await owner.says("Nothing has changed.");
   for (const label of ["Wait in minutes", "Time for approvals in hours"]) await owner.field(label).fill("");
+  await owner.field("Root folder").fill("");
+  await owner.field("Cache").selectOption("The repository’s setting");
   await box("Reviewers", email).uncheck();
   await owner.button("Remove window 1").click();
-  assert.deepEqual(await sends(), { approval_timeout_seconds: null, wait_seconds: null, reviewers: null, freeze_windows: [] });
+  assert.deepEqual(await sends(), { approval_timeout_seconds: null, wait_seconds: null, root_folder: null, cache: null, reviewers: null,
+    freeze_windows: [] });
   await owner.says("Saved the settings.");
   assert.equal(await owner.field("Wait in minutes").inputValue(), "0", "an empty field resets it");
   assert.equal(await owner.field("Time for approvals in hours").inputValue(), "168");

@@ -107,6 +107,38 @@ async fn a_cache_is_found_by_builds_of_its_branch_in_its_environment_and_saved_b
 }
 
 #[tokio::test]
+async fn a_repository_or_an_environment_turns_caches_off() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let source = source("  paths: [modules]\n", &[ADD]);
+    owner.repository("app", &source).await;
+    let staging = async || ran(&world, &owner, "app", "main", "staging").await;
+    assert_eq!(printed(&staging().await), ["nothing"]);
+    let off = "`cache` is ignored: the settings of the repository or the environment turn it off";
+    for (of_repository, of_environment, is_kept) in [
+        (true, json!(false), false),
+        (false, json!(null), false),
+        (false, json!(true), true),
+        (true, json!(null), true),
+    ] {
+        assert_eq!(
+            owner.patch("/v1/repositories/app", json!({"cache": of_repository})).await.body["cache"],
+            of_repository
+        );
+        assert_eq!(owner.set("app", "staging", json!({"cache": of_environment})).await["cache"], of_environment);
+        let log = staging().await;
+        assert_eq!(printed(&log)[0] != "nothing", is_kept, "{of_repository} {of_environment}");
+        assert_eq!(log.iter().any(|line| line.contains(off)), !is_kept, "{log:?}");
+    }
+    // An approval covers the setting.
+    let created = owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
+    let mut stored = world.stored(&owner, &created).await;
+    let with_cache = stored.approval_digest();
+    stored.source.cache = false;
+    assert_ne!(stored.approval_digest(), with_cache);
+}
+
+#[tokio::test]
 async fn a_build_that_fails_saves_nothing() {
     let world = World::start().await;
     let owner = world.owner("acme").await;

@@ -42,6 +42,50 @@ async fn a_build_has_its_root_folder_and_the_buildspec_that_is_chosen() {
 }
 
 #[tokio::test]
+async fn the_settings_of_an_environment_take_the_place_of_the_repositorys() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::new(&[
+        ("buildspec.yml", &buildspec(&["echo top"])),
+        ("apps/web/buildspec.yml", &buildspec(&["echo web"])),
+        ("apps/web/ci/build.yml", &buildspec(&["echo chosen"])),
+        ("apps/docs/buildspec.yml", &buildspec(&["echo docs"])),
+    ]);
+    owner.repository("app", &source).await;
+    owner.patch("/v1/repositories/app", json!({"root_folder": "apps/web"})).await;
+    let built = async |environment: &str| {
+        let created = owner.deploy("app", json!({"ref": "main", "environment": environment})).await;
+        let ended = owner.ended(&created).await;
+        assert_eq!(ended["status"], "succeeded", "{ended}");
+        (outputs(&owner.log(&ended).await).join(" "), ended)
+    };
+    for (settings, output) in [
+        (json!({"root_folder": "apps/docs"}), "docs"),
+        (json!({"root_folder": null, "buildspec_path": "ci/build.yml"}), "chosen"),
+        (json!({"root_folder": "", "buildspec_path": null}), "top"),
+        (json!({"root_folder": null}), "web"),
+    ] {
+        let set = owner.set("app", "staging", settings.clone()).await;
+        for (field, value) in settings.as_object().unwrap() {
+            assert_eq!(set[field], *value, "{set}");
+        }
+        assert_eq!(built("staging").await.0, output, "{settings}");
+        assert_eq!(built("production").await.0, "web", "another environment");
+    }
+    let events = owner.get("/v1/audit_events?action=environment.updated").await.body["data"].clone();
+    let reset = json!([{"field": "root_folder", "from": "", "to": null}]);
+    assert!(events.as_array().unwrap().iter().any(|event| event["changes"] == reset), "{events}");
+
+    // A retry keeps the settings of the deployment that it repeats.
+    let (_, ended) = built("staging").await;
+    owner.set("app", "staging", json!({"root_folder": "apps/docs"})).await;
+    let again = owner.act(&ended, "retry", json!({})).await.body;
+    assert_eq!(owner.ended(&again).await["root_folder"], "apps/web");
+    let refused = owner.patch("/v1/repositories/app/environments/staging", json!({"root_folder": "../x"})).await;
+    assert_eq!(refused.refused(400, "invalid_request").body["error"]["details"][0]["field"], "root_folder");
+}
+
+#[tokio::test]
 async fn git_finds_no_change_in_a_root_folder() {
     let world = World::start().await;
     let owner = world.owner("acme").await;

@@ -61,11 +61,19 @@ pub struct NewRepository {
     #[serde(default)]
     #[schema(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 1)]
     fetch_depth: Option<FetchDepth>,
+    /// Whether a build has the cache that its buildspec asks for.
+    #[serde(default = "kept")]
+    #[schema(default = true)]
+    cache: bool,
     /// The rules that say which pushes are deployed, and to which environment, at most 20. The first rule whose `refs` match
     /// decides.
     #[serde(default)]
     #[schema(value_type = Vec<DeployRule>, max_items = 20, default = json!([]))]
     deploy_rules: DeployRules,
+}
+
+fn kept() -> bool {
+    true
 }
 
 fn private() -> Visibility {
@@ -96,6 +104,7 @@ pub async fn create_repository(
         root_folder: new.root_folder,
         buildspec_path: new.buildspec_path,
         fetch_depth: new.fetch_depth.map_or(SourceSettings::default().fetch_depth, FetchDepth::get),
+        cache: new.cache,
     };
     let now = app.clock().now();
     let repository = Repository {

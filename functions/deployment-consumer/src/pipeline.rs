@@ -55,6 +55,9 @@ const NO_REPORTS: &str =
 const NO_MACHINE: &str =
     "`image`, `compute_type` and `privileged` of the environment are ignored: the build does not run in AWS CodeBuild.";
 
+/// The line about the cache of a buildspec whose repository or environment has turned caches off.
+const NO_CACHE: &str = "`cache` is ignored: the settings of the repository or the environment turn it off.";
+
 /// Runs claimed deployments.
 #[derive(Clone, Debug)]
 pub(crate) struct Pipeline {
@@ -161,10 +164,13 @@ impl Pipeline {
         if let Some(end) = self.get_source(deployment, workspace, log, stop).await? {
             return Ok(Completed::without_run(end));
         }
-        let buildspec = match read_buildspec(deployment, &workspace.source, log).await {
+        let mut buildspec = match read_buildspec(deployment, &workspace.source, log).await {
             Ok(buildspec) => buildspec,
             Err(failure) => return Ok(Completed::without_run(Transition::Fail(failure))),
         };
+        if !deployment.source.cache && buildspec.cache.take().is_some() {
+            log.say(NO_CACHE).await;
+        }
         source::keep(&self.archive, &deployment.source_prefix(), &workspace.source, &workspace.zip).await?;
         let variables = match self.variables(deployment, &buildspec).await? {
             Ok(variables) => variables,

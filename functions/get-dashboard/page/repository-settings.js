@@ -3,7 +3,7 @@
 import { all, change, get } from "./api.js";
 import { deployRules } from "./deploy-rules.js";
 import { h, typed } from "./dom.js";
-import { ask, changes, field, form, input, invalid, offerRefs } from "./form.js";
+import { ask, changes, choice, field, form, input, invalid, offerRefs } from "./form.js";
 import { loaded } from "./list.js";
 import { connectionChoice, listConnections, visibilityChoice } from "./repositories.js";
 import { go } from "./route.js";
@@ -68,7 +68,9 @@ function repositoryForm(one, listed, environments, reason, signal) {
           "The path of the buildspec, from the root folder."),
         field("Fetch depth",
           input("fetch_depth", { type: "number", min: 1, max: 1000, value: one.fetch_depth, class: "short" }),
-          "The commits of the history that a build has, 1 to 1,000."))),
+          "The commits of the history that a build has, 1 to 1,000."),
+        choice(h("input", { type: "checkbox", name: "cache", checked: one.cache }), "Cache",
+          "A build has the cache that its buildspec asks for, unless its environment turns it off."))),
     section("Deploy rules", rules.element),
   ], "Save", async (values) => {
     const depth = values.get("fetch_depth");
@@ -77,14 +79,14 @@ function repositoryForm(one, listed, environments, reason, signal) {
       connection_id: listed ? values.get("connection_id") || null : undefined,
       default_branch: values.get("default_branch") || null, visibility: values.get("visibility"),
       root_folder: values.get("root_folder"), buildspec_path: values.get("buildspec_path") || null,
-      fetch_depth: depth ? Number(depth) : null, deploy_rules: rules.read(),
+      fetch_depth: depth ? Number(depth) : null, cache: values.has("cache"), deploy_rules: rules.read(),
     });
     if (!saved) return;
     say("Saved the settings.");
     if (saved.name !== before.name) return go(`/repositories/${saved.name}/settings`, { replace: true });
     before = saved;
     for (const control of element.querySelectorAll("input")) {
-      if (control.type !== "radio" && control.name in saved) control.value = saved[control.name];
+      if (control.type !== "radio" && control.type !== "checkbox" && control.name in saved) control.value = saved[control.name];
     }
     rules.show(saved.deploy_rules);
   }, { reason });

@@ -6,9 +6,10 @@ use shared::access::{AuthorizedRepository, Scope};
 use shared::body::EnvironmentBody;
 use shared::extract::{self, PathEnvironment, Whole};
 use shared::model::{
-    APPROVAL_TIMEOUT_SECONDS, Author, BuildImage, BuildLimits, ComputeType, Concurrency, Deployment, Environment,
-    EnvironmentChange, EnvironmentSettings, EnvironmentState, Filter, FreezeWindow, FreezeWindows, Globs,
-    MAX_APPROVALS, MAX_WAIT_SECONDS, REMOVED_AFTER_DAYS, RefGlob, Requirements, Reviewers, Status, TIME_LIMIT_SECONDS,
+    APPROVAL_TIMEOUT_SECONDS, Author, BuildImage, BuildLimits, BuildspecPath, ComputeType, Concurrency, Deployment,
+    Environment, EnvironmentChange, EnvironmentSettings, EnvironmentState, Filter, FreezeWindow, FreezeWindows, Globs,
+    MAX_APPROVALS, MAX_WAIT_SECONDS, REMOVED_AFTER_DAYS, RefGlob, Requirements, Reviewers, RootFolder, Status,
+    TIME_LIMIT_SECONDS,
 };
 use shared::precondition::{IfMatch, Versioned};
 use shared::queue::Queue;
@@ -99,6 +100,18 @@ pub struct Update {
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<bool>)]
     privileged: Option<Option<bool>>,
+    /// The folder in which a build starts, in place of the repository's. `null` resets it to the repository's.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<RootFolder>)]
+    root_folder: Option<Option<RootFolder>>,
+    /// The path of the buildspec from the root folder, in place of the repository's. `null` resets it to the repository's.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<BuildspecPath>)]
+    buildspec_path: Option<Option<BuildspecPath>>,
+    /// Whether a build has the cache that its buildspec asks for. `null` resets it to the repository's setting.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<bool>)]
+    cache: Option<Option<bool>>,
     /// The time without a deployment after which a member of the pattern is removed, in days. Applies to members created afterwards.
     /// Only for a pattern. Default: 30.
     #[serde(default, deserialize_with = "extract::given")]
@@ -108,8 +121,8 @@ pub struct Update {
 
 /// Update an environment
 ///
-/// Changes the given settings. The number of approvals, the time for them, the wait timer, the time limit and the build machine apply to
-/// deployments created afterwards. Reviewers and freezes apply to queued deployments too.
+/// Changes the given settings. The number of approvals, the time for them, the wait timer, the time limit, the build machine and the
+/// build's source apply to deployments created afterwards. Reviewers and freezes apply to queued deployments too.
 #[utoipa::path(
     patch, path = ROUTE.path, tag = "Environments", request_body = Update, responses((status = 200, body = EnvironmentBody))
 )]
@@ -135,6 +148,9 @@ pub async fn update_environment(
         image: update.image,
         compute_type: update.compute_type,
         privileged: update.privileged,
+        root_folder: update.root_folder,
+        buildspec_path: update.buildspec_path,
+        cache: update.cache,
         removed_after_days: update.removed_after_days.map(|days| days.map(Whole::get)),
     };
     limits.check(&change.machine())?;

@@ -69,6 +69,10 @@ pub struct Update {
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<u16>, minimum = 1, maximum = 1000, examples(1))]
     fetch_depth: Option<Option<FetchDepth>>,
+    /// Whether a build has the cache that its buildspec asks for. `null` resets it to true.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<bool>, examples(true))]
+    cache: Option<Option<bool>>,
     /// The rules that say which pushes are deployed, at most 20, in place of the current ones. `null` removes all of them.
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<Vec<DeployRule>>, max_items = 20)]
@@ -78,7 +82,7 @@ pub struct Update {
 /// Update a repository
 ///
 /// Changes the given settings. Contacts the git host at once if the clone URL, the connection or the default branch is among
-/// them. A new clone URL or connection applies to deployments created afterwards. So do a new root folder, buildspec path and fetch depth, but a retry or a
+/// them. A new clone URL or connection applies to deployments created afterwards. So do a new root folder, buildspec path, fetch depth and cache, but a retry or a
 /// rollback keeps those of the deployment that it repeats. After a change of the name, a `GET` with the old name is redirected to
 /// the repository, and other requests with it get 404.
 #[utoipa::path(
@@ -107,6 +111,7 @@ pub async fn update_repository(
         root_folder: update.root_folder.map(Option::unwrap_or_default),
         buildspec_path: update.buildspec_path.map(Option::unwrap_or_default),
         fetch_depth: update.fetch_depth.map(|depth| depth.map_or(defaults.fetch_depth, FetchDepth::get)),
+        cache: update.cache.map(|cache| cache.unwrap_or(defaults.cache)),
         deploy_rules: update.deploy_rules.map(Option::unwrap_or_default),
     };
     let tenant = repository.tenant().clone();

@@ -160,7 +160,7 @@ impl Creation {
             ref_name: resolved.name,
             sha: resolved.sha,
             commit: resolved.commit,
-            source: repository.source.clone(),
+            source: repository.source.overridden_by(&settings.source),
             origin: None,
             push: once.as_ref().and_then(Once::push).cloned(),
             once,

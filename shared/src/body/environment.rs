@@ -8,7 +8,7 @@ use crate::model::{
     ComputeType, Concurrency, Environment, EnvironmentSettings, EnvironmentState, FreezeWindow, FreezeWindows, Globs,
     Live, Requirements, Reviewers,
 };
-use crate::name::{BuildImage, RefGlob};
+use crate::name::{BuildImage, BuildspecPath, RefGlob, RootFolder};
 
 /// An environment of a repository: its live deployment, its queue and its settings.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -69,6 +69,15 @@ pub struct EnvironmentBody {
     pub(crate) compute_type: Option<ComputeType>,
     /// Whether a build in AWS CodeBuild may run Docker.
     pub(crate) privileged: bool,
+    /// The folder in which a build starts. Null for the repository's.
+    #[schema(required)]
+    pub(crate) root_folder: Option<RootFolder>,
+    /// The path of the buildspec from the root folder. Null for the repository's.
+    #[schema(required)]
+    pub(crate) buildspec_path: Option<BuildspecPath>,
+    /// Whether a build has the cache that its buildspec asks for. Null if the repository's setting decides.
+    #[schema(required)]
+    pub(crate) cache: Option<bool>,
     /// The time at which a setting was last changed. Null if none has been changed.
     #[schema(required)]
     pub(crate) updated_at: Option<Rfc3339>,
@@ -125,6 +134,9 @@ impl From<EnvironmentState> for EnvironmentBody {
             image: settings.machine.image,
             compute_type: settings.machine.compute_type,
             privileged: settings.machine.privileged,
+            root_folder: settings.source.root_folder,
+            buildspec_path: settings.source.buildspec_path,
+            cache: settings.source.cache,
             updated_at: settings.updated_at.map(Into::into),
         }
     }

@@ -38,6 +38,8 @@ pub struct RepositoryBody {
     /// The number of commits of the history that a build has.
     #[schema(minimum = 1, maximum = 1000, examples(1))]
     pub(crate) fetch_depth: u16,
+    /// Whether a build has the cache that its buildspec asks for.
+    pub(crate) cache: bool,
     /// The rules that say which pushes are deployed, and to which environment. The first rule whose `refs` match decides.
     #[schema(value_type = Vec<DeployRule>)]
     pub(crate) deploy_rules: DeployRules,
@@ -65,6 +67,7 @@ impl RepositoryBody {
             root_folder: row.source.root_folder.clone(),
             buildspec_path: row.source.buildspec_path.clone(),
             fetch_depth: row.source.fetch_depth,
+            cache: row.source.cache,
             deploy_rules: row.deploy_rules.clone(),
             permission: tenant.permission_on(row).ok_or_else(|| Error::not_found("Repository"))?,
         })

@@ -346,7 +346,7 @@ impl Position for Deployment {
          fence, time_limit_seconds, wait_until, awaits, override_reason, required_approvals, approved_by, approved_digest, cancel_requested_by, origin, push, \
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
-         on_ref, on_no_ref, audit_retention, no_capacity, permit, waits_for_permit, run_limit_seconds, build_started_at, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, environment_url, has_results, \
+         on_ref, on_no_ref, audit_retention, no_capacity, permit, waits_for_permit, run_limit_seconds, build_started_at, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, cache, environment_url, has_results, \
          phases, image, compute_type, privileged",
     );
 

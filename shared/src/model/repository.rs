@@ -172,6 +172,7 @@ impl Repository {
             .setting("root_folder", &self.source.root_folder)
             .setting("buildspec_path", &self.source.buildspec_path)
             .setting("fetch_depth", self.source.fetch_depth)
+            .setting("cache", self.source.cache)
             .setting("deploy_rules", &self.deploy_rules);
         let mut transaction = Transaction::new()
             .by(author, &event)?
@@ -243,7 +244,7 @@ impl Repository {
 impl Position for Repository {
     const ATTRIBUTES: Option<&'static str> = Some(
         "id, account_id, account_slug, #name, visibility, clone_url, connection_id, default_branch, root_folder, buildspec_path, \
-         fetch_depth, deploy_rules, revision, created_at, updated_at, teams_read, teams_deploy, teams_admin",
+         fetch_depth, cache, deploy_rules, revision, created_at, updated_at, teams_read, teams_deploy, teams_admin",
     );
 
     fn position(&self, sort: Sort) -> String {

@@ -23,6 +23,9 @@ struct Covered<'a> {
     root_folder: &'a str,
     buildspec_path: &'a str,
     fetch_depth: u16,
+    /// Absent for a build that may have a cache, so that the digests of deployments from before the setting stay the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<bool>,
     git_ref: &'a str,
     ref_name: Option<&'a str>,
     sha: &'a str,
@@ -82,6 +85,7 @@ impl Deployment {
             root_folder: self.source.root_folder.as_str(),
             buildspec_path: self.source.buildspec_path.as_str(),
             fetch_depth: self.source.fetch_depth,
+            cache: Some(self.source.cache).filter(|cache| !cache),
             git_ref: &self.git_ref,
             ref_name: self.ref_name.as_deref(),
             sha: &self.sha,

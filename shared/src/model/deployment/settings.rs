@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::{AccountId, RepositoryId};
-use crate::model::{BuildMachine, Concurrency, Environment, Globs, Repository, RepositoryPartition};
+use crate::model::{BuildMachine, Concurrency, Environment, Globs, Repository, RepositoryPartition, SourceOverrides};
 use crate::name::RefGlob;
 use crate::table::{Consistency, Table, TableError};
 
@@ -59,6 +59,8 @@ pub struct EnvironmentSettings {
     pub(crate) time_limit_seconds: Option<u32>,
     /// The machine of a build in CodeBuild.
     pub machine: BuildMachine,
+    /// The settings that take the place of the repository's.
+    pub source: SourceOverrides,
     /// The time at which a setting was last changed. `None` if all have their defaults.
     pub updated_at: Option<Timestamp>,
     /// The time without a deployment after which a member of the pattern is removed, in days. Patterns and members have it.
@@ -96,6 +98,8 @@ struct Stored {
     time_limit_seconds: Option<u32>,
     #[serde(flatten)]
     machine: BuildMachine,
+    #[serde(flatten)]
+    source: SourceOverrides,
     #[serde(skip_serializing_if = "Option::is_none")]
     removed_after_days: Option<u16>,
 }
@@ -190,6 +194,7 @@ impl EnvironmentSettings {
             frozen: stored.frozen.unwrap_or(false),
             time_limit_seconds: stored.time_limit_seconds,
             machine: stored.machine,
+            source: stored.source,
             updated_at,
             removed_after_days: stored.removed_after_days,
             pattern,

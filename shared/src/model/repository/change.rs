@@ -31,6 +31,8 @@ pub struct RepositoryChange {
     pub buildspec_path: Option<BuildspecPath>,
     /// The new number of commits of the history that a build has.
     pub fetch_depth: Option<u16>,
+    /// Whether builds have caches.
+    pub cache: Option<bool>,
     /// The new rules.
     pub deploy_rules: Option<DeployRules>,
 }
@@ -50,6 +52,7 @@ impl RepositoryChange {
         set(&mut repository.source.root_folder, self.root_folder);
         set(&mut repository.source.buildspec_path, self.buildspec_path);
         set(&mut repository.source.fetch_depth, self.fetch_depth);
+        set(&mut repository.source.cache, self.cache);
         set(&mut repository.deploy_rules, self.deploy_rules);
         repository
     }
@@ -96,6 +99,7 @@ impl Repository {
                 .changing("root_folder", &before.source.root_folder, &after.source.root_folder)
                 .changing("buildspec_path", &before.source.buildspec_path, &after.source.buildspec_path)
                 .changing("fetch_depth", before.source.fetch_depth, after.source.fetch_depth)
+                .changing("cache", before.source.cache, after.source.cache)
                 .changing("deploy_rules", &before.deploy_rules, &after.deploy_rules);
             if event.changes.is_empty() {
                 return Ok(before);
@@ -131,7 +135,7 @@ impl Repository {
 
     /// Returns the write of all settings, if the repository has this revision. The grants stay as they are.
     fn replace_settings(&self, revision: u64) -> Result<Write, TableError> {
-        let fields: [(&str, Value); 9] = [
+        let fields: [(&str, Value); 10] = [
             ("name", Value::of(&self.name)?),
             ("visibility", Value::of(&self.visibility)?),
             ("clone_url", Value::of(&self.clone_url)?),
@@ -139,6 +143,7 @@ impl Repository {
             ("root_folder", Value::of(&self.source.root_folder)?),
             ("buildspec_path", Value::of(&self.source.buildspec_path)?),
             ("fetch_depth", Value::of(&self.source.fetch_depth)?),
+            ("cache", Value::of(&self.source.cache)?),
             ("deploy_rules", Value::of(&self.deploy_rules)?),
             ("updated_at", Value::of(&self.updated_at)?),
         ];

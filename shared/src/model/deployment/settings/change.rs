@@ -7,10 +7,10 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::model::environment::{DEFAULT_REMOVED_AFTER_DAYS, missing};
 use crate::model::{
-    Action, AuditEvent, Author, BuildMachine, ComputeType, Concurrency, Environment, Globs, Repository, Target,
-    TargetKind,
+    Action, AuditEvent, Author, BuildMachine, ComputeType, Concurrency, Environment, Globs, Repository,
+    SourceOverrides, Target, TargetKind,
 };
-use crate::name::{BuildImage, RefGlob};
+use crate::name::{BuildImage, BuildspecPath, RefGlob, RootFolder};
 use crate::permitted::{Permitted, TenantId};
 use crate::table::{Change, Consistency, Item, Table, TableError, Transaction, Values, Write};
 
@@ -43,6 +43,12 @@ pub struct EnvironmentChange {
     pub compute_type: Option<Option<ComputeType>>,
     /// Whether a build in CodeBuild may run Docker.
     pub privileged: Option<Option<bool>>,
+    /// The folder in which a build starts, in place of the repository's.
+    pub root_folder: Option<Option<RootFolder>>,
+    /// The path of the buildspec, in place of the repository's.
+    pub buildspec_path: Option<Option<BuildspecPath>>,
+    /// Whether builds have caches, in place of the repository's setting.
+    pub cache: Option<Option<bool>>,
     /// The time after which members of a pattern are removed, in days.
     pub removed_after_days: Option<Option<u16>>,
 }
@@ -101,6 +107,11 @@ impl EnvironmentChange {
                 image: change.image.unwrap_or_else(|| before.machine.image.clone()),
                 compute_type: change.compute_type.unwrap_or(before.machine.compute_type),
                 privileged: change.privileged.map_or(before.machine.privileged, Option::unwrap_or_default),
+            },
+            source: SourceOverrides {
+                root_folder: change.root_folder.unwrap_or_else(|| before.source.root_folder.clone()),
+                buildspec_path: change.buildspec_path.unwrap_or_else(|| before.source.buildspec_path.clone()),
+                cache: change.cache.unwrap_or(before.source.cache),
             },
             removed_after_days: match change.removed_after_days {
                 Some(days) => Some(days.unwrap_or(DEFAULT_REMOVED_AFTER_DAYS)),
@@ -212,6 +223,9 @@ fn changing(event: AuditEvent, before: &EnvironmentSettings, after: &Environment
         .changing("image", &before.machine.image, &after.machine.image)
         .changing("compute_type", before.machine.compute_type, after.machine.compute_type)
         .changing("privileged", before.machine.privileged, after.machine.privileged)
+        .changing("root_folder", &before.source.root_folder, &after.source.root_folder)
+        .changing("buildspec_path", &before.source.buildspec_path, &after.source.buildspec_path)
+        .changing("cache", before.source.cache, after.source.cache)
         .changing("removed_after_days", before.removed_after_days, after.removed_after_days)
 }
 
