@@ -330,7 +330,10 @@ async fn kept(world: &World, owner: &Actor) -> Vec<(String, f64)> {
         let seconds = number(item, "expires_at") - number(item, "created_at") / 1000;
         (item["action"].as_s().unwrap().clone(), seconds as f64 / (24.0 * 60.0 * 60.0))
     };
-    scanned.items().iter().filter(|item| item["pk"].as_s().unwrap() == &partition).map(days).collect()
+    let is_event = |item: &&HashMap<String, AttributeValue>| {
+        item["pk"].as_s().unwrap() == &partition && item.contains_key("action")
+    };
+    scanned.items().iter().filter(is_event).map(days).collect()
 }
 
 #[tokio::test]

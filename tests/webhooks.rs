@@ -6,6 +6,7 @@ mod faults;
 mod formats;
 mod hostile;
 mod management;
+mod order;
 pub(crate) mod receiver;
 
 use std::collections::BTreeMap;

@@ -18,11 +18,11 @@ pub struct WebhookEventBody {
     pub r#type: Action,
     /// The time of the event.
     pub timestamp: Rfc3339,
-    /// The resource that the event changed. Events with one ordering key have an order.
+    /// The resource whose events are in order: the target, or the token that a trust issued. Events with other keys have no order.
     #[schema(examples("deploy_t6mwz4hq2c7rfx3e"))]
     pub ordering_key: String,
-    /// The place of the event among those with its ordering key. Drop an event whose number is less than the last one. That of a
-    /// deployment's event is the number of the deployment's event; that of any other is the time in milliseconds.
+    /// The place of the event among those with its ordering key. A later change has a higher number; there are gaps. Drop an event whose
+    /// number is lower than the last one that came.
     #[schema(examples(4))]
     pub sequence: u64,
     /// The account of the event.
@@ -82,11 +82,12 @@ impl WebhookEventBody {
     /// Returns the message about an event, with what is known about its repository and its deployment.
     pub fn new(event: AuditEvent, repository_name: Option<String>, deployment: Option<EventDeployment>) -> Self {
         let (sequence, environment) = (event.sequence(), event.environment());
+        let ordering_key = event.ordering_key().to_owned();
         Self {
             id: event.id,
             r#type: event.action,
             timestamp: event.created_at.into(),
-            ordering_key: event.target.id.clone(),
+            ordering_key,
             sequence,
             account_id: event.account_id,
             data: WebhookEventData {

@@ -24,7 +24,7 @@ use crate::id::{AccountId, AuditEventId, RepositoryId, RequestId, SessionId, Tok
 use crate::model::{Environment, key};
 use crate::name::ClientId;
 use crate::sort::{Position, Sort};
-use crate::table::{Consistency, Index, IndexKey, Key, Table, TableError, Write};
+use crate::table::{Consistency, Index, IndexKey, Key, Table, TableError, Transaction, Values, Write};
 
 /// A change that somebody made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,9 +53,9 @@ pub struct AuditEvent {
     /// The repository that the target belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository_id: Option<RepositoryId>,
-    /// The number of the change among those of its target, if the target counts them.
+    /// The number of the event among those with its ordering key. `None` until the transaction that writes the event finds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sequence: Option<u64>,
+    sequence: Option<u64>,
     /// The changed fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<FieldChange>,
@@ -155,7 +155,7 @@ impl AuditEvent {
             request_id: None,
             target,
             repository_id: None,
-            sequence: None,
+            sequence: action.is_first().then_some(1),
             changes: Vec::new(),
             expires_at: retention.end(at).as_seconds(),
         }
@@ -188,7 +188,7 @@ impl AuditEvent {
         Self { repository_id: Some(repository.clone()), ..self }
     }
 
-    /// Records the number of the change among those of its target.
+    /// Records the number of the event, if the target counts its events itself.
     pub(crate) fn numbered(self, sequence: u64) -> Self {
         Self { sequence: Some(sequence), ..self }
     }
@@ -201,8 +201,17 @@ impl AuditEvent {
         own.or(named)?.parse().ok()
     }
 
-    /// Returns the number of the change: a later change of the target has a higher one. A target that does not count its changes has
-    /// the time in their place.
+    /// Returns the resource whose events have an order: the target, or for the exchange of a token, which does not change the trust, the
+    /// token that was issued.
+    pub fn ordering_key(&self) -> &str {
+        match (self.action, &self.credential) {
+            (Action::TrustExchanged, Credential::Token(token)) => token.as_str(),
+            _ => &self.target.id,
+        }
+    }
+
+    /// Returns the number of the event: a later one with the same ordering key has a higher one, whatever the clocks of the functions
+    /// say. An event that has no number yet has the time in its place, from which its number is counted.
     pub fn sequence(&self) -> u64 {
         self.sequence.unwrap_or_else(|| u64::try_from(self.created_at.as_millis()).unwrap_or_default())
     }
@@ -217,6 +226,21 @@ impl AuditEvent {
         table.get(Key::new(key::audit_events(account), position(at, id)), Consistency::Strong).await
     }
 
+    /// Adds the row to a transaction, and the number of the event if the target does not count its events itself. The counter of a
+    /// target's events stays when the target is deleted, because an environment or a variable of the same name has the same ID.
+    pub(super) fn record<R>(self, transaction: Transaction<'_, R>) -> Result<Transaction<'_, R>, TableError> {
+        if self.sequence.is_some() {
+            return Ok(transaction.write(self.row()?));
+        }
+        Ok(transaction.counted(self.sequence(), move |number| {
+            let key = key::last_audit_event(&self.account_id, self.ordering_key());
+            let counter = LastEvent { last_number: number, expires_at: self.expires_at };
+            let condition = "attribute_not_exists(last_number) OR last_number < :number";
+            let counter = Write::put_if(key, &counter, Vec::new(), condition, Values::new().set(":number", number))?;
+            Ok([counter, self.clone().numbered(number).row()?])
+        }))
+    }
+
     fn row(&self) -> Result<Write, TableError> {
         let account = &self.account_id;
         let index_key = |(index, partition)| IndexKey { index, partition, sort: self.position(Sort::Created) };
@@ -227,6 +251,14 @@ impl AuditEvent {
         let key = Key::new(key::audit_events(account), self.position(Sort::Created));
         Write::create(key, self, index_keys)
     }
+}
+
+/// The row of the counter of the events with an ordering key. It is kept as long as the last event. An event after that has the time as
+/// its number, which is higher.
+#[derive(Serialize)]
+struct LastEvent {
+    last_number: u64,
+    expires_at: i64,
 }
 
 impl Position for AuditEvent {

@@ -164,6 +164,7 @@ pub const SCHEMA: &[ItemKind] = &[
         entry(ByActor, "ACCT#{account}#AUDIT#ACTOR#{actor}", "{created}#{event}").only_if("the API did not make the change by itself"),
         entry(ByTarget, "ACCT#{account}#AUDIT#TARGET#{target}", "{created}#{event}"),
     ]).expiring(Always),
+    item("number of the last audit event about a resource", "ACCT#{account}#AUDIT", "LAST#{target}").expiring(Always),
     item("webhook", "ACCT#{account}#WEBHOOKS", "WEBHOOK#{webhook}").indexed(&[
         entry(ByCreation, "ACCT#{account}#WEBHOOKS", "{created}#{webhook}"),
     ]),

@@ -2,9 +2,10 @@
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, ReturnConsumedCapacity, TransactWriteItem};
+use serde::Deserialize;
 
 use super::error::TableError;
-use super::item::Item;
+use super::item::{Item, read_item};
 use super::write::{Guard, Write};
 use super::{Table, boxed};
 use crate::usage::Call;
@@ -18,6 +19,15 @@ use crate::usage::Call;
 pub(crate) struct Transaction<'a, R> {
     steps: Vec<Step<'a, R>>,
     guards: Vec<Guard>,
+    counted: Vec<Counted<'a>>,
+}
+
+/// Writes that carry the next number of a counter.
+struct Counted<'a> {
+    /// The number of the next attempt.
+    number: u64,
+    /// Returns the write of the counter and that of the row with the number.
+    writes: Box<dyn Fn(u64) -> Result<[Write; 2], TableError> + Send + 'a>,
 }
 
 struct Step<'a, R> {
@@ -35,6 +45,8 @@ enum Refusal<'a, R> {
     Guard,
     /// The claim on an idempotency key does not hold any more.
     Claim,
+    /// The number is not higher than the last one of its counter.
+    Number,
 }
 
 /// The outcome of one TransactWriteItems.
@@ -48,7 +60,19 @@ enum Attempt {
 
 impl<'a, R> Transaction<'a, R> {
     pub(crate) fn new() -> Self {
-        Self { steps: Vec::new(), guards: Vec::new() }
+        Self { steps: Vec::new(), guards: Vec::new(), counted: Vec::new() }
+    }
+
+    /// Adds the write of a counter and that of a row with the counter's next number, which both come from `writes`. The number is
+    /// `from`, unless the counter has reached it: then it is the one after the counter's last, which a second attempt learns. The
+    /// condition of the counter's write is that its attribute `last_number` is lower.
+    pub(crate) fn counted(
+        mut self,
+        from: u64,
+        writes: impl Fn(u64) -> Result<[Write; 2], TableError> + Send + 'a,
+    ) -> Self {
+        self.counted.push(Counted { number: from, writes: Box::new(writes) });
+        self
     }
 
     /// Adds a write. Unless [`or`](Self::or) follows, its condition is one that can't fail.
@@ -92,9 +116,10 @@ impl<'a, R> Transaction<'a, R> {
     /// Fails with [`TableError::Contended`] if the conflicts persist, with [`TableError::Guard`] if a guard does not hold,
     /// with [`TableError::Claim`] if the claim does not, and with [`TableError::Condition`] if a write without a refusal was refused.
     pub(crate) async fn commit(self, table: &Table) -> Result<Result<(), R>, TableError> {
-        let Self { steps, mut guards } = self;
-        let mut refusals = Vec::with_capacity(steps.len() + guards.len());
-        let mut items = Vec::with_capacity(steps.len() + guards.len());
+        let Self { steps, mut guards, mut counted } = self;
+        let count = steps.len() + guards.len() + 2 * counted.len();
+        let mut refusals = Vec::with_capacity(count);
+        let mut items = Vec::with_capacity(count);
         for Step { write, refusal } in steps {
             let guard = guards.iter().position(|guard| write.is_of(&guard.key)).map(|at| guards.swap_remove(at));
             refusals.push(match refusal {
@@ -108,11 +133,31 @@ impl<'a, R> Transaction<'a, R> {
             let check = Write::Check { key, condition, names, values: Some(values) };
             items.push(check.build(&table.name, None)?);
         }
+        let uncounted = items.len();
+        refusals.extend(counted.iter().flat_map(|_| [Refusal::Number, Refusal::Impossible]));
         let mut attempts = table.attempts();
         while attempts.begin().await {
+            items.truncate(uncounted);
+            for Counted { number, writes } in &counted {
+                for write in writes(*number)? {
+                    items.push(write.build(&table.name, None)?);
+                }
+            }
             match table.transact(items.clone()).await? {
                 Attempt::Committed => return Ok(Ok(())),
                 Attempt::Conflict => {}
+                Attempt::Refused(failed)
+                    if failed
+                        .iter()
+                        .zip(&refusals)
+                        .all(|(failed, refusal)| failed.is_none() || matches!(refusal, Refusal::Number)) =>
+                {
+                    for (counted, failed) in counted.iter_mut().zip(failed.into_iter().skip(uncounted).step_by(2)) {
+                        if let Some(counter) = failed {
+                            counted.number = counted.number.max(last_number(counter)? + 1);
+                        }
+                    }
+                }
                 Attempt::Refused(failed) => {
                     let mut outcome = Err(TableError::Condition);
                     for (refusal, failed) in refusals.into_iter().zip(failed) {
@@ -129,6 +174,16 @@ impl<'a, R> Transaction<'a, R> {
         }
         Err(TableError::Contended)
     }
+}
+
+/// Returns the last number of a counter. One without a number is not refused.
+fn last_number(counter: Option<Item>) -> Result<u64, TableError> {
+    #[derive(Deserialize)]
+    struct Counter {
+        last_number: u64,
+    }
+    let counter: Counter = read_item(counter.ok_or(TableError::Condition)?)?;
+    Ok(counter.last_number)
 }
 
 impl Table {

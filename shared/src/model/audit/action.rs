@@ -92,6 +92,26 @@ names!(
     }
 );
 
+impl Action {
+    /// Returns whether no event can have the ordering key of the event before: the ID in it is random and was made for the change.
+    pub(super) const fn is_first(self) -> bool {
+        matches!(
+            self,
+            Self::AccountCreated
+                | Self::ConnectionCreated
+                | Self::HookCreated
+                | Self::InvitationCreated
+                | Self::RepositoryCreated
+                | Self::SessionCreated
+                | Self::TeamCreated
+                | Self::TokenCreated
+                | Self::TrustCreated
+                | Self::TrustExchanged
+                | Self::WebhookCreated
+        )
+    }
+}
+
 names!(
     /// The kind of a target.
     TargetKind {

@@ -239,7 +239,7 @@ impl<R> Transaction<'_, R> {
 
     /// Adds the event of a change that needs no other condition than its own.
     pub(crate) fn recording(self, event: &AuditEvent) -> Result<Self, TableError> {
-        Ok(self.write(event.row()?))
+        event.clone().record(self)
     }
 }
 

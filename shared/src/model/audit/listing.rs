@@ -64,7 +64,7 @@ impl AuditEvent {
         let selection = Selection {
             list,
             from: filter.since.map(position),
-            until: filter.until.map(position),
+            until: Some(filter.until.map_or_else(|| key::LAST_AUDIT_EVENT.to_owned(), position)),
             matches: &|event| filter.matches(event),
             matches_all,
         };
