@@ -8,6 +8,7 @@ mod hostile;
 mod management;
 mod order;
 pub(crate) mod receiver;
+mod shares;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

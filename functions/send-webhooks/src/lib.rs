@@ -8,7 +8,7 @@
 //! A message is a hint that there may be something to do; the rows decide. The sweep announces what was not done.
 //!
 //! Receivers are strangers. One gets one request at a time, for ten seconds at most, and one that is silent rests. An invocation
-//! serves one webhook, so that no other one waits for a slow receiver.
+//! serves one webhook, and an account has four at a time, so that no other account waits for slow receivers.
 
 mod client;
 mod dispatch;

@@ -124,7 +124,7 @@ where
             }
         };
         let sent = self.send_due(&webhook, deliveries, &mut sending, has_time).await;
-        sending.end(table).await?;
+        sending.end(table, app.clock().now()).await?;
         sent
     }
 

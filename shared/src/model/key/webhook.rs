@@ -17,12 +17,17 @@ pub(in crate::model) fn webhook(account: &AccountId, webhook: &WebhookId) -> Key
     Key::new(webhooks(account), format!("{WEBHOOK_PREFIX}{webhook}"))
 }
 
-/// The partition of a webhook's deliveries and of the lease on them.
+/// The partition of a webhook's deliveries and of what is known about its receiver.
 fn webhook_partition(account: &AccountId, webhook: &WebhookId) -> String {
     format!("{}#WEBHOOK#{webhook}", account_partition(account))
 }
 
-/// The lease of the function that sends a webhook's deliveries.
+/// The leases of the functions that send deliveries to an account's webhooks.
+pub(in crate::model) fn sending_slots(account: &AccountId) -> Key {
+    Key::new(webhooks(account), "SENDING")
+}
+
+/// The knowledge about a webhook's receiver.
 pub(in crate::model) fn sending(account: &AccountId, webhook: &WebhookId) -> Key {
     Key::new(webhook_partition(account, webhook), "SENDING")
 }
