@@ -146,7 +146,7 @@ error_codes! {
     AlreadyFinished = CONFLICT "already_finished" by Handler:
         "The deployment has ended";
     NotFinished = CONFLICT "not_finished" by Handler:
-        "The deployment has not ended yet";
+        "The deployment has not ended yet; ask again after `Retry-After` seconds";
     EnvironmentFrozen = CONFLICT "environment_frozen" by Handler:
         "The environment is frozen. If a freeze window is open, `message` has its end, and `Retry-After` the seconds until then";
     RefNotAllowed = CONFLICT "ref_not_allowed" by Handler:
@@ -156,7 +156,7 @@ error_codes! {
     MachineNotAllowed = CONFLICT "machine_not_allowed" by Handler:
         "The operator does not allow the build machine of the environment any more; `message` names the setting to change";
     EnvironmentInUse = CONFLICT "environment_in_use" by Handler:
-        "A deployment to the environment is queued or in progress";
+        "A deployment to the environment is queued or in progress; ask again after `Retry-After` seconds";
     BuiltInEnvironment = CONFLICT "built_in_environment" by Handler:
         "Each repository has the environment, which can't be deleted";
     WebhookDisabled = CONFLICT "webhook_disabled" by Handler:
@@ -197,9 +197,22 @@ error_codes! {
     InternalError = INTERNAL_SERVER_ERROR "internal_error" by Pipeline:
         "The API failed unexpectedly; quote the request ID to support";
     RemoteUnavailable = SERVICE_UNAVAILABLE "remote_unavailable" by Handler:
-        "A host that a user named did not answer: the git host of a repository, or the issuer of a trust; try again";
+        "A host that a user named did not answer: the git host of a repository, or the issuer of a trust; retry after `Retry-After` seconds";
     ServiceUnavailable = SERVICE_UNAVAILABLE "service_unavailable" by Dependency:
-        "A service that the request depends on failed; try again";
+        "A service that the request depends on failed; retry after `Retry-After` seconds";
+}
+
+impl ErrorCode {
+    /// Returns the seconds until a retry can succeed, for a code that ends by itself. They stand unless the error tells more exactly.
+    const fn wait(self) -> Option<u64> {
+        match self {
+            Self::RateLimited | Self::ServiceUnavailable => Some(1),
+            Self::RemoteUnavailable => Some(5),
+            Self::IdempotencyKeyInUse | Self::EnvironmentInUse | Self::NotFinished => Some(30),
+            Self::BuildMinutesExhausted => Some(60 * 60),
+            _ => None,
+        }
+    }
 }
 
 /// One invalid parameter or body field.
@@ -232,7 +245,11 @@ impl Error {
     /// Returns an error for the client. `message` says what is wrong and what to do.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         let message = message.into();
-        Self { code, message, details: Vec::new(), headers: Vec::new(), renamed: None, cause: None }
+        let error = Self { code, message, details: Vec::new(), headers: Vec::new(), renamed: None, cause: None };
+        match code.wait() {
+            Some(seconds) => error.retry_after(seconds),
+            None => error,
+        }
     }
 
     /// Refuses a request with one invalid parameter or field.
@@ -270,7 +287,7 @@ impl Error {
 
     /// Reports that a service that the request depends on failed or did not answer in time.
     pub fn unavailable(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::new(ErrorCode::ServiceUnavailable, "The service is busy; try again").retry_after(1).because(cause)
+        Self::new(ErrorCode::ServiceUnavailable, "The service is busy; try again").because(cause)
     }
 
     /// Returns the repository that the request means by a former name.
@@ -336,8 +353,9 @@ impl Error {
         .retry_after(lease.as_millis().div_ceil(1000).max(1) as u64)
     }
 
-    /// Adds `Retry-After`, the seconds to wait before a retry.
-    pub fn retry_after(self, seconds: u64) -> Self {
+    /// Tells the seconds to wait before a retry, by `Retry-After`.
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.headers.retain(|(name, _)| name != header::RETRY_AFTER);
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
@@ -394,5 +412,24 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), ErrorCode::ALL.len());
         assert!(ErrorCode::ALL.is_sorted_by_key(|code| code.status().as_u16()));
+    }
+
+    #[test]
+    fn every_error_that_ends_by_itself_tells_once_when_to_retry() {
+        let told = |error: &Error| -> Vec<String> {
+            let told = error.headers().iter().filter(|(name, _)| name == header::RETRY_AFTER);
+            told.map(|(_, seconds)| seconds.to_str().unwrap().to_owned()).collect()
+        };
+        for code in ErrorCode::ALL {
+            let has_wait = told(&Error::new(code, "")).len() == 1;
+            let status = code.status();
+            let ends = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status);
+            // An environment can be frozen without an end, so the error of a window tells it.
+            let says_so = code.meaning().contains("Retry-After") && code != ErrorCode::EnvironmentFrozen;
+            assert!(has_wait || !(ends || says_so), "{}", code.as_str());
+            assert!(!has_wait || ends || status == StatusCode::CONFLICT, "{}", code.as_str());
+            assert_eq!(told(&Error::new(code, "").retry_after(7)), ["7"], "{}", code.as_str());
+        }
+        assert_eq!(told(&Error::unavailable("busy")), ["1"]);
     }
 }

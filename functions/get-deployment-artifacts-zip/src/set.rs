@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use archive::{Archive, Artifact};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use http::HeaderValue;
-use http::header::RETRY_AFTER;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 use shared::clock::Timestamp;
@@ -73,8 +71,7 @@ impl ArtifactSet {
         };
         tokio::time::timeout(MADE_WITHIN, made).await.map_err(|late| {
             let message = "The zip could not be made in time; try again, or download the artifacts one at a time";
-            let error = Error::new(ErrorCode::ServiceUnavailable, message).because(late);
-            error.with_header(RETRY_AFTER, HeaderValue::from_static("1"))
+            Error::new(ErrorCode::ServiceUnavailable, message).because(late)
         })?
     }
 

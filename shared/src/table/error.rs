@@ -83,7 +83,7 @@ impl From<TableError> for Error {
             TableError::Call { passing: true, .. } | TableError::Unprocessed => Error::unavailable(error),
             TableError::Contended => {
                 let message = "Concurrent requests are changing the resource; try again";
-                Error::new(ErrorCode::ServiceUnavailable, message).retry_after(1).because(error)
+                Error::new(ErrorCode::ServiceUnavailable, message).because(error)
             }
             TableError::Guard => {
                 let message = "The caller's rights changed while the request ran. Nothing was changed";
