@@ -20,7 +20,11 @@ const MAX_ADDRESSES: usize = 16;
 #[derive(Debug)]
 pub(super) struct AllowedAddresses {
     hosts: Hosts,
+    look_up: LookUp,
 }
+
+/// Returns the addresses of a host.
+type LookUp = fn(&str) -> Result<Vec<SocketAddr>, LookupError>;
 
 /// The cause of a connection's failure if the host has an address that [`Hosts`] does not allow.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +33,7 @@ pub struct Forbidden;
 
 impl AllowedAddresses {
     pub(super) fn new(hosts: Hosts) -> Self {
-        Self { hosts }
+        Self { hosts, look_up }
     }
 }
 
@@ -40,7 +44,7 @@ impl Resolver for AllowedAddresses {
         let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
         let (sender, receiver) = mpsc::sync_channel(1);
         // The system's lookup can't be interrupted, so the thread may outlive the time limit.
-        let name = host.clone();
+        let (name, look_up) = (host.clone(), self.look_up);
         thread::spawn(move || sender.send(look_up(&name)));
         let found = match receiver.recv_timeout(*timeout.after) {
             Ok(found) => found.map_err(failed)?,
@@ -76,7 +80,53 @@ fn failed(error: LookupError) -> ureq::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use ureq::Agent;
+    use ureq::unversioned::transport::{ConnectionDetails, Connector};
+
     use super::*;
+
+    /// Notes the addresses that it is told to connect to, and connects to none.
+    #[derive(Clone, Debug, Default)]
+    struct Connections(Arc<Mutex<Vec<String>>>);
+
+    impl Connector for Connections {
+        type Out = ();
+
+        fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<()>, ureq::Error> {
+            self.0.lock().unwrap().extend(details.addrs.iter().map(ToString::to_string));
+            Err(ureq::Error::ConnectionFailed)
+        }
+    }
+
+    /// The name leads to a public address when it is looked up first, and to private ones from then on. A lookup for the connection, after
+    /// that for the check, would connect to a private one.
+    #[test]
+    fn the_addresses_that_were_checked_are_those_that_are_connected_to() {
+        static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
+        let look_up = |_: &str| {
+            let address = match LOOKUPS.fetch_add(1, Ordering::Relaxed) {
+                0 => "93.184.215.14:0",
+                1 => "169.254.169.254:0",
+                _ => "10.0.0.1:0",
+            };
+            Ok(vec![address.parse().unwrap()])
+        };
+        let resolver = AllowedAddresses { hosts: Hosts::PublicHttps, look_up };
+        let connections = Connections::default();
+        let agent = Agent::with_parts(Agent::config_builder().build(), connections.clone(), resolver);
+        let first = agent.get("https://rebinding.example.com/").call().unwrap_err();
+        assert!(matches!(first, ureq::Error::ConnectionFailed), "{first:?}");
+        assert_eq!(*connections.0.lock().unwrap(), ["93.184.215.14:443"]);
+        for lookups in [2, 3] {
+            let later = agent.get("https://rebinding.example.com/").call().unwrap_err();
+            assert!(matches!(&later, ureq::Error::Other(cause) if cause.is::<Forbidden>()), "{later:?}");
+            assert_eq!(LOOKUPS.load(Ordering::Relaxed), lookups, "one request looks the name up once");
+        }
+        assert_eq!(connections.0.lock().unwrap().len(), 1);
+    }
 
     /// The codes of `getaddrinfo` in Linux.
     #[cfg(target_os = "linux")]
