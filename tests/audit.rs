@@ -276,6 +276,36 @@ async fn events_are_filtered_by_actor_action_target_and_time() {
 }
 
 #[tokio::test]
+async fn events_are_filtered_by_the_repository_that_they_are_about() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    let (app, web) = (owner.repository("app", &source).await, owner.repository("web", &source).await);
+    for path in ["/v1/repositories/app/environments", "/v1/repositories/web/environments"] {
+        world.clock.advance(SECOND);
+        assert_eq!(owner.post(path, json!({"name": "qa"})).await.status, 201);
+    }
+    world.clock.advance(SECOND);
+    owner.team("platform").await;
+    let actions = async |query: String| -> Vec<String> {
+        events(&owner, &query).await.iter().map(|event| event["action"].as_str().unwrap().to_owned()).collect()
+    };
+    for repository in [&app, &web] {
+        let id = repository["id"].as_str().unwrap();
+        let found = actions(format!("&repository={id}")).await;
+        assert_eq!(found, ["environment.created", "repository.created"]);
+        let found = actions(format!("&repository={id}&action=environment.created")).await;
+        assert_eq!(found, ["environment.created"]);
+        let user = owner.user_id.as_ref().unwrap();
+        let found = actions(format!("&repository={id}&actor={user}&target={id}%2Fqa")).await;
+        assert_eq!(found, ["environment.created"]);
+    }
+    let refused = owner.get("/v1/audit_events?repository=app").await;
+    refused.refused(400, "invalid_request");
+    assert_eq!(refused.body["error"]["details"][0]["field"], "repository", "{refused:?}");
+}
+
+#[tokio::test]
 async fn following_the_cursor_visits_each_event_once() {
     let world = World::start_without_queue().await;
     let owner = world.owner("acme").await;

@@ -9,7 +9,7 @@ use shared::model::DELIVERY_RETENTION;
 use shared::settings::HOOK_QUEUE_URL;
 use tests::World;
 
-use super::{Acme, push};
+use super::{Acme, path_of, push};
 
 #[tokio::test]
 async fn a_delivery_that_comes_twice_deploys_once() {
@@ -65,6 +65,21 @@ async fn deliveries_in_another_order_deploy_the_newest_commit() {
     assert_eq!((&handled["outcome"], &handled["sha"]), (&json!("deployed"), &json!(first)));
     let shas: Vec<_> = acme.deployments().await.iter().map(|deployment| deployment["sha"].clone()).collect();
     assert_eq!(shas, [first, third, second]);
+}
+
+#[tokio::test]
+async fn deliveries_are_filtered_by_their_outcome() {
+    let acme = Acme::start().await;
+    let sha = acme.head().await;
+    assert_eq!(acme.push("1", "refs/heads/main", &sha).await["outcome"], "deployed");
+    assert_eq!(acme.push("2", "refs/heads/main", &sha).await["outcome"], "already_deployed");
+    for (outcome, ids) in [("deployed", vec!["1"]), ("already_deployed", vec!["2"]), ("failed", vec![])] {
+        let page = acme.owner.get(&format!("{}/deliveries?outcome={outcome}", path_of(&acme.hook))).await;
+        assert_eq!(page.column("provider_delivery_id"), ids, "{outcome}");
+    }
+    let refused = acme.owner.get(&format!("{}/deliveries?outcome=lost", path_of(&acme.hook))).await;
+    refused.refused(400, "invalid_request");
+    assert_eq!(refused.body["error"]["details"][0]["field"], "outcome", "{refused:?}");
 }
 
 #[tokio::test]

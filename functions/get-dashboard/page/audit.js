@@ -32,7 +32,7 @@ export function audit({ query, signal }) {
   const place = h("div", { class: "place" }, loading(8));
   const rows = h("ul", { class: "rows", "aria-label": "Events" });
   const more = h("nav", { class: "pages", "aria-label": "Older events" });
-  const names = ["actor", "action", "target", "since", "until"];
+  const names = ["actor", "action", "target", "repository", "since", "until"];
 
   const read = async (/** @type {string | null} */ cursor) => {
     const wanted = new URLSearchParams({ per_page: "50", ...(cursor ? { cursor } : {}) });
@@ -65,10 +65,15 @@ export function audit({ query, signal }) {
     actor.append(...members.map(({ id, email }) => h("option", { value: id }, email)));
     actor.value = query.get("actor") ?? "";
   }, () => {});
+  const repository = filter(query, "repository", "Repository", [["", "Any repository"]], start);
+  if (!refusal("repositories:read")) all("/v1/repositories", signal).then((repositories) => {
+    repository.append(...repositories.map(({ id, name }) => h("option", { value: id }, name)));
+    repository.value = query.get("repository") ?? "";
+  }, () => {});
   start();
   return [heading("Audit log"),
     h("p", { class: "intro" }, "Every change in the account, newest first. Events are kept for 400 days, unless the account has a time of its own."),
-    h("div", { class: "filters" }, actor, action,
+    h("div", { class: "filters" }, actor, action, repository,
       input("target", { "aria-label": "ID of the changed resource", placeholder: "ID of the resource",
           value: query.get("target"), onchange: narrow(query, "target", start) }),
       h("label", { class: "check" }, "From ",

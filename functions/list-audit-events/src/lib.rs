@@ -18,7 +18,7 @@ use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/audit_events")
     .requires(Scope::AccountRead)
     .by(Role::Admin)
-    .takes(&["per_page", "cursor", "actor", "action", "target", "since", "until"])
+    .takes(&["per_page", "cursor", "actor", "action", "target", "repository", "since", "until"])
     .refuses_with(&[ErrorCode::InvalidCursor]);
 
 /// Returns the endpoint with the app as its state.
@@ -38,6 +38,8 @@ pub struct EventFilter {
     /// environment's name.
     #[param(value_type = Option<String>, min_length = 1, max_length = 128)]
     target: Option<TargetId>,
+    /// Returns only changes of the repository with this ID and of what belongs to it: its deployments, environments, variables and hooks.
+    repository: Option<RepositoryId>,
     /// Returns only changes at this time or later.
     #[param(value_type = Option<Rfc3339>)]
     since: Option<Time>,
@@ -107,9 +109,10 @@ pub async fn list_audit_events(
     tenant: Tenant,
     Filtered(page, filter): Filtered<TimelineQuery, EventFilter>,
 ) -> Result<Json<Timeline<AuditEventBody>>> {
-    let EventFilter { actor, action, target, since, until } = filter;
+    let EventFilter { actor, action, target, repository, since, until } = filter;
     let (since, until) = (since.map(Time::get), until.map(Time::get));
-    let filter = AuditFilter { actor, action, target: target.map(|TargetId(id)| id), since, until };
+    let target = target.map(|TargetId(id)| id);
+    let filter = AuditFilter { actor, action, target, repository, since, until };
     let events = AuditEvent::page(app.table(), &tenant, &filter, &page).await?;
     Ok(Json(events.map(AuditEventBody::from)))
 }

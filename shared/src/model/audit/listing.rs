@@ -3,7 +3,7 @@
 use super::{Action, AuditEvent};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::id::UserId;
+use crate::id::{RepositoryId, UserId};
 use crate::model::key;
 use crate::permitted::TenantId;
 use crate::table::{Index, Partition, Table};
@@ -18,6 +18,8 @@ pub struct AuditFilter {
     pub action: Option<Action>,
     /// The id of the target.
     pub target: Option<String>,
+    /// The repository that the target is or belongs to.
+    pub repository: Option<RepositoryId>,
     /// The time of the oldest event.
     pub since: Option<Timestamp>,
     /// The time before which the newest event was.
@@ -29,21 +31,23 @@ impl AuditFilter {
         self.actor.as_ref().is_none_or(|actor| event.actor.as_ref().is_some_and(|by| by.id == *actor))
             && self.action.is_none_or(|action| event.action == action)
             && self.target.as_ref().is_none_or(|target| event.target.id == *target)
+            && self.repository.as_ref().is_none_or(|id| event.repository_id.as_ref() == Some(id))
     }
 
     /// Returns the smallest partition that has all of the events, and whether it has no others.
     fn partition(&self, tenant: &TenantId) -> (Partition, bool) {
-        let Self { actor, action, target, .. } = self;
+        let Self { actor, action, target, repository, .. } = self;
+        let has_others = action.is_some() || repository.is_some();
         match (target, actor) {
             (Some(target), _) => {
                 let list = Partition::of_index(Index::ByTarget, key::audit_events_on(tenant, target));
-                (list, actor.is_none() && action.is_none())
+                (list, actor.is_none() && !has_others)
             }
             (None, Some(actor)) => {
                 let list = Partition::of_index(Index::ByActor, key::audit_events_by(tenant, actor.as_str()));
-                (list, action.is_none())
+                (list, !has_others)
             }
-            (None, None) => (Partition::of_table(key::audit_events(tenant)), action.is_none()),
+            (None, None) => (Partition::of_table(key::audit_events(tenant)), !has_others),
         }
     }
 }

@@ -251,10 +251,16 @@ impl Delivery {
     ///
     /// # Errors
     /// Fails with `invalid_cursor`.
-    pub async fn page(table: &Table, hook: &Hook, page: &TimelineQuery) -> Result<Timeline<Self>> {
+    pub async fn page(
+        table: &Table,
+        hook: &Hook,
+        outcome: Option<Outcome>,
+        page: &TimelineQuery,
+    ) -> Result<Timeline<Self>> {
         let list = Partition::of_index(Index::ByCreation, key::deliveries(&hook.id));
-        let selection = Selection { list, from: None, until: None, matches: &|_: &Self| true, matches_all: true };
-        page.read(table, selection).await
+        let matches = |delivery: &Self| outcome.is_none_or(|outcome| delivery.outcome == outcome);
+        let matches_all = outcome.is_none();
+        page.read(table, Selection { list, from: None, until: None, matches: &matches, matches_all }).await
     }
 
     fn key(&self) -> crate::table::Key {

@@ -251,20 +251,23 @@ impl WebhookDelivery {
         Ok(written.is_ok().then_some(after))
     }
 
-    /// Returns a page of a webhook's deliveries, newest first.
+    /// Returns a page of a webhook's deliveries, newest first: those in a state and of a type, if they are given.
     ///
     /// # Errors
     /// Fails with `invalid_cursor`.
     pub async fn page(
         table: &Table,
         webhook: &Webhook,
-        status: Option<DeliveryStatus>,
+        (status, event_type): (Option<DeliveryStatus>, Option<Action>),
         page: &TimelineQuery,
     ) -> Result<Timeline<Self>> {
         let list = Partition::of_index(Index::ByCreation, key::webhook_deliveries(&webhook.account_id, &webhook.id));
-        let matches = |delivery: &Self| status.is_none_or(|status| delivery.status == status);
-        let selection = Selection { list, from: None, until: None, matches: &matches, matches_all: status.is_none() };
-        page.read(table, selection).await
+        let matches = |delivery: &Self| {
+            status.is_none_or(|status| delivery.status == status)
+                && event_type.is_none_or(|event_type| delivery.event_type == event_type)
+        };
+        let matches_all = status.is_none() && event_type.is_none();
+        page.read(table, Selection { list, from: None, until: None, matches: &matches, matches_all }).await
     }
 
     pub(super) fn key(&self) -> Key {
