@@ -25,16 +25,16 @@ const REQUESTS: u32 = 500;
 /// <https://aws.amazon.com/dynamodb/pricing/on-demand/>, <https://aws.amazon.com/sqs/pricing/> (standard),
 /// <https://aws.amazon.com/s3/pricing/> (PUT), <https://aws.amazon.com/cloudwatch/pricing/> (for a megabyte of logs, so
 /// a million bytes).
-mod price {
-    pub(super) const HTTP_API_REQUEST: f64 = 1.00;
-    pub(super) const LAMBDA_REQUEST: f64 = 0.20;
-    pub(super) const LAMBDA_GB_SECOND: f64 = 13.3334;
-    pub(super) const READ_UNIT: f64 = 0.125;
-    pub(super) const WRITE_UNIT: f64 = 0.625;
-    pub(super) const SQS_REQUEST: f64 = 0.40;
-    pub(super) const S3_PUT: f64 = 5.00;
-    pub(super) const KMS_REQUEST: f64 = 3.00;
-    pub(super) const LOG_GIGABYTE: f64 = 0.50;
+pub(crate) mod price {
+    pub(crate) const HTTP_API_REQUEST: f64 = 1.00;
+    pub(crate) const LAMBDA_REQUEST: f64 = 0.20;
+    pub(crate) const LAMBDA_GB_SECOND: f64 = 13.3334;
+    pub(crate) const READ_UNIT: f64 = 0.125;
+    pub(crate) const WRITE_UNIT: f64 = 0.625;
+    pub(crate) const SQS_REQUEST: f64 = 0.40;
+    pub(crate) const S3_PUT: f64 = 5.00;
+    pub(crate) const KMS_REQUEST: f64 = 3.00;
+    pub(crate) const LOG_GIGABYTE: f64 = 0.50;
 }
 /// The size of a line of the API's access log, in the template's format.
 const ACCESS_LOG_BYTES: f64 = 330.0;
@@ -168,11 +168,16 @@ fn memory(function: &str) -> f64 {
     }
 }
 
-/// Returns the number of requests to KMS, which the local stack does not make: one creates a data key for a
-/// deployment's secrets, or for a stored one, and one decrypts it. A repeated deployment has both.
+/// Returns the number of requests to KMS, which the local stack does not make: one creates a data key for what is stored, such as a
+/// deployment's secrets or the secret of a hook, and one decrypts it. A repeated deployment has both. A variable is a secret only if the
+/// request says so, and the measured one does not.
 fn kms_requests(function: &str) -> usize {
     match function {
         "create-deployment" | CONSUMER => 1,
+        "create-connection" | "update-connection" | "check-connection" => 1,
+        "create-hook" | "rotate-hook" | "create-webhook" | "rotate-webhook" => 1,
+        // A function remembers the secrets of hooks, and the first delivery to one asks.
+        "receive-hook" => 1,
         "retry-deployment" | "create-rollback" => 2,
         _ => 0,
     }

@@ -16,6 +16,7 @@ mod partition;
 mod report;
 mod tls;
 mod warm;
+mod webhooks;
 mod zae_limiter;
 
 use clap::Parser;
@@ -39,6 +40,8 @@ enum Command {
     Limiter,
     /// Dollars for a million requests
     Cost,
+    /// Calls, capacity and dollars of a delivery to a webhook, and deliveries a second beside bare posts
+    Webhooks,
     /// The fetch of a commit beside `git clone --depth 1`
     Fetch,
     /// Clean and incremental builds, in half an hour
@@ -60,6 +63,7 @@ async fn main() -> Result<()> {
         Command::Growth => growth::measure().await?.publish(),
         Command::Limiter => limiter().await,
         Command::Cost => cost::measure().await?.publish(),
+        Command::Webhooks => webhooks::measure().await?.publish(),
         Command::Fetch => fetch().await,
         Command::Build => build::measure()?.publish(),
         Command::Dependencies => build::dependencies()?.publish(),
@@ -71,6 +75,7 @@ async fn main() -> Result<()> {
             growth::measure().await?.publish()?;
             limiter().await?;
             cost::measure().await?.publish()?;
+            webhooks::measure().await?.publish()?;
             fetch().await?;
             build::measure()?.publish()?;
             build::dependencies()?.publish()?;
