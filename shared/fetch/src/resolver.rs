@@ -101,8 +101,8 @@ mod tests {
         }
     }
 
-    /// The name leads to a public address when it is looked up first, and to private ones from then on. A lookup for the connection, after
-    /// that for the check, would connect to a private one.
+    /// The name leads to a public address when it is looked up first, and to private ones from then on. A second lookup, for the
+    /// connection, would lead to a private one.
     #[test]
     fn the_addresses_that_were_checked_are_those_that_are_connected_to() {
         static LOOKUPS: AtomicUsize = AtomicUsize::new(0);

@@ -201,8 +201,8 @@ impl AuditEvent {
         own.or(named)?.parse().ok()
     }
 
-    /// Returns the resource whose events have an order: the target, or for the exchange of a token, which does not change the trust, the
-    /// token that was issued.
+    /// Returns the resource whose events have an order: the target. The exchange of a token does not change the trust, so the issued
+    /// token is in its place.
     pub fn ordering_key(&self) -> &str {
         match (self.action, &self.credential) {
             (Action::TrustExchanged, Credential::Token(token)) => token.as_str(),
@@ -253,8 +253,8 @@ impl AuditEvent {
     }
 }
 
-/// The row of the counter of the events with an ordering key. It is kept as long as the last event. An event after that has the time as
-/// its number, which is higher.
+/// The row of the counter of the events with an ordering key. It is kept as long as the last event. A later event has the time as its
+/// number, which is higher.
 #[derive(Serialize)]
 struct LastEvent {
     last_number: u64,
