@@ -203,13 +203,16 @@ async fn a_parameter_that_no_endpoint_has_is_refused_by_its_name() {
         let request = estate.caller(&route).request(method, &format!("{path}?surprise=1&Page=2&surprise=2"));
         let request = match operation.pointer("/requestBody/content/application~1json") {
             Some(_) => request.json(&estate.body(&route)),
+            None if operation["requestBody"]["required"] == true => {
+                request.header("content-type", "application/x-www-form-urlencoded")
+            }
             None => request,
         };
         let refused = estate.owner.send(request).await;
         refused.refused(400, "invalid_request");
         let details = refused.body["error"]["details"].as_array().unwrap();
         let fields: Vec<_> = details.iter().map(|detail| detail["field"].as_str().unwrap()).collect();
-        assert_eq!(fields, ["Page", "surprise"], "{route}");
+        assert_eq!(fields[..2], ["Page", "surprise"], "{route}");
         let message = details[0]["message"].as_str().unwrap();
         for (name, _) in in_query(operation) {
             assert!(message.contains(&format!("`{name}`")), "{route}: {message}");
@@ -228,7 +231,22 @@ async fn all_parameters_and_fields_that_do_not_fit_are_told_at_once() {
         "environment": "Moon", "sequence": -1, "expected_current": 5, "force": true,
         "variables": {"LOG_LEVEL": "debug", "AWS_X": "1"},
     });
+    let update = format!("{}?surprise=1", estate.path("PATCH /v1/repositories/{repo_id}"));
+    let hook = json!({
+        "url": "https://10.0.0.1/in", "name": "Board", "events": ["*"],
+        "repositories": [estate.parameters["repo_id"], "repo_aaaaaaaaaaaaaaaa"],
+    });
+    let too_many = json!({"name": 5, "url": "nowhere", "events": [], "environments": vec!["staging"; 101]});
     for (answer, fields) in [
+        (
+            estate.owner.patch(&update, json!({"visibility": 5, "size": 1})).await,
+            vec!["surprise", "visibility", "size"],
+        ),
+        (estate.owner.post("/v1/webhooks", hook).await, vec!["url", "repositories[1]"]),
+        (
+            estate.owner.post("/v1/webhooks?surprise=1", too_many).await,
+            vec!["surprise", "name", "url", "events", "environments"],
+        ),
         (estate.owner.get(&list).await, vec!["statuz", "page", "per_page", "sort", "environment"]),
         (
             estate.owner.post(&deployments, body).await,

@@ -187,7 +187,7 @@ async fn what_an_invitation_can_not_be_is_named() {
         (json!({"email": "ada\u{200b}@example.com"}), "email", no_address),
         (json!({"email": "ada@ex\u{212a}.com"}), "email", no_address),
         (json!({"email": email, "teams": [theirs]}), "teams", &*theirs_missing),
-        (json!({"email": email, "teams": many}), "teams", "must name at most 20 teams"),
+        (json!({"email": email, "teams": many}), "teams", "must have at most 20 entries"),
         (json!({"email": email, "role": "king"}), "role", "must be one of `member`, `admin`, `owner`"),
         (json!({"email": email, "name": "Ada"}), "name", "is not one of `email`, `role`, `teams`"),
     ] {

@@ -133,7 +133,7 @@ async fn what_a_token_is_made_from_is_checked() {
         ("name", json!("\u{3164}"), name),
         ("name", json!("é".repeat(101)), name),
         ("name", json!(1), "must be a string"),
-        ("scopes", json!([]), "must contain at least one scope"),
+        ("scopes", json!([]), "must have at least one entry"),
         ("scopes", json!("tokens:read"), "must be an array"),
         ("expires_in_days", json!(0), days),
         ("expires_in_days", json!(366), days),

@@ -262,6 +262,21 @@ impl Error {
         Self { details, ..Self::new(ErrorCode::InvalidRequest, message) }
     }
 
+    /// Joins the refusals of parameters and fields in several checks, so that a client is told all of them at once.
+    ///
+    /// # Errors
+    /// Fails with `invalid_request` if a check has, or with the first other error of a check.
+    pub fn all(checks: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+        let mut details = Vec::new();
+        for check in checks {
+            match check {
+                Err(error) if !error.details.is_empty() => details.extend(error.details),
+                other => other?,
+            }
+        }
+        if details.is_empty() { Ok(()) } else { Err(Self::invalid_fields(details)) }
+    }
+
     /// Refuses a request about a resource of a kind, such as "Repository", that does not exist or that the caller may not see.
     pub fn not_found(what: &str) -> Self {
         Self::new(ErrorCode::NotFound, format!("{what} not found"))

@@ -125,9 +125,9 @@ pub struct Json<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned + PartialSchema> FromRequest<S> for Json<T> {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self> {
-        let Body(body) = Body::from_request(request, state).await?;
-        Input::of_body(&body)?.parse().map(Self)
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        let (body, unknown) = Body::with_parameters(request).await?;
+        unknown.told_with(Input::of_body(&body)?.parse()).map(Self)
     }
 }
 
@@ -143,10 +143,9 @@ pub struct CanonicalJson<T> {
 impl<S: Send + Sync, T: DeserializeOwned + PartialSchema> FromRequest<S> for CanonicalJson<T> {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self> {
-        let Body(body) = Body::from_request(request, state).await?;
-        let input = Input::of_body(&body)?;
-        let value = input.parse()?;
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
+        let (body, unknown) = Body::with_parameters(request).await?;
+        let value = unknown.told_with(Input::of_body(&body)?.parse())?;
         Ok(Self { value, canonical: canonical(&body) })
     }
 }
@@ -158,24 +157,24 @@ pub struct Form<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned + PartialSchema> FromRequest<S> for Form<T> {
     type Rejection = Error;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self> {
-        let body = Body::of_type("application/x-www-form-urlencoded", "a form", request).await?;
-        Input::of_form(&body.0).parse().map(Self)
+    async fn from_request(mut request: Request, _: &S) -> Result<Self> {
+        let unknown = UnknownParameters::take(&mut request);
+        let Body(body) = Body::of_type("application/x-www-form-urlencoded", "a form", request).await?;
+        unknown.told_with(Input::of_form(&body).parse()).map(Self)
     }
 }
 
-/// The bytes of a body whose content type is JSON.
+/// The bytes of a body.
 struct Body(Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for Body {
-    type Rejection = Error;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self> {
-        Self::of_type("application/json", "JSON", request).await
-    }
-}
-
 impl Body {
+    /// Reads a body whose content type is JSON. Returns it with the parameters of the request that the route does not take.
+    async fn with_parameters(mut request: Request) -> Result<(Bytes, UnknownParameters)> {
+        let unknown = UnknownParameters::take(&mut request);
+        let Self(body) = Self::of_type("application/json", "JSON", request).await?;
+        Ok((body, unknown))
+    }
+
     /// Reads a body of this media type, which people call `kind`.
     async fn of_type(media_type: &str, kind: &str, request: Request) -> Result<Self> {
         if let Some(encoding) = request.headers().get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
@@ -273,15 +272,36 @@ impl<S: Sync, P: DeserializeOwned, F: DeserializeOwned> FromRequestParts<S> for 
     }
 }
 
-/// Refuses a request with query parameters if its endpoint takes none. The extractors check the others.
-pub(crate) fn refuse_parameters(route: &Route, query: Option<&str>) -> Result<()> {
-    let (Some(query), Some(known)) = (query, route.query_parameters()) else { return Ok(()) };
-    if known.clone().next().is_some() {
-        return Ok(());
+/// The query parameters of a request to an endpoint that takes none. An endpoint that takes any has an extractor for them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UnknownParameters(Vec<Detail>);
+
+impl UnknownParameters {
+    pub(crate) fn of(route: &Route, query: Option<&str>) -> Self {
+        let (Some(query), Some(known)) = (query, route.query_parameters()) else { return Self::default() };
+        if known.clone().next().is_some() {
+            return Self::default();
+        }
+        Self(Input::of_query(query).unknown(known))
     }
-    match Input::of_query(query).unknown(known) {
-        unknown if unknown.is_empty() => Ok(()),
-        unknown => Err(Error::invalid_fields(unknown)),
+
+    /// Takes the parameters out of a request whose body is read.
+    fn take(request: &mut Request) -> Self {
+        request.extensions_mut().remove().unwrap_or_default()
+    }
+
+    /// # Errors
+    /// Fails with `invalid_request` if there is any.
+    pub(crate) fn check(self) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::invalid_fields(self.0)) }
+    }
+
+    /// Refuses the parameters together with the fields of a body that don't fit.
+    fn told_with<T>(self, parsed: Result<T>) -> Result<T> {
+        match parsed {
+            Ok(parsed) => self.check().map(|()| parsed),
+            Err(error) => Err(Error::all([self.check(), Err(error)]).expect_err("the body does not fit")),
+        }
     }
 }
 

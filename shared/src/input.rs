@@ -4,6 +4,7 @@
 //! of another kind says which kind was asked for. So a message never comes from a parser and never repeats a value, which
 //! may be a secret.
 
+mod bounds;
 mod deserializer;
 mod misfit;
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, de};
 use serde_json::Number;
 use utoipa::PartialSchema;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::Schema;
+use utoipa::openapi::schema::{Object, Schema};
 
 use self::misfit::Step;
 use crate::error::{Detail, Error, ErrorCode, REQUIRED, Result};
@@ -63,14 +64,19 @@ impl Input {
     /// # Errors
     /// Fails with `invalid_request` if fields are missing or do not fit `T`. `details` names each by its path.
     pub(crate) fn parse<T: DeserializeOwned + PartialSchema>(&self) -> Result<T> {
-        self.read().map_err(|mut details| {
-            details.extend(self.missing(&required::<T>()));
-            // The type itself tells the first missing field.
-            let mut told = HashSet::new();
-            details.retain(|detail| told.insert(detail.field.clone()));
-            details.truncate(MAX_DETAILS);
-            Error::invalid_fields(details)
-        })
+        let schema = fields::<T>();
+        let outside = bounds::exceeded(&self.root, &schema);
+        let mut details = match self.read() {
+            Ok(read) if outside.is_empty() => return Ok(read),
+            Ok(_) => Vec::new(),
+            Err(misfits) => misfits.into_iter().chain(self.missing(&schema.required)).collect(),
+        };
+        details.extend(outside);
+        // A type may tell its own bounds, and the first missing field.
+        let mut told = HashSet::new();
+        details.retain(|detail| told.insert(detail.field.clone()));
+        details.truncate(MAX_DETAILS);
+        Err(Error::invalid_fields(details))
     }
 
     /// Reads the fields of `T`.
@@ -123,11 +129,11 @@ impl Input {
     }
 }
 
-/// Returns the required members of a body. The schema lists them; `serde` does not, and stops at the first missing one.
-fn required<T: PartialSchema>() -> Vec<String> {
+/// Returns the schema of a body. `serde` knows neither the bounds of its lists nor all of its required fields.
+fn fields<T: PartialSchema>() -> Object {
     match T::schema() {
-        RefOr::T(Schema::Object(object)) => object.required,
-        _ => Vec::new(),
+        RefOr::T(Schema::Object(object)) => object,
+        _ => Object::new(),
     }
 }
 

@@ -37,7 +37,7 @@ use crate::clock::Timestamp;
 use crate::endpoint::{Early, Endpoint};
 use crate::envelope::{ErrorFormat, into_envelope};
 use crate::error::{Error, ErrorCode, Result};
-use crate::extract::refuse_parameters;
+use crate::extract::UnknownParameters;
 use crate::id::RequestId;
 use crate::model::{Quota, RequestOrigin, Subject};
 use crate::precondition::refuse_unmatched;
@@ -246,11 +246,15 @@ fn record_use(app: &App, signed_in: &SignedIn) {
 }
 
 /// Checks the permission that the route declares, and refuses parameters and conditions of an endpoint without any.
-async fn authorize(State(context): State<Arc<Context>>, request: Request, next: Next) -> Result<Response> {
+async fn authorize(State(context): State<Arc<Context>>, mut request: Request, next: Next) -> Result<Response> {
     if let Some(caller) = request.extensions().get::<Caller>() {
         caller.check(&context.route, context.app.clock().now())?;
     }
-    refuse_parameters(&context.route, request.uri().query())?;
+    let unknown = UnknownParameters::of(&context.route, request.uri().query());
+    match context.route.takes_body {
+        true => drop(request.extensions_mut().insert(unknown)),
+        false => unknown.check()?,
+    }
     refuse_unmatched(&context.route, request.headers())?;
     Ok(next.run(request).await)
 }

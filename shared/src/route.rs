@@ -39,6 +39,8 @@ pub struct Route {
     pub(crate) without_limiter: WithoutLimiter,
     /// The query parameters that the endpoint takes besides those of its list.
     pub parameters: &'static [&'static str],
+    /// Whether the endpoint requires a body. Its unknown parameters are told with what is wrong with the body.
+    pub takes_body: bool,
     /// The list that the endpoint returns page by page, if any.
     pub list: Option<List>,
     /// The use of the resource's ETag.
@@ -206,6 +208,7 @@ impl Route {
             following: false,
             without_limiter,
             parameters: &[],
+            takes_body: false,
             list: None,
             etag: Etag::Unused,
             idempotency: IdempotencyKeys::Ignored,
@@ -288,6 +291,12 @@ impl Route {
     /// Takes these query parameters. All others are refused.
     pub const fn takes(mut self, parameters: &'static [&'static str]) -> Self {
         self.parameters = parameters;
+        self
+    }
+
+    /// Requires a body.
+    pub const fn takes_body(mut self) -> Self {
+        self.takes_body = true;
         self
     }
 

@@ -17,6 +17,7 @@ use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/invitations/{invitation_id}/accept")
+    .takes_body()
     .public()
     .refuses_with(&[ErrorCode::InvitationExpired, ErrorCode::LimitReached]);
 

@@ -10,6 +10,7 @@ use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::put(env!("CARGO_PKG_NAME"), "/v1/teams/{team_id}/repositories/{repo_id}")
+    .takes_body()
     .requires(Scope::TeamsWrite)
     .by(Role::Admin)
     .refuses_with(&[ErrorCode::LimitReached]);

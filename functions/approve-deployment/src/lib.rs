@@ -11,6 +11,7 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With, ex
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/approve")
+    .takes_body()
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[
         ErrorCode::SelfApproval,

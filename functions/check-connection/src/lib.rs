@@ -13,6 +13,7 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract}
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/connections/{connection_id}/check")
+    .takes_body()
     .requires(Scope::RepositoriesWrite)
     .by(Role::Admin)
     .refuses_with(&[ErrorCode::InvalidCloneUrl]);

@@ -14,6 +14,7 @@ use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/applications")
+    .takes_body()
     .requires(Scope::AccountWrite)
     .needs_recent_sign_in()
     .by(Role::Owner)

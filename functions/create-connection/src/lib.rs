@@ -18,6 +18,7 @@ use vault::Vault;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/connections")
+    .takes_body()
     .requires(Scope::RepositoriesWrite)
     .by(Role::Admin)
     .refuses_with(&[ErrorCode::LimitReached])

@@ -14,6 +14,7 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments")
+    .takes_body()
     .requires(Scope::RepositoriesWrite)
     .needs(Permission::Admin)
     .refuses_with(&[ErrorCode::NameTaken, ErrorCode::LimitReached])

@@ -16,6 +16,7 @@ use vault::Vault;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/hooks")
+    .takes_body()
     .requires(Scope::RepositoriesWrite)
     .needs(Permission::Admin)
     .refuses_with(&[ErrorCode::LimitReached])

@@ -15,6 +15,7 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract}
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/rollback")
+    .takes_body()
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[
         ErrorCode::NothingToRollBack,

@@ -17,14 +17,15 @@ use shared::oauth::{AuthorizationCode, PublicClient};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
-pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/session").public().sets_cookie().refuses_with(&[
-    ErrorCode::InvalidToken,
-    ErrorCode::TokenExpired,
-    ErrorCode::TokenRevoked,
-    ErrorCode::TokenRotated,
-    ErrorCode::InsufficientPermission,
-    ErrorCode::NotLinked,
-]);
+pub const ROUTE: Route =
+    Route::post(env!("CARGO_PKG_NAME"), "/v1/session").takes_body().public().sets_cookie().refuses_with(&[
+        ErrorCode::InvalidToken,
+        ErrorCode::TokenExpired,
+        ErrorCode::TokenRevoked,
+        ErrorCode::TokenRotated,
+        ErrorCode::InsufficientPermission,
+        ErrorCode::NotLinked,
+    ]);
 
 /// Returns the endpoint with the app and the dashboard's client as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {

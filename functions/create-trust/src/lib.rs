@@ -18,6 +18,7 @@ use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/trusts")
+    .takes_body()
     .requires(Scope::AccountWrite)
     .by(Role::Admin)
     .needs_recent_sign_in()
@@ -77,12 +78,6 @@ pub async fn create_trust(
         return Err(Error::invalid(
             "scopes",
             format!("must not contain '{}', which trusts can't have", scope.as_str()),
-        ));
-    }
-    if new.environments.as_ref().is_some_and(Vec::is_empty) {
-        return Err(Error::invalid(
-            "environments",
-            "must contain at least one environment, or be null for all of them",
         ));
     }
     if !new.issuer.is_allowed_by(hosts) {

@@ -20,6 +20,7 @@ use vault::Vault;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/webhooks")
+    .takes_body()
     .requires(Scope::AccountWrite)
     .by(Role::Admin)
     .refuses_with(&[ErrorCode::LimitReached])
@@ -67,13 +68,13 @@ pub async fn create_webhook(
     tenant: Tenant,
     extract::Json(new): extract::Json<NewWebhook>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<WebhookBody>)> {
-    new.url.check(hosts)?;
+    let url = new.url.check(hosts);
     let filter = WebhookFilter {
         events: new.events,
         repositories: new.repositories.unwrap_or_default(),
         environments: new.environments.unwrap_or_default(),
     };
-    filter.check(app.table(), &tenant).await?;
+    Error::all([url, filter.check(app.table(), &tenant).await])?;
     let (id, account_id, now) = (WebhookId::random(), tenant.account().id.clone(), app.clock().now());
     let format = new.format.unwrap_or(WebhookFormat::Standard);
     let secret = format.is_signed().then(HookSecret::random);

@@ -23,6 +23,7 @@ use crate::issuers::Issuers;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/token")
+    .takes_body()
     .public()
     .refuses_with(&[ErrorCode::InvalidGrant, ErrorCode::RemoteUnavailable]);
 

@@ -10,12 +10,13 @@ use shared::model::RequestOrigin;
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
-pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/user/join").admits_newcomers().refuses_with(&[
-    ErrorCode::InsufficientPermission,
-    ErrorCode::NotFound,
-    ErrorCode::EmailTaken,
-    ErrorCode::LimitReached,
-]);
+pub const ROUTE: Route =
+    Route::post(env!("CARGO_PKG_NAME"), "/v1/user/join").takes_body().admits_newcomers().refuses_with(&[
+        ErrorCode::InsufficientPermission,
+        ErrorCode::NotFound,
+        ErrorCode::EmailTaken,
+        ErrorCode::LimitReached,
+    ]);
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {

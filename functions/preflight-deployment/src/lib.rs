@@ -14,6 +14,7 @@ pub use preflight::{Gate, GateBody, PreflightBody, PreflightOutcome};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/deployments/preflight")
+    .takes_body()
     .requires(Scope::DeploymentsWrite)
     .refuses_with(&[ErrorCode::InvalidCloneUrl, ErrorCode::RemoteUnavailable]);
 

@@ -11,6 +11,7 @@ use variables::{StoredVariables, VariableRequest};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::put(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/variables/{name}")
+    .takes_body()
     .requires(Scope::RepositoriesWrite)
     .needs(Permission::Admin)
     .refuses_with(&[ErrorCode::LimitReached]);

@@ -9,8 +9,11 @@ use shared::precondition::{IfMatch, Versioned};
 use shared::{App, Endpoint, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
-pub const ROUTE: Route =
-    Route::patch(env!("CARGO_PKG_NAME"), "/v1/account").requires(Scope::AccountWrite).by(Role::Owner).compares_etag();
+pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/account")
+    .takes_body()
+    .requires(Scope::AccountWrite)
+    .by(Role::Owner)
+    .compares_etag();
 
 /// Returns the endpoint with the app as its state.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {

@@ -17,6 +17,7 @@ use vault::Vault;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/connections/{connection_id}")
+    .takes_body()
     .requires(Scope::RepositoriesWrite)
     .by(Role::Admin)
     .compares_etag();

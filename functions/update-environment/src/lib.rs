@@ -17,6 +17,7 @@ use shared::{App, Endpoint, InitError, Result, Route, With};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments/{environment}")
+    .takes_body()
     .requires(Scope::RepositoriesWrite)
     .compares_etag();
 

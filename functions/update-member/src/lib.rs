@@ -12,6 +12,7 @@ use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::put(env!("CARGO_PKG_NAME"), "/v1/members/{user_id}")
+    .takes_body()
     .requires(Scope::AccountWrite)
     .needs_recent_sign_in()
     .by(Role::Admin)

@@ -15,6 +15,7 @@ use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}")
+    .takes_body()
     .requires(Scope::RepositoriesWrite)
     .refuses_with(&[
         ErrorCode::InvalidCloneUrl,

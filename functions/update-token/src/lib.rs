@@ -10,6 +10,7 @@ use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, extract}
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/tokens/{token_id}")
+    .takes_body()
     .requires(Scope::TokensWrite)
     .needs_recent_sign_in()
     .refuses_with(&[ErrorCode::InsufficientPermission])

@@ -11,10 +11,11 @@ use shared::model::{
     Author, DisplayName, Environment, EventPattern, Role, Webhook, WebhookChange, WebhookFilter, WebhookUrl,
 };
 use shared::precondition::{IfMatch, Versioned};
-use shared::{App, Endpoint, InitError, Result, Route, With};
+use shared::{App, Endpoint, Error, InitError, Result, Route, With};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/webhooks/{webhook_id}")
+    .takes_body()
     .requires(Scope::AccountWrite)
     .by(Role::Admin)
     .compares_etag();
@@ -69,13 +70,13 @@ pub async fn update_webhook(
     expected: IfMatch,
     extract::Json(patch): extract::Json<WebhookPatch>,
 ) -> Result<Versioned<u64, WebhookBody>> {
-    if let Some(url) = &patch.url {
-        url.check(hosts)?;
-    }
+    let url = patch.url.as_ref().map_or(Ok(()), |url| url.check(hosts));
     let filter = patch.filter(&webhook.filter);
-    if let Some(filter) = &filter {
-        filter.check(app.table(), webhook.tenant()).await?;
-    }
+    let filtered = match &filter {
+        Some(filter) => filter.check(app.table(), webhook.tenant()).await,
+        None => Ok(()),
+    };
+    Error::all([url, filtered])?;
     let change = WebhookChange { name: patch.name, url: patch.url, filter, enabled: patch.enabled };
     let now = app.clock().now();
     let expected = |webhook: &Webhook| expected.check(webhook.revision);

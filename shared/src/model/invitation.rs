@@ -32,9 +32,6 @@ use crate::token::TokenSecret;
 
 /// The time within which an invitation can be accepted.
 pub const INVITATION_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The maximum number of teams in an invitation, so that its acceptance fits into one transaction.
-pub const MAX_TEAMS_OF_INVITATION: usize = 20;
-
 /// The invitation's secret: `dgi_` and 160 random bits.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
@@ -93,7 +90,7 @@ pub struct Invitation {
     pub email: Email,
     /// The role that the invited person gets.
     pub role: Role,
-    /// The teams that the invited person joins, at most [`MAX_TEAMS_OF_INVITATION`]. Those that are gone by then are
+    /// The teams that the invited person joins, at most 20, so that the acceptance fits into one transaction. Those that are gone by then are
     /// left out.
     pub teams: Vec<TeamId>,
     /// The secret's SHA-256 in hexadecimal.

@@ -10,9 +10,6 @@ use crate::model::{Action, AuditEvent, Environment, Repository};
 use crate::permitted::TenantId;
 use crate::table::Table;
 
-/// The maximum number of items in each list of a filter.
-const MAX_ITEMS: usize = 100;
-
 /// The pattern of every event.
 const ALL: &str = "*";
 /// The end of a pattern of all events of one kind of resource.
@@ -72,34 +69,21 @@ pub struct WebhookFilter {
 }
 
 impl WebhookFilter {
-    /// Checks the numbers of items, and that the repositories exist.
+    /// Checks that the repositories exist.
     ///
     /// # Errors
     /// Fails with `invalid_request`.
     pub async fn check(&self, table: &Table, tenant: &TenantId) -> Result<()> {
-        if self.events.is_empty() {
-            return Err(Error::invalid("events", "must contain at least one type of events"));
-        }
-        let lengths = [
-            ("events", self.events.len()),
-            ("repositories", self.repositories.len()),
-            ("environments", self.environments.len()),
-        ];
-        if let Some((field, _)) = lengths.into_iter().find(|(_, length)| *length > MAX_ITEMS) {
-            return Err(Error::invalid(field, format!("must contain at most {MAX_ITEMS} items")));
-        }
         let named: BTreeSet<_> = self.repositories.iter().collect();
         if named.is_empty() {
             return Ok(());
         }
         let found = Repository::by_ids(table, tenant, named).await?;
-        let is_unknown = |id: &RepositoryId| found.iter().all(|repository| repository.id != *id);
-        match self.repositories.iter().position(is_unknown) {
-            Some(at) => {
-                Err(Error::invalid(format!("repositories[{at}]"), "must be the ID of a repository of the account"))
-            }
-            None => Ok(()),
-        }
+        let named = self.repositories.iter().enumerate();
+        let unknown = named.filter(|(_, id)| found.iter().all(|repository| repository.id != **id));
+        let refused =
+            |at| Error::invalid(format!("repositories[{at}]"), "must be the ID of a repository of the account");
+        Error::all(unknown.map(|(at, _)| Err(refused(at))))
     }
 
     pub(super) fn selects(&self, event: &AuditEvent) -> bool {
