@@ -7,9 +7,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use local::functions::routes;
 use serde_json::{Value, json};
 use shared::Route;
-use shared::model::{Action, Role};
+use shared::body::WebhookEventBody;
+use shared::model::{Action, AuditEvent, Role};
 use tests::estate::{Estate, request};
 use tests::{Actor, Answer, GitRepository, World, eventually};
+
+use crate::contract::{conforms, document};
 
 /// The endpoints that are not safe by their method and change nothing. This list only shrinks.
 const CHANGES_NOTHING: [&str; 2] =
@@ -50,10 +53,19 @@ async fn change(world: &World, estate: &Estate, route: &Route) -> (Actor, Answer
     (caller, answer)
 }
 
+/// Returns the message of webhooks about an event that was written just now.
+async fn message(world: &World, estate: &Estate, event: &Value) -> Value {
+    let (table, account) = (world.stack.app().table(), estate.owner.account_id.as_ref().unwrap());
+    let id = event["id"].as_str().unwrap().parse().unwrap();
+    let row = AuditEvent::load(table, account, world.clock.now(), &id).await.unwrap().unwrap();
+    serde_json::to_value(WebhookEventBody::new(row, None, None)).unwrap()
+}
+
 #[tokio::test]
 async fn each_endpoint_that_changes_something_writes_an_event_with_its_author() {
     let world = World::start().await;
     let source = GitRepository::with_commands(&["true"]);
+    let document = document();
     let mut found = Vec::new();
     for (at, route) in
         routes().filter(|route| !route.is_safe() && !ANOTHER_ACCOUNTS.contains(&route.function)).enumerate()
@@ -94,7 +106,11 @@ async fn each_endpoint_that_changes_something_writes_an_event_with_its_author() 
             let by_a_program = ["exchange-token", "receive-hook"].contains(&route.function);
             assert!(by_a_program || event["actor"]["type"] == "user", "{event}");
             assert_eq!(event["source_address"], "127.0.0.1");
-            found.push(event["action"].as_str().unwrap().to_owned());
+            let action = event["action"].as_str().unwrap();
+            let schema = format!("/webhooks/{action}/post/requestBody/content/application~1json/schema");
+            let message = message(&world, &estate, event).await;
+            conforms(&document, document.pointer(&schema).unwrap(), &message, action).unwrap();
+            found.push(action.to_owned());
         }
     }
     for action in Action::ALL {

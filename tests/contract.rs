@@ -1,6 +1,7 @@
 //! The OpenAPI document, the sample events and the crates against the routes, and the API's answers against the document.
 
 mod answers;
+mod events;
 mod examples;
 mod schema;
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use shared::access::Access;
 use tests::{World, body_of, checkout, read_file, sample_event};
 
-use self::schema::conforms;
+pub(crate) use self::schema::conforms;
 use crate::authorization::CASES;
 use crate::inputs::resolved;
 

@@ -215,7 +215,7 @@ async fn a_source_without_a_valid_token_is_limited_and_its_neighbours_with_one_a
         anonymous.get("/v1/repositories").await.refused(401, "missing_token");
         anonymous.holding("nonsense").post("/v1/repositories", json!({})).await.refused(401, "invalid_token");
     }
-    for path in ["/v1/repositories", "/v1/openapi.json", "/v1/rate_limit", "/v1/nope"] {
+    for path in ["/v1/repositories", "/v1/sign-in", "/v1/rate_limit", "/v1/nope"] {
         let refused = anonymous.get(path).await;
         assert_eq!(refused.refused(429, "rate_limited").header("retry-after"), "1", "{path}");
     }
@@ -223,8 +223,8 @@ async fn a_source_without_a_valid_token_is_limited_and_its_neighbours_with_one_a
     assert_eq!((answer.status, answer.rate_limit().remaining), (200, 58), "from the same address");
 
     world.clock.advance(seconds(1));
-    assert_eq!(anonymous.get("/v1/openapi.json").await.status, 200);
-    anonymous.get("/v1/openapi.json").await.refused(429, "rate_limited");
+    assert_eq!(anonymous.get("/v1/sign-in").await.status, 200);
+    anonymous.get("/v1/sign-in").await.refused(429, "rate_limited");
 }
 
 /// Tokens that nobody has cost the source that tries them, and not the table.

@@ -214,7 +214,7 @@ async fn no_response_is_kept_by_a_cache_or_guessed_at_by_a_browser() {
     let token = json!({"name": "ci", "scopes": ["repositories:read"]});
     for (status, answer) in [
         (200, owner.get("/v1/repositories").await),
-        (200, world.anonymous().get("/v1/openapi.json").await),
+        (200, owner.get("/v1/rate_limit").await),
         (201, owner.post("/v1/tokens", token).await),
         (400, owner.post("/v1/tokens", json!({})).await),
         (401, world.anonymous().get("/v1/repositories").await),

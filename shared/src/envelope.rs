@@ -4,9 +4,10 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use serde::Serialize;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use crate::accept::accepts;
-use crate::error::{Detail, Error};
+use crate::error::{Detail, Error, ErrorCode};
 use crate::id::RequestId;
 
 /// The body of every response whose status is not 2xx.
@@ -18,8 +19,7 @@ pub struct ErrorEnvelope<'a> {
 /// The reason why a request was refused or failed.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct ErrorBody<'a> {
-    /// A stable name for programs to compare.
-    #[schema(examples("invalid_ref"))]
+    #[schema(schema_with = code)]
     pub(crate) code: &'a str,
     /// A human-readable explanation. Its wording may change.
     #[schema(examples("Branch 'feature-x' not found"))]
@@ -49,14 +49,24 @@ pub struct Problem<'a> {
     /// A human-readable explanation. Its wording may change.
     #[schema(examples("Branch 'feature-x' not found"))]
     pub(crate) detail: &'a str,
-    /// A stable name for programs to compare.
-    #[schema(examples("invalid_ref"))]
+    #[schema(schema_with = code)]
     pub(crate) code: &'a str,
     /// The value of `X-Request-Id`.
     pub(crate) request_id: &'a RequestId,
     /// The invalid parameters and fields, if any.
     #[serde(skip_serializing_if = "<[Detail]>::is_empty")]
     pub(crate) details: &'a [Detail],
+}
+
+/// Returns the schema of an error's code.
+fn code() -> Object {
+    let row = |code: ErrorCode| format!("- `{}` ({}): {}", code.as_str(), code.status().as_u16(), code.meaning());
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(ErrorCode::ALL.map(row).join("\n")))
+        .enum_values(Some(ErrorCode::ALL.map(ErrorCode::as_str)))
+        .examples([ErrorCode::InvalidRef.as_str()])
+        .build()
 }
 
 /// The form in which a client gets errors.

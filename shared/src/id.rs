@@ -50,6 +50,9 @@ macro_rules! id {
             /// The beginning of every identifier of this kind.
             pub const PREFIX: &'static str = $prefix;
 
+            /// The regular expression that every identifier of this kind matches.
+            pub const PATTERN: &'static str = $pattern;
+
             /// Returns a new identifier from 80 random bits.
             pub fn random() -> Self {
                 Self(random($prefix))

@@ -10,12 +10,13 @@ use tests::{Actor, Answer, GitRepository, World};
 use super::schema::conforms;
 use super::{document, operations};
 use crate::authorization::CASES;
+use crate::inputs::resolved;
 
 /// Asserts that the document has an answer: its status, its code, its headers and its body.
 #[track_caller]
 fn documented(document: &Value, key: &str, answer: &Answer) {
     let operations = operations(document);
-    let response = &operations[key]["responses"][answer.status.to_string()];
+    let response = resolved(document, &operations[key]["responses"][answer.status.to_string()]);
     assert!(response.is_object(), "{key} has no {}: {answer:?}", answer.status);
     let schema = &response["content"]["application/json"]["schema"];
     if key != "GET /v1/openapi.json" || answer.status != 200 {
@@ -288,9 +289,10 @@ async fn what_the_api_answers_is_what_the_document_says() {
     }
     let anonymous = world.anonymous();
     for _ in 0..20 {
-        anonymous.get("/v1/openapi.json").await;
+        anonymous.get("/v1/sign-in").await;
     }
-    for &(key, ..) in CASES {
+    // The document is not counted.
+    for &(key, ..) in CASES.iter().filter(|(key, ..)| *key != "GET /v1/openapi.json") {
         if let Some((method, path)) = key.split_once(' ') {
             calls.push((key, 429, anonymous.send(anonymous.request(method.parse().unwrap(), path)).await));
         }

@@ -1,10 +1,74 @@
 //! The examples of the OpenAPI document.
 
-use serde_json::{Value, json};
-use tests::read_file;
+use std::time::Duration;
 
-use super::schema::conforms;
-use super::{document, operations};
+use serde_json::{Value, json};
+use tests::estate::{Estate, in_order, request};
+use tests::{GitRepository, World, read_file};
+
+use super::{conforms, document, operations};
+use crate::inputs::resolved;
+
+/// The operation whose caller has no account yet. `tests/oauth/linking.rs` calls it.
+const OF_NEWCOMERS: &str = "join-account";
+
+/// Asserts that an example shows each field of an answer that its schema names, with a value of the same type.
+fn shows(document: &Value, schema: &Value, example: &Value, answer: &Value, at: &str) {
+    let schema = resolved(document, schema);
+    match (example, answer) {
+        (Value::Null, _) | (_, Value::Null) => {}
+        (Value::Object(example), Value::Object(answer)) => {
+            let named = answer.iter().filter_map(|(name, value)| Some((name, schema["properties"].get(name)?, value)));
+            for (name, schema, value) in named {
+                let shown = example.get(name).unwrap_or_else(|| panic!("the example of {at} lacks {name}"));
+                shows(document, schema, shown, value, &format!("{at}.{name}"));
+            }
+        }
+        (Value::Array(example), Value::Array(answer)) => {
+            for (shown, value) in example.iter().zip(answer) {
+                shows(document, &schema["items"], shown, value, &format!("{at}[]"));
+            }
+        }
+        _ => {
+            let kind = std::mem::discriminant::<Value>;
+            let is_any = schema.get("type").is_none();
+            assert!(is_any || kind(example) == kind(answer), "{at}: {example} and {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_example_of_a_success_shows_what_the_example_of_the_request_is_answered_with() {
+    let world = World::start().await;
+    let source = GitRepository::with_commands(&["true"]);
+    let estate = Estate::new(&world, "acme", &source).await;
+    let document = document();
+    let operations = operations(&document);
+    let mut compared = 0;
+    for route in in_order().into_iter().filter(|route| route.function != OF_NEWCOMERS) {
+        let key = route.key();
+        let Some(operation) = operations.get(&key) else { continue };
+        // The source address may send another request without a token.
+        world.clock.advance(Duration::from_secs(2));
+        if ["retry-deployment", "create-rollback"].contains(&route.function) {
+            estate.owner.ended(&json!({"id": estate.parameters["deployment_id"]})).await;
+        }
+        let parameters = estate.ready(&world, route.function).await;
+        let caller = if operation["security"] == json!([]) { world.anonymous() } else { estate.caller(&key).clone() };
+        let answer = caller.send(request(&caller, &key, &parameters)).await;
+        assert!((200..300).contains(&answer.status), "{key}: {answer:?}");
+        let response = &operation["responses"][answer.status.to_string()];
+        let Some(content) = response.pointer("/content/application~1json") else { continue };
+        conforms(&document, &content["schema"], &answer.body, &key).unwrap_or_else(|wrong| {
+            assert_eq!(key, "GET /v1/openapi.json", "{wrong}");
+        });
+        for example in content["examples"].as_object().into_iter().flatten().map(|(_, example)| &example["value"]) {
+            shows(&document, &content["schema"], example, &answer.body, &key);
+            compared += 1;
+        }
+    }
+    assert!(compared > 80, "{compared} answers were compared");
+}
 
 #[test]
 fn each_example_of_an_operation_is_one_that_its_schema_allows() {
@@ -14,7 +78,8 @@ fn each_example_of_an_operation_is_one_that_its_schema_allows() {
         let responses = operation["responses"].as_object().unwrap().iter();
         let answers = responses.filter(|(status, _)| status.starts_with('2'));
         let answers = answers.filter_map(|(_, response)| response.pointer("/content/application~1json"));
-        for media_type in body.into_iter().chain(answers) {
+        let form = operation.pointer("/requestBody/content/application~1x-www-form-urlencoded");
+        for media_type in body.into_iter().chain(form).chain(answers) {
             let examples = media_type["examples"].as_object();
             assert!(examples.is_some() || key == "GET /v1/openapi.json", "{key} has no example");
             for example in examples.into_iter().flatten().map(|(_, example)| &example["value"]) {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// Checks a value against a schema of the document, by the keywords that the document uses. Fails for a member that the
 /// schema of an object does not name, because all that the API answers is documented.
-pub(super) fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+pub(crate) fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
     let members = || value.as_object().into_iter().flatten();
     let wrong = |what: &str| Err(format!("{at}: {value} {what}"));
     for (keyword, expected) in schema.as_object().unwrap() {

@@ -97,7 +97,7 @@ async fn a_throttled_limiter_refuses_with_429_and_rests() {
         let answers = tokio::join!(
             there.get("/v1/repositories"),
             there.get("/v1/repositories/app"),
-            there.get("/v1/openapi.json"),
+            there.get("/v1/sign-in"),
             bad_token.get("/v1/teams"),
             there.post("/v1/repositories", new.clone()),
             there.post("/v1/repositories/app/deployments", json!({"ref": "main"})),
@@ -135,7 +135,7 @@ async fn without_the_limiter_reads_go_on_and_writes_are_refused() {
     let (listed, found, public, bad_token, created, deployed) = tokio::join!(
         there.get("/v1/repositories"),
         there.get("/v1/repositories/app"),
-        there.get("/v1/openapi.json"),
+        there.get("/v1/sign-in"),
         bad_token.get("/v1/repositories"),
         there.post("/v1/repositories", new),
         there.post("/v1/repositories/app/deployments", json!({"ref": "main"})),

@@ -29,7 +29,13 @@ pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
 /// deployment becomes `canceled` when its build has stopped. If the build ends before that, its result stands.
 #[utoipa::path(
     post, path = ROUTE.path, tag = "Deployments",
-    responses((status = 200, body = DeploymentBody), (status = 202, body = DeploymentBody))
+    responses(
+        (status = 200, description = "OK: the deployment was queued and is canceled", body = DeploymentBody),
+        (
+            status = 202, description = "Accepted: the deployment is in progress until its build has stopped",
+            body = DeploymentBody
+        )
+    )
 )]
 pub async fn cancel_deployment(
     State(With(app, queue)): State<With<Queue>>,

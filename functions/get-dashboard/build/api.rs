@@ -37,7 +37,9 @@ pub(crate) struct ErrorCode {
 impl Api {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Self(serde_json::from_str(&text)?))
+        let mut document = serde_json::from_str(&text)?;
+        write_out(&mut document);
+        Ok(Self(document))
     }
 
     pub(crate) fn tags(&self) -> Vec<Tag<'_>> {
@@ -169,6 +171,21 @@ impl ErrorCode {
     /// Returns the path of the code's page.
     pub(crate) fn url(&self) -> String {
         format!("/docs/errors/{}", self.code)
+    }
+}
+
+/// Replaces the references of operations to responses that they share. That to the answer of paths without an operation stays.
+fn write_out(document: &mut Value) {
+    let shared = document["components"]["responses"].clone();
+    let operations = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    let operations = operations.filter_map(Value::as_object_mut).flat_map(|item| item.values_mut());
+    for response in
+        operations.filter_map(|operation| operation["responses"].as_object_mut()).flat_map(|all| all.values_mut())
+    {
+        let name = response["$ref"].as_str().and_then(|reference| reference.rsplit('/').next());
+        if let Some(name) = name.filter(|name| *name != "MethodNotAllowed") {
+            *response = shared[name].clone();
+        }
     }
 }
 

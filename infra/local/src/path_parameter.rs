@@ -1,5 +1,10 @@
 //! The parameters of paths, each declared once.
 
+use shared::id::{
+    ConnectionId, DeliveryId, DeploymentId, HookId, InvitationId, SessionId, TeamId, TokenId, TrustId, UserId,
+    WebhookId,
+};
+
 /// A parameter in the path of a route.
 #[derive(Clone, Copy, Debug)]
 pub struct PathParameter {
@@ -9,6 +14,8 @@ pub struct PathParameter {
     pub description: &'static str,
     /// The value in a new sample event.
     pub example: &'static str,
+    /// The regular expression that the value matches. `None` if the resource may also be named otherwise.
+    pub pattern: Option<&'static str>,
     /// The extractor with which a new handler finds the resource, as a path in `shared`.
     pub extractor: &'static str,
     /// The schemas of the responses that have a value of the parameter, each with its place as a JSON pointer.
@@ -21,6 +28,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "repo_id",
         description: "Repository slug or ID: `repo_…`, the name, or `account%2Fname`",
         example: "repo_k3vyq2w7x5m4n6pa",
+        pattern: None,
         extractor: "access::AuthorizedRepository",
         found_in: &[("Repository", "/id"), ("TeamRepository", "/repository/id")],
     },
@@ -28,6 +36,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "hook_id",
         description: "Hook ID: `hook_…`. It is not the secret",
         example: "hook_k3vyq2w7x5m4n6pa",
+        pattern: Some(HookId::PATTERN),
         extractor: "access::AuthorizedHook",
         found_in: &[("Hook", "/id")],
     },
@@ -35,6 +44,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "webhook_id",
         description: "Webhook ID: `webhook_…`",
         example: "webhook_k3vyq2w7x5m4n6pa",
+        pattern: Some(WebhookId::PATTERN),
         extractor: "access::AuthorizedWebhook",
         found_in: &[("Webhook", "/id")],
     },
@@ -42,6 +52,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "delivery_id",
         description: "Delivery ID: `dlv_…`",
         example: "dlv_k3vyq2w7x5m4n6pa",
+        pattern: Some(DeliveryId::PATTERN),
         extractor: "extract::PathDelivery",
         found_in: &[("WebhookDelivery", "/id")],
     },
@@ -49,6 +60,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "deployment_id",
         description: "Deployment ID: `deploy_…`",
         example: "deploy_t6mwz4hq2c7rfx3e",
+        pattern: Some(DeploymentId::PATTERN),
         extractor: "access::AuthorizedDeployment",
         found_in: &[("Deployment", "/id")],
     },
@@ -56,6 +68,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "artifact_path",
         description: "Path of the file, as `path` in the list has it. Its slashes may be sent as they are",
         example: "report.xml",
+        pattern: None,
         extractor: "extract::PathArtifact",
         found_in: &[],
     },
@@ -63,6 +76,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "environment",
         description: "Name of an environment or a pattern: `preview`, `staging`, `production`, or another one of the repository",
         example: "production",
+        pattern: None,
         extractor: "extract::PathEnvironment",
         found_in: &[("EnvironmentState", "/name"), ("Deployment", "/environment")],
     },
@@ -70,6 +84,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "name",
         description: "Name of the variable: letters, digits and `_`",
         example: "API_URL",
+        pattern: None,
         extractor: "extract::PathVariable",
         found_in: &[("Variable", "/name")],
     },
@@ -77,6 +92,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "token_id",
         description: "Token ID: `tok_…`. It is not the secret",
         example: "tok_k3vyq2w7x5m4n6pa",
+        pattern: Some(TokenId::PATTERN),
         extractor: "access::AuthorizedToken",
         found_in: &[("Token", "/id")],
     },
@@ -84,6 +100,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "session_id",
         description: "Session ID: `session_…`",
         example: "session_k3vyq2w7x5m4n6pa",
+        pattern: Some(SessionId::PATTERN),
         extractor: "access::OwnSession",
         found_in: &[("CreatedSession", "/id")],
     },
@@ -91,6 +108,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "team_id",
         description: "Team ID: `team_…`",
         example: "team_k3vyq2w7x5m4n6pa",
+        pattern: Some(TeamId::PATTERN),
         extractor: "access::AuthorizedTeam",
         found_in: &[("Team", "/id")],
     },
@@ -98,6 +116,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "user_id",
         description: "User ID: `user_…`",
         example: "user_k3vyq2w7x5m4n6pa",
+        pattern: Some(UserId::PATTERN),
         extractor: "access::AuthorizedMember",
         found_in: &[
             ("UpdatedMember", "/id"),
@@ -110,6 +129,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "invitation_id",
         description: "Invitation ID: `inv_…`",
         example: "inv_k3vyq2w7x5m4n6pa",
+        pattern: Some(InvitationId::PATTERN),
         extractor: "access::AuthorizedInvitation",
         found_in: &[("NewInvitationBody", "/invitation/id")],
     },
@@ -117,6 +137,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "application_id",
         description: "Application ID: the OAuth2 client's identifier",
         example: "7l8q2n3c4v5b6m7k8j9h0g1f2d",
+        pattern: None,
         extractor: "access::NamedApplication",
         found_in: &[("Application", "/id")],
     },
@@ -124,6 +145,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "connection_id",
         description: "Connection ID: `conn_…`",
         example: "conn_k3vyq2w7x5m4n6pa",
+        pattern: Some(ConnectionId::PATTERN),
         extractor: "access::AuthorizedConnection",
         found_in: &[("Connection", "/id")],
     },
@@ -131,6 +153,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "trust_id",
         description: "Trust ID: `trust_…`",
         example: "trust_k3vyq2w7x5m4n6pa",
+        pattern: Some(TrustId::PATTERN),
         extractor: "access::AuthorizedTrust",
         found_in: &[("Trust", "/id")],
     },

@@ -1,34 +1,51 @@
 //! The examples of the OpenAPI document: that of a request is the body of its sample event, and that of a response follows from
 //! the examples of its fields.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use shared::Route;
+use utoipa::Number;
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{Array, ArrayItems, Object, Schema, SchemaType, Type};
+use utoipa::openapi::{Content, RefOr};
 
 /// The sample events.
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events");
 
-/// Adds an example to the body of each operation, and to each of its successful responses.
-pub(super) fn add(document: &mut Value, routes: &[Route]) {
-    let schemas = document["components"]["schemas"].clone();
-    for route in routes {
-        let operation = &mut document["paths"][route.path][route.method.as_str().to_lowercase()];
-        let content = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut);
-        for (kind, media_type) in content.into_iter().flatten() {
-            media_type["examples"] = json!({"request": {"value": sample_body(route.function, kind)}});
+/// The schemas of the document, by their names.
+pub(super) type Schemas = BTreeMap<String, RefOr<Schema>>;
+
+/// Adds the sample event's body to the body of an operation, and examples to the JSON of its successes.
+pub(super) fn add(operation: &mut Operation, function: &str, schemas: &Schemas) {
+    if let Some(RefOr::T(body)) = &mut operation.request_body {
+        for (kind, content) in &mut body.content {
+            show(content, "request", sample_body(function, kind));
         }
-        let responses = operation["responses"].as_object_mut().expect("every operation has a response");
-        for (_, response) in responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
-            if let Some(media_type) = response.pointer_mut("/content/application~1json") {
-                let example = example(&schemas, &media_type["schema"]);
-                // A schema without fields, such as that of the document itself, has no example.
-                if example != json!({}) {
-                    media_type["examples"] = json!({"response": {"value": example}});
-                }
-            }
+    }
+    for (_, response) in operation.responses.responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
+        if let RefOr::T(response) = response
+            && let Some(content) = response.content.get_mut("application/json")
+        {
+            add_to(content, "response", schemas);
         }
+    }
+}
+
+/// Adds an example that follows from the schema. A schema without fields, such as that of the document itself, has none.
+pub(super) fn add_to(content: &mut RefOr<Content>, name: &str, schemas: &Schemas) {
+    let RefOr::T(Content { schema: Some(schema), .. }) = content else { return };
+    let example = of(schemas, schema);
+    if example != json!({}) {
+        show(content, name, example);
+    }
+}
+
+fn show(content: &mut RefOr<Content>, name: &str, value: Value) {
+    if let RefOr::T(content) = content {
+        content.examples.insert(name.to_owned(), ExampleBuilder::new().value(Some(value)).into());
     }
 }
 
@@ -47,31 +64,61 @@ fn sample_body(function: &str, kind: &str) -> Value {
 }
 
 /// Returns a value of a schema. A field that may be null and has no example of its own is null.
-fn example(schemas: &Value, schema: &Value) -> Value {
-    if let Some(example) = schema["examples"].get(0) {
-        return example.clone();
-    }
-    if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
-        return example(schemas, &schemas[name]);
-    }
-    if let Some(value) = schema.get("default").filter(|value| !value.is_null()).or(schema["enum"].get(0)) {
-        return value.clone();
-    }
-    for key in ["oneOf", "anyOf"] {
-        if let Some(choices) = schema[key].as_array() {
-            let is_nullable = choices.iter().any(|choice| choice["type"] == "null");
-            return if is_nullable { Value::Null } else { example(schemas, &choices[0]) };
+fn of(schemas: &Schemas, schema: &RefOr<Schema>) -> Value {
+    let schema = match schema {
+        RefOr::T(schema) => schema,
+        RefOr::Ref(reference) => {
+            let name = reference.ref_location.rsplit('/').next().unwrap_or_default();
+            return of(schemas, schemas.get(name).unwrap_or_else(|| panic!("there is no schema {name}")));
         }
+    };
+    match schema {
+        Schema::Object(object) => of_object(schemas, object),
+        Schema::Array(array) => of_array(schemas, array),
+        Schema::OneOf(choice) => of_choice(schemas, &choice.examples, &choice.items),
+        Schema::AnyOf(choice) => of_choice(schemas, &choice.examples, &choice.items),
+        _ => Value::Null,
     }
-    match schema["type"].as_str() {
-        Some("object") => {
-            let fields = schema["properties"].as_object().into_iter().flatten();
-            fields.map(|(name, field)| (name.clone(), example(schemas, field))).collect()
+}
+
+fn of_object(schemas: &Schemas, object: &Object) -> Value {
+    let default = object.default.as_ref().filter(|default| !default.is_null());
+    let declared =
+        object.examples.first().or(default).or(object.enum_values.as_ref().and_then(|values| values.first()));
+    match (declared, &object.schema_type) {
+        (Some(declared), _) => declared.clone(),
+        (None, SchemaType::Type(Type::Object)) => {
+            object.properties.iter().map(|(name, field)| (name.clone(), of(schemas, field))).collect()
         }
-        Some("array") => json!([example(schemas, &schema["items"])]),
-        Some("boolean") => json!(false),
-        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| json!(1)),
-        Some("string") => json!("string"),
+        (None, SchemaType::Type(Type::Boolean)) => json!(false),
+        (None, SchemaType::Type(Type::Integer | Type::Number)) => match object.minimum {
+            Some(Number::Int(least)) => json!(least),
+            Some(Number::UInt(least)) => json!(least),
+            Some(Number::Float(least)) if least.fract() == 0.0 => json!(least as i64),
+            Some(Number::Float(least)) => json!(least),
+            None => json!(1),
+        },
+        (None, SchemaType::Type(Type::String)) => json!("string"),
+        _ => Value::Null,
+    }
+}
+
+fn of_array(schemas: &Schemas, array: &Array) -> Value {
+    let declared = array.examples.first().or(array.default.as_ref().filter(|default| !default.is_null()));
+    match (declared, &array.schema_type, &array.items) {
+        (Some(declared), ..) => declared.clone(),
+        (None, SchemaType::Type(Type::Array), ArrayItems::RefOrSchema(items)) => json!([of(schemas, items)]),
+        _ => Value::Null,
+    }
+}
+
+fn of_choice(schemas: &Schemas, examples: &[Value], choices: &[RefOr<Schema>]) -> Value {
+    let is_null = |choice: &RefOr<Schema>| {
+        matches!(choice, RefOr::T(Schema::Object(Object { schema_type: SchemaType::Type(Type::Null), .. })))
+    };
+    match (examples.first(), choices.first()) {
+        (Some(example), _) => example.clone(),
+        (None, Some(first)) if !choices.iter().any(is_null) => of(schemas, first),
         _ => Value::Null,
     }
 }
