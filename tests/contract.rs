@@ -4,6 +4,7 @@ mod answers;
 mod events;
 mod examples;
 mod schema;
+mod served;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
