@@ -170,6 +170,45 @@ async fn a_request_that_changed_nothing_gives_its_key_back() {
     assert_eq!(create_token(&owner, "k1", "CI").await.status, 201, "another endpoint has keys of its own");
 }
 
+#[tokio::test]
+async fn one_key_at_several_endpoints_and_paths_makes_a_result_at_each() {
+    let world = World::start_without_queue().await;
+    let (owner, source) = world.app().await;
+    owner.repository("shop", &source).await;
+    let send = async |path: &str, body: &Value| {
+        owner.send(owner.request(Method::POST, path).header("idempotency-key", "k").json(body)).await
+    };
+    let (deployment, named) = (json!({"ref": "main"}), json!({"name": "qa"}));
+    let mut requests = vec![
+        ("/v1/repositories/app/deployments".to_owned(), deployment.clone()),
+        ("/v1/repositories/shop/deployments".to_owned(), deployment),
+        ("/v1/repositories/app/environments".to_owned(), named.clone()),
+        ("/v1/repositories/shop/environments".to_owned(), named.clone()),
+        ("/v1/teams".to_owned(), named),
+    ];
+    let mut created = Vec::new();
+    for (path, body) in &requests {
+        let answer = send(path, body).await;
+        assert_eq!((answer.status, answer.headers.get("idempotent-replayed")), (201, None), "{path}: {answer:?}");
+        created.push(answer);
+    }
+    for at in 0..2 {
+        let canceled = owner.act(&created[at].body, "cancel", json!({})).await;
+        let path = format!("/v1/deployments/{}/retry", canceled.body["id"].as_str().unwrap());
+        let answer = send(&path, &json!({})).await;
+        assert_eq!((answer.status, answer.headers.get("idempotent-replayed")), (201, None), "{path}: {answer:?}");
+        requests.push((path, json!({})));
+        created.push(answer);
+    }
+    let locations: BTreeSet<_> = created.iter().map(|answer| answer.header("location").to_owned()).collect();
+    assert_eq!(locations.len(), requests.len(), "{locations:?}");
+    for ((path, body), first) in requests.iter().zip(&created) {
+        let again = send(path, body).await;
+        assert_eq!((again.status, again.header("idempotent-replayed")), (201, "true"), "{path}: {again:?}");
+        assert_eq!(again.header("location"), first.header("location"), "{path}");
+    }
+}
+
 async fn create_token(actor: &Actor, key: &str, name: &str) -> Answer {
     let body = json!({"name": name, "scopes": ["teams:write"]});
     actor.send(actor.request(Method::POST, "/v1/tokens").header("idempotency-key", key).json(&body)).await
