@@ -225,3 +225,47 @@ async fn deployments_to_a_deleted_environment_stay_in_the_lists() {
     let left = world.items().await;
     assert!(left.iter().all(|item| !item.contains("qa")), "{left:?}");
 }
+
+#[tokio::test]
+async fn a_name_with_every_kind_of_character_goes_through_every_call() {
+    const NAME: &str = "qa.eu-1_b";
+    let world = World::start().await;
+    let (owner, source) = world.app().await;
+    let ann = world.member(&owner, Role::Admin).await;
+    let commands = ["echo $DEPLOYMENT_ENVIRONMENT $API_KEY", "echo $REGION > page.html"];
+    let spec = tests::buildspec(&commands) + "artifacts:\n  files: page.html\n";
+    source.commit(&[("buildspec.yml", &spec)]);
+    create(&owner, json!({"name": NAME})).await;
+    let path = format!("{ENVIRONMENTS}/{NAME}");
+    let variables = format!("{path}/variables");
+    for (name, body) in
+        [("API_KEY", json!({"value": "hunter22", "secret": true})), ("REGION", json!({"value": "eu-1"}))]
+    {
+        let set = owner.put(&format!("{variables}/{name}"), body).await;
+        assert_eq!(set.status, 200, "{set:?}");
+    }
+    assert_eq!(owner.get(&variables).await.column("name"), ["API_KEY", "REGION"]);
+    let rules = json!({"required_approvals": 1, "refs": ["main"], "time_limit_seconds": 120});
+    owner.set("app", NAME, rules).await;
+
+    let created = owner.deploy("app", json!({"ref": "main", "environment": NAME})).await;
+    assert_eq!(owner.deployment(&created).await["queue"]["blocked_by"]["kind"], "approval");
+    let approved = ann.act(&created, "approve", tests::approval(&created)).await;
+    assert_eq!(approved.status, 200, "{approved:?}");
+    let ended = owner.ended(&created).await;
+    assert_eq!((&ended["status"], &ended["environment"]), (&json!("succeeded"), &json!(NAME)));
+    let log = owner.log(&created).await;
+    assert!(log.iter().any(|line| line.ends_with(": qa.eu-1_b ***")), "{log:?}");
+    let deployment = format!("/v1/deployments/{}", created["id"].as_str().unwrap());
+    let listed = owner.get(&format!("{deployment}/artifacts")).await.body;
+    let page = owner.request(reqwest::Method::GET, listed["data"][0]["url"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!(page.text().await.unwrap(), "eu-1\n");
+    let filtered = owner.get(&format!("/v1/repositories/app/deployments?environment={NAME}")).await;
+    assert_eq!(filtered.column("id"), [created["id"].as_str().unwrap()]);
+
+    assert_eq!(owner.delete(&format!("{variables}/REGION")).await.status, 200);
+    assert_eq!(owner.get(&variables).await.column("name"), ["API_KEY"]);
+    assert_eq!(owner.delete(&path).await.status, 200);
+    owner.get(&variables).await.refused(404, "not_found");
+    assert_eq!(owner.deployment(&created).await["environment"], NAME, "its deployments stay");
+}
