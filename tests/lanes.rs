@@ -262,3 +262,43 @@ async fn a_deployment_costs_what_the_model_says() {
     // The cost includes the limiter's call and the repository's.
     assert_eq!((world.cost(&created), cost_of(&consumed)), ((9, 35.5), (9, 78.5)));
 }
+
+/// Rules, variables and patterns add no round trip to the creation of a deployment, nor to the message that runs it.
+#[tokio::test]
+async fn a_deployment_takes_as_many_round_trips_whatever_its_environment_has() {
+    let world = World::start().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    let environments = "/v1/repositories/app/environments";
+    for name in ["qa", "review-*"] {
+        assert_eq!(owner.post(environments, json!({"name": name})).await.status, 201);
+    }
+    for list in ["account", "repositories/app", "repositories/app/environments/qa"] {
+        let set =
+            owner.put(&format!("/v1/{list}/variables/API_KEY"), json!({"value": "hunter22", "secret": true})).await;
+        assert_eq!(set.status, 200, "{set:?}");
+    }
+    let deploy = async |environment: &str| {
+        let body = json!({"ref": "main", "environment": environment, "variables": {"LOG_LEVEL": "debug"}});
+        let created = owner.post("/v1/repositories/app/deployments", body).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        assert_eq!(owner.ended(&created.body).await["status"], "succeeded");
+        world.queue_is_empty().await;
+        let ran = world.log().into_iter().rfind(|line| line["outcome"] == "succeeded").unwrap();
+        [world.line_of(&created), ran].map(|line| line["dynamodb_round_trips"].as_u64().unwrap())
+    };
+    // The functions know their caller from now on.
+    deploy("preview").await;
+    let plain = deploy("staging").await;
+    assert!(plain[0] <= 3, "{plain:?}");
+    let rules =
+        json!({"requires": ["staging"], "refs": ["main"], "reviewers": {"users": [owner.user_id], "teams": []}});
+    for environment in ["production", "qa", "review-*"] {
+        owner.set("app", environment, rules.clone()).await;
+    }
+    for environment in ["production", "qa", "review-7", "review-7"] {
+        let found = deploy(environment).await;
+        assert!(found[0] <= 3 && found[1] <= plain[1], "{environment}: {found:?}, and without rules {plain:?}");
+    }
+}
