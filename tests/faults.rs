@@ -84,7 +84,7 @@ fn no_fault_loses_a_deployment_or_runs_two_in_a_lane() {
 }
 
 /// Nothing starts without its approvals, before the end of its wait, in a freeze window or before its commit has succeeded where it has
-/// to, and all the same nothing waits forever.
+/// to, and all the same nothing waits forever. The environments are built in, or created by name and by a deployment.
 #[test]
 fn no_fault_breaks_a_rule_of_an_environment() {
     run_seeds(15, true);
@@ -120,7 +120,7 @@ fn run_seeds(number_of_seeds: u64, protected: bool) {
         seeds < 1_000 || tally.fenced_off_at_their_turn > 0,
         "no fence refuses a deployment at its turn: {tally:?}"
     );
-    let happened = [tally.starts_after_a_rule, tally.met, tally.unmet];
+    let happened = [tally.starts_after_a_rule, tally.met, tally.unmet, tally.expired, tally.by_name];
     assert!(
         !protected || seeds < 15 || happened.iter().all(|count| *count > 0),
         "a rule holds nothing back: {tally:?}"

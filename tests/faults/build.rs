@@ -31,6 +31,10 @@ pub(super) struct Tally {
     pub(super) met: u64,
     /// The deployments that ended because such a success did not come.
     pub(super) unmet: u64,
+    /// The deployments that ended because their approvals did not come in time.
+    pub(super) expired: u64,
+    /// The deployments to environments that are not built in.
+    pub(super) by_name: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -44,6 +48,8 @@ impl std::ops::AddAssign for Tally {
         self.starts_after_a_rule += other.starts_after_a_rule;
         self.met += other.met;
         self.unmet += other.unmet;
+        self.expired += other.expired;
+        self.by_name += other.by_name;
     }
 }
 

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::id::DeploymentId;
 use shared::model::{
-    CapacityUsage, Deployment, DeploymentCounts, DeploymentEvent, Environment, FailureCode, Filter, Lane, Lock,
-    StackPermits, Status,
+    CapacityUsage, Deployment, DeploymentCounts, DeploymentEvent, FailureCode, Filter, Lane, Lock, StackPermits, Status,
 };
 
 use super::build::Tally;
@@ -62,7 +61,7 @@ impl Scene {
             lanes.entry(format!("{:?}", row.lane())).or_default().push(row);
         }
         let stored = DeploymentCounts::load(table, &self.repository.partition()).await.unwrap();
-        for environment in Environment::BUILT_IN {
+        for environment in stored.environments() {
             for status in Status::ALL {
                 let filter = Filter { environment: Some(environment), status: Some(status) };
                 let counted = counts.get(&(environment.as_str(), status.as_str())).copied().unwrap_or(0);

@@ -1,14 +1,20 @@
 //! Environments with rules, and the check that nothing broke one.
 
+use std::time::Duration;
+
 use serde_json::json;
-use shared::model::{Deployment, Environment, EnvironmentChange, EnvironmentSettings, FailureCode, Status};
+use shared::model::{Deployment, EnvironmentChange, EnvironmentSettings, FailureCode, NewEnvironment, Status};
 
 use super::build::Tally;
 use super::run;
 use super::scene::Scene;
 
+/// The time that a deployment to the second environment has for its approvals.
+const APPROVAL_TIMEOUT: Duration = Duration::from_secs(3600);
+
 impl Scene {
-    /// Gives both environments rules whose times are those of the chaos.
+    /// Gives both environments rules whose times are those of the chaos. Those that are not built in are created first: the first
+    /// by its name, and the pattern of the second.
     pub(super) fn protect(&self) {
         let wait = self.random(|random| [0, 30, 1200][random.below(3)]);
         let minutes = self.random(|random| [1, 40, 1300][random.below(3)]);
@@ -19,14 +25,22 @@ impl Scene {
             freeze_windows: Some(serde_json::from_value(window.clone()).unwrap()),
             ..EnvironmentChange::default()
         };
+        let [first, second] = self.environments[..] else { panic!("there are two environments") };
+        let second = if second.is_built_in() { second } else { "review-*".parse().unwrap() };
+        let now = self.app.clock().now();
+        for name in [first, second].into_iter().filter(|name| !name.is_built_in()) {
+            let removed_after_days = name.is_pattern().then_some(30);
+            let new = NewEnvironment { name, removed_after_days };
+            run(new.create(self.app.table(), &self.repository, &self.by, now)).unwrap();
+        }
         let production = EnvironmentChange {
             required_approvals: Some(Some(self.random(|random| random.below(3) as u8))),
-            approval_timeout_seconds: Some(Some(3600)),
-            requires: Some(serde_json::from_value(json!(["staging"])).unwrap()),
+            approval_timeout_seconds: Some(Some(APPROVAL_TIMEOUT.as_secs() as u32)),
+            requires: Some(serde_json::from_value(json!([first])).unwrap()),
             ..staging.clone()
         };
-        for (environment, change) in [(Environment::STAGING, staging), (Environment::PRODUCTION, production)] {
-            let (table, now) = (self.app.table(), self.app.clock().now());
+        for (environment, change) in [(first, staging), (second, production)] {
+            let table = self.app.table();
             run(EnvironmentSettings::change(table, &self.repository, environment, &change, |_| Ok(()), &self.by, now))
                 .unwrap();
         }
@@ -56,17 +70,31 @@ impl Scene {
                 of_commit(environment).any(is_ahead)
             };
             if !settings.requires.iter().all(|required| has_succeeded(required) || was_on_its_way(required)) {
-                return wrong("was created, and its commit neither has succeeded in staging nor was on its way there");
+                return wrong(
+                    "was created, and its commit neither has succeeded where it has to nor was on its way there",
+                );
             }
             let events = row.events(table, 0, 100).await.unwrap();
             let is_unmet = row.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::RequirementNotMet);
             if is_unmet && events.iter().any(|event| event.status == Status::InProgress) {
-                return wrong("started, and failed because its commit has not succeeded in staging");
+                return wrong("started, and failed because its commit has not succeeded where it has to");
             }
             tally.unmet += u64::from(is_unmet);
+            let is_approval = |reason: &str| reason.starts_with("approved");
+            let has_expired = row.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::ApprovalExpired);
+            if has_expired {
+                let given = events.iter().filter(|event| is_approval(&event.reason)).count();
+                let is_late = row.finished_at >= Some(row.created_at.plus(APPROVAL_TIMEOUT));
+                let has_started = events.iter().any(|event| event.status == Status::InProgress);
+                if given >= usize::from(row.required_approvals) || !is_late || has_started {
+                    return wrong(&format!("failed for lack of approvals, with {given}, at {:?}", row.finished_at));
+                }
+            }
+            tally.expired += u64::from(has_expired);
+            tally.by_name += u64::from(!row.environment.is_built_in());
             let Some(start) = events.iter().find(|event| event.status == Status::InProgress) else { continue };
             if !settings.requires.iter().all(has_succeeded) {
-                return wrong("started, and its commit has not succeeded in staging");
+                return wrong("started, and its commit has not succeeded where it has to");
             }
             if settings.freeze(start.at).is_some() {
                 return wrong(&format!("started at {}, in a freeze window", start.at));
@@ -74,7 +102,6 @@ impl Scene {
             if row.wait_until.is_some_and(|until| until > start.at) {
                 return wrong(&format!("started at {}, before its wait was over", start.at));
             }
-            let is_approval = |reason: &str| reason.starts_with("approved");
             let given = events.iter().filter(|event| event.number < start.number && is_approval(&event.reason)).count();
             if given < usize::from(row.required_approvals) {
                 return wrong(&format!("started with {given} approvals"));

@@ -15,8 +15,9 @@ use shared::clock::{Clock, Timestamp};
 use shared::dispatch::{Dispatched, dispatch, finish};
 use shared::id::{DeploymentId, UserId};
 use shared::model::{
-    Action, Actor, Author, CreateFailed, Deployment, DeploymentCounts, DeploymentVariables, Due, DueEntry, Environment,
-    EnvironmentSettings, Failure, FailureCode, Fences, NewDeployment, PermitLimits, Status, Terms, Transition,
+    Action, Actor, Author, CreateFailed, Deployment, DeploymentCounts, DeploymentVariables, Destination, Due, DueEntry,
+    Environment, EnvironmentSettings, Failure, FailureCode, Fences, NewDeployment, PermitLimits, Status, Terms,
+    Transition,
 };
 use shared::queue::{DeploymentMessage, Queue};
 use shared::settings::Settings;
@@ -42,7 +43,7 @@ pub(super) struct Scene {
     rival: (AuthorizedRepository, Author),
     /// The numbers of deployments that the first account, and all accounts together, run at once.
     pub(super) limits: PermitLimits,
-    environments: &'static [Environment],
+    pub(super) environments: Vec<Environment>,
     /// Whether the environments have rules.
     pub(super) protected: bool,
     reviewers: [Author; 2],
@@ -84,11 +85,13 @@ impl Scene {
         let (repository, by) = run(tests::repository_of_a_new_account(&app, "acme", limits.account as u32));
         let rival = run(tests::repository_of_a_new_account(&app, "rival", limits.account.max(2) as u32));
         // Deployments that share a lane compete more.
-        let environments: &[_] = match seed % 4 {
-            _ if protected => &[Environment::STAGING, Environment::PRODUCTION],
-            0 => &[Environment::PRODUCTION],
-            1 => &[Environment::PRODUCTION, Environment::PREVIEW],
-            _ => &[Environment::PREVIEW],
+        let environments = match seed % 4 {
+            0 | 1 if protected => vec![Environment::STAGING, Environment::PRODUCTION],
+            // The second one is a member of a pattern, and its first deployment creates it.
+            _ if protected => ["qa", "review-7"].map(|name| name.parse().unwrap()).to_vec(),
+            0 => vec![Environment::PRODUCTION],
+            1 => vec![Environment::PRODUCTION, Environment::PREVIEW],
+            _ => vec![Environment::PREVIEW],
         };
         let queue = Queue::new(&app).unwrap();
         let reviewers = [(); 2].map(|()| Author::operator(&repository.account_id, &UserId::random()));
@@ -118,7 +121,8 @@ impl Scene {
         let Ok(counts) = DeploymentCounts::load(table, &repository.partition()).await else { return };
         let settings = EnvironmentSettings::load(table, &repository.account_id, &repository.id, environment).await;
         let Ok(settings) = settings else { return };
-        let new = self.new_deployment(id, environment, settings.clone(), Fences::default());
+        let destination = Destination { settings: settings.clone(), pattern: None };
+        let new = self.new_deployment(id, environment, destination, Fences::default());
         let now = self.app.clock().now();
         if let Ok(created) = Deployment::create(table, repository, &counts, new, by, now).await {
             self.queue.announce(&self.app, &created, &settings).await;
@@ -136,7 +140,7 @@ impl Scene {
         &self,
         id: DeploymentId,
         environment: Environment,
-        settings: EnvironmentSettings,
+        Destination { settings, pattern }: Destination,
         fences: Fences,
     ) -> NewDeployment {
         NewDeployment {
@@ -152,7 +156,7 @@ impl Scene {
             variables: DeploymentVariables::default(),
             variable_names: Vec::new(),
             settings,
-            pattern: None,
+            pattern,
             override_reason: None,
             origin: None,
             push: None,
@@ -173,11 +177,11 @@ impl Scene {
         });
         let sequence = self.random(|random| (random.below(3) == 0).then(|| random.below(6) as u64));
         let table = self.app.table();
-        let (account, repository) = (&self.repository.account_id, &self.repository.id);
-        let Ok(settings) = EnvironmentSettings::load(table, account, repository, environment).await else { return };
+        let Ok(Some(destination)) = Destination::load(table, &self.repository, environment).await else { return };
+        let settings = destination.settings.clone();
         let Ok(counts) = DeploymentCounts::load(table, &self.repository.partition()).await else { return };
         self.known.lock().unwrap().sequences.extend(sequence.map(|sequence| (id.clone(), sequence)));
-        let new = self.new_deployment(id, environment, settings.clone(), Fences { expected_current, sequence });
+        let new = self.new_deployment(id, environment, destination, Fences { expected_current, sequence });
         let now = self.app.clock().now();
         let created = Deployment::create(table, &self.repository, &counts, new, &self.by, now).await;
         let Ok(created) = created else {
