@@ -1,8 +1,8 @@
 //! A repository's `buildspec.yml`: AWS CodeBuild's build specification, versions 0.1 and 0.2
 //! (<https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html>).
 //!
-//! Every file that CodeBuild accepts is accepted. A construct that a deployment does not do as the file says is noted, with its
-//! place, and one that would make another build of it is rejected. All problems of a file are told at once.
+//! A construct that a deployment does not do as the file says is noted, with its place. One that would make another build of it is
+//! rejected, although CodeBuild runs it: `batch`, shells of Windows, and aliases without end. All problems of a file are told at once.
 
 mod artifacts;
 mod cache;

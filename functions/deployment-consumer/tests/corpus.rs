@@ -7,7 +7,7 @@
 //! - `notes`: what is not done as the file says, as `line:column sentence`;
 //! - `problems`: all reasons to reject the file, in the same form. A rejected file has nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -87,4 +87,44 @@ fn the_canonical_form_is_read_as_itself() {
         };
         assert_eq!(references(&again), references(&buildspec), "{name}");
     }
+}
+
+/// Files that CodeBuild runs and a deployment rejects. All other files that are rejected are mistakes, which CodeBuild rejects too.
+const REJECTED: [&str; 12] = [
+    "batch/fanout.yml",
+    "batch/fast-fail-alone.yml",
+    "batch/graph-of-everything.yml",
+    "batch/graph.yml",
+    "batch/list-of-everything.yml",
+    "batch/list.yml",
+    "batch/matrix.yml",
+    "batch/without-phases.yml",
+    "shell/cmd.yml",
+    "shell/powershell.yml",
+    "yaml/billion-laughs.yml",
+    "yaml/too-deep.yml",
+];
+
+/// Compares the figures of `infra/docs/buildspec.md` with the corpus.
+#[test]
+fn at_least_95_of_100_files_that_codebuild_runs_are_accepted() {
+    let corpus = corpus();
+    let is_accepted = |text: &[u8]| Buildspec::parse(text).is_ok();
+    let constructs: BTreeSet<_> = corpus.iter().map(|(name, ..)| name.split('/').next().unwrap()).collect();
+    let accepted = corpus.iter().filter(|(_, text, _)| is_accepted(text)).count();
+    let noted = corpus.iter().filter(|(_, text, _)| Buildspec::parse(text).is_ok_and(|read| !read.notes.is_empty()));
+    let rejected: Vec<_> =
+        corpus.iter().filter(|(name, text, _)| REJECTED.contains(&name.as_str()) && !is_accepted(text)).collect();
+    assert_eq!(rejected.len(), REJECTED.len(), "each of them is a file that is rejected");
+    let run = accepted + rejected.len();
+    assert!(accepted * 100 >= run * 95, "{accepted} of {run}");
+    let figures = format!(
+        "{} files in {} groups of constructs. CodeBuild runs {run} of them, of which {accepted} are accepted, {} of these with a note.",
+        corpus.len(),
+        constructs.len(),
+        noted.count()
+    );
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/docs/buildspec.md");
+    let page = fs::read_to_string(page).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(page.contains(&figures), "the page has other figures than: {figures}");
 }
