@@ -130,7 +130,7 @@ async fn events_are_read_from_a_position() {
         all["data"][0],
         json!({
             "number": 1, "at": "2026-01-01T12:00:00Z", "status": "queued", "actor": "user", "user_id": owner.user_id,
-            "reason": "created",
+            "reason": "created", "commands": [],
         })
     );
     assert_eq!((all["data"][2]["status"].as_str(), &all["data"][2]["user_id"]), (Some("succeeded"), &Value::Null));

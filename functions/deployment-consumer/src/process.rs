@@ -17,6 +17,7 @@ mod group;
 mod only_group;
 mod outcome;
 mod output;
+mod progress;
 mod recent;
 mod run;
 mod session;

@@ -7,7 +7,7 @@ use shared::access::{AuthorizedDeployment, Scope};
 use shared::clock::Rfc3339;
 use shared::extract::{LARGEST, Number, Query};
 use shared::id::UserId;
-use shared::model::{Actor, Actors, DeploymentEvent, Status};
+use shared::model::{Actor, Actors, BuildCommand, BuildPhaseName, BuildPhaseStatus, DeploymentEvent, Status};
 use shared::poll::{NothingNew, PollInterval};
 use shared::{App, Endpoint, InitError, Result, Route};
 
@@ -65,6 +65,47 @@ pub struct EventBody {
     /// A human-readable reason for the event.
     #[schema(examples("claimed, attempt 1"))]
     reason: String,
+    /// The last 100 commands of the build, in their order, if this event ended the deployment. Empty for every other event, if no
+    /// command has begun, and with AWS CodeBuild, which does not tell commands.
+    commands: Vec<CommandBody>,
+}
+
+/// A command of a build.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = BuildCommand)]
+pub struct CommandBody {
+    /// The command's number in the build: 1, 2, 3, … without gaps. If the first of the list has a higher one, those before it are left
+    /// out.
+    #[schema(examples(1))]
+    number: u64,
+    phase: BuildPhaseName,
+    /// The attempt of the phase: 1, or more if its `on-failure` is `RETRY`.
+    #[schema(examples(1))]
+    attempt: u32,
+    /// The command in the buildspec, cut to 200 bytes. Secret values are replaced by `***`.
+    #[schema(examples("make test"))]
+    command: String,
+    /// The outcome of the command.
+    status: BuildPhaseStatus,
+    /// The exit status. Null if a signal, the time limit or a cancelation ended the command.
+    #[schema(required, examples(0))]
+    exit_code: Option<i32>,
+    /// The number of the signal that ended the command. Null if none did, and if the runner stopped it.
+    #[schema(required)]
+    signal: Option<i32>,
+    /// The time at which the command began.
+    started_at: Rfc3339,
+    /// The time that the command took, in milliseconds.
+    #[schema(examples(5321))]
+    duration_ms: u64,
+}
+
+impl From<BuildCommand> for CommandBody {
+    fn from(command: BuildCommand) -> Self {
+        let BuildCommand { number, phase, attempt, command, status, exit_code, signal, started_at, duration_ms } =
+            command;
+        Self { number, phase, attempt, command, status, exit_code, signal, started_at: started_at.into(), duration_ms }
+    }
 }
 
 /// The kind of actor that caused an event: a user, or the API's `runner`, which runs deployments and ends those that
@@ -91,7 +132,8 @@ pub struct EventsMeta {
 
 /// List a deployment's events
 ///
-/// Returns the events of the deployment after a position, each with its actor, time and reason. To follow the
+/// Returns the events of the deployment after a position, each with its actor, time and reason. The event that ended the deployment
+/// has the commands of its build, each with its phase, exit status and duration. To follow the
 /// deployment, repeat the request with `after` set to `meta.next_after` after `X-Poll-Interval` seconds, until `meta.complete`
 /// is true. A page without events does not count against the plan.
 #[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(EventPosition), responses((status = 200, body = EventsBody)))]
@@ -125,7 +167,8 @@ impl From<DeploymentEvent> for EventBody {
             Actor::User(id) => (ActorKind::User, Some(id)),
             Actor::Runner => (ActorKind::Runner, None),
         };
-        let DeploymentEvent { number, at, status, reason, .. } = event;
-        Self { number, at: at.into(), status, actor, user_id, reason }
+        let DeploymentEvent { number, at, status, reason, commands, .. } = event;
+        let commands = commands.into_iter().map(Into::into).collect();
+        Self { number, at: at.into(), status, actor, user_id, reason, commands }
     }
 }

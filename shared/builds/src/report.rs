@@ -127,6 +127,7 @@ impl PhaseReport {
             duration_ms: self.seconds.saturating_mul(1000),
             attempts: 1,
             failed_command: self.failed_command(),
+            commands: Vec::new(),
         })
     }
 

@@ -153,7 +153,7 @@ pub struct PhaseBody {
 
 impl From<BuildPhase> for PhaseBody {
     fn from(phase: BuildPhase) -> Self {
-        let BuildPhase { name, status, started_at, duration_ms, attempts, failed_command } = phase;
+        let BuildPhase { name, status, started_at, duration_ms, attempts, failed_command, .. } = phase;
         Self { name, status, started_at: started_at.into(), duration_ms, attempts, failed_command }
     }
 }

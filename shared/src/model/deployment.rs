@@ -436,6 +436,7 @@ mod tests {
                 duration_ms: 1,
                 attempts: 1,
                 failed_command: Some(FailedCommand::new("make", Some(2), None, None)),
+                commands: Vec::new(),
             }],
         };
         let written: Item = serde_dynamo::to_item(full).unwrap();

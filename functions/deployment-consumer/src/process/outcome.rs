@@ -73,6 +73,22 @@ impl Exit {
             None => Self::Signal(status.signal().expect("a process that ended without a code was ended by a signal")),
         }
     }
+
+    /// Returns the exit status.
+    pub(super) fn code(self) -> Option<i32> {
+        match self {
+            Self::Code(code) => Some(code),
+            Self::Signal(_) => None,
+        }
+    }
+
+    /// Returns the number of the signal.
+    pub(super) fn signal(self) -> Option<i32> {
+        match self {
+            Self::Code(_) => None,
+            Self::Signal(signal) => Some(signal),
+        }
+    }
 }
 
 impl fmt::Display for Exit {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use archive::Stream;
-use shared::clock::{Clock, Timestamp};
+use shared::clock::Clock;
 use shared::model::{BuildPhase, BuildPhaseStatus, FailedCommand};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::artifacts::{Artifact, collect};
 use super::outcome::{Exit, Outcome, RunError};
 use super::output::Lines;
+use super::progress::{Progress, milliseconds};
 use super::recent::Recent;
 use super::session::{Session, search_path};
 use super::versions;
@@ -45,16 +46,6 @@ pub struct Run<'a> {
     pub grace: Duration,
 }
 
-/// The phases' progress.
-struct Progress {
-    phase: PhaseName,
-    succeeding: bool,
-    /// The phases that have begun. The last one may still run.
-    phases: Vec<BuildPhase>,
-    /// Whether the last one still runs.
-    is_running: bool,
-}
-
 /// The first command that failed.
 struct Failed {
     phase: PhaseName,
@@ -80,48 +71,9 @@ enum Ended {
     Canceled,
 }
 
-impl Progress {
-    /// Begins an attempt of the phase.
-    fn begin(&mut self, attempt: u32, now: Timestamp) {
-        self.is_running = true;
-        match self.phases.last_mut().filter(|_| attempt > 1) {
-            Some(phase) => phase.attempts = attempt,
-            None => self.phases.push(BuildPhase {
-                name: self.phase.into(),
-                status: BuildPhaseStatus::Succeeded,
-                started_at: now,
-                duration_ms: 0,
-                attempts: attempt,
-                failed_command: None,
-            }),
-        }
-    }
-
-    fn end(&mut self, failed: Option<&Failed>, now: Timestamp) {
-        let status = if failed.is_some() { BuildPhaseStatus::Failed } else { BuildPhaseStatus::Succeeded };
-        self.stop(status, now);
-        if let Some(phase) = self.phases.last_mut() {
-            phase.failed_command = failed.map(Failed::command);
-        }
-    }
-
-    /// Ends the phase that runs, if one does.
-    fn stop(&mut self, status: BuildPhaseStatus, now: Timestamp) {
-        if let Some(phase) = self.phases.last_mut().filter(|_| self.is_running) {
-            phase.status = status;
-            phase.duration_ms = milliseconds(now.since(phase.started_at));
-            phase.failed_command = None;
-        }
-        self.is_running = false;
-    }
-}
-
 impl Failed {
     fn command(&self) -> FailedCommand {
-        let (exit_code, signal) = match self.exit {
-            Exit::Code(code) => (Some(code), None),
-            Exit::Signal(signal) => (None, Some(signal)),
-        };
+        let (exit_code, signal) = (self.exit.code(), self.exit.signal());
         FailedCommand::new(&self.command, exit_code, signal, Some(milliseconds(self.duration)))
     }
 }
@@ -147,8 +99,7 @@ impl Run<'_> {
         let environment = self.environment();
         let mut session = Session::start(self.buildspec, self.source.path(), self.scratch, environment, lines.clone())?;
         self.say_differences(&lines).await;
-        let mut progress =
-            Progress { phase: PhaseName::Install, succeeding: true, phases: Vec::new(), is_running: false };
+        let mut progress = Progress::start();
         let ended = tokio::select! {
             biased;
             () = cancel.cancelled() => Ended::Canceled,
@@ -260,7 +211,7 @@ impl Run<'_> {
             session.lines.say(&format!("Entering phase {}", phase.name)).await;
             progress.begin(attempt, self.clock.now());
             let failure = self.phase(phase, session, progress).await?;
-            progress.end(failure.as_ref(), self.clock.now());
+            progress.end(failure.as_ref().map(Failed::command), self.clock.now());
             let state = if failure.is_none() { "SUCCEEDED" } else { "FAILED" };
             session.lines.say(&format!("Phase complete: {} State: {state}", phase.name)).await;
             let Some(failed) = failure else { break };
@@ -290,13 +241,13 @@ impl Run<'_> {
             for command in commands {
                 session.lines.say(&format!("Running command {command}")).await;
                 session.lines.recent.take();
-                let began = self.clock.now();
+                progress.begin_command(&self.redaction.redact(command), self.clock.now());
                 let status = session.run(command, progress.succeeding).await?;
-                let duration = self.clock.now().since(began);
+                let exit = Exit::of(status);
+                let duration = progress.end_command(exit, self.clock.now());
                 if status.success() {
                     continue;
                 }
-                let exit = Exit::of(status);
                 session.lines.say(&format!("Command did not exit successfully: {exit}")).await;
                 progress.succeeding = false;
                 if failed.is_none() {
@@ -360,8 +311,4 @@ impl Run<'_> {
 fn why_not_again(retry: &Retry, failed: &Failed) -> Option<String> {
     let pattern = retry.pattern().filter(|_| !failed.is_retried)?;
     Some(format!("The phase is not run again: no line of the failed command matches {pattern}"))
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

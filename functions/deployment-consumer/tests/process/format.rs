@@ -243,3 +243,31 @@ async fn each_phase_that_began_has_its_outcome_its_time_and_the_command_that_fai
     canceled.cancel.cancel();
     assert_eq!(facts(&canceled.run().await), []);
 }
+
+#[tokio::test]
+async fn each_command_that_began_has_its_outcome_and_its_time() {
+    let facts = |ran: &Ran| -> Vec<_> {
+        let commands = ran.phases.iter().flat_map(|phase| &phase.commands);
+        commands
+            .map(|one| (one.number, one.phase, one.command.clone(), one.status, one.exit_code, one.signal))
+            .collect()
+    };
+    let fact = |number, command: &str, status, exit_code, signal| {
+        (number, BuildPhaseName::Build, command.to_owned(), status, exit_code, signal)
+    };
+    let ran =
+        Build::of("phases:\n  build:\n    commands: [sleep 0.1, kill -9 $$, never]\n    finally: exit 4\n").run().await;
+    let expected = [
+        fact(1, "sleep 0.1", Succeeded, Some(0), None),
+        fact(2, "kill -9 $$", Failed, None, Some(9)),
+        fact(3, "exit 4", Failed, Some(4), None),
+    ];
+    assert_eq!(facts(&ran), expected);
+    let commands = &ran.phases[0].commands;
+    assert!(commands[0].duration_ms >= 100 && commands[0].started_at < commands[1].started_at, "{commands:?}");
+
+    let mut late = Build::with(&["true", "sleep 100"]);
+    (late.time_limit, late.grace) = (Duration::from_millis(500), Duration::ZERO);
+    let expected = [fact(1, "true", Succeeded, Some(0), None), fact(2, "sleep 100", TimedOut, None, None)];
+    assert_eq!(facts(&late.run().await), expected);
+}

@@ -243,6 +243,7 @@ impl Deployment {
             status: Status::Queued,
             actor: Actor::User(author.user_id().clone()),
             reason: "created".to_owned(),
+            commands: Vec::new(),
         };
         let audit_event = deployment
             .audit_event(author, Action::DeploymentCreated, now)

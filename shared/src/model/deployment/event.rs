@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::id::UserId;
-use crate::model::{Deployment, Status, key};
+use crate::model::{BuildCommand, Deployment, Status, key};
 use crate::table::{Table, TableError, Write, read_items};
 
 /// A transition of a deployment.
@@ -20,6 +20,9 @@ pub struct DeploymentEvent {
     pub actor: Actor,
     /// A sentence fragment for people, such as "claimed, attempt 1". Programs must not parse it.
     pub reason: String,
+    /// The last commands of the build, at most [`MAX_COMMANDS`](super::MAX_COMMANDS), if the event ended the deployment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<BuildCommand>,
 }
 
 /// The cause of a transition.

@@ -1,4 +1,4 @@
-//! The phases of a deployment's build, as its runner has reported them.
+//! The phases and commands of a deployment's build, as its runner has reported them.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +7,8 @@ use crate::clock::Timestamp;
 
 /// The maximum size of a command, in bytes. Each of the five copies of the deployment's row contains it.
 const MAX_COMMAND_BYTES: usize = 200;
+/// The maximum number of commands that are kept of a build: the last ones.
+pub const MAX_COMMANDS: usize = 100;
 
 /// A phase of a build. It is part of the deployment's row, so that the write that ends the deployment keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,35 @@ pub struct BuildPhase {
     /// The command that failed in the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_command: Option<FailedCommand>,
+    /// The commands that have ended, in their order. They are part of the event that ends the deployment and not of its row, which
+    /// has five copies.
+    #[serde(skip)]
+    pub commands: Vec<BuildCommand>,
+}
+
+/// A command of a build that has ended. Only the runner `process` tells them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildCommand {
+    /// The command's number in the build: 1, 2, 3, …
+    pub number: u64,
+    /// The phase of the command.
+    pub phase: BuildPhaseName,
+    /// The number of the phase's attempt.
+    pub attempt: u32,
+    /// The text, as [`FailedCommand`] has it.
+    pub command: String,
+    /// The end of the command.
+    pub status: BuildPhaseStatus,
+    /// The exit status. `None` if the command was ended by a signal, the time limit or a cancelation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The number of the signal that ended the command by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// The time at which the command began.
+    pub started_at: Timestamp,
+    /// The time that the command took.
+    pub duration_ms: u64,
 }
 
 /// The name of a phase in a buildspec.
@@ -90,14 +121,26 @@ impl BuildPhaseName {
 impl FailedCommand {
     /// Returns the failure of a command, whose text must show no secret.
     pub fn new(command: &str, exit_code: Option<i32>, signal: Option<i32>, duration_ms: Option<u64>) -> Self {
-        let mut command = conceal(command).into_owned();
-        if command.len() > MAX_COMMAND_BYTES {
-            const ELLIPSIS: char = '…';
-            command.truncate(command.floor_char_boundary(MAX_COMMAND_BYTES - ELLIPSIS.len_utf8()));
-            command.push(ELLIPSIS);
-        }
-        Self { command, exit_code, signal, duration_ms }
+        Self { command: shown(command), exit_code, signal, duration_ms }
     }
+}
+
+impl BuildCommand {
+    /// Returns the text of a command as responses show it. The text must show no secret.
+    pub fn text(command: &str) -> String {
+        shown(command)
+    }
+}
+
+/// Cuts a command, and conceals names that give access.
+fn shown(command: &str) -> String {
+    let mut command = conceal(command).into_owned();
+    if command.len() > MAX_COMMAND_BYTES {
+        const ELLIPSIS: char = '…';
+        command.truncate(command.floor_char_boundary(MAX_COMMAND_BYTES - ELLIPSIS.len_utf8()));
+        command.push(ELLIPSIS);
+    }
+    command
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{BuildPhase, Deployment, TestSummary};
+use super::{BuildCommand, BuildPhase, Deployment, MAX_COMMANDS, TestSummary};
 use crate::capability::conceal;
 use crate::clock::Timestamp;
 use crate::model::key;
@@ -109,6 +109,12 @@ impl Deployment {
     pub(super) fn keeping_results(&self, read: Self) -> Self {
         let (environment_url, phases) = (self.environment_url.clone(), self.phases.clone());
         Self { has_results: self.has_results, environment_url, phases, ..read }
+    }
+
+    /// Returns the last commands of the build.
+    pub(super) fn last_commands(&self) -> Vec<BuildCommand> {
+        let commands = || self.phases.iter().flat_map(|phase| &phase.commands);
+        commands().skip(commands().count().saturating_sub(MAX_COMMANDS)).cloned().collect()
     }
 
     fn results_key(&self) -> Key {

@@ -332,7 +332,9 @@ impl Deployment {
         let keeps_lease = matches!(next, Transition::Claim(_) | Transition::RequestCancel(_));
         let lease = self.lease_until.filter(|_| keeps_lease && self.status == Status::InProgress);
         let reason = next.apply(&mut changed, now);
-        let event = DeploymentEvent { number: changed.events, at: now, status: changed.status, actor, reason };
+        let commands = if changed.status.is_final() { changed.last_commands() } else { Vec::new() };
+        let event =
+            DeploymentEvent { number: changed.events, at: now, status: changed.status, actor, reason, commands };
         let mut transaction = Transaction::new()
             .write(changed.replace(self, lease)?)
             .or(|_| TransitionFailed::Stale)
