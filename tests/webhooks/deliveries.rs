@@ -93,11 +93,13 @@ async fn a_filter_selects_by_type_repository_and_environment() {
     let Scene { owner, world, .. } = &scene;
     let source = GitRepository::with_commands(&["true"]);
     let (app, web) = (owner.repository("app", &source).await, owner.repository("web", &source).await);
-    let receivers = [Receiver::start().await, Receiver::start().await, Receiver::start().await];
+    let receivers = [(); 4].map(|()| Receiver::start());
+    let receivers = futures_util::future::join_all(receivers).await;
     let filters = [
         json!({"events": ["deployment.created"], "repositories": [app["id"]]}),
         json!({"events": ["deployment.created"], "environments": ["production"]}),
         json!({"events": ["deployment.created"], "repositories": [web["id"]], "environments": ["staging"]}),
+        json!({"events": ["environment.*"], "environments": ["qa"]}),
     ];
     for (receiver, filter) in receivers.iter().zip(filters) {
         create(owner, &receiver.url("/"), filter).await;
@@ -107,6 +109,11 @@ async fn a_filter_selects_by_type_repository_and_environment() {
     {
         owner.ended(&owner.deploy(repository, json!({"ref": "main", "environment": environment})).await).await;
         world.clock.advance(Duration::from_secs(1));
+    }
+    for name in ["qa", "load"] {
+        owner.post("/v1/repositories/app/environments", json!({"name": name})).await;
+        owner.set("app", name, json!({"concurrency": "queue"})).await;
+        owner.delete(&format!("/v1/repositories/app/environments/{name}")).await;
     }
     scene.deliver().await;
     let places = |receiver: &Receiver| {
@@ -119,6 +126,7 @@ async fn a_filter_selects_by_type_repository_and_environment() {
     assert_eq!(places(&receivers[0]), ["acme/app staging", "acme/app production"]);
     assert_eq!(places(&receivers[1]), ["acme/app production", "acme/web production"]);
     assert_eq!(places(&receivers[2]), ["acme/web staging"]);
+    assert_eq!(places(&receivers[3]), ["acme/app qa"; 3]);
     assert_eq!(scene.receiver.received().len(), 0);
 }
 

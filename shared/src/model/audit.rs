@@ -197,8 +197,8 @@ impl AuditEvent {
     pub fn environment(&self) -> Option<Environment> {
         let field = self.changes.iter().find(|change| change.field == "environment");
         let named = field.and_then(|change| change.to.as_str().or(change.from.as_str()));
-        let own = self.target.name.as_deref().filter(|_| self.target.kind == TargetKind::Environment);
-        own.or(named)?.parse().ok()
+        let own = self.target.id.rsplit_once('/').filter(|_| self.target.kind == TargetKind::Environment);
+        own.map(|(_, name)| name).or(named)?.parse().ok()
     }
 
     /// Returns the resource whose events have an order: the target. The exchange of a token does not change the trust, so the issued

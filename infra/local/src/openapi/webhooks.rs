@@ -89,7 +89,8 @@ fn presence(kind: TargetKind) -> [Presence; 3] {
     match kind {
         // A deployment may be gone when its event is sent.
         TargetKind::Deployment => [Always, Always, Sometimes],
-        TargetKind::Environment | TargetKind::Hook => [Always, Sometimes, Never],
+        TargetKind::Environment => [Always, Always, Never],
+        TargetKind::Hook => [Always, Sometimes, Never],
         TargetKind::Repository => [Always, Never, Never],
         TargetKind::Team => [Sometimes, Never, Never],
         TargetKind::Variable => [Sometimes, Sometimes, Never],
