@@ -39,6 +39,28 @@ async fn nothing_is_created_in_a_window_and_the_refusal_has_its_end() {
 }
 
 #[tokio::test]
+async fn an_environment_has_the_end_of_the_window_that_is_open() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = world.app().await;
+    let path = "/v1/repositories/app/environments/production";
+    let frozen_until = async || owner.get(path).await.body["frozen_until"].clone();
+    assert_eq!(frozen_until().await, Value::Null);
+    let set = owner.set("app", "production", daily(2)).await;
+    let end = json!("2026-01-01T14:00:00Z");
+    assert_eq!((&set["frozen_until"], &set["frozen"]), (&end, &json!(false)));
+    world.clock.advance(HOUR);
+    assert_eq!(frozen_until().await, end);
+    let listed = owner.get("/v1/repositories/app/environments").await;
+    let ends: Vec<_> = listed.body["data"].as_array().unwrap().iter().map(|one| &one["frozen_until"]).collect();
+    assert_eq!(ends, [&Value::Null, &Value::Null, &end]);
+    owner.set("app", "production", json!({"frozen": true})).await;
+    assert_eq!(frozen_until().await, Value::Null, "nobody knows the end of a freeze by hand");
+    owner.set("app", "production", json!({"frozen": false})).await;
+    world.clock.advance(HOUR);
+    assert_eq!(frozen_until().await, Value::Null);
+}
+
+#[tokio::test]
 async fn what_waits_in_a_window_starts_by_itself_after_its_end() {
     let world = World::start().await;
     let (owner, _source) = world.app().await;

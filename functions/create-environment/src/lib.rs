@@ -63,8 +63,9 @@ pub async fn create_environment(
     }
     let removed_after_days = name.is_pattern().then(|| days.unwrap_or(DEFAULT_REMOVED_AFTER_DAYS));
     let new = NewEnvironment { name, removed_after_days };
-    let settings = new.create(app.table(), &repository, &author, app.clock().now()).await?;
+    let now = app.clock().now();
+    let settings = new.create(app.table(), &repository, &author, now).await?;
     let url = app.url(&format!("/v1/repositories/{}/environments/{name}", repository.id));
     let state = EnvironmentState::with_settings(app.table(), &repository, name, settings).await?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, url)], Json(state.into())))
+    Ok((StatusCode::CREATED, [(header::LOCATION, url)], Json(EnvironmentBody::new(state, now))))
 }

@@ -28,5 +28,5 @@ pub async fn get_environment(
     PathEnvironment(name): PathEnvironment,
 ) -> Result<Versioned<String, EnvironmentBody>> {
     let state = EnvironmentState::load(app.table(), &repository, name).await?;
-    Ok(Versioned(state.settings.version(&repository), state.into()))
+    Ok(Versioned(state.settings.version(&repository), EnvironmentBody::new(state, app.clock().now())))
 }

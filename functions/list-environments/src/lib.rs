@@ -48,5 +48,6 @@ pub async fn list_environments(
     let states: Vec<_> = stream::iter(rows.iter().copied().map(read)).buffered(AT_ONCE).try_collect().await?;
     let mut states: HashMap<_, _> = states.into_iter().flatten().map(|state| (state.name, state)).collect();
     let url = app.url(&format!("/v1/repositories/{}/environments", repository.id));
-    Ok(page.respond(rows.with(|name| states.remove(name)), total, &url, |(_, state)| EnvironmentBody::from(state)))
+    let now = app.clock().now();
+    Ok(page.respond(rows.with(|name| states.remove(name)), total, &url, |(_, state)| EnvironmentBody::new(state, now)))
 }

@@ -168,5 +168,5 @@ pub async fn update_environment(
         }
     }
     let state = EnvironmentState::with_settings(app.table(), &repository, name, settings).await?;
-    Ok(Versioned(state.settings.version(&repository), state.into()))
+    Ok(Versioned(state.settings.version(&repository), EnvironmentBody::new(state, now)))
 }

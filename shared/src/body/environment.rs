@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::clock::Rfc3339;
+use crate::clock::{Rfc3339, Timestamp};
 use crate::id::DeploymentId;
 use crate::model::{
     ComputeType, Concurrency, Environment, EnvironmentSettings, EnvironmentState, FreezeWindow, FreezeWindows, Globs,
@@ -58,6 +58,9 @@ pub struct EnvironmentBody {
     pub(crate) freeze_windows: FreezeWindows,
     /// Whether the environment is frozen by hand. While it is, no deployment is created or started.
     pub(crate) frozen: bool,
+    /// The end of the freeze windows that are open. Null if none is open, or the environment is frozen by hand.
+    #[schema(required)]
+    pub(crate) frozen_until: Option<Rfc3339>,
     /// The time limit for all commands of a deployment together, in seconds. Null if the default applies.
     #[schema(required, examples(600))]
     pub(crate) time_limit_seconds: Option<u32>,
@@ -102,8 +105,9 @@ pub struct LiveBody {
     pub(crate) environment_url: Option<String>,
 }
 
-impl From<EnvironmentState> for EnvironmentBody {
-    fn from(state: EnvironmentState) -> Self {
+impl EnvironmentBody {
+    /// Creates the body as of a time, which decides whether a freeze window is open.
+    pub fn new(state: EnvironmentState, now: Timestamp) -> Self {
         let EnvironmentState { name, live, in_progress, queued, settings } = state;
         let live = live.map(|Live { deployment_id, number, sha, since, environment_url }| LiveBody {
             deployment_id,
@@ -112,6 +116,7 @@ impl From<EnvironmentState> for EnvironmentBody {
             since: since.into(),
             environment_url,
         });
+        let frozen_until = settings.freeze(now).and_then(|freeze| freeze.until);
         let EnvironmentSettings { frozen, time_limit_seconds, pattern, removed_after_days, created_at, .. } = settings;
         Self {
             name,
@@ -130,6 +135,7 @@ impl From<EnvironmentState> for EnvironmentBody {
             requires: settings.requires,
             freeze_windows: settings.freeze_windows,
             frozen,
+            frozen_until: frozen_until.map(Into::into),
             time_limit_seconds,
             image: settings.machine.image,
             compute_type: settings.machine.compute_type,
