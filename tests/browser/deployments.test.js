@@ -34,6 +34,30 @@ test("an owner deploys a branch and watches its log to the end", async () => {
   await owner.close();
 });
 
+test("the phases of a build by CodeBuild are folded", async () => {
+  const { id } = await stack.deploy({ ref: "main" });
+  const owner = await signedIn();
+  const texts = [["system", "Starting a build in AWS CodeBuild"], ["system", "[Container] 2026/01/01 12:00:00.123456 Waiting for agent ping"],
+    ["system", "[Container] 2026/01/01 12:00:01.5 Entering phase INSTALL"], ["stdout", "Entering phase PRE_BUILD"],
+    ["system", "[Container] 2026/01/01 12:00:02 Phase complete: INSTALL State: SUCCEEDED"],
+    ["system", "[Container] 2026/01/01 12:00:02 Phase context status code:  Message: "],
+    ["system", "[Container] 2026/01/01 12:00:03 Entering phase BUILD"], ["stdout", "refused"],
+    ["system", "[Container] 2026/01/01 12:00:04 Phase complete: BUILD State: FAILED"]];
+  const data = texts.map(([stream, text], at) => ({ number: at + 1, at: `2026-01-01T12:00:0${at}Z`, stream, text }));
+  await owner.page.route(`**/v1/deployments/${id}/log?*`, (route) =>
+    route.fulfill({ json: { data, meta: { next_after: data.length, complete: true } } }));
+  await owner.open(`/deployments/${id}`);
+  const heads = owner.page.locator(".phase-head");
+  await heads.filter({ hasText: "build" }).first().waitFor();
+  const titles = await heads.locator("> span:not(.facts-inline)").allInnerTexts();
+  assert.deepEqual(titles, ["preparation", "install", "build"]);
+  assert.match(await heads.nth(1).innerText(), /4 lines/);
+  assert.match(await heads.nth(2).innerText(), /3 lines.*failed/s);
+  await heads.nth(1).click();
+  assert.equal(await heads.nth(1).getAttribute("aria-expanded"), "false");
+  await owner.close();
+});
+
 test("a log is searched, folded, linked and saved", async () => {
   const { id } = await stack.deploy({ ref: "main" });
   const owner = await signedIn();

@@ -89,6 +89,61 @@ test("an environment is added, protected by rules, and only what has changed is 
   await owner.close();
 });
 
+test("an open freeze window is shown with its end", async () => {
+  const name = unique("frozen");
+  const begun = new Date(Date.now() - 60_000);
+  await stack.call(stack.owner, "POST", `/v1${repository}/environments`, { name });
+  const { frozen_until: until } = await stack.call(stack.owner, "PATCH", `/v1${repository}/environments/${name}`, { freeze_windows: [
+      { cron: `${begun.getUTCMinutes()} ${begun.getUTCHours()} * * *`, duration_seconds: 82_800 }] });
+  const owner = await signedIn();
+  await owner.open(repository);
+  const card = owner.page.getByRole("list", { name: "Environments" }).getByRole("listitem").filter({ hasText: name });
+  await card.getByText("Frozen", { exact: true }).waitFor();
+  assert.equal(await card.getByText(/^ends in \d+ hours$/).locator("time").getAttribute("datetime"), until);
+  await owner.open(`${repository}/environments/${name}`);
+  await owner.says(/A window is open, and ends in \d+ hours\./);
+  await stack.call(stack.owner, "DELETE", `/v1${repository}/environments/${name}`);
+  await owner.close();
+});
+
+test("a member of a pattern that does not exist yet is typed in the deploy form", async () => {
+  const start = unique("review");
+  const member = `${start}-1`;
+  await stack.call(stack.owner, "POST", `/v1${repository}/environments`, { name: `${start}-*` });
+  const owner = await signedIn();
+  await owner.open(`${repository}/deploy`);
+  await owner.field("Or a new member of a pattern").fill(`other-${member}`);
+  await owner.says(/'other-.*' is none of/);
+  await owner.field("Or a new member of a pattern").fill(member);
+  await owner.says("The deployment starts at once.");
+  await owner.button(`Deploy to ${member}`).click();
+  await owner.page.waitForURL("**/deployments/deploy_*");
+  assert.equal((await now(member)).pattern, `${start}-*`);
+  // A link names a member that does not exist.
+  await owner.open(`${repository}/deploy?environment=${start}-2`);
+  assert.equal(await owner.field("Or a new member of a pattern").inputValue(), `${start}-2`);
+  await owner.button(`Deploy to ${start}-2`).waitFor();
+  await owner.close();
+});
+
+test("more than a hundred environments are all shown", async () => {
+  const name = unique("wide");
+  const { clone_url: url } = await stack.call(stack.owner, "GET", `/v1${repository}`);
+  await stack.call(stack.owner, "POST", "/v1/repositories", { name, clone_url: url, default_branch: "main" });
+  for (let number = 0; number < 100; number++) {
+    await stack.call(stack.owner, "POST", `/v1/repositories/${name}/environments`, { name: `e${String(number).padStart(3, "0")}` });
+  }
+  const owner = await signedIn();
+  await owner.open(`/repositories/${name}`);
+  const second = owner.page.getByRole("list", { name: "Environments, page 2" });
+  await second.getByRole("heading", { name: "e099" }).waitFor();
+  assert.equal(await owner.page.locator(".cards > li").count(), 103);
+  await owner.field("Environment").selectOption("e099");
+  await owner.open(`/repositories/${name}/deploy?environment=e099`);
+  assert.ok(await owner.page.getByRole("radio", { name: "e099" }).isChecked());
+  await owner.close();
+});
+
 test("a pattern has members, and no variables", async () => {
   const name = `${unique("review")}-*`;
   const owner = await signedIn();

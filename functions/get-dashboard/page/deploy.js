@@ -1,6 +1,6 @@
 // Deploys a ref of a repository. The conditions that the deployment has to meet are shown before the button.
 
-import { ApiError, change, get } from "./api.js";
+import { ApiError, all, change, get } from "./api.js";
 import { h, icon, typed } from "./dom.js";
 import { choice, choices, clearErrors, field, form, input, offerRefs, showError } from "./form.js";
 import { loaded } from "./list.js";
@@ -30,9 +30,9 @@ export function deploy(screen) {
     heading(["Deploy ", typed(params.name)], null,
       h("a", { href: `/repositories/${params.name}` }, "Back to the repository")),
     loaded(screen, async () => {
-      /** @type {[Repository, {data: EnvironmentState[]}]} */
-      const [found, { data }] = await Promise.all([get(path, signal), get(`${path}/environments?per_page=100`, signal)]);
-      return { found, environments: data };
+      /** @type {[Repository, EnvironmentState[]]} */
+      const [found, environments] = await Promise.all([get(path, signal), all(`${path}/environments`, signal)]);
+      return { found, environments };
     }, ({ found, environments }) =>
       deployForm(path, found, environments, lacks(found, "deploy", "deployments:write"), query, signal)),
   ];
@@ -75,7 +75,7 @@ function deployForm(path, found, environments, reason, query, signal) {
       const [name, value, secret] = line.querySelectorAll("input");
       return /** @type {const} */ ([name.value.trim(), { value: value.value, secret: secret.checked }]);
     }).filter(([name]) => name);
-    const environment = `${values.get("environment")}`;
+    const environment = `${values.get("member") ?? ""}`.trim() || `${values.get("environment")}`;
     return {
       ref: `${values.get("ref")}`.trim(), environment,
       ...(lines.length ? { variables: Object.fromEntries(lines) } : {}),
@@ -122,6 +122,10 @@ function deployForm(path, found, environments, reason, query, signal) {
     guarded.textContent = now ? `Replace #${now.number} only` : "Deploy only while nothing is live";
   };
   const guarded = h("span");
+  const asked = query.get("environment") ?? "preview";
+  const patterns = environments.map(({ name }) => name).filter((name) => name.endsWith("*"));
+  const member = input("member", { maxlength: 40, oninput: () => soon(), placeholder: patterns[0]?.replace("*", "42"),
+    value: environments.some(({ name }) => name === asked) ? "" : asked });
   const why = input("override.reason", { maxlength: 200, oninput: () => soon() });
 
   /** @type {ReturnType<typeof setTimeout>} */
@@ -139,7 +143,9 @@ function deployForm(path, found, environments, reason, query, signal) {
     choices("Environment", "radio", "environment",
       environments.map(({ name }) =>
         ({ value: name, text: name, hint: live(name) ? `#${live(name)?.number} is live` : "Nothing is live" })),
-      [query.get("environment") ?? "preview"]),
+      [asked]),
+    patterns.length > 0 && field("Or a new member of a pattern", member,
+      `The deployment creates it, if one of these matches: ${patterns.join(", ")}. Leave it empty for the environment above.`),
     h("fieldset", { class: "field", "data-field": "variables" }, h("legend", null, "Variables"),
       h("div", { class: "hint" },
         "The build gets them. Secret values are never shown again, and masked in the log."),

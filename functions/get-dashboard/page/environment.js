@@ -1,12 +1,12 @@
 // The settings of an environment, among them the rules that protect it, and its variables.
 
 import { all, get } from "./api.js";
-import { h, typed } from "./dom.js";
+import { h, icon, typed } from "./dom.js";
 import { changes, choice, choices, field, form, input, select } from "./form.js";
 import { globs, itemEditor } from "./item-editor.js";
 import { loaded } from "./list.js";
 import { lacks, refusal } from "./session.js";
-import { heading, say, section } from "./ui.js";
+import { heading, say, section, time } from "./ui.js";
 import { variableList } from "./variables.js";
 
 /**
@@ -109,7 +109,8 @@ function settingsForm(path, settings, others, people, reason) {
           h("a", { href: "/docs/protection-rules#refs" }, "How they match"), "."]),
       boxes("Required environments", "requires", settings.requires, others, "A commit has to succeed in them first."),
       amount("Wait in minutes", "wait_seconds", 43_200, "From a deployment’s creation to its start, at least.")),
-    section("Freeze windows", windows.element),
+    section("Freeze windows", [settings.frozen_until
+      && h("p", { class: "wait" }, icon("snow"), " A window is open, and ends ", time(settings.frozen_until), "."), windows.element]),
   ], "Save", async (values) => {
     const number = (/** @type {Amount} */ name) =>
       values.get(name) ? Math.round(Number(values.get(name)) * AMOUNTS[name]) : null;

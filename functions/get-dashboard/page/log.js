@@ -12,6 +12,9 @@ const ROW = 24;
 // oxlint-disable-next-line no-control-regex
 const ESCAPES = /\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b-\x1f]/g;
 
+/** The beginning of a line that CodeBuild writes itself. */
+const CODEBUILD = /^\[Container\] [\d/]+ [\d:.]+ /;
+
 /** @typedef {{lines: LogLine[], element: HTMLElement}} Piece */
 /** @typedef {{title: string, element: HTMLElement, body: HTMLElement, head: HTMLButtonElement, facts: HTMLElement, pieces: Piece[], count: number, from: string, ended: boolean}} Phase */
 
@@ -115,10 +118,13 @@ export function log({ signal }, id, running) {
   const add = (read) => {
     for (const line of read) {
       lines.push(line);
-      const entering = line.stream === "system" && line.text.match(/^Entering phase (\w+)/)?.[1];
-      const done = line.stream === "system" && line.text.match(/^Phase complete: (\w+) State: (\w+)/);
+      const said = line.stream === "system" ? line.text.replace(CODEBUILD, "") : "";
+      const entering = said.match(/^Entering phase (\w+)/)?.[1];
+      // CodeBuild says more about a phase after its end.
+      const more = said.startsWith("Phase context status code");
+      const done = said.match(/^Phase complete: (\w+) State: (\w+)/);
       let phase = phases.at(-1);
-      if (!phase || entering || phase.ended) phase = begin(entering ? entering.toLowerCase().replace("_", " ")
+      if (!phase || entering || (phase.ended && !more)) phase = begin(entering ? entering.toLowerCase().replace("_", " ")
         : phases.length ? "end" : "preparation", line.at);
       let piece = phase.pieces.at(-1);
       if (!piece || piece.lines.length === PIECE) {
@@ -137,7 +143,7 @@ export function log({ signal }, id, running) {
         phase.head.classList.add(done[2] === "SUCCEEDED" ? "good" : "bad");
         phase.head.querySelector(".icon")?.after(icon(done[2] === "SUCCEEDED" ? "check" : "cross"));
       }
-      phase.facts.textContent = `${phase.count} ${phase.count === 1 ? "line" : "lines"}, ${duration(phase.from, line.at)}${done && done[2] !== "SUCCEEDED" ? ", failed" : ""}`;
+      phase.facts.textContent = `${phase.count} ${phase.count === 1 ? "line" : "lines"}, ${duration(phase.from, line.at)}${phase.head.classList.contains("bad") ? ", failed" : ""}`;
     }
     if (find.value) search(at < 0);
     if (wanted && lines.some(({ number }) => number === wanted)) show(wanted);

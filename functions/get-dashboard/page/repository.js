@@ -30,29 +30,35 @@ export function repository(screen) {
         linkButton("Deploy", `${base}/deploy`, { reason: deploy })),
     });
     const bar = filters(screen.query, history.restart);
-    /** What the environments looked like when the history was read. */
-    let state = "";
-    const environments = live(screen, () => `${path}/environments?per_page=100`,
-      (/** @type {{data: EnvironmentState[]}} */ { data }, reload) => {
-      const now = JSON.stringify(data);
-      const changed = state !== now;
-      if (state && changed) history.reload();
-      state = now;
-      const choice = /** @type {HTMLSelectElement} */ (bar.querySelector("select"));
-      for (const { name } of data) {
-        if (name.endsWith("*") || [...choice.options].some(({ value }) => value === name)) continue;
-        choice.append(h("option", { value: name }, name));
-      }
-      return h("ul", { class: "cards", "aria-label": "Environments" },
-        data.map((one) => environmentCard(one, (id) => named(screen, id, changed), base, path, deploy, admin, reload)));
-    }, ({ data }) => (data.some((/** @type {EnvironmentState} */ one) => one.in_progress.length) ? 3 : 10));
+    /** Shows a page of the environments, and the pages after it. @param {number} number @returns {HTMLElement} */
+    const environments = (number) => {
+      const others = h("div");
+      /** What the environments looked like when the history was read. */
+      let state = "";
+      const place = live(screen, () => `${path}/environments?per_page=100${number > 1 ? `&page=${number}` : ""}`,
+        (/** @type {{data: EnvironmentState[], meta: {total: number}}} */ { data, meta }, reload) => {
+        const now = JSON.stringify(data);
+        const changed = state !== now;
+        if (state && changed) history.reload();
+        state = now;
+        const choice = /** @type {HTMLSelectElement} */ (bar.querySelector("select"));
+        for (const { name } of data) {
+          if (name.endsWith("*") || [...choice.options].some(({ value }) => value === name)) continue;
+          choice.append(h("option", { value: name }, name));
+        }
+        if (meta.total > number * 100 && !others.childElementCount) others.append(environments(number + 1));
+        return h("ul", { class: "cards", "aria-label": number > 1 ? `Environments, page ${number}` : "Environments" },
+          data.map((one) => environmentCard(one, (id) => named(screen, id, changed), base, path, deploy, admin, reload)));
+      }, ({ data }) => (data.some((/** @type {EnvironmentState} */ one) => one.in_progress.length) ? 3 : 10));
+      return h("div", null, place, others);
+    };
     return [
       heading(typed(found.name),
         [linkButton("Settings", `${base}/settings`, { icon: "settings" }),
           linkButton("Deploy", `${base}/deploy`, { kind: "primary", icon: "rocket", reason: deploy })],
         dots(found.visibility === "private" ? badge("idle", "lock", "Private") : badge("idle", "team", "Public"),
           ["Default branch ", typed(found.default_branch)], copyable(found.clone_url, "the clone URL"))),
-      section("Environments", environments,
+      section("Environments", environments(1),
         button("Add environment", () => addEnvironment(path, base), { icon: "plus", reason: admin })),
       section("History", [bar, history]),
     ];
@@ -97,10 +103,12 @@ const line = (one) => [h("div", { class: "line" }, status(one),
  * @param {() => void} reload
  */
 function environmentCard(one, show, base, path, deploy, admin, reload) {
-  const { name, live: now, in_progress: running, queued, frozen, required_approvals: approvals, removed_after_days: days } = one;
+  const { name, live: now, in_progress: running, queued, frozen, frozen_until: until,
+    required_approvals: approvals, removed_after_days: days } = one;
   const more = queued.length - 3;
   return h("li", { class: "card", "data-key": name },
-    h("header", null, h("h3", null, name), frozen && badge("wait", "snow", "Frozen"),
+    h("header", null, h("h3", null, name), (frozen || until) && badge("wait", "snow", "Frozen"),
+      until && h("span", { class: "muted" }, "ends ", time(until)),
       approvals > 0 && h("span", { class: "muted" }, `needs ${approvals} ${approvals === 1 ? "approval" : "approvals"}`)),
     now ? h("div", { class: "live" }, badge("good", "check", "Live"),
       h("span", null, h("a", { href: `/deployments/${now.deployment_id}` }, `#${now.number}`), " ", short(now.sha)),
@@ -112,7 +120,7 @@ function environmentCard(one, show, base, path, deploy, admin, reload) {
       more > 0 && h("li", { class: "muted" }, `${more} more wait.`)),
     h("footer", null,
       linkButton("Deploy", `${base}/deploy?environment=${name}`,
-        { reason: deploy ?? (frozen && admin ? "The environment is frozen." : null) }),
+        { reason: deploy ?? ((frozen || until) && admin ? "The environment is frozen." : null) }),
       button("Roll back", () => rollBack(path, one, admin),
         { reason: deploy ?? (now ? null : "Nothing is live that could be rolled back.") }),
       linkButton("Settings", `${base}/environments/${name}`,
