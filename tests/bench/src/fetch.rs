@@ -45,7 +45,8 @@ pub(crate) async fn measure() -> Result<Report> {
     }
     let note = format!(
         "Medians of {ROUNDS} rounds. A fetch writes the files and a `.git`, as a clone does. By path, the clone is of `file://`, \
-         because git ignores the depth for a plain path."
+         because git ignores the depth for a plain path. Both write below `TMPDIR`; in memory, the time that a disk takes to make \
+         files is no part of it."
     );
     report.section("Time", &note, &table);
     let (most, of) = worst;
@@ -55,7 +56,7 @@ pub(crate) async fn measure() -> Result<Report> {
 }
 
 /// Returns the median seconds of a fetch and of a clone into new folders in `into`. The folders stay until the end of the measurement:
-/// ext4 gives no inode out again within five seconds, and looks long for another one after many files were deleted.
+/// ext4 uses no inode again within five seconds, and looks long for another one after many files were deleted.
 async fn in_turn(repository: &Repository, url: &str, into: &Path) -> Result<(f64, f64)> {
     let remote = Remote::new(CloneUrl::parse(url, Hosts::AlsoLocal)?, None);
     let commit = Resolved { name: Some("refs/heads/main".to_owned()), sha: repository.sha.parse::<CommitSha>()? };
