@@ -73,12 +73,15 @@ fn payload(kind: TargetKind, mut data: Object, mut target: Object) -> Schema {
         ("environment", "Environment", environment),
         ("deployment", "EventDeployment", deployment),
     ] {
-        let field = match presence {
-            Presence::Always => RefOr::Ref(Ref::from_schema_name(schema)),
-            Presence::Never => RefOr::T(ObjectBuilder::new().schema_type(Type::Null).into()),
-            Presence::Sometimes => continue,
-        };
-        data.properties.insert(name.to_owned(), field);
+        match presence {
+            Presence::Always => drop(data.properties.insert(name.to_owned(), Ref::from_schema_name(schema).into())),
+            Presence::Sometimes => {}
+            // The field is null. Generators of clients know no type that has this value only.
+            Presence::Never => {
+                data.properties.shift_remove(name);
+                data.required.retain(|required| required != name);
+            }
+        }
     }
     data.into()
 }
