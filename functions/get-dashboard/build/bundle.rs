@@ -16,7 +16,7 @@ pub(crate) fn bundle(modules: &BTreeMap<String, String>, entry: &str) -> Result<
 }
 
 /// Returns a script that does the same and takes less space once it is compressed, for which all declarations are alike. Relies
-/// on the modules to have neither a loop without a body nor a hole in an array.
+/// on the modules to have neither a loop without a body, nor a hole in an array, nor a regular expression with a slash in a class.
 fn minified(script: &str) -> String {
     use ReservedChar::{CloseBracket, CloseCurlyBrace, CloseParenthese, Comma, SemiColon};
 

@@ -13,7 +13,7 @@ const ROW = 24;
 const ESCAPES = /\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b-\x1f]/g;
 
 /** The beginning of a line that CodeBuild writes itself. */
-const CODEBUILD = /^\[Container\] [\d/]+ [\d:.]+ /;
+const CODEBUILD = /^\[Container\] \S+ \S+ /;
 
 /** @typedef {{lines: LogLine[], element: HTMLElement}} Piece */
 /** @typedef {{title: string, element: HTMLElement, body: HTMLElement, head: HTMLButtonElement, facts: HTMLElement, pieces: Piece[], count: number, from: string, ended: boolean}} Phase */
