@@ -75,12 +75,8 @@ fn payload(kind: TargetKind, mut data: Object, mut target: Object) -> Schema {
     ] {
         match presence {
             Presence::Always => drop(data.properties.insert(name.to_owned(), Ref::from_schema_name(schema).into())),
-            Presence::Sometimes => {}
-            // The field is null. Generators of clients know no type that has this value only.
-            Presence::Never => {
-                data.properties.shift_remove(name);
-                data.required.retain(|required| required != name);
-            }
+            // A field that is never there is null. Generators of clients know no type that has this value only.
+            Presence::Sometimes | Presence::Never => {}
         }
     }
     data.into()
