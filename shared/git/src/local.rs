@@ -39,9 +39,15 @@ pub(crate) fn list_refs(repository: &Repository, prefixes: &[String]) -> Result<
         if !prefixes.iter().any(|prefix| name.starts_with(prefix)) {
             continue;
         }
-        let own = reference.follow_to_object().map(gix::Id::detach).ok();
-        let Ok(target) = reference.peel_to_id().map(gix::Id::detach) else { continue };
-        let tag = own.filter(|own| *own != target).map(CommitSha::new);
+        let Ok(own) = reference.follow_to_object().map(gix::Id::detach) else { continue };
+        let Ok(header) = repository.find_header(own) else { continue };
+        let (target, tag) = match header.kind() {
+            Kind::Tag => {
+                let Ok(target) = reference.peel_to_id().map(gix::Id::detach) else { continue };
+                (target, Some(CommitSha::new(own)))
+            }
+            _ => (own, None),
+        };
         refs.push(RemoteRef { name, target: CommitSha::new(target), tag });
     }
     Ok(RemoteRefs { default_branch, head, refs })
