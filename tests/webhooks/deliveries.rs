@@ -112,7 +112,7 @@ async fn a_filter_selects_by_type_repository_and_environment() {
     }
     for name in ["qa", "load"] {
         owner.post("/v1/repositories/app/environments", json!({"name": name})).await;
-        owner.set("app", name, json!({"concurrency": "queue"})).await;
+        owner.set("app", name, json!({"wait_seconds": 60})).await;
         owner.delete(&format!("/v1/repositories/app/environments/{name}")).await;
     }
     scene.deliver().await;
