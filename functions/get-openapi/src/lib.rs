@@ -1,5 +1,7 @@
 //! `GET /v1/openapi.json`: returns the OpenAPI document, which is generated from the endpoints.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderName;
@@ -13,18 +15,27 @@ pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/openapi.json").
 /// The origin of the API in the document that is checked in.
 const ORIGIN: &str = "https://api.git.dev";
 
-/// Returns the endpoint, whose state is the document of this stack. It makes no call.
+/// The document of this stack, which the first request makes.
+#[derive(Debug)]
+pub struct Document {
+    origin: String,
+    text: OnceLock<Bytes>,
+}
+
+/// Returns the endpoint, which makes no call.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let document = compact(include_str!("../openapi.json")).replace(ORIGIN, &app.url(""));
-    Ok(Endpoint::new(ROUTE, get_openapi, Bytes::from(document)).calls_at_once(0))
+    let document = Document { origin: app.url(""), text: OnceLock::new() };
+    Ok(Endpoint::new(ROUTE, get_openapi, Arc::new(document)).calls_at_once(0))
 }
 
 /// Get this document
 ///
 /// Returns this OpenAPI document. Its server is the one that answers. Caches may keep it for five minutes.
 #[utoipa::path(get, path = ROUTE.path, tag = "API", responses((status = 200, body = Object)))]
-pub async fn get_openapi(State(document): State<Bytes>) -> ([(HeaderName, &'static str); 2], Bytes) {
-    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")], document)
+pub async fn get_openapi(State(document): State<Arc<Document>>) -> ([(HeaderName, &'static str); 2], Bytes) {
+    let text =
+        document.text.get_or_init(|| compact(include_str!("../openapi.json")).replace(ORIGIN, &document.origin).into());
+    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")], text.clone())
 }
 
 /// Returns a JSON text without the white space between its values.
