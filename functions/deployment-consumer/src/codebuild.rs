@@ -47,13 +47,8 @@ pub(crate) enum Started {
 
 impl CodeBuild {
     pub(crate) fn new(app: &App, archive: &Archive) -> Result<Self, InitError> {
-        let takes_values_from_aws = match app.settings().get(VALUES_FROM_AWS) {
-            None | Some("forbidden") => false,
-            Some("allowed") => true,
-            Some(other) => return Err(format!("{VALUES_FROM_AWS} must be allowed or forbidden, not {other:?}").into()),
-        };
         Ok(Self {
-            takes_values_from_aws,
+            takes_values_from_aws: BuildLimits::is_allowed(app.settings(), VALUES_FROM_AWS)?,
             builds: Builds::new(app)?,
             project: app.settings().require(CODEBUILD_PROJECT)?.to_owned(),
             limits: BuildLimits::of(app.settings())?,

@@ -92,15 +92,23 @@ impl BuildLimits {
                 .find(|kind| kind.as_str() == name)
                 .ok_or_else(|| InvalidLimit(LARGEST_COMPUTE_TYPE, name.to_owned()))?,
         };
-        let privileged = match settings.get(PRIVILEGED_BUILDS) {
-            None | Some("forbidden") => false,
-            Some("allowed") => true,
-            Some(other) => return Err(InvalidLimit(PRIVILEGED_BUILDS, other.to_owned())),
-        };
+        let privileged = Self::is_allowed(settings, PRIVILEGED_BUILDS)?;
         let images: Vec<_> = images.split(',').map(|image| image.trim().to_owned()).collect();
         match images.iter().find(|image| !is_pattern(image)) {
             Some(other) => Err(InvalidLimit(BUILD_IMAGES, other.clone())),
             None => Ok(Self { images, largest, privileged }),
+        }
+    }
+
+    /// Reads a setting that is `allowed`, or `forbidden` by default.
+    ///
+    /// # Errors
+    /// Fails if the setting is malformed.
+    pub fn is_allowed(settings: &Settings, setting: &'static str) -> std::result::Result<bool, InvalidLimit> {
+        match settings.get(setting) {
+            None | Some("forbidden") => Ok(false),
+            Some("allowed") => Ok(true),
+            Some(other) => Err(InvalidLimit(setting, other.to_owned())),
         }
     }
 
