@@ -121,26 +121,21 @@ impl BuildPhaseName {
 impl FailedCommand {
     /// Returns the failure of a command, whose text must show no secret.
     pub fn new(command: &str, exit_code: Option<i32>, signal: Option<i32>, duration_ms: Option<u64>) -> Self {
-        Self { command: shown(command), exit_code, signal, duration_ms }
+        Self { command: BuildCommand::text(command), exit_code, signal, duration_ms }
     }
 }
 
 impl BuildCommand {
-    /// Returns the text of a command as responses show it. The text must show no secret.
+    /// Returns the text of a command as responses show it: cut, and without names that give access. The text must show no secret.
     pub fn text(command: &str) -> String {
-        shown(command)
+        let mut command = conceal(command).into_owned();
+        if command.len() > MAX_COMMAND_BYTES {
+            const ELLIPSIS: char = '…';
+            command.truncate(command.floor_char_boundary(MAX_COMMAND_BYTES - ELLIPSIS.len_utf8()));
+            command.push(ELLIPSIS);
+        }
+        command
     }
-}
-
-/// Cuts a command, and conceals names that give access.
-fn shown(command: &str) -> String {
-    let mut command = conceal(command).into_owned();
-    if command.len() > MAX_COMMAND_BYTES {
-        const ELLIPSIS: char = '…';
-        command.truncate(command.floor_char_boundary(MAX_COMMAND_BYTES - ELLIPSIS.len_utf8()));
-        command.push(ELLIPSIS);
-    }
-    command
 }
 
 #[cfg(test)]
