@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use shared::aws::{Aws, Limits};
 use shared::clock::Clock;
 use shared::settings::Settings;
 use shared::telemetry::Log;
 use shared::{App, InitError, Route, pipeline};
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 use super::{Constructor, FUNCTIONS};
 use crate::function::Function;
@@ -95,8 +98,7 @@ impl Environment {
             let consumer = consumer.clone();
             async move { consumer.invoke(event).await }
         };
-        Ok(Function::events("deployment-consumer", service_fn(consume), CONSUMER_TIME_LIMIT, self.clock.clone())
-            .with_patience(self.patience))
+        Ok(self.of_events("deployment-consumer", service_fn(consume), CONSUMER_TIME_LIMIT))
     }
 
     /// Starts the function that tells git hosts the statuses of commits.
@@ -109,8 +111,7 @@ impl Environment {
             let reporter = reporter.clone();
             async move { reporter.invoke(event).await }
         };
-        Ok(Function::events("report-status", service_fn(report), REPORT_TIME_LIMIT, self.clock.clone())
-            .with_patience(self.patience))
+        Ok(self.of_events("report-status", service_fn(report), REPORT_TIME_LIMIT))
     }
 
     /// Starts the function that sends events to webhooks.
@@ -123,8 +124,7 @@ impl Environment {
             let sender = sender.clone();
             async move { sender.invoke(event).await }
         };
-        Ok(Function::events("send-webhooks", service_fn(send), WEBHOOK_TIME_LIMIT, self.clock.clone())
-            .with_patience(self.patience))
+        Ok(self.of_events("send-webhooks", service_fn(send), WEBHOOK_TIME_LIMIT))
     }
 
     /// Starts the function that handles the deliveries to hooks.
@@ -137,8 +137,7 @@ impl Environment {
             let consumer = consumer.clone();
             async move { consumer.invoke(event).await }
         };
-        Ok(Function::events("hook-consumer", service_fn(consume), HOOK_TIME_LIMIT, self.clock.clone())
-            .with_patience(self.patience))
+        Ok(self.of_events("hook-consumer", service_fn(consume), HOOK_TIME_LIMIT))
     }
 
     /// Starts the function that a schedule invokes.
@@ -151,8 +150,7 @@ impl Environment {
             let sweep = sweep.clone();
             async move { sweep.invoke(event).await }
         };
-        Ok(Function::events("sweep", service_fn(run), SWEEP_TIME_LIMIT, self.clock.clone())
-            .with_patience(self.patience))
+        Ok(self.of_events("sweep", service_fn(run), SWEEP_TIME_LIMIT))
     }
 
     /// Starts the function that handles CodeBuild's events.
@@ -165,8 +163,7 @@ impl Environment {
             let events = events.clone();
             async move { events.invoke(event).await }
         };
-        Ok(Function::events("build-events", service_fn(handle), HTTP_TIME_LIMIT, self.clock.clone())
-            .with_patience(self.patience))
+        Ok(self.of_events("build-events", service_fn(handle), HTTP_TIME_LIMIT))
     }
 
     /// Starts the function that copies the lines of builds.
@@ -179,8 +176,7 @@ impl Environment {
             let log = log.clone();
             async move { log.invoke(event).await }
         };
-        Ok(Function::events("build-log", service_fn(handle), BUILD_LOG_TIME_LIMIT, self.clock.clone())
-            .with_patience(self.patience))
+        Ok(self.of_events("build-log", service_fn(handle), BUILD_LOG_TIME_LIMIT))
     }
 
     /// Starts the function with which operators inspect and redrive dead letters.
@@ -193,8 +189,7 @@ impl Environment {
             let redrive = redrive.clone();
             async move { redrive.invoke(event).await }
         };
-        Ok(Function::events("redrive-dead-letters", service_fn(run), SWEEP_TIME_LIMIT, self.clock.clone())
-            .with_patience(self.patience))
+        Ok(self.of_events("redrive-dead-letters", service_fn(run), SWEEP_TIME_LIMIT))
     }
 
     /// Starts the function with which operators create accounts.
@@ -207,7 +202,17 @@ impl Environment {
             let app = app.clone();
             async move { bootstrap::bootstrap(&app, event.payload).await }
         };
-        Ok(Function::events("bootstrap", service_fn(bootstrap), HTTP_TIME_LIMIT, self.clock.clone())
-            .with_patience(self.patience))
+        Ok(self.of_events("bootstrap", service_fn(bootstrap), HTTP_TIME_LIMIT))
+    }
+
+    fn of_events<S, T, R, E>(&self, name: &str, service: S, time_limit: Duration) -> Function
+    where
+        S: Service<LambdaEvent<T>, Response = R, Error = E> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+        T: DeserializeOwned + Send + 'static,
+        R: Serialize + Send + 'static,
+        E: Into<Diagnostic> + Send + 'static,
+    {
+        Function::events(name, service, time_limit, self.clock.clone()).with_patience(self.patience)
     }
 }
