@@ -89,7 +89,8 @@ fn the_canonical_form_is_read_as_itself() {
     }
 }
 
-/// Files that CodeBuild runs and a deployment rejects. All other files that are rejected are mistakes, which CodeBuild rejects too.
+/// Files that CodeBuild runs and a deployment rejects, by AWS's documentation. All other files that are rejected count as mistakes that
+/// CodeBuild rejects too.
 const REJECTED: [&str; 12] = [
     "batch/fanout.yml",
     "batch/fast-fail-alone.yml",

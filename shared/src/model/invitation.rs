@@ -32,6 +32,7 @@ use crate::token::TokenSecret;
 
 /// The time within which an invitation can be accepted.
 pub const INVITATION_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// The invitation's secret: `dgi_` and 160 random bits.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]

@@ -1,4 +1,4 @@
-//! What webhooks cost, and how many events a function sends beside what a client posts alone.
+//! The cost of webhooks, and the number of events that a function sends beside the posts of a client alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

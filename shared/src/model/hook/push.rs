@@ -19,7 +19,7 @@ pub struct Push {
     pub skips: bool,
     /// The changed paths.
     pub paths: ChangedPaths,
-    /// What else the git host tells, for the build.
+    /// Further facts for the build.
     #[serde(default)]
     pub context: PushContext,
 }

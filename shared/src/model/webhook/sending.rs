@@ -18,7 +18,7 @@ use crate::table::{Change, Consistency, Table, TableError, Values, read_item};
 
 /// The time that the holder of a lease may take. The function that sends gives up before.
 pub const SENDING_LEASE: Duration = Duration::from_secs(60);
-/// The number of an account's webhooks that are sent to at a time.
+/// The number of an account's webhooks that are sent to at a time. `FREE` names each slot.
 pub const SENDING_SLOTS: usize = 4;
 /// The condition of a lease: the slot is free, and no other one has the webhook.
 const FREE: &str = "(attribute_not_exists(#until) OR #until <= :now) \
