@@ -2,7 +2,7 @@
 
 mod pack;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -32,6 +32,8 @@ pub(crate) fn list_refs(repository: &Repository, prefixes: &[String]) -> Result<
     let default_branch = repository.head_name().map_err(corrupt)?.map(|name| name.shorten().to_string());
     let head = repository.head_id().ok().map(|id| CommitSha::new(id.detach()));
     let mut refs = Vec::new();
+    // Each object is read once, however many refs point to it.
+    let mut kinds = HashMap::new();
     let platform = repository.references().map_err(corrupt)?;
     // Names that are not UTF-8 and dangling refs are left out, as in git's own listing.
     for mut reference in platform.all().map_err(corrupt)?.flatten() {
@@ -40,13 +42,14 @@ pub(crate) fn list_refs(repository: &Repository, prefixes: &[String]) -> Result<
             continue;
         }
         let Ok(own) = reference.follow_to_object().map(gix::Id::detach) else { continue };
-        let Ok(header) = repository.find_header(own) else { continue };
-        let (target, tag) = match header.kind() {
-            Kind::Tag => {
+        let kind = *kinds.entry(own).or_insert_with(|| Some(repository.find_header(own).ok()?.kind()));
+        let (target, tag) = match kind {
+            None => continue,
+            Some(Kind::Tag) => {
                 let Ok(target) = reference.peel_to_id().map(gix::Id::detach) else { continue };
                 (target, Some(CommitSha::new(own)))
             }
-            _ => (own, None),
+            Some(_) => (own, None),
         };
         refs.push(RemoteRef { name, target: CommitSha::new(target), tag });
     }
