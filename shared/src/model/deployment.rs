@@ -289,17 +289,6 @@ impl Deployment {
         Partition::of_index(filter.index(), repository.deployments(filter.environment, filter.status))
     }
 
-    /// Returns the newest deployment that succeeded, among those below a number if one is given.
-    pub async fn last_succeeded_before(
-        table: &Table,
-        repository: &Repository,
-        environment: Environment,
-        before: Option<u64>,
-    ) -> Result<Option<Self>, TableError> {
-        let filter = Filter { environment: Some(environment), status: Some(Status::Succeeded) };
-        Ok(Self::newest(table, repository, filter, before, 1).await?.pop())
-    }
-
     /// Returns the newest deployments of a list, newest first.
     pub async fn newest(
         table: &Table,

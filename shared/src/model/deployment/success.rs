@@ -6,11 +6,11 @@ use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use super::settings::Requirements;
-use super::{Deployment, Environment};
+use super::{Deployment, Environment, Filter, Status};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::DeploymentId;
-use crate::model::RepositoryPartition;
+use crate::model::{Repository, RepositoryPartition};
 use crate::table::{Consistency, Table, TableError, Values, Write};
 
 /// The time for which a success counts.
@@ -30,6 +30,17 @@ impl Deployment {
         let row = Success { deployment_id: self.id.clone(), expires_at: now.plus(COUNTS_FOR).as_seconds() };
         let repository = RepositoryPartition::new(&self.account_id, &self.repository_id);
         Write::put(repository.succeeded(self.environment, &self.sha), &row)
+    }
+
+    /// Returns the newest deployment that succeeded, among those below a number if one is given.
+    pub async fn last_succeeded_before(
+        table: &Table,
+        repository: &Repository,
+        environment: Environment,
+        before: Option<u64>,
+    ) -> Result<Option<Self>, TableError> {
+        let filter = Filter { environment: Some(environment), status: Some(Status::Succeeded) };
+        Ok(Self::newest(table, repository, filter, before, 1).await?.pop())
     }
 }
 
