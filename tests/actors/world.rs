@@ -138,7 +138,7 @@ impl World {
         let Self { stack, clock, issuer, log, secrets, mut options, data } = self;
         stack.shutdown().await;
         options.overrides.retain(|(name, _)| *name != QUEUE_URL);
-        let stack = Stack::start(options.clone()).await.unwrap();
+        let stack = start_again(&options).await;
         Self { stack, clock, issuer, log, secrets, options, data }
     }
 
@@ -453,6 +453,16 @@ impl World {
             update.update_expression("SET #attribute = :value").expression_attribute_names("#attribute", attribute);
         update.expression_attribute_values(":value", value).send().await.unwrap();
     }
+}
+
+/// Starts a stack on the ports of one that has stopped. A child process that another test starts has them too, until it runs its
+/// program.
+async fn start_again(options: &Options) -> Stack {
+    let started = async || match Stack::start(options.clone()).await {
+        Err(error) if error.to_string().contains("is in use") => None,
+        started => Some(started.unwrap()),
+    };
+    eventually("a stack on the ports of the stopped one", started).await
 }
 
 /// Returns an item with its attributes in order, also those of the maps in it.

@@ -64,12 +64,13 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// Stops accepting, and waits at most five seconds until the running requests have ended.
+    /// Stops accepting, and waits at most five seconds until the running requests have ended. The port is free afterwards.
     pub(crate) async fn shutdown(self) {
         let Self { stop, mut task, .. } = self;
         drop(stop);
         if tokio::time::timeout(SHUTDOWN_LIMIT, &mut task).await.is_err() {
             task.abort();
+            drop(task.await);
         }
     }
 }
