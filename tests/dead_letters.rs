@@ -1,5 +1,7 @@
 //! The dead-letter queue, whose messages are listed, explained and redriven.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use shared::settings::QUEUE_URL;
 use tests::{Actor, GitRepository, World, eventually, redelivering};
@@ -89,7 +91,7 @@ async fn dead_letters_are_shown_and_left_and_then_redriven() {
     let text = unreadable["text"].as_str().unwrap();
     assert!(text.chars().count() == 201 && text.ends_with("x…"), "{text}");
 
-    world.clock.advance(std::time::Duration::from_secs(60));
+    world.clock.advance(Duration::from_secs(60));
     let redriven = redrive(&world, json!({"dry_run": false})).await;
     assert_eq!((numbers(&redriven), redriven["dry_run"].clone()), ([2, 2, 1], json!(false)), "{redriven}");
     for deployment in [&queued, &lost] {
@@ -112,13 +114,15 @@ async fn a_poison_message_blocks_nobody() {
     owner.repository("app", &source).await;
     let dead = world.stack.dead_letter_queue();
     world.send("not JSON").await;
+    let arrived = async || (world.messages(dead).await == 1).then_some(());
+    eventually("poison in the dead-letter queue", arrived).await;
+    world.redeliver_after(Duration::from_secs(1800)).await;
     for _ in 0..2 {
-        let arrived = async || (world.messages(dead).await == 1).then_some(());
-        eventually("poison in the dead-letter queue", arrived).await;
         let created = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
         assert_eq!(owner.ended(&created).await["status"], "succeeded");
         let redriven = redrive(&world, json!({"dry_run": false})).await;
         assert_eq!(numbers(&redriven), [0, 0, 1], "it names nothing that could run");
+        assert_eq!(world.messages(dead).await, 1);
     }
     // A message whose deployment can't run does not delay those behind it either.
     let gone = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;

@@ -142,6 +142,15 @@ impl World {
         Self { stack, clock, issuer, log, secrets, options, data }
     }
 
+    /// Sets the time after which the queue of deployments delivers a message again that nobody has deleted. A message that was
+    /// received before keeps its own.
+    pub async fn redeliver_after(&self, time: Duration) {
+        let timeout = (QueueAttributeName::VisibilityTimeout, time.as_secs().to_string());
+        let queue = self.stack.queue();
+        let sqs = self.stack.app().aws().sqs();
+        sqs.set_queue_attributes().queue_url(queue).attributes(timeout.0, timeout.1).send().await.unwrap();
+    }
+
     /// Returns the actor as a caller of the restarted stack.
     pub fn again(&self, actor: &Actor) -> Actor {
         Actor { base: self.stack.url(), ..actor.clone() }

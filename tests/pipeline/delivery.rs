@@ -1,5 +1,7 @@
 //! Messages that are delivered twice, too late, or make no sense.
 
+use std::time::Duration;
+
 use local::stack::Lifetime;
 use serde_json::json;
 use shared::id::DeploymentId;
@@ -77,13 +79,10 @@ async fn poison_messages_end_in_the_dead_letter_queue_and_hold_up_nobody() {
     for body in poison {
         world.send(body).await;
     }
-    let source = commands(&["true"]);
-    let created = deploy(&owner, &source, json!({})).await;
-    assert_eq!(owner.ended(&created).await["status"], "succeeded");
-    world.queue_is_empty().await;
     let dead = world.stack.dead_letter_queue();
     let arrived = async || (world.messages(dead).await == poison.len() as u32).then_some(());
     eventually("all poison in the dead-letter queue", arrived).await;
+    world.queue_is_empty().await;
     let failed = outcomes(&world).iter().filter(|outcome| *outcome == "failed").count();
     assert_eq!(failed, 2 * poison.len(), "each was tried twice");
 
@@ -94,6 +93,14 @@ async fn poison_messages_end_in_the_dead_letter_queue_and_hold_up_nobody() {
     bodies.sort_unstable();
     sent.sort_unstable();
     assert_eq!(bodies, sent);
+
+    world.redeliver_after(Duration::from_secs(1800)).await;
+    for body in poison {
+        world.send(body).await;
+    }
+    let source = commands(&["true"]);
+    let created = deploy(&owner, &source, json!({})).await;
+    assert_eq!(owner.ended(&created).await["status"], "succeeded");
 }
 
 #[tokio::test]
