@@ -29,7 +29,7 @@ async fn an_environment_has_defaults_and_what_was_changed() {
             "queued": [], "concurrency": concurrency,
             "required_approvals": 0, "reviewers": null, "approval_timeout_seconds": 604_800, "wait_seconds": 0,
             "refs": [], "requires": [], "freeze_windows": [], "frozen": false, "frozen_until": null, "time_limit_seconds": null,
-            "image": null, "compute_type": null, "privileged": false, "root_folder": null, "buildspec_path": null,
+            "image": null, "compute_type": null, "privileged": null, "root_folder": null, "buildspec_path": null,
             "cache": null,
             "updated_at": null,
         })

@@ -30,6 +30,7 @@ async fn a_repository_is_created_and_found_under_all_its_names() {
         "created_at": "2026-01-01T12:00:00Z", "updated_at": "2026-01-01T12:00:00Z", "default_branch": "main",
         "clone_url": source.url(), "connection_id": null, "permission": "admin",
         "root_folder": "", "buildspec_path": "buildspec.yml", "fetch_depth": 1, "cache": true,
+        "image": null, "compute_type": null, "privileged": false,
         "deploy_rules": [],
     });
     assert_eq!(created.body, expected);

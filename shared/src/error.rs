@@ -154,7 +154,7 @@ error_codes! {
     RequirementNotMet = CONFLICT "requirement_not_met" by Handler:
         "The commit has not succeeded in an environment in which it has to succeed first; `message` names it";
     MachineNotAllowed = CONFLICT "machine_not_allowed" by Handler:
-        "The operator does not allow the build machine of the environment any more; `message` names the setting to change";
+        "The operator does not allow the build machine of the environment or its repository any more; `message` names the setting to change";
     EnvironmentInUse = CONFLICT "environment_in_use" by Handler:
         "A deployment to the environment is queued or in progress; ask again after `Retry-After` seconds";
     BuiltInEnvironment = CONFLICT "built_in_environment" by Handler:

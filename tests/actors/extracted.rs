@@ -30,6 +30,7 @@ pub async fn repository_of_a_new_account(app: &App, slug: &str, builds: u32) -> 
         clone_url: "https://git.example.com/acme/app.git".to_owned(),
         connection_id: None,
         default_branch: "main".to_owned(),
+        machine: Default::default(),
         source: Default::default(),
         deploy_rules: Default::default(),
         revision: 0,

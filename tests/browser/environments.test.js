@@ -35,6 +35,7 @@ test("an environment is added, protected by rules, and only what has changed is 
   await owner.page.locator("[name=image][aria-invalid=true]").waitFor();
   await owner.field("Image").fill("aws/codebuild/standard:7.0");
   await owner.field("Size").selectOption("SMALL");
+  await owner.field("Privileged").selectOption("Off");
   await owner.field("Root folder").fill("apps/web");
   await owner.field("Cache").selectOption("Off");
   await owner.field("Required approvals").fill("1");
@@ -53,7 +54,7 @@ test("an environment is added, protected by rules, and only what has changed is 
   await rule.getByLabel("Begins").fill("0 18 * * FRI");
   assert.deepEqual(await sends(), {
     required_approvals: 1, approval_timeout_seconds: 86_400, wait_seconds: 600, reviewers: { users: [id], teams: [] },
-    image: "aws/codebuild/standard:7.0", compute_type: "BUILD_GENERAL1_SMALL", root_folder: "apps/web", cache: false,
+    image: "aws/codebuild/standard:7.0", compute_type: "BUILD_GENERAL1_SMALL", privileged: false, root_folder: "apps/web", cache: false,
     refs: ["main", "tags/v*"], requires: ["staging"],
     freeze_windows: [{ cron: "0 18 * * FRI", duration_seconds: 216_000, time_zone: "Europe/Berlin", reason: "Weekend" }],
   });
@@ -68,9 +69,11 @@ test("an environment is added, protected by rules, and only what has changed is 
   for (const label of ["Wait in minutes", "Time for approvals in hours"]) await owner.field(label).fill("");
   await owner.field("Root folder").fill("");
   await owner.field("Cache").selectOption("The repository’s setting");
+  for (const label of ["Size", "Privileged"]) await owner.field(label).selectOption("The repository’s");
   await box("Reviewers", email).uncheck();
   await owner.button("Remove window 1").click();
-  assert.deepEqual(await sends(), { approval_timeout_seconds: null, wait_seconds: null, root_folder: null, cache: null, reviewers: null,
+  assert.deepEqual(await sends(), { approval_timeout_seconds: null, wait_seconds: null, compute_type: null,
+    privileged: null, root_folder: null, cache: null, reviewers: null,
     freeze_windows: [] });
   await owner.says("Saved the settings.");
   assert.equal(await owner.field("Wait in minutes").inputValue(), "0", "an empty field resets it");

@@ -129,16 +129,26 @@ test("a repository is renamed and built otherwise, and its former address leads 
   await owner.page.locator("[name=buildspec_path][aria-invalid=true]").waitFor();
   await owner.field("Buildspec").fill("ci/build.yml");
   await owner.field("Fetch depth").fill("50");
+  await owner.field("Privileged").selectOption("On");
+  await owner.button("Save").click();
+  await owner.page.locator("[name=privileged][aria-invalid=true]").waitFor();
+  await owner.field("Privileged").selectOption("Off");
+  await owner.field("Image").fill("aws/codebuild/standard:7.0");
+  await owner.field("Size").selectOption("SMALL");
   const [sent] = await Promise.all([owner.page.waitForRequest((request) => request.method() === "PATCH"),
       owner.button("Save").click()]);
-  assert.deepEqual(sent.postDataJSON(), { default_branch: "slow", buildspec_path: "ci/build.yml", fetch_depth: 50 });
+  assert.deepEqual(sent.postDataJSON(), { default_branch: "slow", buildspec_path: "ci/build.yml", fetch_depth: 50,
+    image: "aws/codebuild/standard:7.0", compute_type: "BUILD_GENERAL1_SMALL" });
   await owner.says("Saved the settings.");
   await owner.field("Buildspec").fill("");
   await owner.field("Fetch depth").fill("");
+  await owner.field("Image").fill("");
+  await owner.field("Size").selectOption("The operator’s");
   await owner.button("Save").click();
   await owner.page.waitForFunction(() => /** @type {HTMLInputElement} */ (document.querySelector("[name=buildspec_path]")).value);
   assert.equal(await owner.field("Buildspec").inputValue(), "buildspec.yml", "an empty field resets it");
-  assert.equal((await now(repository)).fetch_depth, 1);
+  const { fetch_depth: depth, image, compute_type: size, privileged } = await now(repository);
+  assert.deepEqual([depth, image, size, privileged], [1, null, null, false]);
 
   await owner.field("Name").fill(name);
   await owner.button("Save").click();

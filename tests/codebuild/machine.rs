@@ -6,6 +6,7 @@ use tests::{World, without_queue};
 
 use super::Here;
 
+const REPOSITORY: &str = "/v1/repositories/app";
 const PRODUCTION: &str = "/v1/repositories/app/environments/production";
 
 fn limits(images: &str, largest: &str, privileged: &str) -> [(&'static str, String); 3] {
@@ -45,10 +46,97 @@ async fn a_build_gets_the_machine_that_its_environment_had() {
 
     let reset = json!({"image": null, "compute_type": null, "privileged": null});
     let reset = here.owner.set("app", "production", reset).await;
-    assert_eq!(
-        [&reset["image"], &reset["compute_type"], &reset["privileged"]],
-        [&Value::Null, &Value::Null, &json!(false)]
-    );
+    assert_eq!([&reset["image"], &reset["compute_type"], &reset["privileged"]], [&Value::Null; 3]);
+}
+
+#[tokio::test]
+async fn a_build_gets_the_machine_of_its_repository_where_its_environment_has_no_other() {
+    let limits = limits("aws/codebuild/*", "BUILD_GENERAL1_LARGE", "allowed");
+    let Some(here) = Here::start_with(|options| options.overrides.extend(limits)).await else { return };
+    let machine = |image: &str, size: &str, privileged: bool| json!({"image": image, "compute_type": format!("BUILD_GENERAL1_{size}"), "privileged": privileged});
+    let of_repository = machine("aws/codebuild/standard:7.0", "LARGE", true);
+    let changed = here.owner.patch(REPOSITORY, of_repository.clone()).await;
+    for (field, value) in of_repository.as_object().unwrap() {
+        assert_eq!(changed.body[field], *value, "{changed:?}");
+    }
+    assert_eq!(here.owner.get(REPOSITORY).await.body, changed.body);
+    let listed = here.owner.get("/v1/repositories").await;
+    assert_eq!(listed.body["data"][0], changed.body);
+    here.owner.set("app", "staging", json!({"compute_type": "BUILD_GENERAL1_SMALL"})).await;
+    here.owner.set("app", "production", json!({"image": "aws/codebuild/standard:6.0", "privileged": false})).await;
+    for (environment, expected) in [
+        ("preview", of_repository),
+        ("staging", machine("aws/codebuild/standard:7.0", "SMALL", true)),
+        ("production", machine("aws/codebuild/standard:6.0", "LARGE", false)),
+    ] {
+        let (created, stored) = here.building_in(environment, json!({})).await;
+        assert_eq!(created["machine"], expected, "{environment}");
+        let start = here.moto.calls("CodeBuild_20161006.StartBuild").pop().unwrap();
+        let overrides = ["imageOverride", "computeTypeOverride", "privilegedModeOverride"].map(|name| &start[name]);
+        let privileged = if expected["privileged"] == true { json!(true) } else { Value::Null };
+        assert_eq!(overrides, [&expected["image"], &expected["compute_type"], &privileged], "{environment}");
+
+        let ended = super::event(&stored, stored.build.as_ref().unwrap(), "FAILED");
+        assert_eq!(here.told(&ended).await.unwrap(), "failed");
+    }
+
+    // A deployment keeps its machine, and a retry gets that of now.
+    let (first, stored) = here.building_in("staging", json!({})).await;
+    let reset = json!({"image": null, "compute_type": null, "privileged": null});
+    let reset = here.owner.patch(REPOSITORY, reset).await;
+    let fields = ["image", "compute_type", "privileged"].map(|field| &reset.body[field]);
+    assert_eq!(fields, [&Value::Null, &Value::Null, &json!(false)]);
+    let ended = super::event(&stored, stored.build.as_ref().unwrap(), "FAILED");
+    here.told(&ended).await.unwrap();
+    assert_eq!(here.status(&first).await["machine"], first["machine"]);
+    let retry = format!("/v1/deployments/{}/retry", first["id"].as_str().unwrap());
+    let retried = here.owner.post(&retry, json!({})).await;
+    let small = json!({"image": null, "compute_type": "BUILD_GENERAL1_SMALL", "privileged": false});
+    assert_eq!((retried.status, &retried.body["machine"]), (201, &small), "{retried:?}");
+}
+
+#[tokio::test]
+async fn the_machine_of_a_repository_is_bounded_as_that_of_an_environment() {
+    let world = World::start_with(|options| options.overrides.extend(limits("", "", "allowed"))).await;
+    let (owner, source) = world.app().await;
+    let before = owner.get(REPOSITORY).await.body;
+    for (machine, field) in [
+        (json!({"image": "public.ecr.aws/acme/build:22"}), "image"),
+        (json!({"image": "node:22"}), "image"),
+        (json!({"compute_type": "BUILD_GENERAL1_MEDIUM"}), "compute_type"),
+    ] {
+        let mut new = machine.clone();
+        new["name"] = "other".into();
+        new["clone_url"] = source.url().into();
+        for refused in [owner.patch(REPOSITORY, machine).await, owner.post("/v1/repositories", new).await] {
+            assert_eq!(refused.refused(400, "invalid_request").body["error"]["details"][0]["field"], field);
+        }
+    }
+    assert_eq!(owner.get(REPOSITORY).await.body, before);
+    assert_eq!(owner.get("/v1/repositories").await.body["meta"]["total"], 1);
+
+    let new = json!({"name": "other", "clone_url": source.url(), "privileged": true});
+    let created = owner.post("/v1/repositories", new).await;
+    assert_eq!((created.status, &created.body["privileged"]), (201, &json!(true)), "{created:?}");
+    owner.patch(REPOSITORY, json!({"privileged": true})).await;
+    let changed = owner.get("/v1/audit_events?action=repository.updated").await.body["data"][0]["changes"].clone();
+    assert_eq!(changed, json!([{"field": "privileged", "from": false, "to": true}]));
+
+    // The operator narrows the limits. The environment's own setting lets it through.
+    let mut narrower = world.stack.environment().clone();
+    narrower.settings.set(PRIVILEGED_BUILDS, "forbidden".to_owned());
+    let gateway = world.gateway_of(&narrower).await;
+    let narrower = owner.at(gateway.endpoint());
+    let body = json!({"ref": "main", "environment": "production"});
+    let preflight = narrower.post("/v1/repositories/app/deployments/preflight", body.clone()).await;
+    assert_eq!(preflight.body["outcome"], "refused", "{preflight:?}");
+    let gates = preflight.body["gates"].as_array().unwrap();
+    assert_eq!(gates.iter().find(|gate| gate["passes"] == false).unwrap()["gate"], "machine");
+    narrower.post("/v1/repositories/app/deployments", body.clone()).await.refused(409, "machine_not_allowed");
+    narrower.patch(REPOSITORY, json!({"privileged": true})).await.refused(400, "invalid_request");
+    owner.set("app", "production", json!({"privileged": false})).await;
+    let created = narrower.post("/v1/repositories/app/deployments", body).await;
+    assert_eq!((created.status, &created.body["machine"]), (201, &Value::Null), "{created:?}");
 }
 
 #[tokio::test]
@@ -68,7 +156,7 @@ async fn a_machine_that_the_operator_allows_no_more_fails_the_deployment() {
     let handled = narrower.consumer().unwrap().invoke(event).await.unwrap();
     assert_eq!(handled, json!({"batchItemFailures": []}));
     let ended = here.status(&created).await;
-    let message = "The environment's setting 'privileged' must be false: the operator does not allow privileged builds";
+    let message = "The setting 'privileged' of the environment or its repository must be false: the operator does not allow privileged builds";
     assert_eq!(ended["failure"], json!({"code": "machine_not_allowed", "message": message}), "{ended}");
     assert_eq!(here.moto.calls("CodeBuild_20161006.StartBuild").len(), 0);
 }
@@ -92,7 +180,7 @@ async fn a_machine_that_the_operator_allows_no_more_is_a_gate_that_refuses_new_d
     narrower.settings.set(PRIVILEGED_BUILDS, "forbidden".to_owned());
     let gateway = world.gateway_of(&narrower).await;
     let narrower = owner.at(gateway.endpoint());
-    let message = "The environment's setting 'privileged' must be false: the operator does not allow privileged builds";
+    let message = "The setting 'privileged' of the environment or its repository must be false: the operator does not allow privileged builds";
     let preflight = narrower.post("/v1/repositories/app/deployments/preflight", body.clone()).await;
     assert_eq!(preflight.body["outcome"], "refused", "{preflight:?}");
     assert_eq!(gate(&preflight.body), json!({"gate": "machine", "passes": false, "message": message, "until": null}));
@@ -134,7 +222,6 @@ async fn the_operator_bounds_machines_and_another_runner_ignores_them() {
     let created = owner.deploy("app", json!({"ref": "main", "environment": "production"})).await;
     assert_eq!(created["machine"], json!({"image": image, "compute_type": null, "privileged": false}));
     assert_eq!(owner.ended(&created).await["status"], "succeeded");
-    let note = "system: `image`, `compute_type` and `privileged` of the environment are ignored: the build does not run in AWS \
-                CodeBuild.";
+    let note = "system: `image`, `compute_type` and `privileged` are ignored: the build does not run in AWS CodeBuild.";
     assert!(owner.log(&created).await.iter().any(|line| line == note));
 }

@@ -27,7 +27,7 @@ async fn an_environment_is_created_used_and_deleted() {
         "live": null, "in_progress": [], "queued": [], "concurrency": "queue", "required_approvals": 0,
         "reviewers": null, "approval_timeout_seconds": 604_800, "wait_seconds": 0, "refs": [], "requires": [],
         "freeze_windows": [], "frozen": false, "frozen_until": null, "time_limit_seconds": null, "updated_at": null,
-        "image": null, "compute_type": null, "privileged": false, "root_folder": null, "buildspec_path": null,
+        "image": null, "compute_type": null, "privileged": null, "root_folder": null, "buildspec_path": null,
         "cache": null,
     });
     assert_eq!(created.body, expected);

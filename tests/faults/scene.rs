@@ -145,6 +145,7 @@ impl Scene {
     ) -> NewDeployment {
         NewDeployment {
             source: shared::model::SourceSettings::default(),
+            machine: shared::model::BuildMachine::default(),
             id,
             environment,
             git_ref: "main".to_owned(),

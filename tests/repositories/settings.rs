@@ -1,4 +1,6 @@
 //! The settings of repositories.
+//!
+//! The tests of build machines are in tests/codebuild/machine.rs.
 
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use tests::{GitRepository, World};
 fn settings() -> Value {
     json!({
         "root_folder": "apps/web", "buildspec_path": "ci/build.yml", "fetch_depth": 50, "cache": false,
+        "image": "aws/codebuild/amazonlinux-aarch64-standard:3.0", "compute_type": "BUILD_GENERAL1_SMALL",
         "deploy_rules": [
             {"refs": ["main", "release/*"], "environment": "production", "paths": ["apps/web/**", "!**/*.md"]},
             {"refs": ["tags/v*"], "environment": "staging", "paths": []},
@@ -53,7 +56,10 @@ async fn settings_are_changed_kept_and_reset() {
     let event = &owner.get("/v1/audit_events").await.body["data"][0];
     assert_eq!((&event["action"], &event["target"]["name"]), (&json!("repository.updated"), &json!("app")));
     let fields: Vec<_> = event["changes"].as_array().unwrap().iter().map(|change| change["field"].clone()).collect();
-    assert_eq!(fields, ["root_folder", "buildspec_path", "fetch_depth", "cache", "deploy_rules"]);
+    assert_eq!(
+        fields,
+        ["root_folder", "buildspec_path", "fetch_depth", "cache", "image", "compute_type", "deploy_rules"]
+    );
 
     // What is so already changes nothing, and makes no event.
     world.clock.advance(Duration::from_secs(60));
@@ -65,8 +71,8 @@ async fn settings_are_changed_kept_and_reset() {
     let one = owner.patch("/v1/repositories/app", json!({"fetch_depth": 2})).await;
     assert_eq!((&one.body["fetch_depth"], &one.body["root_folder"]), (&json!(2), &json!("apps/web")));
     let reset = json!({
-        "root_folder": null, "buildspec_path": null, "fetch_depth": null, "cache": null, "deploy_rules": null,
-        "default_branch": null,
+        "root_folder": null, "buildspec_path": null, "fetch_depth": null, "cache": null, "image": null,
+        "compute_type": null, "privileged": null, "deploy_rules": null, "default_branch": null,
     });
     let reset = owner.patch("/v1/repositories/app", reset).await;
     let mut expected = before;

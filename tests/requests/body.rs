@@ -83,7 +83,7 @@ async fn a_field_of_the_wrong_shape_is_named_and_its_value_is_not_repeated() {
             "{\"names\": \"a\"}",
             "names",
             "is not one of `name`, `clone_url`, `connection_id`, `visibility`, `default_branch`, `root_folder`, `buildspec_path`, `fetch_depth`, \
-             `cache`, `deploy_rules`",
+             `cache`, `image`, `compute_type`, `privileged`, `deploy_rules`",
         ),
         (deployments, "null", "body", "must be an object"),
         (deployments, "[\"main\", \"preview\", {}]", "body", "must be an object"),

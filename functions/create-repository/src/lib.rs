@@ -9,10 +9,10 @@ use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
 use shared::id::{ConnectionId, RepositoryId};
 use shared::model::{
-    Author, BuildspecPath, DeployRule, DeployRules, DeploymentCounts, FetchDepth, Grants, Repository, RepositoryName,
-    Role, RootFolder, SourceSettings, Visibility,
+    Author, BuildImage, BuildLimits, BuildMachine, BuildspecPath, ComputeType, DeployRule, DeployRules,
+    DeploymentCounts, FetchDepth, Grants, Repository, RepositoryName, Role, RootFolder, SourceSettings, Visibility,
 };
-use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, With, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
@@ -33,7 +33,8 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, create_repository, Connections::new(app)?))
+    let clients = With(app.clone(), (Connections::new(app)?, BuildLimits::of(app.settings())?));
+    Ok(Endpoint::new(ROUTE, create_repository, clients))
 }
 
 /// The repository to register.
@@ -66,6 +67,17 @@ pub struct NewRepository {
     #[serde(default = "kept")]
     #[schema(default = true)]
     cache: bool,
+    /// The image of a build in AWS CodeBuild, for the architecture of the operator's machines and within what the operator allows.
+    /// Default: the operator's. Other runners ignore it.
+    image: Option<BuildImage>,
+    /// The size of the machine of a build in AWS CodeBuild, within what the operator allows. Default: the operator's. Other runners
+    /// ignore it.
+    compute_type: Option<ComputeType>,
+    /// Whether a build in AWS CodeBuild may run Docker, and so do anything on its machine, if the operator allows it. Other runners
+    /// ignore it.
+    #[serde(default)]
+    #[schema(default = false)]
+    privileged: bool,
     /// The rules that say which pushes are deployed, and to which environment, at most 20. The first rule whose `refs` match
     /// decides.
     #[serde(default)]
@@ -87,8 +99,7 @@ fn private() -> Visibility {
 /// a default branch that does not exist. A repository without commits may have any default branch.
 #[utoipa::path(post, path = ROUTE.path, tag = "Repositories", request_body = NewRepository, responses((status = 201, body = RepositoryBody)))]
 pub async fn create_repository(
-    State(app): State<App>,
-    State(connections): State<Connections>,
+    State(With(app, (connections, limits))): State<With<(Connections, BuildLimits)>>,
     author: Author,
     tenant: Tenant,
     extract::Json(new): extract::Json<NewRepository>,
@@ -97,6 +108,8 @@ pub async fn create_repository(
     if let Some((field, name)) = new.deploy_rules.environments().find(|(_, name)| !name.is_built_in()) {
         return Err(DeploymentCounts::default().invalid_environment(&field, name));
     }
+    let machine = BuildMachine { image: new.image, compute_type: new.compute_type, privileged: new.privileged };
+    limits.check(&machine)?;
     let (account, connection) = (&tenant.account().id, new.connection_id.as_ref());
     let remote = connections.remote(Source { account, clone_url: &new.clone_url, connection }).await;
     let remote = remote.map_err(OpenFailed::in_body)?;
@@ -118,6 +131,7 @@ pub async fn create_repository(
         connection_id: new.connection_id,
         default_branch,
         source,
+        machine,
         deploy_rules: new.deploy_rules,
         revision: 0,
         created_at: now,

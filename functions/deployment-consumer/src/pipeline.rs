@@ -51,9 +51,9 @@ pub const FETCH_LIMITS: FetchLimits = FetchLimits {
 const NO_REPORTS: &str =
     "`reports` is ignored in AWS CodeBuild: name the reports in `artifacts` to download them from the deployment.";
 
-/// The note in the log of a build outside of CodeBuild whose environment chooses a machine.
+/// The note in the log of a build outside of CodeBuild whose repository or environment chooses a machine.
 const NO_MACHINE: &str =
-    "`image`, `compute_type` and `privileged` of the environment are ignored: the build does not run in AWS CodeBuild.";
+    "`image`, `compute_type` and `privileged` are ignored: the build does not run in AWS CodeBuild.";
 
 /// The line about the cache of a buildspec whose repository or environment has turned caches off.
 const NO_CACHE: &str = "`cache` is ignored: the settings of the repository or the environment turn it off.";

@@ -1,6 +1,7 @@
 // The settings of an environment, among them the rules that protect it, and its variables.
 
 import { all, get } from "./api.js";
+import { machineFields, machineOf } from "./build-machine.js";
 import { h, icon, typed } from "./dom.js";
 import { changes, choice, choices, field, form, input, select } from "./form.js";
 import { globs, itemEditor } from "./item-editor.js";
@@ -36,8 +37,6 @@ export function environment(screen) {
 /** The seconds of the unit in which a number is entered. */
 const AMOUNTS = { required_approvals: 1, approval_timeout_seconds: 3600, wait_seconds: 60, time_limit_seconds: 60 };
 /** @typedef {keyof typeof AMOUNTS} Amount */
-/** The sizes of CodeBuild's machines. */
-const SIZES = ["SMALL", "MEDIUM", "LARGE", "XLARGE", "2XLARGE"];
 
 /** @param {EnvironmentState} settings @param {Amount} name */
 const inUnits = (settings, name) => (settings[name] === null ? "" : settings[name] / AMOUNTS[name]);
@@ -89,14 +88,7 @@ function settingsForm(path, settings, others, people, reason) {
       field("Buildspec", input("buildspec_path", { value: settings.buildspec_path ?? "", placeholder: "The repository’s" })),
       field("Cache", select("cache", [["", "The repository’s setting"], ["true", "On"], ["false", "Off"]],
         settings.cache === null ? "" : String(settings.cache)))),
-    part("Build machine",
-      h("p", { class: "hint" }, "In AWS CodeBuild, within what the operator allows. Leave a field empty for the operator’s choice."),
-      field("Image", input("image", { value: settings.image ?? "", maxlength: 255, placeholder: "aws/codebuild/standard:7.0" })),
-      field("Size", select("compute_type",
-        [["", "The operator’s"], ...SIZES.map((size) => /** @type {[string, string]} */ ([`BUILD_GENERAL1_${size}`, size]))],
-        settings.compute_type ?? "")),
-      choice(h("input", { type: "checkbox", name: "privileged", checked: settings.privileged }), "Privileged",
-        "The build can run Docker, and do anything on its machine.")),
+    machineFields(settings, "repository"),
     part("Approvals",
       amount("Required approvals", "required_approvals", 6,
         "0 to 6. A deployment’s creator can’t approve it. Applies to deployments created from now on."),
@@ -119,8 +111,7 @@ function settingsForm(path, settings, others, people, reason) {
     const saved = await changes(path, before, {
       ...Object.fromEntries(Object.keys(AMOUNTS).map((name) => [name, number(/** @type {Amount} */ (name))])),
       concurrency: values.get("concurrency"), frozen: values.has("frozen"),
-      image: values.get("image") || null, compute_type: values.get("compute_type") || null,
-      privileged: values.has("privileged"),
+      ...machineOf(values),
       root_folder: values.get("root_folder") || (before.root_folder === "" ? "" : null),
       buildspec_path: values.get("buildspec_path") || null,
       cache: values.get("cache") ? values.get("cache") === "true" : null,

@@ -1,6 +1,7 @@
 // The settings of a repository: its place, its build, what a push deploys, and its end.
 
 import { all, change, get } from "./api.js";
+import { machineFields, machineOf } from "./build-machine.js";
 import { deployRules } from "./deploy-rules.js";
 import { h, typed } from "./dom.js";
 import { ask, changes, choice, field, form, input, invalid, offerRefs } from "./form.js";
@@ -71,6 +72,7 @@ function repositoryForm(one, listed, environments, reason, signal) {
           "The commits of the history that a build has, 1 to 1,000."),
         choice(h("input", { type: "checkbox", name: "cache", checked: one.cache }), "Cache",
           "A build has the cache that its buildspec asks for, unless its environment turns it off."))),
+    machineFields(one, "operator"),
     section("Deploy rules", rules.element),
   ], "Save", async (values) => {
     const depth = values.get("fetch_depth");
@@ -79,14 +81,14 @@ function repositoryForm(one, listed, environments, reason, signal) {
       connection_id: listed ? values.get("connection_id") || null : undefined,
       default_branch: values.get("default_branch") || null, visibility: values.get("visibility"),
       root_folder: values.get("root_folder"), buildspec_path: values.get("buildspec_path") || null,
-      fetch_depth: depth ? Number(depth) : null, cache: values.has("cache"), deploy_rules: rules.read(),
+      fetch_depth: depth ? Number(depth) : null, cache: values.has("cache"), ...machineOf(values), deploy_rules: rules.read(),
     });
     if (!saved) return;
     say("Saved the settings.");
     if (saved.name !== before.name) return go(`/repositories/${saved.name}/settings`, { replace: true });
     before = saved;
     for (const control of element.querySelectorAll("input")) {
-      if (control.type !== "radio" && control.type !== "checkbox" && control.name in saved) control.value = saved[control.name];
+      if (control.type !== "radio" && control.type !== "checkbox" && control.name in saved) control.value = saved[control.name] ?? "";
     }
     rules.show(saved.deploy_rules);
   }, { reason });

@@ -67,7 +67,7 @@ pub struct GateBody {
 }
 
 /// The name of a condition. `permission`, `quota`, `ref`, `refs` (the branches and tags that the environment takes), `requires` (a success
-/// in other environments), `freeze`, `machine` (the environment's build machine, within what the operator allows), `variables` (their number and size, with the stored ones), `minutes` (the build minutes of the account),
+/// in other environments), `freeze`, `machine` (the build machine of the environment and the repository, within what the operator allows), `variables` (their number and size, with the stored ones), `minutes` (the build minutes of the account),
 /// `fences` (`expected_current` and `sequence`) and `queue` (the number of deployments that wait) refuse a deployment. `approvals`, `wait` (the
 /// wait timer), `lock` (the lane's other deployments) and `capacity` (the number of the account's deployments in progress) make it wait, and so
 /// does `requires` while a deployment of the commit is queued or in progress where it has to succeed.
@@ -87,7 +87,7 @@ pub enum Gate {
     Requires,
     /// The environment is not frozen.
     Freeze,
-    /// The operator allows the environment's build machine.
+    /// The operator allows the build machine.
     Machine,
     /// The variables that the build gets are not too many and not too large.
     Variables,
@@ -205,8 +205,8 @@ pub(crate) async fn preflight(
         GateBody::until(Gate::Freeze, unmet.freeze, rule("The environment is not frozen")),
         GateBody::new(
             Gate::Machine,
-            limits.refusal_of_deployment(&settings.machine),
-            "The operator allows the environment's build machine",
+            limits.refusal_of_deployment(&repository.machine.overridden_by(&settings.machine)),
+            "The operator allows the build machine",
         ),
         GateBody::new(Gate::Variables, too_large, "The build can get all of its variables"),
         GateBody::until(Gate::Minutes, exhausted(account, &usage, now), "The account has build minutes left"),

@@ -87,17 +87,18 @@ pub struct Update {
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<u32>, minimum = 60, maximum = 28800, examples(600))]
     time_limit_seconds: Option<Option<TimeLimit>>,
-    /// The image of a build in AWS CodeBuild, for the architecture of the operator's machines, within what the operator allows.
-    /// Other runners ignore it.
+    /// The image of a build in AWS CodeBuild, in place of the repository's, for the architecture of the operator's machines and within
+    /// what the operator allows. Other runners ignore it. `null` resets it to the repository's.
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<BuildImage>)]
     image: Option<Option<BuildImage>>,
-    /// The size of the machine of a build in AWS CodeBuild, within what the operator allows. Other runners ignore it.
+    /// The size of the machine of a build in AWS CodeBuild, in place of the repository's, within what the operator allows. Other runners
+    /// ignore it. `null` resets it to the repository's.
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<ComputeType>)]
     compute_type: Option<Option<ComputeType>>,
     /// Whether a build in AWS CodeBuild may run Docker, and so do anything on its machine, if the operator allows it. Other runners
-    /// ignore it.
+    /// ignore it. `null` resets it to the repository's setting.
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<bool>)]
     privileged: Option<Option<bool>>,

@@ -7,11 +7,11 @@ use shared::access::{AuthorizedRepository, Scope};
 use shared::body::RepositoryBody;
 use shared::id::ConnectionId;
 use shared::model::{
-    Author, BuildspecPath, DeployRule, DeployRules, FetchDepth, Repository, RepositoryChange, RepositoryName,
-    RootFolder, SourceSettings, Visibility,
+    Author, BuildImage, BuildLimits, BuildspecPath, ComputeType, DeployRule, DeployRules, FetchDepth, Repository,
+    RepositoryChange, RepositoryName, RootFolder, SourceSettings, Visibility,
 };
 use shared::precondition::{IfMatch, Versioned};
-use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, extract};
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, With, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}")
@@ -30,7 +30,8 @@ pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    Ok(Endpoint::new(ROUTE, update_repository, Connections::new(app)?))
+    let clients = With(app.clone(), (Connections::new(app)?, BuildLimits::of(app.settings())?));
+    Ok(Endpoint::new(ROUTE, update_repository, clients))
 }
 
 /// The settings to change. An absent field keeps its value.
@@ -74,6 +75,21 @@ pub struct Update {
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<bool>, examples(true))]
     cache: Option<Option<bool>>,
+    /// The image of a build in AWS CodeBuild, for the architecture of the operator's machines and within what the operator allows.
+    /// Other runners ignore it. `null` resets it to the operator's.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<BuildImage>)]
+    image: Option<Option<BuildImage>>,
+    /// The size of the machine of a build in AWS CodeBuild, within what the operator allows. Other runners ignore it. `null` resets it
+    /// to the operator's.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<ComputeType>)]
+    compute_type: Option<Option<ComputeType>>,
+    /// Whether a build in AWS CodeBuild may run Docker, and so do anything on its machine, if the operator allows it. Other runners
+    /// ignore it. `null` resets it to false.
+    #[serde(default, deserialize_with = "extract::given")]
+    #[schema(value_type = Option<bool>)]
+    privileged: Option<Option<bool>>,
     /// The rules that say which pushes are deployed, at most 20, in place of the current ones. `null` removes all of them.
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<Vec<DeployRule>>, max_items = 20)]
@@ -83,15 +99,14 @@ pub struct Update {
 /// Update a repository
 ///
 /// Changes the given settings. Contacts the git host at once if the clone URL, the connection or the default branch is among
-/// them. A new clone URL or connection applies to deployments created afterwards. So do a new root folder, buildspec path, fetch depth and cache, but a retry or a
-/// rollback keeps those of the deployment that it repeats. After a change of the name, a `GET` with the old name is redirected to
-/// the repository, and other requests with it get 404.
+/// them. A new clone URL, connection or build machine applies to deployments created afterwards. So do a new root folder, buildspec
+/// path, fetch depth and cache, but a retry or a rollback keeps those of the deployment that it repeats. After a change of the name, a
+/// `GET` with the old name is redirected to the repository, and other requests with it get 404.
 #[utoipa::path(
     patch, path = ROUTE.path, tag = "Repositories", request_body = Update, responses((status = 200, body = RepositoryBody))
 )]
 pub async fn update_repository(
-    State(app): State<App>,
-    State(connections): State<Connections>,
+    State(With(app, (connections, limits))): State<With<(Connections, BuildLimits)>>,
     author: Author,
     repository: AuthorizedRepository,
     expected: IfMatch,
@@ -100,21 +115,25 @@ pub async fn update_repository(
     if let Some(Some(rules)) = &update.deploy_rules {
         repository.check_environments(app.table(), rules.environments()).await?;
     }
-    let place = Place { clone_url: update.clone_url, connection_id: update.connection_id };
-    let (place, default_branch) = at_remote(&connections, &repository, place, update.default_branch).await?;
     let defaults = SourceSettings::default();
-    let change = RepositoryChange {
+    let mut change = RepositoryChange {
         name: update.name,
         visibility: update.visibility,
-        clone_url: place.clone_url,
-        connection_id: place.connection_id,
-        default_branch,
         root_folder: update.root_folder.map(Option::unwrap_or_default),
         buildspec_path: update.buildspec_path.map(Option::unwrap_or_default),
         fetch_depth: update.fetch_depth.map(|depth| depth.map_or(defaults.fetch_depth, FetchDepth::get)),
         cache: update.cache.map(|cache| cache.unwrap_or(defaults.cache)),
+        image: update.image,
+        compute_type: update.compute_type,
+        privileged: update.privileged.map(Option::unwrap_or_default),
         deploy_rules: update.deploy_rules.map(Option::unwrap_or_default),
+        ..RepositoryChange::default()
     };
+    limits.check(&change.machine())?;
+    let place = Place { clone_url: update.clone_url, connection_id: update.connection_id };
+    let (place, default_branch) = at_remote(&connections, &repository, place, update.default_branch).await?;
+    (change.clone_url, change.connection_id, change.default_branch) =
+        (place.clone_url, place.connection_id, default_branch);
     let tenant = repository.tenant().clone();
     let expected = |repository: &Repository| expected.check(repository.version());
     let now = app.clock().now();

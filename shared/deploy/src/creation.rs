@@ -142,7 +142,8 @@ impl Creation {
             settings.admit(request.environment, app.clock().now())?;
             resolved.admit(&self.connections, repository, &settings, request.environment).await?;
         }
-        self.limits.admit(&settings.machine)?;
+        let machine = repository.machine.overridden_by(&settings.machine);
+        self.limits.admit(&machine)?;
         let id = DeploymentId::random();
         let context = Deployment::sealing_context(&repository.account_id, &id);
         let new = NewDeployment {
@@ -161,6 +162,7 @@ impl Creation {
             sha: resolved.sha,
             commit: resolved.commit,
             source: repository.source.overridden_by(&settings.source),
+            machine,
             origin: None,
             push: once.as_ref().and_then(Once::push).cloned(),
             once,

@@ -101,8 +101,9 @@ impl Redeployer {
         if kind == OriginKind::Retry && !is_taken {
             return Err(EnvironmentSettings::ref_refused(environment, "the earlier deployment was of none of them"));
         }
-        limits.admit(&settings.machine)?;
-        let mut new = NewDeployment::repeating(earlier, kind, destination, author);
+        let machine = repository.machine.overridden_by(&settings.machine);
+        limits.admit(&machine)?;
+        let mut new = NewDeployment::repeating(earlier, kind, destination, machine, author);
         new.override_reason = r#override.map(|given| given.reason);
         if let Some(current) = current {
             variables.sets =

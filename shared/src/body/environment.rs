@@ -64,14 +64,15 @@ pub struct EnvironmentBody {
     /// The time limit for all commands of a deployment together, in seconds. Null if the default applies.
     #[schema(required, examples(600))]
     pub(crate) time_limit_seconds: Option<u32>,
-    /// The image of a build in AWS CodeBuild. Null for the operator's.
+    /// The image of a build in AWS CodeBuild. Null for the repository's.
     #[schema(required)]
     pub(crate) image: Option<BuildImage>,
-    /// The size of the machine of a build in AWS CodeBuild. Null for the operator's.
+    /// The size of the machine of a build in AWS CodeBuild. Null for the repository's.
     #[schema(required)]
     pub(crate) compute_type: Option<ComputeType>,
-    /// Whether a build in AWS CodeBuild may run Docker.
-    pub(crate) privileged: bool,
+    /// Whether a build in AWS CodeBuild may run Docker. Null if the repository's setting decides.
+    #[schema(required)]
+    pub(crate) privileged: Option<bool>,
     /// The folder in which a build starts. Null for the repository's.
     #[schema(required)]
     pub(crate) root_folder: Option<RootFolder>,

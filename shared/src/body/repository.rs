@@ -6,8 +6,8 @@ use crate::access::Tenant;
 use crate::clock::Rfc3339;
 use crate::error::{Error, Result};
 use crate::id::{ConnectionId, RepositoryId};
-use crate::model::{DeployRule, DeployRules, Repository};
-use crate::name::{BuildspecPath, RepositoryName, RootFolder};
+use crate::model::{ComputeType, DeployRule, DeployRules, Repository};
+use crate::name::{BuildImage, BuildspecPath, RepositoryName, RootFolder};
 use crate::permission::{Permission, Visibility};
 
 /// A git repository that deployments are made from.
@@ -40,6 +40,14 @@ pub struct RepositoryBody {
     pub(crate) fetch_depth: u16,
     /// Whether a build has the cache that its buildspec asks for.
     pub(crate) cache: bool,
+    /// The image of a build in AWS CodeBuild, unless the environment has its own. Null for the operator's.
+    #[schema(required)]
+    pub(crate) image: Option<BuildImage>,
+    /// The size of the machine of a build in AWS CodeBuild, unless the environment has its own. Null for the operator's.
+    #[schema(required)]
+    pub(crate) compute_type: Option<ComputeType>,
+    /// Whether a build in AWS CodeBuild may run Docker, unless the environment decides.
+    pub(crate) privileged: bool,
     /// The rules that say which pushes are deployed, and to which environment. The first rule whose `refs` match decides.
     #[schema(value_type = Vec<DeployRule>)]
     pub(crate) deploy_rules: DeployRules,
@@ -68,6 +76,9 @@ impl RepositoryBody {
             buildspec_path: row.source.buildspec_path.clone(),
             fetch_depth: row.source.fetch_depth,
             cache: row.source.cache,
+            image: row.machine.image.clone(),
+            compute_type: row.machine.compute_type,
+            privileged: row.machine.privileged,
             deploy_rules: row.deploy_rules.clone(),
             permission: tenant.permission_on(row).ok_or_else(|| Error::not_found("Repository"))?,
         })

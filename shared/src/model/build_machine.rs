@@ -23,6 +23,20 @@ pub struct BuildMachine {
     pub privileged: bool,
 }
 
+/// The machine settings of an environment, which take the place of the repository's. Absent ones are the repository's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineOverrides {
+    /// The image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<BuildImage>,
+    /// The size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_type: Option<ComputeType>,
+    /// Whether the build may run Docker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privileged: Option<bool>,
+}
+
 /// The size of a build machine, by AWS CodeBuild's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum ComputeType {
@@ -60,6 +74,16 @@ impl BuildMachine {
     /// Returns whether the machine is that of the CodeBuild project.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Returns the machine of a deployment to an environment with these settings.
+    pub fn overridden_by(&self, environment: &MachineOverrides) -> Self {
+        let MachineOverrides { image, compute_type, privileged } = environment.clone();
+        Self {
+            image: image.or_else(|| self.image.clone()),
+            compute_type: compute_type.or(self.compute_type),
+            privileged: privileged.unwrap_or(self.privileged),
+        }
     }
 }
 
@@ -123,7 +147,7 @@ impl BuildLimits {
         }
     }
 
-    /// Admits a deployment to an environment with this machine. The operator may have narrowed the limits since it was set.
+    /// Admits a deployment with this machine. The operator may have narrowed the limits since its settings were made.
     ///
     /// # Errors
     /// Fails with `machine_not_allowed` if the operator does not allow the machine.
@@ -134,9 +158,11 @@ impl BuildLimits {
         }
     }
 
-    /// Returns a sentence about the environment's setting that the operator does not allow.
+    /// Returns a sentence about the setting of the environment or its repository that the operator does not allow.
     pub fn refusal_of_deployment(&self, machine: &BuildMachine) -> Option<String> {
-        self.refusal(machine).map(|(field, message)| format!("The environment's setting '{field}' {message}"))
+        let sentence =
+            |(field, message)| format!("The setting '{field}' of the environment or its repository {message}");
+        self.refusal(machine).map(sentence)
     }
 
     /// Returns the field that the operator does not allow, with the reason.
@@ -171,6 +197,30 @@ mod tests {
             (LARGEST_COMPUTE_TYPE, largest.to_owned()),
             (PRIVILEGED_BUILDS, privileged.to_owned()),
         ]))
+    }
+
+    #[test]
+    fn an_environments_settings_take_the_place_of_the_repositorys() {
+        let image = |text: &str| Some(text.parse().unwrap());
+        let of_repository = BuildMachine {
+            image: image("aws/codebuild/standard:7.0"),
+            compute_type: Some(ComputeType::Medium),
+            privileged: true,
+        };
+        assert_eq!(of_repository.overridden_by(&MachineOverrides::default()), of_repository);
+        let overrides = MachineOverrides {
+            image: image("aws/codebuild/standard:6.0"),
+            compute_type: Some(ComputeType::Small),
+            privileged: Some(false),
+        };
+        let expected = BuildMachine {
+            image: image("aws/codebuild/standard:6.0"),
+            compute_type: Some(ComputeType::Small),
+            privileged: false,
+        };
+        assert_eq!(of_repository.overridden_by(&overrides), expected);
+        let privileged = MachineOverrides { privileged: Some(true), ..MachineOverrides::default() };
+        assert!(BuildMachine::default().overridden_by(&privileged).privileged);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::id::{AccountId, ConnectionId, RepositoryId, TeamId};
 use crate::model::counter::add;
 use crate::model::{
-    Action, Author, Connection, ConnectionUse, DeployRules, RepositoryPartition, Target, TargetKind, key,
+    Action, Author, BuildMachine, Connection, ConnectionUse, DeployRules, RepositoryPartition, Target, TargetKind, key,
 };
 use crate::name::{AccountSlug, RepositoryName};
 use crate::permission::{Permission, Visibility};
@@ -55,6 +55,9 @@ pub struct Repository {
     /// The settings of the source, which each deployment keeps.
     #[serde(flatten)]
     pub source: SourceSettings,
+    /// The machine of builds in CodeBuild, unless the environment has its own.
+    #[serde(flatten)]
+    pub machine: BuildMachine,
     /// The rules that say which pushes are deployed.
     #[serde(default)]
     pub deploy_rules: DeployRules,
@@ -173,6 +176,9 @@ impl Repository {
             .setting("buildspec_path", &self.source.buildspec_path)
             .setting("fetch_depth", self.source.fetch_depth)
             .setting("cache", self.source.cache)
+            .setting("image", &self.machine.image)
+            .setting("compute_type", self.machine.compute_type)
+            .setting("privileged", self.machine.privileged)
             .setting("deploy_rules", &self.deploy_rules);
         let mut transaction = Transaction::new()
             .by(author, &event)?
@@ -244,7 +250,7 @@ impl Repository {
 impl Position for Repository {
     const ATTRIBUTES: Option<&'static str> = Some(
         "id, account_id, account_slug, #name, visibility, clone_url, connection_id, default_branch, root_folder, buildspec_path, \
-         fetch_depth, cache, deploy_rules, revision, created_at, updated_at, teams_read, teams_deploy, teams_admin",
+         fetch_depth, cache, image, compute_type, privileged, deploy_rules, revision, created_at, updated_at, teams_read, teams_deploy, teams_admin",
     );
 
     fn position(&self, sort: Sort) -> String {
@@ -260,6 +266,7 @@ struct RepositoryTotal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ComputeType;
     use crate::table::Item;
 
     #[test]
@@ -276,6 +283,11 @@ mod tests {
             connection_id: Some(ConnectionId::random()),
             default_branch: String::new(),
             source: SourceSettings::default(),
+            machine: BuildMachine {
+                image: Some("aws/codebuild/standard:7.0".parse().unwrap()),
+                compute_type: Some(ComputeType::Small),
+                privileged: true,
+            },
             deploy_rules: DeployRules::default(),
             revision: 1,
             created_at: now,
@@ -287,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_from_before_the_settings_of_the_source_has_their_defaults() {
+    fn a_row_from_before_the_settings_of_builds_has_their_defaults() {
         let row = serde_json::json!({
             "id": RepositoryId::random(), "account_id": AccountId::random(), "account_slug": "acme", "name": "app",
             "visibility": "private", "clone_url": "https://git.example.com/acme/app.git", "default_branch": "main",
@@ -296,5 +308,6 @@ mod tests {
         let item: Item = serde_dynamo::to_item(row).unwrap();
         let row: Repository = serde_dynamo::from_item(item).unwrap();
         assert_eq!((row.source, row.deploy_rules), (SourceSettings::default(), DeployRules::default()));
+        assert!(row.machine.is_default());
     }
 }

@@ -9,10 +9,10 @@ use crate::error::{Error, ErrorCode};
 use crate::id::DeploymentId;
 use crate::model::environment::TOO_MANY;
 use crate::model::{
-    Action, Actor, Actors, Author, Awaited, CommitTexts, Concurrency, Deployment, DeploymentCounts, DeploymentEvent,
-    DeploymentVariables, Destination, Environment, EnvironmentSettings, Fences, Filter, IdempotencyClaim, Lane, Lock,
-    MAX_ENVIRONMENTS, MAX_WAITING, MatchingPattern, Origin, OriginKind, PushClaim, PushContext, Repository,
-    RepositoryPartition, SourceSettings, Status, key, not_succeeded_in,
+    Action, Actor, Actors, Author, Awaited, BuildMachine, CommitTexts, Concurrency, Deployment, DeploymentCounts,
+    DeploymentEvent, DeploymentVariables, Destination, Environment, EnvironmentSettings, Fences, Filter,
+    IdempotencyClaim, Lane, Lock, MAX_ENVIRONMENTS, MAX_WAITING, MatchingPattern, Origin, OriginKind, PushClaim,
+    PushContext, Repository, RepositoryPartition, SourceSettings, Status, key, not_succeeded_in,
 };
 use crate::name::Reason;
 use crate::permitted::Permitted;
@@ -38,6 +38,8 @@ pub struct NewDeployment {
     pub commit: Option<CommitTexts>,
     /// The settings of the repository's source.
     pub source: SourceSettings,
+    /// The machine of a build in CodeBuild.
+    pub machine: BuildMachine,
     /// The variables, with the versions of stored ones.
     pub variables: DeploymentVariables,
     /// The names of the deployment's own variables, in order.
@@ -85,8 +87,14 @@ impl Once {
 }
 
 impl NewDeployment {
-    /// Returns a deployment that repeats `earlier`. [`Deployment::create`] gets its variables separately.
-    pub fn repeating(earlier: &Deployment, kind: OriginKind, destination: Destination, author: &Author) -> Self {
+    /// Returns a deployment that repeats `earlier` on this machine. [`Deployment::create`] gets its variables separately.
+    pub fn repeating(
+        earlier: &Deployment,
+        kind: OriginKind,
+        destination: Destination,
+        machine: BuildMachine,
+        author: &Author,
+    ) -> Self {
         Self {
             id: DeploymentId::random(),
             environment: earlier.environment,
@@ -97,6 +105,7 @@ impl NewDeployment {
             sha: earlier.sha.clone(),
             commit: earlier.commit.clone(),
             source: earlier.source.clone(),
+            machine,
             variables: DeploymentVariables::default(),
             variable_names: earlier.variable_names.clone(),
             settings: destination.settings,
@@ -213,7 +222,7 @@ impl Deployment {
             awaits: Vec::new(),
             override_reason: new.override_reason,
             time_limit_seconds: new.settings.time_limit_seconds,
-            machine: new.settings.machine.clone(),
+            machine: new.machine,
             required_approvals: new.settings.required_approvals,
             approved_by: Vec::new(),
             approved_digest: None,

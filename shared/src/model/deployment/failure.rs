@@ -36,7 +36,7 @@ pub enum FailureCode {
     BuildStopped,
     /// CodeBuild failed for a reason outside the build.
     BuildFault,
-    /// The operator does not allow the build machine of the environment's settings any more.
+    /// The operator does not allow the build machine that the environment or its repository has set any more.
     MachineNotAllowed,
     /// The secret variables exceed the maximum size of a secret in Secrets Manager.
     VariablesTooLarge,

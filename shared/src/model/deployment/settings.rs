@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode};
 use crate::id::{AccountId, RepositoryId};
-use crate::model::{BuildMachine, Concurrency, Environment, Globs, Repository, RepositoryPartition, SourceOverrides};
+use crate::model::{
+    Concurrency, Environment, Globs, MachineOverrides, Repository, RepositoryPartition, SourceOverrides,
+};
 use crate::name::RefGlob;
 use crate::table::{Consistency, Table, TableError};
 
@@ -57,8 +59,8 @@ pub struct EnvironmentSettings {
     pub(crate) frozen: bool,
     /// The time limit of all phases of a build together. `None` for the runner's own limit.
     pub(crate) time_limit_seconds: Option<u32>,
-    /// The machine of a build in CodeBuild.
-    pub machine: BuildMachine,
+    /// The machine settings of a build in CodeBuild that take the place of the repository's.
+    pub machine: MachineOverrides,
     /// The settings that take the place of the repository's.
     pub source: SourceOverrides,
     /// The time at which a setting was last changed. `None` if all have their defaults.
@@ -97,7 +99,7 @@ struct Stored {
     #[serde(skip_serializing_if = "Option::is_none")]
     time_limit_seconds: Option<u32>,
     #[serde(flatten)]
-    machine: BuildMachine,
+    machine: MachineOverrides,
     #[serde(flatten)]
     source: SourceOverrides,
     #[serde(skip_serializing_if = "Option::is_none")]

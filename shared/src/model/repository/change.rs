@@ -6,8 +6,8 @@ use super::Repository;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::ConnectionId;
-use crate::model::{Action, Author, Connection, DeployRules};
-use crate::name::{BuildspecPath, RepositoryName, RootFolder};
+use crate::model::{Action, Author, BuildMachine, ComputeType, Connection, DeployRules};
+use crate::name::{BuildImage, BuildspecPath, RepositoryName, RootFolder};
 use crate::permission::Visibility;
 use crate::permitted::TenantId;
 use crate::table::{Change, Index, IndexKey, Table, TableError, Transaction, Value, Values, Write};
@@ -33,11 +33,26 @@ pub struct RepositoryChange {
     pub fetch_depth: Option<u16>,
     /// Whether builds have caches.
     pub cache: Option<bool>,
+    /// The new image of builds in CodeBuild, or the operator's.
+    pub image: Option<Option<BuildImage>>,
+    /// The new size of the machine of builds in CodeBuild, or the operator's.
+    pub compute_type: Option<Option<ComputeType>>,
+    /// Whether builds in CodeBuild may run Docker.
+    pub privileged: Option<bool>,
     /// The new rules.
     pub deploy_rules: Option<DeployRules>,
 }
 
 impl RepositoryChange {
+    /// Returns the parts of the machine that the change sets.
+    pub fn machine(&self) -> BuildMachine {
+        BuildMachine {
+            image: self.image.clone().flatten(),
+            compute_type: self.compute_type.flatten(),
+            privileged: self.privileged.unwrap_or_default(),
+        }
+    }
+
     fn applied_to(self, mut repository: Repository) -> Repository {
         fn set<T>(value: &mut T, new: Option<T>) {
             if let Some(new) = new {
@@ -53,6 +68,9 @@ impl RepositoryChange {
         set(&mut repository.source.buildspec_path, self.buildspec_path);
         set(&mut repository.source.fetch_depth, self.fetch_depth);
         set(&mut repository.source.cache, self.cache);
+        set(&mut repository.machine.image, self.image);
+        set(&mut repository.machine.compute_type, self.compute_type);
+        set(&mut repository.machine.privileged, self.privileged);
         set(&mut repository.deploy_rules, self.deploy_rules);
         repository
     }
@@ -100,6 +118,9 @@ impl Repository {
                 .changing("buildspec_path", &before.source.buildspec_path, &after.source.buildspec_path)
                 .changing("fetch_depth", before.source.fetch_depth, after.source.fetch_depth)
                 .changing("cache", before.source.cache, after.source.cache)
+                .changing("image", &before.machine.image, &after.machine.image)
+                .changing("compute_type", before.machine.compute_type, after.machine.compute_type)
+                .changing("privileged", before.machine.privileged, after.machine.privileged)
                 .changing("deploy_rules", &before.deploy_rules, &after.deploy_rules);
             if event.changes.is_empty() {
                 return Ok(before);
@@ -154,8 +175,17 @@ impl Repository {
             };
             keys.iter().flat_map(attributes).collect()
         };
-        let connection = self.connection_id.as_ref().map(Value::of).transpose()?.map(|id| ("connection_id", id));
-        let fields: Vec<_> = fields.into_iter().chain(connection).chain(in_index(&self.index_keys())).collect();
+        let BuildMachine { image, compute_type, privileged } = &self.machine;
+        // A row has these only if they are not the defaults.
+        let optional: [(&str, Option<Value>); 4] = [
+            ("connection_id", self.connection_id.as_ref().map(Value::of).transpose()?),
+            ("image", image.as_ref().map(Value::of).transpose()?),
+            ("compute_type", compute_type.as_ref().map(Value::of).transpose()?),
+            ("privileged", privileged.then(|| Value::of(privileged)).transpose()?),
+        ];
+        let absent: Vec<_> = optional.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| *name).collect();
+        let present = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let fields: Vec<_> = fields.into_iter().chain(present).chain(in_index(&self.index_keys())).collect();
         let sets: Vec<_> = fields.iter().map(|(name, _)| format!("#{name} = :{name}")).collect();
         let names: HashMap<_, _> = fields.iter().map(|(name, _)| (format!("#{name}"), (*name).to_owned())).collect();
         let values: Values = fields.into_iter().map(|(name, value)| (format!(":{name}"), value)).collect();
@@ -164,8 +194,7 @@ impl Repository {
             Visibility::Public => Vec::new(),
             Visibility::Private => vec![public, public_sort],
         };
-        let no_connection = self.connection_id.is_none().then_some("connection_id");
-        let removed: Vec<_> = hidden.into_iter().chain(no_connection).collect();
+        let removed: Vec<_> = hidden.into_iter().chain(absent).collect();
         let remove = if removed.is_empty() { String::new() } else { format!(" REMOVE {}", removed.join(", ")) };
         let change = Change {
             expression: format!("SET {} ADD revision :one{remove}", sets.join(", ")),

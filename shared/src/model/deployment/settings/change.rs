@@ -7,8 +7,8 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::model::environment::{DEFAULT_REMOVED_AFTER_DAYS, missing};
 use crate::model::{
-    Action, AuditEvent, Author, BuildMachine, ComputeType, Concurrency, Environment, Globs, Repository,
-    SourceOverrides, Target, TargetKind,
+    Action, AuditEvent, Author, BuildMachine, ComputeType, Concurrency, Environment, Globs, MachineOverrides,
+    Repository, SourceOverrides, Target, TargetKind,
 };
 use crate::name::{BuildImage, BuildspecPath, RefGlob, RootFolder};
 use crate::permitted::{Permitted, TenantId};
@@ -37,11 +37,11 @@ pub struct EnvironmentChange {
     pub frozen: Option<Option<bool>>,
     /// The time limit of a deployment's commands, in [`TIME_LIMIT_SECONDS`](super::TIME_LIMIT_SECONDS).
     pub time_limit_seconds: Option<Option<u32>>,
-    /// The image of a build in CodeBuild.
+    /// The image of a build in CodeBuild, in place of the repository's.
     pub image: Option<Option<BuildImage>>,
-    /// The size of the machine of a build in CodeBuild.
+    /// The size of the machine of a build in CodeBuild, in place of the repository's.
     pub compute_type: Option<Option<ComputeType>>,
-    /// Whether a build in CodeBuild may run Docker.
+    /// Whether a build in CodeBuild may run Docker, in place of the repository's setting.
     pub privileged: Option<Option<bool>>,
     /// The folder in which a build starts, in place of the repository's.
     pub root_folder: Option<Option<RootFolder>>,
@@ -103,10 +103,10 @@ impl EnvironmentChange {
             freeze_windows: windows.unwrap_or_else(|| before.freeze_windows.clone()),
             frozen: change.frozen.unwrap_or(before.frozen),
             time_limit_seconds: change.time_limit_seconds.unwrap_or(before.time_limit_seconds),
-            machine: BuildMachine {
+            machine: MachineOverrides {
                 image: change.image.unwrap_or_else(|| before.machine.image.clone()),
                 compute_type: change.compute_type.unwrap_or(before.machine.compute_type),
-                privileged: change.privileged.map_or(before.machine.privileged, Option::unwrap_or_default),
+                privileged: change.privileged.unwrap_or(before.machine.privileged),
             },
             source: SourceOverrides {
                 root_folder: change.root_folder.unwrap_or_else(|| before.source.root_folder.clone()),
