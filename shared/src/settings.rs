@@ -37,6 +37,8 @@ pub const BUILD_IMAGES: &str = "BUILD_IMAGES";
 pub const LARGEST_COMPUTE_TYPE: &str = "LARGEST_COMPUTE_TYPE";
 /// Whether builds by AWS CodeBuild may be privileged: `allowed`, or `forbidden` by default.
 pub const PRIVILEGED_BUILDS: &str = "PRIVILEGED_BUILDS";
+/// Whether builds may have caches: `allowed` by default, or `forbidden`.
+pub const BUILD_CACHES: &str = "BUILD_CACHES";
 /// Whether builds by AWS CodeBuild may take values from Parameter Store and Secrets Manager: `allowed`, or `forbidden` by default.
 pub const VALUES_FROM_AWS: &str = "VALUES_FROM_AWS";
 /// The maximum number of deployments of all accounts that are in progress at once.

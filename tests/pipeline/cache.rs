@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::model::{BuildCache, BuildCaches, CacheChanged, CacheKeys, CacheScope, Status};
+use shared::settings::BUILD_CACHES;
 use tests::{Actor, GitRepository, World, eventually};
 
 use super::Outside;
@@ -136,6 +137,50 @@ async fn a_repository_or_an_environment_turns_caches_off() {
     let with_cache = stored.approval_digest();
     stored.source.cache = false;
     assert_ne!(stored.approval_digest(), with_cache);
+}
+
+#[tokio::test]
+async fn an_operator_turns_the_caches_of_all_builds_off() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = source("  paths: [modules]\n", &[ADD]);
+    owner.repository("app", &source).await;
+    ran(&world, &owner, "app", "main", "staging").await;
+    let kept = stored(&world);
+    assert_eq!(kept.len(), 1);
+
+    let mut narrower = world.stack.environment().clone();
+    narrower.settings.set(BUILD_CACHES, "forbidden".to_owned());
+    let gateway = world.gateway_of(&narrower).await;
+    let here = owner.at(gateway.endpoint());
+    let (repository, staging) = ("/v1/repositories/app", "/v1/repositories/app/environments/staging");
+    let new = |cache: Value| json!({"name": "other", "clone_url": source.url(), "cache": cache});
+    let refused = [
+        here.patch(repository, json!({"cache": true})).await,
+        here.patch(staging, json!({"cache": true})).await,
+        here.post("/v1/repositories", new(json!(true))).await,
+    ];
+    let message = "must be false: the operator does not allow caches of builds";
+    for refused in refused {
+        let details = refused.refused(400, "invalid_request").body["error"]["details"].clone();
+        assert_eq!(details, json!([{"field": "cache", "message": message}]));
+    }
+    for cache in [json!(false), Value::Null] {
+        assert_eq!(here.patch(repository, json!({"cache": cache})).await.status, 200);
+        assert_eq!(here.patch(staging, json!({"cache": cache})).await.status, 200);
+    }
+    let created = here.post("/v1/repositories", new(Value::Null)).await;
+    assert_eq!((created.status, &created.body["cache"]), (201, &json!(true)), "{created:?}");
+
+    let created = owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
+    let message = json!({"account_id": owner.account_id, "deployment_id": created["id"]}).to_string();
+    let event = json!({"Records": [{"messageId": "m", "body": message}]});
+    narrower.consumer().unwrap().invoke(event).await.unwrap();
+    assert_eq!(owner.ended(&created).await["status"], "succeeded");
+    let log = owner.log(&created).await;
+    assert_eq!(printed(&log), ["nothing"]);
+    assert!(log.contains(&"system: `cache` is ignored: the operator does not allow caches of builds.".to_owned()));
+    assert_eq!(stored(&world), kept, "the build saved none");
 }
 
 #[tokio::test]

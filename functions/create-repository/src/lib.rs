@@ -9,7 +9,7 @@ use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
 use shared::id::{ConnectionId, RepositoryId};
 use shared::model::{
-    Author, BuildImage, BuildLimits, BuildMachine, BuildspecPath, ComputeType, DeployRule, DeployRules,
+    Author, BuildImage, BuildLimits, BuildMachine, BuildspecPath, CachePolicy, ComputeType, DeployRule, DeployRules,
     DeploymentCounts, FetchDepth, Grants, Repository, RepositoryName, Role, RootFolder, SourceSettings, Visibility,
 };
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, With, extract};
@@ -33,7 +33,8 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let clients = With(app.clone(), (Connections::new(app)?, BuildLimits::of(app.settings())?));
+    let policy = (BuildLimits::of(app.settings())?, CachePolicy::of(app.settings())?);
+    let clients = With(app.clone(), (Connections::new(app)?, policy));
     Ok(Endpoint::new(ROUTE, create_repository, clients))
 }
 
@@ -63,10 +64,9 @@ pub struct NewRepository {
     #[serde(default)]
     #[schema(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 1)]
     fetch_depth: Option<FetchDepth>,
-    /// Whether a build has the cache that its buildspec asks for.
-    #[serde(default = "kept")]
+    /// Whether a build has the cache that its buildspec asks for, if the operator allows caches.
     #[schema(default = true)]
-    cache: bool,
+    cache: Option<bool>,
     /// The image of a build in AWS CodeBuild, for the architecture of the operator's machines and within what the operator allows.
     /// Default: the operator's. Other runners ignore it.
     image: Option<BuildImage>,
@@ -85,10 +85,6 @@ pub struct NewRepository {
     deploy_rules: DeployRules,
 }
 
-fn kept() -> bool {
-    true
-}
-
 fn private() -> Visibility {
     Visibility::Private
 }
@@ -99,7 +95,7 @@ fn private() -> Visibility {
 /// a default branch that does not exist. A repository without commits may have any default branch.
 #[utoipa::path(post, path = ROUTE.path, tag = "Repositories", request_body = NewRepository, responses((status = 201, body = RepositoryBody)))]
 pub async fn create_repository(
-    State(With(app, (connections, limits))): State<With<(Connections, BuildLimits)>>,
+    State(With(app, (connections, (limits, caches)))): State<With<(Connections, (BuildLimits, CachePolicy))>>,
     author: Author,
     tenant: Tenant,
     extract::Json(new): extract::Json<NewRepository>,
@@ -110,15 +106,17 @@ pub async fn create_repository(
     }
     let machine = BuildMachine { image: new.image, compute_type: new.compute_type, privileged: new.privileged };
     limits.check(&machine)?;
+    caches.check(new.cache)?;
     let (account, connection) = (&tenant.account().id, new.connection_id.as_ref());
     let remote = connections.remote(Source { account, clone_url: &new.clone_url, connection }).await;
     let remote = remote.map_err(OpenFailed::in_body)?;
     let default_branch = git::default_branch(&remote, new.default_branch, git::unreadable_field).await?;
+    let defaults = SourceSettings::default();
     let source = SourceSettings {
         root_folder: new.root_folder,
         buildspec_path: new.buildspec_path,
-        fetch_depth: new.fetch_depth.map_or(SourceSettings::default().fetch_depth, FetchDepth::get),
-        cache: new.cache,
+        fetch_depth: new.fetch_depth.map_or(defaults.fetch_depth, FetchDepth::get),
+        cache: new.cache.unwrap_or(defaults.cache),
     };
     let now = app.clock().now();
     let repository = Repository {

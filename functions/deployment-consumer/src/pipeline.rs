@@ -12,7 +12,7 @@ use connections::{Connections, OpenFailed, TimeLimit};
 use git::{FetchLimits, Fetched, RemoteError, Resolved};
 use shared::App;
 use shared::clock::Timestamp;
-use shared::model::{Deployment, Failure, FailureCode, Plan, Results, Transition, URL_OUTPUT};
+use shared::model::{CachePolicy, Deployment, Failure, FailureCode, Plan, Results, Transition, URL_OUTPUT};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vault::{Vault, VaultError};
@@ -58,6 +58,9 @@ const NO_MACHINE: &str =
 /// The line about the cache of a buildspec whose repository or environment has turned caches off.
 const NO_CACHE: &str = "`cache` is ignored: the settings of the repository or the environment turn it off.";
 
+/// The line about the cache of a buildspec in a stack whose operator allows none.
+const FORBIDDEN_CACHE: &str = "`cache` is ignored: the operator does not allow caches of builds.";
+
 /// Runs claimed deployments.
 #[derive(Clone, Debug)]
 pub(crate) struct Pipeline {
@@ -68,6 +71,8 @@ pub(crate) struct Pipeline {
     pub runner: Runner,
     /// The run time of all phases together, unless the environment has a limit of its own.
     pub time_limit: Duration,
+    /// Whether the operator lets builds have caches.
+    pub caches: CachePolicy,
     /// Canceled when the runner stops.
     pub stopping: CancellationToken,
 }
@@ -168,8 +173,10 @@ impl Pipeline {
             Ok(buildspec) => buildspec,
             Err(failure) => return Ok(Completed::without_run(Transition::Fail(failure))),
         };
-        if !deployment.source.cache && buildspec.cache.take().is_some() {
-            log.say(NO_CACHE).await;
+        if let Some(why) = self.refuses_cache(deployment)
+            && buildspec.cache.take().is_some()
+        {
+            log.say(why).await;
         }
         source::keep(&self.archive, &deployment.source_prefix(), &workspace.source, &workspace.zip).await?;
         let variables = match self.variables(deployment, &buildspec).await? {
@@ -279,6 +286,15 @@ impl Pipeline {
             Outcome::NoArtifacts | Outcome::TimedOut { .. } | Outcome::Canceled => {}
         }
         Ok(Completed::Run(end_of(outcome), results))
+    }
+
+    /// Returns the line of the log about the cache of a buildspec that the build does not have.
+    fn refuses_cache(&self, deployment: &Deployment) -> Option<&'static str> {
+        match deployment.source.cache {
+            _ if !self.caches.is_allowed() => Some(FORBIDDEN_CACHE),
+            true => None,
+            false => Some(NO_CACHE),
+        }
     }
 
     /// Brings the source into the workspace. Returns the transition that ends the deployment if it can't.

@@ -6,10 +6,10 @@ use shared::access::{AuthorizedRepository, Scope};
 use shared::body::EnvironmentBody;
 use shared::extract::{self, PathEnvironment, Whole};
 use shared::model::{
-    APPROVAL_TIMEOUT_SECONDS, Author, BuildImage, BuildLimits, BuildspecPath, ComputeType, Concurrency, Deployment,
-    Environment, EnvironmentChange, EnvironmentSettings, EnvironmentState, Filter, FreezeWindow, FreezeWindows, Globs,
-    MAX_APPROVALS, MAX_WAIT_SECONDS, REMOVED_AFTER_DAYS, RefGlob, Requirements, Reviewers, RootFolder, Status,
-    TIME_LIMIT_SECONDS,
+    APPROVAL_TIMEOUT_SECONDS, Author, BuildImage, BuildLimits, BuildspecPath, CachePolicy, ComputeType, Concurrency,
+    Deployment, Environment, EnvironmentChange, EnvironmentSettings, EnvironmentState, Filter, FreezeWindow,
+    FreezeWindows, Globs, MAX_APPROVALS, MAX_WAIT_SECONDS, REMOVED_AFTER_DAYS, RefGlob, Requirements, Reviewers,
+    RootFolder, Status, TIME_LIMIT_SECONDS,
 };
 use shared::precondition::{IfMatch, Versioned};
 use shared::queue::Queue;
@@ -29,7 +29,8 @@ const SENT: i32 = 100;
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let environments = With(app.clone(), (Queue::new(app)?, BuildLimits::of(app.settings())?));
+    let policy = (BuildLimits::of(app.settings())?, CachePolicy::of(app.settings())?);
+    let environments = With(app.clone(), (Queue::new(app)?, policy));
     Ok(Endpoint::new(ROUTE, update_environment, environments).calls_at_once(3))
 }
 
@@ -110,7 +111,8 @@ pub struct Update {
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<BuildspecPath>)]
     buildspec_path: Option<Option<BuildspecPath>>,
-    /// Whether a build has the cache that its buildspec asks for. `null` resets it to the repository's setting.
+    /// Whether a build has the cache that its buildspec asks for, if the operator allows caches. `null` resets it to the repository's
+    /// setting.
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<bool>)]
     cache: Option<Option<bool>>,
@@ -129,7 +131,7 @@ pub struct Update {
     patch, path = ROUTE.path, tag = "Environments", request_body = Update, responses((status = 200, body = EnvironmentBody))
 )]
 pub async fn update_environment(
-    State(With(app, (queue, limits))): State<With<(Queue, BuildLimits)>>,
+    State(With(app, (queue, (limits, caches)))): State<With<(Queue, (BuildLimits, CachePolicy))>>,
     author: Author,
     repository: AuthorizedRepository,
     PathEnvironment(name): PathEnvironment,
@@ -156,6 +158,7 @@ pub async fn update_environment(
         removed_after_days: update.removed_after_days.map(|days| days.map(Whole::get)),
     };
     limits.check(&change.machine())?;
+    caches.check(change.cache.flatten())?;
     let now = app.clock().now();
     change.check_reviewers(app.table(), repository.tenant()).await?;
     let expected = |settings: &EnvironmentSettings| expected.check(settings.version(&repository));

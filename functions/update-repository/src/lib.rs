@@ -7,8 +7,8 @@ use shared::access::{AuthorizedRepository, Scope};
 use shared::body::RepositoryBody;
 use shared::id::ConnectionId;
 use shared::model::{
-    Author, BuildImage, BuildLimits, BuildspecPath, ComputeType, DeployRule, DeployRules, FetchDepth, Repository,
-    RepositoryChange, RepositoryName, RootFolder, SourceSettings, Visibility,
+    Author, BuildImage, BuildLimits, BuildspecPath, CachePolicy, ComputeType, DeployRule, DeployRules, FetchDepth,
+    Repository, RepositoryChange, RepositoryName, RootFolder, SourceSettings, Visibility,
 };
 use shared::precondition::{IfMatch, Versioned};
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, With, extract};
@@ -30,7 +30,8 @@ pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let clients = With(app.clone(), (Connections::new(app)?, BuildLimits::of(app.settings())?));
+    let policy = (BuildLimits::of(app.settings())?, CachePolicy::of(app.settings())?);
+    let clients = With(app.clone(), (Connections::new(app)?, policy));
     Ok(Endpoint::new(ROUTE, update_repository, clients))
 }
 
@@ -71,7 +72,7 @@ pub struct Update {
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<u16>, minimum = 1, maximum = 1000, examples(1))]
     fetch_depth: Option<Option<FetchDepth>>,
-    /// Whether a build has the cache that its buildspec asks for. `null` resets it to true.
+    /// Whether a build has the cache that its buildspec asks for, if the operator allows caches. `null` resets it to true.
     #[serde(default, deserialize_with = "extract::given")]
     #[schema(value_type = Option<bool>, examples(true))]
     cache: Option<Option<bool>>,
@@ -106,7 +107,7 @@ pub struct Update {
     patch, path = ROUTE.path, tag = "Repositories", request_body = Update, responses((status = 200, body = RepositoryBody))
 )]
 pub async fn update_repository(
-    State(With(app, (connections, limits))): State<With<(Connections, BuildLimits)>>,
+    State(With(app, (connections, (limits, caches)))): State<With<(Connections, (BuildLimits, CachePolicy))>>,
     author: Author,
     repository: AuthorizedRepository,
     expected: IfMatch,
@@ -130,6 +131,7 @@ pub async fn update_repository(
         ..RepositoryChange::default()
     };
     limits.check(&change.machine())?;
+    caches.check(update.cache.flatten())?;
     let place = Place { clone_url: update.clone_url, connection_id: update.connection_id };
     let (place, default_branch) = at_remote(&connections, &repository, place, update.default_branch).await?;
     (change.clone_url, change.connection_id, change.default_branch) =

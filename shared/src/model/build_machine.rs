@@ -129,11 +129,7 @@ impl BuildLimits {
     /// # Errors
     /// Fails if the setting is malformed.
     pub fn is_allowed(settings: &Settings, setting: &'static str) -> std::result::Result<bool, InvalidLimit> {
-        match settings.get(setting) {
-            None | Some("forbidden") => Ok(false),
-            Some("allowed") => Ok(true),
-            Some(other) => Err(InvalidLimit(setting, other.to_owned())),
-        }
+        allowance(settings, setting, "forbidden")
     }
 
     /// Checks that the operator allows a machine.
@@ -178,6 +174,19 @@ impl BuildLimits {
             return Some(("privileged", "must be false: the operator does not allow privileged builds".to_owned()));
         }
         None
+    }
+}
+
+/// Reads a setting that is `allowed` or `forbidden`, and has this default.
+pub(super) fn allowance(
+    settings: &Settings,
+    setting: &'static str,
+    default: &str,
+) -> std::result::Result<bool, InvalidLimit> {
+    match settings.get(setting).unwrap_or(default) {
+        "allowed" => Ok(true),
+        "forbidden" => Ok(false),
+        other => Err(InvalidLimit(setting, other.to_owned())),
     }
 }
 

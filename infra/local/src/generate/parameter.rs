@@ -59,6 +59,7 @@ const PARAMETERS: &[Parameter] = &[
     text("BuildImages", "!Ref BuildImages"),
     text("LargestComputeType", "!Ref LargestComputeType"),
     text("PrivilegedBuilds", "!Ref PrivilegedBuilds"),
+    text("BuildCaches", "!Ref BuildCaches"),
     text("BuildPolicyArn", "!Ref BuildPolicyArn"),
     text("ValuesFromAws", "!If [HasBuildPolicy, allowed, forbidden]"),
     number("ConsumerConcurrency", "!Ref ConsumerConcurrency"),
