@@ -29,7 +29,6 @@ mod lease;
 mod opened;
 mod pipeline;
 pub mod process;
-pub mod redaction;
 mod refusal;
 mod results;
 mod retry;

@@ -3,6 +3,7 @@
 use std::io;
 
 use archive::Archive;
+use redaction::Redaction;
 use shared::InitError;
 use shared::model::{
     ArtifactQuota, Deployment, Failure, FailureCode, MAX_OUTPUT_BYTES, MAX_OUTPUTS, Outputs, TestSummary,
@@ -13,7 +14,6 @@ use tokio::task::{JoinError, spawn_blocking};
 use crate::beneath::Folder;
 use crate::buildspec::Buildspec;
 use crate::process::{Artifact, Run};
-use crate::redaction::Redaction;
 use crate::retry::Retry;
 use crate::run_log::RunLog;
 use crate::test_reports;

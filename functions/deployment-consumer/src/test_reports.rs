@@ -1,26 +1,17 @@
 //! The test reports of a run, which become one summary.
 //!
-//! A report is written by the build, so nothing of it is trusted: its size, its depth and what is kept of it have bounds, and no
-//! entity is expanded. A report that can't be read is a line of the log, and never a failure.
-
-mod junit;
+//! A report that can't be read is a line of the log, and never a failure.
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use shared::model::{FailedTest, TestSummary};
+use junit::{MAX_BYTES, MAX_FILES, MAX_TOTAL_BYTES};
+use redaction::Redaction;
+use shared::model::TestSummary;
 
 use crate::beneath::{Folder, Found};
 use crate::buildspec::Report;
-use crate::redaction::Redaction;
-
-/// The maximum number of files.
-const MAX_FILES: usize = 1000;
-/// The maximum size of a file, in bytes.
-const MAX_BYTES: u64 = 10 << 20;
-/// The maximum size of all files together, in bytes.
-const MAX_TOTAL_BYTES: u64 = 100 << 20;
 
 /// Reads the files of all reports in a source folder. Returns the summary, and a sentence about each file that is not part of it.
 pub(crate) fn read(
@@ -83,10 +74,4 @@ fn read_file(source: &Folder, path: &Path, summary: &mut TestSummary) -> Result<
     }
     junit::read(BufReader::new(file.take(MAX_BYTES)), summary)?;
     Ok(size)
-}
-
-impl From<junit::Failure> for FailedTest {
-    fn from(failure: junit::Failure) -> Self {
-        Self { suite: failure.suite, name: failure.name, message: failure.message }
-    }
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use archive::Stream;
+use redaction::Redaction;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::recent::Recent;
-use crate::redaction::Redaction;
 
 /// The length in bytes beyond which a line of output is split.
 pub const MAX_LINE_BYTES: usize = 16 * 1024;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use archive::Stream;
+use redaction::Redaction;
 use shared::clock::Clock;
 use shared::model::{BuildPhase, BuildPhaseStatus, FailedCommand};
 use tokio::sync::mpsc;
@@ -21,7 +22,6 @@ use super::session::{Session, search_path};
 use super::versions;
 use crate::beneath::Folder;
 use crate::buildspec::{Artifacts, Buildspec, OnFailure, Phase, PhaseName, Retry};
-use crate::redaction::Redaction;
 
 /// One run of a buildspec. It sends its lines, redacted and without line ends, into a channel as they come.
 pub struct Run<'a> {

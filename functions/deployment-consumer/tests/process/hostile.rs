@@ -7,7 +7,7 @@ use std::time::Duration;
 use archive::Stream::{self, Stderr, Stdout, System};
 use deployment_consumer::buildspec::PhaseName;
 use deployment_consumer::process::{Exit, Folder, Outcome, Run};
-use deployment_consumer::redaction::Redaction;
+use redaction::Redaction;
 use shared::clock::Clock;
 use tokio::sync::mpsc;
 

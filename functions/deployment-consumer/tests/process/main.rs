@@ -15,7 +15,7 @@ use std::time::Duration;
 use archive::Stream::{Stderr, Stdout, System};
 use deployment_consumer::buildspec::PhaseName;
 use deployment_consumer::process::{Artifact, Exit, Folder, MAX_LINE_BYTES, Outcome, Run, RunError};
-use deployment_consumer::redaction::Redaction;
+use redaction::Redaction;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 

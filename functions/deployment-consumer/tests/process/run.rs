@@ -8,7 +8,7 @@ use std::time::Duration;
 use archive::Stream;
 use deployment_consumer::buildspec::{Buildspec, PhaseName};
 use deployment_consumer::process::{Artifact, Exit, Folder, Outcome, Run, RunError};
-use deployment_consumer::redaction::Redaction;
+use redaction::Redaction;
 use shared::clock::Clock;
 use shared::model::BuildPhase;
 use tempfile::TempDir;

@@ -1,4 +1,4 @@
-//! Removes the values of a deployment's secret variables from its log.
+//! Removes the values of a deployment's secret variables from texts.
 
 mod reading;
 
@@ -70,7 +70,7 @@ impl Redaction {
     }
 
     /// Returns the text with each secret in it replaced by `***`. Secrets that overlap are replaced together.
-    pub(crate) fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let secrets = self.secrets_in(text.as_bytes());
         if secrets.is_empty() {
             return Cow::Borrowed(text);
@@ -93,7 +93,7 @@ impl Redaction {
 
     /// Returns the bounds of the secret that spans the offset `at`, if there is one. The text must reach
     /// [`longest`](Self::longest) bytes past `at`, unless it ends before.
-    pub(crate) fn across(&self, text: &[u8], at: usize) -> Option<Range<usize>> {
+    pub fn across(&self, text: &[u8], at: usize) -> Option<Range<usize>> {
         self.secrets_in(text).into_iter().find(|found| found.start < at && found.end > at)
     }
 
@@ -261,7 +261,7 @@ mod tests {
         }
     }
 
-    /// The output of the tools themselves is in tests/process/masking.rs.
+    /// The output of the tools themselves is in functions/deployment-consumer/tests/process/masking.rs.
     #[test]
     fn a_secret_is_known_under_the_escapes_of_each_format() {
         let redaction = Redaction::new(["it's \"50%\" & <é>\n\\\t1"]);

@@ -1,26 +1,27 @@
 //! Test reports in the XML that JUnit made common (<https://github.com/testmoapp/junitxml>).
+//!
+//! A report is written by a build, so nothing of it is trusted: its size, its depth and what is kept of it have bounds, and no
+//! entity is expanded.
 
 use std::borrow::Cow;
 use std::io::BufRead;
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
-use shared::model::TestSummary;
+use shared::model::{FailedTest, TestSummary};
 
+/// The maximum number of reports of a build.
+pub const MAX_FILES: usize = 1000;
+/// The maximum size of a report, in bytes.
+pub const MAX_BYTES: u64 = 10 << 20;
+/// The maximum size of all reports of a build together, in bytes.
+pub const MAX_TOTAL_BYTES: u64 = 100 << 20;
 /// The maximum depth of elements. Real reports have five levels.
 const MAX_DEPTH: usize = 64;
 /// The maximum number of test cases in a file.
 const MAX_CASES: u64 = 100_000;
 /// The maximum size of a name or a message while a file is read, in bytes. The summary has smaller bounds.
 const MAX_TEXT_BYTES: usize = 4096;
-
-/// A test case that failed.
-#[derive(Debug, Default)]
-pub(super) struct Failure {
-    pub suite: String,
-    pub name: String,
-    pub message: String,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -31,7 +32,7 @@ enum Outcome {
 
 /// The test case whose elements are read.
 struct Case {
-    names: Failure,
+    names: FailedTest,
     outcome: Outcome,
     duration_ms: u64,
     /// Whether the text belongs to the first failure.
@@ -42,7 +43,7 @@ struct Case {
 ///
 /// # Errors
 /// Returns why the report can't be read.
-pub(super) fn read(report: impl BufRead, summary: &mut TestSummary) -> Result<(), String> {
+pub fn read(report: impl BufRead, summary: &mut TestSummary) -> Result<(), String> {
     let mut reader = Reader::from_reader(report);
     let mut suites: Vec<String> = Vec::new();
     let (mut buffer, mut depth, mut case, mut has_root) = (Vec::new(), 0, None::<Case>, false);
@@ -102,7 +103,7 @@ fn open(element: &BytesStart, suites: &mut Vec<String>, case: &mut Option<Case>)
             let suite = suite.or_else(|| attribute(element, "classname")).unwrap_or_default();
             let name = attribute(element, "name").unwrap_or_default();
             let duration_ms = attribute(element, "time").map_or(0, |time| milliseconds(&time));
-            let names = Failure { suite, name, message: String::new() };
+            let names = FailedTest { suite, name, message: String::new() };
             *case = Some(Case { names, outcome: Outcome::Passed, duration_ms, in_failure: false });
         }
         (b"failure" | b"error", Some(case)) if case.outcome != Outcome::Failed => {
@@ -140,7 +141,7 @@ fn close(
                 Outcome::Skipped => summary.skipped += 1,
                 Outcome::Failed => {
                     names.message = names.message.trim().to_owned();
-                    summary.fail(names.into());
+                    summary.fail(names);
                 }
             }
         }
