@@ -82,7 +82,6 @@ impl Archive {
             Place::Bucket { .. } => {
                 (key.as_ref().len() > MAX_KEY_BYTES).then_some("its path is too long for the archive")
             }
-            #[cfg(test)]
             Place::Memory => None,
         }
     }

@@ -22,11 +22,7 @@ pub struct Archive {
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     Folder(Arc<LocalFileSystem>),
-    Bucket {
-        name: Arc<str>,
-        signer: Arc<dyn Signer>,
-    },
-    #[cfg(test)]
+    Bucket { name: Arc<str>, signer: Arc<dyn Signer> },
     Memory,
 }
 
@@ -84,7 +80,8 @@ pub(crate) enum Patience {
 
 impl Archive {
     /// Opens the archive that `ARCHIVE_URL` names. `s3://bucket` is a bucket. `file:///folder` is a folder, and
-    /// `file:folder` is a folder whose path may be relative to the working directory. A missing folder is created.
+    /// `file:folder` is a folder whose path may be relative to the working directory. A missing folder is created. `memory:` is a new
+    /// store in memory, for tests whose functions are stepped through.
     ///
     /// # Errors
     ///
@@ -110,6 +107,7 @@ impl Archive {
                 let store = Arc::new(s3::open(bucket, app.aws(), patience)?);
                 Ok(Self { store: store.clone(), place: Place::Bucket { name: bucket.into(), signer: store } })
             }
+            None if url == "memory:" => Ok(Self::in_memory()),
             None => Self::folder(url),
         }
     }
@@ -136,7 +134,6 @@ impl Archive {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn in_memory() -> Self {
         Self { store: Arc::new(object_store::memory::InMemory::new()), place: Place::Memory }
     }
