@@ -14,6 +14,7 @@ mod machine;
 pub(crate) mod moto;
 mod outputs;
 mod refusals;
+mod reports;
 mod values_from_aws;
 
 use std::ffi::OsStr;
@@ -198,7 +199,7 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
         "version": "0.2",
         "env": {"shell": "bash"},
         "phases": {"build": {"commands": ["make"]}},
-        "artifacts": {"files": ["dist/**"]},
+        "artifacts": {"files": ["dist/**"], "secondary-artifacts": {"reports": {"files": ["buildspec.yml", "*.xml"]}}},
     });
     std::fs::create_dir(here.source.path().join("bin")).unwrap();
     std::fs::write(here.source.path().join("bin/run"), "#!/bin/sh\n").unwrap();
@@ -228,6 +229,10 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
                 "type": "S3", "location": BUCKET, "path": stored.artifacts_prefix(), "namespaceType": "NONE",
                 "name": "artifacts", "packaging": "NONE", "overrideArtifactName": false,
             },
+            "secondaryArtifactsOverride": [{
+                "type": "S3", "location": BUCKET, "path": stored.artifacts_prefix(), "namespaceType": "NONE",
+                "name": "reports", "packaging": "NONE", "overrideArtifactName": false, "artifactIdentifier": "reports",
+            }],
             "logsConfigOverride": {"cloudWatchLogs": {
                 "status": "ENABLED", "groupName": LOG_GROUP, "streamName": stored.log_stream_prefix(),
             }},
@@ -253,8 +258,6 @@ async fn codebuild_gets_the_source_the_variables_by_reference_and_tells_the_end(
             "queuedTimeoutInMinutesOverride": 60,
         })]
     );
-    let note = "system: `reports` is ignored in AWS CodeBuild: name the reports in `artifacts` to download them from the deployment.";
-    assert!(here.owner.log(&created).await.contains(&note.to_owned()));
     let kept = here.moto.call("secretsmanager", "secretsmanager.GetSecretValue", json!({"SecretId": secret})).await;
     let kept: Value = serde_json::from_str(kept["SecretString"].as_str().unwrap()).unwrap();
     assert_eq!(kept, json!({"API_KEY": "hunter22"}));

@@ -192,6 +192,7 @@ fn a_build_reads_and_lists_only_what_it_knows_the_name_of() {
         ("s3:ListBucket", &folder),
         ("s3:PutObject", "${Archive.Arn}/caches/*/*/cap_*/files/*"),
         ("s3:PutObject", "${Archive.Arn}/deployments/*/*/cap_*/artifacts/*"),
+        ("s3:PutObject", "${Archive.Arn}/deployments/*/*/cap_*/reports/*"),
         ("secretsmanager:GetSecretValue", secret),
     ];
     assert_eq!(allowed, expected.map(|(action, resource)| (action.to_owned(), resource.to_owned())).into());

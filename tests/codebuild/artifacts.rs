@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::model::Deployment;
 
@@ -110,4 +110,43 @@ async fn a_file_that_was_stored_after_the_builds_end_is_no_artifact() {
     here.told(&event(&stored, stored.build.as_ref().unwrap(), "SUCCEEDED")).await.unwrap();
     assert_eq!(here.owner.get(&list).await.body["meta"]["total"], 0);
     here.owner.get(&format!("{list}/a.json")).await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn artifacts_of_a_build_that_exceed_the_plan_are_not_kept_and_fail_the_deployment() {
+    let Some(here) = Here::start().await else { return };
+    let starter = here.world.owner_on("starter", "small").await;
+    starter.repository("app", &here.source).await;
+    let large = "x".repeat(60 << 20);
+    let why = "The artifacts are not kept: they are at least 2 file(s) of 125829120 bytes, and the account's plan allows 10000 files \
+               of 100 MiB together; name fewer files in the buildspec's artifacts";
+    for (status, code, message) in [
+        ("SUCCEEDED", "artifacts_too_large", why.to_owned()),
+        ("FAILED", "build_fault", format!("CodeBuild gave no reason for the failure of the build. {why}")),
+    ] {
+        let created = starter.deploy("app", json!({"ref": "main"})).await;
+        let stored = here.started(&starter, &created).await;
+        here.world.queue_is_empty().await;
+        here.put(&stored, "a.bin", &large).await;
+        here.put(&stored, "b.bin", &large).await;
+        let mut ended = event(&stored, stored.build.as_ref().unwrap(), status);
+        ended["detail"]["additional-information"]["phases"] = json!([]);
+        ended["detail"]["additional-information"]["exported-environment-variables"] =
+            json!([{"name": "VERSION", "value": "1"}]);
+        assert_eq!(here.told(&ended).await.unwrap(), "failed");
+        let ended = starter.deployment(&created).await;
+        assert_eq!(ended["failure"], json!({"code": code, "message": message}), "{ended}");
+        assert_eq!(ended["outputs"], Value::Null);
+        let list = format!("/v1/deployments/{}/artifacts", stored.id);
+        assert_eq!(starter.get(&list).await.body["meta"]["total"], 0, "{status}");
+        starter.get(&format!("{list}/a.bin")).await.refused(404, "not_found");
+        starter.get(&format!("{list}.zip")).await.refused(404, "not_found");
+        here.world.clock.advance(std::time::Duration::from_secs(60));
+    }
+
+    let created = starter.deploy("app", json!({"ref": "main"})).await;
+    let stored = here.started(&starter, &created).await;
+    here.world.queue_is_empty().await;
+    here.put(&stored, "a.bin", &large).await;
+    assert_eq!(here.told(&event(&stored, stored.build.as_ref().unwrap(), "SUCCEEDED")).await.unwrap(), "succeeded");
 }

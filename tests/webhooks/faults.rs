@@ -25,7 +25,7 @@ use shared::clock::{Clock, Timestamp};
 use shared::id::{TeamId, WebhookId};
 use shared::model::{Author, Due, DueEntry, DueWebhookDelivery, Outbox, Team, Webhook, WebhookFilter, WebhookFormat};
 use shared::queue::{WebhookMessage, WebhookQueue};
-use shared::settings::Settings;
+use shared::settings::{ARCHIVE_URL, Settings};
 use shared::table::Table;
 use shared::telemetry::Log;
 use tests::{NOON, Random};
@@ -72,6 +72,7 @@ impl Scene {
             ("HOOK_QUEUE_URL", "http://sqs/hooks".to_owned()),
             ("WEBHOOK_QUEUE_URL", "http://sqs/webhooks".to_owned()),
             ("API_BASE_URL", "https://api.example.com".to_owned()),
+            (ARCHIVE_URL, "memory:".to_owned()),
             ("VARIABLES_KEY", format!("file:{}", key.path().join("key").display())),
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "id".to_owned()),

@@ -27,6 +27,7 @@ pub(crate) struct BuildInput {
     /// The buildspec as it was read, in CodeBuild's format.
     pub buildspec: String,
     pub(crate) has_artifacts: bool,
+    pub(crate) has_reports: bool,
     /// The archive's prefix for the files of the cache, if the build has one.
     pub cache: Option<String>,
     pub secrets: Variables,
@@ -76,6 +77,7 @@ impl CodeBuild {
             source: &source,
             buildspec: &input.buildspec,
             artifacts: input.has_artifacts.then_some(artifacts.as_str()),
+            reports: input.has_reports.then_some(artifacts.as_str()),
             cache: input.cache.as_deref(),
             secrets: &input.secrets,
             plain: &input.plain,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use archive::{Archive, LogWriter};
+use archive::{Archive, LogWriter, REPORTS};
 use connections::{Connections, OpenFailed, TimeLimit};
 use git::{FetchLimits, Fetched, RemoteError, Resolved};
 use redaction::Redaction;
@@ -46,10 +46,6 @@ pub const FETCH_LIMITS: FetchLimits = FetchLimits {
     tree_bytes: 256 << 20,
     files: 100_000,
 };
-
-/// The line about a buildspec's reports under CodeBuild, where no function reads the files of a build.
-const NO_REPORTS: &str =
-    "`reports` is ignored in AWS CodeBuild: name the reports in `artifacts` to download them from the deployment.";
 
 /// The note in the log of a build outside of CodeBuild whose repository or environment chooses a machine.
 const NO_MACHINE: &str =
@@ -186,9 +182,6 @@ impl Pipeline {
         let time_limit = deployment.time_limit(self.time_limit);
         let mut reserved = variables::of_deployment(deployment, &self.app);
         if let Runner::CodeBuild(codebuild) = &self.runner {
-            if !buildspec.reports.is_empty() {
-                log.say(NO_REPORTS).await;
-            }
             let cache = match &buildspec.cache {
                 Some(cache) => cache::place_in_codebuild(&self.app, log, cache, deployment).await,
                 None => None,
@@ -202,10 +195,15 @@ impl Pipeline {
                     .await;
             }
             // CodeBuild takes a text of several lines for a buildspec, and one line for the path of a file.
-            let buildspec = format!("{:#}", buildspec.canonical(&from_aws));
+            let has_reports = !buildspec.reports.is_empty();
+            let mut document = buildspec.canonical(&from_aws);
+            if has_reports {
+                buildspec.store_reports(&mut document, REPORTS, &deployment.source.buildspec_path);
+            }
+            let buildspec = format!("{document:#}");
             let (secrets, mut plain) = variables.split();
             plain.extend(reserved);
-            let input = BuildInput { buildspec, has_artifacts, cache, secrets, plain, time_limit };
+            let input = BuildInput { buildspec, has_artifacts, has_reports, cache, secrets, plain, time_limit };
             return Ok(Completed::Preparation(codebuild, input));
         }
         if !deployment.machine.is_default() {

@@ -43,7 +43,7 @@ pub(crate) async fn store(
         Err((name, error)) => return Ok(Some(invalid(&name, &format!("it can't be read ({error})")))),
     };
     if quota.is_exceeded(artifacts.len(), bytes) {
-        return Ok(Some(too_large(quota, artifacts.len(), bytes)));
+        return Ok(Some(quota.failure(&format!("{} file(s) of {bytes} bytes", artifacts.len()))));
     }
     for artifact in artifacts {
         let (folder, path) = (source.try_clone().map_err(failed)?, artifact.path.clone());
@@ -100,15 +100,6 @@ pub(crate) async fn outputs(exported: &Variables, redaction: &Redaction, log: &R
         .await;
     }
     kept
-}
-
-fn too_large(quota: ArtifactQuota, files: usize, bytes: u64) -> Failure {
-    let ArtifactQuota { files: most_files, mebibytes } = quota;
-    let message = format!(
-        "The artifacts are not kept: they are {files} file(s) of {bytes} bytes, and the account's plan allows {most_files} files of \
-         {mebibytes} MiB together; name fewer files in the buildspec's artifacts"
-    );
-    Failure::new(FailureCode::ArtifactsTooLarge, message)
 }
 
 fn invalid(name: &str, why: &str) -> Failure {

@@ -12,14 +12,14 @@ pub const RUNNER: &str = "RUNNER";
 pub(crate) enum Runner {
     /// Child processes of this function.
     Process,
-    CodeBuild(CodeBuild),
+    CodeBuild(Box<CodeBuild>),
 }
 
 impl Runner {
     pub(crate) fn new(app: &App, archive: &Archive) -> Result<Self, InitError> {
         match app.settings().get(RUNNER) {
             None | Some("process") => Ok(Self::Process),
-            Some("codebuild") => Ok(Self::CodeBuild(CodeBuild::new(app, archive)?)),
+            Some("codebuild") => Ok(Self::CodeBuild(Box::new(CodeBuild::new(app, archive)?))),
             Some(other) => Err(format!("{RUNNER} must be process or codebuild, not {other:?}").into()),
         }
     }

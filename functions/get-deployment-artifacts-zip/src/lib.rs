@@ -56,8 +56,7 @@ pub async fn get_deployment_artifacts_zip(
         return Err(Error::new(ErrorCode::NotFinished, message));
     }
     let prefix = deployment.artifacts_prefix();
-    let found = archive.list_artifacts(&prefix).await?.into_iter();
-    let set = ArtifactSet::new(found.filter(|artifact| deployment.can_have_stored(artifact.stored_at)).collect())?;
+    let set = ArtifactSet::new(archive.kept_artifacts(&deployment).await?)?;
     let name = set.file_name();
     let zip = match archive.zip(&prefix, &name).await? {
         Some(zip) => zip,

@@ -67,10 +67,9 @@ pub async fn list_deployment_artifacts(
     deployment: AuthorizedDeployment,
 ) -> Result<Response> {
     let page = page.of(LIST)?;
-    let found = archive.list_artifacts(&deployment.artifacts_prefix()).await?;
+    let found = archive.kept_artifacts(&deployment).await?;
     let url = app.url(&format!("/v1/deployments/{}/artifacts", deployment.id));
-    let artifacts = found.into_iter().filter(|artifact| deployment.can_have_stored(artifact.stored_at));
-    let artifacts: Vec<_> = artifacts.map(|artifact| body(artifact, &url)).collect();
+    let artifacts: Vec<_> = found.into_iter().map(|artifact| body(artifact, &url)).collect();
     let total = artifacts.len() as u64;
     Ok(page.respond(page.cut(artifacts), total, &url, |artifact| artifact))
 }

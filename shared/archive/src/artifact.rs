@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use futures_util::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, buffered::BufWriter, path::Path};
 use shared::clock::Timestamp;
+use shared::model::Deployment;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::download::MAX_KEY_BYTES;
@@ -140,6 +141,16 @@ impl Archive {
                 Err(Error::of_copy(error))
             }
         }
+    }
+
+    /// Lists the artifacts that a deployment keeps, sorted by path.
+    pub async fn kept_artifacts(&self, deployment: &Deployment) -> Result<Vec<Artifact>> {
+        if deployment.artifacts_refused {
+            return Ok(Vec::new());
+        }
+        let mut artifacts = self.list_artifacts(&deployment.artifacts_prefix()).await?;
+        artifacts.retain(|artifact| deployment.can_have_stored(artifact.stored_at));
+        Ok(artifacts)
     }
 
     /// Lists the artifacts of `prefix`, sorted by path.

@@ -3,6 +3,7 @@
 //! ```text
 //! {prefix}/log/{number of its last line, 12 digits}   a chunk of the log, JSON lines
 //! {prefix}/artifacts/{path}                           one artifact
+//! {prefix}/reports/{path}                             one file of the test reports of a build by CodeBuild
 //! {prefix}/zips/{digest of a set of artifacts}.zip    all of the set
 //! {prefix}/source.zip                                 the deployed source
 //! {prefix}/cache.zip                                  a cache of builds
@@ -16,8 +17,10 @@ mod download;
 mod log;
 mod s3;
 mod store;
+mod stored;
 
 pub use artifact::Artifact;
 pub use download::Download;
 pub use log::{Gaps, HEAD_BYTES, LogLine, LogPage, LogWriter, MAX_LINE_BYTES, MAX_READ_BYTES, Stream, TAIL_BYTES};
 pub use store::{Archive, Error, Result};
+pub use stored::REPORTS;

@@ -60,6 +60,12 @@ impl Error {
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Store(object_store::Error::Generic { .. }))
     }
+
+    /// Returns whether the operation failed because of a path that the archive can't have.
+    #[must_use]
+    pub fn is_about_a_path(&self) -> bool {
+        matches!(self, Self::Path(_) | Self::Store(object_store::Error::InvalidPath { .. }))
+    }
 }
 
 /// Answers a client's request: a store that was busy may answer later.

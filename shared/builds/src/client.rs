@@ -1,11 +1,13 @@
 //! The clients of CodeBuild and Secrets Manager.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use shared::App;
+use archive::Archive;
 use shared::model::{BuildId, Deployment};
 use shared::queue::Queue;
-use shared::settings::MissingSetting;
+use shared::{App, InitError};
+use tokio::sync::Semaphore;
 
 use crate::error::Error;
 use crate::report::Report;
@@ -30,16 +32,26 @@ pub struct Builds {
     pub(crate) queue: Queue,
     pub(crate) codebuild: aws_sdk_codebuild::Client,
     pub(crate) secrets: aws_sdk_secretsmanager::Client,
+    pub(crate) archive: Archive,
+    /// The permit to read test reports, of one build at a time: their memory has a bound.
+    pub(crate) reading: Arc<Semaphore>,
 }
 
 impl Builds {
     /// # Errors
-    /// Fails if a setting is missing.
-    pub fn new(app: &App) -> Result<Self, MissingSetting> {
+    /// Fails if a setting is missing or malformed.
+    pub fn new(app: &App) -> Result<Self, InitError> {
         let aws = app.aws();
         let codebuild = aws_sdk_codebuild::Client::new(&aws.client("AWS_ENDPOINT_URL_CODEBUILD"));
         let secrets = aws_sdk_secretsmanager::Client::new(&aws.client("AWS_ENDPOINT_URL_SECRETS_MANAGER"));
-        Ok(Self { app: app.clone(), queue: Queue::with_statuses(app)?, codebuild, secrets })
+        Ok(Self {
+            app: app.clone(),
+            queue: Queue::with_statuses(app)?,
+            codebuild,
+            secrets,
+            archive: Archive::new(app)?,
+            reading: Arc::new(Semaphore::new(1)),
+        })
     }
 
     /// Returns the app.

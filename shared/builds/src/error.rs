@@ -10,6 +10,10 @@ use shared::table::TableError;
 pub enum Error {
     #[error("DynamoDB failed")]
     Table(#[from] TableError),
+    #[error("the archive failed")]
+    Archive(#[from] archive::Error),
+    #[error("the time for the test reports was over")]
+    Slow,
     #[error("concurrent writers kept changing the deployment")]
     Contended,
     #[error("a call to {0} failed ({1})")]

@@ -12,6 +12,7 @@ mod error;
 mod report;
 mod settle;
 mod start;
+mod stored;
 
 pub use client::{ACCOUNT_VARIABLE, ASK_AT_ONCE, ATTEMPT_VARIABLE, Builds, CODEBUILD_PROJECT, DEPLOYMENT_VARIABLE};
 pub use error::Error;

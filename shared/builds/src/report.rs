@@ -10,6 +10,7 @@ use shared::model::{
 };
 
 use crate::error::Error;
+use crate::stored::StoredFiles;
 
 /// The beginning of CodeBuild's message about a command that failed.
 const COMMAND: &str = "Error while executing command: ";
@@ -205,16 +206,21 @@ impl Report {
     }
 
     /// Returns the results of the build. CodeBuild masks no value, so the variables that are secret are masked by their names.
-    pub(crate) fn results(&self, secret: &BTreeSet<String>) -> Results {
-        let phases = self.phases.iter().filter_map(PhaseReport::of_buildspec).collect();
-        if self.status != BuildStatus::Succeeded {
-            return Results { phases, ..Results::default() };
+    pub(crate) fn results(&self, secret: &BTreeSet<String>, stored: &StoredFiles) -> Results {
+        let results = Results {
+            tests: stored.tests.clone(),
+            phases: self.phases.iter().filter_map(PhaseReport::of_buildspec).collect(),
+            artifacts_refused: stored.are_refused(),
+            ..Results::default()
+        };
+        if self.status != BuildStatus::Succeeded || stored.are_refused() {
+            return results;
         }
         let exported = self.exported.iter().map(|(name, value)| match secret.contains(name) {
             true => (name.clone(), MASKED.to_owned()),
             false => (name.clone(), value.clone()),
         });
-        Results { outputs: Outputs::of(exported).kept, tests: None, phases }
+        Results { outputs: Outputs::of(exported).kept, ..results }
     }
 
     /// Returns the first phase that failed. It is the cause, because POST_BUILD runs even after a failed BUILD.

@@ -27,18 +27,19 @@ pub enum Settled {
 }
 
 impl Builds {
-    /// Applies the report of a build to its deployment. If that ends the deployment, sends the next message in the lane and
-    /// deletes the secret with the variables.
+    /// Applies the report of a build to its deployment. If that ends the deployment, reads its test reports, checks the plan's bounds of
+    /// its artifacts, sends the next message in the lane and deletes the secret with the variables.
     ///
     /// # Errors
-    /// Fails if DynamoDB or Secrets Manager fails. The report can then be settled again.
+    /// Fails if DynamoDB, S3 or Secrets Manager fails. The report can then be settled again.
     pub async fn settle(&self, mut deployment: Deployment, report: &Report) -> Result<Settled, Error> {
         let (table, now) = (self.app.table(), self.app.clock().now());
         let (mut attempts, mut settled) = (table.attempts(), Settled::Running);
+        let mut stored = None;
         while attempts.begin().await {
             let known = deployment.build.as_ref() == Some(&report.build);
             let expected = deployment.build.is_none() && deployment.attempt == report.attempt;
-            let next = match (deployment.status, report.end()) {
+            let mut next = match (deployment.status, report.end()) {
                 (status, _) if status.is_final() && known => {
                     self.delete_secret(report.build.project(), &deployment).await?;
                     return Ok(Settled::AlreadyEnded);
@@ -56,7 +57,16 @@ impl Builds {
                 _ => return Ok(Settled::NotItsBuild),
             };
             if next.status().is_final() {
-                let results = report.results(&self.secret_names(&deployment, report).await?);
+                let stored = match &stored {
+                    Some(found) => found,
+                    None => stored.insert(self.stored(&deployment, &report.build).await?),
+                };
+                next = stored.end(next);
+                let secret = match report.exported.is_empty() {
+                    true => BTreeSet::new(),
+                    false => self.secret_names(&deployment).await?,
+                };
+                let results = report.results(&secret, stored);
                 deployment = deployment.with_results(table, &results).await?;
             }
             let reached = match &next {
@@ -80,11 +90,8 @@ impl Builds {
         Err(Error::Contended)
     }
 
-    /// Returns the names of the secret variables that the build could have exported.
-    async fn secret_names(&self, deployment: &Deployment, report: &Report) -> Result<BTreeSet<String>, Error> {
-        if report.exported.is_empty() {
-            return Ok(BTreeSet::new());
-        }
+    /// Returns the names of the build's secret variables.
+    pub(crate) async fn secret_names(&self, deployment: &Deployment) -> Result<BTreeSet<String>, Error> {
         let Deployment { account_id, id, .. } = deployment;
         let variables = DeploymentVariables::load(self.app.table(), account_id, id).await?.unwrap_or_default();
         let secret = variables.merged(deployment).into_iter().filter(|variable| variable.secret);

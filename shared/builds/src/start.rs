@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use archive::REPORTS;
 use aws_sdk_codebuild::error::SdkError;
+use aws_sdk_codebuild::types::builders::ProjectArtifactsBuilder;
 use aws_sdk_codebuild::types::{
     ArtifactNamespace, ArtifactPackaging, ArtifactsType, CacheType, CloudWatchLogsConfig, EnvironmentVariable,
     EnvironmentVariableType, LogsConfig, LogsConfigStatusType, ProjectArtifacts, ProjectCache, SourceType,
@@ -33,6 +35,8 @@ pub struct Start<'a> {
     pub buildspec: &'a str,
     /// The prefix in the bucket whose folder `artifacts` receives the artifacts, if the buildspec has artifacts.
     pub artifacts: Option<&'a str>,
+    /// The prefix in the bucket whose folder [`REPORTS`] receives the test reports, if the buildspec has reports.
+    pub reports: Option<&'a str>,
     /// The prefix in the bucket below which CodeBuild keeps the cache, if the build has one.
     pub cache: Option<&'a str>,
     /// The secret variables. The build gets them by reference to a secret of Secrets Manager.
@@ -62,25 +66,18 @@ impl Builds {
     /// # Errors
     /// Fails if the variables are too large, or if AWS refuses or does not answer.
     pub async fn start(&self, start: Start<'_>) -> Result<BuildId, StartFailed> {
-        let Start { project, deployment, bucket, source, buildspec, artifacts, cache, secrets, plain, time_limit } =
-            start;
+        let Start { project, deployment, bucket, source, buildspec, cache, secrets, plain, time_limit, .. } = start;
         // The secret contains the variables as a JSON object.
         let secret = format!("{project}/{}", deployment.secret_name());
         if !secrets.is_empty() {
             self.put_secret(&secret, secrets).await?;
         }
-        let artifacts = match artifacts {
-            None => artifacts_of(ArtifactsType::NoArtifacts),
-            Some(prefix) => ProjectArtifacts::builder()
-                .r#type(ArtifactsType::S3)
-                .location(bucket)
-                .path(prefix)
-                .namespace_type(ArtifactNamespace::None)
-                .name("artifacts")
-                .packaging(ArtifactPackaging::None)
-                .override_artifact_name(false)
-                .build(),
+        let artifacts = match start.artifacts {
+            None => ProjectArtifacts::builder().r#type(ArtifactsType::NoArtifacts),
+            Some(prefix) => stored_in(bucket, prefix, "artifacts"),
         };
+        let reports =
+            start.reports.map(|prefix| stored_in(bucket, prefix, REPORTS).artifact_identifier(REPORTS).build());
         let cache = cache.map(|prefix| cache_at(format!("{bucket}/{prefix}"))).transpose().map_err(incomplete)?;
         let stream = CloudWatchLogsConfig::builder()
             .status(LogsConfigStatusType::Enabled)
@@ -109,7 +106,8 @@ impl Builds {
             .source_type_override(SourceType::S3)
             .source_location_override(format!("{bucket}/{source}"))
             .buildspec_override(buildspec)
-            .artifacts_override(artifacts.map_err(incomplete)?)
+            .artifacts_override(artifacts.build().map_err(incomplete)?)
+            .set_secondary_artifacts_override(reports.transpose().map_err(incomplete)?.map(|reports| vec![reports]))
             .set_cache_override(cache)
             .logs_config_override(logs)
             .set_environment_variables_override(Some(
@@ -147,8 +145,16 @@ fn minutes_of(seconds: u64) -> i32 {
     i32::try_from(seconds.div_ceil(60)).expect("at most 2160")
 }
 
-fn artifacts_of(kind: ArtifactsType) -> Result<ProjectArtifacts, aws_sdk_codebuild::error::BuildError> {
-    ProjectArtifacts::builder().r#type(kind).build()
+/// Returns the place of files that CodeBuild stores below a prefix of a bucket, in the folder of this name.
+fn stored_in(bucket: &str, prefix: &str, name: &str) -> ProjectArtifactsBuilder {
+    ProjectArtifacts::builder()
+        .r#type(ArtifactsType::S3)
+        .location(bucket)
+        .path(prefix)
+        .namespace_type(ArtifactNamespace::None)
+        .name(name)
+        .packaging(ArtifactPackaging::None)
+        .override_artifact_name(false)
 }
 
 fn cache_at(location: String) -> Result<ProjectCache, aws_sdk_codebuild::error::BuildError> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::AccountId;
-use crate::model::{Action, AuditRetention, Author, Quota, Target, TargetKind, key};
+use crate::model::{Action, AuditRetention, Author, Failure, FailureCode, Quota, Target, TargetKind, key};
 use crate::name::{AccountSlug, EmailDomain};
 use crate::permission::BasePermission;
 use crate::permitted::TenantId;
@@ -80,6 +80,16 @@ impl ArtifactQuota {
     /// Returns whether so many files of so many bytes are more than may be kept.
     pub const fn is_exceeded(self, files: usize, bytes: u64) -> bool {
         files > self.files || bytes > self.mebibytes << 20
+    }
+
+    /// Returns the failure of a deployment with more artifacts than may be kept, which are described.
+    pub fn failure(self, found: &str) -> Failure {
+        let Self { files, mebibytes } = self;
+        let message = format!(
+            "The artifacts are not kept: they are {found}, and the account's plan allows {files} files of {mebibytes} MiB together; name \
+             fewer files in the buildspec's artifacts"
+        );
+        Failure::new(FailureCode::ArtifactsTooLarge, message)
     }
 }
 

@@ -235,6 +235,9 @@ pub struct Deployment {
     /// The phases of the build of the last attempt, in their order, once the deployment has ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<BuildPhase>,
+    /// Whether the artifacts that a build by CodeBuild has stored are not kept: they are more than the plan allows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub artifacts_refused: bool,
     /// The digest of [`DeploymentVariables`]. `None` if the deployment has no variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables_digest: Option<String>,
@@ -336,7 +339,7 @@ impl Position for Deployment {
          expected_current, \
          capability, registered_by, variable_names, variables_digest, \
          on_ref, on_no_ref, audit_retention, no_capacity, permit, waits_for_permit, run_limit_seconds, build_started_at, actors, #commit, commit_status_error, root_folder, buildspec_path, fetch_depth, cache, environment_url, has_results, \
-         phases, image, compute_type, privileged",
+         phases, image, compute_type, privileged, artifacts_refused",
     );
 
     fn position(&self, _: Sort) -> String {
@@ -418,6 +421,7 @@ mod tests {
             commit_status_error: Some(String::new()),
             environment_url: Some(String::new()),
             has_results: true,
+            artifacts_refused: true,
             phases: vec![BuildPhase {
                 name: BuildPhaseName::Build,
                 status: BuildPhaseStatus::Failed,

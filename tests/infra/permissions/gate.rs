@@ -193,7 +193,7 @@ fn named_calls(service: &str, operation: &str, body: &Value) -> Vec<Call> {
         "StopBuild" => vec![project(&body["id"])],
         "BatchGetBuilds" => body["ids"].as_array().unwrap().iter().map(project).collect(),
         "CreateSecret" => vec![secret(&body["Name"])],
-        "DeleteSecret" => vec![secret(&body["SecretId"])],
+        "GetSecretValue" | "DeleteSecret" => vec![secret(&body["SecretId"])],
         other => panic!("an operation that the gate does not know: {other}"),
     };
     let call = |resource| Call { action: format!("{service}:{operation}"), resource, keys: BTreeSet::new() };

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use shared::model::BuildspecPath;
 
 use super::artifacts::Artifacts;
 use super::cache::Cache;
 use super::on_failure::OnFailure;
+use super::reports::Report;
 use super::spec::{Buildspec, Phase, Shell};
 use super::stored::{Store, Stored};
 
@@ -38,6 +40,17 @@ impl Buildspec {
             document.insert("cache".to_owned(), cache.canonical());
         }
         Value::Object(document)
+    }
+
+    /// Adds the files of the test reports to the canonical form, as a secondary artifact of this name, which CodeBuild stores.
+    ///
+    /// CodeBuild fails a build of which no file is part of an artifact, and a build may write no report. So the buildspec itself, which
+    /// every source has, is part of the artifact, too.
+    pub fn store_reports(&self, document: &mut Value, name: &str, buildspec_path: &BuildspecPath) {
+        let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-".contains(character);
+        let itself = buildspec_path.as_str().replace(|character| !is_plain(character), "*");
+        let files: Vec<_> = [itself].into_iter().chain(self.reports.iter().flat_map(Report::patterns)).collect();
+        document["artifacts"]["secondary-artifacts"][name] = json!({"files": files});
     }
 }
 

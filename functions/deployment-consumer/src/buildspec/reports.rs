@@ -48,11 +48,52 @@ impl Report {
         Some(Self { files, base_directory: base_directory.map(|directory| directory.value) })
     }
 
+    /// Returns the patterns of the files, all from the source folder.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = String> {
+        let base = inside(self.base_directory.as_deref().unwrap_or_default()).trim_end_matches('/');
+        self.files.iter().map(move |file| match (base, inside(file)) {
+            ("" | ".", file) => file.to_owned(),
+            (base, file) => format!("{base}/{file}"),
+        })
+    }
+
     /// Returns the selection of files in a source folder, and a sentence about each pattern that selects nothing because it leads
     /// out of the folder or is no pattern.
     pub fn select(&self, source: &Path, variables: &BTreeMap<String, String>) -> (Selection, Vec<String>) {
         let files: Vec<_> = self.files.iter().map(|text| pattern::expand(text, variables)).collect();
         let base = self.base_directory.as_ref().map(|base| pattern::expand(base, variables));
         Selection::new(source, base, &files, &[], false)
+    }
+}
+
+/// Returns a pattern without the source folder at its beginning.
+fn inside(pattern: &str) -> &str {
+    let source = ["$CODEBUILD_SRC_DIR", "${CODEBUILD_SRC_DIR}"].into_iter().find_map(|name| pattern.strip_prefix(name));
+    match source {
+        Some("") => "",
+        Some(rest) if rest.starts_with('/') => rest.trim_start_matches('/'),
+        _ => pattern,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_for_codebuild_start_at_the_source_folder() {
+        let of = |files: &[&str], base: Option<&str>| {
+            let files = files.iter().map(|file| (*file).to_owned()).collect();
+            Report { files, base_directory: base.map(str::to_owned) }.patterns().collect::<Vec<_>>()
+        };
+        assert_eq!(of(&["a.xml", "**/*"], None), ["a.xml", "**/*"]);
+        assert_eq!(
+            of(&["**/*", "$CODEBUILD_SRC_DIR/b.xml"], Some("target/reports/")),
+            ["target/reports/**/*", "target/reports/b.xml"]
+        );
+        for source in ["$CODEBUILD_SRC_DIR", "${CODEBUILD_SRC_DIR}", "$CODEBUILD_SRC_DIR/", "."] {
+            assert_eq!(of(&["*.xml"], Some(source)), ["*.xml"], "{source}");
+        }
+        assert_eq!(of(&["*.xml"], Some("$CODEBUILD_SRC_DIRECTORY")), ["$CODEBUILD_SRC_DIRECTORY/*.xml"]);
     }
 }

@@ -237,6 +237,7 @@ impl Deployment {
             environment_url: None,
             has_results: false,
             phases: Vec::new(),
+            artifacts_refused: false,
         };
         match deployment.is_approved() {
             true => deployment.wait_for_turn(now),

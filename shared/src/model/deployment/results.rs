@@ -38,6 +38,9 @@ pub struct Results {
     /// The phases. They are part of the deployment's row.
     #[serde(skip)]
     pub phases: Vec<BuildPhase>,
+    /// Whether the artifacts that the build has stored are not kept. The deployment's row says so.
+    #[serde(skip)]
+    pub artifacts_refused: bool,
 }
 
 /// The outputs of a build, within their bounds.
@@ -95,7 +98,8 @@ impl Deployment {
     /// Stores the results of this attempt, and returns the deployment with them. The transition that ends the deployment makes
     /// them readable.
     pub async fn with_results(self, table: &Table, results: &Results) -> Result<Self, TableError> {
-        let with_phases = Self { phases: results.phases.clone(), ..self };
+        let artifacts_refused = results.artifacts_refused;
+        let with_phases = Self { phases: results.phases.clone(), artifacts_refused, ..self };
         if results.is_empty() {
             return Ok(with_phases);
         }
@@ -108,7 +112,8 @@ impl Deployment {
     /// Returns a deployment as it was read again, with the results that this one has got since.
     pub(super) fn keeping_results(&self, read: Self) -> Self {
         let (environment_url, phases) = (self.environment_url.clone(), self.phases.clone());
-        Self { has_results: self.has_results, environment_url, phases, ..read }
+        let artifacts_refused = self.artifacts_refused;
+        Self { has_results: self.has_results, environment_url, phases, artifacts_refused, ..read }
     }
 
     /// Returns the last commands of the build.
@@ -121,13 +126,13 @@ impl Deployment {
         key::deployment_results(&self.account_id, &self.id, self.attempt)
     }
 
-    /// Returns whether a file that was stored at a time can be an artifact of the deployment.
+    /// Returns whether a file that was stored at a time can be an artifact of the deployment, which keeps its artifacts.
     ///
     /// All builds by CodeBuild share a role, and the URL of a download shows the name of the folder. So another build could
     /// write into the folder later. What was stored after the end is none of this deployment's.
     pub fn can_have_stored(&self, at: Timestamp) -> bool {
         let latest = self.build.as_ref().and(self.finished_at).map(|end| end.plus(CLOCKS_DIFFER));
-        latest.is_none_or(|latest| at <= latest)
+        !self.artifacts_refused && latest.is_none_or(|latest| at <= latest)
     }
 }
 
