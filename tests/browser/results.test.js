@@ -1,4 +1,4 @@
-// What a build has made, on the screen of its deployment.
+// What a build has done and made, on the screen of its deployment.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -40,5 +40,19 @@ test("a build without results shows none", async () => {
   for (const name of ["Tests", "Outputs"]) assert.equal(await owner.page.getByRole("heading", { name }).count(), 0);
   assert.equal(await owner.link("Open").count(), 0);
   assert.equal(await owner.link("Download all").isVisible(), false);
+  await owner.close();
+});
+
+test("a deployment shows the commands of its build with their ends", async () => {
+  const { id } = await stack.deploy({ ref: "broken", environment: "staging" });
+  const owner = await signedIn();
+  await owner.open(`/deployments/${id}`);
+  const rows = owner.page.getByRole("list", { name: "Commands" }).getByRole("listitem");
+  await rows.nth(2).waitFor();
+  const texts = await rows.allInnerTexts();
+  assert.equal(texts.length, 3);
+  assert.match(texts[0], /Succeeded[^]*installed package[^]*Install[^]*exit status 0[^]*\d\.\d s/);
+  assert.match(texts[1], /Failed[^]*echo refused >&2; exit 3[^]*Build[^]*exit status 3/);
+  assert.match(texts[2], /Succeeded[^]*echo published[^]*Post build[^]*exit status 0/);
   await owner.close();
 });

@@ -188,7 +188,7 @@ test("hostile texts stay texts on every screen", async () => {
   for (const path of paths) {
     await owner.open(path);
     await owner.page.waitForTimeout(300);
-    if (path === withLog) await owner.page.getByText("post build").waitFor();
+    if (path === withLog) await owner.page.getByRole("button", { name: /^post build/ }).waitFor();
     await owner.page.locator("details").evaluateAll((all) => all.forEach((one) => one.setAttribute("open", "")));
     assert.equal(await owner.page.locator("main :is(img, script, iframe, [href^='javascript:'])").count(), 0, path);
     assert.equal(await owner.page.evaluate(() => "hacked" in globalThis), false, path);

@@ -6,7 +6,7 @@ import { h, icon, kept, morph, typed } from "./dom.js";
 import { ask, field } from "./form.js";
 import { live } from "./list.js";
 import { log } from "./log.js";
-import { artifacts, results } from "./results.js";
+import { artifacts, commands, results } from "./results.js";
 import { go } from "./route.js";
 import { lacks, me, nameOf, refusal } from "./session.js";
 import { button, copyable, dots, elapsed, empty, facts, heading, opened, section, short, spoken, status,
@@ -22,7 +22,7 @@ const HINTS = {
   command_failed: "The log shows the command and what it wrote.",
   build_stopped: "Somebody stopped the build in CodeBuild. Retry the deployment.",
   build_fault: "Retry. If CodeBuild fails again, tell the operator.",
-  machine_not_allowed: "Choose another build machine in the environment’s settings.",
+  machine_not_allowed: "Choose another build machine in the settings of the environment or its repository.",
   variables_too_large: "Remove secret variables or shorten their values, then deploy again.",
   artifacts_missing: "Check the buildspec’s artifacts: no file matches them.",
   artifact_invalid: "Leave the file out of the buildspec’s artifacts, or give it another name.",
@@ -55,6 +55,8 @@ export function deployment(screen) {
   const timeline = h("div", { class: "place", "data-key": "timeline", "data-kept": true });
   let seen = "";
   let asked = 0;
+  /** The commands of the build, once it has ended. @type {DeploymentEvent["commands"]} */
+  let ran = [];
   const events = async (/** @type {Actors} */ actors) => {
     const mine = ++asked;
     /** @type {{data: DeploymentEvent[], actors?: Actors}} */
@@ -63,6 +65,8 @@ export function deployment(screen) {
     if (mine !== asked) return;
     const lines = h("ol", { class: "timeline" }, data.map((event) => eventLine(event, { ...actors, ...more })));
     timeline.firstChild ? morph(timeline.firstChild, lines) : timeline.append(lines);
+    ran = data.flatMap((event) => event.commands);
+    if (ran.length) place.redraw();
   };
   const place = live(screen, () => `/v1/deployments/${id}`, (/** @type {Deployment} */ one, reload) => {
     const now = `${one.updated_at} ${one.status} ${one.approvals.given_by.length}`;
@@ -101,7 +105,7 @@ export function deployment(screen) {
       one.override && h("div", { class: "callout wait", role: "note" }, icon("warn"), h("p", null,
         h("strong", null, "Overrides the rules of the environment"), ": ", typed(one.override.reason))),
       results(one), files && section("Artifacts", kept(files)),
-      section("Timeline", kept(timeline)),
+      section("Timeline", kept(timeline)), commands(ran),
       section("Log", logView ? kept(logView)
         : empty("clock", "No log yet", "The log appears here as soon as the deployment starts.")),
     ];

@@ -1,8 +1,8 @@
-// What a build has made: the results of its tests, its outputs and its artifacts.
+// What a build has done and made: its commands, the results of its tests, its outputs and its artifacts.
 
 import { h, typed } from "./dom.js";
 import { list } from "./list.js";
-import { badge, copyable, dots, facts, row, section } from "./ui.js";
+import { badge, copyable, dots, facts, row, section, spoken } from "./ui.js";
 
 /** Says how large a file is. @param {number} bytes */
 function fileSize(bytes) {
@@ -24,6 +24,16 @@ export const results = ({ tests, outputs }) => [
   ]),
   outputs && section("Outputs", facts(Object.entries(outputs).map(([name, value]) => [name, copyable(value, name)]))),
 ];
+
+/** Shows the commands of a build, each with its end and its time. @param {DeploymentEvent["commands"]} ran */
+export const commands = (ran) => ran.length > 0 && section("Commands", [
+  ran[0].number > 1 && h("p", { class: "muted" }, `The first ${ran[0].number - 1} are left out.`),
+  h("ul", { class: "rows", "aria-label": "Commands" }, ran.map((one) => row(`command-${one.number}`, h("code", null, typed(one.command)),
+    dots(spoken(one.phase), one.attempt > 1 && `attempt ${one.attempt}`,
+      one.exit_code !== null ? `exit status ${one.exit_code}` : one.signal !== null && `signal ${one.signal}`,
+      `${(one.duration_ms / 1000).toFixed(1)} s`),
+    null, badge(one.status === "succeeded" ? "good" : "bad", one.status === "succeeded" ? "check" : "cross", spoken(one.status))))),
+]);
 
 /**
  * Shows the artifacts of a deployment that has ended.
