@@ -83,6 +83,24 @@ pub async fn finish(
     Ok(ended)
 }
 
+/// Puts a claimed deployment back into its lane because AWS does not start its build, and gives its permit to those that wait for one.
+/// Ends the deployment if a user has asked to cancel it. Returns the deployment that waits or has ended.
+pub async fn put_back(
+    app: &App,
+    queue: &Queue,
+    claimed: &Deployment,
+    terms: Terms,
+) -> Result<Deployment, TransitionFailed> {
+    let left = claimed.await_capacity(app.table(), app.clock().now()).await?;
+    if left.status.is_final() {
+        queue.send_next(app, &left).await;
+    } else {
+        queue.announce_status(app, &left).await;
+        queue.send_waiting(app, &left.account_id, terms).await;
+    }
+    Ok(left)
+}
+
 /// Returns the transition that ends a deployment whose runner was lost, or `None` if another runner may try. The lost
 /// runner's processes are gone, because a runner that can't renew its lease stops before the lease ends.
 fn end_of_lost(deployment: &Deployment, now: Timestamp) -> Option<Transition> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use archive::Archive;
-use builds::{Builds, CODEBUILD_PROJECT, Report, Settled, Start, StartFailed};
+use builds::{Builds, CODEBUILD_PROJECT, Start, StartFailed};
 use shared::model::{BuildLimits, Deployment, Failure, FailureCode};
 use shared::settings::VALUES_FROM_AWS;
 use shared::{App, InitError};
@@ -62,8 +62,7 @@ impl CodeBuild {
         self.takes_values_from_aws
     }
 
-    /// Starts the build and records it in the deployment. If the function dies in between, the build's first event
-    /// records it.
+    /// Starts the build and records it in the deployment.
     pub(crate) async fn start(&self, claimed: &Deployment, input: &BuildInput) -> Result<Started, Retry> {
         // The operator may have narrowed the limits since the deployment was created.
         if let Some(message) = self.limits.refusal_of_deployment(&claimed.machine) {
@@ -83,37 +82,21 @@ impl CodeBuild {
             plain: &input.plain,
             time_limit: input.time_limit,
         };
-        let build = match self.builds.start(start).await {
-            Ok(build) => build,
-            Err(StartFailed::Unknown(error)) => return Err(not_started(error)),
-            Err(StartFailed::Refused(error)) => {
-                // Nobody deletes the secret of a deployment that ends while it waits. A later attempt deletes a secret that is left.
-                if let Err(error) = self.delete_secret(claimed).await {
-                    self.builds.app().log().warn("the secret of a refused build could not be deleted", &error);
-                }
-                return Ok(Started::Refused(Refusal::of_build(error)));
-            }
+        match self.builds.hand_over(start).await {
+            Ok(()) => Ok(Started::HandedOver),
+            Err(StartFailed::Unknown(error)) => Err(not_started(error)),
+            Err(StartFailed::Stale) => Err(Retry::Stale),
+            Err(StartFailed::Refused(error)) => Ok(Started::Refused(Refusal::of_build(error))),
             Err(too_large @ StartFailed::VariablesTooLarge) => {
-                let failure = Failure::new(FailureCode::VariablesTooLarge, too_large.to_string());
-                return Ok(Started::Fails(failure));
+                Ok(Started::Fails(Failure::new(FailureCode::VariablesTooLarge, too_large.to_string())))
             }
-        };
-        let report = Report::started(build, claimed.attempt);
-        // Another runner claims the deployment when the lease expires before the build is recorded.
-        if self.builds.settle(claimed.clone(), &report).await.map_err(not_started)? == Settled::NotItsBuild {
-            self.builds.stop(&report.build).await.map_err(not_started)?;
-            return Err(Retry::Stale);
         }
-        Ok(Started::HandedOver)
     }
 
     /// Stops the deployment's build if a user asked to cancel it. The build's event ends the deployment.
     pub(crate) async fn stop_if_canceled(&self, deployment: &Deployment) -> Result<(), Retry> {
-        if let (Some(build), Some(_)) = (&deployment.build, &deployment.cancel_requested_by) {
-            let failed = |error: builds::Error| Retry::Infrastructure("a build could not be stopped", error.into());
-            self.builds.stop(build).await.map_err(failed)?;
-        }
-        Ok(())
+        let stopped = self.builds.stop_if_canceled(deployment).await;
+        stopped.map_err(|error| Retry::Infrastructure("a build could not be stopped", error.into()))
     }
 
     /// Deletes the secret that an earlier attempt may have left.

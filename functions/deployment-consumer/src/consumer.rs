@@ -9,7 +9,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use connections::Connections;
 use lambda_runtime::LambdaEvent;
 use shared::clock::Timestamp;
-use shared::dispatch::{Dispatched, dispatch, finish};
+use shared::dispatch::{Dispatched, dispatch, finish, put_back};
 use shared::id::DeploymentId;
 use shared::model::{Actor, CachePolicy, Deployment, Status, Terms, Transition};
 use shared::queue::{DeploymentMessage, Queue};
@@ -194,15 +194,11 @@ impl Consumer {
 
     /// Puts a deployment back into its lane whose build AWS refuses.
     async fn await_capacity(&self, claimed: &Deployment, refusal: Refusal) -> Result<Outcome, Retry> {
-        let waits = claimed.await_capacity(self.app.table(), self.app.clock().now()).await?;
-        if waits.status.is_final() {
-            self.queue.send_next(&self.app, &waits).await;
-            self.delete_secret(&waits).await;
-            return Ok(Outcome::Ended(waits.status));
+        let left = put_back(&self.app, &self.queue, claimed, self.terms).await?;
+        if left.status.is_final() {
+            self.delete_secret(&left).await;
+            return Ok(Outcome::Ended(left.status));
         }
-        self.queue.announce_status(&self.app, &waits).await;
-        // The permit is given back until the build is tried again.
-        self.queue.send_waiting(&self.app, &waits.account_id, self.terms).await;
         Ok(Outcome::Refused(refusal))
     }
 

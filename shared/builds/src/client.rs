@@ -90,6 +90,17 @@ impl Builds {
         stopped.map(drop).map_err(|error| Error::call("CodeBuild", error))
     }
 
+    /// Stops the deployment's build if a user asked to cancel it. The build's event ends the deployment.
+    ///
+    /// # Errors
+    /// Fails if CodeBuild does not answer or does not know the build.
+    pub async fn stop_if_canceled(&self, deployment: &Deployment) -> Result<(), Error> {
+        match (&deployment.build, &deployment.cancel_requested_by) {
+            (Some(build), Some(_)) => self.stop(build).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Deletes the secrets with the deployment's variables: those of its last attempt and of attempts whose runners were
     /// lost.
     ///

@@ -14,6 +14,8 @@ use shared::model::{BUILD_QUEUE_LIMIT, BuildId, Deployment};
 
 use crate::client::{ACCOUNT_VARIABLE, ATTEMPT_VARIABLE, Builds, DEPLOYMENT_VARIABLE};
 use crate::error::Error;
+use crate::report::Report;
+use crate::settle::Settled;
 
 /// The maximum size of a secret, in bytes (<https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>).
 const MAX_SECRET_BYTES: usize = 64 * 1024;
@@ -55,12 +57,41 @@ pub enum StartFailed {
     VariablesTooLarge,
     #[error("AWS refused the build")]
     Refused(#[source] Error),
+    /// The build is stopped.
+    #[error("another runner has claimed the deployment")]
+    Stale,
     /// CodeBuild may have started the build.
     #[error(transparent)]
     Unknown(#[from] Error),
 }
 
 impl Builds {
+    /// Starts the build of a deployment's attempt, and records the build in the deployment. If the function dies in between, the
+    /// build's first event records it.
+    ///
+    /// # Errors
+    /// Fails if the variables are too large, if AWS refuses or does not answer, or if another runner has claimed the deployment.
+    pub async fn hand_over(&self, start: Start<'_>) -> Result<(), StartFailed> {
+        let (project, deployment) = (start.project, start.deployment);
+        let build = match self.start(start).await {
+            Err(StartFailed::Refused(refusal)) => {
+                // Nobody deletes the secret of a deployment that ends while it waits. A later attempt deletes a secret that is left.
+                if let Err(error) = self.delete_secret(project, deployment).await {
+                    self.app.log().warn("the secret of a refused build could not be deleted", &error);
+                }
+                return Err(StartFailed::Refused(refusal));
+            }
+            started => started?,
+        };
+        let report = Report::started(build, deployment.attempt);
+        // Another runner claims the deployment when the lease expires before the build is recorded.
+        if self.settle(deployment.clone(), &report).await? == Settled::NotItsBuild {
+            self.stop(&report.build).await?;
+            return Err(StartFailed::Stale);
+        }
+        Ok(())
+    }
+
     /// Starts the build of a deployment's attempt. Idempotent for five minutes, as the SDK's retries require.
     ///
     /// # Errors
