@@ -63,6 +63,28 @@ async fn each_run_counts_once_in_the_month_in_which_it_ends() {
 }
 
 #[tokio::test]
+async fn a_deployment_whose_build_never_started_has_used_none() {
+    let world = World::start_with(running(10)).await;
+    let (owner, _source) = account(&world, None).await;
+    for is_canceled in [true, false] {
+        let created = deploy(&owner, 0).await;
+        let claimed = claim(&world, &owner, &created).await.unwrap();
+        if is_canceled {
+            assert_eq!(owner.act(&created, "cancel", json!({})).await.status, 202);
+        }
+        world.clock.advance(Duration::from_secs(45));
+        // AWS refuses the build.
+        claimed.await_capacity(world.stack.app().table(), world.clock.now()).await.unwrap();
+        if !is_canceled {
+            assert_eq!(owner.act(&created, "cancel", json!({})).await.status, 200);
+        }
+        let canceled = owner.deployment(&created).await;
+        assert_eq!((&canceled["status"], &canceled["started_at"]), (&json!("canceled"), &Value::Null));
+        assert_eq!(minutes(&owner).await["used"], 0, "canceled before: {is_canceled}");
+    }
+}
+
+#[tokio::test]
 async fn an_account_without_minutes_creates_no_deployment_and_none_is_stopped() {
     const DEPLOYMENTS: &str = "/v1/repositories/app/deployments";
     let world = World::start_with(running(10)).await;

@@ -65,12 +65,20 @@ impl Deployment {
             Err(TransitionFailed::Stale) => {}
             put_back => return put_back,
         }
-        let found = Self::load(table, &self.account_id, &self.id).await?;
-        let is_ours = |found: &Self| found.status == Status::InProgress && found.fence == self.fence;
-        match found.filter(|found| is_ours(found) && found.cancel_requested_by.is_some()) {
-            Some(found) => found.report(table, Transition::Cancel, Actor::Runner, now).await,
-            None => Err(TransitionFailed::Stale),
+        let mut attempts = table.attempts();
+        while attempts.begin().await {
+            let found = Self::load(table, &self.account_id, &self.id).await?;
+            let is_ours = |found: &Self| found.status == Status::InProgress && found.fence == self.fence;
+            let is_canceled = |found: &Self| is_ours(found) && found.cancel_requested_by.is_some();
+            let Some(found) = found.filter(is_canceled) else { break };
+            // Nothing has run, so the time since the claim is no run time.
+            let never_started = Self { started_at: None, ..found };
+            match never_started.transition(table, Transition::Cancel, Actor::Runner, now).await {
+                Err(TransitionFailed::Stale) => {}
+                ended => return ended,
+            }
         }
+        Err(TransitionFailed::Stale)
     }
 
     /// Applies the refusal. The time in the queue counts from the first one.
