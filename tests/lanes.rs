@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::model::{Lane, MAX_WAITING, TransitionFailed};
+use shared::model::{Failure, Lane, MAX_WAITING, Transition, TransitionFailed};
 use tests::{Actor, GitRepository, World, cost_of, eventually};
 
 async fn environment(owner: &Actor, name: &str) -> Value {
@@ -130,6 +130,23 @@ async fn a_runner_that_lost_its_deployment_to_another_can_write_nothing_any_more
     second.report(table, succeed, shared::model::Actor::Runner, now).await.unwrap();
     let lane = Lane::load(table, &second.lane()).await.unwrap();
     assert_eq!((lane.lock.holder, lane.lock.fence, lane.lock.live.unwrap().number), (None, 2, 1));
+}
+
+/// The event of a build can come just when a consumer or the sweep ends the deployment because its runner is lost.
+#[tokio::test]
+async fn a_deployment_that_has_got_a_build_does_not_end_for_lack_of_a_runner() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = world.app().await;
+    let created = owner.deploy("app", json!({"ref": "main"})).await;
+    let lost = world.lose_a_runner(&owner, &created).await;
+    world.clock.advance(Duration::from_secs(3600));
+    let (table, now) = (world.stack.app().table(), world.clock.now());
+    let build = "git-api:2d5b9a1c-0a4e-4a50-8f7e-6a6f3f0f5b11".parse().unwrap();
+    lost.transition(table, Transition::HandOver { build }, shared::model::Actor::Runner, now).await.unwrap();
+    let fail = Transition::Fail(Failure::run_deadline());
+    let written = lost.report(table, fail, shared::model::Actor::Runner, now).await;
+    assert!(matches!(written, Err(TransitionFailed::Stale)), "{written:?}");
+    assert_eq!(owner.deployment(&created).await["status"], "in_progress");
 }
 
 #[tokio::test]

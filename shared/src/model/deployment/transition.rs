@@ -386,7 +386,8 @@ impl Deployment {
             }
             let found = Self::load(table, &self.account_id, &self.id).await.map_err(TransitionFailed::Table)?;
             let Some(found) = found else { return Err(TransitionFailed::Stale) };
-            let still_ours = found.status == self.status && found.fence == self.fence;
+            // A build that the deployment has got meanwhile goes on without the runner.
+            let still_ours = found.status == self.status && found.fence == self.fence && found.build == self.build;
             if !still_ours || found.events == current.events {
                 return Err(TransitionFailed::Stale);
             }
