@@ -29,6 +29,14 @@ async fn connect_with(owner: &Actor, host: &GitHost, name: &str, login: Value) {
     assert_eq!(created.status, 201, "{created:?}");
 }
 
+/// Registers the repository `of-the-app` of a git host, through a connection that is a GitHub App.
+async fn connect_app(owner: &Actor, host: &GitHost) {
+    let key = tests::read_file("tests/connections/github-app.pem");
+    let login =
+        json!({"kind": "github_app", "app_id": 1, "private_key": key, "installation_id": git_host::INSTALLATION});
+    connect_with(owner, host, "of-the-app", login).await;
+}
+
 /// Returns the message that names the status of a deployment's commit.
 pub(crate) fn message(owner: &Actor, deployment: &Value) -> Value {
     let body = json!({
@@ -175,10 +183,7 @@ async fn the_host_is_told_of_a_deployment_while_it_runs() {
 async fn a_github_app_reports_with_a_token_that_may_do_nothing_else() {
     let scene = Scene::by_hand("github").await;
     let Scene { world, owner, host, .. } = &scene;
-    let key = tests::read_file("tests/connections/github-app.pem");
-    let login =
-        json!({"kind": "github_app", "app_id": 1, "private_key": key, "installation_id": git_host::INSTALLATION});
-    connect_with(owner, host, "of-the-app", login).await;
+    connect_app(owner, host).await;
     let reporter = world.stack.environment().report_status().unwrap();
     for (number, environment) in (1..).zip(["staging", "production"]) {
         let new = json!({"ref": "main", "environment": environment});

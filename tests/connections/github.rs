@@ -38,10 +38,11 @@ struct Parts {
     /// The time before each answer.
     late: Duration,
     /// The failures of the next calls for a token, the last one first, and `None` for a call that makes one.
-    failures: Mutex<Vec<Option<StatusCode>>>,
+    failures: Mutex<Vec<Option<Failure>>>,
 }
 
-type Outcome = Result<(StatusCode, Json<Value>), StatusCode>;
+type Outcome<E = StatusCode> = Result<(StatusCode, Json<Value>), E>;
+type Failure = (StatusCode, HeaderMap);
 
 /// The time before each answer of a late host. Three of them take longer than a look-up may.
 const LATE: Duration = Duration::from_secs(2);
@@ -153,13 +154,14 @@ impl Github {
         Path(id): Path<u64>,
         headers: HeaderMap,
         Json(wanted): Json<Value>,
-    ) -> Outcome {
-        github.check_app(&headers, "token").await?;
-        if let Some(status) = github.0.failures.lock().unwrap().pop().flatten() {
-            return Err(status);
+    ) -> Outcome<Failure> {
+        let plain = |status| (status, HeaderMap::new());
+        github.check_app(&headers, "token").await.map_err(plain)?;
+        if let Some(failure) = github.0.failures.lock().unwrap().pop().flatten() {
+            return Err(failure);
         }
         if id != INSTALLATION {
-            return Err(StatusCode::NOT_FOUND);
+            return Err(plain(StatusCode::NOT_FOUND));
         }
         assert_eq!(wanted, json!({"permissions": {"contents": "read", "metadata": "read"}}));
         let expires_at = github.0.clock.now().plus(Duration::from_secs(3600));
@@ -292,6 +294,7 @@ async fn a_host_that_fails_for_a_moment_is_asked_again_for_a_token() {
     // The registration, the creation and the runner each have a memory of their own.
     let (bad, busy, failed) = (StatusCode::BAD_GATEWAY, StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE);
     let answers = [Some(bad), None, Some(busy), None, Some(failed), Some(bad), None];
+    let answers = answers.map(|status| status.map(|status| (status, HeaderMap::new())));
     github.0.failures.lock().unwrap().extend(answers.into_iter().rev());
     let connection = connect(&owner, &server.host(), APP_KEY, Some(INSTALLATION)).await;
     let registered = register(&owner, "app", &server.url("/acme/app.git"), &connection).await;
@@ -300,6 +303,41 @@ async fn a_host_that_fails_for_a_moment_is_asked_again_for_a_token() {
     let ended = owner.ended(&deployment).await;
     assert_eq!(ended["status"], "succeeded", "{ended}");
     assert!(github.0.failures.lock().unwrap().is_empty());
+}
+
+/// GitHub answers with 403 when an app asks for too much, as it does to a key that it does not accept.
+#[tokio::test]
+async fn a_host_that_takes_no_more_requests_is_busy_and_refuses_no_key() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    let (github, server) = Github::start(&world, &source, false).await;
+    let connection = connect(&owner, &server.host(), APP_KEY, Some(INSTALLATION)).await;
+    let answer = async |headers: &[(&'static str, &str)]| {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let failure = (StatusCode::FORBIDDEN, HeaderMap::from_iter(headers));
+        github.0.failures.lock().unwrap().push(Some(failure));
+        register(&owner, "app", &server.url("/acme/app.git"), &connection).await
+    };
+    let used_up = [
+        ("x-ratelimit-remaining", "0"),
+        ("x-ratelimit-reset", "1767272490"),
+        ("date", "Thu, 01 Jan 2026 13:00:00 GMT"),
+    ];
+    // The wait is longer than a request may take, so nobody waits for it.
+    for (headers, seconds) in [(&[("retry-after", "60")][..], "60"), (&used_up, "90")] {
+        let busy = answer(headers).await;
+        busy.refused(503, "remote_unavailable");
+        assert_eq!(busy.header("retry-after"), seconds);
+        let told = busy.body["error"]["message"].as_str().unwrap();
+        assert!(told.contains("takes no more requests at the moment (HTTP status 403)"), "{told}");
+    }
+    let refused = answer(&[("x-ratelimit-remaining", "12"), used_up[1]]).await;
+    refused.refused(400, "invalid_clone_url");
+    let told = refused.body["error"]["message"].as_str().unwrap();
+    assert!(told.contains("does not accept its ID with its private key"), "{told}");
+    assert_eq!((github.made(), server.seen()), (0, vec![]));
+    assert_eq!(register(&owner, "app", &server.url("/acme/app.git"), &connection).await.status, 201);
 }
 
 #[tokio::test]

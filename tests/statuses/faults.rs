@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Scene;
 use super::git_host::Fault;
+use super::{Scene, connect_app};
 
 const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -47,6 +47,22 @@ async fn a_host_that_asks_to_wait_is_left_alone_for_that_time_whatever_happens()
     world.clock.advance(seconds(1));
     assert_eq!(scene.tell(&deployment).await, "told");
     assert_eq!((host.requests(), host.states()), (2, vec!["success".to_owned()]));
+}
+
+#[tokio::test]
+async fn an_app_that_has_asked_for_too_many_tokens_waits_and_reports_then() {
+    let scene = Scene::by_hand("github").await;
+    let Scene { world, owner, host, .. } = &scene;
+    connect_app(owner, host).await;
+    let deployment = owner.deploy("of-the-app", json!({"ref": "main", "environment": "production"})).await;
+    host.fail_once(Fault::NoToken(600));
+    assert_eq!(scene.tell(&deployment).await, "deferred");
+    world.clock.advance(seconds(599));
+    scene.tell(&deployment).await;
+    assert_eq!((host.tokens(), host.requests()), (0, 0), "the app waits as long as it has to");
+    world.clock.advance(seconds(1));
+    assert_eq!(scene.tell(&deployment).await, "told");
+    assert_eq!((host.tokens(), host.states()), (1, vec!["pending".to_owned()]));
 }
 
 #[tokio::test]

@@ -67,6 +67,8 @@ pub(crate) enum Fault {
     Status(u16),
     /// 429, with this time to wait in seconds.
     Busy(u32),
+    /// 403 with this time to wait in seconds, when the GitHub App asks for a token.
+    NoToken(u32),
     /// A redirect with this status to the same path of another host, by its port.
     Redirect(u16, u16),
     /// No answer, ever.
@@ -154,6 +156,10 @@ impl Api {
 
     /// Makes a token of the GitHub App. The app's signature is another test's.
     fn token(&self, body: &[u8]) -> Response {
+        let fault = self.state.lock().unwrap().faults.pop_front_if(|fault| matches!(fault, Fault::NoToken(_)));
+        if let Some(Fault::NoToken(seconds)) = fault {
+            return ([("retry-after", seconds.to_string())], refuse(403, "a secondary rate limit")).into_response();
+        }
         let wanted: Value = serde_json::from_slice(body).unwrap();
         let of_statuses = wanted["permissions"] == json!({"statuses": "write"});
         self.state.lock().unwrap().tokens += usize::from(of_statuses);
@@ -178,7 +184,7 @@ impl Api {
             }
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Held) => self.released.notified().await,
-            None => {}
+            Some(Fault::NoToken(_)) | None => {}
         }
         let Some((authorizations, sha)) = self.find(path) else { return refuse(404, "Not Found") };
         if headers.get("authorization").is_none_or(|sent| !authorizations.iter().any(|one| sent == one)) {

@@ -50,7 +50,10 @@ impl Failure {
     pub(crate) fn of_app(error: &AppError) -> Self {
         let reason = sentence(&error.to_string());
         match error {
-            AppError::Api(cause) if may_pass(cause) => Self::Later { reason, wait: None, rest: rest(cause) },
+            AppError::Api(cause) if may_pass(cause) => {
+                let wait = cause.retry_after();
+                Self::Later { reason, wait, rest: wait.or_else(|| rest(cause)) }
+            }
             _ => Self::Never(reason),
         }
     }

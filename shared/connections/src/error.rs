@@ -1,6 +1,6 @@
 //! Failures to open a repository.
 
-use git::{InvalidCloneUrl, capitalized};
+use git::{InvalidCloneUrl, Passing, capitalized};
 use http::uri::InvalidUri;
 use shared::id::ConnectionId;
 use shared::model::{Connection, DisplayName, GitHost};
@@ -84,7 +84,11 @@ impl OpenFailed {
             Self::Host(error) => Error::internal(error),
             Self::Asked(_, AskFailed::Host(error)) => git::refused(error, capitalized(message)),
             Self::Asked(_, ref error) if error.is_of_host() => {
-                Error::new(ErrorCode::RemoteUnavailable, capitalized(message)).because(self)
+                let unavailable = Error::new(ErrorCode::RemoteUnavailable, capitalized(message));
+                match error.retry_after() {
+                    Some(wait) => unavailable.retry_after(wait.as_secs().max(1)).because(self),
+                    None => unavailable.because(self),
+                }
             }
             other => {
                 let text = other.to_string();

@@ -9,10 +9,11 @@ use base64::prelude::BASE64_STANDARD as BASE64;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use shared::clock::Timestamp;
 use shared::hosts::Hosts;
 use shared::model::Provider;
 use shared::name::GitHost;
-use ureq::http::header::{ACCEPT, AUTHORIZATION, LINK};
+use ureq::http::header::{ACCEPT, AUTHORIZATION, DATE, LINK};
 use ureq::http::{HeaderMap, Request, Response, StatusCode, Uri};
 use ureq::{Agent, AsSendBody, Body};
 
@@ -20,6 +21,8 @@ use ureq::{Agent, AsSendBody, Body};
 const TIME: Duration = Duration::from_secs(4);
 /// The maximum size of an answer. A repository takes some kilobytes of a list.
 const MAX_BYTES: u64 = 2 * 1024 * 1024;
+/// The time to wait for a host that takes no more requests and does not say until when, as GitHub's documentation asks for.
+const UNTIL_RESET: Duration = Duration::from_secs(60);
 const USER_AGENT: &str = concat!("git-api/", env!("CARGO_PKG_VERSION"));
 
 /// The API of a git host.
@@ -52,8 +55,8 @@ pub enum ApiError {
     Refused(StatusCode),
     #[error("answered with the HTTP status {}", .0.as_u16())]
     Status(StatusCode),
-    /// A 429 or 5xx, with the time that the host asks to wait.
-    #[error("answered with the HTTP status {}", .0.as_u16())]
+    /// A 429 or 5xx, or a 403 that asks to wait, with the time that the host asks to wait.
+    #[error("{}", busy(*.0))]
     Busy(StatusCode, Option<Duration>),
     #[error("gave an answer that is not one of its API")]
     Malformed(#[source] serde_json::Error),
@@ -217,17 +220,53 @@ impl ApiError {
 
 fn answer<T: DeserializeOwned>(response: Response<Body>) -> Result<Answer<T>, ApiError> {
     let (parts, body) = response.into_parts();
-    match parts.status {
-        StatusCode::OK | StatusCode::CREATED => {}
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(ApiError::Refused(parts.status)),
-        status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
-            return Err(ApiError::Busy(status, fetch::retry_after(&parts.headers)));
-        }
-        status => return Err(ApiError::Status(status)),
+    if !matches!(parts.status, StatusCode::OK | StatusCode::CREATED) {
+        return Err(failure(parts.status, &parts.headers));
     }
     let bytes = body.into_with_config().limit(MAX_BYTES).read_to_vec().map_err(unreachable)?;
     let body = serde_json::from_slice(&bytes).map_err(ApiError::Malformed)?;
     Ok(Answer { headers: parts.headers, body })
+}
+
+/// Returns the failure that a status means. GitHub refuses what is too much with 403 too, and then tells how long to wait
+/// (<https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>).
+fn failure(status: StatusCode, headers: &HeaderMap) -> ApiError {
+    let wait = fetch::retry_after(headers).or_else(|| until_reset(headers));
+    match status {
+        StatusCode::FORBIDDEN if wait.is_some() => ApiError::Busy(status, wait),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ApiError::Refused(status),
+        _ if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => ApiError::Busy(status, wait),
+        _ => ApiError::Status(status),
+    }
+}
+
+fn busy(status: StatusCode) -> String {
+    let number = status.as_u16();
+    match status.is_server_error() {
+        true => format!("answered with the HTTP status {number}"),
+        false => format!("takes no more requests at the moment (HTTP status {number})"),
+    }
+}
+
+/// Returns whether a host says that the requests of a credential are used up.
+pub(crate) fn is_used_up(headers: &HeaderMap) -> bool {
+    number(headers, "x-ratelimit-remaining") == Some(0)
+}
+
+/// Returns the time at which a host takes requests of a credential again.
+pub(crate) fn reset(headers: &HeaderMap) -> Option<Timestamp> {
+    number(headers, "x-ratelimit-reset").map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1000)))
+}
+
+/// Returns the time until a host takes requests of a credential again, if they are used up. The time counts from the host's own `Date`.
+fn until_reset(headers: &HeaderMap) -> Option<Duration> {
+    let date = || Timestamp::of_http_date(headers.get(DATE)?.to_str().ok()?);
+    let wait = || Some(reset(headers)?.since(date()?));
+    is_used_up(headers).then(|| wait().unwrap_or(UNTIL_RESET))
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<i64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
 fn unreachable(error: ureq::Error) -> ApiError {
@@ -258,6 +297,32 @@ mod tests {
         assert!(
             root(Provider::Other, "git.example.com").is_none() && root(Provider::Bitbucket, "bitbucket.org").is_none()
         );
+    }
+
+    #[test]
+    fn a_403_is_a_refused_credential_unless_the_host_asks_to_wait() {
+        const NOW: (&str, &str) = ("date", "Thu, 01 Jan 1970 00:16:40 GMT");
+        let (used_up, left) = (("x-ratelimit-remaining", "0"), ("x-ratelimit-remaining", "12"));
+        let reset = ("x-ratelimit-reset", "1090");
+        for (status, told, wait) in [
+            (403, &[][..], None),
+            (403, &[left, reset, NOW], None),
+            (401, &[("retry-after", "30")], None),
+            (403, &[("retry-after", "30")], Some(30)),
+            (403, &[used_up, reset, NOW], Some(90)),
+            (403, &[used_up, ("x-ratelimit-reset", "1"), NOW], Some(0)),
+            (403, &[used_up, reset], Some(60)),
+            (429, &[used_up], Some(60)),
+        ] {
+            let headers =
+                HeaderMap::from_iter(told.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())));
+            let failure = failure(StatusCode::from_u16(status).unwrap(), &headers);
+            assert_eq!(failure.retry_after().map(|wait| wait.as_secs()), wait, "{status} {told:?}");
+            assert_eq!(failure.may_pass(), wait.is_some(), "{status} {told:?}");
+            assert_eq!(matches!(failure, ApiError::Refused(_)), wait.is_none(), "{status} {told:?}");
+        }
+        let failed = failure(StatusCode::BAD_GATEWAY, &HeaderMap::new());
+        assert!(failed.may_pass() && failed.retry_after().is_none(), "{failed}");
     }
 
     #[test]

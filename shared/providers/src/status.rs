@@ -13,7 +13,7 @@ use shared::name::shown;
 use ureq::http::header::RETRY_AFTER;
 use ureq::http::{HeaderMap, StatusCode};
 
-use crate::api::{Api, ApiError, Authorization};
+use crate::api::{self, Api, ApiError, Authorization};
 
 /// The maximum number of characters of a description. GitHub has the lowest maximum.
 const MAX_DESCRIPTION: usize = 140;
@@ -169,8 +169,8 @@ fn is_told(answer: &str) -> bool {
 fn refusal(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> ReportError {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
     let seconds = |seconds: i64| Duration::from_secs(seconds.try_into().unwrap_or(0));
-    let used_up = number("x-ratelimit-remaining") == Some(0);
-    let until_reset = || number("x-ratelimit-reset").filter(|_| used_up).map(|at| at - now.as_seconds());
+    let reset = api::reset(headers).filter(|_| api::is_used_up(headers));
+    let until_reset = || reset.map(|at| at.as_seconds() - now.as_seconds());
     let wait = number(RETRY_AFTER.as_str()).or_else(until_reset).map(seconds);
     let meaning = match status {
         // GitHub refuses what is too much with 403 too, and tells how long to wait.
