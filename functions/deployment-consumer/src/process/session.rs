@@ -106,7 +106,7 @@ impl Session {
             let _ = silent.await;
         }
         self.outputs.retain(|output| !output.is_finished());
-        if let Err(error) = self.state.take_over() {
+        if let Err(error) = self.state.take_over().await {
             self.say_unusable(&error).await;
         }
         Ok(status)
@@ -114,7 +114,7 @@ impl Session {
 
     /// Keeps the working directory and the variables, for [`Self::go_back`].
     pub(super) async fn keep(&self) -> Option<Kept> {
-        match self.state.keep() {
+        match self.state.keep().await {
             Ok(kept) => Some(kept),
             Err(error) => {
                 self.say_unusable(&error).await;
@@ -125,7 +125,7 @@ impl Session {
 
     /// Lets the next command start in the directory and with the variables that were kept last.
     pub(super) async fn go_back(&mut self, kept: &Kept) {
-        if let Err(error) = self.state.go_back(kept) {
+        if let Err(error) = self.state.go_back(kept).await {
             self.say_unusable(&error).await;
         }
     }
@@ -152,7 +152,7 @@ impl Session {
         if let Ok(ended) = timeout(VALUES_LIMIT, shell.wait()).await {
             ended.map_err(RunError::Process)?;
         }
-        match self.state.take_values() {
+        match self.state.take_values().await {
             Ok(values) => Ok(values),
             Err(error) => {
                 self.say_unusable(&error).await;
