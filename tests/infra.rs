@@ -8,6 +8,7 @@ mod generated;
 mod hooks;
 mod network;
 mod permissions;
+mod principals;
 mod stalled;
 mod template;
 

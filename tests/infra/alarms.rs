@@ -47,6 +47,17 @@ fn every_alarm_pages_and_has_its_place_in_the_runbook() {
     }
 }
 
+/// Functions without a bound of their own share the concurrency of the account, so any of them may be refused for another's sake.
+#[test]
+fn an_alarm_tells_that_concurrency_is_used_up() {
+    let template = Template::read();
+    let alarm = template.properties("Throttled");
+    let counts = (&alarm["Namespace"], &alarm["MetricName"], &alarm["Statistic"], &alarm["Dimensions"]);
+    assert_eq!(counts, (&json!("AWS/Lambda"), &json!("Throttles"), &json!("Sum"), &Value::Null));
+    let rings = (&alarm["Threshold"], &alarm["ComparisonOperator"], &alarm["EvaluationPeriods"]);
+    assert_eq!(rings, (&json!(0), &json!("GreaterThanThreshold"), &json!(1)), "at the first refusal");
+}
+
 /// The causes that stop a rollout: Lambda's own errors, and the failures that a version answers.
 #[test]
 fn the_alarms_of_a_function_stop_its_rollout() {
