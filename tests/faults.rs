@@ -1,4 +1,5 @@
-//! Deployments under faults. Creation, consumers, cancellation, completion and the sweep run against the embedded DynamoDB.
+//! Deployments under faults. Creation, consumers, cancellation, completion and the sweep run against the embedded DynamoDB, and builds and
+//! their events against a CodeBuild that queues, refuses and forgets.
 //! A scheduler decides by a seed alone which call comes next, which call fails before or after it took effect, which
 //! function dies at which of its awaits, which consumer is told to stop, and which message is lost, late or delivered
 //! twice. Some seeds falsify a counter; in all others a repaired counter is a failure.
@@ -13,11 +14,14 @@
 
 pub(crate) mod aws;
 mod build;
+mod building;
 mod check;
+mod codebuild;
 mod rules;
 mod scene;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
@@ -26,7 +30,7 @@ use tokio::runtime::Runtime;
 
 use self::aws::Broken;
 use self::build::Tally;
-use self::scene::Scene;
+use self::scene::{Kind, Scene};
 
 /// Yields to the scheduler once.
 pub(crate) async fn step() {
@@ -64,10 +68,10 @@ pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Runs a seed, in environments with rules or without. Returns what happened, or the first thing that the checks found.
-fn try_seed(seed: u64, broken: Broken, protected: bool) -> Result<Tally, String> {
+/// Runs a seed. Returns what happened, or the first thing that the checks found.
+fn try_seed(seed: u64, broken: Broken, kind: Kind) -> Result<Tally, String> {
     runtime().block_on(async {
-        let scene = Scene::start(seed, broken, protected);
+        let scene = Scene::start(seed, broken, kind);
         scene.chaos();
         scene.calm();
         run(scene.check())
@@ -80,20 +84,35 @@ pub(crate) fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn no_fault_loses_a_deployment_or_runs_two_in_a_lane() {
-    run_seeds(40, false);
+    run_seeds(40, Kind::Plain);
 }
 
 /// Nothing starts without its approvals, before the end of its wait, in a freeze window or before its commit has succeeded where it has
 /// to, and all the same nothing waits forever. The environments are built in, or created by name and by a deployment.
 #[test]
 fn no_fault_breaks_a_rule_of_an_environment() {
-    run_seeds(15, true);
+    let tally = run_seeds(15, Kind::Rules);
+    let happened = [tally.starts_after_a_rule, tally.met, tally.unmet, tally.expired, tally.by_name];
+    assert!(tally.seeds < 15 || happened.iter().all(|count| *count > 0), "a rule holds nothing back: {tally:?}");
 }
 
-fn run_seeds(number_of_seeds: u64, protected: bool) {
+/// CodeBuild queues and refuses builds, and its events are lost, late and doubled. All the same each deployment ends as its build did, one
+/// build at a time goes on in a lane, permits come back, minutes are those with a machine, and approvals expire.
+#[test]
+fn no_fault_of_codebuild_loses_a_deployment_or_a_permit_or_counts_a_wait() {
+    let tally = run_seeds(20, Kind::Builds);
+    let happened = [tally.builds, tally.lost_events, tally.doubled_events, tally.starts_after_a_rule, tally.expired];
+    let seldom = [tally.abandoned, tally.without_machine, tally.refused];
+    let all = happened.iter().filter(|_| tally.seeds >= 20).chain(seldom.iter().filter(|_| tally.seeds >= 200));
+    assert!(all.copied().all(|count| count > 0), "something never happens: {tally:?}");
+}
+
+/// Runs seeds, and returns all that has happened.
+fn run_seeds(number_of_seeds: u64, kind: Kind) -> Tally {
     if let Some(seed) = number("FAULT_SEED") {
-        println!("{:?}", try_seed(seed, Broken::Nothing, protected).unwrap());
-        return;
+        let tally = try_seed(seed, Broken::Nothing, kind).unwrap();
+        println!("{tally:?}");
+        return tally;
     }
     let seeds = number("FAULT_SEEDS").unwrap_or(number_of_seeds);
     let next = std::sync::atomic::AtomicU64::new(0);
@@ -106,31 +125,30 @@ fn run_seeds(number_of_seeds: u64, protected: bool) {
                     if seed >= seeds {
                         break;
                     }
-                    let happened = try_seed(seed, Broken::Nothing, protected);
+                    let happened = try_seed(seed, Broken::Nothing, kind);
                     *tally.lock().unwrap() += happened.unwrap_or_else(|wrong| panic!("FAULT_SEED={seed}: {wrong}"));
                 }
             });
         }
     });
     let tally = tally.into_inner().unwrap();
-    println!("{seeds} seeds: {tally:?}");
+    println!("{tally:?}");
     // A few seeds may have no such creation.
     assert!(seeds < 40 || tally.refused_by_a_fence > 0, "no fence refuses a creation: {tally:?}");
     assert!(
         seeds < 1_000 || tally.fenced_off_at_their_turn > 0,
         "no fence refuses a deployment at its turn: {tally:?}"
     );
-    let happened = [tally.starts_after_a_rule, tally.met, tally.unmet, tally.expired, tally.by_name];
-    assert!(
-        !protected || seeds < 15 || happened.iter().all(|count| *count > 0),
-        "a rule holds nothing back: {tally:?}"
-    );
+    tally
 }
 
 #[test]
 fn the_absence_of_a_condition_is_noticed() {
-    for broken in [Broken::Lock, Broken::Sequence, Broken::Version, Broken::Due, Broken::GivenBack] {
-        notice(broken, 200);
+    // The search begins close to a seed that shows it.
+    notice(Broken::Attempt, Kind::Builds, 95..300);
+    notice(Broken::Permit, Kind::Builds, 0..200);
+    for broken in [Broken::Lock, Broken::Sequence, Broken::Expected, Broken::Version, Broken::Due, Broken::GivenBack] {
+        notice(broken, Kind::Plain, 0..200);
     }
 }
 
@@ -138,27 +156,29 @@ fn the_absence_of_a_condition_is_noticed() {
 #[ignore = "a few seeds in a thousand notice it"]
 fn the_absence_of_a_condition_that_seldom_decides_is_noticed() {
     for broken in [Broken::Counter, Broken::Permit] {
-        notice(broken, number("FAULT_SEEDS").unwrap_or(1000));
+        notice(broken, Kind::Plain, 0..number("FAULT_SEEDS").unwrap_or(1000));
     }
 }
 
 /// Runs seeds without a condition until one of them shows its absence.
-fn notice(broken: Broken, seeds: u64) {
-    let found = (0..seeds).find_map(|seed| Some((seed, try_seed(seed, broken, false).err()?)));
+fn notice(broken: Broken, kind: Kind, mut seeds: Range<u64>) {
+    let found = seeds.find_map(|seed| Some((seed, try_seed(seed, broken, kind).err()?)));
     let (seed, wrong) = found.unwrap_or_else(|| panic!("no seed notices the absence of {broken:?}"));
     println!("{broken:?}, seed {seed}: {wrong}");
 }
 
 #[test]
 fn a_seed_runs_the_same_again() {
-    let traces: BTreeSet<_> = (0..2).map(|_| trace(7)).collect();
-    assert_eq!(traces.len(), 1, "{traces:?}");
+    for kind in [Kind::Plain, Kind::Rules, Kind::Builds] {
+        let traces: BTreeSet<_> = (0..2).map(|_| trace(7, kind)).collect();
+        assert_eq!(traces.len(), 1, "{traces:?}");
+    }
 }
 
 /// Returns the history of a seed's deployments, without the random parts of their ids.
-fn trace(seed: u64) -> Vec<String> {
+fn trace(seed: u64, kind: Kind) -> Vec<String> {
     runtime().block_on(async {
-        let scene = Scene::start(seed, Broken::Nothing, false);
+        let scene = Scene::start(seed, Broken::Nothing, kind);
         scene.chaos();
         scene.calm();
         let table = scene.app.table();

@@ -1,4 +1,4 @@
-//! AWS as the functions see it: an embedded DynamoDB and a queue, whose calls fail when the seed says so.
+//! AWS as the functions see it: an embedded DynamoDB, a queue and CodeBuild, whose calls fail when the seed says so.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -6,6 +6,7 @@ use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
@@ -13,6 +14,7 @@ use dynoxide::Database;
 use serde_json::{Value, json};
 use tests::Random;
 
+use super::codebuild::CodeBuild;
 use super::step;
 
 /// A condition that is removed from the calls, to prove that the checks notice its absence.
@@ -23,6 +25,8 @@ pub(crate) enum Broken {
     Lock,
     /// A creation's sequence is written even if the lane has a higher one.
     Sequence,
+    /// The turn of a deployment does not compare what is live with what the deployment expects.
+    Expected,
     /// A deployment's row is written without its optimistic lock.
     Version,
     /// A deployment is missing from the index of due deployments.
@@ -33,6 +37,8 @@ pub(crate) enum Broken {
     Permit,
     /// The end of a run does not give its permit back.
     GivenBack,
+    /// The report of a build counts for whatever attempt the deployment has reached.
+    Attempt,
     /// A delivery to a webhook is missing from the index of what is due.
     Pending,
     /// The second mark of an outbox moves as the first one does.
@@ -43,15 +49,16 @@ pub(crate) enum Broken {
 #[derive(Clone, Debug)]
 pub(crate) struct Wire(Arc<Mutex<Services>>);
 
-/// DynamoDB and SQS.
+/// DynamoDB, SQS and CodeBuild.
 pub(crate) struct Services {
     database: Database,
     pub(crate) random: Random,
     /// Whether calls fail.
     pub(crate) faults: bool,
-    broken: Broken,
+    pub(crate) broken: Broken,
     /// The messages that were not delivered yet.
     pub(crate) sent: Vec<Value>,
+    pub(crate) codebuild: CodeBuild,
     /// Whether sweeps compare counters. It makes a sweep longer, so that less happens at once.
     pub(crate) recounts: bool,
     /// Whether a counter was falsified.
@@ -86,7 +93,9 @@ impl HttpConnector for Wire {
                 return Ok(HttpResponse::new(200.try_into().unwrap(), SdkBody::from(resting.to_string())));
             }
             step().await;
-            let (status, body) = wire.services().call(&target, body);
+            let answer = wire.services().call(&target, body);
+            // The SDK does not send a call again that fails like this.
+            let (status, body) = answer.ok_or_else(|| ConnectorError::user("the answer is lost".into()))?;
             Ok(HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body)))
         })
     }
@@ -100,6 +109,7 @@ impl Wire {
             faults: false,
             broken,
             sent: Vec::new(),
+            codebuild: CodeBuild::default(),
             recounts: seed % 2 == 1,
             drifted: false,
             repairs: 0,
@@ -113,13 +123,17 @@ impl Wire {
 }
 
 impl Services {
-    fn call(&mut self, target: &str, body: &str) -> (u16, String) {
+    /// Answers a call. Returns `None` if the answer is lost.
+    fn call(&mut self, target: &str, body: &str) -> Option<(u16, String)> {
+        let (service, operation) = target.split_once('.').unwrap();
+        if service.starts_with("CodeBuild") || service == "secretsmanager" {
+            return self.call_codebuild(operation, body);
+        }
         let refused = (400, json!({"__type": "AccessDeniedException", "message": "a fault"}).to_string());
         let fate = if self.faults { self.random.below(100) } else { 99 };
         if fate < 4 {
-            return refused;
+            return Some(refused);
         }
-        let (_, operation) = target.split_once('.').unwrap();
         let answer = match operation {
             "SendMessage" => self.send(body),
             _ => self.ask(operation, &self.without_a_condition(operation, body)),
@@ -133,7 +147,18 @@ impl Services {
         if operation == "UpdateItem" && answer.0 == 200 && body.contains("DELETE running") && is_of_a_lost_permit() {
             self.lost_permits += 1;
         }
-        if fate < 8 { refused } else { answer }
+        Some(if fate < 8 { refused } else { answer })
+    }
+
+    /// Answers a call of CodeBuild, unless CodeBuild is busy or its answer gets lost.
+    fn call_codebuild(&mut self, operation: &str, body: &str) -> Option<(u16, String)> {
+        let fate = if self.faults { self.random.below(6) } else { 5 };
+        if fate == 0 {
+            let busy = json!({"__type": "AccountLimitExceededException", "message": "a fault"});
+            return Some((400, busy.to_string()));
+        }
+        let answer = self.codebuild.call(operation, body);
+        (fate != 1).then_some(answer)
     }
 
     fn send(&mut self, body: &str) -> (u16, String) {
@@ -241,6 +266,9 @@ impl Services {
                     if let Some(permit) = write.pointer_mut("/ExpressionAttributeValues/:permit/SS/0") {
                         *permit = json!("another");
                     }
+                }
+                (Broken::Expected, "DEPLOY") => {
+                    write["Item"].as_object_mut().unwrap().remove("expected_current");
                 }
                 (Broken::Due, "DEPLOY") => {
                     let item = write["Item"].as_object_mut().unwrap();

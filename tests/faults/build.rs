@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use shared::clock::{Clock, Timestamp};
 use shared::id::{AccountId, DeploymentId};
-use shared::model::PermitLimits;
+use shared::model::{Deployment, PermitLimits};
 
 /// A build, as its runner knows it.
 #[derive(Clone, Debug)]
@@ -16,9 +16,21 @@ pub(super) struct Run {
     pub(super) lease_until: Timestamp,
 }
 
+impl Run {
+    pub(super) fn of(claimed: &Deployment) -> Self {
+        Self {
+            lane: format!("{:?}", claimed.lane()),
+            account: claimed.account_id.clone(),
+            deployment: claimed.id.clone(),
+            lease_until: claimed.lease_until.unwrap(),
+        }
+    }
+}
+
 /// The number of times that each thing happened.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
+    pub(super) seeds: u64,
     pub(super) deployments: u64,
     pub(super) fenced: u64,
     pub(super) refused_by_a_fence: u64,
@@ -35,10 +47,21 @@ pub(super) struct Tally {
     pub(super) expired: u64,
     /// The deployments to environments that are not built in.
     pub(super) by_name: u64,
+    /// The builds in CodeBuild that a deployment had.
+    pub(super) builds: u64,
+    /// The builds in CodeBuild that no deployment had: the runner died, or the answer to its call was lost.
+    pub(super) abandoned: u64,
+    /// The builds that ended before they had a machine.
+    pub(super) without_machine: u64,
+    /// The builds that CodeBuild refused because its queue was full.
+    pub(super) refused: u64,
+    pub(super) lost_events: u64,
+    pub(super) doubled_events: u64,
 }
 
 impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
+        self.seeds += other.seeds;
         self.deployments += other.deployments;
         self.fenced += other.fenced;
         self.refused_by_a_fence += other.refused_by_a_fence;
@@ -50,6 +73,12 @@ impl std::ops::AddAssign for Tally {
         self.unmet += other.unmet;
         self.expired += other.expired;
         self.by_name += other.by_name;
+        self.builds += other.builds;
+        self.abandoned += other.abandoned;
+        self.without_machine += other.without_machine;
+        self.refused += other.refused;
+        self.lost_events += other.lost_events;
+        self.doubled_events += other.doubled_events;
     }
 }
 
@@ -60,6 +89,8 @@ pub(super) struct Known {
     pub(super) created: Vec<DeploymentId>,
     /// The sequence of each creation that has one, whether it was acknowledged or not.
     pub(super) sequences: BTreeMap<DeploymentId, u64>,
+    /// The deployment that each creation expects to be live, if it expects one.
+    pub(super) expected: BTreeMap<DeploymentId, DeploymentId>,
     /// The claims that were run, each by its fencing number.
     claims: BTreeSet<(DeploymentId, u64)>,
     pub(super) tally: Tally,
@@ -70,7 +101,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    fn wrong(&mut self, what: String) {
+    pub(super) fn wrong(&mut self, what: String) {
         self.wrong.get_or_insert(what);
     }
 }

@@ -8,7 +8,7 @@ use shared::model::{
 };
 
 use super::build::Tally;
-use super::scene::Scene;
+use super::scene::{Kind, Scene};
 
 impl Scene {
     /// Returns what happened, or the first thing that is wrong with the table.
@@ -16,14 +16,15 @@ impl Scene {
         if let Some(wrong) = &self.known.lock().unwrap().wrong {
             return Err(wrong.clone());
         }
-        let (sequences, mut tally) = {
+        let (sequences, expected, mut tally) = {
             let known = self.known.lock().unwrap();
-            (known.sequences.clone(), known.tally)
+            (known.sequences.clone(), known.expected.clone(), known.tally)
         };
         let (drifted, repairs) = {
             let services = self.wire.services();
             (services.drifted, services.repairs)
         };
+        tally.seeds = 1;
         if !drifted && repairs > 0 {
             return Err(format!("{repairs} repairs of a counter that was exact"));
         }
@@ -52,7 +53,7 @@ impl Scene {
                 ));
             }
             tally.deployments += 1;
-            tally.fenced += u64::from(row.expected_current.is_some() || sequences.contains_key(&row.id));
+            tally.fenced += u64::from(expected.contains_key(&row.id) || sequences.contains_key(&row.id));
             let is_superseded = row.status == Status::Superseded && reasons("superseded") == 0;
             tally.fenced_off_at_their_turn += u64::from(is_superseded);
             tally.claims += claims;
@@ -74,8 +75,11 @@ impl Scene {
         if stored.last_number() != rows.len() as u64 {
             return Err(format!("{} numbers for {} deployments", stored.last_number(), rows.len()));
         }
-        if self.protected {
+        if self.kind.has_rules() {
             self.check_rules(&rows, &mut tally).await?;
+        }
+        if self.kind == Kind::Builds {
+            self.check_builds(&mut tally).await?;
         }
         for rows in lanes.values() {
             let Lane { lock, waiting, followers } = Lane::load(table, &rows[0].lane()).await.unwrap();
@@ -90,7 +94,7 @@ impl Scene {
             if live != last.map(|row| &row.id) {
                 return Err(format!("{live:?} is live, and {:?} succeeded last", last.map(|row| &row.id)));
             }
-            check_fences(rows)?;
+            check_fences(rows, &expected)?;
             check_sequences(rows, &sequences, &lock)?;
         }
         Ok(tally)
@@ -108,9 +112,10 @@ impl Scene {
         }
         let of_rival = Deployment::newest(table, self.rival(), Filter::default(), None, 100).await.unwrap();
         let own = Deployment::newest(table, &self.repository, Filter::default(), None, 100).await.unwrap();
-        for row in of_rival.iter().chain(own.iter().filter(|_| !self.protected)) {
-            let waited_too_long =
-                row.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::QueueDeadline);
+        for row in of_rival.iter().chain(own.iter().filter(|_| !self.kind.has_rules())) {
+            // CodeBuild's queue has a limit of its own.
+            let waited_too_long = row.build.is_none()
+                && row.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::QueueDeadline);
             if !row.status.is_final() || waited_too_long {
                 return Err(format!("deployment {} of {} never runs: {:?}", row.number, row.account_id, row.status));
             }
@@ -145,12 +150,12 @@ fn check_sequences(lane: &[&Deployment], sequences: &BTreeMap<DeploymentId, u64>
 }
 
 /// Checks that each deployment that ran found the deployment live that it expects.
-fn check_fences(lane: &[&Deployment]) -> Result<(), String> {
+fn check_fences(lane: &[&Deployment], expected: &BTreeMap<DeploymentId, DeploymentId>) -> Result<(), String> {
     let succeeded = || lane.iter().filter(|row| row.status == Status::Succeeded);
     for row in lane.iter().filter(|row| row.fence > 0) {
         let live = succeeded().filter(|other| other.fence < row.fence).max_by_key(|other| other.fence);
-        let mut expected = row.expected_current.as_ref();
-        while let Some(id) = expected {
+        let mut next = expected.get(&row.id);
+        while let Some(id) = next {
             if live.is_some_and(|live| live.id == *id) {
                 break;
             }
@@ -159,15 +164,14 @@ fn check_fences(lane: &[&Deployment]) -> Result<(), String> {
                 let live = live.map(|live| live.number);
                 return Err(format!("deployment {} ran when {live:?} was live, and expects {id}", row.number));
             };
-            expected = superseded.expected_current.as_ref();
+            next = expected.get(&superseded.id);
         }
     }
-    let mut expecting: Vec<_> = lane.iter().filter_map(|row| row.expected_current.as_ref()).collect();
+    let mut expecting: Vec<_> = lane.iter().filter_map(|row| expected.get(&row.id)).collect();
     expecting.sort_unstable();
     for same in expecting.chunk_by(|a, b| a == b) {
-        let with = |status| {
-            lane.iter().filter(move |row| row.expected_current.as_ref() == Some(same[0]) && row.status == status)
-        };
+        let with =
+            |status| lane.iter().filter(move |row| expected.get(&row.id) == Some(same[0]) && row.status == status);
         if with(Status::Succeeded).count() > 1 {
             return Err(format!("{} deployments expect {} and succeeded", with(Status::Succeeded).count(), same[0]));
         }

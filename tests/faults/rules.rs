@@ -7,7 +7,7 @@ use shared::model::{Deployment, EnvironmentChange, EnvironmentSettings, FailureC
 
 use super::build::Tally;
 use super::run;
-use super::scene::Scene;
+use super::scene::{Kind, Scene};
 
 /// The time that a deployment to the second environment has for its approvals.
 const APPROVAL_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -46,9 +46,22 @@ impl Scene {
         }
     }
 
+    /// Requires approvals in the second environment.
+    pub(super) fn require_approvals(&self) {
+        let change = EnvironmentChange {
+            required_approvals: Some(Some(self.random(|random| 1 + random.below(2) as u8))),
+            approval_timeout_seconds: Some(Some(APPROVAL_TIMEOUT.as_secs() as u32)),
+            ..EnvironmentChange::default()
+        };
+        let (table, now) = (self.app.table(), self.app.clock().now());
+        let (repository, by) = (&self.repository, &self.by);
+        run(EnvironmentSettings::change(table, repository, self.environments[1], &change, |_| Ok(()), by, now))
+            .unwrap();
+    }
+
     /// Returns one of two commits, if rules compare commits.
     pub(super) fn sha(&self) -> String {
-        let digit = if self.protected { self.random(|random| ["0", "1"][random.below(2)]) } else { "0" };
+        let digit = if self.kind == Kind::Rules { self.random(|random| ["0", "1"][random.below(2)]) } else { "0" };
         digit.repeat(40)
     }
 

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use build_events::BuildEvents;
+use builds::{Builds, CODEBUILD_PROJECT};
 use local::table;
 use serde_json::{Value, json};
 use shared::App;
@@ -20,22 +22,43 @@ use shared::model::{
     Transition,
 };
 use shared::queue::{DeploymentMessage, Queue};
-use shared::settings::Settings;
+use shared::settings::{ARCHIVE_URL, Settings};
 use shared::table::Table;
 use shared::telemetry::Log;
 use tests::{NOON, Random};
 
 use super::aws::{Broken, Wire};
 use super::build::{Known, Run, Running};
+use super::codebuild::PROJECT;
 use super::{poll, run, step};
 
-const LEASE: Duration = Duration::from_secs(60);
+/// The kind of a scene.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Runners run the deployments themselves, and the environments have no rules.
+    Plain,
+    /// Runners run the deployments themselves, and the environments have rules of every kind.
+    Rules,
+    /// CodeBuild runs the deployments, and one of two environments requires approvals.
+    Builds,
+}
+
+impl Kind {
+    /// Returns whether approvals or other rules hold deployments back.
+    pub(super) fn has_rules(self) -> bool {
+        self != Self::Plain
+    }
+}
+
+pub(super) const LEASE: Duration = Duration::from_secs(60);
 
 /// A repository with its functions. Each task is one invocation of a function.
 #[derive(Clone)]
 pub(super) struct Scene {
     pub(super) app: App,
-    queue: Queue,
+    pub(super) queue: Queue,
+    pub(super) builds: Builds,
+    pub(super) build_events: BuildEvents,
     pub(super) wire: Wire,
     pub(super) repository: AuthorizedRepository,
     pub(super) by: Author,
@@ -44,16 +67,15 @@ pub(super) struct Scene {
     /// The numbers of deployments that the first account, and all accounts together, run at once.
     pub(super) limits: PermitLimits,
     pub(super) environments: Vec<Environment>,
-    /// Whether the environments have rules.
-    pub(super) protected: bool,
+    pub(super) kind: Kind,
     reviewers: [Author; 2],
     pub(super) known: Arc<Mutex<Known>>,
 }
 
-type Task = Pin<Box<dyn Future<Output = ()>>>;
+pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 impl Scene {
-    pub(super) fn start(seed: u64, broken: Broken, protected: bool) -> Self {
+    pub(super) fn start(seed: u64, broken: Broken, kind: Kind) -> Self {
         let wire = Wire::new(seed, broken);
         let limits = match seed % 3 {
             // Other conditions are tried with permits for all. Without them, two deployments of a lane seldom meet.
@@ -71,6 +93,8 @@ impl Scene {
             ("HOOK_QUEUE_URL", "http://sqs/hooks".to_owned()),
             ("WEBHOOK_QUEUE_URL", "http://sqs/webhooks".to_owned()),
             ("CONCURRENT_BUILDS", limits.stack.to_string()),
+            (CODEBUILD_PROJECT, PROJECT.to_owned()),
+            (ARCHIVE_URL, "memory:".to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "id".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
@@ -86,19 +110,41 @@ impl Scene {
         let rival = run(tests::repository_of_a_new_account(&app, "rival", limits.account.max(2) as u32));
         // Deployments that share a lane compete more.
         let environments = match seed % 4 {
-            0 | 1 if protected => vec![Environment::STAGING, Environment::PRODUCTION],
+            _ if kind == Kind::Builds => vec![Environment::STAGING, Environment::PRODUCTION],
+            0 | 1 if kind == Kind::Rules => vec![Environment::STAGING, Environment::PRODUCTION],
             // The second one is a member of a pattern, and its first deployment creates it.
-            _ if protected => ["qa", "review-7"].map(|name| name.parse().unwrap()).to_vec(),
+            _ if kind == Kind::Rules => ["qa", "review-7"].map(|name| name.parse().unwrap()).to_vec(),
             0 => vec![Environment::PRODUCTION],
             1 => vec![Environment::PRODUCTION, Environment::PREVIEW],
             _ => vec![Environment::PREVIEW],
         };
         let queue = Queue::new(&app).unwrap();
         let reviewers = [(); 2].map(|()| Author::operator(&repository.account_id, &UserId::random()));
+        {
+            let codebuild = &mut wire.services().codebuild;
+            (codebuild.clock, codebuild.machines) = (app.clock().clone(), 1 + seed as usize % 2);
+        }
+        let (builds, build_events) = (Builds::new(&app).unwrap(), BuildEvents::new(&app).unwrap());
         let known = Arc::default();
-        let scene = Self { queue, app, wire, repository, by, rival, limits, environments, protected, reviewers, known };
-        if protected {
-            scene.protect();
+        let scene = Self {
+            queue,
+            builds,
+            build_events,
+            app,
+            wire,
+            repository,
+            by,
+            rival,
+            limits,
+            environments,
+            kind,
+            reviewers,
+            known,
+        };
+        match kind {
+            Kind::Plain => {}
+            Kind::Rules => scene.protect(),
+            Kind::Builds => scene.require_approvals(),
         }
         scene
     }
@@ -108,7 +154,7 @@ impl Scene {
     }
 
     /// Returns the terms of the consumers.
-    fn terms(&self) -> Terms {
+    pub(super) fn terms(&self) -> Terms {
         Terms { lease: LEASE, time_limit: Duration::from_secs(600), builds: self.limits.stack }
     }
 
@@ -181,7 +227,11 @@ impl Scene {
         let Ok(Some(destination)) = Destination::load(table, &self.repository, environment).await else { return };
         let settings = destination.settings.clone();
         let Ok(counts) = DeploymentCounts::load(table, &self.repository.partition()).await else { return };
-        self.known.lock().unwrap().sequences.extend(sequence.map(|sequence| (id.clone(), sequence)));
+        {
+            let mut known = self.known.lock().unwrap();
+            known.sequences.extend(sequence.map(|sequence| (id.clone(), sequence)));
+            known.expected.extend(expected_current.clone().map(|expected| (id.clone(), expected)));
+        }
         let new = self.new_deployment(id, environment, destination, Fences { expected_current, sequence });
         let now = self.app.clock().now();
         let created = Deployment::create(table, &self.repository, &counts, new, &self.by, now).await;
@@ -210,7 +260,10 @@ impl Scene {
 
     /// Consumes a message, which is delivered again unless the consumer is done with it.
     async fn consume(self, message: DeploymentMessage) {
-        let done = Box::pin(self.clone().try_to_consume(&message)).await;
+        let done = match self.kind {
+            Kind::Builds => Box::pin(self.clone().try_to_build(&message)).await,
+            Kind::Plain | Kind::Rules => Box::pin(self.clone().try_to_consume(&message)).await,
+        };
         if done.is_none() {
             self.wire.services().sent.push(json!(message));
         }
@@ -230,13 +283,7 @@ impl Scene {
         if self.random(|random| random.below(8)) == 0 {
             return claimed.await_capacity(table, clock.now()).await.ok().map(drop);
         }
-        let run = Run {
-            lane: format!("{:?}", claimed.lane()),
-            account: claimed.account_id.clone(),
-            deployment: claimed.id.clone(),
-            lease_until: claimed.lease_until.unwrap(),
-        };
-        let running = Running::start(&self.known, run, claimed.fence, clock, self.limits_of(&claimed));
+        let running = Running::start(&self.known, Run::of(&claimed), claimed.fence, clock, self.limits_of(&claimed));
         let mut canceled = false;
         for _ in 0..self.random(|random| random.below(4)) {
             step().await;
@@ -274,7 +321,7 @@ impl Scene {
         &self.rival.0
     }
 
-    fn limits_of(&self, claimed: &Deployment) -> PermitLimits {
+    pub(super) fn limits_of(&self, claimed: &Deployment) -> PermitLimits {
         let is_rival = claimed.account_id != self.repository.account_id;
         let account = if is_rival { self.limits.account.max(2) } else { self.limits.account };
         PermitLimits { account, ..self.limits }
@@ -349,7 +396,10 @@ impl Scene {
             tasks.push(Box::pin(self.clone().create_elsewhere()));
         }
         for _ in 0..150 + self.random(|random| random.below(150)) {
-            if self.protected && self.random(|random| random.below(10)) == 0 {
+            if self.kind == Kind::Builds && self.random(|random| random.below(4)) == 0 {
+                self.go_on_in_codebuild(&mut tasks);
+            }
+            if self.kind.has_rules() && self.random(|random| random.below(10)) == 0 {
                 let created = self.known.lock().unwrap().created.clone();
                 if !created.is_empty() {
                     let id = created[self.random(|random| random.below(created.len()))].clone();
@@ -389,6 +439,10 @@ impl Scene {
                 }
                 21 if recounts => self.forget_the_last_recount(),
                 22 if drifts => self.falsify_a_counter(),
+                // Time for CodeBuild's own limits, and for approvals to come too late.
+                23 if self.kind == Kind::Builds => self.app.clock().advance(Duration::from_secs(20 * 60)),
+                // Events of builds that come when their runners count as lost.
+                24..=25 if self.kind == Kind::Builds => self.app.clock().advance(LEASE),
                 _ if tasks.is_empty() => {}
                 _ => {
                     let next = self.random(|random| random.below(tasks.len()));
@@ -404,10 +458,11 @@ impl Scene {
     /// Runs the sweep and delivers messages without faults until nothing is left to do.
     pub(super) fn calm(&self) {
         // A rule may hold a deployment back until it has waited for a day.
-        let rounds = if self.protected { 350 } else { 60 };
+        let rounds = if self.kind.has_rules() { 350 } else { 60 };
         for _ in 0..rounds {
             self.app.clock().advance(Duration::from_secs(301));
             run(self.clone().sweep());
+            self.calm_codebuild();
             for _ in 0..20 {
                 let Some(message) = self.take_message() else { break };
                 run(self.clone().consume(message));
@@ -416,7 +471,7 @@ impl Scene {
                 let end = Timestamp::from_millis(i64::MAX);
                 !run(Due::page(self.app.table(), shard, end, None, 1)).unwrap().is_empty()
             });
-            if !unfinished && self.wire.services().sent.is_empty() {
+            if !unfinished && self.wire.services().sent.is_empty() && !self.wire.services().codebuild.is_busy() {
                 break;
             }
         }

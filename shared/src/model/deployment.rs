@@ -126,8 +126,9 @@ pub struct Deployment {
     pub created_at: Timestamp,
     /// The time of the last transition.
     pub updated_at: Timestamp,
+    /// The time at which a runner first claimed the deployment. `None` before, and while AWS refuses the build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) started_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
     /// The time at which the deployment reached a final state. `None` before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
