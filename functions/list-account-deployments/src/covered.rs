@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 
 use shared::access::{Tenant, VisibleRepository};
 use shared::id::RepositoryId;
-use shared::model::{DeploymentCounts, ListedDeployment, Repository, RepositorySlug};
+use shared::model::{DeploymentCounts, ListedDeployment, Repository, RepositorySlug, WantedDeployments};
 use shared::page::Sort;
 use shared::table::Partition;
 use shared::{App, Result};
-
-use crate::filter::Wanted;
 
 /// The maximum number of repositories whose counters are read for the total: one BatchGetItem.
 const COUNTED: usize = 100;
@@ -47,7 +45,7 @@ impl Covered {
     }
 
     /// Returns the partitions that have the deployments of these repositories.
-    pub(crate) fn lists(&self, tenant: &Tenant, wanted: &Wanted) -> Vec<Partition> {
+    pub(crate) fn lists(&self, tenant: &Tenant, wanted: &WantedDeployments) -> Vec<Partition> {
         match self {
             Self::Visible(visible) if visible.is_empty() => Vec::new(),
             Self::All | Self::Visible(_) => ListedDeployment::of_account(tenant, &wanted.statuses),
@@ -56,7 +54,7 @@ impl Covered {
     }
 
     /// Returns whether the partitions have nothing but the wanted deployments.
-    pub(crate) fn is_answered_by_index(&self, wanted: &Wanted) -> bool {
+    pub(crate) fn is_answered_by_index(&self, wanted: &WantedDeployments) -> bool {
         wanted.is_counted()
             && match self {
                 Self::All => wanted.environment.is_none(),
@@ -66,7 +64,7 @@ impl Covered {
     }
 
     /// Returns the number of wanted deployments, if the counters of at most 100 repositories tell it.
-    pub(crate) async fn total(&self, app: &App, tenant: &Tenant, wanted: &Wanted) -> Result<Option<u64>> {
+    pub(crate) async fn total(&self, app: &App, tenant: &Tenant, wanted: &WantedDeployments) -> Result<Option<u64>> {
         if !wanted.is_counted() {
             return Ok(None);
         }

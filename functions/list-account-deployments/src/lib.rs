@@ -12,13 +12,13 @@ use serde::Serialize;
 use shared::access::{Permission, Scope, Tenant};
 use shared::body::DeploymentBody;
 use shared::extract::Filtered;
-use shared::model::{Actors, Deployment, ListedDeployment, Repository, Reviewers};
+use shared::model::{Actors, Deployment, ListedDeployment, Repository, Reviewers, WantedDeployments};
 use shared::page::{PageQuery, Search, SearchMeta, Sort};
 use shared::route::List;
 use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
 
 use crate::covered::Covered;
-use crate::filter::{DeploymentsFilter, Wanted};
+use crate::filter::DeploymentsFilter;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments")
@@ -95,7 +95,12 @@ pub async fn list_account_deployments(
 
 /// Reads the rows of listed deployments and of their repositories. Leaves out what the caller may not see, and what has
 /// changed since the index was written.
-async fn load(app: &App, tenant: &Tenant, wanted: &Wanted, items: Vec<ListedDeployment>) -> Result<Vec<Option<Row>>> {
+async fn load(
+    app: &App,
+    tenant: &Tenant,
+    wanted: &WantedDeployments,
+    items: Vec<ListedDeployment>,
+) -> Result<Vec<Option<Row>>> {
     let ids: BTreeSet<_> = items.iter().map(|item| &item.repository_id).collect();
     let rows = Deployment::by_ids(app.table(), tenant, items.iter().map(|item| &item.id));
     let (rows, repositories) = try_join(rows, Repository::by_ids(app.table(), tenant, ids)).await?;

@@ -11,6 +11,7 @@ mod commit;
 mod commit_status;
 mod counts;
 mod creation;
+mod creator;
 mod due;
 mod environment;
 mod environment_state;
@@ -35,6 +36,7 @@ mod transition;
 mod turn;
 mod variables;
 mod waiting;
+mod wanted;
 
 pub use actors::*;
 pub use awaited::*;
@@ -46,6 +48,7 @@ pub use commit_status::*;
 pub use counts::{DeploymentCounts, Filter};
 pub(super) use counts::{ENVIRONMENTS, LAST_NUMBER, count_name, deleted_count_name, mark};
 pub use creation::*;
+pub use creator::*;
 pub(super) use due::shard_of;
 pub use due::*;
 pub use environment::*;
@@ -67,6 +70,7 @@ pub use test_summary::*;
 pub use transition::*;
 pub use turn::{Terms, Turn};
 pub use variables::*;
+pub use wanted::*;
 
 use std::time::Duration;
 
