@@ -1,5 +1,7 @@
 //! The error type of the API.
 
+mod invalid;
+
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -7,12 +9,10 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
 
+pub use self::invalid::Detail;
+pub(crate) use self::invalid::REQUIRED;
 use crate::id::RepositoryId;
-
-/// The message about a field that is missing.
-pub(crate) const REQUIRED: &str = "is required";
 
 /// The part of the system that returns an error code. The OpenAPI document derives from it the endpoints that can
 /// return the code.
@@ -215,17 +215,6 @@ impl ErrorCode {
     }
 }
 
-/// One invalid parameter or body field.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq, utoipa::ToSchema)]
-pub struct Detail {
-    /// The parameter's name, or the field's path in the body.
-    #[schema(examples("variables.AWS_X"))]
-    pub field: String,
-    /// The problem, as a phrase that follows the name of the field.
-    #[schema(examples("has a name that starts with AWS_"))]
-    pub message: String,
-}
-
 /// A refusal or a failure. The client reads `message` and `details`; only the log has the cause.
 #[derive(Clone, Debug)]
 pub struct Error {
@@ -250,31 +239,6 @@ impl Error {
             Some(seconds) => error.retry_after(seconds),
             None => error,
         }
-    }
-
-    /// Refuses a request with one invalid parameter or field.
-    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::invalid_fields(vec![Detail { field: field.into(), message: message.into() }])
-    }
-
-    pub(crate) fn invalid_fields(details: Vec<Detail>) -> Self {
-        let message = summary(&details);
-        Self { details, ..Self::new(ErrorCode::InvalidRequest, message) }
-    }
-
-    /// Joins the refusals of parameters and fields in several checks, so that a client is told all of them at once.
-    ///
-    /// # Errors
-    /// Fails with `invalid_request` if a check has, or with the first other error of a check.
-    pub fn all(checks: impl IntoIterator<Item = Result<()>>) -> Result<()> {
-        let mut details = Vec::new();
-        for check in checks {
-            match check {
-                Err(error) if !error.details.is_empty() => details.extend(error.details),
-                other => other?,
-            }
-        }
-        if details.is_empty() { Ok(()) } else { Err(Self::invalid_fields(details)) }
     }
 
     /// Refuses a request about a resource of a kind, such as "Repository", that does not exist or that the caller may not see.
@@ -316,40 +280,9 @@ impl Error {
         Self { code: ErrorCode::MovedPermanently, ..self }.with_header(header::LOCATION, location)
     }
 
-    pub(crate) fn details(&self) -> &[Detail] {
-        &self.details
-    }
-
-    /// Replaces the message about a field, if it is one of the invalid ones.
-    #[must_use]
-    pub fn explain(self, field: &str, message: &str) -> Self {
-        self.explain_if(|detail| detail.field == field, message)
-    }
-
-    /// Replaces the message about a required field, if it is missing.
-    #[must_use]
-    pub fn explain_missing(self, field: &str, message: &str) -> Self {
-        self.explain_if(|detail| detail.field == field && detail.message == REQUIRED, message)
-    }
-
-    fn explain_if(mut self, is_meant: impl Fn(&Detail) -> bool, message: &str) -> Self {
-        let mut meant = self.details.iter_mut().filter(|detail| is_meant(detail)).peekable();
-        if meant.peek().is_none() {
-            return self;
-        }
-        meant.for_each(|detail| message.clone_into(&mut detail.message));
-        Self { message: summary(&self.details), ..self }
-    }
-
     /// Adds the cause, for the log.
     pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.cause = Some(Arc::from(cause.into()));
-        self
-    }
-
-    /// Names a parameter or field that caused the error.
-    pub fn with_detail(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
-        self.details.push(Detail { field: field.into(), message: message.into() });
         self
     }
 
@@ -391,13 +324,6 @@ impl Error {
     /// Renders the chain of causes, for the log.
     pub fn cause_chain(&self) -> Option<String> {
         self.cause.as_deref().map(|cause| chain(cause))
-    }
-}
-
-fn summary(details: &[Detail]) -> Cow<'static, str> {
-    match details {
-        [one] => format!("{} {}", one.field, one.message).into(),
-        many => format!("{} fields are invalid", many.len()).into(),
     }
 }
 
