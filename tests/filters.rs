@@ -1,12 +1,12 @@
-//! The filters of the lists of members and tokens.
+//! The filters of the lists of members, of tokens, and of a repository's deployments.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use shared::model::Role;
-use tests::copies::multiply_member;
-use tests::{Actor, Answer, World, embedded};
+use tests::copies::{multiply_deployment, multiply_member};
+use tests::{Actor, Answer, GitRepository, World, embedded};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -156,4 +156,103 @@ async fn tokens_are_found_by_user_name_scope_and_expiry() {
         ["CI deploy"],
         "what has expired is found until it is deleted"
     );
+}
+
+const DEPLOYMENTS: &str = "/v1/repositories/app/deployments";
+
+async fn deploy(world: &World, actor: &Actor, body: Value) -> Value {
+    world.clock.advance(Duration::from_millis(1));
+    actor.deploy("app", body).await
+}
+
+#[tokio::test]
+async fn deployments_of_a_repository_are_found_by_ref_commit_and_creator() {
+    let world = World::start_without_queue().await;
+    let owner = world.owner("acme").await;
+    let ann = world.member(&owner, Role::Admin).await;
+    let source = GitRepository::new(&[]);
+    source.git(&["branch", "other"]);
+    owner.repository("app", &source).await;
+    owner.repository("site", &source).await;
+    let staging = deploy(&world, &owner, json!({"ref": "main", "environment": "staging"})).await;
+    let other = deploy(&world, &owner, json!({"ref": "other"})).await;
+    let by_ann = deploy(&world, &ann, json!({"ref": "refs/heads/main", "environment": "staging"})).await;
+    owner.deploy("site", json!({"ref": "main"})).await;
+    source.commit(&[("README", "2")]);
+    let newer = deploy(&world, &owner, json!({"ref": "main", "environment": "production"})).await;
+    assert_eq!(owner.act(&staging, "cancel", json!({})).await.status, 200);
+    let (me, sha) = (owner.user_id.as_ref().unwrap(), staging["sha"].as_str().unwrap());
+    let ann_id = ann.user_id.as_ref().unwrap();
+    for (query, expected) in [
+        ("ref=main".to_owned(), vec![&newer, &staging]),
+        ("ref=refs%2Fheads%2Fmain".to_owned(), vec![&newer, &by_ann, &staging]),
+        ("ref=main&status=queued".to_owned(), vec![&newer]),
+        ("ref=nothing".to_owned(), vec![]),
+        (format!("sha={sha}"), vec![&by_ann, &other, &staging]),
+        (format!("sha={sha}&environment=staging&direction=asc"), vec![&staging, &by_ann]),
+        ("created_by=me".to_owned(), vec![&newer, &other, &staging]),
+        (format!("created_by={me}&sha={sha}&status=canceled"), vec![&staging]),
+        (format!("created_by={ann_id}&environment=staging"), vec![&by_ann]),
+        ("status=queued&environment=production".to_owned(), vec![&newer]),
+    ] {
+        let expected: Vec<_> = expected.iter().map(|one| one["id"].as_str().unwrap()).collect();
+        let found = get(&owner, &format!("{DEPLOYMENTS}?{query}")).await;
+        assert_eq!(found.column("id"), expected, "{query}");
+        assert_eq!(found.body["meta"]["total"], expected.len(), "{query}");
+        let pages = owner.walk(&format!("{DEPLOYMENTS}?{query}&per_page=1"), "next").await;
+        let walked: Vec<_> = pages.iter().flat_map(|page| page.column("id")).collect();
+        assert_eq!(walked, expected, "the links keep {query}");
+        let account = get(&owner, &format!("/v1/deployments?repository=app&{query}")).await;
+        assert_eq!(account.column("id"), expected, "the account's list has the same for {query}");
+    }
+    let mut whole = get(&owner, &format!("{DEPLOYMENTS}?status=queued")).await.body;
+    whole["data"].as_array_mut().unwrap().retain(|one| one["created_by"] == ann_id.as_str());
+    let found = get(&owner, &format!("{DEPLOYMENTS}?created_by={ann_id}")).await.body;
+    assert_eq!(found["data"], whole["data"], "an item is the same in each list");
+    assert!(found["actors"][ann_id.as_str()].is_object(), "{:?}", found["actors"]);
+
+    for (query, fields) in [
+        ("ref=&sha=main&created_by=you", vec!["ref", "sha", "created_by"]),
+        ("awaiting=me", vec!["awaiting"]),
+        ("repository=site", vec!["repository"]),
+    ] {
+        let refused = owner.get(&format!("{DEPLOYMENTS}?{query}")).await;
+        let details = &refused.refused(400, "invalid_request").body["error"]["details"];
+        let named: Vec<_> =
+            details.as_array().unwrap().iter().map(|detail| detail["field"].as_str().unwrap()).collect();
+        assert_eq!(named, fields, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_for_deployments_costs_a_bounded_number_of_reads() {
+    let world = World::start_with(embedded).await;
+    let owner = world.owner("acme").await;
+    let source = GitRepository::with_commands(&["true"]);
+    owner.repository("app", &source).await;
+    let model = owner.ended(&owner.deploy("app", json!({"ref": "main"})).await).await;
+    multiply_deployment(&world, &model, 2500).await;
+    source.git(&["branch", "other"]);
+    let other = owner.ended(&deploy(&world, &owner, json!({"ref": "other"})).await).await;
+
+    // The deployment is the newest: the last one of all, if the oldest come first.
+    let path = format!("{DEPLOYMENTS}?ref=other&direction=asc");
+    let pages = owner.walk(&path, "next").await;
+    let found: Vec<_> = pages.iter().map(|page| page.column("id")).collect();
+    assert_eq!(
+        found,
+        [vec![], vec![], vec![other["id"].as_str().unwrap().to_owned()]],
+        "a page is short rather than slow"
+    );
+    assert!(pages.iter().all(|page| page.body["meta"]["total"].is_null()), "{:?}", pages[0].body["meta"]);
+    let of_account = get(&owner, "/v1/deployments?repository=app&ref=other&direction=asc").await;
+    assert_eq!(world.cost(&pages[0]), world.cost(&of_account), "the account's list costs as much");
+
+    // A page that is full ends the search, and each page has the next ones.
+    let pages = owner.walk(&format!("{DEPLOYMENTS}?ref=main&per_page=100&status=succeeded"), "next").await;
+    assert!(pages.iter().all(|page| page.column("id").len() == 100), "{}", pages.len());
+    let mut ids: Vec<_> = pages.iter().flat_map(|page| page.column("id")).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 2500);
 }

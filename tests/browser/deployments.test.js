@@ -323,6 +323,15 @@ test("the list of deployments is narrowed by status, by environment and to oneâ€
   await second.field("Waiting for me").check();
   await second.says("No deployment matches.");
   assert.match(second.page.url(), /\?environment=preview&awaiting=me$/);
+
+  await second.open(`/repositories/${stack.repository}`);
+  const past = second.page.getByRole("list", { name: "History" }).getByRole("link", { name: `#${built.number}`, exact: true });
+  await past.waitFor();
+  await second.field("Mine").check();
+  await second.says("No deployment matches.");
+  assert.match(second.page.url(), /\?created_by=me$/);
+  await second.field("Mine").uncheck();
+  await past.waitFor();
   await second.close();
 });
 

@@ -65,8 +65,23 @@ export function filters(query, changed) {
     filter(query, "environment", "Environment",
       [...new Set(["", ...ENVIRONMENTS, query.get("environment") ?? ""])].map((name) => [name, name || "Any environment"]),
       changed),
-    filter(query, "status", "Status", STATUS_FILTER, changed));
+    filter(query, "status", "Status", STATUS_FILTER, changed), only(query, "created_by", "Mine", changed));
 }
+
+/**
+ * Creates a filter that lists only what is about the caller.
+ * @param {URLSearchParams} query
+ * @param {string} name
+ * @param {string} text
+ * @param {() => void} changed
+ */
+const only = (query, name, text, changed) => h("label", { class: "check" },
+  h("input", { type: "checkbox", checked: query.get(name) === "me", onchange: (/** @type {Event} */ event) => {
+    const on = /** @type {HTMLInputElement} */ (event.target).checked;
+    on ? query.set(name, "me") : query.delete(name);
+    setQuery({ [name]: on ? "me" : null });
+    changed();
+  } }), text);
 
 /**
  * Shows the deployments of all repositories.
@@ -81,21 +96,13 @@ export function deployments(screen) {
     none: () => empty("rocket", "No deployments", "No deployment matches. Deploy a branch from its repository.",
       h("a", { class: "button", href: "/repositories" }, "Open repositories")),
   });
-  const only = (/** @type {string} */ name, /** @type {string} */ text) =>
-    h("label", { class: "check" },
-    h("input", { type: "checkbox", checked: query.get(name) === "me", onchange: (/** @type {Event} */ event) => {
-    const on = /** @type {HTMLInputElement} */ (event.target).checked;
-    on ? query.set(name, "me") : query.delete(name);
-    setQuery({ [name]: on ? "me" : null });
-    place.restart();
-  } }), text);
   // No list has the environments of all repositories, so that one of them is typed.
   const named = search(query, "environment", "Environment", place.restart);
   named.setAttribute("list", "environments");
   return [heading("Deployments"), h("div", { class: "filters" }, named,
     h("datalist", { id: "environments" }, ENVIRONMENTS.map((name) => h("option", { value: name }))),
     filter(query, "status", "Status", STATUS_FILTER, place.restart),
-    only("created_by", "Mine"), only("awaiting", "Waiting for me")), place];
+    only(query, "created_by", "Mine", place.restart), only(query, "awaiting", "Waiting for me", place.restart)), place];
 }
 
 /**

@@ -23,7 +23,7 @@ export function repository(screen) {
     if (found.name !== params.name) return void go(base + location.search, { replace: true });
     const history = list(screen, {
       label: "History",
-      path: () => `${path}/deployments?per_page=15${picked(screen.query, ["environment", "status"])}`,
+      path: () => `${path}/deployments?per_page=15${picked(screen.query, ["environment", "status", "ref", "sha", "created_by"])}`,
       row: deploymentRow,
       none: () => empty("rocket", "No deployments",
         screen.query.size ? "No deployment matches." : "Deploy a branch to one of the environments.",

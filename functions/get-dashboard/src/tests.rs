@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::*;
 
 /// The maximum number of lines of the dashboard's files.
-const LINES: usize = 4800;
+const LINES: usize = 4900;
 /// The maximum size of the dashboard's files, compressed.
-const BYTES: usize = 44 * 1024;
+const BYTES: usize = 45 * 1024;
 
 fn get(path: &str, headers: &[(&str, &str)]) -> Result<Response<Body>> {
     let request = headers.iter().fold(Request::get(path), |request, (name, value)| request.header(*name, *value));

@@ -9,7 +9,7 @@ use http::header::LINK;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{PageRequest, Start};
+use super::{Meta, PageRequest, Start};
 use crate::error::{Error, Result};
 use crate::sort::Position;
 use crate::table::{Order, Partition, Query, Table, TableError};
@@ -70,6 +70,12 @@ pub struct SearchMeta {
     /// The maximum number of items on a page.
     #[schema(examples(10))]
     per_page: u64,
+}
+
+impl From<Meta> for SearchMeta {
+    fn from(Meta { total, page, per_page }: Meta) -> Self {
+        Self { total: Some(total), page, per_page }
+    }
 }
 
 impl<T> Found<T> {

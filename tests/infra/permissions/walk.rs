@@ -252,7 +252,7 @@ async fn lists(walk: &Walk, estate: &Estate) {
     for (slug, status) in [(name.as_str(), 200), ("nothing", 404)] {
         walk.take("get-repository", owner.get(&format!("/v1/repositories/{slug}")).await, status);
     }
-    for filter in ["environment=preview", "status=succeeded", "environment=preview&status=succeeded"] {
+    for filter in ["environment=preview", "status=succeeded", "environment=preview&status=succeeded", "created_by=me"] {
         let page = owner.get(&format!("/v1/repositories/{name}/deployments?{filter}")).await;
         assert_eq!(walk.take("list-deployments", page, 200)["meta"]["total"], 1);
     }
