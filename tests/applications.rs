@@ -106,22 +106,22 @@ async fn only_an_owner_registers_applications_and_never_with_more_than_programs_
     });
     let refused = weak.await.post("/v1/applications", new(&world, "app", &["deployments:write"])).await;
     refused.refused(403, "insufficient_scope");
-    for (field, value) in [
-        ("scopes", json!([])),
-        ("scopes", json!(["tokens:write"])),
-        ("scopes", json!(["repositories:read", "account:read"])),
-        ("access_token", json!("")),
-        ("access_token", Value::Null),
-        ("client_id", json!("")),
-        ("client_id", json!("a/b")),
-        ("client_id", json!("a".repeat(129))),
-        ("name", json!("")),
-        ("secret", json!("x")),
+    for (field, value, invalid) in [
+        ("scopes", json!([]), "scopes"),
+        ("scopes", json!(["tokens:write"]), "scopes[0]"),
+        ("scopes", json!(["repositories:read", "account:read"]), "scopes[1]"),
+        ("access_token", json!(""), "access_token"),
+        ("access_token", Value::Null, "access_token"),
+        ("client_id", json!(""), "client_id"),
+        ("client_id", json!("a/b"), "client_id"),
+        ("client_id", json!("a".repeat(129)), "client_id"),
+        ("name", json!(""), "name"),
+        ("secret", json!("x"), "secret"),
     ] {
         let mut body = new(&world, "app", &["repositories:read"]);
         body[field] = value;
         let refused = owner.post("/v1/applications", body).await;
-        assert_eq!(refused.refused(400, "invalid_request").body["error"]["details"][0]["field"], field);
+        assert_eq!(refused.refused(400, "invalid_request").body["error"]["details"][0]["field"], invalid);
     }
     assert_eq!(owner.get("/v1/applications").await.body["meta"]["total"], 0, "what was refused left nothing behind");
 }

@@ -260,6 +260,107 @@ async fn all_parameters_and_fields_that_do_not_fit_are_told_at_once() {
     }
 }
 
+#[tokio::test]
+async fn all_fields_that_do_not_fit_what_is_stored_are_told_at_once() {
+    let world = World::start_without_queue().await;
+    let source = GitRepository::new(&[]);
+    let estate = Estate::new(&world, "acme", &source).await;
+    let (owner, repository, team) = (&estate.owner, &estate.parameters["repo_id"], &estate.parameters["team_id"]);
+    let unknown_team = "team_aaaaaaaaaaaaaaaa";
+    let of_repository = |sub: &str| format!("/v1/repositories/{repository}{sub}");
+    let trust = |repository: &str| {
+        json!({
+            "name": "CI", "issuer": "https://10.0.0.1", "claims": {"repository": "acme/app"},
+            "scopes": ["deployments:read", "tokens:write", "deployments:write", "teams:read"],
+            "repository_id": repository, "environments": ["moon", "preview", "mars"],
+        })
+    };
+    let settings = json!({
+        "reviewers": {"users": ["user_aaaaaaaaaaaaaaaa", owner.user_id], "teams": [unknown_team, team]},
+        "requires": ["staging", "production"], "image": "public.ecr.aws/acme/build:1",
+        "compute_type": "BUILD_GENERAL1_2XLARGE", "privileged": true, "removed_after_days": 3,
+    });
+    let connection = json!({
+        "name": "Host", "kind": "github_app", "host": "10.0.0.1", "provider": "gitlab", "username": "bot", "password": "x",
+    });
+    let rules = json!([
+        {"refs": ["main"], "environment": "moon"}, {"refs": ["v*"], "environment": "preview"},
+        {"refs": ["x"], "environment": "mars"},
+    ]);
+    let url = "https://ada:secret@git.example.com/app.git";
+    let new = json!({"name": "other", "clone_url": url, "deploy_rules": rules});
+    for (answer, fields) in [
+        (
+            owner.post("/v1/trusts", trust(repository)).await,
+            vec!["scopes[1]", "scopes[3]", "issuer", "environments[0]", "environments[2]"],
+        ),
+        (
+            owner.post("/v1/trusts", trust("repo_aaaaaaaaaaaaaaaa")).await,
+            vec!["scopes[1]", "scopes[3]", "issuer", "repository_id"],
+        ),
+        (
+            owner.patch(&of_repository("/environments/production"), settings).await,
+            vec![
+                "reviewers.users[0]",
+                "reviewers.teams[0]",
+                "requires[1]",
+                "image",
+                "compute_type",
+                "privileged",
+                "removed_after_days",
+            ],
+        ),
+        (
+            owner
+                .post("/v1/invitations", json!({"email": "b@c.example", "teams": [unknown_team, team, unknown_team]}))
+                .await,
+            vec!["teams[0]", "teams[2]"],
+        ),
+        (
+            owner.post("/v1/connections", connection).await,
+            vec!["host", "provider", "username", "password", "app_id", "private_key"],
+        ),
+        (
+            owner
+                .post(&of_repository("/hooks"), json!({"provider": "gitlab", "environment": "moon", "ref": "main"}))
+                .await,
+            vec!["environment", "ref"],
+        ),
+        (
+            owner
+                .post(
+                    &of_repository("/hooks"),
+                    json!({"provider": "deploy", "environment": "moon", "ref": "a\u{200b}"}),
+                )
+                .await,
+            vec!["environment", "ref"],
+        ),
+        (
+            owner.post("/v1/repositories", new).await,
+            vec!["clone_url", "deploy_rules[0].environment", "deploy_rules[2].environment"],
+        ),
+        (
+            owner.patch(&of_repository(""), json!({"clone_url": url, "deploy_rules": rules})).await,
+            vec!["clone_url", "deploy_rules[0].environment", "deploy_rules[2].environment"],
+        ),
+        (owner.post("/v1/session", json!({"code": "c"})).await, vec!["code_verifier", "redirect_uri"]),
+        (owner.put("/v1/account/variables/AWS_SECRET_ACCESS_KEY", json!({"value": "x"})).await, vec!["name", "secret"]),
+        (
+            owner.post(&of_repository("/deployments"), json!({"ref": "a..b", "variables": {"AWS_X": "1"}})).await,
+            vec!["ref", "variables.AWS_X"],
+        ),
+    ] {
+        answer.refused(400, "invalid_request");
+        assert_eq!(fields_named(&answer), BTreeSet::from_iter(fields), "{answer:?}");
+    }
+
+    // An answer lists a bounded number of fields, and one that is alone keeps its code.
+    let unknown: Vec<_> = (0..100).map(|_| shared::id::RepositoryId::random()).collect();
+    let webhook = json!({"url": "https://10.0.0.1/in", "name": "Board", "events": ["*"], "repositories": unknown});
+    assert_eq!(fields_named(&owner.post("/v1/webhooks", webhook).await).len(), 20);
+    owner.patch(&of_repository(""), json!({"clone_url": url})).await.refused(400, "invalid_clone_url");
+}
+
 /// Returns the fields that an answer names, each once.
 fn fields_named(answer: &Answer) -> BTreeSet<&str> {
     let details = answer.body["error"]["details"].as_array().unwrap_or_else(|| panic!("{answer:?}"));

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
 pub use self::invalid::Detail;
-pub(crate) use self::invalid::REQUIRED;
+pub(crate) use self::invalid::{MAX_DETAILS, REQUIRED};
 use crate::id::RepositoryId;
 
 /// The part of the system that returns an error code. The OpenAPI document derives from it the endpoints that can

@@ -19,10 +19,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{Object, Schema};
 
 use self::misfit::Step;
-use crate::error::{Detail, Error, ErrorCode, REQUIRED, Result};
+use crate::error::{Detail, Error, ErrorCode, MAX_DETAILS, REQUIRED, Result};
 
-/// The largest number of fields that one error lists.
-const MAX_DETAILS: usize = 20;
 /// The depth below which values are skipped. No endpoint takes a body as deep.
 const MAX_DEPTH: usize = 64;
 
@@ -75,7 +73,6 @@ impl Input {
         // A type may tell its own bounds, and the first missing field.
         let mut told = HashSet::new();
         details.retain(|detail| told.insert(detail.field.clone()));
-        details.truncate(MAX_DETAILS);
         Err(Error::invalid_fields(details))
     }
 

@@ -85,10 +85,9 @@ impl Scope {
     }
 }
 
-/// Returns the requested scopes, each once and in the order of [`Scope::ALL`], or `None` if there are none.
-pub fn distinct(scopes: &[Scope]) -> Option<Vec<Scope>> {
-    let found: Vec<_> = Scope::ALL.into_iter().filter(|scope| scopes.contains(scope)).collect();
-    (!found.is_empty()).then_some(found)
+/// Returns the requested scopes, each once and in the order of [`Scope::ALL`].
+pub fn distinct(scopes: &[Scope]) -> Vec<Scope> {
+    Scope::ALL.into_iter().filter(|scope| scopes.contains(scope)).collect()
 }
 
 /// The callers that an endpoint admits.

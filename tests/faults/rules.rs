@@ -41,7 +41,8 @@ impl Scene {
         };
         for (environment, change) in [(first, staging), (second, production)] {
             let table = self.app.table();
-            run(EnvironmentSettings::change(table, &self.repository, environment, &change, |_| Ok(()), &self.by, now))
+            let check = |_: &_, after: &_| change.check(environment, after);
+            run(EnvironmentSettings::change(table, &self.repository, environment, &change, check, &self.by, now))
                 .unwrap();
         }
     }
@@ -55,7 +56,7 @@ impl Scene {
         };
         let (table, now) = (self.app.table(), self.app.clock().now());
         let (repository, by) = (&self.repository, &self.by);
-        run(EnvironmentSettings::change(table, repository, self.environments[1], &change, |_| Ok(()), by, now))
+        run(EnvironmentSettings::change(table, repository, self.environments[1], &change, |_, _| Ok(()), by, now))
             .unwrap();
     }
 

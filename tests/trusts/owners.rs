@@ -51,8 +51,8 @@ async fn a_trust_that_says_too_much_is_refused() {
     let owner = world.owner("acme").await;
     for (changes, field) in [
         (json!({"scopes": []}), "scopes"),
-        (json!({"scopes": ["repositories:write"]}), "scopes"),
-        (json!({"scopes": ["deployments:read", "tokens:write"]}), "scopes"),
+        (json!({"scopes": ["repositories:write"]}), "scopes[0]"),
+        (json!({"scopes": ["deployments:read", "tokens:write"]}), "scopes[1]"),
         (json!({"environments": []}), "environments"),
         (json!({"environments": ["Moon"]}), "environments[0]"),
         (json!({"repository_id": "repo_aaaaaaaaaaaaaaaa"}), "repository_id"),

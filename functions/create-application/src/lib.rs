@@ -64,13 +64,10 @@ pub async fn create_application(
     caller: Caller,
     extract::Json(new): extract::Json<NewApplication>,
 ) -> Result<(StatusCode, Json<ApplicationBody>)> {
-    let scopes = distinct(&new.scopes).ok_or_else(|| Error::invalid("scopes", "must contain at least one scope"))?;
-    if let Some(scope) = scopes.iter().find(|scope| !Application::SCOPES.contains(scope)) {
-        return Err(Error::invalid(
-            "scopes",
-            format!("must not contain '{}', which applications can't have", scope.as_str()),
-        ));
-    }
+    let foreign = new.scopes.iter().enumerate().filter(|(_, scope)| !Application::SCOPES.contains(scope));
+    let message = |scope: &Scope| format!("must not be '{}', which applications can't have", scope.as_str());
+    Error::fields(foreign.map(|(at, scope)| (format!("scopes[{at}]"), message(scope))))?;
+    let scopes = distinct(&new.scopes);
     caller.check_grant(&scopes)?;
     app.check_possession(&new.access_token, &new.client_id).await?;
     let application = Application {

@@ -73,12 +73,12 @@ pub async fn create_connection(
     tenant: Tenant,
     extract::Json(new): extract::Json<NewConnection>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<ConnectionBody>)> {
-    if !new.host.is_allowed_by(hosts) {
-        return Err(Error::invalid("host", "must be a host on the public internet"));
-    }
-    let provider = new.provider()?;
-    let (name, host) = (new.name.clone(), new.host.clone());
-    let (login, secret) = new.login()?;
+    let host = match new.host.is_allowed_by(hosts) {
+        true => Ok(new.host.clone()),
+        false => Err(Error::invalid("host", "must be a host on the public internet")),
+    };
+    let (name, provider) = (new.name.clone(), new.provider());
+    let ((host, provider), (login, secret)) = Error::both(Error::both(host, provider), new.login())?;
     let (id, account_id, now) = (ConnectionId::random(), tenant.account().id.clone(), app.clock().now());
     let sealed = vault.seal(&Connection::sealing_context(&account_id, &id), secret.reveal().as_bytes()).await;
     let sealed = sealed.map_err(|error| {
@@ -138,9 +138,6 @@ impl NewConnection {
     /// Returns the parts that belong to the kind.
     fn login(self) -> Result<(Login, NewSecret)> {
         let Self { kind, username, password, app_id, private_key, installation_id, .. } = self;
-        let required = |field: &str, kind: &str| Error::invalid(field, format!("is required for the kind `{kind}`"));
-        let other =
-            |field: &str, kind: &str| Error::invalid(field, format!("can't be combined with the kind `{kind}`"));
         match kind {
             ConnectionKind::Basic => {
                 let foreign = [
@@ -148,23 +145,31 @@ impl NewConnection {
                     ("private_key", private_key.is_some()),
                     ("installation_id", installation_id.is_some()),
                 ];
-                if let Some((field, _)) = foreign.into_iter().find(|(_, is_given)| *is_given) {
-                    return Err(other(field, "basic"));
-                }
-                let username = username.ok_or_else(|| required("username", "basic"))?;
-                let password = password.ok_or_else(|| required("password", "basic"))?;
+                let own = Error::both(required(username, "username", "basic"), required(password, "password", "basic"));
+                let ((username, password), ()) = Error::both(own, none_of(foreign, "basic"))?;
                 Ok((Login::Basic { username }, NewSecret::Password(password)))
             }
             ConnectionKind::GithubApp => {
                 let foreign = [("username", username.is_some()), ("password", password.is_some())];
-                if let Some((field, _)) = foreign.into_iter().find(|(_, is_given)| *is_given) {
-                    return Err(other(field, "github_app"));
-                }
-                let app_id = app_id.ok_or_else(|| required("app_id", "github_app"))?.get();
-                let key = private_key.ok_or_else(|| required("private_key", "github_app"))?;
+                let own = Error::both(
+                    required(app_id, "app_id", "github_app"),
+                    required(private_key, "private_key", "github_app"),
+                );
+                let ((app_id, key), ()) = Error::both(own, none_of(foreign, "github_app"))?;
                 let installation_id = installation_id.map(Whole::get);
-                Ok((Login::GithubApp { app_id, installation_id }, NewSecret::AppKey(key)))
+                Ok((Login::GithubApp { app_id: app_id.get(), installation_id }, NewSecret::AppKey(key)))
             }
         }
     }
+}
+
+/// Returns a field that a connection of the kind must have.
+fn required<T>(value: Option<T>, field: &str, kind: &str) -> Result<T> {
+    value.ok_or_else(|| Error::invalid(field, format!("is required for the kind `{kind}`")))
+}
+
+/// Refuses those of the fields that are given. A connection of the kind has none of them.
+fn none_of<const N: usize>(fields: [(&str, bool); N], kind: &str) -> Result<()> {
+    let given = fields.into_iter().filter(|(_, is_given)| *is_given);
+    Error::fields(given.map(|(field, _)| (field, format!("can't be combined with the kind `{kind}`"))))
 }

@@ -63,9 +63,9 @@ pub async fn create_hook(
     extract::Json(new): extract::Json<NewHook>,
 ) -> Result<(StatusCode, Json<HookBody>)> {
     let NewHook { provider, environment, r#ref: git_ref } = new;
-    check(provider, environment, git_ref.as_deref())?;
-    let named = environment.map(|environment| ("environment".to_owned(), environment));
-    repository.check_environments(app.table(), named).await?;
+    let fits = check(provider, environment, git_ref.as_deref());
+    let named = environment.filter(|_| provider == HookProvider::Deploy).map(|name| ("environment".to_owned(), name));
+    Error::all([fits, repository.check_environments(app.table(), named).await])?;
     let (id, secret, now) = (HookId::random(), HookSecret::random(), app.clock().now());
     let context = Hook::sealing_context(&repository.account_id, &id);
     let sealed = vault.seal(&context, secret.reveal().as_bytes()).await.map_err(Error::unavailable)?;
@@ -93,13 +93,10 @@ pub async fn create_hook(
 fn check(provider: HookProvider, environment: Option<Environment>, git_ref: Option<&str>) -> Result<()> {
     if provider != HookProvider::Deploy {
         let given = [("environment", environment.is_some()), ("ref", git_ref.is_some())];
-        return match given.into_iter().find(|(_, is_given)| *is_given) {
-            Some((field, _)) => Err(Error::invalid(
-                field,
-                "must be null unless the provider is 'deploy'; pushes of a git host follow the repository's deploy_rules",
-            )),
-            None => Ok(()),
-        };
+        let given = given.into_iter().filter(|(_, is_given)| *is_given);
+        let message =
+            "must be null unless the provider is 'deploy'; pushes of a git host follow the repository's deploy_rules";
+        return Error::fields(given.map(|(field, _)| (field, message)));
     }
     match git_ref {
         Some(git_ref) if !(1..=MAX_REF).contains(&git_ref.chars().count()) => {

@@ -2,7 +2,7 @@
 //!
 //! No email is sent. The response contains the secret once, for the caller to pass on.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use axum::Json;
 use axum::extract::State;
@@ -38,8 +38,8 @@ pub struct NewInvitation {
     role: Role,
     /// The teams that the invited person will join, at most 20.
     #[serde(default)]
-    #[schema(max_items = 20, default = json!([]))]
-    teams: BTreeSet<TeamId>,
+    #[schema(value_type = std::collections::BTreeSet<TeamId>, max_items = 20, default = json!([]))]
+    teams: Vec<TeamId>,
 }
 
 fn member() -> Role {
@@ -70,11 +70,11 @@ pub async fn create_invitation(
     extract::Json(NewInvitation { email, role, teams }): extract::Json<NewInvitation>,
 ) -> Result<(StatusCode, Json<NewInvitationBody>)> {
     tenant.may_assign(role)?;
-    let found = Team::by_ids(app.table(), &tenant, &teams).await?;
+    let different = teams.iter().cloned().collect();
+    let found = Team::by_ids(app.table(), &tenant, &different).await?;
     let found: HashSet<_> = found.into_iter().map(|team| team.id).collect();
-    if let Some(missing) = teams.iter().find(|team| !found.contains(team)) {
-        return Err(Error::invalid("teams", format!("must not name the team '{missing}', which does not exist")));
-    }
+    let missing = teams.iter().enumerate().filter(|(_, team)| !found.contains(*team));
+    Error::fields(missing.map(|(at, _)| (format!("teams[{at}]"), "must be the ID of a team of the account")))?;
     let (secret, now) = (InvitationSecret::random(), app.clock().now());
     let invitation = Invitation {
         audit_retention: author.retention(),
@@ -82,7 +82,7 @@ pub async fn create_invitation(
         account_id: tenant.account().id.clone(),
         email,
         role,
-        teams: teams.into_iter().collect(),
+        teams: different.into_iter().collect(),
         secret_hash: secret.hash(),
         invited_by: tenant.user_id().clone(),
         created_at: now,

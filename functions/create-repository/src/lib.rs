@@ -12,7 +12,7 @@ use shared::model::{
     Author, BuildImage, BuildLimits, BuildMachine, BuildspecPath, CachePolicy, ComputeType, DeployRule, DeployRules,
     DeploymentCounts, FetchDepth, Grants, Repository, RepositoryName, Role, RootFolder, SourceSettings, Visibility,
 };
-use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, With, extract};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
@@ -101,16 +101,15 @@ pub async fn create_repository(
     extract::Json(new): extract::Json<NewRepository>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<RepositoryBody>)> {
     // A new repository has no other environments yet.
-    if let Some((field, name)) = new.deploy_rules.environments().find(|(_, name)| !name.is_built_in()) {
-        return Err(DeploymentCounts::default().invalid_environment(&field, name));
-    }
+    let unknown = new.deploy_rules.environments().filter(|(_, name)| !name.is_built_in());
+    let refused = |(field, name): (String, _)| Err(DeploymentCounts::default().invalid_environment(&field, name));
+    let environments = Error::all(unknown.map(refused));
     let machine = BuildMachine { image: new.image, compute_type: new.compute_type, privileged: new.privileged };
-    limits.check(&machine)?;
-    caches.check(new.cache)?;
+    let settings = Error::all([environments, limits.check(&machine), caches.check(new.cache)]);
     let (account, connection) = (&tenant.account().id, new.connection_id.as_ref());
-    let remote = connections.remote(Source { account, clone_url: &new.clone_url, connection }).await;
-    let remote = remote.map_err(OpenFailed::in_body)?;
-    let default_branch = git::default_branch(&remote, new.default_branch, git::unreadable_field).await?;
+    let source = Source { account, clone_url: &new.clone_url, connection };
+    let place = at_remote(&connections, source, new.default_branch).await;
+    let ((clone_url, default_branch), ()) = Error::both(place, settings)?;
     let defaults = SourceSettings::default();
     let source = SourceSettings {
         root_folder: new.root_folder,
@@ -125,7 +124,7 @@ pub async fn create_repository(
         account_slug: tenant.account().slug.clone(),
         name: new.name,
         visibility: new.visibility,
-        clone_url: remote.url().to_string(),
+        clone_url,
         connection_id: new.connection_id,
         default_branch,
         source,
@@ -139,4 +138,11 @@ pub async fn create_repository(
     repository.create(app.table(), &author).await?;
     let location = app.url(&format!("/v1/repositories/{}", repository.id));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(RepositoryBody::new(&repository, &tenant)?)))
+}
+
+/// Checks the place of a repository and its default branch at the git host. Returns both as the host has them.
+async fn at_remote(connections: &Connections, source: Source<'_>, wanted: Option<String>) -> Result<(String, String)> {
+    let remote = connections.remote(source).await.map_err(OpenFailed::in_body)?;
+    let default_branch = git::default_branch(&remote, wanted, git::unreadable_field).await?;
+    Ok((remote.url().to_string(), default_branch))
 }

@@ -109,12 +109,16 @@ impl Credentials {
             }
             Self { code: None, .. } => Err(Error::invalid("token", "is required, unless there is a 'code'")),
             Self { code: Some(code), code_verifier, redirect_uri, token: None } => {
-                let code_verifier = code_verifier.ok_or_else(|| required("code_verifier"))?;
-                let redirect_uri = redirect_uri.ok_or_else(|| required("redirect_uri"))?;
-                let client = client.ok_or_else(|| Error::invalid("code", WITHOUT_ISSUER))?;
-                if redirect_uri != client.redirect_uri {
-                    return Err(Error::invalid("redirect_uri", format!("must be {}", client.redirect_uri)));
-                }
+                let client = client.ok_or_else(|| Error::invalid("code", WITHOUT_ISSUER));
+                let code_verifier = code_verifier.ok_or_else(|| required("code_verifier"));
+                let redirect_uri = match (redirect_uri, &client) {
+                    (None, _) => Err(required("redirect_uri")),
+                    (Some(given), Ok(client)) if given != client.redirect_uri => {
+                        Err(Error::invalid("redirect_uri", format!("must be {}", client.redirect_uri)))
+                    }
+                    (Some(_), _) => Ok(()),
+                };
+                let ((client, code_verifier), ()) = Error::both(Error::both(client, code_verifier), redirect_uri)?;
                 Ok(Proof::Code(AuthorizationCode { code, code_verifier }, client))
             }
         }

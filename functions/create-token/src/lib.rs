@@ -10,7 +10,7 @@ use shared::extract::{self, Whole};
 use shared::id::TokenId;
 use shared::model::{AccessToken, Author, DisplayName, Lifetime};
 use shared::token::TokenSecret;
-use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route};
+use shared::{App, Endpoint, ErrorCode, InitError, Result, Route};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/tokens")
@@ -54,7 +54,7 @@ pub async fn create_token(
     caller: Caller,
     extract::Json(new): extract::Json<NewToken>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<TokenBody>)> {
-    let scopes = distinct(&new.scopes).ok_or_else(|| Error::invalid("scopes", "must contain at least one scope"))?;
+    let scopes = distinct(&new.scopes);
     caller.check_grant(&scopes)?;
     let lifetime =
         Lifetime::asked_for(new.expires_in_days.map(Whole::get), new.permanent)?.unwrap_or(Lifetime::DEFAULT);

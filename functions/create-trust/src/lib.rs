@@ -73,25 +73,9 @@ pub async fn create_trust(
     tenant: Tenant,
     extract::Json(new): extract::Json<NewTrust>,
 ) -> Result<(StatusCode, Json<TrustBody>)> {
-    let scopes = distinct(&new.scopes).ok_or_else(|| Error::invalid("scopes", "must contain at least one scope"))?;
-    if let Some(scope) = scopes.iter().find(|scope| !Trust::SCOPES.contains(scope)) {
-        return Err(Error::invalid(
-            "scopes",
-            format!("must not contain '{}', which trusts can't have", scope.as_str()),
-        ));
-    }
-    if !new.issuer.is_allowed_by(hosts) {
-        return Err(Error::invalid("issuer", "must name a host on the public internet, with https"));
-    }
+    let scopes = distinct(&new.scopes);
     caller.check_grant(&scopes)?;
-    if let Some(id) = &new.repository_id {
-        let found = Repository::by_id(app.table(), &tenant, id).await?;
-        let found =
-            found.ok_or_else(|| Error::invalid("repository_id", "must be the ID of a repository of the account"))?;
-        let named = new.environments.iter().flatten().enumerate();
-        let named = named.map(|(at, environment)| (format!("environments[{at}]"), *environment));
-        found.check_environments(app.table(), named).await?;
-    }
+    Error::all([new.check_scopes(), new.check_issuer(hosts), new.check_place(&app, &tenant).await])?;
     let audience = match new.audience {
         Some(audience) => audience,
         None => app.url("").parse().map_err(Error::internal)?,
@@ -116,4 +100,30 @@ pub async fn create_trust(
     };
     trust.create(app.table(), &author).await?;
     Ok((StatusCode::CREATED, Json(trust.into())))
+}
+
+impl NewTrust {
+    fn check_scopes(&self) -> Result<()> {
+        let foreign = self.scopes.iter().enumerate().filter(|(_, scope)| !Trust::SCOPES.contains(scope));
+        let message = |scope: &Scope| format!("must not be '{}', which trusts can't have", scope.as_str());
+        Error::fields(foreign.map(|(at, scope)| (format!("scopes[{at}]"), message(scope))))
+    }
+
+    fn check_issuer(&self, hosts: Hosts) -> Result<()> {
+        match self.issuer.is_allowed_by(hosts) {
+            true => Ok(()),
+            false => Err(Error::invalid("issuer", "must name a host on the public internet, with https")),
+        }
+    }
+
+    /// Checks that the account has the repository, and the repository has the environments.
+    async fn check_place(&self, app: &App, tenant: &Tenant) -> Result<()> {
+        let Some(id) = &self.repository_id else { return Ok(()) };
+        let Some(found) = Repository::by_id(app.table(), tenant, id).await? else {
+            return Err(Error::invalid("repository_id", "must be the ID of a repository of the account"));
+        };
+        let named = self.environments.iter().flatten().enumerate();
+        let named = named.map(|(at, environment)| (format!("environments[{at}]"), *environment));
+        found.check_environments(app.table(), named).await
+    }
 }

@@ -114,12 +114,8 @@ impl ConnectionPatch {
                 ("provider", self.provider.flatten().is_some_and(|provider| provider != Provider::Github)),
             ],
         };
-        match foreign.into_iter().find(|(_, is_given)| *is_given) {
-            Some((field, _)) => {
-                let message = format!("can't be set in a connection of the kind `{}`", connection.login.kind());
-                Err(Error::invalid(field, message))
-            }
-            None => Ok(()),
-        }
+        let given = foreign.into_iter().filter(|(_, is_given)| *is_given);
+        let message = format!("can't be set in a connection of the kind `{}`", connection.login.kind());
+        Error::fields(given.map(|(field, _)| (field, message.as_str())))
     }
 }

@@ -13,7 +13,7 @@ use shared::model::{
 };
 use shared::precondition::{IfMatch, Versioned};
 use shared::queue::Queue;
-use shared::{App, Endpoint, InitError, Result, Route, With};
+use shared::{App, Endpoint, Error, InitError, Result, Route, With};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}/environments/{environment}")
@@ -157,12 +157,14 @@ pub async fn update_environment(
         cache: update.cache,
         removed_after_days: update.removed_after_days.map(|days| days.map(Whole::get)),
     };
-    limits.check(&change.machine())?;
-    caches.check(change.cache.flatten())?;
     let now = app.clock().now();
-    change.check_reviewers(app.table(), repository.tenant()).await?;
-    let expected = |settings: &EnvironmentSettings| expected.check(settings.version(&repository));
-    let settings = EnvironmentSettings::change(app.table(), &repository, name, &change, expected, &author, now).await?;
+    let reviewers = change.check_reviewers(app.table(), repository.tenant()).await;
+    let fields = Error::all([limits.check(&change.machine()), caches.check(change.cache.flatten()), reviewers]);
+    let check = |before: &EnvironmentSettings, after: &EnvironmentSettings| {
+        expected.check(before.version(&repository))?;
+        Error::all([fields.clone(), change.check(name, after)])
+    };
+    let settings = EnvironmentSettings::change(app.table(), &repository, name, &change, check, &author, now).await?;
     if change.may_thaw() {
         let filter = Filter { environment: Some(name), status: Some(Status::Queued) };
         for deployment in Deployment::newest(app.table(), &repository, filter, None, SENT).await? {

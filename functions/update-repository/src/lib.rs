@@ -11,7 +11,7 @@ use shared::model::{
     Repository, RepositoryChange, RepositoryName, RootFolder, SourceSettings, Visibility,
 };
 use shared::precondition::{IfMatch, Versioned};
-use shared::{App, Endpoint, ErrorCode, InitError, Result, Route, With, extract};
+use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With, extract};
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/{repo_id}")
@@ -113,9 +113,10 @@ pub async fn update_repository(
     expected: IfMatch,
     extract::Json(update): extract::Json<Update>,
 ) -> Result<Versioned<String, RepositoryBody>> {
-    if let Some(Some(rules)) = &update.deploy_rules {
-        repository.check_environments(app.table(), rules.environments()).await?;
-    }
+    let environments = match &update.deploy_rules {
+        Some(Some(rules)) => repository.check_environments(app.table(), rules.environments()).await,
+        _ => Ok(()),
+    };
     let defaults = SourceSettings::default();
     let mut change = RepositoryChange {
         name: update.name,
@@ -130,10 +131,10 @@ pub async fn update_repository(
         deploy_rules: update.deploy_rules.map(Option::unwrap_or_default),
         ..RepositoryChange::default()
     };
-    limits.check(&change.machine())?;
-    caches.check(update.cache.flatten())?;
+    let settings = Error::all([environments, limits.check(&change.machine()), caches.check(update.cache.flatten())]);
     let place = Place { clone_url: update.clone_url, connection_id: update.connection_id };
-    let (place, default_branch) = at_remote(&connections, &repository, place, update.default_branch).await?;
+    let place = at_remote(&connections, &repository, place, update.default_branch).await;
+    let ((place, default_branch), ()) = Error::both(place, settings)?;
     (change.clone_url, change.connection_id, change.default_branch) =
         (place.clone_url, place.connection_id, default_branch);
     let tenant = repository.tenant().clone();

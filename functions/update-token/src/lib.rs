@@ -48,8 +48,7 @@ pub async fn update_token(
     expected: IfMatch,
     extract::Json(change): extract::Json<Change>,
 ) -> Result<Versioned<u64, TokenBody>> {
-    let none = || Error::invalid("scopes", "must contain at least one scope");
-    let scopes = change.scopes.map(|scopes| distinct(&scopes).ok_or_else(none)).transpose()?;
+    let scopes = change.scopes.map(|scopes| distinct(&scopes));
     caller.check_grant(scopes.as_deref().unwrap_or_default())?;
     let change = TokenChange { name: change.name, scopes };
     let expected = |token: &TokenRecord| expected.check(token.version());

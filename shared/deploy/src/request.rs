@@ -1,7 +1,7 @@
 //! The body of a creation and of its preflight.
 
 use git::Revision;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use shared::access::AuthorizedRepository;
 use shared::body::OverrideBody;
 use shared::extract::{LARGEST, Whole};
@@ -19,6 +19,7 @@ pub struct DeploymentRequest {
     /// A branch, a tag, a full commit SHA, `HEAD` for the default branch, or any other ref by its full name, with or without
     /// `refs/`: `heads/main`, `refs/pull/7/head`. A branch takes precedence over a tag of the same name, and a tag over other refs.
     /// The SHA of an annotated tag stands for the tag's commit. All characters can be seen.
+    #[serde(deserialize_with = "valid_ref")]
     #[schema(examples("main"))]
     pub r#ref: String,
     /// The environment to deploy to. Of a pattern, such as `review-*`, the member that is named after the ref.
@@ -39,6 +40,13 @@ pub struct DeploymentRequest {
     /// Lets the deployment through a freeze, the wait timer, and the rules about refs and required environments. Needs the permission
     /// `admin` on the repository and the scope `repositories:write`. Approvals are needed all the same.
     pub r#override: Option<OverrideBody>,
+}
+
+/// Reads a text that can be the name of a ref.
+fn valid_ref<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Revision::parse(&text).map_err(de::Error::custom)?;
+    Ok(text)
 }
 
 impl DeploymentRequest {

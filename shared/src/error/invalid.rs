@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
+use http::StatusCode;
 use serde::Serialize;
 
 use super::{Error, ErrorCode, Result};
 
+/// The largest number of fields that one error lists.
+pub(crate) const MAX_DETAILS: usize = 20;
 /// The message about a field that is missing.
 pub(crate) const REQUIRED: &str = "is required";
 
@@ -26,24 +29,56 @@ impl Error {
         Self::invalid_fields(vec![Detail { field: field.into(), message: message.into() }])
     }
 
-    pub(crate) fn invalid_fields(details: Vec<Detail>) -> Self {
+    pub(crate) fn invalid_fields(mut details: Vec<Detail>) -> Self {
+        details.truncate(MAX_DETAILS);
         let message = summary(&details);
         Self { details, ..Self::new(ErrorCode::InvalidRequest, message) }
+    }
+
+    /// Refuses a request with these invalid parameters and fields, each with its message, if there are any.
+    ///
+    /// # Errors
+    /// Fails with `invalid_request` if there is one.
+    pub fn fields(invalid: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) -> Result<()> {
+        let detail = |(field, message): (_, _)| Detail { field: Into::into(field), message: Into::into(message) };
+        let details: Vec<_> = invalid.into_iter().map(detail).collect();
+        if details.is_empty() { Ok(()) } else { Err(Self::invalid_fields(details)) }
     }
 
     /// Joins the refusals of parameters and fields in several checks, so that a client is told all of them at once.
     ///
     /// # Errors
-    /// Fails with `invalid_request` if a check has, or with the first other error of a check.
+    /// Fails with the first error of a check that is not about a field, with the only refusal of fields, or with `invalid_request` if
+    /// several checks refuse fields.
     pub fn all(checks: impl IntoIterator<Item = Result<()>>) -> Result<()> {
-        let mut details = Vec::new();
-        for check in checks {
-            match check {
-                Err(error) if !error.details.is_empty() => details.extend(error.details),
-                other => other?,
+        let mut refusal = None::<Self>;
+        for error in checks.into_iter().filter_map(Result::err) {
+            if !error.is_of_fields() {
+                return Err(error);
+            }
+            refusal = Some(match refusal {
+                None => error,
+                Some(first) => Self::invalid_fields(first.details.into_iter().chain(error.details).collect()),
+            });
+        }
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// Returns the values of two checks, or joins their refusals as [`Error::all`] does.
+    ///
+    /// # Errors
+    /// Fails if a check has.
+    pub fn both<A, B>(first: Result<A>, second: Result<B>) -> Result<(A, B)> {
+        match (first, second) {
+            (Ok(first), Ok(second)) => Ok((first, second)),
+            (first, second) => {
+                Err(Self::all([first.map(drop), second.map(drop)]).expect_err("one of the checks has failed"))
             }
         }
-        if details.is_empty() { Ok(()) } else { Err(Self::invalid_fields(details)) }
+    }
+
+    fn is_of_fields(&self) -> bool {
+        self.code.status() == StatusCode::BAD_REQUEST && !self.details.is_empty()
     }
 
     pub(crate) fn details(&self) -> &[Detail] {
@@ -82,5 +117,44 @@ fn summary(details: &[Detail]) -> Cow<'static, str> {
     match details {
         [one] => format!("{} {}", one.field, one.message).into(),
         many => format!("{} fields are invalid", many.len()).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(error: &Error) -> Vec<&str> {
+        error.details().iter().map(|detail| detail.field.as_str()).collect()
+    }
+
+    #[test]
+    fn refusals_of_fields_are_told_at_once() {
+        let url = || Error::new(ErrorCode::InvalidCloneUrl, "clone_url is bad").with_detail("clone_url", "is bad");
+        let all = Error::all([Ok(()), Err(url()), Error::fields([("name", "is taken"), ("a[1]", "is unknown")])]);
+        let all = all.unwrap_err();
+        assert_eq!(fields(&all), ["clone_url", "name", "a[1]"]);
+        assert_eq!((all.code(), all.message()), (ErrorCode::InvalidRequest, "3 fields are invalid"));
+
+        let only = Error::all([Err(url()), Ok(())]).unwrap_err();
+        assert_eq!((only.code(), only.message()), (ErrorCode::InvalidCloneUrl, "clone_url is bad"));
+        let other = Error::all([Err(url()), Err(Error::not_found("Team")), Err(url())]).unwrap_err();
+        assert_eq!(other.code(), ErrorCode::NotFound, "another error goes first");
+        let unreadable = || Error::new(ErrorCode::RemoteUnavailable, "try again").with_detail("clone_url", "is silent");
+        assert_eq!(Error::all([Err(url()), Err(unreadable())]).unwrap_err().code(), ErrorCode::RemoteUnavailable);
+
+        assert_eq!(Error::both(Ok(1), Ok("a")).unwrap(), (1, "a"));
+        let both = Error::both(Err::<u8, _>(url()), Err::<u8, _>(Error::invalid("b", "is bad"))).unwrap_err();
+        assert_eq!(fields(&both), ["clone_url", "b"]);
+        assert_eq!(fields(&Error::both(Ok(1), Err::<u8, _>(url())).unwrap_err()), ["clone_url"]);
+        Error::fields([("", ""); 0]).unwrap();
+    }
+
+    #[test]
+    fn an_error_lists_a_bounded_number_of_fields() {
+        let many = Error::fields((0..1000).map(|at| (format!("repositories[{at}]"), "is unknown"))).unwrap_err();
+        assert_eq!(many.details().len(), MAX_DETAILS);
+        let more = Error::all([Err(many.clone()), Err(many)]).unwrap_err();
+        assert_eq!(more.details().len(), MAX_DETAILS);
     }
 }

@@ -135,12 +135,9 @@ impl BuildLimits {
     /// Checks that the operator allows a machine.
     ///
     /// # Errors
-    /// Fails with `invalid_request` on the first field that the operator does not allow.
+    /// Fails with `invalid_request` on each field that the operator does not allow.
     pub fn check(&self, machine: &BuildMachine) -> Result<()> {
-        match self.refusal(machine) {
-            None => Ok(()),
-            Some((field, message)) => Err(Error::invalid(field, message)),
-        }
+        Error::fields(self.refusals(machine))
     }
 
     /// Admits a deployment with this machine. The operator may have narrowed the limits since its settings were made.
@@ -156,24 +153,22 @@ impl BuildLimits {
 
     /// Returns a sentence about the setting of the environment or its repository that the operator does not allow.
     pub fn refusal_of_deployment(&self, machine: &BuildMachine) -> Option<String> {
-        let sentence =
-            |(field, message)| format!("The setting '{field}' of the environment or its repository {message}");
-        self.refusal(machine).map(sentence)
+        let first = self.refusals(machine).next();
+        first.map(|(field, message)| format!("The setting '{field}' of the environment or its repository {message}"))
     }
 
-    /// Returns the field that the operator does not allow, with the reason.
-    fn refusal(&self, machine: &BuildMachine) -> Option<(&'static str, String)> {
+    /// Returns the fields that the operator does not allow, each with the reason.
+    fn refusals(&self, machine: &BuildMachine) -> impl Iterator<Item = (&'static str, String)> {
         let Self { images, largest, privileged } = self;
-        if machine.image.as_ref().is_some_and(|image| !images.iter().any(|pattern| image.is_of(pattern))) {
-            return Some(("image", format!("must be one that the operator allows: {}", images.join(", "))));
-        }
-        if machine.compute_type.is_some_and(|kind| kind > *largest) {
-            return Some(("compute_type", format!("must be at most {}, the operator's limit", largest.as_str())));
-        }
-        if machine.privileged && !privileged {
-            return Some(("privileged", "must be false: the operator does not allow privileged builds".to_owned()));
-        }
-        None
+        let is_foreign = |image: &BuildImage| !images.iter().any(|pattern| image.is_of(pattern));
+        let image = machine.image.as_ref().filter(|image| is_foreign(image));
+        let image = image.map(|_| ("image", format!("must be one that the operator allows: {}", images.join(", "))));
+        let compute_type = machine.compute_type.filter(|kind| kind > largest);
+        let compute_type = compute_type
+            .map(|_| ("compute_type", format!("must be at most {}, the operator's limit", largest.as_str())));
+        let privileged = (machine.privileged && !privileged)
+            .then(|| ("privileged", "must be false: the operator does not allow privileged builds".to_owned()));
+        image.into_iter().chain(compute_type).chain(privileged)
     }
 }
 
@@ -240,15 +235,16 @@ mod tests {
             privileged: true,
         };
         for (images, largest, privileged, refused) in [
-            ("", "", "", Some("image")),
-            ("aws/codebuild/*, public.ecr.aws/acme/*", "", "", Some("compute_type")),
-            ("*", "BUILD_GENERAL1_MEDIUM", "allowed", Some("compute_type")),
-            ("*", "BUILD_GENERAL1_LARGE", "forbidden", Some("privileged")),
-            ("*", "BUILD_GENERAL1_2XLARGE", "allowed", None),
+            ("", "", "", vec!["image", "compute_type", "privileged"]),
+            ("aws/codebuild/*, public.ecr.aws/acme/*", "", "", vec!["compute_type", "privileged"]),
+            ("*", "BUILD_GENERAL1_MEDIUM", "allowed", vec!["compute_type"]),
+            ("*", "BUILD_GENERAL1_LARGE", "forbidden", vec!["privileged"]),
+            ("*", "BUILD_GENERAL1_2XLARGE", "allowed", vec![]),
         ] {
             let limits = limits(images, largest, privileged).unwrap();
-            assert_eq!(limits.refusal(&machine).map(|(field, _)| field), refused, "{images} {largest} {privileged}");
-            assert_eq!(limits.refusal(&BuildMachine::default()), None);
+            let fields: Vec<_> = limits.refusals(&machine).map(|(field, _)| field).collect();
+            assert_eq!(fields, refused, "{images} {largest} {privileged}");
+            assert_eq!(limits.refusals(&BuildMachine::default()).count(), 0);
         }
         for (images, largest, privileged) in
             [("?", "", ""), ("a**", "", ""), ("a,,b", "", ""), ("", "HUGE", ""), ("", "", "true")]

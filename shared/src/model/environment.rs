@@ -165,7 +165,7 @@ impl Repository {
     /// pattern. Reads nothing if all are built in.
     ///
     /// # Errors
-    /// Fails with `invalid_request` on the field of the first that is neither.
+    /// Fails with `invalid_request` on the field of each that is neither.
     pub async fn check_environments(
         &self,
         table: &Table,
@@ -176,8 +176,9 @@ impl Repository {
             return Ok(());
         }
         let counts = DeploymentCounts::load(table, &self.partition()).await?;
-        let unknown = named.iter().find(|(_, name)| !counts.environments().iter().any(|known| known.covers(*name)));
-        unknown.map_or(Ok(()), |(field, name)| Err(counts.invalid_environment(field, *name)))
+        let known = counts.environments();
+        let unknown = named.iter().filter(|(_, name)| !known.iter().any(|known| known.covers(*name)));
+        Error::all(unknown.map(|(field, name)| Err(counts.invalid_environment(field, *name))))
     }
 }
 

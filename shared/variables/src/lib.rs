@@ -42,10 +42,11 @@ impl StoredVariables {
         request: VariableRequest,
         author: &Author,
     ) -> Result<VariableBody> {
-        if scope.level() != VariableLevel::Environment {
-            name.check_outside_of_environments().map_err(|message| Error::invalid("name", message))?;
-        }
-        request.check(name)?;
+        let fits = match scope.level() {
+            VariableLevel::Environment => Ok(()),
+            _ => name.check_outside_of_environments().map_err(|message| Error::invalid("name", message)),
+        };
+        Error::all([fits, request.check(name)])?;
         let VariableRequest { value, secret } = request;
         let stored = match secret {
             false => StoredValue::Plain(value.reveal().to_owned()),

@@ -81,9 +81,8 @@ impl WebhookFilter {
         let found = Repository::by_ids(table, tenant, named).await?;
         let named = self.repositories.iter().enumerate();
         let unknown = named.filter(|(_, id)| found.iter().all(|repository| repository.id != **id));
-        let refused =
-            |at| Error::invalid(format!("repositories[{at}]"), "must be the ID of a repository of the account");
-        Error::all(unknown.map(|(at, _)| Err(refused(at))))
+        let message = "must be the ID of a repository of the account";
+        Error::fields(unknown.map(|(at, _)| (format!("repositories[{at}]"), message)))
     }
 
     pub(super) fn selects(&self, event: &AuditEvent) -> bool {

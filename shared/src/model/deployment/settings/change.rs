@@ -64,7 +64,7 @@ impl EnvironmentChange {
     /// Checks that the reviewers exist.
     ///
     /// # Errors
-    /// Fails with `invalid_request` on the first one that does not.
+    /// Fails with `invalid_request` on each one that does not.
     pub async fn check_reviewers(&self, table: &Table, tenant: &TenantId) -> Result<()> {
         match &self.reviewers {
             Some(Some(reviewers)) => reviewers.check(table, tenant).await,
@@ -121,45 +121,47 @@ impl EnvironmentChange {
     }
 
     /// Checks that the settings fit each other after the change.
-    fn check(&self, environment: Environment, after: &EnvironmentSettings) -> Result<()> {
-        if self.removed_after_days.is_some() && !environment.is_pattern() {
+    ///
+    /// # Errors
+    /// Fails with `invalid_request` on each field that does not fit.
+    pub fn check(&self, environment: Environment, after: &EnvironmentSettings) -> Result<()> {
+        let has_no_members = (self.removed_after_days.is_some() && !environment.is_pattern()).then(|| {
             let message =
                 "must be absent unless the environment is a pattern, whose members have it from their creation on";
-            return Err(Error::invalid("removed_after_days", message));
-        }
-        if let Some(at) = after.requires.position(environment) {
-            return Err(Error::invalid(format!("requires[{at}]"), "must be another environment"));
-        }
-        let most = after.reviewers.as_ref().and_then(Reviewers::most_approvals);
-        let Some(most) = most.filter(|most| *most < after.required_approvals.into()) else { return Ok(()) };
+            ("removed_after_days".to_owned(), message.to_owned())
+        });
+        let requires_itself = after.requires.position(environment);
+        let requires_itself =
+            requires_itself.map(|at| (format!("requires[{at}]"), "must be another environment".to_owned()));
         let required = after.required_approvals;
-        Err(match &self.reviewers {
+        let most = after.reviewers.as_ref().and_then(Reviewers::most_approvals);
+        let too_few = most.filter(|most| *most < required.into()).map(|most| match &self.reviewers {
             Some(_) => {
                 let message =
                     format!("must have at least {required} users, the number of required approvals, or a team");
-                Error::invalid("reviewers.users", message)
+                ("reviewers.users".to_owned(), message)
             }
             None => {
                 let message = format!("must be at most {most}, the number of the environment's reviewers");
-                Error::invalid("required_approvals", message)
+                ("required_approvals".to_owned(), message)
             }
-        })
+        });
+        Error::fields(has_no_members.into_iter().chain(requires_itself).chain(too_few))
     }
 }
 
 impl EnvironmentSettings {
-    /// Changes the given settings if they meet the precondition `expected`, and returns all settings after the change. Writes
-    /// nothing if they have these values.
+    /// Changes the given settings if `check` allows it for the settings before and after the change, and returns all settings
+    /// after it. Writes nothing if they have these values.
     ///
     /// # Errors
-    /// Fails with the error of `expected`, with `not_found` if the repository is gone or does not have the environment, and with
-    /// `invalid_request` if the settings don't fit each other.
+    /// Fails with the error of `check`, and with `not_found` if the repository is gone or does not have the environment.
     pub async fn change(
         table: &Table,
         repository: &Permitted<Repository>,
         environment: Environment,
         change: &EnvironmentChange,
-        expected: impl Fn(&Self) -> Result<()>,
+        check: impl Fn(&Self, &Self) -> Result<()>,
         author: &Author,
         now: Timestamp,
     ) -> Result<Self> {
@@ -175,7 +177,6 @@ impl EnvironmentSettings {
             let (stored, revision) = (row.stored.clone(), row.revision);
             let changed = change.applied_to(&stored);
             let before = Self::new(environment, row);
-            expected(&before)?;
             let revised = Some(revision.unwrap_or(0) + 1);
             let row = Row {
                 stored: changed.clone(),
@@ -185,7 +186,7 @@ impl EnvironmentSettings {
                 created_at: before.created_at,
             };
             let after = Self::new(environment, row);
-            change.check(environment, &after)?;
+            check(&before, &after)?;
             let event = author.event(Action::EnvironmentUpdated, target.clone(), now).in_repository(&repository.id);
             let event = changing(event, &before, &after);
             if event.changes.is_empty() {

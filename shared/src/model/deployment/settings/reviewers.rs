@@ -76,12 +76,10 @@ impl Reviewers {
         let unknown = |list: &str, at: usize, what: &str| {
             (format!("reviewers.{list}[{at}]"), format!("must be the ID of a {what} of the account"))
         };
-        let user = self.users.iter().position(|id| !is_user(id)).map(|at| unknown("users", at, "user"));
-        let team = self.teams.iter().position(|id| !is_team(id)).map(|at| unknown("teams", at, "team"));
-        match user.or(team) {
-            Some((field, message)) => Err(Error::invalid(field, message)),
-            None => Ok(()),
-        }
+        let users = self.users.iter().enumerate().filter(|(_, id)| !is_user(id));
+        let teams = self.teams.iter().enumerate().filter(|(_, id)| !is_team(id));
+        let users = users.map(|(at, _)| unknown("users", at, "user"));
+        Error::fields(users.chain(teams.map(|(at, _)| unknown("teams", at, "team"))))
     }
 
     /// Returns the reviewers of those of the environments that have any. Eventually consistent.
