@@ -22,9 +22,10 @@ use local::route::{RouteError, Routes};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tower::util::BoxCloneSyncService;
 
-use crate::{NOW, clock, free_port};
+use crate::{NOW, clock, eventually, free_port};
 
 const LIMIT: Duration = Duration::from_secs(5);
 const DEPLOYMENTS: &str = "POST /v1/repositories/{repo_id}/deployments";
@@ -474,26 +475,29 @@ async fn an_answer_that_looks_like_the_servers_own_is_not_replaced() {
 
 #[tokio::test]
 async fn a_shutdown_answers_what_runs_and_takes_nothing_more() {
-    let slow = Router::new().fallback(|| async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        "done"
-    });
-    let gateway = Arc::new(gateway([("$default", app(slow))]).await);
-    let address = gateway.address();
-    let running = tokio::spawn({
-        let gateway = Arc::clone(&gateway);
-        async move {
-            let connection = TcpStream::connect(gateway.address()).await.unwrap();
-            drop(gateway);
-            let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.unwrap();
-            tokio::spawn(connection);
-            let response = sender.send_request(request("GET", "/").body(Full::<Bytes>::default()).unwrap());
-            response.await.unwrap().into_body().collect().await.unwrap().to_bytes()
+    let (arrived, released) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let slow = Router::new().fallback({
+        let (arrived, released) = (Arc::clone(&arrived), Arc::clone(&released));
+        || async move {
+            arrived.notify_one();
+            released.notified().await;
+            "done"
         }
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    Arc::into_inner(gateway).expect("the request has let go of it").shutdown().await;
-    assert!(TcpStream::connect(address).await.is_err());
+    let gateway = gateway([("$default", app(slow))]).await;
+    let address = gateway.address();
+    let connection = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.unwrap();
+    tokio::spawn(connection);
+    let running = tokio::spawn(async move {
+        let response = sender.send_request(request("GET", "/").body(Full::<Bytes>::default()).unwrap());
+        response.await.unwrap().into_body().collect().await.unwrap().to_bytes()
+    });
+    arrived.notified().await;
+    let shutdown = tokio::spawn(gateway.shutdown());
+    let refused = async || TcpStream::connect(address).await.is_err().then_some(());
+    eventually("the refusal of a connection", refused).await;
+    released.notify_one();
     assert_eq!(running.await.unwrap(), "done");
+    shutdown.await.unwrap();
 }
