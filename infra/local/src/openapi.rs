@@ -99,7 +99,7 @@ fn document(documented: Vec<(Route, OpenApi)>) -> OpenApi {
     components.responses = responses::shared(codes.values());
     for route in &routes {
         let operation = operation(&mut document.paths, *route);
-        complete(operation, *route, &routes);
+        complete(operation, *route, &components.schemas, &routes);
         examples::add(operation, route.function, &components.schemas);
         let others = responses::of_operation(*route, &codes[route.function], &components.responses);
         operation.responses.responses.extend(others);
@@ -127,7 +127,7 @@ fn operation(paths: &mut Paths, route: Route) -> &mut Operation {
 }
 
 /// Adds to an operation and to its successes the parts that follow from its route.
-fn complete(operation: &mut Operation, route: Route, routes: &[Route]) {
+fn complete(operation: &mut Operation, route: Route, schemas: &Schemas, routes: &[Route]) {
     operation.operation_id = Some(route.function.to_owned());
     operation.deprecated = route.deprecation.map(|_| Deprecated::True);
     operation.security = Some(match route.access {
@@ -144,8 +144,8 @@ fn complete(operation: &mut Operation, route: Route, routes: &[Route]) {
             response.description = status.canonical_reason().unwrap_or_default().to_owned();
         }
         response.headers = headers::of_answer(status, route);
-        if status.is_success() && !route.is_safe() {
-            response.links = links::of(route, response, routes);
+        if status.is_success() {
+            response.links = links::of(route, response, schemas, routes);
         }
     }
 }

@@ -18,8 +18,10 @@ pub struct PathParameter {
     pub pattern: Option<&'static str>,
     /// The extractor with which a new handler finds the resource, as a path in `shared`.
     pub extractor: &'static str,
-    /// The schemas of the responses that have a value of the parameter, each with its place as a JSON pointer.
+    /// The schemas of the resources that have a value of the parameter, each with its place as a JSON pointer.
     pub found_in: &'static [(&'static str, &'static str)],
+    /// Whether a client chooses the value with a `PUT`. It then distinguishes the resources of one collection only.
+    pub is_chosen: bool,
 }
 
 /// All path parameters.
@@ -31,6 +33,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         pattern: None,
         extractor: "access::AuthorizedRepository",
         found_in: &[("Repository", "/id"), ("TeamRepository", "/repository/id")],
+        is_chosen: false,
     },
     PathParameter {
         name: "hook_id",
@@ -39,6 +42,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         pattern: Some(HookId::PATTERN),
         extractor: "access::AuthorizedHook",
         found_in: &[("Hook", "/id")],
+        is_chosen: false,
     },
     PathParameter {
         name: "webhook_id",
@@ -47,6 +51,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         pattern: Some(WebhookId::PATTERN),
         extractor: "access::AuthorizedWebhook",
         found_in: &[("Webhook", "/id")],
+        is_chosen: false,
     },
     PathParameter {
         name: "delivery_id",
@@ -55,6 +60,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         pattern: Some(DeliveryId::PATTERN),
         extractor: "extract::PathDelivery",
         found_in: &[("WebhookDelivery", "/id")],
+        is_chosen: false,
     },
     PathParameter {
         name: "deployment_id",
@@ -63,6 +69,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         pattern: Some(DeploymentId::PATTERN),
         extractor: "access::AuthorizedDeployment",
         found_in: &[("Deployment", "/id")],
+        is_chosen: false,
     },
     PathParameter {
         name: "artifact_path",
@@ -70,7 +77,8 @@ pub const PARAMETERS: &[PathParameter] = &[
         example: "report.xml",
         pattern: None,
         extractor: "extract::PathArtifact",
-        found_in: &[],
+        found_in: &[("Artifact", "/path")],
+        is_chosen: false,
     },
     PathParameter {
         name: "environment",
@@ -79,14 +87,16 @@ pub const PARAMETERS: &[PathParameter] = &[
         pattern: None,
         extractor: "extract::PathEnvironment",
         found_in: &[("EnvironmentState", "/name"), ("Deployment", "/environment")],
+        is_chosen: false,
     },
     PathParameter {
         name: "name",
         description: "Name of the variable: letters, digits and `_`",
         example: "API_URL",
-        pattern: None,
+        pattern: Some("^[A-Za-z_][A-Za-z0-9_]{0,127}$"),
         extractor: "extract::PathVariable",
         found_in: &[("Variable", "/name")],
+        is_chosen: true,
     },
     PathParameter {
         name: "token_id",
@@ -95,6 +105,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         pattern: Some(TokenId::PATTERN),
         extractor: "access::AuthorizedToken",
         found_in: &[("Token", "/id")],
+        is_chosen: false,
     },
     PathParameter {
         name: "session_id",
@@ -102,7 +113,8 @@ pub const PARAMETERS: &[PathParameter] = &[
         example: "session_k3vyq2w7x5m4n6pa",
         pattern: Some(SessionId::PATTERN),
         extractor: "access::OwnSession",
-        found_in: &[("CreatedSession", "/id")],
+        found_in: &[("Session", "/id"), ("CreatedSession", "/id")],
+        is_chosen: false,
     },
     PathParameter {
         name: "team_id",
@@ -111,6 +123,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         pattern: Some(TeamId::PATTERN),
         extractor: "access::AuthorizedTeam",
         found_in: &[("Team", "/id")],
+        is_chosen: false,
     },
     PathParameter {
         name: "user_id",
@@ -119,11 +132,13 @@ pub const PARAMETERS: &[PathParameter] = &[
         pattern: Some(UserId::PATTERN),
         extractor: "access::AuthorizedMember",
         found_in: &[
+            ("Member", "/id"),
             ("UpdatedMember", "/id"),
             ("TeamMember", "/member/id"),
             ("AcceptedBody", "/member/id"),
             ("JoinedAccount", "/member/id"),
         ],
+        is_chosen: false,
     },
     PathParameter {
         name: "invitation_id",
@@ -131,7 +146,8 @@ pub const PARAMETERS: &[PathParameter] = &[
         example: "inv_k3vyq2w7x5m4n6pa",
         pattern: Some(InvitationId::PATTERN),
         extractor: "access::AuthorizedInvitation",
-        found_in: &[("NewInvitationBody", "/invitation/id")],
+        found_in: &[("Invitation", "/id"), ("NewInvitationBody", "/invitation/id")],
+        is_chosen: false,
     },
     PathParameter {
         name: "application_id",
@@ -140,6 +156,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         pattern: None,
         extractor: "access::NamedApplication",
         found_in: &[("Application", "/id")],
+        is_chosen: false,
     },
     PathParameter {
         name: "connection_id",
@@ -148,6 +165,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         pattern: Some(ConnectionId::PATTERN),
         extractor: "access::AuthorizedConnection",
         found_in: &[("Connection", "/id")],
+        is_chosen: false,
     },
     PathParameter {
         name: "trust_id",
@@ -156,6 +174,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         pattern: Some(TrustId::PATTERN),
         extractor: "access::AuthorizedTrust",
         found_in: &[("Trust", "/id")],
+        is_chosen: false,
     },
 ];
 
