@@ -90,6 +90,44 @@ fn each_example_of_an_operation_is_one_that_its_schema_allows() {
 }
 
 #[test]
+fn the_example_of_an_event_has_the_id_of_a_resource_of_its_kind() {
+    let document = document();
+    let webhooks = document["webhooks"].as_object().unwrap();
+    for (name, item) in webhooks {
+        let content = &item["post"]["requestBody"]["content"]["application/json"];
+        let example = &content["examples"]["event"]["value"];
+        conforms(&document, &content["schema"], example, name).unwrap();
+        let (kind, _) = name.split_once('.').unwrap();
+        let target = &example["data"]["target"];
+        let (target, ordering_key) = (target["id"].as_str().unwrap(), example["ordering_key"].as_str().unwrap());
+        let (schema, rest) = match kind {
+            "account" => ("AccountId", None),
+            "application" => ("ClientId", None),
+            "connection" => ("ConnectionId", None),
+            "deployment" => ("DeploymentId", None),
+            "environment" => ("RepositoryId", Some("preview")),
+            "hook" => ("HookId", None),
+            "invitation" => ("InvitationId", None),
+            "member" => ("UserId", None),
+            "repository" => ("RepositoryId", None),
+            "session" => ("SessionId", None),
+            "team" => ("TeamId", None),
+            "token" => ("TokenId", None),
+            "trust" => ("TrustId", None),
+            "variable" => ("RepositoryId", Some("preview/API_URL")),
+            "webhook" => ("WebhookId", None),
+            other => panic!("{other} has no id"),
+        };
+        let of = |schema: &str| document["components"]["schemas"][schema]["examples"][0].as_str().unwrap();
+        let expected = rest.map_or(of(schema).to_owned(), |rest| format!("{}/{rest}", of(schema)));
+        assert_eq!(target, expected, "{name}");
+        let ordered_by = if name == "trust.exchanged" { of("TokenId") } else { target };
+        assert_eq!(ordering_key, ordered_by, "{name}");
+    }
+    assert!(webhooks.len() > 50, "{}", webhooks.len());
+}
+
+#[test]
 fn a_delivery_to_a_hook_has_the_push_of_a_git_host_and_its_proofs() {
     let document = document();
     let operation = &document["paths"]["/v1/hooks/{hook_id}"]["post"];

@@ -58,6 +58,12 @@ fn message(action: Action, mut event: Object) -> Schema {
     event.properties.insert("type".to_owned(), only(name));
     let data = Ref::builder().ref_location_from_schema_name(payload_name(resource)).description(Some("The change."));
     event.properties.insert("data".to_owned(), RefOr::Ref(data.build()));
+    let ordering_key = match action {
+        // The exchange of a token does not change the trust.
+        Action::TrustExchanged => example(TargetKind::Token).0,
+        _ => example(kind_of(resource)).0,
+    };
+    show(&mut event, "ordering_key", Some(ordering_key));
     event.into()
 }
 
@@ -66,6 +72,9 @@ fn payload(kind: TargetKind, mut data: Object, mut target: Object) -> Schema {
     data.description =
         Some(format!("The change that an event about a resource of the kind `{}` tells.", kind.as_str()));
     target.properties.insert("type".to_owned(), only(kind.as_str()));
+    let (id, name) = example(kind);
+    show(&mut target, "id", Some(id));
+    show(&mut target, "name", name);
     data.properties.insert("target".to_owned(), RefOr::T(target.into()));
     let [repository, environment, deployment] = presence(kind);
     for (name, schema, presence) in [
@@ -80,6 +89,35 @@ fn payload(kind: TargetKind, mut data: Object, mut target: Object) -> Schema {
         }
     }
     data.into()
+}
+
+/// Returns the ID of a resource of a kind for the examples, and its name if it has one.
+fn example(kind: TargetKind) -> (&'static str, Option<&'static str>) {
+    match kind {
+        TargetKind::Account => ("acct_k3vyq2w7x5m4n6pa", Some("acme")),
+        TargetKind::Application => ("7l8q2n3c4v5b6m7k8j9h0g1f2d", Some("release-bot")),
+        TargetKind::Connection => ("conn_k3vyq2w7x5m4n6pa", Some("GitHub")),
+        TargetKind::Deployment => ("deploy_k3vyq2w7x5m4n6pa", None),
+        TargetKind::Environment => ("repo_k3vyq2w7x5m4n6pa/preview", None),
+        TargetKind::Hook => ("hook_k3vyq2w7x5m4n6pa", Some("GitHub hook")),
+        TargetKind::Invitation => ("inv_k3vyq2w7x5m4n6pa", Some("ada@example.com")),
+        TargetKind::Member => ("user_k3vyq2w7x5m4n6pa", Some("ben@acme.example")),
+        TargetKind::Repository => ("repo_k3vyq2w7x5m4n6pa", Some("frontend-app")),
+        TargetKind::Session => ("session_k3vyq2w7x5m4n6pa", None),
+        TargetKind::Team => ("team_k3vyq2w7x5m4n6pa", Some("Platform")),
+        TargetKind::Token => ("tok_k3vyq2w7x5m4n6pa", Some("ci")),
+        TargetKind::Trust => ("trust_k3vyq2w7x5m4n6pa", Some("CI")),
+        TargetKind::Variable => ("repo_k3vyq2w7x5m4n6pa/preview/API_URL", Some("API_URL")),
+        TargetKind::Webhook => ("webhook_k3vyq2w7x5m4n6pa", Some("Board")),
+    }
+}
+
+/// Replaces the example of a text. Without one, the example of a text that may be null is null.
+fn show(object: &mut Object, name: &str, example: Option<&str>) {
+    match object.properties.get_mut(name) {
+        Some(RefOr::T(Schema::Object(text))) => text.examples = example.map(|text| json!(text)).into_iter().collect(),
+        _ => panic!("{name} is no text"),
+    }
 }
 
 /// Returns how often events about a kind of resource name a repository, an environment and a deployment.
@@ -129,6 +167,13 @@ fn object(components: &Components, name: &str) -> Object {
         Some(RefOr::T(Schema::Object(object))) => object.clone(),
         _ => panic!("{name} is no object"),
     }
+}
+
+fn kind_of(resource: &str) -> TargetKind {
+    *TargetKind::ALL
+        .iter()
+        .find(|kind| kind.as_str() == resource)
+        .expect("each type of events is about a kind of resource")
 }
 
 fn message_name(action: Action) -> String {
