@@ -223,7 +223,8 @@ impl Process {
         let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
         let fields: Vec<_> = str::from_utf8(&stat[after_name..]).ok()?.split_ascii_whitespace().collect();
         let number = |at: usize| fields.get(at)?.parse().ok();
-        let has_ended = matches!(*fields.first()?, "Z" | "X");
+        // A process whose first thread has ended is a zombie too, although its other threads go on.
+        let has_ended = matches!(*fields.first()?, "Z" | "X") && number(17)? <= 1;
         Some(Self { id, started: fields.get(19)?.parse().ok()?, parent: number(1)?, group: number(2)?, has_ended })
     }
 

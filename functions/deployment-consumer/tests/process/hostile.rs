@@ -119,6 +119,26 @@ while time.time() < end:
     }
 }
 
+/// The kernel shows a process whose first thread has ended as a zombie.
+#[tokio::test]
+async fn a_process_whose_first_thread_has_ended_is_not_taken_for_one_that_has_ended() {
+    let threads = r#"
+import ctypes, os, platform, threading, time
+def go_on():
+    state = ""
+    while state != "Z":
+        with open("/proc/self/stat") as stat: state = stat.read().rsplit(") ")[1][0]
+    with open("ready", "w") as ready: ready.write(str(os.getpid()))
+    time.sleep(600)
+os.setsid()
+threading.Thread(target=go_on).start()
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)
+"#;
+    let (build, _) = python(threads, &[&waiting("python3 program >/dev/null 2>&1 & wait_for ready")]);
+    build.run().await.succeeded();
+    assert!(has_ended(&fs::read_to_string(build.source().join("ready")).unwrap()));
+}
+
 /// The bomb has at most 127 processes, so that it harms no machine. Each starts others in the place of those that end.
 #[tokio::test]
 async fn a_fork_bomb_ends_with_its_build() {

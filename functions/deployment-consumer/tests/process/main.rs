@@ -21,10 +21,14 @@ use tokio::time::Instant;
 
 use run::{Build, failed};
 
-/// Returns whether the process has ended. A zombie counts as ended.
+/// Returns whether the process has ended. A zombie without another thread counts as ended.
 fn has_ended(pid: &str) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat.rsplit(") ").next().unwrap().starts_with('Z'),
+        Ok(stat) => {
+            let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+            let [state, threads] = [0, 17].map(|at| fields[at]);
+            state == "Z" && threads == "1"
+        }
         Err(_) => {
             let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
             rustix::process::test_kill_process(pid).is_err()
