@@ -2,6 +2,7 @@
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 
 mod apart;
+mod hostile;
 mod running;
 
 use std::cell::RefCell;

@@ -11,14 +11,14 @@ use tests::{Actor, GitRepository, World, sample_event, without_queue};
 use super::{PATIENCE, Running};
 
 /// Returns the consumer's event for a deployment.
-fn event(owner: &Actor, deployment: &Value) -> Value {
+pub(super) fn event(owner: &Actor, deployment: &Value) -> Value {
     let mut event = sample_event("deployment-consumer");
     let body = json!({"account_id": owner.account_id, "deployment_id": deployment["id"]});
     event["Records"][0]["body"] = json!(body.to_string());
     event
 }
 
-async fn status(owner: &Actor, deployment: &Value) -> Value {
+pub(super) async fn status(owner: &Actor, deployment: &Value) -> Value {
     owner.get(deployment["url"].as_str().unwrap()).await.body["status"].take()
 }
 
@@ -30,7 +30,7 @@ fn runs(pid: &str) -> bool {
 
 /// Starts a stack, and returns it with the settings of a consumer whose queue nothing else consumes, so that the messages stay for the
 /// test.
-async fn without_consumer() -> (World, Settings) {
+pub(super) async fn without_consumer() -> (World, Settings) {
     let world = World::start_with(|options| {
         options.clock = Clock::system();
         without_queue(options);

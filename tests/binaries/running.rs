@@ -35,12 +35,22 @@ impl Running {
 
     /// Starts a function whose temporary files are in a folder.
     pub(super) async fn start_in(temporary: Arc<TempDir>, function: &str, settings: &Settings) -> Self {
+        Self::start_by(Command::new(binary(function)), temporary, function, settings).await
+    }
+
+    /// Starts a function by a command that runs its binary.
+    pub(super) async fn start_by(
+        mut command: Command,
+        temporary: Arc<TempDir>,
+        function: &str,
+        settings: &Settings,
+    ) -> Self {
         let (events, queued) = mpsc::channel(1);
         let (answered, answers) = mpsc::channel(1);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async { axum::serve(listener, runtime_api(queued, answered)).await });
-        let process = Command::new(binary(function))
+        let process = command
             .env_clear()
             .envs(settings.iter())
             .env("PATH", std::env::var_os("PATH").unwrap())

@@ -78,6 +78,7 @@ impl Consumer {
             time_limit: seconds.map_or(DEFAULT_RUN_TIME_LIMIT, Duration::from_secs),
             caches: CachePolicy::of(app.settings())?,
             stopping: CancellationToken::new(),
+            has_survivors: CancellationToken::new(),
         };
         let builds = app.settings().concurrent_builds()?;
         let terms = Terms { lease: LEASE, time_limit: pipeline.time_limit, builds };
@@ -92,9 +93,10 @@ impl Consumer {
         self
     }
 
-    /// Returns a consumer that builds for one account only.
+    /// Returns a consumer that builds for one account only, and whose environment ends if processes of a build go on.
     #[must_use]
-    pub(crate) fn in_environment_of(self, tenant: Tenant) -> Self {
+    pub(crate) fn in_environment_of(mut self, tenant: Tenant) -> Self {
+        self.pipeline.has_survivors = tenant.ends();
         Self { tenant: Some(tenant), ..self }
     }
 

@@ -3,7 +3,8 @@
 //! A build runs as the user of the environment, so it can leave files where the next one finds them. The first build decides the
 //! account. A message of another account is sent again, for another environment, and then this one ends. Lambda may start the function
 //! again in what is left of an environment, with its files, so the function begins by removing them. It also removes what each build
-//! leaves outside of its folder, which would take the disk space of later builds.
+//! leaves outside of its folder, which would take the disk space of later builds. An environment in which processes of a build go on
+//! ends after its response, because they could read what the next build is told.
 
 use std::future::pending;
 use std::io;

@@ -35,6 +35,7 @@ mod retry;
 mod run_log;
 mod runner;
 mod source;
+mod survivors;
 mod tenant;
 mod test_reports;
 mod variables;

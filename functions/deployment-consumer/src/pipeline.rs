@@ -30,7 +30,7 @@ use crate::run_log::{self, RunLog};
 use crate::runner::Runner;
 use crate::variables::{self, Variables};
 use crate::workspace::Workspace;
-use crate::{checkout, lease, results, source};
+use crate::{checkout, lease, results, source, survivors};
 
 /// The time between SIGTERM and SIGKILL for a build that must stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -71,6 +71,8 @@ pub(crate) struct Pipeline {
     pub caches: CachePolicy,
     /// Canceled when the runner stops.
     pub stopping: CancellationToken,
+    /// Canceled when processes of a build could not be ended.
+    pub has_survivors: CancellationToken,
 }
 
 /// The last step that the pipeline completed.
@@ -225,6 +227,7 @@ impl Pipeline {
             clock: self.app.clock().clone(),
             time_limit: time_limit.min(left()),
             grace: GRACE,
+            survivors: survivors::of_build(&self.app, deployment, &self.has_survivors),
         };
         // The plan is read before the run, so that what the run has made can be kept without the table.
         let plan = match buildspec.artifacts.is_some() || buildspec.cache.is_some() {

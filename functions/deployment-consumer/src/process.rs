@@ -6,7 +6,8 @@
 //! options, traps and redirections by `exec` do not carry over. In version 0.1 nothing does.
 //!
 //! A child has a clean environment, but it runs as the same user: it is not a sandbox. [`hide_environment`] keeps it
-//! from reading this process's environment in `/proc`. On Linux, no process that a run started is left when the run has ended.
+//! from reading this process's environment in `/proc`. On Linux, no process that a run started is left when the run has ended, except
+//! those that this process can't end. These are reported as [`Survivor`]s.
 
 mod artifacts;
 #[cfg(target_os = "linux")]
@@ -22,6 +23,7 @@ mod recent;
 mod run;
 mod session;
 mod shell_state;
+mod survivor;
 mod versions;
 
 pub use artifacts::Artifact;
@@ -32,6 +34,7 @@ pub use only_group::own_all_descendants;
 pub use outcome::{Exit, Outcome, RunError};
 pub use output::MAX_LINE_BYTES;
 pub use run::Run;
+pub use survivor::{Survivor, Survivors};
 
 pub use crate::beneath::Folder;
 

@@ -18,12 +18,12 @@ use std::{fs, io, thread};
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpgrp, getpid, kill_process, pidfd_open, pidfd_send_signal,
-    set_child_subreaper, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal, set_child_subreaper,
+    waitpid,
 };
 
-/// The time after which processes that do not end are a fault of the machine.
-const LIMIT: Duration = Duration::from_secs(10);
+use super::survivor::Survivor;
+
 /// The number of looks after which processes are killed that appear faster than they are stopped.
 const STOPS: usize = 100;
 /// The number of looks in a row that must find nothing.
@@ -94,28 +94,33 @@ impl Members {
     pub(super) fn reap(&self) -> io::Result<()> {
         let (runs, awaited) = (lock(&RUNS), lock(&self.awaited));
         let table = Table::read()?;
-        let members = table.members(self, &runs).filter(|process| process.has_ended && process.group != own_group());
+        let is_own = |process: &Process| Some(process.group) == table.own_group();
+        let members = table.members(self, &runs).filter(|process| process.has_ended && !is_own(process));
         for process in members {
             self.reap_one(process, &awaited);
         }
         Ok(())
     }
 
-    /// Kills all processes of the run, and returns when none is left. Fails if some do not end. Those that have become another user's are
-    /// out of reach.
-    pub(super) fn end(&self) -> io::Result<()> {
-        let (began, mut stopped, mut clean_looks) = (Instant::now(), BTreeSet::new(), 0);
-        let mut of_others = BTreeSet::new();
-        for look in 0.. {
+    /// Kills all processes of the run. Returns when none is left, or those that are: they have become another user's, or have not ended
+    /// within the time limit.
+    pub(super) fn end(&self, limit: Duration) -> io::Result<Vec<Survivor>> {
+        let began = Instant::now();
+        let (mut stopped, mut of_others) = (BTreeSet::new(), BTreeSet::new());
+        let (mut looks, mut clean_looks) = (0, 0);
+        loop {
+            looks += 1;
             let (runs, awaited) = (lock(&RUNS), lock(&self.awaited));
             let table = Table::read()?;
-            let (mut alive, mut fresh, mut has_reaped) = (Vec::new(), Vec::new(), false);
+            let (mut out_of_reach, mut alive, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
+            let mut has_reaped = false;
             for process in table.members(self, &runs) {
                 if process.has_ended {
                     has_reaped |= self.reap_one(process, &awaited);
                     continue;
                 }
                 if of_others.contains(&process.key()) {
+                    out_of_reach.push(process);
                     continue;
                 }
                 alive.push(process);
@@ -123,20 +128,16 @@ impl Members {
                     fresh.push(process);
                 }
             }
-            if began.elapsed() > LIMIT {
-                return Err(io::ErrorKind::TimedOut.into());
+            // A process that has ended may have left another one, which started after the look.
+            clean_looks = if alive.is_empty() && !has_reaped { clean_looks + 1 } else { 0 };
+            if clean_looks == CLEAN_LOOKS || began.elapsed() > limit {
+                return Ok(out_of_reach.into_iter().chain(alive).filter_map(Process::survivor).collect());
             }
             if alive.is_empty() {
-                // A process that has ended may have left another one, which started after the look.
-                clean_looks = if has_reaped { 0 } else { clean_looks + 1 };
-                if clean_looks == CLEAN_LOOKS {
-                    break;
-                }
                 continue;
             }
-            clean_looks = 0;
             let (signal, signaled) =
-                if fresh.is_empty() || look > STOPS { (Signal::KILL, alive) } else { (Signal::STOP, fresh) };
+                if fresh.is_empty() || looks > STOPS { (Signal::KILL, alive) } else { (Signal::STOP, fresh) };
             let refused = signaled.into_iter().filter(|process| process.signal(signal) == Err(Errno::PERM));
             of_others.extend(refused.map(Process::key));
             drop((runs, awaited));
@@ -144,7 +145,6 @@ impl Members {
                 thread::sleep(Duration::from_millis(1));
             }
         }
-        Ok(())
     }
 
     /// Forgets the run, whose processes have ended.
@@ -162,7 +162,7 @@ impl Members {
     }
 
     /// Decides about a descendant by its line: itself, its parent, and so on until a child of this process.
-    fn has(&self, line: &[Process], others: &[Arc<Self>]) -> bool {
+    fn has(&self, line: &[Process], others: &[Arc<Self>], own_group: Option<i32>) -> bool {
         let is_in = |run: &Self| line.iter().any(|process| process.group == run.group);
         let mut others = others.iter().filter(|run| run.group != self.group);
         if is_in(self) {
@@ -175,7 +175,7 @@ impl Members {
             return true;
         }
         let (Some(process), Some(child)) = (line.first(), line.last()) else { return false };
-        child.group != own_group()
+        Some(child.group) != own_group
             && child.started >= self.started
             && !others.any(|run| process.has_variable(&run.variable))
     }
@@ -196,7 +196,12 @@ impl Table {
     /// Returns the processes of a run, some of which may have ended.
     fn members<'a>(&'a self, run: &'a Members, runs: &'a [Arc<Members>]) -> impl Iterator<Item = Process> + 'a {
         let lines = self.processes.values().filter_map(|process| self.line(*process));
-        lines.filter(|line| run.has(line, runs)).filter_map(|line| line.first().copied())
+        lines.filter(|line| run.has(line, runs, self.own_group())).filter_map(|line| line.first().copied())
+    }
+
+    /// Returns the group of this process. In a namespace of processes it is 0 if the group is outside.
+    fn own_group(&self) -> Option<i32> {
+        self.processes.get(&own_id()).map(|process| process.group)
     }
 
     /// Returns the process, its parent, and so on until a child of this process. `None` if it is no descendant.
@@ -245,6 +250,16 @@ impl Process {
         }
     }
 
+    /// Reads `/proc/{id}/status`. Returns `None` if the process has ended.
+    fn survivor(self) -> Option<Survivor> {
+        let status = fs::read(format!("/proc/{}/status", self.id)).ok()?;
+        let status = String::from_utf8_lossy(&status);
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        // The second number is the effective user.
+        let user_id = field("Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        Some(Survivor { process_id: self.id, program: field("Name:")?.to_owned(), user_id })
+    }
+
     fn has_variable(self, variable: &[u8]) -> bool {
         let environment = fs::read(format!("/proc/{}/environ", self.id)).unwrap_or_default();
         environment.split(|byte| *byte == 0).any(|set| set == variable)
@@ -255,10 +270,32 @@ fn own_id() -> i32 {
     getpid().as_raw_nonzero().get()
 }
 
-fn own_group() -> i32 {
-    getpgrp().as_raw_nonzero().get()
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn processes_that_do_not_end_within_the_limit_are_named() {
+        let mut first = Command::new("sleep");
+        first.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        std::os::unix::process::CommandExt::process_group(&mut first, 0);
+        let (members, mut first) = Members::start(b"CODEBUILD_SRC_DIR=/nowhere".to_vec(), || {
+            let first = first.spawn()?;
+            Ok((first.id().cast_signed(), first))
+        })
+        .unwrap();
+        // The first look finds it, and there is no time to signal it.
+        let left = members.end(Duration::ZERO).unwrap();
+        let user_id = rustix::process::geteuid().as_raw();
+        assert_eq!(left, [Survivor { process_id: first.id().cast_signed(), program: "sleep".to_owned(), user_id }]);
+        assert_eq!(members.end(Duration::from_secs(600)).unwrap(), []);
+        assert!(!first.wait().unwrap().success());
+        members.forget();
+    }
 }

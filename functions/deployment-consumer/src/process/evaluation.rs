@@ -24,7 +24,7 @@ impl Run<'_> {
     /// shell fails, is too slow or prints something that is not UTF-8. Every process that a command starts is ended.
     pub(crate) async fn evaluate(&self, text: &str) -> Result<Option<String>, RunError> {
         let shell = installed("sh").ok_or(RunError::NoShell("sh"))?;
-        let mut group = Group::start(&shell, self.source.path()).map_err(RunError::Process)?;
+        let mut group = Group::start(&shell, self.source.path(), self.survivors.clone()).map_err(RunError::Process)?;
         let mut child = Command::new(shell);
         child.arg("-c").arg(format!("cat <<{END}\n{text}\n{END}\n")).current_dir(self.source.path());
         child.env_clear().envs(self.environment()).env("PATH", search_path());

@@ -15,7 +15,10 @@ use tokio::time::sleep;
 use super::descendants::Members;
 #[cfg(not(target_os = "linux"))]
 use super::only_group::Members;
+use super::survivor::{Survivor, Survivors};
 
+/// The time after which processes that do not end are left, and reported.
+const LIMIT: Duration = Duration::from_secs(10);
 /// The time between two looks for orphans that have ended.
 const REAP_EVERY: Duration = Duration::from_secs(1);
 
@@ -27,13 +30,14 @@ pub(super) struct Group {
     id: Pid,
     members: Arc<Members>,
     reaper: AbortHandle,
+    survivors: Survivors,
     has_ended: bool,
     _anchor: Child,
 }
 
 impl Group {
     /// Starts the group of a run, whose commands start with this source folder in their environment.
-    pub(super) fn start(shell: &Path, source: &Path) -> io::Result<Self> {
+    pub(super) fn start(shell: &Path, source: &Path, survivors: Survivors) -> io::Result<Self> {
         let variable = [b"CODEBUILD_SRC_DIR=", source.as_os_str().as_encoded_bytes()].concat();
         let (members, (id, anchor)) = Members::start(variable, || {
             let anchor = Command::new(shell)
@@ -49,7 +53,7 @@ impl Group {
             Ok((id.as_raw_nonzero().get(), (id, anchor)))
         })?;
         let reaper = tokio::spawn(reap(members.clone())).abort_handle();
-        Ok(Self { id, members, reaper, has_ended: false, _anchor: anchor })
+        Ok(Self { id, members, reaper, survivors, has_ended: false, _anchor: anchor })
     }
 
     /// Starts a command in the group.
@@ -68,13 +72,15 @@ impl Group {
         let _ = rustix::process::kill_process_group(self.id, signal);
     }
 
-    /// Kills all processes of the run, also those that have left the group. Returns when none is left.
-    pub(super) async fn end(&mut self) -> io::Result<()> {
+    /// Kills all processes of the run, also those that have left the group. Returns when none is left, or reports and returns those that
+    /// do not end.
+    pub(super) async fn end(&mut self) -> io::Result<Vec<Survivor>> {
         self.signal(Signal::KILL);
         let members = self.members.clone();
-        spawn_blocking(move || members.end()).await.map_err(io::Error::other)??;
+        let survivors = spawn_blocking(move || members.end(LIMIT)).await.map_err(io::Error::other)??;
         self.has_ended = true;
-        Ok(())
+        self.survivors.report(&survivors);
+        Ok(survivors)
     }
 }
 
@@ -84,8 +90,10 @@ impl Drop for Group {
         self.reaper.abort();
         if !self.has_ended {
             self.signal(Signal::KILL);
-            // Nobody is left to report to.
-            let _ = self.members.end();
+            // An error means that `/proc` can't be read, which says nothing about what is left.
+            if let Ok(survivors) = self.members.end(LIMIT) {
+                self.survivors.report(&survivors);
+            }
         }
         self.members.forget();
     }

@@ -19,6 +19,7 @@ use super::output::Lines;
 use super::progress::{Progress, milliseconds};
 use super::recent::Recent;
 use super::session::{Session, search_path};
+use super::survivor::{Survivor, Survivors};
 use super::versions;
 use crate::beneath::Folder;
 use crate::buildspec::{Artifacts, Buildspec, OnFailure, Phase, PhaseName, Retry};
@@ -44,6 +45,8 @@ pub struct Run<'a> {
     pub time_limit: Duration,
     /// The time between SIGTERM and SIGKILL when the time limit is reached or the run is canceled.
     pub grace: Duration,
+    /// The receiver of the processes that can't be ended.
+    pub survivors: Survivors,
 }
 
 /// The first command that failed.
@@ -80,7 +83,7 @@ impl Failed {
 
 impl Run<'_> {
     /// Runs the phases and ends every process that they started, also in the background. Dropping the future kills the
-    /// processes.
+    /// processes. Those that can't be ended are reported to [`Self::survivors`], and the outcome is what the phases made it.
     ///
     /// Returns the outcome, and the phases that have begun.
     ///
@@ -97,7 +100,8 @@ impl Run<'_> {
     ) -> Result<(Outcome, Vec<BuildPhase>), RunError> {
         let lines = Lines { sender: lines, redaction: self.redaction.clone(), recent: Recent::default() };
         let environment = self.environment();
-        let mut session = Session::start(self.buildspec, self.source.path(), self.scratch, environment, lines.clone())?;
+        let (source, survivors) = (self.source.path(), self.survivors.clone());
+        let mut session = Session::start(self.buildspec, source, self.scratch, environment, lines.clone(), survivors)?;
         self.say_differences(&lines).await;
         let mut progress = Progress::start();
         let ended = tokio::select! {
@@ -109,7 +113,11 @@ impl Run<'_> {
         if !matches!(ended, Ended::Finished(_)) {
             session.terminate(self.grace).await;
         }
-        session.kill().await?;
+        let survivors = session.kill().await?;
+        if !survivors.is_empty() {
+            let names: Vec<_> = survivors.iter().map(Survivor::to_string).collect();
+            lines.say(&format!("Processes of the build that could not be ended: {}", names.join(", "))).await;
+        }
         let outcome = match ended {
             Ended::Finished(end) => self.finish(end?, &lines).await?,
             Ended::TimedOut => {

@@ -21,6 +21,7 @@ use super::group::Group;
 use super::outcome::RunError;
 use super::output::{Lines, Output};
 use super::shell_state::{Kept, ShellState};
+use super::survivor::{Survivor, Survivors};
 use crate::buildspec::{Buildspec, Shell};
 
 /// The time to wait for output from pipes that are still open after every process was killed. Where a process can leave its run, it
@@ -52,6 +53,7 @@ impl Session {
         scratch: &Path,
         environment: BTreeMap<OsString, OsString>,
         lines: Lines,
+        survivors: Survivors,
     ) -> Result<Self, RunError> {
         let state = (buildspec.shell, buildspec.version);
         let program = match buildspec.shell {
@@ -64,7 +66,7 @@ impl Session {
         }
         Ok(Self {
             lines,
-            group: Group::start(&program, source).map_err(RunError::Process)?,
+            group: Group::start(&program, source, survivors).map_err(RunError::Process)?,
             shell: program,
             source: source.to_owned(),
             state: ShellState::new(state, source, environment, scratch).map_err(RunError::Scratch)?,
@@ -209,18 +211,25 @@ impl Session {
         let _ = timeout(grace, ended).await;
     }
 
-    /// Kills all processes and waits for their last output.
-    pub(super) async fn kill(&mut self) -> Result<(), RunError> {
-        self.group.end().await.map_err(RunError::Process)?;
+    /// Kills all processes and waits for their last output. Returns those that can't be ended.
+    pub(super) async fn kill(&mut self) -> Result<Vec<Survivor>, RunError> {
+        let survivors = self.group.end().await.map_err(RunError::Process)?;
         if let Some(mut command) = self.command.take() {
-            command.wait().await.map_err(RunError::Process)?;
-        }
-        for mut output in self.outputs.drain(..) {
-            if !output.is_finished() && timeout(LAST_OUTPUT, &mut output).await.is_err() {
-                output.abort();
+            let goes_on = |survivor: &Survivor| command.id() == Some(survivor.process_id.cast_unsigned());
+            if !survivors.iter().any(goes_on) {
+                command.wait().await.map_err(RunError::Process)?;
             }
         }
-        Ok(())
+        let ended = async {
+            for output in self.outputs.iter_mut().filter(|output| !output.is_finished()) {
+                let _ = output.await;
+            }
+        };
+        if timeout(LAST_OUTPUT, ended).await.is_err() {
+            self.outputs.iter().for_each(JoinHandle::abort);
+        }
+        self.outputs.clear();
+        Ok(survivors)
     }
 }
 

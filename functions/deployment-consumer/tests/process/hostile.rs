@@ -12,7 +12,7 @@ use shared::clock::Clock;
 use tokio::sync::mpsc;
 
 use crate::has_ended;
-use crate::run::{Build, failed};
+use crate::run::{Build, failed, nobody};
 
 /// Returns a command that can wait until a file has content.
 fn waiting(command: &str) -> String {
@@ -306,6 +306,7 @@ async fn ten_million_lines_are_passed_on_one_by_one() {
         clock: Clock::system(),
         time_limit: Duration::from_secs(3600),
         grace: Duration::ZERO,
+        survivors: nobody(),
     };
     let count = async {
         let (mut empty, mut last) = (0, String::new());

@@ -1,5 +1,7 @@
 //! Runs of buildspecs in real shells.
 
+#[cfg(target_os = "linux")]
+mod contained;
 mod format;
 #[cfg(target_os = "linux")]
 mod hostile;
@@ -19,7 +21,7 @@ use redaction::Redaction;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use run::{Build, failed};
+use run::{Build, failed, nobody};
 
 /// Returns whether the process has ended. A zombie without another thread counts as ended.
 fn has_ended(pid: &str) -> bool {
@@ -359,6 +361,7 @@ async fn output_arrives_while_the_command_runs() {
         clock: shared::clock::Clock::system(),
         time_limit: Duration::from_secs(30),
         grace: Duration::ZERO,
+        survivors: nobody(),
     };
     let watch = async {
         let mut seen = Vec::new();
@@ -492,6 +495,7 @@ async fn a_receiver_that_is_gone_does_not_stop_the_build() {
         clock: shared::clock::Clock::system(),
         time_limit: Duration::from_secs(30),
         grace: Duration::ZERO,
+        survivors: nobody(),
     };
     let nothing = Outcome::Succeeded { artifacts: vec![], exported: BTreeMap::new() };
     assert_eq!(run.run(sender, &build.cancel).await.unwrap().0, nothing);

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use archive::Stream;
 use deployment_consumer::buildspec::{Buildspec, PhaseName};
-use deployment_consumer::process::{Artifact, Exit, Folder, Outcome, Run, RunError};
+use deployment_consumer::process::{Artifact, Exit, Folder, Outcome, Run, RunError, Survivor, Survivors};
 use redaction::Redaction;
 use shared::clock::Clock;
 use shared::model::BuildPhase;
@@ -30,6 +31,7 @@ pub(crate) struct Ran {
     pub(crate) outcome: Outcome,
     pub(crate) phases: Vec<BuildPhase>,
     pub(crate) lines: Vec<(Stream, String)>,
+    pub(crate) survivors: Vec<Survivor>,
 }
 
 impl Build {
@@ -65,6 +67,8 @@ impl Build {
 
     pub(crate) async fn try_run(&self) -> Result<Ran, RunError> {
         let (sender, mut receiver) = mpsc::channel(4);
+        let survivors = Arc::new(Mutex::new(Vec::new()));
+        let reported = survivors.clone();
         let run = Run {
             buildspec: &self.buildspec,
             source: &Folder::open(&self.source()).unwrap(),
@@ -75,6 +79,7 @@ impl Build {
             clock: Clock::system(),
             time_limit: self.time_limit,
             grace: self.grace,
+            survivors: Survivors::reported_to(move |found| reported.lock().unwrap().extend_from_slice(found)),
         };
         let collect = async {
             let mut lines = Vec::new();
@@ -85,7 +90,8 @@ impl Build {
         };
         let (ran, lines) = tokio::join!(run.run(sender, &self.cancel), collect);
         let (outcome, phases) = ran?;
-        Ok(Ran { outcome, phases, lines })
+        let survivors = survivors.lock().unwrap().clone();
+        Ok(Ran { outcome, phases, lines, survivors })
     }
 
     pub(crate) async fn run(&self) -> Ran {
@@ -100,11 +106,17 @@ impl Ran {
 
     #[track_caller]
     pub(crate) fn succeeded(&self) -> &[Artifact] {
+        assert_eq!(self.survivors, [], "{:#?}", self.lines);
         match &self.outcome {
             Outcome::Succeeded { artifacts, .. } => artifacts,
             outcome => panic!("{outcome:?}\n{:#?}", self.lines),
         }
     }
+}
+
+/// Returns the receiver of a run that leaves no process.
+pub(crate) fn nobody() -> Survivors {
+    Survivors::reported_to(|survivors| panic!("{survivors:?}"))
 }
 
 pub(crate) fn failed(phase: PhaseName, command: &str, exit: Exit) -> Outcome {
