@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use shared::settings::Settings;
 use tests::{Actor, GitRepository, World};
@@ -36,6 +37,66 @@ async fn deployment_of(world: &World, account: &str, command: &str) -> (Actor, G
     owner.repository("app", &source).await;
     let deployment = owner.deploy("app", json!({"ref": "main"})).await;
     (owner, source, deployment)
+}
+
+/// Lets the lease of a runner end that does not renew it.
+async fn expire_lease(world: &World, owner: &Actor, deployment: &Value) {
+    let pk = format!("ACCT#{}#DEPLOY#{}", owner.account_id.as_ref().unwrap(), deployment["id"].as_str().unwrap());
+    let past = AttributeValue::N("0".to_owned());
+    world.set_attribute((&pk, "DEPLOY"), "lease_until", past).await;
+}
+
+#[tokio::test]
+async fn a_build_that_kills_its_runner_fails_after_three_of_them_and_another_one_is_not_affected() {
+    let (world, settings) = without_consumer().await;
+    // The last process of an environment is not killed by itself: the kernel ends what is left with the first one.
+    let script = r#""$@"; exit $?"#;
+    let all = "grep -q contained /proc/1/cmdline && kill -9 -1";
+    for (account, command) in [("acme", "kill -9 $PPID; sleep 600"), ("globex", all)] {
+        let (owner, _source, deployment) = deployment_of(&world, account, command).await;
+        for attempt in 1..=3 {
+            let Some(mut consumer) = contained(script, &settings).await else { return };
+            let ended = consumer.die_of(event(&owner, &deployment)).await;
+            assert_eq!(ended.code(), Some(128 + 9), "{command}: {ended}");
+            assert_eq!(status(&owner, &deployment).await, "in_progress", "{command}: attempt {attempt}");
+            expire_lease(&world, &owner, &deployment).await;
+        }
+        let mut consumer = contained(script, &settings).await.unwrap();
+        let done = Ok(json!({"batchItemFailures": []}));
+        assert_eq!(consumer.invoke(event(&owner, &deployment)).await, done);
+        let ended = owner.deployment(&deployment).await;
+        assert_eq!((&ended["status"], &ended["failure"]["code"]), (&json!("failed"), &json!("runner_lost")));
+        assert_eq!(ended["failure"]["message"], "3 runners were lost before one reported a result");
+
+        let (other, _source, deployment) = deployment_of(&world, &format!("{account}-beside"), "true").await;
+        let mut consumer = contained(script, &settings).await.unwrap();
+        assert_eq!(consumer.invoke(event(&other, &deployment)).await, done);
+        assert_eq!(status(&other, &deployment).await, "succeeded");
+    }
+}
+
+#[tokio::test]
+async fn an_environment_whose_disk_is_full_builds_the_next_deployment() {
+    let (world, settings) = without_consumer().await;
+    let source = GitRepository::with_commands(&["cat /dev/zero > full"]);
+    let owner = world.owner("acme").await;
+    owner.repository("app", &source).await;
+    let full = owner.deploy("app", json!({"ref": "main"})).await;
+    source.commit(&[("buildspec.yml", &tests::buildspec(&["echo built"]))]);
+    let next = owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
+    let script = r#"mount -t tmpfs -o size=4m tmpfs "$TMPDIR" && "$@""#;
+    let Some(mut consumer) = contained(script, &settings).await else { return };
+    for deployment in [&full, &next] {
+        let done = Ok(json!({"batchItemFailures": []}));
+        assert_eq!(consumer.invoke(event(&owner, deployment)).await, done);
+    }
+    let ended = owner.deployment(&full).await;
+    assert_eq!((&ended["status"], &ended["failure"]["code"]), (&json!("failed"), &json!("command_failed")));
+    let log = owner.log(&full).await;
+    assert!(log.iter().any(|line| line.contains("No space left on device")), "{log:?}");
+    assert_eq!(status(&owner, &next).await, "succeeded", "{:?}", owner.log(&next).await);
+    let lines = consumer.end().await;
+    assert!(lines.iter().all(|line| line["level"] == "INFO"), "{lines:#?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! An execution environment of Lambda.
 
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
 use axum::Router;
@@ -75,6 +75,16 @@ impl Running {
             answer = self.answers.recv() => answer.unwrap(),
             status = self.process.wait() => panic!("the process ended with {}", status.unwrap()),
             () = tokio::time::sleep(PATIENCE) => panic!("no answer"),
+        }
+    }
+
+    /// Sends an event that the function does not survive. Returns how its process ended.
+    pub(super) async fn die_of(&mut self, event: Value) -> ExitStatus {
+        self.events.send(event).await.unwrap();
+        tokio::select! {
+            answer = self.answers.recv() => panic!("{answer:?}"),
+            status = self.process.wait() => status.unwrap(),
+            () = tokio::time::sleep(PATIENCE) => panic!("the process goes on"),
         }
     }
 

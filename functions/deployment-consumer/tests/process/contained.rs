@@ -5,11 +5,12 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use archive::Stream::System;
-use deployment_consumer::process::Outcome;
+use archive::Stream::{Stdout, System};
+use deployment_consumer::buildspec::PhaseName;
+use deployment_consumer::process::{Exit, Outcome};
 
 use crate::has_ended;
-use crate::run::{Build, Ran};
+use crate::run::{Build, Ran, failed};
 
 /// The variable that a test finds if it runs in namespaces of its own.
 const CONTAINED: &str = "TEST_IS_CONTAINED";
@@ -40,6 +41,42 @@ fn is_contained(test: &str, script: &str) -> bool {
     let printed = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(output.status.success() && printed[0].contains("1 passed"), "{}", printed.concat());
     false
+}
+
+#[tokio::test]
+async fn a_build_that_fills_the_disk_fails_or_succeeds_but_is_no_fault_of_the_machine() {
+    let script = r#"mount -t tmpfs -o size=1m tmpfs "$TMPDIR" && "$@""#;
+    if !is_contained("a_build_that_fills_the_disk_fails_or_succeeds_but_is_no_fault_of_the_machine", script) {
+        return;
+    }
+    let fill = "cat /dev/zero > full";
+    let build = Build::with(&["ONE=1", fill, "echo never"]);
+    let ran = build.run().await;
+    assert_eq!(ran.outcome, failed(PhaseName::Build, fill, Exit::Code(1)));
+    assert!(ran.lines.iter().any(|(_, line)| line.contains("No space left on device")), "{:#?}", ran.lines);
+    drop(build);
+
+    // The shell of each command keeps its variables in a file. Without space for it, the next command finds the earlier ones.
+    let build = Build::of(&format!(
+        "env: {{exported-variables: [ONE, TWO]}}\nphases:\n  build:\n    on-failure: RETRY-1\n    commands:\n{}  post_build: {{commands: 'echo post'}}\nartifacts: {{files: ['full', 'other']}}\n",
+        ["ONE=1", "cat /dev/zero > full || TWO=2", "echo one is $ONE", "echo x > other; false"]
+            .map(|command| format!("      - {command:?}\n"))
+            .concat()
+    ));
+    let ran = build.run().await;
+    let Outcome::Failed { command, artifacts, .. } = &ran.outcome else { panic!("{:?}", ran.outcome) };
+    assert_eq!(command, "echo x > other; false", "{:#?}", ran.lines);
+    assert_eq!(ran.of(Stdout), ["one is 1", "one is"], "the disk is full when the phase begins again");
+    assert!(artifacts.is_empty(), "the build ended before its last phase");
+    drop(build);
+
+    let build = Build::of(
+        "env: {exported-variables: [ONE]}\nphases: {build: {commands: ['ONE=1', 'cat /dev/zero > full || true']}}\nartifacts: {files: '*'}\n",
+    );
+    let ran = build.run().await;
+    let artifacts: Vec<_> = ran.succeeded().iter().map(|artifact| artifact.name.as_str()).collect();
+    assert_eq!(artifacts, ["full"]);
+    assert!(ran.of(System).iter().any(|line| line.contains("ONE is not exported")), "{:#?}", ran.lines);
 }
 
 /// The command that starts a program as another user.
