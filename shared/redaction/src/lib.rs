@@ -1,17 +1,19 @@
 //! Removes the values of a deployment's secret variables from texts.
 
+mod base32;
+mod dump;
 mod reading;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use aho_corasick::AhoCorasick;
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
-};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use shared::hex::hex;
 
+use self::base32::base32;
+use self::dump::Pieces;
 use self::reading::{MOST_BYTES_FOR_ONE, Reading};
 
 const REDACTED: &str = "***";
@@ -20,22 +22,31 @@ const REDACTED: &str = "***";
 /// would hide the log, and the places of the asterisks would still reveal the value.
 const SHORTEST: usize = 4;
 
-/// The minimum number of characters from the inside of a base64 form. Fewer characters could be anything.
+/// The minimum number of characters from the inside of a base64 or base32 form. Fewer characters could be anything.
 pub const SHORTEST_INSIDE: usize = 8;
 
-/// The line lengths into which PEM (RFC 7468) and MIME (RFC 2045) break base64.
-const BASE64_LINES: [usize; 2] = [64, 76];
+/// The line lengths into which PEM (RFC 7468), MIME (RFC 2045) and `base32` break their text.
+const ENCODED_LINES: [usize; 2] = [64, 76];
+
+/// An encoding of RFC 4648 without padding, each of whose characters has the same number of bits.
+type Encoding = fn(&[u8]) -> String;
+const ENCODINGS: [(usize, Encoding); 4] = [
+    (6, |bytes| STANDARD_NO_PAD.encode(bytes)),
+    (6, |bytes| URL_SAFE_NO_PAD.encode(bytes)),
+    (5, |bytes| base32(bytes, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")),
+    (5, |bytes| base32(bytes, b"0123456789ABCDEFGHIJKLMNOPQRSTUV")),
+];
 
 /// The line length into which `xxd -p` breaks hexadecimal digits.
 const HEX_LINE: usize = 60;
 
 /// Replaces secret values in a text, line by line.
 ///
-/// Redacts these forms of a value: the value itself; each line of a value of several lines; its base64 form in both
-/// alphabets, with and without padding; the base64 form of the value and a line end, as from `echo "$VALUE" | base64`;
-/// the lines of 64 and 76 characters into which long base64 is broken; and its hexadecimal digits. If a value is encoded
+/// Redacts these forms of a value: the value itself; each line of a value of several lines; its base64 and base32 forms in
+/// both alphabets, with and without padding; those of the value and a line end, as from `echo "$VALUE" | base64`;
+/// the lines of 64 and 76 characters into which their text is broken; and its hexadecimal digits. If a value is encoded
 /// together with its surroundings, as in `Authorization: Basic`, redacts the characters that depend on the value alone,
-/// provided that there are at least [`SHORTEST_INSIDE`] of them.
+/// provided that there are at least [`SHORTEST_INSIDE`] of them. In dumps, as of `xxd` and `od`, redacts what a line has of a value.
 ///
 /// Each form is found in the text as it is, and as whoever undoes the escapes of a common format would read it: backslashes
 /// (JSON, programming languages, `printf %q`, `$'…'`), the quotes of shells, doubled quotes (CSV, YAML, SQL), percent-encoding (URLs and
@@ -46,6 +57,7 @@ const HEX_LINE: usize = 60;
 #[derive(Clone)]
 pub struct Redaction {
     forms: AhoCorasick,
+    pieces: Pieces,
     /// Whether a format can have an escape in a form. None escapes ASCII letters and digits.
     can_be_escaped: bool,
     longest: usize,
@@ -54,6 +66,8 @@ pub struct Redaction {
 impl Redaction {
     /// Returns the redaction of these values. Those of fewer than four characters stay visible.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let secrets: Vec<_> = secrets.into_iter().collect();
+        let pieces = Pieces::of(secrets.iter().map(|secret| without_line_end(secret)));
         let mut forms: Vec<String> =
             secrets.into_iter().flat_map(forms).filter(|form| form.len() >= SHORTEST).collect();
         forms.sort();
@@ -63,10 +77,10 @@ impl Redaction {
         let can_be_escaped = forms.iter().any(is_escaped_by_some);
         let escaped = |byte: u8| if byte.is_ascii_alphanumeric() { 1 } else { MOST_BYTES_FOR_ONE };
         let length = |form: &String| if can_be_escaped { form.bytes().map(escaped).sum() } else { form.len() };
-        let longest = forms.iter().map(length).max().unwrap_or_default();
+        let longest = forms.iter().map(length).max().map_or(0, |longest| longest.max(dump::LONGEST));
         let forms = AhoCorasick::new(forms)
             .expect("the variables of a deployment are far smaller than the 2 GiB that an automaton can take");
-        Self { forms, can_be_escaped, longest }
+        Self { forms, pieces, can_be_escaped, longest }
     }
 
     /// Returns the text with each secret in it replaced by `***`. Secrets that overlap are replaced together.
@@ -86,7 +100,7 @@ impl Redaction {
         Cow::Owned(redacted)
     }
 
-    /// Returns the length in bytes of the longest text that is redacted as one secret.
+    /// Returns the number of bytes past an offset that decide whether a secret spans it.
     pub fn longest(&self) -> usize {
         self.longest
     }
@@ -109,6 +123,7 @@ impl Redaction {
                 found.extend(forms.map(|found| reading.place(found.range())).filter(|found| !found.is_empty()));
             });
         }
+        found.extend(self.pieces.in_line(text));
         found.sort_unstable_by_key(|found| (found.start, found.end));
         found.dedup_by(|next, kept| {
             let overlaps = next.start < kept.end;
@@ -123,20 +138,19 @@ impl Redaction {
 
 fn forms(secret: &str) -> Vec<String> {
     let mut forms: Vec<String> = secret.lines().map(|line| line.trim().to_owned()).collect();
-    // `$(…)` takes line ends away, and `echo` adds one.
-    let trimmed = secret.trim_end_matches(['\r', '\n']);
+    let trimmed = without_line_end(secret);
     if trimmed.len() < SHORTEST {
         return forms;
     }
     forms.extend([secret, trimmed].map(str::to_owned));
     let with_line_end = format!("{secret}\n");
     for plain in [secret, trimmed, &with_line_end] {
-        for base64 in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
-            let encoded = base64.encode(plain);
-            for length in BASE64_LINES {
-                forms.extend(lines_of(&encoded, length));
+        for (bits, encode) in ENCODINGS {
+            let encoded = encode(plain.as_bytes());
+            for text in [padded(&encoded, bits), encoded] {
+                forms.extend(ENCODED_LINES.into_iter().flat_map(|length| lines_of(&text, length)));
+                forms.push(text);
             }
-            forms.push(encoded);
         }
         let digits = hex(plain.as_bytes());
         for digits in [digits.to_ascii_uppercase(), digits] {
@@ -144,8 +158,19 @@ fn forms(secret: &str) -> Vec<String> {
             forms.push(digits);
         }
     }
-    forms.extend([STANDARD_NO_PAD, URL_SAFE_NO_PAD].iter().flat_map(|base64| insides(trimmed, base64)));
+    forms.extend(ENCODINGS.iter().flat_map(|(bits, encode)| insides(trimmed, *bits, *encode)));
     forms
+}
+
+/// Returns a secret as `$(…)` does, which takes line ends away. `echo` adds one.
+fn without_line_end(secret: &str) -> &str {
+    secret.trim_end_matches(['\r', '\n'])
+}
+
+/// Returns the text of an encoding with its padding.
+fn padded(encoded: &str, bits: usize) -> String {
+    let length = encoded.len().next_multiple_of(if bits == 6 { 4 } else { 8 });
+    format!("{encoded:=<length$}")
 }
 
 /// Returns the lines into which a program breaks a long text of ASCII characters.
@@ -154,20 +179,22 @@ fn lines_of(encoded: &str, length: usize) -> impl Iterator<Item = String> {
     lines.filter(|line| line.len() >= SHORTEST_INSIDE).map(|line| String::from_utf8_lossy(line).into_owned())
 }
 
-/// Returns the characters that every base64 form of a text with the secret contains, for each number of bytes that may
-/// precede the secret in the text's groups of three. A character encodes six bits, so the characters at the secret's
-/// ends that also encode bits of its neighbors are left out.
-fn insides<'a>(secret: &'a str, base64: &'a impl Engine) -> impl Iterator<Item = String> + 'a {
+/// Returns the characters that every encoded text with the secret contains, for each number of bytes that may precede the secret in the
+/// text's groups of three or five. A character encodes so many bits, so the characters at the secret's ends that also encode bits of
+/// its neighbors are left out.
+fn insides(secret: &str, bits: usize, encode: Encoding) -> impl Iterator<Item = String> {
     let inside = move |before: usize| {
-        let encoded = base64.encode([&b"\0\0"[..before], secret.as_bytes()].concat());
-        let (start, end) = ((before * 8).div_ceil(6), (before + secret.len()) * 8 / 6);
+        let encoded = encode(&[&b"\0\0\0\0"[..before], secret.as_bytes()].concat());
+        let (start, end) = ((before * 8).div_ceil(bits), (before + secret.len()) * 8 / bits);
         encoded[start..end].to_owned()
     };
-    (0..3).map(inside).filter(|inside| inside.len() >= SHORTEST_INSIDE)
+    (0..if bits == 6 { 3 } else { 5 }).map(inside).filter(|inside| inside.len() >= SHORTEST_INSIDE)
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+
     use super::*;
 
     #[test]
@@ -216,10 +243,26 @@ mod tests {
     }
 
     #[test]
+    fn base32_is_known_alone_and_inside_of_longer_base32() {
+        let secret = "correct-horse??>>";
+        let redaction = Redaction::new([secret]);
+        let [_, _, (bits, standard), (_, of_hex)] = ENCODINGS;
+        for encode in [standard, of_hex] {
+            assert_eq!(redaction.redact(&padded(&encode(secret.as_bytes()), bits)), "***");
+            for around in ["a", "ab", "abc", "user", "user:"] {
+                let text = encode(format!("{around}{secret}@example").as_bytes());
+                let redacted = redaction.redact(&text);
+                let left = redacted.replace("***", "").len();
+                assert!(redacted.contains("***") && left <= (around.len() + 8) * 8 / 5 + 2, "{redacted} of {text}");
+            }
+        }
+    }
+
+    #[test]
     fn base64_that_is_broken_into_lines_is_known() {
         let secret = "0123456789".repeat(20);
         let redaction = Redaction::new([secret.as_str()]);
-        for length in BASE64_LINES {
+        for length in ENCODED_LINES {
             let encoded = STANDARD.encode(&secret);
             for line in encoded.as_bytes().chunks(length) {
                 assert_eq!(redaction.redact(std::str::from_utf8(line).unwrap()), "***");
@@ -255,7 +298,7 @@ mod tests {
     fn a_secret_across_an_offset_is_found() {
         let redaction = Redaction::new(["secret"]);
         let text = b"0123secret0123";
-        assert_eq!(redaction.longest(), 14, "7365637265740a is the longest form");
+        assert_eq!(redaction.longest(), dump::LONGEST);
         for (at, found) in [(3, None), (4, None), (5, Some(4..10)), (9, Some(4..10)), (10, None), (13, None)] {
             assert_eq!(redaction.across(text, at), found, "at {at}");
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use archive::Stream;
 
@@ -70,6 +71,8 @@ async fn run(tool: &str, shell: &str, commands: &[&str]) -> Ran {
     let list: String = commands.iter().map(|command| format!("      - {}\n", serde_json::json!(command))).collect();
     let mut build = Build::of(&format!("env: {{shell: {shell}}}\nphases:\n  build:\n    commands:\n{list}"));
     build.variables = secrets();
+    // Fifty processes take their time on a busy machine.
+    build.time_limit = Duration::from_secs(3600);
     let ran = build.run().await;
     ran.succeeded();
     let printed: Vec<_> = ran.lines.iter().filter(|line| line.0 != Stream::System).map(|line| &line.1).collect();
@@ -250,9 +253,66 @@ async fn other_tools_print_no_secret() {
         ("ruby", "ruby -e 'p ENV[ARGV[0]]' $name"),
         ("php", "php -r 'echo json_encode(getenv($argv[1])), \" \", rawurlencode(getenv($argv[1])), \"\\n\";' $name"),
         ("openssl", "printf %s \"${!name}\" | openssl base64"),
+        ("base32", "printf %s \"${!name}\" | base32"),
+        ("base32", "printf 'user:%s@host' \"${!name}\" | base32 -w 0; echo"),
     ] {
         if has(tool) {
             run(tool, "bash", &[&each.replace('@', body)]).await;
+        }
+    }
+}
+
+/// Runs a script that dumps each secret, here and in a build. Fails unless all but the offsets of the lines is masked in the build, and
+/// so many characters, which stand for fewer bytes than are found at the end of a dump.
+async fn dump(script: &str, left: usize) {
+    let mut printed = Command::new("bash");
+    printed.args(["-c", script]).env_clear().env("PATH", std::env::var_os("PATH").unwrap()).envs(secrets());
+    let printed = String::from_utf8(printed.output().unwrap().stdout).unwrap();
+    let ran = run(script, "bash", &[script]).await;
+    let masked = ran.of(Stream::Stdout);
+    assert_eq!(masked.len(), printed.lines().count(), "{script}");
+    for (printed, masked) in printed.lines().zip(masked) {
+        let rest = masked.replace("***", "");
+        let is_offset = |word: &&str| word.trim_end_matches(':').len() >= 7 && printed.starts_with(*word);
+        let characters = rest.split_whitespace().skip_while(is_offset).flat_map(str::bytes).count();
+        assert!(characters <= left, "{script}: {masked} of {printed}");
+    }
+}
+
+#[tokio::test]
+async fn dumps_show_no_secret() {
+    // The characters for three bytes, with those beside them and the signs around them.
+    for (command, left) in [
+        ("xxd", 9),
+        ("xxd -u -c 32", 9),
+        ("xxd -i", 18),
+        ("xxd -b", 27),
+        ("od", 12),
+        ("od -c", 9),
+        ("od -b", 9),
+        ("od -x", 8),
+        ("od -An -tx1", 6),
+        ("od -tx1z -w12", 11),
+        ("od -An -tu1", 9),
+        ("od -tx4", 8),
+        ("hexdump", 8),
+        ("hexdump -C", 11),
+        ("hexdump -ve '1/1 \"%02x:\"'", 9),
+    ] {
+        if has(command.split(' ').next().unwrap()) {
+            dump(&format!("for name in ${{!SECRET_*}}; do printf %s \"${{!name}}\" | {command}; echo; done"), left)
+                .await;
+        }
+    }
+    for expression in ["list(v)", "v.hex(' ')"] {
+        let program = "import os\nfor n, v in sorted(os.environb.items()):\n  if n.startswith(b'SECRET_'): print(@)\n";
+        dump(&format!("python3 - <<'END'\n{}END", program.replace('@', expression)), 6).await;
+    }
+    if has("node") {
+        for expression in ["Buffer.from(v)", "JSON.stringify(Buffer.from(v))", "[...Buffer.from(v)].join()"] {
+            let program = "for (const [n, v] of Object.entries(process.env).sort()) \
+                           if (n.startsWith('SECRET_')) console.log(@);\n";
+            dump(&format!("node - <<'END'\n{}END", program.replace('@', expression)), 40).await;
         }
     }
 }
