@@ -12,8 +12,8 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 use shared::clock::{Clock, Timestamp};
 use shared::model::{Deployment, Due, DueEntry, Environment, Status};
-use shared::settings::CONCURRENT_BUILDS;
 use shared::table::{Index, read_item};
+use tests::crowd::{BETWEEN, BUILD, Crowd, Order};
 use tests::{Actor, GitRepository, World, redelivering};
 
 const CLIENTS: usize = 16;
@@ -39,66 +39,26 @@ async fn deployments_to_many_repositories() {
     assert!(figures.calls <= 2.0 * CALLS_ALONE, "{figures:?}");
 }
 
-/// One account deploys far more than the others. `LOAD` makes it 20 accounts.
+/// The first account deploys far more than the others, and before them. With `LOAD`, there are 20 accounts, as in
+/// `cargo measure turns`.
 #[tokio::test]
 async fn a_greedy_account_delays_each_other_one_by_a_turn_at_most() {
-    const BUILDS: usize = 2;
-    let others = if std::env::var("LOAD").is_ok() { 19 } else { 4 };
-    let world = World::start_with(|options| {
-        options.clock = Clock::system();
-        options.overrides.push((CONCURRENT_BUILDS, BUILDS.to_string()));
-        redelivering(1000)(options);
-    })
-    .await;
-    let folder = tempfile::tempdir().unwrap();
-    let [order, gate] = ["order", "gate"].map(|name| folder.path().join(name));
-    let source = GitRepository::with_commands(&[&format!(
-        "while [ ! -e {} ]; do sleep 0.02; done; echo $DEPLOYMENT_ID >> {}",
-        gate.display(),
-        order.display()
-    )]);
-    let lines = || std::fs::read_to_string(&order).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
-    let account = async |name: String| {
-        let owner = world.owner(&name).await;
-        owner.repository("app", &source).await;
-        owner
+    let crowd = match std::env::var("LOAD") {
+        Ok(_) => Crowd { accounts: 20, greedy: 100, builds: 4 },
+        Err(_) => Crowd { accounts: 5, greedy: 16, builds: 2 },
     };
-    let greedy = account("greedy".to_owned()).await;
-    let rest = join_all((0..others).map(|at| account(format!("other-{at}")))).await;
-    let many = 5 * (others + 1);
-    for at in 0..many {
-        source.git(&["branch", &format!("b{at}")]);
+    let (before, after) = tokio::join!(crowd.waits(Order::Creation), crowd.waits(Order::Turns));
+    println!("{crowd:?}, each build takes {BUILD:?}\naccount: wait without turns, with turns");
+    for (account, (before, after)) in before.iter().zip(&after).enumerate() {
+        println!("{account:>7}: {before:?}, {after:?}");
     }
-    let mut of_greedy = Vec::new();
-    for at in 0..many {
-        of_greedy.push(greedy.deploy("app", json!({"ref": format!("b{at}")})).await);
+    for (account, (before, after)) in before.iter().zip(&after).enumerate().skip(1) {
+        assert!(after.greedy <= 1, "{account}: {after:?}");
+        assert!(before.greedy > 1 && before.time > after.time, "{account}: {before:?}, {after:?}");
     }
-    let mut of_others = Vec::new();
-    for owner in &rest {
-        of_others.push((owner, owner.deploy("app", json!({"ref": "main"})).await, Instant::now()));
-    }
-    for (owner, deployment, _) in &of_others {
-        let kind = async || owner.deployment(deployment).await["queue"]["blocked_by"]["kind"].clone();
-        tests::eventually("its wait", async || (kind().await == "capacity").then_some(())).await;
-    }
-    std::fs::write(gate, "").unwrap();
-    let waits = join_all(of_others.iter().map(async |(owner, deployment, created)| {
-        owner.ended(deployment).await;
-        created.elapsed()
-    }))
-    .await;
-    for deployment in &of_greedy {
-        assert_eq!(greedy.ended(deployment).await["status"], "succeeded");
-    }
-    let started = lines();
-    let is_of_others = |id: &String| of_others.iter().any(|(_, deployment, _)| deployment["id"] == *id);
-    let last = started.iter().rposition(is_of_others).unwrap();
-    let of_greedy_between = started.iter().take(last).filter(|id| !is_of_others(id)).count();
-    println!(
-        "{many} deployments of one account, of which {of_greedy_between} ran before the last of {others} others: {waits:?}"
-    );
-    // The two that run already, and one more turn.
-    assert!(of_greedy_between <= 2 * BUILDS, "{of_greedy_between} before {others}");
+    // The machines are never idle, so that the last deployment of all starts no later.
+    let starts = before.iter().zip(0..).map(|(wait, account)| BETWEEN * account + wait.time);
+    assert!(after[0].time <= starts.max().unwrap(), "{:?}", after[0]);
 }
 
 /// The figures of one deployment over its whole life.

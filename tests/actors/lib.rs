@@ -4,6 +4,7 @@ mod actor;
 mod answer;
 mod checkout;
 pub mod copies;
+pub mod crowd;
 pub mod estate;
 mod extracted;
 mod git_repository;

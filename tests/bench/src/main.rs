@@ -15,6 +15,7 @@ mod limiter;
 mod partition;
 mod report;
 mod tls;
+mod turns;
 mod warm;
 mod webhooks;
 mod zae_limiter;
@@ -42,6 +43,8 @@ enum Command {
     Cost,
     /// Calls, capacity and dollars of a delivery to a webhook, and deliveries a second beside bare posts
     Webhooks,
+    /// The wait of accounts beside a greedy one
+    Turns,
     /// The fetch of a commit beside `git clone --depth 1`
     Fetch,
     /// Clean and incremental builds, in half an hour
@@ -64,6 +67,7 @@ async fn main() -> Result<()> {
         Command::Limiter => limiter().await,
         Command::Cost => cost::measure().await?.publish(),
         Command::Webhooks => webhooks::measure().await?.publish(),
+        Command::Turns => Box::pin(turns::measure()).await?.publish(),
         Command::Fetch => fetch().await,
         Command::Build => build::measure()?.publish(),
         Command::Dependencies => build::dependencies()?.publish(),
@@ -76,6 +80,7 @@ async fn main() -> Result<()> {
             limiter().await?;
             cost::measure().await?.publish()?;
             webhooks::measure().await?.publish()?;
+            Box::pin(turns::measure()).await?.publish()?;
             fetch().await?;
             build::measure()?.publish()?;
             build::dependencies()?.publish()?;
