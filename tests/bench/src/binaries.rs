@@ -20,6 +20,11 @@ pub(crate) fn function(name: &str) -> Result<PathBuf> {
     build(&mut cargo(workspace(), &["build", "--release", "--package", name]))
 }
 
+/// Builds the local stack as `cargo local` does.
+pub(crate) fn local() -> Result<PathBuf> {
+    build(&mut cargo(workspace(), &["build", "--bin", "local"]))
+}
+
 /// Builds a stand-in with the release profile.
 pub(crate) fn stand_in(name: &str) -> Result<PathBuf> {
     let profile = if name == "lean" { "lean" } else { "release" };

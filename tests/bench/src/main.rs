@@ -12,6 +12,7 @@ mod fetch;
 mod fixture;
 mod growth;
 mod limiter;
+mod memory;
 mod partition;
 mod report;
 mod tls;
@@ -45,6 +46,8 @@ enum Command {
     Webhooks,
     /// The wait of accounts beside a greedy one
     Turns,
+    /// Memory of the local stack over 2,000 deployments
+    Memory,
     /// The fetch of a commit beside `git clone --depth 1`
     Fetch,
     /// Clean and incremental builds, in half an hour
@@ -68,6 +71,7 @@ async fn main() -> Result<()> {
         Command::Cost => cost::measure().await?.publish(),
         Command::Webhooks => webhooks::measure().await?.publish(),
         Command::Turns => Box::pin(turns::measure()).await?.publish(),
+        Command::Memory => memory::measure().await?.publish(),
         Command::Fetch => fetch().await,
         Command::Build => build::measure()?.publish(),
         Command::Dependencies => build::dependencies()?.publish(),
@@ -81,6 +85,7 @@ async fn main() -> Result<()> {
             cost::measure().await?.publish()?;
             webhooks::measure().await?.publish()?;
             Box::pin(turns::measure()).await?.publish()?;
+            memory::measure().await?.publish()?;
             fetch().await?;
             build::measure()?.publish()?;
             build::dependencies()?.publish()?;

@@ -85,7 +85,7 @@ pub(crate) fn targets() -> Result<()> {
 const TARGETS: &str = "## Targets";
 const TARGET_COLUMNS: [&str; 5] = ["what", "target", "measured", "met", "by"];
 /// The commands that have targets.
-const COMMANDS: [&str; 7] = ["warm", "cold", "growth", "limiter", "turns", "fetch", "build"];
+const COMMANDS: [&str; 8] = ["warm", "cold", "growth", "limiter", "turns", "memory", "fetch", "build"];
 
 fn figures() -> PathBuf {
     workspace().join("tests/bench/figures")
