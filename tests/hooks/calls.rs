@@ -1,8 +1,10 @@
 //! Calls of deploy hooks.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::json;
+use tests::eventually;
 
-use super::{Acme, post};
+use super::{Acme, path_of, post};
 
 #[tokio::test]
 async fn a_call_with_the_secret_deploys_the_ref_of_the_hook_each_time() {
@@ -50,4 +52,41 @@ async fn a_call_for_a_ref_that_does_not_exist_tells_so_in_its_delivery() {
     let accepted = post(&acme.world, acme.url(), &[], String::new()).await;
     let handled = acme.handled(&accepted.body).await;
     assert_eq!((&handled["outcome"], &handled["reason"]), (&json!("skipped"), &json!("Branch 'nothing' not found")));
+}
+
+/// The minutes of the month are used up by a run of another deployment.
+#[tokio::test]
+async fn a_push_and_a_call_without_build_minutes_tell_so_in_their_deliveries_and_deploy_once_there_are_minutes() {
+    let acme = Acme::start().await;
+    let (call, _) = super::new_hook(&acme.owner, json!({"provider": "deploy", "environment": "staging"})).await;
+    let account = format!("ACCT#{}", acme.owner.account_id.as_ref().unwrap());
+    let minutes = |number: u32| {
+        let bound = AttributeValue::N(number.to_string());
+        acme.world.set_attribute((&account, "ACCOUNT"), "custom_build_minutes", bound)
+    };
+    minutes(0).await;
+    let head = acme.head().await;
+    let pushed = acme.push("1", "refs/heads/main", &head).await;
+    let message =
+        "The account has used its 0 build minutes of this month; the next month begins at 2026-02-01T00:00:00Z";
+    assert_eq!((&pushed["outcome"], &pushed["reason"]), (&json!("failed"), &json!(message)));
+    assert_eq!((&pushed["sha"], &pushed["deployments"]), (&json!(head), &json!([])));
+    let accepted = post(&acme.world, call["url"].as_str().unwrap(), &[], String::new()).await;
+    assert_eq!(accepted.status, 202, "the caller need not know: {accepted:?}");
+    let path = format!("{}/deliveries", path_of(&call));
+    let called = eventually("the result of the call", async || {
+        let delivery = acme.owner.get(&path).await.body["data"][0].take();
+        (delivery["outcome"] != "queued").then_some(delivery)
+    })
+    .await;
+    assert_eq!((&called["outcome"], &called["reason"]), (&json!("failed"), &json!(message)));
+    assert!(acme.deployments().await.is_empty());
+    let failed = acme.owner.get(&format!("{}/deliveries?outcome=failed", path_of(&acme.hook))).await;
+    assert_eq!(failed.column("provider_delivery_id"), ["1"], "an owner finds what was not deployed");
+
+    // The commit does not count as deployed, so that the delivery brings it when the host sends it again.
+    minutes(1000).await;
+    let again = acme.push("1", "refs/heads/main", &head).await;
+    assert_eq!((&again["outcome"], &again["sha"]), (&json!("deployed"), &json!(head)));
+    assert_eq!(acme.deployments().await.len(), 1);
 }
