@@ -12,6 +12,20 @@ use crate::id::RequestId;
 
 /// The body of every response whose status is not 2xx.
 #[derive(Serialize, utoipa::ToSchema)]
+#[schema(examples(
+    json!({"error": {
+        "code": "invalid_ref",
+        "message": "Branch 'feature-x' not found",
+        "request_id": "req_k3vyq2w7x5m4n6pa",
+        "doc_url": "/docs/errors/invalid_ref",
+    }}),
+    json!({"error": {
+        "code": "build_minutes_exhausted",
+        "message": "The account has used its 2000 build minutes of this month; the next month begins at 2025-01-01T00:00:00Z",
+        "request_id": "req_k3vyq2w7x5m4n6pa",
+        "doc_url": "/docs/errors/build_minutes_exhausted",
+    }}),
+))]
 pub struct ErrorEnvelope<'a> {
     pub(crate) error: ErrorBody<'a>,
 }

@@ -128,6 +128,30 @@ fn the_example_of_an_event_has_the_id_of_a_resource_of_its_kind() {
 }
 
 #[test]
+fn the_examples_of_an_error_tell_what_is_wrong_and_what_is_used_up() {
+    let document = document();
+    let schema = &document["components"]["schemas"]["ErrorEnvelope"];
+    let examples = schema["examples"].as_array().unwrap();
+    assert_eq!(
+        examples.iter().map(|example| &example["error"]["code"]).collect::<Vec<_>>(),
+        ["invalid_ref", "build_minutes_exhausted"]
+    );
+    for example in examples {
+        conforms(&document, schema, example, "an error").unwrap();
+        let page = format!("/docs/errors/{}", example["error"]["code"].as_str().unwrap());
+        assert_eq!(example["error"]["doc_url"], page);
+    }
+}
+
+#[test]
+fn the_example_of_a_queued_deployment_says_what_it_waits_for() {
+    let document = document();
+    let content = &operations(&document)["GET /v1/deployments/{deployment_id}"]["responses"]["200"]["content"];
+    let example = &content["application/json"]["examples"]["response"]["value"];
+    assert_eq!((&example["status"], &example["queue"]["blocked_by"]["kind"]), (&json!("queued"), &json!("capacity")));
+}
+
+#[test]
 fn a_delivery_to_a_hook_has_the_push_of_a_git_host_and_its_proofs() {
     let document = document();
     let operation = &document["paths"]["/v1/hooks/{hook_id}"]["post"];

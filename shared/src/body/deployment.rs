@@ -244,7 +244,12 @@ pub struct ApprovalsBody {
 
 /// The place of a deployment that waits. A deployment that is in progress is the next one as long as its build has no machine.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Queue)]
+#[schema(as = Queue, examples(json!({
+    "position": 1,
+    "blocked_by": {"kind": "capacity", "deployment_id": null, "position": 3, "until": null, "reason": null},
+    "since": "2024-12-01T14:30:00Z",
+    "deadline": "2024-12-02T14:30:00Z",
+})))]
 pub struct QueueBody {
     /// The position in the queue. 1 is next.
     #[schema(examples(2))]

@@ -63,7 +63,7 @@ fn sample_body(function: &str, kind: &str) -> Value {
     }
 }
 
-/// Returns a value of a schema. A field that may be null and has no example of its own is null.
+/// Returns a value of a schema. A field that may be null is null, unless it or the object in it has an example of its own.
 fn of(schemas: &Schemas, schema: &RefOr<Schema>) -> Value {
     let schema = match schema {
         RefOr::T(schema) => schema,
@@ -119,6 +119,17 @@ fn of_choice(schemas: &Schemas, examples: &[Value], choices: &[RefOr<Schema>]) -
     match (examples.first(), choices.first()) {
         (Some(example), _) => example.clone(),
         (None, Some(first)) if !choices.iter().any(is_null) => of(schemas, first),
-        _ => Value::Null,
+        _ => choices.iter().find_map(|choice| declared_object(schemas, choice)).cloned().unwrap_or_default(),
+    }
+}
+
+/// Returns the example that an object's schema declares for the whole object.
+fn declared_object<'a>(schemas: &'a Schemas, schema: &'a RefOr<Schema>) -> Option<&'a Value> {
+    match schema {
+        RefOr::Ref(reference) => declared_object(schemas, schemas.get(reference.ref_location.rsplit('/').next()?)?),
+        RefOr::T(Schema::Object(Object { schema_type: SchemaType::Type(Type::Object), examples, .. })) => {
+            examples.first()
+        }
+        RefOr::T(_) => None,
     }
 }
