@@ -212,9 +212,67 @@ test("a plan's bounds show on the account, and on the deployment that waits for 
   await person.page.getByText("Waits for capacity, as number 1 of the account").waitFor();
   await person.open("/settings/account");
   assert.deepEqual(await shown("Deployments in progress"), ["1", "1"]);
+  await person.open(`/repositories/${name}/deploy?environment=production`);
+  await person.says("The deployment is created and waits.");
+  await person.page.getByRole("listitem").filter({ hasText: "Waits: Capacity" })
+    .getByText("1 of 1 deployments that the account may run at once are in progress").waitFor();
+  assert.equal(await person.button("Deploy to production").getAttribute("aria-disabled"), null);
   await stack.call(stack.starter, "POST", `/v1/deployments/${running.id}/cancel`);
   await person.open(`/deployments/${waiting.id}`);
   await person.becomes("Succeeded");
+  await person.close();
+});
+
+test("an account without build minutes is told so before it deploys, and when it does", async () => {
+  const message = "The account has used its 2000 build minutes of this month; the next month begins at 2027-01-01T00:00:00Z";
+  const person = await signedIn();
+  let isKnown = true;
+  await person.page.route("**/deployments/preflight", async (route) => {
+    const response = await route.fetch();
+    const json = await response.json();
+    for (const gate of json.gates) {
+      if (isKnown && gate.gate === "minutes") Object.assign(gate, { passes: false, message, until: "2027-01-01T00:00:00Z" });
+    }
+    await route.fulfill({ response, json: { ...json, outcome: isKnown ? "refused" : json.outcome } });
+  });
+  await person.open(`/repositories/${stack.repository}/deploy`);
+  await person.says("The deployment would be refused.");
+  await person.page.getByRole("listitem").filter({ hasText: "Not met: Build minutes" }).getByText(message).waitFor();
+  assert.equal(await person.button("Deploy to preview").getAttribute("aria-disabled"), "true");
+
+  // The last minutes are used up between the look and the request.
+  isKnown = false;
+  await person.page.route(`**/${stack.repository}/deployments`, (route) => route.fulfill({ status: 409,
+      headers: { "Retry-After": "86400" }, json: { error: { code: "build_minutes_exhausted", message,
+        request_id: "req_k3vyq2w7x5m4n6pa", doc_url: "/docs/errors/build_minutes_exhausted" } } }));
+  await person.open(`/repositories/${stack.repository}/deploy`);
+  await person.page.getByRole("listitem").filter({ hasText: "Met: Build minutes" }).waitFor();
+  await person.button("Deploy to preview").click();
+  await person.says(message);
+  await person.close();
+});
+
+test("a deployment whose build has no machine waits for one, and tells when AWS is asked again", async () => {
+  const running = await stack.deploy({ ref: "slow", environment: "staging" }, ["in_progress"]);
+  const person = await signedIn();
+  /** What the API would say with CodeBuild. @type {object} */
+  let change = {};
+  await person.page.route(`**/v1/deployments/${running.id}`, async (route) => {
+    const found = await stack.call(stack.owner, "GET", `/v1/deployments/${running.id}`);
+    await route.fulfill({ json: { ...found, ...change } });
+  });
+  const waits = (/** @type {string | null} */ until) => ({ position: 1, since: running.created_at, deadline: null,
+    blocked_by: { kind: "capacity", deployment_id: null, position: null, until, reason: null } });
+  change = { queue: waits(null) };
+  await person.open(`/deployments/${running.id}`);
+  await person.page.getByText("Waits for a machine", { exact: true }).waitFor();
+  change = { status: "queued", queue: waits("2027-01-01T12:00:00Z") };
+  await person.open(`/deployments/${running.id}`);
+  await person.says(/Waits for a machine, and is tried again/);
+  await person.page.unroute(`**/v1/deployments/${running.id}`);
+  await stack.call(stack.owner, "POST", `/v1/deployments/${running.id}/cancel`);
+  await person.open(`/deployments/${running.id}`);
+  await person.becomes("Canceled");
   await person.close();
 });
 

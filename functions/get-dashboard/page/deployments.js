@@ -32,7 +32,7 @@ export function waits(deployment) {
   if (by?.deployment_id) return ["Waits for ", h("a", { href: `/deployments/${by.deployment_id}` },
       by.kind === "requirement" ? "a required deployment" : "the deployment ahead")];
   if (by?.position) return `Waits for capacity, as number ${by.position} of the account`;
-  if (by?.kind === "capacity") return "Waits for a machine";
+  if (by?.kind === "capacity") return ["Waits for a machine", by.until && [", and is tried again ", time(by.until)]];
   if (by) return [by.kind === "freeze" ? "Waits because the environment is frozen" : "Waits for the wait timer",
     by.until && [", which ends ", time(by.until)], by.reason && [": ", typed(by.reason)]];
   return queue ? "About to start" : "Waits in the queue";
