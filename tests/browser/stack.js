@@ -107,7 +107,7 @@ export async function start() {
   }
 
   /**
-   * Calls the API as a program does.
+   * Calls the API as a program does: waits where the account's rate limit is exhausted.
    * @param {string} token
    * @param {string} method
    * @param {string} path
@@ -118,9 +118,13 @@ export async function start() {
     const headers = { ...(token ? { Authorization: `Bearer ${token}` } : {}),
       ...(body ? { "Content-Type": "application/json" } : {}) };
     const response = await fetch(url + path, { method, headers, body: body && JSON.stringify(body) });
+    if (response.status === 429) {
+      const seconds = Number(response.headers.get("retry-after"));
+      await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+      return call(token, method, path, body);
+    }
     const answer = await response.json();
-    if (!response.ok) throw Object.assign(new Error(`${method} ${path}: ${answer.error?.message}`),
-      { code: answer.error?.code });
+    if (!response.ok) throw new Error(`${method} ${path}: ${answer.error?.message}`);
     return answer;
   };
   /** The local stack's git host, which asks for a password. A stack that BASE_URL names has its own. */
