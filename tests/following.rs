@@ -155,9 +155,9 @@ async fn an_exhausted_plan_still_follows_and_admits_nothing_new() {
 
 /// Ten requests a second are more than following allows.
 #[tokio::test]
-async fn a_client_that_ignores_the_interval_is_bounded_and_leaves_the_plan_alone() {
+async fn a_client_that_ignores_the_interval_is_bounded_and_leaves_the_plan_and_other_users_alone() {
     let world = World::start_without_queue().await;
-    let (owner, _admin, created, _source) = waiting(&world).await;
+    let (owner, admin, created, _source) = waiting(&world).await;
     let path = format!("/v1/deployments/{}", created["id"].as_str().unwrap());
     let etag = owner.get(&path).await.header("etag").to_owned();
     let (mut unchanged, mut refusals) = (0, Vec::new());
@@ -179,6 +179,7 @@ async fn a_client_that_ignores_the_interval_is_bounded_and_leaves_the_plan_alone
     }
     let left = owner.get("/v1/rate_limit").await.rate_limit();
     assert_eq!(left.remaining, 60, "nothing counted against the plan in this minute");
+    assert_ne!(admin.get_unless(&path, &etag).await.status, 429, "another user follows on");
 }
 
 #[tokio::test]

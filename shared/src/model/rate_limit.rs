@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::id::{AccountId, HookId};
+use crate::id::{AccountId, HookId, UserId};
 
 pub(crate) const MICROS_PER_MINUTE: i64 = 60_000_000;
 
@@ -73,14 +73,14 @@ impl Quota {
     }
 }
 
-/// The account or source address that a request counts against. An account has an allowance of its own for following, so that it never uses
-/// up the plan. An address has two, so that requests with a valid token never use up that of requests without one.
+/// The account, user or source address that a request counts against. Each user has an allowance for following, which never uses up the
+/// plan or what others follow. An address has two, so that requests with a valid token never use up that of requests without one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// An account, for requests with a valid token.
     Account(AccountId),
-    /// An account, for requests that may bring nothing new.
-    Following(AccountId),
+    /// A user or an application, for requests that may bring nothing new.
+    Following(UserId),
     /// An account, for look-ups on slow git hosts.
     SlowLookUps(AccountId),
     /// A hook, for deliveries that have its secret.

@@ -177,7 +177,7 @@ pub const SCHEMA: &[ItemKind] = &[
     item("events of an account that became deliveries", "OUTBOXES", "{account}"),
     item("idempotency key", "ACCT#{account}#IDEM#{sha256}", "IDEM").expiring(Always),
     item("rate limit of an account", "RATE#{account}", "RATE").expiring(Always),
-    item("allowance of an account for following", "RATE#{account}", "FOLLOWING").expiring(Always),
+    item("allowance of a user for following", "RATE#{user}", "FOLLOWING").expiring(Always),
     item("bound of an account's look-ups on slow git hosts", "RATE#{account}", "LOOKUPS").expiring(Always),
     item("rate limit of a hook", "RATE#{hook}", "RATE").expiring(Always),
     item("rate limit of a source address", "RATE#{address}", "RATE").expiring(Always),

@@ -12,7 +12,7 @@ use http::request::Parts;
 use super::{Context, Record, record, source, source_address};
 use crate::access::Caller;
 use crate::error::Result;
-use crate::model::{Account, Quota, Subject};
+use crate::model::{Quota, Subject};
 use crate::poll::NothingNew;
 use crate::rate_limit::Verdict;
 use crate::route::{Counting, Route, WithoutLimiter};
@@ -23,7 +23,7 @@ use crate::table::TableError;
 pub(super) async fn limit(State(context): State<Arc<Context>>, request: Request, next: Next) -> Result<Response> {
     let record = record(&request);
     if let Some(caller) = record.caller.get().filter(|_| may_bring_nothing_new(&context.route, &request)) {
-        return follow(&context, &record, caller.account(), request, next).await;
+        return follow(&context, &record, caller, request, next).await;
     }
     let (subject, quota) = match (context.route.counting, record.caller.get()) {
         (Counting::Free, _) => return Ok(next.run(request).await),
@@ -66,18 +66,12 @@ fn may_bring_nothing_new(route: &Route, request: &Request) -> bool {
     route.is_read() && route.counting == Counting::Counted && is_conditional
 }
 
-/// Counts a request that may bring nothing new. Counts it against the account's allowance for following while the handler
+/// Counts a request that may bring nothing new. Counts it against the user's allowance for following while the handler
 /// reads, and then against the plan, unless the answer has nothing new. So the plan never admits an answer that it has not
 /// counted.
-async fn follow(
-    context: &Context,
-    record: &Record,
-    account: &Account,
-    request: Request,
-    next: Next,
-) -> Result<Response> {
-    let limiter = context.app.limiter();
-    let (subject, quota) = (Subject::Following(account.id.clone()), account.quota().for_following());
+async fn follow(context: &Context, record: &Record, caller: &Caller, request: Request, next: Next) -> Result<Response> {
+    let (limiter, account) = (context.app.limiter(), caller.account());
+    let (subject, quota) = (Subject::Following(caller.user_id().clone()), account.quota().for_following());
     let allowed = async {
         match limiter.admit(&subject, quota).await {
             Ok(verdict) => verdict.check("allowance for following"),
