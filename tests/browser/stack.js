@@ -124,7 +124,8 @@ export async function start() {
       return call(token, method, path, body);
     }
     const answer = await response.json();
-    if (!response.ok) throw new Error(`${method} ${path}: ${answer.error?.message}`);
+    if (!response.ok) throw Object.assign(new Error(`${method} ${path}: ${answer.error?.message}`),
+      { code: answer.error?.code });
     return answer;
   };
   /** The local stack's git host, which asks for a password. A stack that BASE_URL names has its own. */
