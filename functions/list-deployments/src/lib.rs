@@ -45,9 +45,9 @@ pub struct Deployments {
 
 /// The deployments of a page.
 enum Read {
-    /// Those of an index that has nothing else, with their number.
+    /// The deployments of an index that has no others, with their number.
     Counted(Rows<Deployment>, u64),
-    /// Those that a search found.
+    /// The deployments that a search found.
     Searched(Found<Deployment>),
 }
 
