@@ -145,7 +145,7 @@ fn run_seeds(number_of_seeds: u64, kind: Kind) -> Tally {
 #[test]
 fn the_absence_of_a_condition_is_noticed() {
     // The search begins close to a seed that shows it.
-    notice(Broken::Attempt, Kind::Builds, 95..300);
+    notice(Broken::Attempt, Kind::Builds, 155..300);
     notice(Broken::Permit, Kind::Builds, 0..200);
     for broken in [Broken::Lock, Broken::Sequence, Broken::Expected, Broken::Version, Broken::Due, Broken::GivenBack] {
         notice(broken, Kind::Plain, 0..200);

@@ -5,51 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use builds::{ATTEMPT_VARIABLE, Start, StartFailed};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
-use shared::dispatch::{Dispatched, dispatch, put_back};
-use shared::model::{Actor, CapacityUsage, Deployment, Filter, Repository, Status, Transition};
-use shared::queue::DeploymentMessage;
+use shared::dispatch::put_back;
+use shared::model::{CapacityUsage, Deployment, Filter, Repository, Status};
 
 use super::aws::Broken;
-use super::build::{Run, Running, Tally};
+use super::build::Tally;
 use super::codebuild::{Build, PROJECT};
-use super::scene::{LEASE, Scene, Task};
-use super::{run, step};
+use super::run;
+use super::scene::{Scene, Task};
 
 impl Scene {
-    /// Prepares a build and hands the deployment over to it, as the consumer does.
-    pub(super) async fn try_to_build(self, message: &DeploymentMessage) -> Option<()> {
-        let (table, clock) = (self.app.table(), self.app.clock());
-        let Some(found) = Deployment::load(table, &message.account_id, &message.deployment_id).await.ok()? else {
-            return Some(());
-        };
-        let claimed = match dispatch(&self.app, &self.queue, found, self.terms()).await.ok()? {
-            Dispatched::Claimed(claimed) => claimed,
-            Dispatched::Held => return None,
-            Dispatched::InBuild(deployment) => return self.builds.stop_if_canceled(&deployment).await.ok(),
-            _ => return Some(()),
-        };
-        let running = Running::start(&self.known, Run::of(&claimed), claimed.fence, clock, self.limits_of(&claimed));
+    /// Prepares a build and hands the claimed deployment over to it, as the consumer does.
+    pub(super) async fn build(&self, claimed: &Deployment) -> Option<()> {
         // The source is fetched and kept.
-        for _ in 0..self.random(|random| random.below(3)) {
-            step().await;
-            if self.random(|random| random.below(12)) == 0 {
-                drop(running);
-                let _ = claimed.report(table, Transition::GiveBack, Actor::Runner, clock.now()).await;
-                return None;
-            }
-            let until = clock.now().plus(LEASE);
-            match claimed.renew_lease(table, clock.now(), until).await {
-                Ok(Some(_)) => running.renew(until),
-                Ok(None) => return None,
-                Err(_) => {}
-            }
-            if running.is_over(clock) {
-                return None;
-            }
-        }
+        let (running, _) = self.hold(claimed, 3, 12).await?;
         let start = Start {
             project: PROJECT,
-            deployment: &claimed,
+            deployment: claimed,
             bucket: "archive",
             source: "source.zip",
             buildspec: "version: 0.2\n",
@@ -63,12 +35,12 @@ impl Scene {
         let handed_over = self.builds.hand_over(start).await;
         drop(running);
         match handed_over {
-            Ok(()) => match Deployment::load(table, &claimed.account_id, &claimed.id).await.ok()? {
+            Ok(()) => match Deployment::load(self.app.table(), &claimed.account_id, &claimed.id).await.ok()? {
                 Some(found) => self.builds.stop_if_canceled(&found).await.ok(),
                 None => Some(()),
             },
             Err(StartFailed::Refused(_)) => {
-                put_back(&self.app, &self.queue, &claimed, self.terms()).await.ok().map(drop)
+                put_back(&self.app, &self.queue, claimed, self.terms()).await.ok().map(drop)
             }
             Err(_) => None,
         }

@@ -50,7 +50,7 @@ impl Kind {
     }
 }
 
-pub(super) const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_secs(60);
 
 /// A repository with its functions. Each task is one invocation of a function.
 #[derive(Clone)]
@@ -260,35 +260,52 @@ impl Scene {
 
     /// Consumes a message, which is delivered again unless the consumer is done with it.
     async fn consume(self, message: DeploymentMessage) {
-        let done = match self.kind {
-            Kind::Builds => Box::pin(self.clone().try_to_build(&message)).await,
-            Kind::Plain | Kind::Rules => Box::pin(self.clone().try_to_consume(&message)).await,
-        };
-        if done.is_none() {
+        if Box::pin(self.clone().try_to_consume(&message)).await.is_none() {
             self.wire.services().sent.push(json!(message));
         }
     }
 
     async fn try_to_consume(self, message: &DeploymentMessage) -> Option<()> {
-        let (table, clock) = (self.app.table(), self.app.clock());
+        let table = self.app.table();
         let Some(found) = Deployment::load(table, &message.account_id, &message.deployment_id).await.ok()? else {
             return Some(());
         };
-        let claimed = match dispatch(&self.app, &self.queue, found, self.terms()).await.ok()? {
-            Dispatched::Claimed(claimed) => claimed,
-            Dispatched::Held => return None,
-            _ => return Some(()),
-        };
+        match dispatch(&self.app, &self.queue, found, self.terms()).await.ok()? {
+            Dispatched::Claimed(claimed) if self.kind == Kind::Builds => self.build(&claimed).await,
+            Dispatched::Claimed(claimed) => self.work(&claimed).await,
+            Dispatched::InBuild(deployment) => self.builds.stop_if_canceled(&deployment).await.ok(),
+            Dispatched::Held => None,
+            _ => Some(()),
+        }
+    }
+
+    /// Runs a claimed deployment in the consumer, to its end.
+    async fn work(&self, claimed: &Deployment) -> Option<()> {
         // CodeBuild has no capacity for the build. A consumer that can't write this down is a lost runner.
         if self.random(|random| random.below(8)) == 0 {
-            return claimed.await_capacity(table, clock.now()).await.ok().map(drop);
+            return claimed.await_capacity(self.app.table(), self.app.clock().now()).await.ok().map(drop);
         }
-        let running = Running::start(&self.known, Run::of(&claimed), claimed.fence, clock, self.limits_of(&claimed));
-        let mut canceled = false;
-        for _ in 0..self.random(|random| random.below(4)) {
+        let (running, is_canceled) = self.hold(claimed, 4, 8).await?;
+        let end = match self.random(|random| random.below(3)) {
+            _ if is_canceled => Transition::Cancel,
+            0 => Transition::Fail(Failure::new(FailureCode::CommandFailed, "it failed")),
+            _ => Transition::Succeed,
+        };
+        // The processes of a build end before the deployment does.
+        drop(running);
+        finish(&self.app, &self.queue, claimed, end).await.ok().map(drop)
+    }
+
+    /// Holds a claimed deployment for fewer than `most` renewals of its lease. Returns its run, and whether somebody has asked to cancel
+    /// it. Returns `None` if the lease is lost, or if the consumer is told to stop, which happens at one of `stops` renewals.
+    pub(super) async fn hold(&self, claimed: &Deployment, most: usize, stops: usize) -> Option<(Running, bool)> {
+        let (table, clock) = (self.app.table(), self.app.clock());
+        let running = Running::start(&self.known, Run::of(claimed), claimed.fence, clock, self.limits_of(claimed));
+        let mut is_canceled = false;
+        for _ in 0..self.random(|random| random.below(most)) {
             step().await;
-            // The consumer is told to stop, as its function is when it is replaced.
-            if self.random(|random| random.below(8)) == 0 {
+            // Its function is replaced.
+            if self.random(|random| random.below(stops)) == 0 {
                 drop(running);
                 let _ = claimed.report(table, Transition::GiveBack, Actor::Runner, clock.now()).await;
                 return None;
@@ -297,24 +314,14 @@ impl Scene {
             match claimed.renew_lease(table, clock.now(), until).await {
                 Ok(Some(renewed)) => {
                     running.renew(until);
-                    canceled |= renewed.cancel_requested_by.is_some();
+                    is_canceled |= renewed.cancel_requested_by.is_some();
                 }
                 Ok(None) => return None,
                 Err(_) if running.is_over(clock) => return None,
                 Err(_) => {}
             }
         }
-        if running.is_over(clock) {
-            return None;
-        }
-        let end = match self.random(|random| random.below(3)) {
-            _ if canceled => Transition::Cancel,
-            0 => Transition::Fail(Failure::new(FailureCode::CommandFailed, "it failed")),
-            _ => Transition::Succeed,
-        };
-        // The processes of a build end before the deployment does.
-        drop(running);
-        finish(&self.app, &self.queue, &claimed, end).await.ok().map(drop)
+        (!running.is_over(clock)).then_some((running, is_canceled))
     }
 
     pub(super) fn rival(&self) -> &shared::model::Repository {
