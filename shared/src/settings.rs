@@ -57,6 +57,11 @@ pub const DASHBOARD_CLIENT_ID: &str = "DASHBOARD_CLIENT_ID";
 /// A PEM file with the certificate authorities of the issuer, unless they are Amazon's.
 pub const OIDC_CA_BUNDLE: &str = "OIDC_CA_BUNDLE";
 
+/// The error for a setting that is none of the values that it can have.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} can't be {1:?}")]
+pub struct InvalidSetting(pub(crate) &'static str, pub(crate) String);
+
 /// The error for a required setting that is missing.
 #[derive(Debug, thiserror::Error)]
 #[error("the environment variable {0} is not set")]
@@ -90,6 +95,19 @@ impl Settings {
     pub fn concurrent_builds(&self) -> Result<usize, ParseIntError> {
         let number = self.get(CONCURRENT_BUILDS).map(str::parse).transpose()?;
         Ok(number.map_or(DEFAULT_CONCURRENT_BUILDS, NonZeroUsize::get))
+    }
+
+    /// Returns whether an operator's setting is `allowed`, and not `forbidden`.
+    ///
+    /// # Errors
+    /// Fails if the setting is neither.
+    pub fn allows(&self, name: &'static str, default: bool) -> Result<bool, InvalidSetting> {
+        match self.get(name) {
+            None => Ok(default),
+            Some("allowed") => Ok(true),
+            Some("forbidden") => Ok(false),
+            Some(other) => Err(InvalidSetting(name, other.to_owned())),
+        }
     }
 
     /// Returns a setting that the function can't work without.

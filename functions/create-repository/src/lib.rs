@@ -9,7 +9,7 @@ use shared::access::{Scope, Tenant};
 use shared::body::RepositoryBody;
 use shared::id::{ConnectionId, RepositoryId};
 use shared::model::{
-    Author, BuildImage, BuildLimits, BuildMachine, BuildspecPath, CachePolicy, ComputeType, DeployRule, DeployRules,
+    Author, BuildImage, BuildMachine, BuildPolicy, BuildspecPath, ComputeType, DeployRule, DeployRules,
     DeploymentCounts, FetchDepth, Grants, Repository, RepositoryName, Role, RootFolder, SourceSettings, Visibility,
 };
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With, extract};
@@ -33,7 +33,7 @@ pub const ROUTE: Route = Route::post(env!("CARGO_PKG_NAME"), "/v1/repositories")
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let policy = (BuildLimits::of(app.settings())?, CachePolicy::of(app.settings())?);
+    let policy = BuildPolicy::of(app.settings())?;
     let clients = With(app.clone(), (Connections::new(app)?, policy));
     Ok(Endpoint::new(ROUTE, create_repository, clients))
 }
@@ -95,7 +95,7 @@ fn private() -> Visibility {
 /// a default branch that does not exist. A repository without commits may have any default branch.
 #[utoipa::path(post, path = ROUTE.path, tag = "Repositories", request_body = NewRepository, responses((status = 201, body = RepositoryBody)))]
 pub async fn create_repository(
-    State(With(app, (connections, (limits, caches)))): State<With<(Connections, (BuildLimits, CachePolicy))>>,
+    State(With(app, (connections, policy))): State<With<(Connections, BuildPolicy)>>,
     author: Author,
     tenant: Tenant,
     extract::Json(new): extract::Json<NewRepository>,
@@ -105,7 +105,7 @@ pub async fn create_repository(
     let refused = |(field, name): (String, _)| Err(DeploymentCounts::default().invalid_environment(&field, name));
     let environments = Error::all(unknown.map(refused));
     let machine = BuildMachine { image: new.image, compute_type: new.compute_type, privileged: new.privileged };
-    let settings = Error::all([environments, limits.check(&machine), caches.check(new.cache)]);
+    let settings = Error::all([environments, policy.check(&machine, new.cache)]);
     let (account, connection) = (&tenant.account().id, new.connection_id.as_ref());
     let source = Source { account, clone_url: &new.clone_url, connection };
     let place = at_remote(&connections, source, new.default_branch).await;

@@ -49,7 +49,7 @@ pub(crate) enum Started {
 impl CodeBuild {
     pub(crate) fn new(app: &App, archive: &Archive) -> Result<Self, InitError> {
         Ok(Self {
-            takes_values_from_aws: BuildLimits::is_allowed(app.settings(), VALUES_FROM_AWS)?,
+            takes_values_from_aws: app.settings().allows(VALUES_FROM_AWS, false)?,
             builds: Builds::new(app)?,
             project: app.settings().require(CODEBUILD_PROJECT)?.to_owned(),
             limits: BuildLimits::of(app.settings())?,

@@ -11,7 +11,7 @@ use lambda_runtime::LambdaEvent;
 use shared::clock::Timestamp;
 use shared::dispatch::{Dispatched, dispatch, finish, put_back};
 use shared::id::DeploymentId;
-use shared::model::{Actor, CachePolicy, Deployment, Status, Terms, Transition};
+use shared::model::{Actor, Deployment, Status, Terms, Transition, allows_caches};
 use shared::queue::{DeploymentMessage, Queue};
 use shared::telemetry::{Level, MessageLine};
 use shared::trace::TraceContext;
@@ -76,7 +76,7 @@ impl Consumer {
             vault: Arc::new(Vault::new(app)?),
             connections: Connections::new(app)?,
             time_limit: seconds.map_or(DEFAULT_RUN_TIME_LIMIT, Duration::from_secs),
-            caches: CachePolicy::of(app.settings())?,
+            allows_caches: allows_caches(app.settings())?,
             stopping: CancellationToken::new(),
             has_survivors: CancellationToken::new(),
         };

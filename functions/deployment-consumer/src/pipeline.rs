@@ -13,7 +13,7 @@ use git::{FetchLimits, Fetched, RemoteError, Resolved};
 use redaction::Redaction;
 use shared::App;
 use shared::clock::Timestamp;
-use shared::model::{CachePolicy, Deployment, Failure, FailureCode, Plan, Results, Transition, URL_OUTPUT};
+use shared::model::{Deployment, Failure, FailureCode, Plan, Results, Transition, URL_OUTPUT};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vault::{Vault, VaultError};
@@ -68,7 +68,7 @@ pub(crate) struct Pipeline {
     /// The run time of all phases together, unless the environment has a limit of its own.
     pub time_limit: Duration,
     /// Whether the operator lets builds have caches.
-    pub caches: CachePolicy,
+    pub allows_caches: bool,
     /// Canceled when the runner stops.
     pub stopping: CancellationToken,
     /// Canceled when processes of a build could not be ended.
@@ -292,7 +292,7 @@ impl Pipeline {
     /// Returns the line of the log about the cache of a buildspec that the build does not have.
     fn refuses_cache(&self, deployment: &Deployment) -> Option<&'static str> {
         match deployment.source.cache {
-            _ if !self.caches.is_allowed() => Some(FORBIDDEN_CACHE),
+            _ if !self.allows_caches => Some(FORBIDDEN_CACHE),
             true => None,
             false => Some(NO_CACHE),
         }

@@ -6,10 +6,10 @@ use shared::access::{AuthorizedRepository, Scope};
 use shared::body::EnvironmentBody;
 use shared::extract::{self, PathEnvironment, Whole};
 use shared::model::{
-    APPROVAL_TIMEOUT_SECONDS, Author, BuildImage, BuildLimits, BuildspecPath, CachePolicy, ComputeType, Concurrency,
-    Deployment, Environment, EnvironmentChange, EnvironmentSettings, EnvironmentState, Filter, FreezeWindow,
-    FreezeWindows, Globs, MAX_APPROVALS, MAX_WAIT_SECONDS, REMOVED_AFTER_DAYS, RefGlob, Requirements, Reviewers,
-    RootFolder, Status, TIME_LIMIT_SECONDS,
+    APPROVAL_TIMEOUT_SECONDS, Author, BuildImage, BuildPolicy, BuildspecPath, ComputeType, Concurrency, Deployment,
+    Environment, EnvironmentChange, EnvironmentSettings, EnvironmentState, Filter, FreezeWindow, FreezeWindows, Globs,
+    MAX_APPROVALS, MAX_WAIT_SECONDS, REMOVED_AFTER_DAYS, RefGlob, Requirements, Reviewers, RootFolder, Status,
+    TIME_LIMIT_SECONDS,
 };
 use shared::precondition::{IfMatch, Versioned};
 use shared::queue::Queue;
@@ -29,7 +29,7 @@ const SENT: i32 = 100;
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let policy = (BuildLimits::of(app.settings())?, CachePolicy::of(app.settings())?);
+    let policy = BuildPolicy::of(app.settings())?;
     let environments = With(app.clone(), (Queue::new(app)?, policy));
     Ok(Endpoint::new(ROUTE, update_environment, environments).calls_at_once(3))
 }
@@ -131,7 +131,7 @@ pub struct Update {
     patch, path = ROUTE.path, tag = "Environments", request_body = Update, responses((status = 200, body = EnvironmentBody))
 )]
 pub async fn update_environment(
-    State(With(app, (queue, (limits, caches)))): State<With<(Queue, (BuildLimits, CachePolicy))>>,
+    State(With(app, (queue, policy))): State<With<(Queue, BuildPolicy)>>,
     author: Author,
     repository: AuthorizedRepository,
     PathEnvironment(name): PathEnvironment,
@@ -159,7 +159,7 @@ pub async fn update_environment(
     };
     let now = app.clock().now();
     let reviewers = change.check_reviewers(app.table(), repository.tenant()).await;
-    let fields = Error::all([limits.check(&change.machine()), caches.check(change.cache.flatten()), reviewers]);
+    let fields = Error::all([policy.check(&change.machine(), change.cache.flatten()), reviewers]);
     let check = |before: &EnvironmentSettings, after: &EnvironmentSettings| {
         expected.check(before.version(&repository))?;
         Error::all([fields.clone(), change.check(name, after)])

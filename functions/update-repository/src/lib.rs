@@ -7,8 +7,8 @@ use shared::access::{AuthorizedRepository, Scope};
 use shared::body::RepositoryBody;
 use shared::id::ConnectionId;
 use shared::model::{
-    Author, BuildImage, BuildLimits, BuildspecPath, CachePolicy, ComputeType, DeployRule, DeployRules, FetchDepth,
-    Repository, RepositoryChange, RepositoryName, RootFolder, SourceSettings, Visibility,
+    Author, BuildImage, BuildPolicy, BuildspecPath, ComputeType, DeployRule, DeployRules, FetchDepth, Repository,
+    RepositoryChange, RepositoryName, RootFolder, SourceSettings, Visibility,
 };
 use shared::precondition::{IfMatch, Versioned};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With, extract};
@@ -30,7 +30,7 @@ pub const ROUTE: Route = Route::patch(env!("CARGO_PKG_NAME"), "/v1/repositories/
 /// # Errors
 /// Fails if a setting is missing or malformed.
 pub fn endpoint(app: &App) -> Result<Endpoint, InitError> {
-    let policy = (BuildLimits::of(app.settings())?, CachePolicy::of(app.settings())?);
+    let policy = BuildPolicy::of(app.settings())?;
     let clients = With(app.clone(), (Connections::new(app)?, policy));
     Ok(Endpoint::new(ROUTE, update_repository, clients))
 }
@@ -107,7 +107,7 @@ pub struct Update {
     patch, path = ROUTE.path, tag = "Repositories", request_body = Update, responses((status = 200, body = RepositoryBody))
 )]
 pub async fn update_repository(
-    State(With(app, (connections, (limits, caches)))): State<With<(Connections, (BuildLimits, CachePolicy))>>,
+    State(With(app, (connections, policy))): State<With<(Connections, BuildPolicy)>>,
     author: Author,
     repository: AuthorizedRepository,
     expected: IfMatch,
@@ -131,7 +131,7 @@ pub async fn update_repository(
         deploy_rules: update.deploy_rules.map(Option::unwrap_or_default),
         ..RepositoryChange::default()
     };
-    let settings = Error::all([environments, limits.check(&change.machine()), caches.check(update.cache.flatten())]);
+    let settings = Error::all([environments, policy.check(&change.machine(), update.cache.flatten())]);
     let place = Place { clone_url: update.clone_url, connection_id: update.connection_id };
     let place = at_remote(&connections, &repository, place, update.default_branch).await;
     let ((place, default_branch), ()) = Error::both(place, settings)?;

@@ -22,14 +22,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::build_machine::{InvalidLimit, allowance};
 use super::repository::Repository;
 use crate::capability;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{AccountId, RepositoryId};
 use crate::model::{Action, Author, Deployment, Environment, RepositoryPartition, key};
-use crate::settings::{BUILD_CACHES, Settings};
 use crate::table::{Consistency, Key, Table, TableError, Transaction, Values, Write, read_item, read_items};
 
 /// The time after which a cache that no build saves again is gone. The archive's rule for the objects has the same.
@@ -40,40 +38,6 @@ pub const MAX_CACHE_KEY_BYTES: usize = 512;
 pub const MAX_CACHES: usize = 5;
 /// The number of rows that one transaction deletes. DynamoDB takes 100 operations.
 const AT_ONCE: usize = 80;
-
-/// Whether the operator lets builds have caches.
-#[derive(Clone, Copy, Debug)]
-pub struct CachePolicy {
-    is_allowed: bool,
-}
-
-impl CachePolicy {
-    /// Reads the policy. By default, builds may have caches.
-    ///
-    /// # Errors
-    /// Fails if the setting is malformed.
-    pub fn of(settings: &Settings) -> std::result::Result<Self, InvalidLimit> {
-        allowance(settings, BUILD_CACHES, "allowed").map(|is_allowed| Self { is_allowed })
-    }
-
-    /// Returns whether builds may have caches.
-    pub fn is_allowed(self) -> bool {
-        self.is_allowed
-    }
-
-    /// Checks a setting that a client asks for.
-    ///
-    /// # Errors
-    /// Fails with `invalid_request` on `cache` if the client turns caches on and the operator does not allow them.
-    pub fn check(self, cache: Option<bool>) -> Result<()> {
-        match cache {
-            Some(true) if !self.is_allowed => {
-                Err(Error::invalid("cache", "must be false: the operator does not allow caches of builds"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
 
 /// The builds that share caches: those of a branch or tag of a repository, deployed to an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]

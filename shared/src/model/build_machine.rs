@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::name::BuildImage;
-use crate::settings::{BUILD_IMAGES, LARGEST_COMPUTE_TYPE, PRIVILEGED_BUILDS, Settings};
+use crate::settings::{BUILD_IMAGES, InvalidSetting, LARGEST_COMPUTE_TYPE, PRIVILEGED_BUILDS, Settings};
 
 /// The images that builds may use unless the operator says otherwise.
 const DEFAULT_IMAGES: &str = "aws/codebuild/*";
@@ -23,7 +23,7 @@ pub struct BuildMachine {
     pub privileged: bool,
 }
 
-/// The machine settings of an environment, which take the place of the repository's. Absent ones are the repository's.
+/// The machine settings of an environment, which take the place of the repository's. An absent setting is the repository's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineOverrides {
     /// The image.
@@ -65,11 +65,6 @@ pub struct BuildLimits {
     privileged: bool,
 }
 
-/// The error for a setting that is none of the values that it can have.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} can't be {1:?}")]
-pub struct InvalidLimit(&'static str, String);
-
 impl BuildMachine {
     /// Returns whether the machine is that of the CodeBuild project.
     pub fn is_default(&self) -> bool {
@@ -107,29 +102,21 @@ impl BuildLimits {
     ///
     /// # Errors
     /// Fails if a setting is malformed.
-    pub fn of(settings: &Settings) -> std::result::Result<Self, InvalidLimit> {
+    pub fn of(settings: &Settings) -> std::result::Result<Self, InvalidSetting> {
         let images = settings.get(BUILD_IMAGES).unwrap_or(DEFAULT_IMAGES);
         let largest = match settings.get(LARGEST_COMPUTE_TYPE) {
             None => ComputeType::Small,
             Some(name) => ComputeType::ALL
                 .into_iter()
                 .find(|kind| kind.as_str() == name)
-                .ok_or_else(|| InvalidLimit(LARGEST_COMPUTE_TYPE, name.to_owned()))?,
+                .ok_or_else(|| InvalidSetting(LARGEST_COMPUTE_TYPE, name.to_owned()))?,
         };
-        let privileged = Self::is_allowed(settings, PRIVILEGED_BUILDS)?;
+        let privileged = settings.allows(PRIVILEGED_BUILDS, false)?;
         let images: Vec<_> = images.split(',').map(|image| image.trim().to_owned()).collect();
         match images.iter().find(|image| !is_pattern(image)) {
-            Some(other) => Err(InvalidLimit(BUILD_IMAGES, other.clone())),
+            Some(other) => Err(InvalidSetting(BUILD_IMAGES, other.clone())),
             None => Ok(Self { images, largest, privileged }),
         }
-    }
-
-    /// Reads a setting that is `allowed`, or `forbidden` by default.
-    ///
-    /// # Errors
-    /// Fails if the setting is malformed.
-    pub fn is_allowed(settings: &Settings, setting: &'static str) -> std::result::Result<bool, InvalidLimit> {
-        allowance(settings, setting, "forbidden")
     }
 
     /// Checks that the operator allows a machine.
@@ -172,19 +159,6 @@ impl BuildLimits {
     }
 }
 
-/// Reads a setting that is `allowed` or `forbidden`, and has this default.
-pub(super) fn allowance(
-    settings: &Settings,
-    setting: &'static str,
-    default: &str,
-) -> std::result::Result<bool, InvalidLimit> {
-    match settings.get(setting).unwrap_or(default) {
-        "allowed" => Ok(true),
-        "forbidden" => Ok(false),
-        other => Err(InvalidLimit(setting, other.to_owned())),
-    }
-}
-
 /// Returns whether a text can be an image, or the start of images and `*`.
 fn is_pattern(text: &str) -> bool {
     let start = text.strip_suffix('*').unwrap_or(text);
@@ -195,7 +169,7 @@ fn is_pattern(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn limits(images: &str, largest: &str, privileged: &str) -> std::result::Result<BuildLimits, InvalidLimit> {
+    fn limits(images: &str, largest: &str, privileged: &str) -> std::result::Result<BuildLimits, InvalidSetting> {
         BuildLimits::of(&Settings::from([
             (BUILD_IMAGES, images.to_owned()),
             (LARGEST_COMPUTE_TYPE, largest.to_owned()),
