@@ -64,9 +64,10 @@ pub async fn create_application(
     caller: Caller,
     extract::Json(new): extract::Json<NewApplication>,
 ) -> Result<(StatusCode, Json<ApplicationBody>)> {
-    let foreign = new.scopes.iter().enumerate().filter(|(_, scope)| !Application::SCOPES.contains(scope));
-    let message = |scope: &Scope| format!("must not be '{}', which applications can't have", scope.as_str());
-    Error::fields(foreign.map(|(at, scope)| (format!("scopes[{at}]"), message(scope))))?;
+    Error::items("scopes", &new.scopes, |scope| {
+        let is_foreign = !Application::SCOPES.contains(scope);
+        is_foreign.then(|| format!("must not be '{}', which applications can't have", scope.as_str()))
+    })?;
     let scopes = distinct(&new.scopes);
     caller.check_grant(&scopes)?;
     app.check_possession(&new.access_token, &new.client_id).await?;

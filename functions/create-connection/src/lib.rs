@@ -146,7 +146,8 @@ impl NewConnection {
                     ("installation_id", installation_id.is_some()),
                 ];
                 let own = Error::both(required(username, "username", "basic"), required(password, "password", "basic"));
-                let ((username, password), ()) = Error::both(own, none_of(foreign, "basic"))?;
+                let ((username, password), ()) =
+                    Error::both(own, Error::given(foreign, "can\'t be combined with the kind `basic`"))?;
                 Ok((Login::Basic { username }, NewSecret::Password(password)))
             }
             ConnectionKind::GithubApp => {
@@ -155,7 +156,8 @@ impl NewConnection {
                     required(app_id, "app_id", "github_app"),
                     required(private_key, "private_key", "github_app"),
                 );
-                let ((app_id, key), ()) = Error::both(own, none_of(foreign, "github_app"))?;
+                let ((app_id, key), ()) =
+                    Error::both(own, Error::given(foreign, "can\'t be combined with the kind `github_app`"))?;
                 let installation_id = installation_id.map(Whole::get);
                 Ok((Login::GithubApp { app_id: app_id.get(), installation_id }, NewSecret::AppKey(key)))
             }
@@ -166,10 +168,4 @@ impl NewConnection {
 /// Returns a field that a connection of the kind must have.
 fn required<T>(value: Option<T>, field: &str, kind: &str) -> Result<T> {
     value.ok_or_else(|| Error::invalid(field, format!("is required for the kind `{kind}`")))
-}
-
-/// Refuses those of the fields that are given. A connection of the kind has none of them.
-fn none_of<const N: usize>(fields: [(&str, bool); N], kind: &str) -> Result<()> {
-    let given = fields.into_iter().filter(|(_, is_given)| *is_given);
-    Error::fields(given.map(|(field, _)| (field, format!("can't be combined with the kind `{kind}`"))))
 }

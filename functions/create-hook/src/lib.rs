@@ -93,10 +93,10 @@ pub async fn create_hook(
 fn check(provider: HookProvider, environment: Option<Environment>, git_ref: Option<&str>) -> Result<()> {
     if provider != HookProvider::Deploy {
         let given = [("environment", environment.is_some()), ("ref", git_ref.is_some())];
-        let given = given.into_iter().filter(|(_, is_given)| *is_given);
-        let message =
-            "must be null unless the provider is 'deploy'; pushes of a git host follow the repository's deploy_rules";
-        return Error::fields(given.map(|(field, _)| (field, message)));
+        return Error::given(
+            given,
+            "must be null unless the provider is 'deploy'; pushes of a git host follow the repository's deploy_rules",
+        );
     }
     match git_ref {
         Some(git_ref) if !(1..=MAX_REF).contains(&git_ref.chars().count()) => {

@@ -73,8 +73,9 @@ pub async fn create_invitation(
     let different = teams.iter().cloned().collect();
     let found = Team::by_ids(app.table(), &tenant, &different).await?;
     let found: HashSet<_> = found.into_iter().map(|team| team.id).collect();
-    let missing = teams.iter().enumerate().filter(|(_, team)| !found.contains(*team));
-    Error::fields(missing.map(|(at, _)| (format!("teams[{at}]"), "must be the ID of a team of the account")))?;
+    Error::items("teams", &teams, |team| {
+        (!found.contains(team)).then(|| "must be the ID of a team of the account".to_owned())
+    })?;
     let (secret, now) = (InvitationSecret::random(), app.clock().now());
     let invitation = Invitation {
         audit_retention: author.retention(),

@@ -104,9 +104,10 @@ pub async fn create_trust(
 
 impl NewTrust {
     fn check_scopes(&self) -> Result<()> {
-        let foreign = self.scopes.iter().enumerate().filter(|(_, scope)| !Trust::SCOPES.contains(scope));
-        let message = |scope: &Scope| format!("must not be '{}', which trusts can't have", scope.as_str());
-        Error::fields(foreign.map(|(at, scope)| (format!("scopes[{at}]"), message(scope))))
+        Error::items("scopes", &self.scopes, |scope| {
+            let is_foreign = !Trust::SCOPES.contains(scope);
+            is_foreign.then(|| format!("must not be '{}', which trusts can't have", scope.as_str()))
+        })
     }
 
     fn check_issuer(&self, hosts: Hosts) -> Result<()> {

@@ -114,8 +114,6 @@ impl ConnectionPatch {
                 ("provider", self.provider.flatten().is_some_and(|provider| provider != Provider::Github)),
             ],
         };
-        let given = foreign.into_iter().filter(|(_, is_given)| *is_given);
-        let message = format!("can't be set in a connection of the kind `{}`", connection.login.kind());
-        Error::fields(given.map(|(field, _)| (field, message.as_str())))
+        Error::given(foreign, &format!("can't be set in a connection of the kind `{}`", connection.login.kind()))
     }
 }

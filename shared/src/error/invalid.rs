@@ -45,23 +45,35 @@ impl Error {
         if details.is_empty() { Ok(()) } else { Err(Self::invalid_fields(details)) }
     }
 
+    /// Refuses the items of a list about which `problem` returns a message.
+    ///
+    /// # Errors
+    /// Fails with `invalid_request` if there is one.
+    pub fn items<T>(
+        list: &str,
+        items: impl IntoIterator<Item = T>,
+        problem: impl Fn(T) -> Option<String>,
+    ) -> Result<()> {
+        let items = items.into_iter().enumerate();
+        Self::fields(items.filter_map(|(at, item)| Some((format!("{list}[{at}]"), problem(item)?))))
+    }
+
+    /// Refuses those of the fields that are given, with one message.
+    ///
+    /// # Errors
+    /// Fails with `invalid_request` if one is.
+    pub fn given<'a>(fields: impl IntoIterator<Item = (&'a str, bool)>, message: &str) -> Result<()> {
+        let given = fields.into_iter().filter(|(_, is_given)| *is_given);
+        Self::fields(given.map(|(field, _)| (field, message)))
+    }
+
     /// Joins the refusals of parameters and fields in several checks, so that a client is told all of them at once.
     ///
     /// # Errors
     /// Fails with the first error of a check that is not about a field, with the only refusal of fields, or with `invalid_request` if
     /// several checks refuse fields.
     pub fn all(checks: impl IntoIterator<Item = Result<()>>) -> Result<()> {
-        let mut refusal = None::<Self>;
-        for error in checks.into_iter().filter_map(Result::err) {
-            if !error.is_of_fields() {
-                return Err(error);
-            }
-            refusal = Some(match refusal {
-                None => error,
-                Some(first) => Self::invalid_fields(first.details.into_iter().chain(error.details).collect()),
-            });
-        }
-        refusal.map_or(Ok(()), Err)
+        checks.into_iter().filter_map(Result::err).reduce(Self::joined_with).map_or(Ok(()), Err)
     }
 
     /// Returns the values of two checks, or joins their refusals as [`Error::all`] does.
@@ -71,9 +83,17 @@ impl Error {
     pub fn both<A, B>(first: Result<A>, second: Result<B>) -> Result<(A, B)> {
         match (first, second) {
             (Ok(first), Ok(second)) => Ok((first, second)),
-            (first, second) => {
-                Err(Self::all([first.map(drop), second.map(drop)]).expect_err("one of the checks has failed"))
-            }
+            (Err(first), Err(second)) => Err(first.joined_with(second)),
+            (Err(refusal), Ok(_)) | (Ok(_), Err(refusal)) => Err(refusal),
+        }
+    }
+
+    /// Joins two refusals of fields. Of two errors, one that is about no field takes precedence, and then the first.
+    fn joined_with(self, other: Self) -> Self {
+        match (self.is_of_fields(), other.is_of_fields()) {
+            (true, true) => Self::invalid_fields(self.details.into_iter().chain(other.details).collect()),
+            (true, false) => other,
+            _ => self,
         }
     }
 

@@ -79,10 +79,10 @@ impl WebhookFilter {
             return Ok(());
         }
         let found = Repository::by_ids(table, tenant, named).await?;
-        let named = self.repositories.iter().enumerate();
-        let unknown = named.filter(|(_, id)| found.iter().all(|repository| repository.id != **id));
-        let message = "must be the ID of a repository of the account";
-        Error::fields(unknown.map(|(at, _)| (format!("repositories[{at}]"), message)))
+        Error::items("repositories", &self.repositories, |id| {
+            let is_unknown = found.iter().all(|repository| repository.id != *id);
+            is_unknown.then(|| "must be the ID of a repository of the account".to_owned())
+        })
     }
 
     pub(super) fn selects(&self, event: &AuditEvent) -> bool {

@@ -73,13 +73,11 @@ impl Reviewers {
         let teams = Team::by_ids(table, tenant, &self.teams.iter().cloned().collect()).await?;
         let is_user = |id: &UserId| users.iter().any(|user| user.id == *id);
         let is_team = |id: &TeamId| teams.iter().any(|team| team.id == *id && !team.deleting);
-        let unknown = |list: &str, at: usize, what: &str| {
-            (format!("reviewers.{list}[{at}]"), format!("must be the ID of a {what} of the account"))
-        };
-        let users = self.users.iter().enumerate().filter(|(_, id)| !is_user(id));
-        let teams = self.teams.iter().enumerate().filter(|(_, id)| !is_team(id));
-        let users = users.map(|(at, _)| unknown("users", at, "user"));
-        Error::fields(users.chain(teams.map(|(at, _)| unknown("teams", at, "team"))))
+        let unknown = |what: &str| format!("must be the ID of a {what} of the account");
+        Error::all([
+            Error::items("reviewers.users", &self.users, |id| (!is_user(id)).then(|| unknown("user"))),
+            Error::items("reviewers.teams", &self.teams, |id| (!is_team(id)).then(|| unknown("team"))),
+        ])
     }
 
     /// Returns the reviewers of those of the environments that have any. Eventually consistent.
