@@ -65,20 +65,12 @@ impl Deployment {
             Err(TransitionFailed::Stale) => {}
             put_back => return put_back,
         }
-        let mut attempts = table.attempts();
-        while attempts.begin().await {
-            let found = Self::load(table, &self.account_id, &self.id).await?;
-            let is_ours = |found: &Self| found.status == Status::InProgress && found.fence == self.fence;
-            let is_canceled = |found: &Self| is_ours(found) && found.cancel_requested_by.is_some();
-            let Some(found) = found.filter(is_canceled) else { break };
-            // Nothing has run, so the time since the claim is no run time.
-            let never_started = Self { started_at: None, ..found };
-            match never_started.transition(table, Transition::Cancel, Actor::Runner, now).await {
-                Err(TransitionFailed::Stale) => {}
-                ended => return ended,
-            }
-        }
-        Err(TransitionFailed::Stale)
+        let found = Self::load(table, &self.account_id, &self.id).await?;
+        let is_ours = |found: &Self| found.status == Status::InProgress && found.fence == self.fence;
+        let canceled = found.filter(|found| is_ours(found) && found.cancel_requested_by.is_some());
+        let Some(found) = canceled else { return Err(TransitionFailed::Stale) };
+        // Nothing has run, so the time since the claim is no run time.
+        Self { started_at: None, ..found }.report(table, Transition::Cancel, Actor::Runner, now).await
     }
 
     /// Applies the refusal. The time in the queue counts from the first one.

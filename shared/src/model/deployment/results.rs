@@ -109,11 +109,11 @@ impl Deployment {
         Ok(Self { has_results: true, environment_url: results.environment_url(), ..with_phases })
     }
 
-    /// Returns a deployment as it was read again, with the results that this one has got since.
+    /// Returns a deployment as it was read again, with the results that this one has got since, and with this one's start.
     pub(super) fn keeping_results(&self, read: Self) -> Self {
         let (environment_url, phases) = (self.environment_url.clone(), self.phases.clone());
-        let artifacts_refused = self.artifacts_refused;
-        Self { has_results: self.has_results, environment_url, phases, artifacts_refused, ..read }
+        let Self { has_results, artifacts_refused, started_at, .. } = *self;
+        Self { has_results, environment_url, phases, artifacts_refused, started_at, ..read }
     }
 
     /// Returns the last commands of the build.
@@ -126,7 +126,7 @@ impl Deployment {
         key::deployment_results(&self.account_id, &self.id, self.attempt)
     }
 
-    /// Returns whether a file that was stored at a time can be an artifact of the deployment, which keeps its artifacts.
+    /// Returns whether the deployment keeps artifacts and can have stored a file at this time.
     ///
     /// All builds by CodeBuild share a role, and the URL of a download shows the name of the folder. So another build could
     /// write into the folder later. What was stored after the end is none of this deployment's.
