@@ -35,9 +35,8 @@ pub(crate) fn read(
             ));
             break;
         }
-        let mut one = TestSummary::default();
-        match read_file(source, path, &mut one) {
-            Ok(size) => {
+        match read_file(source, path) {
+            Ok((one, size)) => {
                 total += size;
                 has_read = true;
                 summary.add(one, |text| redaction.redact(text).into_owned());
@@ -65,13 +64,12 @@ fn find(source: &Folder, reports: &[Report], variables: &BTreeMap<String, String
     (files, notes)
 }
 
-/// Adds the tests of a file to the summary. Returns the size of the file.
-fn read_file(source: &Folder, path: &Path, summary: &mut TestSummary) -> Result<u64, String> {
+/// Reads the tests of a file. Returns them with the size of the file.
+fn read_file(source: &Folder, path: &Path) -> Result<(TestSummary, u64), String> {
     let file = source.file(path).map_err(|error| error.to_string())?;
     let size = file.metadata().map_err(|error| error.to_string())?.len();
     if size > MAX_BYTES {
         return Err(format!("it is larger than {} MiB", MAX_BYTES >> 20));
     }
-    junit::read(BufReader::new(file.take(MAX_BYTES)), summary)?;
-    Ok(size)
+    Ok((junit::read(BufReader::new(file.take(MAX_BYTES)))?, size))
 }

@@ -14,6 +14,8 @@ pub enum Error {
     Archive(#[from] archive::Error),
     #[error("the time for the test reports was over")]
     Slow,
+    #[error("the test reports can't be read")]
+    Thread(#[from] tokio::task::JoinError),
     #[error("concurrent writers kept changing the deployment")]
     Contended,
     #[error("a call to {0} failed ({1})")]

@@ -1,8 +1,9 @@
 //! Reports of CodeBuild about a build, from an event or a query.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aws_sdk_codebuild::types::Build;
+use redaction::REDACTED;
 use shared::clock::Timestamp;
 use shared::model::{
     BuildId, BuildPhase, BuildPhaseName, BuildPhaseStatus, FailedCommand, Failure, FailureCode, Outputs, Results,
@@ -14,8 +15,6 @@ use crate::stored::StoredFiles;
 
 /// The beginning of CodeBuild's message about a command that failed.
 const COMMAND: &str = "Error while executing command: ";
-/// The value of an output that is a secret variable.
-const MASKED: &str = "***";
 
 /// The state of one build.
 #[derive(Clone, Debug)]
@@ -142,7 +141,7 @@ impl PhaseReport {
 
 impl Report {
     /// Returns the report of a build that was just started.
-    pub fn started(build: BuildId, attempt: u32) -> Self {
+    pub(crate) fn started(build: BuildId, attempt: u32) -> Self {
         Self {
             build,
             attempt,
@@ -206,7 +205,7 @@ impl Report {
     }
 
     /// Returns the results of the build. CodeBuild masks no value, so the variables that are secret are masked by their names.
-    pub(crate) fn results(&self, secret: &BTreeSet<String>, stored: &StoredFiles) -> Results {
+    pub(crate) fn results(&self, stored: &StoredFiles) -> Results {
         let results = Results {
             tests: stored.tests.clone(),
             phases: self.phases.iter().filter_map(PhaseReport::of_buildspec).collect(),
@@ -216,8 +215,8 @@ impl Report {
         if self.status != BuildStatus::Succeeded || stored.are_refused() {
             return results;
         }
-        let exported = self.exported.iter().map(|(name, value)| match secret.contains(name) {
-            true => (name.clone(), MASKED.to_owned()),
+        let exported = self.exported.iter().map(|(name, value)| match stored.secret.contains(name) {
+            true => (name.clone(), REDACTED.to_owned()),
             false => (name.clone(), value.clone()),
         });
         Results { outputs: Outputs::of(exported).kept, ..results }

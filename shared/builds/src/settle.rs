@@ -59,15 +59,10 @@ impl Builds {
             if next.status().is_final() {
                 let stored = match &stored {
                     Some(found) => found,
-                    None => stored.insert(self.stored(&deployment, &report.build).await?),
+                    None => stored.insert(self.stored(&deployment, report).await?),
                 };
                 next = stored.end(next);
-                let secret = match report.exported.is_empty() {
-                    true => BTreeSet::new(),
-                    false => self.secret_names(&deployment).await?,
-                };
-                let results = report.results(&secret, stored);
-                deployment = deployment.with_results(table, &results).await?;
+                deployment = deployment.with_results(table, &report.results(stored)).await?;
             }
             let reached = match &next {
                 Transition::LeaveQueue(_) if settled == Settled::Running => Settled::Started,
@@ -91,7 +86,7 @@ impl Builds {
     }
 
     /// Returns the names of the build's secret variables.
-    pub(crate) async fn secret_names(&self, deployment: &Deployment) -> Result<BTreeSet<String>, Error> {
+    pub(crate) async fn secret_variables(&self, deployment: &Deployment) -> Result<BTreeSet<String>, Error> {
         let Deployment { account_id, id, .. } = deployment;
         let variables = DeploymentVariables::load(self.app.table(), account_id, id).await?.unwrap_or_default();
         let secret = variables.merged(deployment).into_iter().filter(|variable| variable.secret);

@@ -4,19 +4,21 @@
 //! A build chooses what it stores, so nothing of it is trusted: the numbers and sizes of files that are looked at, the memory, and
 //! the time have bounds.
 
-use std::collections::BTreeMap;
-use std::io::BufReader;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use archive::Artifact;
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use junit::{MAX_BYTES, MAX_FILES, MAX_TOTAL_BYTES};
-use redaction::Redaction;
+use redaction::{REDACTED, Redaction};
 use shared::model::{BuildId, Deployment, Failure, FailureCode, Plan, TestSummary, Transition};
-use tokio::time::{Instant, timeout_at};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::client::Builds;
 use crate::error::Error;
+use crate::report::Report;
 
 /// The time in which the test reports of a build are read. The events of a build have 29 seconds.
 const READ_TIME: Duration = Duration::from_secs(10);
@@ -24,14 +26,13 @@ const READ_TIME: Duration = Duration::from_secs(10);
 const BATCH: usize = 16;
 /// The maximum size of the test reports that are read at once, in bytes. A report has at most [`MAX_BYTES`].
 const BATCH_BYTES: u64 = 16 << 20;
-/// The text in the place of one that may contain a secret.
-const MASKED: &str = "***";
-
 /// The findings about the files that a build has stored.
 #[derive(Debug)]
 pub(crate) struct StoredFiles {
     /// The failure that keeps the artifacts from being kept.
     refusal: Option<Failure>,
+    /// The names of the build's secret variables, if it has exported variables or stored test reports.
+    pub(crate) secret: BTreeSet<String>,
     /// The summary of the test reports.
     pub(crate) tests: Option<TestSummary>,
 }
@@ -56,87 +57,101 @@ impl StoredFiles {
 
 impl Builds {
     /// Looks at the files that the deployment's build has stored.
-    pub(crate) async fn stored(&self, deployment: &Deployment, build: &BuildId) -> Result<StoredFiles, Error> {
-        let refusal = self.refuses_artifacts(deployment).await?;
-        let tests = match self.tests(deployment, build).await {
-            Ok(tests) => tests,
+    pub(crate) async fn stored(&self, deployment: &Deployment, report: &Report) -> Result<StoredFiles, Error> {
+        let reports = async { self.readable(self.reports(deployment).await) };
+        let (refusal, reports) = try_join(self.refuses_artifacts(deployment), reports).await?;
+        let secret = match report.exported.is_empty() && reports.is_empty() {
+            true => BTreeSet::new(),
+            false => self.secret_variables(deployment).await?,
+        };
+        let tests = match reports.is_empty() {
+            true => None,
+            false => {
+                let redaction = self.redaction(deployment, &report.build, &secret).await?;
+                self.readable(self.tests(&reports, redaction).await)?
+            }
+        };
+        Ok(StoredFiles { refusal, secret, tests })
+    }
+
+    /// Leaves out what the archive does not have or can't name. A failure of the archive that passes stays one.
+    fn readable<T: Default>(&self, read: Result<T, Error>) -> Result<T, Error> {
+        match read {
             Err(Error::Archive(error)) if !error.is_passing() => {
                 self.app.log().warn("the test reports of a build can't be read", &error);
-                None
+                Ok(T::default())
             }
-            Err(error) => return Err(error),
-        };
-        Ok(StoredFiles { refusal, tests })
+            read => read,
+        }
     }
 
     /// Returns the failure of a build with more artifacts than the account's plan allows.
     async fn refuses_artifacts(&self, deployment: &Deployment) -> Result<Option<Failure>, Error> {
-        let prefix = deployment.artifacts_prefix();
-        // Most builds keep nothing. The plan is read for the others.
-        let found = async {
-            if self.archive.measure_artifacts(&prefix, |_, _| true).await? == (0, 0) {
-                return Ok(None);
+        let quota = Plan::of_account(self.app.table(), &deployment.account_id).await?.artifact_quota();
+        let is_exceeded = |files, bytes| quota.is_exceeded(files, bytes);
+        match self.archive.measure_artifacts(&deployment.artifacts_prefix(), is_exceeded).await {
+            Ok((files, bytes)) => {
+                let found = format!("at least {files} file(s) of {bytes} bytes");
+                Ok(is_exceeded(files, bytes).then(|| quota.failure(&found)))
             }
-            let quota = Plan::of_account(self.app.table(), &deployment.account_id).await?.artifact_quota();
-            let is_exceeded = |files, bytes| quota.is_exceeded(files, bytes);
-            let (files, bytes) = self.archive.measure_artifacts(&prefix, is_exceeded).await?;
-            let found = format!("at least {files} file(s) of {bytes} bytes");
-            Ok::<_, Error>(is_exceeded(files, bytes).then(|| quota.failure(&found)))
-        };
-        match found.await {
-            Err(Error::Archive(error)) if error.is_about_a_path() => {
+            Err(error) if error.is_about_a_path() => {
                 let message = "The artifacts are not kept: one of them has a path that the archive can't have";
                 Ok(Some(Failure::new(FailureCode::ArtifactInvalid, message)))
             }
-            found => found,
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Reads the test reports. A file that can't be read is left out.
-    async fn tests(&self, deployment: &Deployment, build: &BuildId) -> Result<Option<TestSummary>, Error> {
+    /// Returns the test reports that are read.
+    async fn reports(&self, deployment: &Deployment) -> Result<Vec<Artifact>, Error> {
         // The buildspec is among the files, so that the reports are never without a file.
         let mut reports = self.archive.list_reports(&deployment.artifacts_prefix(), MAX_FILES + 1).await?;
         reports.retain(|report| report.path != deployment.source.buildspec_path.as_str());
         reports.truncate(MAX_FILES);
-        if reports.is_empty() {
-            return Ok(None);
-        }
-        let deadline = Instant::now() + READ_TIME;
-        let Ok(reading) = timeout_at(deadline, self.reading.acquire()).await else { return Ok(None) };
-        let _reading = reading.expect("nothing closes it");
-        let redaction = self.redaction(deployment, build).await?;
-        let masked = |text: &str| match &redaction {
-            Some(redaction) => redaction.redact(text).into_owned(),
-            None => MASKED.to_owned(),
-        };
         let mut bytes = 0;
         reports.retain(|report| {
             let is_read = report.size <= MAX_BYTES && bytes + report.size <= MAX_TOTAL_BYTES;
             bytes += if is_read { report.size } else { 0 };
             is_read
         });
-        let mut summary = None::<TestSummary>;
-        let mut rest = &reports[..];
-        while let Some((batch, others)) = rest.split_at_checked(batch(rest)).filter(|(batch, _)| !batch.is_empty()) {
+        Ok(reports)
+    }
+
+    /// Reads test reports. A file that can't be read is left out, and so are those that would take too long.
+    ///
+    /// # Errors
+    /// Fails if other builds' reports take all of the time.
+    async fn tests(&self, reports: &[Artifact], redaction: Option<Redaction>) -> Result<Option<TestSummary>, Error> {
+        let waited = timeout(READ_TIME, self.reading.acquire()).await.map_err(|_| Error::Slow)?;
+        let _reading = waited.expect("nothing closes it");
+        let deadline = Instant::now() + READ_TIME;
+        let redaction = Arc::new(redaction);
+        let (mut summary, mut rest) = (None::<TestSummary>, reports);
+        while !rest.is_empty() {
+            let (batch, others) = rest.split_at(first_batch(rest));
             let files = try_join_all(batch.iter().map(|report| self.archive.read_whole(report)));
             let Ok(files) = timeout_at(deadline, files).await else {
                 self.app.log().warn("the test reports of a build are not all read", &Error::Slow);
                 break;
             };
-            for file in files?.into_iter().flatten() {
-                let mut one = TestSummary::default();
-                if junit::read(BufReader::new(&*file), &mut one).is_ok() {
-                    summary.get_or_insert_default().add(one, masked);
-                }
-            }
+            let (files, before, redaction) = (files?, summary.take(), redaction.clone());
+            let added = move || {
+                files.into_iter().flatten().fold(before, |sum, file| with(sum, &file, redaction.as_ref().as_ref()))
+            };
+            summary = spawn_blocking(added).await?;
             rest = others;
         }
         Ok(summary)
     }
 
     /// Returns the redaction of the build's secret variables, or `None` if they can't be read any more. A build has them by a secret.
-    async fn redaction(&self, deployment: &Deployment, build: &BuildId) -> Result<Option<Redaction>, Error> {
-        if self.secret_names(deployment).await?.is_empty() {
+    async fn redaction(
+        &self,
+        deployment: &Deployment,
+        build: &BuildId,
+        names: &BTreeSet<String>,
+    ) -> Result<Option<Redaction>, Error> {
+        if names.is_empty() {
             return Ok(Some(Redaction::new([])));
         }
         let secret = format!("{}/{}", build.project(), deployment.secret_name());
@@ -152,12 +167,23 @@ impl Builds {
     }
 }
 
-/// Returns the number of the first files that are read at once.
-fn batch(files: &[Artifact]) -> usize {
+/// Adds the tests of a report to a summary. Without a redaction, its texts are masked whole. Leaves out what is no report.
+fn with(summary: Option<TestSummary>, file: &[u8], redaction: Option<&Redaction>) -> Option<TestSummary> {
+    let Ok(one) = junit::read(file) else { return summary };
+    let mut summary = summary.unwrap_or_default();
+    summary.add(one, |text| match redaction {
+        Some(redaction) => redaction.redact(text).into_owned(),
+        None => REDACTED.to_owned(),
+    });
+    Some(summary)
+}
+
+/// Returns the number of the first reports that are read at once, which is at least one.
+fn first_batch(reports: &[Artifact]) -> usize {
     let mut bytes = 0;
-    let has_room = |file: &&Artifact| {
-        bytes += file.size;
+    let has_room = |report: &&Artifact| {
+        bytes += report.size;
         bytes <= BATCH_BYTES
     };
-    files.iter().take(BATCH).take_while(has_room).count()
+    reports.iter().take(BATCH).take_while(has_room).count().max(1)
 }

@@ -39,12 +39,12 @@ struct Case {
     in_failure: bool,
 }
 
-/// Adds the tests of a report to a summary.
+/// Reads the tests of a report.
 ///
 /// # Errors
 /// Returns why the report can't be read.
-pub fn read(report: impl BufRead, summary: &mut TestSummary) -> Result<(), String> {
-    let mut reader = Reader::from_reader(report);
+pub fn read(report: impl BufRead) -> Result<TestSummary, String> {
+    let (mut reader, mut summary) = (Reader::from_reader(report), TestSummary::default());
     let mut suites: Vec<String> = Vec::new();
     let (mut buffer, mut depth, mut case, mut has_root) = (Vec::new(), 0, None::<Case>, false);
     loop {
@@ -68,11 +68,11 @@ pub fn read(report: impl BufRead, summary: &mut TestSummary) -> Result<(), Strin
                     has_root = true;
                 }
                 open(&element, &mut suites, &mut case);
-                close(element.local_name().as_ref(), &mut suites, &mut case, summary)?;
+                close(element.local_name().as_ref(), &mut suites, &mut case, &mut summary)?;
             }
             Event::End(element) => {
                 depth -= 1;
-                close(element.local_name().as_ref(), &mut suites, &mut case, summary)?;
+                close(element.local_name().as_ref(), &mut suites, &mut case, &mut summary)?;
             }
             Event::Text(text) => add_text(&mut case, &text),
             Event::CData(text) => add_text(&mut case, &text),
@@ -82,7 +82,7 @@ pub fn read(report: impl BufRead, summary: &mut TestSummary) -> Result<(), Strin
             }
             Event::Eof if depth > 0 => return Err("it ends inside of an element".to_owned()),
             Event::Eof if !has_root => return Err("it has no element".to_owned()),
-            Event::Eof => return Ok(()),
+            Event::Eof => return Ok(summary),
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
         }
     }
@@ -185,11 +185,6 @@ fn milliseconds(seconds: &str) -> u64 {
 mod tests {
     use super::*;
 
-    fn summary(report: &[u8]) -> Result<TestSummary, String> {
-        let mut summary = TestSummary::default();
-        read(report, &mut summary).map(|()| summary)
-    }
-
     #[test]
     fn cases_are_counted_and_failures_named() {
         let report = br#"<?xml version="1.0" encoding="UTF-8"?>
@@ -205,7 +200,7 @@ mod tests {
               </testsuite>
               <testsuite><testcase classname="pkg.Class" name="m"><failure/></testcase></testsuite>
             </testsuites>"#;
-        let found = summary(report).unwrap();
+        let found = read(&report[..]).unwrap();
         let counts = [found.total, found.passed, found.failed, found.skipped, found.duration_ms];
         assert_eq!(counts, [6, 2, 3, 1, 1_000_750]);
         let failures: Vec<_> = found.failures.iter().map(|one| [&*one.suite, &*one.name, &*one.message]).collect();
@@ -218,7 +213,7 @@ mod tests {
     fn a_hostile_report_is_refused_or_read_as_it_stands() {
         let laughs = br#"<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;"><!ENTITY f SYSTEM "file:///etc/passwd">]>
             <testsuite name="&b;"><testcase name="&f;"><failure>&b;&f;</failure></testcase></testsuite>"#;
-        let found = summary(laughs).unwrap();
+        let found = read(&laughs[..]).unwrap();
         let failure = &found.failures[0];
         assert_eq!(
             [&*failure.suite, &*failure.name, &*failure.message],
@@ -234,18 +229,18 @@ mod tests {
             (b"<testsuite><testcase>", "it ends inside of an element"),
             (b"<html><body/></html>", "it has no element `testsuites` or `testsuite` at its top"),
         ] {
-            assert_eq!(summary(report).unwrap_err(), why);
+            assert_eq!(read(report).unwrap_err(), why);
         }
         for broken in
             [&b"<testsuite></testsuites>"[..], b"<testsuite", b"<testsuite><!--", b"<testsuite></testsuite></a>"]
         {
-            assert!(summary(broken).is_err(), "{}", String::from_utf8_lossy(broken));
+            assert!(read(broken).is_err(), "{}", String::from_utf8_lossy(broken));
         }
         let found =
-            summary(b"<testsuite name=\"\xff\xfe\"><testcase name=a><failure>\xff</failure></testcase></testsuite>")
+            read(&b"<testsuite name=\"\xff\xfe\"><testcase name=a><failure>\xff</failure></testcase></testsuite>"[..])
                 .unwrap();
         assert_eq!((found.total, found.failures[0].suite.as_str()), (1, "\u{fffd}\u{fffd}"));
         let long = format!("<testsuite><testcase name='{}'><error/></testcase></testsuite>", "é".repeat(1 << 20));
-        assert!(summary(long.as_bytes()).unwrap().failures[0].name.len() <= MAX_TEXT_BYTES);
+        assert!(read(long.as_bytes()).unwrap().failures[0].name.len() <= MAX_TEXT_BYTES);
     }
 }

@@ -16,7 +16,8 @@ use self::base32::base32;
 use self::dump::Pieces;
 use self::reading::{MOST_BYTES_FOR_ONE, Reading};
 
-const REDACTED: &str = "***";
+/// The text in the place of a secret.
+pub const REDACTED: &str = "***";
 
 /// The minimum length of a redacted value. Shorter values such as `1`, `dev` or `no` are in every log. Replacing them
 /// would hide the log, and the places of the asterisks would still reveal the value.
