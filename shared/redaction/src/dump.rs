@@ -119,34 +119,30 @@ impl Notation {
             let place = at..at + word.len();
             at = place.end + 1;
             let digits = word.strip_prefix(b"0x").unwrap_or(word);
-            let number = |radix| u64::from_str_radix(str::from_utf8(digits).ok()?, radix).ok();
-            let read = match (self, digits.len()) {
-                (Self::Hexadecimal, 2 | 4 | 6 | 8 | 10 | 12 | 14 | 16) => number(16).map(|number| (number, false)),
-                (Self::Swapped, 4 | 8 | 16) => number(16).map(|number| (number, true)),
-                (Self::Octal, 3 | 6) => number(8).map(|number| (number, true)),
-                (Self::Decimal, 1..=3) => number(10).map(|number| (number, false)),
-                (Self::Binary, 8) => number(2).map(|number| (number, false)),
-                _ => None,
-            };
-            let size = match self {
-                Self::Octal => digits.len() / 3,
-                Self::Hexadecimal | Self::Swapped => digits.len() / 2,
-                Self::Decimal | Self::Binary | Self::Cells => 1,
-            };
-            match read {
-                Some((number, is_swapped)) if size == 8 || number >> (8 * size) == 0 => {
-                    let bytes = number.to_le_bytes();
-                    let bytes = &bytes[..size];
-                    match is_swapped {
-                        true => dump.bytes.extend(bytes),
-                        false => dump.bytes.extend(bytes.iter().rev()),
-                    }
-                    dump.places.resize(dump.bytes.len(), place);
-                }
-                _ => {}
+            let Some((radix, size)) = self.word(digits.len()) else { continue };
+            let number = str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, radix).ok());
+            let Some(number) = number.filter(|number| size == 8 || number >> (8 * size) == 0) else { continue };
+            let bytes = &number.to_le_bytes()[..size];
+            match self {
+                Self::Swapped | Self::Octal => dump.bytes.extend(bytes),
+                _ => dump.bytes.extend(bytes.iter().rev()),
             }
+            dump.places.resize(dump.bytes.len(), place);
         }
         dump
+    }
+
+    /// Returns the radix of a word of so many digits, and the number of bytes that the word stands for.
+    fn word(self, digits: usize) -> Option<(u32, usize)> {
+        match (self, digits) {
+            (Self::Hexadecimal, 2 | 4 | 6 | 8 | 10 | 12 | 14 | 16) | (Self::Swapped, 4 | 8 | 16) => {
+                Some((16, digits / 2))
+            }
+            (Self::Octal, 3 | 6) => Some((8, digits / 3)),
+            (Self::Decimal, 1..=3) => Some((10, 1)),
+            (Self::Binary, 8) => Some((2, 1)),
+            _ => None,
+        }
     }
 }
 
