@@ -4,6 +4,7 @@ use shared::id::{
     ConnectionId, DeliveryId, DeploymentId, HookId, InvitationId, SessionId, TeamId, TokenId, TrustId, UserId,
     WebhookId,
 };
+use shared::name::VariableName;
 
 /// A parameter in the path of a route.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +94,7 @@ pub const PARAMETERS: &[PathParameter] = &[
         name: "name",
         description: "Name of the variable: letters, digits and `_`",
         example: "API_URL",
-        pattern: Some("^[A-Za-z_][A-Za-z0-9_]{0,127}$"),
+        pattern: Some(VariableName::PATTERN),
         extractor: "extract::PathVariable",
         found_in: &[("Variable", "/name")],
         is_chosen: true,

@@ -47,6 +47,9 @@ pub enum InvalidVariableName {
 }
 
 impl VariableName {
+    /// The pattern of a name, with its length.
+    pub const PATTERN: &str = "^[A-Za-z_][A-Za-z0-9_]{0,127}$";
+
     /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
