@@ -1,7 +1,7 @@
 // The machine of builds in AWS CodeBuild, as a repository or an environment chooses it.
 
 import { h } from "./dom.js";
-import { field, input, select } from "./form.js";
+import { field, input, isOn, select } from "./form.js";
 import { section } from "./ui.js";
 
 /**
@@ -25,5 +25,5 @@ export const machineFields = ({ image, compute_type: size, privileged }, other) 
 /** Returns the values of the fields. @param {FormData} values */
 export const machineOf = (values) => ({
   image: values.get("image") || null, compute_type: values.get("compute_type") || null,
-  privileged: values.get("privileged") ? values.get("privileged") === "true" : null,
+  privileged: isOn(values, "privileged"),
 });

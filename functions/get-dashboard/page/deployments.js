@@ -1,9 +1,8 @@
 // Deployments as rows, and the list of all of them.
 
 import { h, typed } from "./dom.js";
-import { choice, field, filter, input, search } from "./form.js";
+import { choice, field, filter, input, narrow, search } from "./form.js";
 import { list, picked } from "./list.js";
-import { setQuery } from "./route.js";
 import { nameOf } from "./session.js";
 import { dots, elapsed, empty, heading, row, short, spoken, status, time } from "./ui.js";
 
@@ -76,12 +75,7 @@ export function filters(query, changed) {
  * @param {() => void} changed
  */
 const only = (query, name, text, changed) => h("label", { class: "check" },
-  h("input", { type: "checkbox", checked: query.get(name) === "me", onchange: (/** @type {Event} */ event) => {
-    const on = /** @type {HTMLInputElement} */ (event.target).checked;
-    on ? query.set(name, "me") : query.delete(name);
-    setQuery({ [name]: on ? "me" : null });
-    changed();
-  } }), text);
+  h("input", { type: "checkbox", value: "me", checked: query.get(name) === "me", onchange: narrow(query, name, changed) }), text);
 
 /**
  * Shows the deployments of all repositories.

@@ -3,7 +3,7 @@
 import { all, get } from "./api.js";
 import { machineFields, machineOf } from "./build-machine.js";
 import { h, icon, typed } from "./dom.js";
-import { changes, choice, choices, field, form, input, select } from "./form.js";
+import { changes, choice, choices, field, form, input, isOn, select } from "./form.js";
 import { globs, itemEditor } from "./item-editor.js";
 import { loaded } from "./list.js";
 import { lacks, refusal } from "./session.js";
@@ -114,7 +114,7 @@ function settingsForm(path, settings, others, people, reason) {
       ...machineOf(values),
       root_folder: values.get("root_folder") || (before.root_folder === "" ? "" : null),
       buildspec_path: values.get("buildspec_path") || null,
-      cache: values.get("cache") ? values.get("cache") === "true" : null,
+      cache: isOn(values, "cache"),
       ...(values.has("removed_after_days") ? { removed_after_days: Number(values.get("removed_after_days")) || null } : {}),
       reviewers: values.has("reviewers")
         ? { users: chosen("reviewers", "user_"), teams: chosen("reviewers", "team_") } : null,

@@ -249,9 +249,13 @@ export const search = (query, name, label, changed) =>
 export const filter = (query, name, label, options, changed) =>
   select(name, options, query.get(name) ?? "", { "aria-label": label, onchange: narrow(query, name, changed) });
 
+/** Returns what a choice of on, off and neither says. @param {FormData} values @param {string} name */
+export const isOn = (values, name) => values.get(name) ? values.get(name) === "true" : null;
+
 /** Keeps a parameter of a list in the address. @param {URLSearchParams} query @param {string} name @param {() => void} changed */
 export const narrow = (query, name, changed) => (/** @type {Event} */ event) => {
-  const { value } = /** @type {HTMLInputElement} */ (event.target);
+  const { type, checked, value: typed } = /** @type {HTMLInputElement} */ (event.target);
+  const value = type === "checkbox" && !checked ? "" : typed;
   value ? query.set(name, value) : query.delete(name);
   setQuery({ [name]: value });
   changed();
