@@ -6,8 +6,8 @@
 //! options, traps and redirections by `exec` do not carry over. In version 0.1 nothing does.
 //!
 //! A child has a clean environment, but it runs as the same user: it is not a sandbox. [`hide_environment`] keeps it
-//! from reading this process's environment in `/proc`. On Linux, no process that a run started is left when the run has ended, except
-//! those that this process can't end. These are reported as [`Survivor`]s.
+//! from reading this process's environment in `/proc`. On Linux, no process that a run started is left when the run has ended. A
+//! process that can't be ended is reported as a [`Survivor`].
 
 mod artifacts;
 #[cfg(target_os = "linux")]

@@ -82,7 +82,7 @@ impl ArtifactQuota {
         files > self.files || bytes > self.mebibytes << 20
     }
 
-    /// Returns the failure of a deployment with more artifacts than may be kept, which are described.
+    /// Returns the failure of a deployment whose artifacts exceed the quota. `found` says how many artifacts there are.
     pub fn failure(self, found: &str) -> Failure {
         let Self { files, mebibytes } = self;
         let message = format!(

@@ -102,8 +102,7 @@ impl Members {
         Ok(())
     }
 
-    /// Kills all processes of the run. Returns when none is left, or those that are: they have become another user's, or have not ended
-    /// within the time limit.
+    /// Kills all processes of the run. Returns the processes that are left: another user's, or not ended within the time limit.
     pub(super) fn end(&self, limit: Duration) -> io::Result<Vec<Survivor>> {
         let began = Instant::now();
         let (mut stopped, mut of_others) = (BTreeSet::new(), BTreeSet::new());

@@ -83,7 +83,7 @@ impl Failed {
 
 impl Run<'_> {
     /// Runs the phases and ends every process that they started, also in the background. Dropping the future kills the
-    /// processes. Those that can't be ended are reported to [`Self::survivors`], and the outcome is what the phases made it.
+    /// processes. Reports processes that can't be ended to [`Self::survivors`]. The outcome does not depend on them.
     ///
     /// Returns the outcome, and the phases that have begun.
     ///
