@@ -7,8 +7,7 @@ use shared::settings::QUEUE_URL;
 use tests::{Actor, GitRepository, World, eventually, redelivering};
 
 async fn redrive(world: &World, event: Value) -> Value {
-    let mut environment = world.stack.environment().clone();
-    environment.settings.set(QUEUE_URL, world.stack.queue().to_owned());
+    let environment = world.environment_with(QUEUE_URL, world.stack.queue());
     let redriven = environment.redrive_dead_letters().unwrap().invoke(event).await.unwrap();
     assert_eq!((&redriven["complete"], &redriven["failed"]), (&json!(true), &json!(0)), "{redriven}");
     redriven

@@ -103,8 +103,8 @@ fn no_fault_of_codebuild_loses_a_deployment_or_a_permit_or_counts_a_wait() {
     let tally = run_seeds(20, Kind::Builds);
     let happened = [tally.builds, tally.lost_events, tally.doubled_events, tally.starts_after_a_rule, tally.expired];
     let seldom = [tally.abandoned, tally.without_machine, tally.refused];
-    let all = happened.iter().filter(|_| tally.seeds >= 20).chain(seldom.iter().filter(|_| tally.seeds >= 200));
-    assert!(all.copied().all(|count| count > 0), "something never happens: {tally:?}");
+    assert!(tally.seeds < 20 || happened.iter().all(|count| *count > 0), "something never happens: {tally:?}");
+    assert!(tally.seeds < 200 || seldom.iter().all(|count| *count > 0), "something seldom never happens: {tally:?}");
 }
 
 /// Runs seeds, and returns all that has happened.

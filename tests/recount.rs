@@ -40,8 +40,7 @@ async fn set(world: &World, key: &str, attribute: &str, value: i64) {
 
 /// Runs a sweep and returns the number of repaired counters. The sweep's messages go to a queue that nothing consumes.
 async fn repaired(world: &World) -> u64 {
-    let mut environment = world.stack.environment().clone();
-    environment.settings.set(QUEUE_URL, world.stack.dead_letter_queue().to_owned());
+    let environment = world.environment_with(QUEUE_URL, world.stack.dead_letter_queue());
     let swept = environment.sweep().unwrap().invoke(json!({})).await.unwrap();
     swept["repaired"].as_u64().unwrap()
 }

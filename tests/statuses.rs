@@ -199,8 +199,7 @@ async fn the_sweep_has_a_host_told_whose_messages_were_lost() {
     let Scene { world, host, .. } = &scene;
     let deployment = scene.deploy("production").await;
     let sweep = async || {
-        let mut environment = world.stack.environment().clone();
-        environment.settings.set(STATUS_QUEUE_URL, world.stack.status_queue().to_owned());
+        let environment = world.environment_with(STATUS_QUEUE_URL, world.stack.status_queue());
         environment.sweep().unwrap().invoke(json!({})).await.unwrap()["sent"].clone()
     };
     assert_eq!(sweep().await, json!(0), "its message may still be on its way");

@@ -31,8 +31,7 @@ async fn sweep(world: &World) -> Value {
 }
 
 async fn sweep_with(world: &World, queue: &str) -> Result<Value, String> {
-    let mut environment = world.stack.environment().clone();
-    environment.settings.set(QUEUE_URL, queue.to_owned());
+    let environment = world.environment_with(QUEUE_URL, queue);
     environment.sweep().unwrap().invoke(json!({})).await.map_err(|error| error.to_string())
 }
 

@@ -98,7 +98,9 @@ impl Crowd {
             running.advance(running.world.clock.now().plus(BETWEEN)).await;
             running.deploy(owner, account, "main").await;
         }
-        running.advance(Timestamp::from_millis(i64::MAX)).await;
+        while let Some(end) = running.in_progress.front().map(|(end, _)| *end) {
+            running.advance(end).await;
+        }
         (0..self.accounts).map(|account| running.wait_of(account)).collect()
     }
 }
@@ -111,8 +113,7 @@ impl Running {
         })
         .await;
         // Nothing consumes the dead-letter queue, so the messages stay for this runner.
-        let mut settings = world.stack.environment().settings.clone();
-        settings.set(QUEUE_URL, world.stack.dead_letter_queue().to_owned());
+        let settings = world.environment_with(QUEUE_URL, world.stack.dead_letter_queue()).settings;
         let app = App::new(settings, world.clock.clone(), Log::to(std::io::sink())).unwrap();
         let queue = Queue::new(&app).unwrap();
         // The runner of a deployment is never lost.
@@ -139,9 +140,7 @@ impl Running {
             finish(&self.app, &self.queue, &deployment, Transition::Succeed).await.unwrap();
             self.deliver().await;
         }
-        if until < Timestamp::from_millis(i64::MAX) {
-            self.world.clock.advance(until.since(self.world.clock.now()));
-        }
+        self.world.clock.advance(until.since(self.world.clock.now()));
     }
 
     /// Consumes the messages until none is left.

@@ -151,6 +151,13 @@ impl World {
         sqs.set_queue_attributes().queue_url(queue).attributes(timeout.0, timeout.1).send().await.unwrap();
     }
 
+    /// Returns the environment of the functions with another value of a setting.
+    pub fn environment_with(&self, setting: &'static str, value: &str) -> Environment {
+        let mut environment = self.stack.environment().clone();
+        environment.settings.set(setting, value.to_owned());
+        environment
+    }
+
     /// Returns the actor as a caller of the restarted stack.
     pub fn again(&self, actor: &Actor) -> Actor {
         Actor { base: self.stack.url(), ..actor.clone() }
@@ -311,6 +318,12 @@ impl World {
             }
             _ => stored.claim_again(table, self.terms(), now).await.unwrap(),
         }
+    }
+
+    /// Ends the lease of a runner that does not renew it.
+    pub async fn expire_lease(&self, owner: &Actor, deployment: &Value) {
+        let pk = format!("ACCT#{}#DEPLOY#{}", owner.account_id.as_ref().unwrap(), deployment["id"].as_str().unwrap());
+        self.set_attribute((&pk, "DEPLOY"), "lease_until", AttributeValue::N("0".to_owned())).await;
     }
 
     /// Returns the terms on which the stack's consumers claim deployments.

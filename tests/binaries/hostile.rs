@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use shared::settings::Settings;
 use tests::{Actor, GitRepository, World};
@@ -39,13 +38,6 @@ async fn deployment_of(world: &World, account: &str, command: &str) -> (Actor, G
     (owner, source, deployment)
 }
 
-/// Lets the lease of a runner end that does not renew it.
-async fn expire_lease(world: &World, owner: &Actor, deployment: &Value) {
-    let pk = format!("ACCT#{}#DEPLOY#{}", owner.account_id.as_ref().unwrap(), deployment["id"].as_str().unwrap());
-    let past = AttributeValue::N("0".to_owned());
-    world.set_attribute((&pk, "DEPLOY"), "lease_until", past).await;
-}
-
 #[tokio::test]
 async fn a_build_that_kills_its_runner_fails_after_three_of_them_and_another_one_is_not_affected() {
     let (world, settings) = without_consumer().await;
@@ -59,7 +51,7 @@ async fn a_build_that_kills_its_runner_fails_after_three_of_them_and_another_one
             let ended = consumer.die_of(event(&owner, &deployment)).await;
             assert_eq!(ended.code(), Some(128 + 9), "{command}: {ended}");
             assert_eq!(status(&owner, &deployment).await, "in_progress", "{command}: attempt {attempt}");
-            expire_lease(&world, &owner, &deployment).await;
+            world.expire_lease(&owner, &deployment).await;
         }
         let mut consumer = contained(script, &settings).await.unwrap();
         let done = Ok(json!({"batchItemFailures": []}));

@@ -33,8 +33,7 @@ async fn the_names_that_a_build_is_given_are_new_for_each_attempt_and_shown_nowh
     here.world.queue_is_empty().await;
     // The second attempt is another build of the same deployment.
     let (pk, sk) = (format!("ACCT#{}#DEPLOY#{}", first.account_id, first.id), "DEPLOY");
-    let past = (Clock::system().now().as_millis() - 60_000).to_string();
-    here.world.set_attribute((&pk, sk), "lease_until", AttributeValue::N(past)).await;
+    here.world.expire_lease(&here.owner, &created).await;
     here.world.set_attribute((&pk, sk), "build", AttributeValue::Null(true)).await;
     here.world.deliver(&here.owner, &created).await;
     let second = eventually("the second build", async || {

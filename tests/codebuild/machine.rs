@@ -123,8 +123,7 @@ async fn the_machine_of_a_repository_is_bounded_as_that_of_an_environment() {
     assert_eq!(changed, json!([{"field": "privileged", "from": false, "to": true}]));
 
     // The operator narrows the limits. The environment's own setting lets it through.
-    let mut narrower = world.stack.environment().clone();
-    narrower.settings.set(PRIVILEGED_BUILDS, "forbidden".to_owned());
+    let narrower = world.environment_with(PRIVILEGED_BUILDS, "forbidden");
     let gateway = world.gateway_of(&narrower).await;
     let narrower = owner.at(gateway.endpoint());
     let body = json!({"ref": "main", "environment": "production"});
@@ -149,8 +148,7 @@ async fn a_machine_that_the_operator_allows_no_more_fails_the_deployment() {
     let Some(here) = Here::start_with(change).await else { return };
     here.owner.set("app", "staging", json!({"privileged": true})).await;
     let created = here.owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
-    let mut narrower = here.world.stack.environment().clone();
-    narrower.settings.set(PRIVILEGED_BUILDS, "forbidden".to_owned());
+    let narrower = here.world.environment_with(PRIVILEGED_BUILDS, "forbidden");
     let message = json!({"account_id": here.owner.account_id, "deployment_id": created["id"]}).to_string();
     let event = json!({"Records": [{"messageId": "m", "body": message}]});
     let handled = narrower.consumer().unwrap().invoke(event).await.unwrap();
@@ -176,8 +174,7 @@ async fn a_machine_that_the_operator_allows_no_more_is_a_gate_that_refuses_new_d
     let preflight = owner.post("/v1/repositories/app/deployments/preflight", body.clone()).await;
     assert_eq!(gate(&preflight.body)["passes"], true, "{preflight:?}");
 
-    let mut narrower = world.stack.environment().clone();
-    narrower.settings.set(PRIVILEGED_BUILDS, "forbidden".to_owned());
+    let narrower = world.environment_with(PRIVILEGED_BUILDS, "forbidden");
     let gateway = world.gateway_of(&narrower).await;
     let narrower = owner.at(gateway.endpoint());
     let message = "The setting 'privileged' of the environment or its repository must be false: the operator does not allow privileged builds";

@@ -186,6 +186,14 @@ impl Moto {
         assert!(stored.status().is_success(), "{stored:?}");
     }
 
+    /// Copies an object within a bucket.
+    pub(super) async fn copy_object(&self, bucket: &str, from: &str, to: &str) {
+        let url = format!("{}/{bucket}/{to}", self.recorder.moto);
+        let request = self.recorder.client.put(url).header("authorization", credential("s3"));
+        let copied = request.header("x-amz-copy-source", format!("/{bucket}/{from}")).send().await.unwrap();
+        assert!(copied.status().is_success(), "{copied:?}");
+    }
+
     pub(super) async fn delete_object(&self, bucket: &str, key: &str) {
         let url = format!("{}/{bucket}/{key}", self.recorder.moto);
         let deleted = self.recorder.client.delete(url).header("authorization", credential("s3")).send().await.unwrap();

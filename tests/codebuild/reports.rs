@@ -74,7 +74,7 @@ async fn the_sweep_reads_the_reports_of_a_build_whose_events_were_lost() {
     let (created, stored) = here.reporting().await;
     here.put_report(&stored, "out/unit.xml", REPORT).await;
     here.world.clock.advance(BUILD_REPORTS_WITHIN);
-    let swept = here.world.stack.environment().sweep().unwrap().invoke(json!({})).await.unwrap();
+    let swept = here.world.sweep().await.unwrap();
     assert_eq!((&swept["ended"], &swept["failed"]), (&json!(1), &json!(0)), "{swept}");
     let ended = here.status(&created).await;
     assert_eq!((&ended["status"], &ended["tests"]), (&json!("succeeded"), &summary("expected ***")), "{ended}");

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
-use shared::model::{Deployment, EnvironmentChange, EnvironmentSettings, FailureCode, NewEnvironment, Status};
+use shared::model::{
+    Deployment, Environment, EnvironmentChange, EnvironmentSettings, FailureCode, NewEnvironment, Status,
+};
 
 use super::build::Tally;
 use super::run;
@@ -40,10 +42,7 @@ impl Scene {
             ..staging.clone()
         };
         for (environment, change) in [(first, staging), (second, production)] {
-            let table = self.app.table();
-            let check = |_: &_, after: &_| change.check(environment, after);
-            run(EnvironmentSettings::change(table, &self.repository, environment, &change, check, &self.by, now))
-                .unwrap();
+            self.change(environment, &change);
         }
     }
 
@@ -54,10 +53,13 @@ impl Scene {
             approval_timeout_seconds: Some(Some(APPROVAL_TIMEOUT.as_secs() as u32)),
             ..EnvironmentChange::default()
         };
+        self.change(self.environments[1], &change);
+    }
+
+    fn change(&self, environment: Environment, change: &EnvironmentChange) {
         let (table, now) = (self.app.table(), self.app.clock().now());
-        let (repository, by) = (&self.repository, &self.by);
-        run(EnvironmentSettings::change(table, repository, self.environments[1], &change, |_, _| Ok(()), by, now))
-            .unwrap();
+        let check = |_: &_, after: &_| change.check(environment, after);
+        run(EnvironmentSettings::change(table, &self.repository, environment, change, check, &self.by, now)).unwrap();
     }
 
     /// Returns one of two commits, if rules compare commits.

@@ -54,7 +54,7 @@ async fn a_call_for_a_ref_that_does_not_exist_tells_so_in_its_delivery() {
     assert_eq!((&handled["outcome"], &handled["reason"]), (&json!("skipped"), &json!("Branch 'nothing' not found")));
 }
 
-/// The minutes of the month are used up by a run of another deployment.
+/// The account's bound is 0 minutes.
 #[tokio::test]
 async fn a_push_and_a_call_without_build_minutes_tell_so_in_their_deliveries_and_deploy_once_there_are_minutes() {
     let acme = Acme::start().await;

@@ -107,8 +107,7 @@ async fn a_delivery_whose_message_is_lost_is_handled_after_the_next_sweep() {
     assert_eq!((sent.status, &sent.body["outcome"]), (202, &json!("queued")), "the host need not know");
 
     // The sweep has a queue that works.
-    let mut environment = acme.world.stack.environment().clone();
-    environment.settings.set(HOOK_QUEUE_URL, acme.world.stack.hook_queue().to_owned());
+    let environment = acme.world.environment_with(HOOK_QUEUE_URL, acme.world.stack.hook_queue());
     let sweep = async || environment.sweep().unwrap().invoke(json!({})).await.unwrap();
     assert_eq!(sweep().await["sent"], 0, "it is too early");
     acme.world.clock.advance(Duration::from_secs(61));

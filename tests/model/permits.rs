@@ -468,68 +468,39 @@ fn check(permits: Permits) {
     assert!(checker.unique_state_count() > 100, "it looked at all of them: {}", checker.unique_state_count());
 }
 
+/// Returns a model with one permit for all, in which nothing is lost, canceled or broken.
+fn whole(account_of: &[usize], limits: &[usize]) -> Permits {
+    let (account_of, limits) = (account_of.to_vec(), limits.to_vec());
+    Permits { account_of, limits, stack: 1, losses: 0, cancels: 0, broken: Broken::Nothing }
+}
+
 #[test]
 fn accounts_take_turns_and_no_order_of_steps_leaves_one_waiting() {
     // A greedy account, and one with a single deployment.
-    check(Permits {
-        account_of: vec![0, 0, 0, 1],
-        limits: vec![3, 1],
-        stack: 1,
-        losses: 0,
-        cancels: 0,
-        broken: Broken::Nothing,
-    });
+    check(whole(&[0, 0, 0, 1], &[3, 1]));
 }
 
 #[test]
 fn bounds_of_accounts_and_of_the_stack_hold_together() {
-    check(Permits {
-        account_of: vec![0, 0, 1],
-        limits: vec![1, 1],
-        stack: 2,
-        losses: 0,
-        cancels: 1,
-        broken: Broken::Nothing,
-    });
+    check(Permits { stack: 2, cancels: 1, ..whole(&[0, 0, 1], &[1, 1]) });
 }
 
 #[test]
 fn a_turn_in_an_accounts_own_queue_passes_on_when_its_deployment_is_canceled() {
-    check(Permits {
-        account_of: vec![0, 0, 0],
-        limits: vec![1],
-        stack: 2,
-        losses: 0,
-        cancels: 1,
-        broken: Broken::Nothing,
-    });
-    check(Permits {
-        account_of: vec![0, 0, 0, 0],
-        limits: vec![2],
-        stack: 3,
-        losses: 0,
-        cancels: 0,
-        broken: Broken::Nothing,
-    });
+    check(Permits { stack: 2, cancels: 1, ..whole(&[0, 0, 0], &[1]) });
+    check(Permits { stack: 3, ..whole(&[0, 0, 0, 0], &[2]) });
 }
 
 #[test]
 fn what_is_lost_is_found_by_the_sweep() {
-    check(Permits {
-        account_of: vec![0, 1],
-        limits: vec![1, 1],
-        stack: 1,
-        losses: 1,
-        cancels: 1,
-        broken: Broken::Nothing,
-    });
+    check(Permits { losses: 1, cancels: 1, ..whole(&[0, 1], &[1, 1]) });
 }
 
 /// Three accounts wait, of which one has more deployments than the others.
 const THREE: &[usize] = &[0, 0, 1, 2];
 
 fn three(account_of: &[usize], broken: Broken) -> Permits {
-    Permits { account_of: account_of.to_vec(), limits: vec![3, 2, 2], stack: 1, losses: 0, cancels: 0, broken }
+    Permits { broken, ..whole(account_of, &[3, 2, 2]) }
 }
 
 #[test]

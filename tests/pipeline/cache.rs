@@ -149,8 +149,7 @@ async fn an_operator_turns_the_caches_of_all_builds_off() {
     let kept = stored(&world);
     assert_eq!(kept.len(), 1);
 
-    let mut narrower = world.stack.environment().clone();
-    narrower.settings.set(BUILD_CACHES, "forbidden".to_owned());
+    let narrower = world.environment_with(BUILD_CACHES, "forbidden");
     let gateway = world.gateway_of(&narrower).await;
     let here = owner.at(gateway.endpoint());
     let (repository, staging) = ("/v1/repositories/app", "/v1/repositories/app/environments/staging");

@@ -20,8 +20,7 @@ async fn left(world: &World, id: &str) -> Vec<String> {
 
 /// Runs a sweep whose messages go to a queue that nothing consumes. Returns the number of deletions that it completed.
 async fn sweep(world: &World) -> u64 {
-    let mut environment = world.stack.environment().clone();
-    environment.settings.set(QUEUE_URL, world.stack.dead_letter_queue().to_owned());
+    let environment = world.environment_with(QUEUE_URL, world.stack.dead_letter_queue());
     let swept = environment.sweep().unwrap().invoke(json!({})).await.unwrap();
     assert_eq!((&swept["failed"], &swept["repaired"]), (&json!(0), &json!(0)), "{swept}");
     swept["deleted"].as_u64().unwrap()

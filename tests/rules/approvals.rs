@@ -6,8 +6,7 @@ use super::*;
 
 /// Runs the sweep with a queue that has no runner. Returns what [`swept`] does.
 async fn swept_to_nobody(world: &World) -> (u64, u64) {
-    let mut environment = world.stack.environment().clone();
-    environment.settings.set(QUEUE_URL, world.stack.dead_letter_queue().to_owned());
+    let environment = world.environment_with(QUEUE_URL, world.stack.dead_letter_queue());
     let tally = environment.sweep().unwrap().invoke(json!({})).await.unwrap();
     (tally["sent"].as_u64().unwrap(), tally["ended"].as_u64().unwrap())
 }

@@ -166,8 +166,7 @@ async fn a_name_that_leads_to_a_private_address_is_not_connected_to() {
     owner.team("platform").await;
     world.clock.advance(Duration::from_secs(3));
     scene.dispatch().await;
-    let mut environment = world.stack.environment().clone();
-    environment.settings.set(CLONE_HOSTS, "public".to_owned());
+    let environment = world.environment_with(CLONE_HOSTS, "public");
     let outside = Scene { function: environment.send_webhooks().unwrap(), ..scene };
     assert_eq!(outside.send().await, ["silent"]);
     let [delivery] = &outside.deliveries().await[..] else { panic!("one delivery") };
