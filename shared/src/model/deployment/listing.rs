@@ -55,29 +55,29 @@ impl ListedDeployment {
     }
 
     /// Returns whether the deployment has this commit.
-    pub fn is_of_commit(&self, sha: &str) -> bool {
+    pub(super) fn is_of_commit(&self, sha: &str) -> bool {
         self.sha == sha
     }
 
     /// Returns whether the deployment was requested for this ref, or for a short form of this full name.
-    pub fn is_of_ref(&self, name: &str) -> bool {
+    pub(super) fn is_of_ref(&self, name: &str) -> bool {
         self.git_ref == name || self.ref_name.as_deref() == Some(name)
     }
 
     /// Returns whether this user, or the application that this id stands for, created the deployment.
-    pub fn is_by(&self, user: &UserId) -> bool {
+    pub(super) fn is_by(&self, user: &UserId) -> bool {
         self.created_by == *user
     }
 
     /// Returns whether the deployment needs approvals, which this person may give.
-    pub fn is_approvable_by(&self, user: &UserId) -> bool {
+    pub(super) fn is_approvable_by(&self, user: &UserId) -> bool {
         self.required_approvals > 0 && self.created_by != *user && self.registered_by.as_ref() != Some(user)
     }
 }
 
 impl Deployment {
     /// Returns whether the deployment waits for an approval that this person may give and has not given.
-    pub fn awaits(&self, user: &UserId) -> bool {
+    pub(super) fn awaits(&self, user: &UserId) -> bool {
         let may_approve = !self.is_created_by(user) && !self.approved_by.contains(user);
         self.status == Status::Queued && !self.is_approved() && may_approve
     }
