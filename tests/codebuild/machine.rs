@@ -122,6 +122,17 @@ async fn the_machine_of_a_repository_is_bounded_as_that_of_an_environment() {
     let changed = owner.get("/v1/audit_events?action=repository.updated").await.body["data"][0]["changes"].clone();
     assert_eq!(changed, json!([{"field": "privileged", "from": false, "to": true}]));
 
+    let docker = async |environment: &str| {
+        let body = json!({"ref": "main", "environment": environment});
+        let preflight = owner.post("/v1/repositories/app/deployments/preflight", body).await.body;
+        let gates = preflight["gates"].as_array().unwrap();
+        gates.iter().find(|gate| gate["gate"] == "machine").unwrap()["message"].clone()
+    };
+    owner.set("app", "staging", json!({"privileged": false})).await;
+    assert_eq!(docker("production").await, "The operator allows the build machine, and builds can run Docker");
+    let off = "The operator allows the build machine. It is not privileged, so builds can't run Docker";
+    assert_eq!(docker("staging").await, off);
+
     // The operator narrows the limits. The environment's own setting lets it through.
     let narrower = world.environment_with(PRIVILEGED_BUILDS, "forbidden");
     let gateway = world.gateway_of(&narrower).await;
@@ -134,6 +145,10 @@ async fn the_machine_of_a_repository_is_bounded_as_that_of_an_environment() {
     narrower.post("/v1/repositories/app/deployments", body.clone()).await.refused(409, "machine_not_allowed");
     narrower.patch(REPOSITORY, json!({"privileged": true})).await.refused(400, "invalid_request");
     owner.set("app", "production", json!({"privileged": false})).await;
+    let preflight = narrower.post("/v1/repositories/app/deployments/preflight", body.clone()).await.body;
+    let gate = preflight["gates"].as_array().unwrap().iter().find(|gate| gate["gate"] == "machine").unwrap();
+    let forbidden = "The operator allows the build machine, but no privileged builds, so builds can't run Docker";
+    assert_eq!((&gate["passes"], &gate["message"]), (&json!(true), &json!(forbidden)));
     let created = narrower.post("/v1/repositories/app/deployments", body).await;
     assert_eq!((created.status, &created.body["machine"]), (201, &Value::Null), "{created:?}");
 }

@@ -193,6 +193,7 @@ pub(crate) async fn preflight(
         }
         Some(Reach::Unknown) => "The commit exists, and it is not known whether a branch or tag has it",
     };
+    let machine = repository.machine.overridden_by(&settings.machine);
     let gates = vec![
         GateBody::new(Gate::Permission, None, "The caller may deploy this repository"),
         GateBody::new(Gate::Quota, None, "The rate limit allows this request"),
@@ -203,11 +204,7 @@ pub(crate) async fn preflight(
             ..GateBody::new(Gate::Requires, unmet.requires, rule("The commit has succeeded wherever it has to"))
         },
         GateBody::until(Gate::Freeze, unmet.freeze, rule("The environment is not frozen")),
-        GateBody::new(
-            Gate::Machine,
-            limits.refusal_of_deployment(&repository.machine.overridden_by(&settings.machine)),
-            "The operator allows the build machine",
-        ),
+        GateBody::new(Gate::Machine, limits.refusal_of_deployment(&machine), limits.approval_of(&machine)),
         GateBody::new(Gate::Variables, too_large, "The build can get all of its variables"),
         GateBody::until(Gate::Minutes, exhausted(account, &usage, now), "The account has build minutes left"),
         GateBody::new(Gate::Fences, request.fences().stale(&lane), "No newer request has been accepted"),

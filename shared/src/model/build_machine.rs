@@ -138,6 +138,17 @@ impl BuildLimits {
         }
     }
 
+    /// Returns a sentence about a machine that the operator allows, and whether its builds can run Docker.
+    pub fn approval_of(&self, machine: &BuildMachine) -> &'static str {
+        match (machine.privileged, self.privileged) {
+            (true, _) => "The operator allows the build machine, and builds can run Docker",
+            (false, true) => "The operator allows the build machine. It is not privileged, so builds can't run Docker",
+            (false, false) => {
+                "The operator allows the build machine, but no privileged builds, so builds can't run Docker"
+            }
+        }
+    }
+
     /// Returns a sentence about the setting of the environment or its repository that the operator does not allow.
     pub fn refusal_of_deployment(&self, machine: &BuildMachine) -> Option<String> {
         let first = self.refusals(machine).next();
