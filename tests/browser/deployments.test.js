@@ -390,6 +390,16 @@ test("the list of deployments is narrowed by status, by environment and to oneâ€
   assert.match(second.page.url(), /\?created_by=me$/);
   await second.field("Mine").uncheck();
   await past.waitFor();
+  await second.field("Branch or tag").fill("broken");
+  await second.field("Branch or tag").press("Enter");
+  await past.waitFor({ state: "detached" });
+  await second.field("Full SHA of a commit").fill(built.sha);
+  await second.field("Full SHA of a commit").press("Enter");
+  await second.says("No deployment matches.");
+  await second.field("Branch or tag").fill("");
+  await second.field("Branch or tag").press("Enter");
+  await past.waitFor();
+  assert.ok(second.page.url().endsWith(`?sha=${built.sha}`));
   await second.close();
 });
 

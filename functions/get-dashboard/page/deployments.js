@@ -63,9 +63,18 @@ export function filters(query, changed) {
   return h("div", { class: "filters" },
     filter(query, "environment", "Environment",
       [...new Set(["", ...ENVIRONMENTS, query.get("environment") ?? ""])].map((name) => [name, name || "Any environment"]),
-      changed),
-    filter(query, "status", "Status", STATUS_FILTER, changed), only(query, "created_by", "Mine", changed));
+      changed), properties(query, changed));
 }
+
+/**
+ * Creates the filters that all lists of deployments have.
+ * @param {URLSearchParams} query
+ * @param {() => void} changed
+ */
+const properties = (query, changed) => [
+  filter(query, "status", "Status", STATUS_FILTER, changed), search(query, "ref", "Branch or tag", changed),
+  search(query, "sha", "Full SHA of a commit", changed), only(query, "created_by", "Mine", changed),
+];
 
 /**
  * Creates a filter that lists only what is about the caller.
@@ -95,8 +104,7 @@ export function deployments(screen) {
   named.setAttribute("list", "environments");
   return [heading("Deployments"), h("div", { class: "filters" }, named,
     h("datalist", { id: "environments" }, ENVIRONMENTS.map((name) => h("option", { value: name }))),
-    filter(query, "status", "Status", STATUS_FILTER, place.restart),
-    only(query, "created_by", "Mine", place.restart), only(query, "awaiting", "Waiting for me", place.restart)), place];
+    properties(query, place.restart), only(query, "awaiting", "Waiting for me", place.restart)), place];
 }
 
 /**
