@@ -20,6 +20,7 @@ const LONGEST_REQUEST = 30_000;
 const FINAL = ["succeeded", "failed", "canceled", "superseded"];
 const WAITS_FOR = {
   approval: "an approval", freeze: "the end of a freeze", wait: "the wait timer", deployment: "another deployment",
+  requirement: "a success in another environment", capacity: "capacity",
 };
 
 /** An error that ends the job. Its message is for the job's log. */
