@@ -92,7 +92,8 @@ fn no_fault_loses_a_deployment_or_runs_two_in_a_lane() {
 #[test]
 fn no_fault_breaks_a_rule_of_an_environment() {
     let tally = run_seeds(15, Kind::Rules);
-    let happened = [tally.starts_after_a_rule, tally.met, tally.unmet, tally.expired, tally.by_name];
+    let happened =
+        [tally.starts_after_a_rule, tally.starts_after_a_freeze, tally.met, tally.unmet, tally.expired, tally.by_name];
     assert!(tally.seeds < 15 || happened.iter().all(|count| *count > 0), "a rule holds nothing back: {tally:?}");
 }
 

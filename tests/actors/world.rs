@@ -466,6 +466,15 @@ impl World {
         read.send().await.unwrap().item.unwrap()
     }
 
+    /// Reads the items of the table whose sort key begins so.
+    pub async fn items_with_prefix(&self, start: &str) -> Vec<HashMap<String, AttributeValue>> {
+        let table = self.stack.app().table();
+        let found = table.client().scan().table_name(table.name()).send().await.unwrap();
+        assert!(found.last_evaluated_key.is_none(), "one page has the table");
+        let starts = |item: &HashMap<String, AttributeValue>| item["sk"].as_s().unwrap().starts_with(start);
+        found.items.unwrap().into_iter().filter(starts).collect()
+    }
+
     /// Sets an attribute of an item in the table, as an operator would.
     pub async fn set_attribute(&self, (pk, sk): (&str, &str), attribute: &str, value: AttributeValue) {
         let table = self.stack.app().table();

@@ -39,6 +39,8 @@ pub(super) struct Tally {
     pub(super) given_back: u64,
     /// The deployments that started although a rule held them back after their creation.
     pub(super) starts_after_a_rule: u64,
+    /// The starts of deployments that were created in a freeze window.
+    pub(super) starts_after_a_freeze: u64,
     /// The deployments that started after a wait for the success of their commit in a required environment.
     pub(super) met: u64,
     /// The deployments that ended because such a success did not come.
@@ -69,6 +71,7 @@ impl std::ops::AddAssign for Tally {
         self.claims += other.claims;
         self.given_back += other.given_back;
         self.starts_after_a_rule += other.starts_after_a_rule;
+        self.starts_after_a_freeze += other.starts_after_a_freeze;
         self.met += other.met;
         self.unmet += other.unmet;
         self.expired += other.expired;

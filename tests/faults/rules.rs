@@ -123,8 +123,9 @@ impl Scene {
                 return wrong(&format!("started with {given} approvals"));
             }
             tally.met += u64::from(events.iter().any(|event| event.reason.starts_with("the commit has succeeded in")));
-            let has_waited = row.wait_until.is_some() || row.required_approvals > 0;
-            tally.starts_after_a_rule += u64::from(has_waited || settings.freeze(row.created_at).is_some());
+            let (was_frozen, has_waited) = (settings.freeze(row.created_at).is_some(), row.wait_until.is_some());
+            tally.starts_after_a_freeze += u64::from(was_frozen);
+            tally.starts_after_a_rule += u64::from(was_frozen || has_waited || row.required_approvals > 0);
         }
         Ok(())
     }

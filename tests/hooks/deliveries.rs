@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
 use serde_json::json;
 use shared::model::DELIVERY_RETENTION;
@@ -136,10 +135,7 @@ async fn deliveries_are_listed_newest_first_for_two_weeks() {
     let hooks = acme.owner.get("/v1/repositories/app/hooks").await;
     assert_eq!(hooks.body["data"][0]["last_delivery_at"], "2026-01-01T12:05:00Z");
 
-    let table = acme.world.stack.app().table();
-    let items = table.client().scan().table_name(table.name()).send().await.unwrap();
-    let is_delivery = |sk: &AttributeValue| sk.as_s().unwrap().starts_with("DELIVERY#");
-    let deliveries: Vec<_> = items.items().iter().filter(|item| is_delivery(&item["sk"])).collect();
+    let deliveries = acme.world.items_with_prefix("DELIVERY#").await;
     assert_eq!(deliveries.len(), 5);
     for item in deliveries {
         let number = |name: &str| item[name].as_n().unwrap().parse::<i64>().unwrap();

@@ -50,6 +50,12 @@ async fn each_event_is_sent_once_signed_and_in_order() {
         assert_eq!((&attempt["response_status"], &attempt["response_body"]), (&json!(200), &json!("ok")));
         assert_eq!((&attempt["error"], &delivery["next_attempt_at"]), (&Value::Null, &Value::Null));
     }
+    let rows = scene.world.items_with_prefix("DELIVERY#").await;
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        let number = |name: &str| row[name].as_n().unwrap().parse::<i64>().unwrap();
+        assert_eq!(number("expires_at"), number("created_at") / 1000 + 14 * 24 * 60 * 60, "they are kept for 14 days");
+    }
 }
 
 #[tokio::test]

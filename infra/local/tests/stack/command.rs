@@ -155,7 +155,11 @@ async fn a_stack_that_is_stopped_ends_its_build_and_runs_it_again_at_the_next_st
         let id = running.deploy("app").await;
         let started = until(async || std::fs::read_to_string(&pid).ok()).await;
         let process = Pid::from_raw(started.trim().parse().unwrap()).unwrap();
+        let mut told = running.child.stderr.take().unwrap();
         assert_eq!(running.end(signal).await, Some(0), "{signal:?}");
+        let mut last_words = String::new();
+        told.read_to_string(&mut last_words).await.unwrap();
+        assert_eq!(last_words, "Stopping. Press Ctrl-C again to stop at once.\n", "{signal:?}");
         until(async || test_kill_process(process).err()).await;
 
         let mut running = place.start().await;
