@@ -91,8 +91,25 @@ def typescript():
         "--default-non-nullable=false",
         cwd=folder,
     )
+    (folder / "bodies.ts").write_text('import type { paths } from "./schema.js";\n\n' + "".join(smallest_bodies()))
     run("npx", "--no-install", "tsc", cwd=folder)
     return ["node", folder / "main.js"]
+
+
+def smallest_bodies():
+    """Returns a declaration in TypeScript for each body, with a value that has the required properties only."""
+    api = json.loads(document.read_text())
+    operations = ((path, method, of) for path, item in api["paths"].items() for method, of in item.items())
+    for number, (path, method, operation) in enumerate(operations):
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        if content:
+            schema = content["schema"]
+            name = schema.get("$ref", "").removeprefix("#/components/schemas/")
+            required = (api["components"]["schemas"][name] if name else schema).get("required", [])
+            example = content["examples"]["request"]["value"]
+            body = json.dumps({property: example[property] for property in required})
+            kind = f'NonNullable<paths["{path}"]["{method}"]["requestBody"]>["content"]["application/json"]'
+            yield f"export const body{number}: {kind} = {body};\n"
 
 
 def go():
