@@ -43,7 +43,8 @@ def check(root, areas):
     parameters_publish_versions(root, areas)
     a_restored_table_takes_the_place_of_the_own(root)
     private_hosts_are_in_a_vpc(root, areas)
-    print("10 rules of AWS are kept")
+    a_budget_can_be_replaced(resources)
+    print("11 rules of AWS are kept")
 
 
 def of_type(resources, kind):
@@ -254,3 +255,11 @@ def private_hosts_are_in_a_vpc(root, areas):
             assert conditional in policies, f"{name} can't be connected to the VPC"
             assert names(area["Conditions"]["InVpc"]) == {"SubnetIds"}, file
     assert inside, "no function connects to private hosts"
+
+
+def a_budget_can_be_replaced(resources):
+    """CloudFormation replaces a budget whose notifications change, and makes the new one first."""
+    budgets = of_type(resources, "AWS::Budgets::Budget")
+    assert budgets, "there is no budget"
+    for name, budget in budgets.items():
+        assert "BudgetName" not in budget["Properties"]["Budget"], f"{name} has a name of its own"
