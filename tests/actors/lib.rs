@@ -39,7 +39,7 @@ pub fn approval(deployment: &Value) -> Value {
 /// Calls `ask` until it returns a value.
 ///
 /// # Panics
-/// Panics Panics after five minutes without a value.
+/// Panics after five minutes without a value.
 pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asked = async {
         loop {

@@ -93,7 +93,7 @@ pub struct LogMeta {
 /// last 2 MiB. A line of the stream `system` then says how many lines are left out between them. The last
 /// 2 MiB become readable when the run ends. A line has at most 16 KiB; longer output is split into several lines. The lines of a build by AWS
 /// CodeBuild are in the order in which they were delivered, which may differ from that of their times.
-#[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(LogPosition), responses((status = 200, content((LogBody = "application/json"), (String = "text/plain")))))]
+#[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(LogPosition), responses((status = 200, content((LogBody = "application/json"), (String = "text/plain", example = "Compiling frontend-app\n")))))]
 pub async fn get_deployment_log(
     State(With(app, archive)): State<With<Archive>>,
     Query(position): Query<LogPosition>,

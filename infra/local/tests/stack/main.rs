@@ -19,6 +19,9 @@ use shared::clock::{Clock, Timestamp};
 /// 2020-03-12T19:03:58.390Z.
 const NOW: i64 = 1_584_039_838_390;
 
+/// The time for which a receive waits for a message. What ends in half of it has not waited, however slow the machine is.
+const LONG_POLL: Duration = Duration::from_secs(20);
+
 fn clock() -> Clock {
     Clock::manual(Timestamp::from_millis(NOW))
 }
@@ -51,7 +54,7 @@ fn sqs_client(endpoint: &str) -> aws_sdk_sqs::Client {
     aws_sdk_sqs::Client::from_conf(config.build())
 }
 
-/// Repeats a call until it gives a result, for at most ten seconds.
+/// Repeats a call until it gives a result, for at most a minute.
 async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asked = async {
         loop {
@@ -61,5 +64,5 @@ async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), asked).await.unwrap_or_else(|_| panic!("{what} did not happen"))
+    tokio::time::timeout(Duration::from_secs(60), asked).await.unwrap_or_else(|_| panic!("{what} did not happen"))
 }
