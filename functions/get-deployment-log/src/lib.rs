@@ -5,8 +5,6 @@
 mod position;
 mod text;
 
-use std::time::Duration;
-
 use archive::{Archive, Gaps, LogLine, LogPage, Stream};
 use axum::Json;
 use axum::extract::State;
@@ -23,10 +21,6 @@ use shared::{App, Endpoint, InitError, Result, Route, With};
 
 pub use position::LogPosition;
 use position::Start;
-
-/// The time after a deployment's end within which the last lines of its build come. CodeBuild sends them before it reports the end, and
-/// CloudWatch Logs delivers them some seconds later. AWS promises no limit.
-const LINES_SETTLE: Duration = Duration::from_secs(15);
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/log")
@@ -93,7 +87,7 @@ pub struct LogMeta {
 /// last 2 MiB. A line of the stream `system` then says how many lines are left out between them. The last
 /// 2 MiB become readable when the run ends. A line has at most 16 KiB; longer output is split into several lines. The lines of a build by AWS
 /// CodeBuild are in the order in which they were delivered, which may differ from that of their times.
-#[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(LogPosition), responses((status = 200, content((LogBody = "application/json"), (String = "text/plain", example = "Compiling frontend-app\n")))))]
+#[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(LogPosition), responses((status = 200, content((LogBody = "application/json"), (String = "text/plain")))))]
 pub async fn get_deployment_log(
     State(With(app, archive)): State<With<Archive>>,
     Query(position): Query<LogPosition>,
@@ -102,8 +96,7 @@ pub async fn get_deployment_log(
 ) -> Result<Response> {
     let as_text = text::is_asked_for(&headers);
     let start = position.start(as_text)?;
-    let settled = |ended: Timestamp| deployment.build.is_none() || app.clock().now().since(ended) >= LINES_SETTLE;
-    let has_ended = deployment.finished_at.is_some_and(settled);
+    let has_ended = deployment.has_whole_log(app.clock().now());
     // The log is complete before the deployment ends, and the state was read before the log.
     let gaps = if has_ended { Gaps::Mark } else { Gaps::Wait };
     let (archive, prefix) = (&archive, deployment.log_prefix());

@@ -26,6 +26,10 @@ const MAX_URL_BYTES: usize = 512;
 /// The maximum time by which the store's clock may be ahead of that of the function that ended the deployment.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
+/// The time after a deployment's end within which the last lines of its build come. CodeBuild sends them before it reports the end, and
+/// CloudWatch Logs delivers them some seconds later. AWS promises no limit.
+const LINES_SETTLE: Duration = Duration::from_secs(15);
+
 /// The report of the build of one attempt. The row beside the deployment exists only if there is something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Results {
@@ -124,6 +128,11 @@ impl Deployment {
 
     fn results_key(&self) -> Key {
         key::deployment_results(&self.account_id, &self.id, self.attempt)
+    }
+
+    /// Returns whether no more lines can follow in the log.
+    pub fn has_whole_log(&self, now: Timestamp) -> bool {
+        self.finished_at.is_some_and(|end| self.build.is_none() || now.since(end) >= LINES_SETTLE)
     }
 
     /// Returns whether the deployment keeps artifacts and can have stored a file at this time.
