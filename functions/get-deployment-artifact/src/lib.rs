@@ -3,6 +3,7 @@
 use archive::Archive;
 use axum::extract::State;
 use axum::response::Response;
+use downloads::Saved;
 use http::{HeaderMap, Method};
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::extract::PathArtifact;
@@ -50,5 +51,6 @@ pub async fn get_deployment_artifact(
     let found = archive.artifact(&deployment.artifacts_prefix(), &path).await?;
     let found = found.filter(|artifact| deployment.can_have_stored(artifact.stored_at));
     let artifact = found.ok_or_else(|| Error::not_found("Artifact"))?;
-    downloads::answer(&archive, &artifact, &artifact.path, method, &headers).await
+    let saved = Saved { path: &artifact.path, content_type: artifact.content_type() };
+    downloads::answer(&archive, &artifact, saved, method, &headers).await
 }

@@ -8,6 +8,7 @@ mod set;
 use archive::Archive;
 use axum::extract::State;
 use axum::response::Response;
+use downloads::Saved;
 use http::{HeaderMap, Method};
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With};
@@ -62,5 +63,6 @@ pub async fn get_deployment_artifacts_zip(
         Some(zip) => zip,
         None => set.store(&archive, &prefix, &name).await?,
     };
-    downloads::answer(&archive, &zip, &format!("{}-artifacts.zip", deployment.id), method, &headers).await
+    let saved = Saved { path: &format!("{}-artifacts.zip", deployment.id), content_type: "application/zip" };
+    downloads::answer(&archive, &zip, saved, method, &headers).await
 }

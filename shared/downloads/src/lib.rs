@@ -33,20 +33,28 @@ const OWN_ANSWER: u64 = 512 * 1024;
 /// The time for which a signed URL is valid.
 const VALID_FOR: Duration = Duration::from_secs(300);
 
-/// Answers a request for a file of the archive: redirects to a signed URL, or sends the file or a part of it. Asks browsers to save
-/// the file under the last name of `name`.
+/// What a browser saves a file as.
+#[derive(Clone, Copy, Debug)]
+pub struct Saved<'a> {
+    /// The file gets the last name of this path.
+    pub path: &'a str,
+    /// The media type.
+    pub content_type: &'a str,
+}
+
+/// Answers a request for a file of the archive: redirects to a signed URL, or sends the file or a part of it.
 ///
 /// # Errors
 /// Fails if the file has none of the bytes that the request asks for, or if the archive fails.
 pub async fn answer(
     archive: &Archive,
     file: &Artifact,
-    name: &str,
+    saved: Saved<'_>,
     method: Method,
     request: &HeaderMap,
 ) -> Result<Response> {
-    let disposition = disposition::attachment(name);
-    let download = Download { content_type: file.content_type(), disposition: &disposition };
+    let disposition = disposition::attachment(saved.path);
+    let download = Download { content_type: saved.content_type, disposition: &disposition };
     match archive.sign(file, method, download, VALID_FOR).await? {
         Some(url) => Ok((StatusCode::FOUND, [(LOCATION, text(url.as_str()))]).into_response()),
         None => send(archive, file, download, request).await,
