@@ -65,6 +65,7 @@ pub(crate) const CASES: &[(&str, Access, Role, Needs)] = &[
     ("GET /v1/deployments",                                        With(DeploymentsRead),   Member, Nothing),
     ("GET /v1/deployments/{deployment_id}",                        With(DeploymentsRead),   Member, On(Read)),
     ("GET /v1/deployments/{deployment_id}/log",                    With(DeploymentsRead),   Member, On(Read)),
+    ("GET /v1/deployments/{deployment_id}/log.txt",                With(DeploymentsRead),   Member, On(Read)),
     ("GET /v1/deployments/{deployment_id}/events",                 With(DeploymentsRead),   Member, On(Read)),
     ("GET /v1/deployments/{deployment_id}/artifacts",              With(DeploymentsRead),   Member, On(Read)),
     ("GET /v1/deployments/{deployment_id}/artifacts.zip",          With(DeploymentsRead),   Member, On(Read)),

@@ -320,6 +320,10 @@ async fn each_binary_answers_its_sample_event() {
     let (status, _, deleted) = ask_for_it("delete-hook").await;
     assert_eq!((status, &deleted), (200, &json!({"id": hook["id"], "deleted": true})));
 
+    let request = sample_request("get-deployment-log-file", token, &ids);
+    let file = start("get-deployment-log-file").await.invoke(request).await.unwrap();
+    let text = file["body"].as_str().unwrap_or_default();
+    assert!(file["statusCode"] == 200 && text.ends_with("Succeeded. Artifacts: 0\n"), "{file}");
     let (status, _, refused) = ask("get-deployment-artifacts-zip").await;
     assert_eq!((status, &refused["error"]["code"]), (404, &json!("not_found")), "it has no artifacts: {refused}");
 

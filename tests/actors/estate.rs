@@ -178,12 +178,13 @@ impl Estate {
                 let deployment = json!({"id": parameters["deployment_id"]});
                 world.put_artifact(&self.owner, &deployment, ARTIFACT, b"{}").await;
             }
-            // A zip is made of the artifacts of a deployment that has ended.
-            "get-deployment-artifacts-zip" => {
+            // Only a deployment that has ended has a zip of its artifacts and a file of its log.
+            "get-deployment-artifacts-zip" | "get-deployment-log-file" => {
                 let name = &self.parameters["repo_name"];
                 self.owner.set(name, "staging", json!({"required_approvals": 1})).await;
                 let waiting = self.owner.deploy(name, json!({"ref": "main", "environment": "staging"})).await;
                 world.put_artifact(&self.owner, &waiting, ARTIFACT, b"{}").await;
+                world.put_log(&self.owner, &waiting, "Compiling frontend-app").await;
                 assert_eq!(self.owner.act(&waiting, "cancel", json!({})).await.status, 200);
                 parameters.insert("deployment_id", text(&waiting["id"]));
             }

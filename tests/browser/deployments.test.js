@@ -82,7 +82,7 @@ test("a log is searched, folded, linked and saved", async () => {
   assert.ok(await other.page.locator(".target").evaluate((element) =>
       element.getBoundingClientRect().bottom < innerHeight), "the line is in view");
 
-  const [download] = await Promise.all([owner.page.waitForEvent("download"), owner.button("Download").click()]);
+  const [download] = await Promise.all([owner.page.waitForEvent("download"), owner.link("Download").click()]);
   const saved = readFileSync(await download.path(), "utf8");
   assert.match(saved, /^installed package 1\n[^]*^installed package 300\n[^]*^published$/m);
   await owner.close();

@@ -8,6 +8,9 @@ use base64::prelude::BASE64_STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::future::join_all;
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, LOCATION};
+use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 use shared::model::Deployment;
 
@@ -216,6 +219,40 @@ async fn a_log_of_a_build_keeps_its_beginning_and_its_end() {
     assert_eq!(lines.last().unwrap(), "the last line");
     let kept = here.moto.list_objects(BUCKET, &format!("{}/log/", stored.log_prefix())).await;
     assert!(kept.len() < 40, "what is left out is removed: {kept:?}");
+}
+
+#[tokio::test]
+async fn the_whole_log_is_downloaded_from_a_signed_url_once_no_line_can_follow() {
+    let Some(here) = Here::start().await else { return };
+    let (_, stored) = here.building(json!({})).await;
+    let own = here.whole_log(&stored, 1000).await;
+    for numbers in [0..5, 5..10, 10..15] {
+        here.writes(&stored, &lines(numbers)).await;
+    }
+    here.writes(&stored, &[(15, format!("I am {}", stored.artifacts_prefix()))]).await;
+    here.moto.delete_object(BUCKET, &format!("{}/log/{:012}", stored.log_prefix(), own.len() + 10)).await;
+    let path = format!("/v1/deployments/{}/log.txt", stored.id);
+    here.owner.get(&path).await.refused(409, "not_finished");
+    here.ends(&stored).await;
+    here.owner.get(&path).await.refused(409, "not_finished");
+    here.world.clock.advance(Duration::from_secs(15));
+    let client = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
+    let ask = async || {
+        let answer = client.execute(here.owner.request(Method::GET, &path).build().unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 302);
+        reqwest::Url::parse(answer.headers()[LOCATION].to_str().unwrap()).unwrap()
+    };
+    let (first, second) = (ask().await, ask().await);
+    assert_eq!(first.path(), second.path(), "the second request finds the file of the first");
+    let answer = client.get(first).send().await.unwrap();
+    assert_eq!(answer.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
+    let cut = "Lines left out here: 5. A log keeps its first 8 MiB and its last 2 MiB.";
+    let of_build = lines(0..5).into_iter().chain([(0, cut.to_owned())]).chain(lines(10..15)).map(|(_, text)| text);
+    let texts: Vec<_> = own.into_iter().chain(of_build).collect();
+    let text = answer.text().await.unwrap();
+    let (before, last) = text.trim_end().rsplit_once('\n').unwrap();
+    assert_eq!(before, texts.join("\n"));
+    assert!(last.starts_with("I am deployments/") && last.ends_with("/cap_***"), "{last}");
 }
 
 #[tokio::test]

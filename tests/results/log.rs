@@ -1,7 +1,7 @@
 //! A log as text, and its end.
 
-use reqwest::Method;
-use reqwest::header::{ACCEPT, LINK};
+use reqwest::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG, LINK, RANGE};
+use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tests::buildspec;
 
@@ -17,22 +17,27 @@ async fn page(results: &Results, url: &str, accept: &str) -> (u16, Option<String
     (answer.status().as_u16(), next, answer.text().await.unwrap())
 }
 
-#[tokio::test]
-async fn a_log_is_downloaded_as_text_along_its_links() {
-    let results = Results::of(&buildspec(&["seq 100000 400000", "echo 'last \"line\"'"])).await;
-    let ended = results.deployed(json!({})).await;
-    let log = format!("{}/log", path(&ended));
-    let (mut url, mut pages, mut text) = (log.clone(), 0, String::new());
+/// Downloads the log of a deployment as text along its links, and returns it with the number of its pages.
+async fn along_links(results: &Results, deployment: &Value) -> (String, usize) {
+    let (mut url, mut pages, mut text) = (format!("{}/log", path(deployment)), 0, String::new());
     loop {
-        let (status, next, more) = page(&results, &url, "text/plain").await;
+        let (status, next, more) = page(results, &url, "text/plain").await;
         assert_eq!(status, 200);
         assert!(more.len() < 2 << 20 && more.ends_with('\n'), "{}", more.len());
         (text, pages) = (text + &more, pages + 1);
         match next {
             Some(next) => url = next,
-            None => break,
+            None => return (text, pages),
         }
     }
+}
+
+#[tokio::test]
+async fn a_log_is_downloaded_as_text_along_its_links() {
+    let results = Results::of(&buildspec(&["seq 100000 400000", "echo 'last \"line\"'"])).await;
+    let ended = results.deployed(json!({})).await;
+    let log = format!("{}/log", path(&ended));
+    let (text, pages) = along_links(&results, &ended).await;
     assert_eq!(pages, 2, "a page has 1 MiB of text without the line ends");
     let lines: Vec<_> = text.lines().collect();
     let first = lines.iter().position(|line| *line == "100000").unwrap();
@@ -49,6 +54,49 @@ async fn a_log_is_downloaded_as_text_along_its_links() {
     let (_, next, two) = page(&results, &format!("{log}?limit=2&after=1"), "Text/Plain; charset=utf-8").await;
     assert_eq!(two, format!("{}\n{}\n", lines[1], lines[2]));
     assert!(next.unwrap().ends_with("/log?after=3"));
+}
+
+/// Asks for the whole log of a deployment, or for a part of it.
+async fn file(results: &Results, deployment: &Value, range: Option<&str>) -> Response {
+    let request = results.owner.request(Method::GET, &format!("{}/log.txt", path(deployment)));
+    let request = range.into_iter().fold(request, |request, range| request.header(RANGE, range));
+    request.send().await.unwrap()
+}
+
+#[tokio::test]
+async fn the_whole_log_is_one_file_of_any_size() {
+    let results = Results::of(&buildspec(&["seq 100000 400000", "echo 'last ✓'"])).await;
+    let ended = results.deployed(json!({})).await;
+    let whole = file(&results, &ended, None).await;
+    assert_eq!(whole.status(), 200);
+    assert_eq!(whole.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
+    let name = format!("{}-log.txt", ended["id"].as_str().unwrap());
+    let disposition = format!("attachment; filename=\"{name}\"; filename*=UTF-8''{name}");
+    assert_eq!(whole.headers()[CONTENT_DISPOSITION], disposition);
+    let etag = whole.headers()[ETAG].clone();
+    let text = whole.text().await.unwrap();
+    let (expected, _) = along_links(&results, &ended).await;
+    assert!(text == expected && text.contains("\nlast ✓\n"), "{} bytes, not {}", text.len(), expected.len());
+    let end = file(&results, &ended, Some("bytes=-24")).await;
+    assert_eq!((end.status().as_u16(), &end.headers()[ETAG]), (206, &etag), "the second request finds the file");
+    assert_eq!(end.headers()[CONTENT_RANGE], format!("bytes {}-{}/{}", text.len() - 24, text.len() - 1, text.len()));
+    assert_eq!(end.text().await.unwrap(), "Succeeded. Artifacts: 0\n");
+    let beyond = file(&results, &ended, Some("bytes=99999999-")).await;
+    assert_eq!(beyond.status(), 416);
+}
+
+#[tokio::test]
+async fn the_whole_log_is_there_once_the_deployment_has_ended() {
+    let results = Results::of(&buildspec(&["true"])).await;
+    results.owner.set("app", "staging", json!({"required_approvals": 1})).await;
+    let waiting = results.owner.deploy("app", json!({"ref": "main", "environment": "staging"})).await;
+    let path = format!("{}/log.txt", path(&waiting));
+    results.owner.get(&path).await.refused(409, "not_finished");
+    assert_eq!(results.owner.act(&waiting, "cancel", json!({})).await.status, 200);
+    let empty = file(&results, &waiting, None).await;
+    assert_eq!((empty.status().as_u16(), empty.text().await.unwrap().as_str()), (200, ""));
+    let other = results.world.owner("other").await;
+    other.get(&path).await.refused(404, "not_found");
 }
 
 #[tokio::test]

@@ -170,7 +170,7 @@ export async function page(path, signal, passed = 0) {
  * @param {Response} response
  * @param {string} relation
  */
-export function linked({ headers }, relation) {
+function linked({ headers }, relation) {
   const url = headers.get("link")?.match(new RegExp(`<([^>]*)>; rel="${relation}"`))?.[1];
   if (!url) return null;
   const { pathname, search } = new URL(url, location.origin);

@@ -1,6 +1,6 @@
-// The log of a deployment: follows it, folds it by phase, finds text in it, links to a line, saves it.
+// The log of a deployment: follows it, folds it by phase, finds text in it, links to a line.
 
-import { call, follow, linked } from "./api.js";
+import { follow } from "./api.js";
 import { h, icon } from "./dom.js";
 import { button, duration, failure, say } from "./ui.js";
 
@@ -214,20 +214,8 @@ export function log({ signal }, id, running) {
     navigator.clipboard?.writeText(location.href).then(() => say("Copied the link to the line."), () => {});
   });
 
-  const save = async () => {
-    const texts = [];
-    /** @type {string | null} */
-    let path = `/v1/deployments/${id}/log`;
-    while (path) {
-      const response = await call("GET", path, { signal, headers: { Accept: "text/plain" } });
-      texts.push(await response.text());
-      // What a deployment in progress has not written yet is not waited for.
-      path = texts.at(-1) ? linked(response, "next") : null;
-    }
-    const url = URL.createObjectURL(new Blob(texts, { type: "text/plain" }));
-    h("a", { href: url, download: `${id}.log` }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 10_000);
-  };
+  const whole = h("a", { class: "button plain", href: `/v1/deployments/${id}/log.txt`, download: true, hidden: true },
+    icon("down"), "Download");
 
   const read = () => follow(() => `/v1/deployments/${id}/log?after=${after}&limit=1000`, ({ data, meta }) => {
     const first = !lines.length;
@@ -236,6 +224,7 @@ export function log({ signal }, id, running) {
     if (first && !complete && running() && !wanted) setFollowing(true);
     add(data);
     note.hidden = complete && lines.length > 0;
+    whole.hidden = !complete;
     note.replaceChildren(complete ? "The log has no lines." : lines.length >= allowed
       ? button(`Read on after ${lines.length} lines`, () => ((allowed += MOST), start())) : running()
       ? "Waiting for more lines…" : "Reading the log…");
@@ -258,7 +247,7 @@ export function log({ signal }, id, running) {
         const open = phases.some(({ body }) => !body.hidden);
         phases.forEach((phase) => fold(phase, open));
       }, { kind: "plain" }),
-      button("Download", save, { icon: "down", kind: "plain" })),
+      whole),
     view, note);
 }
 

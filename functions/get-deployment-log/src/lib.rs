@@ -81,13 +81,13 @@ pub struct LogMeta {
 /// With `tail`, returns the last lines instead, from which `meta.next_after` goes on.
 ///
 /// With `Accept: text/plain`, returns the texts of the lines alone. Without `limit`, such a page has up to 1 MiB of text. While
-/// more lines follow or can still come, `Link` has the relation `next`.
+/// more lines follow or can still come, `Link` has the relation `next`. After the end, `…/log.txt` downloads them all.
 ///
 /// Keeps up to 10 MiB of text, in which a line end counts as one byte. Of a longer log, keeps the first 8 MiB and the
 /// last 2 MiB. A line of the stream `system` then says how many lines are left out between them. The last
 /// 2 MiB become readable when the run ends. A line has at most 16 KiB; longer output is split into several lines. The lines of a build by AWS
 /// CodeBuild are in the order in which they were delivered, which may differ from that of their times.
-#[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(LogPosition), responses((status = 200, content((LogBody = "application/json"), (String = "text/plain")))))]
+#[utoipa::path(get, path = ROUTE.path, tag = "Deployments", params(LogPosition), responses((status = 200, content((LogBody = "application/json"), (String = "text/plain", examples(("response" = (value = json!("Compiling frontend-app\n")))))))))]
 pub async fn get_deployment_log(
     State(With(app, archive)): State<With<Archive>>,
     Query(position): Query<LogPosition>,

@@ -180,6 +180,7 @@ pub const FUNCTIONS: &[Registration] = &[
     endpoint!(Deployments, list_account_deployments),
     endpoint!(Deployments, get_deployment),
     endpoint!(Deployments, get_deployment_log),
+    endpoint!(Deployments, get_deployment_log_file),
     endpoint!(Deployments, list_deployment_events),
     endpoint!(Deployments, list_deployment_artifacts),
     endpoint!(Deployments, get_deployment_artifact),

@@ -38,7 +38,7 @@ impl Archive {
         self.find(prefix, ZIPS, name).await
     }
 
-    async fn find(&self, prefix: &str, folder: &str, path: &str) -> Result<Option<Artifact>> {
+    pub(crate) async fn find(&self, prefix: &str, folder: &str, path: &str) -> Result<Option<Artifact>> {
         let parent = key(prefix, folder)?;
         let Ok(place) = key(prefix, &format!("{folder}/{path}")) else { return Ok(None) };
         if place.as_ref().len() > MAX_KEY_BYTES {

@@ -4,6 +4,7 @@ mod chunk;
 mod line;
 mod reader;
 mod tail;
+mod text;
 mod writer;
 
 pub use line::{LogLine, Stream};

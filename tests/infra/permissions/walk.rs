@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{self, Poll};
 use std::time::Duration;
 
-use archive::{Archive, LogWriter};
+use archive::{Archive, LogLine, LogWriter, Stream};
 use axum::Router;
 use axum::extract::State;
 use axum::http::Method;
@@ -183,7 +183,7 @@ pub(super) async fn call_everything(walk: &Walk) -> Actor {
     let limit = walk.world.anonymous().at(walk.api.endpoint()).get("/v1/rate_limit").await;
     walk.take("get-rate-limit", limit, 401);
     in_trouble(&walk.app(CONSUMER), owner.account_id.as_ref().unwrap(), &deployment.parse().unwrap()).await;
-    put_artifact(walk, owner, deployment).await;
+    put_files(walk, owner, deployment).await;
     renamed_repository(walk, owner).await;
     each_endpoint(walk, &estate).await;
     // The first function that sees a token in an hour, or a session in five minutes, records its use.
@@ -197,11 +197,13 @@ pub(super) async fn call_everything(walk: &Walk) -> Actor {
     estate.owner
 }
 
-/// Stores an artifact of a deployment in the bucket.
-async fn put_artifact(walk: &Walk, owner: &Actor, deployment: &str) {
+/// Stores an artifact and a line of the log of a deployment in the bucket.
+async fn put_files(walk: &Walk, owner: &Actor, deployment: &str) {
     let stored = walk.world.stored(owner, &json!({"id": deployment})).await;
     let archive = Archive::new(&walk.app(CONSUMER)).unwrap();
     archive.put_artifact(&stored.artifacts_prefix(), ARTIFACT, &mut &b"{}"[..]).await.unwrap();
+    let line = LogLine { number: 1, at_ms: 0, stream: Stream::Stdout, text: "Compiling frontend-app".to_owned() };
+    archive.store_chunk(&stored.log_prefix(), &[line]).await.unwrap();
 }
 
 /// Sends a valid request to each endpoint. Names the repository by its name too, which another index finds.
@@ -220,8 +222,8 @@ async fn each_endpoint(walk: &Walk, estate: &Estate) {
             }
             caller => caller.clone(),
         };
-        if route.function == "get-deployment-artifacts-zip" {
-            put_artifact(walk, &estate.owner, &parameters["deployment_id"]).await;
+        if ["get-deployment-artifacts-zip", "get-deployment-log-file"].contains(&route.function) {
+            put_files(walk, &estate.owner, &parameters["deployment_id"]).await;
         }
         let by_name = parameters["repo_name"].clone();
         let by_id = parameters.insert("repo_id", by_name).unwrap();

@@ -113,7 +113,7 @@ impl Archive {
 }
 
 /// Returns the line that stands for those from `from` to the one before `next`.
-fn cut(from: u64, next: &LogLine) -> LogLine {
+pub(super) fn cut(from: u64, next: &LogLine) -> LogLine {
     let (head, tail) = (HEAD_BYTES >> 20, TAIL_BYTES >> 20);
     let lines = next.number - from;
     let text = format!("Lines left out here: {lines}. A log keeps its first {head} MiB and its last {tail} MiB.");
