@@ -159,6 +159,8 @@ fn the_absence_of_a_condition_that_seldom_decides_is_noticed() {
     for broken in [Broken::Counter, Broken::Permit] {
         notice(broken, Kind::Plain, 0..number("FAULT_SEEDS").unwrap_or(1000));
     }
+    // One in 5,000 does.
+    notice(Broken::Changes, Kind::Plain, 4_865..40_000);
 }
 
 /// Runs seeds without a condition until one of them shows its absence.

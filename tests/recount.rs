@@ -103,6 +103,25 @@ async fn a_counter_that_is_right_is_not_touched() {
     assert!(!world.log().iter().any(|line| line["level"] == "WARN" && line.get("counter").is_some()));
 }
 
+/// A recount that reads the counter before and the deployment meanwhile must not take the counter for unchanged.
+#[tokio::test]
+async fn a_counter_whose_numbers_have_come_back_shows_that_it_has_changed() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = world.app().await;
+    let deployment = owner.deploy("app", json!({"ref": "main"})).await;
+    let counter = async || items(&world, &["DEPLOYS"]).await.into_values().next().unwrap();
+    let before = counter().await;
+    let claimed = world.lose_a_runner(&owner, &deployment).await;
+    assert_ne!(counter().await["preview.queued"], before["preview.queued"]);
+    claimed.await_capacity(world.stack.app().table(), world.clock.now()).await.unwrap();
+    let mut after = counter().await;
+    let changes = |item: &Item| item["changes"].as_n().unwrap().parse::<u64>().unwrap();
+    assert_eq!(changes(&after), changes(&before) + 2);
+    after.retain(|name, _| name != "preview.in_progress");
+    after.insert("changes".to_owned(), before["changes"].clone());
+    assert_eq!(after, before);
+}
+
 #[tokio::test]
 async fn a_counter_that_is_wrong_is_set_right_once() {
     let world = World::start_without_queue().await;

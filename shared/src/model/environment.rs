@@ -122,7 +122,7 @@ impl NewEnvironment {
 /// Returns the write that gives an environment its mark, unless it has one or the repository has too many.
 fn mark_as_existing(repository: &RepositoryPartition, name: Environment) -> Write {
     let change = Change {
-        expression: format!("SET #mark = :none ADD {ENVIRONMENTS} :one"),
+        expression: format!("SET #mark = :none ADD {ENVIRONMENTS} :one, changes :one"),
         condition: Some("attribute_not_exists(#mark) AND (attribute_not_exists(environments) OR environments < :max)"),
         names: Some(HashMap::from([("#mark".to_owned(), mark(name))])),
         values: Values::new().set(":none", 0).set(":one", 1).set(":max", MAX_ENVIRONMENTS),

@@ -9,8 +9,9 @@
 //! | deployments of a repository | from the index of its list, and again consistently if they have not ended | their numbers have no gap, and what has ended stays so |
 //! | repositories; users; teams; a team's members and repositories | from the table, consistently | the counter tells whether a row came or went meanwhile: `changes` goes up with each |
 //!
-//! A counter is written only if all its numbers are still as they were read. One that changes while it is counted is
-//! left for the next round. Therefore any number of recounts may run at once, and each may stop anywhere.
+//! A counter is written only if all its numbers are still as they were read. `changes`, which goes up with each transaction, is one
+//! of them, because the others can come back: a deployment whose build is refused is queued again. A counter that changes while it
+//! is counted is left for the next round. Therefore any number of recounts may run at once, and each may stop anywhere.
 //!
 //! Counters of tokens, invitations and applications are not compared. Their rows can only be listed by an eventually
 //! consistent index, and the rows do not show whether it lags.

@@ -111,12 +111,14 @@ impl DeploymentCounts {
     /// Returns the write that takes the mark and the numbers of an environment from the counter. It fails if a deployment was
     /// created meanwhile, or one to the environment has not ended.
     pub(in crate::model) fn without(&self, repository: &RepositoryPartition, environment: Environment) -> Write {
-        let (mut removed, mut added) = ("#queued, #in_progress".to_owned(), format!("{ENVIRONMENTS} :minus"));
+        let (mut removed, mut added) =
+            ("#queued, #in_progress".to_owned(), format!("{ENVIRONMENTS} :minus, changes :one"));
         let mut names = HashMap::from([
             ("#queued".to_owned(), mark(environment)),
             ("#in_progress".to_owned(), count_name(environment, Status::InProgress)),
         ]);
-        let mut values = Values::new().set(":none", 0).set(":minus", -1).set(":last", self.last_number());
+        let mut values =
+            Values::new().set(":none", 0).set(":one", 1).set(":minus", -1).set(":last", self.last_number());
         for (status, number) in self.ended(environment) {
             let of = status.as_str();
             removed.push_str(&format!(", #{of}"));

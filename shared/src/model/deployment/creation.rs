@@ -382,7 +382,7 @@ impl Deployment {
         };
         let counts_environment = if creates_environment { ", environments :one" } else { "" };
         let change = Change {
-            expression: format!("SET last_number = :number ADD #to :one{counts_environment}"),
+            expression: format!("SET last_number = :number ADD #to :one, changes :one{counts_environment}"),
             condition: Some(condition),
             names: Some(HashMap::from([("#to".to_owned(), count_name(self.environment, self.status))])),
             values: Values::new()

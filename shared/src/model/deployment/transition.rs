@@ -430,7 +430,7 @@ impl Deployment {
     fn count_move(&self, from: Status) -> Write {
         let names = [("#from", from), ("#to", self.status)];
         let change = Change {
-            expression: "ADD #from :minus, #to :one".to_owned(),
+            expression: "ADD #from :minus, #to :one, changes :one".to_owned(),
             condition: None,
             names: Some(names.map(|(name, status)| (name.to_owned(), count_name(self.environment, status))).into()),
             values: Values::new().set(":minus", -1).set(":one", 1),
