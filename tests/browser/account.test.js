@@ -362,3 +362,17 @@ test("a repository is added", async () => {
   await owner.link(name).waitFor();
   await owner.close();
 });
+
+test("the colors are chosen, and stay when the page is loaded again", async () => {
+  const owner = await signedIn();
+  const background = () => owner.page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const light = await background();
+  await owner.field("Colors").selectOption("Dark");
+  const dark = await background();
+  assert.notEqual(dark, light);
+  await owner.open("/repositories");
+  assert.equal(await background(), dark);
+  await owner.field("Colors").selectOption("System colors");
+  assert.equal(await background(), light);
+  await owner.close();
+});

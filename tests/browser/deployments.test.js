@@ -411,3 +411,26 @@ test("a commit of a fork is told apart before and after it is deployed", async (
   await owner.says("No branch or tag had this commit.");
   await owner.close();
 });
+
+test("a deployment is rolled back to from its own page, whose log folds and whose times are exact", async () => {
+  const { id } = await stack.deploy({ ref: "main" });
+  await stack.deploy({ ref: "main" });
+  const owner = await signedIn();
+  await owner.open(`/deployments/${id}`);
+  const line = owner.page.locator(".log-line").first();
+  await line.waitFor();
+  await owner.button("Fold all").click();
+  await line.waitFor({ state: "hidden" });
+  await owner.button("Fold all").click();
+  await line.waitFor();
+  const time = owner.page.locator("time").first();
+  assert.match(`${await time.getAttribute("title")}`, new RegExp(`${new Date().getUTCFullYear()}.*:\\d\\d:\\d\\d`));
+
+  await owner.button("Roll back to this").click();
+  await owner.dialog().getByText("repeats").waitFor();
+  await owner.dialog().getByRole("button", { name: "Roll back" }).click();
+  await owner.says("Rolls back to");
+  assert.notEqual(new URL(owner.page.url()).pathname, `/deployments/${id}`);
+  await owner.becomes("Succeeded");
+  await owner.close();
+});
