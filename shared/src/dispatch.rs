@@ -53,13 +53,13 @@ pub async fn dispatch(
                 }
                 queue.send_waiting(app, &deployment.account_id, terms).await;
             }
-            Ok(turn.into_claimed().map_or(Dispatched::Waits, Dispatched::Claimed))
+            turn.into_claimed().map_or(Ok(Dispatched::Waits), |claimed| in_time(app, claimed))
         }
         Status::InProgress if deployment.build.is_some() => Ok(Dispatched::InBuild(deployment)),
         Status::InProgress if deployment.lease_until.is_some_and(|until| until > now) => Ok(Dispatched::Held),
         Status::InProgress => match end_of_lost(&deployment, now) {
             Some(end) => Ok(Dispatched::Ended(finish(app, queue, &deployment, end).await?)),
-            None => Ok(Dispatched::Claimed(deployment.claim_again(table, terms, now).await?)),
+            None => in_time(app, deployment.claim_again(table, terms, now).await?),
         },
         _ => {
             // The turn that its message was sent for is the next one's.
@@ -68,6 +68,14 @@ pub async fn dispatch(
             }
             Ok(Dispatched::AlreadyEnded)
         }
+    }
+}
+
+/// Returns the claimed deployment unless its lease is over, because the claim took so long. Another runner may have claimed it since.
+fn in_time(app: &App, claimed: Deployment) -> Result<Dispatched, TransitionFailed> {
+    match claimed.lease_until.is_some_and(|until| until > app.clock().now()) {
+        true => Ok(Dispatched::Claimed(claimed)),
+        false => Err(TransitionFailed::Stale),
     }
 }
 
