@@ -159,7 +159,7 @@ fn the_absence_of_a_condition_that_seldom_decides_is_noticed() {
     for broken in [Broken::Counter, Broken::Permit] {
         notice(broken, Kind::Plain, 0..number("FAULT_SEEDS").unwrap_or(1000));
     }
-    // One in 5,000 does.
+    // A seed in 5,000 does.
     notice(Broken::Changes, Kind::Plain, 4_865..40_000);
 }
 

@@ -147,7 +147,7 @@ impl NewConnection {
                 ];
                 let own = Error::both(required(username, "username", "basic"), required(password, "password", "basic"));
                 let ((username, password), ()) =
-                    Error::both(own, Error::given(foreign, "can\'t be combined with the kind `basic`"))?;
+                    Error::both(own, Error::given(foreign, "can't be combined with the kind `basic`"))?;
                 Ok((Login::Basic { username }, NewSecret::Password(password)))
             }
             ConnectionKind::GithubApp => {
@@ -157,7 +157,7 @@ impl NewConnection {
                     required(private_key, "private_key", "github_app"),
                 );
                 let ((app_id, key), ()) =
-                    Error::both(own, Error::given(foreign, "can\'t be combined with the kind `github_app`"))?;
+                    Error::both(own, Error::given(foreign, "can't be combined with the kind `github_app`"))?;
                 let installation_id = installation_id.map(Whole::get);
                 Ok((Login::GithubApp { app_id: app_id.get(), installation_id }, NewSecret::AppKey(key)))
             }

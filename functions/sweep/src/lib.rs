@@ -184,7 +184,7 @@ impl Sweep {
             if deployment.status == Status::Queued && self.waits_out_a_freeze(&deployment, now).await? {
                 return Ok(DueOutcome::Unchanged);
             }
-            // What has changed since it was read, such as by its last approval, may have another deadline.
+            // A deployment that has changed since it was read, such as by its last approval, may have another deadline.
             return match deployment.transition(table, end, Actor::Runner, now).await {
                 Ok(ended) => {
                     self.queue.send_next(&self.app, &ended).await;

@@ -33,7 +33,7 @@ const OWN_ANSWER: u64 = 512 * 1024;
 /// The time for which a signed URL is valid.
 const VALID_FOR: Duration = Duration::from_secs(300);
 
-/// What a browser saves a file as.
+/// The name and the media type under which a browser saves a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Saved<'a> {
     /// The file gets the last name of this path.

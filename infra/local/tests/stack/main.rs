@@ -19,7 +19,7 @@ use shared::clock::{Clock, Timestamp};
 /// 2020-03-12T19:03:58.390Z.
 const NOW: i64 = 1_584_039_838_390;
 
-/// The time for which a receive waits for a message. What ends in half of it has not waited, however slow the machine is.
+/// The time for which a receive waits for a message. A call that ends in half of it has not waited, however slow the machine is.
 const LONG_POLL: Duration = Duration::from_secs(20);
 
 fn clock() -> Clock {
