@@ -5,12 +5,36 @@ use std::time::Duration;
 use archive::Archive;
 use local::functions::Environment;
 use serde_json::{Value, json};
+use shared::dispatch::{Dispatched, dispatch};
+use shared::model::{Terms, TransitionFailed};
+use shared::queue::Queue;
 use tests::{Actor, GitRepository, World, buildspec, eventually, redelivering, without_queue};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::{LEASE, Outside, commands, delivered, deploy, event, is_logged, warned};
+
+/// DynamoDB may answer a claim so late that another runner has claimed the deployment since.
+#[tokio::test]
+async fn a_claim_whose_lease_is_over_is_handed_to_no_runner() {
+    let world = World::start_without_queue().await;
+    let (owner, _source) = world.app().await;
+    let created = owner.deploy("app", json!({"ref": "main"})).await;
+    let app = world.stack.app();
+    let queue = Queue::new(app).unwrap();
+    let claim = async |lease| {
+        let terms = Terms { lease, ..world.terms() };
+        dispatch(app, &queue, world.stored(&owner, &created).await, terms).await
+    };
+    for _ in ["the first claim", "another one of the same deployment"] {
+        let late = claim(Duration::ZERO).await;
+        assert!(matches!(late, Err(TransitionFailed::Stale)), "{late:?}");
+        assert_eq!(owner.deployment(&created).await["status"], "in_progress");
+    }
+    let in_time = claim(LEASE).await;
+    assert!(matches!(in_time, Ok(Dispatched::Claimed(_))), "{in_time:?}");
+}
 
 #[tokio::test]
 async fn a_deployment_whose_runner_was_lost_is_run_by_another_when_the_lease_is_over() {
