@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::time::Duration;
 
 use archive::{Archive, Artifact};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -22,8 +21,6 @@ const PART_BYTES: usize = 4 << 20;
 const AT_ONCE: usize = 8;
 /// The fastest level. The zip is made while a client waits.
 const COMPRESSION_LEVEL: i64 = 1;
-/// The time in which the zip is made. The gateway waits for 30 seconds.
-const MADE_WITHIN: Duration = Duration::from_secs(24);
 
 /// Artifacts that fit into one zip, at least one.
 #[derive(Debug)]
@@ -61,7 +58,7 @@ impl ArtifactSet {
 
     /// Makes the zip, stores it in the archive and returns it.
     pub(crate) async fn store(&self, archive: &Archive, prefix: &str, name: &str) -> Result<Artifact> {
-        let made = async {
+        let making = async {
             let file = self.make(archive).await?;
             archive.put_zip(prefix, name, &mut tokio::fs::File::from_std(file)).await?;
             archive
@@ -69,10 +66,8 @@ impl ArtifactSet {
                 .await?
                 .ok_or_else(|| Error::internal("the archive does not have a zip that it stored"))
         };
-        tokio::time::timeout(MADE_WITHIN, made).await.map_err(|late| {
-            let message = "The zip could not be made in time; try again, or download the artifacts one at a time";
-            Error::new(ErrorCode::ServiceUnavailable, message).because(late)
-        })?
+        let late = "The zip could not be made in time; try again, or download the artifacts one at a time";
+        downloads::made_in_time(Box::pin(making), late).await
     }
 
     /// Writes the zip into a file that has no name.

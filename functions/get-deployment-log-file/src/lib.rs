@@ -2,8 +2,6 @@
 //!
 //! Lambda allows an answer of 6 MB, so the text is an object of the archive. The first request makes it, and later ones find it.
 
-use std::time::Duration;
-
 use archive::Archive;
 use axum::extract::State;
 use axum::response::Response;
@@ -11,15 +9,11 @@ use downloads::Saved;
 use http::{HeaderMap, Method};
 use shared::access::{AuthorizedDeployment, Scope};
 use shared::{App, Endpoint, Error, ErrorCode, InitError, Result, Route, With};
-use tokio::time::timeout;
 
 /// The contract of the endpoint. The pipeline enforces it, and the templates and the OpenAPI document follow from it.
 pub const ROUTE: Route = Route::get(env!("CARGO_PKG_NAME"), "/v1/deployments/{deployment_id}/log.txt")
     .requires(Scope::DeploymentsRead)
     .refuses_with(&[ErrorCode::NotFinished, ErrorCode::RangeNotSatisfiable]);
-
-/// The time in which the file is made. The gateway waits for 30 seconds.
-const MADE_WITHIN: Duration = Duration::from_secs(24);
 
 /// Returns the endpoint with its archive.
 ///
@@ -55,11 +49,9 @@ pub async fn get_deployment_log_file(
         let message = "The log is not complete; ask again when the deployment has ended, or read the log page by page";
         return Err(Error::new(ErrorCode::NotFinished, message));
     }
-    let made = timeout(MADE_WITHIN, archive.log_text(&deployment.log_prefix())).await;
-    let text = made.map_err(|late| {
-        let message = "The file could not be made in time; try again, or read the log page by page";
-        Error::new(ErrorCode::ServiceUnavailable, message).because(late)
-    })??;
+    let making = async { Ok(archive.log_text(&deployment.log_prefix()).await?) };
+    let late = "The file could not be made in time; try again, or read the log page by page";
+    let text = downloads::made_in_time(making, late).await?;
     let saved = Saved { path: &format!("{}-log.txt", deployment.id), content_type: "text/plain; charset=utf-8" };
     downloads::answer(&archive, &text, saved, method, &headers).await
 }

@@ -19,7 +19,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use shared::{Error, Result};
+use shared::{Error, ErrorCode, Result};
+use tokio::time::timeout;
 
 use self::range::Part;
 
@@ -32,6 +33,8 @@ pub const FILE_PART: HeaderName = HeaderName::from_static("x-sendfile-part");
 const OWN_ANSWER: u64 = 512 * 1024;
 /// The time for which a signed URL is valid.
 const VALID_FOR: Duration = Duration::from_secs(300);
+/// The time in which a file is made while its client waits. The gateway waits for 30 seconds.
+const MADE_WITHIN: Duration = Duration::from_secs(24);
 
 /// The name and the media type under which a browser saves a file.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +43,15 @@ pub struct Saved<'a> {
     pub path: &'a str,
     /// The media type.
     pub content_type: &'a str,
+}
+
+/// Waits for a file that is made for the request.
+///
+/// # Errors
+/// Fails with the message and `service_unavailable` if making the file takes too long.
+pub async fn made_in_time(making: impl Future<Output = Result<Artifact>>, message: &'static str) -> Result<Artifact> {
+    let late = |elapsed| Error::new(ErrorCode::ServiceUnavailable, message).because(elapsed);
+    timeout(MADE_WITHIN, making).await.map_err(late)?
 }
 
 /// Answers a request for a file of the archive: redirects to a signed URL, or sends the file or a part of it.
